@@ -1,0 +1,143 @@
+//! [`Builder`]: makes a process with all it starts with.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::dispatch::dispatch;
+use crate::error::LinkError;
+use crate::outcome::{IntoOutcome, discard};
+use crate::process::Process;
+use crate::spawn::{Spawn, Spawner};
+use crate::state::{EdgeKind, Refused, Seed, link, unlink_all};
+use crate::teardown::Teardown;
+
+/// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
+///
+/// ```
+/// use procession::{Inline, Process};
+///
+/// let app = Process::new();
+/// let store = Process::builder()
+///     .name("store")
+///     .parent(&app)
+///     .spawner(Inline)
+///     .teardown(|| println!("synced"))
+///     .build()?;
+/// assert_eq!(store.name().as_deref(), Some("store"));
+/// # Ok::<(), procession::LinkError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    name: Option<Arc<str>>,
+    parents: Vec<Process>,
+    wait_for: Vec<Process>,
+    teardown: Option<Teardown>,
+    spawner: Option<Spawner>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: None,
+            parents: Vec::new(),
+            wait_for: Vec::new(),
+            teardown: None,
+            spawner: None,
+        }
+    }
+
+    /// The name, for errors, threads and people.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A parent, as with [`Process::add_child`]. There may be several.
+    pub fn parent(mut self, parent: &Process) -> Self {
+        self.parents.push(parent.clone());
+        self
+    }
+
+    /// A process to wait for, as with [`Process::wait_for`]. There may be several.
+    pub fn wait_for(mut self, other: &Process) -> Self {
+        self.wait_for.push(other.clone());
+        self
+    }
+
+    /// The teardown, as with [`Process::set_teardown`]. The last one set counts.
+    pub fn teardown<F, R>(mut self, teardown: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        self.teardown = Some(Teardown::blocking(teardown));
+        self
+    }
+
+    /// The teardown, as with [`Process::set_teardown_async`]. The last one set counts.
+    pub fn teardown_async<F, Fut>(mut self, teardown: F) -> Self
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.teardown = Some(Teardown::future(teardown));
+        self
+    }
+
+    /// Where its bodies and teardowns run, and those of its children; by default the first parent's.
+    pub fn spawner(mut self, spawner: impl Spawn) -> Self {
+        self.spawner = Some(Spawner::new(spawner));
+        self
+    }
+
+    /// Makes the process. If a parent is Closing, it closes at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that comes. Then there is no process; its
+    /// teardown is dropped and not run.
+    pub fn build(self) -> Result<Process, LinkError> {
+        let Self { name, parents, wait_for, teardown, spawner } = self;
+        let spawner =
+            spawner.or_else(|| parents.first()?.node.spawner.clone()).or_else(Spawner::of_context);
+        let seed = Seed { name, teardown, spawner, ..Seed::default() };
+        // One parent and nothing else needs no search.
+        if let ([parent], []) = (&*parents, &*wait_for) {
+            let (process, taken_in) = parent.fresh_child(seed);
+            return match taken_in {
+                Ok(()) => Ok(process),
+                Err(Refused) => {
+                    discard(process.node.forget_teardown());
+                    Err(LinkError::Closed(parent.label()))
+                }
+            };
+        }
+        let process = Process::from_seed(seed);
+        let edges = wait_for
+            .iter()
+            .map(|other| (&process, other, EdgeKind::WaitFor))
+            .chain(parents.iter().map(|parent| (parent, &process, EdgeKind::Child)));
+        for (upper, lower, kind) in edges {
+            match link(&upper.node, &lower.node, kind) {
+                Ok(effects) => dispatch(effects),
+                Err(error) => {
+                    discard(process.node.forget_teardown());
+                    dispatch(unlink_all(&process.node));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(process)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("parents", &self.parents)
+            .field("wait_for", &self.wait_for)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,292 @@
+//! [`Error`]: what went wrong with a process; [`LinkError`]: why an edge was refused.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::name::Label;
+
+/// Any error, as bodies and teardowns may return it.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong with a process.
+///
+/// Cheap to clone, since every caller gets the same outcome. It says which process it is about, and
+/// [`source`](StdError::source) leads to the error that a body or a teardown returned:
+///
+/// ```
+/// use procession::{Error, Process};
+/// use std::error::Error as _;
+///
+/// let process = Process::builder()
+///     .name("log")
+///     .teardown(|| Err(std::io::Error::other("disk full")))
+///     .build()?;
+/// let error = process.close_blocking().unwrap_err();
+/// assert!(matches!(error, Error::Failed(_)));
+/// assert_eq!(error.to_string(), "process `log` failed: disk full");
+/// assert!(error.source().unwrap().is::<std::io::Error>());
+/// # Ok::<(), procession::LinkError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A body or a teardown returned an error.
+    Failed(Failed),
+    /// A body or a teardown panicked.
+    Panicked(Panicked),
+    /// The body, or an async teardown, was dropped before its end: by an abort, by its spawner or executor, or with the future of [`Process::run`](crate::Process::run).
+    Aborted(Label),
+    /// Several errors: the body's, then the teardown's.
+    Many(MultiError),
+    /// The process is Closed, or its teardown has started; the body was not run.
+    Closed(Label),
+    /// The process has a teardown already; that one stays.
+    TeardownSet(Label),
+    /// [`Process::background`](crate::Process::background) cannot be closed, aborted or torn down.
+    Background,
+    /// A wait that cannot end was refused.
+    Deadlock(Deadlock),
+    /// The system gave no thread for a body.
+    NoThread(NoThread),
+}
+
+/// A body or a teardown returned an error.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    label: Label,
+    source: Arc<dyn StdError + Send + Sync>,
+}
+
+/// A body or a teardown panicked.
+#[derive(Clone, Debug)]
+pub struct Panicked {
+    label: Label,
+    message: Arc<str>,
+}
+
+/// A blocking wait for a process, made by a body or a teardown that this process waits for.
+#[derive(Clone, Debug)]
+pub struct Deadlock {
+    labels: Arc<(Label, Label)>,
+}
+
+/// The system gave no thread for a body, most often since a limit is reached.
+#[derive(Clone, Debug)]
+pub struct NoThread {
+    label: Label,
+    source: Arc<io::Error>,
+}
+
+/// Two or more errors, in the order in which they happened.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let parent = Process::new();
+/// let both = parent.spawn_thread(|p| {
+///     p.set_teardown(|| Err("no flush")).unwrap();
+///     Err("no disk")
+/// })?;
+/// let Err(Error::Many(errors)) = both.closed().wait() else { panic!() };
+/// assert_eq!(errors.iter().count(), 2);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MultiError {
+    errors: Arc<[Error]>,
+}
+
+impl Error {
+    pub(crate) fn failed(label: Label, error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            // It says already what failed and where.
+            Ok(error) => *error,
+            Err(source) => Self::Failed(Failed { label, source: source.into() }),
+        }
+    }
+
+    pub(crate) fn panicked(label: Label, message: &str) -> Self {
+        Self::Panicked(Panicked { label, message: message.into() })
+    }
+
+    pub(crate) fn deadlock(waiting: Label, target: Label) -> Self {
+        Self::Deadlock(Deadlock { labels: Arc::new((waiting, target)) })
+    }
+
+    pub(crate) fn no_thread(label: Label, source: io::Error) -> Self {
+        Self::NoThread(NoThread { label, source: Arc::new(source) })
+    }
+
+    /// All of them as one; those that are many themselves are taken apart.
+    pub(crate) fn many(errors: impl IntoIterator<Item = Self>) -> Self {
+        let mut flat = Vec::new();
+        for error in errors {
+            match error {
+                Self::Many(many) => flat.extend(many.iter().cloned()),
+                one => flat.push(one),
+            }
+        }
+        Self::Many(MultiError { errors: flat.into() })
+    }
+
+    /// The process that the error is about: for [`Error::Many`], for the first of them; for
+    /// [`Error::Background`], none.
+    pub fn process(&self) -> Option<&Label> {
+        match self {
+            Self::Failed(Failed { label, .. })
+            | Self::Panicked(Panicked { label, .. })
+            | Self::NoThread(NoThread { label, .. })
+            | Self::Aborted(label)
+            | Self::Closed(label)
+            | Self::TeardownSet(label) => Some(label),
+            Self::Many(many) => many.errors.first()?.process(),
+            Self::Deadlock(deadlock) => Some(deadlock.target()),
+            Self::Background => None,
+        }
+    }
+}
+
+impl Failed {
+    /// The error that the body or the teardown returned.
+    pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.source
+    }
+}
+
+impl Panicked {
+    /// The panic's message; a placeholder if the payload was no string.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl Deadlock {
+    /// The process whose body or teardown wanted to wait.
+    pub fn waiting(&self) -> &Label {
+        &self.labels.0
+    }
+
+    /// The process that it wanted to wait for.
+    pub fn target(&self) -> &Label {
+        &self.labels.1
+    }
+}
+
+impl MultiError {
+    /// The errors, first to last.
+    pub fn iter(&self) -> std::slice::Iter<'_, Error> {
+        self.errors.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a MultiError {
+    type Item = &'a Error;
+    type IntoIter = std::slice::Iter<'a, Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for MultiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} errors:", self.errors.len())?;
+        self.errors.iter().try_for_each(|error| write!(f, "\n{error}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(Failed { label, source }) => write!(f, "{label} failed: {source}"),
+            Self::Panicked(Panicked { label, message }) => write!(f, "{label} panicked: {message}"),
+            Self::Aborted(label) => write!(f, "{label} was aborted: dropped before its end"),
+            Self::Many(many) => many.fmt(f),
+            Self::Closed(label) => write!(f, "{label} is closed"),
+            Self::TeardownSet(label) => write!(f, "{label} has a teardown already"),
+            Self::Background => f.write_str("the background process never closes"),
+            Self::Deadlock(deadlock) => {
+                let (waiting, target) = &*deadlock.labels;
+                if waiting == target {
+                    return write!(
+                        f,
+                        "{waiting} cannot wait in its own body or teardown for itself to be closed"
+                    );
+                }
+                write!(f, "{waiting} cannot wait for {target}, which itself waits for {waiting}")
+            }
+            Self::NoThread(NoThread { label, source }) => {
+                write!(f, "{label} was not started: no thread: {source}")
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Failed(failed) => Some(&*failed.source),
+            Self::NoThread(no_thread) => Some(&*no_thread.source),
+            Self::Many(many) => many.errors.first()?.source(),
+            _ => None,
+        }
+    }
+}
+
+/// Why an edge was refused. The graph is as it was before.
+///
+/// ```
+/// use procession::{LinkError, Process};
+///
+/// let (server, log) = (Process::new(), Process::new());
+/// log.wait_for(&server)?;
+/// assert!(matches!(server.wait_for(&log), Err(LinkError::Cycle(_))));
+/// # Ok::<(), LinkError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The edge would close a waiting cycle, in which nobody could ever be Closed.
+    Cycle(Cycle),
+    /// The teardown of the process that would wait has started, or it is Closed.
+    Closed(Label),
+    /// Nothing can wait for [`Process::background`](crate::Process::background), and it waits for nothing but its children.
+    Background,
+}
+
+/// The processes on a waiting cycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cycle {
+    path: Arc<[Label]>,
+}
+
+impl LinkError {
+    pub(crate) fn cycle(path: Vec<Label>) -> Self {
+        Self::Cycle(Cycle { path: path.into() })
+    }
+}
+
+impl Cycle {
+    /// The processes on it: each waits for the next, and the last was to wait for the first.
+    pub fn path(&self) -> &[Label] {
+        &self.path
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cycle(Cycle { path }) => {
+                f.write_str("a waiting cycle: ")?;
+                path.iter().try_for_each(|label| write!(f, "{label}, which waits for "))?;
+                path.first().map_or(Ok(()), |first| first.fmt(f))
+            }
+            Self::Closed(label) => write!(f, "{label} is closed"),
+            Self::Background => f.write_str("the background process never closes"),
+        }
+    }
+}
+
+impl StdError for LinkError {}

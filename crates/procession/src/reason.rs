@@ -1,0 +1,46 @@
+//! [`Reason`]: why a process began to close.
+
+use std::fmt;
+
+/// Why a process began to close. The first reason stays.
+///
+/// ```
+/// use procession::{Process, Reason};
+///
+/// let parent = Process::new();
+/// let child = parent.child();
+/// assert_eq!(child.reason(), None);
+/// parent.close_blocking()?;
+/// assert_eq!(parent.reason(), Some(Reason::Asked));
+/// assert_eq!(child.reason(), Some(Reason::ParentClosed));
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Somebody asked: [`close`](crate::Process::close), [`abort`](crate::Process::abort) or one of their forms.
+    Asked,
+    /// A parent closed.
+    ParentClosed,
+    /// This signal was delivered.
+    Signal(i32),
+    /// Its body returned without an error.
+    BodyFinished,
+    /// Its body returned an error, panicked, or was dropped before its end.
+    BodyFailed,
+    /// Its last handle was dropped, and no open parent held it.
+    Dropped,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asked to close"),
+            Self::ParentClosed => f.write_str("its parent closed"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::BodyFinished => f.write_str("its body finished"),
+            Self::BodyFailed => f.write_str("its body failed"),
+            Self::Dropped => f.write_str("its last handle was dropped"),
+        }
+    }
+}

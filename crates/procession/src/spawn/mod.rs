@@ -1,0 +1,98 @@
+//! Spawners: where bodies and teardowns run.
+//!
+//! A process is given one when it is built, or inherits its parent's; the default is [`Threads`].
+//!
+//! | spawner | async bodies and teardowns | blocking teardowns |
+//! |---|---|---|
+//! | [`Threads`] | one small executor, shared by the program | pooled threads, up to 512 at once |
+//! | [`Inline`] | on the thread that spawns or wakes them | on the thread that spawns them |
+//! | `tokio::runtime::Handle` (feature `tokio`) | `Handle::spawn` | `Handle::spawn_blocking` |
+//! | `Smol` (feature `smol`) | smol's global executor | its thread pool |
+//! | any `Fn(Job)` | as it likes | as it likes |
+//!
+//! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own
+//! with every spawner.
+//!
+//! With feature `tokio`, a process that is made inside a tokio context, was given no spawner and inherits
+//! none, takes that context's handle.
+
+#[cfg(all(feature = "executor", not(loom)))]
+pub(crate) mod executor;
+mod inline;
+mod job;
+#[cfg(not(loom))]
+mod pool;
+#[cfg(all(feature = "smol", not(loom)))]
+mod smol;
+mod threads;
+#[cfg(all(feature = "tokio", not(loom)))]
+mod tokio;
+
+use std::sync::Arc;
+
+pub use inline::Inline;
+pub use job::Job;
+#[cfg(not(loom))]
+pub(crate) use pool::Queue;
+#[cfg(all(feature = "smol", not(loom)))]
+pub use smol::Smol;
+pub use threads::Threads;
+
+/// Runs the jobs of processes.
+///
+/// Implemented by closures:
+///
+/// ```
+/// use procession::{Job, Process};
+///
+/// let process = Process::builder()
+///     .spawner(|job: Job| {
+///         std::thread::spawn(move || job.run());
+///     })
+///     .teardown(|| println!("on a thread of its own"))
+///     .build()?;
+/// process.close().wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Spawn: Send + Sync + 'static {
+    /// Starts the job, and returns without waiting for it.
+    ///
+    /// It is called with no lock held, on the thread on which the job became due: it may be the one that called
+    /// [`close`](crate::Process::close). Whoever runs the job right here gives up that `close` never runs a teardown
+    /// on its caller's stack.
+    ///
+    /// A job that is dropped instead of being run is not lost: see [`Job`].
+    fn spawn(&self, job: Job);
+}
+
+impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
+    fn spawn(&self, job: Job) {
+        self(job);
+    }
+}
+
+/// A shared spawner. One thin pointer, since every process has room for one.
+#[derive(Clone)]
+pub(crate) struct Spawner(Arc<Box<dyn Spawn>>);
+
+impl Spawner {
+    pub(crate) fn new(spawn: impl Spawn) -> Self {
+        Self(Arc::new(Box::new(spawn)))
+    }
+
+    pub(crate) fn spawn(&self, job: Job) {
+        self.0.spawn(job);
+    }
+
+    /// What a process takes that was given no spawner and inherits none.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn of_context() -> Option<Self> {
+        tokio::of_context()
+    }
+
+    /// What a process takes that was given no spawner and inherits none.
+    #[cfg(not(all(feature = "tokio", not(loom))))]
+    pub(crate) fn of_context() -> Option<Self> {
+        None
+    }
+}

@@ -1,0 +1,85 @@
+//! [`Threads`]: the default spawner.
+
+use std::collections::VecDeque;
+
+use super::{Job, Spawn};
+
+/// The default spawner: it needs no executor in the program.
+///
+/// Async bodies and teardowns are polled on one small executor that the whole program shares; it is
+/// started at the first need, with as many threads as there are cores. So an async body must not block. Without feature
+/// `executor`, each has a thread of its own.
+///
+/// Blocking teardowns run on pooled threads, side by side, up to 512 at once; beyond that they queue. If
+/// the system gives no thread, a teardown runs on the thread that closes, and an async body that was
+/// not started has the outcome [`Error::NoThread`](crate::Error::NoThread).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads;
+
+/// How many threads can run at the same time.
+#[cfg(not(loom))]
+pub(super) fn cores() -> usize {
+    static CORES: once_cell::sync::Lazy<usize> =
+        once_cell::sync::Lazy::new(|| std::thread::available_parallelism().map_or(1, Into::into));
+    *CORES
+}
+
+impl Spawn for Threads {
+    fn spawn(&self, job: Job) {
+        if job.is_blocking() {
+            Self::submit(VecDeque::from([job]));
+        } else {
+            Self::spawn_async(job);
+        }
+    }
+}
+
+impl Threads {
+    /// Runs blocking teardowns on pooled threads.
+    #[cfg(not(loom))]
+    pub(crate) fn submit(jobs: VecDeque<Job>) {
+        super::pool::submit(jobs);
+    }
+
+    /// A model has few threads, and lasts as long as they do: each job has one of its own.
+    #[cfg(loom)]
+    pub(crate) fn submit(jobs: VecDeque<Job>) {
+        jobs.into_iter().for_each(on_its_own_thread);
+    }
+
+    /// Polls the job on the shared executor.
+    #[cfg(all(feature = "executor", not(loom)))]
+    pub(crate) fn spawn_async(job: Job) {
+        match super::executor::start() {
+            Ok(executor) => executor.spawn(job).detach(),
+            Err(error) => job.refuse(error),
+        }
+    }
+
+    /// Polls the job on a thread of its own.
+    #[cfg(not(all(feature = "executor", not(loom))))]
+    pub(crate) fn spawn_async(job: Job) {
+        on_its_own_thread(job);
+    }
+}
+
+#[cfg(any(loom, not(feature = "executor")))]
+fn on_its_own_thread(job: Job) {
+    use std::sync::Arc;
+
+    use crate::sync::{Mutex, spawn_thread};
+
+    // Kept here too, since a thread that is not started drops what it was to run.
+    let job = Arc::new(Mutex::new(Some(job)));
+    let take = {
+        let job = job.clone();
+        move || job.lock().take()
+    };
+    let spawned = spawn_thread(Some("procession-job"), {
+        let take = take.clone();
+        move || take().into_iter().for_each(Job::run)
+    });
+    if let (Err(error), Some(job)) = (spawned, take()) {
+        job.refuse(error);
+    }
+}

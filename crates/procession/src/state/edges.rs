@@ -1,0 +1,234 @@
+//! Edges: linking processes, and what a node keeps of its edges.
+
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use super::cycle::{self, GraphLock};
+use super::slots::Slots;
+use super::walk::{Effects, Walk};
+use super::{Inner, Node, Seed};
+use crate::error::LinkError;
+use crate::phase::Phase;
+use crate::reason::Reason;
+
+/// What an edge from `p` down to `q` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EdgeKind {
+    /// `p` closes `q` and waits for it.
+    Child,
+    /// `p` closes `q`.
+    NoWaitChild,
+    /// `p` waits for `q`.
+    WaitFor,
+}
+
+impl EdgeKind {
+    pub(super) fn waits(self) -> bool {
+        self != Self::NoWaitChild
+    }
+
+    pub(super) fn closes(self) -> bool {
+        self != Self::WaitFor
+    }
+}
+
+/// An edge as the process at its lower end keeps it.
+pub(super) struct Up {
+    pub(super) target: Weak<Node>,
+    /// The place in the target's list of children, if the edge closes.
+    slot: u32,
+    pub(super) kind: EdgeKind,
+}
+
+impl Up {
+    /// The edge to the first parent of `node`.
+    pub(super) fn first(target: Weak<Node>, node: &Node) -> Self {
+        Self { target, slot: node.slot.load(Ordering::Relaxed), kind: EdgeKind::Child }
+    }
+}
+
+/// What hangs under a process.
+pub(super) struct Down {
+    /// The children, each in the place that its up edge names. The closing walk takes those that are there
+    /// when it begins.
+    children: Slots<Arc<Node>>,
+    /// Of the children that the closing walk took, those it left open: for an abort to find.
+    lingering: Vec<Arc<Node>>,
+    /// While Closing and waiting: the process itself (S5).
+    keep: Option<Arc<Node>>,
+}
+
+impl Down {
+    const fn new() -> Self {
+        Self { children: Slots::new(), lingering: Vec::new(), keep: None }
+    }
+
+    pub(super) fn children(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.children.iter().chain(&self.lingering)
+    }
+
+    pub(super) fn take_children(&mut self) -> Vec<Option<Arc<Node>>> {
+        self.children.take_all()
+    }
+
+    pub(super) fn remove_child(&mut self, up: &Up) -> Option<Arc<Node>> {
+        self.children.remove(up.slot)
+    }
+
+    pub(super) fn linger(&mut self, children: Vec<Arc<Node>>) {
+        self.lingering.extend(children);
+    }
+}
+
+/// A spawned process was not taken in: its parent has started its teardown or is Closed.
+pub(crate) struct Refused;
+
+/// A fresh child of `parent`. Of a Closing parent, it closes at once; of one that has started its
+/// teardown, it is refused.
+///
+/// No other lock than the parent's is taken, and nothing is searched (I5).
+pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<Effects, Refused>) {
+    let child = Arc::new(Node::with_parent(seed, Some(Arc::downgrade(parent))));
+    let mut inner = parent.inner.lock();
+    if inner.is_done_waiting(parent) {
+        drop(inner);
+        child.inner.lock().parent = None;
+        return (child, Err(Refused));
+    }
+    inner.waiting += 1;
+    let slot = inner.down().children.insert(child.clone());
+    child.slot.store(slot, Ordering::Relaxed);
+    if parent.phase() == Phase::Running {
+        return (child, Ok(Effects::default()));
+    }
+    inner.keep(parent);
+    drop(inner);
+    let effects = Walk::close(&child, Reason::ParentClosed, parent.is_aborting());
+    (child, Ok(effects))
+}
+
+/// Adds an edge from `upper` down to `lower`.
+pub(crate) fn link(
+    upper: &Arc<Node>,
+    lower: &Arc<Node>,
+    kind: EdgeKind,
+) -> Result<Effects, LinkError> {
+    if lower.is_background() || upper.is_background() && kind == EdgeKind::WaitFor {
+        return Err(LinkError::Background);
+    }
+    if Arc::ptr_eq(upper, lower) {
+        return Err(LinkError::cycle(vec![upper.label()]));
+    }
+    let graph = cycle::lock_graph();
+    if kind.waits() {
+        refuse_cycle(&graph, upper, lower)?;
+    }
+    let linked = link_locked(upper, lower, kind);
+    drop(graph);
+    match linked {
+        Linked::Nothing => Ok(Effects::default()),
+        Linked::Close => Ok(Walk::close(lower, Reason::ParentClosed, upper.is_aborting())),
+        Linked::Refused => Err(LinkError::Closed(upper.label())),
+    }
+}
+
+/// Refuses an edge that would close a waiting cycle (I5).
+fn refuse_cycle(graph: &GraphLock, upper: &Arc<Node>, lower: &Arc<Node>) -> Result<(), LinkError> {
+    // Who waits for nothing is on no cycle; so a tree that is built from the top is not searched again and again.
+    if lower.inner.lock().waiting == 0 || upper.phase() == Phase::Closed {
+        return Ok(());
+    }
+    match cycle::path_under_lock(graph, lower, upper) {
+        Some(path) => Err(LinkError::cycle(path.iter().map(Node::label).collect())),
+        None => Ok(()),
+    }
+}
+
+/// What is left to do after [`link_locked`].
+enum Linked {
+    Nothing,
+    Close,
+    Refused,
+}
+
+fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
+    let mut above = upper.inner.lock();
+    let mut below = lower.inner.lock();
+    if above.is_done_waiting(upper) {
+        // Nobody waits for a no-wait child, so that closing it is all there is to do (I6).
+        let closes = kind == EdgeKind::NoWaitChild;
+        return if closes { Linked::Close } else { Linked::Refused };
+    }
+    if lower.phase() == Phase::Closed {
+        return Linked::Nothing;
+    }
+    let mut slot = 0;
+    if kind.closes() {
+        slot = above.down().children.insert(lower.clone());
+    } else {
+        above.rare().waits_for.push(Arc::downgrade(lower));
+    }
+    above.waiting += u32::from(kind.waits());
+    below.add_up(upper, lower, slot, kind);
+    if upper.phase() == Phase::Running {
+        return Linked::Nothing;
+    }
+    above.keep(upper);
+    if kind.closes() { Linked::Close } else { Linked::Nothing }
+}
+
+/// Closes a process that could not be linked as it was to be: what it waits for is forgotten, so that it is Closed
+/// at once, and nobody has seen more of it than that.
+pub(crate) fn unlink_all(node: &Arc<Node>) -> Effects {
+    let graph = cycle::lock_graph();
+    let targets = node.inner.lock().rare.as_mut().map(|rare| mem::take(&mut rare.waits_for));
+    for target in targets.iter().flatten().filter_map(Weak::upgrade) {
+        let mut inner = node.inner.lock();
+        let mut below = target.inner.lock();
+        // One that is Closed has taken its edges; its report is under way.
+        if let Some(rare) = &mut below.rare {
+            let before = rare.ups.len();
+            rare.ups.retain(|up| up.target.as_ptr() != Arc::as_ptr(node));
+            inner.waiting -= (before - rare.ups.len()) as u32;
+        }
+        drop((below, inner));
+    }
+    drop(graph);
+    Walk::close(node, Reason::Dropped, false)
+}
+
+impl Node {
+    /// Has a parent that keeps it open (I8)? Parents are not Closed while they wait, and close their children
+    /// before anything else, so that any parent of a Running process is an open one.
+    pub(super) fn is_held(inner: &Inner) -> bool {
+        inner.parent.is_some()
+            || inner.rare.as_ref().is_some_and(|rare| rare.ups.iter().any(|up| up.kind.closes()))
+    }
+}
+
+impl Inner {
+    pub(super) fn down(&mut self) -> &mut Down {
+        self.down.get_or_insert_with(|| Box::new(Down::new()))
+    }
+
+    /// Has the teardown started, so that nothing can be waited for any more (S3)?
+    fn is_done_waiting(&self, node: &Node) -> bool {
+        self.started || node.phase() == Phase::Closed
+    }
+
+    fn add_up(&mut self, upper: &Arc<Node>, node: &Node, slot: u32, kind: EdgeKind) {
+        let target = Arc::downgrade(upper);
+        if self.parent.is_none() && kind == EdgeKind::Child {
+            self.parent = Some(target);
+            node.slot.store(slot, Ordering::Relaxed);
+        } else {
+            self.rare().ups.push(Up { target, slot, kind });
+        }
+    }
+
+    /// Makes a Closing process that waits hold itself (S5).
+    pub(super) fn keep(&mut self, node: &Arc<Node>) {
+        self.down().keep.get_or_insert_with(|| node.clone());
+    }
+}

@@ -1,0 +1,258 @@
+//! The state machine: phases, edges and the closing walk. It knows no thread, no future and no
+//! spawner: what is to be run or woken it hands back as [`Effects`], and its callers tell it when a
+//! body or a teardown has ended.
+//!
+//! # A process's node
+//!
+//! A [`Node`] is one process. Edges are strong pointers down and weak ones up: a Running process holds
+//! its children, and each process knows who waits for it or closes it. A handle is counted in
+//! `handles`, apart from the node's strong count, so that waiters and parents keep the memory, not the
+//! process (I8).
+//!
+//! # Invariants
+//!
+//! All fields of [`Inner`] change under the node's lock; `phase` is written under it and read without.
+//!
+//! - S1. `phase` only advances: Running, Closing, Closed; aborting, once set, stays (I1).
+//! - S2. `waiting` counts what the process waits for: its edges to waited children, its wait-for
+//!   edges, and its body. Each has exactly one report when it ends, made by whoever ended it.
+//! - S3. The teardown leaves the node when the phase is Closing and `waiting` is 0, and `started` is set
+//!   in the same locked section. Nothing is added to `waiting` after that. So it runs once, after all
+//!   that the process waits for (I2).
+//! - S4. Whoever makes a process Closed takes its up edges in the same locked section, and makes a
+//!   report for each after it: the lock that a report takes is what orders the two teardowns (I4).
+//! - S5. A Running process that no handle holds has a parent that is Running and holds it; a Closing one
+//!   that waits for processes holds itself (`Down::keep`) until Closed.
+//! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so that
+//!   none is missed (I9).
+//! - S7. A waiting cycle is looked for and the edge linked in one section of the graph lock. A fresh process
+//!   waits for nothing, so an edge to it closes no cycle and needs neither (I5).
+//!
+//! # Lock order
+//!
+//! The graph lock, then nodes. Two nodes are locked at once only by who holds the graph lock; everyone
+//! else locks one node and nothing more. So no two nodes need an order between them.
+//!
+//! Nothing foreign is run, woken, dropped or logged under a lock (I10): wakers, teardowns and nodes
+//! leave the locked section by value.
+
+mod cycle;
+mod edges;
+mod slots;
+mod waiters;
+mod walk;
+
+use std::mem;
+use std::sync::{Arc, Weak};
+
+use crate::error::Error;
+use crate::name::{Label, ProcessId};
+use crate::phase::{AtomicPhase, Phase};
+use crate::reason::Reason;
+use crate::spawn::Spawner;
+use crate::sync::{AtomicU32, Mutex};
+use crate::teardown::Teardown;
+
+pub(crate) use cycle::waits_for;
+use edges::{Down, Up};
+pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
+pub(crate) use waiters::Event;
+use waiters::Waiters;
+pub(crate) use walk::{Effects, Ready};
+
+/// One process.
+pub(crate) struct Node {
+    phase: AtomicPhase,
+    /// How many [`Process`](crate::Process) values there are.
+    pub(crate) handles: AtomicU32,
+    /// The place in the first parent's list of children. Guarded by that parent's lock.
+    slot: AtomicU32,
+    /// Where its bodies and teardowns run; `None` is the default.
+    pub(crate) spawner: Option<Spawner>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// The first parent that waits for this process; further up edges stand in `rare`.
+    parent: Option<Weak<Node>>,
+    waiting: u32,
+    /// The teardown has left the node (S3).
+    started: bool,
+    /// A teardown was set, now or before.
+    teardown_set: bool,
+    /// Close as soon as `waiting` is 0; `reason` says why.
+    after_children: bool,
+    /// `waiting` counts a body.
+    body: bool,
+    reason: Option<Reason>,
+    teardown: Option<Teardown>,
+    down: Option<Box<Down>>,
+    waiters: Option<Box<Waiters>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few processes need.
+#[derive(Default)]
+struct Rare {
+    name: Option<Arc<str>>,
+    /// The up edges beside `Inner::parent`.
+    ups: Vec<Up>,
+    /// Whom this process waits for without closing them.
+    waits_for: Vec<Weak<Node>>,
+    /// The error of the body, then of body and teardown.
+    failure: Option<Error>,
+}
+
+/// What a new process starts with.
+#[derive(Default)]
+pub(crate) struct Seed {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) teardown: Option<Teardown>,
+    pub(crate) spawner: Option<Spawner>,
+    /// It has a body, and waits for it.
+    pub(crate) body: bool,
+    /// It never closes.
+    pub(crate) background: bool,
+}
+
+impl Node {
+    /// A process that nothing is linked to yet, with one handle.
+    pub(crate) fn new(seed: Seed) -> Arc<Self> {
+        Arc::new(Self::with_parent(seed, None))
+    }
+
+    fn with_parent(seed: Seed, parent: Option<Weak<Self>>) -> Self {
+        let rare = seed.name.map(|name| Box::new(Rare { name: Some(name), ..Rare::default() }));
+        Self {
+            phase: AtomicPhase::new(seed.background),
+            handles: AtomicU32::new(1),
+            slot: AtomicU32::new(0),
+            spawner: seed.spawner,
+            inner: Mutex::new(Inner {
+                parent,
+                waiting: u32::from(seed.body),
+                started: false,
+                teardown_set: seed.teardown.is_some(),
+                after_children: false,
+                body: seed.body,
+                reason: None,
+                teardown: seed.teardown,
+                down: None,
+                waiters: None,
+                rare,
+            }),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.phase.is_aborting()
+    }
+
+    pub(crate) fn is_background(&self) -> bool {
+        self.phase.is_background()
+    }
+
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
+        self.inner.lock().rare.as_ref()?.name.clone()
+    }
+
+    pub(crate) fn id(self: &Arc<Self>) -> ProcessId {
+        ProcessId::of(Arc::as_ptr(self).addr())
+    }
+
+    pub(crate) fn label(self: &Arc<Self>) -> Label {
+        Label::new(self.name(), self.id())
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        let inner = self.inner.lock();
+        // Before Closing it may be there already, for `after_children`.
+        if self.phase() == Phase::Running { None } else { inner.reason.clone() }
+    }
+
+    /// The outcome, once Closed (I3).
+    pub(crate) fn outcome(&self) -> Option<Result<(), Error>> {
+        if self.phase() != Phase::Closed {
+            return None;
+        }
+        let inner = self.inner.lock();
+        Some(inner.rare.as_ref().and_then(|rare| rare.failure.clone()).map_or(Ok(()), Err))
+    }
+
+    /// Sets the teardown, unless one was set or the process is Closed.
+    pub(crate) fn set_teardown(&self, teardown: Teardown) -> SetTeardown {
+        let mut inner = self.inner.lock();
+        if inner.teardown_set {
+            drop(inner);
+            return SetTeardown::AlreadySet;
+        }
+        if self.phase() == Phase::Closed {
+            drop(inner);
+            return SetTeardown::Closed(teardown);
+        }
+        inner.teardown_set = true;
+        inner.teardown = Some(teardown);
+        SetTeardown::Set
+    }
+
+    /// Takes the teardown back from a process that was never handed out.
+    pub(crate) fn forget_teardown(&self) -> Option<Teardown> {
+        self.inner.lock().teardown.take()
+    }
+
+    /// What keeps the process from being Closed, for a person who reads a hanging shutdown: the labels
+    /// of at most `limit` processes that it waits for, and how many things it waits for in all.
+    pub(crate) fn waiting_for(&self, limit: usize) -> (Vec<Label>, u32) {
+        let inner = self.inner.lock();
+        let waiting = inner.waiting;
+        let mut nodes: Vec<Arc<Self>> = inner
+            .down
+            .iter()
+            .flat_map(|down| down.children())
+            .filter(|child| child.phase() != Phase::Closed)
+            .take(limit)
+            .cloned()
+            .collect();
+        if let Some(rare) = &inner.rare {
+            nodes.extend(rare.waits_for.iter().filter_map(Weak::upgrade).take(limit));
+        }
+        drop(inner);
+        nodes.retain(|node| node.phase() != Phase::Closed);
+        nodes.truncate(limit);
+        (nodes.iter().map(Self::label).collect(), waiting)
+    }
+}
+
+/// What came of [`Node::set_teardown`].
+pub(crate) enum SetTeardown {
+    Set,
+    AlreadySet,
+    /// The process is Closed; here is the teardown again.
+    Closed(Teardown),
+}
+
+impl Inner {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Adds an error to the outcome to be.
+    fn fail(&mut self, error: Error) {
+        let failure = &mut self.rare().failure;
+        *failure = Some(match failure.take() {
+            Some(first) => Error::many([first, error]),
+            None => error,
+        });
+    }
+
+    /// The up edges; who takes them makes the reports (S4).
+    fn take_ups(&mut self, node: &Node) -> (Option<Up>, Vec<Up>) {
+        let first = self.parent.take().map(|parent| Up::first(parent, node));
+        let rest = self.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.ups));
+        (first, rest)
+    }
+}

@@ -1,0 +1,79 @@
+//! Who is to be woken when a process closes: the wakers that wait for an event of a node.
+//!
+//! The list is ours, not an event-listener, since wakers must be called after the lock is released
+//! (I10), and a node without waiters must not pay for them.
+
+use std::mem;
+use std::task::Waker;
+
+use super::slots::Slots;
+use super::{Inner, Node};
+use crate::phase::Phase;
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The process is Closing or Closed.
+    Closing,
+    /// The process is aborting, or Closed without it.
+    Aborting,
+    /// The process is Closed.
+    Closed,
+}
+
+pub(super) type Waiters = Slots<(Event, Waker)>;
+
+impl Node {
+    /// Has the event happened? One atomic load.
+    #[inline]
+    pub(crate) fn has_happened(&self, event: Event) -> bool {
+        match event {
+            Event::Closing => self.phase() != Phase::Running,
+            Event::Aborting => self.is_aborting() || self.phase() == Phase::Closed,
+            Event::Closed => self.phase() == Phase::Closed,
+        }
+    }
+
+    /// Makes sure that `waker` is woken at the event, and stores its place in `place`; `false` if the event
+    /// has happened already (S6).
+    pub(crate) fn register(&self, event: Event, place: &mut Option<u32>, waker: &Waker) -> bool {
+        let mut inner = self.inner.lock();
+        if self.has_happened(event) {
+            // The waker was taken at the event, and its place with it.
+            *place = None;
+            return false;
+        }
+        let waiters = inner.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
+        match place.and_then(|place| waiters.get_mut(place)) {
+            Some((_, registered)) if registered.will_wake(waker) => {}
+            Some((_, registered)) => {
+                let replaced = mem::replace(registered, waker.clone());
+                drop(inner);
+                drop(replaced);
+            }
+            None => *place = Some(waiters.insert((event, waker.clone()))),
+        }
+        true
+    }
+
+    /// Forgets a registered waker. Nothing is left behind (I9).
+    pub(crate) fn unregister(&self, event: Event, place: u32) {
+        let mut inner = self.inner.lock();
+        // After the event the place may be another waiter's.
+        if !self.has_happened(event) {
+            let removed = inner.waiters.as_mut().and_then(|waiters| waiters.remove(place));
+            drop(inner);
+            drop(removed);
+        }
+    }
+}
+
+impl Inner {
+    /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
+    pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Vec<Waker>) {
+        if let Some(waiters) = &mut self.waiters {
+            let taken = waiters.take_if(|(awaited, _)| *awaited == event);
+            wakers.extend(taken.into_iter().flatten().map(|(_, waker)| waker));
+        }
+    }
+}

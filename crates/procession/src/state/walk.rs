@@ -1,0 +1,296 @@
+//! The closing walk: down to the children that are to be closed, up to the processes that waited.
+//!
+//! It is a loop over two lists, never a recursion (I11), and it locks one node at a time. A leaf goes from
+//! Running to Closed in one locked section, and the leaves of one parent are reported to it together.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::edges::{Down, Up};
+use super::waiters::Event;
+use super::{Inner, Node};
+use crate::error::Error;
+use crate::phase::Phase;
+use crate::reason::Reason;
+use crate::teardown::Teardown;
+
+/// A process whose turn to be torn down has come.
+pub(crate) struct Ready {
+    pub(crate) node: Arc<Node>,
+    pub(crate) teardown: Teardown,
+}
+
+/// What is left to do when no lock is held any more.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Effects {
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) wakers: Vec<Waker>,
+}
+
+/// A walk under way.
+#[derive(Default)]
+pub(super) struct Walk {
+    /// Children that are to be closed.
+    families: Vec<Family>,
+    /// The next report; further ones in `reports`.
+    report: Option<Report>,
+    reports: Vec<Report>,
+    effects: Effects,
+}
+
+/// The children that a parent closes.
+struct Family {
+    parent: Arc<Node>,
+    children: Vec<Option<Arc<Node>>>,
+    abort: bool,
+    /// The parent gave them out of its list, and takes back those that stay open.
+    taken: bool,
+}
+
+/// A process is Closed, and one that it has an edge to must hear of it.
+struct Report {
+    up: Up,
+    /// Whose edge it is; only compared.
+    from: *const Node,
+}
+
+impl Node {
+    /// Begins to close the process, and to abort it.
+    pub(crate) fn close(self: &Arc<Self>, reason: Reason, abort: bool) -> Effects {
+        Walk::close(self, reason, abort)
+    }
+
+    /// Begins to close the process if it waits for nothing; otherwise, that happens later.
+    pub(crate) fn close_after_children(self: &Arc<Self>) -> Effects {
+        Walk::locked(self, |walk, inner| walk.close_when_idle(self, inner, Reason::Asked))
+    }
+
+    /// The body has ended. One that ended well lets its children finish; any other closes them.
+    pub(crate) fn body_ended(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
+        Walk::locked(self, |walk, inner| {
+            inner.body = false;
+            inner.waiting -= 1;
+            match result {
+                Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
+                Err(error) => {
+                    inner.fail(error);
+                    walk.begin(self, inner, Reason::BodyFailed, false);
+                    walk.settle(self, inner, None)
+                }
+            }
+        })
+    }
+
+    /// The teardown that was handed out has ended.
+    pub(crate) fn torn_down(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
+        Walk::locked(self, |walk, inner| {
+            if let Err(error) = result {
+                inner.fail(error);
+            }
+            walk.finish(self, inner, None)
+        })
+    }
+
+    /// The last handle was dropped: a Running process that no parent holds closes (I8).
+    pub(crate) fn last_handle_dropped(self: &Arc<Self>) -> Effects {
+        if self.phase() != Phase::Running || self.is_background() {
+            return Effects::default();
+        }
+        Walk::locked(self, |walk, inner| {
+            if self.phase() == Phase::Running && !Self::is_held(inner) {
+                walk.begin(self, inner, Reason::Dropped, false);
+                return walk.settle(self, inner, None);
+            }
+            Visit::default()
+        })
+    }
+}
+
+/// What one visit to a node left behind.
+#[derive(Default)]
+struct Visit {
+    /// How many of the visitor's edges ended.
+    reported: u32,
+    /// To be dropped after the lock.
+    garbage: Option<Box<Down>>,
+}
+
+impl Walk {
+    pub(super) fn close(node: &Arc<Node>, reason: Reason, abort: bool) -> Effects {
+        Self::locked(node, |walk, inner| {
+            walk.begin(node, inner, reason, abort);
+            walk.settle(node, inner, None)
+        })
+    }
+
+    /// A walk that begins with `first` under the node's lock.
+    fn locked(node: &Arc<Node>, first: impl FnOnce(&mut Self, &mut Inner) -> Visit) -> Effects {
+        let mut walk = Self::default();
+        let mut inner = node.inner.lock();
+        let visit = first(&mut walk, &mut inner);
+        drop(inner);
+        drop(visit.garbage);
+        walk.run();
+        walk.effects
+    }
+
+    fn run(&mut self) {
+        loop {
+            if let Some(report) = self.report.take().or_else(|| self.reports.pop()) {
+                self.tell(&report);
+            } else if let Some(family) = self.families.pop() {
+                self.close_children(family);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Goes down: closes the children, then reports those that are Closed already to the parent, all at once.
+    fn close_children(&mut self, family: Family) {
+        let Family { parent, mut children, abort, taken } = family;
+        let mut reported = 0;
+        for place in &mut children {
+            let Some(child) = place else { continue };
+            let mut inner = child.inner.lock();
+            self.begin(child, &mut inner, Reason::ParentClosed, abort);
+            let visit = self.settle(child, &mut inner, Some(&parent));
+            drop(inner);
+            drop(visit.garbage);
+            reported += visit.reported;
+            if child.phase() == Phase::Closed {
+                *place = None;
+            }
+        }
+        let lingering: Vec<Arc<Node>> = children.into_iter().flatten().collect();
+        if reported == 0 && lingering.is_empty() {
+            return;
+        }
+        let mut inner = parent.inner.lock();
+        inner.waiting -= reported;
+        if taken && parent.phase() == Phase::Closing {
+            if !abort && parent.is_aborting() {
+                // The abort came while the children were with us.
+                let children = lingering.iter().cloned().map(Some).collect();
+                let parent = parent.clone();
+                self.families.push(Family { parent, children, abort: true, taken: false });
+            }
+            inner.down().linger(lingering);
+        }
+        let visit = self.settle(&parent, &mut inner, None);
+        drop(inner);
+        drop(visit.garbage);
+    }
+
+    /// Goes up: tells a process that one it waited for, or that it was to close, is Closed.
+    fn tell(&mut self, Report { up, from }: &Report) {
+        let Some(node) = up.target.upgrade() else { return };
+        let mut inner = node.inner.lock();
+        let mut child = None;
+        if up.kind.closes() {
+            child = inner.down.as_mut().and_then(|down| down.remove_child(up));
+        } else if let Some(rare) = &mut inner.rare {
+            rare.waits_for.retain(|target| target.as_ptr() != *from);
+        }
+        inner.waiting -= u32::from(up.kind.waits());
+        let visit = self.settle(&node, &mut inner, None);
+        drop(inner);
+        drop((visit.garbage, child));
+    }
+
+    /// Running becomes Closing, and Closing becomes aborting; whatever hangs under it follows.
+    fn begin(&mut self, node: &Arc<Node>, inner: &mut Inner, reason: Reason, abort: bool) {
+        let phase = node.phase();
+        let abort = abort && phase != Phase::Closed && !node.is_aborting();
+        if abort {
+            node.phase.abort();
+            inner.take_wakers(Event::Aborting, &mut self.effects.wakers);
+        }
+        let children = match phase {
+            Phase::Running => {
+                inner.reason = Some(reason);
+                node.phase.advance(Phase::Closing);
+                inner.take_wakers(Event::Closing, &mut self.effects.wakers);
+                if inner.waiting > u32::from(inner.body) {
+                    inner.keep(node);
+                }
+                inner.down.as_mut().map_or_else(Vec::new, |down| down.take_children())
+            }
+            Phase::Closing if abort => {
+                let down = inner.down.iter();
+                down.flat_map(|down| down.children().cloned().map(Some)).collect()
+            }
+            _ => return,
+        };
+        if !children.is_empty() {
+            let (parent, abort) = (node.clone(), node.is_aborting());
+            self.families.push(Family { parent, children, abort, taken: phase == Phase::Running });
+        }
+    }
+
+    /// Running becomes Closing as soon as it waits for nothing.
+    fn close_when_idle(&mut self, node: &Arc<Node>, inner: &mut Inner, reason: Reason) -> Visit {
+        if node.phase() == Phase::Running && !inner.after_children {
+            inner.after_children = true;
+            inner.reason = Some(reason);
+        }
+        self.settle(node, inner, None)
+    }
+
+    /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it Closed.
+    fn settle(
+        &mut self,
+        node: &Arc<Node>,
+        inner: &mut Inner,
+        visitor: Option<&Arc<Node>>,
+    ) -> Visit {
+        if inner.waiting > 0 || inner.started {
+            return Visit::default();
+        }
+        if node.phase() == Phase::Running && inner.after_children {
+            let reason = inner.reason.take().unwrap_or(Reason::Asked);
+            self.begin(node, inner, reason, false);
+        }
+        if node.phase() != Phase::Closing {
+            return Visit::default();
+        }
+        inner.started = true;
+        match inner.teardown.take() {
+            Some(teardown) => {
+                self.effects.ready.push(Ready { node: node.clone(), teardown });
+                Visit::default()
+            }
+            None => self.finish(node, inner, visitor),
+        }
+    }
+
+    /// Closing becomes Closed. Edges that end at `visitor` are counted, the others become reports (S4).
+    fn finish(
+        &mut self,
+        node: &Arc<Node>,
+        inner: &mut Inner,
+        visitor: Option<&Arc<Node>>,
+    ) -> Visit {
+        node.phase.advance(Phase::Closed);
+        for event in [Event::Aborting, Event::Closed] {
+            inner.take_wakers(event, &mut self.effects.wakers);
+        }
+        inner.waiters = None;
+        let mut visit = Visit { reported: 0, garbage: inner.down.take() };
+        let (first, rest) = inner.take_ups(node);
+        for up in first.into_iter().chain(rest) {
+            if visitor.is_some_and(|visitor| std::ptr::eq(up.target.as_ptr(), Arc::as_ptr(visitor)))
+            {
+                visit.reported += u32::from(up.kind.waits());
+                continue;
+            }
+            let report = Report { up, from: Arc::as_ptr(node) };
+            match self.report {
+                None => self.report = Some(report),
+                Some(_) => self.reports.push(report),
+            }
+        }
+        visit
+    }
+}

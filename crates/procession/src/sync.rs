@@ -1,0 +1,103 @@
+//! Locks, atomics and threads: parking_lot's and the standard library's, or loom's under
+//! `--cfg loom` with feature `loom`.
+//!
+//! `Arc` is the standard library's in both: loom's cannot be a `self` type and tells us nothing that
+//! the models look for.
+
+pub(crate) use imp::*;
+
+#[cfg(not(all(loom, feature = "loom")))]
+mod imp {
+    pub(crate) use futures_lite::future::block_on;
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, fence};
+    pub(crate) use std::thread_local;
+
+    use std::io;
+    use std::time::Instant;
+
+    /// Starts a detached thread.
+    pub(crate) fn spawn_thread(
+        name: Option<&str>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let mut builder = std::thread::Builder::new();
+        // A thread's name cannot hold a NUL; the process's name may.
+        if let Some(name) = name.filter(|name| !name.contains('\0')) {
+            builder = builder.name(name.to_owned());
+        }
+        builder.spawn(run).map(drop)
+    }
+
+    /// Waits for a notification, or until `deadline`. May wake for nothing.
+    pub(crate) fn wait_until<'a, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        match deadline {
+            Some(deadline) => {
+                condvar.wait_until(&mut guard, deadline);
+            }
+            None => condvar.wait(&mut guard),
+        }
+        guard
+    }
+}
+
+#[cfg(all(loom, feature = "loom"))]
+mod imp {
+    pub(crate) use loom::future::block_on;
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, fence};
+    pub(crate) use loom::thread_local;
+
+    use std::io;
+    use std::time::Instant;
+
+    /// loom's mutex with parking_lot's face. It is never poisoned: nothing panics under a lock (I10).
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    /// loom's condition variable with parking_lot's face.
+    #[derive(Debug)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+    }
+
+    /// Starts a detached thread of the model.
+    pub(crate) fn spawn_thread(
+        _name: Option<&str>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        loom::thread::spawn(run);
+        Ok(())
+    }
+
+    /// Waits for a notification. A model has no clock, so a deadline never comes.
+    pub(crate) fn wait_until<'a, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'a, T>,
+        _deadline: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        condvar.0.wait(guard).unwrap()
+    }
+}

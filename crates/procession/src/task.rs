@@ -1,0 +1,138 @@
+//! The async front end: bodies as futures, on a spawner or in the caller's own task.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use crate::body::{Body, SpawnedBody};
+use crate::dispatch::{dispatch, run_deferred, spawn_on};
+use crate::error::Error;
+use crate::outcome::IntoOutcome;
+use crate::process::Process;
+use crate::spawn::{Job, Threads};
+
+impl Process {
+    /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has
+    /// ended, the child's own children are Closed, and its teardown has run.
+    ///
+    /// What holds for the body of [`spawn_thread`](Self::spawn_thread) holds here, but that an
+    /// [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let session = app.spawn(|p| async move {
+    ///     p.closing().await;
+    ///     Err("the peer is gone")
+    /// })?;
+    /// app.close_blocking()?;
+    /// assert!(session.outcome().unwrap().is_err());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn<F, Fut>(&self, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let child = self.child_with_body()?;
+        let process = child.clone();
+        let future = async move { body(process).await.into_outcome() };
+        let job = Job::body(SpawnedBody::boxed(child.node.clone(), future));
+        match &child.node.spawner {
+            Some(spawner) => {
+                spawn_on(|| spawner.spawn(job));
+                run_deferred();
+            }
+            None => Threads::spawn_async(job),
+        }
+        Ok(child)
+    }
+
+    /// Runs `body` in the caller's own task, as a child of this process, and waits until that is
+    /// Closed: the child's outcome.
+    ///
+    /// The child is there from the call on, so that this process waits for it before the first poll. The body need be neither
+    /// `Send` nor `'static`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise the outcome's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future half-way drops the body and closes the child, with the outcome [`Error::Aborted`].
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let answer = std::cell::Cell::new(0);
+    /// let run = app.run(|p| async {
+    ///     let _child = p;
+    ///     answer.set(42);
+    /// });
+    /// futures_lite::future::block_on(run)?;
+    /// assert_eq!(answer.get(), 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn run<F, Fut>(&self, body: F) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let child = self.child_with_body().map(|child| {
+            let process = child.clone();
+            let future = async move { body(process).await.into_outcome() };
+            (Body::new(child.node.clone(), future), child.closed())
+        });
+        async move {
+            let (mut body, closed) = child?;
+            dispatch(poll_fn(|context| body.poll_effects(context)).await);
+            closed.await
+        }
+    }
+
+    /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.
+    ///
+    /// On a process that is Closing already, the future is not polled. After that, if both come at once, the future counts, as
+    /// with tokio-util's `run_until_cancelled`.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `future`, which is dropped when closing comes first.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let process = Process::new();
+    /// assert_eq!(process.run_until_closing(async { 1 }).await, Some(1));
+    /// process.close();
+    /// assert_eq!(process.run_until_closing(async { 2 }).await, None);
+    /// # })
+    /// ```
+    pub fn run_until_closing<F: Future>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let mut closing = self.closing();
+        async move {
+            let mut future = pin!(future);
+            if closing.has_happened() {
+                return None;
+            }
+            poll_fn(|context| {
+                if let Poll::Ready(output) = future.as_mut().poll(context) {
+                    return Poll::Ready(Some(output));
+                }
+                Pin::new(&mut closing).poll(context).map(|()| None)
+            })
+            .await
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The blocking front end: bodies on threads, and closing on the caller's own.
+
+use crate::deadlock;
+use crate::dispatch::dispatch;
+use crate::error::Error;
+use crate::outcome::{IntoOutcome, catch};
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::state::Effects;
+use crate::sync;
+
+impl Process {
+    /// Runs `body` on a new thread, as a child of this process. The child is Closed after the body has
+    /// returned, the child's own children are Closed, and its teardown has run.
+    ///
+    /// The thread is named after the process. The body is told to end by [`closing`](Self::closing) of the process that it
+    /// is given, and by force by [`aborting`](Self::aborting); what the child ends with is its outcome. A body that
+    /// returns `Ok` lets the child's children finish; one that fails or panics closes them. On a Closing process, the body runs, with
+    /// a child that is Closing already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started, [`Error::NoThread`] if the system
+    /// gives no thread. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let poller = app.spawn_thread(|p| {
+    ///     while p.closing().wait_timeout(Duration::from_millis(1)).is_none() {
+    ///         // poll something
+    ///     }
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// app.close_blocking()?;
+    /// assert!(poller.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn_thread<F, R>(&self, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let child = self.child_with_body()?;
+        let process = child.clone();
+        let name = child.name();
+        let spawned = sync::spawn_thread(name.as_deref(), move || run(process, body));
+        match spawned {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                let error = Error::no_thread(child.label(), error);
+                dispatch(child.node.body_ended(Err(error.clone())));
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the process, and returns when it is Closed, with its outcome.
+    ///
+    /// This thread runs blocking teardowns itself, as far as they are the default spawner's; other threads help
+    /// when it is stuck in one.
+    ///
+    /// # Errors
+    ///
+    /// The outcome's. [`Error::Deadlock`] at once if the caller is a body or a teardown that the
+    /// process waits for; the closing has begun all the same. [`Error::Background`] on the background.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread without a limit. In async code, `close().await`.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::with_teardown(|| println!("on this thread"));
+    /// process.close_blocking()?;
+    /// assert!(process.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_blocking(&self) -> Result<(), Error> {
+        if self.node.is_background() {
+            return Err(Error::Background);
+        }
+        let effects = if self.is_closing() {
+            Effects::default()
+        } else {
+            self.node.close(Reason::Asked, false)
+        };
+        if !self.is_closed() {
+            if let Err(deadlock) = deadlock::check(&self.node) {
+                dispatch(effects);
+                return Err(deadlock);
+            }
+        }
+        run_here(effects);
+        self.closed().wait()
+    }
+}
+
+fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
+    let node = process.node.clone();
+    let frame = deadlock::enter(&node);
+    let result = catch(|| node.label(), || body(process).into_outcome())
+        .and_then(|result| result.map_err(|error| Error::failed(node.label(), error)));
+    drop(frame);
+    dispatch(node.body_ended(result));
+}
+
+#[cfg(not(loom))]
+fn run_here(effects: Effects) {
+    crate::spawn::Queue::run_here(effects);
+}
+
+/// A model has no pool, so that nobody could help.
+#[cfg(loom)]
+fn run_here(mut effects: Effects) {
+    let mut here = std::collections::VecDeque::new();
+    loop {
+        crate::dispatch::hand_over(std::mem::take(&mut effects.ready), &mut here);
+        crate::dispatch::wake(effects.wakers);
+        match here.pop_front() {
+            Some(job) => effects = job.execute(),
+            None => return,
+        }
+    }
+}

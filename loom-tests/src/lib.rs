@@ -1,0 +1,1 @@
+//! Model checks of procession, in `tests/`. Run them with `cargo loom`.
