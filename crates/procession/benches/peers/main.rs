@@ -1,0 +1,172 @@
+//! What a process costs, beside what Rust users have today, measured in one run.
+//!
+//! `cargo bench -p procession --bench peers` prints a table; the last rows, heap bytes and
+//! allocations, come from the benchmark `heap`, whose allocator counts. Each figure is the median of the rounds, and
+//! the two sides of a row take turns.
+
+#![forbid(unsafe_code)]
+
+mod latency;
+mod table;
+mod tasks;
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use procession::Process;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use table::{Table, median};
+
+const CHILDREN: usize = 100_000;
+const ROUNDS: usize = 15;
+
+fn main() {
+    let mut table = Table::new();
+    let peers = wide(&mut table);
+    teardowns(&mut table, peers);
+    churn(&mut table);
+    is_closing(&mut table);
+    tasks::bodies(&mut table);
+    tasks::subsystems(&mut table);
+    latency::thread(&mut table);
+    latency::task(&mut table);
+    growth(&mut table);
+    table.print();
+    heap();
+}
+
+/// The time for each of `count` things.
+fn each(count: usize, run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed() / u32::try_from(count).expect("a small count")
+}
+
+fn wide_tokens(count: usize) {
+    let (root, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let children: Vec<_> = (0..count).map(|_| (root.child_token(), tracker.token())).collect();
+    root.cancel();
+    tracker.close();
+    drop(children);
+    assert!(tracker.is_empty());
+}
+
+fn wide_processes(count: usize) {
+    let root = Process::new();
+    let children: Vec<_> = (0..count).map(|_| root.child()).collect();
+    root.close();
+    assert!(root.is_closed());
+    drop(children);
+}
+
+fn wide(table: &mut Table) -> Duration {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(each(CHILDREN, || wide_tokens(CHILDREN)));
+        ours.push(each(CHILDREN, || wide_processes(CHILDREN)));
+    }
+    let theirs = median(theirs);
+    table.row("create + close + drop, 100,000 children of one root", median(ours), theirs, 1.0);
+    theirs
+}
+
+fn teardowns(table: &mut Table, peers: Duration) {
+    static RAN: AtomicU64 = AtomicU64::new(0);
+    let mut ours = Vec::new();
+    for _ in 0..ROUNDS {
+        let ran = RAN.load(Ordering::Relaxed);
+        let counter = &RAN;
+        ours.push(each(CHILDREN, || {
+            let root = Process::new();
+            let children: Vec<_> = (0..CHILDREN)
+                .map(|_| {
+                    let child = root.child();
+                    let set = child.set_teardown(move || {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(set.is_ok());
+                    child
+                })
+                .collect();
+            assert!(root.close_blocking().is_ok());
+            drop(children);
+        }));
+        assert_eq!(RAN.load(Ordering::Relaxed) - ran, CHILDREN as u64);
+    }
+    table.row("the same, each with a teardown closure", median(ours), peers, 1.3);
+}
+
+fn churn(table: &mut Table) {
+    let (root, token, tracker) = (Process::new(), CancellationToken::new(), TaskTracker::new());
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(each(CHILDREN, || {
+            for _ in 0..CHILDREN {
+                let (child, tracked) = (token.child_token(), tracker.token());
+                child.cancel();
+                drop((child, tracked));
+            }
+        }));
+        ours.push(each(CHILDREN, || {
+            for _ in 0..CHILDREN {
+                let child = root.child();
+                child.close();
+                drop(child);
+            }
+        }));
+    }
+    table.row("churn: make and close one child", median(ours), median(theirs), 1.0);
+}
+
+fn is_closing(table: &mut Table) {
+    const LOADS: usize = 1_000_000;
+    let (process, token) = (Process::new(), CancellationToken::new());
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(1000 * each(LOADS, || {
+            for _ in 0..LOADS {
+                black_box(black_box(&token).is_cancelled());
+            }
+        }));
+        ours.push(1000 * each(LOADS, || {
+            for _ in 0..LOADS {
+                black_box(black_box(&process).is_closing());
+            }
+        }));
+    }
+    table.row("1,000 × `is_closing()`", median(ours), median(theirs), 0.2);
+}
+
+fn chain(count: usize) {
+    let root = Process::new();
+    let mut last = root.clone();
+    for _ in 1..count {
+        last = last.child();
+    }
+    root.close();
+    assert!(last.is_closed());
+}
+
+/// The time for each node must not grow with the graph.
+fn growth(table: &mut Table) {
+    for (name, run) in [("a chain", chain as fn(usize)), ("a fan", wide_processes)] {
+        let (mut large, mut small) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            small.push(each(1_000_000, || (0..100).for_each(|_| run(10_000))));
+            large.push(each(1_000_000, || run(1_000_000)));
+        }
+        let name = format!("{name} of 1,000,000, beside one of 10,000");
+        table.row(&name, median(large), median(small), 2.0);
+    }
+}
+
+/// Runs the benchmark that counts allocations.
+fn heap() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["bench", "--quiet", "-p", "procession", "--bench", "heap"];
+    let status = std::process::Command::new(cargo).args(arguments).status();
+    assert!(status.is_ok_and(|status| status.success()), "the benchmark `heap` failed");
+}

@@ -1,0 +1,89 @@
+//! Bodies on tokio.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use procession::{Builder, Job, Process};
+use tokio::runtime::{Handle, Runtime};
+use tokio_graceful_shutdown::{SubsystemBuilder, SubsystemHandle, Toplevel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::table::{Table, median};
+
+const ROUNDS: usize = 15;
+
+fn each<F: Future>(runtime: &Runtime, count: u32, run: F) -> Duration {
+    runtime.block_on(async {
+        let start = Instant::now();
+        run.await;
+        start.elapsed() / count
+    })
+}
+
+/// As feature `tokio` does by itself.
+fn on_this_runtime() -> Builder {
+    let handle = Handle::current();
+    Process::builder().spawner(move |job: Job| {
+        handle.spawn(job);
+    })
+}
+
+/// Tasks that wait for closing: spawn them, close, wait for the end of all.
+pub(crate) fn bodies(table: &mut Table) {
+    const BODIES: u32 = 10_000;
+    let runtime = Runtime::new().expect("a runtime");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(each(&runtime, BODIES, async {
+            let (root, tracker) = (CancellationToken::new(), TaskTracker::new());
+            for _ in 0..BODIES {
+                let token = root.child_token();
+                tracker.spawn(async move { token.cancelled().await });
+            }
+            root.cancel();
+            tracker.close();
+            tracker.wait().await;
+        }));
+        ours.push(each(&runtime, BODIES, async {
+            let root = on_this_runtime().build().expect("no edges");
+            for _ in 0..BODIES {
+                assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
+            }
+            assert!(root.close().await.is_ok());
+        }));
+    }
+    table.row("10,000 tokio bodies: spawn, close, wait", median(ours), median(theirs), 1.0);
+}
+
+/// Named subsystems, with errors, panics and a shutdown in order.
+pub(crate) fn subsystems(table: &mut Table) {
+    const SUBSYSTEMS: u32 = 1_000;
+    let runtime = Runtime::new().expect("a runtime");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(each(&runtime, SUBSYSTEMS, async {
+            let toplevel = Toplevel::new(async |root: &mut SubsystemHandle| {
+                for _ in 0..SUBSYSTEMS {
+                    let subsystem = async |handle: &mut SubsystemHandle| {
+                        handle.on_shutdown_requested().await;
+                        Ok::<(), std::io::Error>(())
+                    };
+                    root.start(SubsystemBuilder::new("worker", subsystem));
+                }
+                root.request_shutdown();
+            });
+            let ended = toplevel.handle_shutdown_requests(Duration::from_secs(60)).await;
+            assert!(ended.is_ok());
+        }));
+        ours.push(each(&runtime, SUBSYSTEMS, async {
+            let root = on_this_runtime().name("worker").build().expect("no edges");
+            for _ in 0..SUBSYSTEMS {
+                assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
+            }
+            assert!(root.close_within(Duration::from_secs(60)).await.is_ok());
+        }));
+    }
+    let name = "1,000 named bodies, beside tokio-graceful-shutdown's subsystems";
+    table.row(name, median(ours), median(theirs), 1.0);
+}
