@@ -26,7 +26,11 @@ fn main() {
             child.close();
         }
     });
-    println!("| what 100,000 children that came and went leave | {} | {} | 0, 0 |", churned.bytes_current.max(0), churned.count_current.max(0));
+    println!(
+        "| what 100,000 children that came and went leave | {} | {} | 0, 0 |",
+        churned.bytes_current.max(0),
+        churned.count_current.max(0)
+    );
 }
 
 fn row(name: &str, limit: &str, make: impl FnOnce()) {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::deadlock;
 use crate::dispatch::dispatch;
 use crate::error::{BoxError, Error};
-use crate::outcome::{catch, discard};
+use crate::outcome::{catch, discard, outcome};
 use crate::state::{Effects, Event, Node};
 
 /// What an async body comes to.
@@ -49,23 +49,20 @@ impl<F: ?Sized + Future<Output = BodyResult>> Body<F> {
             return Poll::Ready(self.end_dropped(|node| Error::Aborted(node.label())));
         }
         let future = self.future.as_mut().expect("a body is not polled after its end");
-        let frame = deadlock::enter(&self.node);
-        let polled = catch(|| self.node.label(), || future.as_mut().poll(context));
-        drop(frame);
-        let result = match polled {
-            Ok(Poll::Ready(result)) => {
-                result.map_err(|error| Error::failed(self.node.label(), error))
-            }
+        let poll = || catch(|| future.as_mut().poll(context));
+        let (node, polled) = deadlock::run_as(self.node.clone(), poll);
+        let ended = match polled {
+            Ok(Poll::Ready(result)) => Ok(result),
             Err(panicked) => Err(panicked),
             Ok(Poll::Pending) => {
-                if self.node.register(Event::Aborting, &mut self.place, context.waker()) {
+                if node.register(Event::Aborting, &mut self.place, context.waker()) {
                     return Poll::Pending;
                 }
                 return Poll::Ready(self.end_dropped(|node| Error::Aborted(node.label())));
             }
         };
         discard(self.future.take());
-        Poll::Ready(self.end(result))
+        Poll::Ready(self.end(outcome(ended, || node.label())))
     }
 
     /// The system gave no thread to poll it on.
@@ -75,10 +72,9 @@ impl<F: ?Sized + Future<Output = BodyResult>> Body<F> {
 
     /// Drops the future before its end.
     fn end_dropped(&mut self, error: impl FnOnce(&Arc<Node>) -> Error) -> Effects {
-        let frame = deadlock::enter(&self.node);
-        discard(self.future.take());
-        drop(frame);
-        let error = error(&self.node);
+        let future = self.future.take();
+        let (node, ()) = deadlock::run_as(self.node.clone(), || discard(future));
+        let error = error(&node);
         self.end(Err(error))
     }
 

@@ -8,8 +8,8 @@ use crate::dispatch::dispatch;
 use crate::error::LinkError;
 use crate::outcome::{IntoOutcome, discard};
 use crate::process::Process;
-use crate::spawn::{Spawn, Spawner};
-use crate::state::{EdgeKind, Refused, Seed, link, unlink_all};
+use crate::spawn::{Spawn, Spawner, of_context};
+use crate::state::{EdgeKind, Inherited, Refused, Seed, link, unlink_all};
 use crate::teardown::Teardown;
 
 /// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
@@ -28,19 +28,21 @@ use crate::teardown::Teardown;
 /// # Ok::<(), procession::LinkError>(())
 /// ```
 #[must_use = "a builder does nothing until `build`"]
-pub struct Builder {
+pub struct Builder<'a> {
     name: Option<Arc<str>>,
-    parents: Vec<Process>,
-    wait_for: Vec<Process>,
+    parent: Option<&'a Process>,
+    further_parents: Vec<&'a Process>,
+    wait_for: Vec<&'a Process>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
     pub(crate) fn new() -> Self {
         Self {
             name: None,
-            parents: Vec::new(),
+            parent: None,
+            further_parents: Vec::new(),
             wait_for: Vec::new(),
             teardown: None,
             spawner: None,
@@ -54,14 +56,17 @@ impl Builder {
     }
 
     /// A parent, as with [`Process::add_child`]. There may be several.
-    pub fn parent(mut self, parent: &Process) -> Self {
-        self.parents.push(parent.clone());
+    pub fn parent(mut self, parent: &'a Process) -> Self {
+        match self.parent {
+            None => self.parent = Some(parent),
+            Some(_) => self.further_parents.push(parent),
+        }
         self
     }
 
     /// A process to wait for, as with [`Process::wait_for`]. There may be several.
-    pub fn wait_for(mut self, other: &Process) -> Self {
-        self.wait_for.push(other.clone());
+    pub fn wait_for(mut self, other: &'a Process) -> Self {
+        self.wait_for.push(other);
         self
     }
 
@@ -87,7 +92,7 @@ impl Builder {
 
     /// Where its bodies and teardowns run, and those of its children; by default the first parent's.
     pub fn spawner(mut self, spawner: impl Spawn) -> Self {
-        self.spawner = Some(Spawner::new(spawner));
+        self.spawner = Some(Arc::new(spawner));
         self
     }
 
@@ -98,12 +103,11 @@ impl Builder {
     /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that comes. Then there is no process; its
     /// teardown is dropped and not run.
     pub fn build(self) -> Result<Process, LinkError> {
-        let Self { name, parents, wait_for, teardown, spawner } = self;
-        let spawner =
-            spawner.or_else(|| parents.first()?.node.spawner.clone()).or_else(Spawner::of_context);
-        let seed = Seed { name, teardown, spawner, ..Seed::default() };
+        let inherited = self.inherited();
+        let Self { name, parent, further_parents, wait_for, teardown, .. } = self;
+        let seed = Seed { inherited, named: name.is_some(), teardown, ..Seed::default() };
         // One parent and nothing else needs no search.
-        if let ([parent], []) = (&*parents, &*wait_for) {
+        if let (Some(parent), true) = (parent, further_parents.is_empty() && wait_for.is_empty()) {
             let (process, taken_in) = parent.fresh_child(seed);
             return match taken_in {
                 Ok(()) => Ok(process),
@@ -114,10 +118,11 @@ impl Builder {
             };
         }
         let process = Process::from_seed(seed);
+        let parents = parent.into_iter().chain(further_parents);
         let edges = wait_for
-            .iter()
+            .into_iter()
             .map(|other| (&process, other, EdgeKind::WaitFor))
-            .chain(parents.iter().map(|parent| (parent, &process, EdgeKind::Child)));
+            .chain(parents.map(|parent| (parent, &process, EdgeKind::Child)));
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => dispatch(effects),
@@ -130,13 +135,23 @@ impl Builder {
         }
         Ok(process)
     }
+
+    fn inherited(&self) -> Option<Arc<Inherited>> {
+        let heritage = self.parent.map_or_else(of_context, Process::heritage);
+        if self.name.is_none() && self.spawner.is_none() {
+            return heritage;
+        }
+        let spawner = self.spawner.clone().or_else(|| heritage?.spawner.clone());
+        Some(Arc::new(Inherited { name: self.name.clone(), spawner }))
+    }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for Builder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("parents", &self.parents)
+            .field("parent", &self.parent)
+            .field("further_parents", &self.further_parents)
             .field("wait_for", &self.wait_for)
             .finish_non_exhaustive()
     }

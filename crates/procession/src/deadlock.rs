@@ -11,24 +11,14 @@ thread_local! {
     static STACK: RefCell<Vec<Arc<Node>>> = RefCell::default();
 }
 
-/// The time in which the code of a process is on the stack.
-pub(crate) struct Frame {
-    entered: bool,
-}
-
-/// The code of `node` begins to run on this thread.
-pub(crate) fn enter(node: &Arc<Node>) -> Frame {
+/// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process back.
+pub(crate) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
+    let mut node = Some(node);
     // At the end of a thread its thread-locals are gone; then waits are not looked at.
-    Frame { entered: STACK.try_with(|stack| stack.borrow_mut().push(node.clone())).is_ok() }
-}
-
-impl Drop for Frame {
-    fn drop(&mut self) {
-        if self.entered {
-            let left = STACK.try_with(|stack| stack.borrow_mut().pop());
-            drop(left);
-        }
-    }
+    let _ = STACK.try_with(|stack| stack.borrow_mut().extend(node.take()));
+    let result = run();
+    let node = node.or_else(|| STACK.with(|stack| stack.borrow_mut().pop()));
+    (node.expect("what was put on the stack is on it"), result)
 }
 
 /// Refuses a wait for `target` if it waits for code that is on this stack.

@@ -37,25 +37,28 @@ thread_local! {
 pub(crate) fn dispatch(effects: Effects) {
     let Effects { ready, wakers } = effects;
     if !ready.is_empty() {
-        let mut here = VecDeque::new();
-        hand_over(ready, &mut here);
-        Threads::submit(here);
+        Threads::submit(hand_over(ready));
     }
     wake(wakers);
     run_deferred();
 }
 
-/// Gives each teardown to its spawner; the blocking ones of the default spawner are left to the caller in `here`.
-pub(crate) fn hand_over(ready: Vec<Ready>, here: &mut VecDeque<Job>) {
-    for ready in ready {
-        let spawner = ready.node.spawner.clone();
+/// Gives each teardown to its spawner. The blocking ones of the default spawner are left to the caller.
+pub(crate) fn hand_over(ready: Vec<Ready>) -> Vec<Ready> {
+    let is_pooled = |ready: &Ready| ready.node.spawner().is_none() && ready.teardown.is_blocking();
+    if ready.iter().all(is_pooled) {
+        return ready;
+    }
+    let (pooled, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_pooled);
+    for ready in others {
+        let spawner = ready.node.spawner().cloned();
         let job = Job::teardown(ready);
         match spawner {
-            None if job.is_blocking() => here.push_back(job),
             None => Threads::spawn_async(job),
             Some(spawner) => spawn_on(|| spawner.spawn(job)),
         }
     }
+    pooled
 }
 
 /// Calls a spawner. One that panics has dropped its job, and a dropped job is not lost.
@@ -90,17 +93,15 @@ pub(crate) fn run_deferred() {
     let next = || DEFERRED.try_with(|deferred| deferred.borrow_mut().pop_front()).ok().flatten();
     while let Some(work) = next() {
         let Effects { ready, wakers } = work.execute();
-        let mut here = VecDeque::new();
-        hand_over(ready, &mut here);
-        Threads::submit(here);
+        Threads::submit(hand_over(ready));
         wake(wakers);
     }
 }
 
 /// Wakes them all; a waker that panics does not keep the others asleep (I9).
 pub(crate) fn wake(mut wakers: Vec<Waker>) {
-    if wakers.is_empty() {
-        return;
+    if wakers.len() < 2 {
+        return wakers.into_iter().for_each(wake_one);
     }
     let _ = WAKERS.try_with(|queue| queue.borrow_mut().extend(wakers.drain(..)));
     wake_queued();

@@ -107,8 +107,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn panicked(label: Label, message: &str) -> Self {
-        Self::Panicked(Panicked { label, message: message.into() })
+    pub(crate) fn panicked(label: Label, message: Arc<str>) -> Self {
+        Self::Panicked(Panicked { label, message })
     }
 
     pub(crate) fn deadlock(waiting: Label, target: Label) -> Self {

@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub struct ProcessId(usize);
 
 impl ProcessId {
-    pub(crate) fn of(address: usize) -> Self {
-        Self(address)
+    pub(crate) fn of<T>(process: *const T) -> Self {
+        Self(process.addr())
     }
 }
 

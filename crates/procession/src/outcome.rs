@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::{BoxError, Error};
 use crate::name::Label;
@@ -56,14 +57,26 @@ impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     }
 }
 
-/// Runs the code of a process and catches its panic. `label` is asked only if there is an error.
-pub(crate) fn catch<R>(label: impl FnOnce() -> Label, run: impl FnOnce() -> R) -> Result<R, Error> {
+/// Runs the code of a process; the message of its panic is the error.
+pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     // What the closure captured is not used after a panic, or is the user's own to share.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        let error = Error::panicked(label(), message(&*payload));
+        let message = message(&*payload).into();
         discard(payload);
-        error
+        message
     })
+}
+
+/// The result of code that was run with [`catch`], as a part of the outcome of the process.
+pub(crate) fn outcome(
+    caught: Result<Result<(), BoxError>, Arc<str>>,
+    label: impl FnOnce() -> Label,
+) -> Result<(), Error> {
+    match caught {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::failed(label(), error)),
+        Err(message) => Err(Error::panicked(label(), message)),
+    }
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {

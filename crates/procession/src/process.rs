@@ -14,8 +14,8 @@ use crate::name::{Label, ProcessId};
 use crate::outcome::IntoOutcome;
 use crate::phase::Phase;
 use crate::reason::Reason;
-use crate::spawn::Spawner;
-use crate::state::{EdgeKind, Node, Refused, Seed, SetTeardown, fresh_child, link};
+use crate::spawn::of_context;
+use crate::state::{EdgeKind, Inherited, Node, Refused, Seed, SetTeardown, fresh_child, link};
 use crate::sync::fence;
 use crate::teardown::Teardown;
 use crate::timer;
@@ -62,7 +62,7 @@ impl Process {
     /// assert_eq!(process.phase(), Phase::Running);
     /// ```
     pub fn new() -> Self {
-        Self::from_seed(Seed { spawner: Spawner::of_context(), ..Seed::default() })
+        Self::from_seed(Seed { inherited: of_context(), ..Seed::default() })
     }
 
     pub(crate) fn from_seed(seed: Seed) -> Self {
@@ -84,7 +84,7 @@ impl Process {
         R: IntoOutcome,
     {
         let teardown = Some(Teardown::blocking(teardown));
-        Self::from_seed(Seed { spawner: Spawner::of_context(), teardown, ..Seed::default() })
+        Self::from_seed(Seed { inherited: of_context(), teardown, ..Seed::default() })
     }
 
     /// Makes a process with a name, edges, a teardown or a spawner.
@@ -100,7 +100,7 @@ impl Process {
     ///     .build()?;
     /// # Ok::<(), procession::LinkError>(())
     /// ```
-    pub fn builder() -> Builder {
+    pub fn builder<'a>() -> Builder<'a> {
         Builder::new()
     }
 
@@ -137,7 +137,8 @@ impl Process {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn child(&self) -> Self {
-        let (child, taken_in) = self.fresh_child(Seed::default());
+        let inherited = self.heritage();
+        let (child, taken_in) = self.fresh_child(Seed { inherited, ..Seed::default() });
         if let Err(Refused) = taken_in {
             dispatch(child.node.close(Reason::ParentClosed, self.is_aborting()));
         }
@@ -145,18 +146,30 @@ impl Process {
     }
 
     /// A child that nobody knows yet, linked to this process.
-    pub(crate) fn fresh_child(&self, mut seed: Seed) -> (Self, Result<(), Refused>) {
-        if seed.spawner.is_none() {
-            seed.spawner = self.node.spawner.clone().or_else(Spawner::of_context);
-        }
+    pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Result<(), Refused>) {
         let (node, taken_in) = fresh_child(&self.node, seed);
         (Self { node }, taken_in.map(dispatch))
     }
 
+    /// What a child without a name or a spawner of its own has from this process.
+    pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
+        match self.node.inherited() {
+            Some(inherited) if inherited.spawner.is_some() => Some(inherited.clone()),
+            inherited => of_context().or_else(|| inherited.cloned()),
+        }
+    }
+
     /// A new child with a body. It goes by this process's name, since errors should say more than an id.
     pub(crate) fn child_with_body(&self) -> Result<Self, Error> {
-        let name = if self.node.is_background() { None } else { self.name() };
-        let (child, taken_in) = self.fresh_child(Seed { name, body: true, ..Seed::default() });
+        let named = self.node.is_named() && !self.node.is_background();
+        let mut inherited = self.heritage();
+        let own = self.node.inherited();
+        if named && inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
+            let spawner = inherited.and_then(|heritage| heritage.spawner.clone());
+            inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
+        }
+        let (child, taken_in) =
+            self.fresh_child(Seed { inherited, named, body: true, ..Seed::default() });
         match taken_in {
             Ok(()) => Ok(child),
             Err(Refused) => {
@@ -299,8 +312,8 @@ impl Process {
             SetTeardown::Closed(teardown) => {
                 // It runs as the teardown of a process of its own, so that there is one way to run teardowns.
                 let release = Seed {
-                    name: self.name(),
-                    spawner: self.node.spawner.clone(),
+                    inherited: self.node.inherited().cloned(),
+                    named: self.node.is_named(),
                     teardown: Some(teardown),
                     ..Seed::default()
                 };
@@ -522,18 +535,19 @@ fn background() -> &'static Process {
 }
 
 fn background_process() -> Process {
-    Process::from_seed(Seed {
-        name: Some("background".into()),
-        background: true,
-        ..Seed::default()
-    })
+    let inherited = Arc::new(Inherited { name: Some("background".into()), spawner: None });
+    let inherited = Some(inherited);
+    Process::from_seed(Seed { inherited, named: true, background: true, ..Seed::default() })
 }
 
+/// Handles are counted only while the process is Running: after that their number means nothing (I8).
 impl Clone for Process {
     fn clone(&self) -> Self {
-        let before = self.node.handles.fetch_add(1, Ordering::Relaxed);
-        if before > MAX_HANDLES {
-            std::process::abort();
+        if !self.is_closing() {
+            let before = self.node.handles.fetch_add(1, Ordering::Relaxed);
+            if before > MAX_HANDLES {
+                std::process::abort();
+            }
         }
         Self { node: self.node.clone() }
     }
@@ -541,7 +555,7 @@ impl Clone for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.node.handles.fetch_sub(1, Ordering::Release) == 1 && !self.is_closed() {
+        if !self.is_closing() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             dispatch(self.node.last_handle_dropped());
         }

@@ -43,7 +43,7 @@ impl Process {
         let process = child.clone();
         let future = async move { body(process).await.into_outcome() };
         let job = Job::body(SpawnedBody::boxed(child.node.clone(), future));
-        match &child.node.spawner {
+        match child.node.spawner() {
             Some(spawner) => {
                 spawn_on(|| spawner.spawn(job));
                 run_deferred();

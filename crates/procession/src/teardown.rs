@@ -15,20 +15,11 @@ pub(crate) type TeardownFuture = Pin<Box<dyn Future<Output = Result<(), BoxError
 pub(crate) struct Teardown(Box<dyn Run>);
 
 /// A teardown that was begun.
-pub(crate) enum Begun<E = BoxError> {
+pub(crate) enum Begun {
     /// A blocking one; this is what it returned.
-    Ended(Result<(), E>),
+    Ended(Result<(), BoxError>),
     /// An async one.
     Future(TeardownFuture),
-}
-
-impl<E> Begun<E> {
-    pub(crate) fn map_err<F>(self, map: impl FnOnce(E) -> F) -> Begun<F> {
-        match self {
-            Self::Ended(result) => Begun::Ended(result.map_err(map)),
-            Self::Future(future) => Begun::Future(future),
-        }
-    }
 }
 
 trait Run: Send {

@@ -3,7 +3,7 @@
 use crate::deadlock;
 use crate::dispatch::dispatch;
 use crate::error::Error;
-use crate::outcome::{IntoOutcome, catch};
+use crate::outcome::{IntoOutcome, catch, outcome};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::state::Effects;
@@ -101,11 +101,8 @@ impl Process {
 
 fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
     let node = process.node.clone();
-    let frame = deadlock::enter(&node);
-    let result = catch(|| node.label(), || body(process).into_outcome())
-        .and_then(|result| result.map_err(|error| Error::failed(node.label(), error)));
-    drop(frame);
-    dispatch(node.body_ended(result));
+    let (node, ended) = deadlock::run_as(node, || catch(|| body(process).into_outcome()));
+    dispatch(node.body_ended(outcome(ended, || node.label())));
 }
 
 #[cfg(not(loom))]
@@ -115,13 +112,17 @@ fn run_here(effects: Effects) {
 
 /// A model has no pool, so that nobody could help.
 #[cfg(loom)]
-fn run_here(mut effects: Effects) {
+fn run_here(effects: Effects) {
     let mut here = std::collections::VecDeque::new();
+    let mut effects = effects;
     loop {
-        crate::dispatch::hand_over(std::mem::take(&mut effects.ready), &mut here);
+        here.extend(crate::dispatch::hand_over(effects.ready));
         crate::dispatch::wake(effects.wakers);
         match here.pop_front() {
-            Some(job) => effects = job.execute(),
+            Some(ready) => {
+                let ready = crate::state::Ready { under: None, ..ready };
+                effects = crate::spawn::tear_down(ready, &mut crate::state::Siblings::default());
+            }
             None => return,
         }
     }

@@ -52,7 +52,9 @@ impl Waiter {
         let parker = Parker::new();
         let waker = Waker::from(parker.clone());
         let mut place = None;
-        while self.node.register(self.event, &mut place, &waker) {
+        while !self.node.has_happened(self.event)
+            && self.node.register(self.event, &mut place, &waker)
+        {
             if !parker.park(deadline) {
                 if let Some(place) = place {
                     self.node.unregister(self.event, place);

@@ -22,7 +22,7 @@ fn each<F: Future>(runtime: &Runtime, count: u32, run: F) -> Duration {
 }
 
 /// As feature `tokio` does by itself.
-fn on_this_runtime() -> Builder {
+fn on_this_runtime() -> Builder<'static> {
     let handle = Handle::current();
     Process::builder().spawner(move |job: Job| {
         handle.spawn(job);

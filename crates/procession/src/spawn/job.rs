@@ -13,12 +13,12 @@ use crate::body::SpawnedBody;
 use crate::deadlock;
 use crate::dispatch::{defer, dispatch};
 use crate::error::Error;
-use crate::outcome::{catch, discard};
-use crate::state::{Effects, Node, Ready};
+use crate::outcome::{catch, discard, outcome};
+use crate::state::{Effects, Node, Ready, Siblings};
 use crate::sync::block_on;
-use crate::teardown::{Begun, Teardown, TeardownFuture};
+use crate::teardown::{Begun, TeardownFuture};
 
-/// An async body or a teardown that a [`Spawn`](super::Spawn) is to run: with [`run`](Self::run), or by
+/// An async body or a teardown that a [`Spawn`] is to run: with [`run`](Self::run), or by
 /// polling it as a future.
 ///
 /// Nothing is lost with a job that is dropped before its end, as an executor does that is shut
@@ -28,18 +28,15 @@ pub struct Job(Work);
 
 enum Work {
     Body(SpawnedBody),
-    Teardown(TeardownJob),
-}
-
-struct TeardownJob {
-    node: Arc<Node>,
-    stage: Stage,
-}
-
-enum Stage {
-    Waiting(Teardown),
-    Polling(TeardownFuture),
+    Teardown(Ready),
+    /// An async teardown that has begun.
+    TearingDown(TearingDown),
     Ended,
+}
+
+struct TearingDown {
+    node: Arc<Node>,
+    future: Option<TeardownFuture>,
 }
 
 impl Job {
@@ -48,16 +45,12 @@ impl Job {
     }
 
     pub(crate) fn teardown(ready: Ready) -> Self {
-        let Ready { node, teardown } = ready;
-        Self(Work::Teardown(TeardownJob { node, stage: Stage::Waiting(teardown) }))
+        Self(Work::Teardown(ready))
     }
 
     /// Does it block the thread that polls it? Then it wants a thread that may be blocked: a blocking teardown.
     pub fn is_blocking(&self) -> bool {
-        match &self.0 {
-            Work::Body(_) => false,
-            Work::Teardown(job) => job.is_blocking(),
-        }
+        matches!(&self.0, Work::Teardown(ready) if ready.teardown.is_blocking())
     }
 
     /// Runs the job to its end on this thread, with a small executor of its own if it is async.
@@ -75,91 +68,109 @@ impl Job {
 
     /// Runs the job to its end, and hands back what follows from it.
     pub(crate) fn execute(mut self) -> Effects {
-        match &mut self.0 {
-            Work::Teardown(job) if job.is_blocking() => job.execute(),
-            _ => block_on(poll_fn(|context| self.poll_effects(context))),
+        block_on(poll_fn(|context| self.poll_effects(context)))
+    }
+
+    /// The teardown that it is, if it is a blocking one that has not begun.
+    pub(super) fn into_blocking(mut self) -> Result<Ready, Self> {
+        if !self.is_blocking() {
+            return Err(self);
+        }
+        match self.take() {
+            Work::Teardown(ready) => Ok(ready),
+            work => Err(Self(work)),
         }
     }
 
     /// The system gives no thread for the job: a teardown runs on this one, a body is not run.
-    pub(super) fn refuse(self, error: io::Error) {
-        dispatch(match self.0 {
+    pub(super) fn refuse(mut self, error: io::Error) {
+        dispatch(match self.take() {
             Work::Body(body) => body.refuse(error),
-            Work::Teardown(_) => self.execute(),
+            work => Self(work).execute(),
         });
     }
 
     pub(super) fn poll_effects(&mut self, context: &mut Context<'_>) -> Poll<Effects> {
+        if let Work::Teardown(_) = &self.0 {
+            let Work::Teardown(ready) = self.take() else { unreachable!("looked at above") };
+            match call(ready) {
+                (node, Called::Ended(result)) => return Poll::Ready(node.torn_down(result)),
+                (node, Called::Future(future)) => {
+                    self.0 = Work::TearingDown(TearingDown { node, future: Some(future) });
+                }
+            }
+        }
         match &mut self.0 {
             Work::Body(body) => body.poll_effects(context),
-            Work::Teardown(job) => job.poll_effects(context),
+            Work::TearingDown(tearing_down) => tearing_down.poll_effects(context),
+            Work::Teardown(_) | Work::Ended => panic!("a job was polled after its end"),
+        }
+    }
+
+    fn take(&mut self) -> Work {
+        mem::replace(&mut self.0, Work::Ended)
+    }
+}
+
+/// Runs a blocking teardown; its report to the parent may be left to `siblings`.
+pub(crate) fn tear_down(ready: Ready, siblings: &mut Siblings) -> Effects {
+    let under = ready.under;
+    match call(ready) {
+        (node, Called::Ended(result)) => match under {
+            Some(under) => node.torn_down_among(result, under, siblings),
+            None => node.torn_down(result),
+        },
+        (node, Called::Future(future)) => {
+            Job(Work::TearingDown(TearingDown { node, future: Some(future) })).execute()
         }
     }
 }
 
-impl TeardownJob {
-    fn is_blocking(&self) -> bool {
-        matches!(&self.stage, Stage::Waiting(teardown) if teardown.is_blocking())
-    }
+enum Called {
+    Ended(Result<(), Error>),
+    Future(TeardownFuture),
+}
 
-    /// Runs a blocking teardown.
-    fn execute(&mut self) -> Effects {
-        let Begun::Ended(result) = self.begin() else {
-            unreachable!("a blocking teardown ends at once")
-        };
-        self.node.torn_down(result)
-    }
+/// Calls a teardown: a blocking one runs to its end.
+fn call(Ready { node, teardown, .. }: Ready) -> (Arc<Node>, Called) {
+    let (node, begun) = deadlock::run_as(node, || catch(|| teardown.begin()));
+    let ended = match begun {
+        Ok(Begun::Future(future)) => return (node, Called::Future(future)),
+        Ok(Begun::Ended(result)) => Ok(result),
+        Err(panicked) => Err(panicked),
+    };
+    let result = outcome(ended, || node.label());
+    (node, Called::Ended(result))
+}
 
+impl TearingDown {
     fn poll_effects(&mut self, context: &mut Context<'_>) -> Poll<Effects> {
-        if let Stage::Waiting(_) = self.stage {
-            match self.begin() {
-                Begun::Ended(result) => return Poll::Ready(self.node.torn_down(result)),
-                Begun::Future(future) => self.stage = Stage::Polling(future),
-            }
-        }
-        let Stage::Polling(future) = &mut self.stage else {
-            panic!("a job was polled after its end")
-        };
-        let frame = deadlock::enter(&self.node);
-        let polled = catch(|| self.node.label(), || future.as_mut().poll(context));
-        drop(frame);
-        let result = match polled {
+        let future = self.future.as_mut().expect("a teardown is not polled after its end");
+        let poll = || catch(|| future.as_mut().poll(context));
+        let (node, polled) = deadlock::run_as(self.node.clone(), poll);
+        let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => {
-                result.map_err(|error| Error::failed(self.node.label(), error))
-            }
+            Ok(Poll::Ready(result)) => Ok(result),
             Err(panicked) => Err(panicked),
         };
-        let ended = mem::replace(&mut self.stage, Stage::Ended);
-        discard(ended);
-        Poll::Ready(self.node.torn_down(result))
+        discard(self.future.take());
+        Poll::Ready(node.torn_down(outcome(ended, || node.label())))
     }
+}
 
-    /// Leaves the waiting stage: calls the teardown.
-    fn begin(&mut self) -> Begun<Error> {
-        let Stage::Waiting(teardown) = mem::replace(&mut self.stage, Stage::Ended) else {
-            panic!("a job was polled after its end")
-        };
-        let _frame = deadlock::enter(&self.node);
-        match catch(|| self.node.label(), || teardown.begin()) {
-            Ok(begun) => begun.map_err(|error| Error::failed(self.node.label(), error)),
-            Err(panicked) => Begun::Ended(Err(panicked)),
+impl Drop for TearingDown {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            discard(future);
+            dispatch(self.node.torn_down(Err(Error::Aborted(self.node.label()))));
         }
     }
 }
 
-impl Drop for TeardownJob {
+impl Drop for Job {
     fn drop(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Ended => {}
-            Stage::Waiting(teardown) => {
-                let ready = Ready { node: self.node.clone(), teardown };
-                Threads.spawn(Job::teardown(ready));
-            }
-            Stage::Polling(future) => {
-                discard(future);
-                dispatch(self.node.torn_down(Err(Error::Aborted(self.node.label()))));
-            }
+        if let Work::Teardown(_) = &self.0 {
+            Threads.spawn(Self(self.take()));
         }
     }
 }
@@ -179,7 +190,10 @@ impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Work::Body(_) => f.write_str("Job(body)"),
-            Work::Teardown(job) => write!(f, "Job(teardown of {})", job.node.label()),
+            Work::Teardown(Ready { node, .. }) | Work::TearingDown(TearingDown { node, .. }) => {
+                write!(f, "Job(teardown of {})", node.label())
+            }
+            Work::Ended => f.write_str("Job(ended)"),
         }
     }
 }

@@ -30,8 +30,12 @@ mod tokio;
 
 use std::sync::Arc;
 
+use crate::state::Inherited;
+
 pub use inline::Inline;
 pub use job::Job;
+#[cfg(loom)]
+pub(crate) use job::tear_down;
 #[cfg(not(loom))]
 pub(crate) use pool::Queue;
 #[cfg(all(feature = "smol", not(loom)))]
@@ -71,28 +75,17 @@ impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
     }
 }
 
-/// A shared spawner. One thin pointer, since every process has room for one.
-#[derive(Clone)]
-pub(crate) struct Spawner(Arc<Box<dyn Spawn>>);
+/// A shared spawner.
+pub(crate) type Spawner = Arc<dyn Spawn>;
 
-impl Spawner {
-    pub(crate) fn new(spawn: impl Spawn) -> Self {
-        Self(Arc::new(Box::new(spawn)))
-    }
+/// What a process inherits that was given no spawner and whose parent has none.
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) fn of_context() -> Option<Arc<Inherited>> {
+    tokio::of_context()
+}
 
-    pub(crate) fn spawn(&self, job: Job) {
-        self.0.spawn(job);
-    }
-
-    /// What a process takes that was given no spawner and inherits none.
-    #[cfg(all(feature = "tokio", not(loom)))]
-    pub(crate) fn of_context() -> Option<Self> {
-        tokio::of_context()
-    }
-
-    /// What a process takes that was given no spawner and inherits none.
-    #[cfg(not(all(feature = "tokio", not(loom))))]
-    pub(crate) fn of_context() -> Option<Self> {
-        None
-    }
+/// What a process inherits that was given no spawner and whose parent has none.
+#[cfg(not(all(feature = "tokio", not(loom))))]
+pub(crate) fn of_context() -> Option<Arc<Inherited>> {
+    None
 }

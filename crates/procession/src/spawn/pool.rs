@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
-use super::Job;
+use super::job::tear_down;
 use super::threads::cores;
 use crate::dispatch::{hand_over, run_deferred, wake};
-use crate::state::Effects;
+use crate::state::{Effects, Ready, Siblings};
 use crate::sync::{Condvar, Mutex, MutexGuard, spawn_thread};
 
 /// How many jobs run at once.
@@ -40,7 +40,7 @@ pub(crate) struct Queue(Mutex<Jobs>);
 
 #[derive(Default)]
 struct Jobs {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Ready>,
     /// How many were ever started.
     started: u64,
     /// `started`, when the watcher last looked.
@@ -88,13 +88,13 @@ static POOL: Lazy<Pool> = Lazy::new(|| Pool {
 });
 
 /// Runs the jobs on pooled threads; on this one if no thread can be had.
-pub(super) fn submit(jobs: VecDeque<Job>) {
-    if jobs.is_empty() {
+pub(super) fn submit(ready: Vec<Ready>) {
+    if ready.is_empty() {
         return;
     }
     let mut state = POOL.state.lock();
     let queue = state.queues[0].clone();
-    queue.0.lock().waiting.extend(jobs);
+    queue.extend(ready);
     // A thread for each core is called at once, the others when these are stuck.
     let called = if state.running() < cores() {
         POOL.call(&mut state, Role::Runner)
@@ -103,22 +103,21 @@ pub(super) fn submit(jobs: VecDeque<Job>) {
     };
     drop(state);
     if !called {
-        while let Some(job) = queue.pop() {
-            run(job);
+        while let Some(ready) = queue.pop() {
+            run(ready);
         }
     }
 }
 
-/// Runs the job and what follows from it, as long as that is one job at a time.
-fn run(job: Job) {
-    let mut next = Some(job);
-    while let Some(job) = next.take() {
-        let Effects { ready, wakers } = job.execute();
-        let mut due = VecDeque::new();
-        hand_over(ready, &mut due);
-        // A waker may block until the job has run, so then it is not left to this thread.
+/// Runs the teardown and what follows from it, as long as that is one at a time.
+fn run(ready: Ready) {
+    let mut next = Some(Ready { under: None, ..ready });
+    while let Some(ready) = next.take() {
+        let Effects { ready, wakers } = tear_down(ready, &mut Siblings::default());
+        let mut due = hand_over(ready);
+        // A waker may block until the teardown has run, so then it is not left to this thread.
         if wakers.is_empty() {
-            next = due.pop_front();
+            next = due.pop();
         }
         submit(due);
         wake(wakers);
@@ -127,42 +126,71 @@ fn run(job: Job) {
 }
 
 impl Queue {
-    fn pop(&self) -> Option<Job> {
+    fn pop(&self) -> Option<Ready> {
         let mut jobs = self.0.lock();
-        let job = jobs.waiting.pop_front()?;
+        let ready = jobs.waiting.pop_front()?;
         jobs.started += 1;
-        Some(job)
+        Some(ready)
     }
 
     /// Runs what follows from `effects` on this thread, as far as it is for the default spawner. The pool
     /// helps when this thread is stuck in a teardown.
-    pub(crate) fn run_here(mut effects: Effects) {
+    pub(crate) fn run_here(effects: Effects) {
         let queue = Arc::new(Self::default());
         let mut shared = false;
-        loop {
+        let mut follow = |effects: Effects| {
+            if effects.is_empty() {
+                return;
+            }
             let Effects { ready, wakers } = effects;
-            if !ready.is_empty() {
-                let mut due = VecDeque::with_capacity(ready.len());
-                hand_over(ready, &mut due);
-                let waiting = &mut queue.0.lock().waiting;
-                waiting.append(&mut due);
-                // A waker may block until a job of ours has run.
-                let share = waiting.len() > usize::from(wakers.is_empty());
-                if share && !shared {
-                    shared = true;
-                    POOL.share(&queue);
-                }
+            let waiting = queue.extend(hand_over(ready));
+            // A waker may block until a teardown of ours has run.
+            if waiting > usize::from(wakers.is_empty()) && !shared {
+                shared = true;
+                POOL.share(&queue);
             }
             wake(wakers);
             run_deferred();
-            match queue.pop() {
-                Some(job) => effects = job.execute(),
-                None => break,
+        };
+        follow(effects);
+        let mut siblings = Siblings::default();
+        loop {
+            let next = queue.pop();
+            if siblings.must_report(next.as_ref().and_then(|ready| ready.under)) {
+                follow(siblings.report());
+            }
+            match next {
+                Some(ready) => {
+                    let effects = tear_down(ready, &mut siblings);
+                    if !effects.is_empty() {
+                        // A waker may wait for the parent.
+                        follow(siblings.report());
+                        follow(effects);
+                    }
+                }
+                // The report may have made the parent due.
+                None if queue.is_empty() => break,
+                None => {}
             }
         }
         if shared {
             POOL.state.lock().queues.retain(|other| !Arc::ptr_eq(other, &queue));
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().waiting.is_empty()
+    }
+
+    /// Adds to the queue, and says how many are in it.
+    fn extend(&self, due: Vec<Ready>) -> usize {
+        let waiting = &mut self.0.lock().waiting;
+        if waiting.is_empty() {
+            *waiting = due.into();
+        } else {
+            waiting.extend(due);
+        }
+        waiting.len()
     }
 }
 
@@ -172,12 +200,12 @@ impl State {
         self.threads - self.idle - usize::from(self.watched) + self.queues.len() - 1
     }
 
-    fn pop(&self) -> Option<Job> {
+    fn pop(&self) -> Option<Ready> {
         self.queues.iter().find_map(|queue| queue.pop())
     }
 
     fn has_jobs(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.0.lock().waiting.is_empty())
+        self.queues.iter().any(|queue| !queue.is_empty())
     }
 
     /// Is there a queue of which no job was started since the last look?
@@ -260,12 +288,12 @@ impl Pool {
     fn run(&'static self) -> MutexGuard<'static, State> {
         loop {
             let mut state = self.state.lock();
-            let Some(job) = state.pop() else { return state };
+            let Some(ready) = state.pop() else { return state };
             if state.has_jobs() {
                 self.watch(&mut state);
             }
             drop(state);
-            run(job);
+            run(ready);
         }
     }
 

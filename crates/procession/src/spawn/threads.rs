@@ -1,8 +1,7 @@
 //! [`Threads`]: the default spawner.
 
-use std::collections::VecDeque;
-
 use super::{Job, Spawn};
+use crate::state::Ready;
 
 /// The default spawner: it needs no executor in the program.
 ///
@@ -26,10 +25,9 @@ pub(super) fn cores() -> usize {
 
 impl Spawn for Threads {
     fn spawn(&self, job: Job) {
-        if job.is_blocking() {
-            Self::submit(VecDeque::from([job]));
-        } else {
-            Self::spawn_async(job);
+        match job.into_blocking() {
+            Ok(ready) => Self::submit(vec![ready]),
+            Err(job) => Self::spawn_async(job),
         }
     }
 }
@@ -37,14 +35,14 @@ impl Spawn for Threads {
 impl Threads {
     /// Runs blocking teardowns on pooled threads.
     #[cfg(not(loom))]
-    pub(crate) fn submit(jobs: VecDeque<Job>) {
-        super::pool::submit(jobs);
+    pub(crate) fn submit(ready: Vec<Ready>) {
+        super::pool::submit(ready);
     }
 
     /// A model has few threads, and lasts as long as they do: each job has one of its own.
     #[cfg(loom)]
-    pub(crate) fn submit(jobs: VecDeque<Job>) {
-        jobs.into_iter().for_each(on_its_own_thread);
+    pub(crate) fn submit(ready: Vec<Ready>) {
+        ready.into_iter().map(Job::teardown).for_each(on_its_own_thread);
     }
 
     /// Polls the job on the shared executor.

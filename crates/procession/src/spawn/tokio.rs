@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 
 use tokio::runtime::{Handle, Id};
 
-use super::{Job, Spawn, Spawner};
+use super::{Job, Spawn};
+use crate::state::Inherited;
 
 /// Async jobs are spawned on the runtime, blocking ones with `spawn_blocking`.
 impl Spawn for Handle {
@@ -19,28 +20,28 @@ impl Spawn for Handle {
 }
 
 thread_local! {
-    /// The runtime last seen on this thread, so that its processes share one spawner.
+    /// The runtime last seen on this thread, so that its processes share what they inherit.
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
 struct Seen {
     runtime: Id,
-    spawner: Weak<Box<dyn Spawn>>,
+    inherited: Weak<Inherited>,
 }
 
-/// The spawner of the runtime that this thread is in.
-pub(super) fn of_context() -> Option<Spawner> {
+/// What a process inherits from the runtime that this thread is in.
+pub(super) fn of_context() -> Option<Arc<Inherited>> {
     let handle = Handle::try_current().ok()?;
-    let id = handle.id();
+    let runtime = handle.id();
     LAST.try_with(|last| {
         let mut last = last.borrow_mut();
-        let known = last.as_ref().filter(|seen| seen.runtime == id);
-        if let Some(spawner) = known.and_then(|seen| seen.spawner.upgrade()) {
-            return Spawner(spawner);
+        let known = last.as_ref().filter(|seen| seen.runtime == runtime);
+        if let Some(inherited) = known.and_then(|seen| seen.inherited.upgrade()) {
+            return inherited;
         }
-        let spawner = Spawner::new(handle.clone());
-        *last = Some(Seen { runtime: id, spawner: Arc::downgrade(&spawner.0) });
-        spawner
+        let inherited = Arc::new(Inherited { name: None, spawner: Some(Arc::new(handle)) });
+        *last = Some(Seen { runtime, inherited: Arc::downgrade(&inherited) });
+        inherited
     })
     .ok()
 }

@@ -58,7 +58,7 @@ use edges::{Down, Up};
 pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
 pub(crate) use waiters::Event;
 use waiters::Waiters;
-pub(crate) use walk::{Effects, Ready};
+pub(crate) use walk::{Effects, Ready, Siblings};
 
 /// One process.
 pub(crate) struct Node {
@@ -67,8 +67,9 @@ pub(crate) struct Node {
     pub(crate) handles: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
     slot: AtomicU32,
-    /// Where its bodies and teardowns run; `None` is the default.
-    pub(crate) spawner: Option<Spawner>,
+    /// The name in `inherited` is this process's own.
+    named: bool,
+    inherited: Option<Arc<Inherited>>,
     inner: Mutex<Inner>,
 }
 
@@ -91,10 +92,17 @@ struct Inner {
     rare: Option<Box<Rare>>,
 }
 
+/// What a process has from its making on, and shares with those that inherit it.
+#[derive(Default)]
+pub(crate) struct Inherited {
+    pub(crate) name: Option<Arc<str>>,
+    /// Where bodies and teardowns run; `None` is the default.
+    pub(crate) spawner: Option<Spawner>,
+}
+
 /// What few processes need.
 #[derive(Default)]
 struct Rare {
-    name: Option<Arc<str>>,
     /// The up edges beside `Inner::parent`.
     ups: Vec<Up>,
     /// Whom this process waits for without closing them.
@@ -106,9 +114,10 @@ struct Rare {
 /// What a new process starts with.
 #[derive(Default)]
 pub(crate) struct Seed {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) inherited: Option<Arc<Inherited>>,
+    /// The name in `inherited` is its own.
+    pub(crate) named: bool,
     pub(crate) teardown: Option<Teardown>,
-    pub(crate) spawner: Option<Spawner>,
     /// It has a body, and waits for it.
     pub(crate) body: bool,
     /// It never closes.
@@ -122,12 +131,12 @@ impl Node {
     }
 
     fn with_parent(seed: Seed, parent: Option<Weak<Self>>) -> Self {
-        let rare = seed.name.map(|name| Box::new(Rare { name: Some(name), ..Rare::default() }));
         Self {
             phase: AtomicPhase::new(seed.background),
             handles: AtomicU32::new(1),
             slot: AtomicU32::new(0),
-            spawner: seed.spawner,
+            named: seed.named,
+            inherited: seed.inherited,
             inner: Mutex::new(Inner {
                 parent,
                 waiting: u32::from(seed.body),
@@ -139,7 +148,7 @@ impl Node {
                 teardown: seed.teardown,
                 down: None,
                 waiters: None,
-                rare,
+                rare: None,
             }),
         }
     }
@@ -156,12 +165,24 @@ impl Node {
         self.phase.is_background()
     }
 
+    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited>> {
+        self.inherited.as_ref()
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.named
+    }
+
     pub(crate) fn name(&self) -> Option<Arc<str>> {
-        self.inner.lock().rare.as_ref()?.name.clone()
+        if self.named { self.inherited.as_ref()?.name.clone() } else { None }
+    }
+
+    pub(crate) fn spawner(&self) -> Option<&Spawner> {
+        self.inherited.as_ref()?.spawner.as_ref()
     }
 
     pub(crate) fn id(self: &Arc<Self>) -> ProcessId {
-        ProcessId::of(Arc::as_ptr(self).addr())
+        ProcessId::of(Arc::as_ptr(self))
     }
 
     pub(crate) fn label(self: &Arc<Self>) -> Label {

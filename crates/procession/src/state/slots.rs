@@ -1,12 +1,13 @@
-//! A list in which each entry keeps its place, and a free list gives O(1) insertion and removal.
+//! A list in which each entry keeps its place, with O(1) insertion and removal.
 
 use std::mem;
 
-/// Entries with stable positions. A list that comes and goes does not grow (I12): a freed place is
+/// Entries with stable places. A list that comes and goes does not grow (I12): a freed place is
 /// taken before a new one, and an emptied list gives a large buffer back.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     entries: Vec<Option<T>>,
+    /// Places that were emptied; one that is beyond the end, or taken again, is passed over.
     free: Vec<u32>,
     /// The place of the first entry. Those before it were taken all at once, and are not given again.
     base: u32,
@@ -26,9 +27,11 @@ impl<T> Slots<T> {
     ///
     /// With 2³² places.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self.entries[(place - self.base) as usize] = Some(value);
-            return place;
+        while let Some(place) = self.free.pop() {
+            if let Some(entry @ None) = self.entry(place) {
+                *entry = Some(value);
+                return place;
+            }
         }
         let place =
             u32::try_from(self.base as usize + self.entries.len()).expect("fewer than 2^32 places");
@@ -39,9 +42,15 @@ impl<T> Slots<T> {
     /// Empties the place. One that was taken with all the others is empty already.
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
         let value = self.entry(place)?.take()?;
-        self.free.push(place);
-        if self.free.len() == self.entries.len() {
-            self.entries.clear();
+        if (place - self.base) as usize + 1 < self.entries.len() {
+            self.free.push(place);
+            return Some(value);
+        }
+        // The end of the list needs no free list.
+        while let Some(None) = self.entries.last() {
+            self.entries.pop();
+        }
+        if self.entries.is_empty() {
             self.free.clear();
             if self.entries.capacity() > KEEP {
                 *self = Self { base: self.base, ..Self::new() };
@@ -62,17 +71,9 @@ impl<T> Slots<T> {
         self.entries.iter().flatten()
     }
 
-    /// Removes and returns the entries that `matches` holds for; the others keep their places.
-    pub(crate) fn take_if(&mut self, matches: impl Fn(&T) -> bool) -> Vec<Option<T>> {
-        if self.iter().all(&matches) {
-            return self.take_all();
-        }
-        let chosen: Vec<u32> = (self.base..)
-            .zip(&self.entries)
-            .filter(|(_, entry)| entry.as_ref().is_some_and(&matches))
-            .map(|(place, _)| place)
-            .collect();
-        chosen.into_iter().map(|place| self.remove(place)).collect()
+    /// All entries with their gaps, to look at and to take from.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
+        self.entries.iter_mut()
     }
 
     /// Takes all of it, with gaps where an entry was removed. Its places are not given again.
@@ -87,23 +88,37 @@ impl<T> Slots<T> {
 mod tests {
     use super::Slots;
 
+    fn filled(count: u32) -> (Slots<u32>, Vec<u32>) {
+        let mut slots = Slots::new();
+        let places = (0..count).map(|value| slots.insert(value)).collect();
+        (slots, places)
+    }
+
     #[test]
     fn a_freed_place_is_taken_again() {
-        let mut slots = Slots::new();
-        let places: Vec<u32> = (0..3).map(|value| slots.insert(value)).collect();
+        let (mut slots, places) = filled(3);
         assert_eq!(slots.remove(places[1]), Some(1));
         assert_eq!(slots.remove(places[1]), None);
         assert_eq!(slots.insert(7), places[1]);
-        assert_eq!(slots.iter().count(), 3);
         assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 7, 2]);
     }
 
     #[test]
+    fn a_place_beyond_the_end_is_not_given_by_the_free_list() {
+        let (mut slots, places) = filled(3);
+        slots.remove(places[1]);
+        slots.remove(places[2]);
+        slots.insert(8);
+        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 8]);
+        slots.insert(9);
+        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 8, 9]);
+    }
+
+    #[test]
     fn an_emptied_list_gives_its_buffer_back() {
-        let mut slots = Slots::new();
-        let places: Vec<u32> = (0..10_000).map(|value| slots.insert(value)).collect();
+        let (mut slots, places) = filled(10_000);
         for place in places {
-            slots.remove(place);
+            assert!(slots.remove(place).is_some());
         }
         assert_eq!(slots.iter().count(), 0);
         assert!(slots.entries.capacity() <= super::KEEP);
@@ -111,14 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn taking_some_leaves_the_others_in_place() {
-        let mut slots = Slots::new();
-        let places: Vec<u32> = (0..6).map(|value| slots.insert(value)).collect();
-        assert_eq!(slots.take_if(|value| value % 2 == 0), [Some(0), Some(2), Some(4)]);
-        assert_eq!(slots.remove(places[3]), Some(3));
-        let left = slots.take_if(|_| true);
-        assert_eq!(left.into_iter().flatten().collect::<Vec<_>>(), [1, 5]);
-        assert_eq!(slots.iter().count(), 0);
+    fn a_list_that_comes_and_goes_does_not_grow() {
+        let (mut slots, mut places) = filled(10);
+        for round in 0..10_000 {
+            slots.remove(places.remove(round % 10));
+            places.push(slots.insert(0));
+            assert!(slots.entries.len() <= 11 && slots.free.len() <= 11);
+        }
     }
 
     #[test]

@@ -21,7 +21,47 @@ pub(crate) enum Event {
     Closed,
 }
 
-pub(super) type Waiters = Slots<(Event, Waker)>;
+type Waiting = (Event, Waker);
+
+/// The wakers of a node. The first two stand in the list itself: a body that waits for closing has just these,
+/// and they cost one allocation.
+pub(super) struct Waiters {
+    near: [Option<Waiting>; 2],
+    far: Slots<Waiting>,
+}
+
+/// The places of `near`; those of `far` come after them.
+const NEAR: u32 = 2;
+
+impl Waiters {
+    fn new() -> Self {
+        Self { near: [None, None], far: Slots::new() }
+    }
+
+    fn insert(&mut self, waiting: Waiting) -> u32 {
+        match (0..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
+            Some((place, near)) => {
+                *near = Some(waiting);
+                place
+            }
+            None => NEAR + self.far.insert(waiting),
+        }
+    }
+
+    fn get_mut(&mut self, place: u32) -> Option<&mut Waiting> {
+        match place.checked_sub(NEAR) {
+            Some(place) => self.far.get_mut(place),
+            None => self.near[place as usize].as_mut(),
+        }
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Waiting> {
+        match place.checked_sub(NEAR) {
+            Some(place) => self.far.remove(place),
+            None => self.near[place as usize].take(),
+        }
+    }
+}
 
 impl Node {
     /// Has the event happened? One atomic load.
@@ -71,9 +111,10 @@ impl Node {
 impl Inner {
     /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
     pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Vec<Waker>) {
-        if let Some(waiters) = &mut self.waiters {
-            let taken = waiters.take_if(|(awaited, _)| *awaited == event);
-            wakers.extend(taken.into_iter().flatten().map(|(_, waker)| waker));
+        let Some(waiters) = &mut self.waiters else { return };
+        // Gaps in `far` are not given again; there are no more than there were waiters for an event.
+        for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
+            wakers.extend(place.take_if(|(awaited, _)| *awaited == event).map(|(_, waker)| waker));
         }
     }
 }

@@ -3,13 +3,15 @@
 //! It is a loop over two lists, never a recursion (I11), and it locks one node at a time. A leaf goes from
 //! Running to Closed in one locked section, and the leaves of one parent are reported to it together.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::edges::{Down, Up};
 use super::waiters::Event;
 use super::{Inner, Node};
 use crate::error::Error;
+use crate::name::ProcessId;
 use crate::phase::Phase;
 use crate::reason::Reason;
 use crate::teardown::Teardown;
@@ -18,6 +20,38 @@ use crate::teardown::Teardown;
 pub(crate) struct Ready {
     pub(crate) node: Arc<Node>,
     pub(crate) teardown: Teardown,
+    /// The parent that closed it, if its report to that can wait for those of its [`Siblings`].
+    pub(crate) under: Option<ProcessId>,
+}
+
+/// Reports to one Closing parent that are made together: those of siblings whose teardowns one thread runs one
+/// after another.
+///
+/// They may wait as long as that thread goes on with another child of that parent, since the parent waits for that
+/// one all the same. Before anything else the thread must [`report`](Self::report).
+#[derive(Default)]
+pub(crate) struct Siblings {
+    parent: Option<(ProcessId, Weak<Node>)>,
+    ended: u32,
+}
+
+impl Siblings {
+    /// Are there reports that cannot wait for a child of `under`?
+    pub(crate) fn must_report(&self, under: Option<ProcessId>) -> bool {
+        self.parent.as_ref().is_some_and(|(parent, _)| under != Some(*parent))
+    }
+
+    /// Makes the reports.
+    pub(crate) fn report(&mut self) -> Effects {
+        let ended = mem::take(&mut self.ended);
+        let parent = self.parent.take().and_then(|(_, parent)| parent.upgrade());
+        parent.map_or_else(Effects::default, |parent| {
+            Walk::locked(&parent, |walk, inner| {
+                inner.waiting -= ended;
+                walk.settle(&parent, inner, None)
+            })
+        })
+    }
 }
 
 /// What is left to do when no lock is held any more.
@@ -26,6 +60,12 @@ pub(crate) struct Ready {
 pub(crate) struct Effects {
     pub(crate) ready: Vec<Ready>,
     pub(crate) wakers: Vec<Waker>,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.wakers.is_empty()
+    }
 }
 
 /// A walk under way.
@@ -84,11 +124,23 @@ impl Node {
 
     /// The teardown that was handed out has ended.
     pub(crate) fn torn_down(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
+        Walk::locked(self, |walk, inner| walk.end(self, inner, result, None))
+    }
+
+    /// The teardown that was handed out has ended, and the report to the parent `under` is left to `siblings`.
+    pub(crate) fn torn_down_among(
+        self: &Arc<Self>,
+        result: Result<(), Error>,
+        under: ProcessId,
+        siblings: &mut Siblings,
+    ) -> Effects {
         Walk::locked(self, |walk, inner| {
-            if let Err(error) = result {
-                inner.fail(error);
+            if siblings.parent.is_none() {
+                siblings.parent = inner.parent.clone().map(|parent| (under, parent));
             }
-            walk.finish(self, inner, None)
+            let visit = walk.end(self, inner, result, Some(under));
+            siblings.ended += visit.reported;
+            visit
         })
     }
 
@@ -155,7 +207,7 @@ impl Walk {
             let Some(child) = place else { continue };
             let mut inner = child.inner.lock();
             self.begin(child, &mut inner, Reason::ParentClosed, abort);
-            let visit = self.settle(child, &mut inner, Some(&parent));
+            let visit = self.settle(child, &mut inner, Some(parent.id()));
             drop(inner);
             drop(visit.garbage);
             reported += visit.reported;
@@ -239,12 +291,7 @@ impl Walk {
     }
 
     /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it Closed.
-    fn settle(
-        &mut self,
-        node: &Arc<Node>,
-        inner: &mut Inner,
-        visitor: Option<&Arc<Node>>,
-    ) -> Visit {
+    fn settle(&mut self, node: &Arc<Node>, inner: &mut Inner, visitor: Option<ProcessId>) -> Visit {
         if inner.waiting > 0 || inner.started {
             return Visit::default();
         }
@@ -258,20 +305,36 @@ impl Walk {
         inner.started = true;
         match inner.teardown.take() {
             Some(teardown) => {
-                self.effects.ready.push(Ready { node: node.clone(), teardown });
+                // The reports of `siblings` go to the first parent.
+                let under = visitor.filter(|visitor| {
+                    inner
+                        .parent
+                        .as_ref()
+                        .is_some_and(|parent| ProcessId::of(parent.as_ptr()) == *visitor)
+                });
+                self.effects.ready.push(Ready { node: node.clone(), teardown, under });
                 Visit::default()
             }
             None => self.finish(node, inner, visitor),
         }
     }
 
-    /// Closing becomes Closed. Edges that end at `visitor` are counted, the others become reports (S4).
-    fn finish(
+    /// The teardown has ended.
+    fn end(
         &mut self,
         node: &Arc<Node>,
         inner: &mut Inner,
-        visitor: Option<&Arc<Node>>,
+        result: Result<(), Error>,
+        visitor: Option<ProcessId>,
     ) -> Visit {
+        if let Err(error) = result {
+            inner.fail(error);
+        }
+        self.finish(node, inner, visitor)
+    }
+
+    /// Closing becomes Closed. Edges that end at `visitor` are counted, the others become reports (S4).
+    fn finish(&mut self, node: &Arc<Node>, inner: &mut Inner, visitor: Option<ProcessId>) -> Visit {
         node.phase.advance(Phase::Closed);
         for event in [Event::Aborting, Event::Closed] {
             inner.take_wakers(event, &mut self.effects.wakers);
@@ -280,8 +343,7 @@ impl Walk {
         let mut visit = Visit { reported: 0, garbage: inner.down.take() };
         let (first, rest) = inner.take_ups(node);
         for up in first.into_iter().chain(rest) {
-            if visitor.is_some_and(|visitor| std::ptr::eq(up.target.as_ptr(), Arc::as_ptr(visitor)))
-            {
+            if visitor.is_some_and(|visitor| ProcessId::of(up.target.as_ptr()) == visitor) {
                 visit.reported += u32::from(up.kind.waits());
                 continue;
             }
