@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use crate::outcome::discard;
 use crate::spawn::{Job, Threads};
-use crate::state::{Effects, Ready};
+use crate::state::{Effects, Ready, Wakers};
 use crate::sync::thread_local;
 
 /// What a spawner wants to run on this thread, as soon as its stack allows.
@@ -99,13 +99,17 @@ pub(crate) fn run_deferred() {
 }
 
 /// Wakes them all; a waker that panics does not keep the others asleep (I9).
-pub(crate) fn wake(mut wakers: Vec<Waker>) {
-    if wakers.len() < 2 {
-        return wakers.into_iter().for_each(wake_one);
+pub(crate) fn wake(wakers: Wakers) {
+    let (first, mut others) = wakers.into_parts();
+    if !others.is_empty() {
+        // The first one may block, and what it waits for may need the others: it finds them there.
+        let _ = WAKERS.try_with(|queue| queue.borrow_mut().extend(others.drain(..)));
     }
-    let _ = WAKERS.try_with(|queue| queue.borrow_mut().extend(wakers.drain(..)));
-    wake_queued();
-    wakers.into_iter().for_each(wake_one);
+    if let Some(first) = first {
+        wake_one(first);
+        wake_queued();
+    }
+    others.into_iter().for_each(wake_one);
 }
 
 fn wake_queued() {

@@ -1,43 +1,42 @@
-//! How a thread sleeps until it is woken: a [`Waker`](std::task::Waker) with a thread behind it, so that
-//! blocked threads stand in the same list as tasks.
+//! How a thread sleeps until it is woken: a [`Waker`] with a thread behind it, so that blocked threads
+//! stand in the same list as tasks.
 
 use std::sync::Arc;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use crate::sync::{Condvar, Mutex, wait_until};
+use crate::sync::{Thread, current_thread, park_thread, thread_local};
 
-pub(crate) struct Parker {
-    woken: Mutex<bool>,
-    condvar: Condvar,
-}
+struct Unpark(Thread);
 
-impl Parker {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { woken: Mutex::new(false), condvar: Condvar::new() })
-    }
-
-    /// Blocks until woken; `false` if the deadline came first.
-    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
-        let mut woken = self.woken.lock();
-        while !*woken {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return false;
-            }
-            woken = wait_until(&self.condvar, woken, deadline);
-        }
-        *woken = false;
-        true
-    }
-}
-
-impl Wake for Parker {
+impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.0.unpark();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        *self.woken.lock() = true;
-        self.condvar.notify_one();
+        self.0.unpark();
     }
+}
+
+thread_local! {
+    static WAKER: Waker = this_thread();
+}
+
+fn this_thread() -> Waker {
+    Waker::from(Arc::new(Unpark(current_thread())))
+}
+
+/// A waker of this thread.
+pub(crate) fn waker() -> Waker {
+    WAKER.try_with(Waker::clone).unwrap_or_else(|_| this_thread())
+}
+
+/// Blocks this thread until it is woken, and sometimes for less; `false` if the deadline came first.
+pub(crate) fn park(deadline: Option<Instant>) -> bool {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        Some(left) if left.is_zero() => return false,
+        left => park_thread(left),
+    }
+    true
 }

@@ -9,12 +9,21 @@ pub(crate) use imp::*;
 #[cfg(not(all(loom, feature = "loom")))]
 mod imp {
     pub(crate) use futures_lite::future::block_on;
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, fence};
+    pub(crate) use std::thread::{Thread, current as current_thread};
     pub(crate) use std::thread_local;
 
     use std::io;
-    use std::time::Instant;
+    use std::time::Duration;
+
+    /// Blocks until the thread is unparked or the limit is over. May return for nothing.
+    pub(crate) fn park_thread(limit: Option<Duration>) {
+        match limit {
+            Some(limit) => std::thread::park_timeout(limit),
+            None => std::thread::park(),
+        }
+    }
 
     /// Starts a detached thread.
     pub(crate) fn spawn_thread(
@@ -28,21 +37,6 @@ mod imp {
         }
         builder.spawn(run).map(drop)
     }
-
-    /// Waits for a notification, or until `deadline`. May wake for nothing.
-    pub(crate) fn wait_until<'a, T>(
-        condvar: &Condvar,
-        mut guard: MutexGuard<'a, T>,
-        deadline: Option<Instant>,
-    ) -> MutexGuard<'a, T> {
-        match deadline {
-            Some(deadline) => {
-                condvar.wait_until(&mut guard, deadline);
-            }
-            None => condvar.wait(&mut guard),
-        }
-        guard
-    }
 }
 
 #[cfg(all(loom, feature = "loom"))]
@@ -50,10 +44,16 @@ mod imp {
     pub(crate) use loom::future::block_on;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, fence};
+    pub(crate) use loom::thread::{Thread, current as current_thread};
     pub(crate) use loom::thread_local;
 
     use std::io;
-    use std::time::Instant;
+    use std::time::Duration;
+
+    /// Blocks until the thread is unparked. A model has no clock, so that a limit is never over.
+    pub(crate) fn park_thread(_limit: Option<Duration>) {
+        loom::thread::park();
+    }
 
     /// loom's mutex with parking_lot's face. It is never poisoned: nothing panics under a lock (I10).
     #[derive(Debug)]
@@ -69,20 +69,6 @@ mod imp {
         }
     }
 
-    /// loom's condition variable with parking_lot's face.
-    #[derive(Debug)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
-
-    impl Condvar {
-        pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
-        }
-
-        pub(crate) fn notify_one(&self) {
-            self.0.notify_one();
-        }
-    }
-
     /// Starts a detached thread of the model.
     pub(crate) fn spawn_thread(
         _name: Option<&str>,
@@ -90,14 +76,5 @@ mod imp {
     ) -> io::Result<()> {
         loom::thread::spawn(run);
         Ok(())
-    }
-
-    /// Waits for a notification. A model has no clock, so a deadline never comes.
-    pub(crate) fn wait_until<'a, T>(
-        condvar: &Condvar,
-        guard: MutexGuard<'a, T>,
-        _deadline: Option<Instant>,
-    ) -> MutexGuard<'a, T> {
-        condvar.0.wait(guard).unwrap()
     }
 }

@@ -11,13 +11,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::deadlock;
 use crate::dispatch::flush;
 use crate::error::Error;
-use crate::park::Parker;
+use crate::park;
 use crate::state::{Event, Node};
 
 /// Waits for one event of one process.
@@ -49,13 +49,12 @@ impl Waiter {
             return true;
         }
         flush();
-        let parker = Parker::new();
-        let waker = Waker::from(parker.clone());
+        let waker = park::waker();
         let mut place = None;
         while !self.node.has_happened(self.event)
             && self.node.register(self.event, &mut place, &waker)
         {
-            if !parker.park(deadline) {
+            if !park::park(deadline) {
                 if let Some(place) = place {
                     self.node.unregister(self.event, place);
                 }

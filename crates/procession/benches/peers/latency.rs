@@ -1,6 +1,7 @@
 //! How soon a waiter is awake.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,67 +12,86 @@ use tokio::sync::Notify;
 
 use crate::table::{Table, median};
 
-const ROUNDS: usize = 3_000;
+const ROUNDS: usize = 2_000;
 /// How long a waiter has to fall asleep.
-const SETTLE: Duration = Duration::from_micros(60);
+const SETTLE: Duration = Duration::from_micros(100);
 
-/// The time from `notify` to the instant that the waiter sends.
-fn awake(waiting: &Receiver<()>, woken: &Receiver<Instant>, notify: impl FnOnce()) -> Duration {
-    waiting.recv().expect("a waiter");
-    thread::park_timeout(SETTLE);
-    let start = Instant::now();
-    notify();
-    woken.recv().expect("a waiter") - start
+/// Where a round stands. The one side spins while the other is at work, so that nothing but the wake-up is measured.
+struct Round {
+    stage: AtomicU8,
+    woken: Mutex<Instant>,
 }
 
-/// A thread that takes what it is to wait for, and tells when it was awake.
-struct Waiter<T> {
-    give: Sender<T>,
-    waiting: Receiver<()>,
-    woken: Receiver<Instant>,
+const IDLE: u8 = 0;
+const WAITING: u8 = 1;
+const WOKEN: u8 = 2;
+
+impl Round {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { stage: AtomicU8::new(IDLE), woken: Mutex::new(Instant::now()) })
+    }
+
+    /// Spins until the waiter has got so far.
+    fn await_stage(&self, stage: u8) {
+        while self.stage.load(Ordering::Acquire) != stage {
+            spin_loop();
+        }
+    }
+
+    /// The waiter is about to wait.
+    fn waits(&self) {
+        self.stage.store(WAITING, Ordering::Release);
+    }
+
+    /// The waiter is awake.
+    fn wakes(&self) {
+        *self.woken.lock().expect("a round") = Instant::now();
+        self.stage.store(WOKEN, Ordering::Release);
+    }
+
+    /// The time from `notify` until the waiter is awake.
+    fn measure(&self, notify: impl FnOnce()) -> Duration {
+        self.await_stage(WAITING);
+        let settled = Instant::now() + SETTLE;
+        while Instant::now() < settled {
+            spin_loop();
+        }
+        let start = Instant::now();
+        notify();
+        self.await_stage(WOKEN);
+        *self.woken.lock().expect("a round") - start
+    }
 }
 
-impl<T: Send + 'static> Waiter<T> {
-    fn thread(wait: impl Fn(T) + Send + 'static) -> Self {
-        let (give, take) = channel();
-        let (waits, waiting) = channel();
-        let (wakes, woken) = channel();
-        thread::spawn(move || {
-            for target in take {
-                if waits.send(()).is_err() {
-                    return;
-                }
-                wait(target);
-                if wakes.send(Instant::now()).is_err() {
-                    return;
-                }
-            }
+/// A round with a waiter on a thread.
+fn on_thread(wait: impl FnOnce() + Send, notify: impl FnOnce()) -> Duration {
+    let round = Round::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            round.waits();
+            wait();
+            round.wakes();
         });
-        Self { give, waiting, woken }
-    }
-
-    fn round(&self, target: T, notify: impl FnOnce()) -> Duration {
-        self.give.send(target).expect("a waiter");
-        awake(&self.waiting, &self.woken, notify)
-    }
+        round.measure(notify)
+    })
 }
 
 pub(crate) fn thread(table: &mut Table) {
-    type Flag = Arc<(Mutex<bool>, Condvar)>;
-    let theirs_waits = Waiter::thread(|flag: Flag| {
-        let set = flag.0.lock().expect("a flag");
-        drop(flag.1.wait_while(set, |set| !*set).expect("a flag"));
-    });
-    let ours_waits = Waiter::thread(|closing: procession::Closing| closing.wait());
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let flag = Flag::default();
-        theirs.push(theirs_waits.round(flag.clone(), || {
-            *flag.0.lock().expect("a flag") = true;
-            flag.1.notify_all();
-        }));
+        let (flag, condvar) = (Mutex::new(false), Condvar::new());
+        theirs.push(on_thread(
+            || {
+                let set = flag.lock().expect("a flag");
+                drop(condvar.wait_while(set, |set| !*set).expect("a flag"));
+            },
+            || {
+                *flag.lock().expect("a flag") = true;
+                condvar.notify_all();
+            },
+        ));
         let process = Process::new();
-        ours.push(ours_waits.round(process.closing(), || drop(process.close())));
+        ours.push(on_thread(|| process.closing().wait(), || drop(process.close())));
     }
     table.row("close → a blocked thread is awake (a Condvar)", median(ours), median(theirs), 1.1);
 }
@@ -80,32 +100,32 @@ fn one_worker() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).build().expect("a runtime")
 }
 
+/// A round with a waiter in a task.
+fn in_task(
+    runtime: &Runtime,
+    wait: impl Future<Output = ()> + Send + 'static,
+    notify: impl FnOnce(),
+) -> Duration {
+    let round = Round::new();
+    let waiter = round.clone();
+    runtime.spawn(async move {
+        waiter.waits();
+        wait.await;
+        waiter.wakes();
+    });
+    round.measure(notify)
+}
+
 pub(crate) fn task(table: &mut Table) {
     let runtime = one_worker();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let (waits, waiting) = channel();
-    let (wakes, woken) = channel();
-    let tell = move || (waits.clone(), wakes.clone());
     for _ in 0..ROUNDS {
         let notify = Arc::new(Notify::new());
-        let (waits, wakes) = tell();
-        let target = notify.clone();
-        runtime.spawn(async move {
-            let notified = target.notified();
-            waits.send(()).expect("a round");
-            notified.await;
-            wakes.send(Instant::now()).expect("a round");
-        });
-        theirs.push(awake(&waiting, &woken, || notify.notify_waiters()));
+        let waiter = notify.clone();
+        let wait = async move { waiter.notified().await };
+        theirs.push(in_task(&runtime, wait, || notify.notify_waiters()));
         let process = Process::new();
-        let (waits, wakes) = tell();
-        let closing = process.closing();
-        runtime.spawn(async move {
-            waits.send(()).expect("a round");
-            closing.await;
-            wakes.send(Instant::now()).expect("a round");
-        });
-        ours.push(awake(&waiting, &woken, || drop(process.close())));
+        ours.push(in_task(&runtime, process.closing(), || drop(process.close())));
     }
     table.row("close → a tokio task is awake (Notify)", median(ours), median(theirs), 1.1);
 }

@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
+use parking_lot::Condvar;
 
 use super::job::tear_down;
 use super::threads::cores;
 use crate::dispatch::{hand_over, run_deferred, wake};
 use crate::state::{Effects, Ready, Siblings};
-use crate::sync::{Condvar, Mutex, MutexGuard, spawn_thread};
+use crate::sync::{Mutex, MutexGuard, spawn_thread};
 
 /// How many jobs run at once.
 const LIMIT: usize = 512;

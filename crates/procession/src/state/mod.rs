@@ -56,8 +56,8 @@ use crate::teardown::Teardown;
 pub(crate) use cycle::waits_for;
 use edges::{Down, Up};
 pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
-pub(crate) use waiters::Event;
 use waiters::Waiters;
+pub(crate) use waiters::{Event, Wakers};
 pub(crate) use walk::{Effects, Ready, Siblings};
 
 /// One process.

@@ -108,13 +108,40 @@ impl Node {
     }
 }
 
+/// Wakers on their way to be woken. One alone, as most are, needs no list.
+#[derive(Default)]
+pub(crate) struct Wakers {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.others.push(waker),
+        }
+    }
+
+    /// The first of them and all the others.
+    pub(crate) fn into_parts(self) -> (Option<Waker>, Vec<Waker>) {
+        (self.first, self.others)
+    }
+}
+
 impl Inner {
     /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
-    pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Vec<Waker>) {
+    pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Wakers) {
         let Some(waiters) = &mut self.waiters else { return };
         // Gaps in `far` are not given again; there are no more than there were waiters for an event.
         for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
-            wakers.extend(place.take_if(|(awaited, _)| *awaited == event).map(|(_, waker)| waker));
+            if let Some((_, waker)) = place.take_if(|(awaited, _)| *awaited == event) {
+                wakers.push(waker);
+            }
         }
     }
 }

@@ -5,10 +5,9 @@
 
 use std::mem;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
 
 use super::edges::{Down, Up};
-use super::waiters::Event;
+use super::waiters::{Event, Wakers};
 use super::{Inner, Node};
 use crate::error::Error;
 use crate::name::ProcessId;
@@ -59,7 +58,7 @@ impl Siblings {
 #[must_use]
 pub(crate) struct Effects {
     pub(crate) ready: Vec<Ready>,
-    pub(crate) wakers: Vec<Waker>,
+    pub(crate) wakers: Wakers,
 }
 
 impl Effects {
