@@ -1,0 +1,166 @@
+//! Closing against adding: what was added in time is waited for, what was not is refused (I5, I6).
+
+#![cfg(loom)]
+
+use loom::thread;
+use procession::{Error, Inline, LinkError, Process};
+use procession_loom_tests::{Count, model};
+
+/// A process whose teardown checks that `seen` has come to `expected()`.
+fn inline_with(teardown: impl FnOnce() + Send + 'static) -> Process {
+    Process::builder().spawner(Inline).teardown(teardown).build().unwrap()
+}
+
+/// I4, I6: close against `add_child`: either the child is closed and torn down first, or it is refused and untouched.
+#[test]
+fn add_child() {
+    model(3, || {
+        let (ran, seen) = (Count::default(), Count::default());
+        let child = inline_with(ran.adder());
+        let parent = inline_with(seen.adder());
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        match parent.add_child(&child) {
+            Ok(()) => {
+                parent.closed().wait().unwrap();
+                assert_eq!(ran.get(), 1);
+            }
+            Err(error) => {
+                assert!(matches!(error, LinkError::Closed(_)));
+                assert!(!child.is_closing());
+            }
+        }
+        closer.join().unwrap();
+        assert_eq!(seen.get(), 1);
+    });
+}
+
+/// I6: close against `add_child_no_wait`: the child is closed in any case.
+#[test]
+fn add_child_no_wait() {
+    model(3, || {
+        let (parent, child) = (Process::new(), Process::new());
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        parent.add_child_no_wait(&child).unwrap();
+        closer.join().unwrap();
+        assert!(parent.is_closed());
+        assert!(child.is_closed());
+    });
+}
+
+/// I4, I6: close against `wait_for`: either the teardown comes after the other process's, or the edge is refused.
+#[test]
+fn wait_for() {
+    model(2, || {
+        let server_ran = Count::default();
+        let server = inline_with(server_ran.adder());
+        let log = Process::new();
+        let other = log.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        let linked = log.wait_for(&server);
+        server.close();
+        log.closed().wait().unwrap();
+        if linked.is_ok() {
+            assert_eq!(server_ran.get(), 1);
+        }
+        closer.join().unwrap();
+    });
+}
+
+/// I6: close against `child()`: the child is closed, and the parent waits for it if it could.
+#[test]
+fn child() {
+    model(3, || {
+        let parent = Process::new();
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        let child = parent.child();
+        parent.closed().wait().unwrap();
+        closer.join().unwrap();
+        assert!(child.is_closed());
+    });
+}
+
+/// I2, I6: close against `set_teardown`: it runs once, as the teardown or at once.
+#[test]
+fn set_teardown() {
+    model(3, || {
+        let ran = Count::default();
+        let process = Process::builder().spawner(Inline).build().unwrap();
+        let other = process.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        process.set_teardown(ran.adder()).unwrap();
+        process.closed().wait().unwrap();
+        assert_eq!(ran.get(), 1);
+        closer.join().unwrap();
+        assert_eq!(ran.get(), 1);
+    });
+}
+
+/// I2: of two teardowns that are set at once, one is refused and the other runs.
+#[test]
+fn two_teardowns() {
+    model(3, || {
+        let (first, second) = (Count::default(), Count::default());
+        let process = Process::builder().spawner(Inline).build().unwrap();
+        let (other, add) = (process.clone(), first.adder());
+        let setter = thread::spawn(move || other.set_teardown(add).is_ok());
+        let set = process.set_teardown(second.adder());
+        assert!(matches!(set, Ok(()) | Err(Error::TeardownSet(_))));
+        assert_eq!(setter.join().unwrap(), set.is_err());
+        process.close();
+        assert_eq!((first.get(), second.get()), if set.is_ok() { (0, 1) } else { (1, 0) });
+    });
+}
+
+/// I5: two threads add the two halves of a cycle; exactly one is refused.
+#[test]
+fn the_two_halves_of_a_cycle() {
+    model(3, || {
+        let (one, other) = (Process::new(), Process::new());
+        let (a, b) = (one.clone(), other.clone());
+        let linker = thread::spawn(move || a.wait_for(&b).is_ok());
+        let linked = other.add_child(&one).is_ok();
+        assert_ne!(linker.join().unwrap(), linked);
+    });
+}
+
+/// I6: `close_after_children` against a child being added: the process closes when it waits for nothing, not before.
+#[test]
+fn close_after_children() {
+    model(3, || {
+        let parent = Process::new();
+        let first = parent.child();
+        let other = parent.clone();
+        let closer = thread::spawn(move || {
+            other.close_after_children();
+            first.close();
+        });
+        let child = parent.child();
+        if !child.is_closing() {
+            // It was added in time, so that the parent waits for it.
+            assert!(!parent.is_closing());
+            child.close();
+        }
+        parent.closed().wait().unwrap();
+        closer.join().unwrap();
+        assert!(child.is_closed());
+    });
+}
+
+/// I6, I7: close against `spawn_thread`: the body runs and is waited for, or it does not run at all.
+#[test]
+fn spawn_thread() {
+    model(2, || {
+        let ran = Count::default();
+        let parent = Process::new();
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        let add = ran.adder();
+        let spawned = parent.spawn_thread(move |_| add());
+        parent.closed().wait().unwrap();
+        assert_eq!(ran.get(), usize::from(spawned.is_ok()));
+        closer.join().unwrap();
+    });
+}

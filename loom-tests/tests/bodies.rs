@@ -1,0 +1,69 @@
+//! Bodies against closing and aborting (I2, I3, I9).
+
+#![cfg(loom)]
+
+use loom::future::block_on;
+use loom::thread;
+use procession::{Error, Process, Reason};
+use procession_loom_tests::{Count, model};
+
+/// I2, I3: the end of a body against close: the child is Closed once, with its body's outcome.
+#[test]
+fn body_end_against_close() {
+    model(2, || {
+        let ran = Count::default();
+        let parent = Process::new();
+        let add = ran.adder();
+        let child = parent.spawn_thread(move |_| add()).unwrap();
+        child.close();
+        child.closed().wait().unwrap();
+        assert_eq!(ran.get(), 1);
+        assert!(matches!(child.reason(), Some(Reason::Asked | Reason::BodyFinished)));
+        parent.close_blocking().unwrap();
+    });
+}
+
+/// I3: the end of an async body against abort: it ended well or was dropped, and every caller is told the same.
+#[test]
+fn abort_against_body_end() {
+    model(2, || {
+        let parent = Process::new();
+        let other = parent.clone();
+        let runner = thread::spawn(move || {
+            block_on(other.run(|p| async move {
+                p.closing().await;
+            }))
+        });
+        parent.abort().wait().unwrap();
+        match runner.join().unwrap() {
+            Ok(()) | Err(Error::Aborted(_) | Error::Closed(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    });
+}
+
+/// I9: an abort reaches a body that sleeps, although the children are out of the parent's list while it closes.
+#[test]
+fn abort_against_the_closing_walk() {
+    model(2, || {
+        let parent = Process::new();
+        let child = parent.spawn_thread(|p| p.aborting().wait()).unwrap();
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        parent.abort().wait().unwrap();
+        assert!(child.is_aborting());
+        closer.join().unwrap();
+    });
+}
+
+/// I3, I9: the future of `run` is dropped half-way while the process closes.
+#[test]
+fn run_dropped_against_close() {
+    model(2, || {
+        let parent = Process::new();
+        let run = parent.run(|_| std::future::pending::<()>());
+        let dropper = thread::spawn(move || drop(run));
+        parent.close_blocking().unwrap();
+        dropper.join().unwrap();
+    });
+}

@@ -1,0 +1,128 @@
+//! Closing against closing: each teardown runs once (I2), after what it waits for (I4), with one outcome (I3).
+
+#![cfg(loom)]
+
+use loom::thread;
+use procession::{Inline, Phase, Process, Reason};
+use procession_loom_tests::{Count, model};
+
+/// I2, I3: two closers, one teardown, one outcome.
+#[test]
+fn two_closers() {
+    model(3, || {
+        let ran = Count::default();
+        let add = ran.adder();
+        let process = Process::with_teardown(move || {
+            add();
+            Err("failed")
+        });
+        let other = process.clone();
+        let closer = thread::spawn(move || other.close_blocking().unwrap_err().to_string());
+        let outcome = process.close_blocking().unwrap_err().to_string();
+        assert_eq!(ran.get(), 1);
+        assert_eq!(closer.join().unwrap(), outcome);
+    });
+}
+
+/// I2: two parents close one child at once.
+#[test]
+fn two_parents_closing_one_child() {
+    model(2, || {
+        let ran = Count::default();
+        let (one, other) = (Process::new(), Process::new());
+        let child = Process::builder()
+            .spawner(Inline)
+            .parent(&one)
+            .parent(&other)
+            .teardown(ran.adder())
+            .build()
+            .unwrap();
+        let closer = thread::spawn(move || one.close_blocking());
+        other.close_blocking().unwrap();
+        assert_eq!(ran.get(), 1);
+        assert!(child.is_closed());
+        closer.join().unwrap().unwrap();
+        assert_eq!(ran.get(), 1);
+        assert_eq!(child.reason(), Some(Reason::ParentClosed));
+    });
+}
+
+/// I2, I4: the last two children of a closing parent close at once; its teardown runs once, and sees what theirs did.
+#[test]
+fn the_last_two_children_close_at_once() {
+    model(2, || {
+        let (ran, children) = (Count::default(), Count::default());
+        let (add, seen) = (ran.adder(), children.clone());
+        let parent = Process::builder()
+            .spawner(Inline)
+            .teardown(move || {
+                add();
+                assert_eq!(seen.get(), 2);
+            })
+            .build()
+            .unwrap();
+        // Each child waits for something outside, so that it is open when the parent begins to close.
+        let hold = |child: &Process| {
+            let outside = Process::new();
+            child.wait_for(&outside).unwrap();
+            child.set_teardown(children.adder()).unwrap();
+            outside
+        };
+        let (first, second) = (hold(&parent.child()), hold(&parent.child()));
+        parent.close();
+        assert_eq!(parent.phase(), Phase::Closing);
+        let closer = thread::spawn(move || drop(first.close()));
+        second.close();
+        closer.join().unwrap();
+        parent.closed().wait().unwrap();
+        assert_eq!(ran.get(), 1);
+    });
+}
+
+/// I1, I2: the last handle is dropped while another thread closes.
+#[test]
+fn last_handle_dropped_against_close() {
+    model(3, || {
+        let ran = Count::default();
+        let process = Process::builder().spawner(Inline).teardown(ran.adder()).build().unwrap();
+        let closed = process.closed();
+        let other = process.clone();
+        let dropper = thread::spawn(move || drop(other));
+        process.close();
+        drop(process);
+        dropper.join().unwrap();
+        closed.wait().unwrap();
+        assert_eq!(ran.get(), 1);
+    });
+}
+
+/// I8: the last two handles are dropped at once: it closes, and a waiter is woken.
+#[test]
+fn the_last_two_handles_are_dropped_at_once() {
+    model(3, || {
+        let ran = Count::default();
+        let process = Process::builder().spawner(Inline).teardown(ran.adder()).build().unwrap();
+        let closed = process.closed();
+        let other = process.clone();
+        let dropper = thread::spawn(move || drop(other));
+        drop(process);
+        closed.wait().unwrap();
+        assert_eq!(ran.get(), 1);
+        dropper.join().unwrap();
+    });
+}
+
+/// I8, I9: a child's handle is dropped while its parent closes: nothing is lost of it.
+#[test]
+fn a_childs_handle_is_dropped_while_the_parent_closes() {
+    model(3, || {
+        let ran = Count::default();
+        let parent = Process::builder().spawner(Inline).build().unwrap();
+        let child = parent.child();
+        child.set_teardown(ran.adder()).unwrap();
+        let dropper = thread::spawn(move || drop(child));
+        parent.close_blocking().unwrap();
+        assert_eq!(ran.get(), 1);
+        dropper.join().unwrap();
+    });
+}
