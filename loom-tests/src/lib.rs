@@ -11,9 +11,18 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 /// Runs the model in all interleavings with at most `preemptions` of them. Two find nearly all; three are
 /// affordable for two threads.
 pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
+    let executions = std::sync::atomic::AtomicUsize::new(0);
+    let executions = Arc::new(executions);
+    let counter = executions.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
-    builder.check(run);
+    builder.check(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run();
+    });
+    let executions = executions.load(std::sync::atomic::Ordering::Relaxed);
+    println!("{executions} executions");
+    assert!(executions > 1, "a model with one interleaving checks nothing");
 }
 
 /// Counts what was run. Its accesses are relaxed, so that a count is seen only by who is ordered after it (I4).

@@ -13,6 +13,8 @@ mod park;
 mod phase;
 mod process;
 mod reason;
+#[cfg(all(feature = "signal", unix, not(loom)))]
+pub mod signal;
 mod spawn;
 mod state;
 mod sync;

@@ -68,16 +68,16 @@ fn on_its_own_thread(job: Job) {
     use crate::sync::{Mutex, spawn_thread};
 
     // Kept here too, since a thread that is not started drops what it was to run.
-    let job = Arc::new(Mutex::new(Some(job)));
-    let take = {
-        let job = job.clone();
-        move || job.lock().take()
+    let kept = Arc::new(Mutex::new(Some(job)));
+    let job = kept.clone();
+    let run = move || {
+        let job = job.lock().take();
+        job.into_iter().for_each(Job::run);
     };
-    let spawned = spawn_thread(Some("procession-job"), {
-        let take = take.clone();
-        move || take().into_iter().for_each(Job::run)
-    });
-    if let (Err(error), Some(job)) = (spawned, take()) {
-        job.refuse(error);
+    if let Err(error) = spawn_thread(Some("procession-job"), run) {
+        let job = kept.lock().take();
+        if let Some(job) = job {
+            job.refuse(error);
+        }
     }
 }
