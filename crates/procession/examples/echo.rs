@@ -1,0 +1,224 @@
+//! An echo server that starts and stops in order.
+//!
+//! ```text
+//! cargo run --example echo             # until Ctrl-C
+//! cargo run --example echo -- --for 3s
+//! ```
+//!
+//! The graph: `app` closes all three others; `log` waits for `server` and `metrics`, so that their last lines are in it.
+//!
+//! ```text
+//! app ─┬─ server ── listener (a thread) ── one thread for each connection
+//!      ├─ metrics (an async body)
+//!      └─ log (teardown: flush and sync)
+//! ```
+//!
+//! The first Ctrl-C or SIGTERM closes `app`, the second aborts it, the third ends the program.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession::Process;
+use procession::signal::{self, SIGINT, SIGTERM};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How often a connection whose peer does not read its answers looks whether it is aborted.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
+
+fn main() -> Result<()> {
+    let limit = limit()?;
+    let app = Process::builder().name("app").build()?;
+    signal::bind(&app, [SIGINT, SIGTERM])?;
+
+    let path = std::env::temp_dir().join(format!("procession-echo-{}.log", std::process::id()));
+    let log = Log::create(&path)?;
+    let server = Process::builder()
+        .name("server")
+        .parent(&app)
+        .teardown(|| println!("server: closed"))
+        .build()?;
+    let echoed = Arc::new(AtomicU64::new(0));
+    let metrics = app.spawn({
+        let (log, echoed) = (log.clone(), echoed.clone());
+        move |p| metrics(p, log, echoed)
+    })?;
+    let _log_file = Process::builder()
+        .name("log")
+        .parent(&app)
+        .wait_for(&server)
+        .wait_for(&metrics)
+        .teardown({
+            let log = log.clone();
+            move || log.sync()
+        })
+        .build()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("log file: {}", path.display());
+    println!("listening on {}", listener.local_addr()?);
+    server.spawn_thread(move |p| accept(&p, &listener, &log, &echoed))?;
+
+    let closing = app.closing();
+    match limit {
+        Some(limit) if closing.wait_timeout(limit).is_none() => drop(app.close()),
+        Some(_) => {}
+        None => closing.wait(),
+    }
+    if let Some(reason) = app.reason() {
+        println!("closing: {reason}");
+    }
+    app.closed().wait()?;
+    println!("closed");
+    Ok(())
+}
+
+/// The time given with `--for`.
+fn limit() -> Result<Option<Duration>> {
+    let mut limit = None;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            lexopt::Arg::Long("for") => {
+                limit = Some(humantime::parse_duration(&arguments.value()?.to_string_lossy())?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(limit)
+}
+
+/// The listener's body: each connection is a child of it.
+fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64>) -> Result<()> {
+    wake_on_closing(p, listener.local_addr()?)?;
+    for number in 1_u64.. {
+        let accepted = listener.accept();
+        if p.is_closing() {
+            break;
+        }
+        let spawned = accepted.map_err(Into::into).and_then(|(stream, peer)| -> Result<()> {
+            log.line(&format!("connection {number} from {peer}"))?;
+            let (log, echoed) = (log.clone(), echoed.clone());
+            p.spawn_thread(move |p| connection(&p, number, &stream, &log, &echoed))?;
+            Ok(())
+        });
+        if let Err(error) = spawned {
+            // Too many files or threads, most often; some may be free again soon.
+            println!("listener: connection {number} was not taken: {error}");
+            let _ = p.closing().wait_timeout(Duration::from_millis(100));
+        }
+    }
+    println!("listener: no new connections");
+    Ok(())
+}
+
+/// A thread in `accept` does not see that it is to end; a last connection, from here, tells it.
+fn wake_on_closing(p: &Process, address: SocketAddr) -> Result<()> {
+    p.spawn(move |p| async move {
+        p.closing().await;
+        drop(TcpStream::connect(address));
+    })?;
+    Ok(())
+}
+
+/// A connection's body: echoes until the peer ends, or until closing and all that had come is answered.
+fn connection(
+    p: &Process,
+    number: u64,
+    stream: &TcpStream,
+    log: &Log,
+    echoed: &AtomicU64,
+) -> Result<()> {
+    // What has come can still be read after this; then the read ends as if the peer had ended.
+    let reader = stream.try_clone()?;
+    p.spawn(move |p| async move {
+        p.closing().await;
+        let _ = reader.shutdown(Shutdown::Read);
+    })?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let mut stream = stream;
+    let mut buffer = [0; 16 * 1024];
+    let ended = loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(length) => {
+                if let Err(error) = answer(p, stream, &buffer[..length]) {
+                    break Err(error);
+                }
+                echoed.fetch_add(length as u64, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    // Ends the child above, if it was the peer who ended.
+    p.close();
+    let how = if let Err(error) = &ended { error.to_string() } else { "all answered".to_owned() };
+    println!("connection {number}: closed, {how}");
+    log.line(&format!("connection {number} closed, {how}"))?;
+    Ok(())
+}
+
+/// Writes it all, however long the peer takes to read it, unless the process is aborted.
+fn answer(p: &Process, mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock | ErrorKind::TimedOut if !p.is_aborting() => {}
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    return Err(io::Error::other("aborted, its peer does not read"));
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// The metrics' body: a line each second, and one at the end.
+async fn metrics(p: Process, log: Log, echoed: Arc<AtomicU64>) -> Result<()> {
+    let line = || format!("{} bytes echoed", echoed.load(Ordering::Relaxed));
+    while p.run_until_closing(async_io::Timer::after(Duration::from_secs(1))).await.is_some() {
+        log.line(&line())?;
+    }
+    log.line(&line())?;
+    println!("metrics: {}", line());
+    Ok(())
+}
+
+/// The log file, shared by all who write to it.
+#[derive(Clone)]
+struct Log {
+    file: Arc<Mutex<BufWriter<File>>>,
+}
+
+impl Log {
+    fn create(path: &PathBuf) -> io::Result<Self> {
+        let file = BufWriter::new(File::create(path)?);
+        Ok(Self { file: Arc::new(Mutex::new(file)) })
+    }
+
+    fn line(&self, line: &str) -> io::Result<()> {
+        let mut file = self.file.lock().map_err(|_| io::Error::other("a writer panicked"))?;
+        writeln!(file, "{line}")
+    }
+
+    /// The teardown: nobody writes any more.
+    fn sync(&self) -> io::Result<()> {
+        self.line("end of log")?;
+        let mut file = self.file.lock().map_err(|_| io::Error::other("a writer panicked"))?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        println!("log: flushed and synced");
+        Ok(())
+    }
+}
