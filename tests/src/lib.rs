@@ -1,1 +1,47 @@
-//! End-to-end tests of procession.
+//! What the end-to-end tests in `tests/` share.
+
+#![forbid(unsafe_code)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession::{Closed, Error, Process};
+
+/// How long a test waits for what must happen: for ever, but that a failure should be seen.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The outcome, which must come.
+#[track_caller]
+pub fn outcome(closed: &Closed) -> Result<(), Error> {
+    closed.wait_timeout(LIMIT).unwrap_or_else(|| panic!("not closed in time: {closed:?}"))
+}
+
+/// Waits until the process is Closed, which it must be, without an error.
+#[track_caller]
+pub fn ends_well(process: &Process) {
+    let ended = process.closed().wait_timeout(LIMIT);
+    let ended = ended.unwrap_or_else(|| panic!("not closed in time: {process:?}"));
+    assert!(ended.is_ok(), "{ended:?}");
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Arc<Mutex<Vec<&'static str>>>);
+
+impl Events {
+    /// Adds one.
+    pub fn add(&self, event: &'static str) {
+        self.0.lock().unwrap().push(event);
+    }
+
+    /// A function that adds one.
+    pub fn adder(&self, event: &'static str) -> impl FnOnce() + Send + use<> {
+        let events = self.clone();
+        move || events.add(event)
+    }
+
+    /// All so far.
+    pub fn all(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}

@@ -1,0 +1,175 @@
+//! Panics and errors: I7, and what the system refuses.
+
+use std::panic::panic_any;
+use std::sync::mpsc;
+
+use procession::{Error, Process};
+use procession_tests::{Events, LIMIT, ends_well, outcome};
+
+fn message(error: &Error) -> &str {
+    match error {
+        Error::Panicked(panicked) => panicked.message(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// I7: a panic in a thread body, an async body, or a teardown of either kind is in the outcome, and the closing goes on.
+#[test]
+fn a_panic_is_caught_and_the_closing_goes_on() {
+    let events = Events::default();
+    let app = Process::with_teardown(events.adder("app"));
+    let thread = app.spawn_thread(|_| panic!("in a thread")).unwrap();
+    let task = app.spawn(|_| async { panic!("in a task") }).unwrap();
+    let early = app.spawn(|_| -> std::future::Ready<()> { panic!("before the task") }).unwrap();
+    let blocking = app.child();
+    blocking.set_teardown(|| panic!("in a teardown")).unwrap();
+    let polled = app.child();
+    polled.set_teardown_async(|| async { panic!("in an async teardown") }).unwrap();
+    for child in [&thread, &task, &early] {
+        assert!(child.closed().wait_timeout(LIMIT).is_some());
+    }
+    app.close_blocking().unwrap();
+    assert_eq!(events.all(), ["app"]);
+    let panics = [
+        (thread, "in a thread"),
+        (task, "in a task"),
+        (early, "before the task"),
+        (blocking, "in a teardown"),
+        (polled, "in an async teardown"),
+    ];
+    for (child, expected) in panics {
+        assert_eq!(message(&outcome(&child.closed()).unwrap_err()), expected);
+    }
+}
+
+/// I7: also with a payload that is no string, and one whose own drop panics.
+#[test]
+fn a_panic_with_any_payload_is_caught() {
+    struct Nasty;
+    impl Drop for Nasty {
+        fn drop(&mut self) {
+            panic_any(Nasty);
+        }
+    }
+    let process = Process::with_teardown(|| panic_any(7));
+    assert!(message(&process.close_blocking().unwrap_err()).contains("no string"));
+    let process = Process::with_teardown(|| panic_any(Nasty));
+    assert!(message(&process.close_blocking().unwrap_err()).contains("no string"));
+    let process = Process::with_teardown(|| panic!("{}", String::from("formatted")));
+    assert_eq!(message(&process.close_blocking().unwrap_err()), "formatted");
+}
+
+/// I7: a panic in a nested teardown: all others are still torn down, and nothing is poisoned.
+#[test]
+fn a_panic_in_a_nested_teardown() {
+    let events = Events::default();
+    let app = Process::with_teardown(events.adder("app"));
+    let server = app.child();
+    server.set_teardown(|| panic!("server")).unwrap();
+    let connection = server.child();
+    let inner = Process::with_teardown(|| panic!("inner"));
+    let (caught, seen) = mpsc::channel();
+    connection
+        .set_teardown(move || {
+            caught.send(inner.close_blocking().is_err()).unwrap();
+            panic!("connection")
+        })
+        .unwrap();
+    let sibling = app.child();
+    sibling.set_teardown(events.adder("sibling")).unwrap();
+    app.close_blocking().unwrap();
+    assert_eq!(seen.recv_timeout(LIMIT), Ok(true));
+    let mut all = events.all();
+    all.sort_unstable();
+    assert_eq!(all, ["app", "sibling"]);
+    assert!(server.outcome().unwrap().is_err() && connection.outcome().unwrap().is_err());
+    app.closed().wait().unwrap();
+}
+
+/// I7: a future that panics while an abort drops it.
+#[test]
+fn a_future_that_panics_while_it_is_dropped() {
+    struct Loud;
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let app = Process::new();
+    let (here, there) = mpsc::channel();
+    let task = app
+        .spawn(move |_| async move {
+            let _loud = Loud;
+            here.send(()).unwrap();
+            std::future::pending::<()>().await;
+        })
+        .unwrap();
+    there.recv_timeout(LIMIT).unwrap();
+    outcome(&app.abort()).unwrap();
+    assert!(matches!(task.outcome(), Some(Err(Error::Aborted(_)))));
+}
+
+/// A second teardown is refused, and the first still runs.
+#[test]
+fn a_second_teardown_is_refused() {
+    let events = Events::default();
+    let process = Process::with_teardown(events.adder("first"));
+    let second = process.set_teardown(|| panic!("run"));
+    assert!(matches!(second, Err(Error::TeardownSet(_))));
+    let second = process.set_teardown_async(|| async { panic!("run") });
+    assert!(matches!(second, Err(Error::TeardownSet(_))));
+    process.close_blocking().unwrap();
+    assert_eq!(events.all(), ["first"]);
+}
+
+/// A teardown that is set on a Closed process runs at once; what it returns is returned, and the outcome stays.
+#[test]
+fn a_teardown_set_on_a_closed_process_runs_at_once() {
+    let events = Events::default();
+    let process = Process::new();
+    process.close_blocking().unwrap();
+    process.set_teardown(events.adder("blocking")).unwrap();
+    let add = events.adder("async");
+    process.set_teardown_async(move || async move { add() }).unwrap();
+    assert_eq!(events.all(), ["blocking", "async"]);
+    let failed = process.set_teardown(|| Err("late"));
+    assert!(failed.unwrap_err().to_string().ends_with("failed: late"));
+    assert!(matches!(process.set_teardown(|| panic!("late")), Err(Error::Panicked(_))));
+    assert!(process.outcome().unwrap().is_ok());
+}
+
+/// An error of this crate that a body returns is the outcome as it is, and keeps its source.
+#[test]
+fn errors_keep_their_source() {
+    use std::error::Error as _;
+    let app = Process::builder().name("app").build().unwrap();
+    let inner = app.spawn_thread(|_| Err(std::io::Error::other("disk"))).unwrap();
+    let outer = app.spawn_thread(move |_| inner.closed().wait()).unwrap();
+    let error = outcome(&outer.closed()).unwrap_err();
+    assert_eq!(error.to_string(), "process `app` failed: disk");
+    assert!(error.source().unwrap().is::<std::io::Error>());
+    app.close_blocking().unwrap();
+}
+
+/// When the system gives no thread, a body is refused with an error and a teardown runs where it can.
+#[test]
+fn without_threads() {
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_no-threads"))
+        // No thread can have a stack of this size.
+        .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The processes of bodies go by the name of their parent, and so do their threads.
+#[test]
+fn a_thread_is_named_after_its_process() {
+    let app = Process::builder().name("poller").build().unwrap();
+    let (give, take) = mpsc::channel();
+    let body = app
+        .spawn_thread(move |_| give.send(std::thread::current().name().map(str::to_owned)).unwrap())
+        .unwrap();
+    assert_eq!(take.recv_timeout(LIMIT).unwrap().as_deref(), Some("poller"));
+    ends_well(&body);
+}

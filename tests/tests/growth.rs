@@ -1,0 +1,49 @@
+//! Memory: I12. Alone in its program, since it looks at what that holds.
+
+#![cfg(target_os = "linux")]
+
+use procession::{Phase, Process};
+use procession_tests::ends_well;
+
+/// The memory that this program holds, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// I12: a long-lived parent whose children come and go, in any order, does not grow; neither do those that
+/// wait for them, nor a Closing one.
+#[test]
+fn a_parent_whose_children_come_and_go_does_not_grow() {
+    let parent = Process::new();
+    let (late, gate) = (Process::new(), Process::new());
+    late.wait_for(&gate).unwrap();
+    late.close();
+    assert_eq!(late.phase(), Phase::Closing);
+    let churn = |rounds: usize| {
+        let mut open = std::collections::VecDeque::new();
+        for _ in 0..rounds {
+            open.push_back(parent.child());
+            open.push_back(parent.child());
+            let other = Process::new();
+            parent.wait_for(&other).unwrap();
+            late.child();
+            other.close();
+            if open.len() > 100 {
+                open.pop_front().unwrap().close();
+                open.pop_back().unwrap().close();
+            }
+        }
+        open.iter().for_each(|child| drop(child.close()));
+    };
+    churn(20_000);
+    let before = resident();
+    churn(400_000);
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 8 * 1024, "{grown} KiB more");
+    parent.close();
+    ends_well(&parent);
+    gate.close();
+    ends_well(&late);
+}

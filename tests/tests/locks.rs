@@ -1,0 +1,268 @@
+//! No lock is held while foreign code runs, and no closing runs a teardown on its caller's stack: I9, I10.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use procession::{Error, Inline, Job, Process};
+use procession_tests::{LIMIT, ends_well, outcome};
+
+/// Every call on `process`, as its own teardown, hook or waker may make them.
+fn call_everything(process: &Process) {
+    let other = Process::new();
+    let _ = process.add_child(&other);
+    let _ = process.add_child_no_wait(&other);
+    let _ = process.wait_for(&Process::new().child());
+    let _ = other.wait_for(process);
+    let _ = process.child();
+    let _ = process.set_teardown(|| ());
+    let _ = process.set_teardown_async(|| async {});
+    let _ = process.spawn_thread(|_| ());
+    let _ = process.spawn(|_| async {});
+    let mut context = Context::from_waker(Waker::noop());
+    let _ = pin!(process.run(|_| async {})).poll(&mut context);
+    let _ = pin!(process.run_until_closing(std::future::pending::<()>())).poll(&mut context);
+    process.close();
+    process.close_after_children();
+    process.close_within(Duration::from_secs(60));
+    process.close_within(Duration::ZERO);
+    process.abort();
+    let _ = (process.phase(), process.is_aborting(), process.outcome(), process.reason());
+    let _ = (process.name(), process.id(), process.label(), format!("{process:?}"));
+    let _ = (process.closing(), process.aborting(), format!("{:?}", process.closed()));
+    let _ = Process::builder().parent(process).wait_for(&other).build();
+    drop(process.clone().close_on_drop());
+    drop(process.clone());
+}
+
+/// I10: a teardown may call anything on its own process: it gets an answer or an error.
+#[test]
+fn a_teardown_may_call_anything_on_its_own_process() {
+    for spawner in [0, 1, 2] {
+        let builder = Process::builder();
+        let process = match spawner {
+            0 => builder.build(),
+            1 => builder.spawner(Inline).build(),
+            _ => builder.spawner(|job: Job| job.run()).build(),
+        }
+        .unwrap();
+        let (own, parent) = (process.clone(), Process::new());
+        parent.add_child(&process).unwrap();
+        let above = parent.clone();
+        process
+            .set_teardown(move || {
+                call_everything(&own);
+                call_everything(&above);
+                assert!(matches!(own.close_blocking(), Err(Error::Deadlock(_))));
+                assert!(matches!(own.closed().wait(), Err(Error::Deadlock(_))));
+                assert!(matches!(above.close_blocking(), Err(Error::Deadlock(_))));
+            })
+            .unwrap();
+        process.close();
+        ends_well(&process);
+        ends_well(&parent);
+    }
+}
+
+/// I10: an async teardown too.
+#[test]
+fn an_async_teardown_may_call_anything_on_its_own_process() {
+    let process = Process::new();
+    let own = process.clone();
+    process
+        .set_teardown_async(move || async move {
+            call_everything(&own);
+            assert!(matches!(own.close_blocking(), Err(Error::Deadlock(_))));
+        })
+        .unwrap();
+    process.close();
+    ends_well(&process);
+}
+
+struct Calling<F: Fn() + Send + Sync>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Calling<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// I10: a waker may call anything on the process that wakes it, also what blocks until that is Closed.
+#[test]
+fn a_waker_may_call_anything_on_its_own_process() {
+    for teardown in [false, true] {
+        let process = Process::new();
+        let child = process.child();
+        if teardown {
+            process.set_teardown(|| ()).unwrap();
+            child.set_teardown(|| ()).unwrap();
+        }
+        let woken = Arc::new(AtomicUsize::new(0));
+        let mut waiters = Vec::new();
+        for target in [&process, &child] {
+            for caller in [&process, &child] {
+                let (woken, caller) = (woken.clone(), caller.clone());
+                let waker = Waker::from(Arc::new(Calling(move || {
+                    call_everything(&caller);
+                    caller.close_blocking().unwrap();
+                    woken.fetch_add(1, Ordering::SeqCst);
+                })));
+                let mut closing = Box::pin(target.closing());
+                let mut closed = Box::pin(target.closed());
+                let mut context = Context::from_waker(&waker);
+                assert!(closing.as_mut().poll(&mut context).is_pending());
+                assert!(closed.as_mut().poll(&mut context).is_pending());
+                waiters.push((closing, closed));
+            }
+        }
+        let closer = process.clone();
+        let (give, take) = mpsc::channel();
+        std::thread::spawn(move || {
+            let closed = closer.close_blocking();
+            give.send(closed.is_ok()).unwrap();
+        });
+        assert_eq!(take.recv_timeout(LIMIT), Ok(true));
+        ends_well(&process);
+        while woken.load(Ordering::SeqCst) < 8 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// I9: a waker that panics does not keep the others asleep.
+#[test]
+fn a_waker_that_panics_keeps_nobody_asleep() {
+    let process = Process::new();
+    let waker = Waker::from(Arc::new(Calling(|| panic!("woken"))));
+    let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(process.closing())).collect();
+    for waiter in &mut waiters {
+        assert!(waiter.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let closing = process.closing();
+    let asleep = std::thread::spawn(move || closing.wait_timeout(LIMIT));
+    process.close();
+    assert_eq!(asleep.join().unwrap(), Some(()));
+}
+
+/// I10: `close` and `abort` are safe with a lock held that the teardown takes, and inside `Drop`.
+#[test]
+fn close_does_not_run_the_teardown_on_the_callers_stack() {
+    struct Guarded {
+        process: Process,
+        state: Arc<Mutex<u32>>,
+    }
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            let _held = self.state.lock().unwrap();
+            self.process.close();
+        }
+    }
+    for abort in [false, true] {
+        let state = Arc::new(Mutex::new(0));
+        let taken = state.clone();
+        let process = Process::with_teardown(move || *taken.lock().unwrap() += 1);
+        let held = state.lock().unwrap();
+        let closed = if abort { process.abort() } else { process.close() };
+        assert_eq!(*held, 0);
+        drop(held);
+        outcome(&closed).unwrap();
+        assert_eq!(*state.lock().unwrap(), 1);
+    }
+    let state = Arc::new(Mutex::new(0));
+    let taken = state.clone();
+    let process = Process::with_teardown(move || *taken.lock().unwrap() += 1);
+    let closed = process.closed();
+    drop(Guarded { process, state: state.clone() });
+    outcome(&closed).unwrap();
+    assert_eq!(*state.lock().unwrap(), 1);
+}
+
+/// I10: a teardown may close others and wait for them, on the stack of who closed the first.
+#[test]
+fn a_teardown_may_close_and_wait_for_others() {
+    let (inner, innermost) = (Process::new(), Process::with_teardown(|| Err("innermost")));
+    let below = inner.clone();
+    inner.set_teardown(move || innermost.close_blocking()).unwrap();
+    let outer = Process::with_teardown(move || below.close_blocking());
+    let error = outer.close_blocking().unwrap_err();
+    assert!(error.to_string().ends_with("failed: innermost"), "{error}");
+    assert_eq!(inner.outcome().unwrap().unwrap_err().to_string(), error.to_string());
+}
+
+/// Siblings' teardowns run side by side: each waits for all the others. With `close` and with `close_blocking`.
+#[test]
+fn siblings_are_torn_down_side_by_side() {
+    for siblings in [2, 3, 40, 512] {
+        for blocking in [false, true] {
+            let app = Process::new();
+            let barrier = Arc::new(Barrier::new(siblings));
+            for _ in 0..siblings {
+                let barrier = barrier.clone();
+                app.child().set_teardown(move || drop(barrier.wait())).unwrap();
+            }
+            if blocking {
+                app.close_blocking().unwrap();
+            } else {
+                outcome(&app.close()).unwrap();
+            }
+        }
+    }
+}
+
+/// Beyond the limit they queue, and none is lost.
+#[test]
+fn more_than_the_limit_queue() {
+    let app = Process::new();
+    let (running, most, ran) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    for _ in 0..3_000 {
+        let (running, most, ran) = (running.clone(), most.clone(), ran.clone());
+        let held = app.child().closing();
+        app.child()
+            .set_teardown(move || {
+                let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                let _ = held.wait_timeout(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(2));
+                running.fetch_sub(1, Ordering::SeqCst);
+                ran.fetch_add(1, Ordering::SeqCst);
+            })
+            .unwrap();
+    }
+    outcome(&app.close()).unwrap();
+    assert_eq!(ran.load(Ordering::SeqCst), 3_000);
+    assert!(most.load(Ordering::SeqCst) <= 512);
+}
+
+/// I9: waiters that come and go leave nothing behind, and those that stay are woken.
+#[test]
+fn waiters_that_go_leave_nothing_behind() {
+    let process = Process::new();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let counter = woken.clone();
+    let waker = Waker::from(Arc::new(Calling(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    })));
+    let mut context = Context::from_waker(&waker);
+    let mut kept: Vec<_> = (0..100).map(|_| Box::pin(process.closing())).collect();
+    for waiter in &mut kept {
+        assert!(waiter.as_mut().poll(&mut context).is_pending());
+        let mut gone = Box::pin(process.closing());
+        assert!(gone.as_mut().poll(&mut context).is_pending());
+        let mut gone = Box::pin(process.closed());
+        assert!(gone.as_mut().poll(&mut context).is_pending());
+        assert_eq!(process.closing().wait_timeout(Duration::from_nanos(1)), None);
+    }
+    // Each that stays holds the waker once, and nothing else does.
+    process.close();
+    assert_eq!(woken.load(Ordering::SeqCst), 100);
+    for waiter in &mut kept {
+        assert_eq!(waiter.as_mut().poll(&mut context), Poll::Ready(()));
+    }
+}

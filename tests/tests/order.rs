@@ -1,0 +1,222 @@
+//! Phases and teardowns: I1, I2, I3, I4.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+
+use procession::{Error, Inline, Phase, Process, Reason};
+use procession_tests::{Events, LIMIT, ends_well, outcome};
+
+/// I1: every observer, loading, blocked or polling, sees the phases in order.
+#[test]
+fn every_observer_sees_the_phases_in_order() {
+    for _ in 0..200 {
+        let process = Process::with_teardown(|| ());
+        let start = Arc::new(Barrier::new(4));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                let mut last = Phase::Running;
+                while last != Phase::Closed {
+                    let phase = process.phase();
+                    assert!(last <= phase);
+                    assert!(phase == Phase::Running || process.is_closing());
+                    last = phase;
+                }
+            });
+            scope.spawn(|| {
+                start.wait();
+                process.closing().wait();
+                assert!(process.phase() >= Phase::Closing);
+                assert!(process.reason().is_some());
+                process.closed().wait().unwrap();
+                assert_eq!(process.phase(), Phase::Closed);
+            });
+            scope.spawn(|| {
+                start.wait();
+                futures_lite::future::block_on(async {
+                    process.closing().await;
+                    assert!(process.is_closing());
+                    process.closed().await.unwrap();
+                    assert!(process.is_closed());
+                });
+            });
+            start.wait();
+            process.close_blocking().unwrap();
+        });
+    }
+}
+
+/// I1, I2: in its teardown, a process is visibly Closing, and what it waits for is Closed.
+#[test]
+fn a_teardown_runs_while_closing_and_after_all_that_is_waited_for() {
+    let (server, outside) = (Process::new(), Process::new());
+    let child = server.child();
+    let body = server.spawn_thread(|p| p.closing().wait()).unwrap();
+    server.wait_for(&outside).unwrap();
+    let (seen, watched) = mpsc::channel();
+    let observed = [child, body, outside.clone()];
+    let weak = Arc::new(std::sync::Mutex::new(None::<Process>));
+    let own = weak.clone();
+    server
+        .set_teardown(move || {
+            let own = own.lock().unwrap().take().unwrap();
+            let closed = observed.iter().all(Process::is_closed);
+            seen.send((own.phase(), closed)).unwrap();
+        })
+        .unwrap();
+    *weak.lock().unwrap() = Some(server.clone());
+    server.close();
+    assert!(watched.try_recv().is_err());
+    outside.close();
+    assert_eq!(watched.recv_timeout(LIMIT), Ok((Phase::Closing, true)));
+    ends_well(&server);
+}
+
+/// I2: closing from many threads, through two parents, and aborting, runs the teardown once.
+#[test]
+fn a_teardown_runs_once() {
+    for _ in 0..200 {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (left, right) = (Process::new(), Process::new());
+        let counter = ran.clone();
+        let child = Process::with_teardown(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        left.add_child(&child).unwrap();
+        right.add_child(&child).unwrap();
+        let start = Barrier::new(4);
+        thread::scope(|scope| {
+            scope.spawn(|| (start.wait(), left.close_blocking().unwrap()));
+            scope.spawn(|| (start.wait(), right.close_blocking().unwrap()));
+            scope.spawn(|| (start.wait(), child.close_blocking().unwrap()));
+            start.wait();
+            child.abort();
+        });
+        ends_well(&child);
+        assert_eq!(ran.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// I2: past a deadline the teardown still runs, once, after the body.
+#[test]
+fn past_a_deadline_the_teardown_still_runs() {
+    let events = Events::default();
+    let app = Process::with_teardown(events.adder("teardown"));
+    let stuck = app.spawn(|_| std::future::pending::<()>()).unwrap();
+    stuck.set_teardown(events.adder("body's teardown")).unwrap();
+    let closed = app.close_within(std::time::Duration::from_millis(20));
+    outcome(&closed).unwrap();
+    assert_eq!(events.all(), ["body's teardown", "teardown"]);
+    assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
+}
+
+/// I3: every caller gets the same outcome, for ever after.
+#[test]
+fn the_outcome_is_the_same_for_everyone() {
+    let process = Process::builder().name("disk").teardown(|| Err("full")).build().unwrap();
+    let early = process.closed();
+    let first = process.close_blocking().unwrap_err().to_string();
+    assert_eq!(first, "process `disk` failed: full");
+    assert_eq!(early.wait().unwrap_err().to_string(), first);
+    assert_eq!(process.close().wait().unwrap_err().to_string(), first);
+    assert_eq!(process.abort().wait().unwrap_err().to_string(), first);
+    let polled = futures_lite::future::block_on(process.closed());
+    assert_eq!(polled.unwrap_err().to_string(), first);
+    assert_eq!(process.outcome().unwrap().unwrap_err().to_string(), first);
+}
+
+/// I3: the error of the body, then that of the teardown.
+#[test]
+fn body_and_teardown_both_fail() {
+    let app = Process::new();
+    let worker = app
+        .spawn_thread(|p| {
+            p.set_teardown(|| Err("second")).unwrap();
+            Err("first")
+        })
+        .unwrap();
+    let Err(Error::Many(errors)) = outcome(&worker.closed()) else { panic!("not many") };
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(texts[0].ends_with("first") && texts[1].ends_with("second"), "{texts:?}");
+    assert!(errors.to_string().starts_with("2 errors:\n"));
+    assert_eq!(worker.reason(), Some(Reason::BodyFailed));
+}
+
+/// I4: the teardown of who waits sees all that the other's teardown did, without a lock.
+#[test]
+fn teardowns_are_ordered() {
+    for _ in 0..300 {
+        let written = Arc::new(AtomicUsize::new(0));
+        let (store, read) = (written.clone(), written.clone());
+        let child = Process::with_teardown(move || store.store(1, Ordering::Relaxed));
+        let parent = Process::with_teardown(move || {
+            if read.load(Ordering::Relaxed) == 1 { Ok(()) } else { Err("not seen") }
+        });
+        parent.add_child(&child).unwrap();
+        let closing = child.clone();
+        let closer = thread::spawn(move || drop(closing.close()));
+        parent.close();
+        ends_well(&parent);
+        closer.join().unwrap();
+    }
+}
+
+/// I4: wait-for edges order teardowns across trees.
+#[test]
+fn the_log_is_torn_down_after_the_server() {
+    let events = Events::default();
+    let app = Process::with_teardown(events.adder("app"));
+    let server = app.child();
+    server.set_teardown(events.adder("server")).unwrap();
+    let connection = server.child();
+    connection.set_teardown(events.adder("connection")).unwrap();
+    let _log = Process::builder()
+        .parent(&app)
+        .wait_for(&server)
+        .teardown(events.adder("log"))
+        .build()
+        .unwrap();
+    app.close_blocking().unwrap();
+    assert_eq!(events.all(), ["connection", "server", "log", "app"]);
+}
+
+/// A body that returns `Ok` lets its children finish; one that fails closes them.
+#[test]
+fn the_end_of_a_body() {
+    let app = Process::new();
+    let (give, take) = mpsc::channel();
+    let finished = app.spawn_thread(move |p| give.send(p.child()).unwrap()).unwrap();
+    let child = take.recv_timeout(LIMIT).unwrap();
+    assert!(!child.is_closing());
+    child.close();
+    ends_well(&finished);
+    assert_eq!(finished.reason(), Some(Reason::BodyFinished));
+
+    let (give, take) = mpsc::channel();
+    let failed = app
+        .spawn_thread(move |p| {
+            give.send(p.child()).unwrap();
+            Err("lost")
+        })
+        .unwrap();
+    assert!(outcome(&failed.closed()).is_err());
+    let child = take.recv_timeout(LIMIT).unwrap();
+    assert_eq!(child.reason(), Some(Reason::ParentClosed));
+}
+
+/// A chain of closings that are asked for by teardowns keeps its order with every way to close.
+#[test]
+fn close_after_children_waits_for_what_is_there() {
+    let batch = Process::builder().spawner(Inline).build().unwrap();
+    let (one, other) = (batch.child(), batch.child());
+    let closed = batch.close_after_children();
+    one.close();
+    assert_eq!(batch.phase(), Phase::Running);
+    let late = batch.child();
+    other.close();
+    assert_eq!(batch.phase(), Phase::Running);
+    late.close();
+    outcome(&closed).unwrap();
+    assert_eq!(batch.reason(), Some(Reason::Asked));
+}
