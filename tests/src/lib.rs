@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod program;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

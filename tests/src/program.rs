@@ -1,0 +1,99 @@
+//! Programs that a test runs: what they print, and signals to them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::LIMIT;
+
+/// A program under test. It is killed when it is dropped.
+pub struct Program {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (give, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if give.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Reads lines up to one that contains `text`, and returns them all.
+    #[track_caller]
+    pub fn read_to(&self, text: &str) -> Vec<String> {
+        let mut read = Vec::new();
+        while !read.last().is_some_and(|line: &String| line.contains(text)) {
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(line) => read.push(line),
+                Err(error) => panic!("no `{text}`: {error}; before it: {read:#?}"),
+            }
+        }
+        read
+    }
+
+    /// All further lines, up to the program's end.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Has it ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn status(&mut self) -> ExitStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the program did not end");
+            thread::park_timeout(std::time::Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The path of an example of the core crate, which is built if it is not there.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).map(|dir| dir.join("examples").join(name));
+    let path = path.filter(|path| path.exists()).unwrap_or_else(|| build(name, &test));
+    assert!(path.exists(), "no {}", path.display());
+    path
+}
+
+fn build(name: &str, test: &Path) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["build", "-p", "procession", "--example", name];
+    assert!(Command::new(cargo).args(arguments).status().unwrap().success());
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
