@@ -38,6 +38,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             name: None,
@@ -56,6 +57,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A parent, as with [`Process::add_child`]. There may be several.
+    #[inline]
     pub fn parent(mut self, parent: &'a Process) -> Self {
         match self.parent {
             None => self.parent = Some(parent),
@@ -71,6 +73,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The teardown, as with [`Process::set_teardown`]. The last one set counts.
+    #[inline]
     pub fn teardown<F, R>(mut self, teardown: F) -> Self
     where
         F: FnOnce() -> R + Send + 'static,
@@ -102,6 +105,7 @@ impl<'a> Builder<'a> {
     ///
     /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that comes. Then there is no process; its
     /// teardown is dropped and not run.
+    #[inline]
     pub fn build(self) -> Result<Process, LinkError> {
         let inherited = self.inherited();
         let Self { name, parent, further_parents, wait_for, teardown, .. } = self;

@@ -35,22 +35,24 @@ thread_local! {
 
 /// Hands over the teardowns that are due, and wakes the wakers.
 pub(crate) fn dispatch(effects: Effects) {
-    let Effects { ready, wakers } = effects;
-    if !ready.is_empty() {
-        Threads::submit(hand_over(ready));
+    if effects.is_empty() {
+        return;
     }
-    wake(wakers);
+    follow(effects);
     run_deferred();
 }
 
-/// Gives each teardown to its spawner. The blocking ones of the default spawner are left to the caller.
-pub(crate) fn hand_over(ready: Vec<Ready>) -> Vec<Ready> {
-    let is_pooled = |ready: &Ready| ready.node.spawner().is_none() && ready.teardown.is_blocking();
-    if ready.iter().all(is_pooled) {
-        return ready;
-    }
-    let (pooled, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_pooled);
-    for ready in others {
+/// [`dispatch`], but for what it deferred.
+fn follow(effects: Effects) {
+    let Effects { pooled, spawned, wakers } = effects;
+    hand_over(spawned);
+    Threads::submit(pooled);
+    wake(wakers);
+}
+
+/// Gives each teardown to its spawner.
+pub(crate) fn hand_over(spawned: Vec<Ready>) {
+    for ready in spawned {
         let spawner = ready.node.spawner().cloned();
         let job = Job::teardown(ready);
         match spawner {
@@ -58,7 +60,6 @@ pub(crate) fn hand_over(ready: Vec<Ready>) -> Vec<Ready> {
             Some(spawner) => spawn_on(|| spawner.spawn(job)),
         }
     }
-    pooled
 }
 
 /// Calls a spawner. One that panics has dropped its job, and a dropped job is not lost.
@@ -92,9 +93,7 @@ pub(crate) fn run_deferred() {
     }
     let next = || DEFERRED.try_with(|deferred| deferred.borrow_mut().pop_front()).ok().flatten();
     while let Some(work) = next() {
-        let Effects { ready, wakers } = work.execute();
-        Threads::submit(hand_over(ready));
-        wake(wakers);
+        follow(work.execute());
     }
 }
 

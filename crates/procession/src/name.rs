@@ -1,6 +1,7 @@
 //! What a process is called: its [`ProcessId`] and its [`Label`].
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Tells processes that exist at the same time apart.
@@ -15,11 +16,12 @@ use std::sync::Arc;
 /// assert_ne!(one.id(), other.id());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProcessId(usize);
+pub struct ProcessId(NonZeroUsize);
 
 impl ProcessId {
     pub(crate) fn of<T>(process: *const T) -> Self {
-        Self(process.addr())
+        // An address is never zero.
+        Self(NonZeroUsize::new(process.addr()).unwrap_or(NonZeroUsize::MAX))
     }
 }
 

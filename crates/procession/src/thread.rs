@@ -116,12 +116,14 @@ fn run_here(effects: Effects) {
     let mut here = std::collections::VecDeque::new();
     let mut effects = effects;
     loop {
-        here.extend(crate::dispatch::hand_over(effects.ready));
+        here.extend(effects.pooled);
+        crate::dispatch::hand_over(effects.spawned);
         crate::dispatch::wake(effects.wakers);
         match here.pop_front() {
             Some(ready) => {
-                let ready = crate::state::Ready { under: None, ..ready };
-                effects = crate::spawn::tear_down(ready, &mut crate::state::Siblings::default());
+                let mut siblings = crate::state::Siblings::default();
+                effects = crate::spawn::tear_down(ready, &mut siblings)
+                    .unwrap_or_else(|| siblings.report());
             }
             None => return,
         }

@@ -112,16 +112,16 @@ impl Job {
     }
 }
 
-/// Runs a blocking teardown; its report to the parent may be left to `siblings`.
-pub(crate) fn tear_down(ready: Ready, siblings: &mut Siblings) -> Effects {
+/// Runs a blocking teardown. What follows from it is `None` if it is no more than a report that `siblings` makes.
+pub(crate) fn tear_down(ready: Ready, siblings: &mut Siblings) -> Option<Effects> {
     let under = ready.under;
     match call(ready) {
         (node, Called::Ended(result)) => match under {
-            Some(under) => node.torn_down_among(result, under, siblings),
-            None => node.torn_down(result),
+            Some(_) => siblings.end(&node, result).err().map(|result| node.torn_down(result)),
+            None => Some(node.torn_down(result)),
         },
         (node, Called::Future(future)) => {
-            Job(Work::TearingDown(TearingDown { node, future: Some(future) })).execute()
+            Some(Job(Work::TearingDown(TearingDown { node, future: Some(future) })).execute())
         }
     }
 }

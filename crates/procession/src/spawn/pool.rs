@@ -112,15 +112,17 @@ pub(super) fn submit(ready: Vec<Ready>) {
 
 /// Runs the teardown and what follows from it, as long as that is one at a time.
 fn run(ready: Ready) {
-    let mut next = Some(Ready { under: None, ..ready });
+    let mut next = Some(ready);
     while let Some(ready) = next.take() {
-        let Effects { ready, wakers } = tear_down(ready, &mut Siblings::default());
-        let mut due = hand_over(ready);
+        let mut siblings = Siblings::default();
+        let effects = tear_down(ready, &mut siblings).unwrap_or_else(|| siblings.report());
+        let Effects { mut pooled, spawned, wakers } = effects;
+        hand_over(spawned);
         // A waker may block until the teardown has run, so then it is not left to this thread.
         if wakers.is_empty() {
-            next = due.pop();
+            next = pooled.pop();
         }
-        submit(due);
+        submit(pooled);
         wake(wakers);
         run_deferred();
     }
@@ -143,8 +145,9 @@ impl Queue {
             if effects.is_empty() {
                 return;
             }
-            let Effects { ready, wakers } = effects;
-            let waiting = queue.extend(hand_over(ready));
+            let Effects { pooled, spawned, wakers } = effects;
+            hand_over(spawned);
+            let waiting = queue.extend(pooled);
             // A waker may block until a teardown of ours has run.
             if waiting > usize::from(wakers.is_empty()) && !shared {
                 shared = true;
@@ -162,8 +165,7 @@ impl Queue {
             }
             match next {
                 Some(ready) => {
-                    let effects = tear_down(ready, &mut siblings);
-                    if !effects.is_empty() {
+                    if let Some(effects) = tear_down(ready, &mut siblings) {
                         // A waker may wait for the parent.
                         follow(siblings.report());
                         follow(effects);

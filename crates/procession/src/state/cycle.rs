@@ -3,7 +3,7 @@
 //! A process has few processes above it and may have very many below, so upward is the short way.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::Node;
 use crate::phase::Phase;
@@ -75,6 +75,6 @@ impl Node {
     fn waited_for_by(&self) -> Vec<Arc<Self>> {
         let inner = self.inner.lock();
         let further = inner.rare.iter().flat_map(|rare| &rare.ups).filter(|up| up.kind.waits());
-        inner.parent.iter().chain(further.map(|up| &up.target)).filter_map(Weak::upgrade).collect()
+        inner.parent.iter().chain(further.map(|up| &up.target)).cloned().collect()
     }
 }

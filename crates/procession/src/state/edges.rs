@@ -35,7 +35,7 @@ impl EdgeKind {
 
 /// An edge as the process at its lower end keeps it.
 pub(super) struct Up {
-    pub(super) target: Weak<Node>,
+    pub(super) target: Arc<Node>,
     /// The place in the target's list of children, if the edge closes.
     slot: u32,
     pub(super) kind: EdgeKind,
@@ -43,7 +43,7 @@ pub(super) struct Up {
 
 impl Up {
     /// The edge to the first parent of `node`.
-    pub(super) fn first(target: Weak<Node>, node: &Node) -> Self {
+    pub(super) fn first(target: Arc<Node>, node: &Node) -> Self {
         Self { target, slot: node.slot.load(Ordering::Relaxed), kind: EdgeKind::Child }
     }
 }
@@ -55,13 +55,11 @@ pub(super) struct Down {
     children: Slots<Arc<Node>>,
     /// Of the children that the closing walk took, those it left open: for an abort to find.
     lingering: Vec<Arc<Node>>,
-    /// While Closing and waiting: the process itself (S5).
-    keep: Option<Arc<Node>>,
 }
 
 impl Down {
     const fn new() -> Self {
-        Self { children: Slots::new(), lingering: Vec::new(), keep: None }
+        Self { children: Slots::new(), lingering: Vec::new() }
     }
 
     pub(super) fn children(&self) -> impl Iterator<Item = &Arc<Node>> {
@@ -88,8 +86,9 @@ pub(crate) struct Refused;
 /// teardown, it is refused.
 ///
 /// No other lock than the parent's is taken, and nothing is searched (I5).
+#[inline]
 pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<Effects, Refused>) {
-    let child = Arc::new(Node::with_parent(seed, Some(Arc::downgrade(parent))));
+    let child = Arc::new(Node::with_parent(seed, Some(parent.clone())));
     let mut inner = parent.inner.lock();
     if inner.is_done_waiting(parent) {
         drop(inner);
@@ -102,7 +101,6 @@ pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<
     if parent.phase() == Phase::Running {
         return (child, Ok(Effects::default()));
     }
-    inner.keep(parent);
     drop(inner);
     let effects = Walk::close(&child, Reason::ParentClosed, parent.is_aborting());
     (child, Ok(effects))
@@ -174,7 +172,6 @@ fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
     if upper.phase() == Phase::Running {
         return Linked::Nothing;
     }
-    above.keep(upper);
     if kind.closes() { Linked::Close } else { Linked::Nothing }
 }
 
@@ -189,7 +186,7 @@ pub(crate) fn unlink_all(node: &Arc<Node>) -> Effects {
         // One that is Closed has taken its edges; its report is under way.
         if let Some(rare) = &mut below.rare {
             let before = rare.ups.len();
-            rare.ups.retain(|up| up.target.as_ptr() != Arc::as_ptr(node));
+            rare.ups.retain(|up| !Arc::ptr_eq(&up.target, node));
             inner.waiting -= (before - rare.ups.len()) as u32;
         }
         drop((below, inner));
@@ -218,17 +215,12 @@ impl Inner {
     }
 
     fn add_up(&mut self, upper: &Arc<Node>, node: &Node, slot: u32, kind: EdgeKind) {
-        let target = Arc::downgrade(upper);
+        let target = upper.clone();
         if self.parent.is_none() && kind == EdgeKind::Child {
             self.parent = Some(target);
             node.slot.store(slot, Ordering::Relaxed);
         } else {
             self.rare().ups.push(Up { target, slot, kind });
         }
-    }
-
-    /// Makes a Closing process that waits hold itself (S5).
-    pub(super) fn keep(&mut self, node: &Arc<Node>) {
-        self.down().keep.get_or_insert_with(|| node.clone());
     }
 }

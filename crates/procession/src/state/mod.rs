@@ -4,10 +4,11 @@
 //!
 //! # A process's node
 //!
-//! A [`Node`] is one process. Edges are strong pointers down and weak ones up: a Running process holds
-//! its children, and each process knows who waits for it or closes it. A handle is counted in
-//! `handles`, apart from the node's strong count, so that waiters and parents keep the memory, not the
-//! process (I8).
+//! A [`Node`] is one process. A Running process holds its children, and a process that is not Closed holds those that
+//! wait for it or close it. These are cycles of strong pointers while a process is open, and none is left when it
+//! is Closed, which every process comes to: a handle is counted in `handles`, apart from the node's strong count, and a
+//! process that nobody holds closes (I8). Strong pointers up cost less than weak ones, which have to be upgraded, and they keep
+//! a Closing process that waits alive without more ado.
 //!
 //! # Invariants
 //!
@@ -21,8 +22,9 @@
 //!   that the process waits for (I2).
 //! - S4. Whoever makes a process Closed takes its up edges in the same locked section, and makes a
 //!   report for each after it: the lock that a report takes is what orders the two teardowns (I4).
-//! - S5. A Running process that no handle holds has a parent that is Running and holds it; a Closing one
-//!   that waits for processes holds itself (`Down::keep`) until Closed.
+//! - S5. A Running process that no handle holds has a parent that is Running and holds it; a Closing one is held by what
+//!   it waits for, by the job of its body or its teardown, until Closed. `waits_for` alone is weak: who waits for
+//!   another does not hold it.
 //! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so that
 //!   none is missed (I9).
 //! - S7. A waiting cycle is looked for and the edge linked in one section of the graph lock. A fresh process
@@ -75,7 +77,7 @@ pub(crate) struct Node {
 
 struct Inner {
     /// The first parent that waits for this process; further up edges stand in `rare`.
-    parent: Option<Weak<Node>>,
+    parent: Option<Arc<Node>>,
     waiting: u32,
     /// The teardown has left the node (S3).
     started: bool,
@@ -130,7 +132,8 @@ impl Node {
         Arc::new(Self::with_parent(seed, None))
     }
 
-    fn with_parent(seed: Seed, parent: Option<Weak<Self>>) -> Self {
+    #[inline]
+    fn with_parent(seed: Seed, parent: Option<Arc<Self>>) -> Self {
         Self {
             phase: AtomicPhase::new(seed.background),
             handles: AtomicU32::new(1),

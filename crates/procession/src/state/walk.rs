@@ -4,7 +4,7 @@
 //! Running to Closed in one locked section, and the leaves of one parent are reported to it together.
 
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::edges::{Down, Up};
 use super::waiters::{Event, Wakers};
@@ -30,21 +30,38 @@ pub(crate) struct Ready {
 /// one all the same. Before anything else the thread must [`report`](Self::report).
 #[derive(Default)]
 pub(crate) struct Siblings {
-    parent: Option<(ProcessId, Weak<Node>)>,
+    parent: Option<Arc<Node>>,
     ended: u32,
 }
 
 impl Siblings {
     /// Are there reports that cannot wait for a child of `under`?
     pub(crate) fn must_report(&self, under: Option<ProcessId>) -> bool {
-        self.parent.as_ref().is_some_and(|(parent, _)| under != Some(*parent))
+        self.parent.as_ref().is_some_and(|parent| under != Some(parent.id()))
+    }
+
+    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes back.
+    pub(crate) fn end(&mut self, node: &Node, result: Outcome) -> Result<(), Outcome> {
+        let mut inner = node.inner.lock();
+        let more = inner.waiters.is_some() || inner.down.is_some() || inner.rare.is_some();
+        if more || result.is_err() {
+            drop(inner);
+            return Err(result);
+        }
+        node.phase.advance(Phase::Closed);
+        let parent = inner.parent.take();
+        drop(inner);
+        self.ended += 1;
+        if self.parent.is_none() {
+            self.parent = parent;
+        }
+        Ok(())
     }
 
     /// Makes the reports.
     pub(crate) fn report(&mut self) -> Effects {
         let ended = mem::take(&mut self.ended);
-        let parent = self.parent.take().and_then(|(_, parent)| parent.upgrade());
-        parent.map_or_else(Effects::default, |parent| {
+        self.parent.take().map_or_else(Effects::default, |parent| {
             Walk::locked(&parent, |walk, inner| {
                 inner.waiting -= ended;
                 walk.settle(&parent, inner, None)
@@ -53,17 +70,23 @@ impl Siblings {
     }
 }
 
+/// What a teardown came to.
+type Outcome = Result<(), Error>;
+
 /// What is left to do when no lock is held any more.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Effects {
-    pub(crate) ready: Vec<Ready>,
+    /// Blocking teardowns of processes with the default spawner: they can go on in one list.
+    pub(crate) pooled: Vec<Ready>,
+    /// All others.
+    pub(crate) spawned: Vec<Ready>,
     pub(crate) wakers: Wakers,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.wakers.is_empty()
+        self.pooled.is_empty() && self.spawned.is_empty() && self.wakers.is_empty()
     }
 }
 
@@ -123,23 +146,11 @@ impl Node {
 
     /// The teardown that was handed out has ended.
     pub(crate) fn torn_down(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
-        Walk::locked(self, |walk, inner| walk.end(self, inner, result, None))
-    }
-
-    /// The teardown that was handed out has ended, and the report to the parent `under` is left to `siblings`.
-    pub(crate) fn torn_down_among(
-        self: &Arc<Self>,
-        result: Result<(), Error>,
-        under: ProcessId,
-        siblings: &mut Siblings,
-    ) -> Effects {
         Walk::locked(self, |walk, inner| {
-            if siblings.parent.is_none() {
-                siblings.parent = inner.parent.clone().map(|parent| (under, parent));
+            if let Err(error) = result {
+                inner.fail(error);
             }
-            let visit = walk.end(self, inner, result, Some(under));
-            siblings.ended += visit.reported;
-            visit
+            walk.finish(self, inner, None)
         })
     }
 
@@ -236,7 +247,7 @@ impl Walk {
 
     /// Goes up: tells a process that one it waited for, or that it was to close, is Closed.
     fn tell(&mut self, Report { up, from }: &Report) {
-        let Some(node) = up.target.upgrade() else { return };
+        let node = &up.target;
         let mut inner = node.inner.lock();
         let mut child = None;
         if up.kind.closes() {
@@ -245,7 +256,7 @@ impl Walk {
             rare.waits_for.retain(|target| target.as_ptr() != *from);
         }
         inner.waiting -= u32::from(up.kind.waits());
-        let visit = self.settle(&node, &mut inner, None);
+        let visit = self.settle(node, &mut inner, None);
         drop(inner);
         drop((visit.garbage, child));
     }
@@ -263,9 +274,6 @@ impl Walk {
                 inner.reason = Some(reason);
                 node.phase.advance(Phase::Closing);
                 inner.take_wakers(Event::Closing, &mut self.effects.wakers);
-                if inner.waiting > u32::from(inner.body) {
-                    inner.keep(node);
-                }
                 inner.down.as_mut().map_or_else(Vec::new, |down| down.take_children())
             }
             Phase::Closing if abort => {
@@ -306,30 +314,16 @@ impl Walk {
             Some(teardown) => {
                 // The reports of `siblings` go to the first parent.
                 let under = visitor.filter(|visitor| {
-                    inner
-                        .parent
-                        .as_ref()
-                        .is_some_and(|parent| ProcessId::of(parent.as_ptr()) == *visitor)
+                    inner.parent.as_ref().is_some_and(|parent| parent.id() == *visitor)
                 });
-                self.effects.ready.push(Ready { node: node.clone(), teardown, under });
+                let pooled = node.spawner().is_none() && teardown.is_blocking();
+                let effects = &mut self.effects;
+                let list = if pooled { &mut effects.pooled } else { &mut effects.spawned };
+                list.push(Ready { node: node.clone(), teardown, under });
                 Visit::default()
             }
             None => self.finish(node, inner, visitor),
         }
-    }
-
-    /// The teardown has ended.
-    fn end(
-        &mut self,
-        node: &Arc<Node>,
-        inner: &mut Inner,
-        result: Result<(), Error>,
-        visitor: Option<ProcessId>,
-    ) -> Visit {
-        if let Err(error) = result {
-            inner.fail(error);
-        }
-        self.finish(node, inner, visitor)
     }
 
     /// Closing becomes Closed. Edges that end at `visitor` are counted, the others become reports (S4).
@@ -342,7 +336,7 @@ impl Walk {
         let mut visit = Visit { reported: 0, garbage: inner.down.take() };
         let (first, rest) = inner.take_ups(node);
         for up in first.into_iter().chain(rest) {
-            if visitor.is_some_and(|visitor| ProcessId::of(up.target.as_ptr()) == visitor) {
+            if visitor.is_some_and(|visitor| up.target.id() == visitor) {
                 visit.reported += u32::from(up.kind.waits());
                 continue;
             }
