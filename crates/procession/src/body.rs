@@ -18,11 +18,15 @@ pub(crate) type BodyResult = Result<(), BoxError>;
 /// An async body under way. It reports its end to the process exactly once: when it is ready, when an abort
 /// drops it, or when it is dropped itself.
 pub(crate) struct Body<F: ?Sized + Future<Output = BodyResult>> {
-    node: Arc<Node>,
     /// `None` once the end is reported.
-    future: Option<Pin<Box<F>>>,
+    running: Option<Running<F>>,
+}
+
+struct Running<F: ?Sized + Future<Output = BodyResult>> {
+    node: Arc<Node>,
     /// The place of the waker for an abort.
     place: Option<u32>,
+    future: Pin<Box<F>>,
 }
 
 /// An async body that can go to a spawner.
@@ -33,63 +37,68 @@ impl SpawnedBody {
         node: Arc<Node>,
         future: impl Future<Output = BodyResult> + Send + 'static,
     ) -> Self {
-        Self { node, future: Some(Box::pin(future)), place: None }
+        Self { running: Some(Running { node, place: None, future: Box::pin(future) }) }
     }
 }
 
 impl<F: Future<Output = BodyResult>> Body<F> {
     pub(crate) fn new(node: Arc<Node>, future: F) -> Self {
-        Self { node, future: Some(Box::pin(future)), place: None }
+        Self { running: Some(Running { node, place: None, future: Box::pin(future) }) }
     }
 }
 
 impl<F: ?Sized + Future<Output = BodyResult>> Body<F> {
     pub(crate) fn poll_effects(&mut self, context: &mut Context<'_>) -> Poll<Effects> {
-        if self.node.is_aborting() {
-            return Poll::Ready(self.end_dropped(|node| Error::Aborted(node.label())));
+        let running = self.running.take().expect("a body is not polled after its end");
+        if running.node.is_aborting() {
+            return Poll::Ready(running.end_dropped(aborted));
         }
-        let future = self.future.as_mut().expect("a body is not polled after its end");
+        let Running { node, mut place, mut future } = running;
         let poll = || catch(|| future.as_mut().poll(context));
-        let (node, polled) = deadlock::run_as(self.node.clone(), poll);
+        let (node, polled) = deadlock::run_as(node, poll);
         let ended = match polled {
             Ok(Poll::Ready(result)) => Ok(result),
             Err(panicked) => Err(panicked),
             Ok(Poll::Pending) => {
-                if node.register(Event::Aborting, &mut self.place, context.waker()) {
+                let wait = node.register(Event::Aborting, &mut place, context.waker());
+                let running = Running { node, place, future };
+                if wait {
+                    self.running = Some(running);
                     return Poll::Pending;
                 }
-                return Poll::Ready(self.end_dropped(|node| Error::Aborted(node.label())));
+                return Poll::Ready(running.end_dropped(aborted));
             }
         };
-        discard(self.future.take());
-        Poll::Ready(self.end(outcome(ended, || node.label())))
+        discard(future);
+        let result = outcome(ended, || node.label());
+        Poll::Ready(node.body_ended(result, place))
     }
 
     /// The system gave no thread to poll it on.
     pub(crate) fn refuse(mut self, error: io::Error) -> Effects {
-        self.end_dropped(|node| Error::no_thread(node.label(), error))
+        let running = self.running.take().expect("a body is not refused after its end");
+        running.end_dropped(|node| Error::no_thread(node.label(), error))
     }
+}
 
+fn aborted(node: &Arc<Node>) -> Error {
+    Error::Aborted(node.label())
+}
+
+impl<F: ?Sized + Future<Output = BodyResult>> Running<F> {
     /// Drops the future before its end.
-    fn end_dropped(&mut self, error: impl FnOnce(&Arc<Node>) -> Error) -> Effects {
-        let future = self.future.take();
-        let (node, ()) = deadlock::run_as(self.node.clone(), || discard(future));
+    fn end_dropped(self, error: impl FnOnce(&Arc<Node>) -> Error) -> Effects {
+        let Self { node, place, future } = self;
+        let (node, ()) = deadlock::run_as(node, || discard(future));
         let error = error(&node);
-        self.end(Err(error))
-    }
-
-    fn end(&mut self, result: Result<(), Error>) -> Effects {
-        if let Some(place) = self.place.take() {
-            self.node.unregister(Event::Aborting, place);
-        }
-        self.node.body_ended(result)
+        node.body_ended(Err(error), place)
     }
 }
 
 impl<F: ?Sized + Future<Output = BodyResult>> Drop for Body<F> {
     fn drop(&mut self) {
-        if self.future.is_some() {
-            dispatch(self.end_dropped(|node| Error::Aborted(node.label())));
+        if let Some(running) = self.running.take() {
+            dispatch(running.end_dropped(aborted));
         }
     }
 }

@@ -173,7 +173,7 @@ impl Process {
         match taken_in {
             Ok(()) => Ok(child),
             Err(Refused) => {
-                dispatch(child.node.body_ended(Ok(())));
+                dispatch(child.node.body_ended(Ok(()), None));
                 Err(Error::Closed(self.label()))
             }
         }

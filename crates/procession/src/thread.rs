@@ -51,7 +51,7 @@ impl Process {
             Ok(()) => Ok(child),
             Err(error) => {
                 let error = Error::no_thread(child.label(), error);
-                dispatch(child.node.body_ended(Err(error.clone())));
+                dispatch(child.node.body_ended(Err(error.clone()), None));
                 Err(error)
             }
         }
@@ -102,7 +102,7 @@ impl Process {
 fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
     let node = process.node.clone();
     let (node, ended) = deadlock::run_as(node, || catch(|| body(process).into_outcome()));
-    dispatch(node.body_ended(outcome(ended, || node.label())));
+    dispatch(node.body_ended(outcome(ended, || node.label()), None));
 }
 
 #[cfg(not(loom))]

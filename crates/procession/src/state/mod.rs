@@ -85,8 +85,6 @@ struct Inner {
     teardown_set: bool,
     /// Close as soon as `waiting` is 0; `reason` says why.
     after_children: bool,
-    /// `waiting` counts a body.
-    body: bool,
     reason: Option<Reason>,
     teardown: Option<Teardown>,
     down: Option<Box<Down>>,
@@ -146,7 +144,6 @@ impl Node {
                 started: false,
                 teardown_set: seed.teardown.is_some(),
                 after_children: false,
-                body: seed.body,
                 reason: None,
                 teardown: seed.teardown,
                 down: None,

@@ -99,12 +99,9 @@ impl Node {
     /// Forgets a registered waker. Nothing is left behind (I9).
     pub(crate) fn unregister(&self, event: Event, place: u32) {
         let mut inner = self.inner.lock();
-        // After the event the place may be another waiter's.
-        if !self.has_happened(event) {
-            let removed = inner.waiters.as_mut().and_then(|waiters| waiters.remove(place));
-            drop(inner);
-            drop(removed);
-        }
+        let removed = inner.take_waker(self, event, place);
+        drop(inner);
+        drop(removed);
     }
 }
 
@@ -134,6 +131,15 @@ impl Wakers {
 }
 
 impl Inner {
+    /// Takes one waker back.
+    pub(super) fn take_waker(&mut self, node: &Node, event: Event, place: u32) -> Option<Waker> {
+        // After the event the place may be another waiter's.
+        if node.has_happened(event) {
+            return None;
+        }
+        self.waiters.as_mut()?.remove(place).map(|(_, waker)| waker)
+    }
+
     /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
     pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Wakers) {
         let Some(waiters) = &mut self.waiters else { return };

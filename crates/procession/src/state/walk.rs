@@ -5,6 +5,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::edges::{Down, Up};
 use super::waiters::{Event, Wakers};
@@ -98,6 +99,8 @@ pub(super) struct Walk {
     /// The next report; further ones in `reports`.
     report: Option<Report>,
     reports: Vec<Report>,
+    /// A waker that is no longer needed, to be dropped after the lock.
+    spent: Option<Waker>,
     effects: Effects,
 }
 
@@ -129,10 +132,15 @@ impl Node {
     }
 
     /// The body has ended. One that ended well lets its children finish; any other closes them.
-    pub(crate) fn body_ended(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
+    /// `place` is that of its waker for an abort.
+    pub(crate) fn body_ended(
+        self: &Arc<Self>,
+        result: Result<(), Error>,
+        place: Option<u32>,
+    ) -> Effects {
         Walk::locked(self, |walk, inner| {
-            inner.body = false;
             inner.waiting -= 1;
+            walk.spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
             match result {
                 Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
                 Err(error) => {
