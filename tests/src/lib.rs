@@ -2,6 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 pub mod program;
 
 use std::sync::{Arc, Mutex};

@@ -201,7 +201,10 @@ fn siblings_are_torn_down_side_by_side() {
             let barrier = Arc::new(Barrier::new(siblings));
             for _ in 0..siblings {
                 let barrier = barrier.clone();
-                app.child().set_teardown(move || drop(barrier.wait())).unwrap();
+                let meet = move || {
+                    barrier.wait();
+                };
+                app.child().set_teardown(meet).unwrap();
             }
             if blocking {
                 app.close_blocking().unwrap();

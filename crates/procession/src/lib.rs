@@ -1,6 +1,72 @@
-//! Lifecycles inside one program.
+//! Lifecycles inside one program: processes that are Running, then Closing, then Closed; arranged in a graph;
+//! closed in order; torn down exactly once; used from plain threads and from any async executor through
+//! one handle.
 //!
-//! See the crate's README.
+//! # The words
+//!
+//! A [`Process`] is a unit of work that can be closed. When it closes, its **children** are closed, and it waits for
+//! them, for its **body** (code that runs on a thread or as a future), and for what it has a **wait-for edge** to. Then
+//! its **teardown** runs, once. Then it is Closed, and has an **outcome** that never changes.
+//!
+//! ```
+//! use procession::Process;
+//! use std::sync::{Arc, Mutex};
+//!
+//! let steps = Arc::new(Mutex::new(Vec::new()));
+//! let step = |name: &'static str| {
+//!     let steps = steps.clone();
+//!     move || steps.lock().unwrap().push(name)
+//! };
+//!
+//! let app = Process::builder().name("app").build()?;
+//! let server = Process::builder().name("server").parent(&app).teardown(step("server")).build()?;
+//! let _log = Process::builder()
+//!     .name("log")
+//!     .parent(&app)
+//!     .wait_for(&server)
+//!     .teardown(step("log"))
+//!     .build()?;
+//!
+//! // A blocking body and an async one: children of the server.
+//! server.spawn_thread(|p| p.closing().wait())?;
+//! server.spawn(|p| async move { p.closing().await })?;
+//!
+//! app.close_blocking()?;
+//! assert_eq!(*steps.lock().unwrap(), ["server", "log"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What always holds
+//!
+//! - Phases only advance; a teardown runs exactly once, also after an abort; the outcome is the same for everyone.
+//! - If `p` waits for `q`, all that `q`'s teardown did happens before `p`'s teardown starts.
+//! - A waiting cycle is refused when the edge is added, and a blocking wait that cannot end when it is made.
+//! - Adding late is an answer or an error, never a panic or a hang. A panic in a body or a teardown is an error in the outcome.
+//! - When the last handle of a process that no open parent holds is dropped, it closes. A waiter is not a handle.
+//! - No lock is held while foreign code runs: a teardown or a waker may call anything. [`close`](Process::close) and
+//!   [`abort`](Process::abort) return at once, and are safe inside `Drop`, in an executor's poll, and with locks held.
+//! - Nothing recurses over the graph, and a long-lived parent whose children come and go does not grow.
+//!
+//! # When a shutdown hangs
+//!
+//! Print the process with `{:?}`: it says in which phase it is, why it closes, and what it still waits for.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `executor` | yes | async bodies and teardowns share one small executor and one timer (async-executor, async-io); without it, each has a thread |
+//! | `signal` | yes | the module `signal` (signal-hook, Unix) |
+//! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
+//! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
+//! | `loom` | no | with `--cfg loom`: the crate's locks, atomics and threads are loom's, so that a program can model-check what it builds on it |
+//!
+//! # Where it comes from
+//!
+//! The process graph is that of Go's goprocess; readiness to be closed from many sides and the ordered stop are
+//! those of pact's `process` and the `proc` package; the face of the waiters is event-listener's.
+
+#![forbid(unsafe_code)]
 
 mod body;
 mod builder;
