@@ -1,5 +1,6 @@
 //! Model checks of procession: loom runs each model in every interleaving of its threads, up to a bound on
-//! preemptions. The models stand in `tests/`; `cargo loom` runs them. Without `--cfg loom` there is nothing here.
+//! preemptions. The models stand in `tests/`; `cargo loom` runs them. Without `--cfg loom` there is nothing
+//! here.
 
 #![forbid(unsafe_code)]
 #![cfg(loom)]
@@ -25,7 +26,8 @@ pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     assert!(executions > 1, "a model with one interleaving checks nothing");
 }
 
-/// Counts what was run. Its accesses are relaxed, so that a count is seen only by who is ordered after it (I4).
+/// Counts what was run. Its accesses are relaxed, so that a count is seen only by who is ordered after it
+/// (I4).
 #[derive(Clone)]
 pub struct Count(Arc<AtomicUsize>);
 

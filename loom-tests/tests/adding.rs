@@ -11,7 +11,8 @@ fn inline_with(teardown: impl FnOnce() + Send + 'static) -> Process {
     Process::builder().spawner(Inline).teardown(teardown).build().unwrap()
 }
 
-/// I4, I6: close against `add_child`: either the child is closed and torn down first, or it is refused and untouched.
+/// I4, I6: close against `add_child`: either the child is closed and torn down first, or it is refused and
+/// untouched.
 #[test]
 fn add_child() {
     model(3, || {
@@ -49,7 +50,8 @@ fn add_child_no_wait() {
     });
 }
 
-/// I4, I6: close against `wait_for`: either the teardown comes after the other process's, or the edge is refused.
+/// I4, I6: close against `wait_for`: either the teardown comes after the other process's, or the edge is
+/// refused.
 #[test]
 fn wait_for() {
     model(2, || {
@@ -126,7 +128,8 @@ fn the_two_halves_of_a_cycle() {
     });
 }
 
-/// I6: `close_after_children` against a child being added: the process closes when it waits for nothing, not before.
+/// I6: `close_after_children` against a child being added: the process closes when it waits for nothing, not
+/// before.
 #[test]
 fn close_after_children() {
     model(3, || {

@@ -23,7 +23,8 @@ fn body_end_against_close() {
     });
 }
 
-/// I3: the end of an async body against abort: it ended well or was dropped, and every caller is told the same.
+/// I3: the end of an async body against abort: it ended well or was dropped, and every caller is told the
+/// same.
 #[test]
 fn abort_against_body_end() {
     model(2, || {
@@ -42,7 +43,8 @@ fn abort_against_body_end() {
     });
 }
 
-/// I9: an abort reaches a body that sleeps, although the children are out of the parent's list while it closes.
+/// I9: an abort reaches a body that sleeps, although the children are out of the parent's list while it
+/// closes.
 #[test]
 fn abort_against_the_closing_walk() {
     model(2, || {

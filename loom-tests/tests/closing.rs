@@ -1,4 +1,5 @@
-//! Closing against closing: each teardown runs once (I2), after what it waits for (I4), with one outcome (I3).
+//! Closing against closing: each teardown runs once (I2), after what it waits for (I4), with one outcome
+//! (I3).
 
 #![cfg(loom)]
 
@@ -47,7 +48,8 @@ fn two_parents_closing_one_child() {
     });
 }
 
-/// I2, I4: the last two children of a closing parent close at once; its teardown runs once, and sees what theirs did.
+/// I2, I4: the last two children of a closing parent close at once; its teardown runs once, and sees what
+/// theirs did.
 #[test]
 fn the_last_two_children_close_at_once() {
     model(2, || {

@@ -1,4 +1,5 @@
-//! A program that builds on procession and model-checks itself: feature `loom` and `--cfg loom` are all it needs.
+//! A program that builds on procession and model-checks itself: feature `loom` and `--cfg loom` are all it
+//! needs.
 
 #![cfg(loom)]
 
@@ -27,8 +28,8 @@ impl Queue {
         Self { process, rows, written }
     }
 
-    /// Each row is put by a child from its birth on, so that the queue's teardown waits for it. (With `child()` and
-    /// then `set_teardown` the queue could be Closed in between: the model finds that.)
+    /// Each row is put by a child from its birth on, so that the queue's teardown waits for it. (With
+    /// `child()` and then `set_teardown` the queue could be Closed in between: the model finds that.)
     fn put(&self, row: u32) -> bool {
         let rows = self.rows.clone();
         let child = Process::builder()

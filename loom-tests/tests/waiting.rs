@@ -84,7 +84,8 @@ fn a_waiter_dropped_while_it_is_notified() {
     });
 }
 
-/// I9: a waiter is polled again with another waker while it is notified; the last one is woken, or the poll says so.
+/// I9: a waiter is polled again with another waker while it is notified; the last one is woken, or the poll
+/// says so.
 #[test]
 fn a_waiter_that_moves_to_another_task_while_it_is_notified() {
     model(3, || {

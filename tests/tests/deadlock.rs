@@ -12,7 +12,8 @@ fn names(result: &Result<(), Error>) -> (String, String) {
     (name(deadlock.waiting()), name(deadlock.target()))
 }
 
-/// I13: a worker that closes the whole program and waits: refused, naming both; the closing has begun all the same.
+/// I13: a worker that closes the whole program and waits: refused, naming both; the closing has begun all the
+/// same.
 #[test]
 fn a_worker_that_waits_for_the_whole_program() {
     let app = Process::builder().name("app").build().unwrap();

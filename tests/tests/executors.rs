@@ -117,7 +117,8 @@ fn with_the_inline_spawner() {
     futures_lite::future::block_on(works(Process::builder().spawner(Inline).build().unwrap()));
 }
 
-/// Feature `tokio`: a process made in a context takes its handle, so that timers work in bodies and teardowns.
+/// Feature `tokio`: a process made in a context takes its handle, so that timers work in bodies and
+/// teardowns.
 #[test]
 fn tokios_timers_work_in_bodies_and_teardowns() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
@@ -172,7 +173,8 @@ fn a_child_inherits_its_parents_spawner() {
     assert_eq!(jobs.load(Ordering::SeqCst), 3);
 }
 
-/// Dropping the future of `run` half-way closes its process, with the outcome Aborted; so does never polling it.
+/// Dropping the future of `run` half-way closes its process, with the outcome Aborted; so does never polling
+/// it.
 #[test]
 fn run_dropped_half_way() {
     for polls in [0, 1, 2] {

@@ -13,7 +13,8 @@ fn message(error: &Error) -> &str {
     }
 }
 
-/// I7: a panic in a thread body, an async body, or a teardown of either kind is in the outcome, and the closing goes on.
+/// I7: a panic in a thread body, an async body, or a teardown of either kind is in the outcome, and the
+/// closing goes on.
 #[test]
 fn a_panic_is_caught_and_the_closing_goes_on() {
     let events = Events::default();
@@ -122,7 +123,8 @@ fn a_second_teardown_is_refused() {
     assert_eq!(events.all(), ["first"]);
 }
 
-/// A teardown that is set on a Closed process runs at once; what it returns is returned, and the outcome stays.
+/// A teardown that is set on a Closed process runs at once; what it returns is returned, and the outcome
+/// stays.
 #[test]
 fn a_teardown_set_on_a_closed_process_runs_at_once() {
     let events = Events::default();

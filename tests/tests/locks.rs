@@ -192,7 +192,8 @@ fn a_teardown_may_close_and_wait_for_others() {
     assert_eq!(inner.outcome().unwrap().unwrap_err().to_string(), error.to_string());
 }
 
-/// Siblings' teardowns run side by side: each waits for all the others. With `close` and with `close_blocking`.
+/// Siblings' teardowns run side by side: each waits for all the others. With `close` and with
+/// `close_blocking`.
 #[test]
 fn siblings_are_torn_down_side_by_side() {
     for siblings in [2, 3, 40, 512] {

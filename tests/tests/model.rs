@@ -1,8 +1,9 @@
-//! Random graphs and random interleavings of all graph and closing calls, against a small sequential model: I1, I2, I3,
-//! I5, I6, I8.
+//! Random graphs and random interleavings of all graph and closing calls, against a small sequential model:
+//! I1, I2, I3, I5, I6, I8.
 //!
-//! Each process has the inline spawner, so that what the model says must hold after each call, not some time later. Where
-//! the real thing is to interleave, a second test runs the calls on threads and looks at what must hold at the end.
+//! Each process has the inline spawner, so that what the model says must hold after each call, not some time
+//! later. Where the real thing is to interleave, a second test runs the calls on threads and looks at what
+//! must hold at the end.
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};

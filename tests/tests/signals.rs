@@ -75,8 +75,8 @@ fn several_processes() {
     assert!(program.status().success());
 }
 
-/// After the bound process is Closed, the former action is back: SIGTERM ends the program by that signal, and SIGHUP,
-/// ignored from the start, is ignored again.
+/// After the bound process is Closed, the former action is back: SIGTERM ends the program by that signal, and
+/// SIGHUP, ignored from the start, is ignored again.
 #[test]
 fn the_former_action_is_back() {
     let path = env!("CARGO_BIN_EXE_signals");

@@ -5,7 +5,8 @@
 //! cargo run --example echo -- --for 3s
 //! ```
 //!
-//! The graph: `app` closes all three others; `log` waits for `server` and `metrics`, so that their last lines are in it.
+//! The graph: `app` closes all three others; `log` waits for `server` and `metrics`, so that their last lines
+//! are in it.
 //!
 //! ```text
 //! app ─┬─ server ── listener (a thread) ── one thread for each connection

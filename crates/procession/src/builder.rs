@@ -103,8 +103,8 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that comes. Then there is no process; its
-    /// teardown is dropped and not run.
+    /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that comes. Then there is no
+    /// process; its teardown is dropped and not run.
     #[inline]
     pub fn build(self) -> Result<Process, LinkError> {
         let inherited = self.inherited();

@@ -11,7 +11,8 @@ thread_local! {
     static STACK: RefCell<Vec<Arc<Node>>> = RefCell::default();
 }
 
-/// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process back.
+/// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process
+/// back.
 pub(crate) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let mut node = Some(node);
     // At the end of a thread its thread-locals are gone; then waits are not looked at.

@@ -36,7 +36,8 @@ pub enum Error {
     Failed(Failed),
     /// A body or a teardown panicked.
     Panicked(Panicked),
-    /// The body, or an async teardown, was dropped before its end: by an abort, by its spawner or executor, or with the future of [`Process::run`](crate::Process::run).
+    /// The body, or an async teardown, was dropped before its end: by an abort, by its spawner or executor,
+    /// or with the future of [`Process::run`](crate::Process::run).
     Aborted(Label),
     /// Several errors: the body's, then the teardown's.
     Many(MultiError),
@@ -252,7 +253,8 @@ pub enum LinkError {
     Cycle(Cycle),
     /// The teardown of the process that would wait has started, or it is Closed.
     Closed(Label),
-    /// Nothing can wait for [`Process::background`](crate::Process::background), and it waits for nothing but its children.
+    /// Nothing can wait for [`Process::background`](crate::Process::background), and it waits for nothing but
+    /// its children.
     Background,
 }
 

@@ -1,12 +1,13 @@
 //! Lifecycles inside one program: processes that are Running, then Closing, then Closed; arranged in a graph;
-//! closed in order; torn down exactly once; used from plain threads and from any async executor through
-//! one handle.
+//! closed in order; torn down exactly once; used from plain threads and from any async executor through one
+//! handle.
 //!
 //! # The words
 //!
-//! A [`Process`] is a unit of work that can be closed. When it closes, its **children** are closed, and it waits for
-//! them, for its **body** (code that runs on a thread or as a future), and for what it has a **wait-for edge** to. Then
-//! its **teardown** runs, once. Then it is Closed, and has an **outcome** that never changes.
+//! A [`Process`] is a unit of work that can be closed. When it closes, its **children** are closed, and it
+//! waits for them, for its **body** (code that runs on a thread or as a future), and for what it has a
+//! **wait-for edge** to. Then its **teardown** runs, once. Then it is Closed, and has an **outcome** that
+//! never changes.
 //!
 //! ```
 //! use procession::Process;
@@ -38,13 +39,17 @@
 //!
 //! # What always holds
 //!
-//! - Phases only advance; a teardown runs exactly once, also after an abort; the outcome is the same for everyone.
+//! - Phases only advance; a teardown runs exactly once, also after an abort; the outcome is the same for
+//!   everyone.
 //! - If `p` waits for `q`, all that `q`'s teardown did happens before `p`'s teardown starts.
 //! - A waiting cycle is refused when the edge is added, and a blocking wait that cannot end when it is made.
-//! - Adding late is an answer or an error, never a panic or a hang. A panic in a body or a teardown is an error in the outcome.
-//! - When the last handle of a process that no open parent holds is dropped, it closes. A waiter is not a handle.
-//! - No lock is held while foreign code runs: a teardown or a waker may call anything. [`close`](Process::close) and
-//!   [`abort`](Process::abort) return at once, and are safe inside `Drop`, in an executor's poll, and with locks held.
+//! - Adding late is an answer or an error, never a panic or a hang. A panic in a body or a teardown is an
+//!   error in the outcome.
+//! - When the last handle of a process that no open parent holds is dropped, it closes. A waiter is not a
+//!   handle.
+//! - No lock is held while foreign code runs: a teardown or a waker may call anything.
+//!   [`close`](Process::close) and [`abort`](Process::abort) return at once, and are safe inside `Drop`, in
+//!   an executor's poll, and with locks held.
 //! - Nothing recurses over the graph, and a long-lived parent whose children come and go does not grow.
 //!
 //! # When a shutdown hangs
@@ -63,8 +68,8 @@
 //!
 //! # Where it comes from
 //!
-//! The process graph is that of Go's goprocess; readiness to be closed from many sides and the ordered stop are
-//! those of pact's `process` and the `proc` package; the face of the waiters is event-listener's.
+//! The process graph is that of Go's goprocess; readiness to be closed from many sides and the ordered stop
+//! are those of pact's `process` and the `proc` package; the face of the waiters is event-listener's.
 
 #![forbid(unsafe_code)]
 

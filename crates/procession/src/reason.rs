@@ -18,7 +18,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Somebody asked: [`close`](crate::Process::close), [`abort`](crate::Process::abort) or one of their forms.
+    /// Somebody asked: [`close`](crate::Process::close), [`abort`](crate::Process::abort) or one of their
+    /// forms.
     Asked,
     /// A parent closed.
     ParentClosed,

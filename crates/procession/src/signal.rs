@@ -1,14 +1,15 @@
 //! Signals close, abort and at last end a process (feature `signal`, on by default; Unix).
 //!
-//! A process is bound to a set of signals. The first of them closes it, with reason
-//! [`Reason::Signal`]; the second aborts it; the third ends the program with status 128 + the
-//! signal's number, even if everything hangs. [`Stages`] says how many of these there are.
+//! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the
+//! second aborts it; the third ends the program with status 128 + the signal's number, even if everything
+//! hangs. [`Stages`] says how many of these there are.
 //!
-//! However many processes are bound, one thread of the program serves them all. It does no more than to begin the
-//! closing: wakers and spawners are called on another thread, so that the third signal is never held up.
+//! However many processes are bound, one thread of the program serves them all. It does no more than to begin
+//! the closing: wakers and spawners are called on another thread, so that the third signal is never held up.
 //!
 //! Once no process is bound to a signal any more that is not Closed, the signal does what it did before. What
-//! that was is read from `/proc/self/status` at the first binding; where there is none, it is taken to be the default action.
+//! that was is read from `/proc/self/status` at the first binding; where there is none, it is taken to be the
+//! default action.
 //!
 //! ```
 //! use procession::signal::{self, SIGUSR1};
@@ -73,8 +74,8 @@ pub enum SignalError {
 
 /// Binds the process to the signals, in [three stages](Stages::CloseAbortExit), until it is Closed.
 ///
-/// Several processes can be bound to one signal; each counts the signals that it has seen. The binding is not a
-/// handle: it does not keep the process open.
+/// Several processes can be bound to one signal; each counts the signals that it has seen. The binding is not
+/// a handle: it does not keep the process open.
 ///
 /// # Errors
 ///

@@ -53,15 +53,16 @@ impl Process {
         Ok(child)
     }
 
-    /// Runs `body` in the caller's own task, as a child of this process, and waits until that is
-    /// Closed: the child's outcome.
+    /// Runs `body` in the caller's own task, as a child of this process, and waits until that is Closed: the
+    /// child's outcome.
     ///
-    /// The child is there from the call on, so that this process waits for it before the first poll. The body need be neither
-    /// `Send` nor `'static`.
+    /// The child is there from the call on, so that this process waits for it before the first poll. The body
+    /// need be neither `Send` nor `'static`.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise the outcome's.
+    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise the
+    /// outcome's.
     ///
     /// # Cancel safety
     ///
@@ -99,8 +100,8 @@ impl Process {
 
     /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.
     ///
-    /// On a process that is Closing already, the future is not polled. After that, if both come at once, the future counts, as
-    /// with tokio-util's `run_until_cancelled`.
+    /// On a process that is Closing already, the future is not polled. After that, if both come at once, the
+    /// future counts, as with tokio-util's `run_until_cancelled`.
     ///
     /// # Cancel safety
     ///

@@ -13,15 +13,15 @@ impl Process {
     /// Runs `body` on a new thread, as a child of this process. The child is Closed after the body has
     /// returned, the child's own children are Closed, and its teardown has run.
     ///
-    /// The thread is named after the process. The body is told to end by [`closing`](Self::closing) of the process that it
-    /// is given, and by force by [`aborting`](Self::aborting); what the child ends with is its outcome. A body that
-    /// returns `Ok` lets the child's children finish; one that fails or panics closes them. On a Closing process, the body runs, with
-    /// a child that is Closing already.
+    /// The thread is named after the process. The body is told to end by [`closing`](Self::closing) of the
+    /// process that it is given, and by force by [`aborting`](Self::aborting); what the child ends with is
+    /// its outcome. A body that returns `Ok` lets the child's children finish; one that fails or panics
+    /// closes them. On a Closing process, the body runs, with a child that is Closing already.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown of this process has started, [`Error::NoThread`] if the system
-    /// gives no thread. Then the body is not run.
+    /// [`Error::Closed`] if the teardown of this process has started, [`Error::NoThread`] if the system gives
+    /// no thread. Then the body is not run.
     ///
     /// ```
     /// use procession::Process;
@@ -59,13 +59,13 @@ impl Process {
 
     /// Closes the process, and returns when it is Closed, with its outcome.
     ///
-    /// This thread runs blocking teardowns itself, as far as they are the default spawner's; other threads help
-    /// when it is stuck in one.
+    /// This thread runs blocking teardowns itself, as far as they are the default spawner's; other threads
+    /// help when it is stuck in one.
     ///
     /// # Errors
     ///
-    /// The outcome's. [`Error::Deadlock`] at once if the caller is a body or a teardown that the
-    /// process waits for; the closing has begun all the same. [`Error::Background`] on the background.
+    /// The outcome's. [`Error::Deadlock`] at once if the caller is a body or a teardown that the process
+    /// waits for; the closing has begun all the same. [`Error::Background`] on the background.
     ///
     /// # Blocking
     ///

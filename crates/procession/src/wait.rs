@@ -221,8 +221,8 @@ impl fmt::Debug for Aborting {
 
 /// Waits until the process is Closed, and yields its outcome.
 ///
-/// Made by [`Process::closed`](crate::Process::closed) and by the calls that close. It may be dropped: a closing that
-/// has begun goes on.
+/// Made by [`Process::closed`](crate::Process::closed) and by the calls that close. It may be dropped: a
+/// closing that has begun goes on.
 ///
 /// For [`Process::background`](crate::Process::background) it yields [`Error::Background`] at once.
 ///
@@ -263,7 +263,8 @@ impl Closed {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait). A deadlock is looked for only if the timeout is longer than a clock can measure.
+    /// Those of [`wait`](Self::wait). A deadlock is looked for only if the timeout is longer than a clock can
+    /// measure.
     ///
     /// # Blocking
     ///

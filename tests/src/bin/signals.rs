@@ -1,5 +1,5 @@
-//! Run by the tests in `signals.rs`: binds processes to signals in the way that its argument names, and prints what
-//! happens to them.
+//! Run by the tests in `signals.rs`: binds processes to signals in the way that its argument names, and
+//! prints what happens to them.
 
 #![forbid(unsafe_code)]
 

@@ -16,7 +16,8 @@ const ROUNDS: usize = 2_000;
 /// How long a waiter has to fall asleep.
 const SETTLE: Duration = Duration::from_micros(100);
 
-/// Where a round stands. The one side spins while the other is at work, so that nothing but the wake-up is measured.
+/// Where a round stands. The one side spins while the other is at work, so that nothing but the wake-up is
+/// measured.
 struct Round {
     stage: AtomicU8,
     woken: Mutex<Instant>,

@@ -1,8 +1,8 @@
 //! What a process costs, beside what Rust users have today, measured in one run.
 //!
-//! `cargo bench -p procession --bench peers` prints a table; the last rows, heap bytes and
-//! allocations, come from the benchmark `heap`, whose allocator counts. Each figure is the median of the rounds, and
-//! the two sides of a row take turns.
+//! `cargo bench -p procession --bench peers` prints a table; the last rows, heap bytes and allocations, come
+//! from the benchmark `heap`, whose allocator counts. Each figure is the median of the rounds, and the two
+//! sides of a row take turns.
 
 #![forbid(unsafe_code)]
 

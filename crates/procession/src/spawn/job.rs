@@ -48,7 +48,8 @@ impl Job {
         Self(Work::Teardown(ready))
     }
 
-    /// Does it block the thread that polls it? Then it wants a thread that may be blocked: a blocking teardown.
+    /// Does it block the thread that polls it? Then it wants a thread that may be blocked: a blocking
+    /// teardown.
     pub fn is_blocking(&self) -> bool {
         matches!(&self.0, Work::Teardown(ready) if ready.teardown.is_blocking())
     }
@@ -112,7 +113,8 @@ impl Job {
     }
 }
 
-/// Runs a blocking teardown. What follows from it is `None` if it is no more than a report that `siblings` makes.
+/// Runs a blocking teardown. What follows from it is `None` if it is no more than a report that `siblings`
+/// makes.
 pub(crate) fn tear_down(ready: Ready, siblings: &mut Siblings) -> Option<Effects> {
     let under = ready.under;
     match call(ready) {

@@ -61,9 +61,9 @@ pub use threads::Threads;
 pub trait Spawn: Send + Sync + 'static {
     /// Starts the job, and returns without waiting for it.
     ///
-    /// It is called with no lock held, on the thread on which the job became due: it may be the one that called
-    /// [`close`](crate::Process::close). Whoever runs the job right here gives up that `close` never runs a teardown
-    /// on its caller's stack.
+    /// It is called with no lock held, on the thread on which the job became due: it may be the one that
+    /// called [`close`](crate::Process::close). Whoever runs the job right here gives up that `close` never
+    /// runs a teardown on its caller's stack.
     ///
     /// A job that is dropped instead of being run is not lost: see [`Job`].
     fn spawn(&self, job: Job);

@@ -1,15 +1,15 @@
 //! The thread pool for blocking teardowns of the default spawner.
 //!
-//! Siblings' teardowns run side by side, up to 512 at once, and yet 100,000 that do next to nothing do
-//! not start 512 threads: the pool grows when it is stuck. While jobs wait, one of its threads, the
-//! watcher, looks at every [`PATIENCE`] whether any job was started since; if none was, those that run are blocked,
+//! Siblings' teardowns run side by side, up to 512 at once, and yet 100,000 that do next to nothing do not
+//! start 512 threads: the pool grows when it is stuck. While jobs wait, one of its threads, the watcher,
+//! looks at every [`PATIENCE`] whether any job was started since; if none was, those that run are blocked,
 //! and it doubles the number of threads.
 //!
 //! The thread in `close_blocking` runs the teardowns that it made due itself, from a queue of its own that
 //! the pool helps with in the same way: when it is stuck.
 //!
-//! Written here, not taken from `blocking`: that pool runs 500 at once, and keeps a job for which no
-//! thread can be had, while a teardown must run all the same (I2).
+//! Written here, not taken from `blocking`: that pool runs 500 at once, and keeps a job for which no thread
+//! can be had, while a teardown must run all the same (I2).
 //!
 //! Lock order: the pool's state, then a queue. No job is run or dropped under either.
 

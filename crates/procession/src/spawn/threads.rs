@@ -5,13 +5,13 @@ use crate::state::Ready;
 
 /// The default spawner: it needs no executor in the program.
 ///
-/// Async bodies and teardowns are polled on one small executor that the whole program shares; it is
-/// started at the first need, with as many threads as there are cores. So an async body must not block. Without feature
-/// `executor`, each has a thread of its own.
+/// Async bodies and teardowns are polled on one small executor that the whole program shares; it is started
+/// at the first need, with as many threads as there are cores. So an async body must not block. Without
+/// feature `executor`, each has a thread of its own.
 ///
-/// Blocking teardowns run on pooled threads, side by side, up to 512 at once; beyond that they queue. If
-/// the system gives no thread, a teardown runs on the thread that closes, and an async body that was
-/// not started has the outcome [`Error::NoThread`](crate::Error::NoThread).
+/// Blocking teardowns run on pooled threads, side by side, up to 512 at once; beyond that they queue. If the
+/// system gives no thread, a teardown runs on the thread that closes, and an async body that was not started
+/// has the outcome [`Error::NoThread`](crate::Error::NoThread).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads;
 

@@ -133,7 +133,8 @@ pub(crate) fn link(
 
 /// Refuses an edge that would close a waiting cycle (I5).
 fn refuse_cycle(graph: &GraphLock, upper: &Arc<Node>, lower: &Arc<Node>) -> Result<(), LinkError> {
-    // Who waits for nothing is on no cycle; so a tree that is built from the top is not searched again and again.
+    // Who waits for nothing is on no cycle; so a tree that is built from the top is not searched again and
+    // again.
     if lower.inner.lock().waiting == 0 || upper.phase() == Phase::Closed {
         return Ok(());
     }
@@ -175,8 +176,8 @@ fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
     if kind.closes() { Linked::Close } else { Linked::Nothing }
 }
 
-/// Closes a process that could not be linked as it was to be: what it waits for is forgotten, so that it is Closed
-/// at once, and nobody has seen more of it than that.
+/// Closes a process that could not be linked as it was to be: what it waits for is forgotten, so that it is
+/// Closed at once, and nobody has seen more of it than that.
 pub(crate) fn unlink_all(node: &Arc<Node>) -> Effects {
     let graph = cycle::lock_graph();
     let targets = node.inner.lock().rare.as_mut().map(|rare| mem::take(&mut rare.waits_for));

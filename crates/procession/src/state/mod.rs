@@ -1,42 +1,42 @@
-//! The state machine: phases, edges and the closing walk. It knows no thread, no future and no
-//! spawner: what is to be run or woken it hands back as [`Effects`], and its callers tell it when a
-//! body or a teardown has ended.
+//! The state machine: phases, edges and the closing walk. It knows no thread, no future and no spawner: what
+//! is to be run or woken it hands back as [`Effects`], and its callers tell it when a body or a teardown has
+//! ended.
 //!
 //! # A process's node
 //!
-//! A [`Node`] is one process. A Running process holds its children, and a process that is not Closed holds those that
-//! wait for it or close it. These are cycles of strong pointers while a process is open, and none is left when it
-//! is Closed, which every process comes to: a handle is counted in `handles`, apart from the node's strong count, and a
-//! process that nobody holds closes (I8). Strong pointers up cost less than weak ones, which have to be upgraded, and they keep
-//! a Closing process that waits alive without more ado.
+//! A [`Node`] is one process. A Running process holds its children, and a process that is not Closed holds
+//! those that wait for it or close it. These are cycles of strong pointers while a process is open, and none
+//! is left when it is Closed, which every process comes to: a handle is counted in `handles`, apart from the
+//! node's strong count, and a process that nobody holds closes (I8). Strong pointers up cost less than weak
+//! ones, which have to be upgraded, and they keep a Closing process that waits alive without more ado.
 //!
 //! # Invariants
 //!
 //! All fields of [`Inner`] change under the node's lock; `phase` is written under it and read without.
 //!
 //! - S1. `phase` only advances: Running, Closing, Closed; aborting, once set, stays (I1).
-//! - S2. `waiting` counts what the process waits for: its edges to waited children, its wait-for
-//!   edges, and its body. Each has exactly one report when it ends, made by whoever ended it.
-//! - S3. The teardown leaves the node when the phase is Closing and `waiting` is 0, and `started` is set
-//!   in the same locked section. Nothing is added to `waiting` after that. So it runs once, after all
-//!   that the process waits for (I2).
-//! - S4. Whoever makes a process Closed takes its up edges in the same locked section, and makes a
-//!   report for each after it: the lock that a report takes is what orders the two teardowns (I4).
-//! - S5. A Running process that no handle holds has a parent that is Running and holds it; a Closing one is held by what
-//!   it waits for, by the job of its body or its teardown, until Closed. `waits_for` alone is weak: who waits for
-//!   another does not hold it.
-//! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so that
-//!   none is missed (I9).
+//! - S2. `waiting` counts what the process waits for: its edges to waited children, its wait-for edges, and
+//!   its body. Each has exactly one report when it ends, made by whoever ended it.
+//! - S3. The teardown leaves the node when the phase is Closing and `waiting` is 0, and `started` is set in
+//!   the same locked section. Nothing is added to `waiting` after that. So it runs once, after all that the
+//!   process waits for (I2).
+//! - S4. Whoever makes a process Closed takes its up edges in the same locked section, and makes a report for
+//!   each after it: the lock that a report takes is what orders the two teardowns (I4).
+//! - S5. A Running process that no handle holds has a parent that is Running and holds it; a Closing one is
+//!   held by what it waits for, by the job of its body or its teardown, until Closed. `waits_for` alone is
+//!   weak: who waits for another does not hold it.
+//! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so
+//!   that none is missed (I9).
 //! - S7. A waiting cycle is looked for and the edge linked in one section of the graph lock. A fresh process
 //!   waits for nothing, so an edge to it closes no cycle and needs neither (I5).
 //!
 //! # Lock order
 //!
-//! The graph lock, then nodes. Two nodes are locked at once only by who holds the graph lock; everyone
-//! else locks one node and nothing more. So no two nodes need an order between them.
+//! The graph lock, then nodes. Two nodes are locked at once only by who holds the graph lock; everyone else
+//! locks one node and nothing more. So no two nodes need an order between them.
 //!
-//! Nothing foreign is run, woken, dropped or logged under a lock (I10): wakers, teardowns and nodes
-//! leave the locked section by value.
+//! Nothing foreign is run, woken, dropped or logged under a lock (I10): wakers, teardowns and nodes leave the
+//! locked section by value.
 
 mod cycle;
 mod edges;

@@ -23,8 +23,8 @@ pub(crate) enum Event {
 
 type Waiting = (Event, Waker);
 
-/// The wakers of a node. The first two stand in the list itself: a body that waits for closing has just these,
-/// and they cost one allocation.
+/// The wakers of a node. The first two stand in the list itself: a body that waits for closing has just
+/// these, and they cost one allocation.
 pub(super) struct Waiters {
     near: [Option<Waiting>; 2],
     far: Slots<Waiting>,

@@ -24,11 +24,11 @@ pub(crate) struct Ready {
     pub(crate) under: Option<ProcessId>,
 }
 
-/// Reports to one Closing parent that are made together: those of siblings whose teardowns one thread runs one
-/// after another.
+/// Reports to one Closing parent that are made together: those of siblings whose teardowns one thread runs
+/// one after another.
 ///
-/// They may wait as long as that thread goes on with another child of that parent, since the parent waits for that
-/// one all the same. Before anything else the thread must [`report`](Self::report).
+/// They may wait as long as that thread goes on with another child of that parent, since the parent waits for
+/// that one all the same. Before anything else the thread must [`report`](Self::report).
 #[derive(Default)]
 pub(crate) struct Siblings {
     parent: Option<Arc<Node>>,
@@ -41,7 +41,8 @@ impl Siblings {
         self.parent.as_ref().is_some_and(|parent| under != Some(parent.id()))
     }
 
-    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes back.
+    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes
+    /// back.
     pub(crate) fn end(&mut self, node: &Node, result: Outcome) -> Result<(), Outcome> {
         let mut inner = node.inner.lock();
         let more = inner.waiters.is_some() || inner.down.is_some() || inner.rare.is_some();
@@ -305,7 +306,8 @@ impl Walk {
         self.settle(node, inner, None)
     }
 
-    /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it Closed.
+    /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it
+    /// Closed.
     fn settle(&mut self, node: &Arc<Node>, inner: &mut Inner, visitor: Option<ProcessId>) -> Visit {
         if inner.waiting > 0 || inner.started {
             return Visit::default();

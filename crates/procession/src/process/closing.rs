@@ -1,0 +1,134 @@
+//! How a process is closed.
+
+use std::time::Duration;
+
+use super::Process;
+use crate::dispatch::dispatch;
+use crate::reason::Reason;
+use crate::timer;
+use crate::wait::Closed;
+
+impl Process {
+    /// Begins to close the process and all that hangs under it, and returns at once.
+    ///
+    /// It begins even if the returned waiter is dropped. Closing again changes nothing. Safe
+    /// inside `Drop`, in an executor's poll, and with locks held: teardowns run elsewhere.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::new();
+    /// process.close();
+    /// assert!(process.is_closing());
+    /// # futures_lite::future::block_on(async {
+    /// process.close().await
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn close(&self) -> Closed {
+        self.begin(Reason::Asked, false);
+        self.closed()
+    }
+
+    /// Begins to close the process as soon as it waits for nothing: its children and bodies end by
+    /// themselves. Until then it is Running, and more can be added.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let batch = Process::new();
+    /// let job = batch.spawn_thread(|_| println!("to the end"))?;
+    /// batch.close_after_children().wait()?;
+    /// assert!(job.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_after_children(&self) -> Closed {
+        if !self.node.is_background() {
+            dispatch(self.node.close_after_children());
+        }
+        self.closed()
+    }
+
+    /// Closes the process, and aborts it when `limit` is over and it is not Closed.
+    ///
+    /// The limit holds even if the returned waiter is dropped.
+    ///
+    /// ```
+    /// use procession::{Error, Process};
+    /// use std::time::Duration;
+    ///
+    /// let process = Process::new();
+    /// let stubborn = process.spawn(|_| std::future::pending::<()>())?;
+    /// process.close_within(Duration::from_millis(10)).wait()?;
+    /// assert!(matches!(stubborn.outcome(), Some(Err(Error::Aborted(_)))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn close_within(&self, limit: Duration) -> Closed {
+        let closed = self.close();
+        if !self.is_closed() && !self.node.is_background() {
+            timer::abort_after(&self.node, limit);
+        }
+        closed
+    }
+
+    /// Closes the process by force, with all that hangs under it: async bodies are dropped, with the outcome
+    /// [`Error::Aborted`]; thread bodies see [`aborting`](Self::aborting). Teardowns run as ever, and it
+    /// returns at once.
+    ///
+    /// On a Closing process, it adds the force.
+    ///
+    /// ```
+    /// use procession::{Error, Process};
+    ///
+    /// let process = Process::new();
+    /// let stubborn = process.spawn(|_| std::future::pending::<()>())?;
+    /// process.abort().wait()?;
+    /// assert!(matches!(stubborn.outcome(), Some(Err(Error::Aborted(_)))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn abort(&self) -> Closed {
+        self.begin(Reason::Asked, true);
+        self.closed()
+    }
+
+    pub(crate) fn begin(&self, reason: Reason, abort: bool) {
+        if !self.node.is_background() && (abort || !self.is_closing()) {
+            dispatch(self.node.close(reason, abort));
+        }
+    }
+
+    /// A guard that closes the process when it is dropped.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::new();
+    /// {
+    ///     let _guard = process.clone().close_on_drop();
+    /// }
+    /// assert!(process.is_closing());
+    /// ```
+    pub fn close_on_drop(self) -> CloseOnDrop {
+        CloseOnDrop { process: self }
+    }
+}
+
+/// Closes its process when it is dropped. Made by [`Process::close_on_drop`].
+#[derive(Debug)]
+#[must_use = "the process closes when the guard is dropped"]
+pub struct CloseOnDrop {
+    process: Process,
+}
+
+impl CloseOnDrop {
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.process.begin(Reason::Asked, false);
+    }
+}

@@ -1,0 +1,185 @@
+//! [`Process`]: the handle. What it can do stands in the files beside this one and in the front ends,
+//! `thread.rs` and `task.rs`.
+
+mod closing;
+mod graph;
+mod observing;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use closing::CloseOnDrop;
+
+use crate::builder::Builder;
+use crate::dispatch::dispatch;
+use crate::outcome::IntoOutcome;
+use crate::spawn::of_context;
+use crate::state::{Inherited, Node, Seed};
+use crate::sync::fence;
+use crate::teardown::Teardown;
+
+/// A handle of a process: a unit of work that can be closed.
+///
+/// A process is [Running](Phase::Running), then [Closing](Phase::Closing), then [Closed](Phase::Closed).
+/// Closing one closes its children, waits for all that it waits for, and runs its teardown, once.
+///
+/// Handles are cheap to clone, and are equal if they are of the same process. They own it: when the
+/// last handle is dropped of a process that no open parent holds, it closes. A waiter is not a handle.
+/// What should outlive its handles is a child of [`background`](Self::background).
+///
+/// A teardown or a body that holds a handle of its own root keeps that open; let it hold a waiter.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Process;
+///
+/// let server = Process::with_teardown(|| println!("2. the listener is gone"));
+/// let connection = server.child();
+/// connection.set_teardown(|| println!("1. the last bytes are sent"))?;
+///
+/// server.close_blocking()?;
+/// assert!(connection.is_closed());
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Process {
+    pub(crate) node: Arc<Node>,
+}
+
+/// More handles than this are a leak; the same bound, and the same answer to it, as for `Arc`.
+const MAX_HANDLES: u32 = i32::MAX as u32;
+
+impl Process {
+    /// A root: a process without a parent.
+    ///
+    /// ```
+    /// use procession::{Phase, Process};
+    ///
+    /// let process = Process::new();
+    /// assert_eq!(process.phase(), Phase::Running);
+    /// ```
+    pub fn new() -> Self {
+        Self::from_seed(Seed { inherited: of_context(), ..Seed::default() })
+    }
+
+    pub(crate) fn from_seed(seed: Seed) -> Self {
+        Self { node: Node::new(seed) }
+    }
+
+    /// A root with a blocking teardown. See [`set_teardown`](Self::set_teardown).
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let file = Process::with_teardown(|| println!("synced"));
+    /// file.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn with_teardown<F, R>(teardown: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let teardown = Some(Teardown::blocking(teardown));
+        Self::from_seed(Seed { inherited: of_context(), teardown, ..Seed::default() })
+    }
+
+    /// Makes a process with a name, edges, a teardown or a spawner.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let server = Process::builder().name("server").build()?;
+    /// let log = Process::builder()
+    ///     .name("log")
+    ///     .wait_for(&server)
+    ///     .teardown(|| println!("flushed after the server"))
+    ///     .build()?;
+    /// # Ok::<(), procession::LinkError>(())
+    /// ```
+    pub fn builder<'a>() -> Builder<'a> {
+        Builder::new()
+    }
+
+    /// The root that never closes: a parent for what should outlive its handles. It holds its children until
+    /// they close.
+    ///
+    /// It cannot be closed, aborted, waited for, added or torn down: that is [`Error::Background`] or
+    /// [`LinkError::Background`] at once, not a hang.
+    ///
+    /// ```
+    /// use procession::{Error, Process};
+    ///
+    /// let housekeeping = Process::background().child();
+    /// let closed = housekeeping.closed();
+    /// drop(housekeeping); // it stays open
+    /// assert!(matches!(Process::background().close_blocking(), Err(Error::Background)));
+    /// ```
+    pub fn background() -> &'static Self {
+        background()
+    }
+}
+
+#[cfg(not(all(loom, feature = "loom")))]
+fn background() -> &'static Process {
+    static BACKGROUND: once_cell::sync::Lazy<Process> =
+        once_cell::sync::Lazy::new(background_process);
+    &BACKGROUND
+}
+
+#[cfg(all(loom, feature = "loom"))]
+fn background() -> &'static Process {
+    loom::lazy_static! {
+        static ref BACKGROUND: Process = background_process();
+    }
+    &BACKGROUND
+}
+
+fn background_process() -> Process {
+    let inherited = Arc::new(Inherited { name: Some("background".into()), spawner: None });
+    let inherited = Some(inherited);
+    Process::from_seed(Seed { inherited, named: true, background: true, ..Seed::default() })
+}
+
+/// Handles are counted only while the process is Running: after that their number means nothing (I8).
+impl Clone for Process {
+    fn clone(&self) -> Self {
+        if !self.is_closing() {
+            let before = self.node.handles.fetch_add(1, Ordering::Relaxed);
+            if before > MAX_HANDLES {
+                std::process::abort();
+            }
+        }
+        Self { node: self.node.clone() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.is_closing() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            dispatch(self.node.last_handle_dropped());
+        }
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
+impl Eq for Process {}
+
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
