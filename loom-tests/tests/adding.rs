@@ -18,13 +18,18 @@ fn add_child() {
     model(3, || {
         let (ran, seen) = (Count::default(), Count::default());
         let child = inline_with(ran.adder());
-        let parent = inline_with(seen.adder());
+        let (before, add) = (ran.clone(), seen.adder());
+        let parent = inline_with(move || {
+            if before.get() == 1 {
+                add();
+            }
+        });
         let other = parent.clone();
         let closer = thread::spawn(move || drop(other.close()));
         match parent.add_child(&child) {
             Ok(()) => {
                 parent.closed().wait().unwrap();
-                assert_eq!(ran.get(), 1);
+                assert_eq!(seen.get(), 1);
             }
             Err(error) => {
                 assert!(matches!(error, LinkError::Closed(_)));
@@ -32,7 +37,27 @@ fn add_child() {
             }
         }
         closer.join().unwrap();
-        assert_eq!(seen.get(), 1);
+    });
+}
+
+/// I6: `add_child` and `child()` on a process that is Closing for a while: they are closed at once, and waited for.
+#[test]
+fn adding_while_it_closes() {
+    model(2, || {
+        let (parent, gate, child) = (Process::new(), Process::new(), Process::new());
+        parent.wait_for(&gate).unwrap();
+        let other = parent.clone();
+        let closer = thread::spawn(move || {
+            other.close();
+            gate.close();
+        });
+        let fresh = parent.child();
+        if parent.add_child(&child).is_ok() {
+            parent.closed().wait().unwrap();
+            assert!(child.is_closed());
+        }
+        closer.join().unwrap();
+        assert!(fresh.is_closed() && parent.is_closed());
     });
 }
 

@@ -38,6 +38,10 @@ impl Waiters {
         Self { near: [None, None], far: Slots::new() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.near.iter().all(Option::is_none) && self.far.iter().next().is_none()
+    }
+
     fn insert(&mut self, waiting: Waiting) -> u32 {
         match (0..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
             Some((place, near)) => {

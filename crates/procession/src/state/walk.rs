@@ -5,7 +5,6 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::task::Waker;
 
 use super::edges::{Down, Up};
 use super::waiters::{Event, Wakers};
@@ -14,6 +13,7 @@ use crate::error::Error;
 use crate::name::ProcessId;
 use crate::phase::Phase;
 use crate::reason::Reason;
+use crate::sync::MutexGuard;
 use crate::teardown::Teardown;
 
 /// A process whose turn to be torn down has come.
@@ -41,22 +41,17 @@ impl Siblings {
         self.parent.as_ref().is_some_and(|parent| under != Some(parent.id()))
     }
 
-    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes
-    /// back.
+    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes back.
     pub(crate) fn end(&mut self, node: &Node, result: Outcome) -> Result<(), Outcome> {
         let mut inner = node.inner.lock();
-        let more = inner.waiters.is_some() || inner.down.is_some() || inner.rare.is_some();
-        if more || result.is_err() {
+        if result.is_err() || !inner.is_leaf() {
             drop(inner);
             return Err(result);
         }
-        node.phase.advance(Phase::Closed);
-        let parent = inner.parent.take();
+        let Up { target, .. } = inner.end_leaf(node);
         drop(inner);
         self.ended += 1;
-        if self.parent.is_none() {
-            self.parent = parent;
-        }
+        self.parent.get_or_insert(target);
         Ok(())
     }
 
@@ -100,8 +95,6 @@ pub(super) struct Walk {
     /// The next report; further ones in `reports`.
     report: Option<Report>,
     reports: Vec<Report>,
-    /// A waker that is no longer needed, to be dropped after the lock.
-    spent: Option<Waker>,
     effects: Effects,
 }
 
@@ -134,27 +127,31 @@ impl Node {
 
     /// The body has ended. One that ended well lets its children finish; any other closes them.
     /// `place` is that of its waker for an abort.
-    pub(crate) fn body_ended(
-        self: &Arc<Self>,
-        result: Result<(), Error>,
-        place: Option<u32>,
-    ) -> Effects {
-        Walk::locked(self, |walk, inner| {
-            inner.waiting -= 1;
-            walk.spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
-            match result {
+    pub(crate) fn body_ended(self: &Arc<Self>, result: Outcome, place: Option<u32>) -> Effects {
+        let mut inner = self.inner.lock();
+        inner.waiting -= 1;
+        let spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
+        let ends = result.is_ok() && inner.waiting == 0 && self.phase() == Phase::Closing;
+        let effects = if ends && inner.is_leaf() && inner.teardown.is_none() {
+            let up = inner.end_leaf(self);
+            drop(inner);
+            Walk::tell_one(Report { up, from: Arc::as_ptr(self) })
+        } else {
+            Walk::resume(inner, |walk, inner| match result {
                 Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
                 Err(error) => {
                     inner.fail(error);
                     walk.begin(self, inner, Reason::BodyFailed, false);
                     walk.settle(self, inner, None)
                 }
-            }
-        })
+            })
+        };
+        drop(spent);
+        effects
     }
 
     /// The teardown that was handed out has ended.
-    pub(crate) fn torn_down(self: &Arc<Self>, result: Result<(), Error>) -> Effects {
+    pub(crate) fn torn_down(self: &Arc<Self>, result: Outcome) -> Effects {
         Walk::locked(self, |walk, inner| {
             if let Err(error) = result {
                 inner.fail(error);
@@ -197,11 +194,33 @@ impl Walk {
 
     /// A walk that begins with `first` under the node's lock.
     fn locked(node: &Arc<Node>, first: impl FnOnce(&mut Self, &mut Inner) -> Visit) -> Effects {
+        Self::resume(node.inner.lock(), first)
+    }
+
+    /// [`locked`](Self::locked), with the lock taken already.
+    fn resume(
+        mut inner: MutexGuard<'_, Inner>,
+        first: impl FnOnce(&mut Self, &mut Inner) -> Visit,
+    ) -> Effects {
         let mut walk = Self::default();
-        let mut inner = node.inner.lock();
         let visit = first(&mut walk, &mut inner);
         drop(inner);
         drop(visit.garbage);
+        walk.run();
+        walk.effects
+    }
+
+    /// A walk that begins with one report. Most end there: the process waits for others too.
+    fn tell_one(report: Report) -> Effects {
+        let mut inner = report.up.target.inner.lock();
+        if inner.waiting > 1 && report.up.kind.waits() {
+            let child = inner.hear(&report);
+            drop(inner);
+            drop(child);
+            return Effects::default();
+        }
+        drop(inner);
+        let mut walk = Self { report: Some(report), ..Self::default() };
         walk.run();
         walk.effects
     }
@@ -255,16 +274,10 @@ impl Walk {
     }
 
     /// Goes up: tells a process that one it waited for, or that it was to close, is Closed.
-    fn tell(&mut self, Report { up, from }: &Report) {
-        let node = &up.target;
+    fn tell(&mut self, report: &Report) {
+        let node = &report.up.target;
         let mut inner = node.inner.lock();
-        let mut child = None;
-        if up.kind.closes() {
-            child = inner.down.as_mut().and_then(|down| down.remove_child(up));
-        } else if let Some(rare) = &mut inner.rare {
-            rare.waits_for.retain(|target| target.as_ptr() != *from);
-        }
-        inner.waiting -= u32::from(up.kind.waits());
+        let child = inner.hear(report);
         let visit = self.settle(node, &mut inner, None);
         drop(inner);
         drop((visit.garbage, child));
@@ -357,5 +370,31 @@ impl Walk {
             }
         }
         visit
+    }
+}
+
+impl Inner {
+    /// Is there nobody but its one parent to hear of its end, and nothing to be dropped with it?
+    fn is_leaf(&self) -> bool {
+        let waited_for = self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty());
+        self.parent.is_some() && self.down.is_none() && self.rare.is_none() && !waited_for
+    }
+
+    /// A leaf that was Closing becomes Closed. What is left to do is the report to its parent (S4).
+    fn end_leaf(&mut self, node: &Node) -> Up {
+        self.started = true;
+        node.phase.advance(Phase::Closed);
+        let parent = self.parent.take().expect("a leaf has a parent");
+        Up::first(parent, node)
+    }
+
+    /// Takes note of a report; what it removed is to be dropped after the lock.
+    fn hear(&mut self, Report { up, from }: &Report) -> Option<Arc<Node>> {
+        self.waiting -= u32::from(up.kind.waits());
+        if up.kind.closes() {
+            return self.down.as_mut()?.remove_child(up);
+        }
+        self.rare.as_mut()?.waits_for.retain(|target| target.as_ptr() != *from);
+        None
     }
 }
