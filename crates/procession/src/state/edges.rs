@@ -53,29 +53,31 @@ pub(super) struct Down {
     /// The children, each in the place that its up edge names. The closing walk takes those that are there
     /// when it begins.
     children: Slots<Arc<Node>>,
-    /// Of the children that the closing walk took, those it left open: for an abort to find.
-    lingering: Vec<Arc<Node>>,
+    /// The children that the closing walk took and left open: for an abort to find.
+    lingering: Slots<Arc<Node>>,
 }
 
 impl Down {
     const fn new() -> Self {
-        Self { children: Slots::new(), lingering: Vec::new() }
+        Self { children: Slots::new(), lingering: Slots::new() }
     }
 
     pub(super) fn children(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.children.iter().chain(&self.lingering)
+        self.children.iter().chain(self.lingering.iter())
     }
 
-    pub(super) fn take_children(&mut self) -> Vec<Option<Arc<Node>>> {
+    pub(super) fn take_children(&mut self) -> Slots<Arc<Node>> {
         self.children.take_all()
     }
 
+    /// Removes a child whose edge has ended. It is not there while the closing walk has it.
     pub(super) fn remove_child(&mut self, up: &Up) -> Option<Arc<Node>> {
-        self.children.remove(up.slot)
+        self.children.remove(up.slot).or_else(|| self.lingering.take(up.slot))
     }
 
-    pub(super) fn linger(&mut self, children: Vec<Arc<Node>>) {
-        self.lingering.extend(children);
+    /// Takes back from the closing walk what it took.
+    pub(super) fn linger(&mut self, children: Slots<Arc<Node>>) {
+        self.lingering = children;
     }
 }
 

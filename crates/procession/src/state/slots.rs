@@ -71,16 +71,20 @@ impl<T> Slots<T> {
         self.entries.iter().flatten()
     }
 
-    /// All entries with their gaps, to look at and to take from.
+    /// All entries with their gaps, to look at and to take from; a place that is emptied is not given again.
     pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
         self.entries.iter_mut()
     }
 
-    /// Takes all of it, with gaps where an entry was removed. Its places are not given again.
-    pub(crate) fn take_all(&mut self) -> Vec<Option<T>> {
-        self.base += self.entries.len() as u32;
-        self.free.clear();
-        mem::take(&mut self.entries)
+    /// Empties the place for good: it is not given again.
+    pub(crate) fn take(&mut self, place: u32) -> Option<T> {
+        self.entry(place)?.take()
+    }
+
+    /// Takes all of it. Its places are not given again by the list that stays.
+    pub(crate) fn take_all(&mut self) -> Self {
+        let base = self.base + self.entries.len() as u32;
+        mem::replace(self, Self { base, ..Self::new() })
     }
 }
 
@@ -139,10 +143,12 @@ mod tests {
     fn a_place_that_was_taken_with_all_is_never_given_again() {
         let mut slots = Slots::new();
         let before = slots.insert('a');
-        assert_eq!(slots.take_all(), [Some('a')]);
+        let mut taken = slots.take_all();
         let after = slots.insert('b');
         assert_ne!(before, after);
         assert_eq!(slots.remove(before), None);
+        assert_eq!(taken.take(after), None);
+        assert_eq!(taken.take(before), Some('a'));
         assert_eq!(slots.remove(after), Some('b'));
     }
 }

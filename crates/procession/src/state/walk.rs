@@ -7,6 +7,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::edges::{Down, Up};
+use super::slots::Slots;
 use super::waiters::{Event, Wakers};
 use super::{Inner, Node};
 use crate::error::Error;
@@ -101,7 +102,7 @@ pub(super) struct Walk {
 /// The children that a parent closes.
 struct Family {
     parent: Arc<Node>,
-    children: Vec<Option<Arc<Node>>>,
+    children: Slots<Arc<Node>>,
     abort: bool,
     /// The parent gave them out of its list, and takes back those that stay open.
     taken: bool,
@@ -241,7 +242,7 @@ impl Walk {
     fn close_children(&mut self, family: Family) {
         let Family { parent, mut children, abort, taken } = family;
         let mut reported = 0;
-        for place in &mut children {
+        for place in children.entries_mut() {
             let Some(child) = place else { continue };
             let mut inner = child.inner.lock();
             self.begin(child, &mut inner, Reason::ParentClosed, abort);
@@ -253,24 +254,34 @@ impl Walk {
                 *place = None;
             }
         }
-        let lingering: Vec<Arc<Node>> = children.into_iter().flatten().collect();
-        if reported == 0 && lingering.is_empty() {
-            return;
-        }
+        let mut ended = Vec::new();
         let mut inner = parent.inner.lock();
         inner.waiting -= reported;
         if taken && parent.phase() == Phase::Closing {
+            // Their reports do not find them here, or have not come yet.
+            let closed = |child: &mut Arc<Node>| child.phase() == Phase::Closed;
+            ended.extend(children.entries_mut().filter_map(|place| place.take_if(closed)));
             if !abort && parent.is_aborting() {
                 // The abort came while the children were with us.
-                let children = lingering.iter().cloned().map(Some).collect();
-                let parent = parent.clone();
-                self.families.push(Family { parent, children, abort: true, taken: false });
+                self.abort_children(&parent, children.iter());
             }
-            inner.down().linger(lingering);
+            inner.down().linger(children);
         }
         let visit = self.settle(&parent, &mut inner, None);
         drop(inner);
-        drop(visit.garbage);
+        drop((visit.garbage, ended));
+    }
+
+    fn abort_children<'a>(
+        &mut self,
+        parent: &Arc<Node>,
+        open: impl Iterator<Item = &'a Arc<Node>>,
+    ) {
+        let mut children = Slots::new();
+        for child in open {
+            children.insert(child.clone());
+        }
+        self.families.push(Family { parent: parent.clone(), children, abort: true, taken: false });
     }
 
     /// Goes up: tells a process that one it waited for, or that it was to close, is Closed.
@@ -291,22 +302,23 @@ impl Walk {
             node.phase.abort();
             inner.take_wakers(Event::Aborting, &mut self.effects.wakers);
         }
-        let children = match phase {
+        match phase {
             Phase::Running => {
                 inner.reason = Some(reason);
                 node.phase.advance(Phase::Closing);
                 inner.take_wakers(Event::Closing, &mut self.effects.wakers);
-                inner.down.as_mut().map_or_else(Vec::new, |down| down.take_children())
+                if let Some(down) = &mut inner.down {
+                    let (parent, abort) = (node.clone(), node.is_aborting());
+                    let children = down.take_children();
+                    self.families.push(Family { parent, children, abort, taken: true });
+                }
             }
             Phase::Closing if abort => {
-                let down = inner.down.iter();
-                down.flat_map(|down| down.children().cloned().map(Some)).collect()
+                if let Some(down) = &inner.down {
+                    self.abort_children(node, down.children());
+                }
             }
-            _ => return,
-        };
-        if !children.is_empty() {
-            let (parent, abort) = (node.clone(), node.is_aborting());
-            self.families.push(Family { parent, children, abort, taken: phase == Phase::Running });
+            _ => {}
         }
     }
 
