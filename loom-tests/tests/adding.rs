@@ -163,6 +163,7 @@ fn close_after_children() {
         let other = parent.clone();
         let closer = thread::spawn(move || {
             other.close_after_children();
+            assert!(!other.is_closing());
             first.close();
         });
         let child = parent.child();

@@ -68,6 +68,17 @@ async fn works(app: Process) {
     assert_eq!(events.all(), ["session", "app"]);
 }
 
+/// Handles go anywhere, and waiters too; neither borrows from the other.
+#[test]
+fn handles_and_waiters_can_be_sent() {
+    fn goes_anywhere<T: Send + Sync + Unpin + 'static>(_: &T) {}
+    let process = Process::new();
+    goes_anywhere(&process);
+    goes_anywhere(&(process.closing(), process.closed(), process.aborting()));
+    goes_anywhere(&process.close().wait());
+    goes_anywhere(&process.clone().close_on_drop());
+}
+
 #[test]
 fn under_tokio_with_many_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
