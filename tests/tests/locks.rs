@@ -132,6 +132,25 @@ fn a_waker_may_call_anything_on_its_own_process() {
     }
 }
 
+/// I9, I10: what a thread in `close_blocking` has yet to report is reported before a waker can wait for it.
+#[test]
+fn a_waker_may_wait_for_the_parent_of_siblings() {
+    let parent = Process::new();
+    let children: Vec<Process> = (0..3).map(|_| parent.child()).collect();
+    for child in &children {
+        child.set_teardown(|| ()).unwrap();
+    }
+    let (give, take) = mpsc::channel();
+    let above = parent.clone();
+    let waker = Waker::from(Arc::new(Calling(move || {
+        give.send(above.closed().wait_timeout(LIMIT).is_some()).unwrap();
+    })));
+    let mut last = Box::pin(children[2].closed());
+    assert!(last.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    parent.close_blocking().unwrap();
+    assert_eq!(take.recv_timeout(LIMIT), Ok(true));
+}
+
 /// I9: a waker that panics does not keep the others asleep.
 #[test]
 fn a_waker_that_panics_keeps_nobody_asleep() {

@@ -245,22 +245,26 @@ impl Walk {
         for place in children.entries_mut() {
             let Some(child) = place else { continue };
             let mut inner = child.inner.lock();
-            self.begin(child, &mut inner, Reason::ParentClosed, abort);
-            let visit = self.settle(child, &mut inner, Some(parent.id()));
-            drop(inner);
-            drop(visit.garbage);
-            reported += visit.reported;
-            if child.phase() == Phase::Closed {
+            let closed = if !abort && inner.is_idle_leaf(child, &parent) {
+                let closed = self.close_leaf(child, &mut inner, &parent);
+                drop(inner);
+                reported += u32::from(closed);
+                closed
+            } else {
+                self.begin(child, &mut inner, Reason::ParentClosed, abort);
+                let visit = self.settle(child, &mut inner, Some(parent.id()));
+                drop(inner);
+                drop(visit.garbage);
+                reported += visit.reported;
+                child.phase() == Phase::Closed
+            };
+            if closed {
                 *place = None;
             }
         }
-        let mut ended = Vec::new();
         let mut inner = parent.inner.lock();
         inner.waiting -= reported;
         if taken && parent.phase() == Phase::Closing {
-            // Their reports do not find them here, or have not come yet.
-            let closed = |child: &mut Arc<Node>| child.phase() == Phase::Closed;
-            ended.extend(children.entries_mut().filter_map(|place| place.take_if(closed)));
             if !abort && parent.is_aborting() {
                 // The abort came while the children were with us.
                 self.abort_children(&parent, children.iter());
@@ -269,7 +273,31 @@ impl Walk {
         }
         let visit = self.settle(&parent, &mut inner, None);
         drop(inner);
-        drop((visit.garbage, ended));
+        drop(visit.garbage);
+    }
+
+    /// What [`begin`](Self::begin) and [`settle`](Self::settle) come to for most children; `true` if it is Closed.
+    fn close_leaf(&mut self, child: &Arc<Node>, inner: &mut Inner, parent: &Arc<Node>) -> bool {
+        inner.reason = Some(Reason::ParentClosed);
+        child.phase.advance(Phase::Closing);
+        match inner.teardown.take() {
+            Some(teardown) => {
+                inner.started = true;
+                self.hand_out(child, teardown, Some(parent.id()));
+                false
+            }
+            None => {
+                drop(inner.end_leaf(child));
+                true
+            }
+        }
+    }
+
+    fn hand_out(&mut self, node: &Arc<Node>, teardown: Teardown, under: Option<ProcessId>) {
+        let pooled = node.spawner().is_none() && teardown.is_blocking();
+        let effects = &mut self.effects;
+        let list = if pooled { &mut effects.pooled } else { &mut effects.spawned };
+        list.push(Ready { node: node.clone(), teardown, under });
     }
 
     fn abort_children<'a>(
@@ -351,10 +379,7 @@ impl Walk {
                 let under = visitor.filter(|visitor| {
                     inner.parent.as_ref().is_some_and(|parent| parent.id() == *visitor)
                 });
-                let pooled = node.spawner().is_none() && teardown.is_blocking();
-                let effects = &mut self.effects;
-                let list = if pooled { &mut effects.pooled } else { &mut effects.spawned };
-                list.push(Ready { node: node.clone(), teardown, under });
+                self.hand_out(node, teardown, under);
                 Visit::default()
             }
             None => self.finish(node, inner, visitor),
@@ -390,6 +415,12 @@ impl Inner {
     fn is_leaf(&self) -> bool {
         let waited_for = self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty());
         self.parent.is_some() && self.down.is_none() && self.rare.is_none() && !waited_for
+    }
+
+    /// Is it Running and waits for nothing, and is it a leaf under `parent`?
+    fn is_idle_leaf(&self, node: &Node, parent: &Arc<Node>) -> bool {
+        let under = self.parent.as_ref().is_some_and(|own| Arc::ptr_eq(own, parent));
+        under && node.phase() == Phase::Running && self.waiting == 0 && self.is_leaf()
     }
 
     /// A leaf that was Closing becomes Closed. What is left to do is the report to its parent (S4).
