@@ -40,7 +40,8 @@ fn add_child() {
     });
 }
 
-/// I6: `add_child` and `child()` on a process that is Closing for a while: they are closed at once, and waited for.
+/// I6: `add_child` and `child()` on a process that is Closing for a while: they are closed at once, and
+/// waited for.
 #[test]
 fn adding_while_it_closes() {
     model(2, || {

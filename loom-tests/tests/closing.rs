@@ -116,7 +116,8 @@ fn the_last_two_handles_are_dropped_at_once() {
     });
 }
 
-/// I8: a child's handle is dropped while its parent closes: that does not close it, and nothing is lost of it.
+/// I8: a child's handle is dropped while its parent closes: that does not close it, and nothing is lost of
+/// it.
 #[test]
 fn a_childs_handle_is_dropped_while_the_parent_closes() {
     model(3, || {

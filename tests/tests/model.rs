@@ -450,7 +450,8 @@ proptest! {
             run.call(&Call::Close(n));
             run.check();
         }
-        // But two that close each other, and of which no handle is left, hold each other open; and who waits for them.
+        // But two that close each other, and of which no handle is left, hold each other open; and who waits
+        // for them.
         let world = &run.world;
         let held = |n: usize| (0..world.0.len()).any(|other| {
             !world.0[other].handle && !world.closed(other) && world.waits_for(n, other)

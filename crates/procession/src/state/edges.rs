@@ -37,7 +37,7 @@ impl EdgeKind {
 pub(super) struct Up {
     pub(super) target: Arc<Node>,
     /// The place in the target's list of children, if the edge closes.
-    slot: u32,
+    pub(super) slot: u32,
     pub(super) kind: EdgeKind,
 }
 
@@ -48,38 +48,9 @@ impl Up {
     }
 }
 
-/// What hangs under a process.
-pub(super) struct Down {
-    /// The children, each in the place that its up edge names. The closing walk takes those that are there
-    /// when it begins.
-    children: Slots<Arc<Node>>,
-    /// The children that the closing walk took and left open: for an abort to find.
-    lingering: Slots<Arc<Node>>,
-}
-
-impl Down {
-    const fn new() -> Self {
-        Self { children: Slots::new(), lingering: Slots::new() }
-    }
-
-    pub(super) fn children(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.children.iter().chain(self.lingering.iter())
-    }
-
-    pub(super) fn take_children(&mut self) -> Slots<Arc<Node>> {
-        self.children.take_all()
-    }
-
-    /// Removes a child whose edge has ended. It is not there while the closing walk has it.
-    pub(super) fn remove_child(&mut self, up: &Up) -> Option<Arc<Node>> {
-        self.children.remove(up.slot).or_else(|| self.lingering.take(up.slot))
-    }
-
-    /// Takes back from the closing walk what it took.
-    pub(super) fn linger(&mut self, children: Slots<Arc<Node>>) {
-        self.lingering = children;
-    }
-}
+/// The children of a process, each in the place that its up edge names. The closing walk has those that were
+/// there when it began, and puts back what it left open, for an abort to find.
+pub(super) type Children = Slots<Arc<Node>>;
 
 /// A spawned process was not taken in: its parent has started its teardown or is Closed.
 pub(crate) struct Refused;
@@ -98,7 +69,7 @@ pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<
         return (child, Err(Refused));
     }
     inner.waiting += 1;
-    let slot = inner.down().children.insert(child.clone());
+    let slot = inner.children().insert(child.clone());
     child.slot.store(slot, Ordering::Relaxed);
     if parent.phase() == Phase::Running {
         return (child, Ok(Effects::default()));
@@ -166,7 +137,7 @@ fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
     }
     let mut slot = 0;
     if kind.closes() {
-        slot = above.down().children.insert(lower.clone());
+        slot = above.children().insert(lower.clone());
     } else {
         above.rare().waits_for.push(Arc::downgrade(lower));
     }
@@ -208,8 +179,8 @@ impl Node {
 }
 
 impl Inner {
-    pub(super) fn down(&mut self) -> &mut Down {
-        self.down.get_or_insert_with(|| Box::new(Down::new()))
+    pub(super) fn children(&mut self) -> &mut Children {
+        self.children.get_or_insert_with(|| Box::new(Children::new()))
     }
 
     /// Has the teardown started, so that nothing can be waited for any more (S3)?

@@ -56,7 +56,7 @@ use crate::sync::{AtomicU32, Mutex};
 use crate::teardown::Teardown;
 
 pub(crate) use cycle::waits_for;
-use edges::{Down, Up};
+use edges::{Children, Up};
 pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
 use waiters::Waiters;
 pub(crate) use waiters::{Event, Wakers};
@@ -87,7 +87,7 @@ struct Inner {
     after_children: bool,
     reason: Option<Reason>,
     teardown: Option<Teardown>,
-    down: Option<Box<Down>>,
+    children: Option<Box<Children>>,
     waiters: Option<Box<Waiters>>,
     rare: Option<Box<Rare>>,
 }
@@ -146,7 +146,7 @@ impl Node {
                 after_children: false,
                 reason: None,
                 teardown: seed.teardown,
-                down: None,
+                children: None,
                 waiters: None,
                 rare: None,
             }),
@@ -231,9 +231,9 @@ impl Node {
         let inner = self.inner.lock();
         let waiting = inner.waiting;
         let mut nodes: Vec<Arc<Self>> = inner
-            .down
+            .children
             .iter()
-            .flat_map(|down| down.children())
+            .flat_map(|children| children.iter())
             .filter(|child| child.phase() != Phase::Closed)
             .take(limit)
             .cloned()

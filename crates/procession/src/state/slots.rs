@@ -9,7 +9,7 @@ pub(crate) struct Slots<T> {
     entries: Vec<Option<T>>,
     /// Places that were emptied; one that is beyond the end, or taken again, is passed over.
     free: Vec<u32>,
-    /// The place of the first entry. Those before it were taken all at once, and are not given again.
+    /// The place of the first entry. Those before it were taken all at once.
     base: u32,
 }
 
@@ -71,20 +71,24 @@ impl<T> Slots<T> {
         self.entries.iter().flatten()
     }
 
-    /// All entries with their gaps, to look at and to take from; a place that is emptied is not given again.
+    /// All entries with their gaps, to look at and to take from; a place that is emptied so is not given
+    /// again.
     pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
         self.entries.iter_mut()
     }
 
-    /// Empties the place for good: it is not given again.
-    pub(crate) fn take(&mut self, place: u32) -> Option<T> {
-        self.entry(place)?.take()
-    }
-
-    /// Takes all of it. Its places are not given again by the list that stays.
+    /// Takes all of it, for a while. The list that stays gives places that come after those of the taken one.
     pub(crate) fn take_all(&mut self) -> Self {
         let base = self.base + self.entries.len() as u32;
         mem::replace(self, Self { base, ..Self::new() })
+    }
+
+    /// Puts back what was taken with [`take_all`](Self::take_all), before what has come since.
+    pub(crate) fn put_back(&mut self, mut taken: Self) {
+        debug_assert_eq!(taken.base as usize + taken.entries.len(), self.base as usize);
+        taken.entries.append(&mut self.entries);
+        taken.free.append(&mut self.free);
+        *self = taken;
     }
 }
 
@@ -140,15 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_taken_with_all_is_never_given_again() {
-        let mut slots = Slots::new();
-        let before = slots.insert('a');
-        let mut taken = slots.take_all();
-        let after = slots.insert('b');
-        assert_ne!(before, after);
-        assert_eq!(slots.remove(before), None);
-        assert_eq!(taken.take(after), None);
-        assert_eq!(taken.take(before), Some('a'));
-        assert_eq!(slots.remove(after), Some('b'));
+    fn what_is_taken_keeps_its_places() {
+        let (mut slots, places) = filled(3);
+        slots.remove(places[0]);
+        let taken = slots.take_all();
+        let (late, later) = (slots.insert(7), slots.insert(8));
+        assert_eq!(slots.remove(places[1]), None);
+        assert_eq!(slots.remove(late), Some(7));
+        slots.put_back(taken);
+        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [1, 2, 8]);
+        assert_eq!(slots.remove(places[2]), Some(2));
+        assert_eq!(slots.remove(later), Some(8));
+        assert_eq!(slots.remove(places[1]), Some(1));
     }
 }

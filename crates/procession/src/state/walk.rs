@@ -6,8 +6,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::edges::{Down, Up};
-use super::slots::Slots;
+use super::edges::{Children, Up};
 use super::waiters::{Event, Wakers};
 use super::{Inner, Node};
 use crate::error::Error;
@@ -42,7 +41,8 @@ impl Siblings {
         self.parent.as_ref().is_some_and(|parent| under != Some(parent.id()))
     }
 
-    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes back.
+    /// The teardown of such a child has ended. If there is more to tell than its parent, the result comes
+    /// back.
     pub(crate) fn end(&mut self, node: &Node, result: Outcome) -> Result<(), Outcome> {
         let mut inner = node.inner.lock();
         if result.is_err() || !inner.is_leaf() {
@@ -102,7 +102,7 @@ pub(super) struct Walk {
 /// The children that a parent closes.
 struct Family {
     parent: Arc<Node>,
-    children: Slots<Arc<Node>>,
+    children: Children,
     abort: bool,
     /// The parent gave them out of its list, and takes back those that stay open.
     taken: bool,
@@ -182,7 +182,7 @@ struct Visit {
     /// How many of the visitor's edges ended.
     reported: u32,
     /// To be dropped after the lock.
-    garbage: Option<Box<Down>>,
+    garbage: Option<Box<Children>>,
 }
 
 impl Walk {
@@ -269,14 +269,15 @@ impl Walk {
                 // The abort came while the children were with us.
                 self.abort_children(&parent, children.iter());
             }
-            inner.down().linger(children);
+            inner.children().put_back(children);
         }
         let visit = self.settle(&parent, &mut inner, None);
         drop(inner);
         drop(visit.garbage);
     }
 
-    /// What [`begin`](Self::begin) and [`settle`](Self::settle) come to for most children; `true` if it is Closed.
+    /// What [`begin`](Self::begin) and [`settle`](Self::settle) come to for most children; `true` if it is
+    /// Closed.
     fn close_leaf(&mut self, child: &Arc<Node>, inner: &mut Inner, parent: &Arc<Node>) -> bool {
         inner.reason = Some(Reason::ParentClosed);
         child.phase.advance(Phase::Closing);
@@ -305,7 +306,7 @@ impl Walk {
         parent: &Arc<Node>,
         open: impl Iterator<Item = &'a Arc<Node>>,
     ) {
-        let mut children = Slots::new();
+        let mut children = Children::new();
         for child in open {
             children.insert(child.clone());
         }
@@ -335,15 +336,15 @@ impl Walk {
                 inner.reason = Some(reason);
                 node.phase.advance(Phase::Closing);
                 inner.take_wakers(Event::Closing, &mut self.effects.wakers);
-                if let Some(down) = &mut inner.down {
+                if let Some(children) = &mut inner.children {
                     let (parent, abort) = (node.clone(), node.is_aborting());
-                    let children = down.take_children();
+                    let children = children.take_all();
                     self.families.push(Family { parent, children, abort, taken: true });
                 }
             }
             Phase::Closing if abort => {
-                if let Some(down) = &inner.down {
-                    self.abort_children(node, down.children());
+                if let Some(children) = &inner.children {
+                    self.abort_children(node, children.iter());
                 }
             }
             _ => {}
@@ -393,7 +394,7 @@ impl Walk {
             inner.take_wakers(event, &mut self.effects.wakers);
         }
         inner.waiters = None;
-        let mut visit = Visit { reported: 0, garbage: inner.down.take() };
+        let mut visit = Visit { reported: 0, garbage: inner.children.take() };
         let (first, rest) = inner.take_ups(node);
         for up in first.into_iter().chain(rest) {
             if visitor.is_some_and(|visitor| up.target.id() == visitor) {
@@ -414,7 +415,7 @@ impl Inner {
     /// Is there nobody but its one parent to hear of its end, and nothing to be dropped with it?
     fn is_leaf(&self) -> bool {
         let waited_for = self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty());
-        self.parent.is_some() && self.down.is_none() && self.rare.is_none() && !waited_for
+        self.parent.is_some() && self.children.is_none() && self.rare.is_none() && !waited_for
     }
 
     /// Is it Running and waits for nothing, and is it a leaf under `parent`?
@@ -435,7 +436,7 @@ impl Inner {
     fn hear(&mut self, Report { up, from }: &Report) -> Option<Arc<Node>> {
         self.waiting -= u32::from(up.kind.waits());
         if up.kind.closes() {
-            return self.down.as_mut()?.remove_child(up);
+            return self.children.as_mut()?.remove(up.slot);
         }
         self.rare.as_mut()?.waits_for.retain(|target| target.as_ptr() != *from);
         None
