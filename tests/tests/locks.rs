@@ -151,6 +151,31 @@ fn a_waker_may_wait_for_the_parent_of_siblings() {
     assert_eq!(take.recv_timeout(LIMIT), Ok(true));
 }
 
+/// I9, I10: nor does a waker wait in vain for a teardown that this thread was about to run.
+#[test]
+fn a_waker_may_wait_for_the_next_teardown() {
+    let app = Process::new();
+    let (first, second) = (app.child(), app.child());
+    let (before, after) = (first.child(), second.child());
+    for child in [&before, &after] {
+        child.set_teardown(|| ()).unwrap();
+    }
+    let (give, take) = mpsc::channel();
+    // Whichever comes first waits for what is under the other.
+    let mut ended = [(&first, &after), (&second, &before)].map(|(ended, other)| {
+        let (give, other) = (give.clone(), other.clone());
+        let waker = Waker::from(Arc::new(Calling(move || {
+            give.send(other.closed().wait_timeout(LIMIT).is_some()).unwrap();
+        })));
+        (Box::pin(ended.closed()), waker)
+    });
+    for (ended, waker) in &mut ended {
+        assert!(ended.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    app.close_blocking().unwrap();
+    assert_eq!([take.recv_timeout(LIMIT), take.recv_timeout(LIMIT)], [Ok(true), Ok(true)]);
+}
+
 /// I9: a waker that panics does not keep the others asleep.
 #[test]
 fn a_waker_that_panics_keeps_nobody_asleep() {

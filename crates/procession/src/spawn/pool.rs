@@ -136,6 +136,10 @@ impl Queue {
         Some(ready)
     }
 
+    fn put_back(&self, ready: Ready) {
+        self.0.lock().waiting.push_front(ready);
+    }
+
     /// Runs what follows from `effects` on this thread, as far as it is for the default spawner. The pool
     /// helps when this thread is stuck in a teardown.
     pub(crate) fn run_here(effects: Effects) {
@@ -161,19 +165,19 @@ impl Queue {
         loop {
             let next = queue.pop();
             if siblings.must_report(next.as_ref().and_then(|ready| ready.under)) {
-                follow(siblings.report());
-            }
-            match next {
-                Some(ready) => {
-                    if let Some(effects) = tear_down(ready, &mut siblings) {
-                        // A waker may wait for the parent.
-                        follow(siblings.report());
-                        follow(effects);
-                    }
+                let effects = siblings.report();
+                if !effects.is_empty() {
+                    // A waker may wait for what was taken from the queue just now.
+                    next.into_iter().for_each(|ready| queue.put_back(ready));
+                    follow(effects);
+                    continue;
                 }
-                // The report may have made the parent due.
-                None if queue.is_empty() => break,
-                None => {}
+            }
+            let Some(ready) = next else { break };
+            if let Some(effects) = tear_down(ready, &mut siblings) {
+                // A waker may wait for the parent.
+                follow(siblings.report());
+                follow(effects);
             }
         }
         if shared {
