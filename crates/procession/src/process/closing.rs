@@ -72,8 +72,8 @@ impl Process {
     }
 
     /// Closes the process by force, with all that hangs under it: async bodies are dropped, with the outcome
-    /// [`Error::Aborted`]; thread bodies see [`aborting`](Self::aborting). Teardowns run as ever, and it
-    /// returns at once.
+    /// [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting). Teardowns
+    /// run as ever, and it returns at once.
     ///
     /// On a Closing process, it adds the force.
     ///

@@ -21,12 +21,13 @@ use crate::teardown::Teardown;
 
 /// A handle of a process: a unit of work that can be closed.
 ///
-/// A process is [Running](Phase::Running), then [Closing](Phase::Closing), then [Closed](Phase::Closed).
-/// Closing one closes its children, waits for all that it waits for, and runs its teardown, once.
+/// A process is [Running](crate::Phase::Running), then [Closing](crate::Phase::Closing), then
+/// [Closed](crate::Phase::Closed). Closing one closes its children, waits for all that it waits for, and runs
+/// its teardown, once.
 ///
-/// Handles are cheap to clone, and are equal if they are of the same process. They own it: when the
-/// last handle is dropped of a process that no open parent holds, it closes. A waiter is not a handle.
-/// What should outlive its handles is a child of [`background`](Self::background).
+/// Handles are cheap to clone, and are equal if they are of the same process. They own it: when the last
+/// handle is dropped of a process that no open parent holds, it closes. A waiter is not a handle. What should
+/// outlive its handles is a child of [`background`](Self::background).
 ///
 /// A teardown or a body that holds a handle of its own root keeps that open; let it hold a waiter.
 ///
@@ -105,8 +106,9 @@ impl Process {
     /// The root that never closes: a parent for what should outlive its handles. It holds its children until
     /// they close.
     ///
-    /// It cannot be closed, aborted, waited for, added or torn down: that is [`Error::Background`] or
-    /// [`LinkError::Background`] at once, not a hang.
+    /// It cannot be closed, aborted, waited for, added or torn down: that is
+    /// [`Error::Background`](crate::Error::Background) or
+    /// [`LinkError::Background`](crate::LinkError::Background) at once, not a hang.
     ///
     /// ```
     /// use procession::{Error, Process};
