@@ -82,18 +82,25 @@ impl Drop for Program {
     }
 }
 
-/// The path of an example of the core crate, which is built if it is not there.
+/// The path of an example of the core crate. Where only these tests were built, it is built too.
 pub fn example(name: &str) -> PathBuf {
+    // <target>/<profile>/deps/<test>
     let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).map(|dir| dir.join("examples").join(name));
-    let path = path.filter(|path| path.exists()).unwrap_or_else(|| build(name, &test));
-    assert!(path.exists(), "no {}", path.display());
+    let profile = test.ancestors().nth(2).unwrap();
+    let path = profile.join("examples").join(name);
+    if !path.exists() {
+        build(name, profile);
+    }
     path
 }
 
-fn build(name: &str, test: &Path) -> PathBuf {
+fn build(name: &str, profile: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "-p", "procession", "--example", name];
-    assert!(Command::new(cargo).args(arguments).status().unwrap().success());
-    test.ancestors().nth(2).unwrap().join("examples").join(name)
+    let mut command = Command::new(cargo);
+    command.args(["build", "-p", "procession", "--example", name, "--target-dir"]);
+    command.arg(profile.parent().unwrap());
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    assert!(command.status().unwrap().success(), "the example `{name}` was not built");
 }
