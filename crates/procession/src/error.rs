@@ -54,6 +54,15 @@ pub enum Error {
 }
 
 /// A body or a teardown returned an error.
+///
+/// ```
+/// use procession::{Error, Process};
+/// use std::io;
+///
+/// let process = Process::with_teardown(|| Err(io::Error::from(io::ErrorKind::StorageFull)));
+/// let Err(Error::Failed(failed)) = process.close_blocking() else { panic!() };
+/// assert!(failed.get().is::<io::Error>());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Failed {
     label: Label,
@@ -61,6 +70,14 @@ pub struct Failed {
 }
 
 /// A body or a teardown panicked.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let process = Process::with_teardown(|| panic!("out of paper"));
+/// let Err(Error::Panicked(panicked)) = process.close_blocking() else { panic!() };
+/// assert_eq!(panicked.message(), "out of paper");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Panicked {
     label: Label,
@@ -68,6 +85,17 @@ pub struct Panicked {
 }
 
 /// A blocking wait for a process, made by a body or a teardown that this process waits for.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let app = Process::builder().name("app").build()?;
+/// let above = app.clone();
+/// let worker = app.spawn_thread(move |_| above.close_blocking())?;
+/// let Err(Error::Deadlock(deadlock)) = worker.closed().wait() else { panic!() };
+/// assert_eq!(deadlock.target().name(), Some("app"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deadlock {
     labels: Arc<(Label, Label)>,
@@ -259,6 +287,16 @@ pub enum LinkError {
 }
 
 /// The processes on a waiting cycle.
+///
+/// ```
+/// use procession::{LinkError, Process};
+///
+/// let (one, other) = (Process::new(), Process::new());
+/// one.wait_for(&other)?;
+/// let Err(LinkError::Cycle(cycle)) = other.wait_for(&one) else { panic!() };
+/// assert_eq!(cycle.path(), [one.label(), other.label()]);
+/// # Ok::<(), LinkError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle {
     path: Arc<[Label]>,

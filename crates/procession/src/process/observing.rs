@@ -12,11 +12,34 @@ use crate::wait::{Aborting, Closed, Closing};
 
 impl Process {
     /// The phase. One atomic load.
+    ///
+    /// ```
+    /// use procession::{Phase, Process};
+    ///
+    /// let process = Process::new();
+    /// assert_eq!(process.phase(), Phase::Running);
+    /// process.close();
+    /// assert_eq!(process.phase(), Phase::Closed); // it had nothing to wait for
+    /// ```
     pub fn phase(&self) -> Phase {
         self.node.phase()
     }
 
     /// Is the process Closing or Closed? One atomic load, for the inside of loops.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::new();
+    /// let counter = process.spawn_thread(|p| {
+    ///     let mut count = 0_u64;
+    ///     while !p.is_closing() {
+    ///         count += 1;
+    ///     }
+    /// })?;
+    /// process.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.node.phase() != Phase::Running
@@ -62,7 +85,22 @@ impl Process {
         Closed::new(&self.node)
     }
 
-    /// A waiter for an [`abort`](Self::abort).
+    /// A waiter for an [`abort`](Self::abort): the moment from which a thread body should no longer be polite.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// let process = Process::new();
+    /// let flusher = process.spawn_thread(|p| {
+    ///     p.closing().wait();
+    ///     while p.aborting().wait_timeout(Duration::from_millis(1)).is_none() {
+    ///         // flush a little more
+    ///     }
+    /// })?;
+    /// process.close_within(Duration::from_millis(5)).wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn aborting(&self) -> Aborting {
         Aborting::new(&self.node)
     }
@@ -83,6 +121,16 @@ impl Process {
     }
 
     /// Why the process began to close; `None` while it is Running.
+    ///
+    /// ```
+    /// use procession::{Process, Reason};
+    ///
+    /// let process = Process::new();
+    /// let body = process.spawn_thread(|_| Err("broken"))?;
+    /// assert!(body.closed().wait().is_err());
+    /// assert_eq!(body.reason(), Some(Reason::BodyFailed));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn reason(&self) -> Option<Reason> {
         self.node.reason()
     }
