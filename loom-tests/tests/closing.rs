@@ -83,6 +83,30 @@ fn the_last_two_children_close_at_once() {
     });
 }
 
+/// I2, I4: a thread tears down siblings one after another and reports them together, while another closes one of
+/// them: the parent's teardown runs once, and sees what theirs did.
+#[test]
+fn siblings_are_reported_together() {
+    model(2, || {
+        let (ran, children) = (Count::default(), Count::default());
+        let (add, seen) = (ran.adder(), children.clone());
+        let parent = Process::with_teardown(move || {
+            add();
+            assert_eq!(seen.get(), 2);
+        });
+        let child = |_| {
+            let teardown = children.adder();
+            Process::builder().parent(&parent).teardown(teardown).build().unwrap()
+        };
+        let [first, second] = [0, 1].map(child);
+        let closer = thread::spawn(move || first.close_blocking());
+        parent.close_blocking().unwrap();
+        assert_eq!(ran.get(), 1);
+        assert!(second.is_closed());
+        closer.join().unwrap().unwrap();
+    });
+}
+
 /// I1, I2: the last handle is dropped while another thread closes.
 #[test]
 fn last_handle_dropped_against_close() {

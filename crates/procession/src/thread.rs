@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::outcome::{IntoOutcome, catch, outcome};
 use crate::process::Process;
 use crate::reason::Reason;
+use crate::spawn::Queue;
 use crate::state::Effects;
 use crate::sync;
 
@@ -94,7 +95,7 @@ impl Process {
                 return Err(deadlock);
             }
         }
-        run_here(effects);
+        Queue::run_here(effects);
         self.closed().wait()
     }
 }
@@ -103,29 +104,4 @@ fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
     let node = process.node.clone();
     let (node, ended) = deadlock::run_as(node, || catch(|| body(process).into_outcome()));
     dispatch(node.body_ended(outcome(ended, || node.label()), None));
-}
-
-#[cfg(not(loom))]
-fn run_here(effects: Effects) {
-    crate::spawn::Queue::run_here(effects);
-}
-
-/// A model has no pool, so that nobody could help.
-#[cfg(loom)]
-fn run_here(effects: Effects) {
-    let mut here = std::collections::VecDeque::new();
-    let mut effects = effects;
-    loop {
-        here.extend(effects.pooled);
-        crate::dispatch::hand_over(effects.spawned);
-        crate::dispatch::wake(effects.wakers);
-        match here.pop_front() {
-            Some(ready) => {
-                let mut siblings = crate::state::Siblings::default();
-                effects = crate::spawn::tear_down(ready, &mut siblings)
-                    .unwrap_or_else(|| siblings.report());
-            }
-            None => return,
-        }
-    }
 }

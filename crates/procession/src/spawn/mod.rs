@@ -22,6 +22,7 @@ mod inline;
 mod job;
 #[cfg(not(loom))]
 mod pool;
+mod queue;
 #[cfg(all(feature = "smol", not(loom)))]
 mod smol;
 mod threads;
@@ -34,10 +35,7 @@ use crate::state::Inherited;
 
 pub use inline::Inline;
 pub use job::Job;
-#[cfg(loom)]
-pub(crate) use job::tear_down;
-#[cfg(not(loom))]
-pub(crate) use pool::Queue;
+pub(crate) use queue::Queue;
 #[cfg(all(feature = "smol", not(loom)))]
 pub use smol::Smol;
 pub use threads::Threads;

@@ -5,15 +5,14 @@
 //! looks at every [`PATIENCE`] whether any job was started since; if none was, those that run are blocked,
 //! and it doubles the number of threads.
 //!
-//! The thread in `close_blocking` runs the teardowns that it made due itself, from a queue of its own that
-//! the pool helps with in the same way: when it is stuck.
+//! A thread in `close_blocking` has a queue of its own, and the pool helps with that in the same way: when it
+//! is stuck.
 //!
 //! Written here, not taken from `blocking`: that pool runs 500 at once, and keeps a job for which no thread
 //! can be had, while a teardown must run all the same (I2).
 //!
 //! Lock order: the pool's state, then a queue. No job is run or dropped under either.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use once_cell::sync::Lazy;
 use parking_lot::Condvar;
 
 use super::job::tear_down;
+use super::queue::Queue;
 use super::threads::cores;
 use crate::dispatch::{hand_over, run_deferred, wake};
 use crate::state::{Effects, Ready, Siblings};
@@ -34,19 +34,6 @@ const PATIENCE: Duration = Duration::from_micros(200);
 
 /// How long a thread without work stays.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// Jobs that wait for a thread.
-#[derive(Default)]
-pub(crate) struct Queue(Mutex<Jobs>);
-
-#[derive(Default)]
-struct Jobs {
-    waiting: VecDeque<Ready>,
-    /// How many were ever started.
-    started: u64,
-    /// `started`, when the watcher last looked.
-    seen: u64,
-}
 
 struct Pool {
     state: Mutex<State>,
@@ -128,77 +115,17 @@ fn run(ready: Ready) {
     }
 }
 
-impl Queue {
-    fn pop(&self) -> Option<Ready> {
-        let mut jobs = self.0.lock();
-        let ready = jobs.waiting.pop_front()?;
-        jobs.started += 1;
-        Some(ready)
-    }
+/// Lets the pool help with the queue of a thread in `close_blocking`.
+pub(super) fn share(queue: &Arc<Queue>) {
+    let mut state = POOL.state.lock();
+    state.queues.push(queue.clone());
+    // Without a watcher that thread runs them all itself.
+    POOL.watch(&mut state);
+}
 
-    fn put_back(&self, ready: Ready) {
-        self.0.lock().waiting.push_front(ready);
-    }
-
-    /// Runs what follows from `effects` on this thread, as far as it is for the default spawner. The pool
-    /// helps when this thread is stuck in a teardown.
-    pub(crate) fn run_here(effects: Effects) {
-        let queue = Arc::new(Self::default());
-        let mut shared = false;
-        let mut follow = |effects: Effects| {
-            if effects.is_empty() {
-                return;
-            }
-            let Effects { pooled, spawned, wakers } = effects;
-            hand_over(spawned);
-            let waiting = queue.extend(pooled);
-            // A waker may block until a teardown of ours has run.
-            if waiting > usize::from(wakers.is_empty()) && !shared {
-                shared = true;
-                POOL.share(&queue);
-            }
-            wake(wakers);
-            run_deferred();
-        };
-        follow(effects);
-        let mut siblings = Siblings::default();
-        loop {
-            let next = queue.pop();
-            if siblings.must_report(next.as_ref().and_then(|ready| ready.under)) {
-                let effects = siblings.report();
-                if !effects.is_empty() {
-                    // A waker may wait for what was taken from the queue just now.
-                    next.into_iter().for_each(|ready| queue.put_back(ready));
-                    follow(effects);
-                    continue;
-                }
-            }
-            let Some(ready) = next else { break };
-            if let Some(effects) = tear_down(ready, &mut siblings) {
-                // A waker may wait for the parent.
-                follow(siblings.report());
-                follow(effects);
-            }
-        }
-        if shared {
-            POOL.state.lock().queues.retain(|other| !Arc::ptr_eq(other, &queue));
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().waiting.is_empty()
-    }
-
-    /// Adds to the queue, and says how many are in it.
-    fn extend(&self, due: Vec<Ready>) -> usize {
-        let waiting = &mut self.0.lock().waiting;
-        if waiting.is_empty() {
-            *waiting = due.into();
-        } else {
-            waiting.extend(due);
-        }
-        waiting.len()
-    }
+/// Ends what [`share`] began.
+pub(super) fn unshare(queue: &Arc<Queue>) {
+    POOL.state.lock().queues.retain(|other| !Arc::ptr_eq(other, queue));
 }
 
 impl State {
@@ -215,27 +142,17 @@ impl State {
         self.queues.iter().any(|queue| !queue.is_empty())
     }
 
-    /// Is there a queue of which no job was started since the last look?
+    /// Is there a queue that is stuck?
     fn is_stuck(&self) -> bool {
         let mut stuck = false;
         for queue in &self.queues {
-            let mut jobs = queue.0.lock();
-            stuck |= !jobs.waiting.is_empty() && jobs.seen == jobs.started;
-            jobs.seen = jobs.started;
+            stuck |= queue.is_stuck();
         }
         stuck
     }
 }
 
 impl Pool {
-    /// Lets the pool help with the jobs of a thread in `close_blocking`.
-    fn share(&'static self, queue: &Arc<Queue>) {
-        let mut state = self.state.lock();
-        state.queues.push(queue.clone());
-        // Without a watcher that thread runs them all itself.
-        self.watch(&mut state);
-    }
-
     /// Calls a watcher if there is none; `false` if no thread could be had.
     fn watch(&'static self, state: &mut State) -> bool {
         state.watched || {
