@@ -7,7 +7,7 @@ use std::mem;
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     entries: Vec<Option<T>>,
-    /// Places that were emptied; one that is beyond the end, or taken again, is passed over.
+    /// Places that were emptied with [`remove`](Self::remove). Gaps that are not here are not given again.
     free: Vec<u32>,
     /// The place of the first entry. Those before it were taken all at once.
     base: u32,
@@ -27,11 +27,9 @@ impl<T> Slots<T> {
     ///
     /// With 2³² places.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        while let Some(place) = self.free.pop() {
-            if let Some(entry @ None) = self.entry(place) {
-                *entry = Some(value);
-                return place;
-            }
+        if let Some(place) = self.free.pop() {
+            self.entries[(place - self.base) as usize] = Some(value);
+            return place;
         }
         let place =
             u32::try_from(self.base as usize + self.entries.len()).expect("fewer than 2^32 places");
@@ -42,15 +40,14 @@ impl<T> Slots<T> {
     /// Empties the place. One that was taken with all the others is empty already.
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
         let value = self.entry(place)?.take()?;
-        if (place - self.base) as usize + 1 < self.entries.len() {
-            self.free.push(place);
-            return Some(value);
-        }
-        // The end of the list needs no free list.
-        while let Some(None) = self.entries.last() {
+        if (place - self.base) as usize + 1 == self.entries.len() {
+            // The end of the list needs no free list.
             self.entries.pop();
+        } else {
+            self.free.push(place);
         }
-        if self.entries.is_empty() {
+        if self.free.len() == self.entries.len() {
+            self.entries.clear();
             self.free.clear();
             if self.entries.capacity() > KEEP {
                 *self = Self { base: self.base, ..Self::new() };
@@ -141,6 +138,19 @@ mod tests {
             places.push(slots.insert(0));
             assert!(slots.entries.len() <= 11 && slots.free.len() <= 11);
         }
+    }
+
+    /// Who had the place may still ask for its removal.
+    #[test]
+    fn a_gap_that_nobody_freed_is_not_given_again() {
+        let (mut slots, places) = filled(3);
+        let mut taken = slots.take_all();
+        taken.entries_mut().nth(1).unwrap().take();
+        slots.put_back(taken);
+        slots.remove(places[2]);
+        let later = [slots.insert(7), slots.insert(8)];
+        assert!(!later.contains(&places[1]));
+        assert_eq!(slots.remove(places[1]), None);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Node {
         let effects = if ends && inner.is_leaf() && inner.teardown.is_none() {
             let up = inner.end_leaf(self);
             drop(inner);
-            Walk::tell_one(Report { up, from: Arc::as_ptr(self) })
+            Walk::tell_parent(Report { up, from: Arc::as_ptr(self) })
         } else {
             Walk::resume(inner, |walk, inner| match result {
                 Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
@@ -211,10 +211,10 @@ impl Walk {
         walk.effects
     }
 
-    /// A walk that begins with one report. Most end there: the process waits for others too.
-    fn tell_one(report: Report) -> Effects {
+    /// A walk that begins with the report of a leaf. Most end there: its parent waits for others too.
+    fn tell_parent(report: Report) -> Effects {
         let mut inner = report.up.target.inner.lock();
-        if inner.waiting > 1 && report.up.kind.waits() {
+        if inner.waiting > 1 {
             let child = inner.hear(&report);
             drop(inner);
             drop(child);
