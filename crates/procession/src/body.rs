@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use crate::deadlock;
 use crate::dispatch::dispatch;
 use crate::error::{BoxError, Error};
+use crate::failure::body_ended;
 use crate::outcome::{catch, discard, outcome};
 use crate::state::{Effects, Event, Node};
 
@@ -71,13 +72,20 @@ impl<F: ?Sized + Future<Output = BodyResult>> Body<F> {
         };
         discard(future);
         let result = outcome(ended, || node.label());
-        Poll::Ready(node.body_ended(result, place))
+        Poll::Ready(body_ended(&node, result, place))
+    }
+
+    /// It cannot be run.
+    pub(crate) fn refuse(mut self, error: Error) -> Effects {
+        let running = self.running.take().expect("a body is not refused after its end");
+        running.end_dropped(|_| error)
     }
 
     /// The system gave no thread to poll it on.
-    pub(crate) fn refuse(mut self, error: io::Error) -> Effects {
-        let running = self.running.take().expect("a body is not refused after its end");
-        running.end_dropped(|node| Error::no_thread(node.label(), error))
+    pub(crate) fn refuse_for_want_of_a_thread(self, error: io::Error) -> Effects {
+        let label = self.running.as_ref().map(|running| running.node.label());
+        let label = label.expect("a body is not refused after its end");
+        self.refuse(Error::no_thread(label, error))
     }
 }
 
@@ -91,7 +99,7 @@ impl<F: ?Sized + Future<Output = BodyResult>> Running<F> {
         let Self { node, place, future } = self;
         let (node, ()) = deadlock::run_as(node, || discard(future));
         let error = error(&node);
-        node.body_ended(Err(error), place)
+        body_ended(&node, Err(error), place)
     }
 }
 

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::dispatch::dispatch;
-use crate::error::LinkError;
+use crate::error::{Error, LinkError};
+use crate::failure::ChildFailure;
 use crate::outcome::{IntoOutcome, discard};
 use crate::process::Process;
 use crate::spawn::{Spawn, Spawner, of_context};
-use crate::state::{EdgeKind, Inherited, Refused, Seed, link, unlink_all};
+use crate::state::{EdgeKind, Inherited, Rare, Refused, Seed, hooks_are_used, link, unlink_all};
 use crate::teardown::Teardown;
 
 /// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
@@ -35,6 +36,7 @@ pub struct Builder<'a> {
     wait_for: Vec<&'a Process>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
+    rare: Option<Box<Rare>>,
 }
 
 impl<'a> Builder<'a> {
@@ -47,6 +49,7 @@ impl<'a> Builder<'a> {
             wait_for: Vec::new(),
             teardown: None,
             spawner: None,
+            rare: None,
         }
     }
 
@@ -99,6 +102,23 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// What it does when a child fails; by default, [nothing](ChildFailure::Ignore).
+    pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
+        self.rare().on_child_failure = on_child_failure;
+        self
+    }
+
+    /// A hook that is told of each failure in its tree, as with [`Process::on_failure`]. There may be several.
+    pub fn on_failure(mut self, hook: impl Fn(&Process, &Error) + Send + Sync + 'static) -> Self {
+        self.rare().hooks.push(Arc::new(hook));
+        hooks_are_used();
+        self
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     /// Makes the process. If a parent is Closing, it closes at once.
     ///
     /// # Errors
@@ -108,8 +128,8 @@ impl<'a> Builder<'a> {
     #[inline]
     pub fn build(self) -> Result<Process, LinkError> {
         let inherited = self.inherited();
-        let Self { name, parent, further_parents, wait_for, teardown, .. } = self;
-        let seed = Seed { inherited, named: name.is_some(), teardown, ..Seed::default() };
+        let Self { name, parent, further_parents, wait_for, teardown, rare, .. } = self;
+        let seed = Seed { inherited, named: name.is_some(), teardown, rare, ..Seed::default() };
         // One parent and nothing else needs no search.
         if let (Some(parent), true) = (parent, further_parents.is_empty() && wait_for.is_empty()) {
             let (process, taken_in) = parent.fresh_child(seed);

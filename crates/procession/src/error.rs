@@ -39,7 +39,8 @@ pub enum Error {
     /// The body, or an async teardown, was dropped before its end: by an abort, by its spawner or executor,
     /// or with the future of [`Process::run`](crate::Process::run).
     Aborted(Label),
-    /// Several errors: the body's, then the teardown's.
+    /// Several errors: the body's, then the teardown's; between them, those of children that the process
+    /// [closed for](crate::ChildFailure::Close).
     Many(MultiError),
     /// The process is Closed, or its teardown has started; the body was not run.
     Closed(Label),
@@ -51,6 +52,12 @@ pub enum Error {
     Deadlock(Deadlock),
     /// The system gave no thread for a body.
     NoThread(NoThread),
+    /// All slots of the process are taken, and the call was not to wait for one.
+    Full(Label),
+    /// A limit of zero children for the process: nothing could ever be spawned.
+    ZeroLimit(Label),
+    /// A body was to be called at intervals of zero under this process.
+    ZeroInterval(Label),
 }
 
 /// A body or a teardown returned an error.
@@ -169,7 +176,10 @@ impl Error {
             | Self::NoThread(NoThread { label, .. })
             | Self::Aborted(label)
             | Self::Closed(label)
-            | Self::TeardownSet(label) => Some(label),
+            | Self::TeardownSet(label)
+            | Self::Full(label)
+            | Self::ZeroLimit(label)
+            | Self::ZeroInterval(label) => Some(label),
             Self::Many(many) => many.errors.first()?.process(),
             Self::Deadlock(deadlock) => Some(deadlock.target()),
             Self::Background => None,
@@ -249,6 +259,9 @@ impl fmt::Display for Error {
             Self::NoThread(NoThread { label, source }) => {
                 write!(f, "{label} was not started: no thread: {source}")
             }
+            Self::Full(label) => write!(f, "{label} has as many children as it may"),
+            Self::ZeroLimit(label) => write!(f, "{label}: a limit must be at least 1"),
+            Self::ZeroInterval(label) => write!(f, "{label}: an interval must be longer than zero"),
         }
     }
 }

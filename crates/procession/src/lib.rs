@@ -74,16 +74,27 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod bridge;
 mod builder;
+#[cfg(all(feature = "executor", not(loom)))]
+mod clock;
 mod deadlock;
 mod dispatch;
 mod error;
+mod failure;
+mod limit;
 mod name;
 mod outcome;
 mod park;
+#[cfg(all(feature = "executor", not(loom)))]
+pub mod periodic;
 mod phase;
 mod process;
+#[cfg(all(feature = "signal", unix, not(loom)))]
+mod program;
 mod reason;
+#[cfg(not(loom))]
+mod scope;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub mod signal;
 mod spawn;
@@ -96,14 +107,24 @@ mod timer;
 mod wait;
 
 pub use builder::Builder;
+#[cfg(all(feature = "executor", not(loom)))]
+pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 pub use error::{
     BoxError, Cycle, Deadlock, Error, Failed, LinkError, MultiError, NoThread, Panicked,
 };
+pub use failure::ChildFailure;
+pub use limit::{Acquire, Limited, Slot};
 pub use name::{Label, ProcessId};
 pub use outcome::IntoOutcome;
+#[cfg(all(feature = "executor", not(loom)))]
+pub use periodic::{Overlapping, Periodic};
 pub use phase::Phase;
 pub use process::{CloseOnDrop, Process};
+#[cfg(all(feature = "signal", unix, not(loom)))]
+pub use program::{Exit, Main, main, main_async};
 pub use reason::Reason;
+#[cfg(not(loom))]
+pub use scope::{Scope, scope};
 #[cfg(all(feature = "smol", not(loom)))]
 pub use spawn::Smol;
 pub use spawn::{Inline, Job, Spawn, Threads};

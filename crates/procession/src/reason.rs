@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::name::Label;
+
 /// Why a process began to close. The first reason stays.
 ///
 /// ```
@@ -31,6 +33,9 @@ pub enum Reason {
     BodyFailed,
     /// Its last handle was dropped, and no open parent held it.
     Dropped,
+    /// This child failed, and the process was built to close then, with
+    /// [`ChildFailure::Close`](crate::ChildFailure::Close).
+    ChildFailed(Label),
 }
 
 impl fmt::Display for Reason {
@@ -42,6 +47,7 @@ impl fmt::Display for Reason {
             Self::BodyFinished => f.write_str("its body finished"),
             Self::BodyFailed => f.write_str("its body failed"),
             Self::Dropped => f.write_str("its last handle was dropped"),
+            Self::ChildFailed(child) => write!(f, "its child failed: {child}"),
         }
     }
 }

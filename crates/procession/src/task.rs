@@ -40,17 +40,26 @@ impl Process {
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
         let child = self.child_with_body()?;
-        let process = child.clone();
+        child.start(body);
+        Ok(child)
+    }
+
+    /// Runs the body that this process was made with on its spawner.
+    pub(crate) fn start<F, Fut>(&self, body: F)
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let process = self.clone();
         let future = async move { body(process).await.into_outcome() };
-        let job = Job::body(SpawnedBody::boxed(child.node.clone(), future));
-        match child.node.spawner() {
+        let job = Job::body(SpawnedBody::boxed(self.node.clone(), future));
+        match self.node.spawner() {
             Some(spawner) => {
                 spawn_on(|| spawner.spawn(job));
                 run_deferred();
             }
             None => Threads::spawn_async(job),
         }
-        Ok(child)
     }
 
     /// Runs `body` in the caller's own task, as a child of this process, and waits until that is Closed: the

@@ -1,8 +1,11 @@
 //! The blocking front end: bodies on threads, and closing on the caller's own.
 
+use std::io;
+
 use crate::deadlock;
 use crate::dispatch::dispatch;
 use crate::error::Error;
+use crate::failure::body_ended;
 use crate::outcome::{IntoOutcome, catch, outcome};
 use crate::process::Process;
 use crate::reason::Reason;
@@ -45,17 +48,27 @@ impl Process {
         R: IntoOutcome,
     {
         let child = self.child_with_body()?;
-        let process = child.clone();
-        let name = child.name();
+        child.start_thread(body)?;
+        Ok(child)
+    }
+
+    /// Runs the body that this process was made with on a thread.
+    pub(crate) fn start_thread<F, R>(&self, body: F) -> Result<(), Error>
+    where
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let process = self.clone();
+        let name = self.name();
         let spawned = sync::spawn_thread(name.as_deref(), move || run(process, body));
-        match spawned {
-            Ok(()) => Ok(child),
-            Err(error) => {
-                let error = Error::no_thread(child.label(), error);
-                dispatch(child.node.body_ended(Err(error.clone()), None));
-                Err(error)
-            }
-        }
+        spawned.map_err(|error| self.refuse_body(error))
+    }
+
+    /// The system gave no thread for the body.
+    pub(crate) fn refuse_body(&self, error: io::Error) -> Error {
+        let error = Error::no_thread(self.label(), error);
+        dispatch(body_ended(&self.node, Err(error.clone()), None));
+        error
     }
 
     /// Closes the process, and returns when it is Closed, with its outcome.
@@ -100,8 +113,9 @@ impl Process {
     }
 }
 
-fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
+/// Runs the body that the process was made with on this thread.
+pub(crate) fn run<R: IntoOutcome>(process: Process, body: impl FnOnce(Process) -> R) {
     let node = process.node.clone();
     let (node, ended) = deadlock::run_as(node, || catch(|| body(process).into_outcome()));
-    dispatch(node.body_ended(outcome(ended, || node.label()), None));
+    dispatch(body_ended(&node, outcome(ended, || node.label()), None));
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod built_on;
 mod latency;
 mod table;
 mod tasks;
@@ -31,6 +32,9 @@ fn main() {
     is_closing(&mut table);
     tasks::bodies(&mut table);
     tasks::subsystems(&mut table);
+    built_on::limited(&mut table, 100);
+    built_on::limited(&mut table, 10_000);
+    built_on::scope(&mut table);
     latency::thread(&mut table);
     latency::task(&mut table);
     growth(&mut table);

@@ -13,7 +13,7 @@ use crate::table::{Table, median};
 
 const ROUNDS: usize = 15;
 
-fn each<F: Future>(runtime: &Runtime, count: u32, run: F) -> Duration {
+pub(crate) fn each_task<F: Future>(runtime: &Runtime, count: u32, run: F) -> Duration {
     runtime.block_on(async {
         let start = Instant::now();
         run.await;
@@ -22,7 +22,7 @@ fn each<F: Future>(runtime: &Runtime, count: u32, run: F) -> Duration {
 }
 
 /// As feature `tokio` does by itself.
-fn on_this_runtime() -> Builder<'static> {
+pub(crate) fn on_this_runtime() -> Builder<'static> {
     let handle = Handle::current();
     Process::builder().spawner(move |job: Job| {
         handle.spawn(job);
@@ -35,7 +35,7 @@ pub(crate) fn bodies(table: &mut Table) {
     let runtime = Runtime::new().expect("a runtime");
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        theirs.push(each(&runtime, BODIES, async {
+        theirs.push(each_task(&runtime, BODIES, async {
             let (root, tracker) = (CancellationToken::new(), TaskTracker::new());
             for _ in 0..BODIES {
                 let token = root.child_token();
@@ -45,7 +45,7 @@ pub(crate) fn bodies(table: &mut Table) {
             tracker.close();
             tracker.wait().await;
         }));
-        ours.push(each(&runtime, BODIES, async {
+        ours.push(each_task(&runtime, BODIES, async {
             let root = on_this_runtime().build().expect("no edges");
             for _ in 0..BODIES {
                 assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
@@ -62,7 +62,7 @@ pub(crate) fn subsystems(table: &mut Table) {
     let runtime = Runtime::new().expect("a runtime");
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        theirs.push(each(&runtime, SUBSYSTEMS, async {
+        theirs.push(each_task(&runtime, SUBSYSTEMS, async {
             let toplevel = Toplevel::new(async |root: &mut SubsystemHandle| {
                 for _ in 0..SUBSYSTEMS {
                     let subsystem = async |handle: &mut SubsystemHandle| {
@@ -76,7 +76,7 @@ pub(crate) fn subsystems(table: &mut Table) {
             let ended = toplevel.handle_shutdown_requests(Duration::from_secs(60)).await;
             assert!(ended.is_ok());
         }));
-        ours.push(each(&runtime, SUBSYSTEMS, async {
+        ours.push(each_task(&runtime, SUBSYSTEMS, async {
             let root = on_this_runtime().name("worker").build().expect("no edges");
             for _ in 0..SUBSYSTEMS {
                 assert!(root.spawn(|p| async move { p.closing().await }).is_ok());

@@ -51,19 +51,26 @@ impl Process {
 
     /// A new child with a body. It goes by this process's name, since errors should say more than an id.
     pub(crate) fn child_with_body(&self) -> Result<Self, Error> {
-        let named = self.node.is_named() && !self.node.is_background();
-        let mut inherited = self.heritage();
+        self.child_for(Seed { body: true, ..Seed::default() })
+    }
+
+    /// A new child that does a part of this process's work, and goes by its name.
+    pub(crate) fn child_for(&self, mut seed: Seed) -> Result<Self, Error> {
+        seed.named = self.node.is_named() && !self.node.is_background();
+        seed.inherited = seed.inherited.or_else(|| self.heritage());
         let own = self.node.inherited();
-        if named && inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
-            let spawner = inherited.and_then(|heritage| heritage.spawner.clone());
-            inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
+        if seed.named && seed.inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
+            let spawner = seed.inherited.and_then(|heritage| heritage.spawner.clone());
+            seed.inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
         }
-        let (child, taken_in) =
-            self.fresh_child(Seed { inherited, named, body: true, ..Seed::default() });
+        let body = seed.body;
+        let (child, taken_in) = self.fresh_child(seed);
         match taken_in {
             Ok(()) => Ok(child),
             Err(Refused) => {
-                dispatch(child.node.body_ended(Ok(()), None));
+                if body {
+                    dispatch(child.node.body_ended(Ok(()), None));
+                }
                 Err(Error::Closed(self.label()))
             }
         }

@@ -14,6 +14,7 @@ pub use closing::CloseOnDrop;
 use crate::builder::Builder;
 use crate::dispatch::dispatch;
 use crate::outcome::IntoOutcome;
+use crate::phase::Phase;
 use crate::spawn::of_context;
 use crate::state::{Inherited, Node, Seed};
 use crate::sync::fence;
@@ -66,6 +67,17 @@ impl Process {
 
     pub(crate) fn from_seed(seed: Seed) -> Self {
         Self { node: Node::new(seed) }
+    }
+
+    /// One more handle.
+    pub(crate) fn of_node(node: Arc<Node>) -> Self {
+        if node.phase() == Phase::Running {
+            let before = node.handles.fetch_add(1, Ordering::Relaxed);
+            if before > MAX_HANDLES {
+                std::process::abort();
+            }
+        }
+        Self { node }
     }
 
     /// A root with a blocking teardown. See [`set_teardown`](Self::set_teardown).
@@ -147,13 +159,7 @@ fn background_process() -> Process {
 /// Handles are counted only while the process is Running: after that their number means nothing (I8).
 impl Clone for Process {
     fn clone(&self) -> Self {
-        if !self.is_closing() {
-            let before = self.node.handles.fetch_add(1, Ordering::Relaxed);
-            if before > MAX_HANDLES {
-                std::process::abort();
-            }
-        }
-        Self { node: self.node.clone() }
+        Self::of_node(self.node.clone())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::body::SpawnedBody;
 use crate::deadlock;
 use crate::dispatch::{defer, dispatch};
 use crate::error::Error;
+use crate::failure::torn_down;
 use crate::outcome::{catch, discard, outcome};
 use crate::state::{Effects, Node, Ready, Siblings};
 use crate::sync::block_on;
@@ -86,7 +87,7 @@ impl Job {
     /// The system gives no thread for the job: a teardown runs on this one, a body is not run.
     pub(super) fn refuse(mut self, error: io::Error) {
         dispatch(match self.take() {
-            Work::Body(body) => body.refuse(error),
+            Work::Body(body) => body.refuse_for_want_of_a_thread(error),
             work => Self(work).execute(),
         });
     }
@@ -95,7 +96,7 @@ impl Job {
         if let Work::Teardown(_) = &self.0 {
             let Work::Teardown(ready) = self.take() else { unreachable!("looked at above") };
             match call(ready) {
-                (node, Called::Ended(result)) => return Poll::Ready(node.torn_down(result)),
+                (node, Called::Ended(result)) => return Poll::Ready(torn_down(&node, result)),
                 (node, Called::Future(future)) => {
                     self.0 = Work::TearingDown(TearingDown { node, future: Some(future) });
                 }
@@ -119,8 +120,8 @@ pub(crate) fn tear_down(ready: Ready, siblings: &mut Siblings) -> Option<Effects
     let under = ready.under;
     match call(ready) {
         (node, Called::Ended(result)) => match under {
-            Some(_) => siblings.end(&node, result).err().map(|result| node.torn_down(result)),
-            None => Some(node.torn_down(result)),
+            Some(_) => siblings.end(&node, result).err().map(|result| torn_down(&node, result)),
+            None => Some(torn_down(&node, result)),
         },
         (node, Called::Future(future)) => {
             Some(Job(Work::TearingDown(TearingDown { node, future: Some(future) })).execute())
@@ -156,7 +157,7 @@ impl TearingDown {
             Err(panicked) => Err(panicked),
         };
         discard(self.future.take());
-        Poll::Ready(node.torn_down(outcome(ended, || node.label())))
+        Poll::Ready(torn_down(&node, outcome(ended, || node.label())))
     }
 }
 
@@ -164,7 +165,7 @@ impl Drop for TearingDown {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
             discard(future);
-            dispatch(self.node.torn_down(Err(Error::Aborted(self.node.label()))));
+            dispatch(torn_down(&self.node, Err(Error::Aborted(self.node.label()))));
         }
     }
 }

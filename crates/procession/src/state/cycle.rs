@@ -41,6 +41,18 @@ pub(crate) fn waits_for(from: &Arc<Node>, to: &Arc<Node>) -> bool {
     path(from, to).is_some()
 }
 
+/// All that wait for `to`, directly or through others, with `to` itself.
+pub(crate) fn waiting_for(to: &Arc<Node>) -> HashSet<*const Node> {
+    let mut all = vec![to.clone()];
+    let mut seen = HashSet::from([Arc::as_ptr(to)]);
+    while let Some(node) = all.pop() {
+        all.extend(
+            node.waited_for_by().into_iter().filter(|above| seen.insert(Arc::as_ptr(above))),
+        );
+    }
+    seen
+}
+
 fn path(from: &Arc<Node>, to: &Arc<Node>) -> Option<Vec<Arc<Node>>> {
     // Each with the index of the one that it waits for.
     let mut found = vec![(to.clone(), 0)];

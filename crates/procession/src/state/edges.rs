@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::cycle::{self, GraphLock};
-use super::slots::Slots;
+use super::places::Places;
 use super::walk::{Effects, Walk};
 use super::{Inner, Node, Seed};
 use crate::error::LinkError;
@@ -17,6 +17,8 @@ use crate::reason::Reason;
 pub(crate) enum EdgeKind {
     /// `p` closes `q` and waits for it.
     Child,
+    /// The same, and `q` holds a slot of `p`.
+    LimitedChild,
     /// `p` closes `q`.
     NoWaitChild,
     /// `p` waits for `q`.
@@ -37,20 +39,21 @@ impl EdgeKind {
 pub(super) struct Up {
     pub(super) target: Arc<Node>,
     /// The place in the target's list of children, if the edge closes.
-    pub(super) slot: u32,
+    pub(super) place: u32,
     pub(super) kind: EdgeKind,
 }
 
 impl Up {
     /// The edge to the first parent of `node`.
     pub(super) fn first(target: Arc<Node>, node: &Node) -> Self {
-        Self { target, slot: node.slot.load(Ordering::Relaxed), kind: EdgeKind::Child }
+        let kind = if node.limited { EdgeKind::LimitedChild } else { EdgeKind::Child };
+        Self { target, place: node.place.load(Ordering::Relaxed), kind }
     }
 }
 
 /// The children of a process, each in the place that its up edge names. The closing walk has those that were
 /// there when it began, and puts back what it left open, for an abort to find.
-pub(super) type Children = Slots<Arc<Node>>;
+pub(super) type Children = Places<Arc<Node>>;
 
 /// A spawned process was not taken in: its parent has started its teardown or is Closed.
 pub(crate) struct Refused;
@@ -69,8 +72,8 @@ pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<
         return (child, Err(Refused));
     }
     inner.waiting += 1;
-    let slot = inner.children().insert(child.clone());
-    child.slot.store(slot, Ordering::Relaxed);
+    let place = inner.children().insert(child.clone());
+    child.place.store(place, Ordering::Relaxed);
     if parent.phase() == Phase::Running {
         return (child, Ok(Effects::default()));
     }
@@ -135,14 +138,14 @@ fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
     if lower.phase() == Phase::Closed {
         return Linked::Nothing;
     }
-    let mut slot = 0;
+    let mut place = 0;
     if kind.closes() {
-        slot = above.children().insert(lower.clone());
+        place = above.children().insert(lower.clone());
     } else {
         above.rare().waits_for.push(Arc::downgrade(lower));
     }
     above.waiting += u32::from(kind.waits());
-    below.add_up(upper, lower, slot, kind);
+    below.add_up(upper, lower, place, kind);
     if upper.phase() == Phase::Running {
         return Linked::Nothing;
     }
@@ -188,13 +191,13 @@ impl Inner {
         self.started || node.phase() == Phase::Closed
     }
 
-    fn add_up(&mut self, upper: &Arc<Node>, node: &Node, slot: u32, kind: EdgeKind) {
+    fn add_up(&mut self, upper: &Arc<Node>, node: &Node, place: u32, kind: EdgeKind) {
         let target = upper.clone();
         if self.parent.is_none() && kind == EdgeKind::Child {
             self.parent = Some(target);
-            node.slot.store(slot, Ordering::Relaxed);
+            node.place.store(place, Ordering::Relaxed);
         } else {
-            self.rare().ups.push(Up { target, slot, kind });
+            self.rare().ups.push(Up { target, place, kind });
         }
     }
 }

@@ -40,14 +40,18 @@
 
 mod cycle;
 mod edges;
-mod slots;
+mod failing;
+mod limit;
+mod places;
 mod waiters;
 mod walk;
 
+use std::any::Any;
 use std::mem;
 use std::sync::{Arc, Weak};
 
 use crate::error::Error;
+use crate::failure::{ChildFailure, Hook};
 use crate::name::{Label, ProcessId};
 use crate::phase::{AtomicPhase, Phase};
 use crate::reason::Reason;
@@ -55,9 +59,11 @@ use crate::spawn::Spawner;
 use crate::sync::{AtomicU32, Mutex};
 use crate::teardown::Teardown;
 
-pub(crate) use cycle::waits_for;
+pub(crate) use cycle::{waiting_for, waits_for};
 use edges::{Children, Up};
 pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
+pub(crate) use failing::hooks_are_used;
+pub(crate) use limit::{Limit, Look, Ticket};
 use waiters::Waiters;
 pub(crate) use waiters::{Event, Wakers};
 pub(crate) use walk::{Effects, Ready, Siblings};
@@ -68,9 +74,11 @@ pub(crate) struct Node {
     /// How many [`Process`](crate::Process) values there are.
     pub(crate) handles: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
-    slot: AtomicU32,
+    place: AtomicU32,
     /// The name in `inherited` is this process's own.
     named: bool,
+    /// It holds a slot of its first parent.
+    limited: bool,
     inherited: Option<Arc<Inherited>>,
     inner: Mutex<Inner>,
 }
@@ -85,7 +93,7 @@ struct Inner {
     teardown_set: bool,
     /// Close as soon as `waiting` is 0; `reason` says why.
     after_children: bool,
-    reason: Option<Reason>,
+    reason: Option<BriefReason>,
     teardown: Option<Teardown>,
     children: Option<Box<Children>>,
     waiters: Option<Box<Waiters>>,
@@ -100,15 +108,40 @@ pub(crate) struct Inherited {
     pub(crate) spawner: Option<Spawner>,
 }
 
+/// A [`Reason`] in one byte: every process has room for one.
+#[derive(Clone, Copy)]
+enum BriefReason {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    Dropped,
+    /// One that says more; it stands in `Rare::reason`.
+    Rare,
+}
+
 /// What few processes need.
 #[derive(Default)]
-struct Rare {
+pub(crate) struct Rare {
     /// The up edges beside `Inner::parent`.
     ups: Vec<Up>,
     /// Whom this process waits for without closing them.
     waits_for: Vec<Weak<Node>>,
-    /// The error of the body, then of body and teardown.
+    /// The error of the body, then of body and teardown, and of the children that it closed for.
     failure: Option<Error>,
+    reason: Option<Reason>,
+    /// What it does when a child fails.
+    pub(crate) on_child_failure: ChildFailure,
+    /// Its failure closes its parents, whatever they do when a child fails.
+    pub(crate) closes_parents: bool,
+    /// Who is told of failures in its tree.
+    pub(crate) hooks: Vec<Hook>,
+    /// The signal that aborted it.
+    aborting_signal: Option<i32>,
+    /// What a front end keeps with the process, for an event of it.
+    kept: Vec<(Event, Box<dyn Any + Send>)>,
+    /// How many children it may have at a time, of those that take a slot.
+    pub(crate) limit: Option<Limit>,
 }
 
 /// What a new process starts with.
@@ -120,8 +153,17 @@ pub(crate) struct Seed {
     pub(crate) teardown: Option<Teardown>,
     /// It has a body, and waits for it.
     pub(crate) body: bool,
+    /// It holds a slot of the parent that it is made under.
+    pub(crate) limited: bool,
     /// It never closes.
     pub(crate) background: bool,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+impl Seed {
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
 }
 
 impl Node {
@@ -135,8 +177,9 @@ impl Node {
         Self {
             phase: AtomicPhase::new(seed.background),
             handles: AtomicU32::new(1),
-            slot: AtomicU32::new(0),
+            place: AtomicU32::new(0),
             named: seed.named,
+            limited: seed.limited,
             inherited: seed.inherited,
             inner: Mutex::new(Inner {
                 parent,
@@ -148,7 +191,7 @@ impl Node {
                 teardown: seed.teardown,
                 children: None,
                 waiters: None,
-                rare: None,
+                rare: seed.rare,
             }),
         }
     }
@@ -192,7 +235,30 @@ impl Node {
     pub(crate) fn reason(&self) -> Option<Reason> {
         let inner = self.inner.lock();
         // Before Closing it may be there already, for `after_children`.
-        if self.phase() == Phase::Running { None } else { inner.reason.clone() }
+        if self.phase() == Phase::Running { None } else { inner.reason() }
+    }
+
+    /// The signal that aborted the process, if one did.
+    pub(crate) fn aborting_signal(&self) -> Option<i32> {
+        self.inner.lock().rare.as_ref()?.aborting_signal
+    }
+
+    /// What is kept with the process for the event; made at the first call.
+    pub(crate) fn keep<T>(&self, event: Event, make: impl FnOnce() -> T) -> T
+    where
+        T: Any + Clone + Send,
+    {
+        let mut inner = self.inner.lock();
+        let kept = &mut inner.rare().kept;
+        let of_event = kept.iter().filter(|(of, _)| *of == event);
+        match of_event.filter_map(|(_, kept)| kept.downcast_ref::<T>()).next() {
+            Some(found) => found.clone(),
+            None => {
+                let made = make();
+                kept.push((event, Box::new(made.clone())));
+                made
+            }
+        }
     }
 
     /// The outcome, once Closed (I3).
@@ -261,8 +327,33 @@ impl Inner {
         self.rare.get_or_insert_default()
     }
 
+    fn reason(&self) -> Option<Reason> {
+        Some(match self.reason? {
+            BriefReason::Asked => Reason::Asked,
+            BriefReason::ParentClosed => Reason::ParentClosed,
+            BriefReason::BodyFinished => Reason::BodyFinished,
+            BriefReason::BodyFailed => Reason::BodyFailed,
+            BriefReason::Dropped => Reason::Dropped,
+            BriefReason::Rare => return self.rare.as_ref()?.reason.clone(),
+        })
+    }
+
+    fn set_reason(&mut self, reason: Reason) {
+        self.reason = Some(match reason {
+            Reason::Asked => BriefReason::Asked,
+            Reason::ParentClosed => BriefReason::ParentClosed,
+            Reason::BodyFinished => BriefReason::BodyFinished,
+            Reason::BodyFailed => BriefReason::BodyFailed,
+            Reason::Dropped => BriefReason::Dropped,
+            Reason::Signal(_) | Reason::ChildFailed(_) => {
+                self.rare().reason = Some(reason);
+                BriefReason::Rare
+            }
+        });
+    }
+
     /// Adds an error to the outcome to be.
-    fn fail(&mut self, error: Error) {
+    fn add_failure(&mut self, error: Error) {
         let failure = &mut self.rare().failure;
         *failure = Some(match failure.take() {
             Some(first) => Error::many([first, error]),

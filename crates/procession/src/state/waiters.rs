@@ -6,7 +6,7 @@
 use std::mem;
 use std::task::Waker;
 
-use super::slots::Slots;
+use super::places::Places;
 use super::{Inner, Node};
 use crate::phase::Phase;
 
@@ -27,7 +27,7 @@ type Waiting = (Event, Waker);
 /// these, and they cost one allocation.
 pub(super) struct Waiters {
     near: [Option<Waiting>; 2],
-    far: Slots<Waiting>,
+    far: Places<Waiting>,
 }
 
 /// The places of `near`; those of `far` come after them.
@@ -35,7 +35,7 @@ const NEAR: u32 = 2;
 
 impl Waiters {
     fn new() -> Self {
-        Self { near: [None, None], far: Slots::new() }
+        Self { near: [None, None], far: Places::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -121,7 +121,7 @@ impl Wakers {
         self.first.is_none()
     }
 
-    fn push(&mut self, waker: Waker) {
+    pub(super) fn push(&mut self, waker: Waker) {
         match self.first {
             None => self.first = Some(waker),
             Some(_) => self.others.push(waker),

@@ -6,10 +6,12 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::edges::{Children, Up};
+use super::edges::{Children, EdgeKind, Up};
+use super::failing::Failing;
 use super::waiters::{Event, Wakers};
 use super::{Inner, Node};
 use crate::error::Error;
+use crate::failure::Hook;
 use crate::name::ProcessId;
 use crate::phase::Phase;
 use crate::reason::Reason;
@@ -96,6 +98,7 @@ pub(super) struct Walk {
     /// The next report; further ones in `reports`.
     report: Option<Report>,
     reports: Vec<Report>,
+    pub(super) failing: Option<Box<Failing>>,
     effects: Effects,
 }
 
@@ -132,8 +135,14 @@ impl Node {
         let mut inner = self.inner.lock();
         inner.waiting -= 1;
         let spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
-        let ends = result.is_ok() && inner.waiting == 0 && self.phase() == Phase::Closing;
+        let ends = result.is_ok() && inner.waiting == 0 && !inner.started;
         let effects = if ends && inner.is_leaf() && inner.teardown.is_none() {
+            if self.phase() == Phase::Running {
+                if !inner.after_children {
+                    inner.set_reason(Reason::BodyFinished);
+                }
+                self.phase.advance(Phase::Closing);
+            }
             let up = inner.end_leaf(self);
             drop(inner);
             Walk::tell_parent(Report { up, from: Arc::as_ptr(self) })
@@ -141,7 +150,7 @@ impl Node {
             Walk::resume(inner, |walk, inner| match result {
                 Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
                 Err(error) => {
-                    inner.fail(error);
+                    walk.fail(self, inner, error);
                     walk.begin(self, inner, Reason::BodyFailed, false);
                     walk.settle(self, inner, None)
                 }
@@ -155,7 +164,7 @@ impl Node {
     pub(crate) fn torn_down(self: &Arc<Self>, result: Outcome) -> Effects {
         Walk::locked(self, |walk, inner| {
             if let Err(error) = result {
-                inner.fail(error);
+                walk.fail(self, inner, error);
             }
             walk.finish(self, inner, None)
         })
@@ -178,12 +187,15 @@ impl Node {
 
 /// What one visit to a node left behind.
 #[derive(Default)]
-struct Visit {
+pub(super) struct Visit {
     /// How many of the visitor's edges ended.
     reported: u32,
     /// To be dropped after the lock.
-    garbage: Option<Box<Children>>,
+    pub(super) garbage: Garbage,
 }
+
+/// What a Closed process no longer needs.
+pub(super) type Garbage = (Option<Box<Children>>, Vec<Hook>);
 
 impl Walk {
     pub(super) fn close(node: &Arc<Node>, reason: Reason, abort: bool) -> Effects {
@@ -215,10 +227,11 @@ impl Walk {
     fn tell_parent(report: Report) -> Effects {
         let mut inner = report.up.target.inner.lock();
         if inner.waiting > 1 {
-            let child = inner.hear(&report);
+            let mut effects = Effects::default();
+            let child = inner.hear(&report, &mut effects.wakers);
             drop(inner);
             drop(child);
-            return Effects::default();
+            return effects;
         }
         drop(inner);
         let mut walk = Self { report: Some(report), ..Self::default() };
@@ -228,7 +241,9 @@ impl Walk {
 
     fn run(&mut self) {
         loop {
-            if let Some(report) = self.report.take().or_else(|| self.reports.pop()) {
+            if let Some(failure) = self.next_failure() {
+                self.carry(failure);
+            } else if let Some(report) = self.report.take().or_else(|| self.reports.pop()) {
                 self.tell(&report);
             } else if let Some(family) = self.families.pop() {
                 self.close_children(family);
@@ -279,7 +294,7 @@ impl Walk {
     /// What [`begin`](Self::begin) and [`settle`](Self::settle) come to for most children; `true` if it is
     /// Closed.
     fn close_leaf(&mut self, child: &Arc<Node>, inner: &mut Inner, parent: &Arc<Node>) -> bool {
-        inner.reason = Some(Reason::ParentClosed);
+        inner.set_reason(Reason::ParentClosed);
         child.phase.advance(Phase::Closing);
         match inner.teardown.take() {
             Some(teardown) => {
@@ -317,25 +332,35 @@ impl Walk {
     fn tell(&mut self, report: &Report) {
         let node = &report.up.target;
         let mut inner = node.inner.lock();
-        let child = inner.hear(report);
+        let child = inner.hear(report, &mut self.effects.wakers);
         let visit = self.settle(node, &mut inner, None);
         drop(inner);
         drop((visit.garbage, child));
     }
 
     /// Running becomes Closing, and Closing becomes aborting; whatever hangs under it follows.
-    fn begin(&mut self, node: &Arc<Node>, inner: &mut Inner, reason: Reason, abort: bool) {
+    pub(super) fn begin(
+        &mut self,
+        node: &Arc<Node>,
+        inner: &mut Inner,
+        reason: Reason,
+        abort: bool,
+    ) {
         let phase = node.phase();
         let abort = abort && phase != Phase::Closed && !node.is_aborting();
         if abort {
             node.phase.abort();
+            if let Reason::Signal(signal) = reason {
+                inner.rare().aborting_signal = Some(signal);
+            }
             inner.take_wakers(Event::Aborting, &mut self.effects.wakers);
         }
         match phase {
             Phase::Running => {
-                inner.reason = Some(reason);
+                inner.set_reason(reason);
                 node.phase.advance(Phase::Closing);
                 inner.take_wakers(Event::Closing, &mut self.effects.wakers);
+                inner.take_queue(&mut self.effects.wakers);
                 if let Some(children) = &mut inner.children {
                     let (parent, abort) = (node.clone(), node.is_aborting());
                     let children = children.take_all();
@@ -355,19 +380,24 @@ impl Walk {
     fn close_when_idle(&mut self, node: &Arc<Node>, inner: &mut Inner, reason: Reason) -> Visit {
         if node.phase() == Phase::Running && !inner.after_children {
             inner.after_children = true;
-            inner.reason = Some(reason);
+            inner.set_reason(reason);
         }
         self.settle(node, inner, None)
     }
 
     /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it
     /// Closed.
-    fn settle(&mut self, node: &Arc<Node>, inner: &mut Inner, visitor: Option<ProcessId>) -> Visit {
+    pub(super) fn settle(
+        &mut self,
+        node: &Arc<Node>,
+        inner: &mut Inner,
+        visitor: Option<ProcessId>,
+    ) -> Visit {
         if inner.waiting > 0 || inner.started {
             return Visit::default();
         }
         if node.phase() == Phase::Running && inner.after_children {
-            let reason = inner.reason.take().unwrap_or(Reason::Asked);
+            let reason = inner.reason().unwrap_or(Reason::Asked);
             self.begin(node, inner, reason, false);
         }
         if node.phase() != Phase::Closing {
@@ -394,7 +424,7 @@ impl Walk {
             inner.take_wakers(event, &mut self.effects.wakers);
         }
         inner.waiters = None;
-        let mut visit = Visit { reported: 0, garbage: inner.children.take() };
+        let mut visit = Visit { reported: 0, garbage: inner.take_garbage() };
         let (first, rest) = inner.take_ups(node);
         for up in first.into_iter().chain(rest) {
             if visitor.is_some_and(|visitor| up.target.id() == visitor) {
@@ -412,6 +442,14 @@ impl Walk {
 }
 
 impl Inner {
+    /// What a process that gets Closed no longer needs. The hooks stay for the failures of no-wait children.
+    fn take_garbage(&mut self) -> Garbage {
+        let children = self.children.take();
+        let open = children.iter().flat_map(|children| children.iter()).next().is_some();
+        let hooks = self.rare.as_mut().filter(|_| !open).map(|rare| mem::take(&mut rare.hooks));
+        (children, hooks.unwrap_or_default())
+    }
+
     /// Is there nobody but its one parent to hear of its end, and nothing to be dropped with it?
     fn is_leaf(&self) -> bool {
         let waited_for = self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty());
@@ -433,10 +471,13 @@ impl Inner {
     }
 
     /// Takes note of a report; what it removed is to be dropped after the lock.
-    fn hear(&mut self, Report { up, from }: &Report) -> Option<Arc<Node>> {
+    fn hear(&mut self, Report { up, from }: &Report, wakers: &mut Wakers) -> Option<Arc<Node>> {
         self.waiting -= u32::from(up.kind.waits());
+        if up.kind == EdgeKind::LimitedChild {
+            self.return_slot(wakers);
+        }
         if up.kind.closes() {
-            return self.children.as_mut()?.remove(up.slot);
+            return self.children.as_mut()?.remove(up.place);
         }
         self.rare.as_mut()?.waits_for.retain(|target| target.as_ptr() != *from);
         None

@@ -5,7 +5,7 @@ use std::mem;
 /// Entries with stable places. A list that comes and goes does not grow (I12): a freed place is
 /// taken before a new one, and an emptied list gives a large buffer back.
 #[derive(Debug)]
-pub(crate) struct Slots<T> {
+pub(crate) struct Places<T> {
     entries: Vec<Option<T>>,
     /// Places that were emptied with [`remove`](Self::remove). Gaps that are not here are not given again.
     free: Vec<u32>,
@@ -16,7 +16,7 @@ pub(crate) struct Slots<T> {
 /// An emptied list keeps its buffers up to this many places.
 const KEEP: usize = 64;
 
-impl<T> Slots<T> {
+impl<T> Places<T> {
     pub(crate) const fn new() -> Self {
         Self { entries: Vec::new(), free: Vec::new(), base: 0 }
     }
@@ -91,80 +91,80 @@ impl<T> Slots<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Slots;
+    use super::Places;
 
-    fn filled(count: u32) -> (Slots<u32>, Vec<u32>) {
-        let mut slots = Slots::new();
-        let places = (0..count).map(|value| slots.insert(value)).collect();
-        (slots, places)
+    fn filled(count: u32) -> (Places<u32>, Vec<u32>) {
+        let mut list = Places::new();
+        let places = (0..count).map(|value| list.insert(value)).collect();
+        (list, places)
     }
 
     #[test]
     fn a_freed_place_is_taken_again() {
-        let (mut slots, places) = filled(3);
-        assert_eq!(slots.remove(places[1]), Some(1));
-        assert_eq!(slots.remove(places[1]), None);
-        assert_eq!(slots.insert(7), places[1]);
-        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 7, 2]);
+        let (mut list, places) = filled(3);
+        assert_eq!(list.remove(places[1]), Some(1));
+        assert_eq!(list.remove(places[1]), None);
+        assert_eq!(list.insert(7), places[1]);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 7, 2]);
     }
 
     #[test]
     fn a_place_beyond_the_end_is_not_given_by_the_free_list() {
-        let (mut slots, places) = filled(3);
-        slots.remove(places[1]);
-        slots.remove(places[2]);
-        slots.insert(8);
-        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 8]);
-        slots.insert(9);
-        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [0, 8, 9]);
+        let (mut list, places) = filled(3);
+        list.remove(places[1]);
+        list.remove(places[2]);
+        list.insert(8);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 8]);
+        list.insert(9);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 8, 9]);
     }
 
     #[test]
     fn an_emptied_list_gives_its_buffer_back() {
-        let (mut slots, places) = filled(10_000);
+        let (mut list, places) = filled(10_000);
         for place in places {
-            assert!(slots.remove(place).is_some());
+            assert!(list.remove(place).is_some());
         }
-        assert_eq!(slots.iter().count(), 0);
-        assert!(slots.entries.capacity() <= super::KEEP);
-        assert!(slots.free.capacity() <= super::KEEP);
+        assert_eq!(list.iter().count(), 0);
+        assert!(list.entries.capacity() <= super::KEEP);
+        assert!(list.free.capacity() <= super::KEEP);
     }
 
     #[test]
     fn a_list_that_comes_and_goes_does_not_grow() {
-        let (mut slots, mut places) = filled(10);
+        let (mut list, mut places) = filled(10);
         for round in 0..10_000 {
-            slots.remove(places.remove(round % 10));
-            places.push(slots.insert(0));
-            assert!(slots.entries.len() <= 11 && slots.free.len() <= 11);
+            list.remove(places.remove(round % 10));
+            places.push(list.insert(0));
+            assert!(list.entries.len() <= 11 && list.free.len() <= 11);
         }
     }
 
     /// Who had the place may still ask for its removal.
     #[test]
     fn a_gap_that_nobody_freed_is_not_given_again() {
-        let (mut slots, places) = filled(3);
-        let mut taken = slots.take_all();
+        let (mut list, places) = filled(3);
+        let mut taken = list.take_all();
         taken.entries_mut().nth(1).unwrap().take();
-        slots.put_back(taken);
-        slots.remove(places[2]);
-        let later = [slots.insert(7), slots.insert(8)];
+        list.put_back(taken);
+        list.remove(places[2]);
+        let later = [list.insert(7), list.insert(8)];
         assert!(!later.contains(&places[1]));
-        assert_eq!(slots.remove(places[1]), None);
+        assert_eq!(list.remove(places[1]), None);
     }
 
     #[test]
     fn what_is_taken_keeps_its_places() {
-        let (mut slots, places) = filled(3);
-        slots.remove(places[0]);
-        let taken = slots.take_all();
-        let (late, later) = (slots.insert(7), slots.insert(8));
-        assert_eq!(slots.remove(places[1]), None);
-        assert_eq!(slots.remove(late), Some(7));
-        slots.put_back(taken);
-        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), [1, 2, 8]);
-        assert_eq!(slots.remove(places[2]), Some(2));
-        assert_eq!(slots.remove(later), Some(8));
-        assert_eq!(slots.remove(places[1]), Some(1));
+        let (mut list, places) = filled(3);
+        list.remove(places[0]);
+        let taken = list.take_all();
+        let (late, later) = (list.insert(7), list.insert(8));
+        assert_eq!(list.remove(places[1]), None);
+        assert_eq!(list.remove(late), Some(7));
+        list.put_back(taken);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [1, 2, 8]);
+        assert_eq!(list.remove(places[2]), Some(2));
+        assert_eq!(list.remove(later), Some(8));
+        assert_eq!(list.remove(places[1]), Some(1));
     }
 }

@@ -1,0 +1,348 @@
+//! [`Periodic`]: calls a body again and again (feature `executor`, on by default).
+//!
+//! Each periodic process is a child of the process that it is given, and each call a child of the periodic process: so
+//! closing waits for the call in flight, closes it, and starts no more. No thread belongs to a periodic process:
+//! the pause is a timer that all of the program's share, and a blocking body has a thread while it is called.
+//!
+//! The eight forms of goprocess's `periodic`, and what they are here:
+//!
+//! ```
+//! use futures_lite::stream;
+//! use procession::{Periodic, Process};
+//! use std::time::Duration;
+//!
+//! const SECOND: Duration = Duration::from_secs(1);
+//! let app = Process::new();
+//! let call = |_: Process| println!("called");
+//!
+//! // Every: a gap of at least the interval between the end of one call and the next.
+//! Periodic::every(SECOND).spawn_thread(&app, call)?;
+//! // EveryGo: calls may overlap; the gap is between one start and the next.
+//! Periodic::every(SECOND).overlapping().spawn_thread(&app, call)?;
+//!
+//! // Tick: a fixed rate; ticks that are missed are skipped, not bunched.
+//! Periodic::tick(SECOND).spawn_thread(&app, call)?;
+//! // TickGo
+//! Periodic::tick(SECOND).overlapping().spawn_thread(&app, call)?;
+//!
+//! // Ticker, OnSignal: driven by a stream, or a channel whose receiver is a stream.
+//! let (signal, signals) = smol::channel::bounded::<()>(1);
+//! Periodic::on(signals.clone()).spawn_thread(&app, call)?;
+//! // TickerGo, OnSignalGo
+//! Periodic::on(signals).overlapping().spawn_thread(&app, call)?;
+//! signal.try_send(()).unwrap(); // or `signal.send_blocking(())`
+//!
+//! // Each of them with an async body:
+//! Periodic::on(stream::iter([1, 2])).spawn(&app, |_| async { println!("called") })?;
+//!
+//! app.close_blocking()?;
+//! # Ok::<(), procession::Error>(())
+//! ```
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::{Stream, StreamExt};
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{BoxError, Error};
+use crate::failure::ChildFailure;
+use crate::outcome::IntoOutcome;
+use crate::process::Process;
+use crate::state::Seed;
+
+/// Calls a body again and again, one call at a time, until closing.
+///
+/// The first call comes with the first tick: after one interval, or with the first item of the stream. A call that fails is
+/// told to the [hooks](Process::on_failure), and the calls go on; [`on_failure`](Self::on_failure) changes that. The
+/// periodic process goes by the name of its parent, and runs on the parent's spawner.
+///
+/// ```
+/// use procession::{Periodic, Process};
+/// use std::time::Duration;
+///
+/// let app = Process::new();
+/// let mut count = 0;
+/// let counter = Periodic::every(Duration::from_millis(1)).spawn(&app, move |call| {
+///     count += 1;
+///     async move { println!("call {count} is {call:?}") }
+/// })?;
+/// counter.close(); // wakes from the pause at once
+/// app.close_blocking()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[must_use = "a periodic body is called after `spawn` or `spawn_thread`"]
+pub struct Periodic {
+    ticks: Ticks,
+    on_failure: ChildFailure,
+    clock: Arc<dyn Clock>,
+}
+
+/// When the calls come.
+enum Ticks {
+    /// So long after the end of the call before.
+    Every(Duration),
+    /// At multiples of the period.
+    Rate(Duration),
+    Driven(Pin<Box<dyn Stream<Item = ()> + Send>>),
+}
+
+impl Periodic {
+    /// A gap of at least `interval` between the end of one call and the next.
+    pub fn every(interval: Duration) -> Self {
+        Self::with(Ticks::Every(interval))
+    }
+
+    /// A call at each multiple of `period`, from now on. Ticks that pass during a call are skipped.
+    pub fn tick(period: Duration) -> Self {
+        Self::with(Ticks::Rate(period))
+    }
+
+    /// A call for each item of `ticks`. When the stream ends, so does the periodic process.
+    ///
+    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. For threads too,
+    /// take one whose receiver is a stream and whose sender can block, as async-channel's: nobody can wait for a
+    /// `std::sync::mpsc` channel and for closing at once.
+    pub fn on<S: Stream + Send + 'static>(ticks: S) -> Self {
+        Self::with(Ticks::Driven(Box::pin(ticks.map(drop))))
+    }
+
+    fn with(ticks: Ticks) -> Self {
+        Self { ticks, on_failure: ChildFailure::Ignore, clock: Arc::new(SystemClock) }
+    }
+
+    /// What a call that fails does; by default, [nothing](ChildFailure::Ignore) but to be told to the hooks.
+    ///
+    /// With [`ChildFailure::Close`], it closes the periodic process and the process that this was spawned under, whatever that one
+    /// does when another child fails; the error is part of both outcomes.
+    pub fn on_failure(mut self, on_failure: ChildFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Where the time comes from; by default, [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Lets calls overlap: each tick starts one, also while others go on.
+    pub fn overlapping(self) -> Overlapping {
+        Overlapping(self)
+    }
+
+    /// Calls an async body, as a child of `parent`: the periodic process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has started,
+    /// [`Error::Background`] if a failure was to close the background. Then nothing is called.
+    pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
+    where
+        F: FnMut(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let body = Mutex::new(body);
+        self.start(parent, false, in_tasks(move |call| (body.lock())(call)))
+    }
+
+    /// Calls a blocking body, as a child of `parent`: the periodic process. Each call has a thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn).
+    pub fn spawn_thread<F, R>(self, parent: &Process, body: F) -> Result<Process, Error>
+    where
+        F: FnMut(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let body = Mutex::new(body);
+        // Never contended, since the calls come one at a time.
+        self.start(parent, false, on_threads(move |call| (body.lock())(call)))
+    }
+
+    fn start(
+        self,
+        parent: &Process,
+        overlapping: bool,
+        call: impl Fn(&Process) -> Result<Process, Error> + Send + 'static,
+    ) -> Result<Process, Error> {
+        let Self { ticks, on_failure, clock } = self;
+        if let Ticks::Every(Duration::ZERO) | Ticks::Rate(Duration::ZERO) = ticks {
+            return Err(Error::ZeroInterval(parent.label()));
+        }
+        let mut seed = Seed { body: true, ..Seed::default() };
+        if on_failure == ChildFailure::Close {
+            if parent.node.is_background() {
+                return Err(Error::Background);
+            }
+            seed.rare().on_child_failure = ChildFailure::Close;
+            seed.rare().closes_parents = true;
+        }
+        let periodic = parent.child_for(seed)?;
+        let pause = Pause { ticks, last: clock.now(), clock };
+        periodic.start(move |process| run(process, pause, overlapping, call));
+        Ok(periodic)
+    }
+}
+
+/// [`Periodic`], with calls that may overlap. Made by [`Periodic::overlapping`].
+///
+/// ```
+/// use procession::{Periodic, Process};
+/// use std::time::Duration;
+///
+/// let app = Process::new();
+/// let probe = Periodic::tick(Duration::from_millis(1)).overlapping();
+/// probe.spawn(&app, |call| async move { call.closing().await })?; // each call stays until closing
+/// app.close_blocking()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[must_use = "a periodic body is called after `spawn` or `spawn_thread`"]
+#[derive(Debug)]
+pub struct Overlapping(Periodic);
+
+impl Overlapping {
+    /// [`Periodic::spawn`], for calls that may overlap.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Periodic::spawn`].
+    pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
+    where
+        F: Fn(Process) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.0.start(parent, true, in_tasks(body))
+    }
+
+    /// [`Periodic::spawn_thread`], for calls that may overlap.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Periodic::spawn`].
+    pub fn spawn_thread<F, R>(self, parent: &Process, body: F) -> Result<Process, Error>
+    where
+        F: Fn(Process) -> R + Send + Sync + 'static,
+        R: IntoOutcome,
+    {
+        self.0.start(parent, true, on_threads(body))
+    }
+}
+
+/// Starts each call as a task. One that finds itself closing is not made: closing starts no more.
+fn in_tasks<F, Fut>(body: F) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
+where
+    F: Fn(Process) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let body = Arc::new(body);
+    move |periodic| {
+        let body = body.clone();
+        periodic.spawn(move |call| async move {
+            if call.is_closing() {
+                return Ok(());
+            }
+            let called = body(call);
+            drop(body);
+            called.await.into_outcome()
+        })
+    }
+}
+
+/// Starts each call on a thread.
+fn on_threads<F, R>(body: F) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
+where
+    F: Fn(Process) -> R + Send + Sync + 'static,
+    R: IntoOutcome,
+{
+    let body = Arc::new(body);
+    move |periodic| {
+        let body = body.clone();
+        periodic.spawn_thread(
+            move |call| {
+                if call.is_closing() { Ok(()) } else { body(call).into_outcome() }
+            },
+        )
+    }
+}
+
+/// The body of a periodic process.
+async fn run(
+    process: Process,
+    mut pause: Pause,
+    overlapping: bool,
+    call: impl Fn(&Process) -> Result<Process, Error>,
+) -> Result<(), BoxError> {
+    while process.run_until_closing(pause.next()).await == Some(true) {
+        match call(&process) {
+            // Hooks are told of a failure.
+            Ok(call) if !overlapping => drop(call.closed().await),
+            // So they are of a thread that could not be had.
+            Ok(_) | Err(_) => {}
+        }
+        pause.call_ended();
+    }
+    Ok(())
+}
+
+/// The pause between two calls.
+struct Pause {
+    ticks: Ticks,
+    /// The last tick, or the end of the last call.
+    last: Instant,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pause {
+    /// Waits for the next tick; `false` if there is none any more.
+    async fn next(&mut self) -> bool {
+        let deadline = match &mut self.ticks {
+            Ticks::Driven(ticks) => return ticks.next().await.is_some(),
+            Ticks::Every(interval) => self.last.checked_add(*interval),
+            Ticks::Rate(period) => next_multiple(self.last, *period, self.clock.now()),
+        };
+        match deadline {
+            Some(deadline) => {
+                self.clock.sleep_until(deadline).await;
+                self.last = deadline;
+            }
+            // Beyond what a clock can say.
+            None => pending().await,
+        }
+        true
+    }
+
+    fn call_ended(&mut self) {
+        if let Ticks::Every(_) = self.ticks {
+            self.last = self.clock.now();
+        }
+    }
+}
+
+/// The first time after `last` by a multiple of `period` that is not before `now`.
+fn next_multiple(last: Instant, period: Duration, now: Instant) -> Option<Instant> {
+    let since = now.saturating_duration_since(last);
+    if since < period {
+        return last.checked_add(period);
+    }
+    // Less than `since`, which a program lives to see.
+    let past = Duration::from_nanos((since.as_nanos() % period.as_nanos()) as u64);
+    if past.is_zero() { Some(now) } else { now.checked_add(period - past) }
+}
+
+impl fmt::Debug for Periodic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Periodic");
+        match &self.ticks {
+            Ticks::Every(interval) => debug.field("every", interval),
+            Ticks::Rate(period) => debug.field("tick", period),
+            Ticks::Driven(_) => debug.field("on", &"a stream"),
+        };
+        debug.field("on_failure", &self.on_failure).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! [`main`]: a program as one process, from `fn main` (feature `signal`, on by default; Unix).
+
+use std::env;
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::process::{ExitCode, Termination};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use crate::body::Body;
+use crate::dispatch::dispatch;
+use crate::error::Error;
+use crate::failure::body_ended;
+use crate::outcome::IntoOutcome;
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::signal::{self, SIGINT, SIGTERM};
+use crate::spawn::of_context;
+use crate::state::{Event, Inherited, Node, Seed};
+use crate::thread;
+use crate::timer;
+
+/// Runs `body` as the body of the program's root, and returns when that is Closed.
+///
+/// The root is named after the program and bound to SIGINT and SIGTERM: the first closes it, the second aborts it, the
+/// third ends the program. What the body returns is what any body returns: after `Ok`, its children finish; so a
+/// body that started servers just returns, and one that is done with them calls [`close`](Process::close) before. After an
+/// error or a panic, the children are closed.
+///
+/// [`Main`] has a grace period beside that.
+///
+/// # Blocking
+///
+/// Blocks the thread until the root is Closed. In the body, `close_blocking` on the root is an
+/// [`Error::Deadlock`], as the root waits for its body.
+///
+/// ```no_run
+/// fn main() -> procession::Exit {
+///     procession::main(|p| {
+///         p.spawn_thread(|worker| worker.closing().wait())?;
+///         Ok::<(), procession::Error>(()) // until SIGINT or SIGTERM
+///     })
+/// }
+/// ```
+pub fn main<F, R>(body: F) -> Exit
+where
+    F: FnOnce(Process) -> R,
+    R: IntoOutcome,
+{
+    Main::new().run(body)
+}
+
+/// The async form of [`main`], for any executor.
+///
+/// # Cancel safety
+///
+/// Dropping the future half-way drops the body and closes the root.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> procession::Exit {
+///     procession::main_async(|p| async move {
+///         p.spawn(|worker| async move { worker.closing().await })?;
+///         Ok::<(), procession::Error>(())
+///     })
+///     .await
+/// }
+/// ```
+pub fn main_async<F, Fut>(body: F) -> impl Future<Output = Exit> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    Main::new().run_async(body)
+}
+
+/// [`main`] with a grace period.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// fn main() -> procession::Exit {
+///     procession::Main::new().grace(Duration::from_secs(30)).run(|p| p.closing().wait())
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing runs until `run` or `run_async`"]
+pub struct Main {
+    grace: Option<Duration>,
+}
+
+impl Main {
+    /// No grace period yet: closing takes as long as it takes, or until the second signal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Aborts the root by itself when it is Closing for so long.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// [`main`].
+    pub fn run<F, R>(self, body: F) -> Exit
+    where
+        F: FnOnce(Process) -> R,
+        R: IntoOutcome,
+    {
+        let root = self.root();
+        match bind(&root) {
+            Ok(()) => thread::run(root.clone(), body),
+            Err(error) => dispatch(body_ended(&root.node, Err(error), None)),
+        }
+        Exit::of(&root, root.closed().wait())
+    }
+
+    /// [`main_async`].
+    pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
+    where
+        F: FnOnce(Process) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let root = self.root();
+        let (bound, process) = (bind(&root), root.clone());
+        let future = async move { body(process).await.into_outcome() };
+        let mut body = Body::new(root.node.clone(), future);
+        async move {
+            match bound {
+                Ok(()) => dispatch(poll_fn(|context| body.poll_effects(context)).await),
+                Err(error) => dispatch(body.refuse(error)),
+            }
+            Exit::of(&root, root.closed().await)
+        }
+    }
+
+    /// The root, with a body to come.
+    fn root(self) -> Process {
+        let spawner = of_context().and_then(|context| context.spawner.clone());
+        let inherited = Some(Arc::new(Inherited { name: Some(program().into()), spawner }));
+        let root =
+            Process::from_seed(Seed { inherited, named: true, body: true, ..Seed::default() });
+        if let Some(grace) = self.grace {
+            let waker = Waker::from(Arc::new(Grace { node: root.node.clone(), grace }));
+            root.node.register(Event::Closing, &mut None, &waker);
+        }
+        root
+    }
+}
+
+/// The name of the program, as it was called.
+fn program() -> String {
+    let path = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "main".to_owned())
+}
+
+fn bind(root: &Process) -> Result<(), Error> {
+    signal::bind(root, [SIGINT, SIGTERM]).map_err(|error| Error::failed(root.label(), error.into()))
+}
+
+/// Starts the grace period when it is woken.
+struct Grace {
+    node: Arc<Node>,
+    grace: Duration,
+}
+
+impl Wake for Grace {
+    fn wake(self: Arc<Self>) {
+        timer::abort_after(&self.node, self.grace);
+    }
+}
+
+/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error and sets the
+/// code.
+///
+/// ```
+/// let exit = procession::main(|p| {
+///     p.close();
+///     Err(std::io::Error::other("disk full"))
+/// });
+/// assert_eq!(exit.code(), 1);
+/// let Err(procession::Error::Failed(failed)) = exit.result() else { panic!() };
+/// assert_eq!(failed.get().to_string(), "disk full"); // the body's error itself
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "return it from `main`, or look at its result"]
+pub struct Exit {
+    outcome: Result<(), Error>,
+    code: u8,
+}
+
+impl Exit {
+    fn of(root: &Process, outcome: Result<(), Error>) -> Self {
+        let signal = root.node.aborting_signal().or_else(|| match root.reason() {
+            // It was a signal that the grace period began with.
+            Some(Reason::Signal(signal)) if root.is_aborting() => Some(signal),
+            _ => None,
+        });
+        let code = match signal {
+            Some(signal) => 128 + signal as u8,
+            None => u8::from(outcome.is_err()),
+        };
+        Self { outcome, code }
+    }
+
+    /// The outcome of the root. An error that the body returned is in it [as it is](crate::Failed::get).
+    ///
+    /// # Errors
+    ///
+    /// The outcome's.
+    pub fn result(self) -> Result<(), Error> {
+        self.outcome
+    }
+
+    /// 0 if the outcome is `Ok`, 1 if it is not; 128 + n if the root was closed by force after the signal n.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code)
+    }
+}
+
+/// Prints the error, if there is one, to standard error.
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        if let Err(error) = &self.outcome {
+            eprintln!("{error}");
+        }
+        self.into()
+    }
+}

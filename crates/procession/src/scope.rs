@@ -1,0 +1,120 @@
+//! [`scope`]: thread bodies that borrow from their caller.
+
+use std::fmt;
+use std::ops::Deref;
+use std::thread;
+
+use crate::error::Error;
+use crate::failure::ChildFailure;
+use crate::outcome::IntoOutcome;
+use crate::process::Process;
+use crate::spawn::of_context;
+use crate::state::Seed;
+use crate::thread::run;
+
+/// Runs `body` on this thread, as the body of a new root, and returns when that is Closed, with its outcome. Thread bodies
+/// that are spawned in it may borrow from the caller's stack, as in [`std::thread::scope`].
+///
+/// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome: it is built with
+/// [`ChildFailure::Close`]. If not, the children are waited for.
+///
+/// # Errors
+///
+/// The outcome's: also a panic of `body`, which is caught like any body's.
+///
+/// # Blocking
+///
+/// Blocks the thread until all threads of the scope have ended and its process is Closed.
+///
+/// ```
+/// let (mut left, mut right) = (vec![3, 1, 2], vec![6, 5, 4]);
+/// procession::scope(|p| {
+///     p.spawn_thread(|_| left.sort())?;
+///     p.spawn_thread(|_| right.sort())?;
+///     Ok::<(), procession::Error>(())
+/// })?;
+/// assert_eq!((left, right), (vec![1, 2, 3], vec![4, 5, 6]));
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn scope<'env, F, R>(body: F) -> Result<(), Error>
+where
+    F: for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
+    R: IntoOutcome,
+{
+    let mut seed = Seed { inherited: of_context(), body: true, ..Seed::default() };
+    seed.rare().on_child_failure = ChildFailure::Close;
+    let process = Process::from_seed(seed);
+    thread::scope(|threads| {
+        let scope = Scope { process: process.clone(), threads };
+        run(process.clone(), |_| body(scope));
+    });
+    process.closed().wait()
+}
+
+/// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that borrow. A thread of
+/// the scope that is to spawn more takes a clone along.
+#[derive(Clone)]
+pub struct Scope<'scope, 'env> {
+    process: Process,
+    threads: &'scope thread::Scope<'scope, 'env>,
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// [`Process::spawn_thread`], with a body that may borrow from outside of the scope.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::spawn_thread`].
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let found = AtomicU32::new(0);
+    /// procession::scope(|p| {
+    ///     for start in [0, 100] {
+    ///         let found = &found;
+    ///         p.spawn_thread(move |worker| {
+    ///             for number in start..start + 100 {
+    ///                 if worker.is_closing() {
+    ///                     break;
+    ///                 }
+    ///                 found.fetch_add(u32::from(number % 10 == 0), Ordering::Relaxed);
+    ///             }
+    ///         })?;
+    ///     }
+    ///     Ok::<(), procession::Error>(())
+    /// })?;
+    /// assert_eq!(found.into_inner(), 20);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'scope,
+        R: IntoOutcome,
+    {
+        let child = self.process.child_with_body()?;
+        let process = child.clone();
+        let mut builder = thread::Builder::new();
+        if let Some(name) = child.name().filter(|name| !name.contains('\0')) {
+            builder = builder.name(name.to_string());
+        }
+        match builder.spawn_scoped(self.threads, move || run(process, body)) {
+            Ok(_joined_by_the_scope) => Ok(child),
+            Err(error) => Err(child.refuse_body(error)),
+        }
+    }
+}
+
+impl Deref for Scope<'_, '_> {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scope").field(&self.process).finish()
+    }
+}
