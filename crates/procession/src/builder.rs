@@ -98,7 +98,7 @@ impl<'a> Builder<'a> {
 
     /// Where its bodies and teardowns run, and those of its children; by default the first parent's.
     pub fn spawner(mut self, spawner: impl Spawn) -> Self {
-        self.spawner = Some(Arc::new(spawner));
+        self.spawner = Some(Spawner::new(spawner));
         self
     }
 

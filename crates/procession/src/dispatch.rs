@@ -34,10 +34,14 @@ thread_local! {
 }
 
 /// Hands over the teardowns that are due, and wakes the wakers.
+#[inline]
 pub(crate) fn dispatch(effects: Effects) {
-    if effects.is_empty() {
-        return;
+    if !effects.is_empty() {
+        dispatch_some(effects);
     }
+}
+
+fn dispatch_some(effects: Effects) {
     follow(effects);
     run_deferred();
 }

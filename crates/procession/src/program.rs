@@ -1,14 +1,14 @@
 //! [`main`]: a program as one process, from `fn main` (feature `signal`, on by default; Unix).
 
 use std::env;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::path::Path;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::body::Body;
+use crate::body::{Body, run_body};
 use crate::dispatch::dispatch;
 use crate::error::Error;
 use crate::failure::body_ended;
@@ -125,11 +125,11 @@ impl Main {
         let root = self.root();
         let (bound, process) = (bind(&root), root.clone());
         let future = async move { body(process).await.into_outcome() };
-        let mut body = Body::new(root.node.clone(), future);
+        let body = Body::new(root.node.clone(), future);
         async move {
             match bound {
-                Ok(()) => dispatch(poll_fn(|context| body.poll_effects(context)).await),
-                Err(error) => dispatch(body.refuse(error)),
+                Ok(()) => run_body(body).await,
+                Err(error) => dispatch(body.refuse(|_| error)),
             }
             Exit::of(&root, root.closed().await)
         }

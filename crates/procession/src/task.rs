@@ -4,12 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use crate::body::{Body, SpawnedBody};
-use crate::dispatch::{dispatch, run_deferred, spawn_on};
+use crate::body::{Body, run_body};
 use crate::error::Error;
 use crate::outcome::IntoOutcome;
 use crate::process::Process;
-use crate::spawn::{Job, Threads};
+use crate::spawn::Threads;
 
 impl Process {
     /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has
@@ -52,13 +51,10 @@ impl Process {
     {
         let process = self.clone();
         let future = async move { body(process).await.into_outcome() };
-        let job = Job::body(SpawnedBody::boxed(self.node.clone(), future));
+        let body = Body::new(self.node.clone(), future);
         match self.node.spawner() {
-            Some(spawner) => {
-                spawn_on(|| spawner.spawn(job));
-                run_deferred();
-            }
-            None => Threads::spawn_async(job),
+            Some(spawner) => spawner.spawn_body(body),
+            None => Threads::spawn_body(body),
         }
     }
 
@@ -101,8 +97,8 @@ impl Process {
             (Body::new(child.node.clone(), future), child.closed())
         });
         async move {
-            let (mut body, closed) = child?;
-            dispatch(poll_fn(|context| body.poll_effects(context)).await);
+            let (body, closed) = child?;
+            run_body(body).await;
             closed.await
         }
     }

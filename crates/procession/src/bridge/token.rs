@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::process::Process;
-use crate::spawn::Inline;
+use crate::spawn::{Inline, Spawner};
 use crate::state::{Event, Inherited};
 
 impl Process {
@@ -108,7 +108,7 @@ impl Process {
 }
 
 fn inline() -> Option<Arc<Inherited>> {
-    Some(Arc::new(Inherited { name: None, spawner: Some(Arc::new(Inline)) }))
+    Some(Arc::new(Inherited { name: None, spawner: Some(Spawner::new(Inline)) }))
 }
 
 /// Cancels a token when it is woken.

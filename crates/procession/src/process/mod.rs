@@ -14,7 +14,6 @@ pub use closing::CloseOnDrop;
 use crate::builder::Builder;
 use crate::dispatch::dispatch;
 use crate::outcome::IntoOutcome;
-use crate::phase::Phase;
 use crate::spawn::of_context;
 use crate::state::{Inherited, Node, Seed};
 use crate::sync::fence;
@@ -71,7 +70,7 @@ impl Process {
 
     /// One more handle.
     pub(crate) fn of_node(node: Arc<Node>) -> Self {
-        if node.phase() == Phase::Running {
+        if node.counts_handles() {
             let before = node.handles.fetch_add(1, Ordering::Relaxed);
             if before > MAX_HANDLES {
                 std::process::abort();
@@ -156,7 +155,6 @@ fn background_process() -> Process {
     Process::from_seed(Seed { inherited, named: true, background: true, ..Seed::default() })
 }
 
-/// Handles are counted only while the process is Running: after that their number means nothing (I8).
 impl Clone for Process {
     fn clone(&self) -> Self {
         Self::of_node(self.node.clone())
@@ -165,7 +163,7 @@ impl Clone for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_closing() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
+        if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             dispatch(self.node.last_handle_dropped());
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Spawn, Threads};
-use crate::body::SpawnedBody;
+use crate::body::BoxedBody;
 use crate::deadlock;
 use crate::dispatch::{defer, dispatch};
 use crate::error::Error;
@@ -28,7 +28,7 @@ use crate::teardown::{Begun, TeardownFuture};
 pub struct Job(Work);
 
 enum Work {
-    Body(SpawnedBody),
+    Body(BoxedBody),
     Teardown(Ready),
     /// An async teardown that has begun.
     TearingDown(TearingDown),
@@ -41,7 +41,7 @@ struct TearingDown {
 }
 
 impl Job {
-    pub(crate) fn body(body: SpawnedBody) -> Self {
+    pub(crate) fn body(body: BoxedBody) -> Self {
         Self(Work::Body(body))
     }
 
@@ -87,7 +87,7 @@ impl Job {
     /// The system gives no thread for the job: a teardown runs on this one, a body is not run.
     pub(super) fn refuse(mut self, error: io::Error) {
         dispatch(match self.take() {
-            Work::Body(body) => body.refuse_for_want_of_a_thread(error),
+            Work::Body(body) => body.refuse(|node| Error::no_thread(node.label(), error)),
             work => Self(work).execute(),
         });
     }

@@ -29,8 +29,13 @@ mod threads;
 #[cfg(all(feature = "tokio", not(loom)))]
 mod tokio;
 
+use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+use crate::body::run_body;
+use crate::body::{Body, BodyResult, BoxedBody};
+use crate::dispatch::{run_deferred, spawn_on};
 use crate::state::Inherited;
 
 pub use inline::Inline;
@@ -74,7 +79,47 @@ impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
 }
 
 /// A shared spawner.
-pub(crate) type Spawner = Arc<dyn Spawn>;
+#[derive(Clone)]
+pub(crate) enum Spawner {
+    /// Tokio takes a body as it is, without a box.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    Tokio(::tokio::runtime::Handle),
+    Any(Arc<dyn Spawn>),
+}
+
+impl Spawner {
+    pub(crate) fn new(spawner: impl Spawn) -> Self {
+        #[cfg(all(feature = "tokio", not(loom)))]
+        if let Some(handle) = (&spawner as &dyn std::any::Any).downcast_ref() {
+            return Self::Tokio(::tokio::runtime::Handle::clone(handle));
+        }
+        Self::Any(Arc::new(spawner))
+    }
+
+    pub(crate) fn spawn(&self, job: Job) {
+        match self {
+            #[cfg(all(feature = "tokio", not(loom)))]
+            Self::Tokio(handle) => Spawn::spawn(handle, job),
+            Self::Any(spawner) => spawner.spawn(job),
+        }
+    }
+
+    /// Starts an async body.
+    pub(crate) fn spawn_body<F>(&self, body: Body<F>)
+    where
+        F: Future<Output = BodyResult> + Send + 'static,
+    {
+        match self {
+            #[cfg(all(feature = "tokio", not(loom)))]
+            Self::Tokio(handle) => drop(handle.spawn(run_body(body))),
+            Self::Any(spawner) => {
+                let job = Job::body(BoxedBody::new(body));
+                spawn_on(|| spawner.spawn(job));
+                run_deferred();
+            }
+        }
+    }
+}
 
 /// What a process inherits that was given no spawner and whose parent has none.
 #[cfg(all(feature = "tokio", not(loom)))]

@@ -1,6 +1,17 @@
 //! [`Threads`]: the default spawner.
 
+use std::future::Future;
+
 use super::{Job, Spawn};
+#[cfg(not(all(feature = "executor", not(loom))))]
+use crate::body::BoxedBody;
+#[cfg(all(feature = "executor", not(loom)))]
+use crate::body::run_body;
+use crate::body::{Body, BodyResult};
+#[cfg(all(feature = "executor", not(loom)))]
+use crate::dispatch::dispatch;
+#[cfg(all(feature = "executor", not(loom)))]
+use crate::error::Error;
 use crate::state::Ready;
 
 /// The default spawner: it needs no executor in the program.
@@ -52,6 +63,27 @@ impl Threads {
             Ok(executor) => executor.spawn(job).detach(),
             Err(error) => job.refuse(error),
         }
+    }
+
+    /// Polls an async body on the shared executor.
+    #[cfg(all(feature = "executor", not(loom)))]
+    pub(crate) fn spawn_body<F>(body: Body<F>)
+    where
+        F: Future<Output = BodyResult> + Send + 'static,
+    {
+        match super::executor::start() {
+            Ok(executor) => executor.spawn(run_body(body)).detach(),
+            Err(error) => dispatch(body.refuse(|node| Error::no_thread(node.label(), error))),
+        }
+    }
+
+    /// Polls an async body on a thread of its own.
+    #[cfg(not(all(feature = "executor", not(loom))))]
+    pub(crate) fn spawn_body<F>(body: Body<F>)
+    where
+        F: Future<Output = BodyResult> + Send + 'static,
+    {
+        on_its_own_thread(Job::body(BoxedBody::new(body)));
     }
 
     /// Polls the job on a thread of its own.

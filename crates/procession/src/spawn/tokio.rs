@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::runtime::{Handle, Id};
 
-use super::{Job, Spawn};
+use super::{Job, Spawn, Spawner};
 use crate::state::Inherited;
 
 /// Async jobs are spawned on the runtime, blocking ones with `spawn_blocking`.
@@ -39,7 +39,7 @@ pub(super) fn of_context() -> Option<Arc<Inherited>> {
         if let Some(inherited) = known.and_then(|seen| seen.inherited.upgrade()) {
             return inherited;
         }
-        let inherited = Arc::new(Inherited { name: None, spawner: Some(Arc::new(handle)) });
+        let inherited = Arc::new(Inherited { name: None, spawner: Some(Spawner::Tokio(handle)) });
         *last = Some(Seen { runtime, inherited: Arc::downgrade(&inherited) });
         inherited
     })

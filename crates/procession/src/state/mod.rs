@@ -64,14 +64,14 @@ use edges::{Children, Up};
 pub(crate) use edges::{EdgeKind, Refused, fresh_child, link, unlink_all};
 pub(crate) use failing::hooks_are_used;
 pub(crate) use limit::{Limit, Look, Ticket};
-use waiters::Waiters;
 pub(crate) use waiters::{Event, Wakers};
+use waiters::{Spot, Waiters};
 pub(crate) use walk::{Effects, Ready, Siblings};
 
 /// One process.
 pub(crate) struct Node {
     phase: AtomicPhase,
-    /// How many [`Process`](crate::Process) values there are.
+    /// How many [`Process`](crate::Process) values there are, as long as that [counts](Node::counts_handles).
     pub(crate) handles: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
     place: AtomicU32,
@@ -79,6 +79,8 @@ pub(crate) struct Node {
     named: bool,
     /// It holds a slot of its first parent.
     limited: bool,
+    /// It was made under a parent, which holds it until it is Closed.
+    held: bool,
     inherited: Option<Arc<Inherited>>,
     inner: Mutex<Inner>,
 }
@@ -94,7 +96,7 @@ struct Inner {
     /// Close as soon as `waiting` is 0; `reason` says why.
     after_children: bool,
     reason: Option<BriefReason>,
-    teardown: Option<Teardown>,
+    spot: Spot,
     children: Option<Box<Children>>,
     waiters: Option<Box<Waiters>>,
     rare: Option<Box<Rare>>,
@@ -123,6 +125,8 @@ enum BriefReason {
 /// What few processes need.
 #[derive(Default)]
 pub(crate) struct Rare {
+    /// The teardown, if a waker was first in `Inner::spot`.
+    teardown: Option<Teardown>,
     /// The up edges beside `Inner::parent`.
     ups: Vec<Up>,
     /// Whom this process waits for without closing them.
@@ -180,6 +184,7 @@ impl Node {
             place: AtomicU32::new(0),
             named: seed.named,
             limited: seed.limited,
+            held: parent.is_some(),
             inherited: seed.inherited,
             inner: Mutex::new(Inner {
                 parent,
@@ -188,7 +193,7 @@ impl Node {
                 teardown_set: seed.teardown.is_some(),
                 after_children: false,
                 reason: None,
-                teardown: seed.teardown,
+                spot: seed.teardown.map_or(Spot::Empty, Spot::Teardown),
                 children: None,
                 waiters: None,
                 rare: seed.rare,
@@ -202,6 +207,13 @@ impl Node {
 
     pub(crate) fn is_aborting(&self) -> bool {
         self.phase.is_aborting()
+    }
+
+    /// Does the number of handles mean anything? Only while the process is Running and nothing else is known to hold
+    /// it (I8).
+    #[inline]
+    pub(crate) fn counts_handles(&self) -> bool {
+        !self.held && self.phase() == Phase::Running
     }
 
     pub(crate) fn is_background(&self) -> bool {
@@ -282,13 +294,13 @@ impl Node {
             return SetTeardown::Closed(teardown);
         }
         inner.teardown_set = true;
-        inner.teardown = Some(teardown);
+        inner.put_teardown(teardown);
         SetTeardown::Set
     }
 
     /// Takes the teardown back from a process that was never handed out.
     pub(crate) fn forget_teardown(&self) -> Option<Teardown> {
-        self.inner.lock().teardown.take()
+        self.inner.lock().take_teardown()
     }
 
     /// What keeps the process from being Closed, for a person who reads a hanging shutdown: the labels

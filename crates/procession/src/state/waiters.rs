@@ -1,4 +1,5 @@
-//! Who is to be woken when a process closes: the wakers that wait for an event of a node.
+//! Who is to be woken when a process closes: the wakers that wait for an event of a node, and the teardown, with
+//! which one of them shares its place.
 //!
 //! The list is ours, not an event-listener, since wakers must be called after the lock is released
 //! (I10), and a node without waiters must not pay for them.
@@ -9,6 +10,7 @@ use std::task::Waker;
 use super::places::Places;
 use super::{Inner, Node};
 use crate::phase::Phase;
+use crate::teardown::Teardown;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +23,40 @@ pub(crate) enum Event {
     Closed,
 }
 
-type Waiting = (Event, Waker);
+impl Event {
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
 
-/// The wakers of a node. The first two stand in the list itself: a body that waits for closing has just
-/// these, and they cost one allocation.
+/// A waker, and the events that it waits for.
+pub(super) struct Waiting {
+    waker: Waker,
+    /// The bits of the events. More than one only in the [`Spot`].
+    events: u8,
+}
+
+/// Every process has room for its teardown or for one waker, whichever comes first; what comes after it stands
+/// elsewhere. So a body that waits for its closing allocates nothing: its task's waker stands here, for the
+/// abort too.
+#[derive(Default)]
+pub(super) enum Spot {
+    #[default]
+    Empty,
+    Teardown(Teardown),
+    Waiting(Waiting),
+}
+
+/// The wakers of a node that found no room in its [`Spot`]. The first two stand in the list itself.
 pub(super) struct Waiters {
     near: [Option<Waiting>; 2],
     far: Places<Waiting>,
 }
 
-/// The places of `near`; those of `far` come after them.
-const NEAR: u32 = 2;
+/// The place of the waker in the spot; those of the others come after it.
+const SPOT: u32 = 0;
+/// The first place of `far`.
+const FAR: u32 = 3;
 
 impl Waiters {
     fn new() -> Self {
@@ -43,26 +68,26 @@ impl Waiters {
     }
 
     fn insert(&mut self, waiting: Waiting) -> u32 {
-        match (0..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
+        match (SPOT + 1..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
             Some((place, near)) => {
                 *near = Some(waiting);
                 place
             }
-            None => NEAR + self.far.insert(waiting),
+            None => FAR + self.far.insert(waiting),
         }
     }
 
     fn get_mut(&mut self, place: u32) -> Option<&mut Waiting> {
-        match place.checked_sub(NEAR) {
+        match place.checked_sub(FAR) {
             Some(place) => self.far.get_mut(place),
-            None => self.near[place as usize].as_mut(),
+            None => self.near[(place - SPOT - 1) as usize].as_mut(),
         }
     }
 
     fn remove(&mut self, place: u32) -> Option<Waiting> {
-        match place.checked_sub(NEAR) {
+        match place.checked_sub(FAR) {
             Some(place) => self.far.remove(place),
-            None => self.near[place as usize].take(),
+            None => self.near[(place - SPOT - 1) as usize].take(),
         }
     }
 }
@@ -87,16 +112,9 @@ impl Node {
             *place = None;
             return false;
         }
-        let waiters = inner.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
-        match place.and_then(|place| waiters.get_mut(place)) {
-            Some((_, registered)) if registered.will_wake(waker) => {}
-            Some((_, registered)) => {
-                let replaced = mem::replace(registered, waker.clone());
-                drop(inner);
-                drop(replaced);
-            }
-            None => *place = Some(waiters.insert((event, waker.clone()))),
-        }
+        let replaced = inner.put_waker(event, place, waker);
+        drop(inner);
+        drop(replaced);
         true
     }
 
@@ -135,22 +153,117 @@ impl Wakers {
 }
 
 impl Inner {
+    /// Does any waker wait?
+    pub(super) fn is_waited_for(&self) -> bool {
+        matches!(self.spot, Spot::Waiting(_))
+            || self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty())
+    }
+
+    /// Puts the waker in its place, or in a new one; hands back the one that it replaces.
+    fn put_waker(&mut self, event: Event, place: &mut Option<u32>, waker: &Waker) -> Option<Waker> {
+        if let Some(waiting) = place.and_then(|place| self.waiting_mut(place)) {
+            if waiting.waker.will_wake(waker) {
+                return None;
+            }
+            if waiting.events == event.bit() {
+                return Some(mem::replace(&mut waiting.waker, waker.clone()));
+            }
+            // It shared the old waker with another event.
+            waiting.events &= !event.bit();
+        }
+        *place = Some(self.insert_waker(event, waker));
+        None
+    }
+
+    fn waiting_mut(&mut self, place: u32) -> Option<&mut Waiting> {
+        match (&mut self.spot, place) {
+            (Spot::Waiting(waiting), SPOT) => Some(waiting),
+            (_, SPOT) => None,
+            _ => self.waiters.as_mut()?.get_mut(place),
+        }
+    }
+
+    fn insert_waker(&mut self, event: Event, waker: &Waker) -> u32 {
+        match &mut self.spot {
+            Spot::Waiting(waiting)
+                if waiting.events & event.bit() == 0 && waiting.waker.will_wake(waker) =>
+            {
+                waiting.events |= event.bit();
+                return SPOT;
+            }
+            Spot::Empty => {
+                let waiting = Waiting { waker: waker.clone(), events: event.bit() };
+                self.spot = Spot::Waiting(waiting);
+                return SPOT;
+            }
+            _ => {}
+        }
+        let waiters = self.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
+        waiters.insert(Waiting { waker: waker.clone(), events: event.bit() })
+    }
+
     /// Takes one waker back.
     pub(super) fn take_waker(&mut self, node: &Node, event: Event, place: u32) -> Option<Waker> {
         // After the event the place may be another waiter's.
         if node.has_happened(event) {
             return None;
         }
-        self.waiters.as_mut()?.remove(place).map(|(_, waker)| waker)
+        if place == SPOT {
+            return self.take_from_spot(event);
+        }
+        self.waiters.as_mut()?.remove(place).map(|waiting| waiting.waker)
+    }
+
+    /// The waker that waits for the event in the spot, if it waits for no other.
+    fn take_from_spot(&mut self, event: Event) -> Option<Waker> {
+        let Spot::Waiting(waiting) = &mut self.spot else { return None };
+        waiting.events &= !event.bit();
+        if waiting.events != 0 {
+            return None;
+        }
+        match mem::take(&mut self.spot) {
+            Spot::Waiting(waiting) => Some(waiting.waker),
+            Spot::Empty | Spot::Teardown(_) => None,
+        }
     }
 
     /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
     pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Wakers) {
+        if let Spot::Waiting(waiting) = &self.spot {
+            if waiting.events & event.bit() != 0 {
+                let shared = (waiting.events != event.bit()).then(|| waiting.waker.clone());
+                let taken = self.take_from_spot(event).or(shared);
+                taken.into_iter().for_each(|waker| wakers.push(waker));
+            }
+        }
         let Some(waiters) = &mut self.waiters else { return };
         // Gaps in `far` are not given again; there are no more than there were waiters for an event.
         for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
-            if let Some((_, waker)) = place.take_if(|(awaited, _)| *awaited == event) {
-                wakers.push(waker);
+            if let Some(waiting) = place.take_if(|waiting| waiting.events == event.bit()) {
+                wakers.push(waiting.waker);
+            }
+        }
+    }
+
+    /// Puts the teardown where there is room for it.
+    pub(super) fn put_teardown(&mut self, teardown: Teardown) {
+        match self.spot {
+            Spot::Empty => self.spot = Spot::Teardown(teardown),
+            _ => self.rare().teardown = Some(teardown),
+        }
+    }
+
+    pub(super) fn has_teardown(&self) -> bool {
+        let in_rare = || self.rare.as_ref().is_some_and(|rare| rare.teardown.is_some());
+        matches!(self.spot, Spot::Teardown(_)) || in_rare()
+    }
+
+    pub(super) fn take_teardown(&mut self) -> Option<Teardown> {
+        match mem::take(&mut self.spot) {
+            Spot::Teardown(teardown) => Some(teardown),
+            spot => {
+                self.spot = spot;
+                self.rare.as_mut()?.teardown.take()
             }
         }
     }

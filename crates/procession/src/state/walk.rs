@@ -136,7 +136,7 @@ impl Node {
         inner.waiting -= 1;
         let spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
         let ends = result.is_ok() && inner.waiting == 0 && !inner.started;
-        let effects = if ends && inner.is_leaf() && inner.teardown.is_none() {
+        let effects = if ends && inner.is_leaf() && !inner.has_teardown() {
             if self.phase() == Phase::Running {
                 if !inner.after_children {
                     inner.set_reason(Reason::BodyFinished);
@@ -175,12 +175,13 @@ impl Node {
         if self.phase() != Phase::Running || self.is_background() {
             return Effects::default();
         }
-        Walk::locked(self, |walk, inner| {
-            if self.phase() == Phase::Running && !Self::is_held(inner) {
-                walk.begin(self, inner, Reason::Dropped, false);
-                return walk.settle(self, inner, None);
-            }
-            Visit::default()
+        let inner = self.inner.lock();
+        if self.phase() != Phase::Running || Self::is_held(&inner) {
+            return Effects::default();
+        }
+        Walk::resume(inner, |walk, inner| {
+            walk.begin(self, inner, Reason::Dropped, false);
+            walk.settle(self, inner, None)
         })
     }
 }
@@ -296,7 +297,7 @@ impl Walk {
     fn close_leaf(&mut self, child: &Arc<Node>, inner: &mut Inner, parent: &Arc<Node>) -> bool {
         inner.set_reason(Reason::ParentClosed);
         child.phase.advance(Phase::Closing);
-        match inner.teardown.take() {
+        match inner.take_teardown() {
             Some(teardown) => {
                 inner.started = true;
                 self.hand_out(child, teardown, Some(parent.id()));
@@ -404,7 +405,7 @@ impl Walk {
             return Visit::default();
         }
         inner.started = true;
-        match inner.teardown.take() {
+        match inner.take_teardown() {
             Some(teardown) => {
                 // The reports of `siblings` go to the first parent.
                 let under = visitor.filter(|visitor| {
@@ -452,8 +453,8 @@ impl Inner {
 
     /// Is there nobody but its one parent to hear of its end, and nothing to be dropped with it?
     fn is_leaf(&self) -> bool {
-        let waited_for = self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty());
-        self.parent.is_some() && self.children.is_none() && self.rare.is_none() && !waited_for
+        let alone = self.children.is_none() && self.rare.is_none() && !self.is_waited_for();
+        alone && self.parent.is_some()
     }
 
     /// Is it Running and waits for nothing, and is it a leaf under `parent`?
