@@ -26,13 +26,6 @@ impl<F: Future<Output = BodyResult>> Body<F> {
     pub(crate) fn new(node: Arc<Node>, future: F) -> Self {
         Self { future, end: End { node: Some(node), place: None } }
     }
-
-    /// It cannot be run.
-    pub(crate) fn refuse(self, error: impl FnOnce(&Arc<Node>) -> Error) -> Effects {
-        let Self { future, end } = self;
-        discard(future);
-        end.refuse(error)
-    }
 }
 
 /// Polls an async body to its end, and reports that. The body stands in this future: whoever takes this one needs

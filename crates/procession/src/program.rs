@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::Path;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::failure::body_ended;
 use crate::outcome::IntoOutcome;
 use crate::process::Process;
 use crate::reason::Reason;
-use crate::signal::{self, SIGINT, SIGTERM};
+use crate::signal::{self, SIGINT, SIGTERM, Stages};
 use crate::spawn::of_context;
 use crate::state::{Event, Inherited, Node, Seed};
 use crate::thread;
@@ -109,11 +110,12 @@ impl Main {
         R: IntoOutcome,
     {
         let root = self.root();
-        match bind(&root) {
-            Ok(()) => thread::run(root.clone(), body),
-            Err(error) => dispatch(body_ended(&root.node, Err(error), None)),
+        let aborted_by = bind(&root);
+        match &aborted_by {
+            Ok(_) => thread::run(root.clone(), body),
+            Err(error) => dispatch(body_ended(&root.node, Err(error.clone()), None)),
         }
-        Exit::of(&root, root.closed().wait())
+        Exit::of(&root, root.closed().wait(), aborted_by)
     }
 
     /// [`main_async`].
@@ -123,15 +125,23 @@ impl Main {
         Fut: Future<Output: IntoOutcome>,
     {
         let root = self.root();
-        let (bound, process) = (bind(&root), root.clone());
-        let future = async move { body(process).await.into_outcome() };
-        let body = Body::new(root.node.clone(), future);
+        let process = root.clone();
+        let bound = bind(&root).map(|aborted_by| {
+            let future = async move { body(process).await.into_outcome() };
+            (aborted_by, Body::new(root.node.clone(), future))
+        });
         async move {
-            match bound {
-                Ok(()) => run_body(body).await,
-                Err(error) => dispatch(body.refuse(|_| error)),
-            }
-            Exit::of(&root, root.closed().await)
+            let aborted_by = match bound {
+                Ok((aborted_by, body)) => {
+                    run_body(body).await;
+                    Ok(aborted_by)
+                }
+                Err(error) => {
+                    dispatch(body_ended(&root.node, Err(error.clone()), None));
+                    Err(error)
+                }
+            };
+            Exit::of(&root, root.closed().await, aborted_by)
         }
     }
 
@@ -156,8 +166,10 @@ fn program() -> String {
     name.unwrap_or_else(|| "main".to_owned())
 }
 
-fn bind(root: &Process) -> Result<(), Error> {
-    signal::bind(root, [SIGINT, SIGTERM]).map_err(|error| Error::failed(root.label(), error.into()))
+/// The number that is handed back becomes that of the signal that aborts the root.
+fn bind(root: &Process) -> Result<Arc<AtomicI32>, Error> {
+    let bound = signal::bind_watched(root, [SIGINT, SIGTERM], Stages::default());
+    bound.map_err(|error| Error::failed(root.label(), error.into()))
 }
 
 /// Starts the grace period when it is woken.
@@ -192,16 +204,18 @@ pub struct Exit {
 }
 
 impl Exit {
-    fn of(root: &Process, outcome: Result<(), Error>) -> Self {
-        let signal = root.node.aborting_signal().or_else(|| match root.reason() {
-            // It was a signal that the grace period began with.
-            Some(Reason::Signal(signal)) if root.is_aborting() => Some(signal),
-            _ => None,
-        });
-        let code = match signal {
-            Some(signal) => 128 + signal as u8,
-            None => u8::from(outcome.is_err()),
-        };
+    fn of(
+        root: &Process,
+        outcome: Result<(), Error>,
+        aborted_by: Result<Arc<AtomicI32>, Error>,
+    ) -> Self {
+        let signal =
+            match (aborted_by.map_or(0, |signal| signal.load(Ordering::Relaxed)), root.reason()) {
+                // The grace period was over, and a signal had begun it.
+                (0, Some(Reason::Signal(signal))) if root.is_aborting() => signal,
+                (signal, _) => signal,
+            };
+        let code = if signal == 0 { u8::from(outcome.is_err()) } else { 128 + signal as u8 };
         Self { outcome, code }
     }
 

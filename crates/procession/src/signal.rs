@@ -29,6 +29,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use parking_lot::Mutex;
 use signal_hook::consts::FORBIDDEN;
@@ -104,6 +105,15 @@ pub fn bind_stages(
     signals: impl IntoIterator<Item = i32>,
     stages: Stages,
 ) -> Result<(), SignalError> {
+    bind_watched(process, signals, stages).map(drop)
+}
+
+/// [`bind_stages`]; the number that is handed back becomes that of the signal that aborts the process.
+pub(crate) fn bind_watched(
+    process: &Process,
+    signals: impl IntoIterator<Item = i32>,
+    stages: Stages,
+) -> Result<Arc<AtomicI32>, SignalError> {
     if process.node.is_background() {
         return Err(SignalError::Background);
     }
@@ -114,10 +124,13 @@ pub fn bind_stages(
     for &signal in &signals {
         bound.watch(signal)?;
     }
-    bound.bindings.push(Binding { node: process.node.clone(), signals, stages, seen: 0 });
+    let aborted_by = Arc::new(AtomicI32::new(0));
+    let node = process.node.clone();
+    let binding = Binding { node, signals, stages, seen: 0, aborted_by: aborted_by.clone() };
+    bound.bindings.push(binding);
     drop(bound);
     drop(ended);
-    Ok(())
+    Ok(aborted_by)
 }
 
 fn check(signal: i32) -> Result<(), SignalError> {
@@ -146,6 +159,8 @@ struct Binding {
     stages: Stages,
     /// How many of its signals were delivered.
     seen: u32,
+    /// The signal that aborts the process; 0 before.
+    aborted_by: Arc<AtomicI32>,
 }
 
 /// What a signal did before it was watched.
@@ -186,7 +201,7 @@ impl Bound {
     /// Counts the signal, and says what it does to which process.
     fn count(&mut self, signal: i32) -> Vec<(Arc<Node>, Option<Stage>)> {
         let bound = self.bindings.iter_mut().filter(|binding| binding.signals.contains(&signal));
-        bound.map(|binding| (binding.node.clone(), binding.count())).collect()
+        bound.map(|binding| (binding.node.clone(), binding.count(signal))).collect()
     }
 }
 
@@ -202,11 +217,15 @@ impl Binding {
         self.node.phase() != Phase::Closed
     }
 
-    fn count(&mut self) -> Option<Stage> {
+    fn count(&mut self, signal: i32) -> Option<Stage> {
         self.seen += 1;
         match self.seen {
             1 => Some(Stage::Close),
-            2 if self.stages >= Stages::CloseAbort => Some(Stage::Abort),
+            2 if self.stages >= Stages::CloseAbort => {
+                // Before the abort, and so before Closed.
+                self.aborted_by.store(signal, Ordering::Relaxed);
+                Some(Stage::Abort)
+            }
             3 if self.stages >= Stages::CloseAbortExit => Some(Stage::Exit),
             _ => None,
         }

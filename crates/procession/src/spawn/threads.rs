@@ -3,15 +3,9 @@
 use std::future::Future;
 
 use super::{Job, Spawn};
-#[cfg(not(all(feature = "executor", not(loom))))]
-use crate::body::BoxedBody;
 #[cfg(all(feature = "executor", not(loom)))]
 use crate::body::run_body;
-use crate::body::{Body, BodyResult};
-#[cfg(all(feature = "executor", not(loom)))]
-use crate::dispatch::dispatch;
-#[cfg(all(feature = "executor", not(loom)))]
-use crate::error::Error;
+use crate::body::{Body, BodyResult, BoxedBody};
 use crate::state::Ready;
 
 /// The default spawner: it needs no executor in the program.
@@ -73,7 +67,7 @@ impl Threads {
     {
         match super::executor::start() {
             Ok(executor) => executor.spawn(run_body(body)).detach(),
-            Err(error) => dispatch(body.refuse(|node| Error::no_thread(node.label(), error))),
+            Err(error) => Job::body(BoxedBody::new(body)).refuse(error),
         }
     }
 

@@ -46,6 +46,7 @@ mod places;
 mod waiters;
 mod walk;
 
+#[cfg(all(feature = "tokio-util", not(loom)))]
 use std::any::Any;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -140,9 +141,8 @@ pub(crate) struct Rare {
     pub(crate) closes_parents: bool,
     /// Who is told of failures in its tree.
     pub(crate) hooks: Vec<Hook>,
-    /// The signal that aborted it.
-    aborting_signal: Option<i32>,
     /// What a front end keeps with the process, for an event of it.
+    #[cfg(all(feature = "tokio-util", not(loom)))]
     kept: Vec<(Event, Box<dyn Any + Send>)>,
     /// How many children it may have at a time, of those that take a slot.
     pub(crate) limit: Option<Limit>,
@@ -250,12 +250,8 @@ impl Node {
         if self.phase() == Phase::Running { None } else { inner.reason() }
     }
 
-    /// The signal that aborted the process, if one did.
-    pub(crate) fn aborting_signal(&self) -> Option<i32> {
-        self.inner.lock().rare.as_ref()?.aborting_signal
-    }
-
     /// What is kept with the process for the event; made at the first call.
+    #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(crate) fn keep<T>(&self, event: Event, make: impl FnOnce() -> T) -> T
     where
         T: Any + Clone + Send,

@@ -351,9 +351,6 @@ impl Walk {
         let abort = abort && phase != Phase::Closed && !node.is_aborting();
         if abort {
             node.phase.abort();
-            if let Reason::Signal(signal) = reason {
-                inner.rare().aborting_signal = Some(signal);
-            }
             inner.take_wakers(Event::Aborting, &mut self.effects.wakers);
         }
         match phase {

@@ -1,0 +1,464 @@
+//! Limited children.
+
+use std::future::{Future, pending};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use procession::{Acquire, Error, Inline, Job, Limited, Process, Smol};
+use procession_tests::{LIMIT, ends_well, outcome};
+
+fn limited(limit: usize) -> (Process, Limited) {
+    let app = Process::builder().name("app").build().unwrap();
+    let limited = Limited::new(&app, limit).unwrap();
+    (app, limited)
+}
+
+/// Takes as many slots as there are free ones.
+fn free_slots(limited: &Limited) -> usize {
+    let slots: Vec<_> = std::iter::from_fn(|| limited.try_acquire().ok()).collect();
+    slots.len()
+}
+
+/// Polls once, with a waker that does nothing.
+fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// Counts what is under way, and the most that ever was.
+#[derive(Clone, Default)]
+struct UnderWay(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl UnderWay {
+    fn begin(&self) {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+/// Never more than so many at a time, and no fewer: blocking bodies, spawned by many threads.
+#[test]
+fn so_many_threads_at_a_time() {
+    let (app, limited) = limited(3);
+    let under_way = UnderWay::default();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let under_way = under_way.clone();
+                    let body = move |_| {
+                        under_way.begin();
+                        thread::yield_now();
+                        under_way.end();
+                    };
+                    limited.spawn_thread(body).unwrap();
+                }
+            });
+        }
+    });
+    limited.process().close_after_children().wait().unwrap();
+    assert!((1..=3).contains(&under_way.most()), "{}", under_way.most());
+
+    // All three at once: they wait for each other.
+    let limited = Limited::new(&app, 3).unwrap();
+    let barrier = Arc::new(std::sync::Barrier::new(3));
+    for _ in 0..3 {
+        let barrier = barrier.clone();
+        limited.spawn_thread(move |_| drop(barrier.wait())).unwrap();
+    }
+    drop(limited);
+    ends_well(&{
+        app.close_after_children();
+        app
+    });
+}
+
+/// What must hold under each executor.
+async fn works(app: Process) {
+    let under_way = UnderWay::default();
+    let limited = Limited::new(&app, 5).unwrap();
+    for number in 0..200 {
+        let under_way = under_way.clone();
+        let spawned = limited.spawn(move |p| async move {
+            under_way.begin();
+            futures_lite::future::yield_now().await;
+            let ended = under_way.clone();
+            p.set_teardown(move || ended.end()).unwrap();
+            if number % 3 == 0 { Err("failed") } else { Ok(()) }
+        });
+        spawned.await.unwrap();
+    }
+    let slots = [limited.acquire().await.unwrap(), limited.acquire().await.unwrap()];
+    drop(slots);
+    let process = limited.process().clone();
+    drop(limited);
+    process.closed().await.unwrap();
+    assert!((1..=5).contains(&under_way.most()), "{}", under_way.most());
+    app.close().await.unwrap();
+}
+
+#[test]
+fn under_every_executor() {
+    for threads in [1, 4] {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).build().unwrap();
+        runtime.block_on(async { works(Process::new()).await });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { works(Process::new()).await });
+    smol::block_on(works(Process::builder().spawner(Smol).build().unwrap()));
+    futures_lite::future::block_on(works(Process::new()));
+    pollster::block_on(works(Process::builder().spawner(Inline).build().unwrap()));
+    futures::executor::LocalPool::new().run_until(works(Process::new()));
+}
+
+/// A slot is free again when the child's own children and its teardown have ended too.
+#[test]
+fn a_slot_is_free_when_all_of_the_child_is_closed() {
+    let (app, limited) = limited(1);
+    let gate = Process::new();
+    let (inner_gate, (torn, teardown_gate)) = (gate.closed(), mpsc::channel::<()>());
+    let child = limited
+        .spawn(|p| async move {
+            p.set_teardown(move || teardown_gate.recv().unwrap_or(())).unwrap();
+            p.spawn(move |_| inner_gate).unwrap();
+        })
+        .unwrap_now();
+    assert!(child.closed().wait_timeout(Duration::from_millis(5)).is_none());
+    assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
+    gate.close();
+    assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
+    torn.send(()).unwrap();
+    let slot = limited.acquire().wait().unwrap();
+    assert!(child.is_closed());
+    drop(slot);
+    app.close_blocking().unwrap();
+}
+
+trait UnwrapNow {
+    fn unwrap_now(self) -> Process;
+}
+
+impl<F: Future<Output = Result<Process, Error>>> UnwrapNow for F {
+    fn unwrap_now(self) -> Process {
+        futures_lite::future::block_on(self).unwrap()
+    }
+}
+
+/// First come, first served: threads and tasks in one queue; and who leaves it holds nobody up.
+#[test]
+fn first_come_first_served() {
+    let (app, limited) = limited(1);
+    let first = limited.acquire().wait().unwrap();
+    let mut waiting: Vec<Acquire> = (0..6).map(|_| limited.acquire()).collect();
+    waiting.iter_mut().for_each(|acquire| assert!(poll(acquire).is_none()));
+    // The second goes away in the queue.
+    drop(waiting.remove(1));
+    assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
+    let mut held = first;
+    while !waiting.is_empty() {
+        drop(held);
+        waiting[1..].iter_mut().for_each(|later| assert!(poll(later).is_none()));
+        held = poll(&mut waiting[0]).unwrap().unwrap();
+        drop(waiting.remove(0));
+    }
+    drop(held);
+
+    // One after the other, a thread among tasks.
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let first = limited.acquire().wait().unwrap();
+    let (queued, is_queued) = mpsc::channel();
+    let (one, own) = (order.clone(), limited.clone());
+    let mut before = limited.acquire();
+    assert!(poll(&mut before).is_none());
+    let thread = thread::spawn(move || {
+        let mut acquire = own.acquire();
+        assert!(acquire.wait_timeout(Duration::ZERO).is_none());
+        queued.send(()).unwrap();
+        let slot = acquire.wait().unwrap();
+        one.lock().unwrap().push("thread");
+        drop(slot);
+    });
+    is_queued.recv_timeout(LIMIT).unwrap();
+    let mut after = limited.acquire();
+    assert!(poll(&mut after).is_none());
+    drop(first);
+    let slot = poll(&mut before).unwrap().unwrap();
+    assert!(poll(&mut after).is_none());
+    order.lock().unwrap().push("before");
+    drop(slot);
+    let slot = after.wait().unwrap();
+    order.lock().unwrap().push("after");
+    drop(slot);
+    thread.join().unwrap();
+    assert_eq!(*order.lock().unwrap(), ["before", "thread", "after"]);
+    app.close_blocking().unwrap();
+}
+
+/// Closing the parent releases everyone who waits, with `Error::Closed`, and runs no body.
+#[test]
+fn closing_releases_who_waits() {
+    let (app, limited) = limited(1);
+    let stuck = limited.spawn_thread(|p| p.closing().wait()).unwrap();
+    let (waits, waiting) = mpsc::channel();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (limited, waits) = (limited.clone(), waits.clone());
+            thread::spawn(move || {
+                waits.send(()).unwrap();
+                limited.spawn_thread(|_| panic!("run"))
+            })
+        })
+        .collect();
+    let task = app.spawn({
+        let spawn = limited.spawn(|_| async { panic!("run") });
+        move |_| async move {
+            waits.send(()).unwrap();
+            assert!(matches!(spawn.await, Err(Error::Closed(_))));
+        }
+    });
+    (0..5).for_each(|_| waiting.recv_timeout(LIMIT).unwrap());
+    app.close_blocking().unwrap();
+    for thread in threads {
+        assert!(matches!(thread.join().unwrap(), Err(Error::Closed(_))));
+    }
+    outcome(&task.unwrap().closed()).unwrap();
+    assert!(stuck.is_closed());
+    let (late, tried) = (limited.spawn_thread(|_| panic!("run")), limited.try_acquire());
+    assert!(matches!(late, Err(Error::Closed(_))));
+    let Err(Error::Closed(label)) = tried else { panic!("{tried:?}") };
+    assert_eq!(label.name(), Some("app"));
+    assert!(matches!(Limited::new(&app, 1), Err(Error::Closed(_))));
+}
+
+/// A slot that somebody had when the closing began runs its body, which finds itself Closing (I6); once the
+/// teardown has started, it does not.
+#[test]
+fn a_slot_outlives_the_beginning_of_closing() {
+    let (app, limited) = limited(2);
+    let holder = limited.spawn_thread(|p| p.aborting().wait()).unwrap();
+    let slot = limited.acquire().wait().unwrap();
+    app.close();
+    let body = slot.spawn_thread(|p| assert!(p.is_closing())).unwrap();
+    outcome(&body.closed()).unwrap();
+    app.abort();
+    ends_well(&app);
+    assert!(holder.is_closed());
+
+    let (app, limited) = self::limited(1);
+    let slot = limited.acquire().wait().unwrap();
+    app.close_blocking().unwrap();
+    assert!(matches!(slot.spawn(|_| async { panic!("run") }), Err(Error::Closed(_))));
+}
+
+/// A limit of 0 is an error that names the parent.
+#[test]
+fn a_limit_of_zero_is_refused() {
+    let app = Process::builder().name("app").build().unwrap();
+    let error = Limited::new(&app, 0).unwrap_err();
+    assert_eq!(error.to_string(), "process `app`: a limit must be at least 1");
+    app.close_blocking().unwrap();
+}
+
+/// No slot is lost: not with bodies that fail, panic or are aborted, nor with waiters and slots that are
+/// dropped at any point, nor with a spawner that fails.
+#[test]
+fn no_slot_is_lost() {
+    let (app, limited) = limited(3);
+    let bodies = [
+        limited.spawn_thread(|_| Err("failed")).unwrap(),
+        limited.spawn(|_| async { panic!("panicked") }).unwrap_now(),
+        limited.spawn(|_| pending::<()>()).unwrap_now(),
+    ];
+    bodies[2].abort();
+    bodies.iter().for_each(|body| assert!(outcome(&body.closed()).is_err()));
+    // The report to the limiter comes after Closed is visible.
+    drop([(); 3].map(|()| limited.acquire().wait().unwrap()));
+    assert_eq!(free_slots(&limited), 3);
+
+    // A waiter that is dropped: never polled, waiting, after it was given a slot, after a time limit.
+    let slots = [(); 3].map(|()| limited.acquire().wait().unwrap());
+    drop(limited.acquire());
+    let (mut waiting, mut given, mut timed) =
+        (limited.acquire(), limited.acquire(), limited.acquire());
+    assert!(poll(&mut given).is_none());
+    assert!(poll(&mut waiting).is_none());
+    assert!(timed.wait_timeout(Duration::from_millis(1)).is_none());
+    drop(waiting);
+    drop(slots);
+    drop((given, timed));
+    assert_eq!(free_slots(&limited), 3);
+
+    // The future of `spawn`, dropped after a slot was given to it: its body is not run.
+    let slots = [(); 3].map(|()| limited.acquire().wait().unwrap());
+    let mut spawning = Box::pin(limited.spawn(|_| async { panic!("run") }));
+    assert!(poll(&mut spawning).is_none());
+    drop(slots);
+    drop(spawning);
+    assert_eq!(free_slots(&limited), 3);
+    app.close_blocking().unwrap();
+
+    // A spawner that drops the job.
+    let app = Process::builder().spawner(drop::<Job>).build().unwrap();
+    let limited = Limited::new(&app, 1).unwrap();
+    for _ in 0..3 {
+        let body = limited.spawn(|_| async { panic!("run") }).unwrap_now();
+        assert!(matches!(outcome(&body.closed()), Err(Error::Aborted(_))));
+    }
+    assert_eq!(free_slots(&limited), 1);
+}
+
+/// Who waits is woken although the one before it in the queue was given the slot and went away.
+#[test]
+fn a_slot_that_is_not_fetched_goes_to_the_next() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let (app, limited) = limited(1);
+    let slot = limited.try_acquire().unwrap();
+    let woken = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+    let mut queue = woken.clone().map(|count| {
+        let mut acquire = limited.acquire();
+        let waker = Waker::from(count);
+        let polled = std::pin::Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        Some(acquire)
+    });
+    let counts = || woken.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+    drop(slot);
+    assert_eq!(counts(), [1, 0]);
+    queue[0] = None;
+    assert_eq!(counts(), [1, 1]);
+    assert!(poll(queue[1].as_mut().unwrap()).is_some());
+    app.close_blocking().unwrap();
+}
+
+/// A wait for a slot that cannot end is refused (I13): all are held by who waits for the caller. One that can
+/// end is not.
+#[test]
+fn a_wait_that_cannot_end_is_refused() {
+    let (app, limited) = limited(2);
+    let (hold, held) = mpsc::channel::<()>();
+    let (one, other) = (
+        limited.spawn_thread(|p| p.closing().wait()).unwrap(),
+        limited.spawn_thread(move |_| held.recv().unwrap_or(())).unwrap(),
+    );
+    // `one` waits for the body, `other` does not: when it ends, there is a slot.
+    let own = limited.clone();
+    let (tell, told) = mpsc::channel();
+    let body = one.spawn_thread(move |_| {
+        tell.send(()).unwrap();
+        own.spawn_thread(|p| p.closing().wait()).map(drop)
+    });
+    told.recv_timeout(LIMIT).unwrap();
+    drop(hold);
+    outcome(&body.unwrap().closed()).unwrap();
+    ends_well(&other);
+    app.close_blocking().unwrap();
+
+    // Both holders wait for the caller.
+    let (app, limited) = self::limited(2);
+    let holders = [(); 2].map(|()| limited.spawn_thread(|p| p.closing().wait()).unwrap());
+    let own = limited.clone();
+    let (go, gone) = mpsc::channel::<()>();
+    let caller = holders[0].spawn_thread(move |_| {
+        let _ = gone.recv();
+        own.spawn_thread(|_| panic!("run")).map(drop)
+    });
+    let caller = caller.unwrap();
+    holders[1].add_child(&caller).unwrap();
+    drop(go);
+    assert!(matches!(outcome(&caller.closed()), Err(Error::Deadlock(_))));
+    app.close_blocking().unwrap();
+
+    let (app, limited) = self::limited(1);
+    let own = limited.clone();
+    let outer = limited.spawn_thread(move |_| own.spawn_thread(|_| panic!("run")).map(drop));
+    let error = outcome(&outer.unwrap().closed()).unwrap_err();
+    let Error::Deadlock(deadlock) = &error else { panic!("{error}") };
+    assert_eq!(deadlock.target().name(), Some("app"));
+    app.close_blocking().unwrap();
+}
+
+/// A limiter whose last clone is dropped lets its children finish, closes, and leaves nothing in its parent.
+#[test]
+fn a_limiter_goes_with_its_last_clone() {
+    let (app, limited) = limited(1);
+    let process = limited.process().clone();
+    let other = limited.clone();
+    let (release, released) = mpsc::channel::<()>();
+    limited.spawn_thread(move |_| released.recv().unwrap_or(())).unwrap();
+    let mut waiter = limited.acquire();
+    assert!(poll(&mut waiter).is_none());
+    drop((limited, other));
+    drop(release);
+    // The waiter is served all the same.
+    let last = waiter.wait().unwrap().spawn(|_| async {}).unwrap();
+    outcome(&last.closed()).unwrap();
+    ends_well(&process);
+    assert!(!app.is_closing());
+    app.close_blocking().unwrap();
+}
+
+/// A stress with threads that come and go, of which some give up, and children that end in every way: at the end
+/// all slots are there.
+#[test]
+fn a_stress_loses_no_slot() {
+    let (app, limited) = limited(4);
+    thread::scope(|scope| {
+        for seed in 0..4_u32 {
+            let limited = &limited;
+            scope.spawn(move || {
+                for round in 0..400 {
+                    let kind = (round * 7 + seed * 3) % 9;
+                    let mut acquire = limited.acquire();
+                    let wait = if kind % 2 == 0 { LIMIT } else { Duration::from_micros(50) };
+                    let Some(slot) = acquire.wait_timeout(wait) else { continue };
+                    let slot = slot.unwrap();
+                    match kind {
+                        0 => drop(slot),
+                        1 | 2 => drop(slot.spawn(|_| async {}).unwrap()),
+                        3 | 4 => drop(slot.spawn(|_| async { panic!("stress") }).unwrap()),
+                        5 => drop(slot.spawn(|_| pending::<()>()).unwrap().abort()),
+                        6 => {
+                            drop(slot.spawn(|p| async move { p.closing().await }).unwrap().close())
+                        }
+                        _ => drop(slot.spawn_thread(|p| drop(p.close())).unwrap()),
+                    }
+                }
+            });
+        }
+    });
+    let all = [(); 4].map(|()| limited.acquire().wait_or_panic());
+    assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
+    drop(all);
+    assert_eq!(free_slots(&limited), 4);
+    app.close_blocking().unwrap();
+}
+
+trait WaitOrPanic {
+    fn wait_or_panic(self) -> procession::Slot;
+}
+
+impl WaitOrPanic for Acquire {
+    fn wait_or_panic(mut self) -> procession::Slot {
+        self.wait_timeout(LIMIT).expect("a slot in time").unwrap()
+    }
+}

@@ -1,0 +1,321 @@
+//! Failures are seen: what a process does when a child fails, and the hooks.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use procession::{ChildFailure, Error, Process, Reason};
+use procession_tests::{LIMIT, ends_well, outcome};
+
+fn closing_for_children(name: &str) -> Process {
+    Process::builder().name(name).on_child_failure(ChildFailure::Close).build().unwrap()
+}
+
+fn child(name: &str, parent: &Process) -> Process {
+    Process::builder().name(name).parent(parent).build().unwrap()
+}
+
+fn errors(error: &Error) -> Vec<String> {
+    match error {
+        Error::Many(many) => many.iter().map(Error::to_string).collect(),
+        one => vec![one.to_string()],
+    }
+}
+
+/// What a hook has seen.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    fn hook(&self) -> impl Fn(&Process, &Error) + Send + Sync + use<> {
+        let seen = self.0.clone();
+        move |process, error| {
+            assert_eq!(error.process(), Some(&process.label()));
+            assert!(!process.is_closed());
+            seen.lock().unwrap().push(error.to_string());
+        }
+    }
+
+    fn sorted(&self) -> Vec<String> {
+        let mut all = self.0.lock().unwrap().clone();
+        all.sort();
+        all
+    }
+}
+
+/// With `Close`, each way to fail closes the parent at once, with the child's name as the reason and its error
+/// in the outcome; the siblings are closed.
+#[test]
+fn a_child_that_fails_closes_its_parent() {
+    type Fail = fn(&Process);
+    let ways: [(Fail, &str); 6] = [
+        (|c| drop(c.spawn_thread(|_| Err("disk")).unwrap()), "failed: disk"),
+        (|c| drop(c.spawn(|_| async { Err("disk") }).unwrap()), "failed: disk"),
+        (|c| drop(c.spawn_thread(|_| panic!("disk")).unwrap()), "panicked: disk"),
+        (|c| drop(c.spawn(|_| async { panic!("disk") }).unwrap()), "panicked: disk"),
+        (|c| drop(c.spawn(|_| pending::<()>()).unwrap().abort()), "was aborted"),
+        (
+            |c| {
+                c.set_teardown(|| Err("disk")).unwrap();
+                c.close();
+            },
+            "failed: disk",
+        ),
+    ];
+    for (fail, expected) in ways {
+        let app = closing_for_children("app");
+        let sibling = app.spawn(|p| async move { p.closing().await }).unwrap();
+        let worker = Process::builder()
+            .name("worker")
+            .parent(&app)
+            .on_child_failure(ChildFailure::Close)
+            .build()
+            .unwrap();
+        fail(&worker);
+        let error = outcome(&app.closed()).unwrap_err();
+        assert!(error.to_string().starts_with("process `worker` "), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(app.reason(), Some(Reason::ChildFailed(worker.label())));
+        assert_eq!(sibling.reason(), Some(Reason::ParentClosed));
+        assert!(sibling.outcome().unwrap().is_ok());
+    }
+}
+
+/// By default, a parent goes on, and its outcome stays its own.
+#[test]
+fn by_default_a_parent_goes_on() {
+    let app = Process::new();
+    let failed = app.spawn_thread(|_| Err("disk")).unwrap();
+    assert!(outcome(&failed.closed()).is_err());
+    assert!(!app.is_closing());
+    app.close();
+    ends_well(&app);
+}
+
+/// A failure goes up as far as parents close for it, and reaches each once, however many ways lead there.
+#[test]
+fn a_failure_goes_up_once() {
+    let app = closing_for_children("app");
+    let left = Process::builder().parent(&app).on_child_failure(ChildFailure::Close).build();
+    let right = Process::builder().parent(&app).on_child_failure(ChildFailure::Close).build();
+    let (left, right) = (left.unwrap(), right.unwrap());
+    let shared = Process::builder().name("shared").parent(&left).parent(&right).build().unwrap();
+    shared.set_teardown(|| Err("disk")).unwrap();
+    shared.close();
+    for process in [&app, &left, &right] {
+        let error = outcome(&process.closed()).unwrap_err();
+        assert_eq!(errors(&error), ["process `shared` failed: disk"]);
+    }
+    assert_eq!(left.reason(), Some(Reason::ChildFailed(shared.label())));
+    let reason = app.reason().unwrap();
+    assert!([&left, &right].iter().any(|p| reason == Reason::ChildFailed(p.label())), "{reason}");
+
+    // One that ignores it ends the way.
+    let top = closing_for_children("top");
+    let middle = child("middle", &top);
+    assert!(outcome(&middle.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
+    assert!(!top.is_closing());
+}
+
+/// No error is lost: those of siblings that fail while the parent closes, and the parent's own.
+#[test]
+fn all_errors_are_in_the_outcome() {
+    let app = closing_for_children("app");
+    app.set_teardown(|| Err("last")).unwrap();
+    let sibling = child("sibling", &app);
+    sibling.set_teardown(|| Err("second")).unwrap();
+    child("worker", &app).spawn_thread(|_| Err("first")).unwrap();
+    // `worker` ignores it; its own child's failure does not count, so close by a teardown.
+    let failing = child("failing", &app);
+    failing.set_teardown(|| Err("first")).unwrap();
+    failing.close();
+    let error = outcome(&app.closed()).unwrap_err();
+    assert_eq!(
+        errors(&error),
+        [
+            "process `failing` failed: first",
+            "process `sibling` failed: second",
+            "process `app` failed: last"
+        ]
+    );
+}
+
+/// What an abort of the parent drops has not failed by itself; the parent's outcome is `Ok`.
+#[test]
+fn an_abort_is_no_failure_of_the_children() {
+    let app = closing_for_children("app");
+    let stuck = app.spawn(|_| pending::<()>()).unwrap();
+    outcome(&app.abort()).unwrap();
+    assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
+    assert_eq!(app.reason(), Some(Reason::Asked));
+}
+
+/// A no-wait child counts too, while its parent is open.
+#[test]
+fn a_no_wait_child_that_fails() {
+    let app = closing_for_children("app");
+    let cache = Process::with_teardown(|| Err("disk"));
+    app.add_child_no_wait(&cache).unwrap();
+    cache.close();
+    assert!(outcome(&app.closed()).is_err());
+    assert_eq!(app.reason(), Some(Reason::ChildFailed(cache.label())));
+}
+
+/// Hooks see every failed outcome in the tree with its process, though nobody holds a handle: of bodies
+/// and teardowns, blocking and async, and of processes that were linked later; and nothing else.
+#[test]
+fn a_hook_sees_every_failure() {
+    let seen = Seen::default();
+    let app = Process::builder().name("app").on_failure(seen.hook()).build().unwrap();
+    let failing = |name: &'static str| child(name, &app);
+    failing("a").spawn_thread(|_| Err("thread")).unwrap();
+    failing("b").spawn(|_| async { Err("task") }).unwrap();
+    failing("c").spawn_thread(|_| panic!("thread")).unwrap();
+    failing("d").spawn(|_| async { panic!("task") }).unwrap();
+    failing("e").spawn(|_| pending::<()>()).unwrap().abort();
+    failing("f").set_teardown(|| Err("teardown")).unwrap();
+    failing("g").set_teardown_async(|| async { panic!("teardown") }).unwrap();
+    drop(failing("h").run(|_| pending::<()>()));
+    let linked = Process::builder().name("i").teardown(|| Err("linked")).build().unwrap();
+    failing("under").add_child(&linked).unwrap();
+    drop(linked);
+    let no_wait = Process::builder().name("j").teardown(|| Err("no-wait")).build().unwrap();
+    app.add_child_no_wait(&no_wait).unwrap();
+    failing("fine").spawn_thread(|_| Ok::<(), Error>(())).unwrap();
+    failing("fine").set_teardown(|| ()).unwrap();
+    let outside = Process::with_teardown(|| Err("outside"));
+    app.wait_for(&outside).unwrap();
+    outside.close();
+    app.set_teardown(|| Err("root")).unwrap();
+    assert!(outcome(&app.close()).is_err());
+    assert!(outcome(&no_wait.closed()).is_err());
+    assert_eq!(
+        seen.sorted(),
+        [
+            "process `a` failed: thread",
+            "process `app` failed: root",
+            "process `b` failed: task",
+            "process `c` panicked: thread",
+            "process `d` panicked: task",
+            "process `e` was aborted: dropped before its end",
+            "process `f` failed: teardown",
+            "process `g` panicked: teardown",
+            "process `h` was aborted: dropped before its end",
+            "process `i` failed: linked",
+            "process `j` failed: no-wait",
+        ]
+    );
+}
+
+/// A panic is told when it happens: here the failed process is not even Closed, since its child is not.
+#[test]
+fn a_panic_is_told_when_it_happens() {
+    let app = Process::new();
+    let (tell, told) = mpsc::channel();
+    app.on_failure(move |process, error| {
+        assert_eq!(process.outcome().map(|_| ()), None);
+        tell.send(error.to_string()).unwrap();
+    });
+    let (release, released) = mpsc::channel::<()>();
+    let body = app
+        .spawn_thread(move |p| {
+            p.spawn_thread(move |_| released.recv().unwrap_or(())).unwrap();
+            panic!("early")
+        })
+        .unwrap();
+    assert!(told.recv_timeout(LIMIT).unwrap().ends_with("panicked: early"));
+    assert!(!body.is_closed() && !app.is_closing());
+    drop(release);
+    assert!(outcome(&body.closed()).is_err());
+    app.close();
+    ends_well(&app);
+}
+
+/// All that failed has been told when the root is Closed.
+#[test]
+fn hooks_have_run_when_the_root_is_closed() {
+    let (told, failed) = (Arc::new(AtomicUsize::new(0)), 200);
+    let app = Process::new();
+    let counter = told.clone();
+    app.on_failure(move |_, _| {
+        std::thread::yield_now();
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    for number in 0..failed / 2 {
+        app.spawn(move |_| async move { Err(number.to_string()) }).unwrap();
+        app.child().set_teardown(|| Err("teardown")).unwrap();
+    }
+    app.close_blocking().unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), failed);
+}
+
+/// A hook that is set further down sees its own tree, and before those above it; one that panics hides nothing
+/// from the others.
+#[test]
+fn hooks_further_up_and_further_down() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let hook = |name: &'static str| {
+        let order = order.clone();
+        move |_: &Process, error: &Error| order.lock().unwrap().push(format!("{name}: {error}"))
+    };
+    let app = Process::builder().name("app").on_failure(hook("app")).build().unwrap();
+    let server = child("server", &app);
+    server.on_failure(|_, _| panic!("a hook"));
+    server.on_failure(hook("server"));
+    child("session", &server).set_teardown(|| Err("reset")).unwrap();
+    server.close_blocking().unwrap();
+    child("log", &app).set_teardown(|| Err("full")).unwrap();
+    app.close_blocking().unwrap();
+    assert_eq!(
+        *order.lock().unwrap(),
+        [
+            "server: process `session` failed: reset",
+            "app: process `session` failed: reset",
+            "app: process `log` failed: full"
+        ]
+    );
+}
+
+/// A hook may call anything: it closes the tree, and a wait that cannot end is refused (I10, I13).
+#[test]
+fn a_hook_may_call_anything() {
+    let app = Process::new();
+    let (tell, told) = mpsc::channel();
+    let root = app.closed();
+    app.on_failure(move |process, _| {
+        process.child().close();
+        process.close();
+        tell.send(root.wait()).unwrap();
+    });
+    app.spawn_thread(|_| Err("broken")).unwrap();
+    assert!(matches!(told.recv_timeout(LIMIT), Ok(Err(Error::Deadlock(_)))));
+    app.close_blocking().unwrap();
+}
+
+/// A hook on the background sees what nobody else does; one of a Closed process is dropped with what it holds.
+#[test]
+fn hooks_of_the_background_and_of_the_closed() {
+    let (tell, told) = mpsc::channel();
+    Process::background().on_failure(move |process, _| drop(tell.send(process.label())));
+    let task = child("housekeeping", Process::background());
+    task.spawn_thread(|_| Err("broken")).unwrap();
+    let seen = told.iter().find(|label| label.name() == Some("housekeeping"));
+    assert!(seen.is_some());
+
+    let held = Arc::new(());
+    let process = Process::new();
+    let kept = held.clone();
+    process.on_failure(move |_, _| assert_eq!(Arc::strong_count(&kept), 2));
+    process.close_blocking().unwrap();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+/// A reason that nobody can ask for, since there is no handle any more, is there for the hook.
+#[test]
+fn a_hook_sees_that_the_last_handle_was_dropped() {
+    let (tell, told) = mpsc::channel();
+    let process = Process::with_teardown(|| Err("broken"));
+    process.on_failure(move |process, _| tell.send(process.reason()).unwrap());
+    drop(process);
+    assert_eq!(told.recv_timeout(LIMIT), Ok(Some(Reason::Dropped)));
+}
