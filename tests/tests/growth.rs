@@ -2,7 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
-use procession::{Phase, Process};
+use futures_lite::stream;
+use procession::{Inline, Limited, Periodic, Phase, Process};
 use procession_tests::ends_well;
 
 /// The memory that this program holds, in KiB.
@@ -29,6 +30,7 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
             let other = Process::new();
             parent.wait_for(&other).unwrap();
             late.child();
+            drop((parent.closing_token(), parent.closed_token()));
             other.close();
             if open.len() > 100 {
                 open.pop_front().unwrap().close();
@@ -40,6 +42,22 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
     churn(20_000);
     let before = resident();
     churn(1_000_000);
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 * 1024, "{grown} KiB more");
+
+    // What is built on children comes and goes too.
+    let inline = Process::builder().spawner(Inline).parent(&parent).build().unwrap();
+    let churn = |rounds: usize| {
+        for _ in 0..rounds {
+            let limited = Limited::new(&inline, 1).unwrap();
+            limited.try_spawn(|_| async {}).unwrap();
+            inline.wait_for_future(async {}).unwrap();
+            Periodic::on(stream::once(())).spawn(&inline, |_| async {}).unwrap();
+        }
+    };
+    churn(5_000);
+    let before = resident();
+    churn(30_000);
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 * 1024, "{grown} KiB more");
     parent.close();

@@ -1,0 +1,253 @@
+//! Bridges: futures, cancellation tokens, thread scopes.
+
+use std::future::{Future, pending};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use procession::{Error, Process, Reason, scope};
+use procession_tests::{LIMIT, ends_well, outcome};
+use tokio_util::sync::CancellationToken;
+
+/// A future that ends with a process, and holds `held` as long as it is not dropped.
+fn until(process: &Process, held: &Arc<()>) -> impl Future<Output = u8> + Send + use<> {
+    let (closed, held) = (process.closed(), held.clone());
+    async move {
+        closed.await.unwrap();
+        drop(held);
+        7
+    }
+}
+
+/// Waits until nobody holds it any more.
+fn until_dropped(held: &Arc<()>) {
+    let end = std::time::Instant::now() + LIMIT;
+    while Arc::strong_count(held) > 1 {
+        assert!(std::time::Instant::now() < end, "still held");
+        std::thread::yield_now();
+    }
+}
+
+/// `close_when`: the process closes with the future; it does not wait for it, nor is it kept open by it.
+#[test]
+fn a_future_closes_a_process() {
+    let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
+    app.close_when(until(&other, &held)).unwrap();
+    assert!(app.closing().wait_timeout(Duration::from_millis(5)).is_none());
+    other.close();
+    ends_well(&app);
+    assert_eq!(app.reason(), Some(Reason::Asked));
+    until_dropped(&held);
+
+    // The process ends first: the future is dropped, and was not waited for.
+    let (app, other) = (Process::new(), Process::new());
+    app.close_when(until(&other, &held)).unwrap();
+    app.close_blocking().unwrap();
+    until_dropped(&held);
+    assert!(!other.is_closing());
+    app.close_when(async { panic!("polled") }).unwrap();
+
+    // The last handle counts, not the future.
+    let app = Process::new();
+    app.close_when(until(&other, &held)).unwrap();
+    let closed = app.closed();
+    drop(app);
+    outcome(&closed).unwrap();
+    until_dropped(&held);
+
+    // It does not keep `close_after_children` waiting.
+    let app = Process::new();
+    app.close_when(pending::<()>()).unwrap();
+    app.close_after_children();
+    ends_well(&app);
+}
+
+/// A future that panics closes nothing, and is told to the hooks.
+#[test]
+fn a_future_that_panics() {
+    let (tell, told) = mpsc::channel();
+    let app = Process::new();
+    app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
+    app.close_when(async { panic!("in the future") }).unwrap();
+    assert!(told.recv_timeout(LIMIT).unwrap().ends_with("panicked: in the future"));
+    assert!(!app.is_closing());
+    app.close_blocking().unwrap();
+}
+
+/// `wait_for_future`: the teardown waits for the future, which closing does not drop; an abort does.
+#[test]
+fn a_process_waits_for_a_future() {
+    let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
+    let gate = other.clone();
+    app.set_teardown(move || assert!(gate.is_closed())).unwrap();
+    app.wait_for_future(until(&other, &held)).unwrap();
+    let closed = app.close();
+    assert!(closed.wait_timeout(Duration::from_millis(5)).is_none());
+    other.close();
+    ends_well(&app);
+    until_dropped(&held);
+    assert!(matches!(app.wait_for_future(pending::<()>()), Err(Error::Closed(_))));
+
+    let (app, other) = (Process::new(), Process::new());
+    app.wait_for_future(until(&other, &held)).unwrap();
+    outcome(&app.abort()).unwrap();
+    until_dropped(&held);
+}
+
+#[test]
+fn the_background_is_not_bridged() {
+    let background = Process::background();
+    assert!(matches!(background.close_when(async {}), Err(Error::Background)));
+    assert!(matches!(background.wait_for_future(async {}), Err(Error::Background)));
+    let token = CancellationToken::new();
+    assert!(matches!(background.close_when_cancelled(&token), Err(Error::Background)));
+    assert!(matches!(background.wait_for_cancelled(&token), Err(Error::Background)));
+    assert!(!background.closing_token().is_cancelled());
+}
+
+/// Tokens that are cancelled with a process: in order, also when they are made late, and each by itself.
+#[test]
+fn tokens_of_a_process() {
+    let process = Process::new();
+    let (closing, closed) = (process.closing_token(), process.closed_token());
+    let own = process.closing_token();
+    own.cancel();
+    assert!(!closing.is_cancelled() && !process.is_closing());
+    let gate = Process::new();
+    process.wait_for(&gate).unwrap();
+    process.close();
+    assert!(closing.is_cancelled() && !closed.is_cancelled());
+    assert!(process.closing_token().is_cancelled() && !process.closed_token().is_cancelled());
+    gate.close();
+    assert!(closed.is_cancelled() && process.closed_token().is_cancelled());
+    // Who waits for a token is woken.
+    let process = Process::new();
+    let token = process.closing_token();
+    let waiter =
+        std::thread::spawn(move || futures_lite::future::block_on(token.cancelled_owned()));
+    process.close_blocking().unwrap();
+    waiter.join().unwrap();
+}
+
+/// A process that closes with a token, and one that waits for a token; whichever ends first.
+#[test]
+fn processes_of_a_token() {
+    let (process, token) = (Process::new(), CancellationToken::new());
+    process.close_when_cancelled(&token).unwrap();
+    assert!(!process.is_closing());
+    token.cancel();
+    ends_well(&process);
+    let late = Process::new();
+    late.close_when_cancelled(&token).unwrap();
+    ends_well(&late);
+
+    let (process, token) = (Process::new(), CancellationToken::new());
+    process.wait_for_cancelled(&token).unwrap();
+    process.close();
+    assert!(!process.is_closed());
+    token.cancel();
+    ends_well(&process);
+
+    let (process, token) = (Process::new(), CancellationToken::new());
+    process.wait_for_cancelled(&token).unwrap();
+    process.close_when_cancelled(&token).unwrap();
+    outcome(&process.abort()).unwrap();
+    token.cancel();
+}
+
+/// No task is left behind after either side has ended, and none is needed before.
+#[test]
+fn tokens_need_no_tasks() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let (process, token) = (Process::new(), CancellationToken::new());
+        process.close_when_cancelled(&token).unwrap();
+        process.wait_for_cancelled(&token).unwrap();
+        let _tokens = [process.closing_token(), process.closed_token()];
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+        token.cancel();
+        process.closed().await.unwrap();
+    });
+}
+
+/// A scope: threads borrow from the caller, and it returns after all of it is Closed.
+#[test]
+fn a_scope_borrows() {
+    let (mut left, mut right) = (vec![1, 2], String::from("a"));
+    let counter = AtomicUsize::new(0);
+    scope(|p| {
+        let nested = p.clone();
+        let (left, counter) = (&mut left, &counter);
+        p.spawn_thread(move |worker| {
+            assert!(!worker.is_closing());
+            left.push(3);
+            // From a thread of the scope, one more that borrows.
+            let count = |_| {
+                counter.fetch_add(1, Ordering::SeqCst);
+            };
+            nested.spawn_thread(count).map(drop)
+        })?;
+        p.spawn_thread(|_| right.push('b'))?;
+        let late = p.spawn(|_| async { Ok::<(), Error>(()) })?;
+        p.set_teardown(move || assert!(late.is_closed()))
+    })
+    .unwrap();
+    assert_eq!((left, right.as_str()), (vec![1, 2, 3], "ab"));
+    assert_eq!(counter.into_inner(), 1);
+}
+
+/// What fails in a scope closes all of it, and all errors are in its outcome: of the closure, of threads, and
+/// of async bodies; a panic is an error.
+#[test]
+fn a_scope_that_fails() {
+    let ended = AtomicUsize::new(0);
+    let wait = |p: Process| {
+        p.closing().wait();
+        ended.fetch_add(1, Ordering::SeqCst);
+    };
+    let error = scope(|p| {
+        p.spawn_thread(wait).unwrap();
+        p.spawn_thread(|_| Err("thread")).unwrap();
+    });
+    assert!(error.unwrap_err().to_string().ends_with("failed: thread"));
+    let error = scope(|p| {
+        p.spawn_thread(wait).unwrap();
+        panic!("closure")
+    });
+    let Err(Error::Panicked(panicked)) = error else { panic!("{error:?}") };
+    assert_eq!(panicked.message(), "closure");
+    let error = scope(|p| {
+        p.spawn_thread(wait).unwrap();
+        p.spawn(|_| async { panic!("task") }).unwrap();
+    });
+    assert!(matches!(error, Err(Error::Panicked(_))));
+    let error = scope(|p| {
+        p.spawn_thread(|p| {
+            p.closing().wait();
+            Err("thread")
+        })
+        .unwrap();
+        Err("closure")
+    });
+    let Err(Error::Many(many)) = error else { panic!("{error:?}") };
+    assert_eq!(many.iter().count(), 2);
+    assert_eq!(ended.into_inner(), 3);
+}
+
+/// A scope that is closed or aborted from within ends; its threads see it, and have names.
+#[test]
+fn a_scope_is_a_process() {
+    scope(|p| {
+        p.spawn_thread(|worker| worker.aborting().wait()).unwrap();
+        let closed = p.abort();
+        assert!(p.is_closing() && !p.is_closed());
+        // It waits for its own body.
+        assert!(matches!(closed.wait(), Err(Error::Deadlock(_))));
+    })
+    .unwrap();
+    let waited = scope(|p| {
+        let worker = p.spawn_thread(|_| ())?;
+        worker.closed().wait()
+    });
+    waited.unwrap();
+}

@@ -1,0 +1,95 @@
+//! `procession::main`: real programs, their exit codes and what they print.
+
+#![cfg(target_os = "linux")]
+
+use std::process::{Command, Output};
+
+use procession_tests::program::Program;
+use rustix::process::Signal;
+
+const FACES: [&str; 4] = ["thread", "tokio", "smol", "none"];
+
+fn command(face: &str, what: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daemon"));
+    command.args([face, what]);
+    command
+}
+
+fn start(face: &str, what: &str) -> Program {
+    let program = Program::start(&mut command(face, what));
+    program.read_to("ready");
+    program
+}
+
+/// A body that ends by itself: 0 after `Ok`, 1 after an error or a panic, which is printed as it is; the tree is
+/// closed in each case. The root is named after the program.
+#[test]
+fn a_body_that_ends() {
+    for face in FACES {
+        for (what, code, error) in [
+            ("ok", 0, ""),
+            ("children", 0, ""),
+            ("error", 1, "process `daemon` failed: disk full\n"),
+            ("panic", 1, "process `daemon` panicked: out of paper\n"),
+            ("own-grace", 0, ""),
+        ] {
+            let Output { status, stdout, stderr } = command(face, what).output().unwrap();
+            let (stdout, stderr) = (String::from_utf8(stdout), String::from_utf8(stderr));
+            let (stdout, stderr) = (stdout.unwrap(), stderr.unwrap());
+            assert_eq!(status.code(), Some(code), "{face} {what}: {stderr}");
+            assert!(stderr.ends_with(error), "{face} {what}: {stderr}");
+            assert!(stdout.starts_with("name: daemon\n"), "{face} {what}: {stdout}");
+            assert!(stdout.ends_with("torn down\n"), "{face} {what}: {stdout}");
+            assert_eq!(stdout.contains("child\n"), what == "children", "{face} {what}: {stdout}");
+        }
+    }
+}
+
+/// The first signal closes: the program ends well.
+#[test]
+fn one_signal() {
+    for (face, signal) in FACES.into_iter().zip([Signal::INT, Signal::TERM].into_iter().cycle()) {
+        let mut program = start(face, "serve");
+        assert!(!program.has_ended());
+        program.signal(signal);
+        program.read_to("torn down");
+        assert_eq!(program.status().code(), Some(0), "{face}");
+    }
+}
+
+/// The second aborts: the code is 128 and its number, though the outcome is `Ok`.
+#[test]
+fn two_signals() {
+    for face in FACES {
+        let mut program = start(face, "stubborn");
+        program.signal(Signal::INT);
+        assert!(!program.has_ended());
+        program.signal(Signal::TERM);
+        program.read_to("torn down");
+        assert_eq!(program.status().code(), Some(128 + 15), "{face}");
+    }
+}
+
+/// The third ends the program, whatever hangs.
+#[test]
+fn three_signals() {
+    for face in FACES {
+        let mut program = start(face, "hang");
+        program.signal(Signal::TERM);
+        program.signal(Signal::INT);
+        program.read_to("hanging");
+        program.signal(Signal::INT);
+        assert_eq!(program.status().code(), Some(128 + 2), "{face}");
+    }
+}
+
+/// When the grace period is over, the program aborts by itself.
+#[test]
+fn a_grace_period() {
+    for face in FACES {
+        let mut program = start(face, "grace");
+        program.signal(Signal::TERM);
+        program.read_to("torn down");
+        assert_eq!(program.status().code(), Some(128 + 15), "{face}");
+    }
+}

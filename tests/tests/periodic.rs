@@ -1,0 +1,380 @@
+//! Periodic processes. Where an interval is tested, the clock is a manual one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use procession::{
+    ChildFailure, Error, Inline, ManualClock, Overlapping, Periodic, Process, Reason, Smol,
+};
+use procession_tests::{LIMIT, ends_well, outcome};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A call that tells when it begins, and ends when it is let.
+struct Call {
+    process: Process,
+    end: Sender<Result<(), &'static str>>,
+}
+
+impl Call {
+    fn end(self) {
+        self.end.send(Ok(())).unwrap();
+        assert!(self.process.closed().wait_timeout(LIMIT).is_some());
+    }
+}
+
+/// A blocking body whose calls are driven by the test.
+fn driven() -> (impl Fn(Process) -> Result<(), &'static str> + Send + Sync, Receiver<Call>) {
+    let (begin, begun) = mpsc::channel();
+    let begin = Mutex::new(begin);
+    let body = move |process: Process| {
+        let (end, ended) = mpsc::channel();
+        begin.lock().unwrap().send(Call { process, end }).unwrap();
+        ended.recv().unwrap_or(Ok(()))
+    };
+    (body, begun)
+}
+
+fn next(begun: &Receiver<Call>) -> Call {
+    begun.recv_timeout(LIMIT).unwrap()
+}
+
+/// Nothing is under way that could begin a call: the periodic process sleeps.
+fn none(clock: &ManualClock, begun: &Receiver<Call>) {
+    clock.wait_for_sleepers(1);
+    assert!(begun.try_recv().is_err());
+}
+
+/// Every: the gap is between the end of one call and the next.
+#[test]
+fn a_gap_after_the_end_of_a_call() {
+    let (app, clock) = (Process::new(), ManualClock::new());
+    let (body, begun) = driven();
+    Periodic::every(3 * SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
+    clock.wait_for_sleepers(1);
+    clock.advance(2 * SECOND);
+    none(&clock, &begun);
+    for _ in 0..3 {
+        clock.advance(SECOND);
+        let call = next(&begun);
+        assert_eq!(clock.sleepers(), 0);
+        // However long it takes, the next does not begin.
+        clock.advance(100 * SECOND);
+        call.end();
+        none(&clock, &begun);
+        clock.advance(2 * SECOND);
+        none(&clock, &begun);
+    }
+    app.close_blocking().unwrap();
+}
+
+/// Tick: at multiples of the period; those that pass during a call are skipped, not made up for.
+#[test]
+fn missed_ticks_are_skipped() {
+    let (app, clock) = (Process::new(), ManualClock::new());
+    let (body, begun) = driven();
+    Periodic::tick(10 * SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
+    clock.wait_for_sleepers(1);
+    clock.advance(10 * SECOND); // 10
+    let call = next(&begun);
+    clock.advance(4 * SECOND); // 14
+    call.end();
+    clock.wait_for_sleepers(1);
+    clock.advance(6 * SECOND); // 20: on time, though the call took 4
+    let call = next(&begun);
+    clock.advance(35 * SECOND); // 55: 30, 40 and 50 are missed
+    call.end();
+    none(&clock, &begun);
+    clock.advance(4 * SECOND); // 59
+    none(&clock, &begun);
+    clock.advance(SECOND); // 60
+    let call = next(&begun);
+    clock.advance(10 * SECOND); // 70, which is now
+    call.end();
+    next(&begun).end();
+    none(&clock, &begun);
+    app.close_blocking().unwrap();
+}
+
+/// Ticker, OnSignal: one call for each item, one at a time; items that come during a call wait.
+#[test]
+fn driven_by_a_stream() {
+    let app = Process::new();
+    let (body, begun) = driven();
+    let (signal, signals) = smol::channel::unbounded();
+    let periodic = Periodic::on(signals).spawn_thread(&app, body).unwrap();
+    for _ in 0..3 {
+        signal.send_blocking("tick").unwrap();
+    }
+    for _ in 0..3 {
+        let call = next(&begun);
+        assert!(begun.try_recv().is_err());
+        call.end();
+    }
+    // A channel that is closed ends the periodic process, not the parent.
+    drop(signal);
+    ends_well(&periodic);
+    assert_eq!(periodic.reason(), Some(Reason::BodyFinished));
+    assert!(!app.is_closing());
+    app.close_blocking().unwrap();
+}
+
+/// EveryGo, TickGo, TickerGo, OnSignalGo: a tick starts a call although others go on.
+#[test]
+fn calls_that_overlap() {
+    let (signal, signals) = smol::channel::unbounded();
+    let clock = ManualClock::new();
+    let every = Periodic::every(SECOND).clock(clock.clone()).overlapping();
+    let tick = Periodic::tick(SECOND).clock(clock.clone()).overlapping();
+    let on = Periodic::on(signals).overlapping();
+    let check = |periodic: Overlapping, tick: &dyn Fn()| {
+        let app = Process::new();
+        let (body, begun) = driven();
+        let periodic = periodic.spawn_thread(&app, body).unwrap();
+        let calls = [(); 3].map(|()| {
+            tick();
+            next(&begun)
+        });
+        app.close();
+        calls.iter().for_each(|call| assert!(call.process.is_closing()));
+        assert!(!periodic.is_closed());
+        calls.into_iter().for_each(Call::end);
+        ends_well(&app);
+    };
+    let advance = || {
+        clock.wait_for_sleepers(1);
+        clock.advance(SECOND);
+    };
+    check(every, &advance);
+    check(tick, &advance);
+    check(on, &|| signal.try_send(()).unwrap());
+}
+
+/// Overlapping at a fixed rate: ticks that nobody could see are skipped too.
+#[test]
+fn overlapping_ticks_are_not_bunched() {
+    let (app, clock) = (Process::new(), ManualClock::new());
+    let (body, begun) = driven();
+    let tick = Periodic::tick(SECOND).clock(clock.clone()).overlapping();
+    tick.spawn_thread(&app, body).unwrap();
+    clock.wait_for_sleepers(1);
+    clock.advance(10 * SECOND);
+    let first = next(&begun);
+    // The tick at 10 is now; it is the only other one.
+    let second = next(&begun);
+    none(&clock, &begun);
+    first.end();
+    second.end();
+    app.close_blocking().unwrap();
+}
+
+/// Closing waits for the call in flight, closes it, and starts no more; the pause is not waited for.
+#[test]
+fn closing_during_a_call_and_during_the_pause() {
+    let (app, clock) = (Process::new(), ManualClock::new());
+    let (body, begun) = driven();
+    let periodic = Periodic::every(SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
+    clock.wait_for_sleepers(1);
+    clock.advance(SECOND);
+    let call = next(&begun);
+    periodic.close();
+    assert_eq!(call.process.reason(), Some(Reason::ParentClosed));
+    assert!(periodic.closed().wait_timeout(Duration::from_millis(5)).is_none());
+    clock.advance(SECOND);
+    call.end();
+    ends_well(&periodic);
+    assert!(begun.try_recv().is_err());
+
+    let (body, begun) = driven();
+    let hourly = Periodic::every(3600 * SECOND).spawn_thread(&app, body).unwrap();
+    let never = Periodic::tick(Duration::MAX).spawn(&app, |_| async { panic!("called") }).unwrap();
+    hourly.close();
+    app.close();
+    [&hourly, &never, &app].into_iter().for_each(ends_well);
+    assert!(begun.try_recv().is_err());
+}
+
+/// A periodic process of a Closing parent calls nothing; of a Closed one, it is an error.
+#[test]
+fn under_a_closing_parent() {
+    let app = Process::new();
+    let gate = Process::new();
+    app.wait_for(&gate).unwrap();
+    app.close();
+    let stream = futures_lite::stream::iter([(), ()]);
+    let late = Periodic::on(stream).spawn_thread(&app, |_| panic!("called")).unwrap();
+    ends_well(&late);
+    gate.close();
+    ends_well(&app);
+    let refused = Periodic::every(SECOND).spawn(&app, |_| async { panic!("called") });
+    assert!(matches!(refused, Err(Error::Closed(_))));
+}
+
+/// An interval of zero is an error that names the parent.
+#[test]
+fn an_interval_of_zero_is_refused() {
+    let app = Process::builder().name("app").build().unwrap();
+    for zero in [Periodic::every(Duration::ZERO), Periodic::tick(Duration::ZERO)] {
+        let error = zero.spawn_thread(&app, |_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "process `app`: an interval must be longer than zero");
+    }
+    let zero = Periodic::every(Duration::ZERO).overlapping().spawn(&app, |_| async {});
+    assert!(matches!(zero, Err(Error::ZeroInterval(_))));
+    app.close_blocking().unwrap();
+}
+
+/// A call that fails is told to the hooks, and the calls go on: errors and panics, on threads and in tasks.
+#[test]
+fn a_call_that_fails() {
+    let app = Process::builder().name("app").build().unwrap();
+    let (tell, told) = mpsc::channel();
+    app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
+    let stream = || futures_lite::stream::iter(0..4);
+    let mut count = 0;
+    let on_threads = Periodic::on(stream()).spawn_thread(&app, move |_| {
+        count += 1;
+        if count % 2 == 0 { panic!("{count}") } else { Err(count.to_string()) }
+    });
+    ends_well(&on_threads.unwrap());
+    let mut count = 4;
+    let in_tasks = Periodic::on(stream()).spawn(&app, move |_| {
+        count += 1;
+        async move { if count % 2 == 0 { panic!("{count}") } else { Err(count.to_string()) } }
+    });
+    ends_well(&in_tasks.unwrap());
+    assert!(!app.is_closing());
+    let told: Vec<_> = told.try_iter().collect();
+    assert_eq!(
+        told,
+        ["failed: 1", "panicked: 2", "failed: 3", "panicked: 4"]
+            .iter()
+            .chain(&["failed: 5", "panicked: 6", "failed: 7", "panicked: 8"])
+            .map(|end| format!("process `app` {end}"))
+            .collect::<Vec<_>>()
+    );
+    app.close_blocking().unwrap();
+}
+
+/// As an option, a call that fails closes the parent, which has the error in its outcome, whatever it does when
+/// another child fails.
+#[test]
+fn a_call_that_fails_closes_the_parent() {
+    let app = Process::builder().name("app").build().unwrap();
+    let on = Periodic::on(futures_lite::stream::iter([()])).on_failure(ChildFailure::Close);
+    let periodic = on.spawn(&app, |_| async { Err("disk") }).unwrap();
+    let error = outcome(&app.closed()).unwrap_err();
+    assert_eq!(error.to_string(), "process `app` failed: disk");
+    assert_eq!(app.reason(), Some(Reason::ChildFailed(periodic.label())));
+    assert!(outcome(&periodic.closed()).is_err());
+
+    // At once, while other calls go on.
+    let app = Process::new();
+    let (signal, signals) = smol::channel::unbounded();
+    let on = Periodic::on(signals).on_failure(ChildFailure::Close).overlapping();
+    let (body, begun) = driven();
+    on.spawn_thread(&app, body).unwrap();
+    signal.try_send(()).unwrap();
+    signal.try_send(()).unwrap();
+    let [one, other] = [(); 2].map(|()| next(&begun));
+    one.end.send(Err("disk")).unwrap();
+    app.closing().wait_timeout(LIMIT).unwrap();
+    assert!(!app.is_closed());
+    other.end();
+    assert!(outcome(&app.closed()).is_err());
+
+    let on = Periodic::every(SECOND).on_failure(ChildFailure::Close);
+    let refused = on.spawn(Process::background(), |_| async {});
+    assert!(matches!(refused, Err(Error::Background)));
+}
+
+/// A stream that panics is the outcome of the periodic process.
+#[test]
+fn a_stream_that_panics() {
+    let app = Process::new();
+    let stream = futures_lite::stream::poll_fn(|_| -> std::task::Poll<Option<()>> {
+        panic!("in the stream")
+    });
+    let periodic = Periodic::on(stream).spawn(&app, |_| async {}).unwrap();
+    assert!(matches!(outcome(&periodic.closed()), Err(Error::Panicked(_))));
+    app.close_blocking().unwrap();
+}
+
+/// What must hold under each executor: all forms with both faces, with real time.
+async fn works(app: Process) {
+    let millisecond = Duration::from_millis(1);
+    let calls: [Arc<AtomicUsize>; 6] = Default::default();
+    let count = |at: usize| {
+        let calls = calls[at].clone();
+        move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let (a, b, c, d, e, f) = (count(0), count(1), count(2), count(3), count(4), count(5));
+    Periodic::every(millisecond).spawn_thread(&app, move |_| a()).unwrap();
+    Periodic::tick(millisecond).spawn_thread(&app, move |_| b()).unwrap();
+    let stream = futures_lite::stream::repeat(());
+    Periodic::on(stream).spawn_thread(&app, move |_| c()).unwrap();
+    Periodic::every(millisecond)
+        .overlapping()
+        .spawn(&app, move |_| std::future::ready(d()))
+        .unwrap();
+    Periodic::tick(millisecond)
+        .overlapping()
+        .spawn(&app, move |_| std::future::ready(e()))
+        .unwrap();
+    Periodic::tick(millisecond).spawn(&app, move |_| std::future::ready(f())).unwrap();
+    let end = Instant::now() + LIMIT;
+    while calls.iter().any(|calls| calls.load(Ordering::SeqCst) < 5) {
+        assert!(Instant::now() < end, "{calls:?}");
+        smol::Timer::after(millisecond).await;
+    }
+    app.close().await.unwrap();
+    let after = calls.each_ref().map(|calls| calls.load(Ordering::SeqCst));
+    smol::Timer::after(5 * millisecond).await;
+    assert_eq!(after, calls.each_ref().map(|calls| calls.load(Ordering::SeqCst)));
+}
+
+#[test]
+fn under_every_executor() {
+    for threads in [1, 4] {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).build().unwrap();
+        runtime.block_on(async { works(Process::new()).await });
+    }
+    smol::block_on(works(Process::builder().spawner(Smol).build().unwrap()));
+    futures_lite::future::block_on(works(Process::new()));
+}
+
+/// With the inline spawner, the thread of the timer makes the calls.
+#[test]
+fn with_the_inline_spawner() {
+    let app = Process::builder().spawner(Inline).build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let every = Periodic::every(Duration::from_millis(1));
+    every.spawn(&app, move |_| std::future::ready(tell.send(()))).unwrap();
+    for _ in 0..3 {
+        told.recv_timeout(LIMIT).unwrap();
+    }
+    app.close();
+    ends_well(&app);
+}
+
+/// 10,000 periodic processes, both faces, have no thread each.
+#[test]
+#[cfg(target_os = "linux")]
+fn many_periodic_processes_share_few_threads() {
+    let app = Process::new();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    for _ in 0..5_000 {
+        let every = Periodic::every(3600 * SECOND).on_failure(ChildFailure::Close);
+        every.spawn_thread(&app, |_| panic!("called")).unwrap();
+        let tick = Periodic::tick(3600 * SECOND).on_failure(ChildFailure::Close);
+        tick.spawn(&app, |_| async { panic!("called") }).unwrap();
+    }
+    let threads = threads();
+    assert!(threads < 500, "{threads} threads");
+    app.close();
+    ends_well(&app);
+}
