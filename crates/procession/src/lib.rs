@@ -82,6 +82,9 @@ mod deadlock;
 mod dispatch;
 mod error;
 mod failure;
+#[cfg(all(any(doc, doctest), feature = "executor", feature = "signal", unix, not(loom)))]
+#[doc = include_str!("../docs/from-goprocess.md")]
+pub mod from_goprocess {}
 mod limit;
 mod name;
 mod outcome;
