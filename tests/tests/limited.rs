@@ -78,7 +78,10 @@ fn so_many_threads_at_a_time() {
     let barrier = Arc::new(std::sync::Barrier::new(3));
     for _ in 0..3 {
         let barrier = barrier.clone();
-        limited.spawn_thread(move |_| drop(barrier.wait())).unwrap();
+        let wait = move |_| {
+            barrier.wait();
+        };
+        limited.spawn_thread(wait).unwrap();
     }
     drop(limited);
     ends_well(&{

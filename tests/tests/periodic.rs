@@ -1,5 +1,6 @@
 //! Periodic processes. Where an interval is tested, the clock is a manual one.
 
+use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -301,6 +302,11 @@ fn a_stream_that_panics() {
     app.close_blocking().unwrap();
 }
 
+fn ready_after(run: &impl Fn()) -> Ready<()> {
+    run();
+    ready(())
+}
+
 /// What must hold under each executor: all forms with both faces, with real time.
 async fn works(app: Process) {
     let millisecond = Duration::from_millis(1);
@@ -316,15 +322,9 @@ async fn works(app: Process) {
     Periodic::tick(millisecond).spawn_thread(&app, move |_| b()).unwrap();
     let stream = futures_lite::stream::repeat(());
     Periodic::on(stream).spawn_thread(&app, move |_| c()).unwrap();
-    Periodic::every(millisecond)
-        .overlapping()
-        .spawn(&app, move |_| std::future::ready(d()))
-        .unwrap();
-    Periodic::tick(millisecond)
-        .overlapping()
-        .spawn(&app, move |_| std::future::ready(e()))
-        .unwrap();
-    Periodic::tick(millisecond).spawn(&app, move |_| std::future::ready(f())).unwrap();
+    Periodic::every(millisecond).overlapping().spawn(&app, move |_| ready_after(&d)).unwrap();
+    Periodic::tick(millisecond).overlapping().spawn(&app, move |_| ready_after(&e)).unwrap();
+    Periodic::tick(millisecond).spawn(&app, move |_| ready_after(&f)).unwrap();
     let end = Instant::now() + LIMIT;
     while calls.iter().any(|calls| calls.load(Ordering::SeqCst) < 5) {
         assert!(Instant::now() < end, "{calls:?}");
@@ -353,7 +353,7 @@ fn with_the_inline_spawner() {
     let app = Process::builder().spawner(Inline).build().unwrap();
     let (tell, told) = mpsc::channel();
     let every = Periodic::every(Duration::from_millis(1));
-    every.spawn(&app, move |_| std::future::ready(tell.send(()))).unwrap();
+    every.spawn(&app, move |_| ready(tell.send(()))).unwrap();
     for _ in 0..3 {
         told.recv_timeout(LIMIT).unwrap();
     }

@@ -1,7 +1,7 @@
 //! [`Limited`]: at most so many children at a time.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -109,8 +109,8 @@ impl Limited {
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let mut acquire = self.acquire();
-        async move { poll_fn(|context| acquire.poll_slot(context.waker())).await?.spawn(body) }
+        let acquire = self.acquire();
+        async move { acquire.await?.spawn(body) }
     }
 
     /// Waits for a slot, then runs `body` as [`Process::spawn_thread`] does.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::body::{Body, run_body};
+use crate::body::Body;
 use crate::dispatch::dispatch;
 use crate::error::Error;
 use crate::failure::body_ended;
@@ -133,7 +133,7 @@ impl Main {
         async move {
             let aborted_by = match bound {
                 Ok((aborted_by, body)) => {
-                    run_body(body).await;
+                    body.await;
                     Ok(aborted_by)
                 }
                 Err(error) => {

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use crate::body::{Body, run_body};
+use crate::body::Body;
 use crate::error::Error;
 use crate::outcome::IntoOutcome;
 use crate::process::Process;
@@ -98,7 +98,7 @@ impl Process {
         });
         async move {
             let (body, closed) = child?;
-            run_body(body).await;
+            body.await;
             closed.await
         }
     }

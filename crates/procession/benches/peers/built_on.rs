@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use procession::Limited;
+use procession::{Limited, Process};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::each;
 use crate::table::{Table, median};
-use crate::tasks::{each_task, on_this_runtime};
+use crate::tasks::each_task;
 
 const ROUNDS: usize = 15;
 
@@ -44,7 +44,7 @@ pub(crate) fn limited(table: &mut Table, limit: usize) {
             tracker.wait().await;
         }));
         ours.push(each_task(&runtime, BODIES, async {
-            let root = on_this_runtime().build().expect("no edges");
+            let root = Process::new();
             let limited = Limited::new(&root, limit).expect("a limit");
             for _ in 0..BODIES {
                 let spawned = limited.spawn(|p| async move {

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use procession::{Builder, Job, Process};
-use tokio::runtime::{Handle, Runtime};
+use procession::Process;
+use tokio::runtime::Runtime;
 use tokio_graceful_shutdown::{SubsystemBuilder, SubsystemHandle, Toplevel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,14 +18,6 @@ pub(crate) fn each_task<F: Future>(runtime: &Runtime, count: u32, run: F) -> Dur
         let start = Instant::now();
         run.await;
         start.elapsed() / count
-    })
-}
-
-/// As feature `tokio` does by itself.
-pub(crate) fn on_this_runtime() -> Builder<'static> {
-    let handle = Handle::current();
-    Process::builder().spawner(move |job: Job| {
-        handle.spawn(job);
     })
 }
 
@@ -46,7 +38,7 @@ pub(crate) fn bodies(table: &mut Table) {
             tracker.wait().await;
         }));
         ours.push(each_task(&runtime, BODIES, async {
-            let root = on_this_runtime().build().expect("no edges");
+            let root = Process::new();
             for _ in 0..BODIES {
                 assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
             }
@@ -77,7 +69,7 @@ pub(crate) fn subsystems(table: &mut Table) {
             assert!(ended.is_ok());
         }));
         ours.push(each_task(&runtime, SUBSYSTEMS, async {
-            let root = on_this_runtime().name("worker").build().expect("no edges");
+            let root = Process::builder().name("worker").build().expect("no edges");
             for _ in 0..SUBSYSTEMS {
                 assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Spawn, Threads};
-use crate::body::BoxedBody;
+use crate::body::AnyBody;
 use crate::deadlock;
 use crate::dispatch::{defer, dispatch};
 use crate::error::Error;
@@ -28,7 +28,7 @@ use crate::teardown::{Begun, TeardownFuture};
 pub struct Job(Work);
 
 enum Work {
-    Body(BoxedBody),
+    Body(Pin<Box<dyn AnyBody>>),
     Teardown(Ready),
     /// An async teardown that has begun.
     TearingDown(TearingDown),
@@ -41,7 +41,7 @@ struct TearingDown {
 }
 
 impl Job {
-    pub(crate) fn body(body: BoxedBody) -> Self {
+    pub(crate) fn body(body: Pin<Box<dyn AnyBody>>) -> Self {
         Self(Work::Body(body))
     }
 
@@ -87,7 +87,7 @@ impl Job {
     /// The system gives no thread for the job: a teardown runs on this one, a body is not run.
     pub(super) fn refuse(mut self, error: io::Error) {
         dispatch(match self.take() {
-            Work::Body(body) => body.refuse(|node| Error::no_thread(node.label(), error)),
+            Work::Body(mut body) => body.as_mut().refuse(error),
             work => Self(work).execute(),
         });
     }
@@ -103,7 +103,7 @@ impl Job {
             }
         }
         match &mut self.0 {
-            Work::Body(body) => body.poll_effects(context),
+            Work::Body(body) => body.as_mut().poll_effects(context),
             Work::TearingDown(tearing_down) => tearing_down.poll_effects(context),
             Work::Teardown(_) | Work::Ended => panic!("a job was polled after its end"),
         }

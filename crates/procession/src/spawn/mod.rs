@@ -32,9 +32,7 @@ mod tokio;
 use std::future::Future;
 use std::sync::Arc;
 
-#[cfg(all(feature = "tokio", not(loom)))]
-use crate::body::run_body;
-use crate::body::{Body, BodyResult, BoxedBody};
+use crate::body::{Body, BodyResult};
 use crate::dispatch::{run_deferred, spawn_on};
 use crate::state::Inherited;
 
@@ -111,9 +109,9 @@ impl Spawner {
     {
         match self {
             #[cfg(all(feature = "tokio", not(loom)))]
-            Self::Tokio(handle) => drop(handle.spawn(run_body(body))),
+            Self::Tokio(handle) => drop(handle.spawn(body)),
             Self::Any(spawner) => {
-                let job = Job::body(BoxedBody::new(body));
+                let job = Job::body(Box::pin(body));
                 spawn_on(|| spawner.spawn(job));
                 run_deferred();
             }

@@ -3,9 +3,7 @@
 use std::future::Future;
 
 use super::{Job, Spawn};
-#[cfg(all(feature = "executor", not(loom)))]
-use crate::body::run_body;
-use crate::body::{Body, BodyResult, BoxedBody};
+use crate::body::{Body, BodyResult};
 use crate::state::Ready;
 
 /// The default spawner: it needs no executor in the program.
@@ -66,8 +64,8 @@ impl Threads {
         F: Future<Output = BodyResult> + Send + 'static,
     {
         match super::executor::start() {
-            Ok(executor) => executor.spawn(run_body(body)).detach(),
-            Err(error) => Job::body(BoxedBody::new(body)).refuse(error),
+            Ok(executor) => executor.spawn(body).detach(),
+            Err(error) => Job::body(Box::pin(body)).refuse(error),
         }
     }
 
@@ -77,7 +75,7 @@ impl Threads {
     where
         F: Future<Output = BodyResult> + Send + 'static,
     {
-        on_its_own_thread(Job::body(BoxedBody::new(body)));
+        on_its_own_thread(Job::body(Box::pin(body)));
     }
 
     /// Polls the job on a thread of its own.

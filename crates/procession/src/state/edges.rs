@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::cycle::{self, GraphLock};
 use super::places::Places;
-use super::walk::{Effects, Walk};
+use super::walk::Effects;
 use super::{Inner, Node, Seed};
 use crate::error::LinkError;
 use crate::phase::Phase;
@@ -78,7 +78,7 @@ pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<
         return (child, Ok(Effects::default()));
     }
     drop(inner);
-    let effects = Walk::close(&child, Reason::ParentClosed, parent.is_aborting());
+    let effects = child.close(Reason::ParentClosed, parent.is_aborting());
     (child, Ok(effects))
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn link(
     drop(graph);
     match linked {
         Linked::Nothing => Ok(Effects::default()),
-        Linked::Close => Ok(Walk::close(lower, Reason::ParentClosed, upper.is_aborting())),
+        Linked::Close => Ok(lower.close(Reason::ParentClosed, upper.is_aborting())),
         Linked::Refused => Err(LinkError::Closed(upper.label())),
     }
 }
@@ -169,7 +169,7 @@ pub(crate) fn unlink_all(node: &Arc<Node>) -> Effects {
         drop((below, inner));
     }
     drop(graph);
-    Walk::close(node, Reason::Dropped, false)
+    node.close(Reason::Dropped, false)
 }
 
 impl Node {

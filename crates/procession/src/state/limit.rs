@@ -18,9 +18,16 @@ use crate::phase::Phase;
 pub(crate) struct Limit {
     total: usize,
     free: usize,
-    /// Who waits, by ticket, so that the first is who came first. Who has a ticket and is not here any more was
-    /// given a slot, or the process closes.
-    waiting: BTreeMap<Ticket, Waker>,
+    queue: Queue,
+}
+
+/// Who waits, by ticket, so that the first is who came first. Who has a ticket and is not here any more was given a
+/// slot, or the process closes.
+#[derive(Default)]
+struct Queue {
+    /// Who has waited longest: one alone, as is usual, allocates nothing.
+    first: Option<(Ticket, Waker)>,
+    others: BTreeMap<Ticket, Waker>,
     next: Ticket,
 }
 
@@ -39,7 +46,39 @@ pub(crate) enum Look {
 
 impl Limit {
     pub(crate) fn new(total: usize) -> Self {
-        Self { total, free: total, waiting: BTreeMap::new(), next: 0 }
+        Self { total, free: total, queue: Queue::default() }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, waker: Waker) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        match self.first {
+            None => self.first = Some((ticket, waker)),
+            Some(_) => drop(self.others.insert(ticket, waker)),
+        }
+        ticket
+    }
+
+    fn pop(&mut self) -> Option<Waker> {
+        let (_, waker) = self.first.take()?;
+        self.first = self.others.pop_first();
+        Some(waker)
+    }
+
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waker> {
+        match &mut self.first {
+            Some((first, waker)) if *first == ticket => Some(waker),
+            _ => self.others.get_mut(&ticket),
+        }
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Waker> {
+        match &self.first {
+            Some((first, _)) if *first == ticket => self.pop(),
+            _ => self.others.remove(&ticket),
+        }
     }
 }
 
@@ -73,12 +112,10 @@ impl Node {
                 limit.free -= 1;
                 return Look::Taken;
             }
-            *ticket = Some(limit.next);
-            limit.waiting.insert(limit.next, waker.clone());
-            limit.next += 1;
+            *ticket = Some(limit.queue.push(waker.clone()));
             return Look::None;
         };
-        match limit.waiting.get_mut(&queued) {
+        match limit.queue.get_mut(queued) {
             Some(registered) => {
                 let replaced =
                     (!registered.will_wake(waker)).then(|| mem::replace(registered, waker.clone()));
@@ -97,7 +134,7 @@ impl Node {
     pub(crate) fn leave_queue(&self, ticket: Ticket) -> Wakers {
         let mut wakers = Wakers::default();
         let mut inner = self.inner.lock();
-        let left = inner.limit().waiting.remove(&ticket);
+        let left = inner.limit().queue.remove(ticket);
         if left.is_none() {
             inner.return_slot(&mut wakers);
         }
@@ -132,8 +169,8 @@ impl Inner {
     /// Gives a returned slot to who has waited longest.
     pub(super) fn return_slot(&mut self, wakers: &mut Wakers) {
         let limit = self.limit();
-        match limit.waiting.pop_first() {
-            Some((_, waker)) => wakers.push(waker),
+        match limit.queue.pop() {
+            Some(waker) => wakers.push(waker),
             None => limit.free += 1,
         }
     }
@@ -141,7 +178,12 @@ impl Inner {
     /// Takes all who wait for a slot. Call it in the locked section in which the process gets Closing.
     pub(super) fn take_queue(&mut self, wakers: &mut Wakers) {
         if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut()) {
-            mem::take(&mut limit.waiting).into_values().for_each(|waker| wakers.push(waker));
+            let queue = mem::take(&mut limit.queue);
+            let first = queue.first.map(|(_, waker)| waker);
+            first
+                .into_iter()
+                .chain(queue.others.into_values())
+                .for_each(|waker| wakers.push(waker));
         }
     }
 }

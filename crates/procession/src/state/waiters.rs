@@ -23,17 +23,39 @@ pub(crate) enum Event {
     Closed,
 }
 
-impl Event {
-    fn bit(self) -> u8 {
-        1 << self as u8
+/// Which events there are to wait for. Of `bool`, so that the [`Spot`] needs no byte more to tell its variants apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Events([bool; 3]);
+
+impl Events {
+    fn only(event: Event) -> Self {
+        let mut events = Self([false; 3]);
+        events.0[event as usize] = true;
+        events
+    }
+
+    fn has(self, event: Event) -> bool {
+        self.0[event as usize]
+    }
+
+    fn add(&mut self, event: Event) {
+        self.0[event as usize] = true;
+    }
+
+    fn remove(&mut self, event: Event) {
+        self.0[event as usize] = false;
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self([false; 3])
     }
 }
 
 /// A waker, and the events that it waits for.
 pub(super) struct Waiting {
     waker: Waker,
-    /// The bits of the events. More than one only in the [`Spot`].
-    events: u8,
+    /// More than one only in the [`Spot`].
+    events: Events,
 }
 
 /// Every process has room for its teardown or for one waker, whichever comes first; what comes after it stands
@@ -165,11 +187,11 @@ impl Inner {
             if waiting.waker.will_wake(waker) {
                 return None;
             }
-            if waiting.events == event.bit() {
+            if waiting.events == Events::only(event) {
                 return Some(mem::replace(&mut waiting.waker, waker.clone()));
             }
             // It shared the old waker with another event.
-            waiting.events &= !event.bit();
+            waiting.events.remove(event);
         }
         *place = Some(self.insert_waker(event, waker));
         None
@@ -186,20 +208,20 @@ impl Inner {
     fn insert_waker(&mut self, event: Event, waker: &Waker) -> u32 {
         match &mut self.spot {
             Spot::Waiting(waiting)
-                if waiting.events & event.bit() == 0 && waiting.waker.will_wake(waker) =>
+                if !waiting.events.has(event) && waiting.waker.will_wake(waker) =>
             {
-                waiting.events |= event.bit();
+                waiting.events.add(event);
                 return SPOT;
             }
             Spot::Empty => {
-                let waiting = Waiting { waker: waker.clone(), events: event.bit() };
+                let waiting = Waiting { waker: waker.clone(), events: Events::only(event) };
                 self.spot = Spot::Waiting(waiting);
                 return SPOT;
             }
             _ => {}
         }
         let waiters = self.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
-        waiters.insert(Waiting { waker: waker.clone(), events: event.bit() })
+        waiters.insert(Waiting { waker: waker.clone(), events: Events::only(event) })
     }
 
     /// Takes one waker back.
@@ -217,8 +239,8 @@ impl Inner {
     /// The waker that waits for the event in the spot, if it waits for no other.
     fn take_from_spot(&mut self, event: Event) -> Option<Waker> {
         let Spot::Waiting(waiting) = &mut self.spot else { return None };
-        waiting.events &= !event.bit();
-        if waiting.events != 0 {
+        waiting.events.remove(event);
+        if !waiting.events.is_empty() {
             return None;
         }
         match mem::take(&mut self.spot) {
@@ -230,8 +252,8 @@ impl Inner {
     /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
     pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Wakers) {
         if let Spot::Waiting(waiting) = &self.spot {
-            if waiting.events & event.bit() != 0 {
-                let shared = (waiting.events != event.bit()).then(|| waiting.waker.clone());
+            if waiting.events.has(event) {
+                let shared = (waiting.events != Events::only(event)).then(|| waiting.waker.clone());
                 let taken = self.take_from_spot(event).or(shared);
                 taken.into_iter().for_each(|waker| wakers.push(waker));
             }
@@ -239,7 +261,7 @@ impl Inner {
         let Some(waiters) = &mut self.waiters else { return };
         // Gaps in `far` are not given again; there are no more than there were waiters for an event.
         for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
-            if let Some(waiting) = place.take_if(|waiting| waiting.events == event.bit()) {
+            if let Some(waiting) = place.take_if(|waiting| waiting.events == Events::only(event)) {
                 wakers.push(waiting.waker);
             }
         }

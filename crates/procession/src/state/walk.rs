@@ -121,7 +121,28 @@ struct Report {
 impl Node {
     /// Begins to close the process, and to abort it.
     pub(crate) fn close(self: &Arc<Self>, reason: Reason, abort: bool) -> Effects {
-        Walk::close(self, reason, abort)
+        let mut inner = self.inner.lock();
+        if !abort && self.phase() == Phase::Running && inner.ends_at_once() {
+            self.begin_leaf(&mut inner, Some(reason));
+            return self.finish_leaf(inner);
+        }
+        Walk::resume(inner, |walk, inner| {
+            walk.begin(self, inner, reason, abort);
+            walk.settle(self, inner, None)
+        })
+    }
+
+    /// A leaf becomes Closing.
+    fn begin_leaf(&self, inner: &mut Inner, reason: Option<Reason>) {
+        reason.into_iter().for_each(|reason| inner.set_reason(reason));
+        self.phase.advance(Phase::Closing);
+    }
+
+    /// A leaf becomes Closed, and its parent hears of it.
+    fn finish_leaf(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) -> Effects {
+        let up = inner.end_leaf(self);
+        drop(inner);
+        Walk::tell_parent(Report { up, from: Arc::as_ptr(self) })
     }
 
     /// Begins to close the process if it waits for nothing; otherwise, that happens later.
@@ -135,17 +156,13 @@ impl Node {
         let mut inner = self.inner.lock();
         inner.waiting -= 1;
         let spent = place.and_then(|place| inner.take_waker(self, Event::Aborting, place));
-        let ends = result.is_ok() && inner.waiting == 0 && !inner.started;
-        let effects = if ends && inner.is_leaf() && !inner.has_teardown() {
+        let at_once = result.is_ok() && inner.ends_at_once();
+        let effects = if at_once {
             if self.phase() == Phase::Running {
-                if !inner.after_children {
-                    inner.set_reason(Reason::BodyFinished);
-                }
-                self.phase.advance(Phase::Closing);
+                let reason = if inner.after_children { None } else { Some(Reason::BodyFinished) };
+                self.begin_leaf(&mut inner, reason);
             }
-            let up = inner.end_leaf(self);
-            drop(inner);
-            Walk::tell_parent(Report { up, from: Arc::as_ptr(self) })
+            self.finish_leaf(inner)
         } else {
             Walk::resume(inner, |walk, inner| match result {
                 Ok(()) => walk.close_when_idle(self, inner, Reason::BodyFinished),
@@ -199,13 +216,6 @@ pub(super) struct Visit {
 pub(super) type Garbage = (Option<Box<Children>>, Vec<Hook>);
 
 impl Walk {
-    pub(super) fn close(node: &Arc<Node>, reason: Reason, abort: bool) -> Effects {
-        Self::locked(node, |walk, inner| {
-            walk.begin(node, inner, reason, abort);
-            walk.settle(node, inner, None)
-        })
-    }
-
     /// A walk that begins with `first` under the node's lock.
     fn locked(node: &Arc<Node>, first: impl FnOnce(&mut Self, &mut Inner) -> Visit) -> Effects {
         Self::resume(node.inner.lock(), first)
@@ -224,10 +234,12 @@ impl Walk {
         walk.effects
     }
 
-    /// A walk that begins with the report of a leaf. Most end there: its parent waits for others too.
+    /// A walk that begins with the report of a leaf. Most end there: its parent waits for others too, or is not about to
+    /// close.
     fn tell_parent(report: Report) -> Effects {
         let mut inner = report.up.target.inner.lock();
-        if inner.waiting > 1 {
+        let goes_on = report.up.target.phase() == Phase::Running && !inner.after_children;
+        if inner.waiting > 1 || goes_on {
             let mut effects = Effects::default();
             let child = inner.hear(&report, &mut effects.wakers);
             drop(inner);
@@ -295,8 +307,7 @@ impl Walk {
     /// What [`begin`](Self::begin) and [`settle`](Self::settle) come to for most children; `true` if it is
     /// Closed.
     fn close_leaf(&mut self, child: &Arc<Node>, inner: &mut Inner, parent: &Arc<Node>) -> bool {
-        inner.set_reason(Reason::ParentClosed);
-        child.phase.advance(Phase::Closing);
+        child.begin_leaf(inner, Some(Reason::ParentClosed));
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.started = true;
@@ -452,6 +463,11 @@ impl Inner {
     fn is_leaf(&self) -> bool {
         let alone = self.children.is_none() && self.rare.is_none() && !self.is_waited_for();
         alone && self.parent.is_some()
+    }
+
+    /// Is it a leaf that can become Closed in this locked section?
+    fn ends_at_once(&self) -> bool {
+        self.waiting == 0 && !self.started && self.is_leaf() && !self.has_teardown()
     }
 
     /// Is it Running and waits for nothing, and is it a leaf under `parent`?
