@@ -420,8 +420,8 @@ fn a_limiter_goes_with_its_last_clone() {
     app.close_blocking().unwrap();
 }
 
-/// A stress with threads that come and go, of which some give up, and children that end in every way: at the end
-/// all slots are there.
+/// A stress with threads that come and go, of which some give up, and children that end in every way: at the
+/// end all slots are there.
 #[test]
 fn a_stress_loses_no_slot() {
     let (app, limited) = limited(4);

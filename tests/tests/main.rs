@@ -21,8 +21,8 @@ fn start(face: &str, what: &str) -> Program {
     program
 }
 
-/// A body that ends by itself: 0 after `Ok`, 1 after an error or a panic, which is printed as it is; the tree is
-/// closed in each case. The root is named after the program.
+/// A body that ends by itself: 0 after `Ok`, 1 after an error or a panic, which is printed as it is; the tree
+/// is closed in each case. The root is named after the program.
 #[test]
 fn a_body_that_ends() {
     for face in FACES {

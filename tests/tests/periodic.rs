@@ -258,8 +258,8 @@ fn a_call_that_fails() {
     app.close_blocking().unwrap();
 }
 
-/// As an option, a call that fails closes the parent, which has the error in its outcome, whatever it does when
-/// another child fails.
+/// As an option, a call that fails closes the parent, which has the error in its outcome, whatever it does
+/// when another child fails.
 #[test]
 fn a_call_that_fails_closes_the_parent() {
     let app = Process::builder().name("app").build().unwrap();

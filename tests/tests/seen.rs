@@ -43,8 +43,8 @@ impl Seen {
     }
 }
 
-/// With `Close`, each way to fail closes the parent at once, with the child's name as the reason and its error
-/// in the outcome; the siblings are closed.
+/// With `Close`, each way to fail closes the parent at once, with the child's name as the reason and its
+/// error in the outcome; the siblings are closed.
 #[test]
 fn a_child_that_fails_closes_its_parent() {
     type Fail = fn(&Process);
@@ -161,8 +161,8 @@ fn a_no_wait_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(cache.label())));
 }
 
-/// Hooks see every failed outcome in the tree with its process, though nobody holds a handle: of bodies
-/// and teardowns, blocking and async, and of processes that were linked later; and nothing else.
+/// Hooks see every failed outcome in the tree with its process, though nobody holds a handle: of bodies and
+/// teardowns, blocking and async, and of processes that were linked later; and nothing else.
 #[test]
 fn a_hook_sees_every_failure() {
     let seen = Seen::default();
@@ -249,8 +249,8 @@ fn hooks_have_run_when_the_root_is_closed() {
     assert_eq!(told.load(Ordering::SeqCst), failed);
 }
 
-/// A hook that is set further down sees its own tree, and before those above it; one that panics hides nothing
-/// from the others.
+/// A hook that is set further down sees its own tree, and before those above it; one that panics hides
+/// nothing from the others.
 #[test]
 fn hooks_further_up_and_further_down() {
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -292,7 +292,8 @@ fn a_hook_may_call_anything() {
     app.close_blocking().unwrap();
 }
 
-/// A hook on the background sees what nobody else does; one of a Closed process is dropped with what it holds.
+/// A hook on the background sees what nobody else does; one of a Closed process is dropped with what it
+/// holds.
 #[test]
 fn hooks_of_the_background_and_of_the_closed() {
     let (tell, told) = mpsc::channel();

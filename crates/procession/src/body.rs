@@ -36,8 +36,8 @@ pin_project! {
     }
 }
 
-/// The end of an async body. It is reported to the process exactly once: when the future is ready, or when that is
-/// dropped before, by an abort or with the body.
+/// The end of an async body. It is reported to the process exactly once: when the future is ready, or when
+/// that is dropped before, by an abort or with the body.
 struct End {
     /// `None` once it is reported.
     node: Option<Arc<Node>>,

@@ -108,7 +108,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// A hook that is told of each failure in its tree, as with [`Process::on_failure`]. There may be several.
+    /// A hook that is told of each failure in its tree, as with [`Process::on_failure`]. There may be
+    /// several.
     pub fn on_failure(mut self, hook: impl Fn(&Process, &Error) + Send + Sync + 'static) -> Self {
         self.rare().hooks.push(Arc::new(hook));
         hooks_are_used();

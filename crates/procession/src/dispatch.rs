@@ -1,9 +1,9 @@
 //! From the state machine's [`Effects`] to spawners and wakers, with no lock held (I10).
 //!
-//! Teardowns are handed over first and wakers woken after, so that a waker which waits for a teardown
-//! does not wait for its own stack. Both loops are flat: what a spawner runs on the spot, and what a waker
-//! makes due, is queued on the thread and not nested (I11); a thread that is about to block first does
-//! all that it has queued ([`flush`]).
+//! Teardowns are handed over first and wakers woken after, so that a waker which waits for a teardown does
+//! not wait for its own stack. Both loops are flat: what a spawner runs on the spot, and what a waker makes
+//! due, is queued on the thread and not nested (I11); a thread that is about to block first does all that it
+//! has queued ([`flush`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -30,8 +30,8 @@ pub enum ChildFailure {
     /// It goes on. The error is the child's outcome, and hooks are told.
     #[default]
     Ignore,
-    /// It closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error is
-    /// part of its outcome. So are the errors of children that fail while it closes; what is
+    /// It closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error
+    /// is part of its outcome. So are the errors of children that fail while it closes; what is
     /// [dropped](Error::Aborted) by an abort of the process itself is no failure of the child.
     Close,
 }
@@ -44,18 +44,18 @@ impl Process {
     /// process whose body or teardown it was, and its error.
     ///
     /// It sees what nobody holds a handle of, panics and [aborted](Error::Aborted) bodies too. The hook runs
-    /// on the thread where the failure came up, with no lock held, before the failed process is Closed; so all
-    /// that failed under this process has been told before this process is Closed. An error that a parent
+    /// on the thread where the failure came up, with no lock held, before the failed process is Closed; so
+    /// all that failed under this process has been told before this process is Closed. An error that a parent
     /// takes into its own outcome, with [`ChildFailure::Close`], is told once, for the child.
     ///
-    /// A process may have several hooks, and those of its parents are called too, the nearest first. A panic of
-    /// a hook is caught, and the other hooks are called. Let a hook hold no handle of the process that it is set
-    /// on: that would keep it open.
+    /// A process may have several hooks, and those of its parents are called too, the nearest first. A panic
+    /// of a hook is caught, and the other hooks are called. Let a hook hold no handle of the process that it
+    /// is set on: that would keep it open.
     ///
     /// # Blocking
     ///
-    /// What the hook waits for, the closing of the failed process waits for. It counts as code of that process:
-    /// to wait for a process that waits for it is an [`Error::Deadlock`].
+    /// What the hook waits for, the closing of the failed process waits for. It counts as code of that
+    /// process: to wait for a process that waits for it is an [`Error::Deadlock`].
     ///
     /// ```
     /// use procession::Process;

@@ -52,6 +52,19 @@
 //!   an executor's poll, and with locks held.
 //! - Nothing recurses over the graph, and a long-lived parent whose children come and go does not grow.
 //!
+//! # What is built on it
+//!
+//! | | |
+//! |---|---|
+//! | `Periodic` | calls a body again and again, until closing |
+//! | [`Limited`] | at most so many children at a time |
+//! | [`Process::on_failure`], [`ChildFailure`] | failures are told when they happen, or close the parent |
+//! | [`Process::close_when`], [`Process::wait_for_future`] | bridges to anything that ends |
+//! | [`scope()`] | thread bodies that borrow from their caller |
+//! | `main` | a program as one process, from `fn main` |
+//!
+//! Who comes from goprocess finds each of its names in `from_goprocess`.
+//!
 //! # When a shutdown hangs
 //!
 //! Print the process with `{:?}`: it says in which phase it is, why it closes, and what it still waits for.
@@ -60,9 +73,10 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `executor` | yes | async bodies and teardowns share one small executor and one timer (async-executor, async-io); without it, each has a thread |
-//! | `signal` | yes | the module `signal` (signal-hook, Unix) |
+//! | `executor` | yes | async bodies and teardowns share one small executor and one timer (async-executor, async-io); without it, each has a thread. `Periodic` and the clocks |
+//! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` |
 //! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
+//! | `tokio-util` | no | `CancellationToken`s that are cancelled with a process, and processes that close with a token |
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //! | `loom` | no | with `--cfg loom`: the crate's locks, atomics and threads are loom's, so that a program can model-check what it builds on it |
 //!

@@ -17,13 +17,14 @@ use crate::state::{Limit, Look, Seed, Ticket};
 
 /// Spawns children of a process, at most so many at a time: who wants one more waits for a slot.
 ///
-/// A child's slot is free again when the child is Closed, so after its own children and its teardown. Slots are
-/// given in the order in which they were asked for. Waiting blocks a thread ([`spawn_thread`](Self::spawn_thread)) or
-/// a task ([`spawn`](Self::spawn)); the `try_` forms do not wait; [`acquire`](Self::acquire) waits for a [`Slot`] for any
-/// kind of body, also with a time limit. When the process closes, all who wait get [`Error::Closed`].
+/// A child's slot is free again when the child is Closed, so after its own children and its teardown. Slots
+/// are given in the order in which they were asked for. Waiting blocks a thread
+/// ([`spawn_thread`](Self::spawn_thread)) or a task ([`spawn`](Self::spawn)); the `try_` forms do not wait;
+/// [`acquire`](Self::acquire) waits for a [`Slot`] for any kind of body, also with a time limit. When the
+/// process closes, all who wait get [`Error::Closed`].
 ///
-/// Clones share the slots. When the last of them is dropped, and the last waiter and slot, the children finish and
-/// the process of the limiter closes.
+/// Clones share the slots. When the last of them is dropped, and the last waiter and slot, the children
+/// finish and the process of the limiter closes.
 ///
 /// It is goprocess's `RateLimiter`, and takes the place of a semaphore whose permits travel with tasks.
 ///
@@ -84,8 +85,8 @@ impl Limited {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped half-way gives up its place in the queue, and a slot that it was given goes to the
-    /// next. The body is dropped and not run.
+    /// A future that is dropped half-way gives up its place in the queue, and a slot that it was given goes
+    /// to the next. The body is dropped and not run.
     ///
     /// ```
     /// use procession::{Limited, Process};
@@ -118,8 +119,8 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::Closed`] if the process is Closing; [`Error::NoThread`] if the system gives no thread;
-    /// [`Error::Deadlock`] if all slots are held by processes that wait for the calling body or teardown. Then the body is
-    /// not run.
+    /// [`Error::Deadlock`] if all slots are held by processes that wait for the calling body or teardown.
+    /// Then the body is not run.
     ///
     /// # Blocking
     ///
@@ -206,8 +207,8 @@ impl Drop for Shared {
 ///
 /// # Cancel safety
 ///
-/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to the
-/// next.
+/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to
+/// the next.
 #[must_use = "a waiter does nothing unless it is awaited or waited for"]
 pub struct Acquire {
     shared: Arc<Shared>,
@@ -220,8 +221,8 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes that wait
-    /// for the calling body or teardown.
+    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes
+    /// that wait for the calling body or teardown.
     ///
     /// # Blocking
     ///
@@ -230,8 +231,8 @@ impl Acquire {
         self.block(None).map(|slot| slot.expect("without a deadline, it waits for a slot"))
     }
 
-    /// Blocks until there is a slot; `None` if the timeout comes first. Then the place in the queue is kept, until this
-    /// value is dropped.
+    /// Blocks until there is a slot; `None` if the timeout comes first. Then the place in the queue is kept,
+    /// until this value is dropped.
     ///
     /// # Errors
     ///
@@ -301,8 +302,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Runs `body` in this slot, as [`Process::spawn`] does. On a process that has begun to close meanwhile, with a child that is
-    /// Closing already.
+    /// Runs `body` in this slot, as [`Process::spawn`] does. On a process that has begun to close meanwhile,
+    /// with a child that is Closing already.
     ///
     /// # Errors
     ///
@@ -321,8 +322,8 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown of the process has started, [`Error::NoThread`] if the system gives no
-    /// thread. Then the body is not run, and the slot is free again.
+    /// [`Error::Closed`] if the teardown of the process has started, [`Error::NoThread`] if the system gives
+    /// no thread. Then the body is not run, and the slot is free again.
     pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,

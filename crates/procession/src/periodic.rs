@@ -1,8 +1,9 @@
 //! [`Periodic`]: calls a body again and again (feature `executor`, on by default).
 //!
-//! Each periodic process is a child of the process that it is given, and each call a child of the periodic process: so
-//! closing waits for the call in flight, closes it, and starts no more. No thread belongs to a periodic process:
-//! the pause is a timer that all of the program's share, and a blocking body has a thread while it is called.
+//! Each periodic process is a child of the process that it is given, and each call a child of the periodic
+//! process: so closing waits for the call in flight, closes it, and starts no more. No thread belongs to a
+//! periodic process: the pause is a timer that all of the program's share, and a blocking body has a thread
+//! while it is called.
 //!
 //! The eight forms of goprocess's `periodic`, and what they are here:
 //!
@@ -57,9 +58,10 @@ use crate::state::Seed;
 
 /// Calls a body again and again, one call at a time, until closing.
 ///
-/// The first call comes with the first tick: after one interval, or with the first item of the stream. A call that fails is
-/// told to the [hooks](Process::on_failure), and the calls go on; [`on_failure`](Self::on_failure) changes that. The
-/// periodic process goes by the name of its parent, and runs on the parent's spawner.
+/// The first call comes with the first tick: after one interval, or with the first item of the stream. A call
+/// that fails is told to the [hooks](Process::on_failure), and the calls go on;
+/// [`on_failure`](Self::on_failure) changes that. The periodic process goes by the name of its parent, and
+/// runs on the parent's spawner.
 ///
 /// ```
 /// use procession::{Periodic, Process};
@@ -104,9 +106,9 @@ impl Periodic {
 
     /// A call for each item of `ticks`. When the stream ends, so does the periodic process.
     ///
-    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. For threads too,
-    /// take one whose receiver is a stream and whose sender can block, as async-channel's: nobody can wait for a
-    /// `std::sync::mpsc` channel and for closing at once.
+    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. For
+    /// threads too, take one whose receiver is a stream and whose sender can block, as async-channel's:
+    /// nobody can wait for a `std::sync::mpsc` channel and for closing at once.
     pub fn on<S: Stream + Send + 'static>(ticks: S) -> Self {
         Self::with(Ticks::Driven(Box::pin(ticks.map(drop))))
     }
@@ -117,8 +119,8 @@ impl Periodic {
 
     /// What a call that fails does; by default, [nothing](ChildFailure::Ignore) but to be told to the hooks.
     ///
-    /// With [`ChildFailure::Close`], it closes the periodic process and the process that this was spawned under, whatever that one
-    /// does when another child fails; the error is part of both outcomes.
+    /// With [`ChildFailure::Close`], it closes the periodic process and the process that this was spawned
+    /// under, whatever that one does when another child fails; the error is part of both outcomes.
     pub fn on_failure(mut self, on_failure: ChildFailure) -> Self {
         self.on_failure = on_failure;
         self
@@ -139,8 +141,8 @@ impl Periodic {
     ///
     /// # Errors
     ///
-    /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has started,
-    /// [`Error::Background`] if a failure was to close the background. Then nothing is called.
+    /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has
+    /// started, [`Error::Background`] if a failure was to close the background. Then nothing is called.
     pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: FnMut(Process) -> Fut + Send + 'static,

@@ -24,10 +24,10 @@ use crate::timer;
 
 /// Runs `body` as the body of the program's root, and returns when that is Closed.
 ///
-/// The root is named after the program and bound to SIGINT and SIGTERM: the first closes it, the second aborts it, the
-/// third ends the program. What the body returns is what any body returns: after `Ok`, its children finish; so a
-/// body that started servers just returns, and one that is done with them calls [`close`](Process::close) before. After an
-/// error or a panic, the children are closed.
+/// The root is named after the program and bound to SIGINT and SIGTERM: the first closes it, the second
+/// aborts it, the third ends the program. What the body returns is what any body returns: after `Ok`, its
+/// children finish; so a body that started servers just returns, and one that is done with them calls
+/// [`close`](Process::close) before. After an error or a panic, the children are closed.
 ///
 /// [`Main`] has a grace period beside that.
 ///
@@ -184,8 +184,8 @@ impl Wake for Grace {
     }
 }
 
-/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error and sets the
-/// code.
+/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error
+/// and sets the code.
 ///
 /// ```
 /// let exit = procession::main(|p| {

@@ -12,11 +12,11 @@ use crate::spawn::of_context;
 use crate::state::Seed;
 use crate::thread::run;
 
-/// Runs `body` on this thread, as the body of a new root, and returns when that is Closed, with its outcome. Thread bodies
-/// that are spawned in it may borrow from the caller's stack, as in [`std::thread::scope`].
+/// Runs `body` on this thread, as the body of a new root, and returns when that is Closed, with its outcome.
+/// Thread bodies that are spawned in it may borrow from the caller's stack, as in [`std::thread::scope`].
 ///
-/// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome: it is built with
-/// [`ChildFailure::Close`]. If not, the children are waited for.
+/// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome: it is
+/// built with [`ChildFailure::Close`]. If not, the children are waited for.
 ///
 /// # Errors
 ///
@@ -51,8 +51,8 @@ where
     process.closed().wait()
 }
 
-/// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that borrow. A thread of
-/// the scope that is to spawn more takes a clone along.
+/// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that
+/// borrow. A thread of the scope that is to spawn more takes a clone along.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env> {
     process: Process,

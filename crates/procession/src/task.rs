@@ -11,8 +11,8 @@ use crate::process::Process;
 use crate::spawn::Threads;
 
 impl Process {
-    /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has
-    /// ended, the child's own children are Closed, and its teardown has run.
+    /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has ended,
+    /// the child's own children are Closed, and its teardown has run.
     ///
     /// What holds for the body of [`spawn_thread`](Self::spawn_thread) holds here, but that an
     /// [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].

@@ -15,9 +15,10 @@ use crate::state::{EdgeKind, Inherited, Seed, link};
 impl Process {
     /// Closes the process when `future` is ready, whatever its output.
     ///
-    /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process closes, and the
-    /// process does not wait for it. If it panics, the process stays open and [hooks](Self::on_failure) are told. On a
-    /// process that is Closing already, it is dropped and not polled.
+    /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process
+    /// closes, and the process does not wait for it. If it panics, the process stays open and
+    /// [hooks](Self::on_failure) are told. On a process that is Closing already, it is dropped and not
+    /// polled.
     ///
     /// # Errors
     ///
@@ -39,15 +40,16 @@ impl Process {
         self.watch(self.heritage(), future)
     }
 
-    /// Makes the teardown start only after `future` is ready, whatever its output, as with [`wait_for`](Self::wait_for).
+    /// Makes the teardown start only after `future` is ready, whatever its output, as with
+    /// [`wait_for`](Self::wait_for).
     ///
-    /// The future is polled on the spawner, as the body of a child that does not end before: closing does not drop it. An
-    /// [`abort`](Self::abort) does.
+    /// The future is polled on the spawner, as the body of a child that does not end before: closing does not
+    /// drop it. An [`abort`](Self::abort) does.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background. Then the future is dropped
-    /// and not polled.
+    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background. Then the
+    /// future is dropped and not polled.
     ///
     /// ```
     /// use procession::Process;

@@ -1,7 +1,7 @@
 //! tokio-util's `CancellationToken` on either side (feature `tokio-util`).
 //!
-//! There is no task and no thread in it: a token of a process is cancelled by the waker that the process wakes, and
-//! what waits for a token is polled by whoever cancels that.
+//! There is no task and no thread in it: a token of a process is cancelled by the waker that the process
+//! wakes, and what waits for a token is polled by whoever cancels that.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -45,8 +45,8 @@ impl Process {
         self.token(Event::Closed)
     }
 
-    /// Closes the process when `token` is cancelled: [`close_when`](Self::close_when), without a spawner (feature
-    /// `tokio-util`).
+    /// Closes the process when `token` is cancelled: [`close_when`](Self::close_when), without a spawner
+    /// (feature `tokio-util`).
     ///
     /// # Errors
     ///
@@ -66,8 +66,8 @@ impl Process {
         self.watch(inline(), token.clone().cancelled_owned())
     }
 
-    /// Makes the teardown start only after `token` is cancelled: [`wait_for_future`](Self::wait_for_future), without a
-    /// spawner (feature `tokio-util`).
+    /// Makes the teardown start only after `token` is cancelled: [`wait_for_future`](Self::wait_for_future),
+    /// without a spawner (feature `tokio-util`).
     ///
     /// # Errors
     ///

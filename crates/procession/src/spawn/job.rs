@@ -19,12 +19,12 @@ use crate::state::{Effects, Node, Ready, Siblings};
 use crate::sync::block_on;
 use crate::teardown::{Begun, TeardownFuture};
 
-/// An async body or a teardown that a [`Spawn`] is to run: with [`run`](Self::run), or by
-/// polling it as a future.
+/// An async body or a teardown that a [`Spawn`] is to run: with [`run`](Self::run), or by polling it as a
+/// future.
 ///
-/// Nothing is lost with a job that is dropped before its end, as an executor does that is shut
-/// down: a body's outcome is [`Error::Aborted`]; a teardown that has not begun runs on [`Threads`]
-/// instead; one that has begun adds [`Error::Aborted`] to the outcome. The process gets Closed in each case.
+/// Nothing is lost with a job that is dropped before its end, as an executor does that is shut down: a body's
+/// outcome is [`Error::Aborted`]; a teardown that has not begun runs on [`Threads`] instead; one that has
+/// begun adds [`Error::Aborted`] to the outcome. The process gets Closed in each case.
 pub struct Job(Work);
 
 enum Work {
@@ -59,8 +59,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks until the job has ended. A job that was handed over by the end of another one, on this
-    /// thread and within its `run`, is put behind it: such chains do not nest.
+    /// Blocks until the job has ended. A job that was handed over by the end of another one, on this thread
+    /// and within its `run`, is put behind it: such chains do not nest.
     pub fn run(self) {
         if let Some(job) = defer(self) {
             let effects = job.execute();

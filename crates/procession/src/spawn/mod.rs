@@ -10,8 +10,8 @@
 //! | `Smol` (feature `smol`) | smol's global executor | its thread pool |
 //! | any `Fn(Job)` | as it likes | as it likes |
 //!
-//! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own
-//! with every spawner.
+//! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
+//! every spawner.
 //!
 //! With feature `tokio`, a process that is made inside a tokio context, was given no spawner and inherits
 //! none, takes that context's handle.

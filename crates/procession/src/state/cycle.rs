@@ -26,8 +26,8 @@ pub(super) fn lock_graph() -> GraphLock {
     GRAPH.lock()
 }
 
-/// The processes from `from` to `to`, each waiting for the next, if `from` waits for `to`. Nothing that
-/// the answer depends on can be linked meanwhile.
+/// The processes from `from` to `to`, each waiting for the next, if `from` waits for `to`. Nothing that the
+/// answer depends on can be linked meanwhile.
 pub(super) fn path_under_lock(
     _graph: &GraphLock,
     from: &Arc<Node>,

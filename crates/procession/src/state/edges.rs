@@ -58,8 +58,8 @@ pub(super) type Children = Places<Arc<Node>>;
 /// A spawned process was not taken in: its parent has started its teardown or is Closed.
 pub(crate) struct Refused;
 
-/// A fresh child of `parent`. Of a Closing parent, it closes at once; of one that has started its
-/// teardown, it is refused.
+/// A fresh child of `parent`. Of a Closing parent, it closes at once; of one that has started its teardown,
+/// it is refused.
 ///
 /// No other lock than the parent's is taken, and nothing is searched (I5).
 #[inline]

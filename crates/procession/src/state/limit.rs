@@ -1,9 +1,9 @@
 //! The slots of a process that limits its children, and who waits for one.
 //!
 //! All of it stands under the node's lock. A slot is free, or held by exactly one of: a child that was linked
-//! with [`EdgeKind::LimitedChild`](super::EdgeKind), until its report; a waiter that it was given to and that has
-//! not fetched it; a [`Slot`](crate::Slot). None is free while somebody waits: a slot that is returned goes
-//! to who has waited longest.
+//! with [`EdgeKind::LimitedChild`](super::EdgeKind), until its report; a waiter that it was given to and that
+//! has not fetched it; a [`Slot`](crate::Slot). None is free while somebody waits: a slot that is returned
+//! goes to who has waited longest.
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
@@ -21,8 +21,8 @@ pub(crate) struct Limit {
     queue: Queue,
 }
 
-/// Who waits, by ticket, so that the first is who came first. Who has a ticket and is not here any more was given a
-/// slot, or the process closes.
+/// Who waits, by ticket, so that the first is who came first. Who has a ticket and is not here any more was
+/// given a slot, or the process closes.
 #[derive(Default)]
 struct Queue {
     /// Who has waited longest: one alone, as is usual, allocates nothing.

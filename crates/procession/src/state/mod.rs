@@ -209,8 +209,8 @@ impl Node {
         self.phase.is_aborting()
     }
 
-    /// Does the number of handles mean anything? Only while the process is Running and nothing else is known to hold
-    /// it (I8).
+    /// Does the number of handles mean anything? Only while the process is Running and nothing else is known
+    /// to hold it (I8).
     #[inline]
     pub(crate) fn counts_handles(&self) -> bool {
         !self.held && self.phase() == Phase::Running
@@ -299,8 +299,8 @@ impl Node {
         self.inner.lock().take_teardown()
     }
 
-    /// What keeps the process from being Closed, for a person who reads a hanging shutdown: the labels
-    /// of at most `limit` processes that it waits for, and how many things it waits for in all.
+    /// What keeps the process from being Closed, for a person who reads a hanging shutdown: the labels of at
+    /// most `limit` processes that it waits for, and how many things it waits for in all.
     pub(crate) fn waiting_for(&self, limit: usize) -> (Vec<Label>, u32) {
         let inner = self.inner.lock();
         let waiting = inner.waiting;

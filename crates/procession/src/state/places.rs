@@ -2,8 +2,8 @@
 
 use std::mem;
 
-/// Entries with stable places. A list that comes and goes does not grow (I12): a freed place is
-/// taken before a new one, and an emptied list gives a large buffer back.
+/// Entries with stable places. A list that comes and goes does not grow (I12): a freed place is taken before
+/// a new one, and an emptied list gives a large buffer back.
 #[derive(Debug)]
 pub(crate) struct Places<T> {
     entries: Vec<Option<T>>,

@@ -1,8 +1,8 @@
-//! Who is to be woken when a process closes: the wakers that wait for an event of a node, and the teardown, with
-//! which one of them shares its place.
+//! Who is to be woken when a process closes: the wakers that wait for an event of a node, and the teardown,
+//! with which one of them shares its place.
 //!
-//! The list is ours, not an event-listener, since wakers must be called after the lock is released
-//! (I10), and a node without waiters must not pay for them.
+//! The list is ours, not an event-listener, since wakers must be called after the lock is released (I10), and
+//! a node without waiters must not pay for them.
 
 use std::mem;
 use std::task::Waker;
@@ -23,7 +23,8 @@ pub(crate) enum Event {
     Closed,
 }
 
-/// Which events there are to wait for. Of `bool`, so that the [`Spot`] needs no byte more to tell its variants apart.
+/// Which events there are to wait for. Of `bool`, so that the [`Spot`] needs no byte more to tell its
+/// variants apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Events([bool; 3]);
 
@@ -58,9 +59,9 @@ pub(super) struct Waiting {
     events: Events,
 }
 
-/// Every process has room for its teardown or for one waker, whichever comes first; what comes after it stands
-/// elsewhere. So a body that waits for its closing allocates nothing: its task's waker stands here, for the
-/// abort too.
+/// Every process has room for its teardown or for one waker, whichever comes first; what comes after it
+/// stands elsewhere. So a body that waits for its closing allocates nothing: its task's waker stands here,
+/// for the abort too.
 #[derive(Default)]
 pub(super) enum Spot {
     #[default]
@@ -287,6 +288,104 @@ impl Inner {
                 self.spot = spot;
                 self.rare.as_mut()?.teardown.take()
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::super::{Node, Seed, SetTeardown};
+    use super::Event;
+    use crate::dispatch::wake;
+    use crate::reason::Reason;
+    use crate::teardown::Teardown;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counting() -> (Arc<Counting>, Waker) {
+        let counting = Arc::<Counting>::default();
+        (counting.clone(), Waker::from(counting))
+    }
+
+    fn register(node: &Node, event: Event, waker: &Waker) -> u32 {
+        let mut place = None;
+        assert!(node.register(event, &mut place, waker));
+        place.unwrap()
+    }
+
+    fn count(counting: &Counting) -> usize {
+        counting.0.load(Ordering::SeqCst)
+    }
+
+    /// A task that waits for closing and for an abort is woken for each.
+    #[test]
+    fn one_waker_waits_for_two_events() {
+        let (woken, waker) = counting();
+        let node = Node::new(Seed { body: true, ..Seed::default() });
+        register(&node, Event::Closing, &waker);
+        register(&node, Event::Aborting, &waker);
+        wake(node.close(Reason::Asked, false).wakers);
+        assert_eq!(count(&woken), 1);
+        wake(node.close(Reason::Asked, true).wakers);
+        assert_eq!(count(&woken), 2);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&woken), 1);
+    }
+
+    /// Who goes away takes nobody along that shares the waker, for the same event or for another.
+    #[test]
+    fn waiters_that_share_a_waker_go_one_by_one() {
+        let (woken, waker) = counting();
+        let node = Node::new(Seed { body: true, ..Seed::default() });
+        let aborting = register(&node, Event::Aborting, &waker);
+        let closing = [(); 4].map(|()| register(&node, Event::Closing, &waker));
+        node.unregister(Event::Aborting, aborting);
+        closing[1..].iter().for_each(|&place| node.unregister(Event::Closing, place));
+        wake(node.close(Reason::Asked, false).wakers);
+        assert_eq!(count(&woken), 1);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&woken), 1);
+    }
+
+    /// A waiter that moves to another task leaves the waker that it shared to the other.
+    #[test]
+    fn a_waiter_that_moves_leaves_a_shared_waker() {
+        let ((before, waker), (after, other)) = (counting(), counting());
+        let node = Node::new(Seed { body: true, ..Seed::default() });
+        let mut closing = Some(register(&node, Event::Closing, &waker));
+        register(&node, Event::Aborting, &waker);
+        assert!(node.register(Event::Closing, &mut closing, &other));
+        wake(node.close(Reason::Asked, false).wakers);
+        assert_eq!((count(&before), count(&after)), (0, 1));
+        wake(node.close(Reason::Asked, true).wakers);
+        assert_eq!((count(&before), count(&after)), (1, 1));
+    }
+
+    /// A teardown and a waker, whichever comes first.
+    #[test]
+    fn a_teardown_and_a_waker_have_room() {
+        for teardown_first in [true, false] {
+            let (woken, waker) = counting();
+            let node = Node::new(Seed::default());
+            let set = || matches!(node.set_teardown(Teardown::blocking(|| ())), SetTeardown::Set);
+            assert!(!teardown_first || set());
+            register(&node, Event::Closing, &waker);
+            assert!(teardown_first || set());
+            let effects = node.close(Reason::Asked, false);
+            assert_eq!(effects.pooled.len(), 1);
+            wake(effects.wakers);
+            assert_eq!(count(&woken), 1);
         }
     }
 }

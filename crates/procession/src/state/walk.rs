@@ -150,8 +150,8 @@ impl Node {
         Walk::locked(self, |walk, inner| walk.close_when_idle(self, inner, Reason::Asked))
     }
 
-    /// The body has ended. One that ended well lets its children finish; any other closes them.
-    /// `place` is that of its waker for an abort.
+    /// The body has ended. One that ended well lets its children finish; any other closes them. `place` is
+    /// that of its waker for an abort.
     pub(crate) fn body_ended(self: &Arc<Self>, result: Outcome, place: Option<u32>) -> Effects {
         let mut inner = self.inner.lock();
         inner.waiting -= 1;
@@ -234,8 +234,8 @@ impl Walk {
         walk.effects
     }
 
-    /// A walk that begins with the report of a leaf. Most end there: its parent waits for others too, or is not about to
-    /// close.
+    /// A walk that begins with the report of a leaf. Most end there: its parent waits for others too, or is
+    /// not about to close.
     fn tell_parent(report: Report) -> Effects {
         let mut inner = report.up.target.inner.lock();
         let goes_on = report.up.target.phase() == Phase::Running && !inner.after_children;
