@@ -71,10 +71,8 @@ impl Walk {
                 continue;
             }
             self.fail(&parent, &mut inner, error.clone());
+            // It is settled when its children, the failed one among them, are closed.
             self.begin(&parent, &mut inner, Reason::ChildFailed(child.clone()), false);
-            let visit = self.settle(&parent, &mut inner, None);
-            drop(inner);
-            drop(visit.garbage);
         }
     }
 }

@@ -205,15 +205,15 @@ impl Node {
 
 /// What one visit to a node left behind.
 #[derive(Default)]
-pub(super) struct Visit {
+struct Visit {
     /// How many of the visitor's edges ended.
     reported: u32,
     /// To be dropped after the lock.
-    pub(super) garbage: Garbage,
+    garbage: Garbage,
 }
 
 /// What a Closed process no longer needs.
-pub(super) type Garbage = (Option<Box<Children>>, Vec<Hook>);
+type Garbage = (Option<Box<Children>>, Vec<Hook>);
 
 impl Walk {
     /// A walk that begins with `first` under the node's lock.
@@ -396,12 +396,7 @@ impl Walk {
 
     /// Does what a process that waits for nothing has to do: hands out its teardown, once (S3), or makes it
     /// Closed.
-    pub(super) fn settle(
-        &mut self,
-        node: &Arc<Node>,
-        inner: &mut Inner,
-        visitor: Option<ProcessId>,
-    ) -> Visit {
+    fn settle(&mut self, node: &Arc<Node>, inner: &mut Inner, visitor: Option<ProcessId>) -> Visit {
         if inner.waiting > 0 || inner.started {
             return Visit::default();
         }
