@@ -7,7 +7,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use procession::{Acquire, Error, Inline, Job, Limited, Process, Smol};
+use procession::{Acquire, ChildFailure, Error, Inline, Job, Limited, Process, Reason, Smol};
 use procession_tests::{LIMIT, ends_well, outcome};
 
 fn limited(limit: usize) -> (Process, Limited) {
@@ -266,6 +266,25 @@ fn a_slot_outlives_the_beginning_of_closing() {
     let slot = limited.acquire().wait().unwrap();
     app.close_blocking().unwrap();
     assert!(matches!(slot.spawn(|_| async { panic!("run") }), Err(Error::Closed(_))));
+}
+
+/// A limited child that fails is a failed child of the process that the limiter was made for.
+#[test]
+fn a_limited_child_that_fails() {
+    let builder = Process::builder().on_child_failure(ChildFailure::Close);
+    let app = builder.build().unwrap();
+    let limited = Limited::new(&app, 2).unwrap();
+    let other = limited.spawn_thread(|p| p.closing().wait()).unwrap();
+    let failed = limited.spawn_thread(|_| Err("disk")).unwrap();
+    let error = outcome(&app.closed()).unwrap_err();
+    assert_eq!(error.process(), Some(&failed.label()));
+    assert_eq!(app.reason(), Some(Reason::ChildFailed(failed.label())));
+    assert!(other.is_closed());
+
+    let (app, limited) = self::limited(1);
+    assert!(outcome(&limited.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
+    assert!(!app.is_closing() && !limited.process().is_closing());
+    app.close_blocking().unwrap();
 }
 
 /// A limit of 0 is an error that names the parent.

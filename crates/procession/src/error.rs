@@ -52,6 +52,8 @@ pub enum Error {
     Deadlock(Deadlock),
     /// The system gave no thread for a body.
     NoThread(NoThread),
+    /// An edge was refused: for those who return one error type.
+    Link(LinkError),
     /// All slots of the process are taken, and the call was not to wait for one.
     Full(Label),
     /// A limit of zero children for the process: nothing could ever be spawned.
@@ -182,6 +184,9 @@ impl Error {
             | Self::ZeroInterval(label) => Some(label),
             Self::Many(many) => many.errors.first()?.process(),
             Self::Deadlock(deadlock) => Some(deadlock.target()),
+            Self::Link(LinkError::Cycle(cycle)) => cycle.path.first(),
+            Self::Link(LinkError::Closed(label)) => Some(label),
+            Self::Link(LinkError::Background) => None,
             Self::Background => None,
         }
     }
@@ -259,6 +264,7 @@ impl fmt::Display for Error {
             Self::NoThread(NoThread { label, source }) => {
                 write!(f, "{label} was not started: no thread: {source}")
             }
+            Self::Link(error) => error.fmt(f),
             Self::Full(label) => write!(f, "{label} has as many children as it may"),
             Self::ZeroLimit(label) => write!(f, "{label}: a limit must be at least 1"),
             Self::ZeroInterval(label) => write!(f, "{label}: an interval must be longer than zero"),
@@ -272,6 +278,7 @@ impl StdError for Error {
             Self::Failed(failed) => Some(&*failed.source),
             Self::NoThread(no_thread) => Some(&*no_thread.source),
             Self::Many(many) => many.errors.first()?.source(),
+            Self::Link(error) => Some(error),
             _ => None,
         }
     }
@@ -297,6 +304,12 @@ pub enum LinkError {
     /// Nothing can wait for [`Process::background`](crate::Process::background), and it waits for nothing but
     /// its children.
     Background,
+}
+
+impl From<LinkError> for Error {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
 }
 
 /// The processes on a waiting cycle.

@@ -23,6 +23,9 @@ use crate::state::{Limit, Look, Seed, Ticket};
 /// [`acquire`](Self::acquire) waits for a [`Slot`] for any kind of body, also with a time limit. When the
 /// process closes, all who wait get [`Error::Closed`].
 ///
+/// A child that fails is a failed child of the process that the limiter was made for, which may
+/// [close](crate::ChildFailure::Close) then.
+///
 /// Clones share the slots. When the last of them is dropped, and the last waiter and slot, the children
 /// finish and the process of the limiter closes.
 ///

@@ -64,6 +64,13 @@ impl Walk {
             // What an abort drops has not failed by itself.
             let dropped = matches!(error, Error::Aborted(_)) && parent.is_aborting();
             let hears = closes_parents || inner.closes_for_a_child();
+            if inner.is_limiter() {
+                // Its children are those of its parents, and so are their failures.
+                let (child, error) = (child.clone(), error.clone());
+                let parents = inner.parents().cloned().collect();
+                self.failing().due.push(Failure { child, error, parents, closes_parents });
+                continue;
+            }
             if dropped || !hears || parent.is_background() || parent.phase() == Phase::Closed {
                 continue;
             }
@@ -117,6 +124,10 @@ impl Inner {
     fn parents(&self) -> impl Iterator<Item = &Arc<Node>> {
         let further = self.rare.iter().flat_map(|rare| &rare.ups).filter(|up| up.kind.closes());
         self.parent.iter().chain(further.map(|up| &up.target))
+    }
+
+    fn is_limiter(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.limit.is_some())
     }
 
     fn closes_for_a_child(&self) -> bool {
