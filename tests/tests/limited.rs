@@ -430,12 +430,23 @@ fn a_limiter_goes_with_its_last_clone() {
     let mut waiter = limited.acquire();
     assert!(poll(&mut waiter).is_none());
     drop((limited, other));
+    // A child that takes no slot gives none.
+    process.child().close();
+    assert!(poll(&mut waiter).is_none());
     drop(release);
     // The waiter is served all the same.
     let last = waiter.wait().unwrap().spawn(|_| async {}).unwrap();
     outcome(&last.closed()).unwrap();
     ends_well(&process);
     assert!(!app.is_closing());
+    // Nobody waits, and the child finishes by itself.
+    let limited = Limited::new(&app, 1).unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let child = limited.spawn_thread(move |_| released.recv().unwrap_or(())).unwrap();
+    drop(limited);
+    assert!(!child.is_closing());
+    drop(release);
+    ends_well(&child);
     app.close_blocking().unwrap();
 }
 

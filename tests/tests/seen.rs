@@ -311,6 +311,21 @@ fn hooks_of_the_background_and_of_the_closed() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+/// A no-wait child that fails when its parent is Closed long since is seen too.
+#[test]
+fn a_hook_sees_what_outlives_its_process() {
+    let (tell, told) = mpsc::channel();
+    let (app, gate) = (Process::new(), Process::new());
+    app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
+    let late = Process::with_teardown(|| Err("late"));
+    late.wait_for(&gate).unwrap();
+    app.add_child_no_wait(&late).unwrap();
+    app.close_blocking().unwrap();
+    assert!(told.try_recv().is_err());
+    gate.close();
+    assert!(told.recv_timeout(LIMIT).unwrap().ends_with("failed: late"));
+}
+
 /// A reason that nobody can ask for, since there is no handle any more, is there for the hook.
 #[test]
 fn a_hook_sees_that_the_last_handle_was_dropped() {
