@@ -11,7 +11,6 @@ use super::failing::Failing;
 use super::waiters::{Event, Wakers};
 use super::{Inner, Node};
 use crate::error::Error;
-use crate::failure::Hook;
 use crate::name::ProcessId;
 use crate::phase::Phase;
 use crate::reason::Reason;
@@ -209,11 +208,8 @@ struct Visit {
     /// How many of the visitor's edges ended.
     reported: u32,
     /// To be dropped after the lock.
-    garbage: Garbage,
+    garbage: Option<Box<Children>>,
 }
-
-/// What a Closed process no longer needs.
-type Garbage = (Option<Box<Children>>, Vec<Hook>);
 
 impl Walk {
     /// A walk that begins with `first` under the node's lock.
@@ -428,7 +424,7 @@ impl Walk {
             inner.take_wakers(event, &mut self.effects.wakers);
         }
         inner.waiters = None;
-        let mut visit = Visit { reported: 0, garbage: inner.take_garbage() };
+        let mut visit = Visit { reported: 0, garbage: inner.children.take() };
         let (first, rest) = inner.take_ups(node);
         for up in first.into_iter().chain(rest) {
             if visitor.is_some_and(|visitor| up.target.id() == visitor) {
@@ -446,14 +442,6 @@ impl Walk {
 }
 
 impl Inner {
-    /// What a process that gets Closed no longer needs. The hooks stay for the failures of no-wait children.
-    fn take_garbage(&mut self) -> Garbage {
-        let children = self.children.take();
-        let open = children.iter().flat_map(|children| children.iter()).next().is_some();
-        let hooks = self.rare.as_mut().filter(|_| !open).map(|rare| mem::take(&mut rare.hooks));
-        (children, hooks.unwrap_or_default())
-    }
-
     /// Is there nobody but its one parent to hear of its end, and nothing to be dropped with it?
     fn is_leaf(&self) -> bool {
         let alone = self.children.is_none() && self.rare.is_none() && !self.is_waited_for();
