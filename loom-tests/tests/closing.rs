@@ -161,3 +161,25 @@ fn a_childs_handle_is_dropped_while_the_parent_closes() {
         dropper.join().unwrap();
     });
 }
+
+/// A parent closes what is to be closed after a sibling, while that closes by itself: it closes after it, once.
+#[test]
+fn close_after_against_the_end_of_the_sibling() {
+    model(3, || {
+        let ran = Count::default();
+        let parent = Process::new();
+        let (sibling, held) = (parent.child(), parent.child());
+        held.close_after(&sibling).unwrap();
+        let (before, add) = (sibling.clone(), ran.adder());
+        held.set_teardown(move || {
+            assert!(before.is_closed());
+            add();
+        })
+        .unwrap();
+        let closer = thread::spawn(move || drop(sibling.close()));
+        parent.close_blocking().unwrap();
+        closer.join().unwrap();
+        assert_eq!(ran.get(), 1);
+        assert_eq!(held.reason(), Some(Reason::ParentClosed));
+    });
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
-use procession::{Error, Inline, Phase, Process, Reason};
+use procession::{Error, Inline, LinkError, Phase, Process, Reason};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
 /// I1: every observer, loading, blocked or polling, sees the phases in order.
@@ -219,4 +219,98 @@ fn close_after_children_waits_for_what_is_there() {
     late.close();
     outcome(&closed).unwrap();
     assert_eq!(batch.reason(), Some(Reason::Asked));
+}
+
+/// What is closed after another stays Running until that is Closed, in a chain of three; the reason is the
+/// parent's closing all the same.
+#[test]
+fn siblings_that_close_one_after_the_other() {
+    let app = Process::new();
+    let events = Events::default();
+    let names = ["http", "worker", "database"];
+    let mut next: Option<Process> = None;
+    let mut all = Vec::new();
+    for name in names {
+        let builder = Process::builder().name(name).parent(&app);
+        let builder = match &next {
+            Some(before) => builder.close_after(before),
+            None => builder,
+        };
+        let (events, before) = (events.clone(), next.clone());
+        let process = builder.spawn_thread(move |p| {
+            p.closing().wait();
+            assert_eq!(p.reason(), Some(Reason::ParentClosed));
+            assert!(before.is_none_or(|before| before.is_closed()));
+            events.add(name);
+        });
+        next = Some(process.unwrap());
+        all.extend(next.clone());
+    }
+    app.close_blocking().unwrap();
+    assert_eq!(events.all(), names);
+    assert!(all.iter().all(|process| process.outcome().unwrap().is_ok()));
+}
+
+/// It holds nothing up but a parent's closing: not who closes it directly, not its own end, not an abort; and
+/// it is an edge like any other: refused when it would close a cycle, without effect on a Closed process.
+#[test]
+fn close_after_holds_up_a_parent_only() {
+    let (app, other) = (Process::new(), Process::new());
+    let held = |what: &dyn Fn(&Process)| {
+        let process = app.child();
+        process.close_after(&other).unwrap();
+        what(&process);
+        process
+    };
+    assert!(held(&|p| drop(p.close())).is_closing());
+    assert!(held(&|p| drop(p.abort())).is_closing());
+    assert!(held(&|p| drop(p.spawn_thread(|_| ()))).phase() == Phase::Running);
+    let body = Process::builder().parent(&app).close_after(&other).spawn(|_| async {}).unwrap();
+    let kept = held(&|_| ());
+    assert!(matches!(other.close_after(&kept), Err(LinkError::Cycle(_))));
+    assert!(matches!(kept.close_after(&kept), Err(LinkError::Cycle(_))));
+    app.close();
+    assert_eq!(kept.phase(), Phase::Running);
+    // One that is added late is held open too.
+    let late = Process::new();
+    late.close_after(&other).unwrap();
+    app.add_child(&late).unwrap();
+    assert_eq!(late.phase(), Phase::Running);
+    let text = format!("{app:?}");
+    assert!(text.contains("waits_for"), "{text}");
+    app.abort();
+    assert!(kept.is_aborting() && late.is_aborting());
+    assert!(!app.is_closed());
+    other.close();
+    ends_well(&app);
+    assert!(body.is_closed());
+    let (app, closed) = (Process::new(), Process::new());
+    closed.close_blocking().unwrap();
+    let process = app.child();
+    process.close_after(&closed).unwrap();
+    app.close_blocking().unwrap();
+    let background = Process::background();
+    assert!(matches!(background.close_after(&process), Err(LinkError::Background)));
+}
+
+/// Two processes that it is closed after, and two parents: the last of the first and the first of the second.
+#[test]
+fn close_after_two() {
+    let (one, two, app, unit) = (Process::new(), Process::new(), Process::new(), Process::new());
+    app.add_child(&one).unwrap();
+    let gate = Process::new();
+    one.wait_for(&gate).unwrap();
+    let user = app.child();
+    unit.close_after(&one).unwrap();
+    unit.close_after(&two).unwrap();
+    app.add_child(&unit).unwrap();
+    user.add_child(&unit).unwrap();
+    user.close();
+    assert_eq!(unit.phase(), Phase::Running);
+    app.close();
+    two.close();
+    assert_eq!(unit.phase(), Phase::Running);
+    gate.close();
+    ends_well(&app);
+    assert_eq!(unit.reason(), Some(Reason::ParentClosed));
 }

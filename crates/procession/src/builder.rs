@@ -33,7 +33,7 @@ pub struct Builder<'a> {
     name: Option<Arc<str>>,
     parent: Option<&'a Process>,
     further_parents: Vec<&'a Process>,
-    wait_for: Vec<&'a Process>,
+    wait_for: Vec<(&'a Process, EdgeKind)>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
     rare: Option<Box<Rare>>,
@@ -71,7 +71,13 @@ impl<'a> Builder<'a> {
 
     /// A process to wait for, as with [`Process::wait_for`]. There may be several.
     pub fn wait_for(mut self, other: &'a Process) -> Self {
-        self.wait_for.push(other);
+        self.wait_for.push((other, EdgeKind::WaitFor));
+        self
+    }
+
+    /// A process to be closed after, as with [`Process::close_after`]. There may be several.
+    pub fn close_after(mut self, other: &'a Process) -> Self {
+        self.wait_for.push((other, EdgeKind::CloseAfter));
         self
     }
 
@@ -128,16 +134,66 @@ impl<'a> Builder<'a> {
     /// process; its teardown is dropped and not run.
     #[inline]
     pub fn build(self) -> Result<Process, LinkError> {
+        self.build_with(false)
+    }
+
+    /// Makes the process, with an async body, which the process waits for: as [`Process::spawn`] does, but the
+    /// process has what this builder gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), as [`Error::Link`]. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let poller = Process::builder().name("poller").parent(&app);
+    /// let poller = poller.spawn(|p| async move { p.closing().await })?;
+    /// assert_eq!(poller.name().as_deref(), Some("poller"));
+    /// app.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let process = self.build_with(true)?;
+        process.start(body);
+        Ok(process)
+    }
+
+    /// Makes the process, with a blocking body on a thread, which the process waits for: as
+    /// [`Process::spawn_thread`] does, but the process has what this builder gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), as [`Error::Link`], and [`Error::NoThread`] if the system gives no thread. Then
+    /// the body is not run.
+    pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let process = self.build_with(true)?;
+        process.start_thread(body)?;
+        Ok(process)
+    }
+
+    #[inline]
+    fn build_with(self, body: bool) -> Result<Process, LinkError> {
         let inherited = self.inherited();
         let Self { name, parent, further_parents, wait_for, teardown, rare, .. } = self;
-        let seed = Seed { inherited, named: name.is_some(), teardown, rare, ..Seed::default() };
+        let seed =
+            Seed { inherited, named: name.is_some(), teardown, body, rare, ..Seed::default() };
         // One parent and nothing else needs no search.
         if let (Some(parent), true) = (parent, further_parents.is_empty() && wait_for.is_empty()) {
             let (process, taken_in) = parent.fresh_child(seed);
             return match taken_in {
                 Ok(()) => Ok(process),
                 Err(Refused) => {
-                    discard(process.node.forget_teardown());
+                    forget(&process, body);
                     Err(LinkError::Closed(parent.label()))
                 }
             };
@@ -146,13 +202,13 @@ impl<'a> Builder<'a> {
         let parents = parent.into_iter().chain(further_parents);
         let edges = wait_for
             .into_iter()
-            .map(|other| (&process, other, EdgeKind::WaitFor))
+            .map(|(other, kind)| (&process, other, kind))
             .chain(parents.map(|parent| (parent, &process, EdgeKind::Child)));
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => dispatch(effects),
                 Err(error) => {
-                    discard(process.node.forget_teardown());
+                    forget(&process, body);
                     dispatch(unlink_all(&process.node));
                     return Err(error);
                 }
@@ -171,13 +227,21 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Takes back what a process was to run that is not handed out.
+fn forget(process: &Process, body: bool) {
+    discard(process.node.forget_teardown());
+    if body {
+        dispatch(process.node.body_ended(Ok(()), None));
+    }
+}
+
 impl fmt::Debug for Builder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
             .field("parent", &self.parent)
             .field("further_parents", &self.further_parents)
-            .field("wait_for", &self.wait_for)
+            .field("edges", &self.wait_for)
             .finish_non_exhaustive()
     }
 }

@@ -145,6 +145,34 @@ impl Process {
         link(&self.node, &other.node, EdgeKind::WaitFor).map(dispatch)
     }
 
+    /// Makes a parent close this process only after `other` is Closed: until then, it stays Running, though its
+    /// parent closes. So what uses another thing stops before that begins to stop. It is a wait-for edge too.
+    ///
+    /// Who closes this process directly does so at once, and an abort comes at once too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for`](Self::wait_for).
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let (database, server) = (app.child(), app.child());
+    /// database.close_after(&server)?;
+    /// let used = database.clone();
+    /// let request = server.spawn_thread(move |p| {
+    ///     p.closing().wait();
+    ///     assert!(!used.is_closing()); // as long as this one needs it
+    /// })?;
+    /// app.close_blocking()?;
+    /// assert!(database.is_closed() && request.outcome().unwrap().is_ok());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_after(&self, other: &Self) -> Result<(), LinkError> {
+        link(&self.node, &other.node, EdgeKind::CloseAfter).map(dispatch)
+    }
+
     /// Sets the function that runs once between Closing and Closed, after all that the process waits for is
     /// Closed.
     ///

@@ -23,6 +23,8 @@ pub(crate) enum EdgeKind {
     NoWaitChild,
     /// `p` waits for `q`.
     WaitFor,
+    /// `p` waits for `q`, and its parents close it only after that is Closed.
+    CloseAfter,
 }
 
 impl EdgeKind {
@@ -31,7 +33,7 @@ impl EdgeKind {
     }
 
     pub(super) fn closes(self) -> bool {
-        self != Self::WaitFor
+        !matches!(self, Self::WaitFor | Self::CloseAfter)
     }
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn link(
     lower: &Arc<Node>,
     kind: EdgeKind,
 ) -> Result<Effects, LinkError> {
-    if lower.is_background() || upper.is_background() && kind == EdgeKind::WaitFor {
+    if lower.is_background() || upper.is_background() && !kind.closes() {
         return Err(LinkError::Background);
     }
     if Arc::ptr_eq(upper, lower) {
@@ -143,6 +145,7 @@ fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
         place = above.children().insert(lower.clone());
     } else {
         above.rare().waits_for.push(Arc::downgrade(lower));
+        above.rare().held_open += u32::from(kind == EdgeKind::CloseAfter);
     }
     above.waiting += u32::from(kind.waits());
     below.add_up(upper, lower, place, kind);

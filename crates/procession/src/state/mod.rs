@@ -132,6 +132,10 @@ pub(crate) struct Rare {
     ups: Vec<Up>,
     /// Whom this process waits for without closing them.
     waits_for: Vec<Weak<Node>>,
+    /// How many of these it is closed after.
+    held_open: u32,
+    /// A parent has closed it, and it is held open until then.
+    close_asked: bool,
     /// The error of the body, then of body and teardown, and of the children that it closed for.
     failure: Option<Error>,
     reason: Option<Reason>,

@@ -341,6 +341,9 @@ impl Walk {
         let node = &report.up.target;
         let mut inner = node.inner.lock();
         let child = inner.hear(report, &mut self.effects.wakers);
+        if report.up.kind == EdgeKind::CloseAfter && inner.is_let_go() {
+            self.begin(node, &mut inner, Reason::ParentClosed, false);
+        }
         let visit = self.settle(node, &mut inner, None);
         drop(inner);
         drop((visit.garbage, child));
@@ -355,6 +358,9 @@ impl Walk {
         abort: bool,
     ) {
         let phase = node.phase();
+        if reason == Reason::ParentClosed && !abort && inner.stays_open(phase) {
+            return;
+        }
         let abort = abort && phase != Phase::Closed && !node.is_aborting();
         if abort {
             node.phase.abort();
@@ -476,7 +482,20 @@ impl Inner {
         if up.kind.closes() {
             return self.children.as_mut()?.remove(up.place);
         }
-        self.rare.as_mut()?.waits_for.retain(|target| target.as_ptr() != *from);
+        let rare = self.rare.as_mut()?;
+        rare.waits_for.retain(|target| target.as_ptr() != *from);
+        rare.held_open -= u32::from(up.kind == EdgeKind::CloseAfter);
         None
+    }
+
+    /// A parent closes it: does it stay open for now, to be closed after another?
+    fn stays_open(&mut self, phase: Phase) -> bool {
+        let held = self.rare.as_mut().filter(|rare| phase == Phase::Running && rare.held_open > 0);
+        held.map(|rare| rare.close_asked = true).is_some()
+    }
+
+    /// Has a parent closed it, and nothing holds it open any more?
+    fn is_let_go(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.close_asked && rare.held_open == 0)
     }
 }
