@@ -120,6 +120,9 @@ fn tokens_of_a_process() {
     assert!(process.closing_token().is_cancelled() && !process.closed_token().is_cancelled());
     gate.close();
     assert!(closed.is_cancelled() && process.closed_token().is_cancelled());
+    let late = Process::new();
+    late.close_blocking().unwrap();
+    assert!(late.closing_token().is_cancelled() && late.closed_token().is_cancelled());
     // Who waits for a token is woken.
     let process = Process::new();
     let token = process.closing_token();

@@ -197,6 +197,26 @@ fn closing_during_a_call_and_during_the_pause() {
     assert!(begun.try_recv().is_err());
 }
 
+/// A tick that comes together with closing starts no call.
+#[test]
+fn a_tick_that_comes_with_closing() {
+    for on_threads in [true, false] {
+        let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
+        let closing = app.clone();
+        let ticks = futures_lite::stream::poll_fn(move |_| {
+            closing.close();
+            std::task::Poll::Ready(Some(()))
+        });
+        let on = Periodic::on(ticks).on_failure(ChildFailure::Close);
+        let periodic = match on_threads {
+            true => on.spawn_thread(&app, |_| panic!("called")),
+            false => on.spawn(&app, |_| async { panic!("called") }),
+        };
+        ends_well(&app);
+        ends_well(&periodic.unwrap());
+    }
+}
+
 /// A periodic process of a Closing parent calls nothing; of a Closed one, it is an error.
 #[test]
 fn under_a_closing_parent() {
