@@ -199,6 +199,24 @@ fn a_scope_borrows() {
     assert_eq!(counter.into_inner(), 1);
 }
 
+/// A scope waits for what is no thread of it too.
+#[test]
+fn a_scope_waits_for_async_bodies() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = ended.clone();
+    scope(|p| {
+        let body = p.spawn(move |_| async move {
+            for _ in 0..10_000 {
+                futures_lite::future::yield_now().await;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        body.map(drop)
+    })
+    .unwrap();
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+}
+
 /// What fails in a scope closes all of it, and all errors are in its outcome: of the closure, of threads, and
 /// of async bodies; a panic is an error.
 #[test]
