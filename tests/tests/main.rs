@@ -40,7 +40,8 @@ fn a_body_that_ends() {
             assert!(stderr.ends_with(error), "{face} {what}: {stderr}");
             assert!(stdout.starts_with("name: daemon\n"), "{face} {what}: {stdout}");
             assert!(stdout.ends_with("torn down\n"), "{face} {what}: {stdout}");
-            assert_eq!(stdout.contains("child\n"), what == "children", "{face} {what}: {stdout}");
+            let child = stdout.contains("child is closing: false\n");
+            assert_eq!(child, what == "children", "{face} {what}: {stdout}");
         }
     }
 }

@@ -314,3 +314,20 @@ fn close_after_two() {
     ends_well(&app);
     assert_eq!(unit.reason(), Some(Reason::ParentClosed));
 }
+
+/// A process that says itself before which others it closes; those that are at their end do not mind.
+#[test]
+fn a_process_that_closes_before_others() {
+    let (app, ended) = (Process::new(), Process::new());
+    ended.close_blocking().unwrap();
+    let database = app.child();
+    let used = database.clone();
+    let server = Process::builder().parent(&app).close_before(&database).close_before(&ended);
+    let server = server.spawn_thread(move |p| {
+        p.closing().wait();
+        assert!(!used.is_closing());
+    });
+    app.close_blocking().unwrap();
+    assert!(database.is_closed());
+    assert!(server.unwrap().outcome().unwrap().is_ok());
+}

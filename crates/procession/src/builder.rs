@@ -33,6 +33,7 @@ pub struct Builder<'a> {
     name: Option<Arc<str>>,
     parent: Option<&'a Process>,
     further_parents: Vec<&'a Process>,
+    close_before: Vec<&'a Process>,
     wait_for: Vec<(&'a Process, EdgeKind)>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
@@ -46,6 +47,7 @@ impl<'a> Builder<'a> {
             name: None,
             parent: None,
             further_parents: Vec::new(),
+            close_before: Vec::new(),
             wait_for: Vec::new(),
             teardown: None,
             spawner: None,
@@ -78,6 +80,13 @@ impl<'a> Builder<'a> {
     /// A process to be closed after, as with [`Process::close_after`]. There may be several.
     pub fn close_after(mut self, other: &'a Process) -> Self {
         self.wait_for.push((other, EdgeKind::CloseAfter));
+        self
+    }
+
+    /// A process that is to be closed after this one, as with [`Process::close_after`], from before anybody can close
+    /// this one. No effect if the teardown of that one has started. There may be several.
+    pub fn close_before(mut self, other: &'a Process) -> Self {
+        self.close_before.push(other);
         self
     }
 
@@ -184,11 +193,13 @@ impl<'a> Builder<'a> {
     #[inline]
     fn build_with(self, body: bool) -> Result<Process, LinkError> {
         let inherited = self.inherited();
-        let Self { name, parent, further_parents, wait_for, teardown, rare, .. } = self;
+        let Self { name, parent, further_parents, close_before, wait_for, teardown, rare, .. } =
+            self;
+        let no_edges = further_parents.is_empty() && wait_for.is_empty() && close_before.is_empty();
         let seed =
             Seed { inherited, named: name.is_some(), teardown, body, rare, ..Seed::default() };
         // One parent and nothing else needs no search.
-        if let (Some(parent), true) = (parent, further_parents.is_empty() && wait_for.is_empty()) {
+        if let (Some(parent), true) = (parent, no_edges) {
             let (process, taken_in) = parent.fresh_child(seed);
             return match taken_in {
                 Ok(()) => Ok(process),
@@ -199,6 +210,11 @@ impl<'a> Builder<'a> {
             };
         }
         let process = Process::from_seed(seed);
+        for other in close_before {
+            // What is closing already needs no order, and nobody else has seen this process.
+            let linked = link(&other.node, &process.node, EdgeKind::CloseAfter);
+            linked.into_iter().for_each(dispatch);
+        }
         let parents = parent.into_iter().chain(further_parents);
         let edges = wait_for
             .into_iter()

@@ -157,8 +157,23 @@ impl Error {
         Self::NoThread(NoThread { label, source: Arc::new(source) })
     }
 
-    /// All of them as one; those that are many themselves are taken apart.
-    pub(crate) fn many(errors: impl IntoIterator<Item = Self>) -> Self {
+    /// All of them as one: none is `Ok`, one is itself, more are [`Error::Many`], in their order. Those that are many
+    /// themselves are taken apart.
+    ///
+    /// # Errors
+    ///
+    /// If there is one.
+    ///
+    /// ```
+    /// use procession::{Error, Process};
+    ///
+    /// let outcomes = [(); 3].map(|()| Process::with_teardown(|| Err("disk full")).close_blocking());
+    /// let errors = outcomes.into_iter().filter_map(Result::err);
+    /// let Err(Error::Many(many)) = Error::all(errors) else { panic!() };
+    /// assert_eq!(many.iter().count(), 3);
+    /// assert!(Error::all([]).is_ok());
+    /// ```
+    pub fn all(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
         let mut flat = Vec::new();
         for error in errors {
             match error {
@@ -166,7 +181,11 @@ impl Error {
                 one => flat.push(one),
             }
         }
-        Self::Many(MultiError { errors: flat.into() })
+        match flat.len() {
+            0 => Ok(()),
+            1 => Err(flat.remove(0)),
+            _ => Err(Self::Many(MultiError { errors: flat.into() })),
+        }
     }
 
     /// The process that the error is about: for [`Error::Many`], for the first of them; for

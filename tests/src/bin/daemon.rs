@@ -37,7 +37,15 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
     match what {
         "ok" => {}
         // Children finish after `Ok`.
-        "children" => drop(p.spawn(|_| async { println!("child") })?),
+        "children" => {
+            let child = p.spawn(|p| async move {
+                for _ in 0..10_000 {
+                    futures_lite::future::yield_now().await;
+                }
+                println!("child is closing: {}", p.is_closing());
+            });
+            drop(child?);
+        }
         "error" => p.spawn_thread(|_| Err("disk full"))?.closed().wait()?,
         "panic" => panic!("out of paper"),
         "serve" => {

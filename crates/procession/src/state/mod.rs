@@ -367,10 +367,7 @@ impl Inner {
     /// Adds an error to the outcome to be.
     fn add_failure(&mut self, error: Error) {
         let failure = &mut self.rare().failure;
-        *failure = Some(match failure.take() {
-            Some(first) => Error::many([first, error]),
-            None => error,
-        });
+        *failure = Error::all(failure.take().into_iter().chain([error])).err();
     }
 
     /// The up edges; who takes them makes the reports (S4).
