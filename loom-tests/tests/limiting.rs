@@ -132,3 +132,18 @@ fn failures_against_closing() {
         assert!(matches!(reason, Reason::Asked | Reason::ChildFailed(_)));
     });
 }
+
+/// Closing against a thread that is about to wait for a slot that never comes: it is told that it is over.
+#[test]
+fn closing_against_a_thread_about_to_wait_for_a_slot() {
+    model(3, || {
+        let app = Process::new();
+        let limited = Limited::new(&app, 1).unwrap();
+        let slot = limited.try_acquire().unwrap();
+        let other = limited.clone();
+        let waiter = thread::spawn(move || other.acquire().wait().map(drop));
+        app.close_blocking().unwrap();
+        assert!(matches!(waiter.join().unwrap(), Err(Error::Closed(_))));
+        drop(slot);
+    });
+}
