@@ -137,7 +137,9 @@ pub struct MultiError {
 }
 
 impl Error {
-    pub(crate) fn failed(label: Label, error: BoxError) -> Self {
+    /// The process that `label` is of failed with `error`, which is kept: what a body that returns it does by itself. An
+    /// error of this type is itself.
+    pub fn failed(label: Label, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             // It says already what failed and where.
             Ok(error) => *error,

@@ -205,6 +205,7 @@ impl Node {
         }
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }

@@ -1,0 +1,93 @@
+//! Work that runs to its end: [`concurrent`], [`concurrent_group`], [`sequence`].
+//!
+//! With one part, each of them is that part; with none, it is [`nop`]. Who starts them waits for their end, so that it matters
+//! little whether a part says that it is ready; the whole is ready when all its parts have said it.
+
+use procession::{Error, Process};
+
+use crate::group::{Stop, started};
+use crate::leaf::nop;
+use crate::ready::Ready;
+use crate::runnable::{Run, Runnable, Start};
+
+/// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the parts.
+///
+/// ```
+/// use procession::{Error, Process};
+/// use procession_runnable::{body, concurrent, run_to_end};
+///
+/// let fails = |what: &'static str| body(move |_| async move { Err(what) });
+/// let app = Process::new();
+/// let both = concurrent([fails("no disk"), fails("no network")]);
+/// let ended = futures_lite::future::block_on(run_to_end(&app, &both));
+/// let Err(Error::Many(errors)) = ended else { panic!() };
+/// assert_eq!(errors.iter().count(), 2);
+/// ```
+pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    whole(parts, |parts, start| {
+        start.spawn_driver("concurrent", move |run| async move {
+            let processes = match start_all(&parts, &run) {
+                Ok(processes) => processes,
+                Err(result) => return result,
+            };
+            let mut errors = Vec::new();
+            for process in processes {
+                errors.extend(process.closed().await.err());
+            }
+            Error::all(errors)
+        })
+    })
+}
+
+/// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left running.
+pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    whole(parts, |parts, start| {
+        start.spawn_group("concurrent_group", move |run| async move {
+            start_all(&parts, &run).map(drop).or_else(|result| result)
+        })
+    })
+}
+
+/// One after the other, each to its end; the first error ends it, and the rest is never started.
+pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    whole(parts, |parts, start| {
+        start.spawn_driver("sequence", move |run| async move {
+            let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
+            for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
+                if run.is_closing() {
+                    break;
+                }
+                let process = match started(&run, part.start(Start::part(&run, index, ready))) {
+                    Stop::Yes(result) => return result,
+                    Stop::No(process) => process,
+                };
+                process.closed().await?;
+            }
+            Ok(())
+        })
+    })
+}
+
+fn start_all(parts: &[Runnable], run: &Run) -> Result<Vec<Process>, Result<(), Error>> {
+    let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
+    let mut processes = Vec::with_capacity(parts.len());
+    for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
+        match started(run, part.start(Start::part(run, index, ready))) {
+            Stop::Yes(result) => return Err(result),
+            Stop::No(process) => processes.push(process),
+        }
+    }
+    Ok(processes)
+}
+
+fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
+where
+    S: Fn(Vec<Runnable>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
+{
+    let parts: Vec<Runnable> = parts.into_iter().collect();
+    match parts.len() {
+        0 => nop(),
+        1 => parts.into_iter().next().unwrap_or_else(nop),
+        _ => Runnable::new(move |start| start_whole(parts.clone(), start)),
+    }
+}

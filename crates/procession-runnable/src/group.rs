@@ -1,0 +1,176 @@
+//! Groups whose parts run together: [`parallel`], [`sequential`], [`chain`].
+//!
+//! A group is a process, and its parts are its children. What is said here holds for any number of parts: with one, the
+//! group is that part; with none, it is [`nop`].
+//!
+//! - The group is ready when all its parts are.
+//! - A part that fails, before it is ready or after, closes the group, and so the other parts, gracefully. All errors are in
+//!   the outcome of the group, that of the part which failed first before the others.
+//! - A part that ends without an error before it was ready has not started: the group fails with [`NotReady`].
+//! - A part that ends without an error after it was ready just ends. The group ends when all its parts have.
+//! - When the group closes, what has started is stopped, and what has not is not started.
+
+use std::fmt;
+
+use procession::{Error, Label, Process};
+
+use crate::leaf::nop;
+use crate::ready::{Lost, Ready};
+use crate::runnable::{Run, Runnable, Start};
+
+/// A part ended without an error and had not said that it was ready.
+///
+/// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the group.
+#[derive(Clone, Debug)]
+pub struct NotReady {
+    label: Label,
+}
+
+/// All at once: started side by side, stopped side by side.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{body, named, parallel, run_in};
+///
+/// let part = |name| {
+///     named(name, body(|run| async move {
+///         run.ready();
+///         run.closing().await;
+///     }))
+/// };
+/// let both = parallel([part("left"), part("right")]);
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &both, |_| async { println!("both are ready") }))?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    group("parallel", parts, |parts, run| async move {
+        let (all, readiness) = Ready::new();
+        for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
+            if let Stop::Yes(result) = started(&run, part.start(Start::part(&run, index, ready))) {
+                return result;
+            }
+        }
+        match run.run_until_closing(readiness).await {
+            Some(Ok(())) => run.ready(),
+            Some(Err(lost)) => return not_ready(lost),
+            None => {}
+        }
+        Ok(())
+    })
+}
+
+/// One after the other: each starts when the one before is ready, and each begins to stop when the one after it is Closed.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{run_in, sequential, start_stop};
+/// use std::sync::{Arc, Mutex};
+///
+/// let steps = Arc::new(Mutex::new(Vec::new()));
+/// let part = |name: &'static str| {
+///     let (up, down) = (steps.clone(), steps.clone());
+///     start_stop(
+///         move |_| { up.lock().unwrap().push(format!("{name} up")); async {} },
+///         move || { down.lock().unwrap().push(format!("{name} down")); async {} },
+///     )
+/// };
+/// let app = Process::new();
+/// let stack = sequential([part("database"), part("http")]);
+/// futures_lite::future::block_on(run_in(&app, &stack, |_| async {}))?;
+/// assert_eq!(*steps.lock().unwrap(), ["database up", "http up", "http down", "database down"]);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    group("sequential", parts, |parts, run| one_by_one(parts, run, false))
+}
+
+/// Nested: as [`sequential`], and each runs inside the one before, which closes it when it ends, and cannot end before it.
+pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
+    group("chain", parts, |parts, run| one_by_one(parts, run, true))
+}
+
+async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), Error> {
+    let mut last: Option<Process> = None;
+    for (index, part) in parts.iter().enumerate() {
+        let (ready, readiness) = Ready::new();
+        let mut start = Start::part(&run, index, ready);
+        if let Some(before) = &last {
+            start = start.after(before, nested);
+        }
+        let process = match started(&run, part.start(start)) {
+            Stop::Yes(result) => return result,
+            Stop::No(process) => process,
+        };
+        match run.run_until_closing(readiness).await {
+            Some(Ok(())) => last = Some(process),
+            Some(Err(lost)) => return not_ready(lost),
+            None => return Ok(()),
+        }
+    }
+    run.ready();
+    Ok(())
+}
+
+fn group<F, Fut>(
+    kind: &'static str,
+    parts: impl IntoIterator<Item = Runnable>,
+    drive: F,
+) -> Runnable
+where
+    F: Fn(Vec<Runnable>, Run) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let parts: Vec<Runnable> = parts.into_iter().collect();
+    match parts.len() {
+        0 => return nop(),
+        1 => return parts.into_iter().next().unwrap_or_else(nop),
+        _ => {}
+    }
+    Runnable::new(move |start| {
+        let (parts, drive) = (parts.clone(), drive.clone());
+        start.spawn_group(kind, move |run| drive(parts, run))
+    })
+}
+
+/// Does the group go on after the start of a part?
+pub(crate) enum Stop {
+    Yes(Result<(), Error>),
+    No(Process),
+}
+
+/// A part that could not be started is no error of a group that closes: it was not to be started.
+pub(crate) fn started(run: &Run, started: Result<Process, Error>) -> Stop {
+    match started {
+        Ok(process) => Stop::No(process),
+        Err(_) if run.is_closing() => Stop::Yes(Ok(())),
+        Err(error) => Stop::Yes(Err(error)),
+    }
+}
+
+/// The error of a part that failed closes the group by itself.
+fn not_ready(lost: Lost) -> Result<(), Error> {
+    match lost {
+        Lost::Failed => Ok(()),
+        Lost::Ended(label) => Err(NotReady::of(label)),
+    }
+}
+
+impl NotReady {
+    pub(crate) fn of(label: Label) -> Error {
+        Error::failed(label.clone(), Box::new(Self { label }))
+    }
+
+    /// The part.
+    pub fn process(&self) -> &Label {
+        &self.label
+    }
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ended before it was ready", self.label)
+    }
+}
+
+impl std::error::Error for NotReady {}

@@ -1,0 +1,233 @@
+//! Runnables that combine no others: closures, [`leaf`], [`start_stop`], [`nop`].
+
+use std::future::Future;
+use std::sync::Arc;
+
+use procession::{Error, IntoOutcome, Process};
+
+use crate::ready::Ready;
+use crate::runnable::{Run, Runnable, Start};
+
+/// An async closure: it is ready when it says so, and ends by itself or when it is asked to.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{body, run_in};
+///
+/// let server = body(|run| async move {
+///     // bind
+///     run.ready();
+///     run.closing().await;
+/// });
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &server, |_| async { println!("serving") }))?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn body<F, Fut>(body: F) -> Runnable
+where
+    F: Fn(Run) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let body = Arc::new(body);
+    Runnable::new(move |start| {
+        let body = body.clone();
+        start.spawn(move |run| body(run))
+    })
+}
+
+/// A blocking closure, which has a thread while it runs: [`body`] in every other respect.
+pub fn body_thread<F, R>(body: F) -> Runnable
+where
+    F: Fn(Run) -> R + Send + Sync + 'static,
+    R: IntoOutcome,
+{
+    let body = Arc::new(body);
+    Runnable::new(move |start| {
+        let body = body.clone();
+        start.spawn_thread(move |run| body(run))
+    })
+}
+
+/// Runs `run`, and calls `graceful_stop` on closing, while `run` goes on: it is to make `run` end, and sees
+/// [`aborting`](Process::aborting) of the process that it is given as its deadline.
+///
+/// The run ends after both have. Its outcome has the error of `graceful_stop` before that of `run`.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{leaf, run_in};
+///
+/// let (tell, told) = smol::channel::bounded(1);
+/// let server = leaf(
+///     move |run| {
+///         let told = told.clone();
+///         async move {
+///             run.ready();
+///             told.recv().await // serve, until told to stop
+///         }
+///     },
+///     move |_| {
+///         let tell = tell.clone();
+///         async move { tell.send(()).await }
+///     },
+/// );
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &server, |_| async {}))?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn leaf<F, Fut, S, Stop>(run: F, graceful_stop: S) -> Runnable
+where
+    F: Fn(Run) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+    S: Fn(Process) -> Stop + Send + Sync + 'static,
+    Stop: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let graceful_stop = Arc::new(graceful_stop);
+    leaf_of(body(run), move |process| {
+        let graceful_stop = graceful_stop.clone();
+        process.spawn(move |process| graceful_stop(process)).map(Some)
+    })
+}
+
+/// [`leaf`], with blocking functions, each of which has a thread while it runs.
+pub fn leaf_thread<F, R, S, Stopped>(run: F, graceful_stop: S) -> Runnable
+where
+    F: Fn(Run) -> R + Send + Sync + 'static,
+    R: IntoOutcome,
+    S: Fn(Process) -> Stopped + Send + Sync + 'static,
+    Stopped: IntoOutcome,
+{
+    let graceful_stop = Arc::new(graceful_stop);
+    leaf_of(body_thread(run), move |process| {
+        let graceful_stop = graceful_stop.clone();
+        process.spawn_thread(move |process| graceful_stop(process)).map(Some)
+    })
+}
+
+/// A leaf without a graceful stop: closing aborts `run`. A future is dropped; that is its end, and no failure.
+pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
+where
+    F: Fn(Run) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+{
+    leaf_of(body(run), |_| Ok(None))
+}
+
+/// [`leaf_without_stop`], with a blocking function: it sees [`aborting`](Process::aborting).
+pub fn leaf_thread_without_stop<F, R>(run: F) -> Runnable
+where
+    F: Fn(Run) -> R + Send + Sync + 'static,
+    R: IntoOutcome,
+{
+    leaf_of(body_thread(run), |_| Ok(None))
+}
+
+/// `stop` starts the graceful stop, if there is one.
+fn leaf_of(
+    work: Runnable,
+    stop: impl Fn(&Process) -> Result<Option<Process>, Error> + Send + Sync + 'static,
+) -> Runnable {
+    let stop = Arc::new(stop);
+    Runnable::new(move |start| {
+        let (work, stop) = (work.clone(), stop.clone());
+        start.spawn_driver("leaf", move |run| async move {
+            let ready = run.take_ready().unwrap_or_else(|| Ready::new().0);
+            let working = work.start(Start::same(&run, ready))?;
+            if run.run_until_closing(working.closed()).await.is_none() {
+                let stopped = match stop(&run)? {
+                    Some(stopping) => stopping.closed().await,
+                    None => {
+                        working.abort();
+                        Ok(())
+                    }
+                };
+                let worked = working.closed().await;
+                let worked = match worked {
+                    // What was to end so has not failed.
+                    Err(Error::Aborted(_)) => Ok(()),
+                    worked => worked,
+                };
+                return Error::all([stopped, worked].into_iter().filter_map(Result::err));
+            }
+            working.closed().await
+        })
+    })
+}
+
+/// Ready when `start` has returned; `stop` runs on closing, as the teardown. If `start` fails, that is the outcome, and
+/// `stop` is not called.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{run_in, start_stop};
+///
+/// let cache = start_stop(|_| async { println!("filled") }, || async { println!("saved") });
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &cache, |_| async { println!("used") }))?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn start_stop<F, Fut, S, Stop>(start: F, stop: S) -> Runnable
+where
+    F: Fn(Process) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+    S: Fn() -> Stop + Send + Sync + 'static,
+    Stop: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let functions = Arc::new((start, stop));
+    body(move |run| {
+        let functions = functions.clone();
+        async move {
+            functions.0(run.process().clone()).await.into_outcome()?;
+            run.set_teardown_async(move || functions.1())?;
+            run.ready();
+            run.closing().await;
+            Ok::<(), procession::BoxError>(())
+        }
+    })
+}
+
+/// [`start_stop`], with blocking functions: `start` has a thread while it runs, `stop` a pooled one; between them
+/// there is none.
+pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
+where
+    F: Fn(Process) -> R + Send + Sync + 'static,
+    R: IntoOutcome,
+    S: Fn() -> Stopped + Send + Sync + 'static,
+    Stopped: IntoOutcome,
+{
+    let functions = Arc::new((start, stop));
+    body(move |run| {
+        let functions = functions.clone();
+        async move {
+            let starting = functions.clone();
+            let started = run.spawn_thread(move |process| starting.0(process))?;
+            started.closed().await?;
+            run.set_teardown(move || functions.1())?;
+            run.ready();
+            run.closing().await;
+            Ok::<(), Error>(())
+        }
+    })
+}
+
+/// Nothing: ready at once, and ended at once.
+pub fn nop() -> Runnable {
+    body(|run| async move { run.ready() })
+}
+
+/// Names a runnable: its process is called so, and with that its errors. A name within a name stands after it:
+/// `outer/inner`.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{body, named, run_in};
+///
+/// let database = named("database", body(|_| async { Err("no such file") }));
+/// let app = Process::new();
+/// let ended = futures_lite::future::block_on(run_in(&app, &database, |_| async {}));
+/// assert_eq!(ended.unwrap_err().to_string(), "process `database` failed: no such file");
+/// ```
+pub fn named(name: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
+    let name = name.into();
+    Runnable::new(move |start| runnable.start(start.named(&name)))
+}

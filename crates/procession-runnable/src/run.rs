@@ -1,0 +1,109 @@
+//! Running a runnable: around a body ([`run_in`]), to its end ([`run_to_end`]), or as a program ([`run`]).
+
+use std::future::Future;
+
+use procession::{Error, Exit, IntoOutcome, Process};
+
+use crate::group::NotReady;
+use crate::ready::{Lost, Ready};
+use crate::runnable::{Runnable, Start};
+
+/// Starts `runnable` under `parent`, runs `body` when it is ready, and stops it when the body has ended.
+///
+/// The body is not run if the runnable fails to start, or if closing comes first. If the runnable fails while the body runs,
+/// the process of the body closes. The outcome has the body's error before those of the runnable; none is lost.
+///
+/// # Errors
+///
+/// The outcome's; [`NotReady`] if the runnable ends without an error before it is ready; [`Error::Closed`] if the teardown
+/// of `parent` has started.
+///
+/// # Cancel safety
+///
+/// Dropping the future half-way drops the body and closes the runnable.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{body, run_in};
+///
+/// let fails = body(|run| async move {
+///     run.ready();
+///     Err("the disk is gone")
+/// });
+/// let app = Process::new();
+/// let ended = run_in(&app, &fails, |p| async move {
+///     p.closing().await; // the runnable has failed
+///     Err("and so has the body")
+/// });
+/// let error = futures_lite::future::block_on(ended).unwrap_err();
+/// assert!(error.to_string().starts_with("2 errors:"));
+/// ```
+pub fn run_in<F, Fut>(
+    parent: &Process,
+    runnable: &Runnable,
+    body: F,
+) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let runnable = runnable.clone();
+    parent.run(move |p| async move {
+        let (ready, readiness) = Ready::new();
+        let started = runnable.start(Start::same(&p, ready))?;
+        match p.run_until_closing(readiness).await {
+            Some(Ok(())) => {}
+            Some(Err(Lost::Ended(label))) => {
+                let ended = started.close().await.err();
+                return Error::all(ended.into_iter().chain([NotReady::of(label)]));
+            }
+            Some(Err(Lost::Failed)) | None => return started.close().await,
+        }
+        let inside = p.child();
+        inside.close_when(started.closing())?;
+        let result = inside.run(body).await;
+        drop(inside);
+        let stopped = started.close().await;
+        Error::all([result, stopped].into_iter().filter_map(Result::err))
+    })
+}
+
+/// Starts `runnable` under `parent`, and waits for its end.
+///
+/// # Errors
+///
+/// The outcome's; [`Error::Link`] if the teardown of `parent` has started.
+pub fn run_to_end(
+    parent: &Process,
+    runnable: &Runnable,
+) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+    let started = runnable.start(Start::under(parent, Ready::new().0));
+    async move { started?.closed().await }
+}
+
+/// Runs `runnable` as a program: what [`procession::main`] is for a body. Signals close it.
+///
+/// # Blocking
+///
+/// Blocks the thread until all of it is Closed.
+///
+/// ```no_run
+/// use procession_runnable::{named, run, sequential, start_stop};
+///
+/// fn main() -> procession::Exit {
+///     let database = start_stop(|_| async { println!("open") }, || async { println!("close") });
+///     run(&sequential([named("database", database)]))
+/// }
+/// ```
+pub fn run(runnable: &Runnable) -> Exit {
+    procession::main(|p| {
+        let started = runnable.start(Start::under(&p, Ready::new().0))?;
+        started.closed().wait()
+    })
+}
+
+/// The async form of [`run`].
+pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
+    let runnable = runnable.clone();
+    procession::main_async(move |p| async move { run_to_end(&p, &runnable).await })
+}

@@ -1,0 +1,274 @@
+//! [`Runnable`], and what a run of it is given: [`Start`] for who starts it, [`Run`] for the code that runs.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Label, Process};
+
+use crate::ready::{Lost, Ready};
+
+/// A description of work that can be run any number of times. Clones describe the same.
+///
+/// Made by the functions of this crate: [`body`](crate::body) and [`body_thread`](crate::body_thread) for closures,
+/// [`leaf`](crate::leaf), [`start_stop`](crate::start_stop), and those that combine others. Each run has a process of
+/// its own, below the process that it is started under.
+///
+/// ```
+/// use procession_runnable::{body, parallel, run};
+///
+/// let hello = body(|run| async move {
+///     run.ready();
+///     println!("hello");
+/// });
+/// let two = parallel([hello.clone(), hello]);
+/// # let _ = two;
+/// ```
+#[derive(Clone)]
+pub struct Runnable {
+    start: Arc<dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync>,
+}
+
+impl Runnable {
+    /// A runnable from what starts it: the way to write a combinator of one's own.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_runnable::{Runnable, body};
+    ///
+    /// /// Runs `runnable` under a name that tells the hour.
+    /// fn hourly(runnable: Runnable) -> Runnable {
+    ///     Runnable::new(move |start| runnable.start(start.named("at 12")))
+    /// }
+    /// # let _ = hourly(body(|_| async {}));
+    /// ```
+    pub fn new(
+        start: impl Fn(Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { start: Arc::new(start) }
+    }
+
+    /// Starts a run: the process that it has. That it has started does not mean that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Link`] if the process that it is to run under has started its teardown, [`Error::NoThread`] if the system
+    /// gives no thread.
+    pub fn start(&self, start: Start<'_>) -> Result<Process, Error> {
+        (self.start)(start)
+    }
+}
+
+/// How a run is started: under which process, by which name, and who is told when it is ready.
+#[must_use = "a run that is not started is never ready"]
+pub struct Start<'a> {
+    parent: &'a Process,
+    /// The part before it, which is closed after it; and whether it runs inside that one.
+    before: Option<(&'a Process, bool)>,
+    name: Option<Arc<str>>,
+    /// What it is called if nobody names it.
+    part: Option<Arc<str>>,
+    on_child_failure: ChildFailure,
+    ready: Ready,
+}
+
+impl<'a> Start<'a> {
+    pub(crate) fn under(parent: &'a Process, ready: Ready) -> Self {
+        let on_child_failure = ChildFailure::Ignore;
+        Self { parent, before: None, name: None, part: None, on_child_failure, ready }
+    }
+
+    /// What does the work of `parent`, and goes by its name.
+    pub(crate) fn same(parent: &'a Process, ready: Ready) -> Self {
+        Self { part: parent.name(), ..Self::under(parent, ready) }
+    }
+
+    /// A part of what runs as `parent`.
+    pub(crate) fn part(parent: &'a Process, index: usize, ready: Ready) -> Self {
+        let name = parent.name();
+        let part = format!("{}[{index}]", name.as_deref().unwrap_or_default());
+        Self { part: Some(part.into()), ..Self::under(parent, ready) }
+    }
+
+    /// The part before it is closed after it.
+    pub(crate) fn after(mut self, before: &'a Process, inside: bool) -> Self {
+        self.before = Some((before, inside));
+        self
+    }
+
+    /// Names the run's process. A name that was given before stands before it.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(match self.name {
+            Some(before) => format!("{before}/{name}").into(),
+            None => name.into(),
+        });
+        self
+    }
+
+    /// The name, if there is one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Starts an async body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::spawn`].
+    pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (builder, ready) = self.into_builder();
+        builder.spawn(move |process| async move {
+            let run = Run::new(process, ready);
+            let said = run.said.clone();
+            let result = body(run).await.into_outcome();
+            said.ended(&result);
+            result
+        })
+    }
+
+    /// Starts a blocking body on a thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::spawn_thread`].
+    pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let (builder, ready) = self.into_builder();
+        builder.spawn_thread(move |process| {
+            let run = Run::new(process, ready);
+            let said = run.said.clone();
+            let result = body(run).into_outcome();
+            said.ended(&result);
+            result
+        })
+    }
+
+    /// Starts an async body that starts others below it: one that fails closes the others.
+    pub(crate) fn spawn_group<F, Fut>(self, kind: &'static str, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.called(kind).closing_for_its_parts(ChildFailure::Close).spawn(body)
+    }
+
+    /// Starts an async body that starts others below it, each of which goes on when another fails.
+    pub(crate) fn spawn_driver<F, Fut>(self, kind: &'static str, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.called(kind).spawn(body)
+    }
+
+    /// What it is called if nobody names it, and it is no part.
+    fn called(mut self, kind: &'static str) -> Self {
+        if self.name.is_none() && self.part.is_none() {
+            self.part = Some(kind.into());
+        }
+        self
+    }
+
+    fn closing_for_its_parts(mut self, on_child_failure: ChildFailure) -> Self {
+        self.on_child_failure = on_child_failure;
+        self
+    }
+
+    fn into_builder(self) -> (Builder<'a>, Ready) {
+        let Self { parent, before, name, part, on_child_failure, ready } = self;
+        let mut builder = Process::builder().parent(parent);
+        if let Some((before, inside)) = before {
+            builder = builder.close_before(before);
+            if inside {
+                builder = builder.parent(before);
+            }
+        }
+        if let Some(name) = name.or(part) {
+            builder = builder.name(name);
+        }
+        if on_child_failure == ChildFailure::Close {
+            builder = builder.on_child_failure(on_child_failure);
+        }
+        (builder, ready)
+    }
+}
+
+/// A run, as the code that runs sees it: its process, and the way to say that it is ready.
+///
+/// It is asked to stop by [`closing`](Process::closing), and by force by [`aborting`](Process::aborting).
+#[derive(Clone, Debug)]
+pub struct Run {
+    process: Process,
+    said: Said,
+}
+
+/// Has the run said that it is ready? Clones are of the same run.
+#[derive(Clone, Debug)]
+struct Said {
+    label: Label,
+    ready: Arc<Mutex<Option<Ready>>>,
+}
+
+impl Run {
+    fn new(process: Process, ready: Ready) -> Self {
+        let said = Said { label: process.label(), ready: Arc::new(Mutex::new(Some(ready))) };
+        Self { process, said }
+    }
+
+    /// Says that the work has started: whoever waits for that goes on. Saying it again changes nothing.
+    pub fn ready(&self) {
+        self.take_ready().into_iter().for_each(Ready::say);
+    }
+
+    /// The process of this run.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Hands the right to say it over.
+    pub(crate) fn take_ready(&self) -> Option<Ready> {
+        self.said.ready.lock().take()
+    }
+}
+
+impl Said {
+    /// The run has ended: it can say nothing more.
+    fn ended(&self, result: &Result<(), BoxError>) {
+        let ready = self.ready.lock().take();
+        if let Some(ready) = ready {
+            ready.lose(match result {
+                Ok(()) => Lost::Ended(self.label.clone()),
+                Err(_) => Lost::Failed,
+            });
+        }
+    }
+}
+
+impl Deref for Run {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl fmt::Debug for Runnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runnable").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("name", &self.name).finish_non_exhaustive()
+    }
+}
