@@ -5,7 +5,7 @@
 
 use procession::{Error, Process};
 
-use crate::group::{Stop, started};
+use crate::group::{Stop, start_part};
 use crate::leaf::nop;
 use crate::ready::Ready;
 use crate::runnable::{Run, Runnable, Start};
@@ -54,10 +54,7 @@ pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
         start.spawn_driver("sequence", move |run| async move {
             let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
             for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-                if run.is_closing() {
-                    break;
-                }
-                let process = match started(&run, part.start(Start::part(&run, index, ready))) {
+                let process = match start_part(&run, part, Start::part(&run, index, ready)) {
                     Stop::Yes(result) => return result,
                     Stop::No(process) => process,
                 };
@@ -72,7 +69,7 @@ fn start_all(parts: &[Runnable], run: &Run) -> Result<Vec<Process>, Result<(), E
     let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
     let mut processes = Vec::with_capacity(parts.len());
     for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-        match started(run, part.start(Start::part(run, index, ready))) {
+        match start_part(run, part, Start::part(run, index, ready)) {
             Stop::Yes(result) => return Err(result),
             Stop::No(process) => processes.push(process),
         }

@@ -47,14 +47,13 @@ pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group("parallel", parts, |parts, run| async move {
         let (all, readiness) = Ready::new();
         for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-            if let Stop::Yes(result) = started(&run, part.start(Start::part(&run, index, ready))) {
+            if let Stop::Yes(result) = start_part(&run, part, Start::part(&run, index, ready)) {
                 return result;
             }
         }
         match run.run_until_closing(readiness).await {
             Some(Ok(())) => run.ready(),
-            Some(Err(lost)) => return not_ready(lost),
-            None => {}
+            other => return not_ready(&run, other.and_then(Result::err)),
         }
         Ok(())
     })
@@ -85,7 +84,8 @@ pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group("sequential", parts, |parts, run| one_by_one(parts, run, false))
 }
 
-/// Nested: as [`sequential`], and each runs inside the one before, which closes it when it ends, and cannot end before it.
+/// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed with that, and
+/// that is not Closed before it.
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group("chain", parts, |parts, run| one_by_one(parts, run, true))
 }
@@ -96,16 +96,19 @@ async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), 
         let (ready, readiness) = Ready::new();
         let mut start = Start::part(&run, index, ready);
         if let Some(before) = &last {
-            start = start.after(before, nested);
+            start = start.after(before);
         }
-        let process = match started(&run, part.start(start)) {
+        let process = match start_part(&run, part, start) {
             Stop::Yes(result) => return result,
             Stop::No(process) => process,
         };
+        if let (Some(before), true) = (&last, nested) {
+            // One that has ended well lets what is inside it go on.
+            let _ended = before.add_child(&process);
+        }
         match run.run_until_closing(readiness).await {
             Some(Ok(())) => last = Some(process),
-            Some(Err(lost)) => return not_ready(lost),
-            None => return Ok(()),
+            other => return not_ready(&run, other.and_then(Result::err)),
         }
     }
     run.ready();
@@ -139,20 +142,29 @@ pub(crate) enum Stop {
     No(Process),
 }
 
-/// A part that could not be started is no error of a group that closes: it was not to be started.
-pub(crate) fn started(run: &Run, started: Result<Process, Error>) -> Stop {
-    match started {
+/// Starts a part, unless the group closes.
+pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
+    if run.is_closing() {
+        drop(run.take_ready());
+        return Stop::Yes(Ok(()));
+    }
+    match part.start(start) {
         Ok(process) => Stop::No(process),
+        // It was not to be started any more.
         Err(_) if run.is_closing() => Stop::Yes(Ok(())),
         Err(error) => Stop::Yes(Err(error)),
     }
 }
 
-/// The error of a part that failed closes the group by itself.
-fn not_ready(lost: Lost) -> Result<(), Error> {
+/// What a group comes to whose part is not ready: the error of one that failed closes the group by itself, and without a loss
+/// it is closing.
+fn not_ready(run: &Run, lost: Option<Lost>) -> Result<(), Error> {
     match lost {
-        Lost::Failed => Ok(()),
-        Lost::Ended(label) => Err(NotReady::of(label)),
+        Some(Lost::Ended(label)) => Err(NotReady::of(label)),
+        Some(Lost::Failed) | None => {
+            drop(run.take_ready());
+            Ok(())
+        }
     }
 }
 

@@ -27,7 +27,7 @@ struct State {
 /// Why something can never be ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// A part failed; the error is the outcome of its process.
+    /// A part failed, or was closed; more says the outcome of its process.
     Failed,
     /// This part ended without an error.
     Ended(Label),

@@ -1,8 +1,8 @@
 //! Running a runnable: around a body ([`run_in`]), to its end ([`run_to_end`]), or as a program ([`run`]).
 
-use std::future::Future;
+use std::future::{Future, pending};
 
-use procession::{Error, Exit, IntoOutcome, Process};
+use procession::{Error, Exit, IntoOutcome, Process, Reason};
 
 use crate::group::NotReady;
 use crate::ready::{Lost, Ready};
@@ -49,6 +49,9 @@ where
 {
     let runnable = runnable.clone();
     parent.run(move |p| async move {
+        if p.is_closing() {
+            return Ok(());
+        }
         let (ready, readiness) = Ready::new();
         let started = runnable.start(Start::same(&p, ready))?;
         match p.run_until_closing(readiness).await {
@@ -60,12 +63,27 @@ where
             Some(Err(Lost::Failed)) | None => return started.close().await,
         }
         let inside = p.child();
-        inside.close_when(started.closing())?;
-        let result = inside.run(body).await;
-        drop(inside);
+        inside.close_when(failing(&started))?;
+        let result = match inside.run(body).await {
+            // The runnable has failed before the body could begin.
+            Err(Error::Closed(label)) if label == inside.label() => Ok(()),
+            result => result,
+        };
+        inside.close();
         let stopped = started.close().await;
         Error::all([result, stopped].into_iter().filter_map(Result::err))
     })
+}
+
+/// Ends when the run begins to close since it failed; one that ends well leaves the body alone.
+fn failing(started: &Process) -> impl Future<Output = ()> + Send + use<> {
+    let started = started.clone();
+    async move {
+        started.closing().await;
+        if !matches!(started.reason(), Some(Reason::BodyFailed | Reason::ChildFailed(_))) {
+            pending::<()>().await;
+        }
+    }
 }
 
 /// Starts `runnable` under `parent`, and waits for its end.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Label, Process};
+use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
 
 use crate::ready::{Lost, Ready};
 
@@ -28,8 +28,10 @@ use crate::ready::{Lost, Ready};
 /// ```
 #[derive(Clone)]
 pub struct Runnable {
-    start: Arc<dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync>,
+    start: Arc<StartRun>,
 }
+
+type StartRun = dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync;
 
 impl Runnable {
     /// A runnable from what starts it: the way to write a combinator of one's own.
@@ -65,8 +67,8 @@ impl Runnable {
 #[must_use = "a run that is not started is never ready"]
 pub struct Start<'a> {
     parent: &'a Process,
-    /// The part before it, which is closed after it; and whether it runs inside that one.
-    before: Option<(&'a Process, bool)>,
+    /// The part before it, which is closed after it.
+    before: Option<&'a Process>,
     name: Option<Arc<str>>,
     /// What it is called if nobody names it.
     part: Option<Arc<str>>,
@@ -93,8 +95,8 @@ impl<'a> Start<'a> {
     }
 
     /// The part before it is closed after it.
-    pub(crate) fn after(mut self, before: &'a Process, inside: bool) -> Self {
-        self.before = Some((before, inside));
+    pub(crate) fn after(mut self, before: &'a Process) -> Self {
+        self.before = Some(before);
         self
     }
 
@@ -186,11 +188,8 @@ impl<'a> Start<'a> {
     fn into_builder(self) -> (Builder<'a>, Ready) {
         let Self { parent, before, name, part, on_child_failure, ready } = self;
         let mut builder = Process::builder().parent(parent);
-        if let Some((before, inside)) = before {
+        if let Some(before) = before {
             builder = builder.close_before(before);
-            if inside {
-                builder = builder.parent(before);
-            }
         }
         if let Some(name) = name.or(part) {
             builder = builder.name(name);
@@ -214,13 +213,13 @@ pub struct Run {
 /// Has the run said that it is ready? Clones are of the same run.
 #[derive(Clone, Debug)]
 struct Said {
-    label: Label,
+    process: Process,
     ready: Arc<Mutex<Option<Ready>>>,
 }
 
 impl Run {
     fn new(process: Process, ready: Ready) -> Self {
-        let said = Said { label: process.label(), ready: Arc::new(Mutex::new(Some(ready))) };
+        let said = Said { process: process.clone(), ready: Arc::new(Mutex::new(Some(ready))) };
         Self { process, said }
     }
 
@@ -246,8 +245,8 @@ impl Said {
         let ready = self.ready.lock().take();
         if let Some(ready) = ready {
             ready.lose(match result {
-                Ok(()) => Lost::Ended(self.label.clone()),
-                Err(_) => Lost::Failed,
+                Ok(()) if !self.process.is_closing() => Lost::Ended(self.process.label()),
+                Ok(()) | Err(_) => Lost::Failed,
             });
         }
     }

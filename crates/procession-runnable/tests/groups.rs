@@ -1,0 +1,283 @@
+//! Groups whose parts run together: how they start, fail and stop.
+
+mod common;
+
+use std::sync::{Mutex, mpsc};
+
+use common::{Does, Events, FACES, Face, part};
+use futures_lite::future::block_on;
+use procession::{Error, Process};
+use procession_runnable::{NotReady, Runnable, chain, named, nop, parallel, run_in, sequential};
+
+fn errors(result: Result<(), Error>) -> Vec<String> {
+    match result {
+        Ok(()) => Vec::new(),
+        Err(Error::Many(many)) => many.iter().map(Error::to_string).collect(),
+        Err(one) => vec![one.to_string()],
+    }
+}
+
+/// Runs it around a body that just ends; what came of it, and whether the body was run.
+fn run(group: &Runnable, events: &Events) -> Vec<String> {
+    let app = Process::new();
+    let inside = events.clone();
+    let ended = run_in(&app, group, |_| async move { inside.add("body") });
+    let errors = errors(block_on(ended));
+    app.close_blocking().unwrap();
+    errors
+}
+
+type Combine = fn(Vec<Runnable>) -> Runnable;
+
+const GROUPS: [(&str, Combine); 3] = [
+    ("parallel", |parts| parallel(parts)),
+    ("sequential", |parts| sequential(parts)),
+    ("chain", |parts| chain(parts)),
+];
+
+fn combined(combine: Combine, does: [Does; 3], events: &Events, face: Face) -> Runnable {
+    let names = ["a", "b", "c"];
+    let parts = names.into_iter().zip(does).map(|(name, does)| part(name, does, events, face));
+    combine(parts.collect())
+}
+
+/// All serve: all are up before the body, and down after it; one after the other where that is promised.
+#[test]
+fn all_serve() {
+    for face in FACES {
+        for (name, combine) in GROUPS {
+            let events = Events::default();
+            let group = combined(combine, [Does::Serve; 3], &events, face);
+            // A runnable can be run any number of times.
+            for round in 1..=2 {
+                assert_eq!(run(&group, &events), [""; 0]);
+                let all = events.all();
+                let (up, down) = all[7 * (round - 1)..].split_at(3);
+                let (mut up, mut down) = (up.to_vec(), down.to_vec());
+                assert_eq!(down.remove(0), "body");
+                if name == "parallel" {
+                    up.sort();
+                    down.sort_by(|one, other| other.cmp(one));
+                }
+                assert_eq!(up, ["a up", "b up", "c up"], "{name}");
+                assert_eq!(down, ["c down", "b down", "a down"], "{name}");
+            }
+        }
+    }
+}
+
+/// One fails to start, at any place, in any way: what has started is stopped, the body is not run, and what comes
+/// after it in a sequential group is not started.
+#[test]
+fn one_fails_to_start() {
+    for face in FACES {
+        for (name, combine) in GROUPS {
+            for place in 0..3 {
+                for (way, error) in [
+                    (Does::FailToStart, "failed: cannot start"),
+                    (Does::PanicAtStart, "panicked: at start"),
+                    (Does::EndUnready, "ended before it was ready"),
+                ] {
+                    let events = Events::default();
+                    let mut does = [Does::Serve; 3];
+                    does[place] = way;
+                    let errors = run(&combined(combine, does, &events, face), &events);
+                    let part = ["a", "b", "c"][place];
+                    let context = format!("{name} {face:?} {place} {way:?}: {errors:?}");
+                    assert_eq!(errors.len(), 1, "{context}");
+                    assert!(errors[0].contains(&format!("process `{part}`")), "{context}");
+                    assert!(errors[0].ends_with(error), "{context}");
+                    let all = events.all();
+                    assert!(!all.contains(&"body".to_owned()), "{context}");
+                    for (other, letter) in ["a", "b", "c"].into_iter().enumerate() {
+                        let up = all.contains(&format!("{letter} up"));
+                        let down = all.contains(&format!("{letter} down"));
+                        assert_eq!(down, up && other != place, "{context} {all:?}");
+                        if name != "parallel" {
+                            assert_eq!(up, other <= place, "{context} {all:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One fails while all run: the others are closed, in order, the body is closed, and the part's error is there
+/// before the body's.
+#[test]
+fn one_fails_later() {
+    for face in FACES {
+        for (name, combine) in GROUPS {
+            for place in 0..3 {
+                for (way, error) in
+                    [(Does::FailLater, "failed: broken"), (Does::PanicLater, "panicked: later")]
+                {
+                    let events = Events::default();
+                    let mut does = [Does::Serve; 3];
+                    does[place] = way;
+                    let group = combined(combine, does, &events, face);
+                    let app = Process::new();
+                    // It may fail before the others are ready; then the body is not run.
+                    let ended = run_in(&app, &group, |p| async move { p.closing().await });
+                    let errors = errors(block_on(ended));
+                    assert_eq!(errors.len(), 1, "{name} {face:?} {place}: {errors:?}");
+                    let part = ["a", "b", "c"][place];
+                    assert_eq!(errors[0], format!("process `{part}` {error}"));
+                    let all = events.all();
+                    for letter in ["a", "b", "c"].into_iter().filter(|letter| *letter != part) {
+                        let up = all.contains(&format!("{letter} up"));
+                        assert_eq!(all.contains(&format!("{letter} down")), up, "{all:?}");
+                    }
+                    app.close_blocking().unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// Errors of stopping are all there, behind that of the body.
+#[test]
+fn no_error_is_lost() {
+    for face in FACES {
+        for (name, combine) in GROUPS {
+            let events = Events::default();
+            let group = combined(combine, [Does::FailToStop; 3], &events, face);
+            let app = Process::new();
+            let mut errors = errors(block_on(run_in(&app, &group, |_| async { Err("the body") })));
+            assert_eq!(errors.len(), 4, "{name}: {errors:?}");
+            assert!(errors.remove(0).ends_with("failed: the body"));
+            if name == "parallel" {
+                errors.sort_by(|one, other| other.cmp(one));
+            }
+            let expected =
+                ["c", "b", "a"].map(|part| format!("process `{part}` failed: cannot stop"));
+            assert_eq!(errors, expected, "{name}");
+            app.close_blocking().unwrap();
+        }
+    }
+}
+
+/// A part that ends well just ends; the group goes on with the others, and ends with the last.
+#[test]
+fn a_part_that_ends_well() {
+    for face in FACES {
+        for (name, combine) in &GROUPS[..2] {
+            let events = Events::default();
+            let does = [Does::Serve, Does::EndLater, Does::Serve];
+            assert_eq!(run(&combined(*combine, does, &events, face), &events), [""; 0], "{name}");
+            assert!(events.all().contains(&"body".to_owned()));
+            assert!(events.all().contains(&"a down".to_owned()));
+        }
+    }
+}
+
+/// Closing during the start: what has started is stopped, what has not is not started, and nobody waits for
+/// what hangs; the body is not run.
+#[test]
+fn closing_during_the_start() {
+    for face in FACES {
+        for (name, combine) in GROUPS {
+            let events = Events::default();
+            let does = [Does::Serve, Does::Hang, Does::Serve];
+            let group = combined(combine, does, &events, face);
+            let app = Process::new();
+            let inside = events.clone();
+            let ended = run_in(&app, &group, |_| async move { inside.add("body") });
+            let closer = std::thread::spawn({
+                let (app, events) = (app.clone(), events.clone());
+                move || {
+                    while !events.all().contains(&"b up".to_owned()) {
+                        std::thread::yield_now();
+                    }
+                    app.close().wait()
+                }
+            });
+            assert_eq!(errors(block_on(ended)), [""; 0], "{name}");
+            closer.join().unwrap().unwrap();
+            let all = events.all();
+            assert!(!all.contains(&"body".to_owned()), "{all:?}");
+            assert!(all.contains(&"a down".to_owned()) && all.contains(&"b down".to_owned()));
+            assert!(name == "parallel" || !all.contains(&"c up".to_owned()), "{all:?}");
+        }
+    }
+}
+
+/// Closing before the start: nothing is started.
+#[test]
+fn closing_before_the_start() {
+    for (_, combine) in GROUPS {
+        let events = Events::default();
+        let group = combined(combine, [Does::Serve; 3], &events, Face::Task);
+        let (app, gate) = (Process::new(), Process::new());
+        app.wait_for(&gate).unwrap();
+        app.close();
+        let inside = events.clone();
+        let ended = run_in(&app, &group, |_| async move { inside.add("body") });
+        assert_eq!(errors(block_on(ended)), [""; 0]);
+        assert_eq!(events.all(), [""; 0]);
+        gate.close();
+        app.closed().wait().unwrap();
+    }
+}
+
+/// No parts are nothing, and one is itself.
+#[test]
+fn none_and_one() {
+    for (_, combine) in GROUPS {
+        let events = Events::default();
+        assert_eq!(run(&combine(Vec::new()), &events), [""; 0]);
+        assert_eq!(run(&combine(vec![nop()]), &events), [""; 0]);
+        assert_eq!(events.all(), ["body", "body"]);
+        let one = combine(vec![part("a", Does::FailLater, &events, Face::Task)]);
+        assert_eq!(run(&one, &events), ["process `a` failed: broken"]);
+        let one = combine(vec![part("a", Does::EndUnready, &events, Face::Task)]);
+        let app = Process::new();
+        let Err(Error::Failed(failed)) = block_on(run_in(&app, &one, |_| async {})) else {
+            panic!()
+        };
+        assert!(failed.get().is::<NotReady>());
+    }
+}
+
+/// The graph shows the structure: a named process, with named children that are closed one after the other by the
+/// core.
+#[test]
+fn the_graph_shows_the_structure() {
+    let events = Events::default();
+    let stack = combined(sequential, [Does::Serve; 3], &events, Face::Task);
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let watched = Runnable::new(move |start| {
+        let process = named("stack", stack.clone()).start(start)?;
+        tell.lock().unwrap().send(process.clone()).unwrap();
+        Ok(process)
+    });
+    let app = Process::new();
+    let ended = run_in(&app, &watched, |_| async move {
+        let stack = told.recv().unwrap();
+        assert_eq!(stack.name().as_deref(), Some("stack"));
+        let shown = format!("{stack:?}");
+        assert!(shown.contains("of_these: [process `a`, process `b`, process `c`]"), "{shown}");
+    });
+    assert_eq!(errors(block_on(ended)), [""; 0]);
+    app.close_blocking().unwrap();
+}
+
+/// Nested 1,000 deep, and 10,000 in one.
+#[test]
+fn many_parts_and_deep_nesting() {
+    let events = Events::default();
+    let mut nested = part("core", Does::Serve, &events, Face::Task);
+    for depth in 0..1_000 {
+        let (_, combine) = GROUPS[depth % 3];
+        nested = combine(vec![nop(), nested]);
+    }
+    assert_eq!(run(&nested, &events), [""; 0]);
+    assert_eq!(events.all(), ["core up", "body", "core down"]);
+
+    let events = Events::default();
+    let wide = parallel((0..10_000).map(|_| part("part", Does::Serve, &events, Face::Task)));
+    assert_eq!(run(&wide, &events), [""; 0]);
+    assert_eq!(events.all().len(), 20_001);
+}
