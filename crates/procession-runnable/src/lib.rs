@@ -8,6 +8,9 @@ mod leaf;
 mod ready;
 mod run;
 mod runnable;
+mod service;
+#[cfg(feature = "tracing")]
+mod task;
 
 pub use concurrent::{concurrent, concurrent_group, sequence};
 pub use group::{NotReady, chain, parallel, sequential};
@@ -17,3 +20,6 @@ pub use leaf::{
 };
 pub use run::{run, run_async, run_in, run_to_end};
 pub use runnable::{Run, Runnable, Start};
+pub use service::{Service, ServiceError, State};
+#[cfg(feature = "tracing")]
+pub use task::{TaskError, task, trace_region};

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
 
 use crate::ready::{Lost, Ready};
+#[cfg(feature = "tracing")]
+use tracing::{Instrument, Span};
 
 /// A description of work that can be run any number of times. Clones describe the same.
 ///
@@ -73,13 +75,25 @@ pub struct Start<'a> {
     /// What it is called if nobody names it.
     part: Option<Arc<str>>,
     on_child_failure: ChildFailure,
+    #[cfg(feature = "tracing")]
+    span: Span,
     ready: Ready,
 }
 
 impl<'a> Start<'a> {
     pub(crate) fn under(parent: &'a Process, ready: Ready) -> Self {
         let on_child_failure = ChildFailure::Ignore;
-        Self { parent, before: None, name: None, part: None, on_child_failure, ready }
+        Self {
+            parent,
+            before: None,
+            name: None,
+            part: None,
+            on_child_failure,
+            // A part is started in the span of what it is a part of.
+            #[cfg(feature = "tracing")]
+            span: Span::current(),
+            ready,
+        }
     }
 
     /// What does the work of `parent`, and goes by its name.
@@ -124,13 +138,20 @@ impl<'a> Start<'a> {
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
+        #[cfg(feature = "tracing")]
+        let span = self.span.clone();
         let (builder, ready) = self.into_builder();
-        builder.spawn(move |process| async move {
-            let run = Run::new(process, ready);
-            let said = run.said.clone();
-            let result = body(run).await.into_outcome();
-            said.ended(&result);
-            result
+        builder.spawn(move |process| {
+            let running = async move {
+                let run = Run::new(process, ready);
+                let said = run.said.clone();
+                let result = body(run).await.into_outcome();
+                said.ended(&result);
+                result
+            };
+            #[cfg(feature = "tracing")]
+            let running = running.instrument(span);
+            running
         })
     }
 
@@ -144,8 +165,12 @@ impl<'a> Start<'a> {
         F: FnOnce(Run) -> R + Send + 'static,
         R: IntoOutcome,
     {
+        #[cfg(feature = "tracing")]
+        let span = self.span.clone();
         let (builder, ready) = self.into_builder();
         builder.spawn_thread(move |process| {
+            #[cfg(feature = "tracing")]
+            let _entered = span.entered();
             let run = Run::new(process, ready);
             let said = run.said.clone();
             let result = body(run).into_outcome();
@@ -172,6 +197,16 @@ impl<'a> Start<'a> {
         self.called(kind).spawn(body)
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) fn in_span(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+
     /// What it is called if nobody names it, and it is no part.
     fn called(mut self, kind: &'static str) -> Self {
         if self.name.is_none() && self.part.is_none() {
@@ -186,7 +221,7 @@ impl<'a> Start<'a> {
     }
 
     fn into_builder(self) -> (Builder<'a>, Ready) {
-        let Self { parent, before, name, part, on_child_failure, ready } = self;
+        let Self { parent, before, name, part, on_child_failure, ready, .. } = self;
         let mut builder = Process::builder().parent(parent);
         if let Some(before) = before {
             builder = builder.close_before(before);

@@ -4,18 +4,10 @@ mod common;
 
 use std::sync::{Mutex, mpsc};
 
-use common::{Does, Events, FACES, Face, part};
+use common::{Does, Events, FACES, Face, errors, part};
 use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Runnable, chain, named, nop, parallel, run_in, sequential};
-
-fn errors(result: Result<(), Error>) -> Vec<String> {
-    match result {
-        Ok(()) => Vec::new(),
-        Err(Error::Many(many)) => many.iter().map(Error::to_string).collect(),
-        Err(one) => vec![one.to_string()],
-    }
-}
 
 /// Runs it around a body that just ends; what came of it, and whether the body was run.
 fn run(group: &Runnable, events: &Events) -> Vec<String> {

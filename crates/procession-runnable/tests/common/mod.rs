@@ -1,8 +1,24 @@
 //! Parts whose doing the tests choose, and a record of what they did.
 
-use std::sync::{Arc, Mutex};
+#![allow(dead_code)] // Each test program needs some of it.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession::Error;
 use procession_runnable::{Run, Runnable, body, body_thread, named};
+
+/// How long a test waits for what must happen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// The errors of an outcome, one by one.
+pub(crate) fn errors(result: Result<(), Error>) -> Vec<String> {
+    match result {
+        Ok(()) => Vec::new(),
+        Err(Error::Many(many)) => many.iter().map(Error::to_string).collect(),
+        Err(one) => vec![one.to_string()],
+    }
+}
 
 /// What happened, in order.
 #[derive(Clone, Default)]

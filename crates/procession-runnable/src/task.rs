@@ -1,0 +1,83 @@
+//! Tracing: [`task`] and [`trace_region`] (feature `tracing`, on by default).
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use procession::Error;
+use tracing::info_span;
+
+use crate::ready::Ready;
+use crate::runnable::{Runnable, Start};
+
+/// A task failed: what kind of task, and with what.
+///
+/// It is the [source](StdError::source) of the [`Error::Failed`] of the task's process.
+#[derive(Clone, Debug)]
+pub struct TaskError {
+    task: Arc<str>,
+    source: Error,
+}
+
+/// Runs `runnable` in a `tracing` span named `task`, whose field `kind` is `kind`; if it fails, the error is a
+/// [`TaskError`].
+///
+/// ```
+/// use procession::{Error, Process};
+/// use procession_runnable::{TaskError, body, run_to_end, task};
+///
+/// let import = task("import", body(|_| async { Err("no such table") }));
+/// let app = Process::new();
+/// let ended = futures_lite::future::block_on(run_to_end(&app, &import));
+/// let Err(Error::Failed(failed)) = ended else { panic!() };
+/// let error = failed.get().downcast_ref::<TaskError>().unwrap();
+/// assert_eq!(error.task(), "import");
+/// ```
+pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
+    let kind = kind.into();
+    Runnable::new(move |start| {
+        let (kind, runnable) = (kind.clone(), runnable.clone());
+        let span = info_span!(parent: start.span(), "task", kind = &*kind);
+        start.in_span(span).spawn_driver("task", move |run| async move {
+            let ready = run.take_ready().unwrap_or_else(|| Ready::new().0);
+            let started = runnable.start(Start::same(&run, ready))?;
+            let ended = started.closed().await;
+            ended.map_err(|source| {
+                Error::failed(run.label(), Box::new(TaskError { task: kind, source }))
+            })
+        })
+    })
+}
+
+/// Runs `runnable` in a `tracing` span named `region`, whose field `kind` is `kind`. Its errors are as they are.
+pub fn trace_region(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
+    let kind = kind.into();
+    Runnable::new(move |start| {
+        let span = info_span!(parent: start.span(), "region", kind = &*kind);
+        runnable.start(start.in_span(span))
+    })
+}
+
+impl TaskError {
+    /// The kind of the task.
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// The error that it failed with.
+    pub fn error(&self) -> &Error {
+        &self.source
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task `{}`: {}", self.task, self.source)
+    }
+}
+
+impl StdError for TaskError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,225 @@
+//! Leaves, with both faces: how they start, stop and fail.
+
+mod common;
+
+use std::future::pending;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{Events, LIMIT, errors};
+use futures_lite::future::block_on;
+use procession::{Error, Process};
+use procession_runnable::{
+    Runnable, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, run_in,
+    start_stop, start_stop_thread,
+};
+
+fn run(runnable: &Runnable) -> Vec<String> {
+    let app = Process::new();
+    let ended = errors(block_on(run_in(&app, runnable, |_| async {})));
+    app.close_blocking().unwrap();
+    ended
+}
+
+/// A server that runs until `graceful_stop` lets it end, with both faces; both may fail.
+fn servers(run_fails: bool, stop_fails: bool, events: &Events) -> [Runnable; 2] {
+    let result = |fails: bool, what: &str| if fails { Err(what.to_owned()) } else { Ok(()) };
+    let (on_run, on_stop) = (events.clone(), events.clone());
+    let (tell, told) = smol::channel::unbounded::<()>();
+    let asynchronous = leaf(
+        move |run| {
+            let (told, events) = (told.clone(), on_run.clone());
+            async move {
+                run.ready();
+                told.recv().await.unwrap();
+                events.add("run ended");
+                result(run_fails, "run")
+            }
+        },
+        move |process| {
+            let (tell, events) = (tell.clone(), on_stop.clone());
+            async move {
+                assert!(process.is_closing());
+                events.add("asked to stop");
+                tell.send(()).await.unwrap();
+                result(stop_fails, "stop")
+            }
+        },
+    );
+    let (on_run, on_stop) = (events.clone(), events.clone());
+    let (tell, told) = smol::channel::unbounded::<()>();
+    let blocking = leaf_thread(
+        move |run| {
+            run.ready();
+            told.recv_blocking().unwrap();
+            on_run.add("run ended");
+            result(run_fails, "run")
+        },
+        move |process| {
+            assert!(process.is_closing());
+            on_stop.add("asked to stop");
+            tell.send_blocking(()).unwrap();
+            result(stop_fails, "stop")
+        },
+    );
+    [named("server", asynchronous), named("server", blocking)]
+}
+
+/// On closing, the graceful stop is called, and the run ends by it; the stop's error stands before the run's.
+#[test]
+fn a_leaf_stops_gracefully() {
+    for (run_fails, stop_fails) in [(false, false), (true, false), (false, true), (true, true)] {
+        let events = Events::default();
+        for server in servers(run_fails, stop_fails, &events) {
+            let mut expected = Vec::new();
+            expected.extend(stop_fails.then_some("process `server` failed: stop"));
+            expected.extend(run_fails.then_some("process `server` failed: run"));
+            assert_eq!(run(&server), expected);
+        }
+        assert_eq!(events.all(), ["asked to stop", "run ended", "asked to stop", "run ended"]);
+    }
+}
+
+/// A run that ends by itself is not asked to stop.
+#[test]
+fn a_leaf_that_ends_by_itself() {
+    let (tell, told) = mpsc::channel::<()>();
+    let asked = std::sync::Mutex::new(tell);
+    let leaf = leaf(
+        |run| async move {
+            run.ready();
+            Err("broken")
+        },
+        move |_| {
+            asked.lock().unwrap().send(()).unwrap();
+            async {}
+        },
+    );
+    let app = Process::new();
+    let ended = run_in(&app, &named("server", leaf), |p| async move { p.closing().await });
+    assert_eq!(errors(block_on(ended)), ["process `server` failed: broken"]);
+    assert!(told.try_recv().is_err());
+}
+
+/// The graceful stop sees the abort as its deadline; a run that ignores the stop is dropped by it.
+#[test]
+fn an_abort_is_the_deadline_of_the_graceful_stop() {
+    let (tell, told) = mpsc::channel::<&str>();
+    let tell = std::sync::Mutex::new(tell);
+    let stubborn = leaf_thread(
+        |run| {
+            run.ready();
+            run.aborting().wait();
+        },
+        move |process| {
+            let tell = tell.lock().unwrap().clone();
+            tell.send("stopping").unwrap();
+            process.aborting().wait();
+            tell.send("forced").unwrap();
+        },
+    );
+    let app = Process::new();
+    let ended = {
+        let (app, stubborn) = (app.clone(), stubborn.clone());
+        std::thread::spawn(move || block_on(run_in(&app, &stubborn, |_| async {})))
+    };
+    assert_eq!(told.recv_timeout(LIMIT), Ok("stopping"));
+    assert!(told.recv_timeout(Duration::from_millis(5)).is_err());
+    app.abort();
+    assert_eq!(told.recv_timeout(LIMIT), Ok("forced"));
+    assert!(ended.join().unwrap().is_err());
+}
+
+/// Without a graceful stop, closing aborts the run, and that is no failure.
+#[test]
+fn a_leaf_without_a_graceful_stop() {
+    let task = leaf_without_stop(|run| async move {
+        run.ready();
+        pending::<()>().await
+    });
+    let thread = leaf_thread_without_stop(|run| {
+        run.ready();
+        run.aborting().wait();
+    });
+    assert_eq!(run(&task), [""; 0]);
+    assert_eq!(run(&thread), [""; 0]);
+}
+
+/// A panic in each place is an error of the part, with its name.
+#[test]
+fn panics_have_names() {
+    let stops = leaf(
+        |run| async move {
+            run.ready();
+            run.closing().await;
+        },
+        |_| async { panic!("in the stop") },
+    );
+    assert_eq!(run(&named("server", stops)), ["process `server` panicked: in the stop"]);
+    let thread = leaf_thread(|_| panic!("in the run"), |_| ());
+    assert_eq!(run(&named("server", thread)), ["process `server` panicked: in the run"]);
+    let start = start_stop_thread(|_| panic!("in the start"), || ());
+    assert_eq!(run(&named("cache", start)), ["process `cache` panicked: in the start"]);
+    let stop = start_stop(|_| async {}, || async { panic!("in the stop") });
+    assert_eq!(run(&named("cache", stop)), ["process `cache` panicked: in the stop"]);
+}
+
+/// Ready when `start` has returned; `stop` after the body. A failed start is the outcome, and nothing is stopped.
+#[test]
+fn start_and_stop() {
+    for fails in [false, true] {
+        let events = Events::default();
+        let result = move || if fails { Err("cannot start") } else { Ok(()) };
+        let (up, down) = (events.clone(), events.clone());
+        let task = start_stop(
+            move |_| {
+                up.add("start");
+                async move { result() }
+            },
+            move || {
+                down.add("stop");
+                async {}
+            },
+        );
+        let (up, down) = (events.clone(), events.clone());
+        let thread = start_stop_thread(
+            move |_| {
+                up.add("start");
+                result()
+            },
+            move || down.add("stop"),
+        );
+        for runnable in [task, thread] {
+            let app = Process::new();
+            let inside = events.clone();
+            let cache = named("cache", runnable);
+            let ended = run_in(&app, &cache, |_| async move { inside.add("body") });
+            let ended = errors(block_on(ended));
+            app.close_blocking().unwrap();
+            let expected: &[&str] =
+                if fails { &["process `cache` failed: cannot start"] } else { &[] };
+            assert_eq!(ended, expected);
+        }
+        let each: &[&str] = if fails { &["start"] } else { &["start", "body", "stop"] };
+        assert_eq!(events.all(), [each, each].concat());
+    }
+}
+
+/// A stop that fails is the outcome; between start and stop, a blocking one holds no thread.
+#[test]
+fn a_stop_that_fails() {
+    let cache = start_stop_thread(|_| (), || Err("cannot stop"));
+    assert_eq!(run(&named("cache", cache)), ["process `cache` failed: cannot stop"]);
+}
+
+/// Names within names.
+#[test]
+fn names() {
+    let fails = || leaf_without_stop(|_| async { Err::<(), _>("broken") });
+    let inner = named("outer", named("inner", fails()));
+    assert_eq!(run(&inner), ["process `outer/inner` failed: broken"]);
+    let Err(Error::Failed(failed)) = block_on(run_in(&Process::new(), &inner, |_| async {})) else {
+        panic!()
+    };
+    assert_eq!(failed.get().to_string(), "broken");
+}

@@ -1,0 +1,176 @@
+//! Services: their states, their calls with both faces, and their deadlines.
+
+mod common;
+
+use std::future::pending;
+use std::time::Duration;
+
+use common::{Does, Events, FACES, Face, LIMIT, part};
+use futures_lite::future::block_on;
+use procession::Process;
+use procession_runnable::{
+    Service, ServiceError, State, body, body_thread, leaf_without_stop, nop, start_stop,
+};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+fn serving(face: Face) -> Service {
+    Service::new(part("a", Does::Serve, &Events::default(), face))
+}
+
+/// Initial, Starting, Running, Stopped; blocking and async.
+#[test]
+fn the_states() {
+    for face in FACES {
+        let service = serving(face);
+        assert_eq!(service.state(), State::Initial);
+        assert!(service.outcome().is_none());
+        service.start_blocking().unwrap();
+        assert_eq!(service.state(), State::Running);
+        let again = service.start_blocking().unwrap_err();
+        assert_eq!(again.to_string(), "the service is running: no start");
+        service.stop_blocking().unwrap();
+        assert_eq!(service.state(), State::Stopped);
+        service.stop_blocking().unwrap();
+        assert!(service.outcome().unwrap().is_ok());
+        let late = service.start_blocking();
+        assert!(matches!(
+            late,
+            Err(ServiceError::InvalidState { state: State::Stopped, call: "start" })
+        ));
+
+        block_on(async {
+            let service = serving(face);
+            service.start_within(LIMIT).await.unwrap();
+            let done = service.done();
+            service.stop_within(LIMIT).await.unwrap();
+            done.await.unwrap();
+        });
+    }
+    let starting = Service::new(body(|_| pending::<()>()));
+    let other = starting.clone();
+    let starter = std::thread::spawn(move || other.start_blocking());
+    while starting.state() != State::Starting {
+        std::thread::yield_now();
+    }
+    assert!(starting.start_blocking().is_err());
+    // Stopping one that starts is honoured: what ignores it is aborted past the limit.
+    let stopped = starting.stop_blocking_within(SHORT);
+    assert!(matches!(stopped, Err(ServiceError::TimedOut { call: "stop", .. })));
+    assert!(starter.join().unwrap().is_err());
+}
+
+/// Stopping one that was never started makes later starts fail.
+#[test]
+fn stopped_before_it_was_started() {
+    let service = serving(Face::Task);
+    service.stop_blocking().unwrap();
+    assert_eq!(service.state(), State::Stopped);
+    assert!(matches!(service.start_blocking(), Err(ServiceError::InvalidState { .. })));
+}
+
+/// A start that fails, panics, or ends before it is ready.
+#[test]
+fn starts_that_fail() {
+    for face in FACES {
+        for (does, error) in [
+            (Does::FailToStart, "failed: cannot start"),
+            (Does::PanicAtStart, "panicked: at start"),
+            (Does::EndUnready, "ended before it was ready"),
+        ] {
+            let service = Service::new(part("a", does, &Events::default(), face));
+            let failed = service.start_blocking().unwrap_err();
+            assert!(failed.to_string().ends_with(error), "{failed}");
+            assert!(service.done().wait_timeout(LIMIT).is_some());
+            assert_eq!(service.state(), State::Stopped);
+        }
+    }
+}
+
+/// Past its deadline, a start is aborted, and the error says so; so is a stop, and who ignores the abort does not
+/// hold up the call.
+#[test]
+fn deadlines() {
+    let service = Service::new(body(|_| pending::<()>()));
+    let late = service.start_blocking_within(SHORT).unwrap_err();
+    assert!(matches!(late, ServiceError::TimedOut { call: "start", limit: SHORT }));
+    assert!(late.to_string().contains("20ms"));
+    // What an abort drops has not failed.
+    assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
+
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let stubborn = Service::new(body_thread(move |run| {
+        run.ready();
+        released.lock().unwrap().recv().unwrap_or(());
+    }));
+    stubborn.start_blocking().unwrap();
+    let late = stubborn.stop_blocking_within(SHORT);
+    assert!(matches!(late, Err(ServiceError::TimedOut { call: "stop", .. })));
+    assert_eq!(stubborn.state(), State::Running);
+    drop(release);
+    assert!(stubborn.done().wait_timeout(LIMIT).is_some());
+}
+
+/// One that fails later is Stopped, with its error; one that ends well, too.
+#[test]
+fn one_that_ends_by_itself() {
+    let service = Service::new(part("a", Does::FailLater, &Events::default(), Face::Task));
+    let _started_or_failed = service.start_blocking();
+    let error = service.done().wait_timeout(LIMIT).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "process `a` failed: broken");
+    assert_eq!(service.state(), State::Stopped);
+    assert!(matches!(service.stop_blocking(), Err(ServiceError::Failed(_))));
+    let service = Service::new(nop());
+    service.start_blocking().unwrap();
+    assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
+}
+
+/// Under a parent, it is closed with it; without, with its last clone.
+#[test]
+fn who_stops_a_service() {
+    let app = Process::new();
+    let service = Service::under(&app, part("a", Does::Serve, &Events::default(), Face::Task));
+    let service = service.unwrap();
+    service.start_blocking().unwrap();
+    app.close_blocking().unwrap();
+    assert_eq!(service.state(), State::Stopped);
+    assert!(Service::under(&app, nop()).is_err());
+
+    let events = Events::default();
+    let down = events.clone();
+    let service = Service::new(start_stop(
+        |_| async {},
+        move || {
+            down.add("down");
+            async {}
+        },
+    ));
+    service.start_blocking().unwrap();
+    let done = service.done();
+    drop(service);
+    done.wait_timeout(LIMIT).unwrap().unwrap();
+    assert_eq!(events.all(), ["down"]);
+}
+
+/// Under tokio, with its timers.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_tokio() {
+    let service = Service::new(leaf_without_stop(|run| async move {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        run.ready();
+        pending::<()>().await
+    }));
+    service.start_within(LIMIT).await.unwrap();
+    service.stop_within(LIMIT).await.unwrap();
+}
+
+/// Under smol, and one thread.
+#[test]
+fn under_smol() {
+    smol::block_on(async {
+        let service = serving(Face::Task);
+        service.start().await.unwrap();
+        service.stop().await.unwrap();
+    });
+}

@@ -1,0 +1,163 @@
+//! Work that runs to its end: `concurrent`, `concurrent_group`, `sequence`; and tasks.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{Does, Events, FACES, Face, errors, part};
+use futures_lite::future::{block_on, yield_now};
+use procession::{Error, Process};
+use procession_runnable::{
+    Runnable, TaskError, body, concurrent, concurrent_group, named, nop, run_to_end, sequence,
+    task, trace_region,
+};
+
+fn run(runnable: &Runnable) -> Vec<String> {
+    let app = Process::new();
+    let ended = errors(block_on(run_to_end(&app, runnable)));
+    app.close_blocking().unwrap();
+    ended
+}
+
+/// All run to the end, also when some fail; all errors are there, in the order of the parts.
+#[test]
+fn concurrent_runs_all_to_the_end() {
+    for face in FACES {
+        let events = Events::default();
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counter = ended.clone();
+        let slow = body(move |run| {
+            let ended = counter.clone();
+            async move {
+                for _ in 0..1_000 {
+                    yield_now().await;
+                }
+                assert!(!run.is_closing());
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let all = concurrent([
+            part("a", Does::FailLater, &events, face),
+            slow,
+            part("b", Does::PanicAtStart, &events, face),
+            part("c", Does::EndUnready, &events, face),
+            part("d", Does::FailToStart, &events, face),
+        ]);
+        assert_eq!(
+            run(&all),
+            [
+                "process `a` failed: broken",
+                "process `b` panicked: at start",
+                "process `d` failed: cannot start"
+            ]
+        );
+        assert_eq!(ended.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// The first error closes the others and waits for them; it is the only error, since they just stop.
+#[test]
+fn a_concurrent_group_closes_with_the_first_error() {
+    for face in FACES {
+        for way in [Does::FailLater, Does::PanicAtStart, Does::FailToStart] {
+            let events = Events::default();
+            let group = concurrent_group([
+                part("a", Does::Serve, &events, face),
+                part("b", Does::Hang, &events, face),
+                part("c", way, &events, face),
+            ]);
+            let ended = run(&group);
+            assert_eq!(ended.len(), 1, "{ended:?}");
+            assert!(ended[0].starts_with("process `c` "));
+            let all = events.all();
+            for part in ["a", "b"] {
+                let up = all.contains(&format!("{part} up"));
+                assert_eq!(all.contains(&format!("{part} down")), up, "{all:?}");
+            }
+        }
+    }
+    let events = Events::default();
+    let well = [("a", Does::EndLater), ("b", Does::EndUnready)];
+    let well = well.map(|(name, does)| part(name, does, &events, Face::Task));
+    assert_eq!(run(&concurrent_group(well)), [""; 0]);
+}
+
+/// One after the other; the first error ends it, and the rest is never started.
+#[test]
+fn a_sequence_ends_with_the_first_error() {
+    for face in FACES {
+        let events = Events::default();
+        let steps = sequence([
+            part("a", Does::EndLater, &events, face),
+            part("b", Does::EndUnready, &events, face),
+            part("c", Does::FailLater, &events, face),
+            part("d", Does::EndLater, &events, face),
+        ]);
+        assert_eq!(run(&steps), ["process `c` failed: broken"]);
+        assert_eq!(events.all(), ["a up", "b up", "c up"]);
+    }
+}
+
+/// Closing ends each of them: what runs is closed, what has not begun does not begin.
+#[test]
+fn closing_ends_them() {
+    let combine: [fn(Vec<Runnable>) -> Runnable; 3] =
+        [|parts| concurrent(parts), |parts| concurrent_group(parts), |parts| sequence(parts)];
+    for combine in combine {
+        let events = Events::default();
+        let parts = ["a", "b"].map(|name| part(name, Does::Serve, &events, Face::Task));
+        let app = Process::new();
+        let ended = run_to_end(&app, &combine(parts.to_vec()));
+        while !events.all().contains(&"a up".to_owned()) {
+            std::thread::yield_now();
+        }
+        app.close();
+        block_on(ended).unwrap();
+        app.closed().wait().unwrap();
+        let all = events.all();
+        let count = |end: &str| all.iter().filter(|event| event.ends_with(end)).count();
+        assert_eq!(count("up"), count("down"), "{all:?}");
+    }
+}
+
+/// None is nothing, one is itself, and they nest.
+#[test]
+fn none_and_one_and_nested() {
+    for combine in [
+        |parts| concurrent(parts),
+        |parts| concurrent_group(parts),
+        |parts: Vec<_>| sequence(parts),
+    ] {
+        assert_eq!(run(&combine(Vec::new())), [""; 0]);
+        assert_eq!(run(&combine(vec![combine(Vec::new()), nop()])), [""; 0]);
+        let fails = named("a", body(|_| async { Err("broken") }));
+        assert_eq!(run(&combine(vec![fails.clone()])), ["process `a` failed: broken"]);
+        let mut nested = fails;
+        for _ in 0..300 {
+            nested = combine(vec![nop(), nested]);
+        }
+        assert_eq!(run(&nested), ["process `a` failed: broken"]);
+    }
+}
+
+/// A task's error says what kind of task failed, and keeps the error; a region's error is as it was.
+#[test]
+fn tasks_and_regions() {
+    let fails = || named("import", body(|_| async { Err(std::io::Error::other("disk")) }));
+    let app = Process::new();
+    let error = block_on(run_to_end(&app, &task("nightly", fails()))).unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error}") };
+    let failed = failed.get().downcast_ref::<TaskError>().unwrap();
+    assert_eq!(failed.task(), "nightly");
+    assert_eq!(failed.to_string(), "task `nightly`: process `import` failed: disk");
+    let mut source = std::error::Error::source(&error);
+    let mut chain = Vec::new();
+    while let Some(error) = source {
+        chain.push(error.is::<std::io::Error>());
+        source = error.source();
+    }
+    assert_eq!(chain.last(), Some(&true));
+    assert_eq!(run(&trace_region("nightly", fails())), ["process `import` failed: disk"]);
+    assert_eq!(run(&task("nightly", nop())), [""; 0]);
+}
