@@ -7,7 +7,7 @@ use procession::{Error, Process};
 
 use crate::group::{Stop, start_part};
 use crate::leaf::nop;
-use crate::ready::Ready;
+use crate::ready::{Ready, Sure};
 use crate::runnable::{Run, Runnable, Start};
 
 /// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the parts.
@@ -25,8 +25,8 @@ use crate::runnable::{Run, Runnable, Start};
 /// ```
 pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
-        start.spawn_driver("concurrent", move |run| async move {
-            let processes = match start_all(&parts, &run) {
+        start.spawn(move |run| async move {
+            let processes = match start_all(&parts, &run, run.sure()) {
                 Ok(processes) => processes,
                 Err(result) => return result,
             };
@@ -42,8 +42,15 @@ pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 /// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left running.
 pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
-        start.spawn_group("concurrent_group", move |run| async move {
-            start_all(&parts, &run).map(drop).or_else(|result| result)
+        start.spawn_group(move |run| async move {
+            let (all, readiness) = Ready::pair();
+            if let Err(result) = start_all(&parts, &run, all) {
+                return result;
+            }
+            if let Some(Ok(())) = run.run_until_closing(readiness).await {
+                run.ready();
+            }
+            Ok(())
         })
     })
 }
@@ -51,10 +58,9 @@ pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 /// One after the other, each to its end; the first error ends it, and the rest is never started.
 pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
-        start.spawn_driver("sequence", move |run| async move {
-            let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
-            for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-                let process = match start_part(&run, part, Start::part(&run, index, ready)) {
+        start.spawn(move |run| async move {
+            for (part, ready) in parts.iter().zip(run.sure().split(parts.len())) {
+                let process = match start_part(&run, part, Start::under(&run, ready)) {
                     Stop::Yes(result) => return result,
                     Stop::No(process) => process,
                 };
@@ -65,11 +71,10 @@ pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     })
 }
 
-fn start_all(parts: &[Runnable], run: &Run) -> Result<Vec<Process>, Result<(), Error>> {
-    let all = run.take_ready().unwrap_or_else(|| Ready::new().0);
+fn start_all(parts: &[Runnable], run: &Run, all: Sure) -> Result<Vec<Process>, Result<(), Error>> {
     let mut processes = Vec::with_capacity(parts.len());
-    for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-        match start_part(run, part, Start::part(run, index, ready)) {
+    for (part, ready) in parts.iter().zip(all.split(parts.len())) {
+        match start_part(run, part, Start::under(run, ready)) {
             Stop::Yes(result) => return Err(result),
             Stop::No(process) => processes.push(process),
         }

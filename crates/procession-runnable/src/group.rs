@@ -44,10 +44,10 @@ pub struct NotReady {
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    group("parallel", parts, |parts, run| async move {
-        let (all, readiness) = Ready::new();
-        for ((index, part), ready) in parts.iter().enumerate().zip(all.split(parts.len())) {
-            if let Stop::Yes(result) = start_part(&run, part, Start::part(&run, index, ready)) {
+    group(parts, |parts, run| async move {
+        let (all, readiness) = Ready::pair();
+        for (part, ready) in parts.iter().zip(all.split(parts.len())) {
+            if let Stop::Yes(result) = start_part(&run, part, Start::under(&run, ready)) {
                 return result;
             }
         }
@@ -81,20 +81,20 @@ pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    group("sequential", parts, |parts, run| one_by_one(parts, run, false))
+    group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
 /// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed with that, and
 /// that is not Closed before it.
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    group("chain", parts, |parts, run| one_by_one(parts, run, true))
+    group(parts, |parts, run| one_by_one(parts, run, true))
 }
 
 async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), Error> {
     let mut last: Option<Process> = None;
-    for (index, part) in parts.iter().enumerate() {
-        let (ready, readiness) = Ready::new();
-        let mut start = Start::part(&run, index, ready);
+    for part in &parts {
+        let (ready, readiness) = Ready::pair();
+        let mut start = Start::under(&run, ready);
         if let Some(before) = &last {
             start = start.after(before);
         }
@@ -115,11 +115,7 @@ async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), 
     Ok(())
 }
 
-fn group<F, Fut>(
-    kind: &'static str,
-    parts: impl IntoIterator<Item = Runnable>,
-    drive: F,
-) -> Runnable
+fn group<F, Fut>(parts: impl IntoIterator<Item = Runnable>, drive: F) -> Runnable
 where
     F: Fn(Vec<Runnable>, Run) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,
@@ -132,7 +128,7 @@ where
     }
     Runnable::new(move |start| {
         let (parts, drive) = (parts.clone(), drive.clone());
-        start.spawn_group(kind, move |run| drive(parts, run))
+        start.spawn_group(move |run| drive(parts, run))
     })
 }
 
@@ -145,7 +141,7 @@ pub(crate) enum Stop {
 /// Starts a part, unless the group closes.
 pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     if run.is_closing() {
-        drop(run.take_ready());
+        run.not_ready();
         return Stop::Yes(Ok(()));
     }
     match part.start(start) {
@@ -162,7 +158,7 @@ fn not_ready(run: &Run, lost: Option<Lost>) -> Result<(), Error> {
     match lost {
         Some(Lost::Ended(label)) => Err(NotReady::of(label)),
         Some(Lost::Failed) | None => {
-            drop(run.take_ready());
+            run.not_ready();
             Ok(())
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use procession::{Error, IntoOutcome, Process};
 
-use crate::ready::Ready;
 use crate::runnable::{Run, Runnable, Start};
 
 /// An async closure: it is ready when it says so, and ends by itself or when it is asked to.
@@ -130,9 +129,8 @@ fn leaf_of(
     let stop = Arc::new(stop);
     Runnable::new(move |start| {
         let (work, stop) = (work.clone(), stop.clone());
-        start.spawn_driver("leaf", move |run| async move {
-            let ready = run.take_ready().unwrap_or_else(|| Ready::new().0);
-            let working = work.start(Start::same(&run, ready))?;
+        start.spawn(move |run| async move {
+            let working = work.start(Start::under(&run, run.sure()))?;
             if run.run_until_closing(working.closed()).await.is_none() {
                 let stopped = match stop(&run)? {
                     Some(stopping) => stopping.closed().await,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -11,6 +12,8 @@ use procession::Label;
 
 /// Something that is ready when all its parts are.
 struct Waiting {
+    /// Which parts have said whether they are ready.
+    said: Box<[AtomicBool]>,
     state: Mutex<State>,
 }
 
@@ -33,9 +36,19 @@ pub(crate) enum Lost {
     Ended(Label),
 }
 
-/// The right to say, once, that a part is ready. Dropped without that, it says that the part has failed.
+/// The right to say that a part is ready; it is said once. Clones are of the same part; when [`Sure`] is dropped and
+/// nothing was said, the part has failed.
+#[derive(Clone)]
 pub(crate) struct Ready {
-    of: Option<Arc<Waiting>>,
+    of: Arc<Waiting>,
+    part: usize,
+}
+
+/// What makes sure that a part says something in the end.
+#[derive(Debug)]
+pub(crate) struct Sure {
+    /// `None` once its parts see to it.
+    ready: Option<Ready>,
 }
 
 /// Waits for readiness, or until it cannot come any more.
@@ -45,57 +58,71 @@ pub(crate) struct Readiness {
 
 impl Ready {
     /// Something with one part.
-    pub(crate) fn new() -> (Self, Readiness) {
+    pub(crate) fn pair() -> (Sure, Readiness) {
         let of = Waiting::new(1, None);
-        (Self { of: Some(of.clone()) }, Readiness { of })
+        (Self { of: of.clone(), part: 0 }.sure(), Readiness { of })
     }
 
-    /// Splits it: it is said when all of `count` parts have said it.
-    pub(crate) fn split(self, count: usize) -> Vec<Self> {
-        if count == 0 {
-            self.say();
-            return Vec::new();
-        }
-        let of = Waiting::new(count, Some(self));
-        (0..count).map(|_| Self { of: Some(of.clone()) }).collect()
+    pub(crate) fn sure(self) -> Sure {
+        Sure { ready: Some(self) }
     }
 
-    pub(crate) fn say(mut self) {
+    pub(crate) fn say(&self) {
         self.end(None);
     }
 
     /// The part has ended.
-    pub(crate) fn lose(mut self, lost: Lost) {
+    pub(crate) fn lose(&self, lost: Lost) {
         self.end(Some(lost));
     }
 
     /// Goes up from part to whole. A loop, since what is nested may be nested deep.
-    fn end(&mut self, lost: Option<Lost>) {
-        let mut next = self.of.take();
-        while let Some(of) = next {
+    fn end(&self, lost: Option<Lost>) {
+        let mut next = Some(self.clone());
+        while let Some(Self { of, part }) = next {
+            if of.said[part].swap(true, Ordering::AcqRel) {
+                return;
+            }
             let mut state = of.state.lock();
             state.left -= 1;
             state.lost = state.lost.take().or_else(|| lost.clone());
             let is_over = state.left == 0 || state.lost.is_some();
             let waker = if is_over { state.waker.take() } else { None };
-            let mut whole = if is_over { state.whole.take() } else { None };
+            next = if is_over { state.whole.take() } else { None };
             drop(state);
             waker.into_iter().for_each(Waker::wake);
-            next = whole.as_mut().and_then(|whole| whole.of.take());
         }
     }
 }
 
-impl Drop for Ready {
+impl Sure {
+    /// Splits it: it is said when all of `count` parts have said it.
+    pub(crate) fn split(mut self, count: usize) -> Vec<Self> {
+        let whole = self.ready.take();
+        if count == 0 {
+            whole.iter().for_each(Ready::say);
+            return Vec::new();
+        }
+        let of = Waiting::new(count, whole);
+        (0..count).map(|part| Ready { of: of.clone(), part }.sure()).collect()
+    }
+
+    pub(crate) fn ready(&self) -> &Ready {
+        self.ready.as_ref().expect("it is split by value")
+    }
+}
+
+impl Drop for Sure {
     fn drop(&mut self) {
-        self.end(Some(Lost::Failed));
+        self.ready.iter().for_each(|ready| ready.lose(Lost::Failed));
     }
 }
 
 impl Waiting {
     fn new(left: usize, whole: Option<Ready>) -> Arc<Self> {
+        let said = (0..left).map(|_| AtomicBool::new(false)).collect();
         let state = State { left, lost: None, waker: None, whole };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { said, state: Mutex::new(state) })
     }
 }
 
@@ -127,47 +154,63 @@ impl fmt::Debug for Ready {
 mod tests {
     use futures_lite::future::{block_on, poll_once};
 
-    use super::{Lost, Readiness, Ready};
+    use super::{Lost, Readiness, Ready, Sure};
 
     fn now(readiness: &mut Readiness) -> Option<Result<(), Lost>> {
         block_on(poll_once(readiness))
     }
 
+    fn say(part: Sure) {
+        part.ready().say();
+    }
+
     #[test]
     fn a_whole_is_ready_when_all_its_parts_are() {
-        let (whole, mut readiness) = Ready::new();
+        let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
         let inner = parts.remove(0).split(2);
-        parts.into_iter().for_each(Ready::say);
+        parts.into_iter().for_each(say);
         assert_eq!(now(&mut readiness), None);
-        inner.into_iter().for_each(Ready::say);
+        inner.into_iter().for_each(say);
+        assert_eq!(now(&mut readiness), Some(Ok(())));
+    }
+
+    /// Saying it twice is saying it once.
+    #[test]
+    fn a_part_says_it_once() {
+        let (whole, mut readiness) = Ready::pair();
+        let parts = whole.split(2);
+        parts[0].ready().say();
+        parts[0].ready().clone().say();
+        assert_eq!(now(&mut readiness), None);
+        parts[1].ready().say();
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
     #[test]
     fn a_whole_whose_part_is_lost_is_never_ready() {
-        let (whole, mut readiness) = Ready::new();
+        let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
         drop(parts.pop());
         assert_eq!(now(&mut readiness), Some(Err(Lost::Failed)));
-        parts.into_iter().for_each(Ready::say);
+        parts.into_iter().for_each(say);
         assert_eq!(now(&mut readiness), Some(Err(Lost::Failed)));
     }
 
     #[test]
     fn what_has_no_parts_is_ready() {
-        let (whole, mut readiness) = Ready::new();
+        let (whole, mut readiness) = Ready::pair();
         assert!(whole.split(0).is_empty());
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
     #[test]
     fn deep_nesting_takes_no_stack() {
-        let (mut ready, mut readiness) = Ready::new();
-        for _ in 0..1_000_000 {
+        let (mut ready, mut readiness) = Ready::pair();
+        for _ in 0..100_000 {
             ready = ready.split(1).remove(0);
         }
-        ready.say();
+        say(ready);
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 }

@@ -52,8 +52,8 @@ where
         if p.is_closing() {
             return Ok(());
         }
-        let (ready, readiness) = Ready::new();
-        let started = runnable.start(Start::same(&p, ready))?;
+        let (ready, readiness) = Ready::pair();
+        let started = runnable.start(Start::under(&p, ready))?;
         match p.run_until_closing(readiness).await {
             Some(Ok(())) => {}
             Some(Err(Lost::Ended(label))) => {
@@ -95,7 +95,7 @@ pub fn run_to_end(
     parent: &Process,
     runnable: &Runnable,
 ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-    let started = runnable.start(Start::under(parent, Ready::new().0));
+    let started = runnable.start(Start::under(parent, Ready::pair().0));
     async move { started?.closed().await }
 }
 
@@ -115,7 +115,7 @@ pub fn run_to_end(
 /// ```
 pub fn run(runnable: &Runnable) -> Exit {
     procession::main(|p| {
-        let started = runnable.start(Start::under(&p, Ready::new().0))?;
+        let started = runnable.start(Start::under(&p, Ready::pair().0))?;
         started.closed().wait()
     })
 }

@@ -5,10 +5,9 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
 
-use crate::ready::{Lost, Ready};
+use crate::ready::{Lost, Ready, Sure};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span};
 
@@ -72,40 +71,25 @@ pub struct Start<'a> {
     /// The part before it, which is closed after it.
     before: Option<&'a Process>,
     name: Option<Arc<str>>,
-    /// What it is called if nobody names it.
-    part: Option<Arc<str>>,
     on_child_failure: ChildFailure,
     #[cfg(feature = "tracing")]
     span: Span,
-    ready: Ready,
+    ready: Sure,
 }
 
 impl<'a> Start<'a> {
-    pub(crate) fn under(parent: &'a Process, ready: Ready) -> Self {
+    pub(crate) fn under(parent: &'a Process, ready: Sure) -> Self {
         let on_child_failure = ChildFailure::Ignore;
         Self {
             parent,
             before: None,
             name: None,
-            part: None,
             on_child_failure,
             // A part is started in the span of what it is a part of.
             #[cfg(feature = "tracing")]
             span: Span::current(),
             ready,
         }
-    }
-
-    /// What does the work of `parent`, and goes by its name.
-    pub(crate) fn same(parent: &'a Process, ready: Ready) -> Self {
-        Self { part: parent.name(), ..Self::under(parent, ready) }
-    }
-
-    /// A part of what runs as `parent`.
-    pub(crate) fn part(parent: &'a Process, index: usize, ready: Ready) -> Self {
-        let name = parent.name();
-        let part = format!("{}[{index}]", name.as_deref().unwrap_or_default());
-        Self { part: Some(part.into()), ..Self::under(parent, ready) }
     }
 
     /// The part before it is closed after it.
@@ -140,19 +124,22 @@ impl<'a> Start<'a> {
     {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
-        let (builder, ready) = self.into_builder();
-        builder.spawn(move |process| {
+        let (place, ready) = self.into_place();
+        let body = move |process: Process| {
             let running = async move {
-                let run = Run::new(process, ready);
-                let said = run.said.clone();
+                let run = Run { process: process.clone(), ready: ready.ready().clone() };
                 let result = body(run).await.into_outcome();
-                said.ended(&result);
+                ended(&process, &ready, &result);
                 result
             };
             #[cfg(feature = "tracing")]
             let running = running.instrument(span);
             running
-        })
+        };
+        match place {
+            Place::Below(parent) => parent.spawn(body),
+            Place::Built(builder) => builder.spawn(body),
+        }
     }
 
     /// Starts a blocking body on a thread.
@@ -167,34 +154,29 @@ impl<'a> Start<'a> {
     {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
-        let (builder, ready) = self.into_builder();
-        builder.spawn_thread(move |process| {
+        let (place, ready) = self.into_place();
+        let body = move |process: Process| {
             #[cfg(feature = "tracing")]
             let _entered = span.entered();
-            let run = Run::new(process, ready);
-            let said = run.said.clone();
+            let run = Run { process: process.clone(), ready: ready.ready().clone() };
             let result = body(run).into_outcome();
-            said.ended(&result);
+            ended(&process, &ready, &result);
             result
-        })
+        };
+        match place {
+            Place::Below(parent) => parent.spawn_thread(body),
+            Place::Built(builder) => builder.spawn_thread(body),
+        }
     }
 
     /// Starts an async body that starts others below it: one that fails closes the others.
-    pub(crate) fn spawn_group<F, Fut>(self, kind: &'static str, body: F) -> Result<Process, Error>
+    pub(crate) fn spawn_group<F, Fut>(mut self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        self.called(kind).closing_for_its_parts(ChildFailure::Close).spawn(body)
-    }
-
-    /// Starts an async body that starts others below it, each of which goes on when another fails.
-    pub(crate) fn spawn_driver<F, Fut>(self, kind: &'static str, body: F) -> Result<Process, Error>
-    where
-        F: FnOnce(Run) -> Fut + Send + 'static,
-        Fut: Future<Output: IntoOutcome> + Send + 'static,
-    {
-        self.called(kind).spawn(body)
+        self.on_child_failure = ChildFailure::Close;
+        self.spawn(body)
     }
 
     #[cfg(feature = "tracing")]
@@ -207,32 +189,37 @@ impl<'a> Start<'a> {
         Self { span, ..self }
     }
 
-    /// What it is called if nobody names it, and it is no part.
-    fn called(mut self, kind: &'static str) -> Self {
-        if self.name.is_none() && self.part.is_none() {
-            self.part = Some(kind.into());
+    fn into_place(self) -> (Place<'a>, Sure) {
+        let Self { parent, before, name, on_child_failure, ready, .. } = self;
+        if before.is_none() && name.is_none() && on_child_failure == ChildFailure::Ignore {
+            return (Place::Below(parent), ready);
         }
-        self
-    }
-
-    fn closing_for_its_parts(mut self, on_child_failure: ChildFailure) -> Self {
-        self.on_child_failure = on_child_failure;
-        self
-    }
-
-    fn into_builder(self) -> (Builder<'a>, Ready) {
-        let Self { parent, before, name, part, on_child_failure, ready, .. } = self;
         let mut builder = Process::builder().parent(parent);
         if let Some(before) = before {
             builder = builder.close_before(before);
         }
-        if let Some(name) = name.or(part) {
+        // Who is not named goes by the name of what it is a part of.
+        if let Some(name) = name.or_else(|| parent.name()) {
             builder = builder.name(name);
         }
         if on_child_failure == ChildFailure::Close {
             builder = builder.on_child_failure(on_child_failure);
         }
-        (builder, ready)
+        (Place::Built(builder), ready)
+    }
+}
+
+/// Where a run hangs.
+enum Place<'a> {
+    /// Below this process, and by its name: the short way.
+    Below(&'a Process),
+    Built(Builder<'a>),
+}
+
+/// A run has ended: it can say nothing more.
+fn ended(process: &Process, ready: &Sure, result: &Result<(), BoxError>) {
+    if result.is_ok() && !process.is_closing() {
+        ready.ready().lose(Lost::Ended(process.label()));
     }
 }
 
@@ -242,25 +229,13 @@ impl<'a> Start<'a> {
 #[derive(Clone, Debug)]
 pub struct Run {
     process: Process,
-    said: Said,
-}
-
-/// Has the run said that it is ready? Clones are of the same run.
-#[derive(Clone, Debug)]
-struct Said {
-    process: Process,
-    ready: Arc<Mutex<Option<Ready>>>,
+    ready: Ready,
 }
 
 impl Run {
-    fn new(process: Process, ready: Ready) -> Self {
-        let said = Said { process: process.clone(), ready: Arc::new(Mutex::new(Some(ready))) };
-        Self { process, said }
-    }
-
     /// Says that the work has started: whoever waits for that goes on. Saying it again changes nothing.
     pub fn ready(&self) {
-        self.take_ready().into_iter().for_each(Ready::say);
+        self.ready.say();
     }
 
     /// The process of this run.
@@ -268,22 +243,14 @@ impl Run {
         &self.process
     }
 
-    /// Hands the right to say it over.
-    pub(crate) fn take_ready(&self) -> Option<Ready> {
-        self.said.ready.lock().take()
+    /// For the parts of this run to say it.
+    pub(crate) fn sure(&self) -> Sure {
+        self.ready.clone().sure()
     }
-}
 
-impl Said {
-    /// The run has ended: it can say nothing more.
-    fn ended(&self, result: &Result<(), BoxError>) {
-        let ready = self.ready.lock().take();
-        if let Some(ready) = ready {
-            ready.lose(match result {
-                Ok(()) if !self.process.is_closing() => Lost::Ended(self.process.label()),
-                Ok(()) | Err(_) => Lost::Failed,
-            });
-        }
+    /// The run will not be ready, and says elsewhere why.
+    pub(crate) fn not_ready(&self) {
+        self.ready.lose(Lost::Failed);
     }
 }
 

@@ -224,7 +224,7 @@ impl Service {
         }
         *state = State::Starting;
         drop(state);
-        let (ready, readiness) = Ready::new();
+        let (ready, readiness) = Ready::pair();
         let started = self.runnable.start(Start::under(&self.process, ready));
         // It stops when its run has ended.
         self.process.close_after_children();

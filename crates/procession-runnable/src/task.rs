@@ -7,7 +7,6 @@ use std::sync::Arc;
 use procession::Error;
 use tracing::info_span;
 
-use crate::ready::Ready;
 use crate::runnable::{Runnable, Start};
 
 /// A task failed: what kind of task, and with what.
@@ -38,9 +37,8 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     Runnable::new(move |start| {
         let (kind, runnable) = (kind.clone(), runnable.clone());
         let span = info_span!(parent: start.span(), "task", kind = &*kind);
-        start.in_span(span).spawn_driver("task", move |run| async move {
-            let ready = run.take_ready().unwrap_or_else(|| Ready::new().0);
-            let started = runnable.start(Start::same(&run, ready))?;
+        start.in_span(span).spawn(move |run| async move {
+            let started = runnable.start(Start::under(&run, run.sure()))?;
             let ended = started.closed().await;
             ended.map_err(|source| {
                 Error::failed(run.label(), Box::new(TaskError { task: kind, source }))

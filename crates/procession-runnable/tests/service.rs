@@ -47,12 +47,15 @@ fn the_states() {
             done.await.unwrap();
         });
     }
-    let starting = Service::new(body(|_| pending::<()>()));
+    let (tell, told) = smol::channel::unbounded();
+    let starting = Service::new(body(move |_| {
+        tell.try_send(()).unwrap();
+        pending::<()>()
+    }));
     let other = starting.clone();
     let starter = std::thread::spawn(move || other.start_blocking());
-    while starting.state() != State::Starting {
-        std::thread::yield_now();
-    }
+    told.recv_blocking().unwrap();
+    assert_eq!(starting.state(), State::Starting);
     assert!(starting.start_blocking().is_err());
     // Stopping one that starts is honoured: what ignores it is aborted past the limit.
     let stopped = starting.stop_blocking_within(SHORT);
