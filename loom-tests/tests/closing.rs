@@ -83,8 +83,8 @@ fn the_last_two_children_close_at_once() {
     });
 }
 
-/// I2, I4: a thread tears down siblings one after another and reports them together, while another closes one of
-/// them: the parent's teardown runs once, and sees what theirs did.
+/// I2, I4: a thread tears down siblings one after another and reports them together, while another closes one
+/// of them: the parent's teardown runs once, and sees what theirs did.
 #[test]
 fn siblings_are_reported_together() {
     model(2, || {
@@ -162,7 +162,8 @@ fn a_childs_handle_is_dropped_while_the_parent_closes() {
     });
 }
 
-/// A parent closes what is to be closed after a sibling, while that closes by itself: it closes after it, once.
+/// A parent closes what is to be closed after a sibling, while that closes by itself: it closes after it,
+/// once.
 #[test]
 fn close_after_against_the_end_of_the_sibling() {
     model(3, || {

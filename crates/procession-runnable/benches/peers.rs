@@ -1,6 +1,6 @@
-//! What runnables cost, beside what Rust users have today, measured in one run:
-//! `cargo bench -p procession-runnable --bench peers` prints a table. Each figure is the median of the rounds, and
-//! the two sides of a row take turns.
+//! What runnables cost, beside what Rust users have today, measured in one run: `cargo bench -p
+//! procession-runnable --bench peers` prints a table. Each figure is the median of the rounds, and the two
+//! sides of a row take turns.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,8 @@
 //! Work that runs to its end: [`concurrent`], [`concurrent_group`], [`sequence`].
 //!
-//! With one part, each of them is that part; with none, it is [`nop`]. Who starts them waits for their end, so that it matters
-//! little whether a part says that it is ready; the whole is ready when all its parts have said it.
+//! With one part, each of them is that part; with none, it is [`nop`]. Who starts them waits for their end,
+//! so that it matters little whether a part says that it is ready; the whole is ready when all its parts have
+//! said it.
 
 use procession::{Error, Process};
 
@@ -10,7 +11,8 @@ use crate::leaf::nop;
 use crate::ready::{Ready, Sure};
 use crate::runnable::{Run, Runnable, Start};
 
-/// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the parts.
+/// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the
+/// parts.
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -39,7 +41,8 @@ pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     })
 }
 
-/// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left running.
+/// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left
+/// running.
 pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn_group(move |run| async move {

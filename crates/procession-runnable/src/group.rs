@@ -1,12 +1,13 @@
 //! Groups whose parts run together: [`parallel`], [`sequential`], [`chain`].
 //!
-//! A group is a process, and its parts are its children. What is said here holds for any number of parts: with one, the
-//! group is that part; with none, it is [`nop`].
+//! A group is a process, and its parts are its children. What is said here holds for any number of parts:
+//! with one, the group is that part; with none, it is [`nop`].
 //!
 //! - The group is ready when all its parts are.
-//! - A part that fails, before it is ready or after, closes the group, and so the other parts, gracefully. All errors are in
-//!   the outcome of the group, that of the part which failed first before the others.
-//! - A part that ends without an error before it was ready has not started: the group fails with [`NotReady`].
+//! - A part that fails, before it is ready or after, closes the group, and so the other parts, gracefully.
+//!   All errors are in the outcome of the group, that of the part which failed first before the others.
+//! - A part that ends without an error before it was ready has not started: the group fails with
+//!   [`NotReady`].
 //! - A part that ends without an error after it was ready just ends. The group ends when all its parts have.
 //! - When the group closes, what has started is stopped, and what has not is not started.
 
@@ -59,7 +60,8 @@ pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     })
 }
 
-/// One after the other: each starts when the one before is ready, and each begins to stop when the one after it is Closed.
+/// One after the other: each starts when the one before is ready, and each begins to stop when the one after
+/// it is Closed.
 ///
 /// ```
 /// use procession::Process;
@@ -84,8 +86,8 @@ pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
-/// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed with that, and
-/// that is not Closed before it.
+/// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed
+/// with that, and that is not Closed before it.
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, true))
 }
@@ -152,8 +154,8 @@ pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     }
 }
 
-/// What a group comes to whose part is not ready: the error of one that failed closes the group by itself, and without a loss
-/// it is closing.
+/// What a group comes to whose part is not ready: the error of one that failed closes the group by itself,
+/// and without a loss it is closing.
 fn not_ready(run: &Run, lost: Option<Lost>) -> Result<(), Error> {
     match lost {
         Some(Lost::Ended(label)) => Err(NotReady::of(label)),

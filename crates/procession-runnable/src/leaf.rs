@@ -103,7 +103,8 @@ where
     })
 }
 
-/// A leaf without a graceful stop: closing aborts `run`. A future is dropped; that is its end, and no failure.
+/// A leaf without a graceful stop: closing aborts `run`. A future is dropped; that is its end, and no
+/// failure.
 pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
 where
     F: Fn(Run) -> Fut + Send + Sync + 'static,
@@ -152,8 +153,8 @@ fn leaf_of(
     })
 }
 
-/// Ready when `start` has returned; `stop` runs on closing, as the teardown. If `start` fails, that is the outcome, and
-/// `stop` is not called.
+/// Ready when `start` has returned; `stop` runs on closing, as the teardown. If `start` fails, that is the
+/// outcome, and `stop` is not called.
 ///
 /// ```
 /// use procession::Process;
@@ -184,8 +185,8 @@ where
     })
 }
 
-/// [`start_stop`], with blocking functions: `start` has a thread while it runs, `stop` a pooled one; between them
-/// there is none.
+/// [`start_stop`], with blocking functions: `start` has a thread while it runs, `stop` a pooled one; between
+/// them there is none.
 pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
 where
     F: Fn(Process) -> R + Send + Sync + 'static,
@@ -213,8 +214,8 @@ pub fn nop() -> Runnable {
     body(|run| async move { run.ready() })
 }
 
-/// Names a runnable: its process is called so, and with that its errors. A name within a name stands after it:
-/// `outer/inner`.
+/// Names a runnable: its process is called so, and with that its errors. A name within a name stands after
+/// it: `outer/inner`.
 ///
 /// ```
 /// use procession::Process;

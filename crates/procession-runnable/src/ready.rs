@@ -14,6 +14,8 @@ use procession::Label;
 struct Waiting {
     /// Which parts have said whether they are ready.
     said: Box<[AtomicBool]>,
+    /// A part is lost: what the others say changes nothing.
+    is_lost: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -36,8 +38,8 @@ pub(crate) enum Lost {
     Ended(Label),
 }
 
-/// The right to say that a part is ready; it is said once. Clones are of the same part; when [`Sure`] is dropped and
-/// nothing was said, the part has failed.
+/// The right to say that a part is ready; it is said once. Clones are of the same part; when [`Sure`] is
+/// dropped and nothing was said, the part has failed.
 #[derive(Clone)]
 pub(crate) struct Ready {
     of: Arc<Waiting>,
@@ -72,8 +74,11 @@ impl Ready {
     }
 
     /// The part has ended.
-    pub(crate) fn lose(&self, lost: Lost) {
-        self.end(Some(lost));
+    pub(crate) fn lose(&self, lost: impl FnOnce() -> Lost) {
+        let has_said = self.of.said[self.part].load(Ordering::Acquire);
+        if !has_said && !self.of.is_lost.load(Ordering::Acquire) {
+            self.end(Some(lost()));
+        }
     }
 
     /// Goes up from part to whole. A loop, since what is nested may be nested deep.
@@ -82,6 +87,9 @@ impl Ready {
         while let Some(Self { of, part }) = next {
             if of.said[part].swap(true, Ordering::AcqRel) {
                 return;
+            }
+            if lost.is_some() {
+                of.is_lost.store(true, Ordering::Release);
             }
             let mut state = of.state.lock();
             state.left -= 1;
@@ -114,7 +122,7 @@ impl Sure {
 
 impl Drop for Sure {
     fn drop(&mut self) {
-        self.ready.iter().for_each(|ready| ready.lose(Lost::Failed));
+        self.ready.iter().for_each(|ready| ready.lose(|| Lost::Failed));
     }
 }
 
@@ -122,7 +130,7 @@ impl Waiting {
     fn new(left: usize, whole: Option<Ready>) -> Arc<Self> {
         let said = (0..left).map(|_| AtomicBool::new(false)).collect();
         let state = State { left, lost: None, waker: None, whole };
-        Arc::new(Self { said, state: Mutex::new(state) })
+        Arc::new(Self { said, is_lost: AtomicBool::new(false), state: Mutex::new(state) })
     }
 }
 

@@ -10,13 +10,14 @@ use crate::runnable::{Runnable, Start};
 
 /// Starts `runnable` under `parent`, runs `body` when it is ready, and stops it when the body has ended.
 ///
-/// The body is not run if the runnable fails to start, or if closing comes first. If the runnable fails while the body runs,
-/// the process of the body closes. The outcome has the body's error before those of the runnable; none is lost.
+/// The body is not run if the runnable fails to start, or if closing comes first. If the runnable fails while
+/// the body runs, the process of the body closes. The outcome has the body's error before those of the
+/// runnable; none is lost.
 ///
 /// # Errors
 ///
-/// The outcome's; [`NotReady`] if the runnable ends without an error before it is ready; [`Error::Closed`] if the teardown
-/// of `parent` has started.
+/// The outcome's; [`NotReady`] if the runnable ends without an error before it is ready; [`Error::Closed`] if
+/// the teardown of `parent` has started.
 ///
 /// # Cancel safety
 ///

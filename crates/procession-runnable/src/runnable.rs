@@ -6,16 +6,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
-
-use crate::ready::{Lost, Ready, Sure};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span};
 
+use crate::ready::{Lost, Ready, Sure};
+
 /// A description of work that can be run any number of times. Clones describe the same.
 ///
-/// Made by the functions of this crate: [`body`](crate::body) and [`body_thread`](crate::body_thread) for closures,
-/// [`leaf`](crate::leaf), [`start_stop`](crate::start_stop), and those that combine others. Each run has a process of
-/// its own, below the process that it is started under.
+/// Made by the functions of this crate: [`body`](crate::body) and [`body_thread`](crate::body_thread) for
+/// closures, [`leaf`](crate::leaf), [`start_stop`](crate::start_stop), and those that combine others. Each
+/// run has a process of its own, below the process that it is started under.
 ///
 /// ```
 /// use procession_runnable::{body, parallel, run};
@@ -57,8 +57,8 @@ impl Runnable {
     ///
     /// # Errors
     ///
-    /// [`Error::Link`] if the process that it is to run under has started its teardown, [`Error::NoThread`] if the system
-    /// gives no thread.
+    /// [`Error::Link`] if the process that it is to run under has started its teardown, [`Error::NoThread`]
+    /// if the system gives no thread.
     pub fn start(&self, start: Start<'_>) -> Result<Process, Error> {
         (self.start)(start)
     }
@@ -219,7 +219,7 @@ enum Place<'a> {
 /// A run has ended: it can say nothing more.
 fn ended(process: &Process, ready: &Sure, result: &Result<(), BoxError>) {
     if result.is_ok() && !process.is_closing() {
-        ready.ready().lose(Lost::Ended(process.label()));
+        ready.ready().lose(|| Lost::Ended(process.label()));
     }
 }
 
@@ -250,7 +250,7 @@ impl Run {
 
     /// The run will not be ready, and says elsewhere why.
     pub(crate) fn not_ready(&self) {
-        self.ready.lose(Lost::Failed);
+        self.ready.lose(|| Lost::Failed);
     }
 }
 

@@ -99,8 +99,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::InvalidState`] if it was started or stopped before; [`ServiceError::Failed`] if it fails to start, or
-    /// ends before it is ready; [`ServiceError::Stopped`] if it is stopped meanwhile.
+    /// [`ServiceError::InvalidState`] if it was started or stopped before; [`ServiceError::Failed`] if it
+    /// fails to start, or ends before it is ready; [`ServiceError::Stopped`] if it is stopped meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -159,8 +159,8 @@ impl Service {
         block_on(self.start_within(limit))
     }
 
-    /// Stops it gracefully, and returns when it has stopped. One that was not started cannot be started after that.
-    /// On one that has stopped, it tells how.
+    /// Stops it gracefully, and returns when it has stopped. One that was not started cannot be started after
+    /// that. On one that has stopped, it tells how.
     ///
     /// # Errors
     ///
@@ -173,7 +173,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Those of [`stop`](Self::stop); [`Error::Deadlock`] in it if the caller is a body that the service waits for.
+    /// Those of [`stop`](Self::stop); [`Error::Deadlock`] in it if the caller is a body that the service
+    /// waits for.
     ///
     /// # Blocking
     ///
@@ -182,8 +183,8 @@ impl Service {
         self.process.close_blocking().map_err(ServiceError::Failed)
     }
 
-    /// [`stop`](Self::stop), with a time limit: past it, the service is aborted, and this returns without waiting for
-    /// what ignores that.
+    /// [`stop`](Self::stop), with a time limit: past it, the service is aborted, and this returns without
+    /// waiting for what ignores that.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ pub struct TaskError {
     source: Error,
 }
 
-/// Runs `runnable` in a `tracing` span named `task`, whose field `kind` is `kind`; if it fails, the error is a
-/// [`TaskError`].
+/// Runs `runnable` in a `tracing` span named `task`, whose field `kind` is `kind`; if it fails, the error is
+/// a [`TaskError`].
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -47,7 +47,8 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     })
 }
 
-/// Runs `runnable` in a `tracing` span named `region`, whose field `kind` is `kind`. Its errors are as they are.
+/// Runs `runnable` in a `tracing` span named `region`, whose field `kind` is `kind`. Its errors are as they
+/// are.
 pub fn trace_region(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let kind = kind.into();
     Runnable::new(move |start| {

@@ -58,8 +58,8 @@ fn all_serve() {
     }
 }
 
-/// One fails to start, at any place, in any way: what has started is stopped, the body is not run, and what comes
-/// after it in a sequential group is not started.
+/// One fails to start, at any place, in any way: what has started is stopped, the body is not run, and what
+/// comes after it in a sequential group is not started.
 #[test]
 fn one_fails_to_start() {
     for face in FACES {
@@ -95,8 +95,8 @@ fn one_fails_to_start() {
     }
 }
 
-/// One fails while all run: the others are closed, in order, the body is closed, and the part's error is there
-/// before the body's.
+/// One fails while all run: the others are closed, in order, the body is closed, and the part's error is
+/// there before the body's.
 #[test]
 fn one_fails_later() {
     for face in FACES {
@@ -232,8 +232,8 @@ fn none_and_one() {
     }
 }
 
-/// The graph shows the structure: a named process, with named children that are closed one after the other by the
-/// core.
+/// The graph shows the structure: a named process, with named children that are closed one after the other by
+/// the core.
 #[test]
 fn the_graph_shows_the_structure() {
     let events = Events::default();

@@ -164,7 +164,8 @@ fn panics_have_names() {
     assert_eq!(run(&named("cache", stop)), ["process `cache` panicked: in the stop"]);
 }
 
-/// Ready when `start` has returned; `stop` after the body. A failed start is the outcome, and nothing is stopped.
+/// Ready when `start` has returned; `stop` after the body. A failed start is the outcome, and nothing is
+/// stopped.
 #[test]
 fn start_and_stop() {
     for fails in [false, true] {

@@ -90,8 +90,8 @@ fn starts_that_fail() {
     }
 }
 
-/// Past its deadline, a start is aborted, and the error says so; so is a stop, and who ignores the abort does not
-/// hold up the call.
+/// Past its deadline, a start is aborted, and the error says so; so is a stop, and who ignores the abort does
+/// not hold up the call.
 #[test]
 fn deadlines() {
     let service = Service::new(body(|_| pending::<()>()));

@@ -83,8 +83,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// A process that is to be closed after this one, as with [`Process::close_after`], from before anybody can close
-    /// this one. No effect if the teardown of that one has started. There may be several.
+    /// A process that is to be closed after this one, as with [`Process::close_after`], from before anybody
+    /// can close this one. No effect if the teardown of that one has started. There may be several.
     pub fn close_before(mut self, other: &'a Process) -> Self {
         self.close_before.push(other);
         self
@@ -146,8 +146,8 @@ impl<'a> Builder<'a> {
         self.build_with(false)
     }
 
-    /// Makes the process, with an async body, which the process waits for: as [`Process::spawn`] does, but the
-    /// process has what this builder gives it.
+    /// Makes the process, with an async body, which the process waits for: as [`Process::spawn`] does, but
+    /// the process has what this builder gives it.
     ///
     /// # Errors
     ///
@@ -178,8 +178,8 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), as [`Error::Link`], and [`Error::NoThread`] if the system gives no thread. Then
-    /// the body is not run.
+    /// Those of [`build`](Self::build), as [`Error::Link`], and [`Error::NoThread`] if the system gives no
+    /// thread. Then the body is not run.
     pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,

@@ -137,8 +137,8 @@ pub struct MultiError {
 }
 
 impl Error {
-    /// The process that `label` is of failed with `error`, which is kept: what a body that returns it does by itself. An
-    /// error of this type is itself.
+    /// The process that `label` is of failed with `error`, which is kept: what a body that returns it does by
+    /// itself. An error of this type is itself.
     pub fn failed(label: Label, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             // It says already what failed and where.
@@ -159,8 +159,8 @@ impl Error {
         Self::NoThread(NoThread { label, source: Arc::new(source) })
     }
 
-    /// All of them as one: none is `Ok`, one is itself, more are [`Error::Many`], in their order. Those that are many
-    /// themselves are taken apart.
+    /// All of them as one: none is `Ok`, one is itself, more are [`Error::Many`], in their order. Those that
+    /// are many themselves are taken apart.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::error::{BoxError, Error};
 use crate::name::Label;
 
-/// What a body or a teardown may return: `()`, `!`, or `Result<(), E>` with any `E` that goes into a
-/// boxed error: error types, [`Error`] itself (kept as it is), `&str`, `String`, `anyhow::Error`.
+/// What a body or a teardown may return: `()`, `!`, or `Result<(), E>` with any `E` that goes into a boxed
+/// error: error types, [`Error`] itself (kept as it is), `&str`, `String`, `anyhow::Error`.
 ///
 /// ```
 /// use procession::Process;

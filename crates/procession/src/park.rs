@@ -1,5 +1,5 @@
-//! How a thread sleeps until it is woken: a [`Waker`] with a thread behind it, so that blocked threads
-//! stand in the same list as tasks.
+//! How a thread sleeps until it is woken: a [`Waker`] with a thread behind it, so that blocked threads stand
+//! in the same list as tasks.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -21,8 +21,7 @@ use crate::sync::AtomicU8;
 pub enum Phase {
     /// At work: children, edges and bodies can be added.
     Running,
-    /// Asked to end: its children are closed, and it waits for them and for its body; then its
-    /// teardown runs.
+    /// Asked to end: its children are closed, and it waits for them and for its body; then its teardown runs.
     Closing,
     /// At the end: all it waited for is Closed and its teardown has run.
     Closed,

@@ -1,8 +1,8 @@
-//! Locks, atomics and threads: parking_lot's and the standard library's, or loom's under
-//! `--cfg loom` with feature `loom`.
+//! Locks, atomics and threads: parking_lot's and the standard library's, or loom's under `--cfg loom` with
+//! feature `loom`.
 //!
-//! `Arc` is the standard library's in both: loom's cannot be a `self` type and tells us nothing that
-//! the models look for.
+//! `Arc` is the standard library's in both: loom's cannot be a `self` type and tells us nothing that the
+//! models look for.
 
 pub(crate) use imp::*;
 

@@ -1,7 +1,7 @@
 //! The waiters, [`Closing`], [`Closed`] and [`Aborting`]: each is a future and can block a thread.
 //!
-//! They follow event-listener's listeners, with `wait`, `wait_timeout` and `wait_deadline` beside
-//! `Future` on one value. A waiter is no handle: it does not keep its process open.
+//! They follow event-listener's listeners, with `wait`, `wait_timeout` and `wait_deadline` beside `Future` on
+//! one value. A waiter is no handle: it does not keep its process open.
 //!
 //! # Cancel safety
 //!

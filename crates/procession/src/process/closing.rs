@@ -11,8 +11,8 @@ use crate::wait::Closed;
 impl Process {
     /// Begins to close the process and all that hangs under it, and returns at once.
     ///
-    /// It begins even if the returned waiter is dropped. Closing again changes nothing. Safe
-    /// inside `Drop`, in an executor's poll, and with locks held: teardowns run elsewhere.
+    /// It begins even if the returned waiter is dropped. Closing again changes nothing. Safe inside `Drop`,
+    /// in an executor's poll, and with locks held: teardowns run elsewhere.
     ///
     /// ```
     /// use procession::Process;

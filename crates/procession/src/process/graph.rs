@@ -145,8 +145,9 @@ impl Process {
         link(&self.node, &other.node, EdgeKind::WaitFor).map(dispatch)
     }
 
-    /// Makes a parent close this process only after `other` is Closed: until then, it stays Running, though its
-    /// parent closes. So what uses another thing stops before that begins to stop. It is a wait-for edge too.
+    /// Makes a parent close this process only after `other` is Closed: until then, it stays Running, though
+    /// its parent closes. So what uses another thing stops before that begins to stop. It is a wait-for edge
+    /// too.
     ///
     /// Who closes this process directly does so at once, and an abort comes at once too.
     ///

@@ -85,7 +85,8 @@ impl Process {
         Closed::new(&self.node)
     }
 
-    /// A waiter for an [`abort`](Self::abort): the moment from which a thread body should no longer be polite.
+    /// A waiter for an [`abort`](Self::abort): the moment from which a thread body should no longer be
+    /// polite.
     ///
     /// ```
     /// use procession::Process;

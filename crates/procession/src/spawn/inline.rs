@@ -9,8 +9,8 @@ use crate::dispatch::{Deferred, defer, dispatch};
 use crate::state::Effects;
 use crate::sync::{AtomicU8, Mutex};
 
-/// Runs each job on the thread that spawns it, before `spawn` returns: for tests, and for programs that
-/// have one thread.
+/// Runs each job on the thread that spawns it, before `spawn` returns: for tests, and for programs that have
+/// one thread.
 ///
 /// An async job is polled on the spot, and later by whoever wakes it, on that thread.
 ///

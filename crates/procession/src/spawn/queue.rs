@@ -1,4 +1,5 @@
-//! Blocking teardowns that wait for a thread, and how a thread in `close_blocking` runs those that it made due.
+//! Blocking teardowns that wait for a thread, and how a thread in `close_blocking` runs those that it made
+//! due.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
