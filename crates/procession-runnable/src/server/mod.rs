@@ -1,0 +1,56 @@
+//! Servers as runnables, each behind a feature: ready when they listen; asked to stop, they take no new connections and
+//! let the running requests finish; an abort drops those too.
+//!
+//! Since a runnable can be run any number of times, a server is given a function that makes its listener, not the
+//! listener.
+//!
+//! | function | feature | what it serves |
+//! |---|---|---|
+//! | `tcp` | `tcp` | a blocking handler for each connection, on threads |
+//! | `hyper` | `hyper` | any hyper service, HTTP/1 and HTTP/2, on tokio |
+//! | `tower` | `hyper` | any tower service, HTTP/1 and HTTP/2, on tokio |
+//! | `axum` | `axum` | a router, on tokio |
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use procession::{Clock, Process, SystemClock};
+
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(feature = "hyper")]
+mod http;
+#[cfg(feature = "tcp")]
+mod tcp;
+
+#[cfg(feature = "axum")]
+pub use self::axum::axum;
+#[cfg(feature = "hyper")]
+pub use http::{hyper, tower};
+#[cfg(feature = "tcp")]
+pub use tcp::tcp;
+
+/// How long a server waits when the system has no room for one more connection.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+/// After an error of `accept`: waits for as long as it takes until that may go better.
+///
+/// # Errors
+///
+/// The error, if it is the listener's: that does not pass.
+async fn after_refusal(server: &Process, error: io::Error) -> io::Result<()> {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, InvalidInput,
+    };
+    match error.kind() {
+        // The peer has gone again.
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted => {}
+        InvalidInput => return Err(error),
+        // Too many open files, no memory: until others are closed.
+        _ => {
+            let pause = SystemClock.sleep_until(Instant::now() + NO_ROOM);
+            server.run_until_closing(pause).await;
+        }
+    }
+    Ok(())
+}

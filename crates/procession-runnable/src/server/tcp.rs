@@ -1,0 +1,106 @@
+//! A TCP server for programs of threads (feature `tcp`).
+
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use async_io::Async;
+use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
+
+use super::after_refusal;
+use crate::leaf::body;
+use crate::runnable::{Run, Runnable};
+
+/// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
+///
+/// Closing takes no new connections, and waits for the handlers of those that were accepted: they see
+/// [`closing`](Process::closing), and finish what they have begun. An abort shuts their sockets down, so that no
+/// handler hangs in a read. A handler that fails is told to the hooks, and the server goes on.
+///
+/// No thread waits for connections: that is an async body.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{run_in, server};
+/// use std::io::{Read, Write};
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let echo = server::tcp(
+///     move || listener.try_clone(),
+///     |mut stream, _p| {
+///         let mut buffer = [0; 5];
+///         stream.read_exact(&mut buffer)?;
+///         stream.write_all(&buffer)
+///     },
+/// );
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &echo, |_| async move {
+///     let mut client = TcpStream::connect(address)?;
+///     client.write_all(b"hello")?;
+///     client.read_exact(&mut [0; 5])
+/// }))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn tcp<B, H, R>(bind: B, handler: H) -> Runnable
+where
+    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
+    H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
+    R: IntoOutcome + 'static,
+{
+    let shared = Arc::new((bind, handler));
+    body(move |run| serve(run, shared.clone()))
+}
+
+async fn serve<B, H, R>(run: Run, shared: Arc<(B, H)>) -> Result<(), BoxError>
+where
+    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
+    H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
+    R: IntoOutcome + 'static,
+{
+    let listener = Async::new((shared.0)()?)?;
+    run.ready();
+    while let Some(accepted) = run.run_until_closing(listener.accept()).await {
+        let stream = match accepted {
+            Ok((stream, _)) => stream.into_inner()?,
+            Err(error) => {
+                after_refusal(&run, error).await?;
+                continue;
+            }
+        };
+        let shared = shared.clone();
+        run.spawn_thread(move |connection| {
+            stream.set_nonblocking(false)?;
+            let _handling = shut_on_abort(&connection, stream.try_clone()?)?;
+            (shared.1)(stream, connection).into_outcome()
+        })?;
+    }
+    Ok(())
+}
+
+/// Shuts the socket down when the connection is aborted, as long as the guard is there.
+fn shut_on_abort(connection: &Process, stream: TcpStream) -> Result<CloseOnDrop, Error> {
+    let handling = Process::new();
+    let handled = handling.closed();
+    connection.spawn(move |process| async move {
+        let _guard = ShutOnAbort { stream, process };
+        drop(handled.await);
+    })?;
+    Ok(handling.close_on_drop())
+}
+
+/// Shuts the socket down when an abort drops the body that holds this.
+struct ShutOnAbort {
+    stream: TcpStream,
+    process: Process,
+}
+
+impl Drop for ShutOnAbort {
+    fn drop(&mut self) {
+        if self.process.is_aborting() {
+            // It may be shut down already.
+            let _ended = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}

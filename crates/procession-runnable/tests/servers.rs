@@ -1,0 +1,176 @@
+//! Servers: what is accepted is answered, and what is forced ends.
+
+mod common;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use axum::Router;
+use axum::routing::get;
+use common::{LIMIT, errors};
+use futures_lite::future::block_on;
+use procession::Process;
+use procession_runnable::{Runnable, Service, named, run_in, server};
+use tokio::runtime::Runtime;
+
+const CLIENTS: usize = 50;
+
+/// A port, and a function that listens on it, in each run anew.
+fn port() -> (SocketAddr, impl Fn() -> io::Result<TcpListener> + Clone + Send + Sync) {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    (address, move || TcpListener::bind(address))
+}
+
+/// Asks, and reads the answer to its end.
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Starts it on a runtime.
+fn start(runtime: &Runtime, runnable: Runnable) -> Service {
+    let _context = runtime.enter();
+    let service = Service::new(runnable);
+    service.start_blocking_within(LIMIT).unwrap();
+    service
+}
+
+/// Every request that was accepted when the server was asked to stop is answered; no new one is.
+#[test]
+fn running_requests_finish() {
+    let runtime = Runtime::new().unwrap();
+    let (address, bind) = port();
+    let (gate, entered) = (Process::new(), Arc::new(AtomicUsize::new(0)));
+    let (closed, count) = (gate.clone(), entered.clone());
+    let handler = move || {
+        let (gate, entered) = (closed.closed(), count.clone());
+        async move {
+            entered.fetch_add(1, Ordering::SeqCst);
+            gate.await.unwrap();
+            "answered"
+        }
+    };
+    let http = server::axum(bind, Router::new().route("/", get(handler)));
+    let service = start(&runtime, named("http", http));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| thread::spawn(move || ask(address))).collect();
+    while entered.load(Ordering::SeqCst) < CLIENTS {
+        thread::yield_now();
+    }
+    let stopping = service.clone();
+    let stopped = thread::spawn(move || stopping.stop_blocking());
+    while TcpStream::connect(address).is_ok() {
+        thread::yield_now();
+    }
+    assert!(service.outcome().is_none());
+    gate.close();
+    for client in clients {
+        let answer = client.join().unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("answered"), "{answer}");
+    }
+    stopped.join().unwrap().unwrap();
+    assert!(ask(address).is_err());
+}
+
+/// An abort drops the requests that would not finish.
+#[test]
+fn an_abort_drops_requests() {
+    let runtime = Runtime::new().unwrap();
+    let (address, bind) = port();
+    let (tell, told) = mpsc::channel();
+    let handler = move || {
+        tell.send(()).unwrap();
+        std::future::pending::<&str>()
+    };
+    let http = server::axum(bind, Router::new().route("/", get(handler)));
+    let service = start(&runtime, http);
+    let client = thread::spawn(move || ask(address));
+    told.recv_timeout(LIMIT).unwrap();
+    assert!(service.stop_blocking_within(std::time::Duration::from_millis(20)).is_err());
+    assert!(service.done().wait_timeout(LIMIT).is_some());
+    // Whatever the system makes of it, it is no answer.
+    assert!(client.join().unwrap().map_or(true, |answer| answer.is_empty()));
+}
+
+/// A server can be run again; an address that is taken is its error, with its name; without tokio, that is.
+#[test]
+fn what_a_server_needs() {
+    let runtime = Runtime::new().unwrap();
+    let (_, bind) = port();
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let http = named("http", server::axum(bind.clone(), router));
+    for _ in 0..2 {
+        start(&runtime, http.clone()).stop_blocking().unwrap();
+    }
+    let taken = bind().unwrap();
+    let _context = runtime.enter();
+    let refused = Service::new(http.clone()).start_blocking().unwrap_err().to_string();
+    assert!(
+        refused.starts_with("process `http` failed: ") && refused.contains("in use"),
+        "{refused}"
+    );
+    drop((taken, _context));
+    let outside = errors(block_on(run_in(&Process::new(), &http, |_| async {})));
+    assert_eq!(outside, ["process `http` failed: an HTTP server needs a tokio runtime"]);
+}
+
+/// A TCP server: each accepted connection is served to its end, also when the server is asked to stop; no thread
+/// waits for connections.
+#[test]
+fn connections_on_threads() {
+    let (address, bind) = port();
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let echo = server::tcp(bind, move |mut stream: TcpStream, p: Process| {
+        tell.lock().unwrap().send(()).unwrap();
+        p.closing().wait(); // the reply comes after the server was asked to stop
+        let mut buffer = [0; 5];
+        stream.read_exact(&mut buffer)?;
+        stream.write_all(&buffer)
+    });
+    let service = Service::new(named("echo", echo));
+    service.start_blocking().unwrap();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut stream = TcpStream::connect(address)?;
+                stream.write_all(b"hello")?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer)?;
+                Ok::<String, io::Error>(answer)
+            })
+        })
+        .collect();
+    (0..CLIENTS).for_each(|_| told.recv_timeout(LIMIT).unwrap());
+    service.stop_blocking().unwrap();
+    for client in clients {
+        assert_eq!(client.join().unwrap().unwrap(), "hello");
+    }
+    assert!(TcpStream::connect(address).is_err());
+}
+
+/// An abort ends a handler that hangs in a read.
+#[test]
+fn an_abort_ends_a_read() {
+    let (address, bind) = port();
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let reader = server::tcp(bind, move |mut stream: TcpStream, _: Process| {
+        tell.lock().unwrap().send(()).unwrap();
+        stream.read_exact(&mut [0; 5])
+    });
+    let service = Service::new(reader);
+    service.start_blocking().unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    told.recv_timeout(LIMIT).unwrap();
+    assert!(service.stop_blocking_within(std::time::Duration::from_millis(20)).is_err());
+    assert!(service.done().wait_timeout(LIMIT).is_some());
+    drop(client);
+}
