@@ -58,7 +58,7 @@ pub enum ServiceError {
     InvalidState {
         /// The state.
         state: State,
-        /// The call: `start`.
+        /// The call: `start` or `stop`.
         call: &'static str,
     },
     /// The time limit was over, and the service was aborted.
@@ -160,12 +160,14 @@ impl Service {
     }
 
     /// Stops it gracefully, and returns when it has stopped. One that was not started cannot be started after
-    /// that. On one that has stopped, it tells how.
+    /// that.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Failed`] with the outcome.
+    /// [`ServiceError::Failed`] with the outcome; [`ServiceError::InvalidState`] if it had stopped already: how,
+    /// tells [`outcome`](Self::outcome).
     pub async fn stop(&self) -> Result<(), ServiceError> {
+        self.check_stop()?;
         self.process.close().await.map_err(ServiceError::Failed)
     }
 
@@ -180,6 +182,7 @@ impl Service {
     ///
     /// Blocks the thread without a limit.
     pub fn stop_blocking(&self) -> Result<(), ServiceError> {
+        self.check_stop()?;
         self.process.close_blocking().map_err(ServiceError::Failed)
     }
 
@@ -215,6 +218,13 @@ impl Service {
     /// The outcome, when it has stopped.
     pub fn outcome(&self) -> Option<Result<(), Error>> {
         self.process.outcome()
+    }
+
+    fn check_stop(&self) -> Result<(), ServiceError> {
+        match self.state() {
+            state @ State::Stopped => Err(ServiceError::InvalidState { state, call: "stop" }),
+            _ => Ok(()),
+        }
     }
 
     fn begin(&self) -> Result<Readiness, ServiceError> {

@@ -121,8 +121,8 @@ fn what_a_server_needs() {
     assert_eq!(outside, ["process `http` failed: an HTTP server needs a tokio runtime"]);
 }
 
-/// A TCP server: each accepted connection is served to its end, also when the server is asked to stop; no thread
-/// waits for connections.
+/// A TCP server: each accepted connection is served to its end, also when the server is asked to stop; no
+/// thread waits for connections.
 #[test]
 fn connections_on_threads() {
     let (address, bind) = port();

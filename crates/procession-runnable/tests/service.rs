@@ -31,7 +31,8 @@ fn the_states() {
         assert_eq!(again.to_string(), "the service is running: no start");
         service.stop_blocking().unwrap();
         assert_eq!(service.state(), State::Stopped);
-        service.stop_blocking().unwrap();
+        let again = service.stop_blocking().unwrap_err();
+        assert_eq!(again.to_string(), "the service is stopped: no stop");
         assert!(service.outcome().unwrap().is_ok());
         let late = service.start_blocking();
         assert!(matches!(
@@ -123,7 +124,11 @@ fn one_that_ends_by_itself() {
     let error = service.done().wait_timeout(LIMIT).unwrap().unwrap_err();
     assert_eq!(error.to_string(), "process `a` failed: broken");
     assert_eq!(service.state(), State::Stopped);
-    assert!(matches!(service.stop_blocking(), Err(ServiceError::Failed(_))));
+    assert!(matches!(
+        service.stop_blocking(),
+        Err(ServiceError::InvalidState { state: State::Stopped, call: "stop" })
+    ));
+    assert!(service.outcome().unwrap().is_err());
     let service = Service::new(nop());
     service.start_blocking().unwrap();
     assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());

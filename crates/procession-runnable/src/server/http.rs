@@ -21,13 +21,13 @@ use super::after_refusal;
 use crate::leaf::body;
 use crate::runnable::{Run, Runnable};
 
-/// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone of the
-/// service, and is a child of the server's process.
+/// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone
+/// of the service, and is a child of the server's process.
 ///
 /// It needs a tokio runtime with I/O: the process must run its bodies there.
 ///
-/// Closing takes no new connections, and lets the running requests finish; an abort drops them. A connection that
-/// fails is told to the hooks, and the server goes on.
+/// Closing takes no new connections, and lets the running requests finish; an abort drops them. A connection
+/// that fails is told to the hooks, and the server goes on.
 ///
 /// ```
 /// use http_body_util::Full;

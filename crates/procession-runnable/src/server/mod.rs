@@ -1,8 +1,8 @@
-//! Servers as runnables, each behind a feature: ready when they listen; asked to stop, they take no new connections and
-//! let the running requests finish; an abort drops those too.
+//! Servers as runnables, each behind a feature: ready when they listen; asked to stop, they take no new
+//! connections and let the running requests finish; an abort drops those too.
 //!
-//! Since a runnable can be run any number of times, a server is given a function that makes its listener, not the
-//! listener.
+//! Since a runnable can be run any number of times, a server is given a function that makes its listener, not
+//! the listener.
 //!
 //! | function | feature | what it serves |
 //! |---|---|---|

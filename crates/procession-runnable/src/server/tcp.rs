@@ -14,8 +14,8 @@ use crate::runnable::{Run, Runnable};
 /// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
 ///
 /// Closing takes no new connections, and waits for the handlers of those that were accepted: they see
-/// [`closing`](Process::closing), and finish what they have begun. An abort shuts their sockets down, so that no
-/// handler hangs in a read. A handler that fails is told to the hooks, and the server goes on.
+/// [`closing`](Process::closing), and finish what they have begun. An abort shuts their sockets down, so that
+/// no handler hangs in a read. A handler that fails is told to the hooks, and the server goes on.
 ///
 /// No thread waits for connections: that is an async body.
 ///
