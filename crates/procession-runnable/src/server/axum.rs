@@ -8,7 +8,7 @@ use ::axum::Router;
 use super::http::tower;
 use crate::runnable::Runnable;
 
-/// Serves a router on the listener that `bind` makes: all that holds for [`hyper`](super::hyper) holds here.
+/// Serves a router on the listener that `bind` makes: all that holds for [`hyper()`](super::hyper()) holds here.
 ///
 /// ```
 /// use axum::Router;

@@ -70,7 +70,7 @@ where
     })
 }
 
-/// [`hyper`], with a tower service.
+/// [`hyper()`], with a tower service.
 pub fn tower<B, S, Reply>(bind: B, service: S) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
