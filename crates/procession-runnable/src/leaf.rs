@@ -132,23 +132,24 @@ fn leaf_of(
         let (work, stop) = (work.clone(), stop.clone());
         start.spawn(move |run| async move {
             let working = work.start(Start::under(&run, run.sure()))?;
-            if run.run_until_closing(working.closed()).await.is_none() {
-                let stopped = match stop(&run)? {
-                    Some(stopping) => stopping.closed().await,
-                    None => {
-                        working.abort();
-                        Ok(())
-                    }
-                };
-                let worked = working.closed().await;
-                let worked = match worked {
-                    // What was to end so has not failed.
-                    Err(Error::Aborted(_)) => Ok(()),
-                    worked => worked,
-                };
-                return Error::all([stopped, worked].into_iter().filter_map(Result::err));
+            let ended = run.run_until_closing(working.closed()).await;
+            // A run that saw the closing by itself is stopped all the same.
+            if let (Some(ended), false) = (ended, run.is_closing()) {
+                return ended;
             }
-            working.closed().await
+            let stopped = match stop(&run)? {
+                Some(stopping) => stopping.closed().await,
+                None => {
+                    working.abort();
+                    Ok(())
+                }
+            };
+            let worked = match working.closed().await {
+                // What was to end so has not failed.
+                Err(Error::Aborted(_)) => Ok(()),
+                worked => worked,
+            };
+            Error::all([stopped, worked].into_iter().filter_map(Result::err))
         })
     })
 }
