@@ -281,6 +281,15 @@ fn a_limited_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(failed.label())));
     assert!(other.is_closed());
 
+    // What an abort of the limiter drops has not failed.
+    let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
+    let limited = Limited::new(&app, 1).unwrap();
+    let stuck = limited.spawn(|_| pending::<()>()).unwrap_now();
+    outcome(&limited.process().abort()).unwrap();
+    assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
+    assert!(!app.is_closing());
+    app.close_blocking().unwrap();
+
     let (app, limited) = self::limited(1);
     assert!(outcome(&limited.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
     assert!(!app.is_closing() && !limited.process().is_closing());

@@ -63,18 +63,18 @@ impl Walk {
             let mut inner = parent.inner.lock();
             // What an abort drops has not failed by itself.
             let dropped = matches!(error, Error::Aborted(_)) && parent.is_aborting();
-            let hears = closes_parents || inner.closes_for_a_child();
+            let hears = closes_parents || inner.closes_for_a_child() || inner.is_limiter();
+            if dropped || !hears || parent.is_background() || parent.phase() == Phase::Closed {
+                continue;
+            }
+            if !self.failing().heard.insert(Arc::as_ptr(&parent)) {
+                continue;
+            }
             if inner.is_limiter() {
                 // Its children are those of its parents, and so are their failures.
                 let (child, error) = (child.clone(), error.clone());
                 let parents = inner.parents().cloned().collect();
                 self.failing().due.push(Failure { child, error, parents, closes_parents });
-                continue;
-            }
-            if dropped || !hears || parent.is_background() || parent.phase() == Phase::Closed {
-                continue;
-            }
-            if !self.failing().heard.insert(Arc::as_ptr(&parent)) {
                 continue;
             }
             self.fail(&parent, &mut inner, error.clone());
