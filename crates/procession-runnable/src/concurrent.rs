@@ -1,15 +1,14 @@
 //! Work that runs to its end: [`concurrent`], [`concurrent_group`], [`sequence`].
 //!
-//! With one part, each of them is that part; with none, it is [`nop`]. Who starts them waits for their end,
+//! With one part, each of them is that part; with none, it is [`nop`](crate::nop). Who starts them waits for their end,
 //! so that it matters little whether a part says that it is ready; the whole is ready when all its parts have
 //! said it.
 
-use procession::{Error, Process};
+use procession::Error;
 
-use crate::group::{Stop, start_part};
-use crate::leaf::nop;
-use crate::ready::{Ready, Sure};
-use crate::runnable::{Run, Runnable, Start};
+use crate::group::{Stop, start_all, start_part, whole};
+use crate::ready::Ready;
+use crate::runnable::{Runnable, Start};
 
 /// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the
 /// parts.
@@ -72,27 +71,4 @@ pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
             Ok(())
         })
     })
-}
-
-fn start_all(parts: &[Runnable], run: &Run, all: Sure) -> Result<Vec<Process>, Result<(), Error>> {
-    let mut processes = Vec::with_capacity(parts.len());
-    for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-        match start_part(run, part, Start::under(run, ready)) {
-            Stop::Yes(result) => return Err(result),
-            Stop::No(process) => processes.push(process),
-        }
-    }
-    Ok(processes)
-}
-
-fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
-where
-    S: Fn(Vec<Runnable>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
-{
-    let parts: Vec<Runnable> = parts.into_iter().collect();
-    match parts.len() {
-        0 => nop(),
-        1 => parts.into_iter().next().unwrap_or_else(nop),
-        _ => Runnable::new(move |start| start_whole(parts.clone(), start)),
-    }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 use procession::{Error, Label, Process};
 
 use crate::leaf::nop;
-use crate::ready::{Lost, Ready};
+use crate::ready::{Lost, Ready, Sure};
 use crate::runnable::{Run, Runnable, Start};
 
 /// A part ended without an error and had not said that it was ready.
@@ -47,10 +47,8 @@ pub struct NotReady {
 pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| async move {
         let (all, readiness) = Ready::pair();
-        for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-            if let Stop::Yes(result) = start_part(&run, part, Start::under(&run, ready)) {
-                return result;
-            }
+        if let Err(result) = start_all(&parts, &run, all) {
+            return result;
         }
         match run.run_until_closing(readiness).await {
             Some(Ok(())) => run.ready(),
@@ -122,16 +120,39 @@ where
     F: Fn(Vec<Runnable>, Run) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    let parts: Vec<Runnable> = parts.into_iter().collect();
-    match parts.len() {
-        0 => return nop(),
-        1 => return parts.into_iter().next().unwrap_or_else(nop),
-        _ => {}
-    }
-    Runnable::new(move |start| {
-        let (parts, drive) = (parts.clone(), drive.clone());
+    whole(parts, move |parts, start| {
+        let drive = drive.clone();
         start.spawn_group(move |run| drive(parts, run))
     })
+}
+
+/// What none and one part are, in every combination: nothing, and itself.
+pub(crate) fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
+where
+    S: Fn(Vec<Runnable>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
+{
+    let parts: Vec<Runnable> = parts.into_iter().collect();
+    match parts.len() {
+        0 => nop(),
+        1 => parts.into_iter().next().unwrap_or_else(nop),
+        _ => Runnable::new(move |start| start_whole(parts.clone(), start)),
+    }
+}
+
+/// Starts all parts, or hands back what the group comes to instead.
+pub(crate) fn start_all(
+    parts: &[Runnable],
+    run: &Run,
+    all: Sure,
+) -> Result<Vec<Process>, Result<(), Error>> {
+    let mut processes = Vec::with_capacity(parts.len());
+    for (part, ready) in parts.iter().zip(all.split(parts.len())) {
+        match start_part(run, part, Start::under(run, ready)) {
+            Stop::Yes(result) => return Err(result),
+            Stop::No(process) => processes.push(process),
+        }
+    }
+    Ok(processes)
 }
 
 /// Does the group go on after the start of a part?
