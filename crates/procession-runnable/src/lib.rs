@@ -37,7 +37,7 @@
 //! | [`nop`], [`named`] | nothing; a name, for the process and its errors |
 //! | [`parallel`], [`sequential`], [`chain`] | several that run together: side by side, one after the other, nested |
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | several that run to their end |
-//! | `server` | servers: TCP on threads, hyper, tower, axum (features) |
+//! | `server` | servers: TCP on threads, hyper, tower, axum, tonic (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
 //! They nest in each other without limit, and those of several parts take any collection. What has a blocking

@@ -58,6 +58,11 @@ pub(crate) struct Readiness {
     of: Arc<Waiting>,
 }
 
+/// Tells whether something is ready, without waiting for it.
+pub(crate) struct Watch {
+    of: Arc<Waiting>,
+}
+
 impl Ready {
     /// Something with one part.
     pub(crate) fn pair() -> (Sure, Readiness) {
@@ -131,6 +136,19 @@ impl Waiting {
         let said = (0..left).map(|_| AtomicBool::new(false)).collect();
         let state = State { left, lost: None, waker: None, whole };
         Arc::new(Self { said, is_lost: AtomicBool::new(false), state: Mutex::new(state) })
+    }
+}
+
+impl Readiness {
+    pub(crate) fn watch(&self) -> Watch {
+        Watch { of: self.of.clone() }
+    }
+}
+
+impl Watch {
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.of.state.lock();
+        state.left == 0 && state.lost.is_none()
     }
 }
 

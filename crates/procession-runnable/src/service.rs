@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
 use crate::group::NotReady;
-use crate::ready::{Lost, Readiness, Ready};
+use crate::ready::{Lost, Readiness, Ready, Watch};
 use crate::runnable::{Runnable, Start};
 
 /// One run of a runnable, started and stopped by calls, from any thread or task. Clones are the same service.
@@ -33,8 +33,8 @@ use crate::runnable::{Runnable, Start};
 pub struct Service {
     runnable: Runnable,
     process: Process,
-    /// [`State::Stopped`] is not in it: that is when the process is Closed.
-    state: Arc<Mutex<State>>,
+    /// `None` until it is started.
+    started: Arc<Mutex<Option<Watch>>>,
 }
 
 /// Where a [`Service`] stands.
@@ -92,7 +92,7 @@ impl Service {
     }
 
     fn of(runnable: Runnable, process: Process) -> Self {
-        Self { runnable, process, state: Arc::new(Mutex::new(State::Initial)) }
+        Self { runnable, process, started: Arc::default() }
     }
 
     /// Starts it, and returns when it is ready.
@@ -113,10 +113,7 @@ impl Service {
         })
         .await
         {
-            Some(Ok(())) => {
-                *self.state.lock() = State::Running;
-                Ok(())
-            }
+            Some(Ok(())) => Ok(()),
             Some(Err(Lost::Ended(label))) => {
                 self.process.close();
                 Err(ServiceError::Failed(NotReady::of(label)))
@@ -212,7 +209,14 @@ impl Service {
 
     /// Where it stands.
     pub fn state(&self) -> State {
-        if self.process.is_closed() { State::Stopped } else { *self.state.lock() }
+        if self.process.is_closed() {
+            return State::Stopped;
+        }
+        match &*self.started.lock() {
+            None => State::Initial,
+            Some(started) if started.is_ready() => State::Running,
+            Some(_) => State::Starting,
+        }
     }
 
     /// The outcome, when it has stopped.
@@ -228,14 +232,14 @@ impl Service {
     }
 
     fn begin(&self) -> Result<Readiness, ServiceError> {
-        let mut state = self.state.lock();
-        if *state != State::Initial || self.process.is_closing() {
-            drop(state);
+        let (ready, readiness) = Ready::pair();
+        let mut started = self.started.lock();
+        if started.is_some() || self.process.is_closing() {
+            drop(started);
             return Err(ServiceError::InvalidState { state: self.state(), call: "start" });
         }
-        *state = State::Starting;
-        drop(state);
-        let (ready, readiness) = Ready::pair();
+        *started = Some(readiness.watch());
+        drop(started);
         let started = self.runnable.start(Start::under(&self.process, ready));
         // It stops when its run has ended.
         self.process.close_after_children();

@@ -10,6 +10,7 @@
 //! | `hyper` | `hyper` | any hyper service, HTTP/1 and HTTP/2, on tokio |
 //! | `tower` | `hyper` | any tower service, HTTP/1 and HTTP/2, on tokio |
 //! | `axum` | `axum` | a router, on tokio |
+//! | `tonic` | `tonic` | gRPC services, on tokio |
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,9 +23,13 @@ mod axum;
 mod http;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 #[cfg(feature = "axum")]
 pub use self::axum::axum;
+#[cfg(feature = "tonic")]
+pub use self::tonic::tonic;
 #[cfg(feature = "hyper")]
 pub use http::{hyper, tower};
 #[cfg(feature = "tcp")]

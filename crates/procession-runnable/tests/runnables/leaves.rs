@@ -1,18 +1,17 @@
 //! Leaves, with both faces: how they start, stop and fail.
 
-mod common;
-
 use std::future::pending;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Events, LIMIT, errors};
 use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{
     Runnable, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, run_in,
     start_stop, start_stop_thread,
 };
+
+use crate::common::{Events, LIMIT, errors};
 
 fn run(runnable: &Runnable) -> Vec<String> {
     let app = Process::new();

@@ -1,17 +1,16 @@
 //! Work that runs to its end: `concurrent`, `concurrent_group`, `sequence`; and tasks.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Does, Events, FACES, Face, errors, part};
 use futures_lite::future::{block_on, yield_now};
 use procession::{Error, Process};
 use procession_runnable::{
     Runnable, TaskError, body, concurrent, concurrent_group, named, nop, run_to_end, sequence,
     task, trace_region,
 };
+
+use crate::common::{Does, Events, FACES, Face, errors, part};
 
 fn run(runnable: &Runnable) -> Vec<String> {
     let app = Process::new();

@@ -1,7 +1,5 @@
 //! Servers: what is accepted is answered, and what is forced ends.
 
-mod common;
-
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,11 +9,18 @@ use std::thread;
 
 use axum::Router;
 use axum::routing::get;
-use common::{LIMIT, errors};
 use futures_lite::future::block_on;
+use futures_lite::stream;
 use procession::Process;
 use procession_runnable::{Runnable, Service, named, run_in, server};
 use tokio::runtime::Runtime;
+use tonic::Status;
+use tonic::service::Routes;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::common::{LIMIT, errors};
 
 const CLIENTS: usize = 50;
 
@@ -173,4 +178,66 @@ fn an_abort_ends_a_read() {
     assert!(service.stop_blocking_within(std::time::Duration::from_millis(20)).is_err());
     assert!(service.done().wait_timeout(LIMIT).is_some());
     drop(client);
+}
+
+/// A gRPC service whose answers wait for a gate.
+struct Gated {
+    gate: Process,
+    entered: Arc<AtomicUsize>,
+}
+
+#[tonic::async_trait]
+impl Health for Gated {
+    type WatchStream = stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn check(&self, _: tonic::Request<HealthCheckRequest>) -> Reply<HealthCheckResponse> {
+        self.entered.fetch_add(1, Ordering::SeqCst);
+        self.gate.closed().await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(tonic::Response::new(HealthCheckResponse { status: 1 }))
+    }
+
+    async fn watch(&self, _: tonic::Request<HealthCheckRequest>) -> Reply<Self::WatchStream> {
+        Ok(tonic::Response::new(stream::empty()))
+    }
+}
+
+type Reply<T> = Result<tonic::Response<T>, Status>;
+
+/// Calls in flight on one HTTP/2 connection are answered when the server is asked to stop; an abort ends them.
+#[test]
+fn calls_on_one_connection() {
+    for is_forced in [false, true] {
+        let runtime = Runtime::new().unwrap();
+        let (address, bind) = port();
+        let (gate, entered) = (Process::new(), Arc::new(AtomicUsize::new(0)));
+        let health = HealthServer::new(Gated { gate: gate.clone(), entered: entered.clone() });
+        let service = start(&runtime, named("grpc", server::tonic(bind, Routes::new(health))));
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
+        let channel = runtime.block_on(endpoint.unwrap().connect()).unwrap();
+        let calls: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let mut client = HealthClient::new(channel.clone());
+                runtime.spawn(async move { client.check(HealthCheckRequest::default()).await })
+            })
+            .collect();
+        while entered.load(Ordering::SeqCst) < CLIENTS {
+            thread::yield_now();
+        }
+        if is_forced {
+            let stopped = service.stop_blocking_within(std::time::Duration::from_millis(20));
+            assert!(stopped.is_err());
+            assert!(service.done().wait_timeout(LIMIT).is_some());
+        } else {
+            let stopping = service.clone();
+            let stopped = thread::spawn(move || stopping.stop_blocking());
+            while TcpStream::connect(address).is_ok() {
+                thread::yield_now();
+            }
+            gate.close();
+            stopped.join().unwrap().unwrap();
+        }
+        for call in calls {
+            assert_eq!(runtime.block_on(call).unwrap().is_err(), is_forced);
+        }
+    }
 }

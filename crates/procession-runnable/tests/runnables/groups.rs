@@ -1,13 +1,12 @@
 //! Groups whose parts run together: how they start, fail and stop.
 
-mod common;
-
 use std::sync::{Mutex, mpsc};
 
-use common::{Does, Events, FACES, Face, errors, part};
 use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Runnable, chain, named, nop, parallel, run_in, sequential};
+
+use crate::common::{Does, Events, FACES, Face, errors, part};
 
 /// Runs it around a body that just ends; what came of it, and whether the body was run.
 fn run(group: &Runnable, events: &Events) -> Vec<String> {

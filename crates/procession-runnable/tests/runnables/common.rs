@@ -1,7 +1,5 @@
 //! Parts whose doing the tests choose, and a record of what they did.
 
-#![allow(dead_code)] // Each test program needs some of it.
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

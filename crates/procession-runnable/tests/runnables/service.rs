@@ -1,16 +1,15 @@
 //! Services: their states, their calls with both faces, and their deadlines.
 
-mod common;
-
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Does, Events, FACES, Face, LIMIT, part};
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, poll_once};
 use procession::Process;
 use procession_runnable::{
     Service, ServiceError, State, body, body_thread, leaf_without_stop, nop, start_stop,
 };
+
+use crate::common::{Does, Events, FACES, Face, LIMIT, part};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -62,6 +61,30 @@ fn the_states() {
     let stopped = starting.stop_blocking_within(SHORT);
     assert!(matches!(stopped, Err(ServiceError::TimedOut { call: "stop", .. })));
     assert!(starter.join().unwrap().is_err());
+}
+
+/// Who starts a service can stop waiting for it: it goes on, and is seen to be ready.
+#[test]
+fn a_start_that_nobody_waits_for() {
+    let (tell, told) = smol::channel::bounded::<()>(1);
+    let service = Service::new(body(move |run| {
+        let told = told.clone();
+        async move {
+            told.recv().await.unwrap();
+            run.ready();
+            run.closing().await;
+        }
+    }));
+    assert!(block_on(poll_once(service.start())).is_none());
+    assert_eq!(service.state(), State::Starting);
+    tell.send_blocking(()).unwrap();
+    let end = Instant::now() + LIMIT;
+    while service.state() == State::Starting {
+        assert!(Instant::now() < end, "it was not seen to be ready");
+        std::thread::yield_now();
+    }
+    assert_eq!(service.state(), State::Running);
+    service.stop_blocking().unwrap();
 }
 
 /// Stopping one that was never started makes later starts fail.

@@ -1,0 +1,9 @@
+//! What the runnables promise, with both faces, under tokio, smol and no executor.
+
+mod common;
+mod groups;
+mod leaves;
+#[cfg(all(feature = "axum", feature = "tcp", feature = "tonic"))]
+mod servers;
+mod service;
+mod to_the_end;
