@@ -82,22 +82,22 @@ impl Drop for Program {
     }
 }
 
-/// The path of an example of the core crate. Where only these tests were built, it is built too.
-pub fn example(name: &str) -> PathBuf {
+/// The path of an example of a package. Where only these tests were built, it is built too.
+pub fn example(package: &str, name: &str) -> PathBuf {
     // <target>/<profile>/deps/<test>
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let path = profile.join("examples").join(name);
     if !path.exists() {
-        build(name, profile);
+        build(package, name, profile);
     }
     path
 }
 
-fn build(name: &str, profile: &Path) {
+fn build(package: &str, name: &str, profile: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "-p", "procession", "--example", name, "--target-dir"]);
+    command.args(["build", "-p", package, "--example", name, "--target-dir"]);
     command.arg(profile.parent().unwrap());
     if profile.ends_with("release") {
         command.arg("--release");

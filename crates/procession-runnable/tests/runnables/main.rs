@@ -3,7 +3,6 @@
 mod common;
 mod groups;
 mod leaves;
-#[cfg(all(feature = "axum", feature = "tcp", feature = "tonic"))]
 mod servers;
 mod service;
 mod to_the_end;

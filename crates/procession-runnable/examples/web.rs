@@ -1,0 +1,197 @@
+//! A web service that loses nothing: what it accepts is answered, what it queues is written, and the database
+//! is closed last.
+//!
+//! ```text
+//! cargo run --example web -p procession-runnable
+//! cargo run --example web -p procession-runnable -- --listen 127.0.0.1:8080 --database notes.db
+//! curl -d 'some words' http://127.0.0.1:8080/notes
+//! ```
+//!
+//! `sequential([database, worker, http])`: each starts when the one before it is ready, and stops after the one
+//! behind it is Closed. So Ctrl-C
+//!
+//! 1. stops `http`: no new connections, and the requests that it has are answered;
+//! 2. stops `worker`: its queue takes no more, and it writes the rows that are in it;
+//! 3. stops `database`: the file is closed.
+//!
+//! The second Ctrl-C aborts what is left, the third ends the program.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use parking_lot::Mutex;
+use procession::{BoxError, Exit};
+use procession_runnable::{
+    Runnable, leaf_thread, named, run_async, sequential, server, start_stop_thread,
+};
+use rusqlite::Connection;
+use smol::channel::{Receiver, Sender, bounded};
+
+/// How many notes wait for the worker before requests wait too.
+const QUEUE: usize = 1024;
+
+#[tokio::main]
+async fn main() -> Result<Exit, BoxError> {
+    let Options { listen, database } = Options::parse()?;
+    let notes = Database::default();
+    let (queue, queued) = bounded(QUEUE);
+    let stack = sequential([
+        named("database", open(notes.clone(), database)),
+        named("worker", worker(notes.clone(), queued)),
+        named("http", http(listen, App { notes, queue })),
+    ]);
+    Ok(run_async(&stack).await)
+}
+
+/// The file is open from the start of this to its stop.
+fn open(database: Database, path: PathBuf) -> Runnable {
+    let closed = database.clone();
+    start_stop_thread(
+        move |_| {
+            println!("database: {}", path.display());
+            database.open(&path)
+        },
+        move || {
+            let [notes, counts] = closed.close()?;
+            println!("database: closed with {notes} notes and {counts} counts");
+            Ok::<(), BoxError>(())
+        },
+    )
+}
+
+/// Counts the words of the notes in its queue, until that is closed and empty.
+fn worker(database: Database, queue: Receiver<Note>) -> Runnable {
+    let closed = queue.clone();
+    leaf_thread(
+        move |run| {
+            run.ready();
+            while let Ok(note) = queue.recv_blocking() {
+                database.add_count(note.id, note.text.split_whitespace().count())?;
+            }
+            println!("worker: the queue is written");
+            Ok::<(), BoxError>(())
+        },
+        move |_| {
+            closed.close();
+        },
+    )
+}
+
+fn http(listen: SocketAddr, app: App) -> Runnable {
+    let bind = move || {
+        let listener = TcpListener::bind(listen)?;
+        println!("http: listening on {}", listener.local_addr()?);
+        Ok::<_, io::Error>(listener)
+    };
+    server::axum(bind, Router::new().route("/notes", post(add)).with_state(app))
+}
+
+/// Accepts a note: it is in the database, and in the worker's queue, when this answers.
+async fn add(State(app): State<App>, text: String) -> Result<String, (StatusCode, String)> {
+    let failed = |error: BoxError| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let (notes, note) = (app.notes.clone(), text.clone());
+    let added = tokio::task::spawn_blocking(move || notes.add_note(&note)).await;
+    let id = added.map_err(|error| failed(error.into()))?.map_err(failed)?;
+    app.queue.send(Note { id, text }).await.map_err(|error| failed(error.into()))?;
+    Ok(format!("{id}\n"))
+}
+
+/// What a request needs.
+#[derive(Clone)]
+struct App {
+    notes: Database,
+    queue: Sender<Note>,
+}
+
+struct Note {
+    id: i64,
+    text: String,
+}
+
+/// The file, while it is open.
+#[derive(Clone, Default)]
+struct Database(Arc<Mutex<Option<Connection>>>);
+
+impl Database {
+    fn open(&self, path: &PathBuf) -> rusqlite::Result<()> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL;
+             CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS counts (note INTEGER PRIMARY KEY, words INTEGER NOT NULL);",
+        )?;
+        *self.0.lock() = Some(connection);
+        Ok(())
+    }
+
+    fn add_note(&self, text: &str) -> Result<i64, BoxError> {
+        self.with(|connection| {
+            connection.execute("INSERT INTO notes (text) VALUES (?1)", [text])?;
+            Ok(connection.last_insert_rowid())
+        })
+    }
+
+    fn add_count(&self, note: i64, words: usize) -> Result<(), BoxError> {
+        self.with(|connection| {
+            connection.execute("INSERT INTO counts VALUES (?1, ?2)", (note, words as i64))?;
+            Ok(())
+        })
+    }
+
+    /// Closes the file: how many notes and counts are in it.
+    fn close(&self) -> Result<[i64; 2], BoxError> {
+        let sizes = self.with(|connection| {
+            let size = |table| {
+                connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            };
+            Ok([size("notes")?, size("counts")?])
+        })?;
+        if let Some(connection) = self.0.lock().take() {
+            connection.close().map_err(|(_, error)| error)?;
+        }
+        Ok(sizes)
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BoxError> {
+        match &*self.0.lock() {
+            Some(connection) => Ok(work(connection)?),
+            None => Err("the database is closed".into()),
+        }
+    }
+}
+
+struct Options {
+    listen: SocketAddr,
+    database: PathBuf,
+}
+
+impl Options {
+    fn parse() -> Result<Self, BoxError> {
+        use lexopt::prelude::{Long, ValueExt};
+
+        let mut options = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database: std::env::temp_dir().join("procession-web.db"),
+        };
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("listen") => options.listen = arguments.value()?.parse()?,
+                Long("database") => options.database = arguments.value()?.into(),
+                _ => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(options)
+    }
+}

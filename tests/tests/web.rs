@@ -1,0 +1,139 @@
+//! The web example as a real program: what it accepts is answered and written.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{self, BufRead, BufReader, Error, ErrorKind, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use procession_tests::LIMIT;
+use procession_tests::program::{Program, example};
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+const CLIENTS: usize = 50;
+/// How many answers there are before the signal.
+const WARM: usize = 500;
+
+/// A file that is gone when this is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("procession-{name}-{}.db", std::process::id());
+        let scratch = Self(std::env::temp_dir().join(name));
+        scratch.remove();
+        scratch
+    }
+
+    fn remove(&self) {
+        for end in ["", "-wal", "-shm"] {
+            let mut path = self.0.clone().into_os_string();
+            path.push(end);
+            let _absent = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn start(database: &Path) -> (Program, String) {
+    let mut command = Command::new(example("procession-runnable", "web"));
+    let program = Program::start(command.arg("--database").arg(database));
+    let lines = program.read_to("listening on ");
+    let address = lines.last().unwrap().rsplit(' ').next().unwrap().to_owned();
+    (program, address)
+}
+
+/// Adds notes on one connection, until the server does not answer; each answer is counted.
+fn add_notes(address: &str, answered: &AtomicUsize) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    loop {
+        stream
+            .write_all(b"POST /notes HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome note")?;
+        read_answer(&mut answers)?;
+        answered.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn read_answer(answers: &mut impl BufRead) -> io::Result<()> {
+    let mut length = 0;
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if answers.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+            length = value.trim().parse().map_err(Error::other)?;
+        }
+        head.push_str(&line);
+    }
+    answers.read_exact(&mut vec![0; length])?;
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    Ok(())
+}
+
+/// A signal under load: accepted = answered = rows, and the database is closed last.
+#[test]
+fn nothing_is_lost_under_load() {
+    let database = Scratch::new("load");
+    let (mut program, address) = start(&database.0);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (address, answered) = (address.clone(), answered.clone());
+            thread::spawn(move || add_notes(&address, &answered).unwrap_err())
+        })
+        .collect();
+    while answered.load(Ordering::SeqCst) < WARM {
+        assert!(!program.has_ended());
+        thread::yield_now();
+    }
+    program.signal(Signal::INT);
+    for client in clients {
+        let ended = client.join().unwrap();
+        assert!(!matches!(ended.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{ended}");
+    }
+    assert_eq!(program.status().code(), Some(0));
+    let answered = answered.load(Ordering::SeqCst);
+    let closed = format!("database: closed with {answered} notes and {answered} counts");
+    assert_eq!(program.rest(), ["worker: the queue is written", &closed]);
+    let rows = Connection::open(&database.0).unwrap();
+    let count = "SELECT count(*) FROM notes JOIN counts ON note = id WHERE words = 2";
+    assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
+}
+
+/// What was written is there when the program runs again; what cannot be opened is an error with its name.
+#[test]
+fn it_starts_again() {
+    let database = Scratch::new("again");
+    for notes in 1..=2 {
+        let (mut program, address) = start(&database.0);
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"POST /notes HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na").unwrap();
+        read_answer(&mut BufReader::new(stream)).unwrap();
+        program.signal(Signal::TERM);
+        let lines = program.read_to("closed");
+        assert!(lines.last().unwrap().ends_with(&format!("{notes} notes and {notes} counts")));
+        assert_eq!(program.status().code(), Some(0));
+    }
+    let mut command = Command::new(example("procession-runnable", "web"));
+    let failed = command.args(["--database", "/no/such/place"]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    assert!(stderr.starts_with("process `database` failed: unable to open"), "{stderr}");
+}
