@@ -83,6 +83,7 @@ mod runnable;
 #[cfg(any(feature = "tcp", feature = "hyper", feature = "axum"))]
 pub mod server;
 mod service;
+mod sync;
 #[cfg(feature = "tracing")]
 mod task;
 

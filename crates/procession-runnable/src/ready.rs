@@ -4,11 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use procession::Label;
+
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Something that is ready when all its parts are.
 struct Waiting {
@@ -176,7 +176,7 @@ impl fmt::Debug for Ready {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use futures_lite::future::{block_on, poll_once};
 

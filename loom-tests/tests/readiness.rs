@@ -1,0 +1,87 @@
+//! Readiness of runnables: no word is lost, and it is said once. The file under check is the crate's own, over
+//! loom's locks and atomics.
+
+#![cfg(loom)]
+
+#[path = "../../crates/procession-runnable/src/ready.rs"]
+mod ready;
+
+use loom::future::block_on;
+use loom::thread;
+use procession::Process;
+use procession_loom_tests::{Count, model};
+
+use ready::{Lost, Ready};
+
+/// What `ready.rs` is built with here.
+mod sync {
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+
+    /// loom's mutex with parking_lot's face.
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
+}
+
+/// Two parts say it while somebody waits: who waits is woken after both, and sees what they did before.
+#[test]
+fn a_waiter_is_woken_when_all_are_ready() {
+    model(3, || {
+        let (whole, readiness) = Ready::pair();
+        let count = Count::default();
+        for part in whole.split(2) {
+            let count = count.clone();
+            thread::spawn(move || {
+                count.add();
+                part.ready().say();
+            });
+        }
+        assert_eq!(block_on(readiness), Ok(()));
+        assert_eq!(count.get(), 2);
+    });
+}
+
+/// One is ready and one is lost: the whole is never ready, and who waits is told.
+#[test]
+fn a_waiter_is_woken_when_a_part_is_lost() {
+    model(3, || {
+        let (whole, readiness) = Ready::pair();
+        let watch = readiness.watch();
+        let mut parts = whole.split(2);
+        let lost = parts.remove(0);
+        thread::spawn(move || drop(lost));
+        let ready = parts.remove(0);
+        thread::spawn(move || ready.ready().say());
+        assert_eq!(block_on(readiness), Err(Lost::Failed));
+        assert!(!watch.is_ready());
+    });
+}
+
+/// A part says that it is ready while its end is reported: one of the two counts, once, and what a part of
+/// something larger says is not passed on twice.
+#[test]
+fn a_part_says_one_thing() {
+    model(3, || {
+        let (whole, readiness) = Ready::pair();
+        let watch = readiness.watch();
+        let mut parts = whole.split(2);
+        let other = parts.remove(0);
+        let part = parts.remove(0);
+        let said = part.ready().clone();
+        thread::spawn(move || said.say());
+        thread::spawn(move || {
+            part.ready().lose(|| Lost::Ended(Process::new().label()));
+        });
+        assert!(!watch.is_ready());
+        other.ready().say();
+        assert_eq!(block_on(readiness).is_ok(), watch.is_ready());
+    });
+}
