@@ -70,11 +70,14 @@
 //!
 //! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those
 //! of Go's pact `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` those of
-//! `proc`.
+//! `proc`. Who comes from there finds each of their names in `from_go`.
 
 #![forbid(unsafe_code)]
 
 mod concurrent;
+#[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
+#[doc = include_str!("../docs/from-go.md")]
+pub mod from_go {}
 mod group;
 mod leaf;
 mod ready;

@@ -24,15 +24,22 @@ use crate::runnable::{Runnable, Start};
 /// Dropping the future half-way drops the body and closes the runnable.
 ///
 /// ```
-/// use procession::Process;
+/// use procession::{BoxError, Process};
 /// use procession_runnable::{body, run_in};
 ///
-/// let fails = body(|run| async move {
-///     run.ready();
-///     Err("the disk is gone")
+/// let begun = Process::new();
+/// let has_begun = begun.clone();
+/// let fails = body(move |run| {
+///     let has_begun = has_begun.closed();
+///     async move {
+///         run.ready();
+///         has_begun.await?;
+///         Err::<(), BoxError>("the disk is gone".into())
+///     }
 /// });
 /// let app = Process::new();
 /// let ended = run_in(&app, &fails, |p| async move {
+///     begun.close();
 ///     p.closing().await; // the runnable has failed
 ///     Err("and so has the body")
 /// });
