@@ -1,10 +1,11 @@
 //! Parts whose doing the tests choose, and a record of what they did.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use procession::Error;
+use procession::{Error, Process, Smol};
 use procession_runnable::{Run, Runnable, body, body_thread, named};
+use tokio::runtime::Runtime;
 
 /// How long a test waits for what must happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -40,6 +41,33 @@ pub(crate) enum Face {
 }
 
 pub(crate) const FACES: [Face; 2] = [Face::Task, Face::Thread];
+
+/// Where async bodies are polled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Executor {
+    /// The one that comes with the crate.
+    Shared,
+    Tokio,
+    Smol,
+}
+
+impl Executor {
+    /// A process whose bodies run there.
+    pub(crate) fn app(self) -> Process {
+        static TOKIO: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+        match self {
+            Self::Shared => Process::new(),
+            Self::Tokio => Process::builder().spawner(TOKIO.handle().clone()).build().unwrap(),
+            Self::Smol => Process::builder().spawner(Smol).build().unwrap(),
+        }
+    }
+}
+
+/// Each executor with each face.
+pub(crate) fn everywhere() -> impl Iterator<Item = (Executor, Face)> {
+    let executors = [Executor::Shared, Executor::Tokio, Executor::Smol];
+    executors.into_iter().flat_map(|executor| FACES.map(|face| (executor, face)))
+}
 
 /// What a part does when it is started.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,11 +6,11 @@ use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Runnable, chain, named, nop, parallel, run_in, sequential};
 
-use crate::common::{Does, Events, FACES, Face, errors, part};
+use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
 
 /// Runs it around a body that just ends; what came of it, and whether the body was run.
-fn run(group: &Runnable, events: &Events) -> Vec<String> {
-    let app = Process::new();
+fn run(executor: Executor, group: &Runnable, events: &Events) -> Vec<String> {
+    let app = executor.app();
     let inside = events.clone();
     let ended = run_in(&app, group, |_| async move { inside.add("body") });
     let errors = errors(block_on(ended));
@@ -35,13 +35,13 @@ fn combined(combine: Combine, does: [Does; 3], events: &Events, face: Face) -> R
 /// All serve: all are up before the body, and down after it; one after the other where that is promised.
 #[test]
 fn all_serve() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in GROUPS {
             let events = Events::default();
             let group = combined(combine, [Does::Serve; 3], &events, face);
             // A runnable can be run any number of times.
             for round in 1..=2 {
-                assert_eq!(run(&group, &events), [""; 0]);
+                assert_eq!(run(executor, &group, &events), [""; 0]);
                 let all = events.all();
                 let (up, down) = all[7 * (round - 1)..].split_at(3);
                 let (mut up, mut down) = (up.to_vec(), down.to_vec());
@@ -61,7 +61,7 @@ fn all_serve() {
 /// comes after it in a sequential group is not started.
 #[test]
 fn one_fails_to_start() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in GROUPS {
             for place in 0..3 {
                 for (way, error) in [
@@ -72,7 +72,7 @@ fn one_fails_to_start() {
                     let events = Events::default();
                     let mut does = [Does::Serve; 3];
                     does[place] = way;
-                    let errors = run(&combined(combine, does, &events, face), &events);
+                    let errors = run(executor, &combined(combine, does, &events, face), &events);
                     let part = ["a", "b", "c"][place];
                     let context = format!("{name} {face:?} {place} {way:?}: {errors:?}");
                     assert_eq!(errors.len(), 1, "{context}");
@@ -98,7 +98,7 @@ fn one_fails_to_start() {
 /// there before the body's.
 #[test]
 fn one_fails_later() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in GROUPS {
             for place in 0..3 {
                 for (way, error) in
@@ -108,7 +108,7 @@ fn one_fails_later() {
                     let mut does = [Does::Serve; 3];
                     does[place] = way;
                     let group = combined(combine, does, &events, face);
-                    let app = Process::new();
+                    let app = executor.app();
                     // It may fail before the others are ready; then the body is not run.
                     let ended = run_in(&app, &group, |p| async move { p.closing().await });
                     let errors = errors(block_on(ended));
@@ -130,11 +130,11 @@ fn one_fails_later() {
 /// Errors of stopping are all there, behind that of the body.
 #[test]
 fn no_error_is_lost() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in GROUPS {
             let events = Events::default();
             let group = combined(combine, [Does::FailToStop; 3], &events, face);
-            let app = Process::new();
+            let app = executor.app();
             let mut errors = errors(block_on(run_in(&app, &group, |_| async { Err("the body") })));
             assert_eq!(errors.len(), 4, "{name}: {errors:?}");
             assert!(errors.remove(0).ends_with("failed: the body"));
@@ -152,44 +152,56 @@ fn no_error_is_lost() {
 /// A part that ends well just ends; the group goes on with the others, and ends with the last.
 #[test]
 fn a_part_that_ends_well() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in &GROUPS[..2] {
             let events = Events::default();
             let does = [Does::Serve, Does::EndLater, Does::Serve];
-            assert_eq!(run(&combined(*combine, does, &events, face), &events), [""; 0], "{name}");
+            assert_eq!(
+                run(executor, &combined(*combine, does, &events, face), &events),
+                [""; 0],
+                "{name}"
+            );
             assert!(events.all().contains(&"body".to_owned()));
             assert!(events.all().contains(&"a down".to_owned()));
         }
     }
 }
 
-/// Closing during the start: what has started is stopped, what has not is not started, and nobody waits for
-/// what hangs; the body is not run.
+/// Closing during the start, at any place: what has started is stopped, what has not is not started, and
+/// nobody waits for what hangs; the body is not run.
 #[test]
 fn closing_during_the_start() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for (name, combine) in GROUPS {
-            let events = Events::default();
-            let does = [Does::Serve, Does::Hang, Does::Serve];
-            let group = combined(combine, does, &events, face);
-            let app = Process::new();
-            let inside = events.clone();
-            let ended = run_in(&app, &group, |_| async move { inside.add("body") });
-            let closer = std::thread::spawn({
-                let (app, events) = (app.clone(), events.clone());
-                move || {
-                    while !events.all().contains(&"b up".to_owned()) {
-                        std::thread::yield_now();
+            for place in 0..3 {
+                let letters = ["a", "b", "c"];
+                let events = Events::default();
+                let mut does = [Does::Serve; 3];
+                does[place] = Does::Hang;
+                let group = combined(combine, does, &events, face);
+                let app = executor.app();
+                let inside = events.clone();
+                let ended = run_in(&app, &group, |_| async move { inside.add("body") });
+                let hangs = format!("{} up", letters[place]);
+                let closer = std::thread::spawn({
+                    let (app, events) = (app.clone(), events.clone());
+                    move || {
+                        while !events.all().contains(&hangs) {
+                            std::thread::yield_now();
+                        }
+                        app.close().wait()
                     }
-                    app.close().wait()
+                });
+                assert_eq!(errors(block_on(ended)), [""; 0], "{name}");
+                closer.join().unwrap().unwrap();
+                let all = events.all();
+                assert!(!all.contains(&"body".to_owned()), "{all:?}");
+                for (other, letter) in letters.into_iter().enumerate() {
+                    let up = all.contains(&format!("{letter} up"));
+                    assert_eq!(all.contains(&format!("{letter} down")), up, "{name} {all:?}");
+                    assert!(name == "parallel" || up == (other <= place), "{name} {all:?}");
                 }
-            });
-            assert_eq!(errors(block_on(ended)), [""; 0], "{name}");
-            closer.join().unwrap().unwrap();
-            let all = events.all();
-            assert!(!all.contains(&"body".to_owned()), "{all:?}");
-            assert!(all.contains(&"a down".to_owned()) && all.contains(&"b down".to_owned()));
-            assert!(name == "parallel" || !all.contains(&"c up".to_owned()), "{all:?}");
+            }
         }
     }
 }
@@ -217,11 +229,11 @@ fn closing_before_the_start() {
 fn none_and_one() {
     for (_, combine) in GROUPS {
         let events = Events::default();
-        assert_eq!(run(&combine(Vec::new()), &events), [""; 0]);
-        assert_eq!(run(&combine(vec![nop()]), &events), [""; 0]);
+        assert_eq!(run(Executor::Shared, &combine(Vec::new()), &events), [""; 0]);
+        assert_eq!(run(Executor::Shared, &combine(vec![nop()]), &events), [""; 0]);
         assert_eq!(events.all(), ["body", "body"]);
         let one = combine(vec![part("a", Does::FailLater, &events, Face::Task)]);
-        assert_eq!(run(&one, &events), ["process `a` failed: broken"]);
+        assert_eq!(run(Executor::Shared, &one, &events), ["process `a` failed: broken"]);
         let one = combine(vec![part("a", Does::EndUnready, &events, Face::Task)]);
         let app = Process::new();
         let Err(Error::Failed(failed)) = block_on(run_in(&app, &one, |_| async {})) else {
@@ -264,11 +276,11 @@ fn many_parts_and_deep_nesting() {
         let (_, combine) = GROUPS[depth % 3];
         nested = combine(vec![nop(), nested]);
     }
-    assert_eq!(run(&nested, &events), [""; 0]);
+    assert_eq!(run(Executor::Shared, &nested, &events), [""; 0]);
     assert_eq!(events.all(), ["core up", "body", "core down"]);
 
     let events = Events::default();
     let wide = parallel((0..10_000).map(|_| part("part", Does::Serve, &events, Face::Task)));
-    assert_eq!(run(&wide, &events), [""; 0]);
+    assert_eq!(run(Executor::Shared, &wide, &events), [""; 0]);
     assert_eq!(events.all().len(), 20_001);
 }

@@ -10,10 +10,10 @@ use procession_runnable::{
     task, trace_region,
 };
 
-use crate::common::{Does, Events, FACES, Face, errors, part};
+use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
 
-fn run(runnable: &Runnable) -> Vec<String> {
-    let app = Process::new();
+fn run(executor: Executor, runnable: &Runnable) -> Vec<String> {
+    let app = executor.app();
     let ended = errors(block_on(run_to_end(&app, runnable)));
     app.close_blocking().unwrap();
     ended
@@ -22,7 +22,7 @@ fn run(runnable: &Runnable) -> Vec<String> {
 /// All run to the end, also when some fail; all errors are there, in the order of the parts.
 #[test]
 fn concurrent_runs_all_to_the_end() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         let events = Events::default();
         let ended = Arc::new(AtomicUsize::new(0));
         let counter = ended.clone();
@@ -44,7 +44,7 @@ fn concurrent_runs_all_to_the_end() {
             part("d", Does::FailToStart, &events, face),
         ]);
         assert_eq!(
-            run(&all),
+            run(executor, &all),
             [
                 "process `a` failed: broken",
                 "process `b` panicked: at start",
@@ -58,7 +58,7 @@ fn concurrent_runs_all_to_the_end() {
 /// The first error closes the others and waits for them; it is the only error, since they just stop.
 #[test]
 fn a_concurrent_group_closes_with_the_first_error() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         for way in [Does::FailLater, Does::PanicAtStart, Does::FailToStart] {
             let events = Events::default();
             let group = concurrent_group([
@@ -66,7 +66,7 @@ fn a_concurrent_group_closes_with_the_first_error() {
                 part("b", Does::Hang, &events, face),
                 part("c", way, &events, face),
             ]);
-            let ended = run(&group);
+            let ended = run(executor, &group);
             assert_eq!(ended.len(), 1, "{ended:?}");
             assert!(ended[0].starts_with("process `c` "));
             let all = events.all();
@@ -79,13 +79,13 @@ fn a_concurrent_group_closes_with_the_first_error() {
     let events = Events::default();
     let well = [("a", Does::EndLater), ("b", Does::EndUnready)];
     let well = well.map(|(name, does)| part(name, does, &events, Face::Task));
-    assert_eq!(run(&concurrent_group(well)), [""; 0]);
+    assert_eq!(run(Executor::Shared, &concurrent_group(well)), [""; 0]);
 }
 
 /// One after the other; the first error ends it, and the rest is never started.
 #[test]
 fn a_sequence_ends_with_the_first_error() {
-    for face in FACES {
+    for (executor, face) in everywhere() {
         let events = Events::default();
         let steps = sequence([
             part("a", Does::EndLater, &events, face),
@@ -93,7 +93,7 @@ fn a_sequence_ends_with_the_first_error() {
             part("c", Does::FailLater, &events, face),
             part("d", Does::EndLater, &events, face),
         ]);
-        assert_eq!(run(&steps), ["process `c` failed: broken"]);
+        assert_eq!(run(executor, &steps), ["process `c` failed: broken"]);
         assert_eq!(events.all(), ["a up", "b up", "c up"]);
     }
 }
@@ -128,15 +128,18 @@ fn none_and_one_and_nested() {
         |parts| concurrent_group(parts),
         |parts: Vec<_>| sequence(parts),
     ] {
-        assert_eq!(run(&combine(Vec::new())), [""; 0]);
-        assert_eq!(run(&combine(vec![combine(Vec::new()), nop()])), [""; 0]);
+        assert_eq!(run(Executor::Shared, &combine(Vec::new())), [""; 0]);
+        assert_eq!(run(Executor::Shared, &combine(vec![combine(Vec::new()), nop()])), [""; 0]);
         let fails = named("a", body(|_| async { Err("broken") }));
-        assert_eq!(run(&combine(vec![fails.clone()])), ["process `a` failed: broken"]);
+        assert_eq!(
+            run(Executor::Shared, &combine(vec![fails.clone()])),
+            ["process `a` failed: broken"]
+        );
         let mut nested = fails;
         for _ in 0..300 {
             nested = combine(vec![nop(), nested]);
         }
-        assert_eq!(run(&nested), ["process `a` failed: broken"]);
+        assert_eq!(run(Executor::Shared, &nested), ["process `a` failed: broken"]);
     }
 }
 
@@ -157,6 +160,9 @@ fn tasks_and_regions() {
         source = error.source();
     }
     assert_eq!(chain.last(), Some(&true));
-    assert_eq!(run(&trace_region("nightly", fails())), ["process `import` failed: disk"]);
-    assert_eq!(run(&task("nightly", nop())), [""; 0]);
+    assert_eq!(
+        run(Executor::Shared, &trace_region("nightly", fails())),
+        ["process `import` failed: disk"]
+    );
+    assert_eq!(run(Executor::Shared, &task("nightly", nop())), [""; 0]);
 }
