@@ -11,7 +11,7 @@ use loom::thread;
 use procession::Process;
 use procession_loom_tests::{Count, model};
 
-use ready::{Lost, Ready};
+use ready::{Ready, Unready};
 
 /// What `ready.rs` is built with here.
 mod sync {
@@ -60,7 +60,7 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
         thread::spawn(move || drop(lost));
         let ready = parts.remove(0);
         thread::spawn(move || ready.ready().say());
-        assert_eq!(block_on(readiness), Err(Lost::Failed));
+        assert_eq!(block_on(readiness), Err(Unready::Failed));
         assert!(!watch.is_ready());
     });
 }
@@ -78,7 +78,7 @@ fn a_part_says_one_thing() {
         let said = part.ready().clone();
         thread::spawn(move || said.say());
         thread::spawn(move || {
-            part.ready().lose(|| Lost::Ended(Process::new().label()));
+            part.ready().lose(|| Unready::Ended(Process::new().label()));
         });
         assert!(!watch.is_ready());
         other.ready().say();

@@ -62,7 +62,7 @@ pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn(move |run| async move {
             for (part, ready) in parts.iter().zip(run.sure().split(parts.len())) {
-                let process = match start_part(&run, part, Start::under(&run, ready)) {
+                let process = match start_part(&run, part, Start::part_of(&run, ready)) {
                     Stop::Yes(result) => return result,
                     Stop::No(process) => process,
                 };

@@ -16,7 +16,7 @@ use std::fmt;
 use procession::{Error, Label, Process};
 
 use crate::leaf::nop;
-use crate::ready::{Lost, Ready, Sure};
+use crate::ready::{Ready, Sure, Unready};
 use crate::runnable::{Run, Runnable, Start};
 
 /// A part ended without an error and had not said that it was ready.
@@ -94,7 +94,7 @@ async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), 
     let mut last: Option<Process> = None;
     for part in &parts {
         let (ready, readiness) = Ready::pair();
-        let mut start = Start::under(&run, ready);
+        let mut start = Start::part_of(&run, ready);
         if let Some(before) = &last {
             start = start.after(before);
         }
@@ -147,7 +147,7 @@ pub(crate) fn start_all(
 ) -> Result<Vec<Process>, Result<(), Error>> {
     let mut processes = Vec::with_capacity(parts.len());
     for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-        match start_part(run, part, Start::under(run, ready)) {
+        match start_part(run, part, Start::part_of(run, ready)) {
             Stop::Yes(result) => return Err(result),
             Stop::No(process) => processes.push(process),
         }
@@ -177,10 +177,10 @@ pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
 
 /// What a group comes to whose part is not ready: the error of one that failed closes the group by itself,
 /// and without a loss it is closing.
-fn not_ready(run: &Run, lost: Option<Lost>) -> Result<(), Error> {
+fn not_ready(run: &Run, lost: Option<Unready>) -> Result<(), Error> {
     match lost {
-        Some(Lost::Ended(label)) => Err(NotReady::of(label)),
-        Some(Lost::Failed) | None => {
+        Some(Unready::Ended(label)) => Err(NotReady::of(label)),
+        Some(Unready::Failed) | None => {
             run.not_ready();
             Ok(())
         }

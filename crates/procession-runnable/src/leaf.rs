@@ -131,7 +131,7 @@ fn leaf_of(
     Runnable::new(move |start| {
         let (work, stop) = (work.clone(), stop.clone());
         start.spawn(move |run| async move {
-            let working = work.start(Start::under(&run, run.sure()))?;
+            let working = work.start(Start::part_of(&run, run.sure()))?;
             let ended = run.run_until_closing(working.closed()).await;
             // A run that saw the closing by itself is stopped all the same.
             if let (Some(ended), false) = (ended, run.is_closing()) {

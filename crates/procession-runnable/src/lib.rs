@@ -96,6 +96,7 @@ pub use leaf::{
     body, body_thread, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, nop,
     start_stop, start_stop_thread,
 };
+pub use ready::{Readiness, Unready};
 pub use run::{run, run_async, run_in, run_to_end};
 pub use runnable::{Run, Runnable, Start};
 pub use service::{Service, ServiceError, State};

@@ -23,18 +23,18 @@ struct State {
     /// How many parts are not ready.
     left: usize,
     /// A part ended without having been ready: this can never be.
-    lost: Option<Lost>,
+    lost: Option<Unready>,
     waker: Option<Waker>,
     /// What this is a part of.
     whole: Option<Ready>,
 }
 
-/// Why something can never be ready.
+/// Why a run can never be ready any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// A part failed, or was closed; more says the outcome of its process.
+pub enum Unready {
+    /// It failed, or was closed; more says the outcome of its process.
     Failed,
-    /// This part ended without an error.
+    /// This process ended without an error.
     Ended(Label),
 }
 
@@ -53,8 +53,14 @@ pub(crate) struct Sure {
     ready: Option<Ready>,
 }
 
-/// Waits for readiness, or until it cannot come any more.
-pub(crate) struct Readiness {
+/// Waits until a run is ready, or cannot be any more. Made by [`Start::under`](crate::Start::under).
+///
+/// # Cancel safety
+///
+/// It can be dropped and polled again, by one task at a time.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Readiness {
     of: Arc<Waiting>,
 }
 
@@ -79,7 +85,7 @@ impl Ready {
     }
 
     /// The part has ended.
-    pub(crate) fn lose(&self, lost: impl FnOnce() -> Lost) {
+    pub(crate) fn lose(&self, lost: impl FnOnce() -> Unready) {
         let has_said = self.of.said[self.part].load(Ordering::Acquire);
         if !has_said && !self.of.is_lost.load(Ordering::Acquire) {
             self.end(Some(lost()));
@@ -87,7 +93,7 @@ impl Ready {
     }
 
     /// Goes up from part to whole. A loop, since what is nested may be nested deep.
-    fn end(&self, lost: Option<Lost>) {
+    fn end(&self, lost: Option<Unready>) {
         let mut next = Some(self.clone());
         while let Some(Self { of, part }) = next {
             if of.said[part].swap(true, Ordering::AcqRel) {
@@ -127,7 +133,7 @@ impl Sure {
 
 impl Drop for Sure {
     fn drop(&mut self) {
-        self.ready.iter().for_each(|ready| ready.lose(|| Lost::Failed));
+        self.ready.iter().for_each(|ready| ready.lose(|| Unready::Failed));
     }
 }
 
@@ -153,7 +159,7 @@ impl Watch {
 }
 
 impl Future for Readiness {
-    type Output = Result<(), Lost>;
+    type Output = Result<(), Unready>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.of.state.lock();
@@ -170,6 +176,12 @@ impl Future for Readiness {
     }
 }
 
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("parts", &self.said.len()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ready").finish_non_exhaustive()
@@ -180,9 +192,9 @@ impl fmt::Debug for Ready {
 mod tests {
     use futures_lite::future::{block_on, poll_once};
 
-    use super::{Lost, Readiness, Ready, Sure};
+    use super::{Readiness, Ready, Sure, Unready};
 
-    fn now(readiness: &mut Readiness) -> Option<Result<(), Lost>> {
+    fn now(readiness: &mut Readiness) -> Option<Result<(), Unready>> {
         block_on(poll_once(readiness))
     }
 
@@ -218,9 +230,9 @@ mod tests {
         let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
         drop(parts.pop());
-        assert_eq!(now(&mut readiness), Some(Err(Lost::Failed)));
+        assert_eq!(now(&mut readiness), Some(Err(Unready::Failed)));
         parts.into_iter().for_each(say);
-        assert_eq!(now(&mut readiness), Some(Err(Lost::Failed)));
+        assert_eq!(now(&mut readiness), Some(Err(Unready::Failed)));
     }
 
     #[test]

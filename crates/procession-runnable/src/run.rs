@@ -5,7 +5,7 @@ use std::future::{Future, pending};
 use procession::{Error, Exit, IntoOutcome, Process, Reason};
 
 use crate::group::NotReady;
-use crate::ready::{Lost, Ready};
+use crate::ready::Unready;
 use crate::runnable::{Runnable, Start};
 
 /// Starts `runnable` under `parent`, runs `body` when it is ready, and stops it when the body has ended.
@@ -60,15 +60,15 @@ where
         if p.is_closing() {
             return Ok(());
         }
-        let (ready, readiness) = Ready::pair();
-        let started = runnable.start(Start::under(&p, ready))?;
+        let (start, readiness) = Start::under(&p);
+        let started = runnable.start(start)?;
         match p.run_until_closing(readiness).await {
             Some(Ok(())) => {}
-            Some(Err(Lost::Ended(label))) => {
+            Some(Err(Unready::Ended(label))) => {
                 let ended = started.close().await.err();
                 return Error::all(ended.into_iter().chain([NotReady::of(label)]));
             }
-            Some(Err(Lost::Failed)) | None => return started.close().await,
+            Some(Err(Unready::Failed)) | None => return started.close().await,
         }
         let inside = p.child();
         inside.close_when(failing(&started))?;
@@ -103,7 +103,7 @@ pub fn run_to_end(
     parent: &Process,
     runnable: &Runnable,
 ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-    let started = runnable.start(Start::under(parent, Ready::pair().0));
+    let started = runnable.start(Start::under(parent).0);
     async move { started?.closed().await }
 }
 
@@ -123,7 +123,7 @@ pub fn run_to_end(
 /// ```
 pub fn run(runnable: &Runnable) -> Exit {
     procession::main(|p| {
-        let started = runnable.start(Start::under(&p, Ready::pair().0))?;
+        let started = runnable.start(Start::under(&p).0)?;
         started.closed().wait()
     })
 }

@@ -9,7 +9,7 @@ use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span};
 
-use crate::ready::{Lost, Ready, Sure};
+use crate::ready::{Readiness, Ready, Sure, Unready};
 
 /// A description of work that can be run any number of times. Clones describe the same.
 ///
@@ -78,7 +78,29 @@ pub struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    pub(crate) fn under(parent: &'a Process, ready: Sure) -> Self {
+    /// The start of a run under `parent`, and what tells when it is ready: for combinators of one's own.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_runnable::{Start, body};
+    ///
+    /// let server = body(|run| async move {
+    ///     run.ready();
+    ///     run.closing().await;
+    /// });
+    /// let app = Process::new();
+    /// let (start, readiness) = Start::under(&app);
+    /// let process = server.start(start.named("server"))?;
+    /// assert_eq!(futures_lite::future::block_on(readiness), Ok(()));
+    /// process.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn under(parent: &'a Process) -> (Self, Readiness) {
+        let (ready, readiness) = Ready::pair();
+        (Self::part_of(parent, ready), readiness)
+    }
+
+    pub(crate) fn part_of(parent: &'a Process, ready: Sure) -> Self {
         let on_child_failure = ChildFailure::Ignore;
         Self {
             parent,
@@ -219,7 +241,7 @@ enum Place<'a> {
 /// A run has ended: it can say nothing more.
 fn ended(process: &Process, ready: &Sure, result: &Result<(), BoxError>) {
     if result.is_ok() && !process.is_closing() {
-        ready.ready().lose(|| Lost::Ended(process.label()));
+        ready.ready().lose(|| Unready::Ended(process.label()));
     }
 }
 
@@ -250,7 +272,7 @@ impl Run {
 
     /// The run will not be ready, and says elsewhere why.
     pub(crate) fn not_ready(&self) {
-        self.ready.lose(|| Lost::Failed);
+        self.ready.lose(|| Unready::Failed);
     }
 }
 

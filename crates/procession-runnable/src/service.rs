@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
 use crate::group::NotReady;
-use crate::ready::{Lost, Readiness, Ready, Watch};
+use crate::ready::{Readiness, Unready, Watch};
 use crate::runnable::{Runnable, Start};
 
 /// One run of a runnable, started and stopped by calls, from any thread or task. Clones are the same service.
@@ -114,11 +114,11 @@ impl Service {
         .await
         {
             Some(Ok(())) => Ok(()),
-            Some(Err(Lost::Ended(label))) => {
+            Some(Err(Unready::Ended(label))) => {
                 self.process.close();
                 Err(ServiceError::Failed(NotReady::of(label)))
             }
-            Some(Err(Lost::Failed)) | None => {
+            Some(Err(Unready::Failed)) | None => {
                 let ended = self.process.close().await;
                 Err(ended.err().map_or(ServiceError::Stopped, ServiceError::Failed))
             }
@@ -232,7 +232,7 @@ impl Service {
     }
 
     fn begin(&self) -> Result<Readiness, ServiceError> {
-        let (ready, readiness) = Ready::pair();
+        let (start, readiness) = Start::under(&self.process);
         let mut started = self.started.lock();
         if started.is_some() || self.process.is_closing() {
             drop(started);
@@ -240,7 +240,7 @@ impl Service {
         }
         *started = Some(readiness.watch());
         drop(started);
-        let started = self.runnable.start(Start::under(&self.process, ready));
+        let started = self.runnable.start(start);
         // It stops when its run has ended.
         self.process.close_after_children();
         match started {

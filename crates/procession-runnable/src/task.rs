@@ -38,7 +38,7 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
         let (kind, runnable) = (kind.clone(), runnable.clone());
         let span = info_span!(parent: start.span(), "task", kind = &*kind);
         start.in_span(span).spawn(move |run| async move {
-            let started = runnable.start(Start::under(&run, run.sure()))?;
+            let started = runnable.start(Start::part_of(&run, run.sure()))?;
             let ended = started.closed().await;
             ended.map_err(|source| {
                 Error::failed(run.label(), Box::new(TaskError { task: kind, source }))

@@ -33,6 +33,7 @@ pub struct Builder<'a> {
     name: Option<Arc<str>>,
     parent: Option<&'a Process>,
     further_parents: Vec<&'a Process>,
+    no_wait_parents: Vec<&'a Process>,
     close_before: Vec<&'a Process>,
     wait_for: Vec<(&'a Process, EdgeKind)>,
     teardown: Option<Teardown>,
@@ -47,6 +48,7 @@ impl<'a> Builder<'a> {
             name: None,
             parent: None,
             further_parents: Vec::new(),
+            no_wait_parents: Vec::new(),
             close_before: Vec::new(),
             wait_for: Vec::new(),
             teardown: None,
@@ -68,6 +70,23 @@ impl<'a> Builder<'a> {
             None => self.parent = Some(parent),
             Some(_) => self.further_parents.push(parent),
         }
+        self
+    }
+
+    /// A process that it is closed with, and that does not wait for it. What is not given by
+    /// [`parent`](Self::parent) is inherited from the first of these.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let upload = Process::builder().no_wait_parent(&app).spawn_thread(|p| p.closing().wait())?;
+    /// app.close_blocking()?; // the upload may still be running
+    /// assert!(upload.is_closing());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn no_wait_parent(mut self, parent: &'a Process) -> Self {
+        self.no_wait_parents.push(parent);
         self
     }
 
@@ -195,7 +214,11 @@ impl<'a> Builder<'a> {
         let inherited = self.inherited();
         let Self { name, parent, further_parents, close_before, wait_for, teardown, rare, .. } =
             self;
-        let no_edges = further_parents.is_empty() && wait_for.is_empty() && close_before.is_empty();
+        let no_wait_parents = self.no_wait_parents;
+        let no_edges = further_parents.is_empty()
+            && no_wait_parents.is_empty()
+            && wait_for.is_empty()
+            && close_before.is_empty();
         let seed =
             Seed { inherited, named: name.is_some(), teardown, body, rare, ..Seed::default() };
         // One parent and nothing else needs no search.
@@ -219,7 +242,10 @@ impl<'a> Builder<'a> {
         let edges = wait_for
             .into_iter()
             .map(|(other, kind)| (&process, other, kind))
-            .chain(parents.map(|parent| (parent, &process, EdgeKind::Child)));
+            .chain(parents.map(|parent| (parent, &process, EdgeKind::Child)))
+            .chain(
+                no_wait_parents.into_iter().map(|parent| (parent, &process, EdgeKind::NoWaitChild)),
+            );
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => dispatch(effects),
@@ -234,7 +260,8 @@ impl<'a> Builder<'a> {
     }
 
     fn inherited(&self) -> Option<Arc<Inherited>> {
-        let heritage = self.parent.map_or_else(of_context, Process::heritage);
+        let parent = self.parent.or_else(|| self.no_wait_parents.first().copied());
+        let heritage = parent.map_or_else(of_context, Process::heritage);
         if self.name.is_none() && self.spawner.is_none() {
             return heritage;
         }
@@ -257,6 +284,7 @@ impl fmt::Debug for Builder<'_> {
             .field("name", &self.name)
             .field("parent", &self.parent)
             .field("further_parents", &self.further_parents)
+            .field("no_wait_parents", &self.no_wait_parents)
             .field("edges", &self.wait_for)
             .finish_non_exhaustive()
     }

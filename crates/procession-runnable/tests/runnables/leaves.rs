@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{
-    Runnable, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, run_in,
-    start_stop, start_stop_thread,
+    Runnable, concurrent_group, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop,
+    named, nop, run_in, sequential, start_stop, start_stop_thread,
 };
 
 use crate::common::{Events, LIMIT, errors};
@@ -222,4 +222,9 @@ fn names() {
         panic!()
     };
     assert_eq!(failed.get().to_string(), "broken");
+    // Who is not named goes by the name of what it is a part of.
+    let part = || named("stack", sequential([start_stop(|_| async {}, || async {}), fails()]));
+    assert_eq!(run(&part()), ["process `stack` failed: broken"]);
+    let group = || concurrent_group([nop(), nop(), fails()]);
+    assert_eq!(run(&named("stack", group())), ["process `stack` failed: broken"]);
 }
