@@ -7,7 +7,7 @@
 use procession::Error;
 
 use crate::group::{Stop, start_all, start_part, whole};
-use crate::ready::Ready;
+use crate::ready::{Ready, Unready};
 use crate::runnable::{Runnable, Start};
 
 /// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the
@@ -49,8 +49,12 @@ pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
             if let Err(result) = start_all(&parts, &run, all) {
                 return result;
             }
-            if let Some(Ok(())) = run.run_until_closing(readiness).await {
-                run.ready();
+            match run.run_until_closing(readiness).await {
+                Some(Ok(())) => run.ready(),
+                // The error of the part which failed closes the group.
+                Some(Err(Unready::Failed)) | None => run.not_ready(),
+                // It may well be done without having been ready.
+                Some(Err(Unready::Ended(_))) => {}
             }
             Ok(())
         })
