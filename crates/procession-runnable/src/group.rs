@@ -188,7 +188,8 @@ fn not_ready(run: &Run, lost: Option<Unready>) -> Result<(), Error> {
 }
 
 impl NotReady {
-    pub(crate) fn of(label: Label) -> Error {
+    /// The error of a group, or of a run, whose part `label` ended so.
+    pub fn of(label: Label) -> Error {
         Error::failed(label.clone(), Box::new(Self { label }))
     }
 

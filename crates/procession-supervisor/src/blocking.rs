@@ -1,0 +1,101 @@
+//! [`Blocking`]: makes a table of one whose calls block.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_channel::bounded;
+use futures_lite::stream;
+use procession::BoxError;
+
+use crate::table::{BoxFuture, BoxStream, Key, Row, Table};
+use crate::unit::Unit;
+
+/// How many rows are read ahead.
+const AHEAD: usize = 64;
+
+/// A [`Table`] whose calls block: a file, a database with a blocking driver.
+pub trait BlockingTable<K>: Send + Sync + 'static {
+    /// [`Table::get`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Table::get`].
+    fn get(&self, key: &K) -> Result<Option<Unit>, BoxError>;
+
+    /// [`Table::iter`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// That the scan could not begin.
+    fn iter(&self) -> Result<RowIterator<'_, K>, BoxError>;
+}
+
+/// What [`BlockingTable::iter`] returns: an item that is an error is the end of the scan.
+pub type RowIterator<'a, K> = Box<dyn Iterator<Item = Result<Row<K>, BoxError>> + 'a>;
+
+/// A table of one whose calls block: they are made on a thread of the pool of the crate `blocking`.
+///
+/// ```
+/// use procession::BoxError;
+/// use procession_runnable::nop;
+/// use procession_supervisor::{Blocking, BlockingTable, Manager, Row, RowIterator, Unit};
+///
+/// struct File;
+///
+/// impl BlockingTable<String> for File {
+///     fn get(&self, key: &String) -> Result<Option<Unit>, BoxError> {
+///         Ok((key == "job").then(|| nop().into()))
+///     }
+///
+///     fn iter(&self) -> Result<RowIterator<'_, String>, BoxError> {
+///         Ok(Box::new(std::iter::once(Ok(Row { key: "job".to_owned(), unit: Ok(nop().into()) }))))
+///     }
+/// }
+///
+/// let manager = Manager::new(Blocking::new(File));
+/// # let _ = manager;
+/// ```
+pub struct Blocking<T> {
+    table: Arc<T>,
+}
+
+impl<T> Blocking<T> {
+    /// A table of one whose calls block.
+    pub fn new(table: T) -> Self {
+        Self { table: Arc::new(table) }
+    }
+}
+
+impl<K: Key, T: BlockingTable<K>> Table<K> for Blocking<T> {
+    fn get<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        let (table, key) = (self.table.clone(), key.clone());
+        Box::pin(blocking::unblock(move || table.get(&key)))
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<K>, BoxError>> {
+        let (give, rows) = bounded(AHEAD);
+        let table = self.table.clone();
+        let reading = blocking::unblock(move || -> Result<(), BoxError> {
+            for row in table.iter()? {
+                // Nobody reads on: the scan was dropped.
+                if give.send_blocking(row).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Box::pin(stream::unfold((rows, Some(reading)), async |(rows, mut reading)| {
+            if let Ok(row) = rows.recv().await {
+                return Some((row, (rows, reading)));
+            }
+            let ended = reading.take()?.await;
+            Some((Err(ended.err()?), (rows, None)))
+        }))
+    }
+}
+
+impl<T> fmt::Debug for Blocking<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! [`Drive`]: the task that moves the units, from the manager's start to its end.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use futures_util::stream::FuturesUnordered;
+use procession::{Closing, Error, Label, Process, Sleep};
+use procession_runnable::Run;
+
+use super::Engine;
+use super::inbox::Command;
+use super::rows::{Load, Scan};
+use super::units::Then;
+use crate::error::ManagerError;
+use crate::status::State;
+use crate::table::{BoxFuture, BoxStream, Change, Key};
+
+/// How often it looks at everything before it lets other tasks run.
+const ROUNDS: usize = 32;
+
+pub(super) struct Drive<K: Key> {
+    pub(super) engine: Arc<Engine<K>>,
+    run: Run,
+    closing: Option<Closing>,
+    /// What the units' processes hang below.
+    pub(super) group: Process,
+    pub(super) scan: Scan<K>,
+    /// Another scan is to follow the one under way.
+    pub(super) scan_again: bool,
+    /// Counts the scans.
+    pub(super) generation: u64,
+    /// A scan has come to its end.
+    pub(super) has_scanned: bool,
+    pub(super) changes: Option<BoxStream<'static, Change<K>>>,
+    /// Rows that are being read, one by one.
+    pub(super) loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
+    pub(super) to_load: VecDeque<K>,
+    /// The keys of both; `true`: it has changed since, and is to be read once more.
+    pub(super) loading: HashMap<K, bool>,
+    /// Keys whose row was found to be gone while a scan was under way, that may still tell of it.
+    pub(super) gone: HashSet<K>,
+    /// When the present period of the pace of restarts began, and how many it has had.
+    pub(super) paced: (Instant, usize),
+    /// Until when the body waits for what is starting; `None` once it does not.
+    start_by: Option<Instant>,
+    sleep: Option<(Instant, Sleep)>,
+    is_stopping: bool,
+    /// Why it closes by itself.
+    pub(super) failure: Option<ManagerError>,
+}
+
+impl<K: Key> Drive<K> {
+    pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
+        let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name).build()?;
+        let now = engine.settings.clock.now();
+        let start_by = now.checked_add(engine.settings.start_limit);
+        let mut drive = Self {
+            closing: Some(run.closing()),
+            group,
+            scan: Scan::At(now, None),
+            scan_again: false,
+            generation: 0,
+            has_scanned: false,
+            // Before the first scan, so that no change falls between them.
+            changes: engine.table.changes(),
+            loads: FuturesUnordered::new(),
+            to_load: VecDeque::new(),
+            loading: HashMap::new(),
+            gone: HashSet::new(),
+            paced: (now, 0),
+            start_by: Some(start_by.unwrap_or(now)),
+            sleep: None,
+            is_stopping: false,
+            failure: None,
+            engine,
+            run,
+        };
+        drive.adopt();
+        drive.engine.inbox.open();
+        Ok(drive)
+    }
+
+    /// Moves all that can move; yields the manager's outcome.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for _ in 0..ROUNDS {
+            let mut is_busy = self.poll_closing(context);
+            is_busy |= self.poll_inbox(context);
+            is_busy |= self.poll_changes(context);
+            is_busy |= self.poll_scan(context);
+            is_busy |= self.poll_loads(context);
+            is_busy |= self.poll_due(context);
+            self.tell_ready();
+            if let Some(result) = self.ended() {
+                return Poll::Ready(result);
+            }
+            if !is_busy {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// What an earlier run of the manager has left behind keeps its keys.
+    fn adopt(&mut self) {
+        let ids = self.engine.units.lock().ids();
+        for id in ids {
+            let mut units = self.engine.units.lock();
+            let live = units.entry(id).live.as_ref();
+            let Some(run) = live.map(|live| live.watcher.run()) else { continue };
+            drop(units);
+            self.look(run);
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.engine.settings.clock.now()
+    }
+
+    /// What its errors say that they are of.
+    pub(super) fn label(&self) -> Label {
+        self.run.label()
+    }
+
+    /// It closes, or has asked for that.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(closing) = &mut self.closing else { return false };
+        if Pin::new(closing).poll(context).is_pending() {
+            return false;
+        }
+        self.closing = None;
+        self.stop_all();
+        true
+    }
+
+    /// Stops all units, side by side, and takes nothing new.
+    pub(super) fn stop_all(&mut self) {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return;
+        }
+        self.engine.inbox.close();
+        self.scan = Scan::Off;
+        self.changes = None;
+        self.loads = FuturesUnordered::new();
+        self.to_load.clear();
+        let ids = self.engine.units.lock().ids();
+        for id in ids {
+            self.stop(id, Then::Forget);
+        }
+    }
+
+    fn poll_inbox(&mut self, context: &Context<'_>) -> bool {
+        let (commands, woken) = self.engine.inbox.take(context.waker());
+        let is_busy = !(commands.is_empty() && woken.is_empty());
+        for command in commands {
+            match command {
+                Command::Start { key, reply } => self.start_by_call(key, reply),
+                Command::Stop { key, reply } => self.stop_by_call(&key, reply),
+            }
+        }
+        for run in woken {
+            self.look(run);
+        }
+        is_busy
+    }
+
+    /// Does what is due, and sleeps until something is.
+    fn poll_due(&mut self, context: &mut Context<'_>) -> bool {
+        let now = self.now();
+        let mut is_busy = self.scan_if_due(now);
+        loop {
+            // Its own statement: the lock is not held while the unit moves.
+            let due = self.engine.units.lock().pop_due(now);
+            let Some(id) = due else { break };
+            self.due(id, now);
+            is_busy = true;
+        }
+        let next = [self.engine.units.lock().next_due(), self.scan.next(), self.start_by];
+        let Some(next) = next.into_iter().flatten().min() else {
+            self.sleep = None;
+            return is_busy;
+        };
+        if self.sleep.as_ref().is_none_or(|(until, _)| *until != next) {
+            self.sleep = Some((next, self.engine.settings.clock.sleep_until(next)));
+        }
+        if let Some((_, sleep)) = &mut self.sleep {
+            if sleep.as_mut().poll(context).is_ready() {
+                self.sleep = None;
+                is_busy = true;
+            }
+        }
+        is_busy
+    }
+
+    /// The body can begin when all that the first scan has found is ready or has failed, or when it has
+    /// waited for long enough.
+    fn tell_ready(&mut self) {
+        let Some(start_by) = self.start_by else { return };
+        let has_started = self.has_scanned && !self.engine.units.lock().is_starting();
+        if has_started || self.now() >= start_by {
+            self.start_by = None;
+            self.run.ready();
+        }
+    }
+
+    /// It has ended when all units have stopped that will.
+    fn ended(&mut self) -> Option<Result<(), Error>> {
+        let units = self.engine.units.lock();
+        if !self.is_stopping || units.is_open() {
+            return None;
+        }
+        let stuck = units.stuck();
+        drop(units);
+        let stuck = (!stuck.is_empty()).then(|| ManagerError::Stuck { keys: stuck.into() });
+        let errors = self.failure.take().into_iter().chain(stuck);
+        let errors: Vec<Error> =
+            errors.map(|error| Error::failed(self.label(), Box::new(error))).collect();
+        Some(Error::all(errors))
+    }
+}
+
+impl<K: Key> Drop for Drive<K> {
+    /// At its end, and when an abort drops it: whoever waits is told, and what still runs keeps its key.
+    fn drop(&mut self) {
+        self.engine.inbox.close();
+        self.group.abort();
+        let ids = self.engine.units.lock().ids();
+        for id in ids {
+            let now = self.now();
+            let mut units = self.engine.units.lock();
+            if !units.entry(id).state().has_run() {
+                let removed = units.remove(id);
+                drop(units);
+                drop(removed);
+                continue;
+            }
+            units.set_state(id, State::Stuck, now);
+            units.set_due(id, None);
+            let entry = units.entry(id);
+            entry.then = Then::Forget;
+            // Dropping their replies tells those who wait that the manager is not running.
+            let waiting =
+                (std::mem::take(&mut entry.starters), std::mem::take(&mut entry.stoppers));
+            drop(units);
+            drop(waiting);
+        }
+        // Nothing is woken any more by what is left, until it is adopted.
+        let _woken = self.engine.inbox.take(Waker::noop());
+    }
+}

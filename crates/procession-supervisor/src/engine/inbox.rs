@@ -1,0 +1,131 @@
+//! The inbox of a manager: commands, and runs that have something to tell. It is how other threads reach the
+//! one task that moves the units.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use async_channel::Sender;
+use parking_lot::Mutex;
+use procession::Process;
+
+use crate::error::ManagerError;
+
+/// Where the answer to a command goes. When it is dropped without one, the manager is not running.
+pub(crate) type Reply<T> = Sender<Result<T, ManagerError>>;
+
+pub(crate) enum Command<K> {
+    Start { key: K, reply: Reply<Process> },
+    Stop { key: K, reply: Reply<()> },
+}
+
+/// A run of a unit: the place of the unit, which another may have later, and the run's own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunId {
+    pub(crate) unit: usize,
+    pub(crate) number: u64,
+}
+
+pub(crate) struct Inbox<K> {
+    queue: Mutex<Queue<K>>,
+}
+
+struct Queue<K> {
+    /// Commands are taken: the manager is running.
+    is_open: bool,
+    commands: Vec<Command<K>>,
+    woken: Vec<RunId>,
+    waker: Option<Waker>,
+}
+
+impl<K> Inbox<K> {
+    pub(crate) fn new() -> Arc<Self> {
+        let queue = Queue { is_open: false, commands: Vec::new(), woken: Vec::new(), waker: None };
+        Arc::new(Self { queue: Mutex::new(queue) })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.queue.lock().is_open
+    }
+
+    pub(crate) fn open(&self) {
+        self.queue.lock().is_open = true;
+    }
+
+    /// Takes no more commands. Those that are in it are dropped, and so are answered.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_open = false;
+        let commands = mem::take(&mut queue.commands);
+        drop(queue);
+        drop(commands);
+    }
+
+    /// Puts a command in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`].
+    pub(crate) fn command(&self, command: Command<K>) -> Result<(), ManagerError> {
+        let mut queue = self.queue.lock();
+        if !queue.is_open {
+            return Err(ManagerError::NotRunning);
+        }
+        queue.commands.push(command);
+        let waker = queue.waker.take();
+        drop(queue);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// All that is in it. Who puts something in it after this wakes `waker`.
+    pub(crate) fn take(&self, waker: &Waker) -> (Vec<Command<K>>, Vec<RunId>) {
+        let mut queue = self.queue.lock();
+        let replaced = queue.waker.replace(waker.clone());
+        let taken = (mem::take(&mut queue.commands), mem::take(&mut queue.woken));
+        drop(queue);
+        drop(replaced);
+        taken
+    }
+}
+
+/// The waker of a run: puts it in the inbox, once until it is looked at. So a unit that runs has no task of
+/// its manager's beside it.
+pub(crate) struct Watcher<K> {
+    inbox: Arc<Inbox<K>>,
+    run: RunId,
+    is_queued: AtomicBool,
+}
+
+impl<K> Watcher<K> {
+    pub(crate) fn new(inbox: Arc<Inbox<K>>, run: RunId) -> Arc<Self> {
+        Arc::new(Self { inbox, run, is_queued: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The run is about to be looked at: what happens after that is told again.
+    pub(crate) fn rearm(&self) {
+        self.is_queued.store(false, Ordering::SeqCst);
+    }
+}
+
+impl<K: Send + 'static> Wake for Watcher<K> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_queued.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut queue = self.inbox.queue.lock();
+        queue.woken.push(self.run);
+        let waker = queue.waker.take();
+        drop(queue);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}

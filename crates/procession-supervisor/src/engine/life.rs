@@ -1,0 +1,389 @@
+//! The life of a unit: started, ready, ended, started again; stopped, aborted, stuck.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use procession::{Error, Process};
+use procession_runnable::{NotReady, Start, Unready};
+
+use super::drive::Drive;
+use super::inbox::{Reply, RunId, Watcher};
+use super::units::{Live, Then};
+use crate::error::ManagerError;
+use crate::event::Event;
+use crate::settings::GiveUp;
+use crate::status::State;
+use crate::table::Key;
+use crate::unit::Unit;
+
+/// Who does not wait any more is not told.
+fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
+    for reply in replies {
+        let _gone = reply.try_send(result.clone());
+    }
+}
+
+impl<K: Key> Drive<K> {
+    /// Starts a unit that was not known.
+    pub(super) fn start_new(&mut self, key: K, unit: Unit) {
+        if self.is_stopping() {
+            return;
+        }
+        let now = self.now();
+        let id = self.engine.units.lock().insert(key, self.generation, now);
+        self.start(id, unit);
+    }
+
+    /// Starts a run of a unit whose row has been read.
+    pub(super) fn start(&mut self, id: usize, unit: Unit) {
+        let now = self.now();
+        let (key, run) = {
+            let mut units = self.engine.units.lock();
+            let run = units.next_run(id);
+            let entry = units.entry(id);
+            (entry.restart, entry.grace) = (unit.restart, unit.grace);
+            (entry.key.clone(), run)
+        };
+        let (start, readiness) = Start::under(&self.group);
+        let start = start.named(&key.to_string());
+        let started = catch_unwind(AssertUnwindSafe(|| unit.runnable.start(start)));
+        let started = started.unwrap_or_else(|_| {
+            // The message was printed by the panic.
+            Err(Error::failed(self.label(), format!("the start of `{key}` panicked").into()))
+        });
+        match started {
+            Ok(process) => {
+                let watcher = Watcher::new(self.engine.inbox.clone(), run);
+                let live = Live {
+                    closed: process.closed(),
+                    process,
+                    readiness: Some(readiness),
+                    unready: None,
+                    ready_at: None,
+                    is_aborted: false,
+                    watcher,
+                };
+                let mut units = self.engine.units.lock();
+                units.set_state(id, State::Starting, now);
+                units.entry(id).live = Some(live);
+                drop(units);
+                self.engine.events.tell(Event::Started { key });
+                self.look(run);
+            }
+            Err(error) => self.ended_by_itself(id, Some(error), None),
+        }
+    }
+
+    /// Looks at a run: is it ready, has it ended?
+    pub(super) fn look(&mut self, run: RunId) {
+        let now = self.now();
+        let mut units = self.engine.units.lock();
+        let Some(entry) = units.entry_of(run) else { return };
+        let Some(live) = &mut entry.live else { return };
+        live.watcher.rearm();
+        let waker = Waker::from(live.watcher.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut is_ready = false;
+        let mut to_close = None;
+        if let Some(readiness) = &mut live.readiness {
+            if let Poll::Ready(ready) = Pin::new(readiness).poll(&mut context) {
+                live.readiness = None;
+                match ready {
+                    Ok(()) => {
+                        live.ready_at = Some(now);
+                        is_ready = entry.then == Then::Nothing;
+                    }
+                    Err(Unready::Ended(label)) => {
+                        live.unready = Some(label);
+                        to_close = Some(live.process.clone());
+                    }
+                    // Its outcome says more.
+                    Err(Unready::Failed) => {}
+                }
+            }
+        }
+        let closed = Pin::new(&mut live.closed).poll(&mut context);
+        if is_ready {
+            let process = live.process.clone();
+            let starters = std::mem::take(&mut entry.starters);
+            let key = entry.key.clone();
+            units.set_state(run.unit, State::Running, now);
+            drop(units);
+            self.engine.events.tell(Event::Ready { key });
+            answer(starters, &Ok(process));
+        } else {
+            drop(units);
+        }
+        if let Some(process) = to_close {
+            process.close();
+        }
+        if let Poll::Ready(outcome) = closed {
+            self.closed(run.unit, outcome);
+        }
+    }
+
+    /// A run is Closed: its key is free.
+    fn closed(&mut self, id: usize, outcome: Result<(), Error>) {
+        let now = self.now();
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        let Some(live) = entry.live.take() else { return };
+        let then = std::mem::replace(&mut entry.then, Then::Nothing);
+        let error = outcome.err();
+        if then == Then::Nothing {
+            drop(units);
+            let unready = live.unready.map(NotReady::of);
+            return self.ended_by_itself(id, error.or(unready), live.ready_at);
+        }
+        units.set_due(id, None);
+        let entry = units.entry(id);
+        let key = entry.key.clone();
+        if let Some(error) = &error {
+            let past = entry.past(&self.engine.settings.backoff);
+            past.last_error = Some(ManagerError::Failed(error.clone()));
+        }
+        let starters = std::mem::take(&mut entry.starters);
+        let stoppers = std::mem::take(&mut entry.stoppers);
+        let stopped = Err(ManagerError::Stopped { key: entry.name() });
+        match then {
+            Then::Stay => units.set_state(id, State::Stopped, now),
+            Then::Again => units.set_state(id, State::Loading, now),
+            Then::Forget | Then::Nothing => drop(units.remove(id)),
+        }
+        drop(units);
+        // The last handle of the process may run what its user's code left in it.
+        drop(live);
+        self.engine.events.tell(Event::Stopped { key: key.clone(), error: error.clone() });
+        answer(starters, &stopped);
+        answer(stoppers, &error.map_or(Ok(()), |error| Err(ManagerError::Failed(error))));
+        if then == Then::Again {
+            self.load(key);
+        }
+    }
+
+    /// A run has ended that nobody had asked to stop, or it could not start.
+    fn ended_by_itself(&mut self, id: usize, error: Option<Error>, ready_at: Option<Instant>) {
+        let now = self.now();
+        let settings = &self.engine.settings;
+        let mut units = self.engine.units.lock();
+        units.set_state(id, State::Ended, now);
+        let entry = units.entry(id);
+        let (key, restart) = (entry.key.clone(), entry.restart);
+        let starters = std::mem::take(&mut entry.starters);
+        let ended = Err(ManagerError::Stopped { key: entry.name() });
+        if ready_at.is_some_and(|at| now.duration_since(at) >= settings.steady_after) {
+            entry.forgive(&settings.backoff);
+        }
+        let failed = error.clone().map(ManagerError::Failed);
+        if failed.is_some() {
+            entry.past(&settings.backoff).last_error.clone_from(&failed);
+        }
+        drop(units);
+        self.engine.events.tell(match &error {
+            Some(error) => Event::Failed { key, error: error.clone() },
+            None => Event::Ended { key },
+        });
+        answer(starters, &failed.map_or(ended, Err));
+        if restart.after(error.is_some()) && !self.is_stopping() {
+            self.start_later(id, error);
+        }
+    }
+
+    /// Starts a unit again after its pause, unless that was too often.
+    fn start_later(&mut self, id: usize, error: Option<Error>) {
+        let now = self.now();
+        let settings = &self.engine.settings;
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        let (key, name) = (entry.key.clone(), entry.name());
+        let past = entry.past(&settings.backoff);
+        if let Some(rate) = settings.intensity {
+            past.recent.retain(|at| now.duration_since(*at) < rate.within);
+            if past.recent.len() >= rate.count {
+                units.set_state(id, State::GivenUp, now);
+                drop(units);
+                self.engine.events.tell(Event::GaveUp { key, error: error.clone() });
+                if settings.give_up == GiveUp::Manager {
+                    self.failure = Some(ManagerError::GaveUp { key: name, source: error });
+                    self.stop_all();
+                }
+                return;
+            }
+            past.recent.push_back(now);
+        }
+        past.restarts += 1;
+        let (delay, restarts) = (settings.backoff.next(&mut past.pauses), past.restarts);
+        units.set_state(id, State::Waiting, now);
+        units.set_due(id, now.checked_add(delay));
+        drop(units);
+        self.engine.events.tell(Event::Restarting { key, delay, restarts });
+    }
+
+    /// Something is due for a unit: its restart, or the end of its patience.
+    pub(super) fn due(&mut self, id: usize, now: Instant) {
+        let settings = &self.engine.settings;
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        let key = entry.key.clone();
+        if entry.state() == State::Waiting {
+            // Many that are due at once do not start in one burst.
+            let (since, count) = self.paced;
+            let since = if now.duration_since(since) >= settings.pace.within { now } else { since };
+            let count = if since == self.paced.0 { count } else { 0 };
+            if count >= settings.pace.count {
+                units.set_due(id, since.checked_add(settings.pace.within));
+                return;
+            }
+            self.paced = (since, count + 1);
+            units.set_state(id, State::Loading, now);
+            drop(units);
+            return self.load(key);
+        }
+        let grace = entry.grace.unwrap_or(settings.grace);
+        let Some(live) = &mut entry.live else { return };
+        if !std::mem::replace(&mut live.is_aborted, true) {
+            let process = live.process.clone();
+            units.set_due(id, now.checked_add(settings.abort_grace));
+            drop(units);
+            self.engine.events.tell(Event::Aborted { key, grace });
+            process.abort();
+            return;
+        }
+        let stoppers = std::mem::take(&mut entry.stoppers);
+        let starters = std::mem::take(&mut entry.starters);
+        let stuck = ManagerError::Stuck { keys: [entry.name()].into() };
+        units.set_state(id, State::Stuck, now);
+        drop(units);
+        self.engine.events.tell(Event::Stuck { key });
+        answer(stoppers, &Err(stuck.clone()));
+        answer(starters, &Err(stuck));
+    }
+
+    /// Stops a unit, whatever it does.
+    pub(super) fn stop(&mut self, id: usize, then: Then) {
+        let now = self.now();
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        match entry.state() {
+            State::Starting | State::Running => {
+                entry.then = then;
+                let key = entry.key.clone();
+                let grace = entry.grace.unwrap_or(self.engine.settings.grace);
+                let process = entry.live.as_ref().map(|live| live.process.clone());
+                units.set_state(id, State::Stopping, now);
+                units.set_due(id, now.checked_add(grace));
+                drop(units);
+                self.engine.events.tell(Event::Stopping { key });
+                process.iter().for_each(|process| drop(process.close()));
+            }
+            State::Stopping | State::Stuck => entry.then = then,
+            _ => {
+                let starters = std::mem::take(&mut entry.starters);
+                let stopped = Err(ManagerError::Stopped { key: entry.name() });
+                if then == Then::Stay {
+                    units.set_due(id, None);
+                    units.set_state(id, State::Stopped, now);
+                } else {
+                    drop(units.remove(id));
+                }
+                drop(units);
+                answer(starters, &stopped);
+            }
+        }
+    }
+
+    /// A row was seen.
+    pub(super) fn row_is_there(&mut self, id: usize) {
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        entry.seen = self.generation;
+        entry.is_new = false;
+        if entry.then == Then::Forget && !self.is_stopping() {
+            entry.then = Then::Again;
+        }
+    }
+
+    /// A row is gone.
+    pub(super) fn row_is_gone(&mut self, id: usize) {
+        let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        let state = entry.state();
+        if state == State::Loading {
+            let starters = std::mem::take(&mut entry.starters);
+            let not_found = Err(ManagerError::NotFound { key: entry.name() });
+            drop(units.remove(id));
+            drop(units);
+            return answer(starters, &not_found);
+        }
+        drop(units);
+        let runs = matches!(state, State::Starting | State::Running);
+        if !runs || self.engine.settings.stop_vanished {
+            self.stop(id, Then::Forget);
+        }
+    }
+
+    pub(super) fn start_by_call(&mut self, key: K, reply: Reply<Process>) {
+        let now = self.now();
+        let generation = self.generation;
+        let mut units = self.engine.units.lock();
+        let id = match units.find(&key) {
+            Some(id) => {
+                let entry = units.entry(id);
+                if entry.state().has_run() || entry.state() == State::Loading {
+                    let exists = ManagerError::Exists { key: entry.name() };
+                    drop(units);
+                    return answer(vec![reply], &Err(exists));
+                }
+                entry.forgive_all(&self.engine.settings.backoff);
+                id
+            }
+            None => {
+                let id = units.insert(key.clone(), generation, now);
+                units.entry(id).is_new = true;
+                id
+            }
+        };
+        units.set_due(id, None);
+        units.set_state(id, State::Loading, now);
+        units.entry(id).starters.push(reply);
+        drop(units);
+        self.load(key);
+    }
+
+    pub(super) fn stop_by_call(&mut self, key: &K, reply: Reply<()>) {
+        let mut units = self.engine.units.lock();
+        let Some(id) = units.find(key) else {
+            drop(units);
+            let not_found = ManagerError::NotFound { key: key.to_string().into() };
+            return answer(vec![reply], &Err(not_found));
+        };
+        let entry = units.entry(id);
+        let (state, name) = (entry.state(), entry.name());
+        let refused = match state {
+            State::Starting | State::Running => {
+                entry.stoppers.push(reply);
+                drop(units);
+                return self.stop(id, Then::Stay);
+            }
+            State::Stopping => {
+                if entry.then == Then::Again {
+                    entry.then = Then::Stay;
+                }
+                return entry.stoppers.push(reply);
+            }
+            State::Loading | State::Waiting => {
+                drop(units);
+                self.stop(id, Then::Stay);
+                return answer(vec![reply], &Ok(()));
+            }
+            State::Stuck => ManagerError::Stuck { keys: [name].into() },
+            State::Ended | State::GivenUp | State::Stopped => {
+                ManagerError::InvalidState { key: name, state, call: "stop" }
+            }
+        };
+        drop(units);
+        answer(vec![reply], &Err(refused));
+    }
+}

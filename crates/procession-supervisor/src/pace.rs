@@ -1,0 +1,87 @@
+//! How fast things are tried again: [`Backoff`] between the restarts of one unit, and [`Rate`]s.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// Pauses that double, with jitter, from a first one up to a longest one: those between the restarts of one
+/// unit, and between the tries to read a table. The pauses are those of the crate `backon`.
+///
+/// ```
+/// use procession_supervisor::Backoff;
+/// use std::time::Duration;
+///
+/// let backoff = Backoff { first: Duration::from_secs(1), ..Backoff::default() };
+/// assert_eq!(backoff.longest, Duration::from_secs(30));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first pause. Default: 100 ms.
+    pub first: Duration,
+    /// No pause is longer, but for the jitter. Default: 30 s.
+    pub longest: Duration,
+    /// Each pause is longer by a random part of itself, so that units which failed together do not start
+    /// together. Default: `true`.
+    pub jitter: bool,
+}
+
+/// So many in so long a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: usize,
+    /// In how long a time.
+    pub within: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn pauses(&self) -> ExponentialBackoff {
+        let builder = ExponentialBuilder::default()
+            .with_min_delay(self.first)
+            .with_max_delay(self.longest)
+            .without_max_times();
+        if self.jitter { builder.with_jitter().build() } else { builder.build() }
+    }
+
+    /// The next of the pauses.
+    pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
+        pauses.next().unwrap_or(self.longest)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(30));
+        Self { first, longest, jitter: true }
+    }
+}
+
+impl Rate {
+    /// So many in so long a time.
+    pub const fn new(count: usize, within: Duration) -> Self {
+        Self { count, within }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let backoff = Backoff { jitter: false, ..Backoff::default() };
+        let mut pauses = backoff.pauses();
+        let pauses: Vec<u128> = (0..20).map(|_| backoff.next(&mut pauses).as_millis()).collect();
+        assert_eq!(pauses[..5], [100, 200, 400, 800, 1600]);
+        assert_eq!(pauses[8..], [25_600].into_iter().chain([30_000; 11]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn jitter_makes_pauses_longer_and_different() {
+        let backoff = Backoff::default();
+        let first = || backoff.next(&mut backoff.pauses());
+        let pauses: Vec<Duration> = (0..50).map(|_| first()).collect();
+        assert!(pauses.iter().all(|pause| *pause >= backoff.first && *pause <= 2 * backoff.first));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+}
