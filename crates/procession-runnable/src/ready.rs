@@ -12,8 +12,8 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Something that is ready when all its parts are.
 struct Waiting {
-    /// Which parts have said whether they are ready.
-    said: Box<[AtomicBool]>,
+    /// Which parts have said whether they are ready: the first, and the others.
+    said: (AtomicBool, Box<[AtomicBool]>),
     /// A part is lost: what the others say changes nothing.
     is_lost: AtomicBool,
     state: Mutex<State>,
@@ -86,7 +86,7 @@ impl Ready {
 
     /// The part has ended.
     pub(crate) fn lose(&self, lost: impl FnOnce() -> Unready) {
-        let has_said = self.of.said[self.part].load(Ordering::Acquire);
+        let has_said = self.of.said(self.part).load(Ordering::Acquire);
         if !has_said && !self.of.is_lost.load(Ordering::Acquire) {
             self.end(Some(lost()));
         }
@@ -96,7 +96,7 @@ impl Ready {
     fn end(&self, lost: Option<Unready>) {
         let mut next = Some(self.clone());
         while let Some(Self { of, part }) = next {
-            if of.said[part].swap(true, Ordering::AcqRel) {
+            if of.said(part).swap(true, Ordering::AcqRel) {
                 return;
             }
             if lost.is_some() {
@@ -139,9 +139,18 @@ impl Drop for Sure {
 
 impl Waiting {
     fn new(left: usize, whole: Option<Ready>) -> Arc<Self> {
-        let said = (0..left).map(|_| AtomicBool::new(false)).collect();
+        let others = (1..left).map(|_| AtomicBool::new(false)).collect();
+        let said = (AtomicBool::new(false), others);
         let state = State { left, lost: None, waker: None, whole };
         Arc::new(Self { said, is_lost: AtomicBool::new(false), state: Mutex::new(state) })
+    }
+
+    /// Has this part said it? What has one part, as a run has, needs no list.
+    fn said(&self, part: usize) -> &AtomicBool {
+        match part.checked_sub(1) {
+            None => &self.said.0,
+            Some(other) => &self.said.1[other],
+        }
     }
 }
 
@@ -178,7 +187,7 @@ impl Future for Readiness {
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("parts", &self.said.len()).finish_non_exhaustive()
+        f.debug_struct("Waiting").field("parts", &(1 + self.said.1.len())).finish_non_exhaustive()
     }
 }
 

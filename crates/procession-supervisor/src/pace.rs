@@ -43,9 +43,11 @@ impl Backoff {
         if self.jitter { builder.with_jitter().build() } else { builder.build() }
     }
 
-    /// The next of the pauses.
+    /// The next of the pauses, in whole microseconds.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
-        pauses.next().unwrap_or(self.longest)
+        let pause = pauses.next().unwrap_or(self.longest);
+        // They are reckoned in floating point; nobody wants to read 200.000003 ms.
+        u64::try_from(pause.as_micros()).map_or(pause, Duration::from_micros)
     }
 }
 

@@ -17,7 +17,7 @@ use super::rows::{Load, Scan};
 use super::units::Then;
 use crate::error::ManagerError;
 use crate::status::State;
-use crate::table::{BoxFuture, BoxStream, Change, Key};
+use crate::table::{BoxFuture, BoxStream, Change, Key, Row};
 
 /// How often it looks at everything before it lets other tasks run.
 const ROUNDS: usize = 32;
@@ -25,10 +25,15 @@ const ROUNDS: usize = 32;
 pub(super) struct Drive<K: Key> {
     pub(super) engine: Arc<Engine<K>>,
     run: Run,
+    now: Instant,
+    /// Where names are written.
+    pub(super) name: String,
     closing: Option<Closing>,
     /// What the units' processes hang below.
     pub(super) group: Process,
     pub(super) scan: Scan<K>,
+    /// Where rows of a scan are put.
+    pub(super) rows: Vec<Row<K>>,
     /// Another scan is to follow the one under way.
     pub(super) scan_again: bool,
     /// Counts the scans.
@@ -45,7 +50,9 @@ pub(super) struct Drive<K: Key> {
     pub(super) gone: HashSet<K>,
     /// When the present period of the pace of restarts began, and how many it has had.
     pub(super) paced: (Instant, usize),
-    /// Until when the body waits for what is starting; `None` once it does not.
+    /// The body has begun, or can.
+    has_begun: bool,
+    /// Until when the body waits for what is starting; a limit beyond all time is none.
     start_by: Option<Instant>,
     sleep: Option<(Instant, Sleep)>,
     is_stopping: bool,
@@ -57,11 +64,13 @@ impl<K: Key> Drive<K> {
     pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
         let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name).build()?;
         let now = engine.settings.clock.now();
-        let start_by = now.checked_add(engine.settings.start_limit);
         let mut drive = Self {
+            now,
+            name: String::new(),
             closing: Some(run.closing()),
             group,
             scan: Scan::At(now, None),
+            rows: Vec::new(),
             scan_again: false,
             generation: 0,
             has_scanned: false,
@@ -72,7 +81,8 @@ impl<K: Key> Drive<K> {
             loading: HashMap::new(),
             gone: HashSet::new(),
             paced: (now, 0),
-            start_by: Some(start_by.unwrap_or(now)),
+            has_begun: false,
+            start_by: now.checked_add(engine.settings.start_limit),
             sleep: None,
             is_stopping: false,
             failure: None,
@@ -87,6 +97,7 @@ impl<K: Key> Drive<K> {
     /// Moves all that can move; yields the manager's outcome.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..ROUNDS {
+            self.now = self.engine.settings.clock.now();
             let mut is_busy = self.poll_closing(context);
             is_busy |= self.poll_inbox(context);
             is_busy |= self.poll_changes(context);
@@ -117,8 +128,9 @@ impl<K: Key> Drive<K> {
         }
     }
 
+    /// The time of this look at everything.
     pub(super) fn now(&self) -> Instant {
-        self.engine.settings.clock.now()
+        self.now
     }
 
     /// What its errors say that they are of.
@@ -203,9 +215,12 @@ impl<K: Key> Drive<K> {
     /// The body can begin when all that the first scan has found is ready or has failed, or when it has
     /// waited for long enough.
     fn tell_ready(&mut self) {
-        let Some(start_by) = self.start_by else { return };
+        if self.has_begun {
+            return;
+        }
         let has_started = self.has_scanned && !self.engine.units.lock().is_starting();
-        if has_started || self.now() >= start_by {
+        if has_started || self.start_by.is_some_and(|limit| self.now() >= limit) {
+            self.has_begun = true;
             self.start_by = None;
             self.run.ready();
         }
@@ -247,8 +262,7 @@ impl<K: Key> Drop for Drive<K> {
             let entry = units.entry(id);
             entry.then = Then::Forget;
             // Dropping their replies tells those who wait that the manager is not running.
-            let waiting =
-                (std::mem::take(&mut entry.starters), std::mem::take(&mut entry.stoppers));
+            let waiting = (entry.take_starters(), entry.take_stoppers());
             drop(units);
             drop(waiting);
         }

@@ -95,12 +95,14 @@ impl<K> Inbox<K> {
 pub(crate) struct Watcher<K> {
     inbox: Arc<Inbox<K>>,
     run: RunId,
+    /// It is in the inbox, or was not looked at.
     is_queued: AtomicBool,
 }
 
 impl<K> Watcher<K> {
+    /// The watcher of a run that is to be looked at.
     pub(crate) fn new(inbox: Arc<Inbox<K>>, run: RunId) -> Arc<Self> {
-        Arc::new(Self { inbox, run, is_queued: AtomicBool::new(false) })
+        Arc::new(Self { inbox, run, is_queued: AtomicBool::new(true) })
     }
 
     pub(crate) fn run(&self) -> RunId {

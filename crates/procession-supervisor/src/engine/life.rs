@@ -1,5 +1,6 @@
 //! The life of a unit: started, ready, ended, started again; stopped, aborted, stuck.
 
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -47,7 +48,10 @@ impl<K: Key> Drive<K> {
             (entry.key.clone(), run)
         };
         let (start, readiness) = Start::under(&self.group);
-        let start = start.named(&key.to_string());
+        self.name.clear();
+        // Writing to a string does not fail.
+        let _written = write!(self.name, "{key}");
+        let start = start.named(&self.name);
         let started = catch_unwind(AssertUnwindSafe(|| unit.runnable.start(start)));
         let started = started.unwrap_or_else(|_| {
             // The message was printed by the panic.
@@ -61,8 +65,8 @@ impl<K: Key> Drive<K> {
                     process,
                     readiness: Some(readiness),
                     unready: None,
-                    ready_at: None,
                     is_aborted: false,
+                    is_watched: false,
                     watcher,
                 };
                 let mut units = self.engine.units.lock();
@@ -72,7 +76,7 @@ impl<K: Key> Drive<K> {
                 self.engine.events.tell(Event::Started { key });
                 self.look(run);
             }
-            Err(error) => self.ended_by_itself(id, Some(error), None),
+            Err(error) => self.ended_by_itself(id, Some(error)),
         }
     }
 
@@ -91,12 +95,9 @@ impl<K: Key> Drive<K> {
             if let Poll::Ready(ready) = Pin::new(readiness).poll(&mut context) {
                 live.readiness = None;
                 match ready {
-                    Ok(()) => {
-                        live.ready_at = Some(now);
-                        is_ready = entry.then == Then::Nothing;
-                    }
+                    Ok(()) => is_ready = entry.then == Then::Nothing,
                     Err(Unready::Ended(label)) => {
-                        live.unready = Some(label);
+                        live.unready = Some(Box::new(label));
                         to_close = Some(live.process.clone());
                     }
                     // Its outcome says more.
@@ -104,10 +105,16 @@ impl<K: Key> Drive<K> {
                 }
             }
         }
-        let closed = Pin::new(&mut live.closed).poll(&mut context);
+        // The waker that stands there stays.
+        let is_watched = std::mem::replace(&mut live.is_watched, true);
+        let closed = if !is_watched || live.process.is_closed() {
+            Pin::new(&mut live.closed).poll(&mut context)
+        } else {
+            Poll::Pending
+        };
         if is_ready {
             let process = live.process.clone();
-            let starters = std::mem::take(&mut entry.starters);
+            let starters = entry.take_starters();
             let key = entry.key.clone();
             units.set_state(run.unit, State::Running, now);
             drop(units);
@@ -134,8 +141,8 @@ impl<K: Key> Drive<K> {
         let error = outcome.err();
         if then == Then::Nothing {
             drop(units);
-            let unready = live.unready.map(NotReady::of);
-            return self.ended_by_itself(id, error.or(unready), live.ready_at);
+            let unready = live.unready.map(|label| NotReady::of(*label));
+            return self.ended_by_itself(id, error.or(unready));
         }
         units.set_due(id, None);
         let entry = units.entry(id);
@@ -144,8 +151,8 @@ impl<K: Key> Drive<K> {
             let past = entry.past(&self.engine.settings.backoff);
             past.last_error = Some(ManagerError::Failed(error.clone()));
         }
-        let starters = std::mem::take(&mut entry.starters);
-        let stoppers = std::mem::take(&mut entry.stoppers);
+        let starters = entry.take_starters();
+        let stoppers = entry.take_stoppers();
         let stopped = Err(ManagerError::Stopped { key: entry.name() });
         match then {
             Then::Stay => units.set_state(id, State::Stopped, now),
@@ -164,16 +171,19 @@ impl<K: Key> Drive<K> {
     }
 
     /// A run has ended that nobody had asked to stop, or it could not start.
-    fn ended_by_itself(&mut self, id: usize, error: Option<Error>, ready_at: Option<Instant>) {
+    fn ended_by_itself(&mut self, id: usize, error: Option<Error>) {
         let now = self.now();
         let settings = &self.engine.settings;
         let mut units = self.engine.units.lock();
+        let entry = units.entry(id);
+        let was_ready = entry.state() == State::Running;
+        let is_steady = was_ready && now.duration_since(entry.since()) >= settings.steady_after;
         units.set_state(id, State::Ended, now);
         let entry = units.entry(id);
         let (key, restart) = (entry.key.clone(), entry.restart);
-        let starters = std::mem::take(&mut entry.starters);
+        let starters = entry.take_starters();
         let ended = Err(ManagerError::Stopped { key: entry.name() });
-        if ready_at.is_some_and(|at| now.duration_since(at) >= settings.steady_after) {
+        if is_steady {
             entry.forgive(&settings.backoff);
         }
         let failed = error.clone().map(ManagerError::Failed);
@@ -251,8 +261,8 @@ impl<K: Key> Drive<K> {
             process.abort();
             return;
         }
-        let stoppers = std::mem::take(&mut entry.stoppers);
-        let starters = std::mem::take(&mut entry.starters);
+        let stoppers = entry.take_stoppers();
+        let starters = entry.take_starters();
         let stuck = ManagerError::Stuck { keys: [entry.name()].into() };
         units.set_state(id, State::Stuck, now);
         drop(units);
@@ -280,7 +290,7 @@ impl<K: Key> Drive<K> {
             }
             State::Stopping | State::Stuck => entry.then = then,
             _ => {
-                let starters = std::mem::take(&mut entry.starters);
+                let starters = entry.take_starters();
                 let stopped = Err(ManagerError::Stopped { key: entry.name() });
                 if then == Then::Stay {
                     units.set_due(id, None);
@@ -311,7 +321,7 @@ impl<K: Key> Drive<K> {
         let entry = units.entry(id);
         let state = entry.state();
         if state == State::Loading {
-            let starters = std::mem::take(&mut entry.starters);
+            let starters = entry.take_starters();
             let not_found = Err(ManagerError::NotFound { key: entry.name() });
             drop(units.remove(id));
             drop(units);
@@ -347,7 +357,7 @@ impl<K: Key> Drive<K> {
         };
         units.set_due(id, None);
         units.set_state(id, State::Loading, now);
-        units.entry(id).starters.push(reply);
+        units.entry(id).add_starter(reply);
         drop(units);
         self.load(key);
     }
@@ -363,7 +373,7 @@ impl<K: Key> Drive<K> {
         let (state, name) = (entry.state(), entry.name());
         let refused = match state {
             State::Starting | State::Running => {
-                entry.stoppers.push(reply);
+                entry.add_stopper(reply);
                 drop(units);
                 return self.stop(id, Then::Stay);
             }
@@ -371,7 +381,7 @@ impl<K: Key> Drive<K> {
                 if entry.then == Then::Again {
                     entry.then = Then::Stay;
                 }
-                return entry.stoppers.push(reply);
+                return entry.add_stopper(reply);
             }
             State::Loading | State::Waiting => {
                 drop(units);

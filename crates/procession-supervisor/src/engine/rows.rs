@@ -23,6 +23,8 @@ use crate::unit::Unit;
 
 /// How many rows are read one by one at a time.
 const LOADS: usize = 64;
+/// For how many rows at most there is room before they have come.
+const RESERVED: usize = 1 << 20;
 /// How many rows of a scan are taken before other tasks run.
 const BATCH: usize = 64;
 
@@ -35,8 +37,14 @@ pub(super) enum Scan<K> {
 
 pub(super) struct Reading<K> {
     scan: BoxFuture<'static, Result<(), BoxError>>,
-    rows: Arc<Mutex<Vec<Row<K>>>>,
+    read: Arc<Mutex<Read<K>>>,
     pauses: Option<ExponentialBackoff>,
+}
+
+/// What was read, and how many rows will come at least.
+struct Read<K> {
+    rows: Vec<Row<K>>,
+    expected: usize,
 }
 
 /// What came of reading the row of one key.
@@ -54,16 +62,14 @@ impl<K> Scan<K> {
     }
 }
 
-/// Reads all rows into `rows`, some at a time.
-async fn scan<K: Key>(
-    table: Arc<dyn Table<K>>,
-    rows: Arc<Mutex<Vec<Row<K>>>>,
-) -> Result<(), BoxError> {
+/// Reads all rows into `read`, some at a time.
+async fn scan<K: Key>(table: Arc<dyn Table<K>>, read: Arc<Mutex<Read<K>>>) -> Result<(), BoxError> {
     let mut stream = table.iter();
+    read.lock().expected = stream.size_hint().0;
     while let Some(row) = stream.next().await {
         let row = row?;
         let count = {
-            let mut rows = rows.lock();
+            let rows = &mut read.lock().rows;
             rows.push(row);
             rows.len()
         };
@@ -88,20 +94,29 @@ impl<K: Key> Drive<K> {
             return false;
         }
         let pauses = pauses.take();
-        let rows = Arc::default();
-        let scan = AssertUnwindSafe(scan(self.engine.table.clone(), Arc::clone(&rows)));
+        let read = Arc::new(Mutex::new(Read { rows: Vec::new(), expected: 0 }));
+        let scan = AssertUnwindSafe(scan(self.engine.table.clone(), read.clone()));
         let scan = async { scan.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic))) };
         self.generation += 1;
-        self.scan = Scan::Reading(Reading { scan: Box::pin(scan), rows, pauses });
+        self.scan = Scan::Reading(Reading { scan: Box::pin(scan), read, pauses });
         true
     }
 
     pub(super) fn poll_scan(&mut self, context: &mut Context<'_>) -> bool {
         let Scan::Reading(reading) = &mut self.scan else { return false };
         let ended = reading.scan.as_mut().poll(context);
-        let rows = std::mem::take(&mut *reading.rows.lock());
+        let mut rows = std::mem::take(&mut self.rows);
+        let expected = {
+            let mut read = reading.read.lock();
+            std::mem::swap(&mut read.rows, &mut rows);
+            std::mem::take(&mut read.expected)
+        };
+        if expected > 0 && !self.has_scanned {
+            self.engine.units.lock().reserve(expected.min(RESERVED));
+        }
         let has_rows = !rows.is_empty();
-        rows.into_iter().for_each(|row| self.row(row));
+        rows.drain(..).for_each(|row| self.row(row));
+        self.rows = rows;
         match ended {
             Poll::Ready(ended) => {
                 self.scanned(ended);
@@ -267,7 +282,7 @@ impl<K: Key> Drive<K> {
         let mut delay = None;
         let mut starters = Vec::new();
         if is_loading {
-            starters = std::mem::take(&mut entry.starters);
+            starters = entry.take_starters();
             if entry.is_new {
                 drop(units.remove(id));
             } else {

@@ -48,10 +48,14 @@ pub(crate) struct Entry<K> {
     /// What comes after it has stopped.
     pub(crate) then: Then,
     past: Option<Box<Past>>,
-    /// Who waits for it to be ready.
-    pub(crate) starters: Vec<Reply<Process>>,
-    /// Who waits for it to stop.
-    pub(crate) stoppers: Vec<Reply<()>>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Who waits for a unit: to be ready, and to stop.
+#[derive(Default)]
+struct Waiting {
+    starters: Vec<Reply<Process>>,
+    stoppers: Vec<Reply<()>>,
 }
 
 /// A run that is not Closed.
@@ -61,9 +65,10 @@ pub(crate) struct Live<K> {
     /// `None` once it has told.
     pub(crate) readiness: Option<Readiness>,
     /// It ended without having been ready: this process.
-    pub(crate) unready: Option<Label>,
-    pub(crate) ready_at: Option<Instant>,
+    pub(crate) unready: Option<Box<Label>>,
     pub(crate) is_aborted: bool,
+    /// Its waker stands where its end will be told.
+    pub(crate) is_watched: bool,
     pub(crate) watcher: Arc<Watcher<K>>,
 }
 
@@ -99,6 +104,12 @@ impl<K: Key> Units<K> {
             open: 0,
             next_run: 0,
         }
+    }
+
+    /// So many more are about to come.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.by_key.reserve(count);
+        self.entries.reserve(count);
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<usize> {
@@ -139,8 +150,7 @@ impl<K: Key> Units<K> {
             live: None,
             then: Then::Nothing,
             past: None,
-            starters: Vec::new(),
-            stoppers: Vec::new(),
+            waiting: None,
         });
         self.starting += 1;
         self.by_key.insert(key, id);
@@ -224,6 +234,10 @@ impl<K: Key> Entry<K> {
         self.state
     }
 
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     pub(crate) fn name(&self) -> Arc<str> {
         self.key.to_string().into()
     }
@@ -237,6 +251,24 @@ impl<K: Key> Entry<K> {
                 recent: VecDeque::new(),
             })
         })
+    }
+
+    /// Adds who waits for it to be ready.
+    pub(crate) fn add_starter(&mut self, reply: Reply<Process>) {
+        self.waiting.get_or_insert_default().starters.push(reply);
+    }
+
+    /// Adds who waits for it to stop.
+    pub(crate) fn add_stopper(&mut self, reply: Reply<()>) {
+        self.waiting.get_or_insert_default().stoppers.push(reply);
+    }
+
+    pub(crate) fn take_starters(&mut self) -> Vec<Reply<Process>> {
+        self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.starters))
+    }
+
+    pub(crate) fn take_stoppers(&mut self) -> Vec<Reply<()>> {
+        self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.stoppers))
     }
 
     /// The past is no reason any more to wait.

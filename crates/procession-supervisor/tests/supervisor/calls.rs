@@ -1,0 +1,140 @@
+//! `get`, `start`, `stop` and `list`: what they do in each state, and that there is one run for each key.
+
+use std::thread;
+
+use procession_supervisor::{Manager, ManagerError, State};
+
+use crate::world::{Does, SECOND, Told, World, yielded};
+
+/// The error of a call, in words.
+fn refused<T>(result: Result<T, ManagerError>) -> String {
+    match result {
+        Ok(_) => "it was done".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn while_it_does_not_run() {
+    let world = World::new();
+    world.insert(["a"]);
+    let not_running = "the manager is not running";
+    for _ in 0..2 {
+        assert_eq!(refused(world.manager.get(&"a")), not_running);
+        assert_eq!(refused(yielded(world.start_unit("a"))), not_running);
+        assert_eq!(refused(yielded(world.stop_unit("a"))), not_running);
+        assert_eq!(refused(world.manager.start_blocking("a")), not_running);
+        assert_eq!(refused(world.manager.stop_blocking(&"a")), not_running);
+        assert!(world.manager.list().is_empty());
+        world.start().close(&world).unwrap();
+    }
+}
+
+#[test]
+fn in_each_state() {
+    let world = World::new();
+    world.insert(["runs", "starts", "waits", "ends"]);
+    world.units.set("starts", Does::HangInStart);
+    world.units.set("waits", Does::FailToStart);
+    let managed = world.start();
+    world.units.tell("ends", Told::End);
+    world.settle();
+    let manager = &world.manager;
+
+    assert_eq!(manager.get(&"runs").unwrap().name().as_deref(), Some("runs"));
+    assert_eq!(refused(manager.get(&"starts")), "unit `starts` is still starting");
+    assert_eq!(refused(manager.get(&"waits")), "unit `waits` is waiting for its restart: no get");
+    assert_eq!(refused(manager.get(&"ends")), "unit `ends` is ended: no get");
+    assert_eq!(refused(manager.get(&"none")), "there is no unit `none`");
+
+    assert_eq!(refused(yielded(world.start_unit("runs"))), "unit `runs` has a run already");
+    assert_eq!(refused(yielded(world.start_unit("starts"))), "unit `starts` has a run already");
+    assert_eq!(refused(yielded(world.start_unit("none"))), "there is no unit `none`");
+    assert_eq!(manager.list().len(), 4);
+    let failed = "process `waits` failed: cannot start";
+    assert_eq!(refused(yielded(world.start_unit("waits"))), failed);
+    yielded(world.start_unit("ends")).unwrap();
+
+    assert_eq!(refused(yielded(world.stop_unit("none"))), "there is no unit `none`");
+    for key in ["runs", "starts", "waits"] {
+        yielded(world.stop_unit(key)).unwrap();
+        assert_eq!((world.state(key), world.units.runs(key)), (Some(State::Stopped), 0));
+        let stopped = format!("unit `{key}` is stopped: no stop");
+        assert_eq!(refused(yielded(world.stop_unit(key))), stopped);
+    }
+    // It stays so, whatever is scanned, until a call starts it.
+    world.advance(SECOND * 100);
+    assert_eq!(world.units.starts("runs"), 1);
+    yielded(world.start_unit("runs")).unwrap();
+    assert_eq!(world.units.starts("runs"), 2);
+    managed.close(&world).unwrap();
+}
+
+/// Who waits for a start is told when the unit is stopped, and when the manager is.
+#[test]
+fn a_start_that_is_cut_short() {
+    let world = World::new();
+    let managed = world.start();
+    world.units.set("a", Does::HangInStart);
+    world.insert(["a"]);
+    world.settle();
+    yielded(world.stop_unit("a")).unwrap();
+    let starting = world.start_unit("a");
+    assert!(!starting.is_finished());
+    yielded(world.stop_unit("a")).unwrap();
+    assert_eq!(refused(yielded(starting)), "unit `a` was stopped while it started");
+    let starting = world.start_unit("a");
+    managed.close(&world).unwrap();
+    assert_eq!(refused(yielded(starting)), "unit `a` was stopped while it started");
+}
+
+/// A key is free when its run is Closed, not when its stop was asked for.
+#[test]
+fn a_key_is_free_when_its_run_is_closed() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::IgnoreClosing);
+    let managed = world.start();
+    let stopping = world.stop_unit("a");
+    let also_stopping = world.stop_unit("a");
+    assert_eq!(world.state("a"), Some(State::Stopping));
+    assert_eq!(refused(yielded(world.start_unit("a"))), "unit `a` has a run already");
+    assert_eq!(refused(world.manager.get(&"a")), "unit `a` is stopping: no get");
+    world.table.remove(&"a");
+    world.insert(["a"]);
+    world.settle();
+    assert_eq!(world.units.starts("a"), 1);
+    world.units.set("a", Does::Serve);
+    world.happened();
+    world.advance(SECOND * 10);
+    // The unit ignored that it was asked to stop, and was aborted.
+    let aborted = "process `a` was aborted";
+    assert!(refused(yielded(stopping)).contains(aborted));
+    assert!(refused(yielded(also_stopping)).contains(aborted));
+    assert_eq!(world.happened()[0], "a aborted after 10s");
+    managed.close(&world).unwrap();
+}
+
+/// Whoever starts it, from however many threads: one run.
+#[test]
+fn many_callers() {
+    let world = World::new();
+    world.insert(["a"]);
+    let managed = world.start();
+    for _ in 0..50 {
+        yielded(world.stop_unit("a")).unwrap();
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                let manager: Manager<_> = world.manager.clone();
+                thread::spawn(move || manager.start_blocking("a"))
+            })
+            .collect();
+        world.until(|| callers.iter().all(|caller| caller.is_finished()));
+        let started = callers.into_iter().map(|caller| caller.join().unwrap());
+        let (good, bad): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
+        assert_eq!((good.len(), bad.len()), (1, 3));
+        assert!(bad.into_iter().all(|bad| matches!(bad, Err(ManagerError::Exists { .. }))));
+        assert_eq!(world.units.runs("a"), 1);
+    }
+    managed.close(&world).unwrap();
+}

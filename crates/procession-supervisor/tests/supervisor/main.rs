@@ -1,0 +1,9 @@
+//! What the supervisor promises. Time is a clock that the tests move, and all tasks run on an executor that
+//! they run until nothing moves any more: no test sleeps.
+
+mod calls;
+mod restarts;
+mod scans;
+mod starting;
+mod stopping;
+mod world;

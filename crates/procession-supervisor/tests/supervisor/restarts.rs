@@ -1,0 +1,214 @@
+//! What has ended is started again, or not: policies, pauses, intensity, pace.
+
+use std::time::Duration;
+
+use procession::Reason;
+use procession_supervisor::{Backoff, Event, GiveUp, ManagerError, Rate, Restart, State};
+
+use crate::world::{Does, SECOND, Told, World, yielded};
+
+const PLAIN: Backoff =
+    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+
+#[test]
+fn policies() {
+    for (restart, after_failure, after_end) in [
+        (Restart::Permanent, true, true),
+        (Restart::Transient, true, false),
+        (Restart::Temporary, false, false),
+    ] {
+        let world = World::new();
+        world.insert_as("a", restart);
+        let managed = world.start();
+        for (told, again) in
+            [(Told::Fail, after_failure), (Told::Panic, after_failure), (Told::End, after_end)]
+        {
+            if world.state("a") == Some(State::Ended) {
+                yielded(world.start_unit("a")).unwrap();
+            }
+            let starts = world.units.starts("a");
+            world.units.tell("a", told);
+            world.settle();
+            assert_eq!(world.units.runs("a"), 0);
+            let state = if again { State::Waiting } else { State::Ended };
+            assert_eq!(world.state("a"), Some(state), "{restart:?} {told:?}");
+            world.advance(SECOND * 60);
+            assert_eq!(world.units.starts("a"), starts + usize::from(again));
+        }
+        managed.close(&world).unwrap();
+    }
+}
+
+/// An end before readiness is a failure; so is a panic.
+#[test]
+fn what_counts_as_a_failure() {
+    for (does, error) in [
+        (Does::EndUnready, "failed: process `a` ended before it was ready"),
+        (Does::FailToStart, "failed: cannot start"),
+        (Does::Panic, "panicked: at start"),
+    ] {
+        let mut world = World::with(|builder| builder.backoff(PLAIN));
+        world.insert(["a"]);
+        world.units.set("a", does);
+        let managed = world.start();
+        assert_eq!(
+            world.happened(),
+            [
+                "a started".to_owned(),
+                format!("a failed: process `a` {error}"),
+                "a restarting in 100ms (1)".to_owned(),
+            ]
+        );
+        let list = world.manager.list();
+        let last_error = list[0].last_error.as_ref().unwrap();
+        assert!(last_error.to_string().ends_with(error), "{last_error}");
+        assert!(matches!(last_error, ManagerError::Failed(_)));
+        assert_eq!((list[0].state, list[0].restarts), (State::Waiting, 1));
+        assert!(list[0].next_restart.is_some());
+        managed.close(&world).unwrap();
+    }
+}
+
+/// The pauses double; after a run that stayed up they begin from the first.
+#[test]
+fn pauses() {
+    let mut world = World::with(|builder| builder.backoff(PLAIN).steady_after(SECOND * 10));
+    world.insert(["a"]);
+    let managed = world.start();
+    for pause in [100, 200, 400, 800] {
+        world.units.tell("a", Told::Fail);
+        world.settle();
+        let pause = Duration::from_millis(pause);
+        let starts = world.units.starts("a");
+        world.advance(pause - Duration::from_millis(1));
+        assert_eq!(world.units.starts("a"), starts);
+        world.advance(Duration::from_millis(1));
+        assert_eq!(world.units.starts("a"), starts + 1, "{:?}", world.happened());
+    }
+    world.happened();
+    world.advance(SECOND * 10);
+    world.units.tell("a", Told::Fail);
+    let happened = world.happened();
+    assert_eq!(happened.last().unwrap(), "a restarting in 100ms (5)");
+    managed.close(&world).unwrap();
+}
+
+/// Too many restarts give up on that unit, and on no other; a call starts it again.
+#[test]
+fn intensity_is_counted_for_each_unit() {
+    let mut world =
+        World::with(|builder| builder.backoff(PLAIN).intensity(Rate::new(3, SECOND * 60)));
+    world.insert(["a", "b"]);
+    let managed = world.start();
+    for _ in 0..3 {
+        for key in ["a", "b"] {
+            world.units.tell(key, Told::Fail);
+        }
+        world.advance(SECOND);
+    }
+    // The restarts of `b` are forgotten in time; those of `a` are too many.
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    assert_eq!(world.state("a"), Some(State::GivenUp));
+    assert_eq!(world.happened().last().unwrap(), "a given up");
+    world.advance(SECOND * 60);
+    world.units.tell("b", Told::Fail);
+    world.advance(SECOND);
+    assert_eq!(world.state("b"), Some(State::Running));
+    assert_eq!((world.units.runs("a"), world.state("a")), (0, Some(State::GivenUp)));
+    yielded(world.start_unit("a")).unwrap();
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    assert_eq!(world.state("a"), Some(State::Waiting));
+    managed.close(&world).unwrap();
+}
+
+/// The manager closes for a unit that it gives up, if it is told to: its body closes, and its outcome names
+/// the unit and its error.
+#[test]
+fn giving_up_can_close_the_manager() {
+    let world = World::with(|builder| {
+        builder.intensity(Rate::new(0, SECOND)).give_up(GiveUp::Manager).name("workers")
+    });
+    world.insert(["a", "b"]);
+    let managed = world.start();
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    assert!(managed.has_ended());
+    assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
+    let error = managed.outcome().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process `workers` failed: unit `a` was started again too often: process `a` failed: broken"
+    );
+    let procession::Error::Failed(failed) = error else { panic!() };
+    assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
+}
+
+/// Many that failed together are not started in one burst.
+#[test]
+fn restarts_are_paced() {
+    const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let world = World::with(|builder| builder.backoff(PLAIN).pace(Rate::new(3, SECOND)));
+    world.insert(KEYS);
+    let managed = world.start();
+    KEYS.into_iter().for_each(|key| world.units.tell(key, Told::Fail));
+    world.advance(PLAIN.first);
+    let running = || KEYS.into_iter().map(|key| world.units.runs(key)).sum::<usize>();
+    assert_eq!(running(), 3);
+    for expected in [6, 9, 10] {
+        world.advance(SECOND);
+        assert_eq!(running(), expected);
+    }
+    managed.close(&world).unwrap();
+}
+
+/// A unit that deletes its row before it fails is not started again.
+#[test]
+fn a_unit_removes_itself() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    let managed = world.start();
+    let process = world.manager.get(&"a").unwrap();
+    // The change is read before the failure is seen, or after it: both come at once here.
+    world.table.remove(&"a");
+    world.units.tell("a", Told::Fail);
+    world.advance(SECOND * 100);
+    assert_eq!(world.state("a"), None);
+    assert_eq!(world.units.starts("a"), 1);
+    assert!(process.is_closed());
+    assert!(!world.happened().contains(&"a ready".to_owned()) || world.units.runs("a") == 0);
+    managed.close(&world).unwrap();
+}
+
+/// What a reader of events cannot keep up with is counted.
+#[test]
+fn a_slow_reader_is_told_what_it_missed() {
+    let mut world = World::with(|builder| builder.event_capacity(4));
+    world.insert(["a", "b", "c", "d"]);
+    let managed = world.start();
+    let happened = world.happened();
+    assert_eq!(happened.len(), 5);
+    assert_eq!(happened[0], "missed 4");
+    managed.close(&world).unwrap();
+    drop(world.manager);
+    let rest = std::iter::from_fn(|| smol::block_on(world.events.recv()));
+    let Some(Event::Missed { count: 4 }) = rest.fuse().next() else { panic!() };
+}
+
+/// A failure in a unit is seen by the hooks of whatever the manager runs below.
+#[test]
+fn hooks_see_failures_of_units() {
+    let world = World::new();
+    world.insert(["a"]);
+    let managed = world.start();
+    let process = world.manager.get(&"a").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    managed.app.on_failure(move |p, _| tell.lock().unwrap().send(p.label()).unwrap());
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    assert_eq!(told.try_recv(), Ok(process.label()));
+    assert_eq!(process.reason(), Some(Reason::BodyFailed));
+    managed.close(&world).unwrap();
+}

@@ -1,0 +1,285 @@
+//! Tables that are remote, slow, shared and broken.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_lite::{StreamExt, stream};
+use procession::BoxError;
+use procession_supervisor::{
+    Backoff, Blocking, BlockingTable, BoxFuture, BoxStream, Change, Manager, ManagerError,
+    MemoryTable, Row, RowIterator, State, Table, Unit,
+};
+
+use crate::world::{Key, SECOND, Told, World, yielded};
+
+/// What a table does when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answers {
+    Well,
+    /// After the first row.
+    FailHalfWay,
+    FailAtOnce,
+    /// Each row of a scan, and each that is asked for.
+    FailEachRow,
+    Never,
+    Panic,
+}
+
+/// A table with a fault, that tells of changes or not.
+#[derive(Clone)]
+struct Faulty {
+    rows: MemoryTable<Key>,
+    answers: Arc<Mutex<Answers>>,
+    tells_changes: bool,
+    scans: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    fn new(rows: MemoryTable<Key>, tells_changes: bool) -> Self {
+        let answers = Arc::new(Mutex::new(Answers::Well));
+        Self { rows, answers, tells_changes, scans: Arc::default() }
+    }
+
+    fn set(&self, answers: Answers) {
+        *self.answers.lock().unwrap() = answers;
+    }
+
+    fn answers(&self) -> Answers {
+        *self.answers.lock().unwrap()
+    }
+}
+
+impl Table<Key> for Faulty {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        match self.answers() {
+            Answers::FailEachRow | Answers::FailAtOnce => {
+                Box::pin(async { Err("no connection".into()) })
+            }
+            Answers::Never => Box::pin(std::future::pending()),
+            Answers::Panic => panic!("in get"),
+            Answers::Well | Answers::FailHalfWay => self.rows.get(key),
+        }
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<Key>, BoxError>> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
+        let lost = || stream::once(Err("no connection".into()));
+        match self.answers() {
+            Answers::Well => self.rows.iter(),
+            Answers::FailHalfWay => Box::pin(self.rows.iter().take(1).chain(lost())),
+            Answers::FailAtOnce => Box::pin(lost()),
+            Answers::FailEachRow => Box::pin(
+                self.rows
+                    .iter()
+                    .map(|row| row.map(|row| Row { key: row.key, unit: Err("a bad row".into()) })),
+            ),
+            Answers::Never => Box::pin(stream::pending()),
+            Answers::Panic => panic!("in iter"),
+        }
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, Change<Key>>> {
+        self.rows.changes().filter(|_| self.tells_changes)
+    }
+}
+
+const PLAIN: Backoff =
+    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+
+fn world(tells_changes: bool) -> (World, Faulty) {
+    let rows = MemoryTable::new();
+    let faulty = Faulty::new(rows.clone(), tells_changes);
+    (World::of(rows, faulty.clone(), |builder| builder.backoff(PLAIN)), faulty)
+}
+
+/// Without changes, rows that come and go are seen by the next scan.
+#[test]
+fn rows_come_and_go() {
+    for tells_changes in [true, false] {
+        let (world, faulty) = world(tells_changes);
+        world.insert(["a"]);
+        let managed = world.start();
+        world.insert(["b"]);
+        world.table.remove(&"a");
+        world.settle();
+        assert_eq!(
+            (world.units.runs("a"), world.units.runs("b")),
+            if tells_changes { (0, 1) } else { (1, 0) }
+        );
+        world.advance(SECOND * 59);
+        assert_eq!(faulty.scans.load(Ordering::SeqCst), 1);
+        world.advance(SECOND);
+        assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 1));
+        assert_eq!((world.state("a"), faulty.scans.load(Ordering::SeqCst)), (None, 2));
+        managed.close(&world).unwrap();
+    }
+}
+
+/// Units whose row is gone go on if that is wanted, and are not started again.
+#[test]
+fn vanished_units_can_go_on() {
+    let world = World::with(|builder| builder.stop_vanished(false));
+    world.insert(["a"]);
+    let managed = world.start();
+    world.table.remove(&"a");
+    world.advance(SECOND * 60);
+    assert_eq!(world.units.runs("a"), 1);
+    world.units.tell("a", Told::Fail);
+    world.advance(SECOND * 60);
+    assert_eq!((world.units.starts("a"), world.state("a")), (1, None));
+    managed.close(&world).unwrap();
+}
+
+/// A scan that fails, at once or half-way, is no absence: nothing is stopped; it is tried again after pauses
+/// that grow, and then all is as it should be.
+#[test]
+fn a_scan_that_fails() {
+    for answers in [Answers::FailAtOnce, Answers::FailHalfWay, Answers::Panic] {
+        let (mut world, faulty) = world(false);
+        world.insert(["a", "b"]);
+        let managed = world.start();
+        faulty.set(answers);
+        world.happened();
+        world.advance(SECOND * 60);
+        let why =
+            if answers == Answers::Panic { "the table panicked: in iter" } else { "no connection" };
+        assert_eq!(world.happened(), [format!("not scanned: {why}, again in 100ms")]);
+        world.advance(PLAIN.first);
+        assert_eq!(world.happened(), [format!("not scanned: {why}, again in 200ms")]);
+        assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
+        faulty.set(Answers::Well);
+        world.insert(["c"]);
+        world.advance(PLAIN.first * 2);
+        assert_eq!(world.units.runs("c"), 1);
+        managed.close(&world).unwrap();
+    }
+}
+
+/// A table that cannot be read when the manager starts does not keep the body for ever.
+#[test]
+fn a_first_scan_that_fails() {
+    for answers in [Answers::FailAtOnce, Answers::Never] {
+        let (world, faulty) = world(true);
+        faulty.set(answers);
+        world.insert(["a"]);
+        let managed = world.start();
+        assert!(!managed.body_began());
+        world.advance(SECOND);
+        assert!(managed.body_began());
+        managed.close(&world).unwrap();
+    }
+}
+
+/// Rows that cannot be loaded are reported and skipped; a unit that runs goes on, one that is to be started
+/// again is, when its row can be read.
+#[test]
+fn rows_that_cannot_be_loaded() {
+    let (mut world, faulty) = world(false);
+    world.insert(["a", "b"]);
+    faulty.set(Answers::FailEachRow);
+    let managed = world.start();
+    let mut happened = world.happened();
+    happened.sort();
+    let not_loaded = |key| format!("{key} not loaded: a bad row, again in None");
+    assert_eq!(happened, [not_loaded("a"), not_loaded("b")]);
+    assert!(world.manager.list().is_empty());
+    let refused = yielded(world.start_unit("a")).unwrap_err();
+    assert_eq!(refused.to_string(), "unit `a` could not be loaded: no connection");
+    assert_eq!(world.state("a"), None);
+
+    faulty.set(Answers::Well);
+    world.advance(SECOND * 60);
+    assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
+    faulty.set(Answers::FailEachRow);
+    world.units.tell("a", Told::Fail);
+    world.happened();
+    world.advance(PLAIN.first);
+    assert_eq!(
+        world.happened().last().unwrap(),
+        "a not loaded: no connection, again in Some(200ms)"
+    );
+    let list = world.manager.list();
+    let waiting = list.iter().find(|status| status.key == "a").unwrap();
+    assert_eq!((waiting.state, waiting.restarts), (State::Waiting, 1));
+    assert!(matches!(waiting.last_error, Some(ManagerError::Load { .. })));
+    world.advance(SECOND * 60);
+    assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 1));
+    faulty.set(Answers::Well);
+    world.advance(SECOND * 60);
+    assert_eq!(world.units.runs("a"), 1);
+    managed.close(&world).unwrap();
+}
+
+/// A table that panics is one that fails; one that never answers holds up nothing else.
+#[test]
+fn tables_that_panic_or_hang() {
+    let (mut world, faulty) = world(true);
+    world.insert(["a", "b"]);
+    let managed = world.start();
+    faulty.set(Answers::Panic);
+    world.units.tell("a", Told::Fail);
+    world.advance(PLAIN.first);
+    let last = world.happened().pop().unwrap();
+    assert_eq!(last, "a not loaded: the table panicked: in get, again in Some(200ms)");
+    faulty.set(Answers::Never);
+    world.advance(SECOND);
+    assert_eq!(world.state("a"), Some(State::Loading));
+    world.advance(SECOND * 100);
+    yielded(world.stop_unit("b")).unwrap();
+    yielded(world.stop_unit("a")).unwrap();
+    managed.close(&world).unwrap();
+}
+
+/// A row that goes and comes back while its unit stops: it is started again when it has stopped.
+#[test]
+fn a_row_that_comes_back_while_its_unit_stops() {
+    let world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", crate::world::Does::IgnoreClosing);
+    let managed = world.start();
+    world.table.remove(&"a");
+    world.settle();
+    assert_eq!(world.state("a"), Some(State::Stopping));
+    world.units.set("a", crate::world::Does::Serve);
+    world.insert(["a"]);
+    world.advance(SECOND);
+    assert_eq!(world.units.starts("a"), 1);
+    world.advance(SECOND * 9);
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    managed.close(&world).unwrap();
+}
+
+/// A table whose calls block.
+struct File(World);
+
+impl BlockingTable<Key> for File {
+    fn get(&self, key: &Key) -> Result<Option<Unit>, BoxError> {
+        Ok((*key != "none").then(|| self.0.units.unit(key)))
+    }
+
+    fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
+        let row = |key| Ok(Row { key, unit: Ok(self.0.units.unit(key)) });
+        Ok(Box::new(["a", "b"].into_iter().map(row).chain([Err("the end is gone".into())])))
+    }
+}
+
+#[test]
+fn a_blocking_table() {
+    let manager = Manager::new(Blocking::new(File(World::new())));
+    let mut events = manager.events();
+    manager
+        .run_blocking(|_| {
+            let running = |key: &Key| manager.get(key).is_ok();
+            assert!(running(&"a") && running(&"b"));
+            manager.start_blocking("c").unwrap();
+            let none = manager.start_blocking("none").unwrap_err();
+            assert!(matches!(none, ManagerError::NotFound { .. }));
+        })
+        .unwrap();
+    let events = std::iter::from_fn(|| events.try_recv());
+    let failed = |event: procession_supervisor::Event<Key>| {
+        matches!(event, procession_supervisor::Event::ScanFailed { .. })
+    };
+    assert!({ events }.any(failed));
+}

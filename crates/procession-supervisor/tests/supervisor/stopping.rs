@@ -1,0 +1,166 @@
+//! Stopping is bounded: grace time, abort, and what will not stop is named and keeps its key.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession::{Error, Process};
+use procession_runnable::body_thread;
+use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
+
+use crate::world::{Does, LIMIT, SECOND, World, yielded};
+
+/// A unit stuck in its start, and one that ignores its closing, are aborted when their grace time is over;
+/// each has its own.
+#[test]
+fn past_its_grace_time_a_unit_is_aborted() {
+    let mut world = World::with(|builder| builder.grace(SECOND * 20));
+    world.insert(["start", "run", "good"]);
+    world.units.set("start", Does::HangForEver);
+    world.units.set("run", Does::IgnoreClosing);
+    world.table.insert("start", world.units.unit("start").grace(SECOND * 5));
+    let managed = world.start();
+    world.advance(SECOND);
+    world.happened();
+    managed.app.close();
+    world.settle();
+    assert_eq!(world.units.runs("good"), 0);
+    world.advance(SECOND * 5);
+    assert_eq!((world.units.runs("start"), world.units.runs("run")), (0, 1));
+    assert!(!managed.has_ended());
+    world.advance(SECOND * 15);
+    assert_eq!(world.units.runs("run"), 0);
+    assert!(managed.has_ended());
+    let happened = world.happened();
+    for expected in [
+        "start aborted after 5s",
+        "run aborted after 20s",
+        "start stopped: process `start` was aborted",
+        "run stopped: process `run` was aborted",
+    ] {
+        assert!(happened.iter().any(|event| event.starts_with(expected)), "{happened:#?}");
+    }
+    managed.outcome().unwrap();
+}
+
+/// A thread that ignores everything, until it is released.
+fn stubborn() -> (Unit, Sender<()>, Receiver<()>) {
+    let (release, released) = channel::<()>();
+    let (tell, runs) = channel();
+    let shared = Arc::new(Mutex::new((released, tell)));
+    let unit = Unit::new(body_thread(move |run| {
+        run.ready();
+        let shared = shared.lock().unwrap();
+        shared.1.send(()).unwrap();
+        shared.0.recv().unwrap_or(());
+    }));
+    (unit, release, runs)
+}
+
+/// Past the second limit the manager returns, and names what would not stop; that keeps its key, in the next
+/// run of the manager too, until it ends.
+#[test]
+fn what_does_not_stop_is_named_and_keeps_its_key() {
+    let mut world = World::new();
+    let (unit, release, runs) = stubborn();
+    world.table.insert("stubborn", unit);
+    let managed = world.start();
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| world.state("stubborn") == Some(State::Running));
+    managed.app.close();
+    world.advance(SECOND * 10);
+    assert_eq!(world.state("stubborn"), Some(State::Stopping));
+    world.advance(SECOND * 5);
+    let error = managed.outcome().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process `manager` failed: aborted, and did not stop: `stubborn`"
+    );
+    let Error::Failed(failed) = error else { panic!() };
+    assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. })));
+    assert!(world.happened().contains(&"stubborn stuck".to_owned()));
+    assert_eq!(world.state("stubborn"), Some(State::Stuck));
+
+    // The next run of the manager finds the key taken.
+    let managed = world.start();
+    assert!(managed.body_began());
+    assert_eq!(world.state("stubborn"), Some(State::Stuck));
+    assert!(matches!(yielded(world.start_unit("stubborn")), Err(ManagerError::Exists { .. })));
+    assert!(matches!(yielded(world.stop_unit("stubborn")), Err(ManagerError::Stuck { .. })));
+    assert!(runs.try_recv().is_err());
+    // Its row is there: it is started when the key is free.
+    drop(release);
+    world.until(|| runs.try_recv().is_ok());
+    world.until(|| world.state("stubborn").is_none_or(|state| state != State::Stuck));
+    managed.close(&world).unwrap();
+}
+
+/// An abort of the manager aborts the units; whoever waits is told.
+#[test]
+fn an_abort_of_the_manager() {
+    let world = World::new();
+    world.insert(["a", "b"]);
+    world.units.set("a", Does::IgnoreClosing);
+    world.units.set("b", Does::HangForEver);
+    let managed = world.start();
+    world.advance(SECOND);
+    let stopping = world.stop_unit("a");
+    managed.app.abort();
+    world.settle();
+    assert!(managed.has_ended());
+    assert!(matches!(yielded(stopping), Err(ManagerError::NotRunning)));
+    assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
+    // The keys are free in the next run.
+    world.units.set("a", Does::Serve);
+    world.units.set("b", Does::Serve);
+    let managed = world.start();
+    world.settle();
+    assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
+    managed.close(&world).unwrap();
+}
+
+/// Dropping the run half-way stops all.
+#[test]
+fn dropping_the_run_stops_all() {
+    let table = MemoryTable::new();
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    table.insert(
+        "a",
+        body_thread(move |run| {
+            run.ready();
+            run.closing().wait();
+            tell.lock().unwrap().send(()).unwrap();
+        }),
+    );
+    let manager = Manager::new(table);
+    let mut run = Box::pin(manager.run(|_| std::future::pending::<()>()));
+    let began = std::time::Instant::now();
+    while manager.get(&"a").is_err() {
+        assert!(began.elapsed() < LIMIT);
+        let nothing = futures_lite::future::block_on(futures_lite::future::poll_once(&mut run));
+        assert!(nothing.is_none());
+        std::thread::yield_now();
+    }
+    drop(run);
+    told.recv_timeout(LIMIT).unwrap();
+}
+
+/// A grace time that no clock can say is none.
+#[test]
+fn limits_beyond_all_time() {
+    let world = World::with(|builder| {
+        builder
+            .grace(Duration::MAX)
+            .abort_grace(Duration::MAX)
+            .scan_every(Duration::MAX)
+            .start_limit(Duration::MAX)
+    });
+    world.insert(["a"]);
+    let managed = world.start();
+    assert!(managed.body_began());
+    yielded(world.stop_unit("a")).unwrap();
+    yielded(world.start_unit("a")).unwrap();
+    managed.close(&world).unwrap();
+    drop(Process::new());
+}

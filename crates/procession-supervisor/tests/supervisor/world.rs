@@ -1,0 +1,328 @@
+//! A manager under test: with a clock that stands still, on an executor that runs until nothing moves.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession::{BoxError, Error, Job, ManualClock, Process};
+use procession_runnable::{Run, body, run_in};
+use procession_supervisor::{
+    Builder, Event, Events, Manager, ManagerError, MemoryTable, Restart, State, Table, Unit,
+};
+use smol::channel::{Receiver, Sender, unbounded};
+use smol::{Executor, Task};
+
+/// How long a test waits for a thread: for ever, but that a failure should be seen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) type Key = &'static str;
+
+/// What a unit does from its start on, unless it is told something else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Does {
+    /// Is ready, and stops when it is asked to.
+    Serve,
+    /// Fails before it is ready.
+    FailToStart,
+    /// Ends well before it is ready.
+    EndUnready,
+    /// Is never ready, and stops when it is asked to.
+    HangInStart,
+    /// Is never ready, and is dropped by an abort only.
+    HangForEver,
+    /// Is ready, and is dropped by an abort only.
+    IgnoreClosing,
+    /// Panics before it is ready.
+    Panic,
+}
+
+/// What a running unit is told to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Told {
+    Fail,
+    End,
+    Panic,
+}
+
+/// The units of a test: what they do, and how many runs of each there are.
+#[derive(Clone, Default)]
+pub(crate) struct Units(Arc<Mutex<HashMap<Key, Script>>>);
+
+struct Script {
+    does: Does,
+    runs: usize,
+    starts: usize,
+    tell: Sender<Told>,
+    told: Receiver<Told>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let (tell, told) = unbounded();
+        Self { does: Does::Serve, runs: 0, starts: 0, tell, told }
+    }
+}
+
+impl Units {
+    fn with<T>(&self, key: Key, act: impl FnOnce(&mut Script) -> T) -> T {
+        act(self.0.lock().unwrap().entry(key).or_default())
+    }
+
+    /// What it does from its next start on.
+    pub(crate) fn set(&self, key: Key, does: Does) {
+        self.with(key, |script| script.does = does);
+    }
+
+    /// Tells the run that there is.
+    pub(crate) fn tell(&self, key: Key, told: Told) {
+        self.with(key, |script| script.tell.try_send(told).unwrap());
+    }
+
+    pub(crate) fn runs(&self, key: Key) -> usize {
+        self.with(key, |script| script.runs)
+    }
+
+    pub(crate) fn starts(&self, key: Key) -> usize {
+        self.with(key, |script| script.starts)
+    }
+
+    /// A unit that does what its script says.
+    pub(crate) fn unit(&self, key: Key) -> Unit {
+        let units = self.clone();
+        Unit::new(body(move |run| units.clone().live(key, run)))
+    }
+
+    async fn live(self, key: Key, run: Run) -> Result<(), BoxError> {
+        let (does, told) = self.with(key, |script| {
+            assert_eq!(script.runs, 0, "two runs of `{key}`");
+            script.runs += 1;
+            script.starts += 1;
+            (script.does, script.told.clone())
+        });
+        let _running = Running { units: &self, key };
+        match does {
+            Does::FailToStart => return Err("cannot start".into()),
+            Does::EndUnready => return Ok(()),
+            Does::Panic => panic!("at start"),
+            Does::HangInStart => {
+                run.closing().await;
+                return Ok(());
+            }
+            Does::HangForEver => return std::future::pending().await,
+            Does::Serve | Does::IgnoreClosing => run.ready(),
+        }
+        if does == Does::IgnoreClosing {
+            return std::future::pending().await;
+        }
+        match run.run_until_closing(told.recv()).await {
+            None | Some(Ok(Told::End)) => Ok(()),
+            Some(Ok(Told::Fail)) => Err("broken".into()),
+            Some(Ok(Told::Panic)) => panic!("later"),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// A run that there is.
+struct Running<'a> {
+    units: &'a Units,
+    key: Key,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.units.with(self.key, |script| script.runs -= 1);
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) executor: Arc<Executor<'static>>,
+    pub(crate) clock: ManualClock,
+    pub(crate) units: Units,
+    pub(crate) table: MemoryTable<Key>,
+    pub(crate) manager: Manager<Key>,
+    pub(crate) events: Events<Key>,
+}
+
+impl World {
+    /// A manager of a table in memory.
+    pub(crate) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(set: impl FnOnce(Builder<Key>) -> Builder<Key>) -> Self {
+        let table = MemoryTable::new();
+        Self::of(table.clone(), table, set)
+    }
+
+    /// A manager of another table.
+    pub(crate) fn of(
+        table: MemoryTable<Key>,
+        managed: impl Table<Key>,
+        set: impl FnOnce(Builder<Key>) -> Builder<Key>,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let manager = set(Manager::builder(managed).clock(clock.clone())).build();
+        let events = manager.events();
+        let (executor, units) = (Arc::default(), Units::default());
+        Self { executor, clock, units, table, manager, events }
+    }
+
+    /// Adds rows.
+    pub(crate) fn insert<const N: usize>(&self, keys: [Key; N]) {
+        for key in keys {
+            self.table.insert(key, self.units.unit(key));
+        }
+    }
+
+    /// Adds a row of a unit that is started again so.
+    pub(crate) fn insert_as(&self, key: Key, restart: Restart) {
+        self.table.insert(key, self.units.unit(key).restart(restart));
+    }
+
+    /// A process whose bodies run on this executor.
+    pub(crate) fn app(&self) -> Process {
+        let executor = self.executor.clone();
+        let spawner = move |job: Job| {
+            if job.is_blocking() { job.run() } else { executor.spawn(job).detach() }
+        };
+        Process::builder().spawner(spawner).build().unwrap()
+    }
+
+    /// Runs all tasks until nothing moves.
+    pub(crate) fn settle(&self) {
+        while self.executor.try_tick() {}
+    }
+
+    /// Moves the clock, and lets all happen that this brings about.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.settle();
+        self.clock.advance(by);
+        self.settle();
+    }
+
+    /// Runs tasks, as threads go on, until something holds.
+    pub(crate) fn until(&self, holds: impl Fn() -> bool) {
+        let end = std::time::Instant::now() + LIMIT;
+        while !holds() {
+            assert!(std::time::Instant::now() < end, "it did not come");
+            self.settle();
+            std::thread::yield_now();
+        }
+    }
+
+    /// Starts the manager; it runs until the process is closed.
+    pub(crate) fn start(&self) -> Managed {
+        let (app, manager) = (self.app(), self.manager.runnable());
+        let (tell_body, body_began) = unbounded();
+        let process = app.clone();
+        let ended = self.executor.spawn(async move {
+            run_in(&process, &manager, |p| async move {
+                tell_body.send(()).await.unwrap();
+                p.closing().await;
+            })
+            .await
+        });
+        let managed = Managed { app, ended, body_began };
+        self.settle();
+        managed
+    }
+
+    /// Runs a future beside all else; what it yields when nothing moves any more.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        let task = self.executor.spawn(future);
+        self.settle();
+        task
+    }
+
+    /// Starts a unit by a call.
+    pub(crate) fn start_unit(&self, key: Key) -> Task<Result<Process, ManagerError>> {
+        let manager = self.manager.clone();
+        self.spawn(async move { manager.start(key).await })
+    }
+
+    /// Stops a unit by a call.
+    pub(crate) fn stop_unit(&self, key: Key) -> Task<Result<(), ManagerError>> {
+        let manager = self.manager.clone();
+        self.spawn(async move { manager.stop(&key).await })
+    }
+
+    pub(crate) fn state(&self, key: Key) -> Option<State> {
+        let list = self.manager.list();
+        list.into_iter().find(|status| status.key == key).map(|status| status.state)
+    }
+
+    /// What happened since it was asked last, in words.
+    pub(crate) fn happened(&mut self) -> Vec<String> {
+        self.settle();
+        std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
+    }
+}
+
+/// A manager that runs.
+pub(crate) struct Managed {
+    pub(crate) app: Process,
+    ended: Task<Result<(), Error>>,
+    body_began: Receiver<()>,
+}
+
+impl Managed {
+    pub(crate) fn body_began(&self) -> bool {
+        !self.body_began.is_empty()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_finished()
+    }
+
+    /// Closes it, and returns its outcome, which must come without any time passing.
+    #[track_caller]
+    pub(crate) fn close(self, world: &World) -> Result<(), Error> {
+        self.app.close();
+        world.settle();
+        self.outcome()
+    }
+
+    /// Its outcome, which must be there.
+    #[track_caller]
+    pub(crate) fn outcome(self) -> Result<(), Error> {
+        yielded(self.ended)
+    }
+}
+
+/// What a task has yielded.
+#[track_caller]
+pub(crate) fn yielded<T>(task: Task<T>) -> T {
+    assert!(task.is_finished(), "it has not ended");
+    smol::block_on(task)
+}
+
+fn in_words(event: &Event<Key>) -> String {
+    match event {
+        Event::Started { key } => format!("{key} started"),
+        Event::Ready { key } => format!("{key} ready"),
+        Event::Ended { key } => format!("{key} ended"),
+        Event::Failed { key, error } => format!("{key} failed: {error}"),
+        Event::Restarting { key, delay, restarts } => {
+            format!("{key} restarting in {delay:?} ({restarts})")
+        }
+        Event::GaveUp { key, .. } => format!("{key} given up"),
+        Event::LoadFailed { key, error, delay } => {
+            format!("{key} not loaded: {error}, again in {delay:?}")
+        }
+        Event::ScanFailed { error, delay } => format!("not scanned: {error}, again in {delay:?}"),
+        Event::Stopping { key } => format!("{key} stopping"),
+        Event::Aborted { key, grace } => format!("{key} aborted after {grace:?}"),
+        Event::Stuck { key } => format!("{key} stuck"),
+        Event::Stopped { key, error: None } => format!("{key} stopped"),
+        Event::Stopped { key, error: Some(error) } => format!("{key} stopped: {error}"),
+        Event::Missed { count } => format!("missed {count}"),
+        other => format!("{other:?}"),
+    }
+}
