@@ -206,10 +206,11 @@ fn closing_during_the_start() {
     }
 }
 
-/// Closing before the start: nothing is started.
+/// Closing before the start: nothing is started, of a group or of a single part.
 #[test]
 fn closing_before_the_start() {
-    for (_, combine) in GROUPS {
+    let one: Combine = |mut parts| parts.remove(0);
+    for combine in GROUPS.map(|(_, combine)| combine).into_iter().chain([one]) {
         let events = Events::default();
         let group = combined(combine, [Does::Serve; 3], &events, Face::Task);
         let (app, gate) = (Process::new(), Process::new());

@@ -114,6 +114,17 @@ fn starts_that_fail() {
     }
 }
 
+/// One that ends before it is ready is stopped with all that it has started.
+#[test]
+fn an_end_before_readiness_closes_what_it_started() {
+    let service = Service::new(body(|run| async move {
+        run.spawn(|child| async move { child.closing().await }).map(drop)
+    }));
+    let error = service.start_blocking_within(LIMIT).unwrap_err();
+    assert!(error.to_string().ends_with("ended before it was ready"), "{error}");
+    assert!(service.done().wait_timeout(LIMIT).is_some());
+}
+
 /// Past its deadline, a start is aborted, and the error says so; so is a stop, and who ignores the abort does
 /// not hold up the call.
 #[test]
@@ -149,6 +160,10 @@ fn one_that_ends_by_itself() {
     assert_eq!(service.state(), State::Stopped);
     assert!(matches!(
         service.stop_blocking(),
+        Err(ServiceError::InvalidState { state: State::Stopped, call: "stop" })
+    ));
+    assert!(matches!(
+        block_on(service.stop()),
         Err(ServiceError::InvalidState { state: State::Stopped, call: "stop" })
     ));
     assert!(service.outcome().unwrap().is_err());

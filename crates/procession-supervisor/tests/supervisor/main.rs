@@ -2,6 +2,8 @@
 //! they run until nothing moves any more: no test sleeps.
 
 mod calls;
+mod faulty;
+mod model;
 mod restarts;
 mod scans;
 mod starting;

@@ -1,88 +1,16 @@
 //! Tables that are remote, slow, shared and broken.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_lite::{StreamExt, stream};
 use procession::BoxError;
 use procession_supervisor::{
-    Backoff, Blocking, BlockingTable, BoxFuture, BoxStream, Change, Manager, ManagerError,
-    MemoryTable, Row, RowIterator, State, Table, Unit,
+    Backoff, Blocking, BlockingTable, Manager, ManagerError, MemoryTable, Row, RowIterator, State,
+    Unit,
 };
 
+use crate::faulty::{Answers, Faulty};
 use crate::world::{Key, SECOND, Told, World, yielded};
-
-/// What a table does when it is asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Answers {
-    Well,
-    /// After the first row.
-    FailHalfWay,
-    FailAtOnce,
-    /// Each row of a scan, and each that is asked for.
-    FailEachRow,
-    Never,
-    Panic,
-}
-
-/// A table with a fault, that tells of changes or not.
-#[derive(Clone)]
-struct Faulty {
-    rows: MemoryTable<Key>,
-    answers: Arc<Mutex<Answers>>,
-    tells_changes: bool,
-    scans: Arc<AtomicUsize>,
-}
-
-impl Faulty {
-    fn new(rows: MemoryTable<Key>, tells_changes: bool) -> Self {
-        let answers = Arc::new(Mutex::new(Answers::Well));
-        Self { rows, answers, tells_changes, scans: Arc::default() }
-    }
-
-    fn set(&self, answers: Answers) {
-        *self.answers.lock().unwrap() = answers;
-    }
-
-    fn answers(&self) -> Answers {
-        *self.answers.lock().unwrap()
-    }
-}
-
-impl Table<Key> for Faulty {
-    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
-        match self.answers() {
-            Answers::FailEachRow | Answers::FailAtOnce => {
-                Box::pin(async { Err("no connection".into()) })
-            }
-            Answers::Never => Box::pin(std::future::pending()),
-            Answers::Panic => panic!("in get"),
-            Answers::Well | Answers::FailHalfWay => self.rows.get(key),
-        }
-    }
-
-    fn iter(&self) -> BoxStream<'_, Result<Row<Key>, BoxError>> {
-        self.scans.fetch_add(1, Ordering::SeqCst);
-        let lost = || stream::once(Err("no connection".into()));
-        match self.answers() {
-            Answers::Well => self.rows.iter(),
-            Answers::FailHalfWay => Box::pin(self.rows.iter().take(1).chain(lost())),
-            Answers::FailAtOnce => Box::pin(lost()),
-            Answers::FailEachRow => Box::pin(
-                self.rows
-                    .iter()
-                    .map(|row| row.map(|row| Row { key: row.key, unit: Err("a bad row".into()) })),
-            ),
-            Answers::Never => Box::pin(stream::pending()),
-            Answers::Panic => panic!("in iter"),
-        }
-    }
-
-    fn changes(&self) -> Option<BoxStream<'static, Change<Key>>> {
-        self.rows.changes().filter(|_| self.tells_changes)
-    }
-}
 
 const PLAIN: Backoff =
     Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };

@@ -1,0 +1,90 @@
+//! A table with faults, over one in memory.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_lite::{StreamExt, stream};
+use procession::BoxError;
+use procession_supervisor::{BoxFuture, BoxStream, Change, MemoryTable, Row, Table, Unit};
+
+use crate::world::Key;
+
+/// What a table does when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Answers {
+    Well,
+    /// After the first row.
+    FailHalfWay,
+    FailAtOnce,
+    /// Each row of a scan, and each that is asked for.
+    FailEachRow,
+    Never,
+    Panic,
+}
+
+/// A table with a fault, that tells of changes or not.
+#[derive(Clone)]
+pub(crate) struct Faulty {
+    rows: MemoryTable<Key>,
+    answers: Arc<Mutex<Answers>>,
+    tells_changes: bool,
+    pub(crate) scans: Arc<AtomicUsize>,
+    /// It was asked, and will never answer.
+    hangs: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    pub(crate) fn new(rows: MemoryTable<Key>, tells_changes: bool) -> Self {
+        let answers = Arc::new(Mutex::new(Answers::Well));
+        Self { rows, answers, tells_changes, scans: Arc::default(), hangs: Arc::default() }
+    }
+
+    pub(crate) fn set(&self, answers: Answers) {
+        *self.answers.lock().unwrap() = answers;
+    }
+
+    fn answers(&self) -> Answers {
+        let answers = *self.answers.lock().unwrap();
+        self.hangs.fetch_or(answers == Answers::Never, Ordering::SeqCst);
+        answers
+    }
+
+    /// Has it been asked, and did it not answer?
+    pub(crate) fn is_hanging(&self) -> bool {
+        self.hangs.load(Ordering::SeqCst)
+    }
+}
+
+impl Table<Key> for Faulty {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        match self.answers() {
+            Answers::FailEachRow | Answers::FailAtOnce => {
+                Box::pin(async { Err("no connection".into()) })
+            }
+            Answers::Never => Box::pin(std::future::pending()),
+            Answers::Panic => panic!("in get"),
+            Answers::Well | Answers::FailHalfWay => self.rows.get(key),
+        }
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<Key>, BoxError>> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
+        let lost = || stream::once(Err("no connection".into()));
+        match self.answers() {
+            Answers::Well => self.rows.iter(),
+            Answers::FailHalfWay => Box::pin(self.rows.iter().take(1).chain(lost())),
+            Answers::FailAtOnce => Box::pin(lost()),
+            Answers::FailEachRow => Box::pin(
+                self.rows
+                    .iter()
+                    .map(|row| row.map(|row| Row { key: row.key, unit: Err("a bad row".into()) })),
+            ),
+            Answers::Never => Box::pin(stream::pending()),
+            Answers::Panic => panic!("in iter"),
+        }
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, Change<Key>>> {
+        self.rows.changes().filter(|_| self.tells_changes)
+    }
+}

@@ -1,0 +1,216 @@
+//! Random tables, units and commands, on a clock that the test moves: what must hold whenever nothing moves,
+//! and after the next scan.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use procession_supervisor::{MemoryTable, Rate, Restart, State};
+
+use crate::faulty::{Answers, Faulty};
+use crate::world::{Does, Key, Managed, SECOND, Told, World};
+
+const KEYS: [Key; 5] = ["a", "b", "c", "d", "e"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(Key, Restart),
+    Remove(Key),
+    Does(Key, Does),
+    Tell(Key, Told),
+    Start(Key),
+    Stop(Key),
+    Table(Answers),
+    Advance(Duration),
+    /// The table is well, and time passes: a scan and all grace times.
+    Scan,
+    /// The manager is closed, and runs again.
+    Again,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = || prop::sample::select(&KEYS[..]);
+    let restart = prop::sample::select(vec![
+        Restart::Permanent,
+        Restart::Transient,
+        Restart::Transient,
+        Restart::Temporary,
+    ]);
+    let does = prop::sample::select(vec![
+        Does::Serve,
+        Does::Serve,
+        Does::FailToStart,
+        Does::EndUnready,
+        Does::HangInStart,
+        Does::HangForEver,
+        Does::IgnoreClosing,
+    ]);
+    let told = prop::sample::select(vec![Told::Fail, Told::Fail, Told::End]);
+    let answers = prop::sample::select(vec![
+        Answers::Well,
+        Answers::FailHalfWay,
+        Answers::FailAtOnce,
+        Answers::FailEachRow,
+        Answers::Never,
+    ]);
+    let time = prop::sample::select(vec![20, 100, 250, 1_000, 5_000, 11_000, 60_000]);
+    prop_oneof![
+        4 => (key(), restart).prop_map(|(key, restart)| Step::Insert(key, restart)),
+        2 => key().prop_map(Step::Remove),
+        3 => (key(), does).prop_map(|(key, does)| Step::Does(key, does)),
+        5 => (key(), told).prop_map(|(key, told)| Step::Tell(key, told)),
+        2 => key().prop_map(Step::Start),
+        2 => key().prop_map(Step::Stop),
+        2 => answers.prop_map(Step::Table),
+        5 => time.prop_map(|time| Step::Advance(Duration::from_millis(time))),
+        2 => Just(Step::Scan),
+        1 => Just(Step::Again),
+    ]
+}
+
+/// What the table and the calls were.
+#[derive(Default)]
+struct Model {
+    rows: HashMap<Key, Restart>,
+    /// Those that may have ended for good: one of their rows since the manager began said so, and an ended unit
+    /// stays so when its row changes.
+    relaxed: HashSet<Key>,
+    stopped: HashSet<Key>,
+}
+
+impl Model {
+    fn take(&mut self, step: &Step, world: &World, table: &Faulty, managed: Managed) -> Managed {
+        match *step {
+            Step::Insert(key, restart) => {
+                self.rows.insert(key, restart);
+                self.relax();
+                world.insert_as(key, restart);
+            }
+            Step::Remove(key) => {
+                self.rows.remove(key);
+                world.table.remove(&key);
+            }
+            Step::Does(key, does) => world.units.set(key, does),
+            // Only who runs is told: it would be news for the next run too.
+            Step::Tell(key, told) if world.state(key) == Some(State::Running) => {
+                if world.units.does(key) == Does::Serve {
+                    world.units.tell(key, told);
+                }
+            }
+            Step::Tell(..) => {}
+            Step::Start(key) => {
+                // One that still stops is refused.
+                if world.state(key) != Some(State::Stopping) {
+                    self.stopped.remove(key);
+                }
+                world.start_unit(key).detach();
+            }
+            Step::Stop(key) => {
+                world.stop_unit(key).detach();
+                self.stopped.insert(key);
+            }
+            Step::Table(answers) => table.set(answers),
+            Step::Advance(time) => world.advance(time),
+            Step::Scan => self.scan(world, table),
+            Step::Again => {
+                end(world, managed);
+                self.stopped.clear();
+                self.relaxed.clear();
+                self.relax();
+                return world.start();
+            }
+        }
+        managed
+    }
+
+    fn relax(&mut self) {
+        let relaxed = self.rows.iter().filter(|(_, restart)| **restart != Restart::Permanent);
+        self.relaxed.extend(relaxed.map(|(key, _)| *key));
+    }
+
+    /// After a scan and all grace times: no run of a removed row, and each row's unit runs, has a restart due,
+    /// was given up or stopped, or has ended as its policy lets it.
+    fn scan(&mut self, world: &World, table: &Faulty) {
+        table.set(Answers::Well);
+        // What hangs in a call of the table is given up at the latest when the manager is closed.
+        if world.manager.list().iter().any(|unit| unit.state == State::Loading)
+            || table.is_hanging()
+        {
+            return;
+        }
+        for time in [61, 11, 6] {
+            world.advance(SECOND * time);
+        }
+        for key in KEYS {
+            let state = world.state(key);
+            if !self.rows.contains_key(key) {
+                assert_eq!((state, world.units.runs(key)), (None, 0), "`{key}` has no row");
+                continue;
+            }
+            let state = state.unwrap_or_else(|| panic!("`{key}` has a row and no unit"));
+            match state {
+                State::Running | State::Starting | State::Waiting | State::GivenUp => {}
+                State::Ended => assert!(self.relaxed.contains(key), "`{key}` has ended"),
+                State::Stopped => assert!(self.stopped.contains(key), "`{key}` was not stopped"),
+                state => panic!("`{key}` is {state}"),
+            }
+        }
+    }
+}
+
+/// What holds whenever nothing moves.
+fn check(world: &World) {
+    let list = world.manager.list();
+    let keys: HashSet<Key> = list.iter().map(|unit| unit.key).collect();
+    assert_eq!(keys.len(), list.len(), "a key twice");
+    for unit in &list {
+        let runs = matches!(unit.state, State::Starting | State::Running | State::Stopping);
+        assert_eq!(world.units.runs(unit.key), usize::from(runs), "{unit:?}");
+        assert_eq!(unit.next_restart.is_some(), unit.state == State::Waiting, "{unit:?}");
+    }
+    let running: usize = KEYS.into_iter().map(|key| world.units.runs(key)).sum();
+    let known: usize = keys.into_iter().map(|key| world.units.runs(key)).sum();
+    assert_eq!(running, known, "a run that is not in the list");
+}
+
+/// On return nothing runs.
+fn end(world: &World, managed: Managed) {
+    managed.app.close();
+    world.advance(SECOND * 11);
+    managed.outcome().unwrap();
+    assert!(world.manager.list().is_empty());
+    assert_eq!(KEYS.into_iter().map(|key| world.units.runs(key)).sum::<usize>(), 0);
+}
+
+fn run(steps: &[Step], tells_changes: bool, intensity: Option<usize>) {
+    let rows = MemoryTable::new();
+    let table = Faulty::new(rows.clone(), tells_changes);
+    let world = World::of(rows, table.clone(), |builder| match intensity {
+        Some(count) => builder.intensity(Rate::new(count, SECOND * 30)),
+        None => builder,
+    });
+    let mut model = Model::default();
+    let mut managed = world.start();
+    for step in steps {
+        managed = model.take(step, &world, &table, managed);
+        world.settle();
+        check(&world);
+    }
+    model.scan(&world, &table);
+    end(&world, managed);
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 1_000, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn every_key_has_one_run_and_every_row_a_unit(
+        steps in prop::collection::vec(step(), 1..60),
+        tells_changes: bool,
+        intensity in prop::option::of(0..4_usize),
+    ) {
+        run(&steps, tells_changes, intensity);
+    }
+}
