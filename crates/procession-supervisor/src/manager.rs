@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_channel::bounded;
 use futures_lite::future::block_on;
-use procession::{Clock, Error, IntoOutcome, Process};
+use procession::{Error, IntoOutcome, Process};
 use procession_runnable::{Runnable, body, named, run_in};
 
 use crate::engine::{Command, Engine, Reply, supervise};
 use crate::error::ManagerError;
 use crate::event::Events;
-use crate::pace::{Backoff, Rate};
+use crate::pace::Rate;
+use crate::policy::Policy;
 use crate::settings::{GiveUp, Settings};
 use crate::status::{State, Status};
 use crate::table::{Key, Table};
@@ -231,13 +232,12 @@ impl<K: Key> Manager<K> {
 /// Makes a manager. Made by [`Manager::builder`].
 ///
 /// ```
-/// use procession_supervisor::{GiveUp, Manager, MemoryTable, Rate};
+/// use procession_supervisor::{GiveUp, Manager, MemoryTable, Policy, Rate};
 /// use std::time::Duration;
 ///
 /// let manager = Manager::builder(MemoryTable::<String>::new())
 ///     .name("workers")
-///     .grace(Duration::from_secs(30))
-///     .intensity(Rate::new(5, Duration::from_secs(60)))
+///     .policy(Policy::new().intensity(Rate::new(5, Duration::from_secs(60))))
 ///     .give_up(GiveUp::Manager)
 ///     .build();
 /// # let _ = manager;
@@ -255,9 +255,9 @@ impl<K: Key> Builder<K> {
         self
     }
 
-    /// Where it gets the time from. Default: [`SystemClock`](procession::SystemClock).
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
+    /// How units are started again and stopped.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = policy;
         self
     }
 
@@ -277,38 +277,6 @@ impl<K: Key> Builder<K> {
     /// its end, and is not started again.
     pub fn stop_vanished(mut self, stop: bool) -> Self {
         self.settings.stop_vanished = stop;
-        self
-    }
-
-    /// How long a unit may take to stop before it is aborted, if it does not say so itself
-    /// ([`Unit::grace`](crate::Unit::grace)). Default: 10 s.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
-        self
-    }
-
-    /// How long a unit may take to stop after its abort before nobody waits for it any more. Default: 5 s.
-    pub fn abort_grace(mut self, grace: Duration) -> Self {
-        self.settings.abort_grace = grace;
-        self
-    }
-
-    /// The pauses before a unit is started again, and between tries to read the table.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.settings.backoff = backoff;
-        self
-    }
-
-    /// How long a run is to be ready for the pauses of its unit to begin from the first again. Default: 60 s.
-    pub fn steady_after(mut self, time: Duration) -> Self {
-        self.settings.steady_after = time;
-        self
-    }
-
-    /// How often a unit is started again in how long a time before it is given up. It is counted for each
-    /// unit by itself. Default: it is never given up, since the pauses between its restarts grow.
-    pub fn intensity(mut self, intensity: Rate) -> Self {
-        self.settings.intensity = Some(intensity);
         self
     }
 

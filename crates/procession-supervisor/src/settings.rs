@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::{Clock, SystemClock};
-
-use crate::pace::{Backoff, Rate};
+use crate::pace::Rate;
+use crate::policy::Policy;
 
 /// What happens when a unit is started again too often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,17 +18,11 @@ pub enum GiveUp {
 
 pub(crate) struct Settings {
     pub(crate) name: Arc<str>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Policy,
     /// How long the body waits for what is starting.
     pub(crate) start_limit: Duration,
     pub(crate) scan_every: Duration,
     pub(crate) stop_vanished: bool,
-    pub(crate) grace: Duration,
-    pub(crate) abort_grace: Duration,
-    pub(crate) backoff: Backoff,
-    /// How long a run is to be ready for its unit to be as good as new.
-    pub(crate) steady_after: Duration,
-    pub(crate) intensity: Option<Rate>,
     pub(crate) give_up: GiveUp,
     pub(crate) pace: Rate,
     /// How many events are held back for who reads them.
@@ -40,15 +33,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: "manager".into(),
-            clock: Arc::new(SystemClock),
+            policy: Policy::new(),
             start_limit: Duration::from_secs(1),
             scan_every: Duration::from_secs(60),
             stop_vanished: true,
-            grace: Duration::from_secs(10),
-            abort_grace: Duration::from_secs(5),
-            backoff: Backoff::default(),
-            steady_after: Duration::from_secs(60),
-            intensity: None,
             give_up: GiveUp::default(),
             pace: Rate::new(100, Duration::from_millis(100)),
             events: 1024,

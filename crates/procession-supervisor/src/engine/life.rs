@@ -148,7 +148,7 @@ impl<K: Key> Drive<K> {
         let entry = units.entry(id);
         let key = entry.key.clone();
         if let Some(error) = &error {
-            let past = entry.past(&self.engine.settings.backoff);
+            let past = entry.past(&self.engine.settings.policy);
             past.last_error = Some(ManagerError::Failed(error.clone()));
         }
         let starters = entry.take_starters();
@@ -173,23 +173,21 @@ impl<K: Key> Drive<K> {
     /// A run has ended that nobody had asked to stop, or it could not start.
     fn ended_by_itself(&mut self, id: usize, error: Option<Error>) {
         let now = self.now();
-        let settings = &self.engine.settings;
+        let policy = &self.engine.settings.policy;
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
-        let was_ready = entry.state() == State::Running;
-        let is_steady = was_ready && now.duration_since(entry.since()) >= settings.steady_after;
-        units.set_state(id, State::Ended, now);
-        let entry = units.entry(id);
-        let (key, restart) = (entry.key.clone(), entry.restart);
-        let starters = entry.take_starters();
-        let ended = Err(ManagerError::Stopped { key: entry.name() });
-        if is_steady {
-            entry.forgive(&settings.backoff);
+        let (was_ready, since) = (entry.state() == State::Running, entry.since());
+        if let (true, Some(restarts)) = (was_ready, entry.restarts()) {
+            restarts.ran(policy, since, now);
         }
         let failed = error.clone().map(ManagerError::Failed);
         if failed.is_some() {
-            entry.past(&settings.backoff).last_error.clone_from(&failed);
+            entry.past(policy).last_error.clone_from(&failed);
         }
+        let (key, restart) = (entry.key.clone(), entry.restart);
+        let starters = entry.take_starters();
+        let ended = Err(ManagerError::Stopped { key: entry.name() });
+        units.set_state(id, State::Ended, now);
         drop(units);
         self.engine.events.tell(match &error {
             Some(error) => Event::Failed { key, error: error.clone() },
@@ -208,27 +206,23 @@ impl<K: Key> Drive<K> {
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
         let (key, name) = (entry.key.clone(), entry.name());
-        let past = entry.past(&settings.backoff);
-        if let Some(rate) = settings.intensity {
-            past.recent.retain(|at| now.duration_since(*at) < rate.within);
-            if past.recent.len() >= rate.count {
-                units.set_state(id, State::GivenUp, now);
-                drop(units);
-                self.engine.events.tell(Event::GaveUp { key, error: error.clone() });
-                if settings.give_up == GiveUp::Manager {
-                    self.failure = Some(ManagerError::GaveUp { key: name, source: error });
-                    self.stop_all();
-                }
-                return;
+        let restarts = &mut entry.past(&settings.policy).restarts;
+        let delay = restarts.again(&settings.policy, now);
+        let count = restarts.count;
+        let Some(delay) = delay else {
+            units.set_state(id, State::GivenUp, now);
+            drop(units);
+            self.engine.events.tell(Event::GaveUp { key, error: error.clone() });
+            if settings.give_up == GiveUp::Manager {
+                self.failure = Some(ManagerError::GaveUp { key: name, source: error });
+                self.stop_all();
             }
-            past.recent.push_back(now);
-        }
-        past.restarts += 1;
-        let (delay, restarts) = (settings.backoff.next(&mut past.pauses), past.restarts);
+            return;
+        };
         units.set_state(id, State::Waiting, now);
         units.set_due(id, now.checked_add(delay));
         drop(units);
-        self.engine.events.tell(Event::Restarting { key, delay, restarts });
+        self.engine.events.tell(Event::Restarting { key, delay, restarts: count });
     }
 
     /// Something is due for a unit: its restart, or the end of its patience.
@@ -251,11 +245,11 @@ impl<K: Key> Drive<K> {
             drop(units);
             return self.load(key);
         }
-        let grace = entry.grace.unwrap_or(settings.grace);
+        let grace = entry.grace.unwrap_or(settings.policy.grace);
         let Some(live) = &mut entry.live else { return };
         if !std::mem::replace(&mut live.is_aborted, true) {
             let process = live.process.clone();
-            units.set_due(id, now.checked_add(settings.abort_grace));
+            units.set_due(id, now.checked_add(settings.policy.abort_grace));
             drop(units);
             self.engine.events.tell(Event::Aborted { key, grace });
             process.abort();
@@ -280,7 +274,7 @@ impl<K: Key> Drive<K> {
             State::Starting | State::Running => {
                 entry.then = then;
                 let key = entry.key.clone();
-                let grace = entry.grace.unwrap_or(self.engine.settings.grace);
+                let grace = entry.grace.unwrap_or(self.engine.settings.policy.grace);
                 let process = entry.live.as_ref().map(|live| live.process.clone());
                 units.set_state(id, State::Stopping, now);
                 units.set_due(id, now.checked_add(grace));
@@ -346,7 +340,9 @@ impl<K: Key> Drive<K> {
                     drop(units);
                     return answer(vec![reply], &Err(exists));
                 }
-                entry.forgive_all(&self.engine.settings.backoff);
+                if let Some(restarts) = entry.restarts() {
+                    restarts.forgive(&self.engine.settings.policy);
+                }
                 id
             }
             None => {

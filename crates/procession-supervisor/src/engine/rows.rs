@@ -146,8 +146,8 @@ impl<K: Key> Drive<K> {
                 unseen.into_iter().for_each(|id| self.row_is_gone(id));
             }
             Err(error) => {
-                let mut pauses = pauses.unwrap_or_else(|| settings.backoff.pauses());
-                let delay = settings.backoff.next(&mut pauses);
+                let mut pauses = pauses.unwrap_or_else(|| settings.policy.pauses());
+                let delay = settings.policy.next(&mut pauses);
                 self.scan = Scan::At(now + delay, Some(pauses));
                 self.engine.events.tell(Event::ScanFailed { error: error.into(), delay });
             }
@@ -274,7 +274,7 @@ impl<K: Key> Drive<K> {
     /// only a call has asked for.
     fn not_loaded(&mut self, id: usize, error: SharedError) {
         let now = self.now();
-        let backoff = self.engine.settings.backoff;
+        let policy = &self.engine.settings.policy;
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
         let (key, is_loading) = (entry.key.clone(), entry.state() == State::Loading);
@@ -286,9 +286,9 @@ impl<K: Key> Drive<K> {
             if entry.is_new {
                 drop(units.remove(id));
             } else {
-                let past = entry.past(&backoff);
+                let past = entry.past(policy);
                 past.last_error = Some(failed.clone());
-                let pause = backoff.next(&mut past.pauses);
+                let pause = past.restarts.pause(policy);
                 units.set_state(id, State::Waiting, now);
                 units.set_due(id, now.checked_add(pause));
                 delay = Some(pause);

@@ -6,18 +6,17 @@
 //!   from its start until it is Closed, whoever asked for its end. So there is never a second run of a key.
 //! - An entry is due at most at one time, and stands in `due` exactly then.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backon::ExponentialBackoff;
 use procession::{Closed, Label, Process};
 use procession_runnable::Readiness;
 use slab::Slab;
 
 use super::inbox::{Reply, RunId, Watcher};
 use crate::error::ManagerError;
-use crate::pace::Backoff;
+use crate::policy::{Policy, Restarts};
 use crate::status::{State, Status};
 use crate::table::Key;
 use crate::unit::Restart;
@@ -87,11 +86,8 @@ pub(crate) enum Then {
 
 /// What a unit went through that failed, ended, or could not be loaded.
 pub(crate) struct Past {
-    pub(crate) restarts: u64,
+    pub(crate) restarts: Restarts,
     pub(crate) last_error: Option<ManagerError>,
-    pub(crate) pauses: ExponentialBackoff,
-    /// The last restarts, as far back as the intensity counts.
-    pub(crate) recent: VecDeque<Instant>,
 }
 
 impl<K: Key> Units<K> {
@@ -242,15 +238,15 @@ impl<K: Key> Entry<K> {
         self.key.to_string().into()
     }
 
-    pub(crate) fn past(&mut self, backoff: &Backoff) -> &mut Past {
+    pub(crate) fn past(&mut self, policy: &Policy) -> &mut Past {
         self.past.get_or_insert_with(|| {
-            Box::new(Past {
-                restarts: 0,
-                last_error: None,
-                pauses: backoff.pauses(),
-                recent: VecDeque::new(),
-            })
+            Box::new(Past { restarts: Restarts::new(policy), last_error: None })
         })
+    }
+
+    /// Its restarts, if there were any.
+    pub(crate) fn restarts(&mut self) -> Option<&mut Restarts> {
+        self.past.as_mut().map(|past| &mut past.restarts)
     }
 
     /// Adds who waits for it to be ready.
@@ -271,26 +267,13 @@ impl<K: Key> Entry<K> {
         self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.stoppers))
     }
 
-    /// The past is no reason any more to wait.
-    pub(crate) fn forgive(&mut self, backoff: &Backoff) {
-        if let Some(past) = &mut self.past {
-            past.pauses = backoff.pauses();
-        }
-    }
-
-    /// Nor to give up.
-    pub(crate) fn forgive_all(&mut self, backoff: &Backoff) {
-        self.forgive(backoff);
-        self.past.iter_mut().for_each(|past| past.recent.clear());
-    }
-
     fn status(&self) -> Status<K> {
         let past = self.past.as_deref();
         Status {
             key: self.key.clone(),
             state: self.state,
             since: self.since,
-            restarts: past.map_or(0, |past| past.restarts),
+            restarts: past.map_or(0, |past| past.restarts.count),
             last_error: past.and_then(|past| past.last_error.clone()),
             next_restart: self.due.filter(|_| self.state == State::Waiting),
         }

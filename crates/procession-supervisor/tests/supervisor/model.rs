@@ -187,9 +187,9 @@ fn end(world: &World, managed: Managed) {
 fn run(steps: &[Step], tells_changes: bool, intensity: Option<usize>) {
     let rows = MemoryTable::new();
     let table = Faulty::new(rows.clone(), tells_changes);
-    let world = World::of(rows, table.clone(), |builder| match intensity {
-        Some(count) => builder.intensity(Rate::new(count, SECOND * 30)),
-        None => builder,
+    let world = World::of(rows, table.clone(), |builder, policy| match intensity {
+        Some(count) => builder.policy(policy.intensity(Rate::new(count, SECOND * 30))),
+        None => builder.policy(policy),
     });
     let mut model = Model::default();
     let mut managed = world.start();

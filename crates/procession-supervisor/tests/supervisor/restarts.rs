@@ -47,7 +47,7 @@ fn what_counts_as_a_failure() {
         (Does::FailToStart, "failed: cannot start"),
         (Does::Panic, "panicked: at start"),
     ] {
-        let mut world = World::with(|builder| builder.backoff(PLAIN));
+        let mut world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
         world.insert(["a"]);
         world.units.set("a", does);
         let managed = world.start();
@@ -72,7 +72,9 @@ fn what_counts_as_a_failure() {
 /// The pauses double; after a run that stayed up they begin from the first.
 #[test]
 fn pauses() {
-    let mut world = World::with(|builder| builder.backoff(PLAIN).steady_after(SECOND * 10));
+    let mut world = World::with(|builder, policy| {
+        builder.policy(policy.backoff(PLAIN).steady_after(SECOND * 10))
+    });
     world.insert(["a"]);
     let managed = world.start();
     for pause in [100, 200, 400, 800] {
@@ -96,8 +98,9 @@ fn pauses() {
 /// Too many restarts give up on that unit, and on no other; a call starts it again.
 #[test]
 fn intensity_is_counted_for_each_unit() {
-    let mut world =
-        World::with(|builder| builder.backoff(PLAIN).intensity(Rate::new(3, SECOND * 60)));
+    let mut world = World::with(|builder, policy| {
+        builder.policy(policy.backoff(PLAIN).intensity(Rate::new(3, SECOND * 60)))
+    });
     world.insert(["a", "b"]);
     let managed = world.start();
     for _ in 0..3 {
@@ -127,8 +130,9 @@ fn intensity_is_counted_for_each_unit() {
 /// the unit and its error.
 #[test]
 fn giving_up_can_close_the_manager() {
-    let world = World::with(|builder| {
-        builder.intensity(Rate::new(0, SECOND)).give_up(GiveUp::Manager).name("workers")
+    let world = World::with(|builder, policy| {
+        let policy = policy.intensity(Rate::new(0, SECOND));
+        builder.policy(policy).give_up(GiveUp::Manager).name("workers")
     });
     world.insert(["a", "b"]);
     let managed = world.start();
@@ -149,7 +153,9 @@ fn giving_up_can_close_the_manager() {
 #[test]
 fn restarts_are_paced() {
     const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-    let world = World::with(|builder| builder.backoff(PLAIN).pace(Rate::new(3, SECOND)));
+    let world = World::with(|builder, policy| {
+        builder.policy(policy.backoff(PLAIN)).pace(Rate::new(3, SECOND))
+    });
     world.insert(KEYS);
     let managed = world.start();
     KEYS.into_iter().for_each(|key| world.units.tell(key, Told::Fail));
@@ -184,7 +190,7 @@ fn a_unit_removes_itself() {
 /// What a reader of events cannot keep up with is counted.
 #[test]
 fn a_slow_reader_is_told_what_it_missed() {
-    let mut world = World::with(|builder| builder.event_capacity(4));
+    let mut world = World::with(|builder, policy| builder.policy(policy).event_capacity(4));
     world.insert(["a", "b", "c", "d"]);
     let managed = world.start();
     let happened = world.happened();

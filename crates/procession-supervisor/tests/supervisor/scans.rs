@@ -18,7 +18,10 @@ const PLAIN: Backoff =
 fn world(tells_changes: bool) -> (World, Faulty) {
     let rows = MemoryTable::new();
     let faulty = Faulty::new(rows.clone(), tells_changes);
-    (World::of(rows, faulty.clone(), |builder| builder.backoff(PLAIN)), faulty)
+    (
+        World::of(rows, faulty.clone(), |builder, policy| builder.policy(policy.backoff(PLAIN))),
+        faulty,
+    )
 }
 
 /// Without changes, rows that come and go are seen by the next scan.
@@ -47,7 +50,7 @@ fn rows_come_and_go() {
 /// Units whose row is gone go on if that is wanted, and are not started again.
 #[test]
 fn vanished_units_can_go_on() {
-    let world = World::with(|builder| builder.stop_vanished(false));
+    let world = World::with(|builder, policy| builder.policy(policy).stop_vanished(false));
     world.insert(["a"]);
     let managed = world.start();
     world.table.remove(&"a");

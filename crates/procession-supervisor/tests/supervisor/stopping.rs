@@ -14,7 +14,7 @@ use crate::world::{Does, LIMIT, SECOND, World, yielded};
 /// each has its own.
 #[test]
 fn past_its_grace_time_a_unit_is_aborted() {
-    let mut world = World::with(|builder| builder.grace(SECOND * 20));
+    let mut world = World::with(|builder, policy| builder.policy(policy.grace(SECOND * 20)));
     world.insert(["start", "run", "good"]);
     world.units.set("start", Does::HangForEver);
     world.units.set("run", Does::IgnoreClosing);
@@ -149,12 +149,9 @@ fn dropping_the_run_stops_all() {
 /// A grace time that no clock can say is none.
 #[test]
 fn limits_beyond_all_time() {
-    let world = World::with(|builder| {
-        builder
-            .grace(Duration::MAX)
-            .abort_grace(Duration::MAX)
-            .scan_every(Duration::MAX)
-            .start_limit(Duration::MAX)
+    let world = World::with(|builder, policy| {
+        let policy = policy.grace(Duration::MAX).abort_grace(Duration::MAX);
+        builder.policy(policy).scan_every(Duration::MAX).start_limit(Duration::MAX)
     });
     world.insert(["a"]);
     let managed = world.start();

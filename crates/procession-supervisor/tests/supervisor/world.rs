@@ -9,7 +9,7 @@ use std::time::Duration;
 use procession::{BoxError, Error, Job, ManualClock, Process};
 use procession_runnable::{Run, body, run_in};
 use procession_supervisor::{
-    Builder, Event, Events, Manager, ManagerError, MemoryTable, Restart, State, Table, Unit,
+    Builder, Event, Events, Manager, ManagerError, MemoryTable, Policy, Restart, State, Table, Unit,
 };
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::{Executor, Task};
@@ -159,10 +159,10 @@ pub(crate) struct World {
 impl World {
     /// A manager of a table in memory.
     pub(crate) fn new() -> Self {
-        Self::with(|builder| builder)
+        Self::with(|builder, policy| builder.policy(policy))
     }
 
-    pub(crate) fn with(set: impl FnOnce(Builder<Key>) -> Builder<Key>) -> Self {
+    pub(crate) fn with(set: impl FnOnce(Builder<Key>, Policy) -> Builder<Key>) -> Self {
         let table = MemoryTable::new();
         Self::of(table.clone(), table, set)
     }
@@ -171,10 +171,10 @@ impl World {
     pub(crate) fn of(
         table: MemoryTable<Key>,
         managed: impl Table<Key>,
-        set: impl FnOnce(Builder<Key>) -> Builder<Key>,
+        set: impl FnOnce(Builder<Key>, Policy) -> Builder<Key>,
     ) -> Self {
         let clock = ManualClock::new();
-        let manager = set(Manager::builder(managed).clock(clock.clone())).build();
+        let manager = set(Manager::builder(managed), Policy::new().clock(clock.clone())).build();
         let events = manager.events();
         let (executor, units) = (Arc::default(), Units::default());
         Self { executor, clock, units, table, manager, events }
