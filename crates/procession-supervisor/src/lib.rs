@@ -12,6 +12,7 @@ mod pace;
 mod policy;
 mod settings;
 mod status;
+mod supervisor;
 mod table;
 mod unit;
 
@@ -24,5 +25,6 @@ pub use pace::{Backoff, Rate};
 pub use policy::Policy;
 pub use settings::GiveUp;
 pub use status::{State, Status};
+pub use supervisor::Supervisor;
 pub use table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 pub use unit::{Restart, Unit};

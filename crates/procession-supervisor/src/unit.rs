@@ -1,9 +1,11 @@
 //! What is supervised: [`Unit`], a runnable with what is to happen when it ends and when it is stopped.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use procession_runnable::Runnable;
+use procession::{Error, Label, Process};
+use procession_runnable::{Runnable, Start};
 
 /// A runnable under supervision: when it is started again, and how long it may take to stop.
 ///
@@ -23,7 +25,7 @@ use procession_runnable::Runnable;
 /// ```
 #[derive(Clone)]
 pub struct Unit {
-    pub(crate) runnable: Runnable,
+    runnable: Runnable,
     pub(crate) restart: Restart,
     pub(crate) grace: Option<Duration>,
 }
@@ -56,6 +58,15 @@ impl Unit {
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
+    }
+}
+
+impl Unit {
+    /// Starts a run. A panic of what starts it is an error, of `owner`.
+    pub(crate) fn start(&self, start: Start<'_>, owner: &Label) -> Result<Process, Error> {
+        let started = catch_unwind(AssertUnwindSafe(|| self.runnable.start(start)));
+        // The message was printed by the panic.
+        started.unwrap_or_else(|_| Err(Error::failed(owner.clone(), "a start panicked".into())))
     }
 }
 

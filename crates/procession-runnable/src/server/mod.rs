@@ -59,3 +59,26 @@ async fn after_refusal(server: &Process, error: io::Error) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    /// The peer's errors pass at once, the listener's end the server, and for want of room it pauses, until
+    /// it closes at the latest.
+    #[test]
+    fn errors_of_accept() {
+        let server = Process::new();
+        let refused = |kind: io::ErrorKind| after_refusal(&server, kind.into());
+        for passes in [io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted] {
+            assert!(block_on(refused(passes)).is_ok());
+        }
+        assert!(block_on(refused(io::ErrorKind::InvalidInput)).is_err());
+        let mut no_room = Box::pin(refused(io::ErrorKind::OutOfMemory));
+        assert!(block_on(poll_once(&mut no_room)).is_none());
+        server.close();
+        assert!(block_on(no_room).is_ok());
+    }
+}

@@ -1,7 +1,6 @@
 //! The life of a unit: started, ready, ended, started again; stopped, aborted, stuck.
 
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -52,11 +51,7 @@ impl<K: Key> Drive<K> {
         // Writing to a string does not fail.
         let _written = write!(self.name, "{key}");
         let start = start.named(&self.name);
-        let started = catch_unwind(AssertUnwindSafe(|| unit.runnable.start(start)));
-        let started = started.unwrap_or_else(|_| {
-            // The message was printed by the panic.
-            Err(Error::failed(self.label(), format!("the start of `{key}` panicked").into()))
-        });
+        let started = unit.start(start, &self.group.label());
         match started {
             Ok(process) => {
                 let watcher = Watcher::new(self.engine.inbox.clone(), run);

@@ -6,6 +6,7 @@ mod faulty;
 mod model;
 mod restarts;
 mod scans;
+mod sets;
 mod starting;
 mod stopping;
 mod world;

@@ -1,13 +1,14 @@
 //! A manager under test: with a clock that stands still, on an executor that runs until nothing moves.
 
 use std::collections::HashMap;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession::{BoxError, Error, Job, ManualClock, Process};
-use procession_runnable::{Run, body, run_in};
+use procession_runnable::{Run, Runnable, body, run_in};
 use procession_supervisor::{
     Builder, Event, Events, Manager, ManagerError, MemoryTable, Policy, Restart, State, Table, Unit,
 };
@@ -226,11 +227,16 @@ impl World {
 
     /// Starts the manager; it runs until the process is closed.
     pub(crate) fn start(&self) -> Managed {
-        let (app, manager) = (self.app(), self.manager.runnable());
+        self.run(self.manager.runnable())
+    }
+
+    /// Starts anything; it runs until the process is closed.
+    pub(crate) fn run(&self, runnable: Runnable) -> Managed {
+        let app = self.app();
         let (tell_body, body_began) = unbounded();
         let process = app.clone();
         let ended = self.executor.spawn(async move {
-            run_in(&process, &manager, |p| async move {
+            run_in(&process, &runnable, |p| async move {
                 tell_body.send(()).await.unwrap();
                 p.closing().await;
             })
@@ -313,7 +319,7 @@ pub(crate) fn yielded<T>(task: Task<T>) -> T {
     smol::block_on(task)
 }
 
-fn in_words(event: &Event<Key>) -> String {
+pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
     match event {
         Event::Started { key } => format!("{key} started"),
         Event::Ready { key } => format!("{key} ready"),

@@ -1,0 +1,119 @@
+//! One unit of a set: what comes of it is what its policy makes of that, and its stop is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use procession::{Closed, Error, Process};
+use procession_runnable::{NotReady, Run, Runnable, Start, Unready, body, named};
+
+use super::Member;
+use crate::error::ManagerError;
+use crate::event::Event;
+use crate::unit::Restart;
+
+/// The unit, for its set: it fails when it is to be started again.
+pub(super) fn bounded(member: Arc<Member>) -> Runnable {
+    let name = member.name.clone();
+    named(name, body(move |run| member.clone().keep(run)))
+}
+
+impl Member {
+    async fn keep(self: Arc<Self>, run: Run) -> Result<(), Error> {
+        let last = self.last.lock().take();
+        if let Some(last) = last {
+            // There is one run at a time, also when the last one ignores its abort.
+            if run.run_until_closing(last).await.is_none() {
+                return Ok(());
+            }
+        }
+        // The unit hangs below it without being waited for, so that it can be left alone.
+        let group = Process::builder().no_wait_parent(&run).name(self.name.clone()).build()?;
+        let (start, readiness) = Start::under(&group);
+        let started = match self.unit.start(start.named(&self.name), &run.label()) {
+            Ok(started) => started,
+            Err(error) => return self.ended(&run, Some(error)),
+        };
+        *self.last.lock() = Some(started.closed());
+        self.tell(Event::Started { key: self.name.clone() });
+        let mut unready = None;
+        match run.run_until_closing(readiness).await {
+            Some(Ok(())) => {
+                self.tell(Event::Ready { key: self.name.clone() });
+                run.ready();
+            }
+            Some(Err(Unready::Ended(label))) => {
+                started.close();
+                unready = Some(NotReady::of(label));
+            }
+            Some(Err(Unready::Failed)) | None => {}
+        }
+        match run.run_until_closing(started.closed()).await {
+            Some(outcome) => self.ended(&run, outcome.err().or(unready)),
+            None => self.stop(started).await,
+        }
+    }
+
+    /// The unit has ended by itself.
+    fn ended(&self, run: &Run, error: Option<Error>) -> Result<(), Error> {
+        let key = self.name.clone();
+        self.tell(match &error {
+            Some(error) => Event::Failed { key, error: error.clone() },
+            None => Event::Ended { key },
+        });
+        match (self.unit.restart, error) {
+            (Restart::Temporary, _) => {
+                // It holds up nobody.
+                run.ready();
+                Ok(())
+            }
+            (Restart::Transient | Restart::Permanent, Some(error)) => Err(error),
+            (Restart::Transient, None) => Ok(()),
+            (Restart::Permanent, None) => {
+                Err(Error::failed(run.label(), "it ended, and is to run always".into()))
+            }
+        }
+    }
+
+    /// Stops the unit: gracefully, then by force, then without it.
+    async fn stop(&self, started: Process) -> Result<(), Error> {
+        let key = || self.name.clone();
+        self.tell(Event::Stopping { key: key() });
+        started.close();
+        let policy = &self.set.policy;
+        let grace = self.unit.grace.unwrap_or(policy.grace);
+        let mut outcome = self.closed_within(started.closed(), grace).await;
+        if outcome.is_none() {
+            self.tell(Event::Aborted { key: key(), grace });
+            started.abort();
+            outcome = self.closed_within(started.closed(), policy.abort_grace).await;
+        }
+        let Some(outcome) = outcome else {
+            self.tell(Event::Stuck { key: key() });
+            let stuck = ManagerError::Stuck { keys: [key()].into() };
+            return Err(Error::failed(started.label(), Box::new(stuck)));
+        };
+        self.tell(Event::Stopped { key: key(), error: outcome.clone().err() });
+        outcome
+    }
+
+    /// The outcome, if it comes in time.
+    async fn closed_within(&self, closed: Closed, limit: Duration) -> Option<Result<(), Error>> {
+        let clock = &self.set.policy.clock;
+        let closed = async { Some(closed.await) };
+        match clock.now().checked_add(limit) {
+            Some(deadline) => {
+                let late = async {
+                    clock.sleep_until(deadline).await;
+                    None
+                };
+                or(closed, late).await
+            }
+            None => closed.await,
+        }
+    }
+
+    fn tell(&self, event: Event<Arc<str>>) {
+        self.set.events.tell(event);
+    }
+}

@@ -1,0 +1,269 @@
+//! Fixed sets of units: what is restarted with what, in which order.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use procession::Error;
+use procession_runnable::body_thread;
+use procession_supervisor::{
+    Backoff, Events, ManagerError, Policy, Rate, Restart, State, Supervisor, Unit,
+};
+
+use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words};
+
+const PLAIN: Backoff = Backoff { first: SECOND, longest: SECOND, jitter: false };
+
+type Strategy = fn([(Key, Unit); 3]) -> Supervisor;
+
+const STRATEGIES: [(&str, Strategy); 3] = [
+    ("one for one", |units| Supervisor::one_for_one(units)),
+    ("one for all", |units| Supervisor::one_for_all(units)),
+    ("rest for one", |units| Supervisor::rest_for_one(units)),
+];
+
+/// A set of `a`, `b` and `c` that runs.
+struct Running {
+    world: World,
+    events: Events<Arc<str>>,
+    managed: Managed,
+}
+
+impl Running {
+    fn start(strategy: Strategy, restart: Restart, intensity: Option<Rate>) -> Self {
+        Self::of(World::new(), strategy, restart, intensity)
+    }
+
+    fn of(world: World, strategy: Strategy, restart: Restart, intensity: Option<Rate>) -> Self {
+        let mut policy = Policy::new().clock(world.clock.clone()).backoff(PLAIN);
+        if let Some(rate) = intensity {
+            policy = policy.intensity(rate);
+        }
+        let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key).restart(restart)));
+        let set = strategy(units).policy(policy).name("set");
+        let events = set.events();
+        let managed = world.run(set.runnable());
+        Self { world, events, managed }
+    }
+
+    /// What happened since it was asked last, but for the beginnings that are sure to be there.
+    fn happened(&mut self) -> Vec<String> {
+        self.world.settle();
+        let events = std::iter::from_fn(|| self.events.try_recv());
+        let words = events.map(|event| in_words(&event));
+        words.filter(|event| !event.ends_with("started") && !event.ends_with("stopping")).collect()
+    }
+
+    fn runs(&self) -> [usize; 3] {
+        ["a", "b", "c"].map(|key| self.world.units.runs(key))
+    }
+}
+
+/// They start in order and stop in the reverse order, whatever the strategy.
+#[test]
+fn in_order() {
+    for (name, strategy) in STRATEGIES {
+        let mut set = Running::start(strategy, Restart::Transient, None);
+        assert!(set.managed.body_began());
+        assert_eq!(set.happened(), ["a ready", "b ready", "c ready"], "{name}");
+        set.managed.app.close();
+        assert_eq!(set.happened(), ["c stopped", "b stopped", "a stopped"], "{name}");
+        set.managed.outcome().unwrap();
+    }
+}
+
+/// One that is not ready keeps those after it.
+#[test]
+fn each_waits_for_the_one_before_it() {
+    for (name, strategy) in STRATEGIES {
+        let world = World::new();
+        world.units.set("b", Does::HangInStart);
+        let mut set = Running::of(world, strategy, Restart::Transient, None);
+        assert_eq!((set.runs(), set.managed.body_began()), ([1, 1, 0], false), "{name}");
+        assert_eq!(set.happened(), ["a ready"]);
+        let world = set.world;
+        set.managed.close(&world).unwrap();
+        assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
+    }
+}
+
+/// What is restarted when the middle one fails.
+#[test]
+fn strategies() {
+    for ((name, strategy), stopped, again, key) in [
+        (STRATEGIES[0], &[][..], &["b ready"][..], "b"),
+        (STRATEGIES[1], &["c stopped", "a stopped"], &["a ready", "b ready", "c ready"], "set"),
+        (STRATEGIES[2], &["c stopped"], &["b ready", "c ready"], "b"),
+    ] {
+        for told in [Told::Fail, Told::Panic] {
+            let mut set = Running::start(strategy, Restart::Transient, None);
+            set.happened();
+            set.world.units.tell("b", told);
+            let happened = set.happened();
+            assert!(happened[0].starts_with("b failed: process `b` "), "{name} {happened:?}");
+            assert_eq!(happened[1..happened.len() - 1], *stopped, "{name}");
+            assert_eq!(*happened.last().unwrap(), format!("{key} restarting in 1s (1)"), "{name}");
+            set.world.advance(SECOND);
+            assert_eq!(set.happened(), again, "{name}");
+            assert_eq!(set.runs(), [1; 3]);
+            assert!(!set.managed.has_ended());
+            set.managed.close(&set.world).unwrap();
+        }
+    }
+}
+
+/// When a unit that has ended is started again.
+#[test]
+fn policies() {
+    for (restart, after_failure, after_end) in [
+        (Restart::Permanent, true, true),
+        (Restart::Transient, true, false),
+        (Restart::Temporary, false, false),
+    ] {
+        for (told, again) in [(Told::Fail, after_failure), (Told::End, after_end)] {
+            for (name, strategy) in STRATEGIES {
+                let set = Running::start(strategy, restart, None);
+                set.world.units.tell("c", told);
+                set.world.advance(SECOND);
+                let runs = usize::from(again);
+                assert_eq!(set.runs(), [1, 1, runs], "{name} {restart:?} {told:?}");
+                set.managed.close(&set.world).unwrap();
+            }
+        }
+    }
+}
+
+/// A temporary unit that does not start holds up nobody.
+#[test]
+fn a_temporary_unit_that_fails_to_start() {
+    let world = World::new();
+    world.units.set("b", Does::FailToStart);
+    let set = Running::of(world, STRATEGIES[0].1, Restart::Temporary, None);
+    assert_eq!((set.runs(), set.managed.body_began()), ([1, 0, 1], true));
+    set.managed.close(&set.world).unwrap();
+}
+
+/// A unit that is started again too often ends the set, and its error is the outcome; the others are
+/// stopped.
+#[test]
+fn too_many_restarts_end_the_set() {
+    for (name, strategy) in STRATEGIES {
+        let rate = Rate::new(2, SECOND * 60);
+        let mut set = Running::start(strategy, Restart::Transient, Some(rate));
+        for _ in 0..2 {
+            set.world.units.tell("b", Told::Fail);
+            set.world.advance(SECOND);
+            assert_eq!(set.runs(), [1; 3], "{name}");
+        }
+        set.happened();
+        set.world.units.tell("b", Told::Fail);
+        let happened = set.happened();
+        assert!(happened.iter().any(|event| event.ends_with("given up")), "{name} {happened:?}");
+        assert_eq!(set.runs(), [0; 3], "{name}");
+        let error = set.managed.outcome().unwrap_err();
+        assert!(error.to_string().ends_with("again too often: process `b` failed: broken"));
+        let Error::Failed(failed) = error else { panic!("{name}: {error}") };
+        assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
+    }
+}
+
+/// Failures of one unit are no failures of another: intensity is counted for each.
+#[test]
+fn intensity_is_counted_for_each_unit() {
+    let rate = Rate::new(2, SECOND * 60);
+    let set = Running::start(STRATEGIES[0].1, Restart::Transient, Some(rate));
+    for key in ["a", "b", "c", "a", "b", "c"] {
+        set.world.units.tell(key, Told::Fail);
+        set.world.advance(SECOND);
+    }
+    assert_eq!(set.runs(), [1; 3]);
+    set.managed.close(&set.world).unwrap();
+}
+
+/// A unit that ignores its closing is aborted after its grace time, in its turn.
+#[test]
+fn stopping_is_bounded() {
+    for (name, strategy) in STRATEGIES {
+        let world = World::new();
+        world.units.set("b", Does::IgnoreClosing);
+        let mut set = Running::of(world, strategy, Restart::Transient, None);
+        set.happened();
+        set.managed.app.close();
+        assert_eq!(set.happened(), ["c stopped"], "{name}");
+        set.world.advance(SECOND * 10);
+        let aborted = "b stopped: process `b` was aborted";
+        let happened = set.happened();
+        assert_eq!(happened[0], "b aborted after 10s", "{name}");
+        assert!(happened[1].starts_with(aborted), "{name} {happened:?}");
+        assert_eq!(happened[2], "a stopped", "{name}");
+        assert!(set.managed.has_ended(), "{name}");
+    }
+}
+
+/// A thread that ignores its abort does not keep the set from ending, which names it; and it has one run at a
+/// time.
+#[test]
+fn what_does_not_stop_is_named_and_not_started_twice() {
+    let world = World::new();
+    let (release, released) = channel::<()>();
+    let (tell, runs) = channel();
+    let shared = Arc::new(std::sync::Mutex::new((released, tell)));
+    let stubborn = body_thread(move |run| {
+        run.ready();
+        let shared = shared.lock().unwrap();
+        shared.1.send(()).unwrap();
+        shared.0.recv().unwrap_or(());
+    });
+    let units = [("stubborn", Unit::new(stubborn)), ("b", world.units.unit("b"))];
+    let set = Supervisor::one_for_all(units)
+        .policy(Policy::new().clock(world.clock.clone()).backoff(PLAIN));
+    let managed = world.run(set.runnable());
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| managed.body_began());
+    // All are to be started again, and one does not stop.
+    world.units.tell("b", Told::Fail);
+    for time in [10, 5, 1] {
+        world.advance(SECOND * time);
+    }
+    assert_eq!(world.units.runs("b"), 0);
+    assert!(runs.try_recv().is_err(), "a second run");
+    release.send(()).unwrap();
+    world.until(|| runs.try_recv().is_ok());
+    world.until(|| world.units.runs("b") == 1);
+    managed.app.close();
+    for time in [10, 5] {
+        world.advance(SECOND * time);
+    }
+    let error = managed.outcome().unwrap_err();
+    assert!(error.to_string().contains("aborted, and did not stop: `stubborn`"), "{error}");
+    drop(release);
+}
+
+/// A set is a unit: one that was given up is started again by what it is a unit of.
+#[test]
+fn sets_nest() {
+    let world = World::new();
+    let policy = Policy::new().clock(world.clock.clone()).backoff(PLAIN);
+    let inner = Supervisor::one_for_all([("a", world.units.unit("a"))])
+        .policy(policy.clone().intensity(Rate::new(0, SECOND)));
+    let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy);
+    world.table.insert("outer", outer.runnable());
+    let managed = world.start();
+    for starts in 1..4 {
+        assert_eq!((world.units.runs("a"), world.units.starts("a")), (1, starts));
+        world.units.tell("a", Told::Fail);
+        world.advance(SECOND);
+    }
+    assert_eq!(world.state("outer"), Some(State::Running));
+    managed.close(&world).unwrap();
+    assert_eq!(world.units.runs("a"), 0);
+}
+
+/// A set of none is nothing.
+#[test]
+fn an_empty_set() {
+    let world = World::new();
+    let none: [(&str, Unit); 0] = [];
+    let managed = world.run(Supervisor::rest_for_one(none).runnable());
+    assert!(managed.body_began());
+    managed.close(&world).unwrap();
+}
