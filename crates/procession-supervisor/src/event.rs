@@ -99,6 +99,26 @@ pub enum Event<K> {
     },
 }
 
+impl<K> Event<K> {
+    /// The unit that it is of, if it is of one.
+    pub fn key(&self) -> Option<&K> {
+        match self {
+            Self::Started { key }
+            | Self::Ready { key }
+            | Self::Ended { key }
+            | Self::Failed { key, .. }
+            | Self::Restarting { key, .. }
+            | Self::GaveUp { key, .. }
+            | Self::LoadFailed { key, .. }
+            | Self::Stopping { key }
+            | Self::Aborted { key, .. }
+            | Self::Stuck { key }
+            | Self::Stopped { key, .. } => Some(key),
+            Self::ScanFailed { .. } | Self::Missed { .. } => None,
+        }
+    }
+}
+
 impl<K: fmt::Display> Event<K> {
     /// Tells `tracing`.
     fn log(&self) {
