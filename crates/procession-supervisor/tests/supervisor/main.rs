@@ -3,6 +3,8 @@
 
 mod calls;
 mod faulty;
+mod large;
+mod logged;
 mod model;
 mod restarts;
 mod scans;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use procession::BoxError;
 use procession_supervisor::{
-    Backoff, Blocking, BlockingTable, Manager, ManagerError, MemoryTable, Row, RowIterator, State,
-    Unit,
+    Backoff, Blocking, BlockingTable, Event, Manager, ManagerError, MemoryTable, Row, RowIterator,
+    State, Unit,
 };
 
 use crate::faulty::{Answers, Faulty};
@@ -213,4 +213,30 @@ fn a_blocking_table() {
         matches!(event, procession_supervisor::Event::ScanFailed { .. })
     };
     assert!({ events }.any(failed));
+}
+
+/// A scan that cannot begin.
+struct Closed;
+
+impl BlockingTable<Key> for Closed {
+    fn get(&self, _: &Key) -> Result<Option<Unit>, BoxError> {
+        Err("it is closed".into())
+    }
+
+    fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
+        Err("it is closed".into())
+    }
+}
+
+#[test]
+fn a_blocking_table_that_cannot_be_read() {
+    let manager = Manager::builder(Blocking::new(Closed)).start_limit(Duration::ZERO).build();
+    let mut events = manager.events();
+    let ended = manager.run_blocking(|_| {
+        let Some(Event::ScanFailed { error, .. }) = events.recv_blocking() else { panic!() };
+        assert_eq!(error.to_string(), "it is closed");
+        let refused = manager.start_blocking("a").unwrap_err();
+        assert_eq!(refused.to_string(), "unit `a` could not be loaded: it is closed");
+    });
+    ended.unwrap();
 }

@@ -1,0 +1,84 @@
+//! A hundred thousand units.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use procession::{BoxError, ManualClock};
+use procession_runnable::body;
+use procession_supervisor::{
+    BoxFuture, BoxStream, Event, Manager, MemoryTable, Policy, Row, State, Table, Unit,
+};
+
+const UNITS: u32 = 100_000;
+
+/// Counts what is asked of a table.
+#[derive(Clone)]
+struct Counted {
+    rows: MemoryTable<u32>,
+    scans: Arc<AtomicUsize>,
+    loads: Arc<AtomicUsize>,
+}
+
+impl Table<u32> for Counted {
+    fn get<'a>(&'a self, key: &'a u32) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        self.rows.get(key)
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<u32>, BoxError>> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
+        self.rows.iter()
+    }
+}
+
+/// One of many that fails is started again by its own timer: no scan, and no row is read but its own.
+#[test]
+fn one_of_many_is_restarted_alone() {
+    let rows = MemoryTable::new();
+    let (fail, failed) = smol::channel::bounded::<()>(1);
+    for key in 0..UNITS {
+        let failed = failed.clone();
+        let fails = key == UNITS / 2;
+        rows.insert(
+            key,
+            body(move |run| {
+                let failed = failed.clone();
+                async move {
+                    run.ready();
+                    if fails {
+                        if let Some(Ok(())) = run.run_until_closing(failed.recv()).await {
+                            return Err("broken");
+                        }
+                    } else {
+                        run.closing().await;
+                    }
+                    Ok(())
+                }
+            }),
+        );
+    }
+    let table = Counted { rows, scans: Arc::default(), loads: Arc::default() };
+    let clock = ManualClock::new();
+    let policy = Policy::new().clock(clock.clone());
+    let manager = Manager::builder(table.clone()).policy(policy).start_limit(Duration::MAX).build();
+    manager
+        .run_blocking(|_| {
+            let list = manager.list();
+            assert_eq!(list.len(), UNITS as usize);
+            assert!(list.iter().all(|unit| unit.state == State::Running));
+            let mut events = manager.events();
+            let mut next = || events.recv_blocking().unwrap();
+            fail.send_blocking(()).unwrap();
+            assert!(matches!(next(), Event::Failed { key: 50_000, .. }));
+            let Event::Restarting { key: 50_000, delay, .. } = next() else { panic!() };
+            clock.wait_for_sleepers(1);
+            clock.advance(delay);
+            assert!(matches!(next(), Event::Started { key: 50_000 }));
+            assert!(matches!(next(), Event::Ready { key: 50_000 }));
+            assert_eq!(table.scans.load(Ordering::SeqCst), 1);
+            assert_eq!(table.loads.load(Ordering::SeqCst), 1);
+        })
+        .unwrap();
+    assert!(manager.list().is_empty());
+}
