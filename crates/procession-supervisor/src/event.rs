@@ -68,6 +68,11 @@ pub enum Event<K> {
         /// When it is tried again.
         delay: Duration,
     },
+    /// The row of the unit, which does not run, is gone: it is not started again.
+    Gone {
+        /// The unit.
+        key: K,
+    },
     /// The unit is asked to stop.
     Stopping {
         /// The unit.
@@ -110,6 +115,7 @@ impl<K> Event<K> {
             | Self::Restarting { key, .. }
             | Self::GaveUp { key, .. }
             | Self::LoadFailed { key, .. }
+            | Self::Gone { key }
             | Self::Stopping { key }
             | Self::Aborted { key, .. }
             | Self::Stuck { key }
@@ -137,6 +143,7 @@ impl<K: fmt::Display> Event<K> {
             Self::LoadFailed { key, error, delay } => {
                 warn!(unit = %key, %error, ?delay, "could not be loaded");
             }
+            Self::Gone { key } => info!(unit = %key, "its row is gone"),
             Self::ScanFailed { error, delay } => warn!(%error, ?delay, "the table was not read"),
             Self::Stopping { key } => info!(unit = %key, "stopping"),
             Self::Aborted { key, grace } => warn!(unit = %key, ?grace, "aborted"),

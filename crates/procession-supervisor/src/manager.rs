@@ -287,7 +287,7 @@ impl<K: Key> Builder<K> {
     }
 
     /// How many units are started again in how long a time, so that many that failed together do not start in
-    /// one burst. Default: 100 in 100 ms.
+    /// one burst. Default: 100 in 100 ms. At least one is started in each period; one of no length is no limit.
     pub fn pace(mut self, pace: Rate) -> Self {
         self.settings.pace = pace;
         self

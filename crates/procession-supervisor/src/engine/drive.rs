@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
@@ -64,7 +64,7 @@ impl<K: Key> Drive<K> {
     pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
         let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name).build()?;
         let now = engine.settings.policy.clock.now();
-        let mut drive = Self {
+        let drive = Self {
             now,
             name: String::new(),
             closing: Some(run.closing()),
@@ -89,7 +89,6 @@ impl<K: Key> Drive<K> {
             engine,
             run,
         };
-        drive.adopt();
         drive.engine.inbox.open();
         Ok(drive)
     }
@@ -114,18 +113,6 @@ impl<K: Key> Drive<K> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// What an earlier run of the manager has left behind keeps its keys.
-    fn adopt(&mut self) {
-        let ids = self.engine.units.lock().ids();
-        for id in ids {
-            let mut units = self.engine.units.lock();
-            let live = units.entry(id).live.as_ref();
-            let Some(run) = live.map(|live| live.watcher.run()) else { continue };
-            drop(units);
-            self.look(run);
-        }
     }
 
     /// The time of this look at everything.
@@ -266,7 +253,5 @@ impl<K: Key> Drop for Drive<K> {
             drop(units);
             drop(waiting);
         }
-        // Nothing is woken any more by what is left, until it is adopted.
-        let _woken = self.engine.inbox.take(Waker::noop());
     }
 }

@@ -53,7 +53,8 @@ impl<K> Inbox<K> {
         self.queue.lock().is_open = true;
     }
 
-    /// Takes no more commands. Those that are in it are dropped, and so are answered.
+    /// Takes no more commands. Those that are in it are dropped, and so are answered. Runs that have something
+    /// to tell stay in it: the next run of the manager looks at those that are left.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_open = false;

@@ -142,21 +142,24 @@ impl<K: Key> Drive<K> {
         units.set_due(id, None);
         let entry = units.entry(id);
         let key = entry.key.clone();
-        if let Some(error) = &error {
-            let past = entry.past(&self.engine.settings.policy);
-            past.last_error = Some(ManagerError::Failed(error.clone()));
-        }
+        let policy = &self.engine.settings.policy;
+        let before = error
+            .clone()
+            .and_then(|error| entry.past(policy).last_error.replace(ManagerError::Failed(error)));
         let starters = entry.take_starters();
         let stoppers = entry.take_stoppers();
         let stopped = Err(ManagerError::Stopped { key: entry.name() });
-        match then {
-            Then::Stay => units.set_state(id, State::Stopped, now),
-            Then::Again => units.set_state(id, State::Loading, now),
-            Then::Forget | Then::Nothing => drop(units.remove(id)),
-        }
+        let removed = match then {
+            Then::Stay | Then::Again => {
+                let state = if then == Then::Stay { State::Stopped } else { State::Loading };
+                units.set_state(id, state, now);
+                None
+            }
+            Then::Forget | Then::Nothing => Some(units.remove(id)),
+        };
         drop(units);
-        // The last handle of the process may run what its user's code left in it.
-        drop(live);
+        // What is dropped may be the user's, who may call anything.
+        drop((live, before, removed));
         self.engine.events.tell(Event::Stopped { key: key.clone(), error: error.clone() });
         answer(starters, &stopped);
         answer(stoppers, &error.map_or(Ok(()), |error| Err(ManagerError::Failed(error))));
@@ -176,14 +179,14 @@ impl<K: Key> Drive<K> {
             restarts.ran(policy, since, now);
         }
         let failed = error.clone().map(ManagerError::Failed);
-        if failed.is_some() {
-            entry.past(policy).last_error.clone_from(&failed);
-        }
+        let before =
+            failed.clone().and_then(|failed| entry.past(policy).last_error.replace(failed));
         let (key, restart) = (entry.key.clone(), entry.restart);
         let starters = entry.take_starters();
         let ended = Err(ManagerError::Stopped { key: entry.name() });
         units.set_state(id, State::Ended, now);
         drop(units);
+        drop(before);
         self.engine.events.tell(match &error {
             Some(error) => Event::Failed { key, error: error.clone() },
             None => Event::Ended { key },
@@ -228,14 +231,15 @@ impl<K: Key> Drive<K> {
         let key = entry.key.clone();
         if entry.state() == State::Waiting {
             // Many that are due at once do not start in one burst.
-            let (since, count) = self.paced;
-            let since = if now.duration_since(since) >= settings.pace.within { now } else { since };
-            let count = if since == self.paced.0 { count } else { 0 };
-            if count >= settings.pace.count {
-                units.set_due(id, since.checked_add(settings.pace.within));
+            let pace = settings.pace;
+            if now.duration_since(self.paced.0) >= pace.within {
+                self.paced = (now, 0);
+            }
+            if self.paced.1 >= pace.count.max(1) && !pace.within.is_zero() {
+                units.set_due(id, self.paced.0.checked_add(pace.within));
                 return;
             }
-            self.paced = (since, count + 1);
+            self.paced.1 += 1;
             units.set_state(id, State::Loading, now);
             drop(units);
             return self.load(key);
@@ -281,13 +285,15 @@ impl<K: Key> Drive<K> {
             _ => {
                 let starters = entry.take_starters();
                 let stopped = Err(ManagerError::Stopped { key: entry.name() });
+                let mut removed = None;
                 if then == Then::Stay {
                     units.set_due(id, None);
                     units.set_state(id, State::Stopped, now);
                 } else {
-                    drop(units.remove(id));
+                    removed = Some(units.remove(id));
                 }
                 drop(units);
+                drop(removed);
                 answer(starters, &stopped);
             }
         }
@@ -308,19 +314,24 @@ impl<K: Key> Drive<K> {
     pub(super) fn row_is_gone(&mut self, id: usize) {
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
-        let state = entry.state();
-        if state == State::Loading {
-            let starters = entry.take_starters();
-            let not_found = Err(ManagerError::NotFound { key: entry.name() });
-            drop(units.remove(id));
+        if entry.state().has_run() {
+            let is_stopping = entry.then != Then::Nothing;
             drop(units);
-            return answer(starters, &not_found);
+            if is_stopping || self.engine.settings.stop_vanished {
+                self.stop(id, Then::Forget);
+            }
+            return;
         }
+        let starters = entry.take_starters();
+        let not_found = Err(ManagerError::NotFound { key: entry.name() });
+        let (key, is_known) = (entry.key.clone(), !entry.is_new);
+        let removed = units.remove(id);
         drop(units);
-        let runs = matches!(state, State::Starting | State::Running);
-        if !runs || self.engine.settings.stop_vanished {
-            self.stop(id, Then::Forget);
+        drop(removed);
+        if is_known {
+            self.engine.events.tell(Event::Gone { key });
         }
+        answer(starters, &not_found);
     }
 
     pub(super) fn start_by_call(&mut self, key: K, reply: Reply<Process>) {

@@ -281,13 +281,14 @@ impl<K: Key> Drive<K> {
         let failed = ManagerError::Load { key: entry.name(), source: error.clone() };
         let mut delay = None;
         let mut starters = Vec::new();
+        let (mut removed, mut before) = (None, None);
         if is_loading {
             starters = entry.take_starters();
             if entry.is_new {
-                drop(units.remove(id));
+                removed = Some(units.remove(id));
             } else {
                 let past = entry.past(policy);
-                past.last_error = Some(failed.clone());
+                before = past.last_error.replace(failed.clone());
                 let pause = past.restarts.pause(policy);
                 units.set_state(id, State::Waiting, now);
                 units.set_due(id, now.checked_add(pause));
@@ -295,6 +296,7 @@ impl<K: Key> Drive<K> {
             }
         }
         drop(units);
+        drop((removed, before));
         self.engine.events.tell(Event::LoadFailed { key, error, delay });
         for starter in starters {
             let _gone = starter.try_send(Err(failed.clone()));

@@ -88,6 +88,25 @@ fn a_start_that_is_cut_short() {
     assert_eq!(refused(yielded(starting)), "unit `a` was stopped while it started");
 }
 
+/// While it stops, it is not running any more.
+#[test]
+fn while_it_stops() {
+    let world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::IgnoreClosing);
+    let managed = world.start();
+    managed.app.close();
+    world.settle();
+    world.insert(["b"]);
+    assert!(matches!(yielded(world.start_unit("b")), Err(ManagerError::NotRunning)));
+    assert!(matches!(yielded(world.stop_unit("a")), Err(ManagerError::NotRunning)));
+    assert!(matches!(world.manager.get(&"a"), Err(ManagerError::NotRunning)));
+    assert_eq!(world.state("a"), Some(State::Stopping));
+    world.advance(SECOND * 10);
+    assert_eq!(world.units.starts("b"), 0);
+    managed.outcome().unwrap();
+}
+
 /// A key is free when its run is Closed, not when its stop was asked for.
 #[test]
 fn a_key_is_free_when_its_run_is_closed() {

@@ -4,7 +4,6 @@
 mod calls;
 mod faulty;
 mod large;
-mod logged;
 mod model;
 mod restarts;
 mod scans;

@@ -95,6 +95,27 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     managed.close(&world).unwrap();
 }
 
+/// One that ends while the manager does not run has freed its key.
+#[test]
+fn a_key_that_was_freed_between_two_runs() {
+    let world = World::new();
+    let (unit, release, runs) = stubborn();
+    world.table.insert("stubborn", unit);
+    let managed = world.start();
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| world.state("stubborn") == Some(State::Running));
+    let process = world.manager.get(&"stubborn").unwrap();
+    managed.app.close();
+    world.advance(SECOND * 10);
+    world.advance(SECOND * 5);
+    managed.outcome().unwrap_err();
+    drop(release);
+    world.until(|| process.is_closed());
+    let managed = world.start();
+    world.until(|| runs.try_recv().is_ok());
+    managed.close(&world).unwrap();
+}
+
 /// An abort of the manager aborts the units; whoever waits is told.
 #[test]
 fn an_abort_of_the_manager() {

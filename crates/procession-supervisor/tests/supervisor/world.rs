@@ -333,6 +333,7 @@ pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
             format!("{key} not loaded: {error}, again in {delay:?}")
         }
         Event::ScanFailed { error, delay } => format!("not scanned: {error}, again in {delay:?}"),
+        Event::Gone { key } => format!("{key} gone"),
         Event::Stopping { key } => format!("{key} stopping"),
         Event::Aborted { key, grace } => format!("{key} aborted after {grace:?}"),
         Event::Stuck { key } => format!("{key} stuck"),

@@ -1,0 +1,78 @@
+//! Events are `tracing` events too. A program of its own, since who logs is the same for a whole program.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession_runnable::body;
+use procession_supervisor::{Backoff, Event, Manager, MemoryTable, Policy, Rate};
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn all_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(move || writer.clone());
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+
+    let table = MemoryTable::new();
+    table.insert(
+        "good",
+        body(|run| async move {
+            run.ready();
+            run.closing().await;
+        }),
+    );
+    table.insert("bad", body(|_| async { Err("broken") }));
+    table.insert(
+        "deaf",
+        body(|run| async move {
+            run.ready();
+            std::future::pending::<()>().await;
+        }),
+    );
+    let first = Duration::from_millis(1);
+    let policy = Policy::new()
+        .backoff(Backoff { first, ..Backoff::default() })
+        .intensity(Rate::new(1, Duration::from_secs(60)))
+        .grace(Duration::from_millis(1));
+    let manager = Manager::builder(table).policy(policy).build();
+    let mut events = manager.events();
+    let ended = manager.run_blocking(|_| {
+        while !matches!(events.recv_blocking(), Some(Event::GaveUp { key: "bad", .. })) {}
+    });
+    ended.unwrap();
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged: Vec<&str> = log.lines().map(str::trim).collect();
+    for expected in [
+        "INFO started unit=good",
+        "INFO ready unit=good",
+        "WARN failed unit=bad error=process `bad` failed: broken",
+        "INFO is to be started again unit=bad delay=",
+        "ERROR given up unit=bad error=process `bad` failed: broken",
+        "INFO stopping unit=good",
+        "INFO stopped unit=good",
+        "WARN aborted unit=deaf grace=1ms",
+        "WARN stopped unit=deaf error=process `deaf` was aborted",
+    ] {
+        assert!(logged.iter().any(|line| line.starts_with(expected)), "{expected}: {logged:#?}");
+    }
+}
