@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use futures_lite::future::{block_on, yield_now};
 use procession::{Error, Process};
 use procession_runnable::{
-    Runnable, TaskError, body, body_thread, concurrent, concurrent_group, named, nop, run_to_end,
-    sequence, task, trace_region,
+    Runnable, TaskError, body, concurrent, concurrent_group, named, nop, run_to_end, sequence,
+    task, trace_region,
 };
 
 use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
@@ -166,44 +166,4 @@ fn tasks_and_regions() {
         ["process `import` failed: disk"]
     );
     assert_eq!(run(Executor::Shared, &task("nightly", nop())), [""; 0]);
-}
-
-/// What is logged in a task or a region, in parts of it too, is in its span, with both faces; what comes after
-/// it is not.
-#[test]
-fn spans() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
-    let inner = trace_region("inner", body(|_| async { tracing::info!("async inside") }));
-    let thread = body_thread(|_| tracing::info!("thread inside"));
-    let after = body(|_| async { tracing::info!("outside") });
-    let nightly = task("nightly", concurrent([inner, thread]));
-    assert_eq!(run(Executor::Shared, &sequence([nightly, after])), [""; 0]);
-    let line = |text: &str| log.all().lines().find(|line| line.contains(text)).unwrap().to_owned();
-    assert!(line("async inside").contains(r#"task{kind="nightly"}:region{kind="inner"}:"#));
-    assert!(line("thread inside").contains(r#"task{kind="nightly"}:"#));
-    assert!(!line("thread inside").contains("region"));
-    assert!(!line("outside").contains("task"));
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn all(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
