@@ -1,7 +1,7 @@
 //! Work that runs to its end: `concurrent`, `concurrent_group`, `sequence`; and tasks.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::future::{block_on, yield_now};
 use procession::{Error, Process};
