@@ -157,7 +157,8 @@ impl<K: Key> Drive<K> {
     /// A row of a scan.
     fn row(&mut self, row: Row<K>) {
         let Row { key, unit } = row;
-        if self.is_stopping() || self.gone.contains(&key) {
+        // It was read before it went.
+        if self.gone.contains(&key) {
             return;
         }
         let known = self.engine.units.lock().find(&key);

@@ -8,6 +8,7 @@ mod model;
 mod restarts;
 mod scans;
 mod sets;
+mod slow;
 mod starting;
 mod stopping;
 mod world;

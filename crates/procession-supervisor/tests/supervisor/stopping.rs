@@ -1,11 +1,12 @@
 //! Stopping is bounded: grace time, abort, and what will not stop is named and keeps its key.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::fmt::{self, Display, Formatter};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession::{Error, Process};
-use procession_runnable::body_thread;
+use procession_runnable::{body, body_thread, nop};
 use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
 
 use crate::world::{Does, LIMIT, SECOND, World, yielded};
@@ -130,6 +131,7 @@ fn an_abort_of_the_manager() {
     world.settle();
     assert!(managed.has_ended());
     assert!(matches!(yielded(stopping), Err(ManagerError::NotRunning)));
+    assert!(matches!(yielded(world.start_unit("a")), Err(ManagerError::NotRunning)));
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
     // The keys are free in the next run.
     world.units.set("a", Does::Serve);
@@ -138,6 +140,46 @@ fn an_abort_of_the_manager() {
     world.settle();
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
     managed.close(&world).unwrap();
+}
+
+/// A key whose name cannot be told.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Nameless(bool);
+
+impl Display for Nameless {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 {
+            panic!("no name");
+        }
+        f.write_str("named")
+    }
+}
+
+/// What of the user's panics inside the manager ends it, with all its units: nobody would stop them else.
+#[test]
+fn a_panic_of_the_manager_aborts_the_units() {
+    let table = MemoryTable::new();
+    let (tell, told) = channel::<()>();
+    let tell = Mutex::new(Some(tell));
+    table.insert(
+        Nameless(false),
+        body(move |run| {
+            let dropped = tell.lock().unwrap().take();
+            async move {
+                run.ready();
+                std::future::pending::<()>().await;
+                drop(dropped);
+            }
+        }),
+    );
+    let manager = Manager::new(table.clone());
+    let ended = manager.run_blocking(|p| {
+        table.insert(Nameless(true), nop());
+        p.closing().wait();
+    });
+    assert!(ended.unwrap_err().to_string().ends_with("panicked: no name"));
+    // It hangs for ever, and has been dropped.
+    assert_eq!(told.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
 }
 
 /// Dropping the run half-way stops all.
