@@ -175,7 +175,6 @@ impl View {
         let mut summary = String::from("unit       starts failures panics aborts  end\n");
         for (key, tally) in &self.tallies {
             let Tally { starts, failures, panics, aborts, end } = tally;
-            let end = if end.is_empty() { "waited" } else { end };
             summary += &format!("{key}  {starts:6} {failures:8} {panics:6} {aborts:6}  {end}\n");
         }
         summary

@@ -57,8 +57,9 @@ impl<K: Key> MemoryTable<K> {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Adds a row, or changes it: the unit that was there is returned. One that runs goes on; the new one is
-    /// taken when it is started again.
+    /// Adds a row, or changes it: the unit that was there is returned. A change is taken when the unit is started
+    /// again: one that runs goes on, and one that has ended, or was stopped or given up, stays so until a call
+    /// starts it.
     pub fn insert(&self, key: K, unit: impl Into<Unit>) -> Option<Unit> {
         let unit = unit.into();
         let before = self.shared.lock().rows.insert(key.clone(), unit);

@@ -282,7 +282,8 @@ impl<K: Key> Drive<K> {
                 process.iter().for_each(|process| drop(process.close()));
             }
             State::Stopping | State::Stuck => entry.then = then,
-            _ => {
+            state => {
+                let key = entry.key.clone();
                 let starters = entry.take_starters();
                 let stopped = Err(ManagerError::Stopped { key: entry.name() });
                 let mut removed = None;
@@ -294,6 +295,9 @@ impl<K: Key> Drive<K> {
                 }
                 drop(units);
                 drop(removed);
+                if matches!(state, State::Loading | State::Waiting) {
+                    self.engine.events.tell(Event::Stopped { key, error: None });
+                }
                 answer(starters, &stopped);
             }
         }

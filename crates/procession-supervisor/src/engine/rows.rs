@@ -216,8 +216,7 @@ impl<K: Key> Drive<K> {
     }
 
     pub(super) fn poll_loads(&mut self, context: &mut Context<'_>) -> bool {
-        let mut is_busy = false;
-        loop {
+        for loaded in 0..BATCH {
             while self.loads.len() < LOADS {
                 let Some(key) = self.to_load.pop_front() else { break };
                 let table = self.engine.table.clone();
@@ -230,10 +229,10 @@ impl<K: Key> Drive<K> {
             }
             match Pin::new(&mut self.loads).poll_next(context) {
                 Poll::Ready(Some(load)) => self.loaded(load),
-                Poll::Ready(None) | Poll::Pending => return is_busy,
+                Poll::Ready(None) | Poll::Pending => return loaded > 0,
             }
-            is_busy = true;
         }
+        true
     }
 
     fn loaded(&mut self, load: Load<K>) {

@@ -70,6 +70,29 @@ fn in_each_state() {
     managed.close(&world).unwrap();
 }
 
+/// One that waits for its restart has stopped at once, and that is told.
+#[test]
+fn stopping_one_that_waits() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    let managed = world.start();
+    for _ in 0..2 {
+        world.units.tell("a", Told::Fail);
+        world.settle();
+        world.happened();
+        yielded(world.stop_unit("a")).unwrap();
+        assert_eq!(world.happened(), ["a stopped"]);
+        world.advance(SECOND * 60);
+        assert_eq!(world.units.runs("a"), 0);
+        yielded(world.start_unit("a")).unwrap();
+    }
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    world.happened();
+    managed.close(&world).unwrap();
+    assert_eq!(world.happened(), ["a stopped"]);
+}
+
 /// Who waits for a start is told when the unit is stopped, and when the manager is.
 #[test]
 fn a_start_that_is_cut_short() {
