@@ -4,7 +4,10 @@
 #![cfg(loom)]
 
 #[path = "../../crates/procession-runnable/src/ready.rs"]
+#[expect(unreachable_pub)] // There it is the public face of a crate.
 mod ready;
+#[path = "over_loom/sync.rs"]
+mod sync;
 
 use loom::future::block_on;
 use loom::thread;
@@ -12,24 +15,6 @@ use procession::Process;
 use procession_loom_tests::{Count, model};
 
 use ready::{Ready, Unready};
-
-/// What `ready.rs` is built with here.
-mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
-
-    /// loom's mutex with parking_lot's face.
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().unwrap()
-        }
-    }
-}
 
 /// Two parts say it while somebody waits: who waits is woken after both, and sees what they did before.
 #[test]

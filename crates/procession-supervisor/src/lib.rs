@@ -81,6 +81,7 @@ mod policy;
 mod settings;
 mod status;
 mod supervisor;
+mod sync;
 mod table;
 mod unit;
 

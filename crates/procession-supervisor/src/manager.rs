@@ -224,7 +224,8 @@ impl<K: Key> Manager<K> {
         command: impl FnOnce(Reply<T>) -> Command<K>,
     ) -> Result<T, ManagerError> {
         let (reply, replied) = bounded(1);
-        self.engine.inbox.command(command(reply))?;
+        let put = self.engine.inbox.command(command(reply));
+        put.map_err(|_| ManagerError::NotRunning)?;
         replied.recv().await.unwrap_or(Err(ManagerError::NotRunning))
     }
 }

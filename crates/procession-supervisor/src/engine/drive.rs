@@ -12,7 +12,7 @@ use procession::{Closing, Error, Label, Process, Sleep};
 use procession_runnable::Run;
 
 use super::Engine;
-use super::inbox::Command;
+use super::command::Command;
 use super::rows::{Load, Scan};
 use super::units::Then;
 use crate::error::ManagerError;

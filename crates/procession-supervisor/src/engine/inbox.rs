@@ -3,22 +3,9 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
-use async_channel::Sender;
-use parking_lot::Mutex;
-use procession::Process;
-
-use crate::error::ManagerError;
-
-/// Where the answer to a command goes. When it is dropped without one, the manager is not running.
-pub(crate) type Reply<T> = Sender<Result<T, ManagerError>>;
-
-pub(crate) enum Command<K> {
-    Start { key: K, reply: Reply<Process> },
-    Stop { key: K, reply: Reply<()> },
-}
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// A run of a unit: the place of the unit, which another may have later, and the run's own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +14,20 @@ pub(crate) struct RunId {
     pub(crate) number: u64,
 }
 
-pub(crate) struct Inbox<K> {
-    queue: Mutex<Queue<K>>,
+/// Of commands `C`.
+pub(crate) struct Inbox<C> {
+    queue: Mutex<Queue<C>>,
 }
 
-struct Queue<K> {
+struct Queue<C> {
     /// Commands are taken: the manager is running.
     is_open: bool,
-    commands: Vec<Command<K>>,
+    commands: Vec<C>,
     woken: Vec<RunId>,
     waker: Option<Waker>,
 }
 
-impl<K> Inbox<K> {
+impl<C> Inbox<C> {
     pub(crate) fn new() -> Arc<Self> {
         let queue = Queue { is_open: false, commands: Vec::new(), woken: Vec::new(), waker: None };
         Arc::new(Self { queue: Mutex::new(queue) })
@@ -67,11 +55,11 @@ impl<K> Inbox<K> {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`].
-    pub(crate) fn command(&self, command: Command<K>) -> Result<(), ManagerError> {
+    /// The command, if it takes none.
+    pub(crate) fn command(&self, command: C) -> Result<(), C> {
         let mut queue = self.queue.lock();
         if !queue.is_open {
-            return Err(ManagerError::NotRunning);
+            return Err(command);
         }
         queue.commands.push(command);
         let waker = queue.waker.take();
@@ -81,7 +69,7 @@ impl<K> Inbox<K> {
     }
 
     /// All that is in it. Who puts something in it after this wakes `waker`.
-    pub(crate) fn take(&self, waker: &Waker) -> (Vec<Command<K>>, Vec<RunId>) {
+    pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<RunId>) {
         let mut queue = self.queue.lock();
         let replaced = queue.waker.replace(waker.clone());
         let taken = (mem::take(&mut queue.commands), mem::take(&mut queue.woken));
@@ -93,16 +81,16 @@ impl<K> Inbox<K> {
 
 /// The waker of a run: puts it in the inbox, once until it is looked at. So a unit that runs has no task of
 /// its manager's beside it.
-pub(crate) struct Watcher<K> {
-    inbox: Arc<Inbox<K>>,
+pub(crate) struct Watcher<C> {
+    inbox: Arc<Inbox<C>>,
     run: RunId,
     /// It is in the inbox, or was not looked at.
     is_queued: AtomicBool,
 }
 
-impl<K> Watcher<K> {
+impl<C> Watcher<C> {
     /// The watcher of a run that is to be looked at.
-    pub(crate) fn new(inbox: Arc<Inbox<K>>, run: RunId) -> Arc<Self> {
+    pub(crate) fn new(inbox: Arc<Inbox<C>>, run: RunId) -> Arc<Self> {
         Arc::new(Self { inbox, run, is_queued: AtomicBool::new(true) })
     }
 
@@ -112,17 +100,18 @@ impl<K> Watcher<K> {
 
     /// The run is about to be looked at: what happens after that is told again.
     pub(crate) fn rearm(&self) {
-        self.is_queued.store(false, Ordering::SeqCst);
+        // A swap, not a store: what was done before a call that found the run queued already is seen after this.
+        self.is_queued.swap(false, Ordering::AcqRel);
     }
 }
 
-impl<K: Send + 'static> Wake for Watcher<K> {
+impl<C: Send + 'static> Wake for Watcher<C> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.is_queued.swap(true, Ordering::SeqCst) {
+        if self.is_queued.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut queue = self.inbox.queue.lock();

@@ -8,8 +8,9 @@ use std::time::Instant;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Start, Unready};
 
+use super::command::Reply;
 use super::drive::Drive;
-use super::inbox::{Reply, RunId, Watcher};
+use super::inbox::{RunId, Watcher};
 use super::units::{Live, Then};
 use crate::error::ManagerError;
 use crate::event::Event;

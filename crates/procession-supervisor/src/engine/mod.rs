@@ -11,6 +11,7 @@
 //! Locks: the entries and the inbox have one each. Neither is held while a table, a unit, a waker or a reader
 //! of events runs, and the inbox's is never held with another.
 
+mod command;
 mod drive;
 mod inbox;
 mod life;
@@ -24,8 +25,9 @@ use parking_lot::Mutex;
 use procession::Error;
 use procession_runnable::Run;
 
+pub(crate) use self::command::{Command, Reply};
 use self::drive::Drive;
-pub(crate) use self::inbox::{Command, Inbox, Reply};
+use self::inbox::Inbox;
 pub(crate) use self::units::Units;
 use crate::event::EventSource;
 use crate::settings::Settings;
@@ -36,7 +38,7 @@ pub(crate) struct Engine<K> {
     pub(crate) table: Arc<dyn Table<K>>,
     pub(crate) settings: Settings,
     pub(crate) units: Mutex<Units<K>>,
-    pub(crate) inbox: Arc<Inbox<K>>,
+    pub(crate) inbox: Arc<Inbox<Command<K>>>,
     pub(crate) events: EventSource<K>,
     /// Held by the run of the manager that has its turn.
     turn: Arc<async_lock::Mutex<()>>,

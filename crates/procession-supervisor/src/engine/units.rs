@@ -14,7 +14,8 @@ use procession::{Closed, Label, Process};
 use procession_runnable::Readiness;
 use slab::Slab;
 
-use super::inbox::{Reply, RunId, Watcher};
+use super::command::{Command, Reply};
+use super::inbox::{RunId, Watcher};
 use crate::error::ManagerError;
 use crate::policy::{Policy, Restarts};
 use crate::status::{State, Status};
@@ -68,7 +69,7 @@ pub(crate) struct Live<K> {
     pub(crate) is_aborted: bool,
     /// Its waker stands where its end will be told.
     pub(crate) is_watched: bool,
-    pub(crate) watcher: Arc<Watcher<K>>,
+    pub(crate) watcher: Arc<Watcher<Command<K>>>,
 }
 
 /// What comes after a unit has stopped.

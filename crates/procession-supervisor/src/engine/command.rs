@@ -1,0 +1,14 @@
+//! What a manager is told to do by a call.
+
+use async_channel::Sender;
+use procession::Process;
+
+use crate::error::ManagerError;
+
+/// Where the answer to a command goes. When it is dropped without one, the manager is not running.
+pub(crate) type Reply<T> = Sender<Result<T, ManagerError>>;
+
+pub(crate) enum Command<K> {
+    Start { key: K, reply: Reply<Process> },
+    Stop { key: K, reply: Reply<()> },
+}
