@@ -1,5 +1,6 @@
 //! [`Runnable`], and what a run of it is given: [`Start`] for who starts it, [`Run`] for the code that runs.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -29,7 +30,8 @@ use crate::ready::{Readiness, Ready, Sure, Unready};
 /// ```
 #[derive(Clone)]
 pub struct Runnable {
-    start: Arc<StartRun>,
+    /// `None` only while it is dropped.
+    start: Option<Arc<StartRun>>,
 }
 
 type StartRun = dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync;
@@ -50,7 +52,7 @@ impl Runnable {
     pub fn new(
         start: impl Fn(Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { start: Arc::new(start) }
+        Self { start: Some(Arc::new(start)) }
     }
 
     /// Starts a run: the process that it has. That it has started does not mean that it is ready.
@@ -60,7 +62,51 @@ impl Runnable {
     /// [`Error::Link`] if the process that it is to run under has started its teardown, [`Error::NoThread`]
     /// if the system gives no thread.
     pub fn start(&self, start: Start<'_>) -> Result<Process, Error> {
-        (self.start)(start)
+        let start_run = self.start.as_ref().expect("it is not dropped");
+        start_run(start)
+    }
+}
+
+thread_local! {
+    /// What is still to be dropped, while this thread drops a runnable.
+    static TO_DROP: RefCell<Option<Vec<Arc<StartRun>>>> = const { RefCell::new(None) };
+}
+
+impl Drop for Runnable {
+    /// A loop, not a recursion, since what is nested may be nested deep.
+    fn drop(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        if Arc::strong_count(&start) > 1 {
+            return;
+        }
+        let first = TO_DROP.try_with(|to_drop| match &mut *to_drop.borrow_mut() {
+            Some(to_drop) => {
+                to_drop.push(start);
+                None
+            }
+            none => {
+                *none = Some(Vec::new());
+                Some(start)
+            }
+        });
+        // Where this thread is at its end there is no list, and `start` was dropped with the closure.
+        let Ok(Some(first)) = first else { return };
+        let _forget = ForgetList;
+        let mut next = Some(first);
+        while let Some(start) = next {
+            drop(start);
+            next = TO_DROP.with(|to_drop| to_drop.borrow_mut().as_mut().and_then(Vec::pop));
+        }
+    }
+}
+
+/// Takes the list away again, also if a drop panics.
+struct ForgetList;
+
+impl Drop for ForgetList {
+    fn drop(&mut self) {
+        let left = TO_DROP.with(RefCell::take);
+        drop(left);
     }
 }
 

@@ -12,6 +12,18 @@ use crate::status::State;
 pub type SharedError = Arc<dyn StdError + Send + Sync>;
 
 /// Why a call of a [`Manager`](crate::Manager) failed. What concerns a unit names its key.
+///
+/// ```
+/// use procession_supervisor::{Manager, ManagerError, MemoryTable};
+///
+/// let manager = Manager::new(MemoryTable::<String>::new());
+/// assert!(matches!(manager.get(&"job".to_owned()), Err(ManagerError::NotRunning)));
+/// manager.run_blocking(|_| {
+///     let error = manager.get(&"job".to_owned()).unwrap_err();
+///     assert_eq!(error.to_string(), "there is no unit `job`");
+/// })?;
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ManagerError {

@@ -11,6 +11,14 @@ use crate::error::SharedError;
 use crate::table::Key;
 
 /// Something that happened. Each is a `tracing` event too, and goes to who reads [`Events`].
+///
+/// ```
+/// use procession_supervisor::Event;
+/// use std::time::Duration;
+///
+/// let event = Event::Aborted { key: "importer", grace: Duration::from_secs(10) };
+/// assert_eq!(event.key(), Some(&"importer"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<K> {
@@ -189,6 +197,23 @@ impl<K: Key> EventSource<K> {
 ///
 /// It holds back a bounded number of events: who reads too slowly loses the oldest, and is told how many with
 /// [`Event::Missed`]. It ends when the manager is gone.
+///
+/// ```
+/// use procession_runnable::nop;
+/// use procession_supervisor::{Event, Manager, MemoryTable};
+///
+/// let table = MemoryTable::new();
+/// table.insert("job", nop());
+/// let manager = Manager::new(table);
+/// let mut events = manager.events();
+/// futures_lite::future::block_on(async {
+///     manager.run(|_| async {}).await?;
+///     assert!(matches!(events.recv().await, Some(Event::Started { key: "job" })));
+///     assert!(matches!(events.recv().await, Some(Event::Ready { key: "job" })));
+///     Ok::<(), procession::Error>(())
+/// })?;
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub struct Events<K> {
     receiver: Receiver<Event<K>>,
 }

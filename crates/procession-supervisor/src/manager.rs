@@ -158,6 +158,27 @@ impl<K: Key> Manager<K> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the unit to itself: it goes on to start.
+    ///
+    /// ```
+    /// use procession_runnable::body;
+    /// use procession_supervisor::{Manager, ManagerError, MemoryTable, State};
+    ///
+    /// let table = MemoryTable::new();
+    /// table.insert(7, body(|run| async move {
+    ///     run.ready();
+    ///     run.closing().await;
+    /// }));
+    /// let manager = Manager::new(table);
+    /// futures_lite::future::block_on(manager.run(|_| async {
+    ///     assert!(matches!(manager.start(7).await, Err(ManagerError::Exists { .. })));
+    ///     manager.stop(&7).await?;
+    ///     assert_eq!(manager.list()[0].state, State::Stopped);
+    ///     let process = manager.start(7).await?;
+    ///     assert_eq!(manager.get(&7)?, process);
+    ///     Ok::<(), ManagerError>(())
+    /// }))?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub async fn start(&self, key: K) -> Result<Process, ManagerError> {
         self.call(|reply| Command::Start { key, reply }).await
     }

@@ -1,12 +1,12 @@
 //! [`MemoryTable`]: a table in memory, that tells of its changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 
-use async_channel::{Receiver, Sender, TrySendError, bounded};
-use futures_lite::stream;
+use futures_lite::{Stream, stream};
 use parking_lot::Mutex;
 use procession::BoxError;
 
@@ -40,14 +40,18 @@ pub struct MemoryTable<K> {
 
 struct Shared<K> {
     rows: HashMap<K, Unit>,
-    readers: Vec<Reader<K>>,
+    readers: Vec<Weak<Mutex<News<K>>>>,
 }
 
-/// Who is told of changes.
-#[derive(Clone)]
-struct Reader<K> {
-    changes: Sender<Change<K>>,
-    missed: Arc<AtomicBool>,
+/// What a reader of changes has not read.
+struct News<K> {
+    changes: VecDeque<Change<K>>,
+    waker: Option<Waker>,
+}
+
+/// A reader of changes.
+struct Changes<K> {
+    news: Arc<Mutex<News<K>>>,
 }
 
 impl<K: Key> MemoryTable<K> {
@@ -74,16 +78,24 @@ impl<K: Key> MemoryTable<K> {
         Some(removed)
     }
 
-    /// Tells the readers, with no lock held, since that wakes them.
+    /// Tells the readers, with no lock of the table held, since that wakes them.
     fn tell(&self, key: K) {
-        let readers = self.shared.lock().readers.clone();
-        let change = Change::Row(key);
-        for reader in &readers {
-            reader.tell(&change);
-        }
-        if readers.iter().any(|reader| reader.changes.is_closed()) {
-            let gone = |reader: &Reader<K>| reader.changes.is_closed();
-            self.shared.lock().readers.retain(|reader| !gone(reader));
+        let readers: Vec<_> = {
+            let mut shared = self.shared.lock();
+            shared.readers.retain(|reader| reader.strong_count() > 0);
+            shared.readers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for reader in readers {
+            let mut news = reader.lock();
+            if news.changes.len() < BEHIND {
+                news.changes.push_back(Change::Row(key.clone()));
+            } else {
+                news.changes.clear();
+                news.changes.push_back(Change::Any);
+            }
+            let waker = news.waker.take();
+            drop(news);
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -95,16 +107,6 @@ impl<K: Key> MemoryTable<K> {
     /// Is there no row?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl<K: Key> Reader<K> {
-    fn tell(&self, change: &Change<K>) {
-        if let Err(TrySendError::Full(_)) = self.changes.try_send(change.clone()) {
-            self.missed.store(true, Ordering::Release);
-            // What the reader reads after this makes it see that; and there is something for it to read.
-            let _full_still = self.changes.try_send(change.clone());
-        }
     }
 }
 
@@ -123,20 +125,25 @@ impl<K: Key> Table<K> for MemoryTable<K> {
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
-        let (tell, told) = bounded(BEHIND);
-        let missed = Arc::new(AtomicBool::new(false));
-        self.shared.lock().readers.push(Reader { changes: tell, missed: missed.clone() });
-        Some(Box::pin(stream::unfold((told, missed), next_change)))
+        let news = Arc::new(Mutex::new(News { changes: VecDeque::new(), waker: None }));
+        self.shared.lock().readers.push(Arc::downgrade(&news));
+        Some(Box::pin(Changes { news }))
     }
 }
 
-/// Who has missed some has more to read, and is told so when it reads on.
-async fn next_change<K>(
-    reading: (Receiver<Change<K>>, Arc<AtomicBool>),
-) -> Option<(Change<K>, (Receiver<Change<K>>, Arc<AtomicBool>))> {
-    let change = reading.0.recv().await.ok()?;
-    let missed = reading.1.swap(false, Ordering::Acquire);
-    Some((if missed { Change::Any } else { change }, reading))
+impl<K: Key> Stream for Changes<K> {
+    type Item = Change<K>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change<K>>> {
+        let mut news = self.news.lock();
+        if let Some(change) = news.changes.pop_front() {
+            return Poll::Ready(Some(change));
+        }
+        let replaced = news.waker.replace(context.waker().clone());
+        drop(news);
+        drop(replaced);
+        Poll::Pending
+    }
 }
 
 impl<K: Key> Default for MemoryTable<K> {
@@ -163,19 +170,23 @@ mod tests {
     fn a_reader_that_is_behind_is_told_to_look_at_all() {
         let table = MemoryTable::new();
         let mut changes = table.changes().unwrap();
+        let mut next = || block_on(poll_once(changes.next())).flatten();
         table.insert(1, nop());
-        assert_eq!(block_on(changes.next()), Some(Change::Row(1)));
-        (0..2 * BEHIND).for_each(|key| drop(table.insert(key, nop())));
+        assert_eq!((next(), next()), (Some(Change::Row(1)), None));
+        (0..BEHIND).for_each(|key| drop(table.insert(key, nop())));
         table.remove(&1);
-        assert_eq!(block_on(changes.next()), Some(Change::Any));
-        let mut behind = 1;
-        while let Some(change) = block_on(poll_once(changes.next())) {
-            assert!(matches!(change, Some(Change::Row(_))));
-            behind += 1;
+        table.remove(&2);
+        assert_eq!((next(), next(), next()), (Some(Change::Any), Some(Change::Row(2)), None));
+    }
+
+    #[test]
+    fn readers_that_are_gone_are_forgotten() {
+        let table = MemoryTable::new();
+        let _changes = table.changes();
+        for _ in 0..10 {
+            drop(table.changes());
+            table.insert(1, nop());
+            assert_eq!(table.shared.lock().readers.len(), 1);
         }
-        assert!(behind >= BEHIND);
-        drop(changes);
-        table.insert(1, nop());
-        assert!(table.shared.lock().readers.is_empty());
     }
 }

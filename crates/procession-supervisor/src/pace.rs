@@ -26,6 +26,14 @@ pub struct Backoff {
 }
 
 /// So many in so long a time.
+///
+/// ```
+/// use procession_supervisor::Rate;
+/// use std::time::Duration;
+///
+/// const FIVE_A_MINUTE: Rate = Rate::new(5, Duration::from_secs(60));
+/// # let _ = FIVE_A_MINUTE;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// How many.

@@ -280,8 +280,18 @@ fn many_parts_and_deep_nesting() {
     assert_eq!(run(Executor::Shared, &nested, &events), [""; 0]);
     assert_eq!(events.all(), ["core up", "body", "core down"]);
 
-    let events = Events::default();
-    let wide = parallel((0..10_000).map(|_| part("part", Does::Serve, &events, Face::Task)));
-    assert_eq!(run(Executor::Shared, &wide, &events), [""; 0]);
-    assert_eq!(events.all().len(), 20_001);
+    // Deeper than any stack, dropped without having been run.
+    let mut nested = nop();
+    for depth in 0..100_000 {
+        let (_, combine) = GROUPS[depth % 3];
+        nested = combine(vec![nop(), nested]);
+    }
+    drop(nested);
+
+    for (name, combine) in GROUPS {
+        let events = Events::default();
+        let parts = (0..10_000).map(|_| part("part", Does::Serve, &events, Face::Task));
+        assert_eq!(run(Executor::Shared, &combine(parts.collect()), &events), [""; 0], "{name}");
+        assert_eq!(events.all().len(), 20_001, "{name}");
+    }
 }

@@ -94,7 +94,11 @@ impl Member {
             return Err(Error::failed(started.label(), Box::new(stuck)));
         };
         self.tell(Event::Stopped { key: key(), error: outcome.clone().err() });
-        outcome
+        match outcome {
+            // That was asked for.
+            Err(Error::Aborted(_)) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// The outcome, if it comes in time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use procession::Error;
-use procession_runnable::body_thread;
+use procession_runnable::{body, body_thread};
 use procession_supervisor::{
     Backoff, Events, ManagerError, Policy, Rate, Restart, State, Supervisor, Unit,
 };
@@ -195,7 +195,23 @@ fn stopping_is_bounded() {
         assert_eq!(happened[0], "b aborted after 10s", "{name}");
         assert!(happened[1].starts_with(aborted), "{name} {happened:?}");
         assert_eq!(happened[2], "a stopped", "{name}");
-        assert!(set.managed.has_ended(), "{name}");
+        set.managed.outcome().unwrap();
+    }
+}
+
+/// Many units, which with rest for one are nested as deep.
+#[test]
+fn many_units() {
+    for strategy in [Supervisor::one_for_one, Supervisor::one_for_all, Supervisor::rest_for_one] {
+        let world = World::new();
+        let idle = body(|run| async move {
+            run.ready();
+            run.closing().await;
+        });
+        let units: Vec<_> = (0..2_000).map(|number| (number.to_string(), idle.clone())).collect();
+        let managed = world.run(strategy(units).runnable());
+        assert!(managed.body_began());
+        managed.close(&world).unwrap();
     }
 }
 

@@ -111,9 +111,9 @@ pub(crate) fn link(
 
 /// Refuses an edge that would close a waiting cycle (I5).
 fn refuse_cycle(graph: &GraphLock, upper: &Arc<Node>, lower: &Arc<Node>) -> Result<(), LinkError> {
-    // Who waits for nothing is on no cycle; so a tree that is built from the top is not searched again and
-    // again.
-    if lower.inner.lock().waiting == 0 || upper.phase() == Phase::Closed {
+    // Who waits for no other is on no cycle; so a tree that is built from the top is not searched again and
+    // again. A body that it waits for is no other.
+    if lower.inner.lock().waits_for_no_other() || upper.phase() == Phase::Closed {
         return Ok(());
     }
     match cycle::path_under_lock(graph, lower, upper) {
@@ -187,6 +187,11 @@ impl Node {
 impl Inner {
     pub(super) fn children(&mut self) -> &mut Children {
         self.children.get_or_insert_with(|| Box::new(Children::new()))
+    }
+
+    /// It never had a child, and no wait-for edge.
+    fn waits_for_no_other(&self) -> bool {
+        self.children.is_none() && self.rare.as_ref().is_none_or(|rare| rare.waits_for.is_empty())
     }
 
     /// Has the teardown started, so that nothing can be waited for any more (S3)?
