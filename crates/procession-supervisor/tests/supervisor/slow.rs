@@ -1,5 +1,6 @@
 //! Tables that take their time: what is read of a row may be old when it comes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_lite::{StreamExt, stream};
@@ -16,6 +17,15 @@ struct Slow {
     is_slow: Arc<Mutex<bool>>,
     let_get: Receiver<()>,
     let_row: Receiver<()>,
+    tell_any: Receiver<()>,
+    asked: Arc<Asked>,
+}
+
+/// How often a table was asked.
+#[derive(Default)]
+struct Asked {
+    gets: AtomicUsize,
+    scans: AtomicUsize,
 }
 
 /// Lets a slow table answer.
@@ -23,14 +33,17 @@ struct Gate {
     is_slow: Arc<Mutex<bool>>,
     get: Sender<()>,
     row: Sender<()>,
+    any: Sender<()>,
+    asked: Arc<Asked>,
 }
 
 impl Slow {
     fn new(rows: MemoryTable<Key>) -> (Self, Gate) {
-        let ((get, let_get), (row, let_row)) = (unbounded(), unbounded());
-        let is_slow = Arc::new(Mutex::new(false));
-        let slow = Self { rows, is_slow: is_slow.clone(), let_get, let_row };
-        (slow, Gate { is_slow, get, row })
+        let ((get, let_get), (row, let_row), (any, tell_any)) =
+            (unbounded(), unbounded(), unbounded());
+        let (is_slow, asked) = (Arc::new(Mutex::new(false)), Arc::<Asked>::default());
+        let gate = Gate { is_slow: is_slow.clone(), get, row, any, asked: asked.clone() };
+        (Self { rows, is_slow, let_get, let_row, tell_any, asked }, gate)
     }
 
     async fn wait(&self, gate: &Receiver<()>) -> Result<(), BoxError> {
@@ -42,6 +55,7 @@ impl Slow {
 impl Table<Key> for Slow {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
         let answer = self.rows.get(key);
+        self.asked.gets.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.wait(&self.let_get).await?;
             answer.await
@@ -49,6 +63,7 @@ impl Table<Key> for Slow {
     }
 
     fn iter(&self) -> BoxStream<'_, Result<Row<Key>, BoxError>> {
+        self.asked.scans.fetch_add(1, Ordering::SeqCst);
         Box::pin(self.rows.iter().then(|row| async {
             self.wait(&self.let_row).await?;
             row
@@ -56,7 +71,8 @@ impl Table<Key> for Slow {
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Change<Key>>> {
-        self.rows.changes()
+        let any = self.tell_any.clone().map(|()| Change::Any);
+        Some(Box::pin(self.rows.changes()?.or(any)))
     }
 }
 
@@ -106,6 +122,50 @@ fn a_row_that_goes_while_a_scan_reads() {
     world.settle();
     assert!(managed.body_began());
     assert_eq!((world.units.starts("a"), world.state("a")), (0, None));
+    managed.close(&world).unwrap();
+}
+
+/// Rows are read side by side, so many at a time.
+#[test]
+fn rows_are_read_side_by_side() {
+    let keys: Vec<Key> = (0..100).map(|number| &*number.to_string().leak()).collect();
+    let (world, gate) = world();
+    let managed = world.start();
+    *gate.is_slow.lock().unwrap() = true;
+    keys.iter().for_each(|key| world.insert([*key]));
+    world.settle();
+    assert_eq!(gate.asked.gets.load(Ordering::SeqCst), 64);
+    for _ in &keys {
+        gate.get.try_send(()).unwrap();
+    }
+    world.settle();
+    assert_eq!(world.manager.list().len(), keys.len());
+    managed.close(&world).unwrap();
+}
+
+/// When anything may have changed, all is read at once; once more, if that is under way.
+#[test]
+fn anything_may_have_changed() {
+    let (world, gate) = world();
+    world.insert(["a"]);
+    let managed = world.start();
+    let scans = || gate.asked.scans.load(Ordering::SeqCst);
+    assert_eq!(scans(), 1);
+    gate.any.try_send(()).unwrap();
+    world.settle();
+    assert_eq!(scans(), 2);
+    *gate.is_slow.lock().unwrap() = true;
+    for _ in 0..3 {
+        gate.any.try_send(()).unwrap();
+        world.settle();
+        assert_eq!(scans(), 3);
+    }
+    gate.row.try_send(()).unwrap();
+    world.settle();
+    assert_eq!(scans(), 4);
+    gate.row.try_send(()).unwrap();
+    world.settle();
+    assert_eq!(scans(), 4);
     managed.close(&world).unwrap();
 }
 

@@ -44,6 +44,23 @@ fn past_its_grace_time_a_unit_is_aborted() {
     managed.outcome().unwrap();
 }
 
+/// One that is ready when it is asked to stop is not running for that.
+#[test]
+fn ready_too_late() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::ReadyLate);
+    let managed = world.start();
+    world.advance(SECOND);
+    let stopping = world.stop_unit("a");
+    assert_eq!(world.state("a"), Some(State::Stopping));
+    assert!(!world.happened().contains(&"a ready".to_owned()));
+    world.advance(SECOND * 10);
+    assert!(stopping.is_finished());
+    assert_eq!(world.state("a"), Some(State::Stopped));
+    managed.close(&world).unwrap();
+}
+
 /// A thread that ignores everything, until it is released.
 fn stubborn() -> (Unit, Sender<()>, Receiver<()>) {
     let (release, released) = channel::<()>();

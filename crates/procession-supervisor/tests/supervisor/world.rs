@@ -37,6 +37,8 @@ pub(crate) enum Does {
     HangForEver,
     /// Is ready, and is dropped by an abort only.
     IgnoreClosing,
+    /// Is ready when it is asked to stop, and is dropped by an abort only.
+    ReadyLate,
     /// Panics before it is ready.
     Panic,
 }
@@ -120,6 +122,11 @@ impl Units {
             Does::HangInStart => {
                 run.closing().await;
                 return Ok(());
+            }
+            Does::ReadyLate => {
+                run.closing().await;
+                run.ready();
+                return std::future::pending().await;
             }
             Does::HangForEver => return std::future::pending().await,
             Does::Serve | Does::IgnoreClosing => run.ready(),
