@@ -193,7 +193,7 @@ impl<K: Key> Drive<K> {
             None => Event::Ended { key },
         });
         answer(starters, &failed.map_or(ended, Err));
-        if restart.after(error.is_some()) && !self.is_stopping() {
+        if restart.after(error.is_some()) {
             self.start_later(id, error);
         }
     }

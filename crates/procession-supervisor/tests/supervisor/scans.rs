@@ -10,7 +10,7 @@ use procession_supervisor::{
 };
 
 use crate::faulty::{Answers, Faulty};
-use crate::world::{Key, SECOND, Told, World, yielded};
+use crate::world::{Does, Key, SECOND, Told, World, yielded};
 
 const PLAIN: Backoff =
     Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
@@ -167,17 +167,38 @@ fn tables_that_panic_or_hang() {
 fn a_row_that_comes_back_while_its_unit_stops() {
     let world = World::new();
     world.insert(["a"]);
-    world.units.set("a", crate::world::Does::IgnoreClosing);
+    world.units.set("a", Does::IgnoreClosing);
     let managed = world.start();
     world.table.remove(&"a");
     world.settle();
     assert_eq!(world.state("a"), Some(State::Stopping));
-    world.units.set("a", crate::world::Does::Serve);
+    world.units.set("a", Does::Serve);
     world.insert(["a"]);
     world.advance(SECOND);
     assert_eq!(world.units.starts("a"), 1);
     world.advance(SECOND * 9);
     assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    managed.close(&world).unwrap();
+}
+
+/// The grace time of a run that has stopped is not that of the next.
+#[test]
+fn a_grace_time_ends_with_its_run() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::StopWhenTold);
+    let managed = world.start();
+    world.table.remove(&"a");
+    world.settle();
+    world.units.set("a", Does::Serve);
+    world.insert(["a"]);
+    world.settle();
+    world.units.tell("a", Told::End);
+    world.settle();
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    world.advance(SECOND * 10);
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    assert!(!world.happened().iter().any(|event| event.starts_with("a aborted")));
     managed.close(&world).unwrap();
 }
 

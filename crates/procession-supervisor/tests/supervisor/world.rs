@@ -37,6 +37,8 @@ pub(crate) enum Does {
     HangForEver,
     /// Is ready, and is dropped by an abort only.
     IgnoreClosing,
+    /// Is ready, and when it is asked to stop, it does so when it is told.
+    StopWhenTold,
     /// Is ready when it is asked to stop, and is dropped by an abort only.
     ReadyLate,
     /// Panics before it is ready.
@@ -129,12 +131,19 @@ impl Units {
                 return std::future::pending().await;
             }
             Does::HangForEver => return std::future::pending().await,
-            Does::Serve | Does::IgnoreClosing => run.ready(),
+            Does::Serve | Does::IgnoreClosing | Does::StopWhenTold => run.ready(),
+        }
+        if does == Does::StopWhenTold {
+            run.closing().await;
         }
         if does == Does::IgnoreClosing {
             return std::future::pending().await;
         }
-        match run.run_until_closing(told.recv()).await {
+        let told = match does {
+            Does::StopWhenTold => Some(told.recv().await),
+            _ => run.run_until_closing(told.recv()).await,
+        };
+        match told {
             None | Some(Ok(Told::End)) => Ok(()),
             Some(Ok(Told::Fail)) => Err("broken".into()),
             Some(Ok(Told::Panic)) => panic!("later"),
