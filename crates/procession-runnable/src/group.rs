@@ -12,6 +12,7 @@
 //! - When the group closes, what has started is stopped, and what has not is not started.
 
 use std::fmt;
+use std::sync::Arc;
 
 use procession::{Error, Label, Process};
 
@@ -90,9 +91,9 @@ pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, true))
 }
 
-async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), Error> {
+async fn one_by_one(parts: Arc<[Runnable]>, run: Run, nested: bool) -> Result<(), Error> {
     let mut last: Option<Process> = None;
-    for part in &parts {
+    for part in &*parts {
         let (ready, readiness) = Ready::pair();
         let mut start = Start::part_of(&run, ready);
         if let Some(before) = &last {
@@ -117,7 +118,7 @@ async fn one_by_one(parts: Vec<Runnable>, run: Run, nested: bool) -> Result<(), 
 
 fn group<F, Fut>(parts: impl IntoIterator<Item = Runnable>, drive: F) -> Runnable
 where
-    F: Fn(Vec<Runnable>, Run) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(Arc<[Runnable]>, Run) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,
 {
     whole(parts, move |parts, start| {
@@ -129,12 +130,12 @@ where
 /// What none and one part are, in every combination: nothing, and itself.
 pub(crate) fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
 where
-    S: Fn(Vec<Runnable>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
+    S: Fn(Arc<[Runnable]>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
 {
-    let parts: Vec<Runnable> = parts.into_iter().collect();
-    match parts.len() {
-        0 => nop(),
-        1 => parts.into_iter().next().unwrap_or_else(nop),
+    let parts: Arc<[Runnable]> = parts.into_iter().collect();
+    match &*parts {
+        [] => nop(),
+        [one] => one.clone(),
         _ => Runnable::new(move |start| start_whole(parts.clone(), start)),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
 #[cfg(feature = "tracing")]
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, level_filters::LevelFilter};
 
 use crate::ready::{Readiness, Ready, Sure, Unready};
 
@@ -155,7 +155,7 @@ impl<'a> Start<'a> {
             on_child_failure,
             // A part is started in the span of what it is a part of.
             #[cfg(feature = "tracing")]
-            span: Span::current(),
+            span: current_span(),
             ready,
         }
     }
@@ -193,21 +193,17 @@ impl<'a> Start<'a> {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
         let (place, ready) = self.into_place();
-        let body = move |process: Process| {
-            let running = async move {
-                let run = Run { process: process.clone(), ready: ready.ready().clone() };
-                let result = body(run).await.into_outcome();
-                ended(&process, &ready, &result);
-                result
-            };
-            #[cfg(feature = "tracing")]
-            let running = running.instrument(span);
-            running
+        let body = move |process: Process| async move {
+            let run = Run { process: process.clone(), ready: ready.ready().clone() };
+            let result = body(run).await.into_outcome();
+            ended(&process, &ready, &result);
+            result
         };
-        match place {
-            Place::Below(parent) => parent.spawn(body),
-            Place::Built(builder) => builder.spawn(body),
+        #[cfg(feature = "tracing")]
+        if !span.is_none() {
+            return place.spawn(move |process| body(process).instrument(span));
         }
+        place.spawn(body)
     }
 
     /// Starts a blocking body on a thread.
@@ -277,11 +273,30 @@ impl<'a> Start<'a> {
     }
 }
 
+/// The span that is entered; where nobody listens, there is none to look for.
+#[cfg(feature = "tracing")]
+fn current_span() -> Span {
+    if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
+}
+
 /// Where a run hangs.
 enum Place<'a> {
     /// Below this process, and by its name: the short way.
     Below(&'a Process),
     Built(Builder<'a>),
+}
+
+impl Place<'_> {
+    fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        match self {
+            Self::Below(parent) => parent.spawn(body),
+            Self::Built(builder) => builder.spawn(body),
+        }
+    }
 }
 
 /// A run has ended: it can say nothing more.
