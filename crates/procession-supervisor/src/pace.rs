@@ -18,10 +18,10 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 pub struct Backoff {
     /// The first pause. Default: 100 ms.
     pub first: Duration,
-    /// No pause is longer, but for the jitter. Default: 30 s.
+    /// No pause is longer. Default: 30 s.
     pub longest: Duration,
-    /// Each pause is longer by a random part of itself, so that units which failed together do not start
-    /// together. Default: `true`.
+    /// Each pause is longer by a random part of itself, up to the longest, so that units which failed together
+    /// do not start together. Default: `true`.
     pub jitter: bool,
 }
 
@@ -53,7 +53,7 @@ impl Backoff {
 
     /// The next of the pauses, in whole microseconds.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
-        let pause = pauses.next().unwrap_or(self.longest);
+        let pause = pauses.next().unwrap_or(self.longest).min(self.longest);
         // They are reckoned in floating point; nobody wants to read 200.000003 ms.
         u64::try_from(pause.as_micros()).map_or(pause, Duration::from_micros)
     }
@@ -93,5 +93,7 @@ mod tests {
         let pauses: Vec<Duration> = (0..50).map(|_| first()).collect();
         assert!(pauses.iter().all(|pause| *pause >= backoff.first && *pause <= 2 * backoff.first));
         assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        let mut pauses = backoff.pauses();
+        assert!((0..50).all(|_| backoff.next(&mut pauses) <= backoff.longest));
     }
 }
