@@ -113,6 +113,26 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     managed.close(&world).unwrap();
 }
 
+/// A call that stops such a one is answered when its time is over; a call may start it when it has ended.
+#[test]
+fn a_stop_that_is_ignored() {
+    let world = World::new();
+    let (unit, release, runs) = stubborn();
+    world.table.insert("stubborn", unit);
+    let managed = world.start();
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| world.state("stubborn") == Some(State::Running));
+    let stopping = world.stop_unit("stubborn");
+    world.advance(SECOND * 10);
+    assert!(!stopping.is_finished());
+    world.advance(SECOND * 5);
+    assert!(matches!(yielded(stopping), Err(ManagerError::Stuck { .. })));
+    assert_eq!(world.state("stubborn"), Some(State::Stuck));
+    drop(release);
+    world.until(|| world.state("stubborn") == Some(State::Stopped));
+    managed.close(&world).unwrap();
+}
+
 /// One that ends while the manager does not run has freed its key.
 #[test]
 fn a_key_that_was_freed_between_two_runs() {
