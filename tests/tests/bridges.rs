@@ -62,14 +62,14 @@ fn a_future_closes_a_process() {
     ends_well(&app);
 }
 
-/// A future that panics closes nothing, and is told to the hooks.
+/// A future that panics closes nothing, and is told to the hooks, by the name of the process.
 #[test]
 fn a_future_that_panics() {
     let (tell, told) = mpsc::channel();
-    let app = Process::new();
+    let app = Process::builder().name("app").build().unwrap();
     app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
     app.close_when(async { panic!("in the future") }).unwrap();
-    assert!(told.recv_timeout(LIMIT).unwrap().ends_with("panicked: in the future"));
+    assert_eq!(told.recv_timeout(LIMIT).unwrap(), "process `app` panicked: in the future");
     assert!(!app.is_closing());
     app.close_blocking().unwrap();
 }

@@ -76,7 +76,8 @@ impl Process {
         if self.node.is_background() {
             return Err(Error::Background);
         }
-        let watcher = Self::from_seed(Seed { inherited, body: true, ..Seed::default() });
+        let seed = self.lend_name(Seed { inherited, body: true, ..Seed::default() });
+        let watcher = Self::from_seed(seed);
         // A fresh process is on no cycle, and nobody waits for it: nothing is refused.
         let linked = link(&self.node, &watcher.node, EdgeKind::NoWaitChild);
         linked.into_iter().for_each(dispatch);

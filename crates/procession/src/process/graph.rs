@@ -55,16 +55,9 @@ impl Process {
     }
 
     /// A new child that does a part of this process's work, and goes by its name.
-    pub(crate) fn child_for(&self, mut seed: Seed) -> Result<Self, Error> {
-        seed.named = self.node.is_named() && !self.node.is_background();
-        seed.inherited = seed.inherited.or_else(|| self.heritage());
-        let own = self.node.inherited();
-        if seed.named && seed.inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
-            let spawner = seed.inherited.and_then(|heritage| heritage.spawner.clone());
-            seed.inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
-        }
+    pub(crate) fn child_for(&self, seed: Seed) -> Result<Self, Error> {
         let body = seed.body;
-        let (child, taken_in) = self.fresh_child(seed);
+        let (child, taken_in) = self.fresh_child(self.lend_name(seed));
         match taken_in {
             Ok(()) => Ok(child),
             Err(Refused) => {
@@ -74,6 +67,18 @@ impl Process {
                 Err(Error::Closed(self.label()))
             }
         }
+    }
+
+    /// Lets what is made of `seed` go by this process's name.
+    pub(crate) fn lend_name(&self, mut seed: Seed) -> Seed {
+        seed.named = self.node.is_named() && !self.node.is_background();
+        seed.inherited = seed.inherited.or_else(|| self.heritage());
+        let own = self.node.inherited();
+        if seed.named && seed.inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
+            let spawner = seed.inherited.and_then(|heritage| heritage.spawner.clone());
+            seed.inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
+        }
+        seed
     }
 
     /// Makes `child` a child of this process: it is closed when this one closes, and this one waits for it.
