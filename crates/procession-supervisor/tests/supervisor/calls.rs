@@ -32,7 +32,7 @@ fn while_it_does_not_run() {
 
 #[test]
 fn in_each_state() {
-    let world = World::new();
+    let mut world = World::new();
     world.insert(["runs", "starts", "waits", "ends"]);
     world.units.set("starts", Does::HangInStart);
     world.units.set("waits", Does::FailToStart);
@@ -68,6 +68,8 @@ fn in_each_state() {
     yielded(world.start_unit("runs")).unwrap();
     assert_eq!(world.units.starts("runs"), 2);
     managed.close(&world).unwrap();
+    // What there is no row of has not gone.
+    assert!(!world.happened().iter().any(|event| event.starts_with("none")));
 }
 
 /// One that waits for its restart has stopped at once, and that is told.
