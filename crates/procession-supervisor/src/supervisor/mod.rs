@@ -28,7 +28,8 @@ use crate::unit::Unit;
 /// How many events are held back for who reads them.
 const EVENTS: usize = 1024;
 
-/// Keeps a fixed set of units running that belong together, as a supervisor of Erlang does.
+/// Keeps a fixed set of units running that belong together, as a supervisor of Erlang does. Clones describe the
+/// same set.
 ///
 /// The units start in order, each when the one before it is ready, and stop in the reverse order, one after
 /// the other, each within its grace time. What is started again when a unit fails is up to the strategy; when,
@@ -56,9 +57,13 @@ const EVENTS: usize = 1024;
 /// futures_lite::future::block_on(run_in(&app, &link.runnable(), |_| async {}))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Supervisor {
+    name: Arc<str>,
     strategy: Strategy,
-    shared: Arc<Shared>,
+    units: Vec<(Arc<str>, Unit)>,
+    policy: Policy,
+    events: Arc<EventSource<Arc<str>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,13 +71,6 @@ enum Strategy {
     OneForOne,
     OneForAll,
     RestForOne,
-}
-
-struct Shared {
-    name: Arc<str>,
-    units: Vec<(Arc<str>, Unit)>,
-    policy: Policy,
-    events: Arc<EventSource<Arc<str>>>,
 }
 
 /// A run of a set.
@@ -127,33 +125,25 @@ impl Supervisor {
     {
         let units = units.into_iter().map(|(name, unit)| (name.into(), unit.into())).collect();
         let (name, policy) = ("supervisor".into(), Policy::new());
-        let events = Arc::new(EventSource::new(EVENTS));
-        Self { strategy, shared: Arc::new(Shared { name, units, policy, events }) }
+        Self { name, strategy, units, policy, events: Arc::new(EventSource::new(EVENTS)) }
     }
 
     /// Its name, for its process and its errors. Default: `supervisor`.
-    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
-        let name = name.into();
-        self.with(|shared| shared.name = name)
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
     }
 
     /// How units are started again and stopped.
-    pub fn policy(self, policy: Policy) -> Self {
-        self.with(|shared| shared.policy = policy)
-    }
-
-    fn with(self, set: impl FnOnce(&mut Shared)) -> Self {
-        let Shared { name, units, policy, events } = &*self.shared;
-        let (name, units) = (name.clone(), units.clone());
-        let mut shared = Shared { name, units, policy: policy.clone(), events: events.clone() };
-        set(&mut shared);
-        Self { shared: Arc::new(shared), ..self }
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// Reads all that happens from now on, in all runs. With one for all, it is the set that is started again:
     /// the events of that have its name.
     pub fn events(&self) -> Events<Arc<str>> {
-        self.shared.events.read()
+        self.events.read()
     }
 
     /// The set as a runnable: ready when all its units were.
@@ -162,15 +152,12 @@ impl Supervisor {
     /// [`ManagerError::GaveUp`](crate::ManagerError::GaveUp), and those of units that did not stop, as
     /// [`ManagerError::Stuck`](crate::ManagerError::Stuck).
     pub fn runnable(&self) -> Runnable {
-        let (strategy, shared) = (self.strategy, self.shared.clone());
-        let run = Runnable::new(move |start| shared.assemble(strategy).start(start));
-        named(self.shared.name.clone(), run)
+        let set = self.clone();
+        named(self.name.clone(), Runnable::new(move |start| set.assemble().start(start)))
     }
-}
 
-impl Shared {
     /// The set for one run.
-    fn assemble(&self, strategy: Strategy) -> Runnable {
+    fn assemble(&self) -> Runnable {
         let set = Arc::new(Set {
             policy: self.policy.clone(),
             events: self.events.clone(),
@@ -182,7 +169,7 @@ impl Shared {
                 Member { name: name.clone(), unit, last: Arc::default(), set: set.clone() };
             (name, bounded(Arc::new(member)))
         });
-        match strategy {
+        match self.strategy {
             Strategy::OneForOne => {
                 sequential(units.map(|(name, unit)| restarting(name, unit, set.clone())))
             }
@@ -204,9 +191,9 @@ impl Shared {
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.shared.units.iter().map(|(name, _)| &**name).collect();
+        let names: Vec<&str> = self.units.iter().map(|(name, _)| &**name).collect();
         f.debug_struct("Supervisor")
-            .field("name", &self.shared.name)
+            .field("name", &self.name)
             .field("strategy", &self.strategy)
             .field("units", &names)
             .finish_non_exhaustive()
