@@ -199,6 +199,19 @@ fn stopping_is_bounded() {
     }
 }
 
+/// A unit may have a grace time of its own.
+#[test]
+fn a_grace_time_of_its_own() {
+    let world = World::new();
+    world.units.set("a", Does::IgnoreClosing);
+    let set = Supervisor::one_for_one([("a", world.units.unit("a").grace(SECOND * 3))])
+        .policy(Policy::new().clock(world.clock.clone()));
+    let managed = world.run(set.runnable());
+    managed.app.close();
+    world.advance(SECOND * 3);
+    managed.outcome().unwrap();
+}
+
 /// Many units, which with rest for one are nested as deep.
 #[test]
 fn many_units() {
