@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use procession::Error;
-use procession_runnable::{NotReady, Run, Runnable, Start, Unready, body, named};
+use procession_runnable::{Run, Runnable, Start, body, named};
 
 use super::Set;
 use crate::error::ManagerError;
@@ -58,17 +58,10 @@ impl Set {
         let (start, readiness) = Start::under(run);
         let started = inner.start(start)?;
         let mut ready_since = None;
-        let mut unready = None;
-        match run.run_until_closing(readiness).await {
-            Some(Ok(())) => {
-                ready_since = Some(clock.now());
-                run.ready();
-            }
-            Some(Err(Unready::Ended(label))) => {
-                started.close();
-                unready = Some(NotReady::of(label));
-            }
-            Some(Err(Unready::Failed)) | None => {}
+        // What cannot be ready fails: its outcome says why.
+        if let Some(Ok(())) = run.run_until_closing(readiness).await {
+            ready_since = Some(clock.now());
+            run.ready();
         }
         let outcome = match run.run_until_closing(started.closed()).await {
             Some(outcome) => outcome,
@@ -77,6 +70,6 @@ impl Set {
         if let Some(since) = ready_since {
             restarts.ran(&self.policy, since, clock.now());
         }
-        outcome.err().or(unready).map_or(Ok(()), Err)
+        outcome
     }
 }

@@ -199,6 +199,36 @@ fn stopping_is_bounded() {
     }
 }
 
+/// After a run that stayed up, the pauses begin from the first again.
+#[test]
+fn pauses() {
+    let world = World::new();
+    let backoff = Backoff { longest: SECOND * 8, ..PLAIN };
+    let policy = Policy::new().clock(world.clock.clone()).backoff(backoff);
+    let set = Supervisor::one_for_one([("a", world.units.unit("a"))])
+        .policy(policy.steady_after(SECOND * 20));
+    let mut events = set.events();
+    let managed = world.run(set.runnable());
+    let mut pause = || {
+        world.units.tell("a", Told::Fail);
+        world.settle();
+        let last = std::iter::from_fn(|| events.try_recv()).last().unwrap();
+        world.advance(SECOND * 8);
+        in_words(&last)
+    };
+    assert_eq!(pause(), "a restarting in 1s (1)");
+    assert_eq!(pause(), "a restarting in 2s (2)");
+    assert_eq!(pause(), "a restarting in 4s (3)");
+    world.advance(SECOND * 20);
+    assert_eq!(pause(), "a restarting in 1s (4)");
+    // Closing during the pause is honoured: nothing is started any more.
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    let starts = world.units.starts("a");
+    managed.close(&world).unwrap();
+    assert_eq!(world.units.starts("a"), starts);
+}
+
 /// A unit may have a grace time of its own.
 #[test]
 fn a_grace_time_of_its_own() {
