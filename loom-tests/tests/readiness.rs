@@ -50,6 +50,21 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
     });
 }
 
+/// A part that says it twice at once has said it once.
+#[test]
+fn a_part_counts_once() {
+    model(3, || {
+        let (whole, readiness) = Ready::pair();
+        let mut parts = whole.split(2);
+        let part = parts.remove(0);
+        let said = part.ready().clone();
+        let saying = thread::spawn(move || said.say());
+        part.ready().say();
+        saying.join().unwrap();
+        assert!(!readiness.watch().is_ready());
+    });
+}
+
 /// A part says that it is ready while its end is reported: one of the two counts, once, and what a part of
 /// something larger says is not passed on twice.
 #[test]

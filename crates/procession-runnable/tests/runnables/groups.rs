@@ -206,6 +206,49 @@ fn closing_during_the_start() {
     }
 }
 
+/// Closing while the parts of a group are started: those that are left are not.
+#[test]
+fn closing_between_two_starts() {
+    for (name, combine) in GROUPS {
+        let events = Events::default();
+        let app = Process::new();
+        let closes = app.clone();
+        let first = Runnable::new(move |start| {
+            closes.close();
+            nop().start(start)
+        });
+        let group = combine(vec![first, part("b", Does::Serve, &events, Face::Task)]);
+        assert_eq!(errors(block_on(run_in(&app, &group, |_| async {}))), [""; 0], "{name}");
+        assert_eq!(events.all(), [""; 0], "{name}");
+        app.closed().wait().unwrap();
+    }
+}
+
+/// In a chain, each part runs inside the one before it: it is closed with that. Side by side it is not.
+#[test]
+fn a_chain_nests() {
+    for (name, combine) in [GROUPS[0], GROUPS[2]] {
+        let events = Events::default();
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let outer = part("a", Does::Serve, &events, Face::Task);
+        let outer = Runnable::new(move |start| {
+            let process = outer.start(start)?;
+            tell.lock().unwrap().send(process.clone()).unwrap();
+            Ok(process)
+        });
+        let group = combine(vec![outer, part("b", Does::Serve, &events, Face::Task)]);
+        let inside = events.clone();
+        let app = Process::new();
+        let ended = run_in(&app, &group, |_| async move {
+            let outer = told.recv().unwrap();
+            outer.close().await.unwrap();
+            assert_eq!(inside.all().contains(&"b down".to_owned()), name == "chain", "{name}");
+        });
+        assert_eq!(errors(block_on(ended)), [""; 0], "{name}");
+    }
+}
+
 /// Closing before the start: nothing is started, of a group or of a single part.
 #[test]
 fn closing_before_the_start() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{
-    Runnable, concurrent_group, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop,
-    named, nop, run_in, sequential, start_stop, start_stop_thread,
+    Runnable, Service, concurrent_group, leaf, leaf_thread, leaf_thread_without_stop,
+    leaf_without_stop, named, nop, run_in, sequential, start_stop, start_stop_thread,
 };
 
 use crate::common::{Events, LIMIT, errors};
@@ -210,6 +210,32 @@ fn start_and_stop() {
 fn a_stop_that_fails() {
     let cache = start_stop_thread(|_| (), || Err("cannot stop"));
     assert_eq!(run(&named("cache", cache)), ["process `cache` failed: cannot stop"]);
+}
+
+/// What was started is not stopped before it is asked to.
+#[test]
+fn what_was_started_stays() {
+    let (stopped, told) = mpsc::channel();
+    let stopped = std::sync::Mutex::new(stopped);
+    let tell = std::sync::Arc::new(move || stopped.lock().unwrap().send(()).unwrap());
+    let (task, thread) = (tell.clone(), tell);
+    for runnable in [
+        start_stop(
+            |_| async {},
+            move || {
+                task();
+                async {}
+            },
+        ),
+        start_stop_thread(|_| (), move || thread()),
+    ] {
+        let service = Service::new(runnable);
+        service.start_blocking().unwrap();
+        assert!(service.done().wait_timeout(Duration::from_millis(10)).is_none());
+        assert!(told.try_recv().is_err());
+        service.stop_blocking().unwrap();
+        told.try_recv().unwrap();
+    }
 }
 
 /// Names within names.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_lite::future::{block_on, yield_now};
 use procession::{Error, Process};
 use procession_runnable::{
-    Runnable, TaskError, body, concurrent, concurrent_group, named, nop, run_to_end, sequence,
-    task, trace_region,
+    Runnable, TaskError, body, concurrent, concurrent_group, named, nop, run_in, run_to_end,
+    sequence, task, trace_region,
 };
 
 use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
@@ -117,6 +117,24 @@ fn closing_ends_them() {
         let all = events.all();
         let count = |end: &str| all.iter().filter(|event| event.ends_with(end)).count();
         assert_eq!(count("up"), count("down"), "{all:?}");
+    }
+}
+
+/// They are ready when their parts are, so that they stand beside those that serve.
+#[test]
+fn they_are_ready() {
+    let combine: [fn(Vec<Runnable>) -> Runnable; 2] =
+        [|parts| concurrent(parts), |parts| concurrent_group(parts)];
+    for combine in combine {
+        let events = Events::default();
+        let parts = ["a", "b"].map(|name| part(name, Does::Serve, &events, Face::Task));
+        let inside = events.clone();
+        let app = Process::new();
+        let ended = run_in(&app, &combine(parts.to_vec()), |_| async move {
+            inside.add("body");
+        });
+        assert_eq!(errors(block_on(ended)), [""; 0]);
+        assert_eq!(events.all()[2], "body");
     }
 }
 

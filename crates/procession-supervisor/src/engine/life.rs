@@ -310,7 +310,7 @@ impl<K: Key> Drive<K> {
         let entry = units.entry(id);
         entry.seen = self.generation;
         entry.is_new = false;
-        if entry.then == Then::Forget && !self.is_stopping() {
+        if entry.then == Then::Forget {
             entry.then = Then::Again;
         }
     }
@@ -320,9 +320,8 @@ impl<K: Key> Drive<K> {
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
         if entry.state().has_run() {
-            let is_stopping = entry.then != Then::Nothing;
             drop(units);
-            if is_stopping || self.engine.settings.stop_vanished {
+            if self.engine.settings.stop_vanished {
                 self.stop(id, Then::Forget);
             }
             return;

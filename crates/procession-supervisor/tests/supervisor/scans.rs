@@ -181,6 +181,42 @@ fn a_row_that_comes_back_while_its_unit_stops() {
     managed.close(&world).unwrap();
 }
 
+/// One that is stopped by a call while it stops for its row, which has come back, stays stopped.
+#[test]
+fn a_call_counts_more_than_a_row() {
+    let world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::StopWhenTold);
+    let managed = world.start();
+    world.table.remove(&"a");
+    world.settle();
+    world.insert(["a"]);
+    world.settle();
+    let stopping = world.stop_unit("a");
+    world.units.tell("a", Told::End);
+    world.settle();
+    yielded(stopping).unwrap();
+    assert_eq!((world.state("a"), world.units.starts("a")), (Some(State::Stopped), 1));
+    managed.close(&world).unwrap();
+}
+
+/// A unit that a call has started, and whose row has been seen, is started again as any other.
+#[test]
+fn a_unit_that_a_call_started_is_one_of_the_table() {
+    let (world, faulty) = world(false);
+    let managed = world.start();
+    world.insert(["a"]);
+    yielded(world.start_unit("a")).unwrap();
+    faulty.set(Answers::FailEachRow);
+    world.units.tell("a", Told::Fail);
+    world.advance(SECOND);
+    assert_eq!(world.state("a"), Some(State::Waiting));
+    faulty.set(Answers::Well);
+    world.advance(SECOND * 10);
+    assert_eq!(world.units.runs("a"), 1);
+    managed.close(&world).unwrap();
+}
+
 /// The grace time of a run that has stopped is not that of the next.
 #[test]
 fn a_grace_time_ends_with_its_run() {

@@ -1,7 +1,8 @@
 //! Fixed sets of units: what is restarted with what, in which order.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use procession::Error;
 use procession_runnable::{body, body_thread};
@@ -229,6 +230,32 @@ fn pauses() {
     assert_eq!(world.units.starts("a"), starts);
 }
 
+/// A unit that ends before it is ready, and leaves something running, is closed with that, and started again.
+#[test]
+fn an_end_before_readiness() {
+    let world = World::new();
+    let starts = Arc::new(AtomicUsize::new(0));
+    let count = starts.clone();
+    let hasty = body(move |run| {
+        let start = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            run.spawn(|child| async move { child.closing().await })?;
+            if start > 0 {
+                run.ready();
+                run.closing().await;
+            }
+            Ok::<(), Error>(())
+        }
+    });
+    let policy = Policy::new().clock(world.clock.clone()).backoff(PLAIN);
+    let managed = world.run(Supervisor::one_for_one([("a", hasty)]).policy(policy).runnable());
+    assert!(!managed.body_began());
+    world.advance(SECOND);
+    assert!(managed.body_began());
+    assert_eq!(starts.load(Ordering::SeqCst), 2);
+    managed.close(&world).unwrap();
+}
+
 /// A unit may have a grace time of its own.
 #[test]
 fn a_grace_time_of_its_own() {
@@ -265,12 +292,11 @@ fn what_does_not_stop_is_named_and_not_started_twice() {
     let world = World::new();
     let (release, released) = channel::<()>();
     let (tell, runs) = channel();
-    let shared = Arc::new(std::sync::Mutex::new((released, tell)));
+    let (released, tell) = (Mutex::new(released), Mutex::new(tell));
     let stubborn = body_thread(move |run| {
         run.ready();
-        let shared = shared.lock().unwrap();
-        shared.1.send(()).unwrap();
-        shared.0.recv().unwrap_or(());
+        tell.lock().unwrap().send(()).unwrap();
+        released.lock().unwrap().recv().unwrap_or(());
     });
     let units = [("stubborn", Unit::new(stubborn)), ("b", world.units.unit("b"))];
     let set = Supervisor::one_for_all(units)
