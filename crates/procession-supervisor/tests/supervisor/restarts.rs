@@ -126,6 +126,21 @@ fn intensity_is_counted_for_each_unit() {
     managed.close(&world).unwrap();
 }
 
+/// The pause of a unit that a call starts meanwhile is over.
+#[test]
+fn a_call_ends_a_pause() {
+    let mut world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
+    world.insert(["a"]);
+    let managed = world.start();
+    world.units.tell("a", Told::Fail);
+    world.settle();
+    yielded(world.start_unit("a")).unwrap();
+    world.advance(SECOND);
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    assert_eq!(world.happened().last().unwrap(), "a ready");
+    managed.close(&world).unwrap();
+}
+
 /// A unit that a call starts is as good as new, whatever became of it before.
 #[test]
 fn a_call_forgives() {
