@@ -12,3 +12,10 @@ pub(crate) enum Command<K> {
     Start { key: K, reply: Reply<Process> },
     Stop { key: K, reply: Reply<()> },
 }
+
+/// Answers commands. Who does not wait any more is not told.
+pub(crate) fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
+    for reply in replies {
+        let _gone = reply.try_send(result.clone());
+    }
+}

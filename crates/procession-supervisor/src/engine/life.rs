@@ -8,7 +8,7 @@ use std::time::Instant;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Start, Unready};
 
-use super::command::Reply;
+use super::command::{Reply, answer};
 use super::drive::Drive;
 use super::inbox::{RunId, Watcher};
 use super::units::{Live, Then};
@@ -18,13 +18,6 @@ use crate::settings::GiveUp;
 use crate::status::State;
 use crate::table::Key;
 use crate::unit::Unit;
-
-/// Who does not wait any more is not told.
-fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
-    for reply in replies {
-        let _gone = reply.try_send(result.clone());
-    }
-}
 
 impl<K: Key> Drive<K> {
     /// Starts a unit that was not known.

@@ -14,6 +14,7 @@ use futures_lite::{FutureExt, Stream, StreamExt, future};
 use parking_lot::Mutex;
 use procession::BoxError;
 
+use super::command::answer;
 use super::drive::Drive;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Event;
@@ -298,8 +299,6 @@ impl<K: Key> Drive<K> {
         drop(units);
         drop((removed, before));
         self.engine.events.tell(Event::LoadFailed { key, error, delay });
-        for starter in starters {
-            let _gone = starter.try_send(Err(failed.clone()));
-        }
+        answer(starters, &Err(failed));
     }
 }

@@ -1,15 +1,15 @@
 //! Stopping is bounded: grace time, abort, and what will not stop is named and keeps its key.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession::{Error, Process};
 use procession_runnable::{body, body_thread, nop};
-use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
+use procession_supervisor::{Manager, ManagerError, MemoryTable, State};
 
-use crate::world::{Does, LIMIT, SECOND, World, yielded};
+use crate::world::{Does, LIMIT, Managed, SECOND, World, yielded};
 
 /// A unit stuck in its start, and one that ignores its closing, are aborted when their grace time is over;
 /// each has its own.
@@ -61,30 +61,40 @@ fn ready_too_late() {
     managed.close(&world).unwrap();
 }
 
-/// A thread that ignores everything, until it is released.
-fn stubborn() -> (Unit, Sender<()>, Receiver<()>) {
-    let (release, released) = channel::<()>();
-    let (tell, runs) = channel();
-    let shared = Arc::new(Mutex::new((released, tell)));
-    let unit = Unit::new(body_thread(move |run| {
-        run.ready();
-        let shared = shared.lock().unwrap();
-        shared.1.send(()).unwrap();
-        shared.0.recv().unwrap_or(());
-    }));
-    (unit, release, runs)
+/// A manager of a thread that ignores everything, until it is released.
+struct Stubborn {
+    world: World,
+    managed: Managed,
+    release: Sender<()>,
+    /// Its runs.
+    runs: Receiver<()>,
+}
+
+impl Stubborn {
+    /// It runs.
+    fn start() -> Self {
+        let world = World::new();
+        let (release, released) = channel::<()>();
+        let (tell, runs) = channel();
+        let (released, tell) = (Mutex::new(released), Mutex::new(tell));
+        let stubborn = body_thread(move |run| {
+            run.ready();
+            tell.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap_or(());
+        });
+        world.table.insert("stubborn", stubborn);
+        let managed = world.start();
+        runs.recv_timeout(LIMIT).unwrap();
+        world.until(|| world.state("stubborn") == Some(State::Running));
+        Self { world, managed, release, runs }
+    }
 }
 
 /// Past the second limit the manager returns, and names what would not stop; that keeps its key, in the next
 /// run of the manager too, until it ends.
 #[test]
 fn what_does_not_stop_is_named_and_keeps_its_key() {
-    let mut world = World::new();
-    let (unit, release, runs) = stubborn();
-    world.table.insert("stubborn", unit);
-    let managed = world.start();
-    runs.recv_timeout(LIMIT).unwrap();
-    world.until(|| world.state("stubborn") == Some(State::Running));
+    let Stubborn { mut world, managed, release, runs } = Stubborn::start();
     managed.app.close();
     world.advance(SECOND * 10);
     assert_eq!(world.state("stubborn"), Some(State::Stopping));
@@ -116,12 +126,7 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
 /// A call that stops such a one is answered when its time is over; a call may start it when it has ended.
 #[test]
 fn a_stop_that_is_ignored() {
-    let world = World::new();
-    let (unit, release, runs) = stubborn();
-    world.table.insert("stubborn", unit);
-    let managed = world.start();
-    runs.recv_timeout(LIMIT).unwrap();
-    world.until(|| world.state("stubborn") == Some(State::Running));
+    let Stubborn { world, managed, release, .. } = Stubborn::start();
     let stopping = world.stop_unit("stubborn");
     world.advance(SECOND * 10);
     assert!(!stopping.is_finished());
@@ -136,12 +141,7 @@ fn a_stop_that_is_ignored() {
 /// One that ends while the manager does not run has freed its key.
 #[test]
 fn a_key_that_was_freed_between_two_runs() {
-    let world = World::new();
-    let (unit, release, runs) = stubborn();
-    world.table.insert("stubborn", unit);
-    let managed = world.start();
-    runs.recv_timeout(LIMIT).unwrap();
-    world.until(|| world.state("stubborn") == Some(State::Running));
+    let Stubborn { world, managed, release, runs } = Stubborn::start();
     let process = world.manager.get(&"stubborn").unwrap();
     managed.app.close();
     world.advance(SECOND * 10);
