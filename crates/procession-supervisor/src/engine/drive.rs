@@ -140,6 +140,13 @@ impl<K: Key> Drive<K> {
         true
     }
 
+    /// The units close with the manager: what ends after that was asked to, also if this has not seen it yet.
+    pub(super) fn see_closing(&mut self) {
+        if self.run.is_closing() {
+            self.stop_all();
+        }
+    }
+
     /// Stops all units, side by side, and takes nothing new.
     pub(super) fn stop_all(&mut self) {
         if std::mem::replace(&mut self.is_stopping, true) {

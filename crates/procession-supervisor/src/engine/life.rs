@@ -122,6 +122,7 @@ impl<K: Key> Drive<K> {
 
     /// A run is Closed: its key is free.
     fn closed(&mut self, id: usize, outcome: Result<(), Error>) {
+        self.see_closing();
         let now = self.now();
         let mut units = self.engine.units.lock();
         let entry = units.entry(id);
