@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use procession::Reason;
-use procession_supervisor::{Backoff, Event, GiveUp, ManagerError, Rate, Restart, State};
+use procession_supervisor::{Event, GiveUp, ManagerError, Rate, Restart, State};
 
-use crate::world::{Does, SECOND, Told, World, yielded};
-
-const PLAIN: Backoff =
-    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+use crate::world::{Does, PLAIN, SECOND, Told, World, yielded};
 
 #[test]
 fn policies() {

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use procession::BoxError;
 use procession_supervisor::{
-    Backoff, Blocking, BlockingTable, Event, Manager, ManagerError, MemoryTable, Row, RowIterator,
-    State, Unit,
+    Blocking, BlockingTable, Event, Manager, ManagerError, MemoryTable, Row, RowIterator, State,
+    Unit,
 };
 
 use crate::faulty::{Answers, Faulty};
-use crate::world::{Does, Key, SECOND, Told, World, yielded};
-
-const PLAIN: Backoff =
-    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+use crate::world::{Does, Key, PLAIN, SECOND, Told, World, yielded};
 
 fn world(tells_changes: bool) -> (World, Faulty) {
     let rows = MemoryTable::new();

@@ -1,16 +1,15 @@
 //! Fixed sets of units: what is restarted with what, in which order.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 
 use procession::Error;
-use procession_runnable::{body, body_thread};
+use procession_runnable::body;
 use procession_supervisor::{
     Backoff, Events, ManagerError, Policy, Rate, Restart, State, Supervisor, Unit,
 };
 
-use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words};
+use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, stubborn};
 
 const PLAIN: Backoff = Backoff { first: SECOND, longest: SECOND, jitter: false };
 
@@ -290,14 +289,7 @@ fn many_units() {
 #[test]
 fn what_does_not_stop_is_named_and_not_started_twice() {
     let world = World::new();
-    let (release, released) = channel::<()>();
-    let (tell, runs) = channel();
-    let (released, tell) = (Mutex::new(released), Mutex::new(tell));
-    let stubborn = body_thread(move |run| {
-        run.ready();
-        tell.lock().unwrap().send(()).unwrap();
-        released.lock().unwrap().recv().unwrap_or(());
-    });
+    let (stubborn, release, runs) = stubborn();
     let units = [("stubborn", Unit::new(stubborn)), ("b", world.units.unit("b"))];
     let set = Supervisor::one_for_all(units)
         .policy(Policy::new().clock(world.clock.clone()).backoff(PLAIN));

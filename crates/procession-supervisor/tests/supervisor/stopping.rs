@@ -5,11 +5,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use procession::{Error, Process};
+use procession::Error;
 use procession_runnable::{body, body_thread, nop};
 use procession_supervisor::{Manager, ManagerError, MemoryTable, State};
 
-use crate::world::{Does, LIMIT, Managed, SECOND, World, yielded};
+use crate::world::{Does, LIMIT, Managed, SECOND, World, stubborn, yielded};
 
 /// A unit stuck in its start, and one that ignores its closing, are aborted when their grace time is over;
 /// each has its own.
@@ -74,14 +74,7 @@ impl Stubborn {
     /// It runs.
     fn start() -> Self {
         let world = World::new();
-        let (release, released) = channel::<()>();
-        let (tell, runs) = channel();
-        let (released, tell) = (Mutex::new(released), Mutex::new(tell));
-        let stubborn = body_thread(move |run| {
-            run.ready();
-            tell.lock().unwrap().send(()).unwrap();
-            released.lock().unwrap().recv().unwrap_or(());
-        });
+        let (stubborn, release, runs) = stubborn();
         world.table.insert("stubborn", stubborn);
         let managed = world.start();
         runs.recv_timeout(LIMIT).unwrap();
@@ -259,5 +252,4 @@ fn limits_beyond_all_time() {
     yielded(world.stop_unit("a")).unwrap();
     yielded(world.start_unit("a")).unwrap();
     managed.close(&world).unwrap();
-    drop(Process::new());
 }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use procession::{BoxError, Error, Job, ManualClock, Process};
-use procession_runnable::{Run, Runnable, body, run_in};
+use procession_runnable::{Run, Runnable, body, body_thread, run_in};
 use procession_supervisor::{
-    Builder, Event, Events, Manager, ManagerError, MemoryTable, Policy, Restart, State, Table, Unit,
+    Backoff, Builder, Event, Events, Manager, ManagerError, MemoryTable, Policy, Restart, State,
+    Table, Unit,
 };
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::{Executor, Task};
@@ -19,6 +20,23 @@ use smol::{Executor, Task};
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Pauses that can be foretold.
+pub(crate) const PLAIN: Backoff =
+    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+
+/// A thread that ignores everything until it is released: what releases it, and its runs.
+pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
+    let (release, released) = mpsc::channel::<()>();
+    let (tell, runs) = mpsc::channel();
+    let (released, tell) = (Mutex::new(released), Mutex::new(tell));
+    let stubborn = body_thread(move |run| {
+        run.ready();
+        tell.lock().unwrap().send(()).unwrap();
+        released.lock().unwrap().recv().unwrap_or(());
+    });
+    (stubborn, release, runs)
+}
 
 pub(crate) type Key = &'static str;
 
