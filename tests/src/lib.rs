@@ -7,6 +7,7 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+pub mod foreign;
 pub mod program;
 
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,12 @@ pub fn ends_well(process: &Process) {
     let ended = process.closed().wait_timeout(LIMIT);
     let ended = ended.unwrap_or_else(|| panic!("not closed in time: {process:?}"));
     assert!(ended.is_ok(), "{ended:?}");
+}
+
+/// The CPU time that all threads of this program have used.
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap()
 }
 
 /// What happened, in order.

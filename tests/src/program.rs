@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -31,6 +31,13 @@ impl Program {
             }
         });
         Self { child, lines }
+    }
+
+    /// Starts it, and hands out its standard error, which the command must pipe.
+    pub fn start_with_errors(command: &mut Command) -> (Self, ChildStderr) {
+        let mut program = Self::start(command);
+        let errors = program.child.stderr.take().unwrap();
+        (program, errors)
     }
 
     /// Reads lines up to one that contains `text`, and returns them all.

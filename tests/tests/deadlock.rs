@@ -81,6 +81,7 @@ fn waits_that_can_end_are_not_refused() {
         .spawn_thread(move |p| {
             sibling.close_blocking().unwrap();
             p.child().close_blocking().unwrap();
+            // With a limit: not refused, which would be `Some`, and over when the limit is.
             assert!(above.closed().wait_timeout(Duration::from_millis(5)).is_none());
             assert!(above.closed().wait_deadline(Instant::now()).is_none());
             // Without a limit that a clock can measure, it is one without a limit.

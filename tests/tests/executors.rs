@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use procession::{Error, Inline, Job, Process, Reason, Smol, Threads};
+use procession::{Error, Inline, Job, Phase, Process, Reason, Smol, Threads};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
 /// What must hold under each executor; `app` has the spawner under test.
@@ -190,6 +190,7 @@ fn a_child_inherits_its_parents_spawner() {
 fn run_dropped_half_way() {
     for polls in [0, 1, 2] {
         let app = Process::new();
+        let dropping = Arc::new(AtomicBool::new(false));
         let kept = Arc::new(Mutex::new(None::<Process>));
         let keep = kept.clone();
         let run = app.run(|p| async move {
@@ -202,9 +203,12 @@ fn run_dropped_half_way() {
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 assert!(polled.is_pending());
             }
-            // The parent waits for it.
-            let closed = app.close();
-            assert!(closed.wait_timeout(Duration::from_millis(5)).is_none());
+            // The parent waits for it: its teardown comes after the future was dropped.
+            let seen = dropping.clone();
+            app.set_teardown(move || assert!(seen.load(Ordering::SeqCst))).unwrap();
+            app.close();
+            assert_eq!(app.phase(), Phase::Closing);
+            dropping.store(true, Ordering::SeqCst);
         }
         ends_well(&app);
         if let Some(child) = kept.lock().unwrap().take() {

@@ -43,7 +43,7 @@ fn a_panic_is_caught_and_the_closing_goes_on() {
     }
 }
 
-/// I7: also with a payload that is no string, and one whose own drop panics.
+/// I7: also with a payload that is not a string, and one whose own drop panics.
 #[test]
 fn a_panic_with_any_payload_is_caught() {
     struct Nasty;
@@ -53,9 +53,9 @@ fn a_panic_with_any_payload_is_caught() {
         }
     }
     let process = Process::with_teardown(|| panic_any(7));
-    assert!(message(&process.close_blocking().unwrap_err()).contains("no string"));
+    assert!(message(&process.close_blocking().unwrap_err()).contains("not a string"));
     let process = Process::with_teardown(|| panic_any(Nasty));
-    assert!(message(&process.close_blocking().unwrap_err()).contains("no string"));
+    assert!(message(&process.close_blocking().unwrap_err()).contains("not a string"));
     let process = Process::with_teardown(|| panic!("{}", String::from("formatted")));
     assert_eq!(message(&process.close_blocking().unwrap_err()), "formatted");
 }
@@ -128,14 +128,23 @@ fn a_second_teardown_is_refused() {
 #[test]
 fn a_teardown_set_on_a_closed_process_runs_at_once() {
     let events = Events::default();
-    let process = Process::new();
-    process.close_blocking().unwrap();
+    let closed = || {
+        let process = Process::new();
+        process.close_blocking().unwrap();
+        process
+    };
+    let process = closed();
     process.set_teardown(events.adder("blocking")).unwrap();
+    let process = closed();
     let add = events.adder("async");
     process.set_teardown_async(move || async move { add() }).unwrap();
     assert_eq!(events.all(), ["blocking", "async"]);
+    assert!(matches!(process.set_teardown(|| panic!("run")), Err(Error::TeardownSet(_))));
+    let process = closed();
     let failed = process.set_teardown(|| Err("late"));
-    assert!(failed.unwrap_err().to_string().ends_with("failed: late"));
+    assert!(failed.unwrap_err().with_causes().to_string().ends_with("failed: late"));
+    assert!(process.outcome().unwrap().is_ok());
+    let process = closed();
     assert!(matches!(process.set_teardown(|| panic!("late")), Err(Error::Panicked(_))));
     assert!(process.outcome().unwrap().is_ok());
 }
@@ -148,12 +157,14 @@ fn errors_keep_their_source() {
     let inner = app.spawn_thread(|_| Err(std::io::Error::other("disk"))).unwrap();
     let outer = app.spawn_thread(move |_| inner.closed().wait()).unwrap();
     let error = outcome(&outer.closed()).unwrap_err();
-    assert_eq!(error.to_string(), "process `app` failed: disk");
+    assert_eq!(error.to_string(), "process `app` failed");
+    assert_eq!(error.with_causes().to_string(), "process `app` failed: disk");
     assert!(error.source().unwrap().is::<std::io::Error>());
     app.close_blocking().unwrap();
 }
 
-/// When the system gives no thread, a body is refused with an error and a teardown runs where it can.
+/// If the OS cannot create a thread, a body is refused with an error, and teardowns run on the thread that waits for
+/// them.
 #[test]
 fn without_threads() {
     let status = std::process::Command::new(env!("CARGO_BIN_EXE_no-threads"))

@@ -50,9 +50,9 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
     let churn = |rounds: usize| {
         for _ in 0..rounds {
             let limited = Limited::new(&inline, 1).unwrap();
-            limited.try_spawn(|_| async {}).unwrap();
             inline.wait_for_future(async {}).unwrap();
-            Periodic::on(stream::once(())).spawn(&inline, |_| async {}).unwrap();
+            ends_well(&limited.try_spawn(|_| async {}).unwrap());
+            ends_well(&Periodic::on(stream::once(())).spawn(&inline, |_| async {}).unwrap());
         }
     };
     churn(5_000);

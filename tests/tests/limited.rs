@@ -135,15 +135,27 @@ fn a_slot_is_free_when_all_of_the_child_is_closed() {
     let (app, limited) = limited(1);
     let gate = Process::new();
     let (inner_gate, (torn, teardown_gate)) = (gate.closed(), mpsc::channel::<()>());
+    let ((begin, begun), (tear_down, tearing_down)) = (mpsc::channel(), mpsc::channel());
     let child = limited
         .spawn(|p| async move {
-            p.set_teardown(move || teardown_gate.recv().unwrap_or(())).unwrap();
-            p.spawn(move |_| inner_gate).unwrap();
+            p.set_teardown(move || {
+                tear_down.send(()).unwrap();
+                teardown_gate.recv().unwrap_or(());
+            })
+            .unwrap();
+            p.spawn(move |_| async move {
+                begin.send(()).unwrap();
+                inner_gate.await
+            })
+            .unwrap();
         })
         .unwrap_now();
-    assert!(child.closed().wait_timeout(Duration::from_millis(5)).is_none());
+    begun.recv_timeout(LIMIT).unwrap();
     assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
+    assert!(tearing_down.try_recv().is_err());
     gate.close();
+    tearing_down.recv_timeout(LIMIT).unwrap();
+    assert!(!child.is_closed());
     assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
     torn.send(()).unwrap();
     let slot = limited.acquire().wait().unwrap();
@@ -301,7 +313,7 @@ fn a_limited_child_that_fails() {
 fn a_limit_of_zero_is_refused() {
     let app = Process::builder().name("app").build().unwrap();
     let error = Limited::new(&app, 0).unwrap_err();
-    assert_eq!(error.to_string(), "process `app`: a limit must be at least 1");
+    assert_eq!(error.to_string(), "the limit for the children of process `app` must be at least 1");
     app.close_blocking().unwrap();
 }
 

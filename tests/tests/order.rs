@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
-use procession::{Error, Inline, LinkError, Phase, Process, Reason};
+use procession::{ChildFailure, Error, Inline, LinkError, Phase, Process, Reason};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
 /// I1: every observer, loading, blocked or polling, sees the phases in order.
@@ -116,14 +116,15 @@ fn past_a_deadline_the_teardown_still_runs() {
 fn the_outcome_is_the_same_for_everyone() {
     let process = Process::builder().name("disk").teardown(|| Err("full")).build().unwrap();
     let early = process.closed();
-    let first = process.close_blocking().unwrap_err().to_string();
+    let text = |error: Error| error.with_causes().to_string();
+    let first = text(process.close_blocking().unwrap_err());
     assert_eq!(first, "process `disk` failed: full");
-    assert_eq!(early.wait().unwrap_err().to_string(), first);
-    assert_eq!(process.close().wait().unwrap_err().to_string(), first);
-    assert_eq!(process.abort().wait().unwrap_err().to_string(), first);
+    assert_eq!(text(early.wait().unwrap_err()), first);
+    assert_eq!(text(process.close().wait().unwrap_err()), first);
+    assert_eq!(text(process.abort().wait().unwrap_err()), first);
     let polled = futures_lite::future::block_on(process.closed());
-    assert_eq!(polled.unwrap_err().to_string(), first);
-    assert_eq!(process.outcome().unwrap().unwrap_err().to_string(), first);
+    assert_eq!(text(polled.unwrap_err()), first);
+    assert_eq!(text(process.outcome().unwrap().unwrap_err()), first);
 }
 
 /// I3: the error of the body, then that of the teardown.
@@ -137,7 +138,7 @@ fn body_and_teardown_both_fail() {
         })
         .unwrap();
     let Err(Error::Many(errors)) = outcome(&worker.closed()) else { panic!("not many") };
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = errors.iter().map(|error| error.with_causes().to_string()).collect();
     assert!(texts[0].ends_with("first") && texts[1].ends_with("second"), "{texts:?}");
     assert!(errors.to_string().starts_with("2 errors:\n"));
     assert_eq!(worker.reason(), Some(Reason::BodyFailed));
@@ -251,8 +252,8 @@ fn siblings_that_close_one_after_the_other() {
     assert!(all.iter().all(|process| process.outcome().unwrap().is_ok()));
 }
 
-/// It holds nothing up but a parent's closing: not who closes it directly, not its own end, not an abort; and
-/// it is an edge like any other: refused when it would close a cycle, without effect on a Closed process.
+/// It delays only what a parent does, an abort too: neither a call that closes the process itself nor its own end. It is
+/// an edge like any other: it is refused if it would complete a cycle, and has no effect if the other process is Closed.
 #[test]
 fn close_after_holds_up_a_parent_only() {
     let (app, other) = (Process::new(), Process::new());
@@ -279,10 +280,11 @@ fn close_after_holds_up_a_parent_only() {
     let text = format!("{app:?}");
     assert!(text.contains("waits_for"), "{text}");
     app.abort();
-    assert!(kept.is_aborting() && late.is_aborting());
+    assert_eq!((kept.phase(), late.phase()), (Phase::Running, Phase::Running));
     assert!(!app.is_closed());
     other.close();
     ends_well(&app);
+    assert!(kept.is_aborting() && late.is_aborting());
     assert!(body.is_closed());
     let (app, closed) = (Process::new(), Process::new());
     closed.close_blocking().unwrap();
@@ -291,6 +293,33 @@ fn close_after_holds_up_a_parent_only() {
     app.close_blocking().unwrap();
     let background = Process::background();
     assert!(matches!(background.close_after(&process), Err(LinkError::Background)));
+}
+
+/// A parent's abort that waits for its turn also holds if the process closes for another reason before that.
+#[test]
+fn an_abort_that_waits_for_its_turn_is_not_forgotten() {
+    type Close = fn(&Process);
+    let ways: [Close; 3] = [
+        |p| drop(p.close()),
+        |p| drop(p.close_after_children()),
+        |p| {
+            p.spawn_thread(|_| Err("failed")).unwrap();
+        },
+    ];
+    for close in ways {
+        let (app, other) = (Process::new(), Process::new());
+        let held = Process::builder().parent(&app).on_child_failure(ChildFailure::Close);
+        let held = held.close_after(&other).build().unwrap();
+        let stuck = Process::builder().parent(&held).on_child_failure(ChildFailure::Close);
+        let stuck = stuck.spawn(|_| std::future::pending::<()>()).unwrap();
+        app.abort();
+        assert!(!held.is_closing());
+        close(&held);
+        other.close();
+        assert!(app.closed().wait_timeout(LIMIT).is_some());
+        assert!(held.is_aborting());
+        assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
+    }
 }
 
 /// Two processes that it is closed after, and two parents: the last of the first and the first of the second.

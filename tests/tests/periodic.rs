@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use procession::{
-    ChildFailure, Error, Inline, ManualClock, Overlapping, Periodic, Process, Reason, Smol,
+    ChildFailure, Error, Inline, ManualClock, Overlapping, Periodic, Phase, Process, Reason, Smol,
 };
 use procession_tests::{LIMIT, ends_well, outcome};
 
@@ -180,9 +180,12 @@ fn closing_during_a_call_and_during_the_pause() {
     clock.wait_for_sleepers(1);
     clock.advance(SECOND);
     let call = next(&begun);
+    // The teardown comes after the call.
+    let in_flight = call.process.clone();
+    periodic.set_teardown(move || assert!(in_flight.is_closed())).unwrap();
     periodic.close();
     assert_eq!(call.process.reason(), Some(Reason::ParentClosed));
-    assert!(periodic.closed().wait_timeout(Duration::from_millis(5)).is_none());
+    assert_eq!(periodic.phase(), Phase::Closing);
     clock.advance(SECOND);
     call.end();
     ends_well(&periodic);
@@ -239,7 +242,10 @@ fn an_interval_of_zero_is_refused() {
     let app = Process::builder().name("app").build().unwrap();
     for zero in [Periodic::every(Duration::ZERO), Periodic::tick(Duration::ZERO)] {
         let error = zero.spawn_thread(&app, |_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "process `app`: an interval must be longer than zero");
+        assert_eq!(
+            error.to_string(),
+            "the interval of a periodic process under process `app` must be longer than zero"
+        );
     }
     let zero = Periodic::every(Duration::ZERO).overlapping().spawn(&app, |_| async {});
     assert!(matches!(zero, Err(Error::ZeroInterval(_))));
@@ -251,7 +257,7 @@ fn an_interval_of_zero_is_refused() {
 fn a_call_that_fails() {
     let app = Process::builder().name("app").build().unwrap();
     let (tell, told) = mpsc::channel();
-    app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
+    app.on_failure(move |_, error| tell.send(error.with_causes().to_string()).unwrap());
     let stream = || futures_lite::stream::iter(0..4);
     let mut count = 0;
     let on_threads = Periodic::on(stream()).spawn_thread(&app, move |_| {
@@ -286,7 +292,7 @@ fn a_call_that_fails_closes_the_parent() {
     let on = Periodic::on(futures_lite::stream::iter([()])).on_failure(ChildFailure::Close);
     let periodic = on.spawn(&app, |_| async { Err("disk") }).unwrap();
     let error = outcome(&app.closed()).unwrap_err();
-    assert_eq!(error.to_string(), "process `app` failed: disk");
+    assert_eq!(error.with_causes().to_string(), "process `app` failed: disk");
     assert_eq!(app.reason(), Some(Reason::ChildFailed(periodic.label())));
     assert!(outcome(&periodic.closed()).is_err());
 

@@ -17,8 +17,8 @@ fn child(name: &str, parent: &Process) -> Process {
 
 fn errors(error: &Error) -> Vec<String> {
     match error {
-        Error::Many(many) => many.iter().map(Error::to_string).collect(),
-        one => vec![one.to_string()],
+        Error::Many(many) => many.iter().map(|error| error.with_causes().to_string()).collect(),
+        one => vec![one.with_causes().to_string()],
     }
 }
 
@@ -32,7 +32,7 @@ impl Seen {
         move |process, error| {
             assert_eq!(error.process(), Some(&process.label()));
             assert!(!process.is_closed());
-            seen.lock().unwrap().push(error.to_string());
+            seen.lock().unwrap().push(error.with_causes().to_string());
         }
     }
 
@@ -73,8 +73,8 @@ fn a_child_that_fails_closes_its_parent() {
             .unwrap();
         fail(&worker);
         let error = outcome(&app.closed()).unwrap_err();
-        assert!(error.to_string().starts_with("process `worker` "), "{error}");
-        assert!(error.to_string().contains(expected), "{error}");
+        let text = error.with_causes().to_string();
+        assert!(text.starts_with("process `worker` ") && text.contains(expected), "{text}");
         assert_eq!(app.reason(), Some(Reason::ChildFailed(worker.label())));
         assert_eq!(sibling.reason(), Some(Reason::ParentClosed));
         assert!(sibling.outcome().unwrap().is_ok());
@@ -197,10 +197,10 @@ fn a_hook_sees_every_failure() {
             "process `b` failed: task",
             "process `c` panicked: thread",
             "process `d` panicked: task",
-            "process `e` was aborted: dropped before its end",
+            "process `e` was aborted: it was dropped before its end",
             "process `f` failed: teardown",
             "process `g` panicked: teardown",
-            "process `h` was aborted: dropped before its end",
+            "process `h` was aborted: it was dropped before its end",
             "process `i` failed: linked",
             "process `j` failed: no-wait",
         ]
@@ -256,7 +256,9 @@ fn hooks_further_up_and_further_down() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let hook = |name: &'static str| {
         let order = order.clone();
-        move |_: &Process, error: &Error| order.lock().unwrap().push(format!("{name}: {error}"))
+        move |_: &Process, error: &Error| {
+            order.lock().unwrap().push(format!("{name}: {}", error.with_causes()));
+        }
     };
     let app = Process::builder().name("app").on_failure(hook("app")).build().unwrap();
     let server = child("server", &app);
@@ -274,6 +276,51 @@ fn hooks_further_up_and_further_down() {
             "app: process `log` failed: full"
         ]
     );
+}
+
+/// In a ring of processes that close each other, each hook is called once, and the search for them ends.
+#[test]
+fn hooks_in_a_ring_are_called_once() {
+    for failing in 0..3 {
+        let (tell, told) = mpsc::channel();
+        let ring: Vec<Process> = (0..3).map(|_| Process::new()).collect();
+        for (index, process) in ring.iter().enumerate() {
+            process.add_child_no_wait(&ring[(index + 1) % 3]).unwrap();
+            let tell = tell.clone();
+            process.on_failure(move |_, _| tell.send(index).unwrap());
+        }
+        ring[failing].set_teardown(|| Err("broken")).unwrap();
+        assert!(outcome(&ring[failing].close()).is_err());
+        ring.iter().for_each(|process| drop(process.closed().wait_timeout(LIMIT).unwrap()));
+        // A process that is Closed has forgotten what is above it, so that not all of them need be told.
+        let mut told: Vec<usize> = told.try_iter().collect();
+        assert_eq!(told.first(), Some(&failing));
+        told.sort_unstable();
+        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+    }
+}
+
+/// So they are when several processes of a ring fail one after the other.
+#[test]
+fn hooks_in_a_ring_with_a_parent_outside_are_called_once() {
+    let (root, a, b) = (Process::new(), Process::new(), Process::new());
+    root.add_child(&a).unwrap();
+    a.add_child(&b).unwrap();
+    b.add_child_no_wait(&a).unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = told.clone();
+    b.on_failure(move |_, _| {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let fails = |process: &Process, times: usize| {
+        assert!(outcome(&process.spawn_thread(|_| Err("broken")).unwrap().closed()).is_err());
+        assert_eq!(told.load(Ordering::SeqCst), times);
+    };
+    // What is above one of them is looked for when it fails for the first time.
+    for (times, process) in [&a, &b, &b, &a, &b].into_iter().enumerate() {
+        fails(process, times + 1);
+    }
+    root.close_blocking().unwrap();
 }
 
 /// A hook may call anything: it closes the tree, and a wait that cannot end is refused (I10, I13).
@@ -308,7 +355,7 @@ fn a_hook_of_the_background() {
 fn a_hook_sees_what_outlives_its_process() {
     let (tell, told) = mpsc::channel();
     let (app, gate) = (Process::new(), Process::new());
-    app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
+    app.on_failure(move |_, error| tell.send(error.with_causes().to_string()).unwrap());
     let late = Process::with_teardown(|| Err("late"));
     late.wait_for(&gate).unwrap();
     app.add_child_no_wait(&late).unwrap();

@@ -64,12 +64,12 @@ fn the_third_signal_ends_a_program_that_hangs() {
     assert_eq!(program.status().code(), Some(128 + 2));
 }
 
-/// Several processes are bound to one signal, with one helper thread.
+/// Several processes are bound to one signal, and one thread handles it.
 #[test]
 fn several_processes() {
     let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_signals")).arg("several"));
     let lines = program.read_to("bound");
-    assert_eq!(lines, ["helpers: 1", "bound"]);
+    assert_eq!(lines, ["signal threads: 1", "bound"]);
     program.signal(Signal::USR1);
     program.read_to("all closed");
     assert!(program.status().success());

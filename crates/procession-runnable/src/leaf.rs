@@ -225,7 +225,7 @@ pub fn nop() -> Runnable {
 /// let database = named("database", body(|_| async { Err("no such file") }));
 /// let app = Process::new();
 /// let ended = futures_lite::future::block_on(run_in(&app, &database, |_| async {}));
-/// assert_eq!(ended.unwrap_err().to_string(), "process `database` failed: no such file");
+/// assert_eq!(ended.unwrap_err().with_causes().to_string(), "process `database` failed: no such file");
 /// ```
 pub fn named(name: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let name = name.into();

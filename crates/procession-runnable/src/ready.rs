@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use procession::Label;
+use procession::support::{Sleeper, register};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
@@ -24,7 +25,7 @@ struct State {
     left: usize,
     /// A part ended without having been ready: this can never be.
     lost: Option<Unready>,
-    waker: Option<Waker>,
+    sleeper: Option<Sleeper>,
     /// What this is a part of.
     whole: Option<Ready>,
 }
@@ -106,10 +107,10 @@ impl Ready {
             state.left -= 1;
             state.lost = state.lost.take().or_else(|| lost.clone());
             let is_over = state.left == 0 || state.lost.is_some();
-            let waker = if is_over { state.waker.take() } else { None };
+            let sleeper = if is_over { state.sleeper.take() } else { None };
             next = if is_over { state.whole.take() } else { None };
             drop(state);
-            waker.into_iter().for_each(Waker::wake);
+            sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
         }
     }
 }
@@ -141,7 +142,7 @@ impl Waiting {
     fn new(left: usize, whole: Option<Ready>) -> Arc<Self> {
         let others = (1..left).map(|_| AtomicBool::new(false)).collect();
         let said = (AtomicBool::new(false), others);
-        let state = State { left, lost: None, waker: None, whole };
+        let state = State { left, lost: None, sleeper: None, whole };
         Arc::new(Self { said, is_lost: AtomicBool::new(false), state: Mutex::new(state) })
     }
 
@@ -171,17 +172,16 @@ impl Future for Readiness {
     type Output = Result<(), Unready>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.of.state.lock();
-        if let Some(lost) = &state.lost {
-            return Poll::Ready(Err(lost.clone()));
-        }
-        if state.left == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let replaced = state.waker.replace(context.waker().clone());
-        drop(state);
+        let mut ended = None;
+        let replaced = register(&self.of.state, context.waker(), |state| {
+            ended = match &state.lost {
+                Some(lost) => Some(Err(lost.clone())),
+                None => (state.left == 0).then_some(Ok(())),
+            };
+            ended.is_none().then_some(&mut state.sleeper)
+        });
         drop(replaced);
-        Poll::Pending
+        ended.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -4,10 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_lite::future::{block_on, or};
+use futures_lite::future::or;
 use parking_lot::Mutex;
+use procession::support::{block_on, deadline_after, with_causes};
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
 use crate::group::NotReady;
@@ -257,7 +258,7 @@ impl Service {
         work: impl Future<Output = Result<(), ServiceError>>,
     ) -> Result<(), ServiceError> {
         // A limit beyond what a clock can say is none.
-        let Some(deadline) = Instant::now().checked_add(limit) else { return work.await };
+        let Some(deadline) = deadline_after(limit) else { return work.await };
         or(work, async {
             SystemClock.sleep_until(deadline).await;
             self.process.abort();
@@ -287,6 +288,13 @@ impl fmt::Display for State {
     }
 }
 
+impl ServiceError {
+    /// Displays the error with its causes, separated by colons.
+    pub fn with_causes(&self) -> impl fmt::Display + '_ {
+        with_causes(self)
+    }
+}
+
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -303,7 +311,7 @@ impl fmt::Display for ServiceError {
 impl StdError for ServiceError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Failed(error) => Some(error),
+            Self::Failed(error) => error.source(),
             _ => None,
         }
     }

@@ -71,7 +71,7 @@ impl TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task `{}`: {}", self.task, self.source)
+        write!(f, "task `{}` failed", self.task)
     }
 }
 

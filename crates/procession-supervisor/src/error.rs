@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use procession::Error;
+use procession::support::with_causes;
 
 use crate::status::State;
 
@@ -81,6 +82,13 @@ pub enum ManagerError {
     Failed(Error),
 }
 
+impl ManagerError {
+    /// Displays the error with its causes, separated by colons.
+    pub fn with_causes(&self) -> impl fmt::Display + '_ {
+        with_causes(self)
+    }
+}
+
 impl fmt::Display for ManagerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,18 +99,13 @@ impl fmt::Display for ManagerError {
             Self::InvalidState { key, state, call } => {
                 write!(f, "unit `{key}` is {state}: no {call}")
             }
-            Self::Load { key, source } => write!(f, "unit `{key}` could not be loaded: {source}"),
+            Self::Load { key, .. } => write!(f, "unit `{key}` could not be loaded"),
             Self::Stopped { key } => write!(f, "unit `{key}` was stopped while it started"),
             Self::Stuck { keys } => {
                 let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
                 write!(f, "aborted, and did not stop: {}", names.join(", "))
             }
-            Self::GaveUp { key, source: Some(source) } => {
-                write!(f, "unit `{key}` was started again too often: {source}")
-            }
-            Self::GaveUp { key, source: None } => {
-                write!(f, "unit `{key}` was started again too often")
-            }
+            Self::GaveUp { key, .. } => write!(f, "unit `{key}` was started again too often"),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -112,7 +115,8 @@ impl StdError for ManagerError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Load { source, .. } => Some(source),
-            Self::GaveUp { source: Some(error), .. } | Self::Failed(error) => Some(error),
+            Self::GaveUp { source: Some(error), .. } => Some(error),
+            Self::Failed(error) => error.source(),
             _ => None,
         }
     }

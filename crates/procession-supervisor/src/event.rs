@@ -7,6 +7,8 @@ use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TryRecvErro
 use procession::Error;
 use tracing::{error, info, warn};
 
+use procession::support::with_causes;
+
 use crate::error::SharedError;
 use crate::table::Key;
 
@@ -140,24 +142,28 @@ impl<K: fmt::Display> Event<K> {
             Self::Started { key } => info!(unit = %key, "started"),
             Self::Ready { key } => info!(unit = %key, "ready"),
             Self::Ended { key } => info!(unit = %key, "ended"),
-            Self::Failed { key, error } => warn!(unit = %key, %error, "failed"),
+            Self::Failed { key, error } => {
+                warn!(unit = %key, error = %error.with_causes(), "failed");
+            }
             Self::Restarting { key, delay, restarts } => {
                 info!(unit = %key, ?delay, restarts, "is to be started again");
             }
             Self::GaveUp { key, error } => match error {
-                Some(error) => error!(unit = %key, %error, "given up"),
+                Some(error) => error!(unit = %key, error = %error.with_causes(), "given up"),
                 None => error!(unit = %key, "given up"),
             },
             Self::LoadFailed { key, error, delay } => {
-                warn!(unit = %key, %error, ?delay, "could not be loaded");
+                warn!(unit = %key, error = %with_causes(error), ?delay, "could not be loaded");
             }
             Self::Gone { key } => info!(unit = %key, "its row is gone"),
-            Self::ScanFailed { error, delay } => warn!(%error, ?delay, "the table was not read"),
+            Self::ScanFailed { error, delay } => {
+                warn!(error = %with_causes(error), ?delay, "the table was not read");
+            }
             Self::Stopping { key } => info!(unit = %key, "stopping"),
             Self::Aborted { key, grace } => warn!(unit = %key, ?grace, "aborted"),
             Self::Stuck { key } => error!(unit = %key, "stuck: it ignores its abort"),
             Self::Stopped { key, error } => match error {
-                Some(error) => warn!(unit = %key, %error, "stopped"),
+                Some(error) => warn!(unit = %key, error = %error.with_causes(), "stopped"),
                 None => info!(unit = %key, "stopped"),
             },
             Self::Missed { .. } => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::bounded;
-use futures_lite::future::block_on;
+use procession::support::block_on;
 use procession::{Error, IntoOutcome, Process};
 use procession_runnable::{Runnable, body, named, run_in};
 
@@ -36,7 +36,7 @@ use crate::table::{Key, Table};
 /// manager.run_blocking(|_| {
 ///     while let Some(event) = events.recv_blocking() {
 ///         if let Event::Failed { key, error } = event {
-///             assert_eq!(error.to_string(), "process `importer` failed: no such file");
+///             assert_eq!(error.with_causes().to_string(), "process `importer` failed: no such file");
 ///             return assert_eq!(key, "importer");
 ///         }
 ///     }

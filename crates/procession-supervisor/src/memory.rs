@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_lite::{Stream, stream};
 use parking_lot::Mutex;
 use procession::BoxError;
+use procession::support::{Sleeper, register};
 
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
@@ -46,7 +47,7 @@ struct Shared<K> {
 /// What a reader of changes has not read.
 struct News<K> {
     changes: VecDeque<Change<K>>,
-    waker: Option<Waker>,
+    sleeper: Option<Sleeper>,
 }
 
 /// A reader of changes.
@@ -93,9 +94,9 @@ impl<K: Key> MemoryTable<K> {
                 news.changes.clear();
                 news.changes.push_back(Change::Any);
             }
-            let waker = news.waker.take();
+            let sleeper = news.sleeper.take();
             drop(news);
-            waker.into_iter().for_each(Waker::wake);
+            sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
         }
     }
 
@@ -125,7 +126,7 @@ impl<K: Key> Table<K> for MemoryTable<K> {
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
-        let news = Arc::new(Mutex::new(News { changes: VecDeque::new(), waker: None }));
+        let news = Arc::new(Mutex::new(News { changes: VecDeque::new(), sleeper: None }));
         self.shared.lock().readers.push(Arc::downgrade(&news));
         Some(Box::pin(Changes { news }))
     }
@@ -135,14 +136,13 @@ impl<K: Key> Stream for Changes<K> {
     type Item = Change<K>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change<K>>> {
-        let mut news = self.news.lock();
-        if let Some(change) = news.changes.pop_front() {
-            return Poll::Ready(Some(change));
-        }
-        let replaced = news.waker.replace(context.waker().clone());
-        drop(news);
+        let mut change = None;
+        let replaced = register(&self.news, context.waker(), |news| {
+            change = change.take().or_else(|| news.changes.pop_front());
+            change.is_none().then_some(&mut news.sleeper)
+        });
         drop(replaced);
-        Poll::Pending
+        change.map_or(Poll::Pending, |change| Poll::Ready(Some(change)))
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is supervised: [`Unit`], a runnable with what is to happen when it ends and when it is stopped.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use procession::support::catch;
 use procession::{Error, Label, Process};
 use procession_runnable::{Runnable, Start};
 
@@ -64,9 +64,10 @@ impl Unit {
 impl Unit {
     /// Starts a run. A panic of what starts it is an error, of `owner`.
     pub(crate) fn start(&self, start: Start<'_>, owner: &Label) -> Result<Process, Error> {
-        let started = catch_unwind(AssertUnwindSafe(|| self.runnable.start(start)));
-        // The message was printed by the panic.
-        started.unwrap_or_else(|_| Err(Error::failed(owner.clone(), "a start panicked".into())))
+        let started = catch(|| self.runnable.start(start));
+        started.unwrap_or_else(|message| {
+            Err(Error::failed(owner.clone(), format!("a start panicked: {message}").into()))
+        })
     }
 }
 

@@ -1,14 +1,19 @@
-//! Clocks: where intervals get their time from, so that a test can drive it.
+//! Clocks: where periodic processes get their time from, so that a test can drive it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use event_listener::{Event, Listener};
+
+use crate::run::catch::contain;
+use crate::run::{deadlines, drop_sleeper};
+use crate::value::sleeper::{Sleeper, register};
+use crate::value::sync::Mutex;
 
 /// A future that is ready when a time has come.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -42,7 +47,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 }
 
-/// The system's time, with async-io's timer: one thread for the whole program, under every executor.
+/// The system's time, kept by one thread for the whole program, under every executor.
 ///
 /// ```
 /// use procession::{Clock, SystemClock};
@@ -61,9 +66,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Box::pin(async move {
-            async_io::Timer::at(deadline).await;
-        })
+        Box::pin(deadlines::sleep_until(deadline))
     }
 }
 
@@ -93,14 +96,14 @@ pub struct ManualClock {
 
 struct Shared {
     time: Mutex<Time>,
-    /// Somebody has begun to sleep.
-    slept: Condvar,
+    /// Notified when somebody begins to sleep.
+    slept: Event,
 }
 
 struct Time {
     now: Instant,
-    /// Who sleeps until when; the number tells sleepers with the same deadline apart.
-    sleepers: BTreeMap<(Instant, u64), Waker>,
+    /// Who sleeps until when; the number distinguishes sleepers with the same deadline.
+    sleepers: BTreeMap<(Instant, u64), Option<Sleeper>>,
     next: u64,
 }
 
@@ -108,10 +111,10 @@ impl ManualClock {
     /// A clock that stands at the present time.
     pub fn new() -> Self {
         let time = Time { now: Instant::now(), sleepers: BTreeMap::new(), next: 0 };
-        Self { shared: Arc::new(Shared { time: Mutex::new(time), slept: Condvar::new() }) }
+        Self { shared: Arc::new(Shared { time: Mutex::new(time), slept: Event::new() }) }
     }
 
-    /// Moves the time on, and wakes all whose deadline that reaches.
+    /// Moves the time on, and wakes everybody whose deadline is reached.
     pub fn advance(&self, by: Duration) {
         let mut time = self.shared.time.lock();
         time.now += by;
@@ -119,7 +122,9 @@ impl ManualClock {
         let later = time.sleepers.split_off(&(now, u64::MAX));
         let due = std::mem::replace(&mut time.sleepers, later);
         drop(time);
-        due.into_values().for_each(Waker::wake);
+        for sleeper in due.into_values().flatten() {
+            contain(|| sleeper.into_waker().wake());
+        }
     }
 
     /// How many sleep.
@@ -127,14 +132,15 @@ impl ManualClock {
         self.shared.time.lock().sleepers.len()
     }
 
-    /// Waits until at least so many sleep: until then, to advance the clock would reach nobody.
-    ///
-    /// # Blocking
-    ///
-    /// Blocks the thread without a limit.
+    /// Waits until at least `count` sleep: advancing the clock earlier would reach nobody.
+    #[doc = include_str!("../docs/blocking.md")]
     pub fn wait_for_sleepers(&self, count: usize) {
-        let mut time = self.shared.time.lock();
-        self.shared.slept.wait_while(&mut time, |time| time.sleepers.len() < count);
+        while self.sleepers() < count {
+            let listener = self.shared.slept.listen();
+            if self.sleepers() < count {
+                listener.wait();
+            }
+        }
     }
 }
 
@@ -150,39 +156,46 @@ impl Clock for ManualClock {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
-        let mut sleeper = Sleeper { shared: self.shared.clone(), deadline, number: None };
-        Box::pin(poll_fn(move |context| sleeper.poll(context)))
+        let mut sleeping = Sleeping { shared: self.shared.clone(), deadline, number: None };
+        Box::pin(poll_fn(move |context| sleeping.poll(context)))
     }
 }
 
 /// One that sleeps on a manual clock.
-struct Sleeper {
+struct Sleeping {
     shared: Arc<Shared>,
     deadline: Instant,
     number: Option<u64>,
 }
 
-impl Sleeper {
+impl Sleeping {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut time = self.shared.time.lock();
-        if time.now >= self.deadline {
+        let mut has_come = false;
+        let number = &mut self.number;
+        let deadline = self.deadline;
+        let spare = register(&self.shared.time, context.waker(), |time| {
+            has_come = time.now >= deadline;
+            if has_come {
+                return None;
+            }
+            let number = *number.get_or_insert(time.next);
+            time.next = time.next.max(number + 1);
+            Some(time.sleepers.entry((deadline, number)).or_default())
+        });
+        drop_sleeper(spare);
+        if has_come {
             return Poll::Ready(());
         }
-        let number = *self.number.get_or_insert(time.next);
-        time.next = time.next.max(number + 1);
-        let replaced = time.sleepers.insert((self.deadline, number), context.waker().clone());
-        drop(time);
-        drop(replaced);
-        self.shared.slept.notify_all();
+        self.shared.slept.notify(usize::MAX);
         Poll::Pending
     }
 }
 
-impl Drop for Sleeper {
+impl Drop for Sleeping {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let removed = self.shared.time.lock().sleepers.remove(&(self.deadline, number));
-            drop(removed);
+            drop_sleeper(removed.flatten());
         }
     }
 }

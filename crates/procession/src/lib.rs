@@ -87,62 +87,47 @@
 
 #![forbid(unsafe_code)]
 
-mod body;
-mod bridge;
-mod builder;
-#[cfg(all(feature = "executor", not(loom)))]
-mod clock;
-mod deadlock;
-mod dispatch;
-mod error;
-mod failure;
-#[cfg(all(any(doc, doctest), feature = "executor", feature = "signal", unix, not(loom)))]
-#[doc = include_str!("../docs/from-goprocess.md")]
-pub mod from_goprocess {}
-mod limit;
-mod name;
-mod outcome;
-mod park;
-#[cfg(all(feature = "executor", not(loom)))]
-pub mod periodic;
-mod phase;
+// Layers 0 to 3; no import goes up.
 mod process;
+mod run;
+mod state;
+mod value;
+
+// Built on layer 3 only.
+#[cfg(not(loom))]
+mod clock;
 #[cfg(all(feature = "signal", unix, not(loom)))]
-mod program;
-mod reason;
+mod entry_point;
+mod limiter;
+#[cfg(not(loom))]
+pub mod periodic;
 #[cfg(not(loom))]
 mod scope;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub mod signal;
-mod spawn;
-mod state;
-mod sync;
-mod task;
-mod teardown;
-mod thread;
-mod timer;
-mod wait;
+#[doc(hidden)]
+pub mod support;
+#[cfg(all(feature = "tokio-util", not(loom)))]
+mod tokens;
 
-pub use builder::Builder;
-#[cfg(all(feature = "executor", not(loom)))]
+#[cfg(all(any(doc, doctest), feature = "signal", unix, not(loom)))]
+#[doc = include_str!("../docs/from-goprocess.md")]
+pub mod from_goprocess {}
+
+#[cfg(not(loom))]
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
-pub use error::{
-    BoxError, Cycle, Deadlock, Error, Failed, LinkError, MultiError, NoThread, Panicked,
-};
-pub use failure::ChildFailure;
-pub use limit::{Acquire, Limited, Slot};
-pub use name::{Label, ProcessId};
-pub use outcome::IntoOutcome;
-#[cfg(all(feature = "executor", not(loom)))]
-pub use periodic::{Overlapping, Periodic};
-pub use phase::Phase;
-pub use process::{CloseOnDrop, Process};
 #[cfg(all(feature = "signal", unix, not(loom)))]
-pub use program::{Exit, Main, main, main_async};
-pub use reason::Reason;
+pub use entry_point::{Exit, Main, main, main_async};
+pub use limiter::{Acquire, Limited, Slot};
+#[cfg(not(loom))]
+pub use periodic::{Overlapping, Periodic};
+pub use process::{Aborting, Builder, CloseOnDrop, Closed, Closing, Process};
+#[cfg(all(feature = "smol", not(loom)))]
+pub use run::Smol;
+pub use run::{Inline, Job, Spawn, Threads};
 #[cfg(not(loom))]
 pub use scope::{Scope, scope};
-#[cfg(all(feature = "smol", not(loom)))]
-pub use spawn::Smol;
-pub use spawn::{Inline, Job, Spawn, Threads};
-pub use wait::{Aborting, Closed, Closing};
+pub use value::{
+    BoxError, ChildFailure, Cycle, Deadlock, Error, Failed, IntoOutcome, Label, LinkError,
+    MultiError, NoThread, Panicked, Phase, ProcessId, Reason,
+};

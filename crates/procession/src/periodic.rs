@@ -1,9 +1,9 @@
-//! [`Periodic`]: calls a body again and again (feature `executor`, on by default).
+//! [`Periodic`]: calls a body again and again.
 //!
-//! Each periodic process is a child of the process that it is given, and each call a child of the periodic
-//! process: so closing waits for the call in flight, closes it, and starts no more. No thread belongs to a
-//! periodic process: the pause is a timer that all of the program's share, and a blocking body has a thread
-//! while it is called.
+//! Each periodic process is a child of the process that it is given, and each call is a child of the periodic
+//! process: closing waits for the call in progress, closes it, and starts no more. A periodic process has no thread of
+//! its own: the pauses are kept by one thread for the whole program, and a blocking body has a thread while it is
+//! called.
 //!
 //! The eight forms of goprocess's `periodic`, and what they are here:
 //!
@@ -46,15 +46,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{Stream, StreamExt};
-use parking_lot::Mutex;
-
 use crate::clock::{Clock, SystemClock};
-use crate::error::{BoxError, Error};
-use crate::failure::ChildFailure;
-use crate::outcome::IntoOutcome;
 use crate::process::Process;
-use crate::state::Seed;
+use crate::run::Seed;
+use crate::run::foreign::Foreign;
+use crate::value::sync::Mutex;
+use crate::value::{BoxError, ChildFailure, Error, IntoOutcome};
+use futures_lite::{Stream, StreamExt};
 
 /// Calls a body again and again, one call at a time, until closing.
 ///
@@ -148,8 +146,8 @@ impl Periodic {
         F: FnMut(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let body = Mutex::new(body);
-        self.start(parent, false, in_tasks(move |call| (body.lock())(call)))
+        let body = OneAtATime::new(body);
+        self.start(parent, false, in_tasks(move |call| (body.take().get())(call)))
     }
 
     /// Calls a blocking body, as a child of `parent`: the periodic process. Each call has a thread.
@@ -162,9 +160,8 @@ impl Periodic {
         F: FnMut(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let body = Mutex::new(body);
-        // Never contended, since the calls come one at a time.
-        self.start(parent, false, on_threads(move |call| (body.lock())(call)))
+        let body = OneAtATime::new(body);
+        self.start(parent, false, on_threads(move |call| (body.take().get())(call)))
     }
 
     fn start(
@@ -177,17 +174,19 @@ impl Periodic {
         if let Ticks::Every(Duration::ZERO) | Ticks::Rate(Duration::ZERO) = ticks {
             return Err(Error::ZeroInterval(parent.label()));
         }
-        let mut seed = Seed { body: true, ..Seed::default() };
+        let mut seed = Seed { inherited: parent.heritage_with_name(), ..Seed::default() };
         if on_failure == ChildFailure::Close {
             if parent.node.is_background() {
                 return Err(Error::Background);
             }
-            seed.rare().on_child_failure = ChildFailure::Close;
-            seed.rare().closes_parents = true;
+            seed.extras().on_child_failure = ChildFailure::Close;
+            seed.extras().closes_parents = true;
         }
-        let periodic = parent.child_for(seed)?;
-        let pause = Pause { ticks, last: clock.now(), clock };
-        periodic.start(move |process| run(process, pause, overlapping, call));
+        // The clock is the user's: it is asked before there is a process that a panic could leave behind.
+        let last = clock.now();
+        let (periodic, end) = parent.child_with_body_for(seed)?;
+        let pause = Pause { ticks, last, clock };
+        periodic.start(end, move |process| run(process, pause, overlapping, call));
         Ok(periodic)
     }
 }
@@ -233,6 +232,39 @@ impl Overlapping {
         R: IntoOutcome,
     {
         self.0.start(parent, true, on_threads(body))
+    }
+}
+
+/// The body of calls that come one at a time. A call takes it and puts it back at its end, also after a panic, so that no
+/// lock is held while it runs (I10).
+struct OneAtATime<F: Send + 'static>(Arc<Mutex<Option<Foreign<F>>>>);
+
+/// The body while a call has it.
+struct Taken<F: Send + 'static> {
+    body: Option<F>,
+    back: Arc<Mutex<Option<Foreign<F>>>>,
+}
+
+impl<F: Send + 'static> OneAtATime<F> {
+    fn new(body: F) -> Self {
+        Self(Arc::new(Mutex::new(Some(Foreign::new(body)))))
+    }
+
+    fn take(&self) -> Taken<F> {
+        let body = self.0.lock().take().map(Foreign::into_inner);
+        Taken { body, back: self.0.clone() }
+    }
+}
+
+impl<F: Send + 'static> Taken<F> {
+    fn get(&mut self) -> &mut F {
+        self.body.as_mut().expect("calls come one at a time")
+    }
+}
+
+impl<F: Send + 'static> Drop for Taken<F> {
+    fn drop(&mut self) {
+        *self.back.lock() = self.body.take().map(Foreign::new);
     }
 }
 

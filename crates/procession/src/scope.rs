@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::thread;
 
-use crate::error::Error;
-use crate::failure::ChildFailure;
-use crate::outcome::IntoOutcome;
 use crate::process::Process;
-use crate::spawn::of_context;
-use crate::state::Seed;
-use crate::thread::run;
+use crate::run::body::BodyEnd;
+use crate::run::catch::contain;
+use crate::run::{Seed, inherited_from_context};
+use crate::value::sync::Mutex;
+use crate::value::{ChildFailure, Error, IntoOutcome};
 
 /// Runs `body` on this thread, as the body of a new root, and returns when that is Closed, with its outcome.
 /// Thread bodies that are spawned in it may borrow from the caller's stack, as in [`std::thread::scope`].
@@ -22,9 +22,7 @@ use crate::thread::run;
 ///
 /// The outcome's: also a panic of `body`, which is caught like any body's.
 ///
-/// # Blocking
-///
-/// Blocks the thread until all threads of the scope have ended and its process is Closed.
+#[doc = include_str!("../docs/blocking.md")]
 ///
 /// ```
 /// let (mut left, mut right) = (vec![3, 1, 2], vec![6, 5, 4]);
@@ -41,18 +39,19 @@ where
     F: for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
     R: IntoOutcome,
 {
-    let mut seed = Seed { inherited: of_context(), body: true, ..Seed::default() };
-    seed.rare().on_child_failure = ChildFailure::Close;
+    let mut seed = Seed { inherited: inherited_from_context(), body: true, ..Seed::default() };
+    seed.extras().on_child_failure = ChildFailure::Close;
     let process = Process::from_seed(seed);
+    let end = BodyEnd::of(process.node.clone());
     thread::scope(|threads| {
         let scope = Scope { process: process.clone(), threads };
-        run(process.clone(), |_| body(scope));
+        end.run(|| body(scope));
     });
     process.closed().wait()
 }
 
 /// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that
-/// borrow. A thread of the scope that is to spawn more takes a clone along.
+/// borrow. A thread of the scope that spawns further ones needs a clone.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env> {
     process: Process,
@@ -92,15 +91,27 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce(Process) -> R + Send + 'scope,
         R: IntoOutcome,
     {
-        let child = self.process.child_with_body()?;
-        let process = child.clone();
+        let (child, end) = self.process.child_with_body()?;
+        // Kept here too, because a thread that is not created drops what it was meant to run. The body may borrow, so it
+        // is dropped here and not by the library.
+        let kept = Arc::new(Mutex::new(Some((end, body))));
+        let (process, given) = (child.clone(), kept.clone());
+        let run = move || {
+            let given = given.lock().take();
+            given.into_iter().for_each(|(end, body)| end.run(|| body(process.clone())));
+        };
         let mut builder = thread::Builder::new();
         if let Some(name) = child.name().filter(|name| !name.contains('\0')) {
             builder = builder.name(name.to_string());
         }
-        match builder.spawn_scoped(self.threads, move || run(process, body)) {
+        match builder.spawn_scoped(self.threads, run) {
             Ok(_joined_by_the_scope) => Ok(child),
-            Err(error) => Err(child.refuse_body(error)),
+            Err(error) => {
+                let (end, body) = kept.lock().take().expect("no thread has taken it");
+                let error = end.refuse_thread(error);
+                contain(|| drop(body));
+                Err(error)
+            }
         }
     }
 }

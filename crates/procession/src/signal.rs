@@ -2,14 +2,14 @@
 //!
 //! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the
 //! second aborts it; the third ends the program with status 128 + the signal's number, even if everything
-//! hangs. [`Stages`] says how many of these there are.
+//! hangs. Each process counts its signals, of whatever kind and through however many bindings. [`Stages`] limits what
+//! they do.
 //!
-//! However many processes are bound, one thread of the program serves them all. It does no more than to begin
-//! the closing: wakers and spawners are called on another thread, so that the third signal is never held up.
+//! However many processes are bound, one thread serves them all. It only begins the closing: wakers and spawners are
+//! called on other threads, so that nothing can hold up the third signal.
 //!
-//! Once no process is bound to a signal any more that is not Closed, the signal does what it did before. What
-//! that was is read from `/proc/self/status` at the first binding; where there is none, it is taken to be the
-//! default action.
+//! Once every process that is bound to a signal is Closed, the signal does what it did before. The previous action is
+//! read from `/proc/self/status` at the first binding; where that does not exist, the default action is assumed.
 //!
 //! ```
 //! use procession::signal::{self, SIGUSR1};
@@ -25,11 +25,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use signal_hook::consts::FORBIDDEN;
@@ -39,13 +38,13 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::backend::Handle;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 use signal_hook::low_level::{emulate_default_handler, exit, signal_name};
+use thiserror::Error;
 
-use crate::dispatch::dispatch;
-use crate::phase::Phase;
 use crate::process::Process;
-use crate::reason::Reason;
-use crate::state::{Effects, Node};
-use crate::sync::spawn_thread;
+use crate::run::catch::catch;
+use crate::run::{Node, perform_elsewhere};
+use crate::value::sync::spawn_thread;
+use crate::value::{Phase, Reason};
 
 /// What the signals that a process is bound to do, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,23 +59,27 @@ pub enum Stages {
 }
 
 /// Why a process could not be bound. Then it is bound to none of the signals.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SignalError {
     /// There is no signal with this number.
+    #[error("there is no signal {0}")]
     NotASignal(i32),
-    /// This signal cannot be caught, as SIGKILL and SIGSTOP, or not in any useful way, as SIGSEGV.
+    /// This signal cannot be caught, like SIGKILL and SIGSTOP, or not in any useful way, like SIGSEGV.
+    #[error("{} cannot be caught{}", described(*.0), if is_caught_uselessly(*.0) { " in any useful way" } else { "" })]
     Uncatchable(i32),
     /// [`Process::background`] cannot be closed.
+    #[error("the background process never closes")]
     Background,
-    /// The system refused.
-    Io(io::Error),
+    /// The OS refused.
+    #[error("the signal cannot be watched")]
+    Io(#[source] io::Error),
 }
 
 /// Binds the process to the signals, in [three stages](Stages::CloseAbortExit), until it is Closed.
 ///
-/// Several processes can be bound to one signal; each counts the signals that it has seen. The binding is not
-/// a handle: it does not keep the process open.
+/// Several processes can be bound to one signal, and a process can be bound several times; each process counts the
+/// signals that it has seen. A binding is not a handle: it does not keep the process open.
 ///
 /// # Errors
 ///
@@ -120,16 +123,21 @@ pub(crate) fn bind_watched(
     let signals: Vec<i32> = signals.into_iter().collect();
     signals.iter().try_for_each(|&signal| check(signal))?;
     let mut bound = BOUND.lock();
-    let ended = bound.take_ended();
+    bound.forget_ended();
     for &signal in &signals {
         bound.watch(signal)?;
     }
     let aborted_by = Arc::new(AtomicI32::new(0));
-    let node = process.node.clone();
-    let binding = Binding { node, signals, stages, seen: 0, aborted_by: aborted_by.clone() };
-    bound.bindings.push(binding);
-    drop(bound);
-    drop(ended);
+    let binding = Binding { signals, stages, aborted_by: aborted_by.clone() };
+    bound
+        .processes
+        .entry(Arc::as_ptr(&process.node).addr())
+        .or_insert_with(|| {
+            let node = Arc::downgrade(&process.node);
+            Bound { node, seen: 0, bindings: Vec::new() }
+        })
+        .bindings
+        .push(binding);
     Ok(aborted_by)
 }
 
@@ -142,23 +150,29 @@ fn check(signal: i32) -> Result<(), SignalError> {
     if (1..=LAST).contains(&signal) { Ok(()) } else { Err(SignalError::NotASignal(signal)) }
 }
 
-static BOUND: Mutex<Bound> =
-    Mutex::new(Bound { handle: None, former: BTreeMap::new(), bindings: Vec::new() });
+static BOUND: Mutex<Signals> =
+    Mutex::new(Signals { handle: None, former: BTreeMap::new(), processes: BTreeMap::new() });
 
-/// All that is bound. Under its lock, no other is taken and nothing is closed.
-struct Bound {
+/// Everything that is bound. Under its lock, no other is taken and nothing is closed.
+struct Signals {
     /// The way to the helper thread, once there is one.
     handle: Option<Handle>,
     former: BTreeMap<i32, Former>,
+    /// By address, which stays a process's own as long as the weak pointer to it exists.
+    processes: BTreeMap<usize, Bound>,
+}
+
+/// A process that is bound. Weak, so that a Closed process can be freed.
+struct Bound {
+    node: Weak<Node>,
+    /// How many signals of its bindings were delivered.
+    seen: u32,
     bindings: Vec<Binding>,
 }
 
 struct Binding {
-    node: Arc<Node>,
     signals: Vec<i32>,
     stages: Stages,
-    /// How many of its signals were delivered.
-    seen: u32,
     /// The signal that aborts the process; 0 before.
     aborted_by: Arc<AtomicI32>,
 }
@@ -172,7 +186,7 @@ enum Former {
     Handler,
 }
 
-impl Bound {
+impl Signals {
     /// Makes the helper thread see the signal.
     fn watch(&mut self, signal: i32) -> Result<(), SignalError> {
         if self.former.contains_key(&signal) {
@@ -191,17 +205,17 @@ impl Bound {
         Ok(())
     }
 
-    /// Takes out the bindings of processes that are Closed.
-    fn take_ended(&mut self) -> Vec<Binding> {
-        let (open, ended) = self.bindings.drain(..).partition(Binding::is_open);
-        self.bindings = open;
-        ended
+    /// Forgets the processes that are Closed.
+    fn forget_ended(&mut self) {
+        self.processes.retain(|_, process| {
+            process.node.upgrade().is_some_and(|node| node.phase() != Phase::Closed)
+        });
     }
 
     /// Counts the signal, and says what it does to which process.
     fn count(&mut self, signal: i32) -> Vec<(Arc<Node>, Option<Stage>)> {
-        let bound = self.bindings.iter_mut().filter(|binding| binding.signals.contains(&signal));
-        bound.map(|binding| (binding.node.clone(), binding.count(signal))).collect()
+        let bound = self.processes.values_mut();
+        bound.filter_map(|process| process.count(signal)).collect()
     }
 }
 
@@ -212,23 +226,26 @@ enum Stage {
     Exit,
 }
 
-impl Binding {
-    fn is_open(&self) -> bool {
-        self.node.phase() != Phase::Closed
-    }
-
-    fn count(&mut self, signal: i32) -> Option<Stage> {
+impl Bound {
+    /// Counts the signal if the process is bound to it. The binding with the most stages decides what it does.
+    fn count(&mut self, signal: i32) -> Option<(Arc<Node>, Option<Stage>)> {
+        let bindings = self.bindings.iter().filter(|binding| binding.signals.contains(&signal));
+        let stages = bindings.map(|binding| binding.stages).max()?;
+        let node = self.node.upgrade()?;
         self.seen += 1;
-        match self.seen {
+        let stage = match self.seen {
             1 => Some(Stage::Close),
-            2 if self.stages >= Stages::CloseAbort => {
+            2 if stages >= Stages::CloseAbort => {
                 // Before the abort, and so before Closed.
-                self.aborted_by.store(signal, Ordering::Relaxed);
+                for binding in &self.bindings {
+                    binding.aborted_by.store(signal, Ordering::Relaxed);
+                }
                 Some(Stage::Abort)
             }
-            3 if self.stages >= Stages::CloseAbortExit => Some(Stage::Exit),
+            3 if stages >= Stages::CloseAbortExit => Some(Stage::Exit),
             _ => None,
-        }
+        };
+        Some((node, stage))
     }
 }
 
@@ -252,30 +269,33 @@ impl Former {
 fn start() -> Result<Handle, SignalError> {
     let mut signals = SignalsInfo::<WithRawSiginfo>::new([0_i32; 0]).map_err(SignalError::Io)?;
     let handle = signals.handle();
-    let serve = move || signals.forever().for_each(|info| deliver(info.si_signo));
+    // A panic must not end the thread: the third signal has to be seen (I14).
+    let serve = move || {
+        signals.forever().for_each(|info| drop(catch(|| deliver(info.si_signo))));
+    };
     spawn_thread(Some("procession-signal"), serve).map_err(SignalError::Io)?;
     Ok(handle)
 }
 
 fn deliver(signal: i32) {
     let mut bound = BOUND.lock();
-    let ended = bound.take_ended();
+    bound.forget_ended();
     let counted = bound.count(signal);
     let former = bound.former.get(&signal).copied();
     drop(bound);
     if counted.is_empty() {
-        drop(ended);
         return act_as_before(signal, former);
     }
     // Before anything that could hold this thread up.
     if counted.iter().any(|(_, stage)| matches!(stage, Some(Stage::Exit))) {
         exit(128 + signal);
     }
-    let effects = counted.iter().filter_map(|(node, stage)| {
-        let stage = stage.as_ref()?;
-        Some(node.close(Reason::Signal(signal), matches!(stage, Stage::Abort)))
-    });
-    run(effects.collect());
+    for (node, stage) in counted {
+        if let Some(stage) = stage {
+            let abort = matches!(stage, Stage::Abort);
+            perform_elsewhere(node.close(Reason::Signal(signal), abort));
+        }
+    }
 }
 
 fn act_as_before(signal: i32, former: Option<Former>) {
@@ -287,44 +307,10 @@ fn act_as_before(signal: i32, former: Option<Former>) {
     }
 }
 
-/// Calls wakers and spawners, on a thread that may hang.
-fn run(effects: Vec<Effects>) {
-    let effects = Arc::new(Mutex::new(effects));
-    let taken = effects.clone();
-    let run = move || {
-        let effects = std::mem::take(&mut *taken.lock());
-        effects.into_iter().for_each(dispatch);
-    };
-    if spawn_thread(Some("procession-closing"), run.clone()).is_err() {
-        run();
-    }
+fn is_caught_uselessly(signal: i32) -> bool {
+    signal != SIGKILL && signal != SIGSTOP
 }
 
 fn described(signal: i32) -> String {
     signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
-}
-
-impl fmt::Display for SignalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NotASignal(signal) => write!(f, "there is no signal {signal}"),
-            Self::Uncatchable(signal @ (SIGKILL | SIGSTOP)) => {
-                write!(f, "{} cannot be caught", described(signal))
-            }
-            Self::Uncatchable(signal) => {
-                write!(f, "{} cannot be caught in any useful way", described(signal))
-            }
-            Self::Background => f.write_str("the background process never closes"),
-            Self::Io(ref error) => write!(f, "the signal cannot be watched: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for SignalError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
 }

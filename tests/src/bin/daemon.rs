@@ -52,7 +52,11 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
             p.spawn_thread(|worker| worker.closing().wait())?;
         }
         "stubborn" | "grace" => {
-            p.spawn_thread(|worker| worker.aborting().wait())?;
+            p.spawn_thread(|worker| {
+                worker.closing().wait();
+                println!("closing");
+                worker.aborting().wait();
+            })?;
         }
         "own-grace" => {
             p.spawn_thread(|worker| worker.aborting().wait())?;

@@ -25,7 +25,6 @@ fn main() {
         let (polled, count) = (app.child(), count());
         polled.set_teardown_async(move || async move { count() }).unwrap();
     }
-    app.close();
-    assert!(app.is_closed());
+    app.close().wait().unwrap();
     assert_eq!(ran.load(Ordering::SeqCst), 21);
 }

@@ -8,9 +8,10 @@ use procession::signal::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Stages};
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("stages") => stages(Stages::CloseAbortExit),
-        Some("two-stages") => stages(Stages::CloseAbort),
-        Some("one-stage") => stages(Stages::Close),
+        Some("stages") => stages(&[&[SIGINT, SIGTERM]], Stages::CloseAbortExit),
+        Some("two-stages") => stages(&[&[SIGINT, SIGTERM]], Stages::CloseAbort),
+        Some("one-stage") => stages(&[&[SIGINT, SIGTERM]], Stages::Close),
+        Some("two-bindings") => stages(&[&[SIGINT], &[SIGTERM]], Stages::CloseAbortExit),
         Some("hanging-waker") => hanging_waker(),
         Some("several") => several(),
         Some("former") => former(),
@@ -24,8 +25,8 @@ fn hang() -> ! {
     }
 }
 
-/// Prints each stage, and never ends by itself.
-fn stages(stages: Stages) {
+/// Prints each stage, and never ends by itself. Each set of signals is a binding of its own.
+fn stages(bindings: &[&[i32]], stages: Stages) {
     let app = Process::builder().name("app").build().unwrap();
     let stubborn = app
         .spawn_thread(|p| {
@@ -36,7 +37,9 @@ fn stages(stages: Stages) {
             hang()
         })
         .unwrap();
-    signal::bind_stages(&app, [SIGINT, SIGTERM], stages).unwrap();
+    for signals in bindings {
+        signal::bind_stages(&app, signals.iter().copied(), stages).unwrap();
+    }
     println!("bound");
     app.closing().wait();
     println!("reason: {:?}", app.reason());
@@ -68,15 +71,20 @@ fn hanging_waker() {
     hang()
 }
 
-/// Many processes share a signal and one helper thread.
+/// How many threads of this program handle signals. The kernel cuts the names of threads after 15 bytes.
+fn signal_threads() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
+    names.filter(|name| name.as_ref().is_ok_and(|name| name == "procession-sign\n")).count()
+}
+
+/// Many processes share a signal and one thread that handles it.
 fn several() {
-    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    let before = threads();
     let bound: Vec<Process> = (0..100).map(|_| Process::new()).collect();
     for process in &bound {
         signal::bind(process, [SIGHUP, SIGUSR1]).unwrap();
     }
-    println!("helpers: {}", threads() - before);
+    println!("signal threads: {}", signal_threads());
     println!("bound");
     for process in &bound {
         process.closed().wait().unwrap();

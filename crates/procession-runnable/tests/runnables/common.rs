@@ -14,8 +14,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn errors(result: Result<(), Error>) -> Vec<String> {
     match result {
         Ok(()) => Vec::new(),
-        Err(Error::Many(many)) => many.iter().map(Error::to_string).collect(),
-        Err(one) => vec![one.to_string()],
+        Err(Error::Many(many)) => {
+            many.iter().map(|error| error.with_causes().to_string()).collect()
+        }
+        Err(one) => vec![one.with_causes().to_string()],
     }
 }
 

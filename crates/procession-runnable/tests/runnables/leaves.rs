@@ -1,7 +1,8 @@
 //! Leaves, with both faces: how they start, stop and fail.
 
 use std::future::pending;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
@@ -105,6 +106,8 @@ fn a_leaf_that_ends_by_itself() {
 fn an_abort_is_the_deadline_of_the_graceful_stop() {
     let (tell, told) = mpsc::channel::<&str>();
     let tell = std::sync::Mutex::new(tell);
+    let aborted = Arc::new(AtomicBool::new(false));
+    let seen = aborted.clone();
     let stubborn = leaf_thread(
         |run| {
             run.ready();
@@ -114,7 +117,7 @@ fn an_abort_is_the_deadline_of_the_graceful_stop() {
             let tell = tell.lock().unwrap().clone();
             tell.send("stopping").unwrap();
             process.aborting().wait();
-            tell.send("forced").unwrap();
+            tell.send(if seen.load(Ordering::SeqCst) { "forced" } else { "too early" }).unwrap();
         },
     );
     let app = Process::new();
@@ -123,7 +126,7 @@ fn an_abort_is_the_deadline_of_the_graceful_stop() {
         std::thread::spawn(move || block_on(run_in(&app, &stubborn, |_| async {})))
     };
     assert_eq!(told.recv_timeout(LIMIT), Ok("stopping"));
-    assert!(told.recv_timeout(Duration::from_millis(5)).is_err());
+    aborted.store(true, Ordering::SeqCst);
     app.abort();
     assert_eq!(told.recv_timeout(LIMIT), Ok("forced"));
     assert!(ended.join().unwrap().is_err());
@@ -217,7 +220,9 @@ fn a_stop_that_fails() {
 fn what_was_started_stays() {
     let (stopped, told) = mpsc::channel();
     let stopped = std::sync::Mutex::new(stopped);
-    let tell = std::sync::Arc::new(move || stopped.lock().unwrap().send(()).unwrap());
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
+    let tell = Arc::new(move || stopped.lock().unwrap().send(seen.load(Ordering::SeqCst)).unwrap());
     let (task, thread) = (tell.clone(), tell);
     for runnable in [
         start_stop(
@@ -231,10 +236,12 @@ fn what_was_started_stays() {
     ] {
         let service = Service::new(runnable);
         service.start_blocking().unwrap();
-        assert!(service.done().wait_timeout(Duration::from_millis(10)).is_none());
-        assert!(told.try_recv().is_err());
+        assert!(service.done().wait_timeout(Duration::ZERO).is_none());
+        asked.store(true, Ordering::SeqCst);
         service.stop_blocking().unwrap();
-        told.try_recv().unwrap();
+        assert_eq!(told.try_recv(), Ok(true));
+        assert!(told.try_recv().is_err());
+        asked.store(false, Ordering::SeqCst);
     }
 }
 

@@ -116,7 +116,8 @@ fn what_a_server_needs() {
     }
     let taken = bind().unwrap();
     let _context = runtime.enter();
-    let refused = Service::new(http.clone()).start_blocking().unwrap_err().to_string();
+    let refused =
+        Service::new(http.clone()).start_blocking().unwrap_err().with_causes().to_string();
     assert!(
         refused.starts_with("process `http` failed: ") && refused.contains("in use"),
         "{refused}"

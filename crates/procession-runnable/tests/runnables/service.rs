@@ -107,7 +107,7 @@ fn starts_that_fail() {
         ] {
             let service = Service::new(part("a", does, &Events::default(), face));
             let failed = service.start_blocking().unwrap_err();
-            assert!(failed.to_string().ends_with(error), "{failed}");
+            assert!(failed.with_causes().to_string().ends_with(error), "{failed}");
             assert!(service.done().wait_timeout(LIMIT).is_some());
             assert_eq!(service.state(), State::Stopped);
         }
@@ -121,7 +121,7 @@ fn an_end_before_readiness_closes_what_it_started() {
         run.spawn(|child| async move { child.closing().await }).map(drop)
     }));
     let error = service.start_blocking_within(LIMIT).unwrap_err();
-    assert!(error.to_string().ends_with("ended before it was ready"), "{error}");
+    assert!(error.with_causes().to_string().ends_with("ended before it was ready"), "{error}");
     assert!(service.done().wait_timeout(LIMIT).is_some());
 }
 
@@ -156,7 +156,7 @@ fn one_that_ends_by_itself() {
     let service = Service::new(part("a", Does::FailLater, &Events::default(), Face::Task));
     let _started_or_failed = service.start_blocking();
     let error = service.done().wait_timeout(LIMIT).unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "process `a` failed: broken");
+    assert_eq!(error.with_causes().to_string(), "process `a` failed: broken");
     assert_eq!(service.state(), State::Stopped);
     assert!(matches!(
         service.stop_blocking(),

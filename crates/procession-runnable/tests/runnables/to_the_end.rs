@@ -170,7 +170,7 @@ fn tasks_and_regions() {
     let Error::Failed(failed) = &error else { panic!("{error}") };
     let failed = failed.get().downcast_ref::<TaskError>().unwrap();
     assert_eq!(failed.task(), "nightly");
-    assert_eq!(failed.to_string(), "task `nightly`: process `import` failed: disk");
+    assert_eq!(failed.to_string(), "task `nightly` failed");
     let mut source = std::error::Error::source(&error);
     let mut chain = Vec::new();
     while let Some(error) = source {

@@ -5,6 +5,8 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use procession::support::{Sleeper, register};
+
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// A run of a unit: the place of the unit, which another may have later, and the run's own number.
@@ -24,12 +26,13 @@ struct Queue<C> {
     is_open: bool,
     commands: Vec<C>,
     woken: Vec<RunId>,
-    waker: Option<Waker>,
+    sleeper: Option<Sleeper>,
 }
 
 impl<C> Inbox<C> {
     pub(crate) fn new() -> Arc<Self> {
-        let queue = Queue { is_open: false, commands: Vec::new(), woken: Vec::new(), waker: None };
+        let queue =
+            Queue { is_open: false, commands: Vec::new(), woken: Vec::new(), sleeper: None };
         Arc::new(Self { queue: Mutex::new(queue) })
     }
 
@@ -62,20 +65,17 @@ impl<C> Inbox<C> {
             return Err(command);
         }
         queue.commands.push(command);
-        let waker = queue.waker.take();
+        let sleeper = queue.sleeper.take();
         drop(queue);
-        waker.into_iter().for_each(Waker::wake);
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
         Ok(())
     }
 
     /// All that is in it. Who puts something in it after this wakes `waker`.
     pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<RunId>) {
+        drop(register(&self.queue, waker, |queue| Some(&mut queue.sleeper)));
         let mut queue = self.queue.lock();
-        let replaced = queue.waker.replace(waker.clone());
-        let taken = (mem::take(&mut queue.commands), mem::take(&mut queue.woken));
-        drop(queue);
-        drop(replaced);
-        taken
+        (mem::take(&mut queue.commands), mem::take(&mut queue.woken))
     }
 }
 
@@ -116,8 +116,8 @@ impl<C: Send + 'static> Wake for Watcher<C> {
         }
         let mut queue = self.inbox.queue.lock();
         queue.woken.push(self.run);
-        let waker = queue.waker.take();
+        let sleeper = queue.sleeper.take();
         drop(queue);
-        waker.into_iter().for_each(Waker::wake);
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
     }
 }

@@ -10,7 +10,7 @@ use crate::world::{Does, SECOND, Told, World, yielded};
 fn refused<T>(result: Result<T, ManagerError>) -> String {
     match result {
         Ok(_) => "it was done".into(),
-        Err(error) => error.to_string(),
+        Err(error) => error.with_causes().to_string(),
     }
 }
 

@@ -58,7 +58,7 @@ fn what_counts_as_a_failure() {
         );
         let list = world.manager.list();
         let last_error = list[0].last_error.as_ref().unwrap();
-        assert!(last_error.to_string().ends_with(error), "{last_error}");
+        assert!(last_error.with_causes().to_string().ends_with(error), "{last_error}");
         assert!(matches!(last_error, ManagerError::Failed(_)));
         assert_eq!((list[0].state, list[0].restarts), (State::Waiting, 1));
         assert!(list[0].next_restart.is_some());
@@ -189,7 +189,7 @@ fn giving_up_can_close_the_manager() {
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
     let error = managed.outcome().unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.with_causes().to_string(),
         "process `workers` failed: unit `a` was started again too often: process `a` failed: broken"
     );
     let procession::Error::Failed(failed) = error else { panic!() };

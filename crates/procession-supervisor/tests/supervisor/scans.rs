@@ -113,7 +113,7 @@ fn rows_that_cannot_be_loaded() {
     assert_eq!(happened, [not_loaded("a"), not_loaded("b")]);
     assert!(world.manager.list().is_empty());
     let refused = yielded(world.start_unit("a")).unwrap_err();
-    assert_eq!(refused.to_string(), "unit `a` could not be loaded: no connection");
+    assert_eq!(refused.with_causes().to_string(), "unit `a` could not be loaded: no connection");
     assert_eq!(world.state("a"), None);
 
     faulty.set(Answers::Well);
@@ -290,7 +290,7 @@ fn a_blocking_table_that_cannot_be_read() {
         let Some(Event::ScanFailed { error, .. }) = events.recv_blocking() else { panic!() };
         assert_eq!(error.to_string(), "it is closed");
         let refused = manager.start_blocking("a").unwrap_err();
-        assert_eq!(refused.to_string(), "unit `a` could not be loaded: it is closed");
+        assert_eq!(refused.with_causes().to_string(), "unit `a` could not be loaded: it is closed");
     });
     ended.unwrap();
 }

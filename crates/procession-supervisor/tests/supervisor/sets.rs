@@ -160,7 +160,12 @@ fn too_many_restarts_end_the_set() {
         assert!(happened.iter().any(|event| event.ends_with("given up")), "{name} {happened:?}");
         assert_eq!(set.runs(), [0; 3], "{name}");
         let error = set.managed.outcome().unwrap_err();
-        assert!(error.to_string().ends_with("again too often: process `b` failed: broken"));
+        assert!(
+            error
+                .with_causes()
+                .to_string()
+                .ends_with("again too often: process `b` failed: broken")
+        );
         let Error::Failed(failed) = error else { panic!("{name}: {error}") };
         assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
     }
@@ -314,7 +319,10 @@ fn what_does_not_stop_is_named_and_not_started_twice() {
         world.advance(SECOND * time);
     }
     let error = managed.outcome().unwrap_err();
-    assert!(error.to_string().contains("aborted, and did not stop: `stubborn`"), "{error}");
+    assert!(
+        error.with_causes().to_string().contains("aborted, and did not stop: `stubborn`"),
+        "{error}"
+    );
     drop(release);
 }
 

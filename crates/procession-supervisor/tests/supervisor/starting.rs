@@ -48,7 +48,7 @@ fn the_body_waits_for_the_start_limit() {
 fn the_bodys_outcome() {
     let manager = Manager::new(MemoryTable::<u32>::new());
     let error = manager.run_blocking(|_| Err("the body failed")).unwrap_err();
-    assert!(error.to_string().ends_with("failed: the body failed"), "{error}");
+    assert!(error.with_causes().to_string().ends_with("failed: the body failed"), "{error}");
     block_on(manager.run(|_| async {})).unwrap();
 }
 

@@ -94,7 +94,7 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     world.advance(SECOND * 5);
     let error = managed.outcome().unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.with_causes().to_string(),
         "process `manager` failed: aborted, and did not stop: `stubborn`"
     );
     let Error::Failed(failed) = error else { panic!() };

@@ -358,7 +358,7 @@ pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
         Event::Started { key } => format!("{key} started"),
         Event::Ready { key } => format!("{key} ready"),
         Event::Ended { key } => format!("{key} ended"),
-        Event::Failed { key, error } => format!("{key} failed: {error}"),
+        Event::Failed { key, error } => format!("{key} failed: {}", error.with_causes()),
         Event::Restarting { key, delay, restarts } => {
             format!("{key} restarting in {delay:?} ({restarts})")
         }
@@ -372,7 +372,9 @@ pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
         Event::Aborted { key, grace } => format!("{key} aborted after {grace:?}"),
         Event::Stuck { key } => format!("{key} stuck"),
         Event::Stopped { key, error: None } => format!("{key} stopped"),
-        Event::Stopped { key, error: Some(error) } => format!("{key} stopped: {error}"),
+        Event::Stopped { key, error: Some(error) } => {
+            format!("{key} stopped: {}", error.with_causes())
+        }
         Event::Missed { count } => format!("missed {count}"),
         other => format!("{other:?}"),
     }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use super::Process;
-use crate::dispatch::dispatch;
-use crate::reason::Reason;
-use crate::timer;
-use crate::wait::Closed;
+use super::{Closed, Process};
+use crate::run::{deadlines, perform};
+use crate::value::Reason;
 
 impl Process {
-    /// Begins to close the process and all that hangs under it, and returns at once.
+    /// Begins to close the process and everything below it, and returns at once.
     ///
-    /// It begins even if the returned waiter is dropped. Closing again changes nothing. Safe inside `Drop`,
-    /// in an executor's poll, and with locks held: teardowns run elsewhere.
+    /// It begins even if the returned waiter is dropped. Closing again changes nothing. It is safe inside `Drop`,
+    /// in an executor's poll, and while you hold locks: teardowns run elsewhere.
     ///
     /// ```
     /// use procession::Process;
@@ -30,8 +28,8 @@ impl Process {
         self.closed()
     }
 
-    /// Begins to close the process as soon as it waits for nothing: its children and bodies end by
-    /// themselves. Until then it is Running, and more can be added.
+    /// Begins to close the process as soon as it waits for nothing, which leaves its children and its body time to
+    /// end. Until then it is Running, and more can be added.
     ///
     /// ```
     /// use procession::Process;
@@ -44,14 +42,14 @@ impl Process {
     /// ```
     pub fn close_after_children(&self) -> Closed {
         if !self.node.is_background() {
-            dispatch(self.node.close_after_children());
+            perform(self.node.close_after_children());
         }
         self.closed()
     }
 
-    /// Closes the process, and aborts it when `limit` is over and it is not Closed.
+    /// Closes the process, and aborts it if it is not Closed after `grace`.
     ///
-    /// The limit holds even if the returned waiter is dropped.
+    /// The deadline holds even if the returned waiter is dropped.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -63,19 +61,19 @@ impl Process {
     /// assert!(matches!(stubborn.outcome(), Some(Err(Error::Aborted(_)))));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn close_within(&self, limit: Duration) -> Closed {
+    pub fn close_within(&self, grace: Duration) -> Closed {
         let closed = self.close();
         if !self.is_closed() && !self.node.is_background() {
-            timer::abort_after(&self.node, limit);
+            deadlines::abort_after(&self.node, grace);
         }
         closed
     }
 
-    /// Closes the process by force, with all that hangs under it: async bodies are dropped, with the outcome
-    /// [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting). Teardowns
-    /// run as ever, and it returns at once.
+    /// Closes the process and everything below it by force, and returns at once: async bodies are dropped, with the
+    /// outcome [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting). Teardowns
+    /// run as usual.
     ///
-    /// On a Closing process, it adds the force.
+    /// If the process is Closing already, this forces what is left of it.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -93,7 +91,7 @@ impl Process {
 
     pub(crate) fn begin(&self, reason: Reason, abort: bool) {
         if !self.node.is_background() && (abort || !self.is_closing()) {
-            dispatch(self.node.close(reason, abort));
+            perform(self.node.close(reason, abort));
         }
     }
 

@@ -4,18 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::Process;
-use crate::dispatch::dispatch;
-use crate::error::{Error, LinkError};
-use crate::outcome::IntoOutcome;
-use crate::reason::Reason;
-use crate::spawn::of_context;
-use crate::state::{EdgeKind, Inherited, Refused, Seed, SetTeardown, fresh_child, link};
-use crate::teardown::Teardown;
+use crate::run::body::BodyEnd;
+use crate::run::{Inherited, Seed, Teardown, inherited_from_context, perform};
+use crate::state::{EdgeKind, Refused, SetTeardown, fresh_child, link};
+use crate::value::{Error, IntoOutcome, LinkError, Reason};
 
 impl Process {
-    /// A new child. Of a Closing or Closed parent, it closes at once.
+    /// A new child. If the parent is Closing or Closed, the child closes at once.
     ///
-    /// No search, and no lock but the parent's. The child inherits the parent's spawner.
+    /// Nothing is searched, and no lock but the parent's is taken. The child inherits the parent's spawner.
     ///
     /// ```
     /// use procession::Process;
@@ -28,63 +25,63 @@ impl Process {
     /// ```
     pub fn child(&self) -> Self {
         let inherited = self.heritage();
-        let (child, taken_in) = self.fresh_child(Seed { inherited, ..Seed::default() });
-        if let Err(Refused) = taken_in {
-            dispatch(child.node.close(Reason::ParentClosed, self.is_aborting()));
+        let (child, added) = self.fresh_child(Seed { inherited, ..Seed::default() });
+        if let Err(Refused) = added {
+            perform(child.node.close(Reason::ParentClosed, self.is_aborting()));
         }
         child
     }
 
-    /// A child that nobody knows yet, linked to this process.
+    /// A child that nobody else knows yet, linked to this process.
     pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Result<(), Refused>) {
-        let (node, taken_in) = fresh_child(&self.node, seed);
-        (Self { node }, taken_in.map(dispatch))
+        let (node, added) = fresh_child(&self.node, seed);
+        (Self { node }, added.map(perform))
     }
 
     /// What a child without a name or a spawner of its own has from this process.
     pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
         match self.node.inherited() {
-            Some(inherited) if inherited.spawner.is_some() => Some(inherited.clone()),
-            inherited => of_context().or_else(|| inherited.cloned()),
+            Some(own) if own.spawner.is_none() => inherited_from_context(),
+            Some(own) if own.name.is_none() => Some(own.clone()),
+            Some(own) => own.unnamed.clone(),
+            None => inherited_from_context(),
         }
     }
 
-    /// A new child with a body. It goes by this process's name, since errors should say more than an id.
-    pub(crate) fn child_with_body(&self) -> Result<Self, Error> {
-        self.child_for(Seed { body: true, ..Seed::default() })
+    /// What a child that does a part of this process's work has from it: its name too.
+    pub(crate) fn heritage_with_name(&self) -> Option<Arc<Inherited>> {
+        let own = self.node.inherited().filter(|_| !self.node.is_background());
+        let Some((own, name)) = own.and_then(|own| Some((own, own.name.as_ref()?))) else {
+            return self.heritage();
+        };
+        match inherited_from_context().filter(|_| own.spawner.is_none()) {
+            None => Some(own.clone()),
+            context => Some(Inherited::named(name.clone(), context)),
+        }
     }
 
-    /// A new child that does a part of this process's work, and goes by its name.
-    pub(crate) fn child_for(&self, seed: Seed) -> Result<Self, Error> {
-        let body = seed.body;
-        let (child, taken_in) = self.fresh_child(self.lend_name(seed));
-        match taken_in {
-            Ok(()) => Ok(child),
+    /// A new child with a body, which has the name of this process.
+    pub(crate) fn child_with_body(&self) -> Result<(Self, BodyEnd), Error> {
+        self.child_with_body_for(Seed { inherited: self.heritage_with_name(), ..Seed::default() })
+    }
+
+    pub(crate) fn child_with_body_for(&self, mut seed: Seed) -> Result<(Self, BodyEnd), Error> {
+        seed.body = true;
+        let (child, added) = self.fresh_child(seed);
+        let end = BodyEnd::of(child.node.clone());
+        match added {
+            Ok(()) => Ok((child, end)),
             Err(Refused) => {
-                if body {
-                    dispatch(child.node.body_ended(Ok(()), None));
-                }
+                end.without_body();
                 Err(Error::Closed(self.label()))
             }
         }
     }
 
-    /// Lets what is made of `seed` go by this process's name.
-    pub(crate) fn lend_name(&self, mut seed: Seed) -> Seed {
-        seed.named = self.node.is_named() && !self.node.is_background();
-        seed.inherited = seed.inherited.or_else(|| self.heritage());
-        let own = self.node.inherited();
-        if seed.named && seed.inherited.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr) {
-            let spawner = seed.inherited.and_then(|heritage| heritage.spawner.clone());
-            seed.inherited = Some(Arc::new(Inherited { name: self.name(), spawner }));
-        }
-        seed
-    }
-
     /// Makes `child` a child of this process: it is closed when this one closes, and this one waits for it.
     ///
-    /// A child may have several parents; the first that closes closes it. If this process is Closing, the
-    /// child is closed at once. A child that is Closed already is no error and no edge.
+    /// A child may have several parents; the first one to close closes it. If this process is Closing, the
+    /// child is closed at once. If the child is Closed already, nothing happens.
     ///
     /// # Errors
     ///
@@ -102,17 +99,21 @@ impl Process {
     /// # Ok::<(), LinkError>(())
     /// ```
     pub fn add_child(&self, child: &Self) -> Result<(), LinkError> {
-        link(&self.node, &child.node, EdgeKind::Child).map(dispatch)
+        link(&self.node, &child.node, EdgeKind::CHILD).map(perform)
     }
 
     /// Makes `child` close when this process closes, which does not wait for it.
     ///
-    /// If this process is Closing or Closed, the child is closed at once.
+    /// If this process is Closing, the child is closed at once.
+    ///
+    /// Two processes may each be the other's no-wait child: whichever closes first closes the other. Such a ring does
+    /// not keep itself open.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Cycle`] if both are the same process, [`LinkError::Background`] if the child is the
-    /// background.
+    /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle of processes of which
+    /// each is closed after another; [`LinkError::Closed`] if the teardown of this process has started;
+    /// [`LinkError::Background`] if the child is the background. Then nothing has changed.
     ///
     /// ```
     /// use procession::Process;
@@ -124,10 +125,10 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_child_no_wait(&self, child: &Self) -> Result<(), LinkError> {
-        link(&self.node, &child.node, EdgeKind::NoWaitChild).map(dispatch)
+        link(&self.node, &child.node, EdgeKind::NO_WAIT_CHILD).map(perform)
     }
 
-    /// Makes the teardown of this process start only after `other` is Closed. That does not close `other`.
+    /// Makes the teardown of this process start only after `other` is Closed. This does not close `other`.
     ///
     /// # Errors
     ///
@@ -147,18 +148,20 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_for(&self, other: &Self) -> Result<(), LinkError> {
-        link(&self.node, &other.node, EdgeKind::WaitFor).map(dispatch)
+        link(&self.node, &other.node, EdgeKind::WAIT_FOR).map(perform)
     }
 
-    /// Makes a parent close this process only after `other` is Closed: until then, it stays Running, though
-    /// its parent closes. So what uses another thing stops before that begins to stop. It is a wait-for edge
-    /// too.
+    /// Makes the parents of this process close it only after `other` is Closed: until then, it stays Running
+    /// although a parent closes. So whatever uses this process stops before this process begins to stop. This is
+    /// also a wait-for edge.
     ///
-    /// Who closes this process directly does so at once, and an abort comes at once too.
+    /// A call that closes or aborts this process itself does so at once. An abort of a parent does not override the
+    /// order: this process is aborted when its turn comes.
     ///
     /// # Errors
     ///
-    /// Those of [`wait_for`](Self::wait_for).
+    /// Those of [`wait_for`](Self::wait_for); also [`LinkError::Cycle`] if `other` closes only after this process, or
+    /// because of it, as its child does.
     ///
     /// ```
     /// use procession::Process;
@@ -176,19 +179,19 @@ impl Process {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn close_after(&self, other: &Self) -> Result<(), LinkError> {
-        link(&self.node, &other.node, EdgeKind::CloseAfter).map(dispatch)
+        link(&self.node, &other.node, EdgeKind::CLOSE_AFTER).map(perform)
     }
 
-    /// Sets the function that runs once between Closing and Closed, after all that the process waits for is
+    /// Sets the function that runs once between Closing and Closed, after everything the process waits for is
     /// Closed.
     ///
-    /// It runs on a thread that may be blocked; its error or panic goes to the outcome. On a process that is
-    /// Closed already, it runs now, and what it returns is returned: the resource is released, the outcome
-    /// stays as it was.
+    /// It runs on a thread that may be blocked; its error or panic becomes part of the outcome. If the process is
+    /// Closed already and had no teardown, this one runs now, and its result is returned: the resource is released,
+    /// and the outcome stays as it was.
     ///
     /// # Errors
     ///
-    /// [`Error::TeardownSet`] if one was set before; that one stays. [`Error::Background`] on the background.
+    /// [`Error::TeardownSet`] if one was set before, which stays. [`Error::Background`] on the background.
     /// On a Closed process, the teardown's own.
     ///
     /// # Blocking
@@ -220,8 +223,8 @@ impl Process {
     ///
     /// # Blocking
     ///
-    /// Only on a Closed process: until the teardown has run on the spawner. So do not call it on a thread
-    /// that the spawner needs for that.
+    /// Only on a Closed process: until the teardown has run on the spawner. So do not call it on a thread that the
+    /// spawner needs to run it.
     ///
     /// ```
     /// use procession::Process;
@@ -245,15 +248,11 @@ impl Process {
         }
         match self.node.set_teardown(teardown) {
             SetTeardown::Set => Ok(()),
-            SetTeardown::AlreadySet => Err(Error::TeardownSet(self.label())),
-            SetTeardown::Closed(teardown) => {
+            SetTeardown::AlreadySet(_refused) => Err(Error::TeardownSet(self.label())),
+            SetTeardown::TooLate(teardown) => {
                 // It runs as the teardown of a process of its own, so that there is one way to run teardowns.
-                let release = Seed {
-                    inherited: self.node.inherited().cloned(),
-                    named: self.node.is_named(),
-                    teardown: Some(teardown),
-                    ..Seed::default()
-                };
+                let inherited = self.node.inherited().cloned();
+                let release = Seed { inherited, teardown: Some(teardown), ..Seed::default() };
                 Self::from_seed(release).close_blocking()
             }
         }

@@ -1,35 +1,46 @@
-//! [`Process`]: the handle. What it can do stands in the files beside this one and in the front ends,
-//! `thread.rs` and `task.rs`.
+//! Layer 3: the handle, [`Process`]. Every `impl Process` is here, one file a topic.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`graph`] | children, edges, the teardown |
+//! | [`builder`] | making a process with everything it starts with |
+//! | [`closing`] | how a process is closed |
+//! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
+//! | [`waiters`] | waiters for Closing, Aborting and Closed |
+//! | [`conditions`] | closing with, and waiting for, any future |
+//! | [`observing`] | what can be seen of a process; hooks |
 
+mod async_bodies;
+mod builder;
 mod closing;
+mod conditions;
 mod graph;
 mod observing;
+mod thread_bodies;
+mod waiters;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+pub use builder::Builder;
 pub use closing::CloseOnDrop;
+pub use waiters::{Aborting, Closed, Closing};
 
-use crate::builder::Builder;
-use crate::dispatch::dispatch;
-use crate::outcome::IntoOutcome;
-use crate::spawn::of_context;
-use crate::state::{Inherited, Node, Seed};
-use crate::sync::fence;
-use crate::teardown::Teardown;
+use crate::run::{Inherited, Node, Seed, Teardown, inherited_from_context, perform, prepare};
+use crate::value::IntoOutcome;
+use crate::value::sync::{Ordering, fence, model_has_failed};
 
-/// A handle of a process: a unit of work that can be closed.
+/// A handle to a process: a unit of work that can be closed.
 ///
 /// A process is [Running](crate::Phase::Running), then [Closing](crate::Phase::Closing), then
-/// [Closed](crate::Phase::Closed). Closing one closes its children, waits for all that it waits for, and runs
+/// [Closed](crate::Phase::Closed). Closing one closes its children, waits for everything it waits for, and runs
 /// its teardown, once.
 ///
-/// Handles are cheap to clone, and are equal if they are of the same process. They own it: when the last
-/// handle is dropped of a process that no open parent holds, it closes. A waiter is not a handle. What should
-/// outlive its handles is a child of [`background`](Self::background).
+/// Handles are cheap to clone, and are equal if they refer to the same process. They own it: when the last
+/// handle to a process that no open parent holds is dropped, the process closes. A waiter is not a handle. A
+/// process that should outlive its handles can be a child of [`background`](Self::background).
 ///
-/// A teardown or a body that holds a handle of its own root keeps that open; let it hold a waiter.
+/// A teardown or a body that holds a handle to its own root keeps it open; let it hold a waiter instead.
 ///
 /// # Examples
 ///
@@ -61,10 +72,11 @@ impl Process {
     /// assert_eq!(process.phase(), Phase::Running);
     /// ```
     pub fn new() -> Self {
-        Self::from_seed(Seed { inherited: of_context(), ..Seed::default() })
+        Self::from_seed(Seed { inherited: inherited_from_context(), ..Seed::default() })
     }
 
     pub(crate) fn from_seed(seed: Seed) -> Self {
+        prepare();
         Self { node: Node::new(seed) }
     }
 
@@ -94,7 +106,7 @@ impl Process {
         R: IntoOutcome,
     {
         let teardown = Some(Teardown::blocking(teardown));
-        Self::from_seed(Seed { inherited: of_context(), teardown, ..Seed::default() })
+        Self::from_seed(Seed { inherited: inherited_from_context(), teardown, ..Seed::default() })
     }
 
     /// Makes a process with a name, edges, a teardown or a spawner.
@@ -134,14 +146,14 @@ impl Process {
     }
 }
 
-#[cfg(not(all(loom, feature = "loom")))]
+#[cfg(not(loom))]
 fn background() -> &'static Process {
     static BACKGROUND: once_cell::sync::Lazy<Process> =
         once_cell::sync::Lazy::new(background_process);
     &BACKGROUND
 }
 
-#[cfg(all(loom, feature = "loom"))]
+#[cfg(loom)]
 fn background() -> &'static Process {
     loom::lazy_static! {
         static ref BACKGROUND: Process = background_process();
@@ -150,9 +162,8 @@ fn background() -> &'static Process {
 }
 
 fn background_process() -> Process {
-    let inherited = Arc::new(Inherited { name: Some("background".into()), spawner: None });
-    let inherited = Some(inherited);
-    Process::from_seed(Seed { inherited, named: true, background: true, ..Seed::default() })
+    let inherited = Some(Inherited::named("background".into(), None));
+    Process::from_seed(Seed { inherited, background: true, ..Seed::default() })
 }
 
 impl Clone for Process {
@@ -163,9 +174,14 @@ impl Clone for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
+        // Release, and then Acquire by whoever drops the last one: what a thread did before it dropped its handle
+        // happens-before the teardown (I4).
         if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            dispatch(self.node.last_handle_dropped());
+            perform(self.node.last_handle_dropped());
         }
     }
 }

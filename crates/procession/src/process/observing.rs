@@ -1,14 +1,12 @@
-//! What can be seen of a process.
+//! What can be seen of a process, and hooks that are told of failures.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::Process;
-use crate::error::Error;
-use crate::name::{Label, ProcessId};
-use crate::phase::Phase;
-use crate::reason::Reason;
-use crate::wait::{Aborting, Closed, Closing};
+use super::{Aborting, Closed, Closing, Process};
+use crate::run::Failure;
+use crate::run::hooks::hook;
+use crate::value::{Error, Label, Phase, ProcessId, Reason};
 
 impl Process {
     /// The phase. One atomic load.
@@ -85,8 +83,7 @@ impl Process {
         Closed::new(&self.node)
     }
 
-    /// A waiter for an [`abort`](Self::abort): the moment from which a thread body should no longer be
-    /// polite.
+    /// A waiter for an [`abort`](Self::abort): from then on, a thread body should end as fast as it can.
     ///
     /// ```
     /// use procession::Process;
@@ -118,7 +115,8 @@ impl Process {
     /// assert_eq!(process.outcome().unwrap().unwrap_err().to_string(), error.to_string());
     /// ```
     pub fn outcome(&self) -> Option<Result<(), Error>> {
-        self.node.outcome()
+        let outcome = self.node.outcome()?;
+        Some(outcome.map_err(Failure::into_error))
     }
 
     /// Why the process began to close; `None` while it is Running.
@@ -136,10 +134,10 @@ impl Process {
         self.node.reason()
     }
 
-    /// The name given with [`Builder::name`](crate::Builder::name). The process of a spawned body goes by the
-    /// name of its parent.
+    /// The name given with [`Builder::name`](crate::Builder::name). The process of a spawned body has the name of its
+    /// parent.
     pub fn name(&self) -> Option<Arc<str>> {
-        self.node.name()
+        self.node.name().cloned()
     }
 
     /// The id: equal for handles of one process.
@@ -147,13 +145,54 @@ impl Process {
         self.node.id()
     }
 
-    /// What errors call the process: its name, or else its id.
+    /// How errors refer to the process: by its name, or else by its id.
     pub fn label(&self) -> Label {
         self.node.label()
     }
+
+    /// Calls `hook` for each failure in the tree of this process, its own included, when it happens: with the
+    /// process whose body or teardown failed, and with the error.
+    ///
+    /// It is also called for processes that nobody holds a handle to, for panics, and for bodies that were
+    /// [aborted](Error::Aborted). It runs on the thread where the failure happened, with no lock held, before the
+    /// failed process is Closed; so when this process is Closed, every failure below it has been reported. An error
+    /// that a parent takes into its own outcome, with [`ChildFailure::Close`](crate::ChildFailure::Close), is reported
+    /// once, for the child.
+    ///
+    /// A process may have several hooks; those of its parents are called too, the nearest first. If a hook panics, the
+    /// panic is caught, and the other hooks are called. A hook that holds a handle to the process that it is set on
+    /// keeps that process open. What a hook captured is dropped by a thread of the library, some time after the process
+    /// is no longer referred to.
+    ///
+    /// # Blocking
+    ///
+    /// The failed process cannot finish closing until the hook returns. The hook counts as code of that process: waiting
+    /// for a process that waits for it is an [`Error::Deadlock`].
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::sync::mpsc;
+    ///
+    /// let app = Process::new();
+    /// let (sender, receiver) = mpsc::channel();
+    /// app.on_failure(move |process, error| drop(sender.send((process.label(), error.to_string()))));
+    ///
+    /// let worker = Process::builder().name("worker").parent(&app).build()?;
+    /// worker.spawn_thread(|_| panic!("out of paper"))?; // nobody keeps its handle
+    /// let (label, error) = receiver.recv()?;
+    /// assert_eq!(label.name(), Some("worker"));
+    /// assert_eq!(error, "process `worker` panicked: out of paper");
+    /// # app.close_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_failure(&self, on_failure: impl Fn(&Self, &Error) + Send + Sync + 'static) {
+        self.node.add_hook(hook(move |node, error| {
+            on_failure(&Self::of_node(node.clone()), error);
+        }));
+    }
 }
 
-/// Says also what a process that is not Closed waits for: the first thing to print when a shutdown hangs.
+/// Also says what a process that is not Closed waits for: the first thing to print when a shutdown hangs.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;

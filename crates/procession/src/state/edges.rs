@@ -1,211 +1,218 @@
-//! Edges: linking processes, and what a node keeps of its edges.
+//! Adding and removing edges.
 
 use std::mem;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::cycle::{self, GraphLock};
-use super::places::Places;
-use super::walk::Effects;
-use super::{Inner, Node, Seed};
-use crate::error::LinkError;
-use crate::phase::Phase;
-use crate::reason::Reason;
+use super::edge_kind::EdgeKind;
+use super::effects::Effects;
+use super::hooks::edge_was_added;
+use super::node::{Contents, Down, Extras, Inner, Node, Seed, Up};
+use super::phase_word::Holder;
+use super::stable_list::StableList;
+use crate::value::sync::Ordering;
+use crate::value::{LinkError, Phase, Reason};
 
-/// What an edge from `p` down to `q` means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EdgeKind {
-    /// `p` closes `q` and waits for it.
-    Child,
-    /// The same, and `q` holds a slot of `p`.
-    LimitedChild,
-    /// `p` closes `q`.
-    NoWaitChild,
-    /// `p` waits for `q`.
-    WaitFor,
-    /// `p` waits for `q`, and its parents close it only after that is Closed.
-    CloseAfter,
-}
-
-impl EdgeKind {
-    pub(super) fn waits(self) -> bool {
-        self != Self::NoWaitChild
-    }
-
-    pub(super) fn closes(self) -> bool {
-        !matches!(self, Self::WaitFor | Self::CloseAfter)
-    }
-}
-
-/// An edge as the process at its lower end keeps it.
-pub(super) struct Up {
-    pub(super) target: Arc<Node>,
-    /// The place in the target's list of children, if the edge closes.
-    pub(super) place: u32,
-    pub(super) kind: EdgeKind,
-}
-
-impl Up {
-    /// The edge to the first parent of `node`.
-    pub(super) fn first(target: Arc<Node>, node: &Node) -> Self {
-        let kind = if node.limited { EdgeKind::LimitedChild } else { EdgeKind::Child };
-        Self { target, place: node.place.load(Ordering::Relaxed), kind }
-    }
-}
-
-/// The children of a process, each in the place that its up edge names. The closing walk has those that were
-/// there when it began, and puts back what it left open, for an abort to find.
-pub(super) type Children = Places<Arc<Node>>;
-
-/// A spawned process was not taken in: its parent has started its teardown or is Closed.
+/// A fresh process was not added: its parent has started its teardown or is Closed.
 pub(crate) struct Refused;
 
-/// A fresh child of `parent`. Of a Closing parent, it closes at once; of one that has started its teardown,
-/// it is refused.
+/// A fresh child of `parent`. If the parent is Closing, the child closes at once; if it has started its teardown, the
+/// child is refused.
 ///
-/// No other lock than the parent's is taken, and nothing is searched (I5).
+/// No other lock than the parent's is taken, and nothing is searched (S7).
 #[inline]
-pub(crate) fn fresh_child(parent: &Arc<Node>, seed: Seed) -> (Arc<Node>, Result<Effects, Refused>) {
-    let child = Arc::new(Node::with_parent(seed, Some(parent.clone())));
+pub(crate) fn fresh_child<C: Contents>(
+    parent: &Arc<Node<C>>,
+    seed: Seed<C>,
+) -> (Arc<Node<C>>, Result<Effects<C>, Refused>) {
+    let child = Arc::new(Node::with_parent(seed, Some(parent.clone()), Holder::Parent));
     let mut inner = parent.inner.lock();
-    if inner.is_done_waiting(parent) {
+    if inner.teardown.has_started() {
         drop(inner);
         child.inner.lock().parent = None;
         return (child, Err(Refused));
     }
-    inner.waiting += 1;
-    let place = inner.children().insert(child.clone());
-    child.place.store(place, Ordering::Relaxed);
+    parent.count_in();
     if parent.phase() == Phase::Running {
+        let place = inner.children().insert(child.clone());
+        child.place.store(place, Ordering::Relaxed);
         return (child, Ok(Effects::default()));
     }
+    let dead = inner.add_late_child(child.clone());
     drop(inner);
+    drop(dead);
     let effects = child.close(Reason::ParentClosed, parent.is_aborting());
     (child, Ok(effects))
 }
 
 /// Adds an edge from `upper` down to `lower`.
-pub(crate) fn link(
-    upper: &Arc<Node>,
-    lower: &Arc<Node>,
+pub(crate) fn link<C: Contents>(
+    upper: &Arc<Node<C>>,
+    lower: &Arc<Node<C>>,
     kind: EdgeKind,
-) -> Result<Effects, LinkError> {
+) -> Result<Effects<C>, LinkError> {
     if lower.is_background() || upper.is_background() && !kind.closes() {
         return Err(LinkError::Background);
     }
     if Arc::ptr_eq(upper, lower) {
         return Err(LinkError::cycle(vec![upper.label()]));
     }
-    let graph = cycle::lock_graph();
-    if kind.waits() {
-        refuse_cycle(&graph, upper, lower)?;
-    }
-    let linked = link_locked(upper, lower, kind);
-    drop(graph);
-    match linked {
-        Linked::Nothing => Ok(Effects::default()),
+    match link_judged(upper, lower, kind)? {
+        Linked::Nothing | Linked::At { .. } => Ok(Effects::default()),
         Linked::Close => Ok(lower.close(Reason::ParentClosed, upper.is_aborting())),
         Linked::Refused => Err(LinkError::Closed(upper.label())),
     }
 }
 
-/// Refuses an edge that would close a waiting cycle (I5).
-fn refuse_cycle(graph: &GraphLock, upper: &Arc<Node>, lower: &Arc<Node>) -> Result<(), LinkError> {
-    // Who waits for no other is on no cycle; so a tree that is built from the top is not searched again and
-    // again. A body that it waits for is no other.
-    if lower.inner.lock().waits_for_no_other() || upper.phase() == Phase::Closed {
-        return Ok(());
-    }
-    match cycle::path_under_lock(graph, lower, upper) {
-        Some(path) => Err(LinkError::cycle(path.iter().map(Node::label).collect())),
-        None => Ok(()),
-    }
-}
-
-/// What is left to do after [`link_locked`].
-enum Linked {
+/// What [`link_judged`] did, or what is left to do after it.
+pub(super) enum Linked {
+    /// The lower process is Closed: there is no edge.
     Nothing,
+    /// The edge stands in this place of the upper process's list.
+    At { place: u32 },
+    /// The upper process is Closing, so the lower one has to be closed.
     Close,
+    /// The upper process has started its teardown.
     Refused,
 }
 
-fn link_locked(upper: &Arc<Node>, lower: &Arc<Node>, kind: EdgeKind) -> Linked {
+/// Adds an edge unless it would complete a cycle that could never close (S7). An edge that would complete a ring of
+/// owning edges does not own (S5).
+pub(super) fn link_judged<C: Contents>(
+    upper: &Arc<Node<C>>,
+    lower: &Arc<Node<C>>,
+    kind: EdgeKind,
+) -> Result<Linked, LinkError> {
+    let graph = cycle::lock_graph();
+    let mut verdict = cycle::judge(&graph, upper, lower, kind);
+    let linked = match verdict.cycle.take() {
+        Some(path) => Err(LinkError::cycle(path)),
+        None => {
+            let kind = if verdict.completes_ring { kind.without_owning() } else { kind };
+            Ok(link_locked(&graph, upper, lower, kind))
+        }
+    };
+    drop(graph);
+    drop(verdict);
+    linked
+}
+
+/// Adds an edge that nothing speaks against.
+fn link_locked<C: Contents>(
+    _graph: &GraphLock,
+    upper: &Arc<Node<C>>,
+    lower: &Arc<Node<C>>,
+    kind: EdgeKind,
+) -> Linked {
     let mut above = upper.inner.lock();
     let mut below = lower.inner.lock();
-    if above.is_done_waiting(upper) {
-        // Nobody waits for a no-wait child, so that closing it is all there is to do (I6).
-        let closes = kind == EdgeKind::NoWaitChild;
-        return if closes { Linked::Close } else { Linked::Refused };
+    // Code of a process may be blocked at any time before it is Closed.
+    let may_block = kind == EdgeKind::BLOCKED && upper.phase() != Phase::Closed;
+    if above.teardown.has_started() && !may_block {
+        return Linked::Refused;
     }
     if lower.phase() == Phase::Closed {
         return Linked::Nothing;
     }
-    let mut place = 0;
+    let is_running = upper.phase() == Phase::Running;
+    if kind.waits() {
+        upper.count_in();
+    }
     if kind.closes() {
-        place = above.children().insert(lower.clone());
-    } else {
-        above.rare().waits_for.push(Arc::downgrade(lower));
-        above.rare().held_open += u32::from(kind == EdgeKind::CloseAfter);
+        edge_was_added();
+        if !is_running {
+            below.add_up(lower, Up { target: upper.clone(), place: 0, kind });
+            let dead = above.add_late_child(lower.clone());
+            drop((below, above));
+            drop(dead);
+            return Linked::Close;
+        }
+        let place = above.children().insert(lower.clone());
+        below.add_up(lower, Up { target: upper.clone(), place, kind });
+        return Linked::At { place };
     }
-    above.waiting += u32::from(kind.waits());
-    below.add_up(upper, lower, place, kind);
-    if upper.phase() == Phase::Running {
-        return Linked::Nothing;
+    let downs = above.extras().downs(kind);
+    let place = downs.insert(Down { target: Arc::downgrade(lower), place: 0 });
+    let up_place = below.add_up(lower, Up { target: upper.clone(), place, kind });
+    if let Some(down) = downs.get_mut(place) {
+        down.place = up_place;
     }
-    if kind.closes() { Linked::Close } else { Linked::Nothing }
+    Linked::At { place }
 }
 
-/// Closes a process that could not be linked as it was to be: what it waits for is forgotten, so that it is
-/// Closed at once, and nobody has seen more of it than that.
-pub(crate) fn unlink_all(node: &Arc<Node>) -> Effects {
+/// Closes a process that could not be linked the way it was meant to be. What it waits for is forgotten, so that it
+/// is Closed at once; nobody has a handle to it.
+pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     let graph = cycle::lock_graph();
-    let targets = node.inner.lock().rare.as_mut().map(|rare| mem::take(&mut rare.waits_for));
-    for target in targets.iter().flatten().filter_map(Weak::upgrade) {
-        let mut inner = node.inner.lock();
+    let mut targets = Vec::new();
+    if let Some(extras) = &mut node.inner.lock().extras {
+        for kind in [EdgeKind::WAIT_FOR, EdgeKind::CLOSE_AFTER] {
+            targets.extend(mem::take(extras.downs(kind)));
+        }
+    }
+    let mut removed = Vec::new();
+    for Down { target, place } in targets {
+        let Some(target) = target.upgrade() else { continue };
+        let inner = node.inner.lock();
         let mut below = target.inner.lock();
-        // One that is Closed has taken its edges; its report is under way.
-        if let Some(rare) = &mut below.rare {
-            let before = rare.ups.len();
-            rare.ups.retain(|up| !Arc::ptr_eq(&up.target, node));
-            inner.waiting -= (before - rare.ups.len()) as u32;
+        // One that is Closed has taken its edges, and its report is under way.
+        let up = below.extras.as_mut().and_then(|extras| extras.ups.remove(place));
+        if up.is_some() {
+            node.count_off();
         }
         drop((below, inner));
+        removed.push((up, target));
     }
     drop(graph);
+    drop(removed);
     node.close(Reason::Dropped, false)
 }
 
-impl Node {
-    /// Has a parent that keeps it open (I8)? Parents are not Closed while they wait, and close their children
-    /// before anything else, so that any parent of a Running process is an open one.
-    pub(super) fn is_held(inner: &Inner) -> bool {
-        inner.parent.is_some()
-            || inner.rare.as_ref().is_some_and(|rare| rare.ups.iter().any(|up| up.kind.closes()))
+impl<C: Contents> Inner<C> {
+    /// Adds a child to a Closing process. Such a process forgets its children all at once, when it is Closed; so that
+    /// it does not grow until then, those that are Closed are swept out from time to time, to be dropped.
+    fn add_late_child(&mut self, child: Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
+        self.children().insert_and_sweep(child, |child| child.phase() == Phase::Closed)
+    }
+
+    /// Adds an edge to a process above, and returns its place among those that are not the first.
+    fn add_up(&mut self, node: &Node<C>, up: Up<C>) -> u32 {
+        let is_plain_child = up.kind == EdgeKind::CHILD;
+        if self.parent.is_none() && is_plain_child {
+            node.place.store(up.place, Ordering::Relaxed);
+            self.parent = Some(up.target);
+            self.parent_edge = up.kind;
+            return 0;
+        }
+        self.extras().ups.insert(up)
+    }
+
+    /// Removes the edge of a process that is Closed; the child is returned, to be dropped.
+    pub(super) fn remove_edge(&mut self, place: u32, kind: EdgeKind) -> Option<Arc<Node<C>>> {
+        if kind.closes() {
+            return self.children.as_mut()?.remove(place);
+        }
+        self.extras.as_mut()?.downs(kind).remove(place);
+        None
     }
 }
 
-impl Inner {
-    pub(super) fn children(&mut self) -> &mut Children {
-        self.children.get_or_insert_with(|| Box::new(Children::new()))
-    }
-
-    /// It never had a child, and no wait-for edge.
-    fn waits_for_no_other(&self) -> bool {
-        self.children.is_none() && self.rare.as_ref().is_none_or(|rare| rare.waits_for.is_empty())
-    }
-
-    /// Has the teardown started, so that nothing can be waited for any more (S3)?
-    fn is_done_waiting(&self, node: &Node) -> bool {
-        self.started || node.phase() == Phase::Closed
-    }
-
-    fn add_up(&mut self, upper: &Arc<Node>, node: &Node, place: u32, kind: EdgeKind) {
-        let target = upper.clone();
-        if self.parent.is_none() && kind == EdgeKind::Child {
-            self.parent = Some(target);
-            node.place.store(place, Ordering::Relaxed);
+impl<C: Contents> Extras<C> {
+    /// The list of the edges of this kind, which does not close.
+    pub(super) fn downs(&mut self, kind: EdgeKind) -> &mut StableList<Down<C>> {
+        if kind == EdgeKind::BLOCKED {
+            &mut self.blocked_for
+        } else if kind.orders() {
+            &mut self.closes_after
         } else {
-            self.rare().ups.push(Up { target, place, kind });
+            &mut self.waits_for
         }
+    }
+}
+
+impl<C: Contents> Down<C> {
+    /// The process at the lower end, if it still exists.
+    pub(super) fn upgrade(&self) -> Option<Arc<Node<C>>> {
+        Weak::upgrade(&self.target)
     }
 }

@@ -1,20 +1,22 @@
-//! Who is to be woken when a process closes: the wakers that wait for an event of a node, and the teardown,
-//! with which one of them shares its place.
+//! Who waits for a moment of a process: the sleepers in its node, and the teardown, with which the first of them
+//! shares its place.
 //!
-//! The list is ours, not an event-listener, since wakers must be called after the lock is released (I10), and
-//! a node without waiters must not pay for them.
+//! The list is the node's own, and not an event-listener, because wakers must be called after the lock is released
+//! (I10), and because a node without waiters must not pay for them.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
-use super::places::Places;
-use super::{Inner, Node};
-use crate::phase::Phase;
-use crate::teardown::Teardown;
+use super::effects::{Effects, Wake};
+use super::node::{Contents, Inner, Node, TeardownStage};
+use super::stable_list::StableList;
+use crate::value::Phase;
+use crate::value::sleeper::Sleeper;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Moment {
     /// The process is Closing or Closed.
     Closing,
     /// The process is aborting, or Closed without it.
@@ -23,28 +25,28 @@ pub(crate) enum Event {
     Closed,
 }
 
-/// Which events there are to wait for. Of `bool`, so that the [`Spot`] needs no byte more to tell its
-/// variants apart.
+/// Which moments there are to wait for. An array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to
+/// distinguish its variants.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Events([bool; 3]);
+pub(super) struct Moments([bool; 3]);
 
-impl Events {
-    fn only(event: Event) -> Self {
-        let mut events = Self([false; 3]);
-        events.0[event as usize] = true;
-        events
+impl Moments {
+    fn only(moment: Moment) -> Self {
+        let mut moments = Self([false; 3]);
+        moments.add(moment);
+        moments
     }
 
-    fn has(self, event: Event) -> bool {
-        self.0[event as usize]
+    fn has(self, moment: Moment) -> bool {
+        self.0[moment as usize]
     }
 
-    fn add(&mut self, event: Event) {
-        self.0[event as usize] = true;
+    fn add(&mut self, moment: Moment) {
+        self.0[moment as usize] = true;
     }
 
-    fn remove(&mut self, event: Event) {
-        self.0[event as usize] = false;
+    fn remove(&mut self, moment: Moment) {
+        self.0[moment as usize] = false;
     }
 
     fn is_empty(self) -> bool {
@@ -52,46 +54,70 @@ impl Events {
     }
 }
 
-/// A waker, and the events that it waits for.
+/// A sleeper, and the moments that it waits for. The sleeper is taken apart, because in one piece it would need
+/// eight bytes more.
 pub(super) struct Waiting {
     waker: Waker,
-    /// More than one only in the [`Spot`].
-    events: Events,
+    is_own: bool,
+    /// More than one only in [`TeardownOrSleeper`].
+    moments: Moments,
 }
 
-/// Every process has room for its teardown or for one waker, whichever comes first; what comes after it
-/// stands elsewhere. So a body that waits for its closing allocates nothing: its task's waker stands here,
-/// for the abort too.
+impl Waiting {
+    fn new(sleeper: Sleeper, moments: Moments) -> Self {
+        let is_own = sleeper.is_own();
+        Self { waker: sleeper.into_waker(), is_own, moments }
+    }
+
+    fn into_sleeper(self) -> Sleeper {
+        Sleeper::from_parts(self.waker, self.is_own)
+    }
+}
+
+/// Every process has room for its teardown or for one sleeper, whichever comes first; what comes later stands
+/// elsewhere. So a body that waits until it closes allocates nothing: its task's waker stands here, for the abort
+/// too.
+///
+/// When one of several moments that a task waits for comes, its sleeper is taken, because making a clone that could
+/// stay would be foreign code under the lock. Its place is reserved until a clone is [put back](Node::put_back), which
+/// happens before the task is woken. A moment that comes in between is told by that wake-up.
 #[derive(Default)]
-pub(super) enum Spot {
+pub(super) enum TeardownOrSleeper<C: Contents> {
     #[default]
     Empty,
-    Teardown(Teardown),
+    Teardown(C::Teardown),
     Waiting(Waiting),
+    /// The place of a sleeper that was taken for one of its moments.
+    Reserved {
+        /// Whose place it is.
+        sleeper: usize,
+        /// The moments that it still waits for.
+        moments: Moments,
+    },
 }
 
-/// The wakers of a node that found no room in its [`Spot`]. The first two stand in the list itself.
+/// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two stand in the value itself.
 pub(super) struct Waiters {
     near: [Option<Waiting>; 2],
-    far: Places<Waiting>,
+    far: StableList<Waiting>,
 }
 
-/// The place of the waker in the spot; those of the others come after it.
-const SPOT: u32 = 0;
+/// The place of a sleeper in its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+/// The place in [`TeardownOrSleeper`]; those in [`Waiters`] come after it.
+const FIRST: u32 = 0;
 /// The first place of `far`.
 const FAR: u32 = 3;
 
 impl Waiters {
     fn new() -> Self {
-        Self { near: [None, None], far: Places::new() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.near.iter().all(Option::is_none) && self.far.iter().next().is_none()
+        Self { near: [None, None], far: StableList::new() }
     }
 
     fn insert(&mut self, waiting: Waiting) -> u32 {
-        match (SPOT + 1..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
+        match (FIRST + 1..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
             Some((place, near)) => {
                 *near = Some(waiting);
                 place
@@ -103,190 +129,252 @@ impl Waiters {
     fn get_mut(&mut self, place: u32) -> Option<&mut Waiting> {
         match place.checked_sub(FAR) {
             Some(place) => self.far.get_mut(place),
-            None => self.near[(place - SPOT - 1) as usize].as_mut(),
+            None => self.near[(place - FIRST - 1) as usize].as_mut(),
         }
     }
 
     fn remove(&mut self, place: u32) -> Option<Waiting> {
         match place.checked_sub(FAR) {
             Some(place) => self.far.remove(place),
-            None => self.near[(place - SPOT - 1) as usize].take(),
+            None => self.near[(place - FIRST - 1) as usize].take(),
         }
     }
 }
 
-impl Node {
-    /// Has the event happened? One atomic load.
+impl<C: Contents> Node<C> {
+    /// Has the moment come? One atomic load.
     #[inline]
-    pub(crate) fn has_happened(&self, event: Event) -> bool {
-        match event {
-            Event::Closing => self.phase() != Phase::Running,
-            Event::Aborting => self.is_aborting() || self.phase() == Phase::Closed,
-            Event::Closed => self.phase() == Phase::Closed,
+    pub(crate) fn has_come(&self, moment: Moment) -> bool {
+        match moment {
+            Moment::Closing => self.phase() != Phase::Running,
+            Moment::Aborting => self.is_aborting() || self.phase() == Phase::Closed,
+            Moment::Closed => self.phase() == Phase::Closed,
         }
     }
 
-    /// Makes sure that `waker` is woken at the event, and stores its place in `place`; `false` if the event
-    /// has happened already (S6).
-    pub(crate) fn register(&self, event: Event, place: &mut Option<u32>, waker: &Waker) -> bool {
+    /// Makes sure that `waker` is woken when the moment comes, and stores its place in `place`; `false` if it has
+    /// come already (S6). What was replaced is returned, to be dropped.
+    pub(crate) fn register(
+        &self,
+        moment: Moment,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> (bool, Option<Sleeper>) {
+        if let Some(Place(registered)) = *place {
+            let mut inner = self.inner.lock();
+            if self.has_come(moment) {
+                *place = None;
+                return (false, None);
+            }
+            if inner.waiting_mut(registered).is_some_and(|waiting| waiting.waker.will_wake(waker)) {
+                return (true, None);
+            }
+        }
+        // Cloned with the lock released.
+        let sleeper = Sleeper::of(waker);
+        self.register_sleeper(moment, place, sleeper)
+    }
+
+    /// [`register`](Self::register) for a sleeper that exists already. If the moment has come, it comes back.
+    pub(crate) fn register_sleeper(
+        &self,
+        moment: Moment,
+        place: &mut Option<Place>,
+        sleeper: Sleeper,
+    ) -> (bool, Option<Sleeper>) {
         let mut inner = self.inner.lock();
-        if self.has_happened(event) {
-            // The waker was taken at the event, and its place with it.
+        if self.has_come(moment) {
+            // The sleeper was taken when it came, and its place with it.
             *place = None;
-            return false;
+            return (false, Some(sleeper));
         }
-        let replaced = inner.put_waker(event, place, waker);
-        drop(inner);
-        drop(replaced);
-        true
+        (true, inner.put_sleeper(moment, place, sleeper))
     }
 
-    /// Forgets a registered waker. Nothing is left behind (I9).
-    pub(crate) fn unregister(&self, event: Event, place: u32) {
+    /// Puts a sleeper back in the place that is reserved for it; it comes back if it waits for nothing any more.
+    pub(crate) fn put_back(&self, sleeper: Sleeper) -> Option<Sleeper> {
         let mut inner = self.inner.lock();
-        let removed = inner.take_waker(self, event, place);
-        drop(inner);
-        drop(removed);
-    }
-}
-
-/// Wakers on their way to be woken. One alone, as most are, needs no list.
-#[derive(Default)]
-pub(crate) struct Wakers {
-    first: Option<Waker>,
-    others: Vec<Waker>,
-}
-
-impl Wakers {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    pub(super) fn push(&mut self, waker: Waker) {
-        match self.first {
-            None => self.first = Some(waker),
-            Some(_) => self.others.push(waker),
+        match inner.teardown_or_sleeper {
+            TeardownOrSleeper::Reserved { sleeper: of, moments } if of == sleeper.id() => {
+                let waiting = Waiting::new(sleeper, moments);
+                inner.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
+                None
+            }
+            _ => Some(sleeper),
         }
     }
 
-    /// The first of them and all the others.
-    pub(crate) fn into_parts(self) -> (Option<Waker>, Vec<Waker>) {
-        (self.first, self.others)
+    /// Takes a sleeper back, to be dropped. Nothing is left behind (I9).
+    pub(crate) fn unregister(&self, moment: Moment, place: Place) -> Option<Sleeper> {
+        self.inner.lock().take_sleeper(self, moment, place)
     }
 }
 
-impl Inner {
-    /// Does any waker wait?
-    pub(super) fn is_waited_for(&self) -> bool {
-        matches!(self.spot, Spot::Waiting(_))
-            || self.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty())
-    }
-
-    /// Puts the waker in its place, or in a new one; hands back the one that it replaces.
-    fn put_waker(&mut self, event: Event, place: &mut Option<u32>, waker: &Waker) -> Option<Waker> {
-        if let Some(waiting) = place.and_then(|place| self.waiting_mut(place)) {
-            if waiting.waker.will_wake(waker) {
+impl<C: Contents> Inner<C> {
+    /// Puts the sleeper in its place, or in a new one; returns what is to be dropped.
+    fn put_sleeper(
+        &mut self,
+        moment: Moment,
+        place: &mut Option<Place>,
+        sleeper: Sleeper,
+    ) -> Option<Sleeper> {
+        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { moments, .. }) =
+            (*place, &self.teardown_or_sleeper)
+        {
+            if moments.has(moment) {
+                let waiting = Waiting::new(sleeper, *moments);
+                self.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
                 return None;
             }
-            if waiting.events == Events::only(event) {
-                return Some(mem::replace(&mut waiting.waker, waker.clone()));
-            }
-            // It shared the old waker with another event.
-            waiting.events.remove(event);
         }
-        *place = Some(self.insert_waker(event, waker));
-        None
+        if let Some(waiting) = place.and_then(|Place(place)| self.waiting_mut(place)) {
+            if waiting.moments == Moments::only(moment) {
+                let new = Waiting::new(sleeper, waiting.moments);
+                return Some(mem::replace(waiting, new).into_sleeper());
+            }
+            // The old sleeper also waits for another moment, and stays for that.
+            waiting.moments.remove(moment);
+        }
+        let (new, spare) = self.insert_sleeper(moment, sleeper);
+        *place = Some(Place(new));
+        spare
     }
 
     fn waiting_mut(&mut self, place: u32) -> Option<&mut Waiting> {
-        match (&mut self.spot, place) {
-            (Spot::Waiting(waiting), SPOT) => Some(waiting),
-            (_, SPOT) => None,
+        match (&mut self.teardown_or_sleeper, place) {
+            (TeardownOrSleeper::Waiting(waiting), FIRST) => Some(waiting),
+            (_, FIRST) => None,
             _ => self.waiters.as_mut()?.get_mut(place),
         }
     }
 
-    fn insert_waker(&mut self, event: Event, waker: &Waker) -> u32 {
-        match &mut self.spot {
-            Spot::Waiting(waiting)
-                if !waiting.events.has(event) && waiting.waker.will_wake(waker) =>
+    /// Puts the sleeper where there is room; it comes back if one that wakes the same task is there.
+    fn insert_sleeper(&mut self, moment: Moment, sleeper: Sleeper) -> (u32, Option<Sleeper>) {
+        match &mut self.teardown_or_sleeper {
+            TeardownOrSleeper::Waiting(waiting)
+                if !waiting.moments.has(moment) && sleeper.wakes(&waiting.waker) =>
             {
-                waiting.events.add(event);
-                return SPOT;
+                waiting.moments.add(moment);
+                return (FIRST, Some(sleeper));
             }
-            Spot::Empty => {
-                let waiting = Waiting { waker: waker.clone(), events: Events::only(event) };
-                self.spot = Spot::Waiting(waiting);
-                return SPOT;
+            TeardownOrSleeper::Empty => {
+                let waiting = Waiting::new(sleeper, Moments::only(moment));
+                self.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
+                return (FIRST, None);
             }
             _ => {}
         }
         let waiters = self.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
-        waiters.insert(Waiting { waker: waker.clone(), events: Events::only(event) })
+        (waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
     }
 
-    /// Takes one waker back.
-    pub(super) fn take_waker(&mut self, node: &Node, event: Event, place: u32) -> Option<Waker> {
-        // After the event the place may be another waiter's.
-        if node.has_happened(event) {
+    /// Takes one sleeper back.
+    pub(super) fn take_sleeper(
+        &mut self,
+        node: &Node<C>,
+        moment: Moment,
+        Place(place): Place,
+    ) -> Option<Sleeper> {
+        // After the moment, the place may be another waiter's.
+        if node.has_come(moment) {
             return None;
         }
-        if place == SPOT {
-            return self.take_from_spot(event);
+        if place == FIRST {
+            return self.take_first(moment);
         }
-        self.waiters.as_mut()?.remove(place).map(|waiting| waiting.waker)
+        self.waiters.as_mut()?.remove(place).map(Waiting::into_sleeper)
     }
 
-    /// The waker that waits for the event in the spot, if it waits for no other.
-    fn take_from_spot(&mut self, event: Event) -> Option<Waker> {
-        let Spot::Waiting(waiting) = &mut self.spot else { return None };
-        waiting.events.remove(event);
-        if !waiting.events.is_empty() {
+    /// Takes the moment back from the first place, and the sleeper if it waits for no other.
+    fn take_first(&mut self, moment: Moment) -> Option<Sleeper> {
+        let moments = match &mut self.teardown_or_sleeper {
+            TeardownOrSleeper::Waiting(Waiting { moments, .. })
+            | TeardownOrSleeper::Reserved { moments, .. } => moments,
+            TeardownOrSleeper::Empty | TeardownOrSleeper::Teardown(_) => return None,
+        };
+        moments.remove(moment);
+        if !moments.is_empty() {
             return None;
         }
-        match mem::take(&mut self.spot) {
-            Spot::Waiting(waiting) => Some(waiting.waker),
-            Spot::Empty | Spot::Teardown(_) => None,
+        match mem::take(&mut self.teardown_or_sleeper) {
+            TeardownOrSleeper::Waiting(waiting) => Some(waiting.into_sleeper()),
+            _ => None,
         }
     }
 
-    /// Takes the wakers of the event. Call it in the locked section in which the event happens (S6).
-    pub(super) fn take_wakers(&mut self, event: Event, wakers: &mut Wakers) {
-        if let Spot::Waiting(waiting) = &self.spot {
-            if waiting.events.has(event) {
-                let shared = (waiting.events != Events::only(event)).then(|| waiting.waker.clone());
-                let taken = self.take_from_spot(event).or(shared);
-                taken.into_iter().for_each(|waker| wakers.push(waker));
+    /// Is anybody registered, or has been?
+    #[inline]
+    pub(super) fn has_sleepers(&self) -> bool {
+        let is_first = matches!(
+            self.teardown_or_sleeper,
+            TeardownOrSleeper::Waiting(_) | TeardownOrSleeper::Reserved { .. }
+        );
+        is_first || self.waiters.is_some()
+    }
+
+    /// Takes the sleepers that wait for the moment. Call it in the locked section in which it comes (S6).
+    pub(super) fn take_sleepers(
+        &mut self,
+        node: &Arc<Node<C>>,
+        moment: Moment,
+        effects: &mut Effects<C>,
+    ) {
+        self.take_first_for(node, moment, effects);
+        if let Some(waiters) = &mut self.waiters {
+            // Gaps in `far` are not reused; there are no more of them than there were waiters.
+            for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
+                if let Some(taken) = place.take_if(|waiting| waiting.moments.has(moment)) {
+                    effects.wake(taken.into_sleeper());
+                }
             }
         }
-        let Some(waiters) = &mut self.waiters else { return };
-        // Gaps in `far` are not given again; there are no more than there were waiters for an event.
-        for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
-            if let Some(waiting) = place.take_if(|waiting| waiting.events == Events::only(event)) {
-                wakers.push(waiting.waker);
+    }
+
+    fn take_first_for(&mut self, node: &Arc<Node<C>>, moment: Moment, effects: &mut Effects<C>) {
+        match mem::take(&mut self.teardown_or_sleeper) {
+            TeardownOrSleeper::Waiting(mut waiting) if waiting.moments.has(moment) => {
+                waiting.moments.remove(moment);
+                let is_shared = !waiting.moments.is_empty();
+                let moments = waiting.moments;
+                let sleeper = waiting.into_sleeper();
+                if is_shared {
+                    self.teardown_or_sleeper =
+                        TeardownOrSleeper::Reserved { sleeper: sleeper.id(), moments };
+                }
+                let put_back = is_shared.then(|| node.clone());
+                effects.push(Wake { sleeper, put_back });
             }
+            TeardownOrSleeper::Reserved { sleeper, mut moments } => {
+                moments.remove(moment);
+                if !moments.is_empty() {
+                    self.teardown_or_sleeper = TeardownOrSleeper::Reserved { sleeper, moments };
+                }
+            }
+            other => self.teardown_or_sleeper = other,
         }
     }
 
     /// Puts the teardown where there is room for it.
-    pub(super) fn put_teardown(&mut self, teardown: Teardown) {
-        match self.spot {
-            Spot::Empty => self.spot = Spot::Teardown(teardown),
-            _ => self.rare().teardown = Some(teardown),
+    pub(super) fn put_teardown(&mut self, teardown: C::Teardown) {
+        match self.teardown_or_sleeper {
+            TeardownOrSleeper::Empty => {
+                self.teardown_or_sleeper = TeardownOrSleeper::Teardown(teardown);
+            }
+            _ => self.extras().teardown = Some(teardown),
         }
     }
 
-    pub(super) fn has_teardown(&self) -> bool {
-        let in_rare = || self.rare.as_ref().is_some_and(|rare| rare.teardown.is_some());
-        matches!(self.spot, Spot::Teardown(_)) || in_rare()
-    }
-
-    pub(super) fn take_teardown(&mut self) -> Option<Teardown> {
-        match mem::take(&mut self.spot) {
-            Spot::Teardown(teardown) => Some(teardown),
-            spot => {
-                self.spot = spot;
-                self.rare.as_mut()?.teardown.take()
+    /// The teardown, if one waits in the node.
+    #[inline]
+    pub(super) fn take_teardown(&mut self) -> Option<C::Teardown> {
+        if self.teardown != TeardownStage::Set {
+            return None;
+        }
+        match mem::take(&mut self.teardown_or_sleeper) {
+            TeardownOrSleeper::Teardown(teardown) => Some(teardown),
+            other => {
+                self.teardown_or_sleeper = other;
+                self.extras.as_mut()?.teardown.take()
             }
         }
     }
@@ -296,18 +384,17 @@ impl Inner {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
 
-    use super::super::{Node, Seed, SetTeardown};
-    use super::Event;
-    use crate::dispatch::wake;
-    use crate::reason::Reason;
-    use crate::teardown::Teardown;
+    use super::super::node::{Seed, SetTeardown};
+    use super::super::testing::{Node, Plain};
+    use super::{Effects, Moment, Place, Wake};
+    use crate::value::Reason;
 
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
-    impl Wake for Counting {
+    impl std::task::Wake for Counting {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -318,9 +405,9 @@ mod tests {
         (counting.clone(), Waker::from(counting))
     }
 
-    fn register(node: &Node, event: Event, waker: &Waker) -> u32 {
+    fn register(node: &Node, moment: Moment, waker: &Waker) -> Place {
         let mut place = None;
-        assert!(node.register(event, &mut place, waker));
+        assert!(node.register(moment, &mut place, waker).0);
         place.unwrap()
     }
 
@@ -328,63 +415,121 @@ mod tests {
         counting.0.load(Ordering::SeqCst)
     }
 
-    /// A task that waits for closing and for an abort is woken for each.
+    fn wake(effects: Effects<Plain>) {
+        let (first, others) = effects.into_wakes();
+        for Wake { sleeper, put_back } in first.into_iter().chain(others) {
+            put_back.into_iter().for_each(|node| drop(node.put_back(sleeper.clone())));
+            sleeper.into_waker().wake();
+        }
+    }
+
+    fn with_body() -> Arc<Node> {
+        Node::new(Seed { body: true, ..Seed::default() })
+    }
+
+    /// A task that waits for two moments is woken for each.
     #[test]
-    fn one_waker_waits_for_two_events() {
+    fn one_waker_waits_for_two_moments() {
         let (woken, waker) = counting();
-        let node = Node::new(Seed { body: true, ..Seed::default() });
-        register(&node, Event::Closing, &waker);
-        register(&node, Event::Aborting, &waker);
-        wake(node.close(Reason::Asked, false).wakers);
+        let node = with_body();
+        register(&node, Moment::Closing, &waker);
+        register(&node, Moment::Aborting, &waker);
+        wake(node.close(Reason::Asked, false));
         assert_eq!(count(&woken), 1);
-        wake(node.close(Reason::Asked, true).wakers);
+        wake(node.close(Reason::Asked, true));
         assert_eq!(count(&woken), 2);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
     }
 
-    /// Who goes away takes nobody along that shares the waker, for the same event or for another.
+    /// Between a moment and the wake-up for it, the place of a task that also waits for another moment stays its own.
     #[test]
-    fn waiters_that_share_a_waker_go_one_by_one() {
+    fn a_reserved_place_is_not_given_away() {
+        let ((gone, waker), (woken, other)) = (counting(), counting());
+        let node = with_body();
+        register(&node, Moment::Closing, &waker);
+        let aborting = register(&node, Moment::Aborting, &waker);
+        let closed = node.close(Reason::Asked, false);
+        let beside = register(&node, Moment::Aborting, &other);
+        assert_ne!(aborting, beside);
+        assert!(node.unregister(Moment::Aborting, aborting).is_none());
+        wake(closed);
+        wake(node.close(Reason::Asked, true));
+        assert_eq!((count(&gone), count(&woken)), (1, 1));
+    }
+
+    /// A moment that comes before a task is woken for the one before it is told by that wake-up.
+    #[test]
+    fn two_moments_before_one_wake_up() {
         let (woken, waker) = counting();
-        let node = Node::new(Seed { body: true, ..Seed::default() });
-        let aborting = register(&node, Event::Aborting, &waker);
-        let closing = [(); 4].map(|()| register(&node, Event::Closing, &waker));
-        node.unregister(Event::Aborting, aborting);
-        closing[1..].iter().for_each(|&place| node.unregister(Event::Closing, place));
-        wake(node.close(Reason::Asked, false).wakers);
+        let node = with_body();
+        register(&node, Moment::Closing, &waker);
+        register(&node, Moment::Aborting, &waker);
+        let closed = node.close(Reason::Asked, false);
+        let aborted = node.close(Reason::Asked, true);
+        wake(closed);
+        wake(aborted);
         assert_eq!(count(&woken), 1);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
     }
 
-    /// A waiter that moves to another task leaves the waker that it shared to the other.
+    /// A waiter that goes away takes no other waiter along that shares its waker.
+    #[test]
+    fn waiters_that_share_a_waker_go_one_by_one() {
+        let (woken, waker) = counting();
+        let node = with_body();
+        let aborting = register(&node, Moment::Aborting, &waker);
+        let closing = [(); 4].map(|()| register(&node, Moment::Closing, &waker));
+        drop(node.unregister(Moment::Aborting, aborting));
+        closing[1..].iter().for_each(|&place| drop(node.unregister(Moment::Closing, place)));
+        wake(node.close(Reason::Asked, false));
+        assert_eq!(count(&woken), 1);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&woken), 1);
+    }
+
+    /// A waiter that moves to another task leaves the waker that it shared to the other waiter.
     #[test]
     fn a_waiter_that_moves_leaves_a_shared_waker() {
         let ((before, waker), (after, other)) = (counting(), counting());
-        let node = Node::new(Seed { body: true, ..Seed::default() });
-        let mut closing = Some(register(&node, Event::Closing, &waker));
-        register(&node, Event::Aborting, &waker);
-        assert!(node.register(Event::Closing, &mut closing, &other));
-        wake(node.close(Reason::Asked, false).wakers);
+        let node = with_body();
+        let mut closing = Some(register(&node, Moment::Closing, &waker));
+        register(&node, Moment::Aborting, &waker);
+        assert!(node.register(Moment::Closing, &mut closing, &other).0);
+        wake(node.close(Reason::Asked, false));
         assert_eq!((count(&before), count(&after)), (0, 1));
-        wake(node.close(Reason::Asked, true).wakers);
+        wake(node.close(Reason::Asked, true));
         assert_eq!((count(&before), count(&after)), (1, 1));
     }
 
-    /// A teardown and a waker, whichever comes first.
+    /// After a moment, its place may be another waiter's: whoever had it takes nothing back.
+    #[test]
+    fn a_place_that_is_taken_back_late_is_left_alone() {
+        let ((_, waker), (woken, other)) = (counting(), counting());
+        let node = with_body();
+        let closing = register(&node, Moment::Closing, &waker);
+        wake(node.close(Reason::Asked, false));
+        let aborting = register(&node, Moment::Aborting, &other);
+        assert_eq!(closing, aborting);
+        assert!(node.unregister(Moment::Closing, closing).is_none());
+        wake(node.close(Reason::Asked, true));
+        assert_eq!(count(&woken), 1);
+    }
+
+    /// A teardown and a waker find room, whichever comes first.
     #[test]
     fn a_teardown_and_a_waker_have_room() {
         for teardown_first in [true, false] {
             let (woken, waker) = counting();
             let node = Node::new(Seed::default());
-            let set = || matches!(node.set_teardown(Teardown::blocking(|| ())), SetTeardown::Set);
+            let set = || matches!(node.set_teardown("teardown"), SetTeardown::Set);
             assert!(!teardown_first || set());
-            register(&node, Event::Closing, &waker);
+            register(&node, Moment::Closing, &waker);
             assert!(teardown_first || set());
-            let effects = node.close(Reason::Asked, false);
-            assert_eq!(effects.pooled.len(), 1);
-            wake(effects.wakers);
+            let mut effects = node.close(Reason::Asked, false);
+            assert_eq!(effects.take_due().len(), 1);
+            wake(effects);
             assert_eq!(count(&woken), 1);
         }
     }

@@ -1,0 +1,253 @@
+//! [`main`]: a program as one process, from `fn main` (feature `signal`, on by default; Unix).
+
+use std::env;
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{ExitCode, Termination};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use crate::process::Process;
+use crate::run::body::{Body, BodyEnd};
+use crate::run::{Inherited, Node, Seed, deadlines, drop_sleeper, inherited_from_context};
+use crate::signal::{self, SIGINT, SIGTERM, Stages};
+use crate::state::Moment;
+use crate::value::sleeper::Sleeper;
+use crate::value::{Error, IntoOutcome, Reason};
+
+/// Runs `body` as the body of the program's root, and returns when that is Closed.
+///
+/// The root is named after the program and bound to SIGINT and SIGTERM: the first signal closes it, the second
+/// aborts it, the third ends the program. The body ends like any other body: after `Ok`, its children finish, so a body
+/// that started servers just returns, and one that is done with them calls [`close`](Process::close) first; after an
+/// error or a panic, the children are closed.
+///
+/// [`Main`] adds a grace.
+///
+/// # Blocking
+///
+/// Blocks the thread until the root is Closed. In the body, `close_blocking` on the root returns an
+/// [`Error::Deadlock`], because the root waits for its body.
+///
+/// ```no_run
+/// fn main() -> procession::Exit {
+///     procession::main(|p| {
+///         p.spawn_thread(|worker| worker.closing().wait())?;
+///         Ok::<(), procession::Error>(()) // until SIGINT or SIGTERM
+///     })
+/// }
+/// ```
+pub fn main<F, R>(body: F) -> Exit
+where
+    F: FnOnce(Process) -> R,
+    R: IntoOutcome,
+{
+    Main::new().run(body)
+}
+
+/// The async form of [`main`], for any executor.
+///
+/// # Cancel safety
+///
+/// Dropping the future half-way drops the body and closes the root.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> procession::Exit {
+///     procession::main_async(|p| async move {
+///         p.spawn(|worker| async move { worker.closing().await })?;
+///         Ok::<(), procession::Error>(())
+///     })
+///     .await
+/// }
+/// ```
+pub fn main_async<F, Fut>(body: F) -> impl Future<Output = Exit> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    Main::new().run_async(body)
+}
+
+/// [`main`] with a grace.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// fn main() -> procession::Exit {
+///     procession::Main::new().grace(Duration::from_secs(30)).run(|p| p.closing().wait())
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing runs until `run` or `run_async`"]
+pub struct Main {
+    grace: Option<Duration>,
+}
+
+impl Main {
+    /// Without a grace, closing takes as long as it needs, or until the second signal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Aborts the root if it is still Closing after `grace`.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// [`main`].
+    pub fn run<F, R>(self, body: F) -> Exit
+    where
+        F: FnOnce(Process) -> R,
+        R: IntoOutcome,
+    {
+        let (root, end) = self.root();
+        let aborted_by = bind(&root);
+        match &aborted_by {
+            Ok(_) => end.run(|| body(root.clone())),
+            Err(error) => end.refuse(error.clone()),
+        }
+        Exit::of(&root, root.closed().wait(), aborted_by)
+    }
+
+    /// [`main_async`].
+    pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
+    where
+        F: FnOnce(Process) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let (root, end) = self.root();
+        let process = root.clone();
+        let bound = match bind(&root) {
+            Ok(aborted_by) => {
+                let future = async move { body(process).await.into_outcome() };
+                Ok((aborted_by, Body::new(end, future)))
+            }
+            Err(error) => {
+                end.refuse(error.clone());
+                Err(error)
+            }
+        };
+        async move {
+            let aborted_by = match bound {
+                Ok((aborted_by, body)) => {
+                    body.await;
+                    Ok(aborted_by)
+                }
+                Err(error) => Err(error),
+            };
+            Exit::of(&root, root.closed().await, aborted_by)
+        }
+    }
+
+    /// The root, with a body to come.
+    fn root(self) -> (Process, BodyEnd) {
+        let inherited = Some(Inherited::named(program().into(), inherited_from_context()));
+        let root = Process::from_seed(Seed { inherited, body: true, ..Seed::default() });
+        if let Some(grace) = self.grace {
+            let waker = Waker::from(Arc::new(Grace { node: root.node.clone(), grace }));
+            // Ahead of the wakers of users, which may block.
+            let sleeper = Sleeper::own(waker);
+            let (_, spare) = root.node.register_sleeper(Moment::Closing, &mut None, sleeper);
+            drop_sleeper(spare);
+        }
+        let end = BodyEnd::of(root.node.clone());
+        (root, end)
+    }
+}
+
+/// The name of the program, as it was called.
+fn program() -> String {
+    let path = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "main".to_owned())
+}
+
+/// The number that is handed back becomes that of the signal that aborts the root.
+fn bind(root: &Process) -> Result<Arc<AtomicI32>, Error> {
+    let bound = signal::bind_watched(root, [SIGINT, SIGTERM], Stages::default());
+    bound.map_err(|error| Error::failed(root.label(), error.into()))
+}
+
+/// Starts the grace when it is woken.
+struct Grace {
+    node: Arc<Node>,
+    grace: Duration,
+}
+
+impl Wake for Grace {
+    fn wake(self: Arc<Self>) {
+        deadlines::abort_after(&self.node, self.grace);
+    }
+}
+
+/// How a program ended: the root's outcome and the exit code. If it is returned from `fn main`, it prints the error
+/// with its causes and sets the code.
+///
+/// ```
+/// let exit = procession::main(|p| {
+///     p.close();
+///     Err(std::io::Error::other("disk full"))
+/// });
+/// assert_eq!(exit.code(), 1);
+/// let Err(procession::Error::Failed(failed)) = exit.result() else { panic!() };
+/// assert_eq!(failed.get().to_string(), "disk full"); // the body's error itself
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "return it from `main`, or look at its result"]
+pub struct Exit {
+    outcome: Result<(), Error>,
+    code: u8,
+}
+
+impl Exit {
+    fn of(
+        root: &Process,
+        outcome: Result<(), Error>,
+        aborted_by: Result<Arc<AtomicI32>, Error>,
+    ) -> Self {
+        let signal =
+            match (aborted_by.map_or(0, |signal| signal.load(Ordering::Relaxed)), root.reason()) {
+                // The grace was over, and a signal had begun it.
+                (0, Some(Reason::Signal(signal))) if root.is_aborting() => signal,
+                (signal, _) => signal,
+            };
+        let code = if signal == 0 { u8::from(outcome.is_err()) } else { 128 + signal as u8 };
+        Self { outcome, code }
+    }
+
+    /// The outcome of the root. An error that the body returned is in it [as it is](crate::Failed::get).
+    ///
+    /// # Errors
+    ///
+    /// The outcome's.
+    pub fn result(self) -> Result<(), Error> {
+        self.outcome
+    }
+
+    /// 0 if the outcome is `Ok`, 1 if it is not; 128 + n if the root was closed by force after the signal n.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code)
+    }
+}
+
+/// Prints the error, if there is one, to standard error.
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        if let Err(error) = &self.outcome {
+            // Not `eprintln!`, which panics if standard error is closed.
+            let _ = writeln!(io::stderr(), "{}", error.with_causes());
+        }
+        self.into()
+    }
+}

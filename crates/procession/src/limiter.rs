@@ -1,0 +1,380 @@
+//! [`Limited`]: limits how many children a process has at a time.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::process::Process;
+use crate::run::body::BodyEnd;
+use crate::run::call_stack::refuse_wait_for_slot;
+use crate::run::deadlines::deadline_after;
+use crate::run::park::ThisThread;
+use crate::run::{Seed, drop_sleeper, flush, perform};
+use crate::state::{Limit, Look, Refused, Ticket};
+use crate::value::sync::model_has_failed;
+use crate::value::{Error, IntoOutcome};
+
+/// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
+///
+/// A child's slot is free again when the child is Closed, that is, after its own children and its teardown. Slots
+/// are given in the order in which they were asked for. Waiting blocks a thread
+/// ([`spawn_thread`](Self::spawn_thread)) or a task ([`spawn`](Self::spawn)); the `try_` forms do not wait;
+/// [`acquire`](Self::acquire) waits for a [`Slot`] for either kind of body, and can have a timeout. When the
+/// process closes, everybody who waits gets [`Error::Closed`].
+///
+/// A child that fails counts as a failed child of the process that the limiter was made for, which may
+/// [close](crate::ChildFailure::Close) then.
+///
+/// Clones share the slots. When the last clone, waiter and slot is dropped, the children finish, and the process of
+/// the limiter closes.
+///
+/// It is goprocess's `RateLimiter`, and replaces a semaphore whose permits travel with tasks.
+///
+/// ```
+/// use procession::{Error, Limited, Process};
+///
+/// let server = Process::builder().name("server").build()?;
+/// let requests = Limited::new(&server, 2)?;
+/// let stuck = |p: Process| p.closing().wait();
+/// requests.spawn_thread(stuck)?;
+/// requests.spawn_thread(stuck)?;
+/// assert!(matches!(requests.try_spawn_thread(stuck), Err(Error::Full(_))));
+///
+/// server.close_blocking()?;
+/// assert!(matches!(requests.spawn_thread(stuck), Err(Error::Closed(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Limited {
+    shared: Arc<Shared>,
+}
+
+/// What limiters, waiters and slots have in common.
+struct Shared {
+    /// The parent of the limited children, itself a child of the process that was given.
+    process: Process,
+}
+
+impl Limited {
+    /// A limiter for children of `parent`: they are children of one process, which is a child of `parent` and
+    /// has its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroLimit`] if `limit` is 0, [`Error::Closed`] if the teardown of `parent` has started.
+    pub fn new(parent: &Process, limit: usize) -> Result<Self, Error> {
+        if limit == 0 {
+            return Err(Error::ZeroLimit(parent.label()));
+        }
+        let mut seed = Seed { inherited: parent.heritage_with_name(), ..Seed::default() };
+        seed.extras().limit = Some(Limit::new(limit));
+        let (process, added) = parent.fresh_child(seed);
+        match added {
+            Ok(()) => Ok(Self { shared: Arc::new(Shared { process }) }),
+            Err(Refused) => Err(Error::Closed(parent.label())),
+        }
+    }
+
+    /// The process whose children are limited: to close it, to wait for it, to see failures of its children.
+    ///
+    /// Children that are given to it in other ways take no slot.
+    pub fn process(&self) -> &Process {
+        &self.shared.process
+    }
+
+    /// Waits for a slot, then runs `body` as [`Process::spawn`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the process is Closing. Then the body is not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped half-way gives up its place in the queue, and a slot that it was given goes
+    /// to the next. The body is dropped and not run.
+    ///
+    /// ```
+    /// use procession::{Limited, Process};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let app = Process::new();
+    /// let downloads = Limited::new(&app, 4)?;
+    /// for page in 0..100 {
+    ///     downloads.spawn(move |_| async move { println!("page {page}") }).await?;
+    /// }
+    /// drop(downloads);
+    /// app.close_after_children().await?;
+    /// # Ok::<(), procession::Error>(())
+    /// # }).unwrap()
+    /// ```
+    pub fn spawn<F, Fut>(
+        &self,
+        body: F,
+    ) -> impl Future<Output = Result<Process, Error>> + Send + use<F, Fut>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let acquire = self.acquire();
+        async move { acquire.await?.spawn(body) }
+    }
+
+    /// Waits for a slot, then runs `body` as [`Process::spawn_thread`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the process is Closing; [`Error::NoThread`] if the OS cannot create a thread;
+    /// [`Error::Deadlock`] if all slots are held by processes that wait for the calling body or teardown.
+    /// Then the body is not run.
+    ///
+    #[doc = include_str!("../docs/blocking.md")]
+    pub fn spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        self.acquire().wait()?.spawn_thread(body)
+    }
+
+    /// [`spawn`](Self::spawn), if there is a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if there is none, and those of `spawn`. Then the body is not run.
+    pub fn try_spawn<F, Fut>(&self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.try_acquire()?.spawn(body)
+    }
+
+    /// [`spawn_thread`](Self::spawn_thread), if there is a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if there is none, and those of `spawn_thread`. Then the body is not run.
+    pub fn try_spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        self.try_acquire()?.spawn_thread(body)
+    }
+
+    /// Waits for a slot: a future that can also block a thread.
+    ///
+    /// ```
+    /// use procession::{Limited, Process};
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let one = Limited::new(&app, 1)?;
+    /// let slot = one.acquire().wait()?;
+    /// let mut next = one.acquire();
+    /// assert!(next.wait_timeout(Duration::from_millis(1)).is_none());
+    /// // An async body, spawned from blocking code.
+    /// slot.spawn(|_| async { println!("in the only slot") })?;
+    /// next.wait()?.spawn_thread(|_| println!("after it"))?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn acquire(&self) -> Acquire {
+        Acquire { shared: self.shared.clone(), ticket: None }
+    }
+
+    /// Takes a slot, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if there is none, [`Error::Closed`] if the process is Closing.
+    pub fn try_acquire(&self) -> Result<Slot, Error> {
+        let process = self.process();
+        match process.node.try_take_slot() {
+            Look::Taken => Ok(Slot { shared: Some(self.shared.clone()) }),
+            Look::None => Err(Error::Full(process.label())),
+            Look::Closed => Err(Error::Closed(process.label())),
+        }
+    }
+}
+
+/// The children finish, and nobody can add more.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.process.close_after_children();
+    }
+}
+
+/// Waits for a slot, in the order of the first polls or waits. Made by [`Limited::acquire`].
+///
+/// It yields [`Error::Closed`] when the process closes.
+///
+/// # Cancel safety
+///
+/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to
+/// the next.
+#[must_use = "a waiter does nothing unless it is awaited or waited for"]
+pub struct Acquire {
+    shared: Arc<Shared>,
+    /// The place in the queue.
+    ticket: Option<Ticket>,
+}
+
+impl Acquire {
+    /// Blocks until there is a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes
+    /// that wait for the calling body or teardown.
+    ///
+    #[doc = include_str!("../docs/blocking.md")]
+    pub fn wait(mut self) -> Result<Slot, Error> {
+        self.block(None).map(|slot| slot.expect("without a deadline, it waits for a slot"))
+    }
+
+    /// Blocks until there is a slot; `None` if the timeout comes first. Then the place in the queue is kept,
+    /// until this value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the process is Closing.
+    ///
+    #[doc = include_str!("../docs/blocking-timeout.md")]
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Slot, Error>> {
+        self.block(deadline_after(timeout)).transpose()
+    }
+
+    /// [`wait_timeout`](Self::wait_timeout), with a deadline.
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<Slot, Error>> {
+        self.block(Some(deadline)).transpose()
+    }
+
+    fn block(&mut self, deadline: Option<Instant>) -> Result<Option<Slot>, Error> {
+        let thread = ThisThread::new();
+        let mut slot = self.poll_slot(thread.waker());
+        if slot.is_pending() {
+            if deadline.is_none() {
+                refuse_wait_for_slot(&self.shared.process.node)?;
+            }
+            flush();
+            while slot.is_pending() && thread.park(deadline) {
+                slot = self.poll_slot(thread.waker());
+            }
+        }
+        match slot {
+            Poll::Ready(slot) => slot.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn poll_slot(&mut self, waker: &Waker) -> Poll<Result<Slot, Error>> {
+        let process = &self.shared.process;
+        let (look, spare) = process.node.take_slot(&mut self.ticket, waker);
+        drop_sleeper(spare);
+        match look {
+            Look::Taken => Poll::Ready(Ok(Slot { shared: Some(self.shared.clone()) })),
+            Look::None => Poll::Pending,
+            Look::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
+        }
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<Slot, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_slot(context.waker())
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.filter(|_| !model_has_failed()) {
+            let (effects, left) = self.shared.process.node.leave_queue(ticket);
+            drop_sleeper(left);
+            perform(effects);
+        }
+    }
+}
+
+/// One slot of a [`Limited`], for one child. Dropped without one, it goes to who waits longest.
+#[must_use = "a slot that is dropped is free again"]
+pub struct Slot {
+    /// `None` once a child has it.
+    shared: Option<Arc<Shared>>,
+}
+
+impl Slot {
+    /// Runs `body` in this slot, as [`Process::spawn`] does. On a process that has begun to close meanwhile,
+    /// with a child that is Closing already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of the process has started. Then the body is not run.
+    pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (child, end) = self.into_child()?;
+        child.start(end, body);
+        Ok(child)
+    }
+
+    /// Runs `body` in this slot, as [`Process::spawn_thread`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of the process has started, [`Error::NoThread`] if the OS cannot
+    /// create a thread. Then the body is not run, and the slot is free again.
+    pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let (child, end) = self.into_child()?;
+        child.start_thread(end, body)?;
+        Ok(child)
+    }
+
+    /// A child that holds the slot until its report.
+    fn into_child(mut self) -> Result<(Process, BodyEnd), Error> {
+        let process = self.shared.as_ref().map(|shared| &shared.process);
+        let process = process.expect("a slot is used once");
+        let inherited = process.heritage_with_name();
+        let seed = Seed { inherited, limited: true, ..Seed::default() };
+        let child = process.child_with_body_for(seed)?;
+        self.shared = None;
+        Ok(child)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.as_ref().filter(|_| !model_has_failed()) {
+            perform(shared.process.node.return_slot());
+        }
+    }
+}
+
+impl fmt::Debug for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Limited").field(self.process()).finish()
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acquire").field(&self.shared.process.label()).finish()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.shared.as_ref().map(|shared| shared.process.label());
+        f.debug_tuple("Slot").field(&label).finish()
+    }
+}

@@ -1,0 +1,139 @@
+//! Bodies as futures, on a spawner or in the caller's own task.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::Process;
+use crate::run::body::{Body, BodyEnd};
+use crate::run::spawn_body;
+use crate::value::{Error, IntoOutcome};
+
+impl Process {
+    /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has ended,
+    /// the child's own children are Closed, and its teardown has run.
+    ///
+    /// Everything said about the body of [`spawn_thread`](Self::spawn_thread) also holds here, except that an
+    /// [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let session = app.spawn(|p| async move {
+    ///     p.closing().await;
+    ///     Err("the peer is gone")
+    /// })?;
+    /// app.close_blocking()?;
+    /// assert!(session.outcome().unwrap().is_err());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn<F, Fut>(&self, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (child, end) = self.child_with_body()?;
+        child.start(end, body);
+        Ok(child)
+    }
+
+    /// Runs the body that this process was made with on its spawner.
+    pub(crate) fn start<F, Fut>(&self, end: BodyEnd, body: F)
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let process = self.clone();
+        let future = async move { body(process).await.into_outcome() };
+        spawn_body(self.node.spawner(), Body::new(end, future));
+    }
+
+    /// Runs `body` in the caller's own task, as a child of this process, and waits until that is Closed: the
+    /// child's outcome.
+    ///
+    /// The child exists from the call on, so this process waits for it even before the first poll. The body need be
+    /// neither `Send` nor `'static`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise the
+    /// outcome's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future half-way drops the body and closes the child, with the outcome [`Error::Aborted`].
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let answer = std::cell::Cell::new(0);
+    /// let run = app.run(|p| async {
+    ///     let _child = p;
+    ///     answer.set(42);
+    /// });
+    /// futures_lite::future::block_on(run)?;
+    /// assert_eq!(answer.get(), 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn run<F, Fut>(&self, body: F) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let child = self.child_with_body().map(|(child, end)| {
+            let closed = child.closed();
+            let future = async move { body(child).await.into_outcome() };
+            (Body::new(end, future), closed)
+        });
+        async move {
+            let (body, closed) = child?;
+            body.await;
+            closed.await
+        }
+    }
+
+    /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.
+    ///
+    /// If the process is Closing already, the future is not polled. If both come at once later, the output of the future
+    /// is returned, as with tokio-util's `run_until_cancelled`.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `future`, which is dropped when closing comes first.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let process = Process::new();
+    /// assert_eq!(process.run_until_closing(async { 1 }).await, Some(1));
+    /// process.close();
+    /// assert_eq!(process.run_until_closing(async { 2 }).await, None);
+    /// # })
+    /// ```
+    pub fn run_until_closing<F: Future>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let mut closing = self.closing();
+        async move {
+            let mut future = pin!(future);
+            if closing.has_come() {
+                return None;
+            }
+            poll_fn(|context| {
+                if let Poll::Ready(output) = future.as_mut().poll(context) {
+                    return Poll::Ready(Some(output));
+                }
+                Pin::new(&mut closing).poll(context).map(|()| None)
+            })
+            .await
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! [`Builder`]: makes a process with all it starts with.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::Process;
+use crate::run::body::BodyEnd;
+use crate::run::hooks::hook;
+use crate::run::{
+    Extras, Inherited, Seed, Spawn, Spawner, Teardown, inherited_from_context, perform,
+};
+use crate::state::{EdgeKind, Refused, hooks_are_used, link, unlink_all};
+use crate::value::{ChildFailure, Error, IntoOutcome, LinkError};
+
+/// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
+///
+/// ```
+/// use procession::{Inline, Process};
+///
+/// let app = Process::new();
+/// let store = Process::builder()
+///     .name("store")
+///     .parent(&app)
+///     .spawner(Inline)
+///     .teardown(|| println!("synced"))
+///     .build()?;
+/// assert_eq!(store.name().as_deref(), Some("store"));
+/// # Ok::<(), procession::LinkError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<'a> {
+    name: Option<Arc<str>>,
+    parent: Option<&'a Process>,
+    further_parents: Vec<&'a Process>,
+    no_wait_parents: Vec<&'a Process>,
+    close_before: Vec<&'a Process>,
+    wait_for: Vec<(&'a Process, EdgeKind)>,
+    teardown: Option<Teardown>,
+    spawner: Option<Spawner>,
+    extras: Option<Box<Extras>>,
+}
+
+impl<'a> Builder<'a> {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self {
+            name: None,
+            parent: None,
+            further_parents: Vec::new(),
+            no_wait_parents: Vec::new(),
+            close_before: Vec::new(),
+            wait_for: Vec::new(),
+            teardown: None,
+            spawner: None,
+            extras: None,
+        }
+    }
+
+    /// The name, for errors, thread names and people.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A parent, as with [`Process::add_child`]. There may be several.
+    #[inline]
+    pub fn parent(mut self, parent: &'a Process) -> Self {
+        match self.parent {
+            None => self.parent = Some(parent),
+            Some(_) => self.further_parents.push(parent),
+        }
+        self
+    }
+
+    /// A parent that closes it and does not wait for it, as with [`Process::add_child_no_wait`]. If there is no
+    /// [`parent`](Self::parent), the spawner is inherited from the first of these.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let upload = Process::builder().no_wait_parent(&app).spawn_thread(|p| p.closing().wait())?;
+    /// app.close_blocking()?; // the upload may still be running
+    /// assert!(upload.is_closing());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn no_wait_parent(mut self, parent: &'a Process) -> Self {
+        self.no_wait_parents.push(parent);
+        self
+    }
+
+    /// A process to wait for, as with [`Process::wait_for`]. There may be several.
+    pub fn wait_for(mut self, other: &'a Process) -> Self {
+        self.wait_for.push((other, EdgeKind::WAIT_FOR));
+        self
+    }
+
+    /// A process that it is closed after, as with [`Process::close_after`]. There may be several.
+    pub fn close_after(mut self, other: &'a Process) -> Self {
+        self.wait_for.push((other, EdgeKind::CLOSE_AFTER));
+        self
+    }
+
+    /// A process that is closed after this one, as with [`Process::close_after`]; the order holds before anybody can
+    /// close this one. It has no effect if the teardown of that process has started. There may be several.
+    pub fn close_before(mut self, other: &'a Process) -> Self {
+        self.close_before.push(other);
+        self
+    }
+
+    /// The teardown, as with [`Process::set_teardown`]. Only the last one set is used.
+    #[inline]
+    pub fn teardown<F, R>(mut self, teardown: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        self.teardown = Some(Teardown::blocking(teardown));
+        self
+    }
+
+    /// The teardown, as with [`Process::set_teardown_async`]. Only the last one set is used.
+    pub fn teardown_async<F, Fut>(mut self, teardown: F) -> Self
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.teardown = Some(Teardown::future(teardown));
+        self
+    }
+
+    /// Where its bodies and teardowns run, and those of its children; by default the first parent's.
+    pub fn spawner(mut self, spawner: impl Spawn) -> Self {
+        self.spawner = Some(Spawner::new(spawner));
+        self
+    }
+
+    /// What it does when a child fails; by default, [nothing](ChildFailure::Ignore).
+    pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
+        self.extras().on_child_failure = on_child_failure;
+        self
+    }
+
+    /// A hook that is told of each failure in its tree, as with [`Process::on_failure`]. There may be
+    /// several.
+    pub fn on_failure(
+        mut self,
+        on_failure: impl Fn(&Process, &Error) + Send + Sync + 'static,
+    ) -> Self {
+        let hook = hook(move |node, error| on_failure(&Process::of_node(node.clone()), error));
+        self.extras().hooks.push(hook);
+        hooks_are_used();
+        self
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Makes the process. If a parent is Closing, it closes at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that occurs. Then there is no process; its
+    /// teardown is dropped and has not run.
+    #[inline]
+    pub fn build(self) -> Result<Process, LinkError> {
+        Ok(self.make(false)?.0)
+    }
+
+    /// Makes the process, with an async body, which the process waits for: like [`Process::spawn`], but the process has
+    /// what this builder gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), as [`Error::Link`]. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let poller = Process::builder().name("poller").parent(&app);
+    /// let poller = poller.spawn(|p| async move { p.closing().await })?;
+    /// assert_eq!(poller.name().as_deref(), Some("poller"));
+    /// app.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (process, end) = self.make(true)?;
+        if let Some(end) = end {
+            process.start(end, body);
+        }
+        Ok(process)
+    }
+
+    /// Makes the process, with a blocking body on a thread, which the process waits for: like
+    /// [`Process::spawn_thread`], but the process has what this builder gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), as [`Error::Link`], and [`Error::NoThread`] if the OS cannot create a thread.
+    /// Then the body is not run.
+    pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let (process, end) = self.make(true)?;
+        if let Some(end) = end {
+            process.start_thread(end, body)?;
+        }
+        Ok(process)
+    }
+
+    /// Makes the process; if it has a body, the end of that comes with it.
+    #[inline]
+    fn make(self, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
+        let inherited = self.inherited();
+        let Self { parent, further_parents, no_wait_parents, close_before, wait_for, .. } = self;
+        let has_no_edges = further_parents.is_empty()
+            && no_wait_parents.is_empty()
+            && wait_for.is_empty()
+            && close_before.is_empty();
+        let mut seed = Seed {
+            inherited,
+            teardown: self.teardown,
+            body,
+            extras: self.extras,
+            ..Seed::default()
+        };
+        // One parent and nothing else needs no search.
+        if let (Some(parent), true) = (parent, has_no_edges) {
+            let (process, added) = parent.fresh_child(seed);
+            let end = body.then(|| BodyEnd::of(process.node.clone()));
+            return match added {
+                Ok(()) => Ok((process, end)),
+                Err(Refused) => {
+                    refuse(&process, end);
+                    Err(LinkError::Closed(parent.label()))
+                }
+            };
+        }
+        // Until it has all its edges, it waits for its maker as for a body, so that a parent that closes it does not
+        // make it run anything that a later refusal would have to take back.
+        seed.body = true;
+        let process = Process::from_seed(seed);
+        let making = BodyEnd::of(process.node.clone());
+        let parents = parent.into_iter().chain(further_parents);
+        let edges = wait_for
+            .into_iter()
+            .map(|(other, kind)| (&process, other, kind))
+            .chain(parents.map(|parent| (parent, &process, EdgeKind::CHILD)))
+            .chain(
+                no_wait_parents
+                    .into_iter()
+                    .map(|parent| (parent, &process, EdgeKind::NO_WAIT_CHILD)),
+            )
+            // Last, because whether the order could ever be kept depends on its parents.
+            .chain(close_before.into_iter().map(|other| (other, &process, EdgeKind::CLOSE_AFTER)));
+        for (upper, lower, kind) in edges {
+            match link(&upper.node, &lower.node, kind) {
+                Ok(effects) => perform(effects),
+                // If its teardown has started, there is nothing to order.
+                Err(LinkError::Closed(_)) if kind == EdgeKind::CLOSE_AFTER && lower == &process => {
+                }
+                Err(error) => {
+                    refuse(&process, Some(making));
+                    return Err(error);
+                }
+            }
+        }
+        if body {
+            return Ok((process, Some(making)));
+        }
+        making.made();
+        Ok((process, None))
+    }
+
+    fn inherited(&self) -> Option<Arc<Inherited>> {
+        let parent = self.parent.or_else(|| self.no_wait_parents.first().copied());
+        let heritage = parent.map_or_else(inherited_from_context, Process::heritage);
+        let unnamed = self.spawner.clone().map(Inherited::unnamed).or(heritage);
+        match &self.name {
+            Some(name) => Some(Inherited::named(name.clone(), unnamed)),
+            None => unnamed,
+        }
+    }
+}
+
+/// Takes everything back from a process that is not handed out.
+fn refuse(process: &Process, end: Option<BodyEnd>) {
+    drop(process.node.forget_teardown());
+    perform(unlink_all(&process.node));
+    end.into_iter().for_each(BodyEnd::without_body);
+}
+
+impl fmt::Debug for Builder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("parent", &self.parent)
+            .field("further_parents", &self.further_parents)
+            .field("no_wait_parents", &self.no_wait_parents)
+            .field("edges", &self.wait_for)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Conditions: closing a process when a future is ready, and waiting for one.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::Process;
+use crate::run::body::BodyEnd;
+use crate::run::{Inherited, Seed, perform};
+use crate::state::{EdgeKind, link};
+use crate::value::{Error, Reason};
+
+impl Process {
+    /// Closes the process when `future` is ready, whatever its output.
+    ///
+    /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process closes, and
+    /// the process does not wait for it. If it panics, that child has failed: [hooks](Self::on_failure) are told, and
+    /// under [`ChildFailure::Close`](crate::ChildFailure::Close) the process closes; by default it stays open. If the
+    /// process is Closing already, the future is dropped and not polled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Background`] on the background.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let (server, idle) = (Process::new(), Process::new());
+    /// server.close_when(idle.closed())?;
+    /// idle.close();
+    /// server.closed().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_when<F>(&self, future: F) -> Result<(), Error>
+    where
+        F: Future + Send + 'static,
+    {
+        self.watch(self.heritage_with_name(), future)
+    }
+
+    /// Makes the teardown start only after `future` is ready, whatever its output, as with
+    /// [`wait_for`](Self::wait_for).
+    ///
+    /// The future is polled on the spawner, as the body of a child. Closing does not drop it; an
+    /// [`abort`](Self::abort) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background. Then the
+    /// future is dropped and not polled.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let (server, upload) = (Process::new(), Process::new());
+    /// server.wait_for_future(upload.closed())?;
+    /// server.close();
+    /// assert!(!server.is_closed());
+    /// upload.close();
+    /// server.closed().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn wait_for_future<F>(&self, future: F) -> Result<(), Error>
+    where
+        F: Future + Send + 'static,
+    {
+        self.wait_on(self.heritage_with_name(), future)
+    }
+
+    pub(crate) fn watch<F>(&self, inherited: Option<Arc<Inherited>>, future: F) -> Result<(), Error>
+    where
+        F: Future + Send + 'static,
+    {
+        if self.node.is_background() {
+            return Err(Error::Background);
+        }
+        let watcher = Self::from_seed(Seed { inherited, body: true, ..Seed::default() });
+        let end = BodyEnd::of(watcher.node.clone());
+        // A fresh process is on no cycle. If the teardown of this process has started, there is nothing to close.
+        match link(&self.node, &watcher.node, EdgeKind::NO_WAIT_CHILD) {
+            Ok(effects) => perform(effects),
+            Err(_closed) => {
+                end.without_body();
+                return Ok(());
+            }
+        }
+        // Not a handle, which would keep the process open.
+        let node = self.node.clone();
+        watcher.start(end, move |watcher| async move {
+            if watcher.run_until_closing(future).await.is_some() {
+                perform(node.close(Reason::Asked, false));
+            }
+        });
+        Ok(())
+    }
+
+    pub(crate) fn wait_on<F>(
+        &self,
+        inherited: Option<Arc<Inherited>>,
+        future: F,
+    ) -> Result<(), Error>
+    where
+        F: Future + Send + 'static,
+    {
+        if self.node.is_background() {
+            return Err(Error::Background);
+        }
+        let (child, end) = self.child_with_body_for(Seed { inherited, ..Seed::default() })?;
+        child.start(end, |_| async move { drop(future.await) });
+        Ok(())
+    }
+}

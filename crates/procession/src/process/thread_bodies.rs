@@ -1,0 +1,108 @@
+//! Bodies on threads, and closing on the caller's own thread.
+
+use super::Process;
+use crate::run::body::BodyEnd;
+use crate::run::call_stack::begin_wait;
+use crate::run::foreign::Foreign;
+use crate::run::{Effects, perform, perform_here};
+use crate::value::sync::spawn_thread_with;
+use crate::value::{Error, IntoOutcome, Reason};
+
+impl Process {
+    /// Runs `body` on a new thread, as a child of this process. The child is Closed after the body has
+    /// returned, the child's own children are Closed, and its teardown has run.
+    ///
+    /// The thread is named after the process. [`closing`](Self::closing) of the process that the body is given tells it
+    /// to end, and [`aborting`](Self::aborting) to end at once. A body that returns `Ok` lets the child's children
+    /// finish; one that fails or panics closes them. If this process is Closing, the body runs with a child that is
+    /// Closing from the start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the teardown of this process has started, [`Error::NoThread`] if the OS cannot create a
+    /// thread. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let poller = app.spawn_thread(|p| {
+    ///     while p.closing().wait_timeout(Duration::from_millis(1)).is_none() {
+    ///         // poll something
+    ///     }
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// app.close_blocking()?;
+    /// assert!(poller.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn spawn_thread<F, R>(&self, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let (child, end) = self.child_with_body()?;
+        child.start_thread(end, body)?;
+        Ok(child)
+    }
+
+    /// Runs the body that this process was made with on a thread.
+    pub(crate) fn start_thread<F, R>(&self, end: BodyEnd, body: F) -> Result<(), Error>
+    where
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let work = (end, Foreign::new((self.clone(), body)));
+        let run = |(end, work): (BodyEnd, Foreign<(Self, F)>)| {
+            let (process, body) = work.into_inner();
+            end.run(|| body(process));
+        };
+        let spawned = spawn_thread_with(self.name().as_deref(), work, run);
+        spawned.map_err(|(error, (end, _work))| end.refuse_thread(error))
+    }
+
+    /// Closes the process, and returns when it is Closed, with its outcome.
+    ///
+    /// This thread runs the blocking teardowns itself that are for the default spawner; other threads help if it is
+    /// stuck in one.
+    ///
+    /// # Errors
+    ///
+    /// The outcome's. [`Error::Deadlock`] at once if the process waits for the caller, as with
+    /// [`Closed::wait`](crate::Closed::wait); the closing has begun all the same. [`Error::Background`] on the
+    /// background.
+    #[doc = include_str!("../../docs/blocking.md")]
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::with_teardown(|| println!("on this thread"));
+    /// process.close_blocking()?;
+    /// assert!(process.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_blocking(&self) -> Result<(), Error> {
+        if self.node.is_background() {
+            return Err(Error::Background);
+        }
+        let effects = if self.is_closing() {
+            Effects::default()
+        } else {
+            self.node.close(Reason::Asked, false)
+        };
+        if self.is_closed() {
+            perform(effects);
+        } else {
+            match begin_wait(&self.node) {
+                // An edge while this thread runs the teardowns, which may wait for others.
+                Ok(_edges) => perform_here(effects),
+                Err(deadlock) => {
+                    perform(effects);
+                    return Err(deadlock);
+                }
+            }
+        }
+        self.closed().wait()
+    }
+}

@@ -1,0 +1,216 @@
+//! Bodies: code that a process runs, on a thread or as a future, and that it waits for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::call_stack::run_as;
+use super::catch::catch;
+use super::hooks::{body_ended, outcome};
+use super::perform::{drop_sleeper, perform, register};
+use super::{Effects, Node};
+use crate::state::{Moment, Place};
+use crate::value::{BoxError, Error, IntoOutcome, Work};
+
+/// What an async body ends with.
+pub(crate) type BodyResult = Result<(), BoxError>;
+
+/// The end of a body, which is reported to the process exactly once.
+///
+/// It exists from the moment when the process is made with a body. If it is dropped before the body has ended, or
+/// before it has begun, the body was [aborted](Error::Aborted); so no path, not even a panic, leaves a process waiting
+/// for a body that does not exist.
+#[must_use = "dropping it reports that the body was aborted"]
+pub(crate) struct BodyEnd {
+    /// `None` once it is reported.
+    node: Option<Arc<Node>>,
+    /// The place of the sleeper for an abort.
+    place: Option<Place>,
+}
+
+/// How a body ended.
+enum Ended {
+    Returned(BodyResult),
+    Panicked(Arc<str>),
+    Early(Error),
+}
+
+impl BodyEnd {
+    /// Of a process that was made with a body.
+    pub(crate) fn of(node: Arc<Node>) -> Self {
+        Self { node: Some(node), place: None }
+    }
+
+    /// Runs a blocking body on this thread.
+    pub(crate) fn run<R: IntoOutcome>(mut self, body: impl FnOnce() -> R) {
+        let node = self.node.take().expect("a body ends once");
+        node.work.set(Work::ThreadBody);
+        let (node, caught) = run_as(node, || catch(|| body().into_outcome()));
+        node.work.set(Work::None);
+        let result = outcome(caught, || node.label());
+        perform(body_ended(&node, result, None).0);
+    }
+
+    /// The body ends here with this error, without having run.
+    pub(crate) fn refuse(mut self, error: Error) {
+        if let Some(node) = self.node.take() {
+            perform(body_ended(&node, Err(error), None).0);
+        }
+    }
+
+    /// The OS could not create a thread for the body.
+    pub(crate) fn refuse_thread(self, error: io::Error) -> Error {
+        let label = self.node.as_ref().map(Node::label).expect("a body ends once");
+        let error = Error::no_thread(label, error);
+        self.refuse(error.clone());
+        error
+    }
+
+    /// The process has no body: it waited for its maker only, which is done.
+    pub(crate) fn made(mut self) {
+        if let Some(node) = self.node.take() {
+            perform(node.is_made());
+        }
+    }
+
+    /// There is no body after all, and the process that was made for it closes.
+    pub(crate) fn without_body(mut self) {
+        if let Some(node) = self.node.take() {
+            perform(node.body_ended(None, None).0);
+        }
+    }
+
+    /// Polls the future of the body.
+    fn poll<F: Future<Output = BodyResult>>(
+        &mut self,
+        future: Pin<&mut F>,
+        context: &mut Context<'_>,
+    ) -> Poll<Ended> {
+        let node = self.node.take().expect("a body is not polled after its end");
+        if node.is_aborting() {
+            return self.abort(node);
+        }
+        let (node, polled) = run_as(node, || catch(|| future.poll(context)));
+        let ended = match polled {
+            Ok(Poll::Pending) => {
+                if !register(&node, Moment::Aborting, &mut self.place, context.waker()) {
+                    return self.abort(node);
+                }
+                Poll::Pending
+            }
+            Ok(Poll::Ready(result)) => Poll::Ready(Ended::Returned(result)),
+            Err(message) => Poll::Ready(Ended::Panicked(message)),
+        };
+        self.node = Some(node);
+        ended
+    }
+
+    fn abort(&mut self, node: Arc<Node>) -> Poll<Ended> {
+        let error = Error::Aborted(node.label());
+        self.node = Some(node);
+        Poll::Ready(Ended::Early(error))
+    }
+
+    /// Drops the future, and reports the end.
+    fn report(&mut self, ended: Ended, drop_future: impl FnOnce()) -> Effects {
+        let node = self.node.take().expect("a body ends once");
+        let (node, _dropped) = run_as(node, || catch(drop_future));
+        node.work.set(Work::None);
+        let result = match ended {
+            Ended::Returned(result) => outcome(Ok(result), || node.label()),
+            Ended::Panicked(message) => outcome(Err(message), || node.label()),
+            Ended::Early(error) => Err(error),
+        };
+        let (effects, spent) = body_ended(&node, result, self.place);
+        drop_sleeper(spent);
+        effects
+    }
+
+    /// The error of a body that does not come to its end; `None` if its end is reported.
+    fn aborted(&self) -> Option<Error> {
+        self.node.as_ref().map(|node| Error::Aborted(node.label()))
+    }
+}
+
+impl Drop for BodyEnd {
+    fn drop(&mut self) {
+        if crate::value::sync::model_has_failed() {
+            return;
+        }
+        if let Some(error) = self.aborted() {
+            perform(self.report(Ended::Early(error), || ()));
+        }
+    }
+}
+
+pin_project! {
+    /// An async body. The future stands in it, so that a spawner which takes any future needs no box.
+    pub(crate) struct Body<F: Future<Output = BodyResult>> {
+        #[pin]
+        future: Option<F>,
+        end: BodyEnd,
+    }
+
+    /// It is dropped before its end by an executor that shuts down, for example.
+    impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(error) = this.end.aborted() {
+                perform(this.end_early(error));
+            }
+        }
+    }
+}
+
+/// An async body of any type.
+pub(super) trait AnyBody: Send {
+    /// Polls the body, and returns the effects of its end.
+    fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects>;
+
+    /// The OS could not create a thread to poll it on.
+    fn refuse(self: Pin<&mut Self>, error: io::Error) -> Effects;
+}
+
+impl<F: Future<Output = BodyResult>> Body<F> {
+    pub(crate) fn new(end: BodyEnd, future: F) -> Self {
+        if let Some(node) = &end.node {
+            node.work.set(Work::AsyncBody);
+        }
+        Self { future: Some(future), end }
+    }
+
+    fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects> {
+        let mut this = self.project();
+        let future = this.future.as_mut().as_pin_mut();
+        let future = future.expect("a body is not polled after its end");
+        this.end.poll(future, context).map(|ended| this.end.report(ended, || this.future.set(None)))
+    }
+
+    fn end_early(self: Pin<&mut Self>, error: Error) -> Effects {
+        let mut this = self.project();
+        this.end.report(Ended::Early(error), || this.future.set(None))
+    }
+}
+
+impl<F: Future<Output = BodyResult>> Future for Body<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_effects(context).map(perform)
+    }
+}
+
+impl<F: Future<Output = BodyResult> + Send> AnyBody for Body<F> {
+    fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects> {
+        self.poll_effects(context)
+    }
+
+    fn refuse(self: Pin<&mut Self>, error: io::Error) -> Effects {
+        let label = self.end.node.as_ref().map(Node::label);
+        let label = label.expect("a body is refused before it is polled");
+        self.end_early(Error::no_thread(label, error))
+    }
+}

@@ -1,0 +1,68 @@
+//! The one place where panics of foreign code are caught (I7, I14).
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Runs foreign code. If it panics, the panic's message is the error.
+pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
+    // What the closure captured is not used after a panic, or is the user's own to share.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let message = message(&*payload).into();
+        discard(payload);
+        message
+    })
+}
+
+/// Runs foreign code whose panic concerns nobody: the panic hook has printed it.
+pub(crate) fn contain(run: impl FnOnce()) {
+    let _printed = catch(run);
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(message) = payload.downcast_ref::<&str>() {
+        message
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message
+    } else {
+        "(the panic's payload is not a string)"
+    }
+}
+
+/// Drops the payload of a panic, whose drop may panic again.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // There is no end to trying.
+        std::mem::forget(payload);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::catch;
+
+    #[test]
+    fn the_message_of_a_panic_is_read() {
+        let message = |run: fn()| catch(run).unwrap_err().to_string();
+        assert_eq!(message(|| panic!("literal")), "literal");
+        assert_eq!(message(|| panic!("formatted {}", 1)), "formatted 1");
+        assert_eq!(message(|| panic_any(7)), "(the panic's payload is not a string)");
+    }
+
+    #[test]
+    fn a_payload_whose_drop_panics_is_contained() {
+        struct Twice(u32);
+
+        impl Drop for Twice {
+            fn drop(&mut self) {
+                if self.0 > 0 {
+                    panic_any(Self(self.0 - 1));
+                }
+            }
+        }
+
+        assert!(catch(|| panic_any(Twice(3))).is_err());
+    }
+}

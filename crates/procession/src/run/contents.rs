@@ -1,0 +1,57 @@
+//! What a node holds for the layers above the state machine. All of it may be dropped anywhere: see [`Foreign`].
+//!
+//! [`Foreign`]: super::foreign::Foreign
+
+use super::foreign::dispose;
+use super::hooks::Hook;
+use super::spawn::Spawner;
+use super::teardown::Teardown;
+use crate::state::Contents;
+use crate::value::Error;
+
+// A leaf without a name or a teardown is one allocation of this size and two counters.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<super::Node>() == 96);
+
+/// The types of what a node holds.
+pub(crate) enum Held {}
+
+impl Contents for Held {
+    type Spawner = Spawner;
+    type Teardown = Teardown;
+    type Failure = Failure;
+    type Hook = Hook;
+    #[cfg(all(feature = "tokio-util", not(loom)))]
+    type Token = tokio_util::sync::CancellationToken;
+
+    fn merge(failures: Vec<Failure>) -> Failure {
+        let merged = Error::all(failures.into_iter().map(Failure::into_error));
+        Failure::new(merged.expect_err("there is at least one"))
+    }
+}
+
+/// An error as the library holds it: a user's error in it is dropped by a thread of the library.
+pub(crate) struct Failure(Option<Error>);
+
+impl Failure {
+    pub(crate) fn new(error: Error) -> Self {
+        Self(Some(error))
+    }
+
+    pub(crate) fn into_error(mut self) -> Error {
+        self.0.take().expect("it is taken by value")
+    }
+}
+
+impl Clone for Failure {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        let last = self.0.take().and_then(Error::into_foreign);
+        last.into_iter().for_each(dispose);
+    }
+}

@@ -1,0 +1,43 @@
+//! [`Foreign`]: a value of the user's that the library holds.
+//!
+//! Its drop is foreign code: it may panic, block, lock, join a thread, or own the last handle of another process. So it
+//! never runs where the library happens to let go of it, which may be inside `close()`, under a lock, on a signal
+//! thread, or on a thread that the value itself owns. It is handed to the pool, whose threads drop one value after
+//! another, each in a catch. A chain of values that own each other is therefore dropped in a loop (I11).
+//!
+//! A value that a body or a teardown captured is dropped by running it, in the same catch.
+
+use super::pool;
+
+/// A value of the user's, dropped by a thread of the library.
+pub(crate) struct Foreign<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> Foreign<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        self.0.as_ref().expect("it is taken by value")
+    }
+
+    /// The value, for whoever runs it in a catch.
+    pub(crate) fn into_inner(mut self) -> T {
+        self.0.take().expect("it is taken by value")
+    }
+}
+
+impl<T: Send + 'static> Drop for Foreign<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            dispose(value);
+        }
+    }
+}
+
+/// Has a value dropped by a thread of the library.
+pub(crate) fn dispose<T: Send + 'static>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        pool::drop_there(Box::new(value));
+    }
+}

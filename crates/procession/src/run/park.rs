@@ -1,0 +1,87 @@
+//! How a thread sleeps until it is woken.
+//!
+//! A thread has a parker of its own for the library's waits, because the token of `std::thread::park` is shared with
+//! everybody's code on the thread. Its waker is known as the library's own, so that it is woken before any waker of a
+//! user's (I9); that holds for every future of the library that [`block_on`] polls.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use parking::Parker;
+
+use super::perform::flush;
+use super::pool;
+use crate::value::sleeper::Blocking;
+
+/// The parker of this thread, for one blocking wait.
+pub(crate) struct ThisThread {
+    parker: Parker,
+    waker: Waker,
+    _blocking: Blocking,
+}
+
+#[cfg(not(loom))]
+thread_local! {
+    /// The parker that this thread's next wait uses. A wait inside another one finds none and makes its own, so that it
+    /// does not swallow the other one's token.
+    static PARKER: Cell<Option<(Parker, Waker)>> = const { Cell::new(None) };
+}
+
+impl ThisThread {
+    pub(crate) fn new() -> Self {
+        #[cfg(not(loom))]
+        let kept = PARKER.try_with(Cell::take).ok().flatten();
+        #[cfg(loom)]
+        let kept = None::<Cell<(Parker, Waker)>>.map(Cell::into_inner);
+        let (parker, waker) = kept.unwrap_or_else(|| {
+            let parker = Parker::new();
+            let waker = Waker::from(parker.unparker());
+            (parker, waker)
+        });
+        let _blocking = Blocking::with(waker.clone());
+        Self { parker, waker, _blocking }
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Blocks this thread until it is woken; `false` if the deadline came first.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        pool::while_blocked(|| match deadline {
+            #[cfg(not(loom))]
+            Some(deadline) => self.parker.park_deadline(deadline),
+            // A model has no clock, so that a deadline never comes.
+            _ => {
+                self.parker.park();
+                true
+            }
+        })
+    }
+}
+
+#[cfg(not(loom))]
+impl Drop for ThisThread {
+    fn drop(&mut self) {
+        let (parker, waker) = (std::mem::take(&mut self.parker), self.waker.clone());
+        // A token that is left over wakes the next wait once, for nothing.
+        let _ = PARKER.try_with(|kept| kept.set(Some((parker, waker))));
+    }
+}
+
+/// Polls a future on this thread until it is ready.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let thread = ThisThread::new();
+    let mut context = Context::from_waker(&thread.waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        flush();
+        thread.park(None);
+    }
+}

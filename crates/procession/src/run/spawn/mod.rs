@@ -1,0 +1,128 @@
+//! Spawners: where bodies and teardowns run.
+//!
+//! A process is given one when it is built, or inherits its parent's; the default is [`Threads`].
+//!
+//! | spawner | async bodies and teardowns | blocking teardowns |
+//! |---|---|---|
+//! | [`Threads`] | one small executor, shared by the program | pooled threads, up to 512 at once |
+//! | [`Inline`] | the same | on the thread that spawns them |
+//! | `tokio::runtime::Handle` (feature `tokio`) | `Handle::spawn` | `Handle::spawn_blocking` |
+//! | `Smol` (feature `smol`) | smol's global executor | its thread pool |
+//! | any `Fn(Job)` | as it likes | as it likes |
+//!
+//! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
+//! every spawner.
+//!
+//! With feature `tokio`, a process that is made inside a tokio context, was given no spawner and inherits
+//! none, takes that context's handle.
+
+#[cfg(all(feature = "executor", not(loom)))]
+mod executor;
+mod inline;
+#[cfg(all(feature = "smol", not(loom)))]
+mod smol;
+mod threads;
+#[cfg(all(feature = "tokio", not(loom)))]
+mod tokio;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::body::{Body, BodyResult};
+use super::foreign::Foreign;
+use super::perform::call_spawner;
+use super::{Inherited, Job};
+
+pub use inline::Inline;
+#[cfg(all(feature = "smol", not(loom)))]
+pub use smol::Smol;
+pub use threads::Threads;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(super) use tokio::refuse_wait_on_runtime;
+
+/// Runs the jobs of processes.
+///
+/// Implemented by closures:
+///
+/// ```
+/// use procession::{Job, Process};
+///
+/// let process = Process::builder()
+///     .spawner(|job: Job| {
+///         std::thread::spawn(move || job.run());
+///     })
+///     .teardown(|| println!("on a thread of its own"))
+///     .build()?;
+/// process.close().wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Spawn: Send + Sync + 'static {
+    /// Starts the job, and returns without waiting for it.
+    ///
+    /// It is called with no lock held, on the thread on which the job became due, which may be the one that
+    /// called [`close`](crate::Process::close). A spawner that runs the job right here gives up that `close` never
+    /// runs a teardown on its caller's stack.
+    ///
+    /// A job that is dropped instead of being run is not lost: see [`Job`]. A spawner that is no longer needed is
+    /// dropped by a thread of the library, never by one of its own.
+    fn spawn(&self, job: Job);
+}
+
+impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
+    fn spawn(&self, job: Job) {
+        self(job);
+    }
+}
+
+/// A shared spawner, as nodes hold it.
+#[derive(Clone)]
+pub(crate) enum Spawner {
+    /// Tokio takes a body as it is, without a box.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    Tokio(::tokio::runtime::Handle),
+    Any(Arc<Foreign<Box<dyn Spawn>>>),
+}
+
+impl Spawner {
+    pub(crate) fn new(spawner: impl Spawn) -> Self {
+        #[cfg(all(feature = "tokio", not(loom)))]
+        if let Some(handle) = (&spawner as &dyn std::any::Any).downcast_ref() {
+            return Self::Tokio(::tokio::runtime::Handle::clone(handle));
+        }
+        Self::Any(Arc::new(Foreign::new(Box::new(spawner))))
+    }
+
+    /// Starts a job.
+    pub(super) fn spawn(&self, job: Job) {
+        call_spawner(|| match self {
+            #[cfg(all(feature = "tokio", not(loom)))]
+            Self::Tokio(handle) => Spawn::spawn(handle, job),
+            Self::Any(spawner) => spawner.get().spawn(job),
+        });
+    }
+}
+
+/// Starts an async body on the spawner, or on the default one.
+pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
+where
+    F: Future<Output = BodyResult> + Send + 'static,
+{
+    match spawner {
+        None => Threads::spawn_body(body),
+        #[cfg(all(feature = "tokio", not(loom)))]
+        Some(Spawner::Tokio(handle)) => drop(handle.spawn(body)),
+        Some(spawner) => spawner.spawn(Job::body(Box::pin(body))),
+    }
+}
+
+/// What a process inherits that was given no spawner and whose parent has none.
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
+    tokio::inherited_from_context()
+}
+
+/// What a process inherits that was given no spawner and whose parent has none.
+#[cfg(not(all(feature = "tokio", not(loom))))]
+pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
+    None
+}

@@ -1,0 +1,71 @@
+//! [`Threads`]: the default spawner.
+
+use std::future::Future;
+
+use super::Spawn;
+use crate::run::Job;
+use crate::run::body::{Body, BodyResult};
+use crate::run::pool;
+
+/// The default spawner, which needs no executor in the program.
+///
+/// Async bodies and teardowns are polled on one small executor that the whole program shares. It is started when it is
+/// first needed, with as many threads as there are cores, so an async body must not block. Without feature `executor`,
+/// each has a thread of its own.
+///
+/// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; beyond that they queue. If the OS cannot
+/// create a thread, they run on threads that wait for a process to be closed; an async body that was not started has the
+/// outcome [`Error::NoThread`](crate::Error::NoThread).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads;
+
+impl Spawn for Threads {
+    fn spawn(&self, job: Job) {
+        match job.into_task() {
+            Ok(task) => pool::submit(vec![task], true),
+            Err(job) => Self::spawn_async(job),
+        }
+    }
+}
+
+#[cfg(all(feature = "executor", not(loom)))]
+impl Threads {
+    /// Polls the job on the shared executor.
+    pub(crate) fn spawn_async(job: Job) {
+        match super::executor::start() {
+            Ok(executor) => executor.spawn(job).detach(),
+            Err(error) => job.refuse(error),
+        }
+    }
+
+    /// Polls an async body on the shared executor.
+    pub(super) fn spawn_body<F>(body: Body<F>)
+    where
+        F: Future<Output = BodyResult> + Send + 'static,
+    {
+        match super::executor::start() {
+            Ok(executor) => executor.spawn(body).detach(),
+            Err(error) => Job::body(Box::pin(body)).refuse(error),
+        }
+    }
+}
+
+#[cfg(not(all(feature = "executor", not(loom))))]
+impl Threads {
+    /// Polls the job on a thread of its own.
+    pub(crate) fn spawn_async(job: Job) {
+        use crate::value::sync::spawn_thread_with;
+
+        if let Err((error, job)) = spawn_thread_with(Some("procession-job"), job, Job::run) {
+            job.refuse(error);
+        }
+    }
+
+    /// Polls an async body on a thread of its own.
+    pub(super) fn spawn_body<F>(body: Body<F>)
+    where
+        F: Future<Output = BodyResult> + Send + 'static,
+    {
+        Self::spawn_async(Job::body(Box::pin(body)));
+    }
+}

@@ -1,0 +1,95 @@
+//! Tokio's runtime as a spawner.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::task::coop;
+
+use super::{Spawn, Spawner};
+use crate::run::{Inherited, Job, Node};
+use crate::state::everything_below;
+use crate::value::{Error, Work};
+
+/// Async jobs are spawned on the runtime, blocking ones with `spawn_blocking`.
+impl Spawn for Handle {
+    fn spawn(&self, job: Job) {
+        if job.is_blocking() {
+            self.spawn_blocking(move || job.run());
+        } else {
+            Handle::spawn(self, job);
+        }
+    }
+}
+
+thread_local! {
+    /// The runtime last seen on this thread, so that its processes share what they inherit.
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+struct Seen {
+    runtime: Id,
+    inherited: Weak<Inherited>,
+}
+
+/// What a process inherits from the runtime that this thread is in.
+pub(super) fn inherited_from_context() -> Option<Arc<Inherited>> {
+    let handle = Handle::try_current().ok()?;
+    let runtime = handle.id();
+    LAST.try_with(|last| {
+        let mut last = last.borrow_mut();
+        let known = last.as_ref().filter(|seen| seen.runtime == runtime);
+        if let Some(inherited) = known.and_then(|seen| seen.inherited.upgrade()) {
+            return inherited;
+        }
+        let inherited = Inherited::unnamed(Spawner::Tokio(handle));
+        *last = Some(Seen { runtime, inherited: Arc::downgrade(&inherited) });
+        inherited
+    })
+    .ok()
+}
+
+/// Refuses a blocking wait for `target` by the thread that drives a current-thread runtime, if `target` waits for work
+/// that was spawned on that runtime: it would never be polled (I13).
+pub(in crate::run) fn refuse_wait_on_runtime(
+    target: &Arc<Node>,
+    innermost: Option<&Arc<Node>>,
+) -> Result<(), Error> {
+    let Ok(runtime) = Handle::try_current() else { return Ok(()) };
+    if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread || !is_polled_by_tokio() {
+        return Ok(());
+    }
+    let needs_this_thread = |node: &&Arc<Node>| {
+        let is_async = matches!(node.work.get(), Work::AsyncBody | Work::AsyncTeardown);
+        let spawner = node.spawner();
+        is_async && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
+    };
+    match everything_below(target).iter().find(needs_this_thread) {
+        Some(node) => {
+            let driven_by = innermost.map(Node::label);
+            Err(Error::runtime_deadlock(driven_by, node.label(), target.label()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Is the calling code polled by tokio, and therefore holds up the thread that drives the runtime? Not so on a thread of
+/// `spawn_blocking`, and not on one that has only entered the runtime's context: there, tokio sets no budget for
+/// cooperative scheduling.
+fn is_polled_by_tokio() -> bool {
+    /// More than tokio lets a task do in one poll.
+    const MORE_THAN_A_BUDGET: usize = 256;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut taken = Vec::new();
+    while taken.len() < MORE_THAN_A_BUDGET {
+        match coop::poll_proceed(&mut context) {
+            Poll::Ready(unit) => taken.push(unit),
+            Poll::Pending => break,
+        }
+    }
+    let has_budget = taken.len() < MORE_THAN_A_BUDGET;
+    // Each one restores the budget as it was before it was taken, so the first one has to be the last.
+    while taken.pop().is_some() {}
+    has_budget
+}

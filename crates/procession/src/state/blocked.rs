@@ -1,0 +1,53 @@
+//! [`BlockedEdge`]: a blocking wait as an edge of the graph.
+
+use std::sync::Arc;
+
+use super::edge_kind::EdgeKind;
+use super::edges::{Linked, link_judged};
+use super::node::{Contents, Node};
+use crate::value::LinkError;
+
+/// A thread that runs code of a process is blocked until another one is Closed: an edge while it lasts (I13).
+pub(crate) struct BlockedEdge<C: Contents> {
+    upper: Arc<Node<C>>,
+    lower: Arc<Node<C>>,
+    place: u32,
+}
+
+impl<C: Contents> BlockedEdge<C> {
+    /// Adds the edge; `None` if `lower` is Closed.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Cycle`] if the wait could never end.
+    pub(crate) fn add(
+        upper: &Arc<Node<C>>,
+        lower: &Arc<Node<C>>,
+    ) -> Result<Option<Self>, LinkError> {
+        if Arc::ptr_eq(upper, lower) {
+            return Err(LinkError::cycle(vec![upper.label()]));
+        }
+        match link_judged(upper, lower, EdgeKind::BLOCKED)? {
+            Linked::At { place } => {
+                Ok(Some(Self { upper: upper.clone(), lower: lower.clone(), place }))
+            }
+            Linked::Nothing | Linked::Close | Linked::Refused => Ok(None),
+        }
+    }
+}
+
+impl<C: Contents> Drop for BlockedEdge<C> {
+    fn drop(&mut self) {
+        let down = {
+            let mut inner = self.upper.inner.lock();
+            inner.extras.as_mut().and_then(|extras| extras.blocked_for.remove(self.place))
+        };
+        // The lower process is Closed, and has taken its edges, unless the thread gave up.
+        let Some(down) = down else { return };
+        let up = {
+            let mut inner = self.lower.inner.lock();
+            inner.extras.as_mut().and_then(|extras| extras.ups.remove(down.place))
+        };
+        drop(up);
+    }
+}

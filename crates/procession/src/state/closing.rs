@@ -1,0 +1,440 @@
+//! The closing walk: down to the children that close, and up to the processes that waited.
+//!
+//! ```text
+//!          begin: Running → Closing            settle: nothing left to wait for
+//! close ──▶ node ──────────────▶ its children ──▶ … ──▶ leaf ──▶ its teardown leaves as an effect,
+//!                                                         │      or it is finished at once
+//!                                                         ▼
+//!                    parent ◀── tell: one edge less ◀── finish: Closing → Closed
+//! ```
+//!
+//! It is a loop over a list of steps, never a recursion (I11), and it locks one node at a time. Every process ends
+//! the same way: [`Walk::settle`] finds, under its lock, that it waits for nothing, and either hands its teardown
+//! out or [finishes](Walk::finish) it; so a leaf without a teardown goes from Running to Closed in one locked
+//! section. What the end of many children of one parent has in common is done once for all of them: they are
+//! counted while the parent's children are walked, and subtracted together.
+
+use std::sync::Arc;
+
+use super::edge_kind::EdgeKind;
+use super::effects::Effects;
+use super::failures::Failed;
+use super::node::{Children, Contents, Inner, Node, Postponed, TeardownStage, Up};
+use super::waiters::{Moment, Place};
+use crate::value::sleeper::Sleeper;
+use crate::value::sync::Ordering;
+use crate::value::{Phase, Reason};
+
+/// A walk under way.
+pub(super) struct Walk<C: Contents> {
+    /// The next process to tell; further ones are in `steps`.
+    next: Option<Up<C>>,
+    steps: Vec<Step<C>>,
+    pub(super) effects: Effects<C>,
+}
+
+enum Step<C: Contents> {
+    /// Go up: the process at the lower end of this edge is Closed.
+    Tell(Up<C>),
+    /// Go down.
+    Close(Family<C>),
+}
+
+/// The children that a parent closes.
+struct Family<C: Contents> {
+    parent: Arc<Node<C>>,
+    children: Children<C>,
+    abort: bool,
+    /// They were taken out of the parent's list, which takes back those that stay open.
+    taken: bool,
+}
+
+/// What the end of a process left behind, for the caller to handle after it has released the lock.
+struct Ended<C: Contents> {
+    /// How many of its edges counted for the parent that is walking.
+    counted: u32,
+    /// To be dropped.
+    _children: Option<Box<Children<C>>>,
+}
+
+impl<C: Contents> Node<C> {
+    /// Begins to close the process, perhaps by force.
+    pub(crate) fn close(self: &Arc<Self>, reason: Reason, abort: bool) -> Effects<C> {
+        Walk::from(self, |walk, inner| walk.begin(self, inner, reason, abort))
+    }
+
+    /// Begins to close the process as soon as it waits for nothing.
+    pub(crate) fn close_after_children(self: &Arc<Self>) -> Effects<C> {
+        Walk::from(self, |_, inner| self.close_when_idle(inner, Reason::Asked))
+    }
+
+    /// The body has ended. One that ended well lets the children finish; one that failed closes them, and perhaps
+    /// the parents. `place` is that of its sleeper for an abort, which comes back to be dropped.
+    pub(crate) fn body_ended(
+        self: &Arc<Self>,
+        failed: Option<Failed<C>>,
+        place: Option<Place>,
+    ) -> (Effects<C>, Option<Sleeper>) {
+        let mut walk = Walk::new();
+        let has_failed = failed.is_some();
+        if let Some(failed) = failed {
+            walk.fail(self, failed, |walk, inner| {
+                walk.begin(self, inner, Reason::BodyFailed, false);
+            });
+        }
+        let mut spent = None;
+        // Only now is the body counted off: until here, whoever waits for this process is open and hears of the
+        // failure.
+        walk.visit(self, |_, inner| {
+            self.count_off();
+            spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
+            if !has_failed {
+                self.close_when_idle(inner, Reason::BodyFinished);
+            }
+        });
+        (walk.run(), spent)
+    }
+
+    /// The maker of the process is done with it.
+    pub(crate) fn is_made(self: &Arc<Self>) -> Effects<C> {
+        Walk::from(self, |_, _| self.count_off())
+    }
+
+    /// The teardown that was handed out has ended.
+    pub(crate) fn torn_down(self: &Arc<Self>, failed: Option<Failed<C>>) -> Effects<C> {
+        let mut walk = Walk::new();
+        if let Some(failed) = failed {
+            walk.fail(self, failed, |_, _| {});
+        }
+        let mut inner = self.inner.lock();
+        let ended = walk.finish(self, &mut inner, None);
+        drop(inner);
+        drop(ended);
+        walk.run()
+    }
+
+    /// The last handle was dropped: a Running process that no parent holds closes (I8).
+    pub(crate) fn last_handle_dropped(self: &Arc<Self>) -> Effects<C> {
+        if self.phase() != Phase::Running || self.is_background() {
+            return Effects::default();
+        }
+        Walk::from(self, |walk, inner| {
+            if self.phase() == Phase::Running && !inner.is_held() {
+                walk.begin(self, inner, Reason::Dropped, false);
+            }
+        })
+    }
+
+    /// Running becomes Closing as soon as it waits for nothing.
+    fn close_when_idle(&self, inner: &mut Inner<C>, reason: Reason) {
+        if self.phase() == Phase::Running && !inner.has_reason() {
+            inner.set_reason(reason);
+        }
+    }
+}
+
+impl<C: Contents> Walk<C> {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self { next: None, steps: Vec::new(), effects: Effects::default() }
+    }
+
+    /// A walk that begins with `first` under the node's lock.
+    #[inline(always)]
+    fn from(node: &Arc<Node<C>>, first: impl FnOnce(&mut Self, &mut Inner<C>)) -> Effects<C> {
+        let mut walk = Self::new();
+        walk.visit(node, first);
+        walk.run()
+    }
+
+    /// Calls `change` under the node's lock, and settles the node.
+    #[inline(always)]
+    pub(super) fn visit(
+        &mut self,
+        node: &Arc<Node<C>>,
+        change: impl FnOnce(&mut Self, &mut Inner<C>),
+    ) {
+        let mut inner = node.inner.lock();
+        change(self, &mut inner);
+        let ended = self.settle(node, &mut inner, None);
+        drop(inner);
+        drop(ended);
+    }
+
+    /// Takes steps until there are none.
+    #[inline(always)]
+    pub(super) fn run(mut self) -> Effects<C> {
+        self.tell_next();
+        if !self.steps.is_empty() {
+            self.take_steps();
+        }
+        self.effects
+    }
+
+    #[inline(always)]
+    fn tell_next(&mut self) {
+        while let Some(up) = self.next.take() {
+            self.tell(up);
+        }
+    }
+
+    fn take_steps(&mut self) {
+        while let Some(step) = self.steps.pop() {
+            match step {
+                Step::Tell(up) => self.tell(up),
+                Step::Close(family) => self.close_children(family),
+            }
+            self.tell_next();
+        }
+    }
+
+    /// Running becomes Closing, and Closing becomes aborting; what hangs below it follows.
+    #[inline(always)]
+    pub(super) fn begin(
+        &mut self,
+        node: &Arc<Node<C>>,
+        inner: &mut Inner<C>,
+        reason: Reason,
+        abort: bool,
+    ) {
+        match node.phase() {
+            Phase::Running => {
+                if matches!(reason, Reason::ParentClosed) && inner.postpone(abort) {
+                    return;
+                }
+                inner.set_reason(reason);
+                let abort = abort || inner.is_abort_postponed();
+                self.begin_now(node, inner, abort);
+            }
+            Phase::Closing if abort && !node.is_aborting() => {
+                node.phase.abort();
+                inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+                if let Some(children) = &inner.children {
+                    self.abort_children(node, children.iter());
+                }
+            }
+            Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// Running becomes Closing, for the reason that was set.
+    #[inline(always)]
+    fn begin_now(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
+        node.phase.begin_closing(abort);
+        if !inner.is_bare() {
+            self.begin_around(node, inner, abort);
+        }
+    }
+
+    /// What else begins when a process begins to close.
+    fn begin_around(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
+        inner.take_sleepers(node, Moment::Closing, &mut self.effects);
+        if abort {
+            inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+        }
+        inner.take_queue(&mut self.effects);
+        if let Some(children) = &mut inner.children {
+            let (parent, children) = (node.clone(), children.take_all());
+            self.steps.push(Step::Close(Family { parent, children, abort, taken: true }));
+        }
+    }
+
+    /// Ends a process that waits for nothing: hands its teardown out, once (S3), or makes it Closed.
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        node: &Arc<Node<C>>,
+        inner: &mut Inner<C>,
+        walking: Option<&Arc<Node<C>>>,
+    ) -> Option<Ended<C>> {
+        if node.waiting.load(Ordering::Acquire) > 0 || inner.teardown.has_started() {
+            return None;
+        }
+        if node.phase() == Phase::Running {
+            if !inner.has_reason() {
+                return None;
+            }
+            let abort = inner.is_abort_postponed();
+            self.begin_now(node, inner, abort);
+        }
+        match inner.take_teardown() {
+            Some(teardown) => {
+                inner.teardown = TeardownStage::Started;
+                self.effects.tear_down(node.clone(), teardown);
+                None
+            }
+            None => {
+                inner.teardown = TeardownStage::Skipped;
+                Some(self.finish(node, inner, walking))
+            }
+        }
+    }
+
+    /// Closing becomes Closed. Edges to `walking` are counted; the others become steps (S2).
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        node: &Arc<Node<C>>,
+        inner: &mut Inner<C>,
+        walking: Option<&Arc<Node<C>>>,
+    ) -> Ended<C> {
+        node.phase.finish();
+        let mut ended = Ended { counted: 0, _children: None };
+        if let Some(up) = inner.take_first_up(node) {
+            self.end_edge(up, walking, &mut ended);
+        }
+        if !inner.is_bare() {
+            self.finish_around(node, inner, walking, &mut ended);
+        }
+        ended
+    }
+
+    /// What else ends when a process is Closed.
+    fn finish_around(
+        &mut self,
+        node: &Arc<Node<C>>,
+        inner: &mut Inner<C>,
+        walking: Option<&Arc<Node<C>>>,
+        ended: &mut Ended<C>,
+    ) {
+        inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+        inner.take_sleepers(node, Moment::Closed, &mut self.effects);
+        inner.waiters = None;
+        inner.merge_failures();
+        ended._children = inner.children.take();
+        for up in inner.take_further_ups() {
+            self.end_edge(up, walking, ended);
+        }
+    }
+
+    #[inline(always)]
+    fn end_edge(&mut self, up: Up<C>, walking: Option<&Arc<Node<C>>>, ended: &mut Ended<C>) {
+        if walking.is_some_and(|walking| Arc::ptr_eq(&up.target, walking)) {
+            ended.counted += u32::from(up.kind.waits());
+        } else if self.next.is_none() {
+            self.next = Some(up);
+        } else {
+            self.steps.push(Step::Tell(up));
+        }
+    }
+
+    /// Goes up: a process that this one waited for, or closes, is Closed (S4).
+    fn tell(&mut self, up: Up<C>) {
+        let Up { target: node, place, kind } = up;
+        if kind == EdgeKind::BLOCKED {
+            // The thread that is blocked was woken, and removes the edge itself.
+            return;
+        }
+        if node.phase() == Phase::Closing {
+            if kind.waits() && node.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.visit(&node, |_, _| {});
+            }
+            return;
+        }
+        let mut removed = None;
+        self.visit(&node, |walk, inner| {
+            let phase = node.phase();
+            if kind.waits() {
+                node.count_off_in(phase);
+            }
+            // A Closing process forgets its edges all at once, when it is Closed.
+            if phase == Phase::Running {
+                removed = inner.remove_edge(place, kind);
+                if !kind.is_plain() {
+                    walk.tell_more(&node, inner, kind);
+                }
+            }
+        });
+        drop(removed);
+    }
+
+    /// What the end of an edge to a Running process means besides that it is gone.
+    fn tell_more(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, kind: EdgeKind) {
+        if kind.holds_slot() {
+            inner.return_slot(&mut self.effects);
+        }
+        if kind.orders() && !inner.is_held_open() {
+            let postponed = inner.extras().postponed.take();
+            if let Some(Postponed { abort }) = postponed {
+                self.begin(node, inner, Reason::ParentClosed, abort);
+            }
+        }
+    }
+
+    /// Goes down: closes the children, and counts those that are Closed at once off the parent together.
+    fn close_children(&mut self, family: Family<C>) {
+        let Family { parent, mut children, abort, taken } = family;
+        let mut counted = 0;
+        for place in children.entries_mut() {
+            let Some(child) = place else { continue };
+            let mut inner = child.inner.lock();
+            self.begin(child, &mut inner, Reason::ParentClosed, abort);
+            let ended = self.settle(child, &mut inner, Some(&parent));
+            drop(inner);
+            if let Some(Ended { counted: own, _children }) = ended {
+                counted += own;
+                *place = None;
+            }
+        }
+        parent.waiting.fetch_sub(counted, Ordering::AcqRel);
+        let mut children = Some(children);
+        self.visit(&parent, |walk, inner| {
+            if taken && parent.phase() == Phase::Closing {
+                if !abort && parent.is_aborting() {
+                    // The abort came while the children were out of the list.
+                    walk.abort_children(&parent, children.iter().flat_map(Children::<C>::iter));
+                }
+                children
+                    .take()
+                    .into_iter()
+                    .for_each(|children| inner.children().put_back(children));
+            }
+        });
+        drop(children);
+    }
+
+    fn abort_children<'a>(
+        &mut self,
+        parent: &Arc<Node<C>>,
+        open: impl Iterator<Item = &'a Arc<Node<C>>>,
+    ) {
+        let mut children = Children::<C>::new();
+        for child in open {
+            children.insert(child.clone());
+        }
+        let parent = parent.clone();
+        self.steps.push(Step::Close(Family { parent, children, abort: true, taken: false }));
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    /// Does nobody wait for it, is there nothing below it, and does it have nothing that few processes have? Then
+    /// nothing but its phase, its teardown and its first parent is concerned when it closes.
+    #[inline]
+    fn is_bare(&self) -> bool {
+        self.extras.is_none() && self.children.is_none() && !self.has_sleepers()
+    }
+
+    /// Does it have to be closed after another process that is not Closed?
+    fn is_held_open(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.closes_after.is_empty())
+    }
+
+    /// Has a parent aborted it while it was held open?
+    #[inline]
+    fn is_abort_postponed(&self) -> bool {
+        let postponed = self.extras.as_ref().and_then(|extras| extras.postponed);
+        postponed.is_some_and(|postponed| postponed.abort)
+    }
+
+    /// A parent closes it: does that have to wait?
+    #[inline]
+    fn postpone(&mut self, abort: bool) -> bool {
+        let is_held_open = self.is_held_open();
+        if is_held_open {
+            let before = self.extras().postponed.is_some_and(|postponed| postponed.abort);
+            self.extras().postponed = Some(Postponed { abort: before || abort });
+        }
+        is_held_open
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Effects`]: what is left to do once no lock is held.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::node::{Contents, Node};
+use crate::value::sleeper::Sleeper;
+
+/// What a change of state leads to, by value, for the layer above to carry out with no lock held (I10).
+///
+/// Most changes wake nobody or one task, so that one stands in the value itself and everything else in a box.
+#[must_use = "whoever waits for these effects would wait for ever"]
+pub(crate) struct Effects<C: Contents> {
+    /// The first one to wake; if there is none, there are no others.
+    first: Option<Wake<C>>,
+    further: Option<Box<Further<C>>>,
+}
+
+struct Further<C: Contents> {
+    wakes: Vec<Wake<C>>,
+    due: Vec<Due<C>>,
+}
+
+/// Somebody to be woken.
+pub(crate) struct Wake<C: Contents> {
+    pub(crate) sleeper: Sleeper,
+    /// It also waits for another moment of this process: before it is woken, a clone of it is
+    /// [put back](Node::put_back), which is not made under the lock.
+    pub(crate) put_back: Option<Arc<Node<C>>>,
+}
+
+/// A process whose turn to be torn down has come.
+pub(crate) struct Due<C: Contents> {
+    pub(crate) node: Arc<Node<C>>,
+    pub(crate) teardown: C::Teardown,
+}
+
+impl<C: Contents> Default for Effects<C> {
+    fn default() -> Self {
+        Self { first: None, further: None }
+    }
+}
+
+impl<C: Contents> Default for Further<C> {
+    fn default() -> Self {
+        Self { wakes: Vec::new(), due: Vec::new() }
+    }
+}
+
+impl<C: Contents> Effects<C> {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        let is_empty = |further: &Further<C>| further.wakes.is_empty() && further.due.is_empty();
+        self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
+    }
+
+    #[inline]
+    pub(crate) fn wake(&mut self, sleeper: Sleeper) {
+        self.push(Wake { sleeper, put_back: None });
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, wake: Wake<C>) {
+        match self.first {
+            None => self.first = Some(wake),
+            Some(_) => self.further().wakes.push(wake),
+        }
+    }
+
+    pub(super) fn tear_down(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
+        self.further().due.push(Due { node, teardown });
+    }
+
+    fn further(&mut self) -> &mut Further<C> {
+        self.further.get_or_insert_default()
+    }
+
+    /// The teardowns that are due.
+    pub(crate) fn take_due(&mut self) -> Vec<Due<C>> {
+        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
+    }
+
+    /// The library's own sleepers, which are woken before those of users.
+    #[inline]
+    pub(crate) fn take_own(&mut self) -> Vec<Wake<C>> {
+        let is_own = |wake: &Wake<C>| wake.sleeper.is_own();
+        let is_single = self.further.as_ref().is_none_or(|further| further.wakes.is_empty());
+        if is_single && !self.first.as_ref().is_some_and(is_own) {
+            return Vec::new();
+        }
+        let further =
+            self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.wakes));
+        let all = self.first.take().into_iter().chain(further);
+        let (own, users): (Vec<_>, Vec<_>) = all.partition(is_own);
+        users.into_iter().for_each(|wake| self.push(wake));
+        own
+    }
+
+    pub(crate) fn wakes_anybody(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Whoever is to be woken: the first one, and the others.
+    pub(crate) fn into_wakes(self) -> (Option<Wake<C>>, Vec<Wake<C>>) {
+        (self.first, self.further.map_or_else(Vec::new, |further| further.wakes))
+    }
+}

@@ -1,0 +1,94 @@
+//! Failures on their way up, to the parents that close for a failed child.
+//!
+//! A failure is added to the outcome of each process that it concerns; the errors are merged once, when the process
+//! becomes Closed, so that any number of failing children costs the same for each (I16).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::closing::Walk;
+use super::node::{Contents, Inner, Node};
+use crate::value::{Label, Phase, Reason};
+
+/// The error that a body or a teardown ended with.
+pub(crate) struct Failed<C: Contents> {
+    pub(crate) failure: C::Failure,
+    /// Its work was dropped before its end.
+    pub(crate) aborted: bool,
+}
+
+/// A process has failed, and its parents have not heard of it yet.
+struct News<C: Contents> {
+    child: Label,
+    parents: Vec<Arc<Node<C>>>,
+    /// They close for it, whatever they do when a child fails.
+    closes_parents: bool,
+}
+
+impl<C: Contents> Walk<C> {
+    /// The process has failed: its error is part of its outcome, and the parents that close for a failed child
+    /// close. That is a failure of theirs, and goes on to their parents. Calls `change` in the locked section in
+    /// which the error is added.
+    pub(super) fn fail(
+        &mut self,
+        node: &Arc<Node<C>>,
+        failed: Failed<C>,
+        change: impl FnOnce(&mut Self, &mut Inner<C>),
+    ) {
+        let Failed { failure, aborted } = failed;
+        let mut inner = node.inner.lock();
+        inner.extras().failures.push(failure.clone());
+        change(self, &mut inner);
+        let mut next = inner.news(node);
+        drop(inner);
+        // Who has heard of it, because there may be several ways up, or a ring. One parent that passes nothing on, which
+        // is the usual case, allocates nothing.
+        let (mut further, mut heard) = (Vec::new(), HashSet::new());
+        let mut is_first = next.as_ref().is_none_or(|news| news.parents.len() == 1);
+        while let Some(news) = next.take().or_else(|| further.pop()) {
+            for parent in news.parents {
+                let mut inner = parent.inner.lock();
+                // A child whose work the parent's own abort drops has not failed.
+                let is_dropped = aborted && parent.is_aborting();
+                let hears = news.closes_parents || inner.closes_for_a_child() || inner.is_limiter();
+                let is_open = parent.phase() != Phase::Closed && !parent.is_background();
+                if is_dropped || !hears || !is_open {
+                    continue;
+                }
+                if !is_first && !heard.insert(Arc::as_ptr(&parent)) {
+                    continue;
+                }
+                let up = if inner.is_limiter() {
+                    // Its children are those of its parents, and so are their failures.
+                    let (child, closes_parents) = (news.child.clone(), news.closes_parents);
+                    inner.news_of(child, closes_parents)
+                } else {
+                    inner.extras().failures.push(failure.clone());
+                    // It is settled when its children, the failed one among them, are Closed.
+                    self.begin(&parent, &mut inner, Reason::ChildFailed(news.child.clone()), false);
+                    inner.news(&parent)
+                };
+                drop(inner);
+                if is_first && up.is_some() {
+                    heard.extend([Arc::as_ptr(node), Arc::as_ptr(&parent)]);
+                    is_first = false;
+                }
+                further.extend(up);
+            }
+        }
+        drop(failure);
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    fn news(&self, node: &Arc<Node<C>>) -> Option<News<C>> {
+        self.parents().next()?;
+        let closes_parents = self.extras.as_ref().is_some_and(|extras| extras.closes_parents);
+        self.news_of(node.label(), closes_parents)
+    }
+
+    fn news_of(&self, child: Label, closes_parents: bool) -> Option<News<C>> {
+        let parents: Vec<_> = self.parents().cloned().collect();
+        (!parents.is_empty()).then_some(News { child, parents, closes_parents })
+    }
+}

@@ -1,0 +1,553 @@
+//! A process's node.
+//!
+//! Conceptually, a [`Node`] is a small state machine behind a lock, with strong pointers along its edges. A Running
+//! process points to its children, and a process that is not Closed points to everything that waits for it or
+//! closes it. These pointers form cycles while a process is open. None is left when it is Closed, and every
+//! process comes to that: handles are counted apart from the strong pointers, and a process that nothing holds
+//! closes (I8).
+//!
+//! # Invariants
+//!
+//! Everything in [`Inner`] changes under the node's lock. `phase` is written under it and read without it.
+//!
+//! - S1. The phase only advances, and aborting, once set, stays (I1). *Because* only `begin_closing`, `abort` and
+//!   `finish` of [`PhaseWord`] store it, each under the node's lock and after a look at the phase in the same
+//!   locked section.
+//! - S2. `waiting` counts the edges for which the process waits and that have not been reported, and its body.
+//!   *Because* an edge counts itself in when it is linked, and whoever makes the lower process Closed takes its
+//!   up edges in that locked section and reports each exactly once.
+//! - S3. The teardown leaves the node at most once, when the phase is Closing and `waiting` is 0. *Because*
+//!   `Teardown::take` advances the field `teardown` in the same locked section, and it is called only there; and
+//!   nothing is added to `waiting` after that, because each addition looks at `teardown` under the same lock. So
+//!   the teardown runs once, after everything the process waits for (I2).
+//! - S4. `waiting` is added to under the node's lock only. While Running, it is also subtracted from under the lock
+//!   only. Once Closing, whoever ends subtracts without the lock, and takes the lock only if it was the last; the
+//!   subtractions are one release sequence, and whoever then finds 0 acquires it, so everything that the ended
+//!   processes did happens-before the teardown (I4). *Nobody is missed*: each subtraction that comes to 0 is
+//!   followed by a look under the lock, and an addition in between makes a later subtraction come to 0 again.
+//! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed
+//!   (I8). A process made under a waiting parent is held by it until it is Closed, *because* that parent waits for
+//!   it and therefore cannot be Closed first; so its handles are not counted. A ring never holds itself, *because*
+//!   an edge that would complete a ring of owning edges is linked without owning, under the graph lock.
+//! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so none is
+//!   missed (I9).
+//! - S7. The search for a cycle and the linking of the edge are one section of the graph lock. A fresh process
+//!   waits for nothing and nothing waits for it, so an edge to it completes no cycle and needs neither (I5).
+//! - S8. A node that is freed holds no strong pointer to another node, so freeing one never recurses (I11):
+//!   `finish` takes the children and the up edges out. What it holds for the layers above is theirs, and must be
+//!   droppable anywhere, also under a lock: it never runs foreign code on the spot.
+//!
+//! # Lock order
+//!
+//! The graph lock, then nodes. Two nodes are locked at once only under the graph lock; otherwise a thread locks one
+//! node at a time and nothing else. So nodes need no order among themselves.
+//!
+//! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
+//! section by value, and a waker is cloned before the lock is taken.
+
+use std::mem;
+use std::sync::{Arc, Weak};
+
+use super::edge_kind::EdgeKind;
+use super::hooks::KnownHooks;
+use super::phase_word::{Holder, PhaseWord};
+use super::slots::Limit;
+use super::stable_list::StableList;
+#[cfg(all(feature = "tokio-util", not(loom)))]
+use super::waiters::Moment;
+use super::waiters::{TeardownOrSleeper, Waiters};
+use crate::value::sync::{AtomicU32, Mutex, Ordering};
+use crate::value::{ChildFailure, Label, Phase, ProcessId, Reason, WorkCell};
+
+/// What nodes keep for the layers above, opaque to this one.
+///
+/// A value of these types may be dropped anywhere, also under a lock, so its drop must not run foreign code on the
+/// spot (S8).
+pub(crate) trait Contents: Sized + 'static {
+    /// Where bodies and teardowns run.
+    type Spawner: Clone + Send + Sync;
+    /// The function that runs between Closing and Closed.
+    type Teardown: Send;
+    /// The error of a body or a teardown.
+    type Failure: Clone + Send;
+    /// Whoever is told of failures.
+    type Hook: Clone + Send;
+    /// What is kept for a moment of a process, and handed out to everybody who asks.
+    #[cfg(all(feature = "tokio-util", not(loom)))]
+    type Token: Clone + Send;
+
+    /// Makes one failure of several, at least one. Called under a lock.
+    fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
+}
+
+/// One process.
+pub(crate) struct Node<C: Contents> {
+    pub(super) phase: PhaseWord,
+    /// What code of the process is under way.
+    pub(crate) work: WorkCell,
+    /// How many handles there are, as long as that [counts](Self::counts_handles).
+    pub(crate) handles: AtomicU32,
+    /// How many edges and bodies the process waits for (S2, S4).
+    pub(super) waiting: AtomicU32,
+    /// The place in the first parent's list of children. Guarded by that parent's lock.
+    pub(super) place: AtomicU32,
+    inherited: Option<Arc<Inherited<C>>>,
+    pub(super) inner: Mutex<Inner<C>>,
+}
+
+pub(super) struct Inner<C: Contents> {
+    /// The first parent that waits for this process; further up edges are in `extras`.
+    pub(super) parent: Option<Arc<Node<C>>>,
+    /// What the edge to `parent` does.
+    pub(super) parent_edge: EdgeKind,
+    pub(super) teardown: TeardownStage,
+    /// Why it closes. Set while Running if it closes as soon as it waits for nothing.
+    reason: Option<BriefReason>,
+    pub(super) teardown_or_sleeper: TeardownOrSleeper<C>,
+    pub(super) children: Option<Box<Children<C>>>,
+    pub(super) waiters: Option<Box<Waiters>>,
+    pub(super) extras: Option<Box<Extras<C>>>,
+}
+
+/// The children of a process, each in the place that its up edge names. The closing walk takes those that are there
+/// when it begins, and puts those that it left open back, for an abort to find.
+pub(super) type Children<C> = StableList<Arc<Node<C>>>;
+
+/// How far the teardown has come. It advances from top to bottom, except that the two in the middle exclude each
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TeardownStage {
+    /// None was set.
+    Unset,
+    /// One was set, and waits in the node.
+    Set,
+    /// The process has stopped waiting and had none: one that comes now is run by whoever brings it.
+    Skipped,
+    /// It has left the node.
+    Started,
+}
+
+impl TeardownStage {
+    /// Has the process stopped waiting, so that nothing can be added to what it waits for (S3)?
+    pub(super) fn has_started(self) -> bool {
+        matches!(self, Self::Skipped | Self::Started)
+    }
+}
+
+/// What a process has from its beginning, and shares with those that inherit it.
+pub(crate) struct Inherited<C: Contents> {
+    pub(crate) name: Option<Arc<str>>,
+    /// Where bodies and teardowns run; `None` is the default.
+    pub(crate) spawner: Option<C::Spawner>,
+    /// The same without the name, for children that have none; `None` if there is nothing else.
+    pub(crate) unnamed: Option<Arc<Inherited<C>>>,
+}
+
+impl<C: Contents> Inherited<C> {
+    /// A name, together with what is inherited besides it.
+    pub(crate) fn named(name: Arc<str>, unnamed: Option<Arc<Self>>) -> Arc<Self> {
+        let spawner = unnamed.as_ref().and_then(|inherited| inherited.spawner.clone());
+        Arc::new(Self { name: Some(name), spawner, unnamed })
+    }
+
+    pub(crate) fn unnamed(spawner: C::Spawner) -> Arc<Self> {
+        Arc::new(Self { name: None, spawner: Some(spawner), unnamed: None })
+    }
+}
+
+/// A [`Reason`] in one byte: every process has room for one.
+#[derive(Clone, Copy)]
+enum BriefReason {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    Dropped,
+    /// One that says more; it is in `Extras::reason`.
+    Detailed,
+}
+
+/// What few processes need.
+pub(crate) struct Extras<C: Contents> {
+    /// The teardown, if a sleeper came first to `Inner::teardown_or_sleeper`.
+    pub(super) teardown: Option<C::Teardown>,
+    /// The up edges besides that to `Inner::parent`.
+    pub(super) ups: StableList<Up<C>>,
+    /// Whom this process waits for without closing them.
+    pub(super) waits_for: StableList<Down<C>>,
+    /// Whom it waits for, and is closed after by its parents.
+    pub(super) closes_after: StableList<Down<C>>,
+    /// Whom threads that run its code are blocked for.
+    pub(super) blocked_for: StableList<Down<C>>,
+    /// A parent has closed it while `closes_after` held it open, perhaps by force.
+    pub(super) postponed: Option<Postponed>,
+    /// The errors of its body, its teardown, and of children that it closed for; merged when it is Closed.
+    pub(super) failures: Vec<C::Failure>,
+    reason: Option<Reason>,
+    /// What it does when a child fails.
+    pub(crate) on_child_failure: ChildFailure,
+    /// Its failure closes its parents, whatever they do when a child fails.
+    pub(crate) closes_parents: bool,
+    /// Who is told of failures in its tree.
+    pub(crate) hooks: Vec<C::Hook>,
+    /// The hooks above it, as far as known.
+    pub(super) known_hooks: Option<KnownHooks<C>>,
+    #[cfg(all(feature = "tokio-util", not(loom)))]
+    pub(super) tokens: Vec<(Moment, C::Token)>,
+    /// How many children it may have at a time, of those that take a slot.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// A closing that waits until nothing holds the process open.
+#[derive(Clone, Copy)]
+pub(super) struct Postponed {
+    pub(super) abort: bool,
+}
+
+/// An edge as the process at its lower end keeps it.
+pub(super) struct Up<C: Contents> {
+    pub(super) target: Arc<Node<C>>,
+    /// The place in the target's list of such edges.
+    pub(super) place: u32,
+    pub(super) kind: EdgeKind,
+}
+
+/// An edge that does not close, as the process at its upper end keeps it.
+pub(super) struct Down<C: Contents> {
+    /// Weak, because a process that waits for another does not hold it.
+    pub(super) target: Weak<Node<C>>,
+    /// The place in the target's `ups`.
+    pub(super) place: u32,
+}
+
+/// What a new process starts with.
+pub(crate) struct Seed<C: Contents> {
+    pub(crate) inherited: Option<Arc<Inherited<C>>>,
+    pub(crate) teardown: Option<C::Teardown>,
+    /// It has a body, or its maker is not done with it: it waits for that to end.
+    pub(crate) body: bool,
+    /// It holds a slot of the parent that it is made under.
+    pub(crate) limited: bool,
+    /// It never closes.
+    pub(crate) background: bool,
+    pub(crate) extras: Option<Box<Extras<C>>>,
+}
+
+impl<C: Contents> Default for Seed<C> {
+    #[inline]
+    fn default() -> Self {
+        Self {
+            inherited: None,
+            teardown: None,
+            body: false,
+            limited: false,
+            background: false,
+            extras: None,
+        }
+    }
+}
+
+impl<C: Contents> Seed<C> {
+    pub(crate) fn extras(&mut self) -> &mut Extras<C> {
+        self.extras.get_or_insert_default()
+    }
+}
+
+impl<C: Contents> Default for Extras<C> {
+    fn default() -> Self {
+        Self {
+            teardown: None,
+            ups: StableList::new(),
+            waits_for: StableList::new(),
+            closes_after: StableList::new(),
+            blocked_for: StableList::new(),
+            postponed: None,
+            failures: Vec::new(),
+            reason: None,
+            on_child_failure: ChildFailure::default(),
+            closes_parents: false,
+            hooks: Vec::new(),
+            known_hooks: None,
+            #[cfg(all(feature = "tokio-util", not(loom)))]
+            tokens: Vec::new(),
+            limit: None,
+        }
+    }
+}
+
+impl<C: Contents> Node<C> {
+    /// A process that nothing is linked to yet, with one handle.
+    pub(crate) fn new(seed: Seed<C>) -> Arc<Self> {
+        let holder = if seed.background { Holder::Background } else { Holder::Handles };
+        Arc::new(Self::with_parent(seed, None, holder))
+    }
+
+    #[inline]
+    pub(super) fn with_parent(seed: Seed<C>, parent: Option<Arc<Self>>, holder: Holder) -> Self {
+        let (teardown, teardown_or_sleeper) = match seed.teardown {
+            Some(teardown) => (TeardownStage::Set, TeardownOrSleeper::Teardown(teardown)),
+            None => (TeardownStage::Unset, TeardownOrSleeper::Empty),
+        };
+        Self {
+            phase: PhaseWord::new(holder),
+            work: WorkCell::new(),
+            handles: AtomicU32::new(1),
+            waiting: AtomicU32::new(u32::from(seed.body)),
+            place: AtomicU32::new(0),
+            inherited: seed.inherited,
+            inner: Mutex::new(Inner {
+                parent,
+                parent_edge: if seed.limited { EdgeKind::LIMITED_CHILD } else { EdgeKind::CHILD },
+                teardown,
+                reason: None,
+                teardown_or_sleeper,
+                children: None,
+                waiters: None,
+                extras: seed.extras,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.phase.is_aborting()
+    }
+
+    /// Is it Running, and is the number of its handles all that is known to keep it open (S5)?
+    #[inline]
+    pub(crate) fn counts_handles(&self) -> bool {
+        self.phase.counts_handles()
+    }
+
+    /// Counts one more thing that the process waits for. Call it under the node's lock.
+    #[inline]
+    pub(super) fn count_in(&self) {
+        if self.phase() == Phase::Running {
+            // Nobody else writes (S4), so this need not be one indivisible access.
+            self.waiting.store(self.waiting.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        } else {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one thing less. Call it under the node's lock.
+    #[inline]
+    pub(super) fn count_off(&self) {
+        self.count_off_in(self.phase());
+    }
+
+    /// [`count_off`](Self::count_off), with the phase as it is under the lock.
+    #[inline]
+    pub(super) fn count_off_in(&self, phase: Phase) {
+        if phase == Phase::Running {
+            self.waiting.store(self.waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn is_background(&self) -> bool {
+        self.phase.is_background()
+    }
+
+    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited<C>>> {
+        self.inherited.as_ref()
+    }
+
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        self.inherited.as_ref()?.name.as_ref()
+    }
+
+    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
+        self.inherited.as_ref()?.spawner.as_ref()
+    }
+
+    pub(crate) fn id(self: &Arc<Self>) -> ProcessId {
+        ProcessId::of(Arc::as_ptr(self))
+    }
+
+    pub(crate) fn label(self: &Arc<Self>) -> Label {
+        Label::new(self.name().cloned(), self.id())
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        let inner = self.inner.lock();
+        // While Running, it may be that of a closing that waits for the children.
+        if self.phase() == Phase::Running { None } else { inner.reason() }
+    }
+
+    /// What is kept with the process for the moment: `token`, unless there is one. The bool says whether it is new.
+    #[cfg(all(feature = "tokio-util", not(loom)))]
+    pub(crate) fn keep_token(&self, moment: Moment, token: C::Token) -> (C::Token, bool) {
+        let mut inner = self.inner.lock();
+        let tokens = &mut inner.extras().tokens;
+        match tokens.iter().find(|(of, _)| *of == moment) {
+            Some((_, kept)) => (kept.clone(), false),
+            None => {
+                tokens.push((moment, token.clone()));
+                (token, true)
+            }
+        }
+    }
+
+    /// The outcome, once Closed (I3).
+    pub(crate) fn outcome(&self) -> Option<Result<(), C::Failure>> {
+        if self.phase() != Phase::Closed {
+            return None;
+        }
+        let inner = self.inner.lock();
+        // They were merged when it became Closed.
+        let failure = inner.extras.as_ref().and_then(|extras| extras.failures.first().cloned());
+        Some(failure.map_or(Ok(()), Err))
+    }
+
+    /// Sets the teardown, unless one was set or the process has stopped waiting.
+    pub(crate) fn set_teardown(&self, teardown: C::Teardown) -> SetTeardown<C> {
+        let mut inner = self.inner.lock();
+        match inner.teardown {
+            TeardownStage::Unset => {
+                inner.teardown = TeardownStage::Set;
+                inner.put_teardown(teardown);
+                SetTeardown::Set
+            }
+            TeardownStage::Skipped => {
+                inner.teardown = TeardownStage::Started;
+                SetTeardown::TooLate(teardown)
+            }
+            TeardownStage::Set | TeardownStage::Started => SetTeardown::AlreadySet(teardown),
+        }
+    }
+
+    /// Takes the teardown back from a process that was never handed out.
+    pub(crate) fn forget_teardown(&self) -> Option<C::Teardown> {
+        let mut inner = self.inner.lock();
+        let forgotten = inner.take_teardown();
+        if forgotten.is_some() {
+            inner.teardown = TeardownStage::Unset;
+        }
+        forgotten
+    }
+
+    /// What keeps the process from being Closed: the labels of at most `limit` processes that it waits for, and
+    /// how many things it waits for in all.
+    pub(crate) fn waiting_for(&self, limit: usize) -> (Vec<Label>, u32) {
+        let inner = self.inner.lock();
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let mut nodes: Vec<Arc<Self>> = inner
+            .children
+            .iter()
+            .flat_map(|children| children.iter())
+            .filter(|child| child.phase() != Phase::Closed)
+            .take(limit)
+            .cloned()
+            .collect();
+        if let Some(extras) = &inner.extras {
+            let downs = extras.waits_for.iter().chain(extras.closes_after.iter());
+            nodes.extend(downs.filter_map(|down| down.target.upgrade()).take(limit));
+        }
+        drop(inner);
+        nodes.retain(|node| node.phase() != Phase::Closed);
+        nodes.truncate(limit);
+        (nodes.iter().map(Self::label).collect(), waiting)
+    }
+}
+
+/// The result of [`Node::set_teardown`].
+pub(crate) enum SetTeardown<C: Contents> {
+    Set,
+    AlreadySet(C::Teardown),
+    /// The process has stopped waiting without one: whoever brings it has to run it, once.
+    TooLate(C::Teardown),
+}
+
+impl<C: Contents> Inner<C> {
+    pub(super) fn extras(&mut self) -> &mut Extras<C> {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        Some(match self.reason? {
+            BriefReason::Asked => Reason::Asked,
+            BriefReason::ParentClosed => Reason::ParentClosed,
+            BriefReason::BodyFinished => Reason::BodyFinished,
+            BriefReason::BodyFailed => Reason::BodyFailed,
+            BriefReason::Dropped => Reason::Dropped,
+            BriefReason::Detailed => return self.extras.as_ref()?.reason.clone(),
+        })
+    }
+
+    pub(super) fn has_reason(&self) -> bool {
+        self.reason.is_some()
+    }
+
+    #[inline]
+    pub(super) fn set_reason(&mut self, reason: Reason) {
+        let brief = match reason {
+            Reason::Asked => BriefReason::Asked,
+            Reason::ParentClosed => BriefReason::ParentClosed,
+            Reason::BodyFinished => BriefReason::BodyFinished,
+            Reason::BodyFailed => BriefReason::BodyFailed,
+            Reason::Dropped => BriefReason::Dropped,
+            Reason::Signal(_) | Reason::ChildFailed(_) => {
+                self.extras().reason = Some(reason);
+                BriefReason::Detailed
+            }
+        };
+        self.reason = Some(brief);
+    }
+
+    /// Merges the failures, when the process becomes Closed.
+    pub(super) fn merge_failures(&mut self) {
+        let Some(extras) = &mut self.extras else { return };
+        if extras.failures.len() > 1 {
+            let merged = C::merge(mem::take(&mut extras.failures));
+            extras.failures.push(merged);
+        }
+    }
+
+    /// Takes the edge to the first parent; the caller reports it (S2).
+    #[inline]
+    pub(super) fn take_first_up(&mut self, node: &Node<C>) -> Option<Up<C>> {
+        let target = self.parent.take()?;
+        Some(Up { target, place: node.place.load(Ordering::Relaxed), kind: self.parent_edge })
+    }
+
+    /// Takes the other up edges; the caller reports them (S2).
+    pub(super) fn take_further_ups(&mut self) -> StableList<Up<C>> {
+        self.extras.as_mut().map_or_else(StableList::new, |extras| mem::take(&mut extras.ups))
+    }
+
+    /// The processes above this one, with what the edges do.
+    pub(super) fn ups(&self) -> impl Iterator<Item = (&Arc<Node<C>>, EdgeKind)> {
+        let first = self.parent.iter().map(|parent| (parent, self.parent_edge));
+        let further = self.extras.iter().flat_map(|extras| extras.ups.iter());
+        first.chain(further.map(|up| (&up.target, up.kind)))
+    }
+
+    /// The processes that close this one.
+    pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node<C>>> {
+        self.ups().filter(|(_, kind)| kind.closes()).map(|(parent, _)| parent)
+    }
+
+    /// Does a parent hold it open (S5)?
+    pub(super) fn is_held(&self) -> bool {
+        self.ups().any(|(parent, kind)| kind.owns() && parent.phase() != Phase::Closed)
+    }
+
+    pub(super) fn children(&mut self) -> &mut Children<C> {
+        self.children.get_or_insert_with(|| Box::new(StableList::new()))
+    }
+
+    pub(super) fn closes_for_a_child(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.on_child_failure == ChildFailure::Close)
+    }
+
+    pub(super) fn is_limiter(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.limit.is_some())
+    }
+}

@@ -1,0 +1,128 @@
+//! The atomic word that publishes a process's phase.
+//!
+//! | bits | meaning | set by | when |
+//! |---|---|---|---|
+//! | 0–1 | the [`Phase`] | [`begin_closing`](PhaseWord::begin_closing), [`finish`](PhaseWord::finish) | once each, under the node's lock |
+//! | 2 | aborting | `begin_closing`, together with Closing, or [`abort`](PhaseWord::abort) | at most once, under the node's lock, never before Closing |
+//! | 3 | held: made under a parent that waits for it | [`new`](PhaseWord::new) | never changes |
+//! | 4 | background: it never closes | `new` | never changes; bits 0 to 3 stay 0 |
+//!
+//! All stores are made under the node's lock, so a load under the lock may be relaxed and is followed by a plain
+//! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because no store sets bit 2
+//! unless the phase in the same word is at least Closing.
+//!
+//! The stores are `Release` and pair with the `Acquire` loads of whoever reads the word without the lock: an
+//! observer of Closed sees everything the teardown did.
+//!
+//! loom keeps only the last access of each thread to an atomic, which hides a store behind an earlier load of the
+//! same thread. Under loom, each access therefore first touches a second atomic, which makes loom explore both
+//! orders; the accesses themselves keep their real orderings, so that a missing one is still found.
+
+use crate::value::Phase;
+use crate::value::sync::{AtomicU8, Ordering};
+
+pub(super) struct PhaseWord {
+    word: AtomicU8,
+    #[cfg(loom)]
+    touched: AtomicU8,
+}
+
+const PHASE: u8 = 0b0_0011;
+const ABORTING: u8 = 0b0_0100;
+const HELD: u8 = 0b0_1000;
+const BACKGROUND: u8 = 0b1_0000;
+
+/// Who keeps a new process open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Its handles, and parents that are linked later.
+    #[default]
+    Handles,
+    /// The parent that it is made under, until it is Closed: that parent waits for it.
+    Parent,
+    /// Nobody: it never closes.
+    Background,
+}
+
+impl PhaseWord {
+    pub(super) fn new(holder: Holder) -> Self {
+        let word = match holder {
+            Holder::Handles => 0,
+            Holder::Parent => HELD,
+            Holder::Background => BACKGROUND,
+        };
+        Self {
+            word: AtomicU8::new(word),
+            #[cfg(loom)]
+            touched: AtomicU8::new(0),
+        }
+    }
+
+    #[inline]
+    fn load(&self, ordering: Ordering) -> u8 {
+        self.touch();
+        self.word.load(ordering)
+    }
+
+    #[inline]
+    fn store(&self, word: u8) {
+        self.touch();
+        self.word.store(word, Ordering::Release);
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn touch(&self) {}
+
+    #[cfg(loom)]
+    fn touch(&self) {
+        self.touched.fetch_or(0, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Phase {
+        match self.load(Ordering::Acquire) & PHASE {
+            0 => Phase::Running,
+            1 => Phase::Closing,
+            _ => Phase::Closed,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_aborting(&self) -> bool {
+        self.load(Ordering::Acquire) & ABORTING != 0
+    }
+
+    /// Running becomes Closing, and aborting in the same store. Call it under the node's lock.
+    pub(super) fn begin_closing(&self, abort: bool) {
+        let before = self.load(Ordering::Relaxed);
+        debug_assert_eq!(before & (PHASE | ABORTING | BACKGROUND), 0, "S1");
+        let aborting = if abort { ABORTING } else { 0 };
+        self.store(before | Phase::Closing as u8 | aborting);
+    }
+
+    /// Closing becomes aborting. Call it under the node's lock.
+    pub(super) fn abort(&self) {
+        let before = self.load(Ordering::Relaxed);
+        debug_assert_eq!(before & (PHASE | ABORTING), Phase::Closing as u8, "S1");
+        self.store(before | ABORTING);
+    }
+
+    /// Closing becomes Closed. Call it under the node's lock.
+    pub(super) fn finish(&self) {
+        let before = self.load(Ordering::Relaxed);
+        debug_assert_eq!(before & PHASE, Phase::Closing as u8, "S1");
+        self.store(before & !PHASE | Phase::Closed as u8);
+    }
+
+    /// Is it Running, and is the number of its handles all that is known to keep it open?
+    #[inline]
+    pub(super) fn counts_handles(&self) -> bool {
+        self.load(Ordering::Acquire) & (PHASE | HELD) == 0
+    }
+
+    #[inline]
+    pub(super) fn is_background(&self) -> bool {
+        self.load(Ordering::Relaxed) & BACKGROUND != 0
+    }
+}

@@ -1,0 +1,212 @@
+//! The slots of a process that limits its children, and who waits for one.
+//!
+//! Everything here is guarded by the node's lock. A slot is free, or held by exactly one of: a child that was linked
+//! with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter that it was given to and that has
+//! not fetched it; a [`Slot`](crate::Slot). No slot is free while somebody waits, because a slot that is returned
+//! goes to whoever has waited longest.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::task::Waker;
+
+use super::effects::Effects;
+use super::node::{Contents, Inner, Node};
+use crate::value::Phase;
+use crate::value::sleeper::Sleeper;
+
+/// The slots of one process.
+pub(crate) struct Limit {
+    pub(super) total: usize,
+    free: usize,
+    queue: Queue,
+}
+
+/// Who waits, by ticket, so that the first is whoever came first. A ticket that is not in the queue any more was
+/// given a slot, or the process closes.
+#[derive(Default)]
+struct Queue {
+    /// Whoever has waited longest: a single one, which is the usual case, allocates nothing.
+    first: Option<(Ticket, Sleeper)>,
+    others: BTreeMap<Ticket, Sleeper>,
+    next: Ticket,
+}
+
+/// A place in the queue for a slot.
+pub(crate) type Ticket = u64;
+
+/// The result of a look for a slot.
+pub(crate) enum Look {
+    /// The slot is the caller's, who has to [return](Node::return_slot) it.
+    Taken,
+    /// There is none yet.
+    None,
+    /// The process is Closing or Closed.
+    Closed,
+}
+
+impl Limit {
+    pub(crate) fn new(total: usize) -> Self {
+        Self { total, free: total, queue: Queue::default() }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, sleeper: Sleeper) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        match self.first {
+            None => self.first = Some((ticket, sleeper)),
+            Some(_) => drop(self.others.insert(ticket, sleeper)),
+        }
+        ticket
+    }
+
+    fn pop(&mut self) -> Option<Sleeper> {
+        let (_, sleeper) = self.first.take()?;
+        self.first = self.others.pop_first();
+        Some(sleeper)
+    }
+
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Sleeper> {
+        match &mut self.first {
+            Some((first, sleeper)) if *first == ticket => Some(sleeper),
+            _ => self.others.get_mut(&ticket),
+        }
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Sleeper> {
+        match &self.first {
+            Some((first, _)) if *first == ticket => self.pop(),
+            _ => self.others.remove(&ticket),
+        }
+    }
+}
+
+impl<C: Contents> Node<C> {
+    /// Takes a free slot.
+    pub(crate) fn try_take_slot(&self) -> Look {
+        let mut inner = self.inner.lock();
+        if self.phase() != Phase::Running {
+            return Look::Closed;
+        }
+        inner.limit().try_take()
+    }
+
+    /// Takes a slot, or queues for one: `waker` is woken when there is one for `ticket`, or when the process closes.
+    /// What was replaced is returned, to be dropped.
+    pub(crate) fn take_slot(
+        &self,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> (Look, Option<Sleeper>) {
+        let known = |queued: &Sleeper| queued.wakes(waker);
+        if let Some(look) = self.look_for_slot(ticket, known) {
+            return (look, None);
+        }
+        // Cloned with the lock released.
+        let sleeper = Sleeper::of(waker);
+        let mut inner = self.inner.lock();
+        if let Some(look) = inner.look_for_slot(self.phase(), ticket, known) {
+            return (look, Some(sleeper));
+        }
+        let queue = &mut inner.limit().queue;
+        match ticket.and_then(|ticket| queue.get_mut(ticket)) {
+            Some(registered) => (Look::None, Some(mem::replace(registered, sleeper))),
+            None => {
+                *ticket = Some(queue.push(sleeper));
+                (Look::None, None)
+            }
+        }
+    }
+
+    fn look_for_slot(
+        &self,
+        ticket: &mut Option<Ticket>,
+        is_known: impl FnOnce(&Sleeper) -> bool,
+    ) -> Option<Look> {
+        self.inner.lock().look_for_slot(self.phase(), ticket, is_known)
+    }
+
+    /// Leaves the queue. A slot that was given meanwhile goes to the next; the sleeper is returned, to be dropped.
+    pub(crate) fn leave_queue(&self, ticket: Ticket) -> (Effects<C>, Option<Sleeper>) {
+        let mut effects = Effects::default();
+        let mut inner = self.inner.lock();
+        let left = inner.limit().queue.remove(ticket);
+        if left.is_none() {
+            inner.return_slot(&mut effects);
+        }
+        drop(inner);
+        (effects, left)
+    }
+
+    /// Returns a slot.
+    pub(crate) fn return_slot(&self) -> Effects<C> {
+        let mut effects = Effects::default();
+        self.inner.lock().return_slot(&mut effects);
+        effects
+    }
+}
+
+impl Limit {
+    fn try_take(&mut self) -> Look {
+        if self.free == 0 {
+            return Look::None;
+        }
+        self.free -= 1;
+        Look::Taken
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    fn limit(&mut self) -> &mut Limit {
+        let limit = self.extras.as_mut().and_then(|extras| extras.limit.as_mut());
+        limit.expect("only a process with a limit is asked for slots")
+    }
+
+    /// What is certain without a sleeper: `None` if one has to be queued, or to replace the queued one.
+    fn look_for_slot(
+        &mut self,
+        phase: Phase,
+        ticket: &mut Option<Ticket>,
+        is_known: impl FnOnce(&Sleeper) -> bool,
+    ) -> Option<Look> {
+        if phase != Phase::Running {
+            // Its slots are of no use any more, so none has to be returned.
+            *ticket = None;
+            return Some(Look::Closed);
+        }
+        let limit = self.limit();
+        let Some(queued) = *ticket else {
+            return Some(limit.try_take()).filter(|look| matches!(look, Look::Taken));
+        };
+        match limit.queue.get_mut(queued) {
+            Some(registered) => is_known(registered).then_some(Look::None),
+            None => {
+                *ticket = None;
+                Some(Look::Taken)
+            }
+        }
+    }
+
+    /// Gives a returned slot to whoever has waited longest.
+    pub(super) fn return_slot(&mut self, effects: &mut Effects<C>) {
+        let limit = self.limit();
+        match limit.queue.pop() {
+            Some(sleeper) => effects.wake(sleeper),
+            None => limit.free += 1,
+        }
+    }
+
+    /// Takes everybody who waits for a slot. Call it in the locked section in which the process becomes Closing.
+    #[inline]
+    pub(super) fn take_queue(&mut self, effects: &mut Effects<C>) {
+        if let Some(limit) = self.extras.as_mut().and_then(|extras| extras.limit.as_mut()) {
+            let queue = mem::take(&mut limit.queue);
+            let first = queue.first.map(|(_, sleeper)| sleeper);
+            first
+                .into_iter()
+                .chain(queue.others.into_values())
+                .for_each(|sleeper| effects.wake(sleeper));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A list in which each entry keeps its place, with insertion and removal in constant time.
+
+use std::mem;
+
+/// Entries with stable places.
+///
+/// A list whose entries come and go does not grow (I12): a freed place is used before a new one, and a list that
+/// becomes empty gives a large buffer back.
+#[derive(Debug)]
+pub(crate) struct StableList<T> {
+    entries: Vec<Option<T>>,
+    /// Places that were emptied with [`remove`](Self::remove) or by a sweep. Gaps that are not listed here are not
+    /// reused.
+    free: Vec<u32>,
+    /// The place of the first entry. Those before it were taken all at once.
+    base: u32,
+    /// The number of entries at which the next insertion with a sweep sweeps.
+    sweep_at: u32,
+}
+
+/// A list that becomes empty keeps its buffers up to this many places, and a list with fewer is not swept.
+const SMALL: usize = 64;
+
+impl<T> StableList<T> {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), free: Vec::new(), base: 0, sweep_at: SMALL as u32 }
+    }
+
+    /// Puts the value in a free place, and returns the place.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2³² places.
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.entries[(place - self.base) as usize] = Some(value);
+            return place;
+        }
+        let place =
+            u32::try_from(self.base as usize + self.entries.len()).expect("fewer than 2^32 places");
+        self.entries.push(Some(value));
+        place
+    }
+
+    /// [`insert`](Self::insert) for a list from which nothing is removed: each time it has doubled, the entries that
+    /// are dead are removed and returned, so that it stays linear in those that are not.
+    pub(crate) fn insert_and_sweep(&mut self, value: T, is_dead: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut dead = Vec::new();
+        if self.entries.len() - self.free.len() >= self.sweep_at as usize {
+            for (place, entry) in (self.base..).zip(&mut self.entries) {
+                if let Some(value) = entry.take_if(|value| is_dead(value)) {
+                    dead.push(value);
+                    self.free.push(place);
+                }
+            }
+            let live = self.entries.len() - self.free.len();
+            self.sweep_at = u32::try_from(live.max(SMALL / 2) * 2).unwrap_or(u32::MAX);
+        }
+        self.insert(value);
+        dead
+    }
+
+    /// Empties the place. One that was taken with all the others is empty already.
+    pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
+        let value = self.entry(place)?.take()?;
+        if (place - self.base) as usize + 1 == self.entries.len() {
+            // The end of the list needs no free list.
+            self.entries.pop();
+        } else {
+            self.free.push(place);
+        }
+        if self.free.len() == self.entries.len() {
+            self.entries.clear();
+            self.free.clear();
+            if self.entries.capacity() > SMALL {
+                *self = Self { base: self.base, ..Self::new() };
+            }
+        }
+        Some(value)
+    }
+
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        self.entry(place)?.as_mut()
+    }
+
+    fn entry(&mut self, place: u32) -> Option<&mut Option<T>> {
+        self.entries.get_mut(place.checked_sub(self.base)? as usize)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().flatten()
+    }
+
+    /// The entries in at most `count` places, from the place number `skip` of the list on; `None` past its end.
+    pub(crate) fn chunk(&self, skip: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
+        let rest = self.entries.get(skip..).filter(|rest| !rest.is_empty())?;
+        Some(rest.iter().take(count).flatten())
+    }
+
+    /// Has it no entries? Looks at each place.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// All entries with their gaps, to look at and to take from. A place that is emptied this way is not reused.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
+        self.entries.iter_mut()
+    }
+
+    /// Takes all of it, for a while. What is inserted meanwhile gets places after those of the taken list.
+    pub(crate) fn take_all(&mut self) -> Self {
+        let base = self.base + self.entries.len() as u32;
+        mem::replace(self, Self { base, ..Self::new() })
+    }
+
+    /// Puts back what was taken with [`take_all`](Self::take_all), before what has come since.
+    pub(crate) fn put_back(&mut self, mut taken: Self) {
+        debug_assert_eq!(taken.base as usize + taken.entries.len(), self.base as usize);
+        taken.entries.append(&mut self.entries);
+        taken.free.append(&mut self.free);
+        *self = taken;
+    }
+}
+
+impl<T> Default for StableList<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> IntoIterator for StableList<T> {
+    type Item = T;
+    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<T>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter().flatten()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::StableList;
+
+    fn filled(count: u32) -> (StableList<u32>, Vec<u32>) {
+        let mut list = StableList::new();
+        let places = (0..count).map(|value| list.insert(value)).collect();
+        (list, places)
+    }
+
+    #[test]
+    fn a_freed_place_is_taken_again() {
+        let (mut list, places) = filled(3);
+        assert_eq!(list.remove(places[1]), Some(1));
+        assert_eq!(list.remove(places[1]), None);
+        assert_eq!(list.insert(7), places[1]);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 7, 2]);
+    }
+
+    #[test]
+    fn a_place_beyond_the_end_is_not_given_by_the_free_list() {
+        let (mut list, places) = filled(3);
+        list.remove(places[1]);
+        list.remove(places[2]);
+        list.insert(8);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 8]);
+        list.insert(9);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 8, 9]);
+    }
+
+    #[test]
+    fn an_emptied_list_gives_its_buffer_back() {
+        let (mut list, places) = filled(10_000);
+        for place in places {
+            assert!(list.remove(place).is_some());
+        }
+        assert_eq!(list.iter().count(), 0);
+        assert!(list.entries.capacity() <= super::SMALL);
+        assert!(list.free.capacity() <= super::SMALL);
+    }
+
+    #[test]
+    fn a_list_that_comes_and_goes_does_not_grow() {
+        let (mut list, mut places) = filled(10);
+        for round in 0..10_000 {
+            list.remove(places.remove(round % 10));
+            places.push(list.insert(0));
+            assert!(list.entries.len() <= 11 && list.free.len() <= 11);
+        }
+    }
+
+    /// Who had the place may still ask for its removal.
+    #[test]
+    fn a_gap_that_nobody_freed_is_not_given_again() {
+        let (mut list, places) = filled(3);
+        let mut taken = list.take_all();
+        taken.entries_mut().nth(1).unwrap().take();
+        list.put_back(taken);
+        list.remove(places[2]);
+        let later = [list.insert(7), list.insert(8)];
+        assert!(!later.contains(&places[1]));
+        assert_eq!(list.remove(places[1]), None);
+    }
+
+    #[test]
+    fn what_is_taken_keeps_its_places() {
+        let (mut list, places) = filled(3);
+        list.remove(places[0]);
+        let taken = list.take_all();
+        let (late, later) = (list.insert(7), list.insert(8));
+        assert_eq!(list.remove(places[1]), None);
+        assert_eq!(list.remove(late), Some(7));
+        list.put_back(taken);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [1, 2, 8]);
+        assert_eq!(list.remove(places[2]), Some(2));
+        assert_eq!(list.remove(later), Some(8));
+        assert_eq!(list.remove(places[1]), Some(1));
+    }
+}

@@ -1,0 +1,118 @@
+//! tokio-util's `CancellationToken` on either side (feature `tokio-util`).
+//!
+//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. What waits for a token
+//! is polled on the shared executor.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::process::Process;
+use crate::run::{Inherited, register};
+use crate::state::Moment;
+use crate::value::Error;
+
+impl Process {
+    /// A token that is cancelled when this process is Closing (feature `tokio-util`).
+    ///
+    /// Cancelling it closes nothing, and does not touch the tokens of other calls.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::new();
+    /// let token = process.closing_token();
+    /// process.close();
+    /// assert!(token.is_cancelled());
+    /// ```
+    pub fn closing_token(&self) -> CancellationToken {
+        self.token(Moment::Closing)
+    }
+
+    /// A token that is cancelled when this process is Closed (feature `tokio-util`).
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let process = Process::new();
+    /// let token = process.closed_token();
+    /// process.close_blocking()?;
+    /// futures_lite::future::block_on(token.cancelled());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn closed_token(&self) -> CancellationToken {
+        self.token(Moment::Closed)
+    }
+
+    /// Closes the process soon after `token` is cancelled: [`close_when`](Self::close_when), on the shared executor
+    /// instead of the spawner (feature `tokio-util`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Background`] on the background.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let (process, token) = (Process::new(), CancellationToken::new());
+    /// process.close_when_cancelled(&token)?;
+    /// token.cancel();
+    /// process.closed().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_when_cancelled(&self, token: &CancellationToken) -> Result<(), Error> {
+        self.watch(self.named_only(), token.clone().cancelled_owned())
+    }
+
+    /// Makes the teardown start only after `token` is cancelled: [`wait_for_future`](Self::wait_for_future), on the
+    /// shared executor instead of the spawner (feature `tokio-util`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for_future`](Self::wait_for_future).
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let (process, token) = (Process::new(), CancellationToken::new());
+    /// process.wait_for_cancelled(&token)?;
+    /// process.close();
+    /// assert!(!process.is_closed());
+    /// token.cancel();
+    /// process.closed().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn wait_for_cancelled(&self, token: &CancellationToken) -> Result<(), Error> {
+        self.wait_on(self.named_only(), token.clone().cancelled_owned())
+    }
+
+    /// One token for each moment is kept with the process, so that a long-lived process does not grow (I12). Those that
+    /// are handed out are children of it, which tokio-util forgets when they are dropped.
+    fn token(&self, moment: Moment) -> CancellationToken {
+        let (token, is_new) = self.node.keep_token(moment, CancellationToken::new());
+        if is_new {
+            let waker = Waker::from(Arc::new(Cancel(token.clone())));
+            if !register(&self.node, moment, &mut None, &waker) {
+                token.cancel();
+            }
+        }
+        token.child_token()
+    }
+
+    /// The name of this process, and the default spawner.
+    fn named_only(&self) -> Option<Arc<Inherited>> {
+        Some(Inherited::named(self.name()?, None))
+    }
+}
+
+/// Cancels a token when it is woken.
+struct Cancel(CancellationToken);
+
+impl Wake for Cancel {
+    fn wake(self: Arc<Self>) {
+        self.0.cancel();
+    }
+}

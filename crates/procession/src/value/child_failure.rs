@@ -1,0 +1,28 @@
+//! [`ChildFailure`]: what a process does when a child fails.
+
+/// What a process does when a child fails: its body or its teardown returns an error, panics, or is dropped
+/// before its end. Set with [`Builder::on_child_failure`](crate::Builder::on_child_failure).
+///
+/// ```
+/// use procession::{ChildFailure, Process, Reason};
+///
+/// let app = Process::builder().name("app").on_child_failure(ChildFailure::Close).build()?;
+/// let worker = Process::builder().name("worker").parent(&app).build()?;
+/// worker.set_teardown(|| Err("disk full"))?;
+/// worker.close();
+///
+/// let error = app.closed().wait().unwrap_err();
+/// assert_eq!(error.with_causes().to_string(), "process `worker` failed: disk full");
+/// assert_eq!(app.reason(), Some(Reason::ChildFailed(worker.label())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChildFailure {
+    /// It goes on. The error is the child's outcome, and hooks are told.
+    #[default]
+    Ignore,
+    /// It closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error
+    /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work an
+    /// abort of the process itself [drops](crate::Error::Aborted) does not count as failed.
+    Close,
+}

@@ -1,0 +1,362 @@
+//! [`Error`]: what went wrong with a process.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::value::{Label, LinkError};
+
+/// Any error, as bodies and teardowns may return it.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong with a process.
+///
+/// Cloning it is cheap, because every caller gets the same outcome. It names the process it is about.
+/// Its `Display` does not repeat the error that a body or a teardown returned: that is its
+/// [`source`](StdError::source), and [`with_causes`](Self::with_causes) prints both.
+///
+/// ```
+/// use procession::{Error, Process};
+/// use std::error::Error as _;
+///
+/// let process = Process::builder()
+///     .name("log")
+///     .teardown(|| Err(std::io::Error::other("disk full")))
+///     .build()?;
+/// let error = process.close_blocking().unwrap_err();
+/// assert!(matches!(error, Error::Failed(_)));
+/// assert_eq!(error.to_string(), "process `log` failed");
+/// assert_eq!(error.with_causes().to_string(), "process `log` failed: disk full");
+/// assert!(error.source().unwrap().is::<std::io::Error>());
+/// # Ok::<(), procession::LinkError>(())
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A body or a teardown returned an error.
+    #[error(transparent)]
+    Failed(Failed),
+    /// A body or a teardown panicked.
+    #[error(transparent)]
+    Panicked(Panicked),
+    /// The body, or an async teardown, was dropped before its end: by an abort, by its spawner or executor,
+    /// or together with the future of [`Process::run`](crate::Process::run).
+    #[error("{0} was aborted: it was dropped before its end")]
+    Aborted(Label),
+    /// Several errors: the body's, then those of children that the process
+    /// [closed for](crate::ChildFailure::Close), then the teardown's.
+    #[error(transparent)]
+    Many(MultiError),
+    /// The process is Closed, or its teardown has started; the body was not run.
+    #[error("{0} is closed, or its teardown has started")]
+    Closed(Label),
+    /// The process already has a teardown, which stays.
+    #[error("{0} already has a teardown")]
+    TeardownSet(Label),
+    /// [`Process::background`](crate::Process::background) cannot be closed, aborted or torn down.
+    #[error("the background process never closes")]
+    Background,
+    /// A wait that cannot end was refused.
+    #[error(transparent)]
+    Deadlock(Deadlock),
+    /// The OS could not create a thread for a body.
+    #[error(transparent)]
+    NoThread(NoThread),
+    /// An edge was refused: for callers that return one error type.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// All slots of the process are taken, and the caller did not want to wait for one.
+    #[error("all slots of {0} are taken")]
+    Full(Label),
+    /// A limit of zero for the children of the process: nothing could ever be spawned.
+    #[error("the limit for the children of {0} must be at least 1")]
+    ZeroLimit(Label),
+    /// An interval of zero for a periodic process under this process.
+    #[error("the interval of a periodic process under {0} must be longer than zero")]
+    ZeroInterval(Label),
+}
+
+/// A body or a teardown returned an error.
+///
+/// ```
+/// use procession::{Error, Process};
+/// use std::io;
+///
+/// let process = Process::with_teardown(|| Err(io::Error::from(io::ErrorKind::StorageFull)));
+/// let Err(Error::Failed(failed)) = process.close_blocking() else { panic!() };
+/// assert!(failed.get().is::<io::Error>());
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{label} failed")]
+pub struct Failed {
+    label: Label,
+    source: Arc<BoxError>,
+}
+
+/// A body or a teardown panicked.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let process = Process::with_teardown(|| panic!("out of paper"));
+/// let Err(Error::Panicked(panicked)) = process.close_blocking() else { panic!() };
+/// assert_eq!(panicked.message(), "out of paper");
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{label} panicked: {message}")]
+pub struct Panicked {
+    label: Label,
+    message: Arc<str>,
+}
+
+/// A blocking wait for a process that could never end.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let app = Process::builder().name("app").build()?;
+/// let above = app.clone();
+/// let worker = app.spawn_thread(move |_| above.close_blocking())?;
+/// let Err(Error::Deadlock(deadlock)) = worker.closed().wait() else { panic!() };
+/// assert_eq!(deadlock.target().name(), Some("app"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Deadlock {
+    sides: Arc<(Waiting, Label)>,
+}
+
+/// Whoever would wait for ever.
+#[derive(Debug)]
+enum Waiting {
+    /// Code of this process.
+    Process(Label),
+    /// The thread that drives a current-thread runtime, perhaps by running code of a process.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tokio has such runtimes"))]
+    Runtime { driven_by: Option<Label>, needed_by: Label },
+}
+
+/// The OS could not create a thread for a body, usually because a limit is reached.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the OS could not create a thread for {label}")]
+pub struct NoThread {
+    label: Label,
+    source: Arc<BoxError>,
+}
+
+/// Two or more errors, in the order in which they happened.
+///
+/// Its `Display` prints each of them with its causes, one a line.
+///
+/// ```
+/// use procession::{Error, Process};
+///
+/// let parent = Process::new();
+/// let both = parent.spawn_thread(|p| {
+///     p.set_teardown(|| Err("no flush")).unwrap();
+///     Err("no disk")
+/// })?;
+/// let Err(Error::Many(errors)) = both.closed().wait() else { panic!() };
+/// assert_eq!(errors.iter().count(), 2);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MultiError {
+    errors: Arc<[Error]>,
+}
+
+impl Error {
+    /// The process that `label` refers to failed with `error`: what a body that returns `error` ends with. An
+    /// error that is an [`Error`] already is kept as it is.
+    pub fn failed(label: Label, error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            // It already says what failed, and where.
+            Ok(error) => *error,
+            Err(source) => Self::Failed(Failed { label, source: Arc::new(source) }),
+        }
+    }
+
+    pub(crate) fn panicked(label: Label, message: Arc<str>) -> Self {
+        Self::Panicked(Panicked { label, message })
+    }
+
+    pub(crate) fn deadlock(waiting: Label, target: Label) -> Self {
+        Self::Deadlock(Deadlock { sides: Arc::new((Waiting::Process(waiting), target)) })
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn runtime_deadlock(
+        driven_by: Option<Label>,
+        needed_by: Label,
+        target: Label,
+    ) -> Self {
+        let waiting = Waiting::Runtime { driven_by, needed_by };
+        Self::Deadlock(Deadlock { sides: Arc::new((waiting, target)) })
+    }
+
+    pub(crate) fn no_thread(label: Label, source: io::Error) -> Self {
+        Self::NoThread(NoThread { label, source: Arc::new(source.into()) })
+    }
+
+    /// Combines errors: none is `Ok`, one is itself, several are [`Error::Many`], in their order. Errors that are
+    /// [`Error::Many`] already are taken apart.
+    ///
+    /// # Errors
+    ///
+    /// If there is at least one.
+    ///
+    /// ```
+    /// use procession::{Error, Process};
+    ///
+    /// let outcomes = [(); 3].map(|()| Process::with_teardown(|| Err("disk full")).close_blocking());
+    /// let errors = outcomes.into_iter().filter_map(Result::err);
+    /// let Err(Error::Many(many)) = Error::all(errors) else { panic!() };
+    /// assert_eq!(many.iter().count(), 3);
+    /// assert!(Error::all([]).is_ok());
+    /// ```
+    pub fn all(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        let mut flat = Vec::new();
+        for error in errors {
+            match error {
+                Self::Many(many) => flat.extend(many.iter().cloned()),
+                one => flat.push(one),
+            }
+        }
+        match flat.len() {
+            0 => Ok(()),
+            1 => Err(flat.remove(0)),
+            _ => Err(Self::Many(MultiError { errors: flat.into() })),
+        }
+    }
+
+    /// The process that the error is about; for [`Error::Many`], that of the first one; for
+    /// [`Error::Background`], none.
+    pub fn process(&self) -> Option<&Label> {
+        match self {
+            Self::Failed(Failed { label, .. })
+            | Self::Panicked(Panicked { label, .. })
+            | Self::NoThread(NoThread { label, .. })
+            | Self::Aborted(label)
+            | Self::Closed(label)
+            | Self::TeardownSet(label)
+            | Self::Full(label)
+            | Self::ZeroLimit(label)
+            | Self::ZeroInterval(label)
+            | Self::Link(LinkError::Closed(label)) => Some(label),
+            Self::Many(many) => many.errors.first()?.process(),
+            Self::Deadlock(deadlock) => Some(deadlock.target()),
+            Self::Link(LinkError::Cycle(cycle)) => cycle.path().first(),
+            Self::Link(LinkError::Background) | Self::Background => None,
+        }
+    }
+
+    /// Displays the error with its causes, separated by colons: what a program prints once, at the end.
+    pub fn with_causes(&self) -> impl fmt::Display + '_ {
+        with_causes(self)
+    }
+
+    /// What is left of the user's in it, if nobody else holds the same error.
+    pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
+        match self {
+            Self::Failed(failed) => Some(Box::new(Arc::into_inner(failed.source)?)),
+            Self::Many(many) => Some(Box::new(many)),
+            _ => None,
+        }
+    }
+}
+
+/// Displays an error with its causes, separated by colons.
+pub fn with_causes<'a>(error: &'a (dyn StdError + 'static)) -> impl fmt::Display + 'a {
+    WithCauses(error)
+}
+
+struct WithCauses<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Failed {
+    /// The error that the body or the teardown returned.
+    pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &**self.source
+    }
+}
+
+impl Panicked {
+    /// The panic's message, or a placeholder if the payload was not a string.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl Deadlock {
+    /// The process whose code would have waited. If no code of a process would have waited, but a thread that drives a
+    /// current-thread runtime, the process that needs this thread.
+    pub fn waiting(&self) -> &Label {
+        match &self.sides.0 {
+            Waiting::Process(label)
+            | Waiting::Runtime { driven_by: Some(label), .. }
+            | Waiting::Runtime { driven_by: None, needed_by: label } => label,
+        }
+    }
+
+    /// The process that it would have waited for.
+    pub fn target(&self) -> &Label {
+        &self.sides.1
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.sides {
+            (Waiting::Process(waiting), target) if waiting == target => {
+                write!(f, "code of {waiting} cannot wait until {waiting} is closed")
+            }
+            (Waiting::Process(waiting), target) => {
+                write!(f, "{waiting} cannot wait for {target}, which waits for {waiting}")
+            }
+            (Waiting::Runtime { needed_by, .. }, target) => write!(
+                f,
+                "this thread cannot wait for {target}: {needed_by} needs it, because it drives a current-thread \
+                 runtime; await instead"
+            ),
+        }
+    }
+}
+
+impl StdError for Deadlock {}
+
+impl MultiError {
+    /// The errors, first to last.
+    pub fn iter(&self) -> std::slice::Iter<'_, Error> {
+        self.errors.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a MultiError {
+    type Item = &'a Error;
+    type IntoIter = std::slice::Iter<'a, Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for MultiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} errors:", self.errors.len())?;
+        self.errors.iter().try_for_each(|error| write!(f, "\n{}", error.with_causes()))
+    }
+}
+
+impl StdError for MultiError {}

@@ -1,0 +1,24 @@
+//! Layer 0: plain values, and the locks and atomics that everything is built with.
+//!
+//! Nothing here knows a process; nothing here runs foreign code but the formatting of errors, which their owner
+//! asks for.
+
+mod child_failure;
+mod error;
+mod label;
+mod link_error;
+mod outcome;
+mod phase;
+mod reason;
+pub(crate) mod sleeper;
+pub mod sync;
+mod work;
+
+pub use child_failure::ChildFailure;
+pub use error::{BoxError, Deadlock, Error, Failed, MultiError, NoThread, Panicked, with_causes};
+pub use label::{Label, ProcessId};
+pub use link_error::{Cycle, LinkError};
+pub use outcome::IntoOutcome;
+pub use phase::Phase;
+pub use reason::Reason;
+pub(crate) use work::{Work, WorkCell};

@@ -1,0 +1,53 @@
+//! [`Reason`]: why a process began to close.
+
+use std::fmt;
+
+use crate::value::Label;
+
+/// Why a process began to close. The first reason is kept.
+///
+/// ```
+/// use procession::{Process, Reason};
+///
+/// let parent = Process::new();
+/// let child = parent.child();
+/// assert_eq!(child.reason(), None);
+/// parent.close_blocking()?;
+/// assert_eq!(parent.reason(), Some(Reason::Asked));
+/// assert_eq!(child.reason(), Some(Reason::ParentClosed));
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A caller asked for it with [`close`](crate::Process::close), [`abort`](crate::Process::abort) or one of their
+    /// forms.
+    Asked,
+    /// A parent closed.
+    ParentClosed,
+    /// This signal was delivered.
+    Signal(i32),
+    /// Its body returned without an error.
+    BodyFinished,
+    /// Its body returned an error, panicked, or was dropped before its end.
+    BodyFailed,
+    /// Its last handle was dropped, and no open parent held it.
+    Dropped,
+    /// This child failed, and the process was built to close then, with
+    /// [`ChildFailure::Close`](crate::ChildFailure::Close).
+    ChildFailed(Label),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asked to close"),
+            Self::ParentClosed => f.write_str("its parent closed"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::BodyFinished => f.write_str("its body finished"),
+            Self::BodyFailed => f.write_str("its body failed"),
+            Self::Dropped => f.write_str("its last handle was dropped"),
+            Self::ChildFailed(child) => write!(f, "its child failed: {child}"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! [`Sleeper`]: what a blocked thread or a waiting task is woken by.
+//!
+//! This is the only place where a waker is cloned. A clone is foreign code, so it is made before a lock is
+//! taken: what is stored under a lock is a [`Sleeper`] that exists already, and what a lock guards is compared
+//! with [`Sleeper::wakes`], which looks at pointers only.
+
+use std::cell::RefCell;
+use std::task::Waker;
+
+use crate::value::sync::{Mutex, thread_local};
+
+/// A waker, and whether it is the library's own.
+///
+/// Own wakers run library code and return at once; they are woken before those of users, which may block (I9).
+#[derive(Debug)]
+pub struct Sleeper {
+    waker: Waker,
+    is_own: bool,
+}
+
+thread_local! {
+    /// The waker of this thread's innermost blocking wait.
+    static THIS_THREAD: RefCell<Option<Waker>> = RefCell::default();
+}
+
+impl Sleeper {
+    /// Whoever `waker` wakes. Call it with no lock held: it clones the waker.
+    pub fn of(waker: &Waker) -> Self {
+        let is_own = THIS_THREAD
+            .try_with(|own| own.borrow().as_ref().is_some_and(|own| own.will_wake(waker)))
+            .unwrap_or(false);
+        Self { waker: waker.clone(), is_own }
+    }
+
+    /// A number made of the two addresses in the waker, which distinguishes it from other live ones.
+    pub(crate) fn id(&self) -> usize {
+        let vtable = std::ptr::from_ref(self.waker.vtable()).addr();
+        self.waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2)
+    }
+
+    /// A clone, which is foreign code: call it with no lock held.
+    pub(crate) fn clone(&self) -> Self {
+        Self { waker: self.waker.clone(), is_own: self.is_own }
+    }
+
+    /// A waker that runs library code only, and that returns at once.
+    #[cfg(not(loom))]
+    pub(crate) fn own(waker: Waker) -> Self {
+        Self { waker, is_own: true }
+    }
+
+    /// Is it certain that `waker` wakes the same task? Runs no foreign code.
+    pub fn wakes(&self, waker: &Waker) -> bool {
+        self.waker.will_wake(waker)
+    }
+
+    pub(crate) fn from_parts(waker: Waker, is_own: bool) -> Self {
+        Self { waker, is_own }
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// The waker, which is foreign code.
+    pub fn into_waker(self) -> Waker {
+        self.waker
+    }
+}
+
+/// Makes sure that `waker` is woken: stores a clone of it where `find` says, unless one that wakes the same task
+/// is there already. The clone is made with the lock released.
+///
+/// `find` is called under the lock, once or twice; if it returns `None`, nothing is stored. Returns what was
+/// replaced or not stored, for the caller to drop.
+pub fn register<T>(
+    lock: &Mutex<T>,
+    waker: &Waker,
+    mut find: impl FnMut(&mut T) -> Option<&mut Option<Sleeper>>,
+) -> Option<Sleeper> {
+    if let Some(registered) = find(&mut lock.lock())?.as_ref() {
+        if registered.wakes(waker) {
+            return None;
+        }
+    }
+    let sleeper = Sleeper::of(waker);
+    let mut guarded = lock.lock();
+    match find(&mut guarded) {
+        Some(place) => place.replace(sleeper),
+        None => Some(sleeper),
+    }
+}
+
+/// While this exists, `waker` is known as the waker of this thread's blocking wait.
+pub(crate) struct Blocking {
+    before: Option<Waker>,
+}
+
+impl Blocking {
+    pub(crate) fn with(waker: Waker) -> Self {
+        let before = THIS_THREAD.try_with(|own| own.borrow_mut().replace(waker));
+        Self { before: before.unwrap_or_default() }
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        // At the end of a thread there is nothing to restore.
+        let _ = THIS_THREAD.try_with(|own| *own.borrow_mut() = self.before.take());
+    }
+}

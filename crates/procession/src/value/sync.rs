@@ -1,0 +1,102 @@
+//! Locks, atomics and threads: those of parking_lot, parking, event-listener and the standard library; under
+//! `--cfg loom`, loom's.
+//!
+//! `Arc` is the standard library's in both: loom's cannot be a `self` type, and the models do not look for what
+//! it would find.
+
+use std::io;
+use std::sync::Arc;
+
+pub use imp::*;
+
+/// Starts a detached thread that is given `value`; if the OS cannot create it, the value comes back.
+pub(crate) fn spawn_thread_with<T: Send + 'static>(
+    name: Option<&str>,
+    value: T,
+    run: impl FnOnce(T) + Send + 'static,
+) -> Result<(), (io::Error, T)> {
+    // Kept here too, because a thread that is not created drops what it was meant to run.
+    let kept = Arc::new(Mutex::new(Some(value)));
+    let given = kept.clone();
+    let run_it = move || {
+        let value = given.lock().take();
+        run(value.expect("only a thread that was not created gives it back"));
+    };
+    match spawn_thread(name, run_it) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let value = kept.lock().take();
+            Err((error, value.expect("no thread has taken it")))
+        }
+    }
+}
+
+#[cfg(not(loom))]
+mod imp {
+    pub use parking_lot::{Mutex, MutexGuard};
+    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+    pub use std::thread_local;
+
+    use std::io;
+
+    /// Starts a detached thread.
+    pub fn spawn_thread(name: Option<&str>, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut builder = std::thread::Builder::new();
+        // A thread's name cannot contain a NUL; a process's name can.
+        if let Some(name) = name.filter(|name| !name.contains('\0')) {
+            builder = builder.name(name.to_owned());
+        }
+        builder.spawn(run).map(drop)
+    }
+
+    /// Has a model failed, so that nothing of loom's may be touched while its values are dropped?
+    pub const fn model_has_failed() -> bool {
+        false
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    pub use loom::sync::MutexGuard;
+    pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+    pub use loom::thread_local;
+
+    use std::io;
+
+    /// loom's mutex with parking_lot's interface. It is never poisoned, because nothing panics while it is
+    /// locked (I10).
+    #[derive(Debug)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        /// An unlocked mutex.
+        pub fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        /// Locks it.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    impl<T: Default> Default for Mutex<T> {
+        fn default() -> Self {
+            Self::new(T::default())
+        }
+    }
+
+    /// Starts a detached thread of the model.
+    pub fn spawn_thread(
+        _name: Option<&str>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        loom::thread::spawn(run);
+        Ok(())
+    }
+
+    /// Has a model failed, so that nothing of loom's may be touched while its values are dropped?
+    pub fn model_has_failed() -> bool {
+        std::thread::panicking()
+    }
+}

@@ -1,0 +1,38 @@
+//! [`Work`]: what code of a process is under way.
+
+use crate::value::sync::{AtomicU8, Ordering};
+
+/// The code of a process that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Work {
+    None,
+    ThreadBody,
+    AsyncBody,
+    BlockingTeardown,
+    AsyncTeardown,
+}
+
+#[cfg(all(feature = "tokio", not(loom)))]
+const ALL: [Work; 5] =
+    [Work::None, Work::ThreadBody, Work::AsyncBody, Work::BlockingTeardown, Work::AsyncTeardown];
+
+/// The work of a process, written by whoever does it.
+///
+/// Its accesses are relaxed: it explains a process to a reader and orders nothing.
+pub(crate) struct WorkCell(AtomicU8);
+
+impl WorkCell {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(Work::None as u8))
+    }
+
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn get(&self) -> Work {
+        ALL[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+
+    pub(crate) fn set(&self, work: Work) {
+        self.0.store(work as u8, Ordering::Relaxed);
+    }
+}

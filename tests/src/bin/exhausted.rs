@@ -1,0 +1,171 @@
+//! Run by the tests in `resources.rs`: a program that runs out of what its argument names, and does its work
+//! all the same. It prints how each part ended.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::future::pending;
+use std::sync::mpsc;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use procession::{Main, Process};
+use procession_tests::{LIMIT, cpu_time, outcome};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("executor-without-descriptors") => executor_without_descriptors(),
+        Some("deadline-without-descriptors") => deadline_without_descriptors(),
+        Some("grace-without-descriptors") => grace_without_descriptors(),
+        Some("blocked-executor") => blocked_executor(),
+        Some("blocked-teardowns") => blocked_teardowns(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Uses up all file descriptors of this program, until what is returned is dropped.
+fn use_up_descriptors() -> Vec<File> {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
+    let mut files = Vec::new();
+    let refused = loop {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => break error,
+        }
+    };
+    let too_many = rustix::io::Errno::MFILE.raw_os_error();
+    assert_eq!(refused.raw_os_error(), Some(too_many));
+    files
+}
+
+/// No descriptor is free when the shared executor starts: async bodies and teardowns run, and nothing spins.
+fn executor_without_descriptors() {
+    let held = use_up_descriptors();
+    let app = Process::new();
+    let (tell, told) = mpsc::channel();
+    let again = tell.clone();
+    let body = app.spawn(move |p| async move {
+        tell.send("body").unwrap();
+        p.closing().await;
+    });
+    app.set_teardown_async(move || async move { again.send("teardown").unwrap() }).unwrap();
+    assert_eq!(told.recv_timeout(LIMIT), Ok("body"));
+    println!("the body has begun");
+    app.close();
+    assert_eq!(told.recv_timeout(LIMIT), Ok("teardown"));
+    outcome(&app.closed()).unwrap();
+    outcome(&body.unwrap().closed()).unwrap();
+    println!("the tree is closed");
+    // An idle executor costs nothing: one second of it is the time of a body that never ends.
+    let idle = Process::new();
+    let begun = idle.spawn(|_| pending::<()>());
+    let before = cpu_time();
+    assert!(idle.closed().wait_timeout(Duration::from_secs(1)).is_none());
+    println!("idle: {} ms", (cpu_time() - before).as_millis());
+    outcome(&idle.abort()).unwrap();
+    assert!(begun.unwrap().is_closed());
+    drop(held);
+    println!("done");
+}
+
+/// A stubborn body, which only an abort ends.
+fn stubborn() -> Process {
+    let app = Process::new();
+    app.spawn_thread(|p| p.aborting().wait()).unwrap();
+    app
+}
+
+/// No descriptor is free at the first deadline: the abort comes all the same.
+fn deadline_without_descriptors() {
+    let held = use_up_descriptors();
+    for _ in 0..2 {
+        let app = stubborn();
+        let aborting = app.aborting();
+        let closed = app.close_within(Duration::from_millis(50));
+        assert_eq!(aborting.wait_timeout(LIMIT), Some(()));
+        let _ = outcome(&closed);
+        println!("aborted");
+    }
+    drop(held);
+    println!("done");
+}
+
+/// The same for the grace of the entry point.
+fn grace_without_descriptors() {
+    let _exit = Main::new().grace(Duration::from_millis(50)).run(|p| {
+        let held = use_up_descriptors();
+        p.set_teardown(move || {
+            drop(held);
+            println!("torn down");
+        })?;
+        p.spawn_thread(|worker| {
+            worker.aborting().wait();
+            println!("aborted");
+        })?;
+        p.close();
+        Ok::<(), procession::Error>(())
+    });
+    println!("done");
+}
+
+/// Async bodies block every thread of the shared executor: deadlines and blocking teardowns do not need it.
+fn blocked_executor() {
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write().unwrap();
+    let blockers = Process::new();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..64 {
+        let (gate, tell) = (gate.clone(), tell.clone());
+        let blocks = move |_| async move {
+            tell.send(()).unwrap();
+            drop(gate.read());
+        };
+        blockers.spawn(blocks).unwrap();
+    }
+    // Further bodies cannot begin once as many have begun as there are threads.
+    told.recv_timeout(LIMIT).unwrap();
+    while told.recv_timeout(Duration::from_millis(100)).is_ok() {}
+    let app = stubborn();
+    let (report, reports) = mpsc::channel();
+    app.set_teardown(move || report.send(()).unwrap()).unwrap();
+    let aborting = app.aborting();
+    let closed = app.close_within(Duration::from_millis(50));
+    assert_eq!(aborting.wait_timeout(LIMIT), Some(()));
+    println!("aborted");
+    let _ = outcome(&closed);
+    assert_eq!(reports.recv_timeout(LIMIT), Ok(()));
+    println!("torn down");
+    drop(held);
+    outcome(&blockers.close()).unwrap();
+    println!("done");
+}
+
+/// More teardowns block, for a second, than may run at once: the library has nothing to do meanwhile.
+fn blocked_teardowns() {
+    const TEARDOWNS: usize = 600;
+    const AT_ONCE: usize = 512;
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write().unwrap();
+    let app = Process::new();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..TEARDOWNS {
+        let (gate, tell) = (gate.clone(), tell.clone());
+        let teardown = move || {
+            tell.send(()).unwrap();
+            drop(gate.read());
+        };
+        app.child().set_teardown(teardown).unwrap();
+    }
+    app.close();
+    for _ in 0..AT_ONCE {
+        told.recv_timeout(LIMIT).unwrap();
+    }
+    let before = cpu_time();
+    // A second without any event, since none of the teardowns ends.
+    assert!(told.recv_timeout(Duration::from_secs(1)).is_err());
+    println!("idle: {} ms", (cpu_time() - before).as_millis());
+    drop(held);
+    outcome(&app.closed()).unwrap();
+    println!("done");
+}

@@ -1,0 +1,293 @@
+//! A waker's `clone` is foreign code: it runs with no lock held (I10), and its panic loses nothing (I14).
+//!
+//! A waker made from an `Arc` is cloned without foreign code; cooked-waker makes one of any type that is `Clone`.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
+use cooked_waker::{IntoWaker, Wake, WakeRef};
+use procession::{Clock, Limited, ManualClock, Process};
+use procession_tests::LIMIT;
+use procession_tests::foreign::{call_everything, panic_quietly};
+
+/// What a waker's clone does when it is armed.
+#[derive(Clone)]
+struct Act {
+    armed: Arc<AtomicBool>,
+    /// It stays armed.
+    again: bool,
+    act: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Act {
+    /// It calls everything on the process, and `further`; or it panics.
+    fn new(process: &Process, panics: bool, further: impl Fn() + Send + Sync + 'static) -> Self {
+        let process = process.clone();
+        let act = move || {
+            if panics {
+                panic_quietly();
+            }
+            further();
+            call_everything(&process);
+        };
+        Self { armed: Arc::default(), again: false, act: Arc::new(act) }
+    }
+
+    fn waker(&self) -> Waker {
+        Box::new(OnClone(self.clone())).into_waker()
+    }
+
+    /// The next clone of a waker, which `run` makes, acts.
+    fn during(&self, run: impl FnOnce()) {
+        self.armed.store(true, Ordering::SeqCst);
+        // The clone may be made on the stack of who polls.
+        let _ = catch_unwind(AssertUnwindSafe(run));
+    }
+
+    /// Has it acted?
+    fn acted(&self) -> bool {
+        !self.armed.load(Ordering::SeqCst)
+    }
+}
+
+struct OnClone(Act);
+
+impl Clone for OnClone {
+    fn clone(&self) -> Self {
+        if self.0.armed.swap(false, Ordering::SeqCst) {
+            (self.0.act)();
+            self.0.armed.store(self.0.again, Ordering::SeqCst);
+        }
+        Self(self.0.clone())
+    }
+}
+
+impl WakeRef for OnClone {
+    fn wake_by_ref(&self) {}
+}
+
+impl Wake for OnClone {}
+
+type Waiter = Pin<Box<dyn Future<Output = ()>>>;
+
+fn poll(waiter: &mut Waiter, waker: &Waker) {
+    let _ = waiter.as_mut().poll(&mut Context::from_waker(waker));
+}
+
+/// The waiters of a process, and one for a slot of its limiter.
+fn waiter(process: &Process, kind: usize) -> Waiter {
+    match kind {
+        0 => Box::pin(process.closing()),
+        1 => Box::pin(process.aborting()),
+        2 => {
+            let closed = process.closed();
+            Box::pin(async move { drop(closed.await) })
+        }
+        _ => {
+            let limited = Limited::new(process, 1).unwrap();
+            let slot = limited.try_acquire().unwrap();
+            Box::pin(async move {
+                drop(limited.acquire().await);
+                drop(slot);
+            })
+        }
+    }
+}
+
+/// Runs what may hang on a thread of its own.
+#[track_caller]
+fn in_time(what: String, run: impl FnOnce() + Send + 'static) {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        run();
+        tell.send(()).unwrap();
+    });
+    assert!(told.recv_timeout(LIMIT).is_ok(), "{what} hangs or has panicked");
+}
+
+/// The process closes, its teardown runs, and a thread that waits for it is woken.
+fn closes(process: &Process) {
+    let waiting = process.closed();
+    let waiting = thread::spawn(move || waiting.wait_timeout(LIMIT).is_some());
+    process.close();
+    assert!(waiting.join().unwrap());
+}
+
+/// A waiter is polled for the first time: as the first one of its process, and as a further one.
+#[test]
+fn a_clone_may_do_anything_when_a_waiter_is_polled() {
+    for kind in 0..4 {
+        for further in [false, true] {
+            for panics in [false, true] {
+                in_time(format!("{kind} {further} {panics}"), move || {
+                    let process = Process::with_teardown(|| ());
+                    let mut others: Vec<_> = (0..3).map(|kind| waiter(&process, kind)).collect();
+                    if further {
+                        others.iter_mut().for_each(|other| poll(other, Waker::noop()));
+                    }
+                    let act = Act::new(&process, panics, || ());
+                    let mut waiter = waiter(&process, kind);
+                    act.during(|| poll(&mut waiter, &act.waker()));
+                    assert!(act.acted());
+                    closes(&process);
+                });
+            }
+        }
+    }
+}
+
+/// A waiter is polled again with another waker.
+#[test]
+fn a_clone_may_do_anything_when_a_waker_is_replaced() {
+    for kind in 0..4 {
+        for panics in [false, true] {
+            in_time(format!("{kind} {panics}"), move || {
+                let process = Process::with_teardown(|| ());
+                let act = Act::new(&process, panics, || ());
+                let mut waiter = waiter(&process, kind);
+                poll(&mut waiter, Waker::noop());
+                act.during(|| poll(&mut waiter, &act.waker()));
+                assert!(act.acted());
+                closes(&process);
+            });
+        }
+    }
+}
+
+/// A sleeper of a manual clock is polled, and polled again with another waker.
+#[test]
+fn a_clone_may_do_anything_when_a_sleeper_is_polled() {
+    for again in [false, true] {
+        for panics in [false, true] {
+            in_time(format!("{again} {panics}"), move || {
+                let (process, clock) = (Process::new(), ManualClock::new());
+                let second = Duration::from_secs(1);
+                let own = clock.clone();
+                let act = Act::new(&process, panics, move || {
+                    let _ = (own.now(), own.sleepers(), format!("{own:?}"));
+                    own.advance(second / 10);
+                });
+                let mut sleeper: Waiter = clock.sleep_until(clock.now() + second);
+                if again {
+                    poll(&mut sleeper, Waker::noop());
+                }
+                act.during(|| poll(&mut sleeper, &act.waker()));
+                assert!(act.acted());
+                clock.advance(second);
+                closes(&process);
+            });
+        }
+    }
+}
+
+/// `procession-runnable`: the readiness of a run is polled, and polled again with another waker.
+#[test]
+fn a_clone_may_do_anything_when_a_readiness_is_polled() {
+    use procession_runnable::{Start, body};
+
+    for again in [false, true] {
+        for panics in [false, true] {
+            in_time(format!("{again} {panics}"), move || {
+                let app = Process::new();
+                let (give, take) = mpsc::channel();
+                let runnable = body(move |unit| {
+                    let _ = give.send(unit.clone());
+                    async move { unit.closing().await }
+                });
+                let (start, mut readiness) = Start::under(&app);
+                let run = runnable.start(start).unwrap();
+                let unit = take.recv_timeout(LIMIT).unwrap();
+                let act = Act::new(&run, panics, move || {
+                    unit.ready();
+                });
+                let mut poll = |waker: &Waker| {
+                    let _ = Pin::new(&mut readiness).poll(&mut Context::from_waker(waker));
+                };
+                if again {
+                    poll(Waker::noop());
+                }
+                act.during(|| poll(&act.waker()));
+                assert!(act.acted());
+                closes(&app);
+            });
+        }
+    }
+}
+
+/// `procession-supervisor`: the changes of a table in memory are polled, and polled again with another waker.
+#[test]
+fn a_clone_may_do_anything_when_the_changes_of_a_table_are_polled() {
+    use procession_runnable::nop;
+    use procession_supervisor::{MemoryTable, Table};
+
+    for again in [false, true] {
+        for panics in [false, true] {
+            in_time(format!("{again} {panics}"), move || {
+                let (process, table) = (Process::new(), Arc::new(MemoryTable::new()));
+                let mut changes = table.changes().unwrap();
+                let own = table.clone();
+                let act = Act::new(&process, panics, move || drop(own.insert("new", nop())));
+                let mut poll = |waker: &Waker| {
+                    changes.as_mut().poll_next(&mut Context::from_waker(waker)).is_ready()
+                };
+                if again {
+                    poll(Waker::noop());
+                }
+                act.during(|| assert!(!poll(&act.waker())));
+                assert!(act.acted());
+                table.insert("newer", nop());
+                assert!(poll(Waker::noop()));
+            });
+        }
+    }
+}
+
+/// `procession-supervisor`: the task of a manager is polled by its spawner.
+#[test]
+fn a_clone_may_do_anything_when_a_manager_is_polled() {
+    use std::pin::pin;
+
+    use procession::Job;
+    use procession_runnable::{Start, nop};
+    use procession_supervisor::{Manager, MemoryTable};
+
+    in_time("the manager".to_owned(), || {
+        let table = MemoryTable::new();
+        table.insert("unit", nop());
+        let manager = Arc::new(Manager::new(table));
+        let (give, jobs) = mpsc::channel::<Job>();
+        let spawner = move |job: Job| give.send(job).unwrap();
+        let app = Process::builder().spawner(spawner).build().unwrap();
+        let (start, _readiness) = Start::under(&app);
+        let run = manager.runnable().start(start).unwrap();
+        let own = manager.clone();
+        let mut act = Act::new(&Process::new(), false, move || {
+            let stop = pin!(own.stop(&"unit"));
+            let _ = stop.poll(&mut Context::from_waker(Waker::noop()));
+            let _ = (own.list(), own.get(&"unit"));
+        });
+        act.again = true;
+        act.armed.store(true, Ordering::SeqCst);
+        let waker = act.waker();
+        let mut running = Vec::new();
+        for round in 0.. {
+            if run.is_closed() {
+                return;
+            }
+            // By then its tasks have been polled.
+            if round == 10 {
+                run.close();
+            }
+            running.extend(jobs.try_iter().map(Box::pin));
+            running
+                .retain_mut(|job| job.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            thread::yield_now();
+        }
+    });
+}

@@ -1,0 +1,423 @@
+//! The sequential model: everything happens at once, and is settled after each call.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use procession::{Phase, Reason};
+
+/// A [`Reason`], without the child or the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    ChildFailed,
+    Dropped,
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Asked => Self::Asked,
+            Reason::ParentClosed => Self::ParentClosed,
+            Reason::BodyFinished => Self::BodyFinished,
+            Reason::BodyFailed => Self::BodyFailed,
+            Reason::ChildFailed(_) => Self::ChildFailed,
+            Reason::Dropped => Self::Dropped,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// What an edge does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Child,
+    NoWaitChild,
+    WaitFor,
+    CloseAfter,
+}
+
+impl Kind {
+    fn closes(self) -> bool {
+        matches!(self, Self::Child | Self::NoWaitChild)
+    }
+
+    fn waits(self) -> bool {
+        self != Self::NoWaitChild
+    }
+}
+
+/// What becomes of a new edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linked {
+    Added,
+    Cycle,
+    Closed,
+}
+
+/// A process of the model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    /// `None` is Running.
+    pub(crate) phase: Option<Phase>,
+    pub(crate) aborting: bool,
+    /// Set while Running if it closes as soon as it waits for nothing.
+    pub(crate) why: Option<Why>,
+    pub(crate) after_children: bool,
+    /// A parent has closed it while it was held open, perhaps by force.
+    pub(crate) postponed: Option<bool>,
+    /// The processes that it closes.
+    pub(crate) closes: Vec<usize>,
+    /// The processes that it waits for.
+    pub(crate) waits: Vec<usize>,
+    /// Those among them that it is closed after.
+    pub(crate) closes_after: Vec<usize>,
+    /// The parents that keep it open.
+    pub(crate) owners: Vec<usize>,
+    pub(crate) body: bool,
+    pub(crate) closes_for_a_child: bool,
+    pub(crate) failed: bool,
+    pub(crate) teardown_set: bool,
+    /// It has a teardown, and whether that fails.
+    pub(crate) teardown: Option<bool>,
+    pub(crate) torn_down: bool,
+    /// How many hooks it has, and how often they have been called.
+    pub(crate) hooks: usize,
+    pub(crate) told: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) all: Vec<Model>,
+    /// Processes that close each other have been linked.
+    pub(crate) has_rings: bool,
+}
+
+/// What may happen to a process, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// It begins to close.
+    Begins(usize),
+    IsClosed(usize),
+}
+
+/// The processes that are not Closed, one a line.
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, model) in self.all.iter().enumerate().filter(|&(n, _)| !self.is_closed(n)) {
+            let Model { closes, waits, closes_after, owners, .. } = model;
+            write!(f, "\n{n}: {:?}, closes {closes:?}, waits for {waits:?}, ", self.phase(n))?;
+            write!(f, "closes after {closes_after:?}, owned by {owners:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    pub(crate) fn phase(&self, n: usize) -> Phase {
+        self.all[n].phase.unwrap_or(Phase::Running)
+    }
+
+    pub(crate) fn is_closed(&self, n: usize) -> bool {
+        self.phase(n) == Phase::Closed
+    }
+
+    fn is_running(&self, n: usize) -> bool {
+        self.phase(n) == Phase::Running
+    }
+
+    /// The processes that close it, or have closed it.
+    pub(crate) fn parents(&self, n: usize) -> Vec<usize> {
+        (0..self.all.len()).filter(|&parent| self.all[parent].closes.contains(&n)).collect()
+    }
+
+    /// Does a parent keep it open?
+    pub(crate) fn is_owned(&self, n: usize) -> bool {
+        self.all[n].owners.iter().any(|&owner| !self.is_closed(owner))
+    }
+
+    fn is_held_open(&self, n: usize) -> bool {
+        self.all[n].closes_after.iter().any(|&other| !self.is_closed(other))
+    }
+
+    /// A new child of `parent`, which is not Closed.
+    pub(crate) fn add_child(&mut self, parent: usize, child: Model) {
+        let n = self.all.len();
+        self.all.push(child);
+        self.all[parent].closes.push(n);
+        self.all[parent].waits.push(n);
+        self.all[n].owners.push(parent);
+        if !self.is_running(parent) {
+            self.close(n, Why::ParentClosed, self.all[parent].aborting);
+        }
+    }
+
+    /// Adds an edge, unless it is refused.
+    pub(crate) fn link(&mut self, upper: usize, lower: usize, kind: Kind) -> Linked {
+        if upper == lower {
+            return Linked::Cycle;
+        }
+        if self.is_closed(upper) {
+            return Linked::Closed;
+        }
+        if self.is_closed(lower) {
+            return Linked::Added;
+        }
+        if self.completes_cycle(upper, lower, kind) {
+            return Linked::Cycle;
+        }
+        if kind.closes() {
+            if self.is_owned_by(upper, lower) {
+                self.has_rings = true;
+            } else {
+                self.all[lower].owners.push(upper);
+            }
+            self.all[upper].closes.push(lower);
+        }
+        if kind.waits() {
+            self.all[upper].waits.push(lower);
+        }
+        if kind == Kind::CloseAfter {
+            self.all[upper].closes_after.push(lower);
+        }
+        if kind.closes() && !self.is_running(upper) {
+            self.close(lower, Why::ParentClosed, self.all[upper].aborting);
+        }
+        Linked::Added
+    }
+
+    /// Does `owner` keep `n` open, directly or through others (I8)?
+    fn is_owned_by(&self, n: usize, owner: usize) -> bool {
+        let mut seen = BTreeSet::from([n]);
+        let mut open = vec![n];
+        while let Some(n) = open.pop() {
+            let owners = self.all[n].owners.iter().filter(|&&owner| !self.is_closed(owner));
+            open.extend(owners.filter(|&&owner| seen.insert(owner)));
+        }
+        seen.contains(&owner)
+    }
+
+    /// Could something never close if the edge were added (I5)?
+    fn completes_cycle(&self, upper: usize, lower: usize, kind: Kind) -> bool {
+        let mut is_cycle = false;
+        if kind.waits() {
+            let is_ordered = kind == Kind::CloseAfter && self.is_running(upper);
+            let event = if is_ordered { Event::Begins(upper) } else { Event::IsClosed(upper) };
+            is_cycle |= self.required(event).contains(&Event::IsClosed(lower));
+        }
+        // Without another parent, the lower process will close because of the upper one.
+        if kind.closes() && self.is_running(lower) && self.parents(lower).is_empty() {
+            let required = self.required(Event::Begins(lower));
+            // But if the upper process closes as soon as the lower one does, they are in a ring, which ends when any of
+            // its processes is closed.
+            let is_in_ring = self.closes_with(lower, &required).contains(&upper);
+            is_cycle |= required.contains(&Event::Begins(upper)) && !is_in_ring;
+        }
+        is_cycle
+    }
+
+    /// What can happen only after the event: of all that might require it, what is not free of it.
+    fn required(&self, event: Event) -> BTreeSet<Event> {
+        let mut required = BTreeSet::from([event]);
+        let events = (0..self.all.len()).flat_map(|n| [Event::Begins(n), Event::IsClosed(n)]);
+        let events: Vec<_> = events.filter(|&event| !self.has_happened(event)).collect();
+        let parents: Vec<_> = (0..self.all.len()).map(|n| self.parents(n)).collect();
+        loop {
+            let count = required.len();
+            let more = events.iter().filter(|&&event| {
+                let (all_of, one_of) = self.requirements(event, &parents);
+                all_of.iter().chain(&one_of).any(|event| required.contains(event))
+            });
+            let more: Vec<_> = more.copied().collect();
+            required.extend(more);
+            if required.len() == count {
+                break;
+            }
+        }
+        loop {
+            let free = required.iter().copied().find(|&candidate| {
+                let (all_of, one_of) = self.requirements(candidate, &parents);
+                let is_free = |event: &Event| !required.contains(event);
+                let has_way = one_of.is_empty() || one_of.iter().any(is_free);
+                candidate != event && all_of.iter().all(is_free) && has_way
+            });
+            let Some(free) = free else { return required };
+            required.remove(&free);
+        }
+    }
+
+    fn has_happened(&self, event: Event) -> bool {
+        match event {
+            Event::Begins(n) => !self.is_running(n),
+            Event::IsClosed(n) => self.is_closed(n),
+        }
+    }
+
+    /// What must happen before the event: all of the first, and one of the second.
+    fn requirements(&self, event: Event, parents: &[Vec<usize>]) -> (Vec<Event>, Vec<Event>) {
+        match event {
+            Event::Begins(n) => {
+                let closes_after = &self.all[n].closes_after;
+                // If a parent has closed it, no further one need do so.
+                let is_chosen = parents[n].iter().any(|&parent| !self.is_running(parent));
+                let parents = parents[n].iter().filter(|_| !is_chosen);
+                (
+                    closes_after.iter().map(|&other| Event::IsClosed(other)).collect(),
+                    parents.map(|&parent| Event::Begins(parent)).collect(),
+                )
+            }
+            Event::IsClosed(n) => {
+                let waits = self.all[n].waits.iter().map(|&other| Event::IsClosed(other));
+                (waits.chain([Event::Begins(n)]).collect(), Vec::new())
+            }
+        }
+    }
+
+    /// The processes that close at once when `n` is closed, if `required` happens only after that.
+    fn closes_with(&self, n: usize, required: &BTreeSet<Event>) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([n]);
+        let mut open = vec![n];
+        while let Some(n) = open.pop() {
+            for &child in &self.all[n].closes {
+                let mut closes_after = self.all[child].closes_after.iter();
+                let is_held = closes_after.any(|&n| required.contains(&Event::IsClosed(n)));
+                if self.is_running(child) && !is_held && found.insert(child) {
+                    open.push(child);
+                }
+            }
+        }
+        found
+    }
+
+    /// Begins to close the process.
+    pub(crate) fn close(&mut self, n: usize, why: Why, abort: bool) {
+        let mut begun = Vec::new();
+        self.begin(n, why, abort, &mut begun);
+        self.walk(begun);
+    }
+
+    fn begin(&mut self, n: usize, why: Why, abort: bool, begun: &mut Vec<usize>) {
+        let is_held_open = self.is_held_open(n);
+        let model = &mut self.all[n];
+        match model.phase {
+            None if why == Why::ParentClosed && is_held_open => {
+                model.postponed = Some(model.postponed == Some(true) || abort);
+            }
+            None => {
+                model.phase = Some(Phase::Closing);
+                model.why = Some(why);
+                model.aborting = abort || model.postponed == Some(true);
+                begun.push(n);
+            }
+            Some(Phase::Closing) if abort && !model.aborting => {
+                model.aborting = true;
+                begun.push(n);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Closes the children of those that have begun to close, or to abort.
+    fn walk(&mut self, mut begun: Vec<usize>) {
+        while let Some(n) = begun.pop() {
+            for child in self.all[n].closes.clone() {
+                self.begin(child, Why::ParentClosed, self.all[n].aborting, &mut begun);
+            }
+        }
+    }
+
+    /// Closes the process as soon as it waits for nothing.
+    pub(crate) fn close_after_children(&mut self, n: usize, why: Why) {
+        let model = &mut self.all[n];
+        if model.phase.is_none() && !model.after_children {
+            model.after_children = true;
+            model.why = Some(why);
+        }
+    }
+
+    pub(crate) fn end_body(&mut self, n: usize, is_ok: bool) {
+        let aborted = self.all[n].aborting;
+        self.all[n].body = false;
+        if is_ok && !aborted {
+            return self.close_after_children(n, Why::BodyFinished);
+        }
+        let mut begun = Vec::new();
+        self.begin(n, Why::BodyFailed, false, &mut begun);
+        self.fail(n, aborted, &mut begun);
+        self.walk(begun);
+    }
+
+    /// The hooks are told of the failure, and the parents that close for a failed child close.
+    fn fail(&mut self, n: usize, aborted: bool, begun: &mut Vec<usize>) {
+        self.tell_hooks(n);
+        self.all[n].failed = true;
+        let mut heard = BTreeSet::new();
+        let mut next = vec![n];
+        while let Some(n) = next.pop() {
+            for parent in self.parents(n) {
+                let model = &self.all[parent];
+                let is_dropped = aborted && model.aborting;
+                if is_dropped || !model.closes_for_a_child || self.is_closed(parent) {
+                    continue;
+                }
+                if heard.insert(parent) {
+                    self.all[parent].failed = true;
+                    self.begin(parent, Why::ChildFailed, false, begun);
+                    next.push(parent);
+                }
+            }
+        }
+    }
+
+    /// Each hook of the process and of those above it is called once.
+    pub(crate) fn tell_hooks(&mut self, n: usize) {
+        let mut seen = BTreeSet::from([n]);
+        let mut open = vec![n];
+        while let Some(n) = open.pop() {
+            self.all[n].told += self.all[n].hooks;
+            open.extend(self.parents(n).into_iter().filter(|&parent| seen.insert(parent)));
+        }
+    }
+
+    /// Ends everything that waits for nothing, until there is no more of it.
+    pub(crate) fn settle(&mut self) {
+        while let Some(n) = (0..self.all.len()).find(|&n| self.is_due(n)) {
+            let model = &mut self.all[n];
+            if model.phase.is_none() {
+                let why = model.why.unwrap();
+                self.close(n, why, false);
+                continue;
+            }
+            if let Some(fails) = model.teardown {
+                model.torn_down = true;
+                if fails {
+                    let mut begun = Vec::new();
+                    self.fail(n, false, &mut begun);
+                    self.walk(begun);
+                }
+            }
+            self.all[n].phase = Some(Phase::Closed);
+            self.release();
+        }
+    }
+
+    fn is_due(&self, n: usize) -> bool {
+        let model = &self.all[n];
+        let is_idle = !model.body && model.waits.iter().all(|&n| self.is_closed(n));
+        let is_closing = self.phase(n) == Phase::Closing;
+        is_idle && (is_closing || self.is_running(n) && model.after_children)
+    }
+
+    /// Closes those that a parent has closed, and that nothing holds open any more.
+    fn release(&mut self) {
+        for n in 0..self.all.len() {
+            if self.is_running(n) && !self.is_held_open(n) {
+                if let Some(abort) = self.all[n].postponed {
+                    self.close(n, Why::ParentClosed, abort);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Foreign code is contained: wakers, and what is polled when they are woken; the clock and the body of a periodic
+//! process. I9, I10, I14.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use procession::{Clock, Inline, ManualClock, Periodic, Process, Sleep, SystemClock};
+use procession_tests::foreign::{call_everything, panic_quietly, waker};
+use procession_tests::{LIMIT, ends_well};
+
+fn inline() -> Process {
+    Process::builder().spawner(Inline).build().unwrap()
+}
+
+/// Runs what may hang on a thread of its own.
+#[track_caller]
+fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(run()).unwrap());
+    told.recv_timeout(LIMIT).expect("it hangs or has panicked")
+}
+
+/// I10: a channel wakes its receiver with its list locked. An async body of `Inline` that goes on to receive is
+/// not polled inside that call.
+#[test]
+fn an_async_body_of_inline_may_receive_from_an_async_channel() {
+    let (sender, receiver) = smol::channel::unbounded();
+    let (tell, told) = mpsc::channel();
+    let app = inline();
+    let body = move |_| async move {
+        while let Ok(item) = receiver.recv().await {
+            tell.send(item).unwrap();
+        }
+    };
+    app.spawn(body).unwrap();
+    in_time(move || {
+        for item in 0..100 {
+            sender.send_blocking(item).unwrap();
+            // The receiver waits again before the next one.
+            assert_eq!(told.recv_timeout(LIMIT), Ok(item));
+        }
+    });
+    app.close();
+    ends_well(&app);
+}
+
+/// I10: a mutex wakes the next task with its list locked. An async teardown of `Inline` that locks it again is not
+/// polled inside that call.
+#[test]
+fn an_async_teardown_of_inline_may_lock_an_async_mutex() {
+    let lock = Arc::new(smol::lock::Mutex::new(0));
+    let taken = lock.clone();
+    let app = inline();
+    let teardown = move || async move {
+        for _ in 0..100 {
+            *taken.lock().await += 1;
+        }
+    };
+    app.set_teardown_async(teardown).unwrap();
+    in_time(move || {
+        let held = lock.lock_blocking();
+        let closed = app.close();
+        drop(held);
+        closed.wait_timeout(LIMIT).unwrap().unwrap();
+        assert_eq!(*lock.lock_blocking(), 100);
+    });
+}
+
+/// I10: an async job of `Inline` is polled on the shared executor: not on the thread that spawns it, and not
+/// inside `wake`, whose caller may hold a lock.
+#[test]
+fn an_async_job_of_inline_is_not_polled_by_the_thread_that_wakes_it() {
+    type Polled = (ThreadId, Waker);
+    fn job(tell: mpsc::Sender<Polled>) -> impl Future<Output = ()> + Send {
+        let mut polls = 0;
+        poll_fn(move |context| {
+            polls += 1;
+            tell.send((thread::current().id(), context.waker().clone())).unwrap();
+            if polls < 3 { Poll::Pending } else { Poll::Ready(()) }
+        })
+    }
+    let own = thread::current().id();
+    for teardown in [false, true] {
+        let (tell, told) = mpsc::channel();
+        let app = inline();
+        if teardown {
+            app.set_teardown_async(move || job(tell)).unwrap();
+            app.close();
+        } else {
+            app.spawn(move |_| job(tell)).unwrap();
+        }
+        for poll in 0..3 {
+            let (polled_by, waker) = told.recv_timeout(LIMIT).unwrap();
+            assert_ne!(polled_by, own, "poll {poll}");
+            waker.wake();
+        }
+        app.close();
+        ends_well(&app);
+    }
+}
+
+/// I9: the library's sleeping threads are woken before any waker is called, so a waker may block, with another
+/// crate's `block_on`, until such a thread is awake.
+#[cfg(target_os = "linux")]
+mod asleep {
+    use std::pin::Pin;
+
+    use procession::Limited;
+    use procession_runnable::{Service, body};
+    use procession_tests::foreign::until_asleep;
+
+    use super::*;
+
+    /// A waiter of any kind.
+    type Waiter = Pin<Box<dyn Future<Output = ()>>>;
+
+    /// Polls the waiter with a waker that blocks until something is sent on the first channel, and that reports on
+    /// the second one whether it was.
+    fn blocking_waker(waiter: &mut Waiter) -> (smol::channel::Sender<()>, mpsc::Receiver<bool>) {
+        let (awake, awoken) = smol::channel::bounded(1);
+        let (tell, told) = mpsc::channel();
+        let waker = waker(move || {
+            let limit = async {
+                smol::Timer::after(LIMIT / 3).await;
+                Err(smol::channel::RecvError)
+            };
+            let awoken = pollster::block_on(futures_lite::future::or(awoken.recv(), limit));
+            let _ = tell.send(awoken.is_ok());
+        });
+        assert!(waiter.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        (awake, told)
+    }
+
+    /// Registers, for `event`, a waker that blocks until the thread that runs `sleep` is awake; then lets `end`
+    /// bring the event about.
+    #[track_caller]
+    fn wakes_first(
+        name: &str,
+        process: &Process,
+        mut event: Waiter,
+        sleep: impl FnOnce() + Send + 'static,
+        end: impl FnOnce(),
+    ) {
+        let (awake, told) = blocking_waker(&mut event);
+        let sleeper = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            sleep();
+            let _ = awake.send_blocking(());
+        });
+        until_asleep(name);
+        end();
+        sleeper.unwrap().join().unwrap();
+        assert_eq!(told.recv_timeout(LIMIT), Ok(true), "{name}");
+        process.close();
+        ends_well(process);
+    }
+
+    fn closed(process: &Process) -> Waiter {
+        let closed = process.closed();
+        Box::pin(async move { drop(closed.await) })
+    }
+
+    #[test]
+    fn threads_in_a_waiter_are_woken_before_wakers() {
+        let process = Process::new();
+        let waiter = process.closing();
+        let event = Box::pin(process.closing());
+        let end = || drop(process.close());
+        wakes_first("in closing", &process, event, move || waiter.wait(), end);
+
+        let process = Process::new();
+        let waiter = process.closed();
+        let end = || drop(process.close());
+        wakes_first("in closed", &process, closed(&process), move || waiter.wait().unwrap(), end);
+
+        let process = Process::new();
+        let waiter = process.aborting();
+        let event = Box::pin(process.aborting());
+        let end = || drop(process.abort());
+        wakes_first("in aborting", &process, event, move || waiter.wait(), end);
+    }
+
+    #[test]
+    fn a_thread_in_close_blocking_is_woken_before_wakers() {
+        let process = Process::new();
+        let (give, take) = mpsc::channel::<()>();
+        process.spawn_thread(move |_| take.recv().unwrap()).unwrap();
+        let closer = process.clone();
+        let sleep = move || closer.close_blocking().unwrap();
+        let end = || give.send(()).unwrap();
+        wakes_first("close_blocking", &process, closed(&process), sleep, end);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_a_slot_is_woken_before_wakers() {
+        let process = Process::new();
+        let limited = Limited::new(&process, 1).unwrap();
+        let _slot = limited.try_acquire().unwrap();
+        let (first, second) = (limited.acquire(), limited.acquire());
+        let event = Box::pin(async move { drop(first.await) });
+        let sleep = move || assert!(second.wait().is_err());
+        let end = || drop(process.close());
+        wakes_first("acquire", &process, event, sleep, end);
+    }
+
+    /// `procession-runnable` blocks its callers in the same way.
+    #[test]
+    fn a_thread_that_stops_a_service_is_woken_before_wakers() {
+        let (give, take) = smol::channel::bounded::<()>(1);
+        let runnable = body(move |unit| {
+            let take = take.clone();
+            async move {
+                unit.ready();
+                take.recv().await
+            }
+        });
+        let service = Arc::new(Service::new(runnable));
+        service.start_blocking().unwrap();
+        let done = service.done();
+        let event = Box::pin(async move { drop(done.await) });
+        let sleep = move || service.stop_blocking_within(LIMIT).unwrap();
+        let end = || give.send_blocking(()).unwrap();
+        wakes_first("stop_service", &Process::new(), event, sleep, end);
+    }
+
+    /// So does `procession-supervisor`.
+    #[test]
+    fn a_thread_that_stops_a_unit_is_woken_before_wakers() {
+        use procession_supervisor::{Manager, MemoryTable, Unit};
+
+        let (give, take) = smol::channel::bounded::<()>(1);
+        let runnable = body(move |unit| {
+            let take = take.clone();
+            async move {
+                unit.ready();
+                take.recv().await
+            }
+        });
+        let table = MemoryTable::new();
+        table.insert("unit", Unit::new(runnable));
+        let manager = Arc::new(Manager::new(table));
+        let running = manager.clone();
+        let (tell, ready) = mpsc::channel();
+        let runs = thread::spawn(move || {
+            running.run_blocking(|process| {
+                tell.send(()).unwrap();
+                process.closing().wait_timeout(LIMIT);
+            })
+        });
+        drop(runs);
+        ready.recv_timeout(LIMIT).unwrap();
+        let unit = manager.get(&"unit").unwrap();
+        let event = closed(&unit);
+        let sleep = move || manager.stop_blocking(&"unit").unwrap();
+        let end = || give.send_blocking(()).unwrap();
+        wakes_first("stop_unit", &Process::new(), event, sleep, end);
+    }
+}
+
+/// I9: a sleeper's waker that panics keeps no other sleeper of the clock asleep, and does not reach the caller.
+#[test]
+fn a_waker_that_panics_keeps_no_sleeper_of_a_manual_clock_asleep() {
+    let clock = ManualClock::new();
+    let second = Duration::from_secs(1);
+    let woken = Arc::new(AtomicUsize::new(0));
+    let mut sleepers: Vec<Sleep> =
+        (0..3).map(|_| clock.sleep_until(clock.now() + second)).collect();
+    for sleeper in &mut sleepers {
+        let counter = woken.clone();
+        let waker = waker(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            panic_quietly();
+        });
+        assert!(sleeper.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let advanced = catch_unwind(AssertUnwindSafe(|| clock.advance(second)));
+    assert!(advanced.is_ok());
+    assert_eq!(woken.load(Ordering::SeqCst), 3);
+}
+
+/// A clock one of whose calls panics.
+struct Faulty {
+    /// How many calls of `now` come before it.
+    now: usize,
+    /// How many calls of `sleep_until` come before it.
+    sleep: usize,
+    called: [AtomicUsize; 2],
+    tell: mpsc::Sender<()>,
+}
+
+impl Faulty {
+    fn call(&self, which: usize, bad: usize) {
+        if self.called[which].fetch_add(1, Ordering::SeqCst) == bad {
+            let _ = self.tell.send(());
+            panic_quietly();
+        }
+    }
+}
+
+impl Clock for Faulty {
+    fn now(&self) -> Instant {
+        self.call(0, self.now);
+        SystemClock.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.call(1, self.sleep);
+        SystemClock.sleep_until(deadline)
+    }
+}
+
+/// I14: whichever call of a clock panics, the periodic process ends, and its parent closes.
+#[test]
+fn a_clock_that_panics_leaves_no_body_behind() {
+    const NEVER: usize = usize::MAX;
+    for (now, sleep) in [(0, NEVER), (1, NEVER), (2, NEVER), (NEVER, 0), (NEVER, 1)] {
+        for rate in [false, true] {
+            let (tell, told) = mpsc::channel();
+            let app = Process::with_teardown(|| ());
+            let clock = Faulty { now, sleep, called: Default::default(), tell };
+            let often = Duration::from_millis(1);
+            let periodic = if rate { Periodic::tick(often) } else { Periodic::every(often) };
+            // Whether `spawn` fails or panics is left open here.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                periodic.clock(clock).spawn(&app, |_| async {}).map(drop)
+            }));
+            told.recv_timeout(LIMIT).unwrap();
+            app.close();
+            assert!(app.closed().wait_timeout(LIMIT).is_some(), "{now} {sleep}: {app:?}");
+        }
+    }
+}
+
+/// I10: the body of a periodic process may call anything on the process of its call, on the periodic process, and
+/// on the parent.
+#[test]
+fn a_periodic_body_may_call_everything() {
+    for level in 0..3 {
+        let (tell, told) = mpsc::channel();
+        let app = Process::new();
+        let above: Arc<Mutex<Option<Process>>> = Arc::default();
+        let (given, parent) = (above.clone(), app.clone());
+        let (signal, ticks) = smol::channel::bounded::<()>(1);
+        let body = move |call: Process| {
+            let target = match level {
+                0 => call,
+                1 => given.lock().unwrap().clone().unwrap(),
+                _ => parent.clone(),
+            };
+            call_everything(&target);
+            tell.send(()).unwrap();
+        };
+        let periodic = Periodic::on(ticks).spawn_thread(&app, body).unwrap();
+        *above.lock().unwrap() = Some(periodic);
+        signal.send_blocking(()).unwrap();
+        told.recv_timeout(LIMIT).unwrap();
+        app.close();
+        assert!(app.closed().wait_timeout(LIMIT).is_some(), "{app:?}");
+    }
+}
+
+/// I14: a body that panics is called again at the next tick, whether it blocks or not.
+#[test]
+fn a_periodic_body_that_panics_is_called_again() {
+    for blocking in [false, true] {
+        let (tell, told) = mpsc::channel();
+        let app = Process::new();
+        let (signal, ticks) = smol::channel::unbounded::<()>();
+        let periodic = Periodic::on(ticks);
+        if blocking {
+            let body = move |_: Process| {
+                tell.send(()).unwrap();
+                panic_quietly();
+            };
+            periodic.spawn_thread(&app, body).unwrap();
+        } else {
+            let body = move |_: Process| {
+                tell.send(()).unwrap();
+                panic_quietly();
+                async {}
+            };
+            periodic.spawn(&app, body).unwrap();
+        }
+        for _ in 0..3 {
+            signal.send_blocking(()).unwrap();
+            told.recv_timeout(LIMIT).unwrap();
+        }
+        app.close();
+        assert!(app.closed().wait_timeout(LIMIT).is_some(), "{app:?}");
+    }
+}
