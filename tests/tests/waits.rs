@@ -375,8 +375,8 @@ fn a_wait_in_a_runtime_with_several_threads_is_not_refused() {
 fn waits_in_one_direction_are_not_refused() {
     let (a, b, c) = (Process::new(), Process::new(), Process::new());
     let (next, last) = (b.clone(), c.clone());
-    let body = a.spawn_thread(move |_| next.close_blocking()).unwrap();
     let inner = b.spawn_thread(move |_| last.close_blocking()).unwrap();
+    let body = a.spawn_thread(move |_| next.close_blocking()).unwrap();
     outcome(&body.closed()).unwrap();
     outcome(&inner.closed()).unwrap();
     a.close();

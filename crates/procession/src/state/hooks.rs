@@ -63,7 +63,8 @@ impl<C: Contents> Node<C> {
                     return search(vec![self.clone()], HashSet::new());
                 }
                 Above::Parent(parent) => chain.push(parent),
-                Above::Parents(parents) => break search(parents, seen).into(),
+                Above::Parents(parents) if parents.is_empty() => break Vec::new().into(),
+                Above::Parents(_) => return search(vec![self.clone()], HashSet::new()),
             }
         };
         // And down again.
