@@ -316,6 +316,14 @@ impl Run {
         let (Some((a, upper)), Some((b, lower))) = (self.pick(upper), self.pick(lower)) else {
             return;
         };
+        // A choice of parents that could itself never be taken is a known limit of the search.
+        let all = &self.world.all;
+        let parents = |n: usize| all.iter().filter(|model| model.closes.contains(&n)).count();
+        let is_ordered = all.iter().any(|model| !model.closes_after.is_empty());
+        let has_choices = (0..all.len()).any(|n| parents(n) > 1);
+        if kind == Kind::CloseAfter && has_choices || is_ordered && parents(b) > 0 {
+            return;
+        }
         let linked = match kind {
             Kind::Child => upper.add_child(&lower),
             Kind::NoWaitChild => upper.add_child_no_wait(&lower),
