@@ -84,6 +84,10 @@ fn several() {
     for process in &bound {
         signal::bind(process, [SIGHUP, SIGUSR1]).unwrap();
     }
+    // A thread names itself when it begins to run.
+    while signal_threads() == 0 {
+        std::thread::yield_now();
+    }
     println!("signal threads: {}", signal_threads());
     println!("bound");
     for process in &bound {
