@@ -212,6 +212,33 @@ fn a_teardown_may_close_and_wait_for_others() {
     assert_eq!(inner.outcome().unwrap().unwrap_err().with_causes().to_string(), text);
 }
 
+/// I10, I15: a teardown may wait, by other means than the library's, for what it has closed or dropped itself.
+#[test]
+fn a_teardown_may_wait_for_what_it_has_closed() {
+    let (tell, told) = mpsc::channel();
+    let (closed, dropped) = (tell.clone(), tell);
+    let inner = Process::with_teardown(move || closed.send("closed").unwrap());
+    let hooked = Process::new();
+    let captured = OnDrop(Some(dropped));
+    hooked.on_failure(move |_, _| drop(captured.0.clone()));
+    let outer = Process::with_teardown(move || {
+        inner.close();
+        assert_eq!(told.recv_timeout(LIMIT), Ok("closed"));
+        drop(hooked);
+        assert_eq!(told.recv_timeout(LIMIT), Ok("dropped"));
+    });
+    outer.close();
+    ends_well(&outer);
+}
+
+struct OnDrop(Option<mpsc::Sender<&'static str>>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|tell| tell.send("dropped").unwrap());
+    }
+}
+
 /// Siblings' teardowns run side by side: each waits for all the others. With `close` and with
 /// `close_blocking`.
 #[test]

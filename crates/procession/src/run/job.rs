@@ -104,7 +104,7 @@ impl Job {
             state => {
                 let job = Self(state);
                 let run = Box::new(move || perform(job.execute()));
-                pool::submit(vec![Task::Call(run)], true);
+                pool::submit(vec![Task::Call(run)]);
             }
         }
     }

@@ -79,7 +79,8 @@ enum Call {
 #[inline]
 pub(crate) fn perform(effects: Effects) {
     if !effects.is_empty() {
-        perform_with(effects, pool::submit);
+        // This may be inside a teardown that waits for what is submitted, so nothing is said about when it returns.
+        perform_with(effects, |tasks, _| pool::submit(tasks));
     }
 }
 
@@ -119,8 +120,8 @@ pub(super) fn run_task(task: Task, submit: impl FnOnce(Vec<Task>, bool)) {
     }
 }
 
-/// Carries out the effects. `submit` is given the tasks for the pool, and whether this thread will be back soon,
-/// because it calls no waker of a user's in between.
+/// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon,
+/// because it runs no code of a user's in between.
 fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
     effects.take_own().into_iter().for_each(wake_one);
     let due = effects.take_due();
@@ -129,9 +130,12 @@ fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
         return;
     }
     let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);
+    let count = due.len();
     let pooled = hand_over(due);
     if !pooled.is_empty() {
-        submit(pooled, !effects.wakes_anybody());
+        // A waker, or a job that runs on the spot, may hold this thread up.
+        let is_back_soon = pooled.len() == count && !effects.wakes_anybody();
+        submit(pooled, is_back_soon);
     }
     wake(effects);
     if !before {

@@ -157,19 +157,22 @@ mod threads {
         IS_PREPARED.store(deadlines::prepare() && has_thread, Ordering::Relaxed);
     }
 
-    /// Runs the tasks on threads of the pool. `is_back_soon` says that this thread, if it is one of them, takes the
-    /// first one itself.
-    pub(in crate::run) fn submit(tasks: Vec<Task>, is_back_soon: bool) {
+    /// Runs the tasks on threads of the pool.
+    pub(in crate::run) fn submit(tasks: Vec<Task>) {
+        add(tasks, 0);
+    }
+
+    /// Adds tasks, as many of which as `served` are about to be taken by this thread.
+    fn add(tasks: Vec<Task>, served: usize) {
         let mut state = POOL.state.lock();
         state.queue.extend(tasks);
-        let is_of_pool = IS_OF_POOL.try_with(Cell::get).unwrap_or(false);
-        state.provide(usize::from(is_of_pool && is_back_soon));
+        state.provide(served);
         release(state);
     }
 
     /// Drops a value of a user's on a thread of the pool.
     pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
-        submit(vec![Task::Call(Box::new(move || drop(value)))], true);
+        submit(vec![Task::Call(Box::new(move || drop(value)))]);
     }
 
     /// Runs a call on a thread of the pool, ahead of everything that waits and beyond the limit.
@@ -237,7 +240,7 @@ mod threads {
             return false;
         }
         let task = POOL.state.lock().pop();
-        task.map(|task| run_task(task, submit)).is_some()
+        task.map(|task| run_task(task, |tasks, _| submit(tasks))).is_some()
     }
 
     /// Releases the lock, and wakes the threads in `wait` if they have to help.
@@ -352,7 +355,8 @@ mod threads {
                 state.provide(0);
                 drop(state);
                 // What a task runs of users is caught where it runs; nothing else unwinds (I14).
-                contain(|| run_task(task, submit));
+                // What follows from a task is added when the task has returned, so this thread takes the first of it.
+                contain(|| run_task(task, |tasks, soon| add(tasks, usize::from(soon))));
                 state = POOL.state.lock();
             }
             state.threads.busy -= 1;
@@ -449,9 +453,10 @@ mod model {
 
     pub(crate) fn prepare() {}
 
-    pub(in crate::run) fn submit(tasks: Vec<Task>, _is_back_soon: bool) {
+    pub(in crate::run) fn submit(tasks: Vec<Task>) {
         for task in tasks {
-            spawn_thread(None, move || run_task(task, submit)).expect("loom starts threads");
+            let run = move || run_task(task, |tasks, _| submit(tasks));
+            spawn_thread(None, run).expect("loom starts threads");
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Threads;
 impl Spawn for Threads {
     fn spawn(&self, job: Job) {
         match job.into_task() {
-            Ok(task) => pool::submit(vec![task], true),
+            Ok(task) => pool::submit(vec![task]),
             Err(job) => Self::spawn_async(job),
         }
     }
