@@ -2,11 +2,11 @@
 //! closed in order; torn down exactly once; used from plain threads and from any async executor through one
 //! handle.
 //!
-//! # The words
+//! # Vocabulary
 //!
 //! A [`Process`] is a unit of work that can be closed. When it closes, its **children** are closed, and it
-//! waits for them, for its **body** (code that runs on a thread or as a future), and for what it has a
-//! **wait-for edge** to. Then its **teardown** runs, once. Then it is Closed, and has an **outcome** that
+//! waits for them, for its **body** (code that runs on a thread or as a future), and for every process to which it has
+//! a **wait-for edge**. Then its **teardown** runs, once. Then it is Closed, and has an **outcome** that
 //! never changes.
 //!
 //! ```
@@ -39,51 +39,55 @@
 //!
 //! # What always holds
 //!
-//! - Phases only advance; a teardown runs exactly once, also after an abort; the outcome is the same for
-//!   everyone.
-//! - If `p` waits for `q`, all that `q`'s teardown did happens before `p`'s teardown starts.
-//! - A waiting cycle is refused when the edge is added, and a blocking wait that cannot end when it is made.
-//! - Adding late is an answer or an error, never a panic or a hang. A panic in a body or a teardown is an
+//! - Phases only advance; a teardown runs exactly once, even after an abort; every caller gets the same outcome.
+//! - If `p` waits for `q`, everything that `q`'s teardown did happens before `p`'s teardown starts.
+//! - A cycle that could never close is refused when the edge is added, and a blocking wait that cannot end is refused
+//!   when it is made.
+//! - Adding late returns an answer or an error; it never panics or hangs. A panic in a body or a teardown becomes an
 //!   error in the outcome.
-//! - When the last handle of a process that no open parent holds is dropped, it closes. A waiter is not a
+//! - When the last handle to a process that no open parent holds is dropped, the process closes. A waiter is not a
 //!   handle.
 //! - No lock is held while foreign code runs: a teardown or a waker may call anything.
 //!   [`close`](Process::close) and [`abort`](Process::abort) return at once, and are safe inside `Drop`, in
-//!   an executor's poll, and with locks held.
-//! - Nothing recurses over the graph, and a long-lived parent whose children come and go does not grow.
+//!   an executor's poll, and while you hold locks. What a process holds of yours, such as the captures of a hook, is
+//!   dropped by a thread of the library.
+//! - Nothing recurses over the graph, and a long-lived parent does not grow as its children come and go.
 //!
 //! # What is built on it
 //!
 //! | | |
 //! |---|---|
 //! | `Periodic` | calls a body again and again, until closing |
-//! | [`Limited`] | at most so many children at a time |
-//! | [`Process::on_failure`], [`ChildFailure`] | failures are told when they happen, or close the parent |
-//! | [`Process::close_when`], [`Process::wait_for_future`] | bridges to anything that ends |
+//! | [`Limited`] | limits how many children run at a time |
+//! | [`Process::on_failure`], [`ChildFailure`] | failures are reported when they happen, or close the parent |
+//! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main` | a program as one process, from `fn main` |
 //!
-//! Who comes from goprocess finds each of its names in `from_goprocess`.
+//! Coming from goprocess? `from_goprocess` maps each of its names.
 //!
 //! # When a shutdown hangs
 //!
-//! Print the process with `{:?}`: it says in which phase it is, why it closes, and what it still waits for.
+//! Print the process with `{:?}`: this shows its phase, why it closes, and what it still waits for.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `executor` | yes | async bodies and teardowns share one small executor and one timer (async-executor, async-io); without it, each has a thread. `Periodic` and the clocks |
+//! | `executor` | yes | async bodies and teardowns share one small executor (async-executor); without it, each has a thread |
 //! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` |
 //! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
 //! | `tokio-util` | no | `CancellationToken`s that are cancelled with a process, and processes that close with a token |
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
-//! | `loom` | no | with `--cfg loom`: the crate's locks, atomics and threads are loom's, so that a program can model-check what it builds on it |
+//!
+//! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
+//! builds on the crate. Processes then work only inside `loom::model`; clocks, periodic processes, scopes, signals, `main`
+//! and other crates' executors are left out; a wait with a timeout never times out.
 //!
 //! # Where it comes from
 //!
-//! The process graph is that of Go's goprocess; readiness to be closed from many sides and the ordered stop
-//! are those of pact's `process` and the `proc` package; the face of the waiters is event-listener's.
+//! The process graph is that of Go's goprocess. Closing from many sides and the ordered stop are those of pact's
+//! `process` and of the `proc` package. The waiters have the interface of event-listener's.
 
 #![forbid(unsafe_code)]
 

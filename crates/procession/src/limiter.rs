@@ -23,7 +23,7 @@ use crate::value::{Error, IntoOutcome};
 /// are given in the order in which they were asked for. Waiting blocks a thread
 /// ([`spawn_thread`](Self::spawn_thread)) or a task ([`spawn`](Self::spawn)); the `try_` forms do not wait;
 /// [`acquire`](Self::acquire) waits for a [`Slot`] for either kind of body, and can have a timeout. When the
-/// process closes, everybody who waits gets [`Error::Closed`].
+/// process closes, all waiting callers get [`Error::Closed`].
 ///
 /// A child that fails counts as a failed child of the process that the limiter was made for, which may
 /// [close](crate::ChildFailure::Close) then.

@@ -50,7 +50,7 @@ pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), Error>) -> Effects 
 fn told(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
     let error = result.err()?;
     for hook in node.hooks() {
-        // Nobody else is to be told of a hook's panic, which the panic hook has printed.
+        // The panic hook has printed a panic of this one, and nobody else has to hear of it.
         let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, &error)));
     }
     let aborted = matches!(error, Error::Aborted(_));

@@ -100,7 +100,7 @@ impl<C: Contents> Effects<C> {
         self.first.is_some()
     }
 
-    /// Whoever is to be woken: the first one, and the others.
+    /// The sleepers to wake: the first one and the others.
     pub(crate) fn into_wakes(self) -> (Option<Wake<C>>, Vec<Wake<C>>) {
         (self.first, self.further.map_or_else(Vec::new, |further| further.wakes))
     }

@@ -64,7 +64,7 @@ impl<C: Contents> Walk<C> {
                     inner.news_of(child, closes_parents)
                 } else {
                     inner.extras().failures.push(failure.clone());
-                    // It is settled when its children, the failed one among them, are Closed.
+                    // The walk of its children, the failed one among them, settles it.
                     self.begin(&parent, &mut inner, Reason::ChildFailed(news.child.clone()), false);
                     inner.news(&parent)
                 };

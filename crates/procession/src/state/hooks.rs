@@ -1,4 +1,4 @@
-//! Who is told of a failure: the hooks of the failed process and of everything above it.
+//! The hooks that hear of a failure: those of the failed process and of everything above it.
 //!
 //! A process without a hook above it costs one relaxed load. Below a hook, each process remembers the hooks above it
 //! once it has looked for them, so that a chain of failing processes looks upward once and not once each (I16). What

@@ -1,4 +1,4 @@
-//! Layer 1, the state machine: phases, edges, the closing walk, who waits, slots, failures going up.
+//! Layer 1, the state machine: phases, edges, the closing walk, sleepers, slots, and failures on their way up.
 //!
 //! It knows no thread, future, spawner, teardown or hook. What it keeps for the layers above is opaque to it (see
 //! [`Contents`]), and what has to be run, woken or dropped leaves it by value, as [`Effects`]. The layers above
@@ -12,8 +12,8 @@
 //! | [`cycle`] | the search for cycles that could never close |
 //! | [`blocked`] | a blocking wait as an edge |
 //! | [`closing`] | the closing walk |
-//! | [`failures`], [`hooks`] | failures on their way up; who is told of them |
-//! | [`waiters`], [`slots`] | who waits for a moment of a process, or for a slot |
+//! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
+//! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`stable_list`], [`effects`] | the list that edges and waiters stand in; what is left to do |
 
 mod blocked;

@@ -72,7 +72,7 @@ pub(crate) trait Contents: Sized + 'static {
     type Failure: Clone + Send;
     /// Whoever is told of failures.
     type Hook: Clone + Send;
-    /// What is kept for a moment of a process, and handed out to everybody who asks.
+    /// A value that is kept for a moment of a process; every caller gets the same one.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
 

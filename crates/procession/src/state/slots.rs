@@ -1,4 +1,4 @@
-//! The slots of a process that limits its children, and who waits for one.
+//! The slots of a process that limits its children, and the sleepers that wait for one.
 //!
 //! Everything here is guarded by the node's lock. A slot is free, or held by exactly one of: a child that was linked
 //! with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter that it was given to and that has
@@ -21,11 +21,11 @@ pub(crate) struct Limit {
     queue: Queue,
 }
 
-/// Who waits, by ticket, so that the first is whoever came first. A ticket that is not in the queue any more was
-/// given a slot, or the process closes.
+/// The sleepers by ticket, in the order in which they came. A ticket that is no longer in the queue was given a slot,
+/// or the process closes.
 #[derive(Default)]
 struct Queue {
-    /// Whoever has waited longest: a single one, which is the usual case, allocates nothing.
+    /// The one that has waited longest. A single one, which is the usual case, allocates nothing.
     first: Option<(Ticket, Sleeper)>,
     others: BTreeMap<Ticket, Sleeper>,
     next: Ticket,
@@ -197,7 +197,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Takes everybody who waits for a slot. Call it in the locked section in which the process becomes Closing.
+    /// Takes the sleepers that wait for a slot. Call it in the locked section in which the process becomes Closing.
     #[inline]
     pub(super) fn take_queue(&mut self, effects: &mut Effects<C>) {
         if let Some(limit) = self.extras.as_mut().and_then(|extras| extras.limit.as_mut()) {

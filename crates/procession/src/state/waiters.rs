@@ -1,5 +1,4 @@
-//! Who waits for a moment of a process: the sleepers in its node, and the teardown, with which the first of them
-//! shares its place.
+//! The sleepers that wait for a moment of a process. The first one shares its place in the node with the teardown.
 //!
 //! The list is the node's own, and not an event-listener, because wakers must be called after the lock is released
 //! (I10), and because a node without waiters must not pay for them.

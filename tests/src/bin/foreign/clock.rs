@@ -14,7 +14,7 @@ use crate::scene::Scene;
 /// Which of a clock's calls is foreign code.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Call {
-    /// So many calls of `now` come before it.
+    /// The number of calls of `now` that come before it.
     Now(usize),
     SleepUntil,
     Poll,
