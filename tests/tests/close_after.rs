@@ -173,6 +173,20 @@ fn a_choice_between_two_kinds_of_requirements() {
     }
 }
 
+/// I5: of the two parents of a process, one closes after it, so that only the other can close it.
+#[test]
+fn a_choice_that_requires_itself() {
+    for kind in [Child, NoWaitChild] {
+        let processes = processes(&["p", "a", "q"]);
+        let edges = [(kind, 0, 2), (kind, 1, 2), (CloseAfter, 1, 2)];
+        for edge in edges {
+            add(&processes, edge).unwrap();
+        }
+        names_a_cycle(&add(&processes, (CloseAfter, 0, 1)), "p", &edges);
+        nothing_has_changed(&processes, &edges, (CloseAfter, 0, 1));
+    }
+}
+
 /// I5: an edge to a process that is closing already, for whatever reason, orders nothing that is still to come.
 #[test]
 fn a_parent_that_closes_after_a_closing_child_is_accepted() {

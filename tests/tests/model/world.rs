@@ -210,10 +210,8 @@ impl World {
         // Without another parent, the lower process will close because of the upper one.
         if kind.closes() && self.is_running(lower) && self.parents(lower).is_empty() {
             let required = self.required(Event::Begins(lower));
-            // But if the upper process closes as soon as the lower one does, they are in a ring, which ends when any of
-            // its processes is closed.
-            let is_in_ring = self.closes_with(lower, &required).contains(&upper);
-            is_cycle |= required.contains(&Event::Begins(upper)) && !is_in_ring;
+            // What closes with the lower process, as the processes of a ring do, need not come after it.
+            is_cycle |= self.comes_after(lower, &required).contains(&upper);
         }
         is_cycle
     }
@@ -275,20 +273,24 @@ impl World {
         }
     }
 
-    /// The processes that close at once when `n` is closed, if `required` happens only after that.
-    fn closes_with(&self, n: usize, required: &BTreeSet<Event>) -> BTreeSet<usize> {
-        let mut found = BTreeSet::from([n]);
-        let mut open = vec![n];
-        while let Some(n) = open.pop() {
-            for &child in &self.all[n].closes {
-                let mut closes_after = self.all[child].closes_after.iter();
-                let is_held = closes_after.any(|&n| required.contains(&Event::IsClosed(n)));
-                if self.is_running(child) && !is_held && found.insert(child) {
-                    open.push(child);
-                }
-            }
+    /// The processes that begin to close only after `n` does, if `required` happens only when it does: those that are
+    /// closed after something required, and those all of whose parents are among them.
+    fn comes_after(&self, n: usize, required: &BTreeSet<Event>) -> BTreeSet<usize> {
+        let mut after = BTreeSet::new();
+        loop {
+            let more = (0..self.all.len()).find(|other| {
+                let closes_after = &self.all[*other].closes_after;
+                let is_held =
+                    closes_after.iter().any(|&other| required.contains(&Event::IsClosed(other)));
+                let parents = self.parents(*other);
+                let is_late =
+                    !parents.is_empty() && parents.iter().all(|parent| after.contains(parent));
+                let is_required = required.contains(&Event::Begins(*other));
+                *other != n && is_required && (is_held || is_late) && !after.contains(other)
+            });
+            let Some(more) = more else { return after };
+            after.insert(more);
         }
-        found
     }
 
     /// Begins to close the process.

@@ -6,20 +6,24 @@
 //!
 //! - `q` is Closed: `q` has begun to close; everything `q` waits for, or is blocked for, is Closed.
 //! - `q` begins to close: everything that `q` is closed after is Closed; and, if `q` has parents, one of them begins to
-//!   close. That is a choice, so the requirement holds only for what *all* its parents require. (A process may also
-//!   close for another reason, but whoever orders it after something that only its own parents would close waits in
-//!   vain when the program ends.)
+//!   close. That is a choice. (A process may also close for another reason, but whoever orders it after something that only
+//!   its own parents would close waits in vain when the program ends.)
 //!
-//! An edge is refused if what it requires requires the edge's upper end. A wait-for cycle is the case in which only
-//! the second kind of events occurs; `p.close_after(&q)` where `q` closes because of `p` is the other one.
+//! An edge is refused if what it requires could never happen before its upper end has. A wait-for cycle is the case in
+//! which no choice occurs; `p.close_after(&q)` where `q` closes because of `p` is another one.
+//!
+//! Processes that close each other, directly or around a ring, wait for nothing by that: only a cycle with the end of a
+//! process on it is refused. So for an edge that adds a parent, what closes *with* a process is told apart from what closes
+//! *after* one.
 //!
 //! # The search
 //!
-//! It goes from both ends in turn, so that it costs at most twice what lies on the cheaper side (I5). The *upward*
-//! side collects everything that requires the upper end; it knows how to handle choices, and so it decides. The
-//! *downward* side collects everything that the new edge might require, taking all of a choice; if it runs dry without
-//! having met the upper end, there is no cycle. A Closing process is opaque to it, because the walk that closes it may
-//! have its children.
+//! It goes from both ends in turn, so that it costs at most twice what lies on the cheaper side (I5). The *upward* side
+//! collects everything that might require the upper end, as if each choice were made for the worst; if an event requires
+//! it whatever is chosen, that decides at once. Otherwise, once everything is collected, it strikes out the events that
+//! can happen all the same, one after the other, as in a topological sort; what is left is blocked. The *downward* side
+//! collects everything that the new edge might require; if it runs dry without having met the other side, there is no
+//! cycle. A Closing process is opaque to it, because the walk that closes it may have its children.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -51,8 +55,6 @@ pub(super) fn lock_graph() -> GraphLock {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Event {
     BeginsToClose,
-    /// The same, because a process above closes; for an edge that adds a parent.
-    ClosesWithParent,
     IsClosed,
     /// It is kept open by those that own it; for the search for rings.
     IsHeld,
@@ -89,10 +91,12 @@ pub(super) fn judge<C: Contents>(
     let is_only_parent = || lower.inner.lock().parents().next().is_none();
     let is_running = lower.phase() == Phase::Running;
     if verdict.cycle.is_none() && kind.closes() && is_running && is_only_parent() {
-        verdict.search((lower, Event::ClosesWithParent), (upper, Event::BeginsToClose));
+        let new_parent = (upper, Event::BeginsToClose);
+        verdict.search((lower, Event::BeginsToClose), new_parent);
     }
     if verdict.cycle.is_none() && kind.owns() {
-        verdict.completes_ring = verdict.search((upper, Event::IsHeld), (lower, Event::IsHeld));
+        let ring = verdict.search((upper, Event::IsHeld), (lower, Event::IsHeld));
+        verdict.completes_ring = ring;
         verdict.cycle = None;
     }
     verdict
@@ -106,22 +110,28 @@ impl<C: Contents> Verdict<C> {
         required: (&Arc<Node<C>>, Event),
     ) -> bool {
         let goal = (Arc::as_ptr(required.0), required.1);
+        // Of two events of which both begin to close, one has to come after the other, and not only with it.
+        let has_to_be_after = dependent.1 == required.1 && required.1 == Event::BeginsToClose;
         let mut upward = Upward::from(dependent);
         let mut downward = Downward::from(required);
-        let found = loop {
-            if upward.found.contains_key(&goal) {
+        let blocked = loop {
+            let found = upward.found.get(&goal);
+            if found.is_some_and(|found| found.is_certain && !has_to_be_after) {
                 break true;
             }
-            let is_over = !upward.step() || downward.runs_dry(&upward);
-            if is_over && !upward.found.contains_key(&goal) {
+            let is_found = found.is_some();
+            if !upward.step() {
+                break upward.is_blocked(goal, has_to_be_after);
+            }
+            if !is_found && downward.runs_dry(&upward) && !upward.found.contains_key(&goal) {
                 break false;
             }
         };
-        if found {
-            self.cycle = Some(upward.path(goal, dependent));
+        if blocked {
+            self.cycle = Some(upward.path(goal));
         }
         self._searched.push((upward, downward));
-        found
+        blocked
     }
 }
 
@@ -143,8 +153,36 @@ const CHUNK: usize = 16;
 
 type Key<C> = (*const Node<C>, Event);
 
-/// A process, and the event that an event of it requires.
-type Found<C> = (Arc<Node<C>>, Key<C>);
+/// How an event requires another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// It is one of those that must all happen.
+    All,
+    /// It is one of those of which one must happen.
+    One,
+}
+
+/// An event that might require the given one.
+struct Found<C: Contents> {
+    node: Arc<Node<C>>,
+    /// It requires the given one whatever is chosen.
+    is_certain: bool,
+    /// How many events that might never happen it requires.
+    all: usize,
+    /// Among how many parents it has a choice, and how many of them might never begin to close.
+    choices: usize,
+    poor_choices: usize,
+    /// It can happen all the same.
+    is_struck_out: bool,
+    /// The events that require this one.
+    dependents: Vec<(Key<C>, Need)>,
+}
+
+impl<C: Contents> Found<C> {
+    fn can_happen(&self) -> bool {
+        self.all == 0 && (self.choices == 0 || self.poor_choices < self.choices)
+    }
+}
 
 /// An event whose neighbours are being looked at.
 struct Cursor<C: Contents> {
@@ -154,39 +192,53 @@ struct Cursor<C: Contents> {
     looked_at: usize,
 }
 
-/// The events that require a given one, directly or through others.
+/// The events that might require a given one, directly or through others.
 struct Upward<C: Contents> {
-    /// Each with the event that it requires; the first one requires itself here.
     found: HashMap<Key<C>, Found<C>>,
-    /// How many parents of a process are known to require it, as long as not all of them are.
-    choices: HashMap<*const Node<C>, Choices>,
+    start: Key<C>,
     open: VecDeque<Cursor<C>>,
     spent: usize,
 }
 
-/// How many parents of a process were found to begin to close after the given event, and with it.
-#[derive(Default)]
-struct Choices {
-    after: usize,
-    with: usize,
-}
-
 impl<C: Contents> Upward<C> {
     fn from((node, event): (&Arc<Node<C>>, Event)) -> Self {
-        let mut found = Self {
-            found: HashMap::new(),
-            choices: HashMap::new(),
-            open: VecDeque::new(),
-            spent: 0,
-        };
-        found.add(node.clone(), event, (Arc::as_ptr(node), event));
-        found
+        let start = (Arc::as_ptr(node), event);
+        let mut upward = Self { found: HashMap::new(), start, open: VecDeque::new(), spent: 0 };
+        upward.find(node.clone(), event, true);
+        upward
     }
 
-    fn add(&mut self, node: Arc<Node<C>>, event: Event, requires: Key<C>) {
+    /// Adds an event, unless it was found before.
+    fn find(&mut self, node: Arc<Node<C>>, event: Event, is_certain: bool) {
         if let Entry::Vacant(entry) = self.found.entry((Arc::as_ptr(&node), event)) {
-            entry.insert((node.clone(), requires));
-            self.open.push_back(Cursor { node, event, looked_at: 0 });
+            self.open.push_back(Cursor { node: node.clone(), event, looked_at: 0 });
+            entry.insert(Found {
+                node,
+                is_certain,
+                all: 0,
+                choices: 0,
+                poor_choices: 0,
+                is_struck_out: false,
+                dependents: Vec::new(),
+            });
+        }
+    }
+
+    /// An event requires the found event `through`; `choices` is the number of those among which it has the choice.
+    fn add(&mut self, node: Arc<Node<C>>, event: Event, through: Key<C>, choices: Option<usize>) {
+        let key = (Arc::as_ptr(&node), event);
+        let need = if choices.is_some() { Need::One } else { Need::All };
+        let Some(found) = self.found.get_mut(&through) else { return };
+        found.dependents.push((key, need));
+        let is_certain = found.is_certain && choices.is_none_or(|choices| choices == 1);
+        self.find(node, event, is_certain);
+        let Some(dependent) = self.found.get_mut(&key) else { return };
+        match choices {
+            None => dependent.all += 1,
+            Some(choices) => {
+                dependent.choices = choices;
+                dependent.poor_choices += 1;
+            }
         }
     }
 
@@ -201,58 +253,121 @@ impl<C: Contents> Upward<C> {
         if !is_done {
             self.open.push_back(Cursor { node: node.clone(), event, looked_at: skip + CHUNK });
         }
-        if skip == 0 && matches!(event, Event::BeginsToClose | Event::ClosesWithParent) {
-            self.add(node, Event::IsClosed, key);
+        if skip == 0 && event == Event::BeginsToClose {
+            self.add(node, Event::IsClosed, key, None);
         }
         for (node, event) in above {
-            self.add(node, event, key);
+            self.add(node, event, key, None);
         }
         for child in children {
-            // Only if all its parents require it.
-            let (is_running, parents) = {
-                let inner = child.inner.lock();
-                let mut is_chosen = false;
-                let mut count = 0;
-                for parent in inner.parents() {
-                    is_chosen |= parent.phase() != Phase::Running;
-                    count += 1;
-                }
-                (child.phase() == Phase::Running && !is_chosen, count)
+            let known = self.found.get(&(Arc::as_ptr(&child), Event::BeginsToClose));
+            let choices = match known.map(|known| known.choices) {
+                Some(choices) if choices > 0 => Some(choices),
+                _ => child.choices(),
             };
-            let known = self.choices.entry(Arc::as_ptr(&child)).or_default();
-            let is_after = event == Event::BeginsToClose;
-            *(if is_after { &mut known.after } else { &mut known.with }) += 1;
-            let (after, with) = (known.after, known.with);
-            if is_running && after >= parents {
-                self.add(child, Event::BeginsToClose, key);
-            } else if is_running && after + with >= parents {
-                self.add(child, Event::ClosesWithParent, key);
+            if choices.is_some() {
+                self.add(child, Event::BeginsToClose, key, choices);
             }
         }
         true
     }
 
-    /// The processes from `from` to `to`, each requiring the next.
-    fn path(&self, from: Key<C>, to: (&Arc<Node<C>>, Event)) -> Vec<Label> {
-        let to = (Arc::as_ptr(to.0), to.1);
+    /// Strikes out the events that can happen without the given one. Is `goal` none of them? If it has to come `after`
+    /// the given one, it is not enough that it comes with it.
+    fn is_blocked(&mut self, goal: Key<C>, after: bool) -> bool {
+        if !self.found.contains_key(&goal) {
+            return false;
+        }
+        let start = self.start;
+        let is_free = |(key, found): (&Key<C>, &Found<C>)| {
+            (*key != start && found.can_happen()).then_some(*key)
+        };
+        let mut free: Vec<_> = self.found.iter().filter_map(is_free).collect();
+        while let Some(key) = free.pop() {
+            let Some(found) = self.found.get_mut(&key) else { continue };
+            if std::mem::replace(&mut found.is_struck_out, true) {
+                continue;
+            }
+            for (key, need) in std::mem::take(&mut found.dependents) {
+                let Some(dependent) = self.found.get_mut(&key) else { continue };
+                match need {
+                    Need::All => dependent.all -= 1,
+                    Need::One => dependent.poor_choices -= 1,
+                }
+                if key != start && dependent.can_happen() {
+                    free.push(key);
+                }
+            }
+        }
+        let is_left = |key: &Key<C>| self.found.get(key).is_some_and(|found| !found.is_struck_out);
+        is_left(&goal) && (!after || self.comes_after().contains(&goal))
+    }
+
+    /// Of the processes that are left, those that begin to close after the given event, and not only with it: because they
+    /// are closed after a process, or because all their parents come after it.
+    fn comes_after(&self) -> HashSet<Key<C>> {
+        let begins = |key: &Key<C>| key.1 == Event::BeginsToClose && *key != self.start;
+        let is_left = |key: &Key<C>| self.found.get(key).filter(|found| !found.is_struck_out);
+        let mut open: Vec<_> = self.found.keys().filter(|key| begins(key)).copied().collect();
+        open.retain(|key| is_left(key).is_some_and(|found| found.all > 0));
+        let mut after: HashSet<_> = open.iter().copied().collect();
+        let mut late_choices: HashMap<Key<C>, usize> = HashMap::new();
+        while let Some(key) = open.pop() {
+            for (child, need) in is_left(&key).iter().flat_map(|found| &found.dependents) {
+                let Some(found) = is_left(child).filter(|_| *need == Need::One) else { continue };
+                let late = late_choices.entry(*child).or_default();
+                *late += 1;
+                if *late == found.choices && begins(child) && after.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        after
+    }
+
+    /// The processes on the way from `goal` to the given event, each of which requires the next.
+    fn path(&self, goal: Key<C>) -> Vec<Label> {
+        // From the given event on, over what is left: an event may have been found through one that was struck out.
+        let mut through = HashMap::from([(self.start, self.start)]);
+        let mut open = VecDeque::from([self.start]);
+        while let Some(key) = open.pop_front().filter(|_| !through.contains_key(&goal)) {
+            for (dependent, _) in self.found.get(&key).iter().flat_map(|found| &found.dependents) {
+                let is_left = self.found.get(dependent).is_some_and(|found| !found.is_struck_out);
+                if let (true, Entry::Vacant(entry)) = (is_left, through.entry(*dependent)) {
+                    entry.insert(key);
+                    open.push_back(*dependent);
+                }
+            }
+        }
         let mut path: Vec<(*const Node<C>, Label)> = Vec::new();
-        let mut key = from;
-        while let Some((node, requires)) = self.found.get(&key) {
+        let mut next = Some(goal);
+        while let Some(key) = next {
+            let Some(found) = self.found.get(&key) else { break };
             if path.last().is_none_or(|(last, _)| *last != key.0) {
-                path.push((key.0, node.label()));
+                path.push((key.0, found.node.label()));
             }
-            if key == to {
-                break;
-            }
-            key = *requires;
+            next = through.get(&key).copied().filter(|_| key != self.start);
         }
         // An event that requires the other event of the same process closes the circle.
-        if path.len() > 1
-            && path.first().map(|(first, _)| first) == path.last().map(|(last, _)| last)
-        {
+        if path.len() > 1 && path.first().map(|first| first.0) == path.last().map(|last| last.0) {
             path.pop();
         }
         path.into_iter().map(|(_, label)| label).collect()
+    }
+}
+
+impl<C: Contents> Node<C> {
+    /// Among how many parents it has the choice; `None` if it closes already, or one of them does.
+    fn choices(&self) -> Option<usize> {
+        let inner = self.inner.lock();
+        let mut choices = 0;
+        for parent in inner.parents() {
+            if parent.phase() != Phase::Running {
+                return None;
+            }
+            choices += 1;
+        }
+        (self.phase() == Phase::Running).then_some(choices)
     }
 }
 
@@ -291,7 +406,7 @@ fn neighbours_above<C: Contents>(
             chunk.into_iter().flatten().for_each(|up| add(&up.target, up.kind));
             (above, Vec::new(), is_done)
         }
-        Event::BeginsToClose | Event::ClosesWithParent => {
+        Event::BeginsToClose => {
             let chunk = inner.children.as_ref().and_then(|children| children.chunk(skip, CHUNK));
             let is_done = chunk.is_none();
             (above, chunk.into_iter().flatten().cloned().collect(), is_done)
@@ -329,9 +444,7 @@ impl<C: Contents> Downward<C> {
             let Some(Cursor { node, event, looked_at: skip }) = self.open.pop_front() else {
                 return true;
             };
-            let has_found = |event| upward.found.contains_key(&(Arc::as_ptr(&node), event));
-            let closes_with = event == Event::BeginsToClose && has_found(Event::ClosesWithParent);
-            let has_met = has_found(event) || closes_with;
+            let has_met = upward.found.contains_key(&(Arc::as_ptr(&node), event));
             // If they have met, only the upward side knows whether they are really connected.
             let below = if has_met { None } else { neighbours_below(&node, event, skip) };
             let Some((below, is_done)) = below else {
@@ -387,7 +500,7 @@ fn neighbours_below<C: Contents>(
                 below.extend(inner.parents().map(|node| (node.clone(), Event::BeginsToClose)));
             }
         }
-        Event::BeginsToClose | Event::ClosesWithParent => {}
+        Event::BeginsToClose => {}
         Event::IsHeld => {
             if phase == Phase::Closing {
                 return None;
