@@ -13,7 +13,7 @@ use crate::run::call_stack::refuse_wait_for_slot;
 use crate::run::deadlines::deadline_after;
 use crate::run::park::ThisThread;
 use crate::run::{Seed, drop_sleeper, flush, perform};
-use crate::state::{Limit, Look, Refused, Ticket};
+use crate::state::{Added, Limit, Look, Ticket};
 use crate::value::sync::model_has_failed;
 use crate::value::{Error, IntoOutcome};
 
@@ -73,8 +73,8 @@ impl Limited {
         seed.extras().limit = Some(Limit::new(limit));
         let (process, added) = parent.fresh_child(seed);
         match added {
-            Ok(()) => Ok(Self { shared: Arc::new(Shared { process }) }),
-            Err(Refused) => Err(Error::Closed(parent.label())),
+            Added::Open | Added::Late => Ok(Self { shared: Arc::new(Shared { process }) }),
+            Added::Refused => Err(Error::Closed(parent.label())),
         }
     }
 

@@ -293,7 +293,7 @@ fn deliver(signal: i32) {
     for (node, stage) in counted {
         if let Some(stage) = stage {
             let abort = matches!(stage, Stage::Abort);
-            perform_elsewhere(node.close(Reason::Signal(signal), abort));
+            perform_elsewhere(node.close(&Reason::Signal(signal), abort));
         }
     }
 }

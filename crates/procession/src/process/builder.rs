@@ -10,7 +10,7 @@ use crate::run::hooks::hook;
 use crate::run::{
     Extras, Inherited, Seed, Spawn, Spawner, Teardown, inherited_from_context, perform,
 };
-use crate::state::{EdgeKind, Refused, hooks_are_used, link, unlink_all};
+use crate::state::{Added, EdgeKind, hooks_are_used, link, unlink_all};
 use crate::value::{ChildFailure, Error, IntoOutcome, LinkError};
 
 /// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
@@ -238,8 +238,8 @@ impl<'a> Builder<'a> {
             let (process, added) = parent.fresh_child(seed);
             let end = body.then(|| BodyEnd::of(process.node.clone()));
             return match added {
-                Ok(()) => Ok((process, end)),
-                Err(Refused) => {
+                Added::Open | Added::Late => Ok((process, end)),
+                Added::Refused => {
                     refuse(&process, end);
                     Err(LinkError::Closed(parent.label()))
                 }

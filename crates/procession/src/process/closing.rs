@@ -24,7 +24,7 @@ impl Process {
     /// # .unwrap();
     /// ```
     pub fn close(&self) -> Closed {
-        self.begin(Reason::Asked, false);
+        self.begin(&Reason::Asked, false);
         self.closed()
     }
 
@@ -85,11 +85,11 @@ impl Process {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn abort(&self) -> Closed {
-        self.begin(Reason::Asked, true);
+        self.begin(&Reason::Asked, true);
         self.closed()
     }
 
-    pub(crate) fn begin(&self, reason: Reason, abort: bool) {
+    pub(crate) fn begin(&self, reason: &Reason, abort: bool) {
         if !self.node.is_background() && (abort || !self.is_closing()) {
             perform(self.node.close(reason, abort));
         }
@@ -127,6 +127,6 @@ impl CloseOnDrop {
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.process.begin(Reason::Asked, false);
+        self.process.begin(&Reason::Asked, false);
     }
 }

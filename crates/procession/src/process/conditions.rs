@@ -87,7 +87,7 @@ impl Process {
         let node = self.node.clone();
         watcher.start(end, move |watcher| async move {
             if watcher.run_until_closing(future).await.is_some() {
-                perform(node.close(Reason::Asked, false));
+                perform(node.close(&Reason::Asked, false));
             }
         });
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Process;
 use crate::run::body::BodyEnd;
 use crate::run::{Inherited, Seed, Teardown, inherited_from_context, perform};
-use crate::state::{EdgeKind, Refused, SetTeardown, fresh_child, link};
+use crate::state::{Added, EdgeKind, SetTeardown, fresh_child, link};
 use crate::value::{Error, IntoOutcome, LinkError, Reason};
 
 impl Process {
@@ -26,16 +26,26 @@ impl Process {
     pub fn child(&self) -> Self {
         let inherited = self.heritage();
         let (child, added) = self.fresh_child(Seed { inherited, ..Seed::default() });
-        if let Err(Refused) = added {
-            perform(child.node.close(Reason::ParentClosed, self.is_aborting()));
+        if let Added::Refused = added {
+            child.close_with(self);
         }
         child
     }
 
-    /// A child that nobody else knows yet, linked to this process.
-    pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Result<(), Refused>) {
+    /// A child that nobody else knows yet, linked to this process unless that is refused.
+    #[inline(always)]
+    pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Added) {
         let (node, added) = fresh_child(&self.node, seed);
-        (Self { node }, added.map(perform))
+        let child = Self { node };
+        if let Added::Late = added {
+            child.close_with(self);
+        }
+        (child, added)
+    }
+
+    #[cold]
+    fn close_with(&self, parent: &Self) {
+        perform(self.node.close(&Reason::ParentClosed, parent.is_aborting()));
     }
 
     /// What a child without a name or a spawner of its own has from this process.
@@ -70,8 +80,8 @@ impl Process {
         let (child, added) = self.fresh_child(seed);
         let end = BodyEnd::of(child.node.clone());
         match added {
-            Ok(()) => Ok((child, end)),
-            Err(Refused) => {
+            Added::Open | Added::Late => Ok((child, end)),
+            Added::Refused => {
                 end.without_body();
                 Err(Error::Closed(self.label()))
             }

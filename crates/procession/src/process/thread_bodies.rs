@@ -89,7 +89,7 @@ impl Process {
         let effects = if self.is_closing() {
             Effects::default()
         } else {
-            self.node.close(Reason::Asked, false)
+            self.node.close(&Reason::Asked, false)
         };
         if self.is_closed() {
             perform(effects);

@@ -29,7 +29,7 @@ pub fn deadline_after(duration: Duration) -> Option<Instant> {
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     if grace.is_zero() || !thread::abort_at(node, deadline) {
-        perform(node.close(Reason::Asked, true));
+        perform(node.close(&Reason::Asked, true));
     }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
 #[cfg(loom)]
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
-        perform(node.close(Reason::Asked, true));
+        perform(node.close(&Reason::Asked, true));
     }
 }
 
@@ -137,7 +137,7 @@ mod thread {
                 match next_by(now) {
                     Ok(Action::Abort(node)) => {
                         if let Some(node) = node.upgrade() {
-                            perform_elsewhere(node.close(Reason::Asked, true));
+                            perform_elsewhere(node.close(&Reason::Asked, true));
                         }
                     }
                     Ok(Action::Wake(due)) => {

@@ -13,36 +13,42 @@ use super::stable_list::StableList;
 use crate::value::sync::Ordering;
 use crate::value::{LinkError, Phase, Reason};
 
-/// A fresh process was not added: its parent has started its teardown or is Closed.
-pub(crate) struct Refused;
+/// What became of a fresh child.
+#[must_use = "the child of a Closing parent has to be closed"]
+pub(crate) enum Added {
+    /// It was added to a Running parent.
+    Open,
+    /// It was added to a Closing parent: the caller must close it.
+    Late,
+    /// It was not added, because the parent has started its teardown.
+    Refused,
+}
 
-/// A fresh child of `parent`. If the parent is Closing, the child closes at once; if it has started its teardown, the
-/// child is refused.
+/// A fresh child of `parent`, and what became of it.
 ///
 /// No other lock than the parent's is taken, and nothing is searched (S7).
-#[inline]
+#[inline(always)]
 pub(crate) fn fresh_child<C: Contents>(
     parent: &Arc<Node<C>>,
     seed: Seed<C>,
-) -> (Arc<Node<C>>, Result<Effects<C>, Refused>) {
+) -> (Arc<Node<C>>, Added) {
     let child = Arc::new(Node::with_parent(seed, Some(parent.clone()), Holder::Parent));
     let mut inner = parent.inner.lock();
     if inner.teardown.has_started() {
         drop(inner);
         child.inner.lock().parent = None;
-        return (child, Err(Refused));
+        return (child, Added::Refused);
     }
     parent.count_in();
     if parent.phase() == Phase::Running {
         let place = inner.children().insert(child.clone());
         child.place.store(place, Ordering::Relaxed);
-        return (child, Ok(Effects::default()));
+        return (child, Added::Open);
     }
     let dead = inner.add_late_child(child.clone());
     drop(inner);
     drop(dead);
-    let effects = child.close(Reason::ParentClosed, parent.is_aborting());
-    (child, Ok(effects))
+    (child, Added::Late)
 }
 
 /// Adds an edge from `upper` down to `lower`.
@@ -59,7 +65,7 @@ pub(crate) fn link<C: Contents>(
     }
     match link_judged(upper, lower, kind)? {
         Linked::Nothing | Linked::At { .. } => Ok(Effects::default()),
-        Linked::Close => Ok(lower.close(Reason::ParentClosed, upper.is_aborting())),
+        Linked::Close => Ok(lower.close(&Reason::ParentClosed, upper.is_aborting())),
         Linked::Refused => Err(LinkError::Closed(upper.label())),
     }
 }
@@ -165,7 +171,7 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     }
     drop(graph);
     drop(removed);
-    node.close(Reason::Dropped, false)
+    node.close(&Reason::Dropped, false)
 }
 
 impl<C: Contents> Inner<C> {

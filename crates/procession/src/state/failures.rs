@@ -65,7 +65,12 @@ impl<C: Contents> Walk<C> {
                 } else {
                     inner.extras().failures.push(failure.clone());
                     // The walk of its children, the failed one among them, settles it.
-                    self.begin(&parent, &mut inner, Reason::ChildFailed(news.child.clone()), false);
+                    self.begin(
+                        &parent,
+                        &mut inner,
+                        &Reason::ChildFailed(news.child.clone()),
+                        false,
+                    );
                     inner.news(&parent)
                 };
                 drop(inner);

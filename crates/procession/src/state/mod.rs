@@ -37,7 +37,7 @@ pub(crate) use blocked::BlockedEdge;
 pub(crate) use cycle::everything_below;
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
-pub(crate) use edges::{Refused, fresh_child, link, unlink_all};
+pub(crate) use edges::{Added, fresh_child, link, unlink_all};
 pub(crate) use effects::{Due, Effects, Wake};
 pub(crate) use failures::Failed;
 pub(crate) use hooks::hooks_are_used;

@@ -485,7 +485,7 @@ impl<C: Contents> Inner<C> {
     }
 
     #[inline]
-    pub(super) fn set_reason(&mut self, reason: Reason) {
+    pub(super) fn set_reason(&mut self, reason: &Reason) {
         let brief = match reason {
             Reason::Asked => BriefReason::Asked,
             Reason::ParentClosed => BriefReason::ParentClosed,
@@ -493,7 +493,7 @@ impl<C: Contents> Inner<C> {
             Reason::BodyFailed => BriefReason::BodyFailed,
             Reason::Dropped => BriefReason::Dropped,
             Reason::Signal(_) | Reason::ChildFailed(_) => {
-                self.extras().reason = Some(reason);
+                self.extras().reason = Some(reason.clone());
                 BriefReason::Detailed
             }
         };

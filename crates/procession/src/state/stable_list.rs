@@ -107,6 +107,11 @@ impl<T> StableList<T> {
         self.entries.iter_mut()
     }
 
+    /// [`entries_mut`](Self::entries_mut) in chunks of `size` places.
+    pub(crate) fn chunks_mut(&mut self, size: usize) -> impl Iterator<Item = &mut [Option<T>]> {
+        self.entries.chunks_mut(size)
+    }
+
     /// Takes all of it, for a while. What is inserted meanwhile gets places after those of the taken list.
     pub(crate) fn take_all(&mut self) -> Self {
         let base = self.base + self.entries.len() as u32;

@@ -433,9 +433,9 @@ mod tests {
         let node = with_body();
         register(&node, Moment::Closing, &waker);
         register(&node, Moment::Aborting, &waker);
-        wake(node.close(Reason::Asked, false));
+        wake(node.close(&Reason::Asked, false));
         assert_eq!(count(&woken), 1);
-        wake(node.close(Reason::Asked, true));
+        wake(node.close(&Reason::Asked, true));
         assert_eq!(count(&woken), 2);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
@@ -448,12 +448,12 @@ mod tests {
         let node = with_body();
         register(&node, Moment::Closing, &waker);
         let aborting = register(&node, Moment::Aborting, &waker);
-        let closed = node.close(Reason::Asked, false);
+        let closed = node.close(&Reason::Asked, false);
         let beside = register(&node, Moment::Aborting, &other);
         assert_ne!(aborting, beside);
         assert!(node.unregister(Moment::Aborting, aborting).is_none());
         wake(closed);
-        wake(node.close(Reason::Asked, true));
+        wake(node.close(&Reason::Asked, true));
         assert_eq!((count(&gone), count(&woken)), (1, 1));
     }
 
@@ -464,8 +464,8 @@ mod tests {
         let node = with_body();
         register(&node, Moment::Closing, &waker);
         register(&node, Moment::Aborting, &waker);
-        let closed = node.close(Reason::Asked, false);
-        let aborted = node.close(Reason::Asked, true);
+        let closed = node.close(&Reason::Asked, false);
+        let aborted = node.close(&Reason::Asked, true);
         wake(closed);
         wake(aborted);
         assert_eq!(count(&woken), 1);
@@ -482,7 +482,7 @@ mod tests {
         let closing = [(); 4].map(|()| register(&node, Moment::Closing, &waker));
         drop(node.unregister(Moment::Aborting, aborting));
         closing[1..].iter().for_each(|&place| drop(node.unregister(Moment::Closing, place)));
-        wake(node.close(Reason::Asked, false));
+        wake(node.close(&Reason::Asked, false));
         assert_eq!(count(&woken), 1);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
@@ -496,9 +496,9 @@ mod tests {
         let mut closing = Some(register(&node, Moment::Closing, &waker));
         register(&node, Moment::Aborting, &waker);
         assert!(node.register(Moment::Closing, &mut closing, &other).0);
-        wake(node.close(Reason::Asked, false));
+        wake(node.close(&Reason::Asked, false));
         assert_eq!((count(&before), count(&after)), (0, 1));
-        wake(node.close(Reason::Asked, true));
+        wake(node.close(&Reason::Asked, true));
         assert_eq!((count(&before), count(&after)), (1, 1));
     }
 
@@ -508,11 +508,11 @@ mod tests {
         let ((_, waker), (woken, other)) = (counting(), counting());
         let node = with_body();
         let closing = register(&node, Moment::Closing, &waker);
-        wake(node.close(Reason::Asked, false));
+        wake(node.close(&Reason::Asked, false));
         let aborting = register(&node, Moment::Aborting, &other);
         assert_eq!(closing, aborting);
         assert!(node.unregister(Moment::Closing, closing).is_none());
-        wake(node.close(Reason::Asked, true));
+        wake(node.close(&Reason::Asked, true));
         assert_eq!(count(&woken), 1);
     }
 
@@ -526,7 +526,7 @@ mod tests {
             assert!(!teardown_first || set());
             register(&node, Moment::Closing, &waker);
             assert!(teardown_first || set());
-            let mut effects = node.close(Reason::Asked, false);
+            let mut effects = node.close(&Reason::Asked, false);
             assert_eq!(effects.take_due().len(), 1);
             wake(effects);
             assert_eq!(count(&woken), 1);
