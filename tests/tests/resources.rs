@@ -77,6 +77,16 @@ fn deadlines_fire_while_the_executor_is_blocked() {
     assert!(program.status().success());
 }
 
+/// While async bodies block the shared executor, and with it the tasks of a manager and of a set, their units are aborted
+/// at the end of their grace.
+#[test]
+fn units_keep_their_grace_while_the_executor_is_blocked() {
+    let mut program = start("blocked-executor-units");
+    let lines = program.read_to("done");
+    assert_eq!(lines, ["aborted", "told by the manager", "told by the set", "done"]);
+    assert!(program.status().success());
+}
+
 const TEARDOWNS: usize = 600;
 
 /// A teardown that waits for the next sibling's does not count towards the limit that this one needs.

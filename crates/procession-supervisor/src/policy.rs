@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::ExponentialBackoff;
-use procession::{Clock, SystemClock};
+use procession::support::abort_past_grace;
+use procession::{Clock, Process, SystemClock};
 
 use crate::pace::{Backoff, Rate};
 
@@ -26,7 +27,8 @@ use crate::pace::{Backoff, Rate};
 #[derive(Clone)]
 #[must_use]
 pub struct Policy {
-    pub(crate) clock: Arc<dyn Clock>,
+    /// `None` is the system's.
+    clock: Option<Arc<dyn Clock>>,
     pub(crate) grace: Duration,
     pub(crate) abort_grace: Duration,
     backoff: Backoff,
@@ -38,7 +40,7 @@ impl Policy {
     /// The default.
     pub fn new() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: None,
             grace: Duration::from_secs(10),
             abort_grace: Duration::from_secs(5),
             backoff: Backoff::default(),
@@ -47,9 +49,10 @@ impl Policy {
         }
     }
 
-    /// Where the time comes from. Default: [`SystemClock`].
+    /// Where the time comes from. Default: the system's clock, whose graces end in time even while tasks block every
+    /// executor. Graces by another clock end when the manager's own task is polled.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -83,6 +86,17 @@ impl Policy {
     pub fn intensity(mut self, intensity: Rate) -> Self {
         self.intensity = Some(intensity);
         self
+    }
+
+    pub(crate) fn time(&self) -> &dyn Clock {
+        self.clock.as_deref().unwrap_or(&SystemClock)
+    }
+
+    /// Bounds the closing of a run by its grace, whoever closes it.
+    pub(crate) fn bound(&self, run: &Process, grace: Option<Duration>) {
+        if self.clock.is_none() {
+            abort_past_grace(run, grace.unwrap_or(self.grace));
+        }
     }
 
     /// New pauses.

@@ -7,15 +7,12 @@ use std::path::Path;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use crate::process::Process;
 use crate::run::body::{Body, BodyEnd};
-use crate::run::{Inherited, Node, Seed, deadlines, drop_sleeper, inherited_from_context};
+use crate::run::{Inherited, Seed, deadlines, inherited_from_context};
 use crate::signal::{self, SIGINT, SIGTERM, Stages};
-use crate::state::Moment;
-use crate::value::sleeper::Sleeper;
 use crate::value::{Error, IntoOutcome, Reason};
 
 /// Runs `body` as the body of the program's root, and returns when that is Closed.
@@ -149,11 +146,7 @@ impl Main {
         let inherited = Some(Inherited::named(program().into(), inherited_from_context()));
         let root = Process::from_seed(Seed { inherited, body: true, ..Seed::default() });
         if let Some(grace) = self.grace {
-            let waker = Waker::from(Arc::new(Grace { node: root.node.clone(), grace }));
-            // Ahead of the wakers of users, which may block.
-            let sleeper = Sleeper::own(waker);
-            let (_, spare) = root.node.register_sleeper(Moment::Closing, &mut None, sleeper);
-            drop_sleeper(spare);
+            deadlines::abort_past_grace(&root.node, grace);
         }
         let end = BodyEnd::of(root.node.clone());
         (root, end)
@@ -171,18 +164,6 @@ fn program() -> String {
 fn bind(root: &Process) -> Result<Arc<AtomicI32>, Error> {
     let bound = signal::bind_watched(root, [SIGINT, SIGTERM], Stages::default());
     bound.map_err(|error| Error::failed(root.label(), error.into()))
-}
-
-/// Starts the grace when it is woken.
-struct Grace {
-    node: Arc<Node>,
-    grace: Duration,
-}
-
-impl Wake for Grace {
-    fn wake(self: Arc<Self>) {
-        deadlines::abort_after(&self.node, self.grace);
-    }
 }
 
 /// How a program ended: the root's outcome and the exit code. If it is returned from `fn main`, it prints the error

@@ -10,6 +10,8 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use procession::{Main, Process};
+use procession_runnable::{Start, body_thread};
+use procession_supervisor::{Event, Manager, MemoryTable, Supervisor, Unit};
 use procession_tests::{LIMIT, cpu_time, outcome};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -19,6 +21,7 @@ fn main() {
         Some("deadline-without-descriptors") => deadline_without_descriptors(),
         Some("grace-without-descriptors") => grace_without_descriptors(),
         Some("blocked-executor") => blocked_executor(),
+        Some("blocked-executor-units") => blocked_executor_units(),
         Some("blocked-teardowns") => blocked_teardowns(),
         other => panic!("{other:?}"),
     }
@@ -113,19 +116,7 @@ fn grace_without_descriptors() {
 fn blocked_executor() {
     let gate = Arc::new(RwLock::new(()));
     let held = gate.write().unwrap();
-    let blockers = Process::new();
-    let (tell, told) = mpsc::channel();
-    for _ in 0..64 {
-        let (gate, tell) = (gate.clone(), tell.clone());
-        let blocks = move |_| async move {
-            tell.send(()).unwrap();
-            drop(gate.read());
-        };
-        blockers.spawn(blocks).unwrap();
-    }
-    // Further bodies cannot begin once as many have begun as there are threads.
-    told.recv_timeout(LIMIT).unwrap();
-    while told.recv_timeout(Duration::from_millis(100)).is_ok() {}
+    let blockers = block_executor(&gate);
     let app = stubborn();
     let (report, reports) = mpsc::channel();
     app.set_teardown(move || report.send(()).unwrap()).unwrap();
@@ -137,6 +128,68 @@ fn blocked_executor() {
     assert_eq!(reports.recv_timeout(LIMIT), Ok(()));
     println!("torn down");
     drop(held);
+    outcome(&blockers.close()).unwrap();
+    println!("done");
+}
+
+/// Blocks all threads of the shared executor, until the gate can be read.
+fn block_executor(gate: &Arc<RwLock<()>>) -> Process {
+    let blockers = Process::new();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..64 {
+        let (gate, tell) = (gate.clone(), tell.clone());
+        let blocks = move |_| async move {
+            // Those that begin when the gate is open are not waited for.
+            let _ = tell.send(());
+            drop(gate.read());
+        };
+        blockers.spawn(blocks).unwrap();
+    }
+    // Further bodies cannot begin once as many have begun as there are threads.
+    told.recv_timeout(LIMIT).unwrap();
+    while told.recv_timeout(Duration::from_millis(100)).is_ok() {}
+    blockers
+}
+
+/// The shared executor is blocked, and with it the tasks of a manager and of a set: their units keep their grace all
+/// the same, and when the tasks run again, they say what was aborted.
+fn blocked_executor_units() {
+    let (tell, told) = mpsc::channel();
+    let unit = || {
+        let tell = tell.clone();
+        let stubborn = body_thread(move |run| {
+            run.ready();
+            tell.send("ready").unwrap();
+            run.aborting().wait();
+            tell.send("aborted").unwrap();
+        });
+        Unit::new(stubborn).grace(Duration::from_millis(50))
+    };
+    let table = MemoryTable::new();
+    table.insert("managed", unit());
+    let manager = Manager::new(table);
+    let set = Supervisor::one_for_one([("member", unit())]);
+    let (mut of_manager, mut of_set) = (manager.events(), set.events());
+    let app = Process::new();
+    let running = [manager.runnable(), set.runnable()];
+    let running = running.map(|each| each.start(Start::under(&app).0).unwrap());
+    for _ in &running {
+        assert_eq!(told.recv_timeout(LIMIT), Ok("ready"));
+    }
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write().unwrap();
+    let blockers = block_executor(&gate);
+    let closed = app.close();
+    for _ in &running {
+        assert_eq!(told.recv_timeout(LIMIT), Ok("aborted"));
+    }
+    println!("aborted");
+    drop(held);
+    outcome(&closed).unwrap();
+    while !matches!(of_manager.recv_blocking().unwrap(), Event::Aborted { .. }) {}
+    println!("told by the manager");
+    while !matches!(of_set.recv_blocking().unwrap(), Event::Aborted { .. }) {}
+    println!("told by the set");
     outcome(&blockers.close()).unwrap();
     println!("done");
 }

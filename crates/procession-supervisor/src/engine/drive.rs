@@ -63,7 +63,7 @@ pub(super) struct Drive<K: Key> {
 impl<K: Key> Drive<K> {
     pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
         let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name).build()?;
-        let now = engine.settings.policy.clock.now();
+        let now = engine.settings.policy.time().now();
         let drive = Self {
             now,
             name: String::new(),
@@ -96,7 +96,7 @@ impl<K: Key> Drive<K> {
     /// Moves all that can move; yields the manager's outcome.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..ROUNDS {
-            self.now = self.engine.settings.policy.clock.now();
+            self.now = self.engine.settings.policy.time().now();
             let mut is_busy = self.poll_closing(context);
             is_busy |= self.poll_inbox(context);
             is_busy |= self.poll_changes(context);
@@ -195,7 +195,7 @@ impl<K: Key> Drive<K> {
             return is_busy;
         };
         if self.sleep.as_ref().is_none_or(|(until, _)| *until != next) {
-            self.sleep = Some((next, self.engine.settings.policy.clock.sleep_until(next)));
+            self.sleep = Some((next, self.engine.settings.policy.time().sleep_until(next)));
         }
         if let Some((_, sleep)) = &mut self.sleep {
             if sleep.as_mut().poll(context).is_ready() {

@@ -48,6 +48,7 @@ impl<K: Key> Drive<K> {
         let started = unit.start(start, &self.group.label());
         match started {
             Ok(process) => {
+                self.engine.settings.policy.bound(&process, unit.grace);
                 let watcher = Watcher::new(self.engine.inbox.clone(), run);
                 let live = Live {
                     closed: process.closed(),
@@ -138,6 +139,7 @@ impl<K: Key> Drive<K> {
         let entry = units.entry(id);
         let key = entry.key.clone();
         let policy = &self.engine.settings.policy;
+        let grace = entry.grace.unwrap_or(policy.grace);
         let before = error
             .clone()
             .and_then(|error| entry.past(policy).last_error.replace(ManagerError::Failed(error)));
@@ -153,6 +155,11 @@ impl<K: Key> Drive<K> {
             Then::Forget | Then::Nothing => Some(units.remove(id)),
         };
         drop(units);
+        // The deadline may have passed while this task was held up.
+        let was_aborted = live.process.is_aborting() && !self.group.is_aborting();
+        if was_aborted && !live.is_aborted {
+            self.engine.events.tell(Event::Aborted { key: key.clone(), grace });
+        }
         // What is dropped may be the user's, who may call anything.
         drop((live, before, removed));
         self.engine.events.tell(Event::Stopped { key: key.clone(), error: error.clone() });

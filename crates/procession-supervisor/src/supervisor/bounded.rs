@@ -34,6 +34,7 @@ impl Member {
             Ok(started) => started,
             Err(error) => return self.ended(&run, Some(error)),
         };
+        self.set.policy.bound(&started, self.unit.grace);
         *self.last.lock() = Some(started.closed());
         self.tell(Event::Started { key: self.name.clone() });
         let mut unready = None;
@@ -49,8 +50,9 @@ impl Member {
             Some(Err(Unready::Failed)) | None => {}
         }
         match run.run_until_closing(started.closed()).await {
-            Some(outcome) => self.ended(&run, outcome.err().or(unready)),
-            None => self.stop(started).await,
+            Some(outcome) if !run.is_closing() => self.ended(&run, outcome.err().or(unready)),
+            // It was asked to stop, whichever of the two this task sees first.
+            _ => self.stop(started, &run).await,
         }
     }
 
@@ -76,15 +78,18 @@ impl Member {
     }
 
     /// Stops the unit: gracefully, then by force, then without it.
-    async fn stop(&self, started: Process) -> Result<(), Error> {
+    async fn stop(&self, started: Process, run: &Run) -> Result<(), Error> {
         let key = || self.name.clone();
         self.tell(Event::Stopping { key: key() });
         started.close();
         let policy = &self.set.policy;
         let grace = self.unit.grace.unwrap_or(policy.grace);
         let mut outcome = self.closed_within(started.closed(), grace).await;
-        if outcome.is_none() {
+        // The deadline may have passed while this task was held up.
+        if outcome.is_none() || started.is_aborting() && !run.is_aborting() {
             self.tell(Event::Aborted { key: key(), grace });
+        }
+        if outcome.is_none() {
             started.abort();
             outcome = self.closed_within(started.closed(), policy.abort_grace).await;
         }
@@ -103,7 +108,7 @@ impl Member {
 
     /// The outcome, if it comes in time.
     async fn closed_within(&self, closed: Closed, limit: Duration) -> Option<Result<(), Error>> {
-        let clock = &self.set.policy.clock;
+        let clock = self.set.policy.time();
         let closed = async { Some(closed.await) };
         match clock.now().checked_add(limit) {
             Some(deadline) => {

@@ -18,7 +18,7 @@ pub(super) fn restarting(name: Arc<str>, inner: Runnable, set: Arc<Set>) -> Runn
 
 impl Set {
     async fn keep(self: Arc<Self>, run: Run, name: Arc<str>, inner: Runnable) -> Result<(), Error> {
-        let clock = &self.policy.clock;
+        let clock = self.policy.time();
         let mut restarts = Restarts::new(&self.policy);
         loop {
             let error = match self.once(&run, &inner, &mut restarts).await {
@@ -54,7 +54,7 @@ impl Set {
         inner: &Runnable,
         restarts: &mut Restarts,
     ) -> Result<(), Error> {
-        let clock = &self.policy.clock;
+        let clock = self.policy.time();
         let (start, readiness) = Start::under(run);
         let started = inner.start(start)?;
         let mut ready_since = None;

@@ -12,11 +12,15 @@
 //!
 //! Lock order: the map's lock is taken with no lock held but the pool's, and no lock is taken under it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use super::perform::drop_sleeper;
 use super::{Node, perform};
+use crate::state::Moment;
 use crate::value::Reason;
+use crate::value::sleeper::Sleeper;
 
 /// The deadline that is `duration` from now; `None` if that is beyond what a clock can express, which is as good as
 /// never.
@@ -30,6 +34,35 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     if grace.is_zero() || !thread::abort_at(node, deadline) {
         perform(node.close(&Reason::Asked, true));
+    }
+}
+
+/// Aborts the process if it is still Closing `grace` after it began to close, whoever closed it.
+#[cfg(not(loom))]
+pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
+    let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
+    // It is the library's own, so it is woken before the wakers of users, which may block.
+    let sleeper = Sleeper::own(begin);
+    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
+    drop_sleeper(spare);
+    if !is_registered {
+        abort_after(node, grace);
+    }
+}
+
+/// Starts the grace when it is woken.
+#[cfg(not(loom))]
+struct Grace {
+    node: Weak<Node>,
+    grace: Duration,
+}
+
+#[cfg(not(loom))]
+impl Wake for Grace {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.node.upgrade() {
+            abort_after(&node, self.grace);
+        }
     }
 }
 
