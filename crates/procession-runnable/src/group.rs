@@ -11,7 +11,6 @@
 //! - A part that ends without an error after it was ready just ends. The group ends when all its parts have.
 //! - When the group closes, what has started is stopped, and what has not is not started.
 
-use std::fmt;
 use std::sync::Arc;
 
 use procession::{Error, Label, Process};
@@ -23,7 +22,8 @@ use crate::runnable::{Run, Runnable, Start};
 /// A part ended without an error and had not said that it was ready.
 ///
 /// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{label} ended before it was ready")]
 pub struct NotReady {
     label: Label,
 }
@@ -199,11 +199,3 @@ impl NotReady {
         &self.label
     }
 }
-
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ended before it was ready", self.label)
-    }
-}
-
-impl std::error::Error for NotReady {}

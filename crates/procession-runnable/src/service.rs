@@ -1,6 +1,5 @@
 //! [`Service`]: a runnable that is started and stopped by calls.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -52,10 +51,11 @@ pub enum State {
 }
 
 /// Why a call on a [`Service`] failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
     /// The call does not fit the state.
+    #[error("cannot {call} while the service is {state}")]
     InvalidState {
         /// The state.
         state: State,
@@ -63,6 +63,7 @@ pub enum ServiceError {
         call: &'static str,
     },
     /// The time limit was over, and the service was aborted.
+    #[error("{call} took longer than {limit:?}, so the service was aborted")]
     TimedOut {
         /// The call: `start` or `stop`.
         call: &'static str,
@@ -70,8 +71,10 @@ pub enum ServiceError {
         limit: Duration,
     },
     /// It was stopped while it started.
+    #[error("the service was stopped while it started")]
     Stopped,
     /// It failed: its outcome.
+    #[error(transparent)]
     Failed(Error),
 }
 
@@ -292,27 +295,5 @@ impl ServiceError {
     /// Displays the error with its causes, separated by colons.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
-    }
-}
-
-impl fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidState { state, call } => write!(f, "the service is {state}: no {call}"),
-            Self::TimedOut { call, limit } => {
-                write!(f, "{call} took longer than {limit:?}, and the service was aborted")
-            }
-            Self::Stopped => f.write_str("the service was stopped while it started"),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl StdError for ServiceError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Failed(error) => error.source(),
-            _ => None,
-        }
     }
 }

@@ -1,7 +1,5 @@
 //! Tracing: [`task`] and [`trace_region`] (feature `tracing`, on by default).
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::sync::Arc;
 
 use procession::Error;
@@ -11,8 +9,9 @@ use crate::runnable::{Runnable, Start};
 
 /// A task failed: what kind of task, and with what.
 ///
-/// It is the [source](StdError::source) of the [`Error::Failed`] of the task's process.
-#[derive(Clone, Debug)]
+/// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the task's process.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("task `{task}` failed")]
 pub struct TaskError {
     task: Arc<str>,
     source: Error,
@@ -66,17 +65,5 @@ impl TaskError {
     /// The error that it failed with.
     pub fn error(&self) -> &Error {
         &self.source
-    }
-}
-
-impl fmt::Display for TaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task `{}` failed", self.task)
-    }
-}
-
-impl StdError for TaskError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.source)
     }
 }

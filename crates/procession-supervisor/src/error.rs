@@ -25,27 +25,32 @@ pub type SharedError = Arc<dyn StdError + Send + Sync>;
 /// })?;
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
     /// The manager is not running, or stops.
+    #[error("the manager is not running")]
     NotRunning,
     /// There is no such unit.
+    #[error("there is no unit `{key}`")]
     NotFound {
         /// The unit.
         key: Arc<str>,
     },
     /// The unit is still starting.
+    #[error("unit `{key}` is still starting")]
     NotReady {
         /// The unit.
         key: Arc<str>,
     },
     /// The unit has a run already, which may be stopping.
+    #[error("unit `{key}` has a run already")]
     Exists {
         /// The unit.
         key: Arc<str>,
     },
     /// The call does not fit the state.
+    #[error("cannot {call} unit `{key}` while it is {state}")]
     InvalidState {
         /// The unit.
         key: Arc<str>,
@@ -55,6 +60,7 @@ pub enum ManagerError {
         call: &'static str,
     },
     /// The unit's row could not be loaded.
+    #[error("unit `{key}` could not be loaded")]
     Load {
         /// The unit.
         key: Arc<str>,
@@ -62,16 +68,19 @@ pub enum ManagerError {
         source: SharedError,
     },
     /// The unit was stopped while it started.
+    #[error("unit `{key}` was stopped while it started")]
     Stopped {
         /// The unit.
         key: Arc<str>,
     },
     /// Units that did not stop, although they were aborted: they keep their keys until they end.
+    #[error("aborted, and did not stop: {}", quoted(keys))]
     Stuck {
         /// The units.
         keys: Arc<[Arc<str>]>,
     },
     /// A unit was started again too often, and the manager closes for it.
+    #[error("unit `{key}` was started again too often")]
     GaveUp {
         /// The unit.
         key: Arc<str>,
@@ -79,6 +88,7 @@ pub enum ManagerError {
         source: Option<Error>,
     },
     /// The unit failed: its outcome.
+    #[error(transparent)]
     Failed(Error),
 }
 
@@ -89,35 +99,7 @@ impl ManagerError {
     }
 }
 
-impl fmt::Display for ManagerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRunning => f.write_str("the manager is not running"),
-            Self::NotFound { key } => write!(f, "there is no unit `{key}`"),
-            Self::NotReady { key } => write!(f, "unit `{key}` is still starting"),
-            Self::Exists { key } => write!(f, "unit `{key}` has a run already"),
-            Self::InvalidState { key, state, call } => {
-                write!(f, "unit `{key}` is {state}: no {call}")
-            }
-            Self::Load { key, .. } => write!(f, "unit `{key}` could not be loaded"),
-            Self::Stopped { key } => write!(f, "unit `{key}` was stopped while it started"),
-            Self::Stuck { keys } => {
-                let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-                write!(f, "aborted, and did not stop: {}", names.join(", "))
-            }
-            Self::GaveUp { key, .. } => write!(f, "unit `{key}` was started again too often"),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl StdError for ManagerError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Load { source, .. } => Some(source),
-            Self::GaveUp { source: Some(error), .. } => Some(error),
-            Self::Failed(error) => error.source(),
-            _ => None,
-        }
-    }
+fn quoted(keys: &[Arc<str>]) -> String {
+    let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    names.join(", ")
 }

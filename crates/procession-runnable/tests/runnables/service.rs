@@ -27,11 +27,11 @@ fn the_states() {
         service.start_blocking().unwrap();
         assert_eq!(service.state(), State::Running);
         let again = service.start_blocking().unwrap_err();
-        assert_eq!(again.to_string(), "the service is running: no start");
+        assert_eq!(again.to_string(), "cannot start while the service is running");
         service.stop_blocking().unwrap();
         assert_eq!(service.state(), State::Stopped);
         let again = service.stop_blocking().unwrap_err();
-        assert_eq!(again.to_string(), "the service is stopped: no stop");
+        assert_eq!(again.to_string(), "cannot stop while the service is stopped");
         assert!(service.outcome().unwrap().is_ok());
         let late = service.start_blocking();
         assert!(matches!(

@@ -43,8 +43,11 @@ fn in_each_state() {
 
     assert_eq!(manager.get(&"runs").unwrap().name().as_deref(), Some("runs"));
     assert_eq!(refused(manager.get(&"starts")), "unit `starts` is still starting");
-    assert_eq!(refused(manager.get(&"waits")), "unit `waits` is waiting for its restart: no get");
-    assert_eq!(refused(manager.get(&"ends")), "unit `ends` is ended: no get");
+    assert_eq!(
+        refused(manager.get(&"waits")),
+        "cannot get unit `waits` while it is waiting for its restart"
+    );
+    assert_eq!(refused(manager.get(&"ends")), "cannot get unit `ends` while it is ended");
     assert_eq!(refused(manager.get(&"none")), "there is no unit `none`");
 
     assert_eq!(refused(yielded(world.start_unit("runs"))), "unit `runs` has a run already");
@@ -59,7 +62,7 @@ fn in_each_state() {
     for key in ["runs", "starts", "waits"] {
         yielded(world.stop_unit(key)).unwrap();
         assert_eq!((world.state(key), world.units.runs(key)), (Some(State::Stopped), 0));
-        let stopped = format!("unit `{key}` is stopped: no stop");
+        let stopped = format!("cannot stop unit `{key}` while it is stopped");
         assert_eq!(refused(yielded(world.stop_unit(key))), stopped);
     }
     // It stays so, whatever is scanned, until a call starts it.
@@ -143,7 +146,7 @@ fn a_key_is_free_when_its_run_is_closed() {
     let also_stopping = world.stop_unit("a");
     assert_eq!(world.state("a"), Some(State::Stopping));
     assert_eq!(refused(yielded(world.start_unit("a"))), "unit `a` has a run already");
-    assert_eq!(refused(world.manager.get(&"a")), "unit `a` is stopping: no get");
+    assert_eq!(refused(world.manager.get(&"a")), "cannot get unit `a` while it is stopping");
     world.table.remove(&"a");
     world.insert(["a"]);
     world.settle();

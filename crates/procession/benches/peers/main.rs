@@ -8,6 +8,7 @@
 
 mod built_on;
 mod latency;
+mod pool;
 mod table;
 mod tasks;
 
@@ -37,6 +38,7 @@ fn main() {
     built_on::scope(&mut table);
     latency::thread(&mut table);
     latency::task(&mut table);
+    pool::teardowns(&mut table);
     growth(&mut table);
     table.print();
     heap();
