@@ -1,7 +1,7 @@
 //! [`ChildFailure`]: what a process does when a child fails.
 
-/// What a process does when a child fails: its body or its teardown returns an error, panics, or is dropped
-/// before its end. Set with [`Builder::on_child_failure`](crate::Builder::on_child_failure).
+/// What a process does when a child fails, that is, when the child's body or teardown returns an error, panics, or is
+/// dropped before its end. Set with [`Builder::on_child_failure`](crate::Builder::on_child_failure).
 ///
 /// ```
 /// use procession::{ChildFailure, Process, Reason};
@@ -18,11 +18,11 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ChildFailure {
-    /// It goes on. The error is the child's outcome, and hooks are told.
+    /// The process goes on. The error is part of the child's outcome, and is reported to the hooks.
     #[default]
     Ignore,
-    /// It closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error
-    /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work an
-    /// abort of the process itself [drops](crate::Error::Aborted) does not count as failed.
+    /// The process closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error
+    /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work is
+    /// [dropped](crate::Error::Aborted) because this process was aborted does not count as failed.
     Close,
 }

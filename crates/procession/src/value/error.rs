@@ -44,12 +44,13 @@ pub enum Error {
     /// or together with the future of [`Process::run`](crate::Process::run).
     #[error("{0} was aborted: it was dropped before its end")]
     Aborted(Label),
-    /// Several errors: the body's, then those of children that the process
-    /// [closed for](crate::ChildFailure::Close), then the teardown's.
+    /// Several errors, in the order in which they happened: those of the body, of children that the process
+    /// [closed for](crate::ChildFailure::Close), and of the teardown.
     #[error(transparent)]
     Many(MultiError),
-    /// The process is Closed, or its teardown has started; the body was not run.
-    #[error("{0} is closed, or its teardown has started")]
+    /// The process is Closed, or its teardown has started; for a slot of a [`Limited`](crate::Limited), it is Closing.
+    /// The body was not run.
+    #[error("{0} accepts no more work: it is closing or closed")]
     Closed(Label),
     /// The process already has a teardown, which stays.
     #[error("{0} already has a teardown")]
@@ -66,7 +67,7 @@ pub enum Error {
     /// An edge was refused: for callers that return one error type.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// All slots of the process are taken, and the caller did not want to wait for one.
+    /// All slots of the process are taken, and the call does not wait for one.
     #[error("all slots of {0} are taken")]
     Full(Label),
     /// A limit of zero for the children of the process: nothing could ever be spawned.
@@ -127,7 +128,7 @@ pub struct Deadlock {
     sides: Arc<(Waiting, Label)>,
 }
 
-/// Whoever would wait for ever.
+/// The side that would wait for ever.
 #[derive(Debug)]
 enum Waiting {
     /// Code of this process.
@@ -147,7 +148,7 @@ pub struct NoThread {
 
 /// Two or more errors, in the order in which they happened.
 ///
-/// Its `Display` prints each of them with its causes, one a line.
+/// Its `Display` prints each of them with its causes, one per line.
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -167,8 +168,8 @@ pub struct MultiError {
 }
 
 impl Error {
-    /// The process that `label` refers to failed with `error`: what a body that returns `error` ends with. An
-    /// error that is an [`Error`] already is kept as it is.
+    /// The error of a process whose body returned `error`; `label` refers to the process. An error that already is an
+    /// [`Error`] is kept as it is.
     pub fn failed(label: Label, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             // It already says what failed, and where.
@@ -199,12 +200,12 @@ impl Error {
         Self::NoThread(NoThread { label, source: Arc::new(source.into()) })
     }
 
-    /// Combines errors: none is `Ok`, one is itself, several are [`Error::Many`], in their order. Errors that are
-    /// [`Error::Many`] already are taken apart.
+    /// Combines errors: none is `Ok`, one is itself, several are [`Error::Many`], in their order. Any [`Error::Many`]
+    /// among them is taken apart.
     ///
     /// # Errors
     ///
-    /// If there is at least one.
+    /// If there is at least one error.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -256,7 +257,7 @@ impl Error {
         with_causes(self)
     }
 
-    /// What is left of the user's in it, if nobody else holds the same error.
+    /// The part that may hold values of the user's, unless another clone still holds it.
     pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
         match self {
             Self::Failed(failed) => Some(Box::new(Arc::into_inner(failed.source)?)),
@@ -300,8 +301,8 @@ impl Panicked {
 }
 
 impl Deadlock {
-    /// The process whose code would have waited. If no code of a process would have waited, but a thread that drives a
-    /// current-thread runtime, the process that needs this thread.
+    /// The process whose code would have waited. If it was code of no process, on a thread that drives a current-thread
+    /// runtime: the process that needs this thread.
     pub fn waiting(&self) -> &Label {
         match &self.sides.0 {
             Waiting::Process(label)

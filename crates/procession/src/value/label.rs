@@ -1,4 +1,4 @@
-//! What identifies a process to people: its [`ProcessId`] and its [`Label`].
+//! How messages refer to a process: [`ProcessId`] and [`Label`].
 
 use std::fmt::{self, Write};
 use std::num::NonZeroUsize;
@@ -88,8 +88,8 @@ impl fmt::Display for Label {
     }
 }
 
-/// Does a terminal print this character as it is? Control characters and those that change the direction of
-/// writing are not safe.
+/// Can this character be printed as it is? Control characters, and those that change the direction of writing, could
+/// disturb a terminal.
 fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')

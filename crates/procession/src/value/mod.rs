@@ -1,7 +1,7 @@
 //! Layer 0: plain values, and the locks and atomics that everything is built with.
 //!
-//! Nothing here knows a process; nothing here runs foreign code but the formatting of errors, which their owner
-//! asks for.
+//! Nothing here knows a process. The only foreign code that runs here is the formatting of errors, when a caller asks
+//! for it, and the cloning of wakers, with no lock held (see [`sleeper`]).
 
 mod child_failure;
 mod error;

@@ -29,11 +29,11 @@ pub enum Reason {
     Signal(i32),
     /// Its body returned without an error.
     BodyFinished,
-    /// Its body returned an error, panicked, or was dropped before its end.
+    /// Its body returned an error, panicked, was dropped before its end, or could not be started.
     BodyFailed,
     /// Its last handle was dropped, and no open parent held it.
     Dropped,
-    /// This child failed, and the process was built to close then, with
+    /// This child failed, and the process closes for a failed child:
     /// [`ChildFailure::Close`](crate::ChildFailure::Close).
     ChildFailed(Label),
 }

@@ -1,8 +1,8 @@
-//! [`Sleeper`]: what a blocked thread or a waiting task is woken by.
+//! [`Sleeper`]: the waker of a blocked thread or a waiting task.
 //!
-//! This is the only place where a waker is cloned. A clone is foreign code, so it is made before a lock is
-//! taken: what is stored under a lock is a [`Sleeper`] that exists already, and what a lock guards is compared
-//! with [`Sleeper::wakes`], which looks at pointers only.
+//! This is the only place where a user's waker is cloned. A waker's `clone` is foreign code, so it is called before a
+//! lock is taken: only a [`Sleeper`] that already exists is stored under a lock, and stored sleepers are compared with
+//! [`Sleeper::wakes`], which looks at pointers only.
 
 use std::cell::RefCell;
 use std::task::Waker;
@@ -11,7 +11,8 @@ use crate::value::sync::{Mutex, thread_local};
 
 /// A waker, and whether it is the library's own.
 ///
-/// Own wakers run library code and return at once; they are woken before those of users, which may block (I9).
+/// The library's own wakers run library code and return at once. They are woken before those of users, which may block
+/// (I9).
 #[derive(Debug)]
 pub struct Sleeper {
     waker: Waker,
@@ -24,7 +25,7 @@ thread_local! {
 }
 
 impl Sleeper {
-    /// Whoever `waker` wakes. Call it with no lock held: it clones the waker.
+    /// The sleeper that `waker` wakes. Call it with no lock held, because it clones the waker.
     pub fn of(waker: &Waker) -> Self {
         let is_own = THIS_THREAD
             .try_with(|own| own.borrow().as_ref().is_some_and(|own| own.will_wake(waker)))
@@ -32,18 +33,18 @@ impl Sleeper {
         Self { waker: waker.clone(), is_own }
     }
 
-    /// A number made of the two addresses in the waker, which distinguishes it from other live ones.
+    /// A number made of the two addresses in the waker, which distinguishes it from other live wakers.
     pub(crate) fn id(&self) -> usize {
         let vtable = std::ptr::from_ref(self.waker.vtable()).addr();
         self.waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2)
     }
 
-    /// A clone, which is foreign code: call it with no lock held.
+    /// Clones the waker, which is foreign code: call it with no lock held.
     pub(crate) fn clone(&self) -> Self {
         Self { waker: self.waker.clone(), is_own: self.is_own }
     }
 
-    /// A waker that runs library code only, and that returns at once.
+    /// A sleeper of the library's own: `waker` must run library code only, and return at once.
     #[cfg(not(loom))]
     pub(crate) fn own(waker: Waker) -> Self {
         Self { waker, is_own: true }
@@ -68,11 +69,11 @@ impl Sleeper {
     }
 }
 
-/// Makes sure that `waker` is woken: stores a clone of it where `find` says, unless one that wakes the same task
-/// is there already. The clone is made with the lock released.
+/// Makes sure that `waker` is woken: stores a clone of it in the place that `find` returns, unless one that wakes the
+/// same task is already there. The clone is made with the lock released.
 ///
-/// `find` is called under the lock, once or twice; if it returns `None`, nothing is stored. Returns what was
-/// replaced or not stored, for the caller to drop.
+/// `find` is called under the lock, once or twice; if it returns `None`, nothing is stored. A sleeper that was
+/// replaced, or was not stored, is returned for the caller to drop.
 pub fn register<T>(
     lock: &Mutex<T>,
     waker: &Waker,

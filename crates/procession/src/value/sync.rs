@@ -1,5 +1,4 @@
-//! Locks, atomics and threads: those of parking_lot, parking, event-listener and the standard library; under
-//! `--cfg loom`, loom's.
+//! Locks, atomics and threads: those of parking_lot and the standard library; under `--cfg loom`, loom's.
 //!
 //! `Arc` is the standard library's in both: loom's cannot be a `self` type, and the models do not look for what
 //! it would find.
@@ -9,18 +8,18 @@ use std::sync::Arc;
 
 pub use imp::*;
 
-/// Starts a detached thread that is given `value`; if the OS cannot create it, the value comes back.
+/// Starts a detached thread that calls `run` with `value`. If the OS cannot create the thread, the value is returned.
 pub(crate) fn spawn_thread_with<T: Send + 'static>(
     name: Option<&str>,
     value: T,
     run: impl FnOnce(T) + Send + 'static,
 ) -> Result<(), (io::Error, T)> {
-    // Kept here too, because a thread that is not created drops what it was meant to run.
+    // Shared, because a thread that cannot be created drops its closure.
     let kept = Arc::new(Mutex::new(Some(value)));
     let given = kept.clone();
     let run_it = move || {
         let value = given.lock().take();
-        run(value.expect("only a thread that was not created gives it back"));
+        run(value.expect("it is taken back only if no thread was created"));
     };
     match spawn_thread(name, run_it) {
         Ok(()) => Ok(()),

@@ -1,8 +1,8 @@
-//! [`Work`]: what code of a process is under way.
+//! [`Work`]: the kind of code that a process runs at the moment.
 
 use crate::value::sync::{AtomicU8, Ordering};
 
-/// The code of a process that is under way.
+/// The kind of code that a process runs at the moment, or that is about to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Work {
@@ -17,9 +17,9 @@ pub(crate) enum Work {
 const ALL: [Work; 5] =
     [Work::None, Work::ThreadBody, Work::AsyncBody, Work::BlockingTeardown, Work::AsyncTeardown];
 
-/// The work of a process, written by whoever does it.
+/// The work of a process, written by the thread that starts or ends it.
 ///
-/// Its accesses are relaxed: it explains a process to a reader and orders nothing.
+/// Its accesses are relaxed, because it only explains the process to a reader and orders nothing.
 pub(crate) struct WorkCell(AtomicU8);
 
 impl WorkCell {
