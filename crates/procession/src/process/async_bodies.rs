@@ -10,8 +10,8 @@ use crate::run::spawn_body;
 use crate::value::{Error, IntoOutcome};
 
 impl Process {
-    /// Runs `body` on the spawner, as a child of this process. The child is Closed after the body has ended,
-    /// the child's own children are Closed, and its teardown has run.
+    /// Runs `body` on the spawner, as a child of this process. The child is Closed once the body has ended, the child's
+    /// own children are Closed, and its teardown has run.
     ///
     /// Everything said about the body of [`spawn_thread`](Self::spawn_thread) also holds here, except that an
     /// [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].
@@ -42,7 +42,7 @@ impl Process {
         Ok(child)
     }
 
-    /// Runs the body that this process was made with on its spawner.
+    /// Starts the body that this process was made with, on its spawner.
     pub(crate) fn start<F, Fut>(&self, end: BodyEnd, body: F)
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
@@ -53,20 +53,21 @@ impl Process {
         spawn_body(self.node.spawner(), Body::new(end, future));
     }
 
-    /// Runs `body` in the caller's own task, as a child of this process, and waits until that is Closed: the
-    /// child's outcome.
+    /// Runs `body` in the caller's own task, as a child of this process, and returns the child's outcome once it is
+    /// Closed.
     ///
     /// The child exists from the call on, so this process waits for it even before the first poll. The body need be
     /// neither `Send` nor `'static`.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise the
-    /// outcome's.
+    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise, those of the
+    /// outcome.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future half-way drops the body and closes the child, with the outcome [`Error::Aborted`].
+    /// Dropping the future before the body has ended drops the body and closes the child, with the outcome
+    /// [`Error::Aborted`].
     ///
     /// ```
     /// use procession::Process;
@@ -100,12 +101,12 @@ impl Process {
 
     /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.
     ///
-    /// If the process is Closing already, the future is not polled. If both come at once later, the output of the future
-    /// is returned, as with tokio-util's `run_until_cancelled`.
+    /// If the process is Closing already, the future is not polled. If the future becomes ready and the process begins
+    /// to close between two polls, the output of the future is returned, as with tokio-util's `run_until_cancelled`.
     ///
     /// # Cancel safety
     ///
-    /// That of `future`, which is dropped when closing comes first.
+    /// That of `future`, which is dropped if closing comes first.
     ///
     /// ```
     /// use procession::Process;

@@ -1,4 +1,4 @@
-//! [`Builder`]: makes a process with all it starts with.
+//! [`Builder`]: makes a process together with its name, edges, teardown, hooks and spawner.
 
 use std::fmt;
 use std::future::Future;
@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The name, for errors, thread names and people.
+    /// The name, which appears in errors and as the name of threads.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
@@ -73,8 +73,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// A parent that closes it and does not wait for it, as with [`Process::add_child_no_wait`]. If there is no
-    /// [`parent`](Self::parent), the spawner is inherited from the first of these.
+    /// A parent that closes the process and does not wait for it, as with [`Process::add_child_no_wait`]. There may be
+    /// several. If there is no [`parent`](Self::parent), the spawner is inherited from the first of them.
     ///
     /// ```
     /// use procession::Process;
@@ -96,14 +96,15 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// A process that it is closed after, as with [`Process::close_after`]. There may be several.
+    /// A process that must be Closed before a parent closes this one, as with [`Process::close_after`]. There may be
+    /// several.
     pub fn close_after(mut self, other: &'a Process) -> Self {
         self.wait_for.push((other, EdgeKind::CLOSE_AFTER));
         self
     }
 
-    /// A process that is closed after this one, as with [`Process::close_after`]; the order holds before anybody can
-    /// close this one. It has no effect if the teardown of that process has started. There may be several.
+    /// A process whose parents close it only after this one is Closed, as with [`Process::close_after`]. The order is
+    /// in place before `build` returns. It has no effect if the teardown of `other` has started. There may be several.
     pub fn close_before(mut self, other: &'a Process) -> Self {
         self.close_before.push(other);
         self
@@ -130,19 +131,19 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Where its bodies and teardowns run, and those of its children; by default the first parent's.
+    /// Where bodies and teardowns of the process and its children run; by default, the spawner of the first parent.
     pub fn spawner(mut self, spawner: impl Spawn) -> Self {
         self.spawner = Some(Spawner::new(spawner));
         self
     }
 
-    /// What it does when a child fails; by default, [nothing](ChildFailure::Ignore).
+    /// What the process does when a child fails; by default, [nothing](ChildFailure::Ignore).
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.extras().on_child_failure = on_child_failure;
         self
     }
 
-    /// A hook that is told of each failure in its tree, as with [`Process::on_failure`]. There may be
+    /// A hook that is called for each failure in the tree of the process, as with [`Process::on_failure`]. There may be
     /// several.
     pub fn on_failure(
         mut self,
@@ -158,19 +159,20 @@ impl<'a> Builder<'a> {
         self.extras.get_or_insert_default()
     }
 
-    /// Makes the process. If a parent is Closing, it closes at once.
+    /// Makes the process. If a parent is Closing, the process closes at once, unless it has to
+    /// [close after](Self::close_after) another one.
     ///
     /// # Errors
     ///
-    /// Those of [`Process::add_child`] and [`Process::wait_for`], the first that occurs. Then there is no process; its
-    /// teardown is dropped and has not run.
+    /// The first error of [`Process::add_child`], [`Process::add_child_no_wait`], [`Process::wait_for`] or
+    /// [`Process::close_after`]. Then there is no process, and the teardown is dropped without being run.
     #[inline]
     pub fn build(self) -> Result<Process, LinkError> {
         Ok(self.make(false)?.0)
     }
 
-    /// Makes the process, with an async body, which the process waits for: like [`Process::spawn`], but the process has
-    /// what this builder gives it.
+    /// Makes the process with an async body, as [`Process::spawn`] does, and with everything that was set on this
+    /// builder. The process waits for the body.
     ///
     /// # Errors
     ///
@@ -198,8 +200,8 @@ impl<'a> Builder<'a> {
         Ok(process)
     }
 
-    /// Makes the process, with a blocking body on a thread, which the process waits for: like
-    /// [`Process::spawn_thread`], but the process has what this builder gives it.
+    /// Makes the process with a blocking body on a thread, as [`Process::spawn_thread`] does, and with everything that
+    /// was set on this builder. The process waits for the body.
     ///
     /// # Errors
     ///
@@ -217,7 +219,7 @@ impl<'a> Builder<'a> {
         Ok(process)
     }
 
-    /// Makes the process; if it has a body, the end of that comes with it.
+    /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.
     #[inline]
     fn make(self, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let inherited = self.inherited();
@@ -233,7 +235,7 @@ impl<'a> Builder<'a> {
             extras: self.extras,
             ..Seed::default()
         };
-        // One parent and nothing else needs no search.
+        // With a single parent and no other edge, there is nothing to search for.
         if let (Some(parent), true) = (parent, has_no_edges) {
             let (process, added) = parent.fresh_child(seed);
             let end = body.then(|| BodyEnd::of(process.node.clone()));
@@ -245,8 +247,8 @@ impl<'a> Builder<'a> {
                 }
             };
         }
-        // Until it has all its edges, it waits for its maker as for a body, so that a parent that closes it does not
-        // make it run anything that a later refusal would have to take back.
+        // Until it has all its edges, the process waits for this function as for a body. If a parent closes it in
+        // between, it therefore runs nothing, and a later edge can still be refused.
         seed.body = true;
         let process = Process::from_seed(seed);
         let making = BodyEnd::of(process.node.clone());
@@ -260,12 +262,12 @@ impl<'a> Builder<'a> {
                     .into_iter()
                     .map(|parent| (parent, &process, EdgeKind::NO_WAIT_CHILD)),
             )
-            // Last, because whether the order could ever be kept depends on its parents.
+            // Last, because the search for a cycle has to see the parents.
             .chain(close_before.into_iter().map(|other| (other, &process, EdgeKind::CLOSE_AFTER)));
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => perform(effects),
-                // If its teardown has started, there is nothing to order.
+                // The teardown of the other process has started: there is nothing to order.
                 Err(LinkError::Closed(_)) if kind == EdgeKind::CLOSE_AFTER && lower == &process => {
                 }
                 Err(error) => {
@@ -292,7 +294,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Takes everything back from a process that is not handed out.
+/// Undoes the making of a process that no caller has seen.
 fn refuse(process: &Process, end: Option<BodyEnd>) {
     drop(process.node.forget_teardown());
     perform(unlink_all(&process.node));

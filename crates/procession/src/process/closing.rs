@@ -1,4 +1,4 @@
-//! How a process is closed.
+//! Closing and aborting a process.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::value::Reason;
 impl Process {
     /// Begins to close the process and everything below it, and returns at once.
     ///
-    /// It begins even if the returned waiter is dropped. Closing again changes nothing. It is safe inside `Drop`,
-    /// in an executor's poll, and while you hold locks: teardowns run elsewhere.
+    /// The closing goes on even if the returned waiter is dropped. Closing again changes nothing. This is safe inside
+    /// `Drop`, in an executor's poll, and while you hold locks, because teardowns run elsewhere.
     ///
     /// ```
     /// use procession::Process;
@@ -28,8 +28,8 @@ impl Process {
         self.closed()
     }
 
-    /// Begins to close the process as soon as it waits for nothing, which leaves its children and its body time to
-    /// end. Until then it is Running, and more can be added.
+    /// Begins to close the process as soon as it waits for nothing, so that its children and its body can finish. Until
+    /// then, it is Running, and more children can be added.
     ///
     /// ```
     /// use procession::Process;
@@ -73,7 +73,7 @@ impl Process {
     /// outcome [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting). Teardowns
     /// run as usual.
     ///
-    /// If the process is Closing already, this forces what is left of it.
+    /// If the process is Closing already, the rest of the closing is forced.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -89,6 +89,7 @@ impl Process {
         self.closed()
     }
 
+    /// Begins to close or abort the process, unless it is the background process.
     pub(crate) fn begin(&self, reason: &Reason, abort: bool) {
         if !self.node.is_background() && (abort || !self.is_closing()) {
             perform(self.node.close(reason, abort));

@@ -13,13 +13,13 @@ impl Process {
     /// Closes the process when `future` is ready, whatever its output.
     ///
     /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process closes, and
-    /// the process does not wait for it. If it panics, that child has failed: [hooks](Self::on_failure) are told, and
-    /// under [`ChildFailure::Close`](crate::ChildFailure::Close) the process closes; by default it stays open. If the
-    /// process is Closing already, the future is dropped and not polled.
+    /// the process does not wait for it. If it panics, that child has failed: the [hooks](Self::on_failure) are called,
+    /// and under [`ChildFailure::Close`](crate::ChildFailure::Close) the process closes; by default it stays open. If
+    /// the process is Closing already, the future is dropped without being polled.
     ///
     /// # Errors
     ///
-    /// [`Error::Background`] on the background.
+    /// [`Error::Background`] on the background process.
     ///
     /// ```
     /// use procession::Process;
@@ -45,8 +45,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background. Then the
-    /// future is dropped and not polled.
+    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background process. Then the future
+    /// is dropped without being polled.
     ///
     /// ```
     /// use procession::Process;
@@ -66,6 +66,7 @@ impl Process {
         self.wait_on(self.heritage_with_name(), future)
     }
 
+    /// Polls the future in a no-wait child with this inheritance, and closes the process when it is ready.
     pub(crate) fn watch<F>(&self, inherited: Option<Arc<Inherited>>, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
@@ -75,7 +76,8 @@ impl Process {
         }
         let watcher = Self::from_seed(Seed { inherited, body: true, ..Seed::default() });
         let end = BodyEnd::of(watcher.node.clone());
-        // A fresh process is on no cycle. If the teardown of this process has started, there is nothing to close.
+        // A fresh process is on no cycle, so the only refusal is that of a process whose teardown has started: there is
+        // nothing left to close.
         match link(&self.node, &watcher.node, EdgeKind::NO_WAIT_CHILD) {
             Ok(effects) => perform(effects),
             Err(_closed) => {
@@ -83,7 +85,7 @@ impl Process {
                 return Ok(());
             }
         }
-        // Not a handle, which would keep the process open.
+        // The node, because a handle would keep the process open.
         let node = self.node.clone();
         watcher.start(end, move |watcher| async move {
             if watcher.run_until_closing(future).await.is_some() {
@@ -93,6 +95,7 @@ impl Process {
         Ok(())
     }
 
+    /// Polls the future in a child with this inheritance, so that the process waits for it.
     pub(crate) fn wait_on<F>(
         &self,
         inherited: Option<Arc<Inherited>>,

@@ -12,7 +12,8 @@ use crate::value::{Error, IntoOutcome, LinkError, Reason};
 impl Process {
     /// A new child. If the parent is Closing or Closed, the child closes at once.
     ///
-    /// Nothing is searched, and no lock but the parent's is taken. The child inherits the parent's spawner.
+    /// The child inherits the parent's spawner. A child of a Running process is made without a search for cycles, and
+    /// with no lock but the parent's.
     ///
     /// ```
     /// use procession::Process;
@@ -32,7 +33,7 @@ impl Process {
         child
     }
 
-    /// A child that nobody else knows yet, linked to this process unless that is refused.
+    /// A new child that has no other edges, linked to this process unless that is refused.
     #[inline(always)]
     pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Added) {
         let (node, added) = fresh_child(&self.node, seed);
@@ -48,7 +49,7 @@ impl Process {
         perform(self.node.close(&Reason::ParentClosed, parent.is_aborting()));
     }
 
-    /// What a child without a name or a spawner of its own has from this process.
+    /// What a child without a name or a spawner of its own inherits from this process.
     pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
         match self.node.inherited() {
             Some(own) if own.spawner.is_none() => inherited_from_context(),
@@ -58,7 +59,7 @@ impl Process {
         }
     }
 
-    /// What a child that does a part of this process's work has from it: its name too.
+    /// What a child that does a part of this process's work inherits from it, which includes the name.
     pub(crate) fn heritage_with_name(&self) -> Option<Arc<Inherited>> {
         let own = self.node.inherited().filter(|_| !self.node.is_background());
         let Some((own, name)) = own.and_then(|own| Some((own, own.name.as_ref()?))) else {
@@ -75,6 +76,7 @@ impl Process {
         self.child_with_body_for(Seed { inherited: self.heritage_with_name(), ..Seed::default() })
     }
 
+    /// A new child with a body, made from the seed.
     pub(crate) fn child_with_body_for(&self, mut seed: Seed) -> Result<(Self, BodyEnd), Error> {
         seed.body = true;
         let (child, added) = self.fresh_child(seed);
@@ -88,16 +90,16 @@ impl Process {
         }
     }
 
-    /// Makes `child` a child of this process: it is closed when this one closes, and this one waits for it.
+    /// Makes `child` a child of this process, which closes it and waits for it.
     ///
-    /// A child may have several parents; the first one to close closes it. If this process is Closing, the
-    /// child is closed at once. If the child is Closed already, nothing happens.
+    /// A child may have several parents; the first one to close closes it. If this process is Closing, the child is
+    /// closed at once. If the child is already Closed, nothing happens.
     ///
     /// # Errors
     ///
-    /// [`LinkError::Cycle`] if the child waits for this process, [`LinkError::Closed`] if the teardown of
-    /// this process has started, [`LinkError::Background`] if the child is the background. Then nothing has
-    /// changed.
+    /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle that could never close,
+    /// as when the child waits for this process; [`LinkError::Closed`] if the teardown of this process has started;
+    /// [`LinkError::Background`] if the child is the background process. Then nothing has changed.
     ///
     /// ```
     /// use procession::{LinkError, Process};
@@ -112,7 +114,7 @@ impl Process {
         link(&self.node, &child.node, EdgeKind::CHILD).map(perform)
     }
 
-    /// Makes `child` close when this process closes, which does not wait for it.
+    /// Makes `child` a no-wait child of this process, which closes it but does not wait for it.
     ///
     /// If this process is Closing, the child is closed at once.
     ///
@@ -121,9 +123,9 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle of processes of which
-    /// each is closed after another; [`LinkError::Closed`] if the teardown of this process has started;
-    /// [`LinkError::Background`] if the child is the background. Then nothing has changed.
+    /// [`LinkError::Cycle`] if both are the same process, or if this process closes only after the child;
+    /// [`LinkError::Closed`] if the teardown of this process has started; [`LinkError::Background`] if the child is the
+    /// background process. Then nothing has changed.
     ///
     /// ```
     /// use procession::Process;
@@ -142,9 +144,9 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Cycle`] if `other` waits for this process, [`LinkError::Closed`] if the teardown of this
-    /// process has started, [`LinkError::Background`] if one of them is the background. Then nothing has
-    /// changed.
+    /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle that could never close,
+    /// as when `other` waits for this process; [`LinkError::Closed`] if the teardown of this process has started;
+    /// [`LinkError::Background`] if one of them is the background process. Then nothing has changed.
     ///
     /// ```
     /// use procession::Process;
@@ -161,12 +163,12 @@ impl Process {
         link(&self.node, &other.node, EdgeKind::WAIT_FOR).map(perform)
     }
 
-    /// Makes the parents of this process close it only after `other` is Closed: until then, it stays Running
-    /// although a parent closes. So whatever uses this process stops before this process begins to stop. This is
-    /// also a wait-for edge.
+    /// Makes the parents of this process close it only after `other` is Closed. Until then, it stays Running, even if a
+    /// parent is Closing. So if `other` uses this process, `other` has stopped before this process begins to stop. This
+    /// is also a wait-for edge.
     ///
-    /// A call that closes or aborts this process itself does so at once. An abort of a parent does not override the
-    /// order: this process is aborted when its turn comes.
+    /// The order binds only parents: a direct call that closes or aborts this process takes effect at once. An abort of
+    /// a parent does not override the order: this process is aborted when its turn comes.
     ///
     /// # Errors
     ///
@@ -182,7 +184,7 @@ impl Process {
     /// let used = database.clone();
     /// let request = server.spawn_thread(move |p| {
     ///     p.closing().wait();
-    ///     assert!(!used.is_closing()); // as long as this one needs it
+    ///     assert!(!used.is_closing()); // this request may still use the database
     /// })?;
     /// app.close_blocking()?;
     /// assert!(database.is_closed() && request.outcome().unwrap().is_ok());
@@ -195,18 +197,18 @@ impl Process {
     /// Sets the function that runs once between Closing and Closed, after everything the process waits for is
     /// Closed.
     ///
-    /// It runs on a thread that may be blocked; its error or panic becomes part of the outcome. If the process is
-    /// Closed already and had no teardown, this one runs now, and its result is returned: the resource is released,
-    /// and the outcome stays as it was.
+    /// It runs on a thread that it may block; its error or panic becomes part of the outcome. If the process is already
+    /// Closed and had no teardown, this one runs now, and its result is returned: the resource is released, and the
+    /// outcome stays as it was.
     ///
     /// # Errors
     ///
-    /// [`Error::TeardownSet`] if one was set before, which stays. [`Error::Background`] on the background.
-    /// On a Closed process, the teardown's own.
+    /// [`Error::TeardownSet`] if the process already has a teardown, which stays. [`Error::Background`] on the
+    /// background process. On a Closed process, also the error of the teardown.
     ///
     /// # Blocking
     ///
-    /// Only on a Closed process: until the teardown has run.
+    /// Blocks only on a Closed process, until the teardown has run.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -224,17 +226,18 @@ impl Process {
         self.set(Teardown::blocking(teardown))
     }
 
-    /// Sets an async teardown: [`set_teardown`](Self::set_teardown), but the function makes a future, which
-    /// the spawner polls.
+    /// Sets an async teardown, as [`set_teardown`](Self::set_teardown) does, except that the function makes a future,
+    /// which the spawner polls.
     ///
     /// # Errors
     ///
-    /// Those of [`set_teardown`](Self::set_teardown).
+    /// Those of [`set_teardown`](Self::set_teardown). On a Closed process, also [`Error::Deadlock`] if only this thread
+    /// could poll the teardown, because it drives a current-thread tokio runtime. The teardown then runs later.
     ///
     /// # Blocking
     ///
-    /// Only on a Closed process: until the teardown has run on the spawner. So do not call it on a thread that the
-    /// spawner needs to run it.
+    /// Blocks only on a Closed process, until the teardown has run. So do not call it there on a thread that the
+    /// spawner needs to poll the teardown.
     ///
     /// ```
     /// use procession::Process;
@@ -260,7 +263,7 @@ impl Process {
             SetTeardown::Set => Ok(()),
             SetTeardown::AlreadySet(_refused) => Err(Error::TeardownSet(self.label())),
             SetTeardown::TooLate(teardown) => {
-                // It runs as the teardown of a process of its own, so that there is one way to run teardowns.
+                // It runs as the teardown of a process of its own, so that there is only one way to run teardowns.
                 let inherited = self.node.inherited().cloned();
                 let release = Seed { inherited, teardown: Some(teardown), ..Seed::default() };
                 Self::from_seed(release).close_blocking()

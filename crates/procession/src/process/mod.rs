@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`graph`] | children, edges, the teardown |
 //! | [`builder`] | making a process with everything it starts with |
-//! | [`closing`] | how a process is closed |
+//! | [`closing`] | closing and aborting |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
 //! | [`waiters`] | waiters for Closing, Aborting and Closed |
 //! | [`conditions`] | closing with, and waiting for, any future |
-//! | [`observing`] | what can be seen of a process; hooks |
+//! | [`observing`] | reading the state of a process; hooks |
 
 mod async_bodies;
 mod builder;
@@ -59,7 +59,7 @@ pub struct Process {
     pub(crate) node: Arc<Node>,
 }
 
-/// More handles than this are a leak; the same bound, and the same answer to it, as for `Arc`.
+/// More handles than this are a leak. The bound, and the abort of the program beyond it, are those of `Arc`.
 const MAX_HANDLES: u32 = i32::MAX as u32;
 
 impl Process {
@@ -80,7 +80,7 @@ impl Process {
         Self { node: Node::new(seed) }
     }
 
-    /// One more handle.
+    /// Makes one more handle.
     pub(crate) fn of_node(node: Arc<Node>) -> Self {
         if node.counts_handles() {
             let before = node.handles.fetch_add(1, Ordering::Relaxed);
@@ -129,9 +129,9 @@ impl Process {
     /// The root that never closes: a parent for what should outlive its handles. It holds its children until
     /// they close.
     ///
-    /// It cannot be closed, aborted, waited for, added or torn down: that is
-    /// [`Error::Background`](crate::Error::Background) or
-    /// [`LinkError::Background`](crate::LinkError::Background) at once, not a hang.
+    /// It cannot be closed, aborted, waited for, added as a child or torn down. Instead of hanging, such a call fails
+    /// at once with [`Error::Background`](crate::Error::Background) or
+    /// [`LinkError::Background`](crate::LinkError::Background).
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -177,8 +177,8 @@ impl Drop for Process {
         if model_has_failed() {
             return;
         }
-        // Release, and then Acquire by whoever drops the last one: what a thread did before it dropped its handle
-        // happens-before the teardown (I4).
+        // Release here pairs with Acquire in the drop of the last handle: what a thread did before it dropped its
+        // handle happens-before the teardown (I4).
         if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             perform(self.node.last_handle_dropped());

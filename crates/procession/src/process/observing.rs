@@ -1,4 +1,4 @@
-//! What can be seen of a process, and hooks that are told of failures.
+//! Reading the state of a process, and hooks that are called for failures.
 
 use std::fmt;
 use std::sync::Arc;
@@ -103,8 +103,8 @@ impl Process {
         Aborting::new(&self.node)
     }
 
-    /// The outcome once the process is Closed: `Ok`, or the error of its body, its teardown, or both. It
-    /// never changes.
+    /// The outcome, once the process is Closed: `Ok`, or the errors of its body, its teardown, and the children that it
+    /// [closed for](crate::ChildFailure::Close). It never changes.
     ///
     /// ```
     /// use procession::Process;
@@ -140,12 +140,12 @@ impl Process {
         self.node.name().cloned()
     }
 
-    /// The id: equal for handles of one process.
+    /// The id, which is equal for all handles to one process.
     pub fn id(&self) -> ProcessId {
         self.node.id()
     }
 
-    /// How errors refer to the process: by its name, or else by its id.
+    /// How errors refer to the process: by its name if it has one, otherwise by its id.
     pub fn label(&self) -> Label {
         self.node.label()
     }
@@ -153,21 +153,21 @@ impl Process {
     /// Calls `hook` for each failure in the tree of this process, its own included, when it happens: with the
     /// process whose body or teardown failed, and with the error.
     ///
-    /// It is also called for processes that nobody holds a handle to, for panics, and for bodies that were
+    /// It is also called for processes that have no handles left, for panics, and for bodies that were
     /// [aborted](Error::Aborted). It runs on the thread where the failure happened, with no lock held, before the
-    /// failed process is Closed; so when this process is Closed, every failure below it has been reported. An error
-    /// that a parent takes into its own outcome, with [`ChildFailure::Close`](crate::ChildFailure::Close), is reported
-    /// once, for the child.
+    /// failed process is Closed. So when this process is Closed, every failure of a process that it waited for,
+    /// directly or through others, has been reported. An error that a parent takes into its own outcome, with
+    /// [`ChildFailure::Close`](crate::ChildFailure::Close), is reported once, for the child.
     ///
     /// A process may have several hooks; those of its parents are called too, the nearest first. If a hook panics, the
     /// panic is caught, and the other hooks are called. A hook that holds a handle to the process that it is set on
-    /// keeps that process open. What a hook captured is dropped by a thread of the library, some time after the process
-    /// is no longer referred to.
+    /// keeps that process open. The captures of a hook are dropped by a thread of the library, some time after the last
+    /// reference to the process is gone.
     ///
     /// # Blocking
     ///
-    /// The failed process cannot finish closing until the hook returns. The hook counts as code of that process: waiting
-    /// for a process that waits for it is an [`Error::Deadlock`].
+    /// The failed process cannot finish closing until the hook returns. The hook counts as code of that process, so in
+    /// a hook, waiting for a process that waits for the failed one is an [`Error::Deadlock`].
     ///
     /// ```
     /// use procession::Process;
@@ -178,7 +178,7 @@ impl Process {
     /// app.on_failure(move |process, error| drop(sender.send((process.label(), error.to_string()))));
     ///
     /// let worker = Process::builder().name("worker").parent(&app).build()?;
-    /// worker.spawn_thread(|_| panic!("out of paper"))?; // nobody keeps its handle
+    /// worker.spawn_thread(|_| panic!("out of paper"))?; // its handle is dropped
     /// let (label, error) = receiver.recv()?;
     /// assert_eq!(label.name(), Some("worker"));
     /// assert_eq!(error, "process `worker` panicked: out of paper");
@@ -192,7 +192,7 @@ impl Process {
     }
 }
 
-/// Also says what a process that is not Closed waits for: the first thing to print when a shutdown hangs.
+/// Also shows what the process still waits for: print it first when a shutdown hangs.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;

@@ -9,13 +9,13 @@ use crate::value::sync::spawn_thread_with;
 use crate::value::{Error, IntoOutcome, Reason};
 
 impl Process {
-    /// Runs `body` on a new thread, as a child of this process. The child is Closed after the body has
-    /// returned, the child's own children are Closed, and its teardown has run.
+    /// Runs `body` on a new thread, as a child of this process. The child is Closed once the body has returned, the
+    /// child's own children are Closed, and its teardown has run.
     ///
-    /// The thread is named after the process. [`closing`](Self::closing) of the process that the body is given tells it
-    /// to end, and [`aborting`](Self::aborting) to end at once. A body that returns `Ok` lets the child's children
-    /// finish; one that fails or panics closes them. If this process is Closing, the body runs with a child that is
-    /// Closing from the start.
+    /// The thread is named after the process. The body is given the child: its [`closing`](Self::closing) tells the
+    /// body to end, and its [`aborting`](Self::aborting) to end at once. A body that returns `Ok` lets the child's
+    /// children finish; one that fails or panics closes them. If this process is Closing, the body runs with a child
+    /// that is Closing from the start.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Process {
         Ok(child)
     }
 
-    /// Runs the body that this process was made with on a thread.
+    /// Starts the body that this process was made with, on a thread of its own.
     pub(crate) fn start_thread<F, R>(&self, end: BodyEnd, body: F) -> Result<(), Error>
     where
         F: FnOnce(Self) -> R + Send + 'static,
@@ -62,16 +62,15 @@ impl Process {
         spawned.map_err(|(error, (end, _work))| end.refuse_thread(error))
     }
 
-    /// Closes the process, and returns when it is Closed, with its outcome.
+    /// Closes the process, and returns its outcome once it is Closed.
     ///
-    /// This thread runs the blocking teardowns itself that are for the default spawner; other threads help if it is
-    /// stuck in one.
+    /// The blocking teardowns of the default spawner run on this thread; other threads help if it is held up in one.
     ///
     /// # Errors
     ///
-    /// The outcome's. [`Error::Deadlock`] at once if the process waits for the caller, as with
+    /// Those of the outcome. [`Error::Deadlock`] at once if the process waits for the caller, as with
     /// [`Closed::wait`](crate::Closed::wait); the closing has begun all the same. [`Error::Background`] on the
-    /// background.
+    /// background process.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
     /// ```
@@ -95,7 +94,7 @@ impl Process {
             perform(effects);
         } else {
             match begin_wait(&self.node) {
-                // An edge while this thread runs the teardowns, which may wait for others.
+                // The edges also last while this thread runs teardowns, which may wait for other processes.
                 Ok(_edges) => perform_here(effects),
                 Err(deadlock) => {
                     perform(effects);

@@ -1,11 +1,9 @@
 //! The waiters, [`Closing`], [`Closed`] and [`Aborting`]: each is a future and can block a thread.
 //!
-//! They follow event-listener's listeners, with `wait`, `wait_timeout` and `wait_deadline` next to `Future` on one value.
-//! A waiter is not a handle: it does not keep its process open.
+//! They follow event-listener's listeners, with `wait`, `wait_timeout` and `wait_deadline` next to `Future` on one
+//! value. A waiter is not a handle: it does not keep its process open.
 //!
-//! # Cancel safety
-//!
-//! A waiter can be dropped at any time and made anew: nothing is lost, and nothing is left behind.
+//! A waiter can be dropped at any time, and another one made: nothing is lost, and nothing is left behind.
 
 use std::fmt;
 use std::future::Future;
@@ -54,7 +52,7 @@ impl Waiter {
         self.has_come() || self.block_with(&ThisThread::new(), deadline, || false)
     }
 
-    /// Blocks; whenever the thread is woken, it calls `work` until there is none.
+    /// Blocks. Whenever the thread is woken, it calls `work` until that returns `false`.
     fn block_with(
         &self,
         thread: &ThisThread,
@@ -91,6 +89,10 @@ impl Drop for Waiter {
 ///
 /// Made by [`Process::closing`](crate::Process::closing).
 ///
+/// # Cancel safety
+///
+/// It can be dropped at any time, and another one made: nothing is lost, and nothing is left behind.
+///
 /// ```
 /// use procession::Process;
 /// use std::time::Duration;
@@ -118,7 +120,7 @@ impl Closing {
     /// Blocks until the process is Closing.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
-    /// [`Process::background`](crate::Process::background) never closes.
+    /// [`Process::background`](crate::Process::background) never closes, so waiting for it blocks for ever.
     pub fn wait(&self) {
         self.0.block(None);
     }
@@ -155,6 +157,10 @@ impl fmt::Debug for Closing {
 /// Made by [`Process::aborting`](crate::Process::aborting). [`Process::is_aborting`](crate::Process::is_aborting) tells
 /// which of the two it was.
 ///
+/// # Cancel safety
+///
+/// It can be dropped at any time, and another one made: nothing is lost, and nothing is left behind.
+///
 /// ```
 /// use procession::Process;
 ///
@@ -178,7 +184,7 @@ impl Aborting {
     /// Blocks until the process is aborting or Closed.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
-    /// [`Process::background`](crate::Process::background) never closes.
+    /// [`Process::background`](crate::Process::background) never closes, so waiting for it blocks for ever.
     pub fn wait(&self) {
         self.0.block(None);
     }
@@ -212,10 +218,14 @@ impl fmt::Debug for Aborting {
 
 /// Waits until the process is Closed, and yields its outcome.
 ///
-/// Made by [`Process::closed`](crate::Process::closed) and by the calls that close. It may be dropped: a closing that
-/// has begun goes on.
+/// Made by [`Process::closed`](crate::Process::closed) and by the calls that close a process.
 ///
 /// For [`Process::background`](crate::Process::background), it yields [`Error::Background`] at once.
+///
+/// # Cancel safety
+///
+/// It can be dropped at any time, and another one made: a closing that has begun goes on, and
+/// nothing is left behind.
 ///
 /// ```
 /// use procession::Process;
@@ -238,8 +248,8 @@ impl Closed {
     ///
     /// # Errors
     ///
-    /// The outcome's; or [`Error::Deadlock`] at once if the process waits for the caller, or for work that only this
-    /// thread could do because it drives a current-thread tokio runtime.
+    /// Those of the outcome; or [`Error::Deadlock`] at once if the process waits for the caller, or for work that only
+    /// this thread could do because it drives a current-thread tokio runtime.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if let Some(outcome) = self.outcome() {
@@ -256,7 +266,8 @@ impl Closed {
     ///
     /// # Errors
     ///
-    /// The outcome's. A wait with a timeout is never refused, unless the timeout is longer than a clock can measure.
+    /// Those of the outcome. A wait with a timeout is never refused, unless the timeout is longer than a clock can
+    /// measure.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Error>> {
         match deadline_after(timeout) {
@@ -266,6 +277,10 @@ impl Closed {
     }
 
     /// Blocks until the process is Closed, and returns its outcome; `None` if the deadline comes first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome. A wait with a deadline is never refused.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_deadline(&self, deadline: Instant) -> Option<Result<(), Error>> {
         self.outcome().or_else(|| {
