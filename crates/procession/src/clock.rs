@@ -1,4 +1,4 @@
-//! Clocks: where periodic processes get their time from, so that a test can drive it.
+//! Clocks: the source of time for periodic processes, which a test can drive.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,12 +15,12 @@ use crate::run::{deadlines, drop_sleeper};
 use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::Mutex;
 
-/// A future that is ready when a time has come.
+/// A future that is ready at a certain time.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tells the time, and waits for one.
+/// Tells the time, and sleeps until a given time.
 ///
-/// [`SystemClock`] is the real one, [`ManualClock`] one for tests. One over tokio's time, which
+/// [`SystemClock`] is the real clock, and [`ManualClock`] is one for tests. This clock uses tokio's time, which
 /// `tokio::time::pause` can stop:
 ///
 /// ```
@@ -47,7 +47,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 }
 
-/// The system's time, kept by one thread for the whole program, under every executor.
+/// The system's time. One thread serves all sleepers of the program, under every executor.
 ///
 /// ```
 /// use procession::{Clock, SystemClock};
@@ -70,7 +70,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until a test [advances](Self::advance) it. Clones are the same clock.
+/// A clock that stands still until a test [advances](Self::advance) it. Clones share their time.
 ///
 /// ```
 /// use procession::{ManualClock, Periodic, Process};
@@ -96,13 +96,13 @@ pub struct ManualClock {
 
 struct Shared {
     time: Mutex<Time>,
-    /// Notified when somebody begins to sleep.
+    /// Notified when a task begins to sleep.
     slept: Event,
 }
 
 struct Time {
     now: Instant,
-    /// Who sleeps until when; the number distinguishes sleepers with the same deadline.
+    /// By deadline, and by a number that distinguishes sleepers with the same deadline.
     sleepers: BTreeMap<(Instant, u64), Option<Sleeper>>,
     next: u64,
 }
@@ -114,7 +114,11 @@ impl ManualClock {
         Self { shared: Arc::new(Shared { time: Mutex::new(time), slept: Event::new() }) }
     }
 
-    /// Moves the time on, and wakes everybody whose deadline is reached.
+    /// Moves the time forward, and wakes all sleepers whose deadline is reached.
+    ///
+    /// # Panics
+    ///
+    /// If the new time is beyond what an [`Instant`] can express.
     pub fn advance(&self, by: Duration) {
         let mut time = self.shared.time.lock();
         time.now += by;
@@ -127,12 +131,12 @@ impl ManualClock {
         }
     }
 
-    /// How many sleep.
+    /// The number of futures that sleep.
     pub fn sleepers(&self) -> usize {
         self.shared.time.lock().sleepers.len()
     }
 
-    /// Waits until at least `count` sleep: advancing the clock earlier would reach nobody.
+    /// Waits until at least `count` futures sleep. Advancing the clock before that would not wake them.
     #[doc = include_str!("../docs/blocking.md")]
     pub fn wait_for_sleepers(&self, count: usize) {
         while self.sleepers() < count {
@@ -161,7 +165,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// One that sleeps on a manual clock.
+/// A future that sleeps on a manual clock.
 struct Sleeping {
     shared: Arc<Shared>,
     deadline: Instant,

@@ -15,12 +15,14 @@ use crate::run::{Inherited, Seed, deadlines, inherited_from_context};
 use crate::signal::{self, SIGINT, SIGTERM, Stages};
 use crate::value::{Error, IntoOutcome, Reason};
 
-/// Runs `body` as the body of the program's root, and returns when that is Closed.
+/// Runs `body` as the body of the program's root, and returns when the root is Closed.
 ///
 /// The root is named after the program and bound to SIGINT and SIGTERM: the first signal closes it, the second
-/// aborts it, the third ends the program. The body ends like any other body: after `Ok`, its children finish, so a body
-/// that started servers just returns, and one that is done with them calls [`close`](Process::close) first; after an
-/// error or a panic, the children are closed.
+/// aborts it, the third ends the program.
+///
+/// The body ends like any other body. After `Ok`, its children finish: a body that started servers just returns, and
+/// one that no longer needs them calls [`close`](Process::close) first. After an error or a panic, the children are
+/// closed.
 ///
 /// [`Main`] adds a grace.
 ///
@@ -49,7 +51,7 @@ where
 ///
 /// # Cancel safety
 ///
-/// Dropping the future half-way drops the body and closes the root.
+/// Dropping the future before the body has ended drops the body and closes the root.
 ///
 /// ```no_run
 /// #[tokio::main]
@@ -85,7 +87,7 @@ pub struct Main {
 }
 
 impl Main {
-    /// Without a grace, closing takes as long as it needs, or until the second signal.
+    /// A program without a grace: unless a second signal aborts it, closing takes as long as it needs.
     pub fn new() -> Self {
         Self::default()
     }
@@ -96,7 +98,11 @@ impl Main {
         self
     }
 
-    /// [`main`].
+    /// Runs the program as [`main`] does, with these settings.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread until the root is Closed.
     pub fn run<F, R>(self, body: F) -> Exit
     where
         F: FnOnce(Process) -> R,
@@ -111,7 +117,11 @@ impl Main {
         Exit::of(&root, root.closed().wait(), aborted_by)
     }
 
-    /// [`main_async`].
+    /// Runs the program as [`main_async`] does, with these settings.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`main_async`].
     pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
     where
         F: FnOnce(Process) -> Fut,
@@ -141,7 +151,7 @@ impl Main {
         }
     }
 
-    /// The root, with a body to come.
+    /// Makes the root, which waits for a body that has not started yet.
     fn root(self) -> (Process, BodyEnd) {
         let inherited = Some(Inherited::named(program().into(), inherited_from_context()));
         let root = Process::from_seed(Seed { inherited, body: true, ..Seed::default() });
@@ -153,21 +163,22 @@ impl Main {
     }
 }
 
-/// The name of the program, as it was called.
+/// The file name under which the program was started.
 fn program() -> String {
     let path = env::args_os().next().unwrap_or_default();
     let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "main".to_owned())
 }
 
-/// The number that is handed back becomes that of the signal that aborts the root.
+/// Binds the root to the signals. The returned number is 0 until a signal aborts the root, and then that signal's
+/// number.
 fn bind(root: &Process) -> Result<Arc<AtomicI32>, Error> {
     let bound = signal::bind_watched(root, [SIGINT, SIGTERM], Stages::default());
     bound.map_err(|error| Error::failed(root.label(), error.into()))
 }
 
-/// How a program ended: the root's outcome and the exit code. If it is returned from `fn main`, it prints the error
-/// with its causes and sets the code.
+/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error with its
+/// causes and sets the code.
 ///
 /// ```
 /// let exit = procession::main(|p| {
@@ -193,7 +204,7 @@ impl Exit {
     ) -> Self {
         let signal =
             match (aborted_by.map_or(0, |signal| signal.load(Ordering::Relaxed)), root.reason()) {
-                // The grace was over, and a signal had begun it.
+                // No signal aborted the root, but it was aborted after a signal had closed it: the grace was over.
                 (0, Some(Reason::Signal(signal))) if root.is_aborting() => signal,
                 (signal, _) => signal,
             };
@@ -201,16 +212,16 @@ impl Exit {
         Self { outcome, code }
     }
 
-    /// The outcome of the root. An error that the body returned is in it [as it is](crate::Failed::get).
+    /// The outcome of the root. It contains an error that the body returned [unchanged](crate::Failed::get).
     ///
     /// # Errors
     ///
-    /// The outcome's.
+    /// Those of the outcome.
     pub fn result(self) -> Result<(), Error> {
         self.outcome
     }
 
-    /// 0 if the outcome is `Ok`, 1 if it is not; 128 + n if the root was closed by force after the signal n.
+    /// 128 + n if the root was closed by force after signal n; otherwise 0 if the outcome is `Ok`, and 1 if it is not.
     pub fn code(&self) -> u8 {
         self.code
     }
@@ -226,7 +237,7 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         if let Err(error) = &self.outcome {
-            // Not `eprintln!`, which panics if standard error is closed.
+            // `eprintln!` would panic if standard error is closed.
             let _ = writeln!(io::stderr(), "{}", error.with_causes());
         }
         self.into()

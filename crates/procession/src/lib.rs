@@ -49,8 +49,8 @@
 //!   handle.
 //! - No lock is held while foreign code runs: a teardown or a waker may call anything.
 //!   [`close`](Process::close) and [`abort`](Process::abort) return at once, and are safe inside `Drop`, in
-//!   an executor's poll, and while you hold locks. What a process holds of yours, such as the captures of a hook, is
-//!   dropped by a thread of the library.
+//!   an executor's poll, and while you hold locks. Values of yours that a process holds, such as the captures of a
+//!   hook, are dropped by a thread of the library.
 //! - Nothing recurses over the graph, and a long-lived parent does not grow as its children come and go.
 //!
 //! # What is built on it
@@ -68,7 +68,7 @@
 //!
 //! # When a shutdown hangs
 //!
-//! Print the process with `{:?}`: this shows its phase, why it closes, and what it still waits for.
+//! Print the process with `{:?}`: it shows its phase, why it closes, and what it still waits for.
 //!
 //! # Features
 //!
@@ -81,8 +81,8 @@
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
 //! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
-//! builds on the crate. Processes then work only inside `loom::model`; clocks, periodic processes, scopes, signals, `main`
-//! and other crates' executors are left out; a wait with a timeout never times out.
+//! builds on the crate. Processes then work only inside `loom::model`; clocks, periodic processes, scopes, signals,
+//! `main` and other crates' executors are left out; a wait with a timeout never times out.
 //!
 //! # Where it comes from
 //!

@@ -20,16 +20,16 @@ use crate::value::{Error, IntoOutcome};
 /// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
 ///
 /// A child's slot is free again when the child is Closed, that is, after its own children and its teardown. Slots
-/// are given in the order in which they were asked for. Waiting blocks a thread
-/// ([`spawn_thread`](Self::spawn_thread)) or a task ([`spawn`](Self::spawn)); the `try_` forms do not wait;
-/// [`acquire`](Self::acquire) waits for a [`Slot`] for either kind of body, and can have a timeout. When the
-/// process closes, all waiting callers get [`Error::Closed`].
+/// are given in the order in which they were asked for. [`spawn_thread`](Self::spawn_thread) blocks the thread while it
+/// waits, and [`spawn`](Self::spawn) suspends the task; the `try_` forms do not wait; [`acquire`](Self::acquire) waits
+/// for a [`Slot`] for either kind of body, and can have a timeout. When the process closes, all waiting callers get
+/// [`Error::Closed`].
 ///
-/// A child that fails counts as a failed child of the process that the limiter was made for, which may
-/// [close](crate::ChildFailure::Close) then.
+/// A child that fails counts as a failed child of the process that the limiter was made for, which may then
+/// [close](crate::ChildFailure::Close).
 ///
-/// Clones share the slots. When the last clone, waiter and slot is dropped, the children finish, and the process of
-/// the limiter closes.
+/// Clones share the slots. After the last clone, waiter and slot have been dropped, the children finish, and then the
+/// process of the limiter closes.
 ///
 /// It is goprocess's `RateLimiter`, and replaces a semaphore whose permits travel with tasks.
 ///
@@ -52,15 +52,15 @@ pub struct Limited {
     shared: Arc<Shared>,
 }
 
-/// What limiters, waiters and slots have in common.
+/// The state that a limiter, its waiters and its slots share.
 struct Shared {
-    /// The parent of the limited children, itself a child of the process that was given.
+    /// The parent of the limited children, itself a child of the process that the limiter was made for.
     process: Process,
 }
 
 impl Limited {
-    /// A limiter for children of `parent`: they are children of one process, which is a child of `parent` and
-    /// has its name.
+    /// Makes a limiter for children of `parent`. They are children of a process in between, which is a child of
+    /// `parent` and has its name.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Limited {
 
     /// The process whose children are limited: to close it, to wait for it, to see failures of its children.
     ///
-    /// Children that are given to it in other ways take no slot.
+    /// Children that are added to it in other ways take no slot.
     pub fn process(&self) -> &Process {
         &self.shared.process
     }
@@ -93,8 +93,8 @@ impl Limited {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped half-way gives up its place in the queue, and a slot that it was given goes
-    /// to the next. The body is dropped and not run.
+    /// If the future is dropped before it is ready, it gives up its place in the queue, and a slot that it was given
+    /// goes to the next waiter. The body is dropped without being run.
     ///
     /// ```
     /// use procession::{Limited, Process};
@@ -200,21 +200,22 @@ impl Limited {
     }
 }
 
-/// The children finish, and nobody can add more.
+/// Lets the children finish, and then closes the process.
 impl Drop for Shared {
     fn drop(&mut self) {
         self.process.close_after_children();
     }
 }
 
-/// Waits for a slot, in the order of the first polls or waits. Made by [`Limited::acquire`].
+/// Waits for a slot. It takes its place in the queue when it is first polled or waited for. Made by
+/// [`Limited::acquire`].
 ///
 /// It yields [`Error::Closed`] when the process closes.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to
-/// the next.
+/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to the next
+/// waiter.
 #[must_use = "a waiter does nothing unless it is awaited or waited for"]
 pub struct Acquire {
     shared: Arc<Shared>,
@@ -235,12 +236,13 @@ impl Acquire {
         self.block(None).map(|slot| slot.expect("without a deadline, it waits for a slot"))
     }
 
-    /// Blocks until there is a slot; `None` if the timeout comes first. Then the place in the queue is kept,
-    /// until this value is dropped.
+    /// Blocks until there is a slot; `None` if the timeout is over first. The place in the queue is then kept until
+    /// this value is dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the process is Closing.
+    /// [`Error::Closed`] if the process is Closing. A wait with a timeout is never refused, unless the timeout is
+    /// longer than a clock can measure.
     ///
     #[doc = include_str!("../docs/blocking-timeout.md")]
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Slot, Error>> {
@@ -248,6 +250,12 @@ impl Acquire {
     }
 
     /// [`wait_timeout`](Self::wait_timeout), with a deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the process is Closing.
+    ///
+    #[doc = include_str!("../docs/blocking-timeout.md")]
     pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<Slot, Error>> {
         self.block(Some(deadline)).transpose()
     }
@@ -300,16 +308,16 @@ impl Drop for Acquire {
     }
 }
 
-/// One slot of a [`Limited`], for one child. Dropped without one, it goes to who waits longest.
+/// One slot of a [`Limited`], for one child. If it is dropped unused, it goes to the caller that has waited longest.
 #[must_use = "a slot that is dropped is free again"]
 pub struct Slot {
-    /// `None` once a child has it.
+    /// `None` once a child holds the slot.
     shared: Option<Arc<Shared>>,
 }
 
 impl Slot {
-    /// Runs `body` in this slot, as [`Process::spawn`] does. On a process that has begun to close meanwhile,
-    /// with a child that is Closing already.
+    /// Runs `body` in this slot, as [`Process::spawn`] does. If the process has begun to close in the meantime, the
+    /// child is Closing from the start.
     ///
     /// # Errors
     ///
@@ -340,7 +348,7 @@ impl Slot {
         Ok(child)
     }
 
-    /// A child that holds the slot until its report.
+    /// Makes a child that holds the slot until it is Closed.
     fn into_child(mut self) -> Result<(Process, BodyEnd), Error> {
         let process = self.shared.as_ref().map(|shared| &shared.process);
         let process = process.expect("a slot is used once");

@@ -1,11 +1,11 @@
 //! [`Periodic`]: calls a body again and again.
 //!
 //! Each periodic process is a child of the process that it is given, and each call is a child of the periodic
-//! process: closing waits for the call in progress, closes it, and starts no more. A periodic process has no thread of
-//! its own: the pauses are kept by one thread for the whole program, and a blocking body has a thread while it is
-//! called.
+//! process: closing closes the call in progress, waits for it, and starts no more. A periodic process has no thread of
+//! its own: one thread measures the pauses of the whole program, and each call of a blocking body has a thread while it
+//! runs.
 //!
-//! The eight forms of goprocess's `periodic`, and what they are here:
+//! The eight forms of goprocess's `periodic`, and their equivalents here:
 //!
 //! ```
 //! use futures_lite::stream;
@@ -26,7 +26,7 @@
 //! // TickGo
 //! Periodic::tick(SECOND).overlapping().spawn_thread(&app, call)?;
 //!
-//! // Ticker, OnSignal: driven by a stream, or a channel whose receiver is a stream.
+//! // Ticker, OnSignal: driven by a stream, or by a channel whose receiver is a stream.
 //! let (signal, signals) = smol::channel::bounded::<()>(1);
 //! Periodic::on(signals.clone()).spawn_thread(&app, call)?;
 //! // TickerGo, OnSignalGo
@@ -56,10 +56,9 @@ use futures_lite::{Stream, StreamExt};
 
 /// Calls a body again and again, one call at a time, until closing.
 ///
-/// The first call comes with the first tick: after one interval, or with the first item of the stream. A call
-/// that fails is told to the [hooks](Process::on_failure), and the calls go on;
-/// [`on_failure`](Self::on_failure) changes that. The periodic process goes by the name of its parent, and
-/// runs on the parent's spawner.
+/// The first call comes with the first tick: after one interval, or with the first item of the stream. A failed call is
+/// reported to the [hooks](Process::on_failure), and the calls go on; [`on_failure`](Self::on_failure) changes that.
+/// The periodic process has its parent's name and spawner.
 ///
 /// ```
 /// use procession::{Periodic, Process};
@@ -84,7 +83,7 @@ pub struct Periodic {
 
 /// When the calls come.
 enum Ticks {
-    /// So long after the end of the call before.
+    /// This long after the end of the previous call.
     Every(Duration),
     /// At multiples of the period.
     Rate(Duration),
@@ -104,9 +103,9 @@ impl Periodic {
 
     /// A call for each item of `ticks`. When the stream ends, so does the periodic process.
     ///
-    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. For
-    /// threads too, take one whose receiver is a stream and whose sender can block, as async-channel's:
-    /// nobody can wait for a `std::sync::mpsc` channel and for closing at once.
+    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. To send from
+    /// threads too, use a channel whose receiver is a stream and whose sender can block, such as async-channel's.
+    /// `std::sync::mpsc` does not work here, because its receiver cannot wait for an item and for closing at once.
     pub fn on<S: Stream + Send + 'static>(ticks: S) -> Self {
         Self::with(Ticks::Driven(Box::pin(ticks.map(drop))))
     }
@@ -115,32 +114,32 @@ impl Periodic {
         Self { ticks, on_failure: ChildFailure::Ignore, clock: Arc::new(SystemClock) }
     }
 
-    /// What a call that fails does; by default, [nothing](ChildFailure::Ignore) but to be told to the hooks.
+    /// What happens when a call fails; by default, it is only [reported to the hooks](ChildFailure::Ignore).
     ///
-    /// With [`ChildFailure::Close`], it closes the periodic process and the process that this was spawned
-    /// under, whatever that one does when another child fails; the error is part of both outcomes.
+    /// With [`ChildFailure::Close`], a failed call closes the periodic process and its parent, whatever the parent does
+    /// when another child fails; the error is part of both outcomes.
     pub fn on_failure(mut self, on_failure: ChildFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Where the time comes from; by default, [`SystemClock`].
+    /// The source of time; by default, [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Lets calls overlap: each tick starts one, also while others go on.
+    /// Lets calls overlap: each tick starts a call, even while others are running.
     pub fn overlapping(self) -> Overlapping {
         Overlapping(self)
     }
 
-    /// Calls an async body, as a child of `parent`: the periodic process.
+    /// Starts to call an async body, and returns the periodic process, a child of `parent`.
     ///
     /// # Errors
     ///
-    /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has
-    /// started, [`Error::Background`] if a failure was to close the background. Then nothing is called.
+    /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has started,
+    /// [`Error::Background`] if a failed call would have to close the background process. Then nothing is called.
     pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: FnMut(Process) -> Fut + Send + 'static,
@@ -150,7 +149,7 @@ impl Periodic {
         self.start(parent, false, in_tasks(move |call| (body.take().get())(call)))
     }
 
-    /// Calls a blocking body, as a child of `parent`: the periodic process. Each call has a thread.
+    /// Starts to call a blocking body, and returns the periodic process, a child of `parent`. Each call has a thread.
     ///
     /// # Errors
     ///
@@ -182,7 +181,7 @@ impl Periodic {
             seed.extras().on_child_failure = ChildFailure::Close;
             seed.extras().closes_parents = true;
         }
-        // The clock is the user's: it is asked before there is a process that a panic could leave behind.
+        // The clock is foreign code: it is called before there is a process that its panic could leave behind.
         let last = clock.now();
         let (periodic, end) = parent.child_with_body_for(seed)?;
         let pause = Pause { ticks, last, clock };
@@ -235,8 +234,8 @@ impl Overlapping {
     }
 }
 
-/// The body of calls that come one at a time. A call takes it and puts it back at its end, also after a panic, so that no
-/// lock is held while it runs (I10).
+/// The body of calls that come one at a time. A call takes it, and puts it back at its end, even after a panic, so that
+/// no lock is held while it runs (I10).
 struct OneAtATime<F: Send + 'static>(Arc<Mutex<Option<Foreign<F>>>>);
 
 /// The body while a call has it.
@@ -268,7 +267,8 @@ impl<F: Send + 'static> Drop for Taken<F> {
     }
 }
 
-/// Starts each call as a task. One that finds itself closing is not made: closing starts no more.
+/// Starts each call as an async body. If the process of the call is Closing before the first poll, the user's body is
+/// not called.
 fn in_tasks<F, Fut>(body: F) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
 where
     F: Fn(Process) -> Fut + Send + Sync + 'static,
@@ -314,9 +314,9 @@ async fn run(
 ) -> Result<(), BoxError> {
     while process.run_until_closing(pause.next()).await == Some(true) {
         match call(&process) {
-            // Hooks are told of a failure.
+            // A failure has been reported to the hooks.
             Ok(call) if !overlapping => drop(call.closed().await),
-            // So they are of a thread that could not be had.
+            // So has a thread that could not be created.
             Ok(_) | Err(_) => {}
         }
         pause.call_ended();
@@ -333,7 +333,7 @@ struct Pause {
 }
 
 impl Pause {
-    /// Waits for the next tick; `false` if there is none any more.
+    /// Waits for the next tick; `false` if there are no more.
     async fn next(&mut self) -> bool {
         let deadline = match &mut self.ticks {
             Ticks::Driven(ticks) => return ticks.next().await.is_some(),
@@ -345,7 +345,7 @@ impl Pause {
                 self.clock.sleep_until(deadline).await;
                 self.last = deadline;
             }
-            // Beyond what a clock can say.
+            // Later than a clock can express: never.
             None => pending().await,
         }
         true
@@ -358,13 +358,13 @@ impl Pause {
     }
 }
 
-/// The first time after `last` by a multiple of `period` that is not before `now`.
+/// The first tick that is not before `now`. The ticks are at `last` plus each positive multiple of `period`.
 fn next_multiple(last: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let since = now.saturating_duration_since(last);
     if since < period {
         return last.checked_add(period);
     }
-    // Less than `since`, which a program lives to see.
+    // It fits, because it is less than `since`, and 64 bits of nanoseconds are 584 years.
     let past = Duration::from_nanos((since.as_nanos() % period.as_nanos()) as u64);
     if past.is_zero() { Some(now) } else { now.checked_add(period - past) }
 }

@@ -12,15 +12,15 @@ use crate::run::{Seed, inherited_from_context};
 use crate::value::sync::Mutex;
 use crate::value::{ChildFailure, Error, IntoOutcome};
 
-/// Runs `body` on this thread, as the body of a new root, and returns when that is Closed, with its outcome.
-/// Thread bodies that are spawned in it may borrow from the caller's stack, as in [`std::thread::scope`].
+/// Runs `body` on this thread, as the body of a new root, and returns the root's outcome once it is Closed. Thread
+/// bodies that are spawned in the scope may borrow from the caller's stack, as in [`std::thread::scope`].
 ///
-/// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome: it is
-/// built with [`ChildFailure::Close`]. If not, the children are waited for.
+/// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome, because the root
+/// is made with [`ChildFailure::Close`]. Otherwise, the scope waits for the children.
 ///
 /// # Errors
 ///
-/// The outcome's: also a panic of `body`, which is caught like any body's.
+/// Those of the outcome. A panic of `body` is caught, and is one of them.
 ///
 #[doc = include_str!("../docs/blocking.md")]
 ///
@@ -51,7 +51,7 @@ where
 }
 
 /// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that
-/// borrow. A thread of the scope that spawns further ones needs a clone.
+/// borrow. To spawn further such bodies, a thread of the scope needs a clone.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env> {
     process: Process,
@@ -59,7 +59,7 @@ pub struct Scope<'scope, 'env> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// [`Process::spawn_thread`], with a body that may borrow from outside of the scope.
+    /// [`Process::spawn_thread`], with a body that may borrow from outside the scope.
     ///
     /// # Errors
     ///
@@ -92,8 +92,8 @@ impl<'scope> Scope<'scope, '_> {
         R: IntoOutcome,
     {
         let (child, end) = self.process.child_with_body()?;
-        // Kept here too, because a thread that is not created drops what it was meant to run. The body may borrow, so it
-        // is dropped here and not by the library.
+        // Shared, because a thread that cannot be created drops its closure. The body may borrow, so it must be dropped
+        // here, and not by a thread of the library.
         let kept = Arc::new(Mutex::new(Some((end, body))));
         let (process, given) = (child.clone(), kept.clone());
         let run = move || {

@@ -1,15 +1,15 @@
-//! Signals close, abort and at last end a process (feature `signal`, on by default; Unix).
+//! Signals that close a process, then abort it, then end the program (feature `signal`, on by default; Unix).
 //!
 //! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the
 //! second aborts it; the third ends the program with status 128 + the signal's number, even if everything
-//! hangs. Each process counts its signals, of whatever kind and through however many bindings. [`Stages`] limits what
-//! they do.
+//! hangs. Each process counts all signals that it is bound to together, in one binding or several. [`Stages`] limits
+//! what they do.
 //!
-//! However many processes are bound, one thread serves them all. It only begins the closing: wakers and spawners are
-//! called on other threads, so that nothing can hold up the third signal.
+//! One thread serves all bound processes. It only begins the closing: wakers and spawners are called on other threads,
+//! so that nothing can hold up the third signal.
 //!
 //! Once every process that is bound to a signal is Closed, the signal does what it did before. The previous action is
-//! read from `/proc/self/status` at the first binding; where that does not exist, the default action is assumed.
+//! read from `/proc/self/status` at the first binding; where that file does not exist, the default action is assumed.
 //!
 //! ```
 //! use procession::signal::{self, SIGUSR1};
@@ -46,7 +46,7 @@ use crate::run::{Node, perform_elsewhere};
 use crate::value::sync::spawn_thread;
 use crate::value::{Phase, Reason};
 
-/// What the signals that a process is bound to do, one after the other.
+/// The effects of the first, second and third signal that a bound process receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stages {
     /// The first closes; further ones do nothing.
@@ -58,7 +58,7 @@ pub enum Stages {
     CloseAbortExit,
 }
 
-/// Why a process could not be bound. Then it is bound to none of the signals.
+/// Why a process could not be bound. It is then bound to none of the signals.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SignalError {
@@ -83,12 +83,12 @@ pub enum SignalError {
 ///
 /// # Errors
 ///
-/// [`SignalError`]; then the process is bound to none of them.
+/// [`SignalError`]; the process is then bound to none of them.
 pub fn bind(process: &Process, signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> {
     bind_stages(process, signals, Stages::default())
 }
 
-/// [`bind`], with the stages given.
+/// [`bind`], with the given stages.
 ///
 /// ```
 /// use procession::Process;
@@ -102,7 +102,7 @@ pub fn bind(process: &Process, signals: impl IntoIterator<Item = i32>) -> Result
 ///
 /// # Errors
 ///
-/// [`SignalError`]; then the process is bound to none of them.
+/// [`SignalError`]; the process is then bound to none of them.
 pub fn bind_stages(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
@@ -111,7 +111,7 @@ pub fn bind_stages(
     bind_watched(process, signals, stages).map(drop)
 }
 
-/// [`bind_stages`]; the number that is handed back becomes that of the signal that aborts the process.
+/// [`bind_stages`]. The returned number is 0 until a signal aborts the process, and then that signal's number.
 pub(crate) fn bind_watched(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
@@ -153,19 +153,19 @@ fn check(signal: i32) -> Result<(), SignalError> {
 static BOUND: Mutex<Signals> =
     Mutex::new(Signals { handle: None, former: BTreeMap::new(), processes: BTreeMap::new() });
 
-/// Everything that is bound. Under its lock, no other is taken and nothing is closed.
+/// All bindings. While they are locked, no node is locked and nothing is closed.
 struct Signals {
-    /// The way to the helper thread, once there is one.
+    /// The signal thread's handle, once it has started.
     handle: Option<Handle>,
     former: BTreeMap<i32, Former>,
-    /// By address, which stays a process's own as long as the weak pointer to it exists.
+    /// By the address of the node, which no other node can have while the weak pointer exists.
     processes: BTreeMap<usize, Bound>,
 }
 
 /// A process that is bound. Weak, so that a Closed process can be freed.
 struct Bound {
     node: Weak<Node>,
-    /// How many signals of its bindings were delivered.
+    /// How many signals that it is bound to were delivered.
     seen: u32,
     bindings: Vec<Binding>,
 }
@@ -173,11 +173,11 @@ struct Bound {
 struct Binding {
     signals: Vec<i32>,
     stages: Stages,
-    /// The signal that aborts the process; 0 before.
+    /// The signal that aborted the process; 0 before.
     aborted_by: Arc<AtomicI32>,
 }
 
-/// What a signal did before it was watched.
+/// The action of a signal before it was watched.
 #[derive(Clone, Copy)]
 enum Former {
     Default,
@@ -187,7 +187,7 @@ enum Former {
 }
 
 impl Signals {
-    /// Makes the helper thread see the signal.
+    /// Makes the signal thread receive the signal.
     fn watch(&mut self, signal: i32) -> Result<(), SignalError> {
         if self.former.contains_key(&signal) {
             return Ok(());
@@ -212,7 +212,7 @@ impl Signals {
         });
     }
 
-    /// Counts the signal, and says what it does to which process.
+    /// Counts the signal for each process that is bound to it, and returns what it does to each.
     fn count(&mut self, signal: i32) -> Vec<(Arc<Node>, Option<Stage>)> {
         let bound = self.processes.values_mut();
         bound.filter_map(|process| process.count(signal)).collect()
@@ -227,7 +227,7 @@ enum Stage {
 }
 
 impl Bound {
-    /// Counts the signal if the process is bound to it. The binding with the most stages decides what it does.
+    /// Counts the signal if the process is bound to it. Of the bindings, the one with the most stages decides.
     fn count(&mut self, signal: i32) -> Option<(Arc<Node>, Option<Stage>)> {
         let bindings = self.bindings.iter().filter(|binding| binding.signals.contains(&signal));
         let stages = bindings.map(|binding| binding.stages).max()?;
@@ -265,11 +265,11 @@ impl Former {
     }
 }
 
-/// Starts the helper thread.
+/// Starts the signal thread.
 fn start() -> Result<Handle, SignalError> {
     let mut signals = SignalsInfo::<WithRawSiginfo>::new([0_i32; 0]).map_err(SignalError::Io)?;
     let handle = signals.handle();
-    // A panic must not end the thread: the third signal has to be seen (I14).
+    // A panic must not end the thread, because the third signal must be handled (I14).
     let serve = move || {
         signals.forever().for_each(|info| drop(catch(|| deliver(info.si_signo))));
     };
@@ -286,7 +286,7 @@ fn deliver(signal: i32) {
     if counted.is_empty() {
         return act_as_before(signal, former);
     }
-    // Before anything that could hold this thread up.
+    // First, before anything that could hold this thread up.
     if counted.iter().any(|(_, stage)| matches!(stage, Some(Stage::Exit))) {
         exit(128 + signal);
     }
@@ -301,7 +301,7 @@ fn deliver(signal: i32) {
 fn act_as_before(signal: i32, former: Option<Former>) {
     if let Some(Former::Default) = former {
         if emulate_default_handler(signal).is_err() {
-            // One that signal-hook does not know: a real-time signal, which ends the program.
+            // signal-hook does not know its default action: it is a real-time signal, which ends the program.
             exit(128 + signal);
         }
     }

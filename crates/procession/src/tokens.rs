@@ -1,7 +1,7 @@
-//! tokio-util's `CancellationToken` on either side (feature `tokio-util`).
+//! Bridges to and from tokio-util's `CancellationToken` (feature `tokio-util`).
 //!
-//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. What waits for a token
-//! is polled on the shared executor.
+//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. A wait of a process
+//! for a token is polled on the shared executor.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -50,7 +50,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::Background`] on the background.
+    /// [`Error::Background`] on the background process.
     ///
     /// ```
     /// use procession::Process;
@@ -89,8 +89,8 @@ impl Process {
         self.wait_on(self.named_only(), token.clone().cancelled_owned())
     }
 
-    /// One token for each moment is kept with the process, so that a long-lived process does not grow (I12). Those that
-    /// are handed out are children of it, which tokio-util forgets when they are dropped.
+    /// One token for each moment is kept with the process, so that a long-lived process does not grow (I12). The
+    /// returned tokens are its children, which tokio-util forgets when they are dropped.
     fn token(&self, moment: Moment) -> CancellationToken {
         let (token, is_new) = self.node.keep_token(moment, CancellationToken::new());
         if is_new {
