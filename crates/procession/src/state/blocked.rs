@@ -7,7 +7,8 @@ use super::edges::{Linked, link_judged};
 use super::node::{Contents, Node};
 use crate::value::LinkError;
 
-/// A thread that runs code of a process is blocked until another one is Closed: an edge while it lasts (I13).
+/// While a thread that runs code of one process is blocked until another one is Closed, this is an edge between the two
+/// (I13).
 pub(crate) struct BlockedEdge<C: Contents> {
     upper: Arc<Node<C>>,
     lower: Arc<Node<C>>,
@@ -42,8 +43,8 @@ impl<C: Contents> Drop for BlockedEdge<C> {
             let mut inner = self.upper.inner.lock();
             inner.extras.as_mut().and_then(|extras| extras.blocked_for.remove(self.place))
         };
-        // The lower process is Closed, and has taken its edges, unless the thread gave up.
         let Some(down) = down else { return };
+        // If the lower process is Closed, it has already taken this edge.
         let up = {
             let mut inner = self.lower.inner.lock();
             inner.extras.as_mut().and_then(|extras| extras.ups.remove(down.place))

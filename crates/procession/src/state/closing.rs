@@ -8,11 +8,11 @@
 //!                    parent ◀── tell: one edge less ◀── finish: Closing → Closed
 //! ```
 //!
-//! It is a loop over a list of steps, never a recursion (I11), and it locks one node at a time. Every process ends
-//! the same way: [`Walk::settle`] finds, under its lock, that it waits for nothing, and either hands its teardown
-//! out or [finishes](Walk::finish) it; so a leaf without a teardown goes from Running to Closed in one locked
-//! section. What the end of many children of one parent has in common is done once for all of them: they are
-//! counted while the parent's children are walked, and subtracted together.
+//! It is a loop over a list of steps, never a recursion (I11), and it locks one node at a time. Every process ends the
+//! same way: [`Walk::settle`] finds, under its lock, that it waits for nothing, and either hands its teardown out or
+//! [finishes](Walk::finish) it; so a leaf without a teardown goes from Running to Closed in one locked section.
+//! Children that end while the walk goes over their parent's list are counted, and subtracted from the parent's count
+//! together.
 
 use std::sync::Arc;
 use std::{hint, mem};
@@ -28,7 +28,7 @@ use crate::value::{Phase, Reason};
 
 /// A walk under way.
 pub(super) struct Walk<C: Contents> {
-    /// The next process to tell; further ones are in `steps`.
+    /// The next process to tell; all further steps are in `steps`.
     next: Option<Up<C>>,
     steps: Vec<Step<C>>,
     pub(super) effects: Effects<C>,
@@ -46,15 +46,15 @@ struct Family<C: Contents> {
     parent: Arc<Node<C>>,
     children: Children<C>,
     abort: bool,
-    /// They were taken out of the parent's list, which takes back those that stay open.
+    /// They were taken out of the parent's list, and those that stay open must be put back.
     taken: bool,
 }
 
-/// What the end of a process left behind, for the caller to handle after it has released the lock.
+/// The rest of the end of a process, for the caller to handle after it has released the lock.
 struct Ended<C: Contents> {
-    /// How many of its edges counted for the parent that is walking.
+    /// By how much the count of the parent whose children are being walked must be reduced.
     counted: u32,
-    /// They are dropped with the lock released.
+    /// Its own children, which are dropped with the lock released.
     children: Option<Box<Children<C>>>,
 }
 
@@ -71,8 +71,9 @@ impl<C: Contents> Drop for Ended<C> {
 /// How many nodes are fetched at once.
 const AHEAD: usize = 16;
 
-/// Reads from each node, so that the processor loads all of them from memory side by side. Locking or dropping a node
-/// is a locked access, which waits for those before it; without this, each node would cost a cache miss of its own.
+/// Reads from each node, so that the processor loads them from memory in parallel. Locking or dropping a node is an
+/// atomic read-modify-write, which waits for earlier accesses; without this, each node would cost a cache miss of its
+/// own.
 fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
     for node in nodes.iter().flatten() {
         hint::black_box((Arc::strong_count(node), node.phase()));
@@ -90,8 +91,8 @@ impl<C: Contents> Node<C> {
         Walk::from(self, |_, inner| self.close_when_idle(inner, &Reason::Asked))
     }
 
-    /// The body has ended. One that ended well lets the children finish; one that failed closes them, and perhaps
-    /// the parents. `place` is that of its sleeper for an abort, which comes back to be dropped.
+    /// The body has ended. A body that ended well lets the children finish; one that failed closes them, and perhaps
+    /// the parents. `place` is the place of the body's sleeper for an abort; the sleeper is returned, to be dropped.
     pub(crate) fn body_ended(
         self: &Arc<Self>,
         failed: Option<Failed<C>>,
@@ -105,7 +106,7 @@ impl<C: Contents> Node<C> {
             });
         }
         let mut spent = None;
-        // Only now is the body counted off: until here, whoever waits for this process is open and hears of the
+        // The body is counted off only now: until here, the processes that wait for this one are open, and hear of the
         // failure.
         walk.visit(self, |_, inner| {
             self.count_off();
@@ -117,7 +118,7 @@ impl<C: Contents> Node<C> {
         (walk.run(), spent)
     }
 
-    /// The maker of the process is done with it.
+    /// The maker of the process has given it all its edges.
     pub(crate) fn is_made(self: &Arc<Self>) -> Effects<C> {
         Walk::from(self, |_, _| self.count_off())
     }
@@ -147,7 +148,7 @@ impl<C: Contents> Node<C> {
         })
     }
 
-    /// Running becomes Closing as soon as it waits for nothing.
+    /// Sets the reason, so that Running becomes Closing as soon as the process waits for nothing.
     fn close_when_idle(&self, inner: &mut Inner<C>, reason: &Reason) {
         if self.phase() == Phase::Running && !inner.has_reason() {
             inner.set_reason(reason);
@@ -210,7 +211,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Running becomes Closing, and Closing becomes aborting; what hangs below it follows.
+    /// Running becomes Closing, and Closing becomes aborting; everything below follows.
     #[inline(always)]
     pub(super) fn begin(
         &mut self,
@@ -248,7 +249,8 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// What else begins when a process begins to close.
+    /// The part of [`begin_now`](Self::begin_now) for a process that is not bare: takes its sleepers, its queue for
+    /// slots and its children.
     fn begin_around(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
         inner.take_sleepers(node, Moment::Closing, &mut self.effects);
         if abort {
@@ -311,7 +313,8 @@ impl<C: Contents> Walk<C> {
         ended
     }
 
-    /// What else ends when a process is Closed.
+    /// The part of [`finish`](Self::finish) for a process that is not bare: takes its sleepers, its children and its
+    /// further edges, and merges its failures.
     fn finish_around(
         &mut self,
         node: &Arc<Node<C>>,
@@ -329,6 +332,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
+    /// Counts an edge to `walking`; any other edge becomes a step.
     #[inline(always)]
     fn end_edge(&mut self, up: Up<C>, walking: Option<&Arc<Node<C>>>, ended: &mut Ended<C>) {
         if walking.is_some_and(|walking| Arc::ptr_eq(&up.target, walking)) {
@@ -370,7 +374,7 @@ impl<C: Contents> Walk<C> {
         drop(removed);
     }
 
-    /// What the end of an edge to a Running process means besides that it is gone.
+    /// The further effects of the end of an edge: a slot is free, or a postponed closing begins.
     fn tell_more(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, kind: EdgeKind) {
         if kind.holds_slot() {
             inner.return_slot(&mut self.effects);
@@ -383,7 +387,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Goes down: closes the children, and counts those that are Closed at once off the parent together.
+    /// Goes down: closes the children, and subtracts those that are Closed at once from the parent's count together.
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, abort, taken } = family;
         let mut counted = 0;
@@ -418,6 +422,7 @@ impl<C: Contents> Walk<C> {
         drop(children);
     }
 
+    /// Adds the step that aborts the children that are still open.
     fn abort_children<'a>(
         &mut self,
         parent: &Arc<Node<C>>,
@@ -433,14 +438,14 @@ impl<C: Contents> Walk<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Does nobody wait for it, is there nothing below it, and does it have nothing that few processes have? Then
-    /// nothing but its phase, its teardown and its first parent is concerned when it closes.
+    /// Has it no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only its phase,
+    /// its teardown and its first parent.
     #[inline]
     fn is_bare(&self) -> bool {
         self.extras.is_none() && self.children.is_none() && !self.has_sleepers()
     }
 
-    /// Does it have to be closed after another process that is not Closed?
+    /// Must its closing by a parent wait for another process that is not Closed?
     fn is_held_open(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| !extras.closes_after.is_empty())
     }
@@ -452,7 +457,7 @@ impl<C: Contents> Inner<C> {
         postponed.is_some_and(|postponed| postponed.abort)
     }
 
-    /// A parent closes it: does that have to wait?
+    /// A parent closes it: postpones that if the process is held open, and returns whether it is.
     #[inline]
     fn postpone(&mut self, abort: bool) -> bool {
         let is_held_open = self.is_held_open();

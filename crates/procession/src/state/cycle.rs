@@ -1,29 +1,34 @@
 //! The search for cycles that could never close (I5), and for rings of owning edges (I8).
 //!
-//! # What requires what
+//! # Events and what they require
 //!
-//! Each process has two events: it begins to close, and it is Closed. What an event requires:
+//! Each process has two events: it begins to close, and it is Closed. They require other events to happen first:
 //!
-//! - `q` is Closed: `q` has begun to close; everything `q` waits for, or is blocked for, is Closed.
-//! - `q` begins to close: everything that `q` is closed after is Closed; and, if `q` has parents, one of them begins to
-//!   close. That is a choice. (A process may also close for another reason, but whoever orders it after something that only
-//!   its own parents would close waits in vain when the program ends.)
+//! - "`q` is Closed" requires that `q` has begun to close, and that everything `q` waits for, or is blocked for, is
+//!   Closed.
+//! - "`q` begins to close" requires that everything `q` is closed after is Closed and, if `q` has parents, that one of
+//!   them begins to close. This is a choice. (A process may also close for another reason. But an order that relies on
+//!   that would never be fulfilled at the end of a program, when processes are closed by their parents only.)
 //!
-//! An edge is refused if what it requires could never happen before its upper end has. A wait-for cycle is the case in
-//! which no choice occurs; `p.close_after(&q)` where `q` closes because of `p` is another one.
+//! An edge makes an event of its upper end require an event of its lower end. It is refused if the event of the lower
+//! end could then never happen, because it requires that of the upper end. A wait-for cycle is the case without a
+//! choice; `p.close_after(&q)` where `q` closes because of `p` is another case.
 //!
-//! Processes that close each other, directly or around a ring, wait for nothing by that: only a cycle with the end of a
-//! process on it is refused. So for an edge that adds a parent, what closes *with* a process is told apart from what closes
-//! *after* one.
+//! Processes that close each other, directly or around a ring, do not wait for each other: a cycle is refused only if
+//! the event "is Closed" of some process is on it. So for an edge that adds a parent, the search distinguishes a
+//! process that begins to close *with* another one from a process that begins to close *after* it.
 //!
 //! # The search
 //!
-//! It goes from both ends in turn, so that it costs at most twice what lies on the cheaper side (I5). The *upward* side
-//! collects everything that might require the upper end, as if each choice were made for the worst; if an event requires
-//! it whatever is chosen, that decides at once. Otherwise, once everything is collected, it strikes out the events that
-//! can happen all the same, one after the other, as in a topological sort; what is left is blocked. The *downward* side
-//! collects everything that the new edge might require; if it runs dry without having met the other side, there is no
-//! cycle. A Closing process is opaque to it, because the walk that closes it may have its children.
+//! It goes from both ends in turn, so that it costs at most twice the cheaper side (I5).
+//!
+//! - The *upward* side collects every event that might require the event of the upper end, assuming the worst of each
+//!   choice. If it finds that the event of the lower end requires it whatever is chosen, this decides at once.
+//!   Otherwise, once everything is collected, it strikes out the events that can still happen, one after the other, as
+//!   in a topological sort; the events that are left could never happen.
+//! - The *downward* side collects every event that the event of the lower end might require. If it runs dry without
+//!   having met the upward side, there is no cycle. It cannot look through a Closing process, because the children of
+//!   such a process may be in the hands of the walk that closes it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -51,26 +56,26 @@ pub(super) fn lock_graph() -> GraphLock {
     GRAPH.lock()
 }
 
-/// What may happen to a process, and require something else.
+/// Something that may happen to a process, and that may require other events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Event {
     BeginsToClose,
     IsClosed,
-    /// It is kept open by those that own it; for the search for rings.
+    /// It is kept open by the processes that own it. Used only in the search for rings.
     IsHeld,
 }
 
-/// What a search found out.
+/// The result of a search.
 pub(super) struct Verdict<C: Contents> {
     /// The processes on a cycle that could never close, each of which requires the next.
     pub(super) cycle: Option<Vec<Label>>,
     /// The edge would complete a ring of owning edges.
     pub(super) completes_ring: bool,
-    /// What was looked at, to be dropped after the graph lock is released.
+    /// The nodes that were looked at, to be dropped after the graph lock is released.
     _searched: Vec<(Upward<C>, Downward<C>)>,
 }
 
-/// Looks whether an edge may be added.
+/// Decides whether an edge may be added, and whether it would complete a ring.
 pub(super) fn judge<C: Contents>(
     _graph: &GraphLock,
     upper: &Arc<Node<C>>,
@@ -103,14 +108,14 @@ pub(super) fn judge<C: Contents>(
 }
 
 impl<C: Contents> Verdict<C> {
-    /// Does `required` require `dependent`, so that it could never come before it?
+    /// Does `required` itself require `dependent`, so that it could never happen first?
     fn search(
         &mut self,
         dependent: (&Arc<Node<C>>, Event),
         required: (&Arc<Node<C>>, Event),
     ) -> bool {
         let goal = (Arc::as_ptr(required.0), required.1);
-        // Of two events of which both begin to close, one has to come after the other, and not only with it.
+        // Two processes that begin to close together are no cycle: `required` has to come strictly after `dependent`.
         let has_to_be_after = dependent.1 == required.1 && required.1 == Event::BeginsToClose;
         let mut upward = Upward::from(dependent);
         let mut downward = Downward::from(required);
@@ -167,12 +172,12 @@ struct Found<C: Contents> {
     node: Arc<Node<C>>,
     /// It requires the given one whatever is chosen.
     is_certain: bool,
-    /// How many events that might never happen it requires.
+    /// How many of the events that it requires might never happen.
     all: usize,
-    /// Among how many parents it has a choice, and how many of them might never begin to close.
+    /// How many parents it can choose from, and how many of them might never begin to close.
     choices: usize,
     poor_choices: usize,
-    /// It can happen all the same.
+    /// It turned out that it can still happen.
     is_struck_out: bool,
     /// The events that require this one.
     dependents: Vec<(Key<C>, Need)>,
@@ -224,7 +229,8 @@ impl<C: Contents> Upward<C> {
         }
     }
 
-    /// An event requires the found event `through`; `choices` is the number of those among which it has the choice.
+    /// Records that an event requires `through`, which was found before. `choices` is the number of parents that the
+    /// event can choose from, if `through` is one of them.
     fn add(&mut self, node: Arc<Node<C>>, event: Event, through: Key<C>, choices: Option<usize>) {
         let key = (Arc::as_ptr(&node), event);
         let need = if choices.is_some() { Need::One } else { Need::All };
@@ -272,8 +278,8 @@ impl<C: Contents> Upward<C> {
         true
     }
 
-    /// Strikes out the events that can happen without the given one. Is `goal` none of them? If it has to come `after`
-    /// the given one, it is not enough that it comes with it.
+    /// Strikes out the events that can happen without the given one, and returns whether `goal` is left. With `after`,
+    /// it must also come strictly after the given one, and not together with it.
     fn is_blocked(&mut self, goal: Key<C>, after: bool) -> bool {
         if !self.found.contains_key(&goal) {
             return false;
@@ -303,8 +309,8 @@ impl<C: Contents> Upward<C> {
         is_left(&goal) && (!after || self.comes_after().contains(&goal))
     }
 
-    /// Of the processes that are left, those that begin to close after the given event, and not only with it: because they
-    /// are closed after a process, or because all their parents come after it.
+    /// Of the processes that are left, those that begin to close strictly after the given event, and not together with
+    /// it, because they are closed after a process, or because all their parents come after the event.
     fn comes_after(&self) -> HashSet<Key<C>> {
         let begins = |key: &Key<C>| key.1 == Event::BeginsToClose && *key != self.start;
         let is_left = |key: &Key<C>| self.found.get(key).filter(|found| !found.is_struck_out);
@@ -325,9 +331,10 @@ impl<C: Contents> Upward<C> {
         after
     }
 
-    /// The processes on the way from `goal` to the given event, each of which requires the next.
+    /// The processes on the way from `goal` to the given event; each requires the next.
     fn path(&self, goal: Key<C>) -> Vec<Label> {
-        // From the given event on, over what is left: an event may have been found through one that was struck out.
+        // Begins at the given event, and looks only at events that are left: one may have been found through an event
+        // that was struck out.
         let mut through = HashMap::from([(self.start, self.start)]);
         let mut open = VecDeque::from([self.start]);
         while let Some(key) = open.pop_front().filter(|_| !through.contains_key(&goal)) {
@@ -357,7 +364,7 @@ impl<C: Contents> Upward<C> {
 }
 
 impl<C: Contents> Node<C> {
-    /// Among how many parents it has the choice; `None` if it closes already, or one of them does.
+    /// How many parents it can choose from; `None` if it or one of them has begun to close.
     fn choices(&self) -> Option<usize> {
         let inner = self.inner.lock();
         let mut choices = 0;
@@ -373,8 +380,8 @@ impl<C: Contents> Node<C> {
 
 type Events<C> = Vec<(Arc<Node<C>>, Event)>;
 
-/// The events that require this one, in the places from `skip` on; the children whose choice it is; and whether that
-/// was all.
+/// The events that require this one, in the places from `skip` on; the children that can choose this process; and
+/// whether there are no more places.
 fn neighbours_above<C: Contents>(
     node: &Arc<Node<C>>,
     event: Event,
@@ -419,7 +426,7 @@ struct Downward<C: Contents> {
     found: HashSet<Key<C>>,
     open: VecDeque<Cursor<C>>,
     spent: usize,
-    /// Nothing has been left out, and nothing that the upward side has found was met.
+    /// Nothing has been left out, and the two sides have not met.
     is_conclusive: bool,
 }
 
@@ -437,15 +444,15 @@ impl<C: Contents> Downward<C> {
         }
     }
 
-    /// Looks further until it has spent as much as the upward side; `true` if that was all there is and the sides
-    /// have not met, so that there is no cycle.
+    /// Looks further until it has spent as much as the upward side. Returns `true` if nothing is left to look at and
+    /// the sides have not met, so that there is no cycle.
     fn runs_dry(&mut self, upward: &Upward<C>) -> bool {
         while self.is_conclusive && self.spent <= upward.spent {
             let Some(Cursor { node, event, looked_at: skip }) = self.open.pop_front() else {
                 return true;
             };
             let has_met = upward.found.contains_key(&(Arc::as_ptr(&node), event));
-            // If they have met, only the upward side knows whether they are really connected.
+            // If the sides have met, only the upward side can decide.
             let below = if has_met { None } else { neighbours_below(&node, event, skip) };
             let Some((below, is_done)) = below else {
                 self.is_conclusive = false;
@@ -466,8 +473,8 @@ impl<C: Contents> Downward<C> {
     }
 }
 
-/// The events that this one might require, in the places from `skip` on, and whether that was all; `None` if not all
-/// of them can be seen.
+/// The events that this one might require, in the places from `skip` on, and whether there are no more places; `None`
+/// if not all of them can be seen.
 fn neighbours_below<C: Contents>(
     node: &Arc<Node<C>>,
     event: Event,
@@ -515,8 +522,8 @@ fn neighbours_below<C: Contents>(
 }
 
 impl<C: Contents> Inner<C> {
-    /// Calls `add` for whatever the process waits for, or is blocked for, in the places from `skip` on; `false` if there
-    /// are no places any more.
+    /// Calls `add` for each process that this one waits for, or is blocked for, and for its no-wait children, in the
+    /// places from `skip` on; `false` if there are no more places.
     fn chunk_below(&self, skip: usize, mut add: impl FnMut(Arc<Node<C>>)) -> bool {
         let mut is_any = false;
         if let Some(chunk) = self.children.as_ref().and_then(|list| list.chunk(skip, CHUNK)) {
@@ -535,8 +542,9 @@ impl<C: Contents> Inner<C> {
     }
 }
 
+/// The process itself, and everything that it waits for or is blocked for, directly or through others. No-wait children
+/// are included.
 #[cfg(all(feature = "tokio", not(loom)))]
-/// Everything that `from` waits for, or is blocked for, directly or through others, with `from` itself.
 pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
     let mut seen = HashMap::from([(Arc::as_ptr(from), ())]);
     let mut all = vec![from.clone()];
@@ -558,7 +566,7 @@ pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node
     all
 }
 
-/// Are all slots of `limiter` held by processes that wait for `waiting`, so that it would wait for ever?
+/// Are all slots of `limiter` held by processes that wait for `waiting`, so that it would wait for a slot for ever?
 pub(crate) fn slots_wait_for<C: Contents>(limiter: &Arc<Node<C>>, waiting: &Arc<Node<C>>) -> bool {
     let mut upward = Upward::from((waiting, Event::IsClosed));
     while upward.step() {}

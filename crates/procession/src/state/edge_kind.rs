@@ -54,12 +54,12 @@ impl EdgeKind {
         self.0 & (WAITS | BLOCKS) != 0
     }
 
-    /// Does its end mean no more than that it is gone?
+    /// Has its end no further effects: no slot, and no order of closing?
     pub(super) fn is_plain(self) -> bool {
         self.0 & (HOLDS_SLOT | ORDERS) == 0
     }
 
-    /// The same edge, which does not keep `q` open.
+    /// The same kind of edge, except that it does not keep `q` open.
     pub(super) fn without_owning(self) -> Self {
         Self(self.0 & !OWNS)
     }

@@ -13,20 +13,20 @@ use super::stable_list::StableList;
 use crate::value::sync::Ordering;
 use crate::value::{LinkError, Phase, Reason};
 
-/// What became of a fresh child.
+/// The result of [`fresh_child`].
 #[must_use = "the child of a Closing parent has to be closed"]
 pub(crate) enum Added {
-    /// It was added to a Running parent.
+    /// The child was added to a Running parent.
     Open,
-    /// It was added to a Closing parent: the caller must close it.
+    /// The child was added to a Closing parent: the caller must close it.
     Late,
-    /// It was not added, because the parent has started its teardown.
+    /// The child was not added, because the parent has started its teardown.
     Refused,
 }
 
-/// A fresh child of `parent`, and what became of it.
+/// Makes a child of `parent`.
 ///
-/// No other lock than the parent's is taken, and nothing is searched (S7).
+/// This searches for no cycle (S7), and takes no lock but the parent's, unless it is refused.
 #[inline(always)]
 pub(crate) fn fresh_child<C: Contents>(
     parent: &Arc<Node<C>>,
@@ -70,11 +70,11 @@ pub(crate) fn link<C: Contents>(
     }
 }
 
-/// What [`link_judged`] did, or what is left to do after it.
+/// The result of [`link_judged`].
 pub(super) enum Linked {
     /// The lower process is Closed: there is no edge.
     Nothing,
-    /// The edge stands in this place of the upper process's list.
+    /// The edge is in this place of the upper process's list.
     At { place: u32 },
     /// The upper process is Closing, so the lower one has to be closed.
     Close,
@@ -103,7 +103,7 @@ pub(super) fn link_judged<C: Contents>(
     linked
 }
 
-/// Adds an edge that nothing speaks against.
+/// Adds an edge that completes no cycle.
 fn link_locked<C: Contents>(
     _graph: &GraphLock,
     upper: &Arc<Node<C>>,
@@ -146,8 +146,8 @@ fn link_locked<C: Contents>(
     Linked::At { place }
 }
 
-/// Closes a process that could not be linked the way it was meant to be. What it waits for is forgotten, so that it
-/// is Closed at once; nobody has a handle to it.
+/// Closes a process that was refused one of its edges. Its wait-for edges are removed, so that it is Closed as soon as
+/// its maker counts itself off. No caller has a handle to it.
 pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     let graph = cycle::lock_graph();
     let mut targets = Vec::new();
@@ -161,7 +161,7 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
         let Some(target) = target.upgrade() else { continue };
         let inner = node.inner.lock();
         let mut below = target.inner.lock();
-        // One that is Closed has taken its edges, and its report is under way.
+        // A target that is Closed has already taken this edge, and will report it.
         let up = below.extras.as_mut().and_then(|extras| extras.ups.remove(place));
         if up.is_some() {
             node.count_off();
@@ -175,13 +175,14 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Adds a child to a Closing process. Such a process forgets its children all at once, when it is Closed; so that
-    /// it does not grow until then, those that are Closed are swept out from time to time, to be dropped.
+    /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
+    /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
     fn add_late_child(&mut self, child: Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
         self.children().insert_and_sweep(child, |child| child.phase() == Phase::Closed)
     }
 
-    /// Adds an edge to a process above, and returns its place among those that are not the first.
+    /// Adds an edge to a process above. Returns its place in `Extras::ups`, or 0 if it became the edge to the first
+    /// parent.
     fn add_up(&mut self, node: &Node<C>, up: Up<C>) -> u32 {
         let is_plain_child = up.kind == EdgeKind::CHILD;
         if self.parent.is_none() && is_plain_child {
@@ -204,7 +205,7 @@ impl<C: Contents> Inner<C> {
 }
 
 impl<C: Contents> Extras<C> {
-    /// The list of the edges of this kind, which does not close.
+    /// The list of the edges of this kind, which must not be one that closes.
     pub(super) fn downs(&mut self, kind: EdgeKind) -> &mut StableList<Down<C>> {
         if kind == EdgeKind::BLOCKED {
             &mut self.blocked_for

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::node::{Contents, Node};
 use crate::value::sleeper::Sleeper;
 
-/// What a change of state leads to, by value, for the layer above to carry out with no lock held (I10).
+/// The effects of a change of state, by value, for the layer above to carry out with no lock held (I10).
 ///
-/// Most changes wake nobody or one task, so that one stands in the value itself and everything else in a box.
-#[must_use = "whoever waits for these effects would wait for ever"]
+/// Most changes wake at most one task, so the first sleeper is stored in the value itself, and everything else in a
+/// box.
+#[must_use = "unless they are carried out, waiters are never woken, and teardowns never run"]
 pub(crate) struct Effects<C: Contents> {
-    /// The first one to wake; if there is none, there are no others.
+    /// The first sleeper to wake; if there is none, there are no others.
     first: Option<Wake<C>>,
     further: Option<Box<Further<C>>>,
 }
@@ -21,15 +22,15 @@ struct Further<C: Contents> {
     due: Vec<Due<C>>,
 }
 
-/// Somebody to be woken.
+/// A sleeper that must be woken.
 pub(crate) struct Wake<C: Contents> {
     pub(crate) sleeper: Sleeper,
-    /// It also waits for another moment of this process: before it is woken, a clone of it is
-    /// [put back](Node::put_back), which is not made under the lock.
+    /// The process of which the sleeper also awaits another moment. Before it is woken, a clone must be
+    /// [put back](Node::put_back); the clone could not be made under the lock.
     pub(crate) put_back: Option<Arc<Node<C>>>,
 }
 
-/// A process whose turn to be torn down has come.
+/// A process whose teardown must run now.
 pub(crate) struct Due<C: Contents> {
     pub(crate) node: Arc<Node<C>>,
     pub(crate) teardown: C::Teardown,
@@ -96,7 +97,7 @@ impl<C: Contents> Effects<C> {
         own
     }
 
-    pub(crate) fn wakes_anybody(&self) -> bool {
+    pub(crate) fn has_wakes(&self) -> bool {
         self.first.is_some()
     }
 

@@ -17,11 +17,11 @@ pub(crate) struct Failed<C: Contents> {
     pub(crate) aborted: bool,
 }
 
-/// A process has failed, and its parents have not heard of it yet.
+/// The failure of a process, of which its parents have not heard yet.
 struct News<C: Contents> {
     child: Label,
     parents: Vec<Arc<Node<C>>>,
-    /// They close for it, whatever they do when a child fails.
+    /// The parents close for it, whatever they do when another child fails.
     closes_parents: bool,
 }
 
@@ -41,14 +41,14 @@ impl<C: Contents> Walk<C> {
         change(self, &mut inner);
         let mut next = inner.news(node);
         drop(inner);
-        // Who has heard of it, because there may be several ways up, or a ring. One parent that passes nothing on, which
-        // is the usual case, allocates nothing.
+        // The processes that have heard of it, because there may be several ways up, or a ring. The usual case, one
+        // parent that passes nothing on, allocates nothing.
         let (mut further, mut heard) = (Vec::new(), HashSet::new());
         let mut is_first = next.as_ref().is_none_or(|news| news.parents.len() == 1);
         while let Some(news) = next.take().or_else(|| further.pop()) {
             for parent in news.parents {
                 let mut inner = parent.inner.lock();
-                // A child whose work the parent's own abort drops has not failed.
+                // A child whose work is dropped because the parent was aborted has not failed.
                 let is_dropped = aborted && parent.is_aborting();
                 let hears = news.closes_parents || inner.closes_for_a_child() || inner.is_limiter();
                 let is_open = parent.phase() != Phase::Closed && !parent.is_background();
@@ -59,12 +59,12 @@ impl<C: Contents> Walk<C> {
                     continue;
                 }
                 let up = if inner.is_limiter() {
-                    // Its children are those of its parents, and so are their failures.
+                    // A limiter passes it on: its children count as children of its parents.
                     let (child, closes_parents) = (news.child.clone(), news.closes_parents);
                     inner.news_of(child, closes_parents)
                 } else {
                     inner.extras().failures.push(failure.clone());
-                    // The walk of its children, the failed one among them, settles it.
+                    // It is settled by the walk over its children, the failed one among them.
                     self.begin(
                         &parent,
                         &mut inner,

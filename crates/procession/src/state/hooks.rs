@@ -1,9 +1,9 @@
 //! The hooks that hear of a failure: those of the failed process and of everything above it.
 //!
-//! A process without a hook above it costs one relaxed load. Below a hook, each process remembers the hooks above it
-//! once it has looked for them, so that a chain of failing processes looks upward once and not once each (I16). What
-//! is remembered holds as long as the *generation* does: it changes when a hook is added anywhere and when an edge
-//! is added to a process that existed before, which are the two things that can put a hook above a process.
+//! As long as no process has a hook, a failure costs one relaxed load here. After that, each process remembers the
+//! hooks above it once it has looked for them, so that in a chain of failing processes, each process is looked at once
+//! (I16). The memory is valid as long as the *generation* stays the same. It changes when a hook is added anywhere, and
+//! when an edge is added to a process that existed before, because only these can put a hook above a process.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ pub(super) struct KnownHooks<C: Contents> {
     above: Arc<[C::Hook]>,
 }
 
-/// 0 as long as no process has a hook. Relaxed: a failure that races with the call that adds a hook may be told to
-/// it or not.
+/// 0 as long as no process has a hook. Relaxed, because a failure that races with the call that adds a hook may or may
+/// not be reported to it.
 #[cfg(not(loom))]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -27,12 +27,12 @@ loom::lazy_static! {
     static ref GENERATION: AtomicU32 = AtomicU32::new(0);
 }
 
-/// A process has got a hook.
+/// Notes that a process has a new hook.
 pub(crate) fn hooks_are_used() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// An edge was added to a process that may have processes below it.
+/// Notes that an edge was added to a process that may have processes below it.
 pub(super) fn edge_was_added() {
     if GENERATION.load(Ordering::Relaxed) != 0 {
         GENERATION.fetch_add(1, Ordering::Relaxed);
@@ -51,7 +51,7 @@ impl<C: Contents> Node<C> {
         if generation == 0 {
             return Vec::new();
         }
-        // Up to the first process that knows what is above it, or that has several parents or none.
+        // Go up to the first process that knows the hooks above it, or that has several parents or none.
         let mut chain = vec![self.clone()];
         let mut seen = HashSet::from([Arc::as_ptr(self)]);
         let mut above: Arc<[C::Hook]> = loop {
@@ -67,7 +67,7 @@ impl<C: Contents> Node<C> {
                 Above::Parents(_) => return search(vec![self.clone()], HashSet::new()),
             }
         };
-        // And down again.
+        // Go down again, and remember.
         let mut own = Vec::new();
         while let Some(node) = chain.pop() {
             let mut inner = node.inner.lock();
@@ -97,13 +97,14 @@ impl<C: Contents> Node<C> {
     }
 }
 
+/// The next step of the way up.
 enum Above<C: Contents> {
     Known(Arc<[C::Hook]>),
     Parent(Arc<Node<C>>),
     Parents(Vec<Arc<Node<C>>>),
 }
 
-/// The hooks of these processes and of everything above them, each once, but for those that were seen already.
+/// The hooks of these processes and of everything above them, each once, without those of processes in `seen`.
 fn search<C: Contents>(from: Vec<Arc<Node<C>>>, mut seen: HashSet<*const Node<C>>) -> Vec<C::Hook> {
     let mut hooks = Vec::new();
     let mut found = from;

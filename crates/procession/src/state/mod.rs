@@ -14,7 +14,7 @@
 //! | [`closing`] | the closing walk |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
-//! | [`stable_list`], [`effects`] | the list that edges and waiters stand in; what is left to do |
+//! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
 
 mod blocked;
 mod closing;

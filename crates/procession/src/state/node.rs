@@ -1,10 +1,9 @@
 //! A process's node.
 //!
-//! Conceptually, a [`Node`] is a small state machine behind a lock, with strong pointers along its edges. A Running
-//! process points to its children, and a process that is not Closed points to everything that waits for it or
-//! closes it. These pointers form cycles while a process is open. None is left when it is Closed, and every
-//! process comes to that: handles are counted apart from the strong pointers, and a process that nothing holds
-//! closes (I8).
+//! Conceptually, a [`Node`] is a small state machine behind a lock, with strong pointers along its edges. A process
+//! that is not Closed points to its children, and to everything that waits for it or closes it. These pointers form
+//! cycles while a process is open. None is left when it is Closed, and they keep no process open: handles are counted
+//! separately, and a process that nothing holds closes (I8).
 //!
 //! # Invariants
 //!
@@ -13,17 +12,19 @@
 //! - S1. The phase only advances, and aborting, once set, stays (I1). *Because* only `begin_closing`, `abort` and
 //!   `finish` of [`PhaseWord`] store it, each under the node's lock and after a look at the phase in the same
 //!   locked section.
-//! - S2. `waiting` counts the edges for which the process waits and that have not been reported, and its body.
-//!   *Because* an edge counts itself in when it is linked, and whoever makes the lower process Closed takes its
-//!   up edges in that locked section and reports each exactly once.
+//! - S2. `waiting` counts the edges along which the process waits and that have not been reported, and its body.
+//!   *Because* linking an edge counts it in, and the thread that makes the lower process Closed takes its up edges in
+//!   that locked section and reports each exactly once. (`unlink_all` may take an edge back before that, and then
+//!   counts it off instead.)
 //! - S3. The teardown leaves the node at most once, when the phase is Closing and `waiting` is 0. *Because*
-//!   `Teardown::take` advances the field `teardown` in the same locked section, and it is called only there; and
-//!   nothing is added to `waiting` after that, because each addition looks at `teardown` under the same lock. So
-//!   the teardown runs once, after everything the process waits for (I2).
-//! - S4. `waiting` is added to under the node's lock only. While Running, it is also subtracted from under the lock
-//!   only. Once Closing, whoever ends subtracts without the lock, and takes the lock only if it was the last; the
-//!   subtractions are one release sequence, and whoever then finds 0 acquires it, so everything that the ended
-//!   processes did happens-before the teardown (I4). *Nobody is missed*: each subtraction that comes to 0 is
+//!   `Walk::settle` takes it and advances the field `teardown` in one locked section, and otherwise it is only taken
+//!   back from a process that was never handed out (`forget_teardown`); and nothing is added to `waiting` after that,
+//!   because each addition looks at `teardown` under the same lock. So the teardown runs once, after everything the
+//!   process waits for (I2).
+//! - S4. `waiting` is added to only under the node's lock. While Running, it is also subtracted from only under the
+//!   lock. Once Closing, the end of an edge subtracts without the lock, and takes the lock only if the result is 0; the
+//!   subtractions are one release sequence, and a load that then finds 0 acquires it, so everything that the ended
+//!   processes did happens-before the teardown (I4). *No end is missed*, because each subtraction that comes to 0 is
 //!   followed by a look under the lock, and an addition in between makes a later subtraction come to 0 again.
 //! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed
 //!   (I8). A process made under a waiting parent is held by it until it is Closed, *because* that parent waits for
@@ -33,9 +34,9 @@
 //!   missed (I9).
 //! - S7. The search for a cycle and the linking of the edge are one section of the graph lock. A fresh process
 //!   waits for nothing and nothing waits for it, so an edge to it completes no cycle and needs neither (I5).
-//! - S8. A node that is freed holds no strong pointer to another node, so freeing one never recurses (I11):
-//!   `finish` takes the children and the up edges out. What it holds for the layers above is theirs, and must be
-//!   droppable anywhere, also under a lock: it never runs foreign code on the spot.
+//! - S8. A node that is freed holds no strong pointer to another node, so freeing one never recurses (I11). *Because*
+//!   `finish` takes the children and the up edges out. Dropping the values that it holds for the layers above never
+//!   runs foreign code on the spot, so they may be dropped anywhere, also under a lock.
 //!
 //! # Lock order
 //!
@@ -59,7 +60,7 @@ use super::waiters::{TeardownOrSleeper, Waiters};
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
 use crate::value::{ChildFailure, Label, Phase, ProcessId, Reason, WorkCell};
 
-/// What nodes keep for the layers above, opaque to this one.
+/// The types of the values that nodes keep for the layers above, opaque to this one.
 ///
 /// A value of these types may be dropped anywhere, also under a lock, so its drop must not run foreign code on the
 /// spot (S8).
@@ -70,22 +71,22 @@ pub(crate) trait Contents: Sized + 'static {
     type Teardown: Send;
     /// The error of a body or a teardown.
     type Failure: Clone + Send;
-    /// Whoever is told of failures.
+    /// A function that is called for failures.
     type Hook: Clone + Send;
     /// A value that is kept for a moment of a process; every caller gets the same one.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
 
-    /// Makes one failure of several, at least one. Called under a lock.
+    /// Makes one failure out of several. There is at least one. Called under a lock.
     fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
 }
 
 /// One process.
 pub(crate) struct Node<C: Contents> {
     pub(super) phase: PhaseWord,
-    /// What code of the process is under way.
+    /// The kind of code that the process runs at the moment.
     pub(crate) work: WorkCell,
-    /// How many handles there are, as long as that [counts](Self::counts_handles).
+    /// How many handles there are, as long as they [count](Self::counts_handles).
     pub(crate) handles: AtomicU32,
     /// How many edges and bodies the process waits for (S2, S4).
     pub(super) waiting: AtomicU32,
@@ -96,12 +97,12 @@ pub(crate) struct Node<C: Contents> {
 }
 
 pub(super) struct Inner<C: Contents> {
-    /// The first parent that waits for this process; further up edges are in `extras`.
+    /// The first parent that also waits for this process; all other up edges are in `extras`.
     pub(super) parent: Option<Arc<Node<C>>>,
-    /// What the edge to `parent` does.
+    /// The kind of the edge to `parent`.
     pub(super) parent_edge: EdgeKind,
     pub(super) teardown: TeardownStage,
-    /// Why it closes. Set while Running if it closes as soon as it waits for nothing.
+    /// Why it closes. If it is set while Running, the process closes as soon as it waits for nothing.
     reason: Option<BriefReason>,
     pub(super) teardown_or_sleeper: TeardownOrSleeper<C>,
     pub(super) children: Option<Box<Children<C>>>,
@@ -109,21 +110,21 @@ pub(super) struct Inner<C: Contents> {
     pub(super) extras: Option<Box<Extras<C>>>,
 }
 
-/// The children of a process, each in the place that its up edge names. The closing walk takes those that are there
-/// when it begins, and puts those that it left open back, for an abort to find.
+/// The children of a process, each in the place that its up edge names. The closing walk takes the children that are
+/// there when it begins, and puts back those that stay open, so that an abort finds them.
 pub(super) type Children<C> = StableList<Arc<Node<C>>>;
 
-/// How far the teardown has come. It advances from top to bottom, except that the two in the middle exclude each
-/// other.
+/// How far the teardown has come: from Unset via Set or Skipped to Started. Only the teardown of a process that was
+/// never handed out goes back, from Set to Unset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TeardownStage {
-    /// None was set.
+    /// No teardown was set.
     Unset,
-    /// One was set, and waits in the node.
+    /// A teardown was set, and is in the node.
     Set,
-    /// The process has stopped waiting and had none: one that comes now is run by whoever brings it.
+    /// The process has stopped waiting and had no teardown: one that is set now is run by the caller that sets it.
     Skipped,
-    /// It has left the node.
+    /// The teardown has left the node, or was run by the caller that set it too late.
     Started,
 }
 
@@ -134,7 +135,7 @@ impl TeardownStage {
     }
 }
 
-/// What a process has from its beginning, and shares with those that inherit it.
+/// The name and the spawner of a process, which it shares with the processes that inherit them.
 pub(crate) struct Inherited<C: Contents> {
     pub(crate) name: Option<Arc<str>>,
     /// Where bodies and teardowns run; `None` is the default.
@@ -144,7 +145,7 @@ pub(crate) struct Inherited<C: Contents> {
 }
 
 impl<C: Contents> Inherited<C> {
-    /// A name, together with what is inherited besides it.
+    /// A name, together with a spawner that is inherited without a name.
     pub(crate) fn named(name: Arc<str>, unnamed: Option<Arc<Self>>) -> Arc<Self> {
         let spawner = unnamed.as_ref().and_then(|inherited| inherited.spawner.clone());
         Arc::new(Self { name: Some(name), spawner, unnamed })
@@ -163,48 +164,48 @@ enum BriefReason {
     BodyFinished,
     BodyFailed,
     Dropped,
-    /// One that says more; it is in `Extras::reason`.
+    /// A reason that carries a value; it is in `Extras::reason`.
     Detailed,
 }
 
-/// What few processes need.
+/// The fields that few processes need.
 pub(crate) struct Extras<C: Contents> {
-    /// The teardown, if a sleeper came first to `Inner::teardown_or_sleeper`.
+    /// The teardown, if a sleeper has taken the room in `Inner::teardown_or_sleeper`.
     pub(super) teardown: Option<C::Teardown>,
-    /// The up edges besides that to `Inner::parent`.
+    /// The up edges other than the one to `Inner::parent`.
     pub(super) ups: StableList<Up<C>>,
-    /// Whom this process waits for without closing them.
+    /// The processes that this one waits for without closing them.
     pub(super) waits_for: StableList<Down<C>>,
-    /// Whom it waits for, and is closed after by its parents.
+    /// The processes that it waits for, and that must be Closed before its parents close it.
     pub(super) closes_after: StableList<Down<C>>,
-    /// Whom threads that run its code are blocked for.
+    /// The processes for which threads that run its code are blocked.
     pub(super) blocked_for: StableList<Down<C>>,
     /// A parent has closed it while `closes_after` held it open, perhaps by force.
     pub(super) postponed: Option<Postponed>,
     /// The errors of its body, its teardown, and of children that it closed for; merged when it is Closed.
     pub(super) failures: Vec<C::Failure>,
     reason: Option<Reason>,
-    /// What it does when a child fails.
+    /// What the process does when a child fails.
     pub(crate) on_child_failure: ChildFailure,
-    /// Its failure closes its parents, whatever they do when a child fails.
+    /// Its failure closes its parents, whatever they do when another child fails.
     pub(crate) closes_parents: bool,
-    /// Who is told of failures in its tree.
+    /// The hooks for failures in its tree.
     pub(crate) hooks: Vec<C::Hook>,
-    /// The hooks above it, as far as known.
+    /// The hooks above it, if it has looked for them.
     pub(super) known_hooks: Option<KnownHooks<C>>,
     #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(super) tokens: Vec<(Moment, C::Token)>,
-    /// How many children it may have at a time, of those that take a slot.
+    /// The slots for its children, if it limits their number.
     pub(crate) limit: Option<Limit>,
 }
 
-/// A closing that waits until nothing holds the process open.
+/// A closing by a parent that waits until nothing in `closes_after` holds the process open.
 #[derive(Clone, Copy)]
 pub(super) struct Postponed {
     pub(super) abort: bool,
 }
 
-/// An edge as the process at its lower end keeps it.
+/// An edge, as it is stored at its lower end.
 pub(super) struct Up<C: Contents> {
     pub(super) target: Arc<Node<C>>,
     /// The place in the target's list of such edges.
@@ -212,7 +213,7 @@ pub(super) struct Up<C: Contents> {
     pub(super) kind: EdgeKind,
 }
 
-/// An edge that does not close, as the process at its upper end keeps it.
+/// An edge that does not close, as it is stored at its upper end.
 pub(super) struct Down<C: Contents> {
     /// Weak, because a process that waits for another does not hold it.
     pub(super) target: Weak<Node<C>>,
@@ -220,11 +221,11 @@ pub(super) struct Down<C: Contents> {
     pub(super) place: u32,
 }
 
-/// What a new process starts with.
+/// Everything that a new process starts with.
 pub(crate) struct Seed<C: Contents> {
     pub(crate) inherited: Option<Arc<Inherited<C>>>,
     pub(crate) teardown: Option<C::Teardown>,
-    /// It has a body, or its maker is not done with it: it waits for that to end.
+    /// It has a body, or its maker has yet to add edges: it waits for that to end.
     pub(crate) body: bool,
     /// It holds a slot of the parent that it is made under.
     pub(crate) limited: bool,
@@ -327,7 +328,7 @@ impl<C: Contents> Node<C> {
     #[inline]
     pub(super) fn count_in(&self) {
         if self.phase() == Phase::Running {
-            // Nobody else writes (S4), so this need not be one indivisible access.
+            // While Running, it is written only under the lock (S4), so this need not be an atomic read-modify-write.
             self.waiting.store(self.waiting.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         } else {
             self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -376,11 +377,11 @@ impl<C: Contents> Node<C> {
 
     pub(crate) fn reason(&self) -> Option<Reason> {
         let inner = self.inner.lock();
-        // While Running, it may be that of a closing that waits for the children.
+        // While Running, it may be the reason of a closing that waits for the children.
         if self.phase() == Phase::Running { None } else { inner.reason() }
     }
 
-    /// What is kept with the process for the moment: `token`, unless there is one. The bool says whether it is new.
+    /// The token that is kept for the moment: `token`, unless there is one already. The bool says whether it is new.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(crate) fn keep_token(&self, moment: Moment, token: C::Token) -> (C::Token, bool) {
         let mut inner = self.inner.lock();
@@ -432,8 +433,8 @@ impl<C: Contents> Node<C> {
         forgotten
     }
 
-    /// What keeps the process from being Closed: the labels of at most `limit` processes that it waits for, and
-    /// how many things it waits for in all.
+    /// For a look at what keeps the process from being Closed: the labels of at most `limit` processes that it closes
+    /// or waits for, and the number of edges and bodies that it waits for.
     pub(crate) fn waiting_for(&self, limit: usize) -> (Vec<Label>, u32) {
         let inner = self.inner.lock();
         let waiting = self.waiting.load(Ordering::Relaxed);
@@ -460,7 +461,7 @@ impl<C: Contents> Node<C> {
 pub(crate) enum SetTeardown<C: Contents> {
     Set,
     AlreadySet(C::Teardown),
-    /// The process has stopped waiting without one: whoever brings it has to run it, once.
+    /// The process has stopped waiting and had no teardown: the caller must run this one, once.
     TooLate(C::Teardown),
 }
 

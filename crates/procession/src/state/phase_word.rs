@@ -11,8 +11,8 @@
 //! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because no store sets bit 2
 //! unless the phase in the same word is at least Closing.
 //!
-//! The stores are `Release` and pair with the `Acquire` loads of whoever reads the word without the lock: an
-//! observer of Closed sees everything the teardown did.
+//! The stores are `Release` and pair with the `Acquire` loads of readers without the lock: an observer of Closed sees
+//! everything the teardown did.
 //!
 //! loom keeps only the last access of each thread to an atomic, which hides a store behind an earlier load of the
 //! same thread. Under loom, each access therefore first touches a second atomic, which makes loom explore both
@@ -32,7 +32,7 @@ const ABORTING: u8 = 0b0_0100;
 const HELD: u8 = 0b0_1000;
 const BACKGROUND: u8 = 0b1_0000;
 
-/// Who keeps a new process open.
+/// What keeps a new process open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Its handles, and parents that are linked later.
@@ -40,7 +40,7 @@ pub(crate) enum Holder {
     Handles,
     /// The parent that it is made under, until it is Closed: that parent waits for it.
     Parent,
-    /// Nobody: it never closes.
+    /// Nothing has to: it never closes.
     Background,
 }
 

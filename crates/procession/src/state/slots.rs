@@ -2,8 +2,8 @@
 //!
 //! Everything here is guarded by the node's lock. A slot is free, or held by exactly one of: a child that was linked
 //! with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter that it was given to and that has
-//! not fetched it; a [`Slot`](crate::Slot). No slot is free while somebody waits, because a slot that is returned
-//! goes to whoever has waited longest.
+//! not fetched it; a [`Slot`](crate::Slot). No slot is free while a sleeper is in the queue, because a returned slot
+//! goes to the first sleeper.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -25,7 +25,7 @@ pub(crate) struct Limit {
 /// or the process closes.
 #[derive(Default)]
 struct Queue {
-    /// The one that has waited longest. A single one, which is the usual case, allocates nothing.
+    /// The sleeper that has waited longest. A single sleeper, which is the usual case, allocates nothing.
     first: Option<(Ticket, Sleeper)>,
     others: BTreeMap<Ticket, Sleeper>,
     next: Ticket,
@@ -36,7 +36,7 @@ pub(crate) type Ticket = u64;
 
 /// The result of a look for a slot.
 pub(crate) enum Look {
-    /// The slot is the caller's, who has to [return](Node::return_slot) it.
+    /// The caller has the slot, and must [return](Node::return_slot) it.
     Taken,
     /// There is none yet.
     None,
@@ -92,8 +92,8 @@ impl<C: Contents> Node<C> {
         inner.limit().try_take()
     }
 
-    /// Takes a slot, or queues for one: `waker` is woken when there is one for `ticket`, or when the process closes.
-    /// What was replaced is returned, to be dropped.
+    /// Takes a slot, or queues for one: `waker` is woken when there is one for `ticket`, or when the process closes. A
+    /// sleeper that was replaced or not needed is returned, to be dropped.
     pub(crate) fn take_slot(
         &self,
         ticket: &mut Option<Ticket>,
@@ -163,7 +163,8 @@ impl<C: Contents> Inner<C> {
         limit.expect("only a process with a limit is asked for slots")
     }
 
-    /// What is certain without a sleeper: `None` if one has to be queued, or to replace the queued one.
+    /// The answer, if it can be given without a new sleeper; `None` if one has to be queued, or has to replace the
+    /// queued one.
     fn look_for_slot(
         &mut self,
         phase: Phase,
@@ -171,7 +172,7 @@ impl<C: Contents> Inner<C> {
         is_known: impl FnOnce(&Sleeper) -> bool,
     ) -> Option<Look> {
         if phase != Phase::Running {
-            // Its slots are of no use any more, so none has to be returned.
+            // Its slots are no longer of use, so none has to be returned.
             *ticket = None;
             return Some(Look::Closed);
         }
@@ -188,7 +189,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Gives a returned slot to whoever has waited longest.
+    /// Gives a returned slot to the sleeper that has waited longest.
     pub(super) fn return_slot(&mut self, effects: &mut Effects<C>) {
         let limit = self.limit();
         match limit.queue.pop() {

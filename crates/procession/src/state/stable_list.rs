@@ -42,8 +42,8 @@ impl<T> StableList<T> {
         place
     }
 
-    /// [`insert`](Self::insert) for a list from which nothing is removed: each time it has doubled, the entries that
-    /// are dead are removed and returned, so that it stays linear in those that are not.
+    /// [`insert`](Self::insert) for a list from which nothing is removed otherwise: each time it has doubled, the dead
+    /// entries are removed and returned, so that its size stays linear in the number of live ones.
     pub(crate) fn insert_and_sweep(&mut self, value: T, is_dead: impl Fn(&T) -> bool) -> Vec<T> {
         let mut dead = Vec::new();
         if self.entries.len() - self.free.len() >= self.sweep_at as usize {
@@ -60,7 +60,7 @@ impl<T> StableList<T> {
         dead
     }
 
-    /// Empties the place. One that was taken with all the others is empty already.
+    /// Empties the place. A place that was taken with all the others is empty already.
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
         let value = self.entry(place)?.take()?;
         if (place - self.base) as usize + 1 == self.entries.len() {
@@ -91,7 +91,7 @@ impl<T> StableList<T> {
         self.entries.iter().flatten()
     }
 
-    /// The entries in at most `count` places, from the place number `skip` of the list on; `None` past its end.
+    /// The entries in at most `count` places, after the first `skip` places of the list; `None` past its end.
     pub(crate) fn chunk(&self, skip: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
         let rest = self.entries.get(skip..).filter(|rest| !rest.is_empty())?;
         Some(rest.iter().take(count).flatten())
@@ -112,13 +112,14 @@ impl<T> StableList<T> {
         self.entries.chunks_mut(size)
     }
 
-    /// Takes all of it, for a while. What is inserted meanwhile gets places after those of the taken list.
+    /// Takes the whole list, for a while. Entries that are inserted meanwhile get places after those of the taken list.
     pub(crate) fn take_all(&mut self) -> Self {
         let base = self.base + self.entries.len() as u32;
         mem::replace(self, Self { base, ..Self::new() })
     }
 
-    /// Puts back what was taken with [`take_all`](Self::take_all), before what has come since.
+    /// Puts back a list that was taken with [`take_all`](Self::take_all), in front of the entries that were inserted
+    /// since.
     pub(crate) fn put_back(&mut self, mut taken: Self) {
         debug_assert_eq!(taken.base as usize + taken.entries.len(), self.base as usize);
         taken.entries.append(&mut self.entries);
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freed_place_is_taken_again() {
+    fn a_freed_place_is_reused() {
         let (mut list, places) = filled(3);
         assert_eq!(list.remove(places[1]), Some(1));
         assert_eq!(list.remove(places[1]), None);
@@ -193,9 +194,9 @@ mod tests {
         }
     }
 
-    /// Who had the place may still ask for its removal.
+    /// The former holder of the place may still ask for its removal.
     #[test]
-    fn a_gap_that_nobody_freed_is_not_given_again() {
+    fn a_gap_that_was_not_freed_is_not_reused() {
         let (mut list, places) = filled(3);
         let mut taken = list.take_all();
         taken.entries_mut().nth(1).unwrap().take();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_keeps_its_places() {
+    fn taken_entries_keep_their_places() {
         let (mut list, places) = filled(3);
         list.remove(places[0]);
         let taken = list.take_all();

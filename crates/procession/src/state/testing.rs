@@ -1,4 +1,4 @@
-//! The state machine by itself, with plain values in its nodes.
+//! The state machine without the layers above it, for tests: its nodes hold plain values.
 
 use super::node::{self, Contents};
 

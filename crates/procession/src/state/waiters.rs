@@ -13,7 +13,7 @@ use super::stable_list::StableList;
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 
-/// What a waiter waits for.
+/// A moment in the life of a process, for which waiters wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The process is Closing or Closed.
@@ -24,8 +24,8 @@ pub(crate) enum Moment {
     Closed,
 }
 
-/// Which moments there are to wait for. An array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to
-/// distinguish its variants.
+/// A set of moments. It is an array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to distinguish its
+/// variants.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moments([bool; 3]);
 
@@ -53,8 +53,8 @@ impl Moments {
     }
 }
 
-/// A sleeper, and the moments that it waits for. The sleeper is taken apart, because in one piece it would need
-/// eight bytes more.
+/// A sleeper, and the moments that it waits for. The fields of the sleeper are stored one by one, because a whole
+/// [`Sleeper`] would need eight bytes more.
 pub(super) struct Waiting {
     waker: Waker,
     is_own: bool,
@@ -73,13 +73,13 @@ impl Waiting {
     }
 }
 
-/// Every process has room for its teardown or for one sleeper, whichever comes first; what comes later stands
-/// elsewhere. So a body that waits until it closes allocates nothing: its task's waker stands here, for the abort
-/// too.
+/// Every process has room for its teardown or for one sleeper, whichever comes first; anything that comes later is
+/// stored elsewhere. So a body that waits until it closes allocates nothing: its task's waker is stored here, and
+/// serves for the abort too.
 ///
-/// When one of several moments that a task waits for comes, its sleeper is taken, because making a clone that could
-/// stay would be foreign code under the lock. Its place is reserved until a clone is [put back](Node::put_back), which
-/// happens before the task is woken. A moment that comes in between is told by that wake-up.
+/// If a task waits for several moments and one of them comes, its sleeper is taken, because making a clone that could
+/// stay would run foreign code under the lock. The place is reserved until a clone is [put back](Node::put_back),
+/// before the task is woken. If another of the moments comes in between, the same wake-up serves for it.
 #[derive(Default)]
 pub(super) enum TeardownOrSleeper<C: Contents> {
     #[default]
@@ -88,14 +88,15 @@ pub(super) enum TeardownOrSleeper<C: Contents> {
     Waiting(Waiting),
     /// The place of a sleeper that was taken for one of its moments.
     Reserved {
-        /// Whose place it is.
+        /// The [id](Sleeper::id) of the sleeper whose place it is.
         sleeper: usize,
         /// The moments that it still waits for.
         moments: Moments,
     },
 }
 
-/// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two stand in the value itself.
+/// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two are stored in the value
+/// itself.
 pub(super) struct Waiters {
     near: [Option<Waiting>; 2],
     far: StableList<Waiting>,
@@ -151,8 +152,8 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// Makes sure that `waker` is woken when the moment comes, and stores its place in `place`; `false` if it has
-    /// come already (S6). What was replaced is returned, to be dropped.
+    /// Makes sure that `waker` is woken when the moment comes, and stores its place in `place`; `false` if the moment
+    /// has already come (S6). A sleeper that was replaced or not needed is returned, to be dropped.
     pub(crate) fn register(
         &self,
         moment: Moment,
@@ -174,7 +175,7 @@ impl<C: Contents> Node<C> {
         self.register_sleeper(moment, place, sleeper)
     }
 
-    /// [`register`](Self::register) for a sleeper that exists already. If the moment has come, it comes back.
+    /// [`register`](Self::register) for a sleeper that already exists. If the moment has come, the sleeper is returned.
     pub(crate) fn register_sleeper(
         &self,
         moment: Moment,
@@ -183,14 +184,14 @@ impl<C: Contents> Node<C> {
     ) -> (bool, Option<Sleeper>) {
         let mut inner = self.inner.lock();
         if self.has_come(moment) {
-            // The sleeper was taken when it came, and its place with it.
+            // The registered sleeper was taken when the moment came, and its place with it.
             *place = None;
             return (false, Some(sleeper));
         }
         (true, inner.put_sleeper(moment, place, sleeper))
     }
 
-    /// Puts a sleeper back in the place that is reserved for it; it comes back if it waits for nothing any more.
+    /// Puts a sleeper back in the place that is reserved for it; it is returned if it no longer waits for anything.
     pub(crate) fn put_back(&self, sleeper: Sleeper) -> Option<Sleeper> {
         let mut inner = self.inner.lock();
         match inner.teardown_or_sleeper {
@@ -210,7 +211,7 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Puts the sleeper in its place, or in a new one; returns what is to be dropped.
+    /// Puts the sleeper in its place, or in a new one; returns the one that must be dropped.
     fn put_sleeper(
         &mut self,
         moment: Moment,
@@ -247,7 +248,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Puts the sleeper where there is room; it comes back if one that wakes the same task is there.
+    /// Puts the sleeper where there is room; it is returned if one that wakes the same task is there.
     fn insert_sleeper(&mut self, moment: Moment, sleeper: Sleeper) -> (u32, Option<Sleeper>) {
         match &mut self.teardown_or_sleeper {
             TeardownOrSleeper::Waiting(waiting)
@@ -301,7 +302,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Is anybody registered, or has been?
+    /// Is a sleeper registered, or may one have been?
     #[inline]
     pub(super) fn has_sleepers(&self) -> bool {
         let is_first = matches!(
@@ -363,7 +364,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// The teardown, if one waits in the node.
+    /// Takes the teardown, if one is in the node.
     #[inline]
     pub(super) fn take_teardown(&mut self) -> Option<C::Teardown> {
         if self.teardown != TeardownStage::Set {
@@ -457,7 +458,7 @@ mod tests {
         assert_eq!((count(&gone), count(&woken)), (1, 1));
     }
 
-    /// A moment that comes before a task is woken for the one before it is told by that wake-up.
+    /// If a second moment comes before a task is woken for the first, one wake-up serves for both.
     #[test]
     fn two_moments_before_one_wake_up() {
         let (woken, waker) = counting();
@@ -473,7 +474,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&woken), 1);
     }
 
-    /// A waiter that goes away takes no other waiter along that shares its waker.
+    /// Dropping a waiter does not affect the others that share its waker.
     #[test]
     fn waiters_that_share_a_waker_go_one_by_one() {
         let (woken, waker) = counting();
@@ -488,7 +489,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&woken), 1);
     }
 
-    /// A waiter that moves to another task leaves the waker that it shared to the other waiter.
+    /// If a waiter moves to another task, the waiter that shared its waker keeps it.
     #[test]
     fn a_waiter_that_moves_leaves_a_shared_waker() {
         let ((before, waker), (after, other)) = (counting(), counting());
@@ -502,7 +503,7 @@ mod tests {
         assert_eq!((count(&before), count(&after)), (1, 1));
     }
 
-    /// After a moment, its place may be another waiter's: whoever had it takes nothing back.
+    /// After a moment, its place may be another waiter's: the former holder takes nothing back.
     #[test]
     fn a_place_that_is_taken_back_late_is_left_alone() {
         let ((_, waker), (woken, other)) = (counting(), counting());
