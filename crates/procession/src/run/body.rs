@@ -16,17 +16,17 @@ use super::{Effects, Node};
 use crate::state::{Moment, Place};
 use crate::value::{BoxError, Error, IntoOutcome, Work};
 
-/// What an async body ends with.
+/// The result of an async body.
 pub(crate) type BodyResult = Result<(), BoxError>;
 
 /// The end of a body, which is reported to the process exactly once.
 ///
-/// It exists from the moment when the process is made with a body. If it is dropped before the body has ended, or
-/// before it has begun, the body was [aborted](Error::Aborted); so no path, not even a panic, leaves a process waiting
-/// for a body that does not exist.
+/// It exists from the moment when the process is made with a body. If it is dropped before the body has ended, or even
+/// before it has begun, it reports the body as [aborted](Error::Aborted). So no path, not even a panic, leaves a
+/// process waiting for a body that does not exist.
 #[must_use = "dropping it reports that the body was aborted"]
 pub(crate) struct BodyEnd {
-    /// `None` once it is reported.
+    /// `None` once the end is reported.
     node: Option<Arc<Node>>,
     /// The place of the sleeper for an abort.
     place: Option<Place>,
@@ -40,7 +40,7 @@ enum Ended {
 }
 
 impl BodyEnd {
-    /// Of a process that was made with a body.
+    /// The end of the body of this process, which must have been made with one.
     pub(crate) fn of(node: Arc<Node>) -> Self {
         Self { node: Some(node), place: None }
     }
@@ -70,14 +70,14 @@ impl BodyEnd {
         error
     }
 
-    /// The process has no body: it waited for its maker only, which is done.
+    /// The process has no body: it waited only for its maker, which is done.
     pub(crate) fn made(mut self) {
         if let Some(node) = self.node.take() {
             perform(node.is_made());
         }
     }
 
-    /// There is no body after all, and the process that was made for it closes.
+    /// There is no body after all: the process that was made for it closes.
     pub(crate) fn without_body(mut self) {
         if let Some(node) = self.node.take() {
             perform(node.body_ended(None, None).0);
@@ -109,6 +109,7 @@ impl BodyEnd {
         ended
     }
 
+    /// The end of a body that is dropped by an abort.
     fn abort(&mut self, node: Arc<Node>) -> Poll<Ended> {
         let error = Error::Aborted(node.label());
         self.node = Some(node);
@@ -130,7 +131,7 @@ impl BodyEnd {
         effects
     }
 
-    /// The error of a body that does not come to its end; `None` if its end is reported.
+    /// The error of a body that is dropped before its end; `None` if its end has been reported.
     fn aborted(&self) -> Option<Error> {
         self.node.as_ref().map(|node| Error::Aborted(node.label()))
     }
@@ -148,14 +149,14 @@ impl Drop for BodyEnd {
 }
 
 pin_project! {
-    /// An async body. The future stands in it, so that a spawner which takes any future needs no box.
+    /// An async body. The future is stored inline, so that a spawner that takes any future needs no box.
     pub(crate) struct Body<F: Future<Output = BodyResult>> {
         #[pin]
         future: Option<F>,
         end: BodyEnd,
     }
 
-    /// It is dropped before its end by an executor that shuts down, for example.
+    /// An executor that shuts down, for example, drops it before its end.
     impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
         fn drop(this: Pin<&mut Self>) {
             if let Some(error) = this.end.aborted() {

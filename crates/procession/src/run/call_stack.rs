@@ -1,7 +1,7 @@
 //! Which bodies, teardowns and hooks are on this thread's stack, so that a wait that cannot end is refused (I13).
 //!
-//! While a thread blocks without a timeout, it is an edge of the graph from each process whose code is on its stack to
-//! the process it waits for. So the usual search finds waits that close a cycle, whatever the edges on it are.
+//! While a thread blocks without a timeout, there is an edge of the graph from each process whose code is on its stack
+//! to the process it waits for. So the usual search also finds cycles of which a blocking wait is a part.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ thread_local! {
 #[inline]
 pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let mut node = Some(node);
-    // At the end of a thread there is no stack; then waits are not looked at.
+    // At the end of a thread, the stack is gone, and waits are no longer checked.
     let _ = STACK.try_with(|stack| stack.borrow_mut().extend(node.take()));
     let result = run();
     let node = node.or_else(|| STACK.with(|stack| stack.borrow_mut().pop()));
@@ -31,7 +31,7 @@ fn stack() -> Vec<Arc<Node>> {
     STACK.try_with(|stack| stack.borrow().clone()).unwrap_or_default()
 }
 
-/// Adds the edges of a wait without a timeout for `target`, which last as long as the value.
+/// Adds the edges of a wait without a timeout for `target`. They last as long as the returned value.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
     Ok(edges)
 }
 
-/// Refuses a wait for a slot of `limiter` if all are held by processes that wait for code on this stack.
+/// Refuses a wait for a slot of `limiter` if all slots are held by processes that wait for code on this stack.
 pub(crate) fn refuse_wait_for_slot(limiter: &Arc<Node>) -> Result<(), Error> {
     match stack().iter().rev().find(|node| slots_wait_for(limiter, node)) {
         Some(node) => Err(Error::deadlock(node.label(), limiter.label())),

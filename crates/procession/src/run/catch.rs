@@ -4,9 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Runs foreign code. If it panics, the panic's message is the error.
+/// Runs foreign code. If it panics, the error is the panic's message.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
-    // What the closure captured is not used after a panic, or is the user's own to share.
+    // Unwind safe, because the library does not use the captures of the closure after a panic.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let message = message(&*payload).into();
         discard(payload);
@@ -14,7 +14,7 @@ pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     })
 }
 
-/// Runs foreign code whose panic concerns nobody: the panic hook has printed it.
+/// Runs foreign code, and ignores a panic, which the panic hook has printed.
 pub(crate) fn contain(run: impl FnOnce()) {
     let _printed = catch(run);
 }
@@ -32,7 +32,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 /// Drops the payload of a panic, whose drop may panic again.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // There is no end to trying.
+        // Dropping this payload could panic again, and so on.
         std::mem::forget(payload);
     }
 }

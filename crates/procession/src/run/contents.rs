@@ -1,4 +1,5 @@
-//! What a node holds for the layers above the state machine. All of it may be dropped anywhere: see [`Foreign`].
+//! The values that a node holds for the layers above the state machine. All of them may be dropped anywhere: see
+//! [`Foreign`].
 //!
 //! [`Foreign`]: super::foreign::Foreign
 
@@ -9,11 +10,11 @@ use super::teardown::Teardown;
 use crate::state::Contents;
 use crate::value::Error;
 
-// A leaf without a name or a teardown is one allocation of this size and two counters.
+// A leaf without a name or a teardown is one allocation: this, and the two counters of an `Arc`.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
 const _: () = assert!(size_of::<super::Node>() == 96);
 
-/// The types of what a node holds.
+/// The types of the values that a node holds.
 pub(crate) enum Held {}
 
 impl Contents for Held {

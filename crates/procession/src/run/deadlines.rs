@@ -1,14 +1,14 @@
 //! Deadlines: one thread of the library, a sorted map and a parker (I15).
 //!
-//! It needs no file descriptor and no executor, and no foreign code runs on it: it changes states and wakes the library's
-//! own sleepers; whatever else that leads to is handed to the pool, ahead of everything that waits there.
+//! The thread needs no file descriptor and no executor, and no foreign code runs on it. It changes states and wakes the
+//! library's own sleepers; all further effects are handed to the pool, ahead of everything that is queued there.
 //!
 //! # Invariants
 //!
-//! - The thread sleeps at most until the first deadline in the map. *Because* it looks for the first deadline under the
-//!   lock before it parks, and whoever inserts a new first one unparks it, which a parker remembers.
-//! - An entry whose process is Closed is not in the map. *Because* a sleeper that removes it is registered for Closed in
-//!   the same call that inserts it (I12).
+//! - The thread sleeps at most until the first deadline in the map. *Because* it reads the first deadline under the
+//!   lock before it parks, and a thread that inserts a new first deadline unparks it, which a parker remembers.
+//! - The entry of a process is removed when the process is Closed (I12). *Because* the call that inserts it also
+//!   registers a sleeper for Closed that removes it, or removes it at once if the process is already Closed.
 //!
 //! Lock order: the map's lock is taken with no lock held but the pool's, and no lock is taken under it.
 
@@ -22,13 +22,12 @@ use crate::state::Moment;
 use crate::value::Reason;
 use crate::value::sleeper::Sleeper;
 
-/// The deadline that is `duration` from now; `None` if that is beyond what a clock can express, which is as good as
-/// never.
+/// The deadline that is `duration` from now; `None` if that is later than a clock can express, that is, never.
 pub fn deadline_after(duration: Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
 }
 
-/// Aborts the process after `grace`, unless it is Closed then.
+/// Aborts the process after `grace`, unless it is Closed by then.
 #[cfg(not(loom))]
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
@@ -37,11 +36,11 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     }
 }
 
-/// Aborts the process if it is still Closing `grace` after it began to close, whoever closed it.
+/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason.
 #[cfg(not(loom))]
 pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
     let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
-    // It is the library's own, so it is woken before the wakers of users, which may block.
+    // The sleeper is the library's own, so that it is woken before the wakers of users, which may block.
     let sleeper = Sleeper::own(begin);
     let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
     drop_sleeper(spare);
@@ -103,14 +102,14 @@ mod thread {
     struct Deadlines {
         entries: BTreeMap<Key, Action>,
         next: u64,
-        /// That of the thread, once it exists.
+        /// The unparker of the thread, once it exists.
         unparker: Option<Unparker>,
     }
 
     /// What happens at a deadline.
     enum Action {
         Abort(Weak<Node>),
-        /// Wakes whoever polls a [`Sleep`].
+        /// Wakes the task that polls a [`Sleep`].
         Wake(Arc<Mutex<Due>>),
         CheckPool,
     }
@@ -161,7 +160,7 @@ mod thread {
         Ok(unparker)
     }
 
-    /// The life of the thread.
+    /// The loop of the thread: carries out the actions that are due, and parks until the next deadline.
     fn keep(parker: &Parker) {
         loop {
             let now = Instant::now();
@@ -199,13 +198,13 @@ mod thread {
         }
     }
 
-    /// Has the pool checked at `deadline`; `false` if the OS cannot create the thread. It is called with the pool's lock
-    /// held.
+    /// Makes the thread check the pool at `deadline`; `false` if the OS cannot create the thread. It is called with the
+    /// pool's lock held.
     pub(in crate::run) fn schedule_pool_check(deadline: Instant) -> bool {
         insert(deadline, Action::CheckPool).is_some()
     }
 
-    /// Aborts the process at `deadline`, unless it is Closed then; `false` if the OS cannot create the thread.
+    /// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the thread.
     pub(super) fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
         let Some(key) = insert(deadline, Action::Abort(Arc::downgrade(node))) else { return false };
         let cancel_it = Sleeper::own(Waker::from(Arc::new(Cancel(key))));
@@ -228,7 +227,7 @@ mod thread {
 
     /// A future that is ready at a deadline, under every executor.
     ///
-    /// If the OS cannot create the thread that keeps it, it is ready early.
+    /// If the OS cannot create the deadline thread, it is ready early.
     pub(crate) struct Sleep {
         deadline: Instant,
         entry: Option<(Key, Arc<Mutex<Due>>)>,

@@ -1,15 +1,15 @@
-//! [`Foreign`]: a value of the user's that the library holds.
+//! [`Foreign`]: a user's value that the library holds.
 //!
-//! Its drop is foreign code: it may panic, block, lock, join a thread, or own the last handle of another process. So it
-//! never runs where the library happens to let go of it, which may be inside `close()`, under a lock, on a signal
-//! thread, or on a thread that the value itself owns. It is handed to the pool, whose threads drop one value after
-//! another, each in a catch. A chain of values that own each other is therefore dropped in a loop (I11).
+//! Its drop is foreign code: it may panic, block, lock, join a thread, or drop the last handle of another process. So
+//! it never runs where the library happens to let go of the value, which may be inside `close()`, under a lock, on the
+//! signal thread, or on a thread that the value itself owns. The value is handed to the pool, whose threads drop one
+//! value after another, each in a catch. A chain of values that own each other is therefore dropped in a loop (I11).
 //!
-//! A value that a body or a teardown captured is dropped by running it, in the same catch.
+//! A body or a teardown that runs drops its captures as part of the run, in the same catch.
 
 use super::pool;
 
-/// A value of the user's, dropped by a thread of the library.
+/// A user's value, which is dropped by a thread of the library.
 pub(crate) struct Foreign<T: Send + 'static>(Option<T>);
 
 impl<T: Send + 'static> Foreign<T> {
@@ -21,7 +21,7 @@ impl<T: Send + 'static> Foreign<T> {
         self.0.as_ref().expect("it is taken by value")
     }
 
-    /// The value, for whoever runs it in a catch.
+    /// The value, for a caller that runs it in a catch.
     pub(crate) fn into_inner(mut self) -> T {
         self.0.take().expect("it is taken by value")
     }
@@ -35,7 +35,7 @@ impl<T: Send + 'static> Drop for Foreign<T> {
     }
 }
 
-/// Has a value dropped by a thread of the library.
+/// Lets a thread of the library drop the value.
 pub(crate) fn dispose<T: Send + 'static>(value: T) {
     if std::mem::needs_drop::<T>() {
         pool::drop_there(Box::new(value));

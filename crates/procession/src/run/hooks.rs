@@ -1,4 +1,4 @@
-//! Hooks: who is told of failures; and how bodies and teardowns report their ends.
+//! Hooks for failures, and how bodies and teardowns report their ends.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::state::{Failed, Place};
 use crate::value::sleeper::Sleeper;
 use crate::value::{BoxError, Error, Label};
 
-/// Whoever is told of failures.
+/// A function that is called for failures.
 pub(crate) type Hook = Arc<Foreign<Box<dyn Fn(&Arc<Node>, &Error) + Send + Sync>>>;
 
 /// A hook that calls `tell`.
@@ -18,7 +18,7 @@ pub(crate) fn hook(tell: impl Fn(&Arc<Node>, &Error) + Send + Sync + 'static) ->
     Arc::new(Foreign::new(Box::new(tell)))
 }
 
-/// What code of a process returned, or how it panicked, as a part of the outcome.
+/// Turns the result of code of a process, or its panic, into a part of the outcome.
 pub(super) fn outcome(
     caught: Result<Result<(), BoxError>, Arc<str>>,
     label: impl FnOnce() -> Label,
@@ -36,21 +36,22 @@ pub(super) fn body_ended(
     result: Result<(), Error>,
     place: Option<Place>,
 ) -> (Effects, Option<Sleeper>) {
-    let failed = told(node, result);
+    let failed = tell_hooks(node, result);
     node.body_ended(failed, place)
 }
 
 /// The teardown has ended: tells the hooks of a failure, then reports the end.
 pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), Error>) -> Effects {
-    let failed = told(node, result);
+    let failed = tell_hooks(node, result);
     node.torn_down(failed)
 }
 
+/// Calls the hooks if the result is an error.
 #[inline]
-fn told(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
+fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
     let error = result.err()?;
     for hook in node.hooks() {
-        // The panic hook has printed a panic of this one, and nobody else has to hear of it.
+        // A panic of a hook is only printed, by the panic hook.
         let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, &error)));
     }
     let aborted = matches!(error, Error::Aborted(_));

@@ -23,7 +23,7 @@ use crate::value::{Error, Work};
 
 /// An async body or a teardown that a [`Spawn`] has to run: with [`run`](Self::run), or by polling it as a future.
 ///
-/// A job that is dropped before its end, by an executor that shuts down for example, is not lost: the outcome of a body
+/// A job that is dropped before its end, for example by an executor that shuts down, is not lost: the outcome of a body
 /// is [`Error::Aborted`]; a teardown that has not begun runs on [`Threads`] instead; one that has begun adds
 /// [`Error::Aborted`] to the outcome. The process becomes Closed in each case.
 #[must_use = "a job runs with `run`, or when it is polled"]
@@ -65,7 +65,7 @@ impl Job {
         }
     }
 
-    /// Does it block the thread that polls it? Then it needs a thread that may be blocked: it is a blocking teardown.
+    /// Is it a blocking teardown? It then blocks the thread that runs or polls it.
     pub fn is_blocking(&self) -> bool {
         matches!(&self.0, State::Teardown(due) if due.teardown.is_blocking())
     }
@@ -74,8 +74,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks until the job has ended. A job that is handed over on this thread by the end of another one, within its
-    /// `run`, is run after it: such chains do not nest.
+    /// Blocks until the job has ended. But a call inside another job's `run`, or inside a call of
+    /// [`Spawn::spawn`], only queues the job: it runs as soon as that job or call has returned, so that chains of jobs
+    /// do not nest.
     pub fn run(self) {
         run_on_the_spot(self);
     }
@@ -85,7 +86,7 @@ impl Job {
         park::block_on(poll_fn(|context| self.poll_effects(context)))
     }
 
-    /// The task of the pool that it is, if it is a blocking teardown that has not begun.
+    /// Turns a blocking teardown that has not begun into a task of the pool; any other job is returned.
     pub(super) fn into_task(mut self) -> Result<Task, Self> {
         if !self.is_blocking() {
             return Err(self);
@@ -97,7 +98,7 @@ impl Job {
     }
 
     /// The OS could not create a thread for the job: a body does not run; a teardown is left to the pool's threads, or
-    /// to threads that wait.
+    /// to threads that wait for a process.
     pub(super) fn refuse(mut self, error: io::Error) {
         match self.take() {
             State::Body(mut body) => perform(body.as_mut().refuse(error)),
@@ -137,6 +138,7 @@ fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str
     run_as(node, || catch(|| teardown.begin()))
 }
 
+/// Reports the end of a teardown.
 fn ended(
     node: &Arc<Node>,
     caught: Result<Result<(), crate::value::BoxError>, Arc<str>>,

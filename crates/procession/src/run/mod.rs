@@ -3,12 +3,12 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`perform`] | carries effects out: wakes, hands teardowns over; begin here |
+//! | [`perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
 //! | [`catch`] | runs foreign code and catches its panic |
-//! | [`foreign`] | values of the user's: where they are dropped |
-//! | [`contents`] | what a node holds for the layers above |
-//! | [`body`], [`teardown`], [`job`] | bodies, teardowns, and a job on its way to where it runs |
-//! | [`hooks`] | who is told of failures |
+//! | [`foreign`] | users' values, and where they are dropped |
+//! | [`contents`] | the values that a node holds for the layers above |
+//! | [`body`], [`teardown`], [`job`] | bodies, teardowns, and jobs: what a spawner is given |
+//! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
 //! | [`deadlines`] | the thread that keeps deadlines |

@@ -1,8 +1,8 @@
 //! How a thread sleeps until it is woken.
 //!
 //! A thread has a parker of its own for the library's waits, because the token of `std::thread::park` is shared with
-//! everybody's code on the thread. Its waker is known as the library's own, so that it is woken before any waker of a
-//! user's (I9); that holds for every future of the library that [`block_on`] polls.
+//! all other code on the thread. Its waker is known as the library's own, so that it is woken before any waker of a
+//! user (I9). This includes every future of the library that [`block_on`] polls.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -25,8 +25,8 @@ pub(crate) struct ThisThread {
 
 #[cfg(not(loom))]
 thread_local! {
-    /// The parker that this thread's next wait uses. A wait inside another one finds none and makes its own, so that it
-    /// does not swallow the other one's token.
+    /// The parker that this thread's next wait uses. A wait inside another one finds none, and makes a new one, so that
+    /// it does not consume the token of the outer wait.
     static PARKER: Cell<Option<(Parker, Waker)>> = const { Cell::new(None) };
 }
 
@@ -67,7 +67,7 @@ impl ThisThread {
 impl Drop for ThisThread {
     fn drop(&mut self) {
         let (parker, waker) = (std::mem::take(&mut self.parker), self.waker.clone());
-        // A token that is left over wakes the next wait once, for nothing.
+        // A token that is left over wakes the next wait once, spuriously.
         let _ = PARKER.try_with(|kept| kept.set(Some((parker, waker))));
     }
 }

@@ -1,6 +1,7 @@
 //! The interpreter: carries out the [`Effects`] of the state machine, with no lock held (I10).
 //!
-//! One `close()` of a process with a blocking teardown and the default spawner, while a thread and a task wait for it:
+//! This is a call of `close()` on a process with a blocking teardown and the default spawner, while a thread and a task
+//! wait for it:
 //!
 //! ```mermaid
 //! sequenceDiagram
@@ -27,18 +28,22 @@
 //!
 //! # The order of the three steps
 //!
-//! 1. Threads that sleep in the library are woken first, because a waker of a user's may block (I9).
-//! 2. Teardowns are handed to their spawners next, so that a waker that waits for one does not wait for its own stack.
-//! 3. Wakers of users are called last. While the first one runs, the others are in a list of the thread's, so that it
-//!    finds them there if it blocks in a wait of the library ([`flush`]).
+//! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9).
+//! 2. Teardowns are handed to their spawners next, so that a waker that waits for a teardown does not wait for its own
+//!    stack.
+//! 3. Users' wakers are called last. While the first one runs, the others are in a list of the thread. If the first one
+//!    blocks in a wait of the library, that wait calls them ([`flush`]).
 //!
 //! # Nothing nests
 //!
-//! A job that a spawner runs on the spot is not run inside the call of the spawner, nor inside another such job: it is
-//! appended to a list of the thread's, and the outermost interpreter runs the list. A waker may close another process,
-//! or own its last handle; the wakers of that one are called inside, so that a waker that blocks delays nobody else, but
-//! at most [`NESTED`] deep: from there on, they too are appended to a list, which the innermost of them runs. A thread
-//! that is about to block first runs everything in its lists, because what it waits for may be among it.
+//! A job that a spawner runs on the spot is not run inside the call of the spawner, nor inside another such job. It is
+//! appended to a list of the thread, which the outermost interpreter runs.
+//!
+//! A waker may close another process, or own its last handle. The wakers of that process are called inside the first
+//! one, so that they do not have to wait for it if it blocks. But they nest at most [`NESTED`] deep: beyond that, they
+//! too are appended to a list, which the innermost call runs.
+//!
+//! A thread that is about to block first runs everything in its lists, because it may be waiting for something in them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -58,7 +63,7 @@ type Wake = state::Wake<Held>;
 thread_local! {
     /// Jobs to be run on this thread, on the spot.
     static JOBS: RefCell<VecDeque<Job>> = RefCell::default();
-    /// An interpreter further down this stack will run them.
+    /// An interpreter further down this thread's stack will run the jobs.
     static JOBS_ARE_RUN: Cell<bool> = Cell::default();
     /// Wakers to be called or dropped on this thread.
     static CALLS: RefCell<VecDeque<Call>> = RefCell::default();
@@ -79,13 +84,14 @@ enum Call {
 #[inline]
 pub(crate) fn perform(effects: Effects) {
     if !effects.is_empty() {
-        // This may be inside a teardown that waits for what is submitted, so nothing is said about when it returns.
+        // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back
+        // soon.
         perform_with(effects, |tasks, _| pool::submit(tasks));
     }
 }
 
-/// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken here. Neither a full
-/// pool nor a waker that blocks holds up the calling thread.
+/// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken here. So neither a
+/// full pool nor a waker that blocks can hold up the calling thread.
 #[cfg(not(loom))]
 pub(crate) fn perform_elsewhere(mut effects: Effects) {
     effects.take_own().into_iter().for_each(wake_one);
@@ -94,8 +100,8 @@ pub(crate) fn perform_elsewhere(mut effects: Effects) {
     }
 }
 
-/// Carries out the effects, and runs the blocking teardowns of the default spawner that become due by them on this
-/// thread, until there are none. The pool helps if this thread is stuck in one.
+/// Carries out the effects. The blocking teardowns of the default spawner that become due run on this thread, until
+/// there are none left. The pool helps if this thread is held up in one.
 pub(crate) fn perform_here(effects: Effects) {
     if effects.is_empty() {
         return;
@@ -107,7 +113,7 @@ pub(crate) fn perform_here(effects: Effects) {
     }
 }
 
-/// Runs a task of the pool, and carries out what follows from it.
+/// Runs a task of the pool, and carries out its effects.
 pub(super) fn run_task(task: Task, submit: impl FnOnce(Vec<Task>, bool)) {
     match task {
         Task::TearDown(due) => {
@@ -121,7 +127,7 @@ pub(super) fn run_task(task: Task, submit: impl FnOnce(Vec<Task>, bool)) {
 }
 
 /// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon,
-/// because it runs no code of a user's in between.
+/// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
     effects.take_own().into_iter().for_each(wake_one);
     let due = effects.take_due();
@@ -134,7 +140,7 @@ fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
     let pooled = hand_over(due);
     if !pooled.is_empty() {
         // A waker, or a job that runs on the spot, may hold this thread up.
-        let is_back_soon = pooled.len() == count && !effects.wakes_anybody();
+        let is_back_soon = pooled.len() == count && !effects.has_wakes();
         submit(pooled, is_back_soon);
     }
     wake(effects);
@@ -148,7 +154,7 @@ fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
 fn hand_over(due: Vec<Due<Held>>) -> Vec<Task> {
     let is_pooled = |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
     if due.iter().all(is_pooled) {
-        // In place: a task is as large as what it runs.
+        // The vector is reused in place, because a task is as large as a due teardown.
         return due.into_iter().map(Task::TearDown).collect();
     }
     let mut pooled = Vec::new();
@@ -167,14 +173,14 @@ fn hand_over(due: Vec<Due<Held>>) -> Vec<Task> {
     pooled
 }
 
-/// Runs a job on this thread: now, or after what the thread is doing.
+/// Runs a job on this thread: now, or after the jobs and calls that are on its stack.
 pub(super) fn run_on_the_spot(job: Job) {
     let mut job = Some(job);
     let is_nested = JOBS_ARE_RUN.try_with(Cell::get).unwrap_or(false);
     if is_nested {
         let _ = JOBS.try_with(|jobs| jobs.borrow_mut().extend(job.take()));
     }
-    // At the end of a thread there are no lists, and jobs do nest.
+    // At the end of a thread, there are no lists, and jobs nest.
     let Some(job) = job else { return };
     let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(true));
     perform(job.execute());
@@ -190,8 +196,8 @@ fn run_jobs() {
     }
 }
 
-/// Calls a spawner: what it runs on the spot is run when it has returned. One that panics has dropped its job, and a
-/// dropped job is not lost.
+/// Calls a spawner. A job that it runs on the spot runs after it has returned. A spawner that panics has dropped its
+/// job, and a dropped job is not lost.
 pub(super) fn call_spawner(spawn: impl FnOnce()) {
     let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);
     contain(spawn);
@@ -201,7 +207,7 @@ pub(super) fn call_spawner(spawn: impl FnOnce()) {
     }
 }
 
-/// Wakes the sleepers of users. One that panics keeps nobody asleep (I9).
+/// Wakes the sleepers of users. A waker that panics does not keep the others asleep (I9).
 #[inline]
 fn wake(effects: Effects) {
     let (first, others) = effects.into_wakes();
@@ -210,7 +216,7 @@ fn wake(effects: Effects) {
     }
 }
 
-/// Drops a sleeper that is not needed any more.
+/// Drops a sleeper that is no longer needed.
 #[inline]
 pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     if let Some(sleeper) = sleeper {
@@ -218,7 +224,7 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     }
 }
 
-/// Calls a waker, with the others in this thread's list meanwhile, and then those in the list.
+/// Calls a waker. Meanwhile, the others are in this thread's list, which is called afterwards.
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
@@ -263,7 +269,7 @@ fn wake_one(Wake { sleeper, put_back }: Wake) {
     });
 }
 
-/// Does everything that is in this thread's lists. Call it before the thread blocks: what it waits for may be among it.
+/// Runs everything in this thread's lists. Call it before the thread blocks, because it may wait for something in them.
 pub(crate) fn flush() {
     call_listed();
     let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);

@@ -14,11 +14,11 @@ pub(super) type TeardownFuture = Pin<Box<dyn Future<Output = Result<(), BoxError
 /// It is one fat pointer, because every process has room for one.
 pub(crate) struct Teardown(Option<Box<dyn Run>>);
 
-/// A teardown that was begun.
+/// A teardown that has begun.
 pub(super) enum Begun {
-    /// A blocking one, and what it returned.
+    /// A blocking teardown, and its result.
     Ended(Result<(), BoxError>),
-    /// An async one.
+    /// An async teardown.
     Future(TeardownFuture),
 }
 

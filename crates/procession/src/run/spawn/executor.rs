@@ -22,7 +22,7 @@ pub(super) fn start() -> io::Result<&'static Executor<'static>> {
         spawn_thread(Some("procession-executor"), work)?;
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
         for _ in 1..cores {
-            // One is enough to go on with.
+            // One thread is enough to go on.
             let _ = spawn_thread(Some("procession-executor"), work);
         }
         Ok::<(), io::Error>(())
@@ -30,7 +30,7 @@ pub(super) fn start() -> io::Result<&'static Executor<'static>> {
     Ok(&EXECUTOR)
 }
 
-/// Runs tasks for ever. Jobs catch their panics, but a waker may panic in the executor itself. It needs no file
+/// Runs tasks for ever. Jobs catch their own panics, but a waker may panic in the executor itself. This needs no file
 /// descriptor (I15).
 fn work() {
     loop {

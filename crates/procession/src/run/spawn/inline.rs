@@ -3,12 +3,12 @@
 use super::{Spawn, Threads};
 use crate::run::Job;
 
-/// Runs each blocking job on the thread that spawns it, before `spawn` returns: for tests, and for programs that have one
-/// thread. Async jobs go to the shared executor, like those of [`Threads`]; nothing is polled inside a waker.
+/// Runs each blocking job on the thread that spawns it, before `spawn` returns: for tests, and for programs that have
+/// one thread. Async jobs go to the shared executor, like those of [`Threads`]; nothing is polled inside a waker.
 ///
 /// With it, and only with it, [`close`](crate::Process::close) runs teardowns on its caller's stack, so do not call it
 /// while you hold a lock that a teardown takes. A job that becomes due inside another one, or inside a waker that
-/// `close` calls, runs when that has returned.
+/// `close` calls, runs after that has returned.
 ///
 /// ```
 /// use procession::{Inline, Process};

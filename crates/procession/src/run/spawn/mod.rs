@@ -13,8 +13,8 @@
 //! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
 //! every spawner.
 //!
-//! With feature `tokio`, a process that is made inside a tokio context, was given no spawner and inherits
-//! none, takes that context's handle.
+//! With feature `tokio`, a process that is made in a tokio context, and that neither is given nor inherits a spawner,
+//! uses that context's handle.
 
 #[cfg(all(feature = "executor", not(loom)))]
 mod executor;
@@ -59,9 +59,9 @@ pub(super) use tokio::refuse_wait_on_runtime;
 pub trait Spawn: Send + Sync + 'static {
     /// Starts the job, and returns without waiting for it.
     ///
-    /// It is called with no lock held, on the thread on which the job became due, which may be the one that
-    /// called [`close`](crate::Process::close). A spawner that runs the job right here gives up that `close` never
-    /// runs a teardown on its caller's stack.
+    /// It is called with no lock held, on the thread on which the job became due, which may be the one that called
+    /// [`close`](crate::Process::close). A spawner that runs the job right here gives up the guarantee that `close`
+    /// never runs a teardown on its caller's stack.
     ///
     /// A job that is dropped instead of being run is not lost: see [`Job`]. A spawner that is no longer needed is
     /// dropped by a thread of the library, never by one of its own.
@@ -115,13 +115,13 @@ where
     }
 }
 
-/// What a process inherits that was given no spawner and whose parent has none.
+/// What a process inherits if neither it nor its parent was given a spawner.
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
     tokio::inherited_from_context()
 }
 
-/// What a process inherits that was given no spawner and whose parent has none.
+/// What a process inherits if neither it nor its parent was given a spawner.
 #[cfg(not(all(feature = "tokio", not(loom))))]
 pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
     None

@@ -9,13 +9,13 @@ use crate::run::pool;
 
 /// The default spawner, which needs no executor in the program.
 ///
-/// Async bodies and teardowns are polled on one small executor that the whole program shares. It is started when it is
-/// first needed, with as many threads as there are cores, so an async body must not block. Without feature `executor`,
-/// each has a thread of its own.
+/// Async bodies and teardowns are polled on one small executor that the whole program shares, so an async body must not
+/// block. The executor is started when it is first needed, with as many threads as there are cores. Without feature
+/// `executor`, each async body or teardown has a thread of its own.
 ///
-/// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; beyond that they queue. If the OS cannot
-/// create a thread, they run on threads that wait for a process to be closed; an async body that was not started has the
-/// outcome [`Error::NoThread`](crate::Error::NoThread).
+/// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; beyond that, they queue. If the OS cannot
+/// create a thread, they run on threads that wait for a process to be Closed, and an async body that could not be
+/// started has the outcome [`Error::NoThread`](crate::Error::NoThread).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads;
 

@@ -74,9 +74,9 @@ pub(in crate::run) fn refuse_wait_on_runtime(
     }
 }
 
-/// Is the calling code polled by tokio, and therefore holds up the thread that drives the runtime? Not so on a thread of
-/// `spawn_blocking`, and not on one that has only entered the runtime's context: there, tokio sets no budget for
-/// cooperative scheduling.
+/// Is the calling code being polled by tokio, so that it holds up the thread that drives the runtime? This is not the
+/// case on a thread of `spawn_blocking`, or on one that has only entered the runtime's context: there, tokio sets no
+/// budget for cooperative scheduling.
 fn is_polled_by_tokio() -> bool {
     /// More than tokio lets a task do in one poll.
     const MORE_THAN_A_BUDGET: usize = 256;
@@ -89,7 +89,7 @@ fn is_polled_by_tokio() -> bool {
         }
     }
     let has_budget = taken.len() < MORE_THAN_A_BUDGET;
-    // Each one restores the budget as it was before it was taken, so the first one has to be the last.
+    // Dropping a unit restores the budget as it was before it was taken, so the first unit must be dropped last.
     while taken.pop().is_some() {}
     has_budget
 }
