@@ -61,7 +61,7 @@ enum Helper {
 struct World {
     state: State<Task>,
     around: Around,
-    owner: Owner,
+    owners: [Owner; 2],
     helper: Helper,
     /// How many tasks of each kind may still come.
     to_come: [u8; 2],
@@ -129,6 +129,13 @@ impl Surroundings for Around {
     }
 }
 
+/// What an owner adds to its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Adds {
+    tasks: usize,
+    is_back_soon: bool,
+}
+
 /// What can happen. The first group happens by itself; the second is up to foreign code, to users and to the OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -137,7 +144,7 @@ enum Event {
     LooksForNext,
     ThreadGivesUp,
     Looks,
-    OwnerLooksForNext,
+    OwnerLooksForNext(usize),
     HelperHelps,
 
     Prepares,
@@ -148,57 +155,65 @@ enum Event {
     EndsWithNext,
     Blocks,
     Unblocks,
-    OwnerComes { tasks: usize, is_back_soon: bool },
-    OwnerEnds { tasks: usize, is_back_soon: bool },
-    OwnerIsBack,
+    OwnerComes(usize, Adds),
+    OwnerEnds(usize, Adds),
+    OwnerIsBack(usize),
     HelperEnds,
     OsChanges,
 }
 
-const BY_ITSELF: [Event; 7] = [
+/// What happens by itself, in the order in which it is tried if everything else is stuck.
+const BY_ITSELF: [Event; 8] = [
     Event::Arrives,
     Event::IsWoken,
     Event::LooksForNext,
     Event::ThreadGivesUp,
-    Event::OwnerLooksForNext,
+    Event::OwnerLooksForNext(0),
+    Event::OwnerLooksForNext(1),
     Event::HelperHelps,
     Event::Looks,
 ];
 
-const BY_OTHERS: [Event; 19] = [
+const BY_OTHERS: [Event; 8] = [
     Event::Prepares,
     Event::Submits(1),
     Event::Submits(2),
     Event::SubmitsUrgent,
     Event::ListensInVain,
-    Event::Ends,
     Event::EndsWithNext,
     Event::Blocks,
-    Event::Unblocks,
-    Event::OwnerComes { tasks: 2, is_back_soon: true },
-    Event::OwnerComes { tasks: 2, is_back_soon: false },
-    Event::OwnerComes { tasks: 1, is_back_soon: false },
-    Event::OwnerEnds { tasks: 0, is_back_soon: true },
-    Event::OwnerEnds { tasks: 1, is_back_soon: true },
-    Event::OwnerEnds { tasks: 1, is_back_soon: false },
-    Event::OwnerEnds { tasks: 2, is_back_soon: true },
-    Event::OwnerIsBack,
-    Event::HelperEnds,
     Event::OsChanges,
 ];
+
+/// The ends of what runs.
+const ENDS: [Event; 5] =
+    [Event::Ends, Event::Unblocks, Event::OwnerIsBack(0), Event::OwnerIsBack(1), Event::HelperEnds];
+
+fn all_events() -> impl Iterator<Item = Event> {
+    let adds = [(1, true), (1, false), (2, true), (2, false)];
+    let of_owners = [0, 1].into_iter().flat_map(move |owner| {
+        adds.into_iter().flat_map(move |(tasks, is_back_soon)| {
+            let adds = Adds { tasks, is_back_soon };
+            [Event::OwnerComes(owner, adds), Event::OwnerEnds(owner, adds)]
+        })
+    });
+    BY_ITSELF.into_iter().chain(BY_OTHERS).chain(ENDS).chain(of_owners)
+}
 
 impl World {
     fn can(&self, event: Event) -> bool {
         let has = |spot| self.around.count(spot) > 0;
         let may_come = |tasks| usize::from(self.to_come[Task::Plain as usize]) >= tasks;
-        let owner_runs = matches!(self.owner, Owner::Runs { .. });
+        let owner_runs = |owner: usize| matches!(self.owners[owner], Owner::Runs { .. });
         match event {
             Event::Arrives => has(Spot::Starts),
             Event::IsWoken => has(Spot::IsNotified),
             Event::LooksForNext => has(Spot::IsDone),
             Event::ThreadGivesUp => has(Spot::HasWaited),
             Event::Looks => self.around.look_is_scheduled,
-            Event::OwnerLooksForNext => matches!(self.owner, Owner::IsBack { .. }),
+            Event::OwnerLooksForNext(owner) => {
+                matches!(self.owners[owner], Owner::IsBack { .. })
+            }
             Event::HelperHelps => self.helper == Helper::IsAwake,
             Event::Prepares => self.state.threads.all() == 0,
             Event::Submits(tasks) => may_come(tasks),
@@ -207,9 +222,11 @@ impl World {
             Event::Ends | Event::Blocks => has(Spot::Runs),
             Event::EndsWithNext => has(Spot::Runs) && may_come(1),
             Event::Unblocks => has(Spot::IsBlocked),
-            Event::OwnerComes { tasks, .. } => self.owner == Owner::MayCome && may_come(tasks),
-            Event::OwnerEnds { tasks, .. } => owner_runs && may_come(tasks),
-            Event::OwnerIsBack => owner_runs,
+            Event::OwnerComes(owner, Adds { tasks, .. }) => {
+                self.owners[owner] == Owner::MayCome && may_come(tasks)
+            }
+            Event::OwnerEnds(owner, Adds { tasks, .. }) => owner_runs(owner) && may_come(tasks),
+            Event::OwnerIsBack(owner) => owner_runs(owner),
             Event::HelperEnds => self.helper == Helper::Runs,
             Event::OsChanges => self.changes > 0,
         }
@@ -246,13 +263,14 @@ impl World {
                 state.look(around);
                 self.release();
             }
-            Event::OwnerLooksForNext => {
-                let Owner::IsBack { place } = self.owner else { return };
+            Event::OwnerLooksForNext(owner) => {
+                let Owner::IsBack { place } = self.owners[owner] else { return };
                 let task = state.queues.pop_from(place);
-                self.owner = if task.is_some() { Owner::Runs { place } } else { Owner::MayCome };
+                self.owners[owner] =
+                    if task.is_some() { Owner::Runs { place } } else { Owner::MayCome };
             }
             Event::HelperHelps => {
-                let task = if around.is_short { state.queues.pop() } else { None };
+                let task = if around.is_short { state.help() } else { None };
                 self.helper = if task.is_some() { Helper::Runs } else { Helper::Sleeps };
             }
             Event::Prepares => {
@@ -280,17 +298,17 @@ impl World {
                 around.go(Spot::IsBlocked, Spot::Runs);
                 state.unblock();
             }
-            Event::OwnerComes { tasks, is_back_soon } => {
+            Event::OwnerComes(owner, adds) => {
                 let place = state.queues.share();
-                self.add_to(place, tasks, is_back_soon);
+                self.owner_adds(owner, place, adds);
             }
-            Event::OwnerEnds { tasks, is_back_soon } => {
-                let Owner::Runs { place } = self.owner else { return };
-                self.add_to(place, tasks, is_back_soon);
+            Event::OwnerEnds(owner, adds) => {
+                let Owner::Runs { place } = self.owners[owner] else { return };
+                self.owner_adds(owner, place, adds);
             }
-            Event::OwnerIsBack => {
-                let Owner::Runs { place } = self.owner else { return };
-                self.owner = Owner::IsBack { place };
+            Event::OwnerIsBack(owner) => {
+                let Owner::Runs { place } = self.owners[owner] else { return };
+                self.owners[owner] = Owner::IsBack { place };
             }
             Event::HelperEnds => self.helper = Helper::IsAwake,
             Event::OsChanges => {
@@ -302,8 +320,9 @@ impl World {
 
     /// A busy thread looks for a task.
     fn thread_looks(&mut self) {
-        let is_busy = self.state.next().is_some();
+        let is_busy = self.state.next(&mut self.around).is_some();
         self.around.enter(if is_busy { Spot::Runs } else { Spot::Listens });
+        self.release();
     }
 
     fn thread_wakes_up(&mut self) {
@@ -325,13 +344,12 @@ impl World {
         self.release();
     }
 
-    fn add_to(&mut self, place: u32, tasks: usize, is_back_soon: bool) {
-        if tasks > 0 {
-            let tasks = self.come(tasks);
-            self.state.add_to(place, tasks, is_back_soon, &mut self.around);
-            self.release();
-        }
-        self.owner = if is_back_soon { Owner::IsBack { place } } else { Owner::Runs { place } };
+    fn owner_adds(&mut self, owner: usize, place: u32, Adds { tasks, is_back_soon }: Adds) {
+        let tasks = self.come(tasks);
+        self.state.add_to(place, tasks, is_back_soon, &mut self.around);
+        self.release();
+        self.owners[owner] =
+            if is_back_soon { Owner::IsBack { place } } else { Owner::Runs { place } };
     }
 
     fn release(&mut self) {
@@ -379,9 +397,9 @@ impl World {
 
     /// P3: tasks that wait are about to be taken, or somebody is about to look for a way.
     fn check_that_tasks_are_provided_for(&self, limit: usize) {
-        let owner_takes = matches!(self.owner, Owner::IsBack { .. });
-        let taken =
-            self.state.threads.called + self.around.count(Spot::IsDone) + usize::from(owner_takes);
+        let is_back = |owner: &&Owner| matches!(owner, Owner::IsBack { .. });
+        let owners = self.owners.iter().filter(is_back).count();
+        let taken = self.state.threads.called + self.around.count(Spot::IsDone) + owners;
         let is_watched = self.around.look_is_scheduled;
         let is_helped = self.state.needs_help(&self.around) && self.helper != Helper::Sleeps;
         let is_full = self.state.threads.working() >= limit && !self.state.queues.has_urgent();
@@ -425,8 +443,7 @@ impl World {
 
     /// When nothing more happens, no task is left.
     fn check_the_end(&self) {
-        let ends = [Event::Ends, Event::Unblocks, Event::OwnerIsBack, Event::HelperEnds];
-        let goes_on = BY_ITSELF.into_iter().chain(ends).any(|event| self.can(event));
+        let goes_on = BY_ITSELF.into_iter().chain(ENDS).any(|event| self.can(event));
         assert!(goes_on || self.state.queues.waiting() == 0, "a task is left");
     }
 }
@@ -436,8 +453,7 @@ fn explore(first: World, limit: usize) {
     let mut ways = Ways::from([(first.clone(), None)]);
     let mut open = VecDeque::from([first]);
     while let Some(world) = open.pop_front() {
-        let events = BY_ITSELF.into_iter().chain(BY_OTHERS);
-        for event in events.filter(|&event| world.can(event)) {
+        for event in all_events().filter(|&event| world.can(event)) {
             let next = check(&ways, &world, Some(event), || {
                 let next = world.after(event);
                 next.check_limit(&world, event, limit);
@@ -492,7 +508,7 @@ fn world(cores: usize, limit: usize, plain: u8) -> World {
             os_refuses: false,
             has_deadlines: true,
         },
-        owner: Owner::Absent,
+        owners: [Owner::Absent; 2],
         helper: Helper::Absent,
         to_come: [plain, 0],
         changes: 0,
@@ -508,7 +524,14 @@ fn tasks_come() {
 #[test]
 fn an_owner_is_helped() {
     let mut first = world(1, 2, 4);
-    first.owner = Owner::MayCome;
+    first.owners[0] = Owner::MayCome;
+    explore(first, 2);
+}
+
+#[test]
+fn two_owners_are_helped() {
+    let mut first = world(1, 2, 3);
+    first.owners = [Owner::MayCome; 2];
     explore(first, 2);
 }
 
@@ -533,13 +556,16 @@ fn nothing_keeps_deadlines() {
     first.helper = Helper::Sleeps;
     first.changes = 2;
     first.around.has_deadlines = false;
+    explore(first.clone(), 2);
+    first.changes = 1;
+    first.owners = [Owner::MayCome; 2];
     explore(first, 2);
 }
 
 #[test]
 fn everything_at_once() {
     let mut first = world(1, 2, 2);
-    first.owner = Owner::MayCome;
+    first.owners[0] = Owner::MayCome;
     first.helper = Helper::Sleeps;
     first.to_come[Task::Urgent as usize] = 1;
     first.changes = 1;

@@ -18,8 +18,7 @@
 //!   pool is at its limit and every busy thread takes the next task when it is done, or the OS could not create a thread
 //!   and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
 //!   [`State::provide`] in the same locked section, and by waking the threads in `wait` if the state
-//!   [needs help](State::needs_help). A thread that takes a task is no such change, because there is one task less for
-//!   the others, and it is idle only when no task waits.
+//!   [needs help](State::needs_help).
 //! - P4. The last thread never ends, so that a pool that had a thread once has one for ever.
 
 use super::queues::Queues;
@@ -137,13 +136,21 @@ impl<T> State<T> {
     }
 
     /// The next task of a busy thread; `None` if there is none, and the thread is idle.
-    pub(super) fn next(&mut self) -> Option<T> {
+    pub(super) fn next(&mut self, around: &mut impl Surroundings) -> Option<T> {
         let task = self.queues.pop();
         if task.is_none() {
             self.threads.busy -= 1;
             self.threads.idle += 1;
+            return None;
         }
+        // The task may be one that the owner of its queue was about to take, while another one counted on this thread.
+        self.provide(0, around);
         task
+    }
+
+    /// A task for a thread in `wait`. No other task counted on that thread.
+    pub(super) fn help(&mut self) -> Option<T> {
+        self.queues.pop()
     }
 
     /// The task of a busy thread blocks in a wait of the library.

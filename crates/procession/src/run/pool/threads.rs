@@ -133,12 +133,17 @@ pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
 fn change<R>(change: impl FnOnce(&mut State<Task>, &mut &Pool) -> R) -> R {
     let mut locked = POOL.locked.lock();
     let result = change(&mut locked.state, &mut &*POOL);
+    release(locked);
+    result
+}
+
+/// Releases the lock after a change of the state.
+fn release(locked: MutexGuard<'_, Locked>) {
     if locked.state.needs_help(&&*POOL) {
         let helpers: Vec<Waker> = locked.helpers.iter().cloned().collect();
         drop(locked);
         helpers.into_iter().for_each(Waker::wake);
     }
-    result
 }
 
 /// A thread that waits without a timeout: as long as this exists, it is woken when the OS cannot create a thread for a
@@ -163,7 +168,7 @@ pub(crate) fn help() -> bool {
     if !POOL.is_short.load(Ordering::Acquire) {
         return false;
     }
-    let task = POOL.locked.lock().state.queues.pop();
+    let task = POOL.locked.lock().state.help();
     task.map(|task| run_task(task, |tasks, _| submit(tasks))).is_some()
 }
 
@@ -173,8 +178,8 @@ fn work() {
     let mut locked = POOL.locked.lock();
     locked.state.arrive();
     loop {
-        while let Some(task) = locked.state.next() {
-            drop(locked);
+        while let Some(task) = locked.state.next(&mut &*POOL) {
+            release(locked);
             // What a task runs of users is caught where it runs; nothing else unwinds (I14).
             // What follows from a task is added when the task has returned, so this thread takes the first of it.
             contain(|| run_task(task, |tasks, soon| add(tasks, usize::from(soon))));
