@@ -194,3 +194,45 @@ fn spawn_thread() {
         closer.join().unwrap();
     });
 }
+
+/// I5, I6: an edge against the end of its lower process: either the edge is reported, or there was none.
+fn link_against_the_end_of_the_lower_process(
+    link: impl Fn(&Process, &Process) -> Result<(), LinkError> + Send + Sync + 'static,
+) {
+    model(3, move || {
+        let (upper, lower) = (Process::new(), Process::new());
+        let other = lower.clone();
+        let closer = thread::spawn(move || drop(other.close()));
+        link(&upper, &lower).unwrap();
+        closer.join().unwrap();
+        // An edge that nobody reports would keep it from being Closed.
+        upper.close_blocking().unwrap();
+    });
+}
+
+#[test]
+fn wait_for_against_the_end_of_the_lower_process() {
+    link_against_the_end_of_the_lower_process(Process::wait_for);
+}
+
+#[test]
+fn add_child_against_the_end_of_the_child() {
+    link_against_the_end_of_the_lower_process(Process::add_child);
+}
+
+/// I6: `close_after_children` of a process without children, against the first one: it closes at once and refuses the
+/// child, or it is held open by it.
+#[test]
+fn close_after_children_against_the_first_child() {
+    model(3, || {
+        let (parent, child) = (Process::new(), Process::new());
+        let other = parent.clone();
+        let closer = thread::spawn(move || drop(other.close_after_children()));
+        let added = parent.add_child(&child);
+        closer.join().unwrap();
+        assert_eq!(parent.is_closing(), added.is_err());
+        assert!(!child.is_closing());
+        child.close();
+        parent.closed().wait().unwrap();
+    });
+}

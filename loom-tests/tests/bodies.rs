@@ -69,3 +69,28 @@ fn run_dropped_against_close() {
         dropper.join().unwrap();
     });
 }
+
+/// I9: an abort between the poll of an async body and its registration: the body is dropped although nothing else
+/// would wake it.
+#[test]
+fn abort_against_a_body_about_to_sleep() {
+    model(3, || {
+        let parent = Process::new();
+        let other = parent.clone();
+        let runner = thread::spawn(move || block_on(other.run(|_| std::future::pending::<()>())));
+        parent.abort().wait().unwrap();
+        let result = runner.join().unwrap();
+        assert!(matches!(result, Err(Error::Aborted(_) | Error::Closed(_))));
+    });
+}
+
+/// I9: the same for a body that a spawner polls.
+#[test]
+fn abort_against_a_spawned_body_about_to_sleep() {
+    model(2, || {
+        let parent = Process::new();
+        let child = parent.spawn(|_| std::future::pending::<()>()).unwrap();
+        parent.abort().wait().unwrap();
+        assert!(matches!(child.outcome(), Some(Err(Error::Aborted(_)))));
+    });
+}

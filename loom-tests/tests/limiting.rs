@@ -147,3 +147,22 @@ fn closing_against_a_thread_about_to_wait_for_a_slot() {
         drop(slot);
     });
 }
+
+/// A waiter for a slot is told when the process begins to close, although the child that holds the slot lasts longer.
+#[test]
+fn a_waiter_for_a_slot_is_told_before_its_holder_ends() {
+    model(2, || {
+        let (app, gate) = (Process::new(), Process::new());
+        let limited = Limited::new(&app, 1).unwrap();
+        limited.process().wait_for(&gate).unwrap();
+        let slot = limited.try_acquire().unwrap();
+        let other = limited.clone();
+        let waiter = thread::spawn(move || other.acquire().wait().map(drop));
+        app.close();
+        assert!(matches!(waiter.join().unwrap(), Err(Error::Closed(_))));
+        assert!(!app.is_closed());
+        gate.close();
+        app.closed().wait().unwrap();
+        drop(slot);
+    });
+}

@@ -118,3 +118,25 @@ fn phases_only_advance() {
         observer.join().unwrap();
     });
 }
+
+/// I9: a waiter is dropped after its moment, when another one has its place: that one is woken all the same.
+#[test]
+fn a_place_that_is_taken_back_late() {
+    model(2, || {
+        let (process, gate) = (Process::new(), Process::new());
+        process.wait_for(&gate).unwrap();
+        let woken = Count::default();
+        // The first waiter of a process has a place that is guarded by the moment it waits for.
+        let mut first = process.closed();
+        assert!(!poll(Pin::new(&mut first), &Count::default()));
+        let mut closing = process.closing();
+        assert!(!poll(Pin::new(&mut closing), &Count::default()));
+        let dropper = thread::spawn(move || drop(closing));
+        process.close();
+        let mut closed = process.closed();
+        assert!(!poll(Pin::new(&mut closed), &woken));
+        dropper.join().unwrap();
+        gate.close();
+        assert_eq!(woken.get(), 1);
+    });
+}

@@ -7,6 +7,7 @@ use std::mem;
 /// A list whose entries come and go does not grow (I12): a freed place is used before a new one, and a list that
 /// becomes empty gives a large buffer back.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(crate) struct StableList<T> {
     entries: Vec<Option<T>>,
     /// Places that were emptied with [`remove`](Self::remove) or by a sweep. Gaps that are not listed here are not
@@ -205,6 +206,29 @@ mod tests {
         let later = [list.insert(7), list.insert(8)];
         assert!(!later.contains(&places[1]));
         assert_eq!(list.remove(places[1]), None);
+    }
+
+    #[test]
+    fn a_list_that_gives_its_buffer_back_gives_no_taken_place_again() {
+        let (mut list, taken_places) = filled(3);
+        let taken = list.take_all();
+        let later: Vec<_> = (0..=super::SMALL as u32).map(|value| list.insert(value)).collect();
+        assert!(later.into_iter().all(|place| list.remove(place).is_some()));
+        assert!(!taken_places.contains(&list.insert(7)));
+        list.put_back(taken);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 1, 2, 7]);
+    }
+
+    #[test]
+    fn a_list_that_is_taken_twice_gives_no_place_again() {
+        let (mut list, mut places) = filled(3);
+        let first = list.take_all();
+        places.extend([list.insert(3), list.insert(4)]);
+        let second = list.take_all();
+        assert!(!places.contains(&list.insert(5)));
+        list.put_back(second);
+        list.put_back(first);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

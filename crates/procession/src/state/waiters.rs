@@ -506,15 +506,21 @@ mod tests {
     /// After a moment, its place may be another waiter's: the former holder takes nothing back.
     #[test]
     fn a_place_that_is_taken_back_late_is_left_alone() {
-        let ((_, waker), (woken, other)) = (counting(), counting());
-        let node = with_body();
-        let closing = register(&node, Moment::Closing, &waker);
-        wake(node.close(&Reason::Asked, false));
-        let aborting = register(&node, Moment::Aborting, &other);
-        assert_eq!(closing, aborting);
-        assert!(node.unregister(Moment::Closing, closing).is_none());
-        wake(node.close(&Reason::Asked, true));
-        assert_eq!(count(&woken), 1);
+        // The first three places are given again, each with a rule of its own; those in `far` are not.
+        for before in 0..=3 {
+            let ((_, waker), (woken, other)) = (counting(), counting());
+            let node = with_body();
+            for _ in 0..before {
+                register(&node, Moment::Closed, &counting().1);
+            }
+            let closing = register(&node, Moment::Closing, &waker);
+            wake(node.close(&Reason::Asked, false));
+            let aborting = register(&node, Moment::Aborting, &other);
+            assert_eq!(closing == aborting, before < 3);
+            assert!(node.unregister(Moment::Closing, closing).is_none());
+            wake(node.close(&Reason::Asked, true));
+            assert_eq!(count(&woken), 1);
+        }
     }
 
     /// A teardown and a waker find room, whichever comes first.

@@ -1,0 +1,49 @@
+//! Stands in for the pool under loom: a model has few threads, and lasts as long as they do, so each task has a thread
+//! of its own.
+
+use std::collections::VecDeque;
+
+use super::Task;
+use crate::run::park::ThisThread;
+use crate::run::perform::run_task;
+use crate::value::sync::spawn_thread;
+
+pub(crate) fn prepare() {}
+
+pub(in crate::run) fn submit(tasks: Vec<Task>) {
+    for task in tasks {
+        let run = move || run_task(task, |tasks, _| submit(tasks));
+        spawn_thread(None, run).expect("loom starts threads");
+    }
+}
+
+/// In a model, values are dropped on the spot: what a model's values do when they are dropped is part of the model.
+pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
+    drop(value);
+}
+
+pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
+    park()
+}
+
+pub(crate) fn wait_for_help(_thread: &ThisThread) {}
+
+pub(crate) fn help() -> bool {
+    false
+}
+
+pub(in crate::run) struct OwnQueue(VecDeque<Task>);
+
+impl OwnQueue {
+    pub(in crate::run) fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    pub(in crate::run) fn extend(&mut self, tasks: Vec<Task>, _is_back_soon: bool) {
+        self.0.extend(tasks);
+    }
+
+    pub(in crate::run) fn next(&mut self) -> Option<Task> {
+        self.0.pop_front()
+    }
+}

@@ -1,0 +1,129 @@
+//! The tasks that wait: in the pool's own queues, and in those of threads in `close_blocking` that the pool helps.
+//!
+//! `waiting` is the number of tasks in all queues. *Because* every change of a queue goes through one of the functions
+//! here, each of which counts what it adds or takes.
+
+use std::collections::VecDeque;
+
+use crate::state::StableList;
+
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
+pub(super) struct Queues<T> {
+    /// Tasks that are ahead of all others.
+    urgent: Queue<T>,
+    /// The other tasks of the pool's own.
+    main: Queue<T>,
+    /// Those of threads in `close_blocking`.
+    shared: StableList<Queue<T>>,
+    waiting: usize,
+}
+
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
+struct Queue<T> {
+    tasks: VecDeque<T>,
+    /// A task was started since the last look.
+    has_moved: bool,
+}
+
+/// Which queues are stuck.
+pub(super) struct Stuck {
+    pub(super) any: bool,
+    pub(super) urgent: bool,
+}
+
+impl<T> Queues<T> {
+    pub(super) fn new() -> Self {
+        Self { urgent: Queue::new(), main: Queue::new(), shared: StableList::new(), waiting: 0 }
+    }
+
+    /// How many tasks wait in all queues.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many tasks wait that are the pool's own.
+    pub(super) fn own(&self) -> usize {
+        self.urgent.tasks.len() + self.main.tasks.len()
+    }
+
+    pub(super) fn has_urgent(&self) -> bool {
+        !self.urgent.tasks.is_empty()
+    }
+
+    pub(super) fn add(&mut self, tasks: Vec<T>) {
+        self.waiting += tasks.len();
+        self.main.extend(tasks);
+    }
+
+    pub(super) fn add_urgent(&mut self, task: T) {
+        self.waiting += 1;
+        self.urgent.tasks.push_back(task);
+    }
+
+    /// Takes the next task of any queue.
+    pub(super) fn pop(&mut self) -> Option<T> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let of_others = || self.shared.entries_mut().flatten().find_map(Queue::pop);
+        let task = self.urgent.pop().or_else(|| self.main.pop()).or_else(of_others);
+        self.waiting -= usize::from(task.is_some());
+        task
+    }
+
+    /// Adds a queue that the pool helps with, and returns its place.
+    pub(super) fn share(&mut self) -> u32 {
+        self.shared.insert(Queue::new())
+    }
+
+    pub(super) fn add_to(&mut self, place: u32, tasks: Vec<T>) {
+        if let Some(queue) = self.shared.get_mut(place) {
+            self.waiting += tasks.len();
+            queue.extend(tasks);
+        }
+    }
+
+    /// Takes the next task of this queue, which is removed if there is none.
+    pub(super) fn pop_from(&mut self, place: u32) -> Option<T> {
+        let task = self.shared.get_mut(place)?.pop();
+        match task {
+            Some(_) => self.waiting -= 1,
+            None => drop(self.shared.remove(place)),
+        }
+        task
+    }
+
+    /// Is there a queue from which no task was started since the last look, although some wait? And is that so for the
+    /// urgent ones?
+    pub(super) fn look(&mut self) -> Stuck {
+        let urgent = self.urgent.is_stuck();
+        let others = std::iter::once(&mut self.main).chain(self.shared.entries_mut().flatten());
+        let any = others.fold(urgent, |is_any, queue| queue.is_stuck() | is_any);
+        Stuck { any, urgent }
+    }
+}
+
+impl<T> Queue<T> {
+    fn new() -> Self {
+        Self { tasks: VecDeque::new(), has_moved: false }
+    }
+
+    fn extend(&mut self, tasks: Vec<T>) {
+        if self.tasks.is_empty() {
+            self.tasks = tasks.into();
+        } else {
+            self.tasks.extend(tasks);
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let task = self.tasks.pop_front()?;
+        self.has_moved = true;
+        Some(task)
+    }
+
+    fn is_stuck(&mut self) -> bool {
+        let has_moved = std::mem::take(&mut self.has_moved);
+        !has_moved && !self.tasks.is_empty()
+    }
+}

@@ -1,0 +1,233 @@
+//! The pool's state: how many threads there are, what waits, and what has to be done about it.
+//!
+//! It starts no thread, wakes nobody and knows no clock: that is left to its [`Surroundings`]. Each function is one
+//! locked section of the pool.
+//!
+//! # Invariants
+//!
+//! - P1. Each thread is in exactly one of four states, counted by [`Threads`]: idle, called, busy or blocked. *Because*
+//!   each change of state is made under the lock, by the thread itself, except that whoever calls an idle thread makes it
+//!   called. Idle threads are interchangeable: the first one that wakes up takes the call, also if it was not woken but
+//!   has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle thread has
+//!   waited in vain, and is about to look whether there is a call.
+//! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if none
+//!   is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of the
+//!   library is blocked and does not count, so work that waits for other work does not keep that from a thread; when it
+//!   returns from the wait it counts again, and the limit may be exceeded by that.
+//! - P3. If a task waits, a thread is called or about to take it, or a look is scheduled, or the task is not urgent, the
+//!   pool is at its limit and every busy thread takes the next task when it is done, or the OS could not create a thread
+//!   and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
+//!   [`State::provide`] in the same locked section, and by waking the threads in `wait` if the state
+//!   [needs help](State::needs_help).
+//! - P4. The last thread never ends, so that a pool that had a thread once has one for ever.
+
+use super::queues::Queues;
+
+/// What the pool's state has an effect on.
+pub(super) trait Surroundings {
+    /// Wakes one of the idle threads.
+    fn wake_idle(&mut self);
+
+    /// Starts a thread, which [arrives](State::arrive); `false` if the OS cannot create it.
+    fn start_thread(&mut self) -> bool;
+
+    /// Has [`State::look`] called later; `false` if the OS cannot create the thread that has to do it.
+    fn schedule_look(&mut self) -> bool;
+
+    /// Could the OS not create a thread the last time, so that threads in `wait` have to help?
+    fn is_short(&self) -> bool;
+
+    fn set_short(&mut self, is_short: bool);
+}
+
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
+pub(super) struct State<T> {
+    /// How many threads are called at once if there is work for them.
+    cores: usize,
+    /// How many threads run tasks at once.
+    limit: usize,
+    pub(super) queues: Queues<T>,
+    pub(super) threads: Threads,
+    /// A look at the pool is scheduled.
+    is_watched: bool,
+}
+
+/// The number of threads in each state (P1).
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq, Hash))]
+pub(super) struct Threads {
+    /// Waiting to be called.
+    pub(super) idle: usize,
+    /// Called, and not there yet.
+    pub(super) called: usize,
+    /// How many of these were idle: the first threads that wake up take these calls.
+    pub(super) calls: usize,
+    /// Running a task, or looking for one.
+    pub(super) busy: usize,
+    /// Running a task that is blocked in a wait of the library.
+    pub(super) blocked: usize,
+}
+
+/// What an idle thread does when it stops waiting.
+pub(super) enum WakesUp {
+    /// It was called, and is busy.
+    Works,
+    /// It is the last one, and waits again.
+    Waits,
+    Ends,
+}
+
+impl<T> State<T> {
+    pub(super) fn new(cores: usize, limit: usize) -> Self {
+        let (queues, threads) = (Queues::new(), Threads::default());
+        Self { cores, limit, queues, threads, is_watched: false }
+    }
+
+    /// Starts the first thread; `false` if there is none.
+    pub(super) fn prepare(&mut self, around: &mut impl Surroundings) -> bool {
+        let has_thread = self.threads.all() > 0 || self.call(around);
+        self.provide(0, around);
+        has_thread
+    }
+
+    /// Adds tasks, of which the calling thread is about to take as many as `served`.
+    pub(super) fn add(&mut self, tasks: Vec<T>, served: usize, around: &mut impl Surroundings) {
+        self.queues.add(tasks);
+        self.provide(served, around);
+    }
+
+    /// Adds a task that is ahead of everything that waits, and beyond the limit.
+    pub(super) fn add_urgent(&mut self, task: T, around: &mut impl Surroundings) {
+        self.queues.add_urgent(task);
+        if self.threads.called == 0 {
+            self.call(around);
+        }
+        self.provide(0, around);
+    }
+
+    /// Adds tasks to a queue that is the calling thread's, which is perhaps about to take the first one.
+    pub(super) fn add_to(
+        &mut self,
+        place: u32,
+        tasks: Vec<T>,
+        is_back_soon: bool,
+        around: &mut impl Surroundings,
+    ) {
+        self.queues.add_to(place, tasks);
+        self.provide(usize::from(is_back_soon), around);
+    }
+
+    /// Looks whether the pool is stuck, and lets it grow: the look that [`provide`](Self::provide) scheduled.
+    pub(super) fn look(&mut self, around: &mut impl Surroundings) {
+        self.is_watched = false;
+        let stuck = self.queues.look();
+        if stuck.any {
+            let room = self.limit.saturating_sub(self.threads.working());
+            let more = self.threads.busy.max(1).min(room).max(usize::from(stuck.urgent));
+            let _as_many_as_possible = (0..more).all(|_| self.call(around));
+        }
+        self.provide(0, around);
+    }
+
+    /// A called thread is there, and looks for a task: one that was started.
+    pub(super) fn arrive(&mut self) {
+        self.threads.called -= 1;
+        self.threads.busy += 1;
+    }
+
+    /// The next task of a busy thread; `None` if there is none, and the thread is idle.
+    pub(super) fn next(&mut self, around: &mut impl Surroundings) -> Option<T> {
+        let task = self.queues.pop();
+        if task.is_none() {
+            self.threads.busy -= 1;
+            self.threads.idle += 1;
+            return None;
+        }
+        // The task may be one that the owner of its queue was about to take, while another one counted on this thread.
+        self.provide(0, around);
+        task
+    }
+
+    /// A task for a thread in `wait`. No other task counted on that thread.
+    pub(super) fn help(&mut self) -> Option<T> {
+        self.queues.pop()
+    }
+
+    /// The task of a busy thread blocks in a wait of the library.
+    pub(super) fn block(&mut self, around: &mut impl Surroundings) {
+        self.threads.busy -= 1;
+        self.threads.blocked += 1;
+        self.provide(0, around);
+    }
+
+    pub(super) fn unblock(&mut self) {
+        self.threads.blocked -= 1;
+        self.threads.busy += 1;
+    }
+
+    /// An idle thread stops waiting, because it was woken or has waited long enough. It takes a call if there is one,
+    /// whether it was woken for that or not.
+    pub(super) fn wake_up(&mut self) -> WakesUp {
+        if self.threads.calls > 0 {
+            self.threads.calls -= 1;
+            self.arrive();
+            return WakesUp::Works;
+        }
+        if self.threads.all() == 1 {
+            return WakesUp::Waits;
+        }
+        self.threads.idle -= 1;
+        WakesUp::Ends
+    }
+
+    /// Do threads in `wait` have to run tasks?
+    pub(super) fn needs_help(&self, around: &impl Surroundings) -> bool {
+        around.is_short() && self.queues.waiting() > 0
+    }
+
+    /// Makes sure that tasks that wait are run (P3). As many as `served` are about to be taken by threads that are
+    /// busy.
+    fn provide(&mut self, served: usize, around: &mut impl Surroundings) {
+        while self.queues.own() > self.threads.called + served
+            && self.threads.working() < self.cores
+        {
+            if !self.call(around) {
+                break;
+            }
+        }
+        let is_covered = self.queues.waiting() <= self.threads.called + served;
+        let may_grow = self.threads.working() < self.limit || self.queues.has_urgent();
+        if !self.is_watched && !is_covered && may_grow {
+            self.is_watched = around.schedule_look();
+            if !self.is_watched {
+                around.set_short(true);
+            }
+        }
+    }
+
+    /// Calls an idle thread, or starts one; `false` if the OS cannot create it.
+    fn call(&mut self, around: &mut impl Surroundings) -> bool {
+        if self.threads.idle > 0 {
+            self.threads.idle -= 1;
+            self.threads.called += 1;
+            self.threads.calls += 1;
+            around.wake_idle();
+            return true;
+        }
+        let is_started = around.start_thread();
+        self.threads.called += usize::from(is_started);
+        around.set_short(!is_started);
+        is_started
+    }
+}
+
+impl Threads {
+    /// Those that count towards the limit.
+    pub(super) fn working(&self) -> usize {
+        self.called + self.busy
+    }
+
+    pub(super) fn all(&self) -> usize {
+        self.idle + self.called + self.busy + self.blocked
+    }
+}
