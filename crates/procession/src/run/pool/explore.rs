@@ -419,8 +419,9 @@ impl World {
         assert!(all(before) == 0 || all(self) > 0, "P4");
     }
 
-    /// P3, in the long run: if everything that runs is stuck from now on, the pool grows until no task waits or it is at
-    /// its limit, which does not hold for urgent tasks; if the OS refuses threads, a thread in `wait` runs what waits.
+    /// P3, in the long run: if everything that runs is stuck from now on, the pool grows until no task waits or it is
+    /// at its limit, which does not hold for urgent tasks; if the OS refuses threads, a thread in `wait` runs what
+    /// waits.
     fn check_that_it_comes_unstuck(&self, limit: usize) {
         let mut world = self.clone();
         let can_grow = !world.around.os_refuses && world.around.has_deadlines;
@@ -496,8 +497,8 @@ fn check<R>(ways: &Ways, world: &World, last: Option<Event>, check: impl FnOnce(
     })
 }
 
-/// A world in which `plain` tasks will come. There are no threads yet, all resources are there, and nobody is in `wait` or
-/// in `close_blocking`.
+/// A world in which `plain` tasks will come. There are no threads yet, all resources are there, and nobody is in `wait`
+/// or in `close_blocking`.
 fn world(cores: usize, limit: usize, plain: u8) -> World {
     World {
         state: State::new(cores, limit),

@@ -2,15 +2,15 @@
 //! deadline leads to.
 //!
 //! Teardowns of siblings run side by side, up to 512 at once, and yet 100,000 that do next to nothing do not start 512
-//! threads, because the pool grows only when it is stuck. A thread for each core is called at once. While tasks wait, the
-//! deadline thread looks every 200 µs whether any task was started since the last look; if none was, all that run are
-//! blocked, and the number of threads is doubled. A pool that is at its limit is looked at only for urgent tasks.
+//! threads, because the pool grows only when it is stuck. A thread for each core is called at once. While tasks wait,
+//! the deadline thread looks every 200 µs whether any task was started since the last look; if none was, all that run
+//! are blocked, and the number of threads is doubled. A pool that is at its limit is looked at only for urgent tasks.
 //!
-//! A thread in `close_blocking` runs the teardowns that become due by it from a queue of its own, and the pool helps with
-//! that in the same way.
+//! A thread in `close_blocking` runs the teardowns that become due by it from a queue of its own, and the pool helps
+//! with that in the same way.
 //!
-//! This is not the crate `blocking`, because that pool grows by the number of tasks that wait (see `BENCHMARKS.md`), and
-//! because it keeps a task for which no thread can be created, while a teardown must run all the same (I2, I15).
+//! This is not the crate `blocking`, because that pool grows by the number of tasks that wait (see `BENCHMARKS.md`),
+//! and because it keeps a task for which no thread can be created, while a teardown must run all the same (I2, I15).
 //!
 //! | file | subject |
 //! |---|---|

@@ -6,17 +6,17 @@
 //! # Invariants
 //!
 //! - P1. Each thread is in exactly one of four states, counted by [`Threads`]: idle, called, busy or blocked. *Because*
-//!   each change of state is made under the lock, by the thread itself, except that whoever calls an idle thread makes it
-//!   called. Idle threads are interchangeable: the first one that wakes up takes the call, also if it was not woken but
-//!   has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle thread has
-//!   waited in vain, and is about to look whether there is a call.
-//! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if none
-//!   is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of the
-//!   library is blocked and does not count, so work that waits for other work does not keep that from a thread; when it
-//!   returns from the wait it counts again, and the limit may be exceeded by that.
-//! - P3. If a task waits, a thread is called or about to take it, or a look is scheduled, or the task is not urgent, the
-//!   pool is at its limit and every busy thread takes the next task when it is done, or the OS could not create a thread
-//!   and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
+//!   each change of state is made under the lock, by the thread itself, except that whoever calls an idle thread makes
+//!   it called. Idle threads are interchangeable: the first one that wakes up takes the call, also if it was not woken
+//!   but has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle thread
+//!   has waited in vain, and is about to look whether there is a call.
+//! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if
+//!   none is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of
+//!   the library is blocked and does not count, so work that waits for other work does not keep that from a thread;
+//!   when it returns from the wait it counts again, and the limit may be exceeded by that.
+//! - P3. If a task waits, a thread is called or about to take it, or a look is scheduled, or the task is not urgent,
+//!   the pool is at its limit and every busy thread takes the next task when it is done, or the OS could not create a
+//!   thread and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
 //!   [`State::provide`] in the same locked section, and by waking the threads in `wait` if the state
 //!   [needs help](State::needs_help).
 //! - P4. The last thread never ends, so that a pool that had a thread once has one for ever.

@@ -1,7 +1,7 @@
 //! The threads of the pool, and everything else that calls into its [`State`].
 //!
-//! Lock order: the pool's lock is taken with any lock held, also a node's, because values of users may be dropped there;
-//! under it, only that of the deadlines is taken. No task runs and nothing foreign is dropped under it.
+//! Lock order: the pool's lock is taken with any lock held, also a node's, because values of users may be dropped
+//! there; under it, only that of the deadlines is taken. No task runs and nothing foreign is dropped under it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,8 +82,8 @@ impl Surroundings for &Pool {
     }
 }
 
-/// Starts the pool's first thread and the deadline thread, if they do not run yet: called when the first process is made
-/// that may need them, so that they exist when resources run out later (I15).
+/// Starts the pool's first thread and the deadline thread, if they do not run yet: called when the first process is
+/// made that may need them, so that they exist when resources run out later (I15).
 pub(crate) fn prepare() {
     static IS_PREPARED: AtomicBool = AtomicBool::new(false);
     if IS_PREPARED.load(Ordering::Relaxed) {
@@ -208,8 +208,8 @@ fn wait(mut locked: MutexGuard<'static, Locked>) -> Option<MutexGuard<'static, L
     }
 }
 
-/// The tasks that a thread in `close_blocking` runs itself. A single one stays with the thread; if there are more, or if
-/// the thread may be held up before it takes it, the pool can help.
+/// The tasks that a thread in `close_blocking` runs itself. A single one stays with the thread; if there are more, or
+/// if the thread may be held up before it takes it, the pool can help.
 pub(in crate::run) enum OwnQueue {
     Single(Option<Task>),
     Shared { place: u32 },
