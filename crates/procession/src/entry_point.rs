@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::process::Process;
 use crate::run::body::{Body, BodyEnd};
+use crate::run::catch::contain;
 use crate::run::{Inherited, Seed, deadlines, inherited_from_context};
 use crate::signal::{self, SIGINT, SIGTERM, Stages};
 use crate::value::{Error, IntoOutcome, Reason};
@@ -132,7 +133,7 @@ impl Main {
         let bound = match bind(&root) {
             Ok(aborted_by) => {
                 let future = async move { body(process).await.into_outcome() };
-                Ok((aborted_by, Body::new(end, future)))
+                Ok((aborted_by, Body::of_caller(end, future)))
             }
             Err(error) => {
                 end.refuse(error.clone());
@@ -237,8 +238,8 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         if let Err(error) = &self.outcome {
-            // `eprintln!` would panic if standard error is closed.
-            let _ = writeln!(io::stderr(), "{}", error.with_causes());
+            // A user's `Display` may panic, and so does `eprintln!` if standard error is closed.
+            contain(|| drop(writeln!(io::stderr(), "{}", error.with_causes())));
         }
         self.into()
     }

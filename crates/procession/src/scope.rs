@@ -7,6 +7,7 @@ use std::thread;
 
 use crate::process::Process;
 use crate::run::body::BodyEnd;
+use crate::run::call_stack::begin_wait;
 use crate::run::catch::contain;
 use crate::run::{Seed, inherited_from_context};
 use crate::value::sync::Mutex;
@@ -43,6 +44,8 @@ where
     seed.extras().on_child_failure = ChildFailure::Close;
     let process = Process::from_seed(seed);
     let end = BodyEnd::of(process.node.clone());
+    // The calling code is blocked from here on, because the scope joins its threads.
+    let _edges = begin_wait(&process.node)?;
     thread::scope(|threads| {
         let scope = Scope { process: process.clone(), threads };
         end.run(|| body(scope));

@@ -123,7 +123,10 @@ pub(crate) fn bind_watched(
     let signals: Vec<i32> = signals.into_iter().collect();
     signals.iter().try_for_each(|&signal| check(signal))?;
     let mut bound = BOUND.lock();
-    bound.forget_ended();
+    if bound.processes.len() >= bound.forget_at {
+        bound.forget_ended();
+        bound.forget_at = bound.processes.len() * 2;
+    }
     for &signal in &signals {
         bound.watch(signal)?;
     }
@@ -150,8 +153,12 @@ fn check(signal: i32) -> Result<(), SignalError> {
     if (1..=LAST).contains(&signal) { Ok(()) } else { Err(SignalError::NotASignal(signal)) }
 }
 
-static BOUND: Mutex<Signals> =
-    Mutex::new(Signals { handle: None, former: BTreeMap::new(), processes: BTreeMap::new() });
+static BOUND: Mutex<Signals> = Mutex::new(Signals {
+    handle: None,
+    former: BTreeMap::new(),
+    processes: BTreeMap::new(),
+    forget_at: 0,
+});
 
 /// All bindings. While they are locked, no node is locked and nothing is closed.
 struct Signals {
@@ -160,6 +167,9 @@ struct Signals {
     former: BTreeMap<i32, Former>,
     /// By the address of the node, which no other node can have while the weak pointer exists.
     processes: BTreeMap<usize, Bound>,
+    /// The number of processes at which the next binding forgets those that are Closed. It doubles, so that a binding
+    /// does not look at all the others.
+    forget_at: usize,
 }
 
 /// A process that is bound. Weak, so that a Closed process can be freed.
@@ -196,7 +206,7 @@ impl Signals {
             Some(handle) => handle,
             None => self.handle.insert(start()?),
         };
-        let former = Former::of(signal);
+        let former = Former::of(signal).map_err(SignalError::Io)?;
         handle.add_signal(signal).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => SignalError::NotASignal(signal),
             _ => SignalError::Io(error),
@@ -250,18 +260,24 @@ impl Bound {
 }
 
 impl Former {
-    fn of(signal: i32) -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    /// # Errors
+    ///
+    /// If the file exists and cannot be read, because no descriptor is free for example.
+    fn of(signal: i32) -> io::Result<Self> {
+        let status = match fs::read_to_string("/proc/self/status") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
         let has = |field: &str| {
             let mask = status.lines().find_map(|line| line.strip_prefix(field));
             let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
             mask.unwrap_or(0) >> (signal - 1) & 1 == 1
         };
-        match (has("SigIgn:"), has("SigCgt:")) {
+        Ok(match (has("SigIgn:"), has("SigCgt:")) {
             (true, _) => Self::Ignored,
             (_, true) => Self::Handler,
             _ => Self::Default,
-        }
+        })
     }
 }
 

@@ -90,7 +90,7 @@ impl Process {
         let child = self.child_with_body().map(|(child, end)| {
             let closed = child.closed();
             let future = async move { body(child).await.into_outcome() };
-            (Body::new(end, future), closed)
+            (Body::of_caller(end, future), closed)
         });
         async move {
             let (body, closed) = child?;

@@ -161,8 +161,8 @@ impl Process {
     ///
     /// A process may have several hooks; those of its parents are called too, the nearest first. If a hook panics, the
     /// panic is caught, and the other hooks are called. A hook that holds a handle to the process that it is set on
-    /// keeps that process open. The captures of a hook are dropped by a thread of the library, some time after the last
-    /// reference to the process is gone.
+    /// keeps that process open until it is closed. A process that is Closed has no hooks any more; a thread of the
+    /// library drops their captures.
     ///
     /// # Blocking
     ///

@@ -95,7 +95,7 @@ impl Process {
         } else {
             match begin_wait(&self.node) {
                 // The edges also last while this thread runs teardowns, which may wait for other processes.
-                Ok(_edges) => perform_here(effects),
+                Ok(_edges) => perform_here(effects, &self.node),
                 Err(deadlock) => {
                     perform(effects);
                     return Err(deadlock);

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
 use super::call_stack::run_as;
 use super::catch::catch;
 use super::hooks::{body_ended, outcome};
-use super::perform::{drop_sleeper, perform, register};
+use super::perform::{drop_sleeper, perform, perform_polled, register};
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
 use crate::value::{BoxError, Error, IntoOutcome, Work};
@@ -96,17 +96,22 @@ impl BodyEnd {
         }
         let (node, polled) = run_as(node, || catch(|| future.poll(context)));
         let ended = match polled {
-            Ok(Poll::Pending) => {
-                if !register(&node, Moment::Aborting, &mut self.place, context.waker()) {
-                    return self.abort(node);
-                }
-                Poll::Pending
-            }
+            // The waker is cloned, which is foreign code and may panic.
+            Ok(Poll::Pending) => match catch(|| self.register(&node, context.waker())) {
+                Ok(true) => Poll::Pending,
+                Ok(false) => return self.abort(node),
+                Err(message) => Poll::Ready(Ended::Panicked(message)),
+            },
             Ok(Poll::Ready(result)) => Poll::Ready(Ended::Returned(result)),
             Err(message) => Poll::Ready(Ended::Panicked(message)),
         };
         self.node = Some(node);
         ended
+    }
+
+    /// Makes sure that an abort wakes the body; `false` if it was aborted already.
+    fn register(&mut self, node: &Node, waker: &Waker) -> bool {
+        register(node, Moment::Aborting, &mut self.place, waker)
     }
 
     /// The end of a body that is dropped by an abort.
@@ -160,7 +165,7 @@ pin_project! {
     impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
         fn drop(this: Pin<&mut Self>) {
             if let Some(error) = this.end.aborted() {
-                perform(this.end_early(error));
+                perform_polled(this.end_early(error));
             }
         }
     }
@@ -176,9 +181,19 @@ pub(super) trait AnyBody: Send {
 }
 
 impl<F: Future<Output = BodyResult>> Body<F> {
+    /// A body for the process's spawner.
     pub(crate) fn new(end: BodyEnd, future: F) -> Self {
+        Self::with_work(Work::AsyncBody, end, future)
+    }
+
+    /// A body that the caller polls in a task of its own.
+    pub(crate) fn of_caller(end: BodyEnd, future: F) -> Self {
+        Self::with_work(Work::BodyOfCaller, end, future)
+    }
+
+    fn with_work(work: Work, end: BodyEnd, future: F) -> Self {
         if let Some(node) = &end.node {
-            node.work.set(Work::AsyncBody);
+            node.work.set(work);
         }
         Self { future: Some(future), end }
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::perform::drop_sleeper;
+use super::perform::{drop_sleeper, perform_elsewhere};
 use super::{Node, perform};
 use crate::state::Moment;
 use crate::value::Reason;
@@ -58,9 +58,13 @@ struct Grace {
 
 #[cfg(not(loom))]
 impl Wake for Grace {
+    /// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
     fn wake(self: Arc<Self>) {
-        if let Some(node) = self.node.upgrade() {
-            abort_after(&node, self.grace);
+        let (Some(node), Some(deadline)) = (self.node.upgrade(), deadline_after(self.grace)) else {
+            return;
+        };
+        if !thread::abort_at(&node, deadline) {
+            perform_elsewhere(node.close(&Reason::Asked, true));
         }
     }
 }

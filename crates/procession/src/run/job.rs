@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use super::body::AnyBody;
 use super::call_stack::run_as;
-use super::catch::{catch, contain};
+use super::catch::catch;
 use super::hooks::{outcome, torn_down};
 use super::park;
-use super::perform::{perform, run_on_the_spot};
+use super::perform::{perform, perform_polled, run_on_the_spot};
 use super::pool::{self, Task};
 use super::spawn::{Spawn, Threads};
 use super::teardown::{Begun, TeardownFuture};
@@ -68,6 +68,11 @@ impl Job {
     /// Is it a blocking teardown? It then blocks the thread that runs or polls it.
     pub fn is_blocking(&self) -> bool {
         matches!(&self.0, State::Teardown(due) if due.teardown.is_blocking())
+    }
+
+    #[cfg(all(feature = "executor", not(loom)))]
+    pub(super) fn is_body(&self) -> bool {
+        matches!(&self.0, State::Body(_))
     }
 
     /// Runs the job to its end on this thread; an async one is polled here.
@@ -158,7 +163,7 @@ impl TearingDown {
             Err(panicked) => Err(panicked),
         };
         let future = self.future.take();
-        contain(|| drop(future));
+        let (node, _dropped) = run_as(node, || catch(|| drop(future)));
         Poll::Ready(ended(&node, caught))
     }
 }
@@ -166,9 +171,9 @@ impl TearingDown {
 impl Drop for TearingDown {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            contain(|| drop(future));
-            self.node.work.set(Work::None);
-            perform(torn_down(&self.node, Err(Error::Aborted(self.node.label()))));
+            let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
+            node.work.set(Work::None);
+            perform_polled(torn_down(&node, Err(Error::Aborted(node.label()))));
         }
     }
 }
@@ -188,7 +193,7 @@ impl Future for Job {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.get_mut().poll_effects(context).map(perform)
+        self.get_mut().poll_effects(context).map(perform_polled)
     }
 }
 

@@ -36,8 +36,10 @@
 //!
 //! # Nothing nests
 //!
-//! A job that a spawner runs on the spot is not run inside the call of the spawner, nor inside another such job. It is
-//! appended to a list of the thread, which the outermost interpreter runs.
+//! A job that a spawner runs on the spot, or polls to its end, is not run inside the call of the spawner, nor inside
+//! another such job. It is appended to a list of the thread, which the outermost interpreter runs. A job that is run
+//! elsewhere, by a user's executor inside another job for example, is run at once, because the other one may be blocked
+//! until it has ended.
 //!
 //! A waker may close another process, or own its last handle. The wakers of that process are called inside the first
 //! one, so that they do not have to wait for it if it blocks. But they nest at most [`NESTED`] deep: beyond that, they
@@ -55,16 +57,19 @@ use super::pool::{self, Task};
 use super::spawn::Threads;
 use super::{Effects, Held, Node};
 use crate::state::{self, Due, Moment, Place};
+use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::thread_local;
 
 type Wake = state::Wake<Held>;
 
 thread_local! {
-    /// Jobs to be run on this thread, on the spot.
-    static JOBS: RefCell<VecDeque<Job>> = RefCell::default();
-    /// An interpreter further down this thread's stack will run the jobs.
-    static JOBS_ARE_RUN: Cell<bool> = Cell::default();
+    /// What waits until a spawner has returned.
+    static LATER: RefCell<VecDeque<Later>> = RefCell::default();
+    /// An interpreter further down this thread's stack will do what is in `LATER`.
+    static IS_DONE_BELOW: Cell<bool> = Cell::default();
+    /// The innermost foreign code on this thread's stack is a call of a spawner.
+    static IN_SPAWNER: Cell<bool> = Cell::default();
     /// Wakers to be called or dropped on this thread.
     static CALLS: RefCell<VecDeque<Call>> = RefCell::default();
     /// How many calls of wakers are on this thread's stack.
@@ -73,6 +78,14 @@ thread_local! {
 
 /// How deep calls of wakers may nest.
 const NESTED: usize = 16;
+
+/// What a spawner does on the spot, and what nothing but a loop may do, so that it does not nest.
+enum Later {
+    /// It runs a job.
+    Run(Job),
+    /// It has polled a job to its end, which has these effects.
+    Perform(Effects),
+}
 
 /// A call of a waker.
 enum Call {
@@ -101,16 +114,19 @@ pub(crate) fn perform_elsewhere(mut effects: Effects) {
 }
 
 /// Carries out the effects. The blocking teardowns of the default spawner that become due run on this thread, until
-/// there are none left. The pool helps if this thread is held up in one.
-pub(crate) fn perform_here(effects: Effects) {
+/// there are none left or `target` is Closed. The pool helps if this thread is held up in one, and runs those that are
+/// left: they belong to processes that wait for the target, and the caller may hold a lock that they take.
+pub(crate) fn perform_here(effects: Effects, target: &Node) {
     if effects.is_empty() {
         return;
     }
     let mut queue = pool::OwnQueue::new();
     perform_with(effects, |tasks, is_back_soon| queue.extend(tasks, is_back_soon));
-    while let Some(task) = queue.next() {
+    while target.phase() != Phase::Closed {
+        let Some(task) = queue.next() else { return };
         run_task(task, |tasks, is_back_soon| queue.extend(tasks, is_back_soon));
     }
+    queue.give_away();
 }
 
 /// Runs a task of the pool, and carries out its effects.
@@ -130,23 +146,26 @@ pub(super) fn run_task(task: Task, submit: impl FnOnce(Vec<Task>, bool)) {
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
     effects.take_own().into_iter().for_each(wake_one);
-    let due = effects.take_due();
-    if due.is_empty() {
+    let (due, strays) = (effects.take_due(), effects.take_strays());
+    if due.is_empty() && strays.is_empty() {
         wake(effects);
         return;
     }
-    let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);
-    let count = due.len();
-    let pooled = hand_over(due);
+    let before = IS_DONE_BELOW.try_with(|is_done| is_done.replace(true)).unwrap_or(true);
+    let count = due.len() + strays.len();
+    let (pooled, strays) = (hand_over(due), hand_over(strays));
+    // A waker, or a job that runs on the spot, may hold this thread up.
+    let is_back_soon = pooled.len() + strays.len() == count && !effects.has_wakes();
+    if !strays.is_empty() {
+        pool::submit(strays);
+    }
     if !pooled.is_empty() {
-        // A waker, or a job that runs on the spot, may hold this thread up.
-        let is_back_soon = pooled.len() == count && !effects.has_wakes();
         submit(pooled, is_back_soon);
     }
     wake(effects);
     if !before {
-        run_jobs();
-        let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(false));
+        do_later();
+        let _ = IS_DONE_BELOW.try_with(|is_done| is_done.set(false));
     }
 }
 
@@ -173,37 +192,66 @@ fn hand_over(due: Vec<Due<Held>>) -> Vec<Task> {
     pooled
 }
 
-/// Runs a job on this thread: now, or after the jobs and calls that are on its stack.
+/// Runs a job on this thread: now, or after the spawner that is being called has returned.
 pub(super) fn run_on_the_spot(job: Job) {
-    let mut job = Some(job);
-    let is_nested = JOBS_ARE_RUN.try_with(Cell::get).unwrap_or(false);
-    if is_nested {
-        let _ = JOBS.try_with(|jobs| jobs.borrow_mut().extend(job.take()));
-    }
-    // At the end of a thread, there are no lists, and jobs nest.
-    let Some(job) = job else { return };
-    let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(true));
-    perform(job.execute());
-    run_jobs();
-    let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(false));
+    let Some(job) = postpone(Later::Run(job)) else { return };
+    // An executor of a user's runs it, perhaps inside another job that blocks until this one has ended; so nothing is
+    // left to an interpreter below.
+    let before = IS_DONE_BELOW.try_with(|is_done| is_done.replace(true)).unwrap_or(true);
+    do_now(job);
+    do_later();
+    let _ = IS_DONE_BELOW.try_with(|is_done| is_done.set(before));
 }
 
-/// Runs the jobs in this thread's list. Call it with `JOBS_ARE_RUN` set.
-fn run_jobs() {
-    let next = || JOBS.try_with(|jobs| jobs.borrow_mut().pop_front()).ok().flatten();
-    while let Some(job) = next() {
-        perform(job.execute());
+/// Carries out the effects of a job that was polled to its end: now, or after the spawner that is being called has
+/// returned.
+pub(super) fn perform_polled(effects: Effects) {
+    if let Some(effects) = postpone(Later::Perform(effects)) {
+        do_now(effects);
     }
 }
 
-/// Calls a spawner. A job that it runs on the spot runs after it has returned. A spawner that panics has dropped its
-/// job, and a dropped job is not lost.
+/// Puts it in this thread's list, if a spawner is being called; otherwise, it comes back. At the end of a thread there is
+/// no list, and spawners nest.
+fn postpone(later: Later) -> Option<Later> {
+    let mut later = Some(later);
+    if IN_SPAWNER.try_with(Cell::get).unwrap_or(false) {
+        let _ = LATER.try_with(|list| list.borrow_mut().extend(later.take()));
+    }
+    later
+}
+
+fn do_now(later: Later) {
+    match later {
+        Later::Run(job) => perform(with_spawner(false, || job.execute())),
+        Later::Perform(effects) => perform(effects),
+    }
+}
+
+/// Does what is in this thread's list. Call it with `IS_DONE_BELOW` set.
+fn do_later() {
+    let next = || LATER.try_with(|list| list.borrow_mut().pop_front()).ok().flatten();
+    while let Some(later) = next() {
+        do_now(later);
+    }
+}
+
+/// Runs code that does not unwind, with `IN_SPAWNER` set to whether it is a spawner.
+fn with_spawner<R>(is_spawner: bool, run: impl FnOnce() -> R) -> R {
+    let before = IN_SPAWNER.try_with(|now| now.replace(is_spawner)).unwrap_or(false);
+    let result = run();
+    let _ = IN_SPAWNER.try_with(|now| now.set(before));
+    result
+}
+
+/// Calls a spawner. What it does on the spot is done after it has returned. A spawner that panics has dropped its job,
+/// and a dropped job is not lost.
 pub(super) fn call_spawner(spawn: impl FnOnce()) {
-    let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);
-    contain(spawn);
+    let before = IS_DONE_BELOW.try_with(|is_done| is_done.replace(true)).unwrap_or(true);
+    with_spawner(true, || contain(spawn));
     if !before {
-        run_jobs();
-        let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(false));
+        do_later();
+        let _ = IS_DONE_BELOW.try_with(|is_done| is_done.set(false));
     }
 }
 
@@ -261,20 +309,19 @@ fn call_one(call: Call) {
 }
 
 fn wake_one(Wake { sleeper, put_back }: Wake) {
-    contain(|| {
-        if let Some(node) = put_back {
-            drop_sleeper(node.put_back(sleeper.clone()));
-        }
-        sleeper.into_waker().wake();
-    });
+    if let Some(node) = put_back {
+        // A clone that panics must not keep the task asleep: its next poll registers again.
+        contain(|| drop_sleeper(node.put_back(sleeper.clone())));
+    }
+    contain(|| sleeper.into_waker().wake());
 }
 
 /// Runs everything in this thread's lists. Call it before the thread blocks, because it may wait for something in them.
 pub(crate) fn flush() {
     call_listed();
-    let before = JOBS_ARE_RUN.try_with(|is_run| is_run.replace(true)).unwrap_or(true);
-    run_jobs();
-    let _ = JOBS_ARE_RUN.try_with(|is_run| is_run.set(before));
+    let before = IS_DONE_BELOW.try_with(|is_done| is_done.replace(true)).unwrap_or(true);
+    do_later();
+    let _ = IS_DONE_BELOW.try_with(|is_done| is_done.set(before));
 }
 
 /// Registers `waker` for a moment of the node; `false` if it has come.

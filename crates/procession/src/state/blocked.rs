@@ -47,7 +47,7 @@ impl<C: Contents> Drop for BlockedEdge<C> {
         // If the lower process is Closed, it has already taken this edge.
         let up = {
             let mut inner = self.lower.inner.lock();
-            inner.extras.as_mut().and_then(|extras| extras.ups.remove(down.place))
+            inner.extras.as_mut().and_then(|extras| extras.dependents.remove(down.place))
         };
         drop(up);
     }

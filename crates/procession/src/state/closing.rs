@@ -284,7 +284,11 @@ impl<C: Contents> Walk<C> {
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
-                self.effects.tear_down(node.clone(), teardown);
+                if inner.is_stray() {
+                    self.effects.tear_down_stray(node.clone(), teardown);
+                } else {
+                    self.effects.tear_down(node.clone(), teardown);
+                }
                 None
             }
             None => {
@@ -326,6 +330,7 @@ impl<C: Contents> Walk<C> {
         inner.take_sleepers(node, Moment::Closed, &mut self.effects);
         inner.waiters = None;
         inner.merge_failures();
+        inner.forget_hooks();
         ended.children = inner.children.take();
         for up in inner.take_further_ups() {
             self.end_edge(up, walking, ended);

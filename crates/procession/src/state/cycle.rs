@@ -145,7 +145,8 @@ impl<C: Contents> Inner<C> {
     fn is_untouched(&self) -> bool {
         let has_edges = |extras: &Extras<C>| {
             let downs = [&extras.waits_for, &extras.closes_after, &extras.blocked_for];
-            !extras.ups.is_empty() || downs.iter().any(|downs| !downs.is_empty())
+            let ups = [&extras.parents, &extras.dependents];
+            ups.iter().any(|ups| !ups.is_empty()) || downs.iter().any(|downs| !downs.is_empty())
         };
         self.parent.is_none()
             && self.children.is_none()
@@ -408,9 +409,14 @@ fn neighbours_above<C: Contents>(
             if skip == 0 {
                 inner.parent.iter().for_each(|parent| add(parent, inner.parent_edge));
             }
-            let chunk = inner.extras.as_ref().and_then(|extras| extras.ups.chunk(skip, CHUNK));
-            let is_done = chunk.is_none();
-            chunk.into_iter().flatten().for_each(|up| add(&up.target, up.kind));
+            let mut is_done = true;
+            for ups in inner.extras.iter().flat_map(|extras| [&extras.parents, &extras.dependents])
+            {
+                if let Some(chunk) = ups.chunk(skip, CHUNK) {
+                    is_done = false;
+                    chunk.for_each(|up| add(&up.target, up.kind));
+                }
+            }
             (above, Vec::new(), is_done)
         }
         Event::BeginsToClose => {

@@ -126,6 +126,9 @@ fn link_locked<C: Contents>(
     }
     if kind.closes() {
         edge_was_added();
+        if !kind.waits() {
+            above.extras().has_had_no_wait_child = true;
+        }
         if !is_running {
             below.add_up(lower, Up { target: upper.clone(), place: 0, kind });
             let dead = above.add_late_child(lower.clone());
@@ -138,11 +141,20 @@ fn link_locked<C: Contents>(
         return Linked::At { place };
     }
     let downs = above.extras().downs(kind);
-    let place = downs.insert(Down { target: Arc::downgrade(lower), place: 0 });
+    let new = Down { target: Arc::downgrade(lower), place: 0 };
+    // A Closing process forgets its edges when it is Closed, and must not grow until then.
+    let (place, dead) = if is_running {
+        (downs.insert(new), Vec::new())
+    } else {
+        let is_closed = |node: Arc<Node<C>>| node.phase() == Phase::Closed;
+        downs.insert_and_sweep(new, |down| down.upgrade().is_none_or(is_closed))
+    };
     let up_place = below.add_up(lower, Up { target: upper.clone(), place, kind });
     if let Some(down) = downs.get_mut(place) {
         down.place = up_place;
     }
+    drop((below, above));
+    drop(dead);
     Linked::At { place }
 }
 
@@ -162,7 +174,7 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
         let inner = node.inner.lock();
         let mut below = target.inner.lock();
         // A target that is Closed has already taken this edge, and will report it.
-        let up = below.extras.as_mut().and_then(|extras| extras.ups.remove(place));
+        let up = below.extras.as_mut().and_then(|extras| extras.dependents.remove(place));
         if up.is_some() {
             node.count_off();
         }
@@ -178,11 +190,11 @@ impl<C: Contents> Inner<C> {
     /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
     /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
     fn add_late_child(&mut self, child: Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
-        self.children().insert_and_sweep(child, |child| child.phase() == Phase::Closed)
+        let is_closed = |child: &Arc<Node<C>>| child.phase() == Phase::Closed;
+        self.children().insert_and_sweep(child, is_closed).1
     }
 
-    /// Adds an edge to a process above. Returns its place in `Extras::ups`, or 0 if it became the edge to the first
-    /// parent.
+    /// Adds an edge to a process above. Returns its place in its list, or 0 if it became the edge to the first parent.
     fn add_up(&mut self, node: &Node<C>, up: Up<C>) -> u32 {
         let is_plain_child = up.kind == EdgeKind::CHILD;
         if self.parent.is_none() && is_plain_child {
@@ -191,7 +203,9 @@ impl<C: Contents> Inner<C> {
             self.parent_edge = up.kind;
             return 0;
         }
-        self.extras().ups.insert(up)
+        let extras = self.extras();
+        let list = if up.kind.closes() { &mut extras.parents } else { &mut extras.dependents };
+        list.insert(up)
     }
 
     /// Removes the edge of a process that is Closed; the child is returned, to be dropped.

@@ -20,6 +20,7 @@ pub(crate) struct Effects<C: Contents> {
 struct Further<C: Contents> {
     wakes: Vec<Wake<C>>,
     due: Vec<Due<C>>,
+    strays: Vec<Due<C>>,
 }
 
 /// A sleeper that must be woken.
@@ -44,14 +45,16 @@ impl<C: Contents> Default for Effects<C> {
 
 impl<C: Contents> Default for Further<C> {
     fn default() -> Self {
-        Self { wakes: Vec::new(), due: Vec::new() }
+        Self { wakes: Vec::new(), due: Vec::new(), strays: Vec::new() }
     }
 }
 
 impl<C: Contents> Effects<C> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let is_empty = |further: &Further<C>| further.wakes.is_empty() && further.due.is_empty();
+        let is_empty = |further: &Further<C>| {
+            further.wakes.is_empty() && further.due.is_empty() && further.strays.is_empty()
+        };
         self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
     }
 
@@ -72,6 +75,11 @@ impl<C: Contents> Effects<C> {
         self.further().due.push(Due { node, teardown });
     }
 
+    /// [`tear_down`](Self::tear_down) for a process that its parents do not wait for.
+    pub(super) fn tear_down_stray(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
+        self.further().strays.push(Due { node, teardown });
+    }
+
     fn further(&mut self) -> &mut Further<C> {
         self.further.get_or_insert_default()
     }
@@ -79,6 +87,12 @@ impl<C: Contents> Effects<C> {
     /// The teardowns that are due.
     pub(crate) fn take_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
+    }
+
+    /// The teardowns that are due of processes that their parents do not wait for. A thread that waits for a parent must
+    /// not run them.
+    pub(crate) fn take_strays(&mut self) -> Vec<Due<C>> {
+        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.strays))
     }
 
     /// The library's own sleepers, which are woken before those of users.

@@ -9,12 +9,32 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::node::{Contents, Node};
+use crate::value::Phase;
 use crate::value::sync::{AtomicU32, Ordering};
 
 /// The hooks above a process, and the generation in which they were found.
 pub(super) struct KnownHooks<C: Contents> {
     generation: u32,
-    above: Arc<[C::Hook]>,
+    above: Above<C>,
+}
+
+/// The hooks above a process: those of the nearest process that has any, and the hooks above that one. Shared, so that a
+/// chain in which each process has a hook stays linear.
+type Above<C> = Option<Arc<Level<C>>>;
+
+struct Level<C: Contents> {
+    hooks: Vec<C::Hook>,
+    above: Above<C>,
+}
+
+/// A long chain is freed in a loop (I11).
+impl<C: Contents> Drop for Level<C> {
+    fn drop(&mut self) {
+        let mut next = self.above.take();
+        while let Some(mut level) = next.and_then(Arc::into_inner) {
+            next = level.above.take();
+        }
+    }
 }
 
 /// 0 as long as no process has a hook. Relaxed, because a failure that races with the call that adds a hook may or may
@@ -40,9 +60,14 @@ pub(super) fn edge_was_added() {
 }
 
 impl<C: Contents> Node<C> {
+    /// Adds a hook, which stays until the process is Closed.
     pub(crate) fn add_hook(&self, hook: C::Hook) {
-        self.inner.lock().extras().hooks.push(hook);
-        hooks_are_used();
+        let mut inner = self.inner.lock();
+        if self.phase() != Phase::Closed {
+            inner.extras().hooks.push(hook);
+            drop(inner);
+            hooks_are_used();
+        }
     }
 
     /// The hooks of the process and of everything above it, the nearest first.
@@ -54,54 +79,56 @@ impl<C: Contents> Node<C> {
         // Go up to the first process that knows the hooks above it, or that has several parents or none.
         let mut chain = vec![self.clone()];
         let mut seen = HashSet::from([Arc::as_ptr(self)]);
-        let mut above: Arc<[C::Hook]> = loop {
+        let mut above = loop {
             let node = chain.last().expect("it begins with one");
             match node.look_for_hooks(generation) {
-                Above::Known(above) => break above,
+                Look::Known(above) => break above,
                 // Around a ring of processes that close each other, nothing is remembered.
-                Above::Parent(parent) if !seen.insert(Arc::as_ptr(&parent)) => {
+                Look::Parent(parent) if !seen.insert(Arc::as_ptr(&parent)) => {
                     return search(vec![self.clone()], HashSet::new());
                 }
-                Above::Parent(parent) => chain.push(parent),
-                Above::Parents(parents) if parents.is_empty() => break Vec::new().into(),
-                Above::Parents(_) => return search(vec![self.clone()], HashSet::new()),
+                Look::Parent(parent) => chain.push(parent),
+                Look::NoParent => break None,
+                Look::Parents => return search(vec![self.clone()], HashSet::new()),
             }
         };
         // Go down again, and remember.
-        let mut own = Vec::new();
         while let Some(node) = chain.pop() {
             let mut inner = node.inner.lock();
             let extras = inner.extras();
             extras.known_hooks = Some(KnownHooks { generation, above: above.clone() });
-            own = extras.hooks.clone();
-            drop(inner);
-            if !own.is_empty() && !chain.is_empty() {
-                above = own.iter().chain(&*above).cloned().collect();
+            if !extras.hooks.is_empty() {
+                let hooks = extras.hooks.clone();
+                drop(inner);
+                above = Some(Arc::new(Level { hooks, above }));
             }
         }
-        own.extend(above.iter().cloned());
-        own
+        let levels = std::iter::successors(above.as_deref(), |level| level.above.as_deref());
+        levels.flat_map(|level| &level.hooks).cloned().collect()
     }
 
-    fn look_for_hooks(&self, generation: u32) -> Above<C> {
+    fn look_for_hooks(&self, generation: u32) -> Look<C> {
         let inner = self.inner.lock();
         let known = inner.extras.as_ref().and_then(|extras| extras.known_hooks.as_ref());
         if let Some(known) = known.filter(|known| known.generation == generation) {
-            return Above::Known(known.above.clone());
+            return Look::Known(known.above.clone());
         }
-        let mut parents: Vec<_> = inner.parents().cloned().collect();
-        if parents.len() == 1 {
-            return Above::Parent(parents.remove(0));
+        let mut parents = inner.parents();
+        match (parents.next(), parents.next()) {
+            (None, _) => Look::NoParent,
+            (Some(parent), None) => Look::Parent(parent.clone()),
+            (Some(_), Some(_)) => Look::Parents,
         }
-        Above::Parents(parents)
     }
 }
 
 /// The next step of the way up.
-enum Above<C: Contents> {
-    Known(Arc<[C::Hook]>),
+enum Look<C: Contents> {
+    Known(Above<C>),
+    NoParent,
     Parent(Arc<Node<C>>),
-    Parents(Vec<Arc<Node<C>>>),
+    /// It has several, whose hooks must be searched for.
+    Parents,
 }
 
 /// The hooks of these processes and of everything above them, each once, without those of processes in `seen`.

@@ -172,8 +172,10 @@ enum BriefReason {
 pub(crate) struct Extras<C: Contents> {
     /// The teardown, if a sleeper has taken the room in `Inner::teardown_or_sleeper`.
     pub(super) teardown: Option<C::Teardown>,
-    /// The up edges other than the one to `Inner::parent`.
-    pub(super) ups: StableList<Up<C>>,
+    /// The up edges that close this process, other than the one to `Inner::parent`.
+    pub(super) parents: StableList<Up<C>>,
+    /// The up edges that do not close this process: to those that wait for it, or are closed after it.
+    pub(super) dependents: StableList<Up<C>>,
     /// The processes that this one waits for without closing them.
     pub(super) waits_for: StableList<Down<C>>,
     /// The processes that it waits for, and that must be Closed before its parents close it.
@@ -193,6 +195,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(crate) hooks: Vec<C::Hook>,
     /// The hooks above it, if it has looked for them.
     pub(super) known_hooks: Option<KnownHooks<C>>,
+    /// It closes, or has closed, a process without waiting for it.
+    pub(super) has_had_no_wait_child: bool,
     #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(super) tokens: Vec<(Moment, C::Token)>,
     /// The slots for its children, if it limits their number.
@@ -258,7 +262,8 @@ impl<C: Contents> Default for Extras<C> {
     fn default() -> Self {
         Self {
             teardown: None,
-            ups: StableList::new(),
+            parents: StableList::new(),
+            dependents: StableList::new(),
             waits_for: StableList::new(),
             closes_after: StableList::new(),
             blocked_for: StableList::new(),
@@ -269,6 +274,7 @@ impl<C: Contents> Default for Extras<C> {
             closes_parents: false,
             hooks: Vec::new(),
             known_hooks: None,
+            has_had_no_wait_child: false,
             #[cfg(all(feature = "tokio-util", not(loom)))]
             tokens: Vec::new(),
             limit: None,
@@ -510,6 +516,17 @@ impl<C: Contents> Inner<C> {
         }
     }
 
+    /// Lets go of the hooks, when the process becomes Closed, because one of them may hold a handle to the process itself.
+    /// They stay if it has had a no-wait child, because they must hear of the failure of one that outlives it.
+    pub(super) fn forget_hooks(&mut self) {
+        if let Some(extras) = &mut self.extras {
+            extras.known_hooks = None;
+            if !extras.has_had_no_wait_child {
+                extras.hooks = Vec::new();
+            }
+        }
+    }
+
     /// Takes the edge to the first parent; the caller reports it (S2).
     #[inline]
     pub(super) fn take_first_up(&mut self, node: &Node<C>) -> Option<Up<C>> {
@@ -518,25 +535,35 @@ impl<C: Contents> Inner<C> {
     }
 
     /// Takes the other up edges; the caller reports them (S2).
-    pub(super) fn take_further_ups(&mut self) -> StableList<Up<C>> {
-        self.extras.as_mut().map_or_else(StableList::new, |extras| mem::take(&mut extras.ups))
+    pub(super) fn take_further_ups(&mut self) -> impl Iterator<Item = Up<C>> + use<C> {
+        let extras = self.extras.as_mut();
+        let lists =
+            extras.map(|extras| [&mut extras.parents, &mut extras.dependents].map(mem::take));
+        lists.into_iter().flatten().flatten()
     }
 
-    /// The processes above this one, with what the edges do.
-    pub(super) fn ups(&self) -> impl Iterator<Item = (&Arc<Node<C>>, EdgeKind)> {
+    /// The processes that close this one, with what the edges do.
+    fn closing_ups(&self) -> impl Iterator<Item = (&Arc<Node<C>>, EdgeKind)> {
         let first = self.parent.iter().map(|parent| (parent, self.parent_edge));
-        let further = self.extras.iter().flat_map(|extras| extras.ups.iter());
+        let further = self.extras.iter().flat_map(|extras| extras.parents.iter());
         first.chain(further.map(|up| (&up.target, up.kind)))
     }
 
     /// The processes that close this one.
     pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node<C>>> {
-        self.ups().filter(|(_, kind)| kind.closes()).map(|(parent, _)| parent)
+        self.closing_ups().map(|(parent, _)| parent)
+    }
+
+    /// Does it have parents, none of which waits for it?
+    #[inline]
+    pub(super) fn is_stray(&self) -> bool {
+        let has_parents = |extras: &Extras<C>| !extras.parents.is_empty();
+        self.parent.is_none() && self.extras.as_deref().is_some_and(has_parents)
     }
 
     /// Does a parent hold it open (S5)?
     pub(super) fn is_held(&self) -> bool {
-        self.ups().any(|(parent, kind)| kind.owns() && parent.phase() != Phase::Closed)
+        self.closing_ups().any(|(parent, kind)| kind.owns() && parent.phase() != Phase::Closed)
     }
 
     pub(super) fn children(&mut self) -> &mut Children<C> {

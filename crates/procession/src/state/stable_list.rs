@@ -45,7 +45,11 @@ impl<T> StableList<T> {
 
     /// [`insert`](Self::insert) for a list from which nothing is removed otherwise: each time it has doubled, the dead
     /// entries are removed and returned, so that its size stays linear in the number of live ones.
-    pub(crate) fn insert_and_sweep(&mut self, value: T, is_dead: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(crate) fn insert_and_sweep(
+        &mut self,
+        value: T,
+        is_dead: impl Fn(&T) -> bool,
+    ) -> (u32, Vec<T>) {
         let mut dead = Vec::new();
         if self.entries.len() - self.free.len() >= self.sweep_at as usize {
             for (place, entry) in (self.base..).zip(&mut self.entries) {
@@ -57,8 +61,7 @@ impl<T> StableList<T> {
             let live = self.entries.len() - self.free.len();
             self.sweep_at = u32::try_from(live.max(SMALL / 2) * 2).unwrap_or(u32::MAX);
         }
-        self.insert(value);
-        dead
+        (self.insert(value), dead)
     }
 
     /// Empties the place. A place that was taken with all the others is empty already.
@@ -98,9 +101,9 @@ impl<T> StableList<T> {
         Some(rest.iter().take(count).flatten())
     }
 
-    /// Has it no entries? Looks at each place.
+    /// Has it no entries? Those that were taken through [`entries_mut`](Self::entries_mut) still count.
     pub(crate) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.entries.len() == self.free.len()
     }
 
     /// All entries with their gaps, to look at and to take from. A place that is emptied this way is not reused.

@@ -218,13 +218,17 @@ impl<C: Contents> Inner<C> {
         place: &mut Option<Place>,
         sleeper: Sleeper,
     ) -> Option<Sleeper> {
-        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { moments, .. }) =
-            (*place, &self.teardown_or_sleeper)
+        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { sleeper: of, moments }) =
+            (*place, &mut self.teardown_or_sleeper)
         {
             if moments.has(moment) {
-                let waiting = Waiting::new(sleeper, *moments);
-                self.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
-                return None;
+                if *moments == Moments::only(moment) || *of == sleeper.id() {
+                    let waiting = Waiting::new(sleeper, *moments);
+                    self.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
+                    return None;
+                }
+                // The place stays reserved for the task that waits for the other moments.
+                moments.remove(moment);
             }
         }
         if let Some(waiting) = place.and_then(|Place(place)| self.waiting_mut(place)) {

@@ -9,13 +9,21 @@ pub(crate) enum Work {
     None,
     ThreadBody,
     AsyncBody,
+    /// An async body that its caller polls in a task of its own.
+    BodyOfCaller,
     BlockingTeardown,
     AsyncTeardown,
 }
 
 #[cfg(all(feature = "tokio", not(loom)))]
-const ALL: [Work; 5] =
-    [Work::None, Work::ThreadBody, Work::AsyncBody, Work::BlockingTeardown, Work::AsyncTeardown];
+const ALL: [Work; 6] = [
+    Work::None,
+    Work::ThreadBody,
+    Work::AsyncBody,
+    Work::BodyOfCaller,
+    Work::BlockingTeardown,
+    Work::AsyncTeardown,
+];
 
 /// The work of a process, written by the thread that starts or ends it.
 ///

@@ -46,4 +46,8 @@ impl OwnQueue {
     pub(in crate::run) fn next(&mut self) -> Option<Task> {
         self.0.pop_front()
     }
+
+    pub(in crate::run) fn give_away(self) {
+        submit(self.0.into());
+    }
 }

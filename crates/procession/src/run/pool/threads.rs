@@ -253,4 +253,12 @@ impl OwnQueue {
         }
         task
     }
+
+    /// Leaves the tasks to the pool.
+    pub(in crate::run) fn give_away(mut self) {
+        let tasks: Vec<Task> = std::iter::from_fn(|| self.next()).collect();
+        if !tasks.is_empty() {
+            submit(tasks);
+        }
+    }
 }

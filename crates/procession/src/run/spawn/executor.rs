@@ -1,4 +1,6 @@
-//! The executor that async bodies and teardowns share (feature `executor`, on by default).
+//! The executors that async bodies and async teardowns share (feature `executor`, on by default).
+//!
+//! Teardowns have an executor of their own, so that bodies that block theirs keep no teardown from running (I15).
 
 use std::future::pending;
 use std::io;
@@ -9,31 +11,46 @@ use once_cell::sync::OnceCell;
 use crate::run::catch::contain;
 use crate::value::sync::spawn_thread;
 
-static EXECUTOR: Executor<'static> = Executor::new();
+/// For bodies.
+pub(super) static BODIES: Shared = Shared::new();
 
-/// The executor, with its threads started.
-///
-/// # Errors
-///
-/// If the OS could not create a single thread. The next call tries again.
-pub(super) fn start() -> io::Result<&'static Executor<'static>> {
-    static STARTED: OnceCell<()> = OnceCell::new();
-    STARTED.get_or_try_init(|| {
-        spawn_thread(Some("procession-executor"), work)?;
-        let cores = std::thread::available_parallelism().map_or(1, Into::into);
-        for _ in 1..cores {
-            // One thread is enough to go on.
-            let _ = spawn_thread(Some("procession-executor"), work);
-        }
-        Ok::<(), io::Error>(())
-    })?;
-    Ok(&EXECUTOR)
+/// For teardowns.
+pub(super) static TEARDOWNS: Shared = Shared::new();
+
+/// An executor, and the threads that it runs on once it is used.
+pub(super) struct Shared {
+    executor: Executor<'static>,
+    started: OnceCell<()>,
 }
 
-/// Runs tasks for ever. Jobs catch their own panics, but a waker may panic in the executor itself. This needs no file
-/// descriptor (I15).
-fn work() {
-    loop {
-        contain(|| futures_lite::future::block_on(EXECUTOR.run(pending::<()>())));
+impl Shared {
+    const fn new() -> Self {
+        Self { executor: Executor::new(), started: OnceCell::new() }
+    }
+
+    /// The executor, with its threads started.
+    ///
+    /// # Errors
+    ///
+    /// If the OS could not create a single thread. The next call tries again.
+    pub(super) fn start(&'static self) -> io::Result<&'static Executor<'static>> {
+        self.started.get_or_try_init(|| {
+            spawn_thread(Some("procession-executor"), || self.work())?;
+            let cores = std::thread::available_parallelism().map_or(1, Into::into);
+            for _ in 1..cores {
+                // One thread is enough.
+                let _ = spawn_thread(Some("procession-executor"), || self.work());
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(&self.executor)
+    }
+
+    /// Runs tasks for ever. Jobs catch their own panics, but a waker may panic in the executor itself. This needs no
+    /// file descriptor (I15).
+    fn work(&'static self) {
+        loop {
+            contain(|| futures_lite::future::block_on(self.executor.run(pending::<()>())));
+        }
     }
 }

@@ -3,15 +3,18 @@
 use std::future::Future;
 
 use super::Spawn;
+#[cfg(all(feature = "executor", not(loom)))]
+use super::executor::{BODIES, TEARDOWNS};
 use crate::run::Job;
 use crate::run::body::{Body, BodyResult};
 use crate::run::pool;
 
 /// The default spawner, which needs no executor in the program.
 ///
-/// Async bodies and teardowns are polled on one small executor that the whole program shares, so an async body must not
-/// block. The executor is started when it is first needed, with as many threads as there are cores. Without feature
-/// `executor`, each async body or teardown has a thread of its own.
+/// Async bodies are polled on one small executor that the whole program shares, so an async body must not block. Async
+/// teardowns have an executor of their own, so that a body which blocks all the same keeps no teardown from running. Each
+/// is started when it is first needed, with as many threads as there are cores. Without feature `executor`, each async
+/// body or teardown has a thread of its own.
 ///
 /// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; beyond that, they queue. If the OS cannot
 /// create a thread, they run on threads that wait for a process to be Closed, and an async body that could not be
@@ -30,9 +33,10 @@ impl Spawn for Threads {
 
 #[cfg(all(feature = "executor", not(loom)))]
 impl Threads {
-    /// Polls the job on the shared executor.
+    /// Polls the job on the shared executor for its kind.
     pub(crate) fn spawn_async(job: Job) {
-        match super::executor::start() {
+        let shared = if job.is_body() { &BODIES } else { &TEARDOWNS };
+        match shared.start() {
             Ok(executor) => executor.spawn(job).detach(),
             Err(error) => job.refuse(error),
         }
@@ -43,7 +47,7 @@ impl Threads {
     where
         F: Future<Output = BodyResult> + Send + 'static,
     {
-        match super::executor::start() {
+        match BODIES.start() {
             Ok(executor) => executor.spawn(body).detach(),
             Err(error) => Job::body(Box::pin(body)).refuse(error),
         }
