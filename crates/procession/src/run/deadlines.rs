@@ -96,7 +96,7 @@ mod thread {
     use crate::value::sleeper::{Sleeper, register};
     use crate::value::sync::{Mutex, spawn_thread};
 
-    /// What identifies an entry: its deadline, and a number that distinguishes those with the same deadline.
+    /// The key of an entry: its deadline, and a number that distinguishes entries with the same deadline.
     type Key = (Instant, u64);
 
     struct Deadlines {
@@ -106,7 +106,7 @@ mod thread {
         unparker: Option<Unparker>,
     }
 
-    /// What happens at a deadline.
+    /// An action at a deadline.
     enum Action {
         Abort(Weak<Node>),
         /// Wakes the task that polls a [`Sleep`].

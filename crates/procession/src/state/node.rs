@@ -129,7 +129,7 @@ pub(super) enum TeardownStage {
 }
 
 impl TeardownStage {
-    /// Has the process stopped waiting, so that nothing can be added to what it waits for (S3)?
+    /// Has the process stopped waiting, so that it can wait for nothing more (S3)?
     pub(super) fn has_started(self) -> bool {
         matches!(self, Self::Skipped | Self::Started)
     }
