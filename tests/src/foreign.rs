@@ -1,4 +1,4 @@
-//! Code that a test hands to the library in order to see it misbehave: it calls back, or it panics.
+//! Misbehaving code for tests to hand to the library: it calls back, or it panics.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -43,7 +43,7 @@ pub fn call_everything(process: &Process) {
     drop(process.clone());
 }
 
-/// Panics, and prints nothing. It does nothing on a thread that panics already, where Rust would abort.
+/// Panics without printing anything. It does nothing on a thread that is already panicking, where Rust would abort.
 pub fn panic_quietly() {
     if !thread::panicking() {
         resume_unwind(Box::new("on purpose"));
@@ -60,7 +60,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// A value whose drop says so on `dropped`, and then panics.
+/// A value whose drop sends on `dropped`, and then panics.
 pub fn panics_on_drop(dropped: &Sender<()>) -> impl Send + Sync + use<> {
     let dropped = dropped.clone();
     OnDrop(move || {

@@ -1,4 +1,4 @@
-//! What the end-to-end tests in `tests/` share.
+//! Items that the end-to-end tests in `tests/` share.
 
 #![forbid(unsafe_code)]
 
@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use procession::{Closed, Error, Process};
 
-/// How long a test waits for what must happen: for ever, but that a failure should be seen.
+/// How long a test waits for an event that must come. It is generous: it only turns a hang into a failure.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The outcome, which must come.
+/// Waits for the outcome, which must come.
 #[track_caller]
 pub fn outcome(closed: &Closed) -> Result<(), Error> {
     closed.wait_timeout(LIMIT).unwrap_or_else(|| panic!("not closed in time: {closed:?}"))
 }
 
-/// Waits until the process is Closed, which it must be, without an error.
+/// Waits until the process is Closed, and checks that the outcome is `Ok`.
 #[track_caller]
 pub fn ends_well(process: &Process) {
     let ended = process.closed().wait_timeout(LIMIT);
@@ -38,23 +38,23 @@ pub fn cpu_time() -> Duration {
     Duration::try_from(time).unwrap()
 }
 
-/// What happened, in order.
+/// A log of events, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Events(Arc<Mutex<Vec<&'static str>>>);
 
 impl Events {
-    /// Adds one.
+    /// Adds an event.
     pub fn add(&self, event: &'static str) {
         self.0.lock().unwrap().push(event);
     }
 
-    /// A function that adds one.
+    /// A function that adds an event.
     pub fn adder(&self, event: &'static str) -> impl FnOnce() + Send + use<> {
         let events = self.clone();
         move || events.add(event)
     }
 
-    /// All so far.
+    /// All events so far.
     pub fn all(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().clone()
     }

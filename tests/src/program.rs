@@ -1,4 +1,4 @@
-//! Programs that a test runs: what they print, and signals to them.
+//! Programs that a test runs: reading their output, and sending them signals.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it.
+    /// Starts the program.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -33,7 +33,7 @@ impl Program {
         Self { child, lines }
     }
 
-    /// Starts it, and hands out its standard error, which the command must pipe.
+    /// Starts the program, and also returns its standard error, which the command must pipe.
     pub fn start_with_errors(command: &mut Command) -> (Self, ChildStderr) {
         let mut program = Self::start(command);
         let errors = program.child.stderr.take().unwrap();
@@ -63,12 +63,12 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Has it ended?
+    /// Has the program ended?
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     #[track_caller]
     pub fn status(&mut self) -> ExitStatus {
         let end = Instant::now() + LIMIT;
@@ -89,7 +89,7 @@ impl Drop for Program {
     }
 }
 
-/// The path of an example of a package. Where only these tests were built, it is built too.
+/// The path of an example of a package. The example is built first if it does not exist.
 pub fn example(package: &str, name: &str) -> PathBuf {
     // <target>/<profile>/deps/<test>
     let test = std::env::current_exe().unwrap();

@@ -18,7 +18,7 @@ fn until(process: &Process, held: &Arc<()>) -> impl Future<Output = u8> + Send +
     }
 }
 
-/// Waits until nobody holds it any more.
+/// Waits until nothing else holds it.
 fn until_dropped(held: &Arc<()>) {
     let end = std::time::Instant::now() + LIMIT;
     while Arc::strong_count(held) > 1 {
@@ -27,7 +27,8 @@ fn until_dropped(held: &Arc<()>) {
     }
 }
 
-/// `close_when`: the process closes with the future; it does not wait for it, nor is it kept open by it.
+/// `close_when`: the process closes when the future is ready. It does not wait for the future, nor does the future keep
+/// it open.
 #[test]
 fn a_future_closes_a_process() {
     let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
@@ -55,7 +56,7 @@ fn a_future_closes_a_process() {
     assert!(!other.is_closing());
     app.close_when(async { panic!("polled") }).unwrap();
 
-    // The last handle counts, not the future.
+    // The last handle closes the process; the future does not keep it open.
     let app = Process::new();
     app.close_when(until(&other, &held)).unwrap();
     let closed = app.closed();
@@ -63,14 +64,14 @@ fn a_future_closes_a_process() {
     outcome(&closed).unwrap();
     until_dropped(&held);
 
-    // It does not keep `close_after_children` waiting.
+    // The future does not keep `close_after_children` waiting.
     let app = Process::new();
     app.close_when(pending::<()>()).unwrap();
     app.close_after_children();
     ends_well(&app);
 }
 
-/// A future that panics closes nothing, and is told to the hooks, by the name of the process.
+/// A future that panics closes nothing, and is reported to the hooks under the name of the process.
 #[test]
 fn a_future_that_panics() {
     let (tell, told) = mpsc::channel();
@@ -82,7 +83,7 @@ fn a_future_that_panics() {
     app.close_blocking().unwrap();
 }
 
-/// `wait_for_future`: the teardown waits for the future, which closing does not drop; an abort does.
+/// `wait_for_future`: the teardown waits for the future. Closing does not drop the future; an abort does.
 #[test]
 fn a_process_waits_for_a_future() {
     let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
@@ -113,7 +114,7 @@ fn the_background_is_not_bridged() {
     assert!(!background.closing_token().is_cancelled());
 }
 
-/// Tokens that are cancelled with a process: in order, also when they are made late, and each by itself.
+/// Tokens that are cancelled with a process: in order, even when they are made late, and independently of each other.
 #[test]
 fn tokens_of_a_process() {
     let process = Process::new();
@@ -131,7 +132,7 @@ fn tokens_of_a_process() {
     let late = Process::new();
     late.close_blocking().unwrap();
     assert!(late.closing_token().is_cancelled() && late.closed_token().is_cancelled());
-    // Who waits for a token is woken.
+    // A task that waits for a token is woken.
     let process = Process::new();
     let token = process.closing_token();
     let waiter =
@@ -140,7 +141,7 @@ fn tokens_of_a_process() {
     waiter.join().unwrap();
 }
 
-/// A process that closes with a token, and one that waits for a token; whichever ends first.
+/// A process that closes with a token, and one that waits for a token, whether the process or the token ends first.
 #[test]
 fn processes_of_a_token() {
     let (process, token) = (Process::new(), CancellationToken::new());
@@ -181,7 +182,7 @@ fn tokens_need_no_tasks() {
     });
 }
 
-/// A scope: threads borrow from the caller, and it returns after all of it is Closed.
+/// A scope: threads borrow from the caller, and the call returns after everything in the scope is Closed.
 #[test]
 fn a_scope_borrows() {
     let (mut left, mut right) = (vec![1, 2], String::from("a"));
@@ -192,7 +193,7 @@ fn a_scope_borrows() {
         p.spawn_thread(move |worker| {
             assert!(!worker.is_closing());
             left.push(3);
-            // From a thread of the scope, one more that borrows.
+            // A thread of the scope spawns one more that borrows.
             let count = |_| {
                 counter.fetch_add(1, Ordering::SeqCst);
             };
@@ -207,7 +208,7 @@ fn a_scope_borrows() {
     assert_eq!(counter.into_inner(), 1);
 }
 
-/// A scope waits for what is no thread of it too.
+/// A scope also waits for bodies that are not threads of it.
 #[test]
 fn a_scope_waits_for_async_bodies() {
     let ended = Arc::new(AtomicUsize::new(0));
@@ -225,8 +226,8 @@ fn a_scope_waits_for_async_bodies() {
     assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
 
-/// What fails in a scope closes all of it, and all errors are in its outcome: of the closure, of threads, and
-/// of async bodies; a panic is an error.
+/// A failure in a scope closes all of it, and all errors are in its outcome: those of the closure, of threads and of
+/// async bodies. A panic is an error.
 #[test]
 fn a_scope_that_fails() {
     let ended = AtomicUsize::new(0);

@@ -16,7 +16,7 @@ use procession::{Clock, Limited, ManualClock, Process};
 use procession_tests::LIMIT;
 use procession_tests::foreign::{call_everything, panic_quietly};
 
-/// What a waker's clone does when it is armed.
+/// A waker whose clone runs foreign code when it is armed.
 #[derive(Clone)]
 struct Act {
     armed: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ struct Act {
 }
 
 impl Act {
-    /// It calls everything on the process, and `further`; or it panics.
+    /// The clone calls everything on the process, and `further`; or it panics.
     fn new(process: &Process, panics: bool, further: impl Fn() + Send + Sync + 'static) -> Self {
         let process = process.clone();
         let act = move || {
@@ -46,7 +46,7 @@ impl Act {
     /// The next clone of a waker, which `run` makes, acts.
     fn during(&self, run: impl FnOnce()) {
         self.armed.store(true, Ordering::SeqCst);
-        // The clone may be made on the stack of who polls.
+        // The clone may be made on the stack of the caller that polls.
         let _ = catch_unwind(AssertUnwindSafe(run));
     }
 
@@ -100,7 +100,7 @@ fn waiter(process: &Process, kind: usize) -> Waiter {
     }
 }
 
-/// Runs what may hang on a thread of its own.
+/// Runs code that may hang, on a thread of its own.
 #[track_caller]
 fn in_time(what: String, run: impl FnOnce() + Send + 'static) {
     let (tell, told) = mpsc::channel();

@@ -107,7 +107,7 @@ fn after_its_no_wait_child() {
     the_last_is_refused(&["p", "q"], &[(CloseAfter, 0, 1), (NoWaitChild, 0, 1)]);
 }
 
-/// I5: nor after what closes only with its child.
+/// I5: nor after a process that closes only with its child.
 #[test]
 fn after_its_grandchild() {
     for lower in [Child, NoWaitChild] {
@@ -118,9 +118,9 @@ fn after_its_grandchild() {
     the_last_is_refused(&["p", "c", "d", "q"], &edges);
 }
 
-/// I5: nor after what waits for its child, whichever kind of edge it is.
+/// I5: nor after a process that waits for its child, along any kind of edge.
 #[test]
-fn after_what_waits_for_its_child() {
+fn after_a_process_that_waits_for_its_child() {
     for waits in [WaitFor, CloseAfter] {
         for closes in [Child, NoWaitChild] {
             let edges = [(CloseAfter, 0, 2), (closes, 0, 1), (waits, 2, 1)];
@@ -129,16 +129,16 @@ fn after_what_waits_for_its_child() {
     }
 }
 
-/// I5: nor after what waits, through others, for its grandchild.
+/// I5: nor after a process that waits, through others, for its grandchild.
 #[test]
-fn after_what_waits_for_its_grandchild() {
+fn after_a_process_that_waits_for_its_grandchild() {
     let edges = [(CloseAfter, 0, 3), (Child, 0, 1), (Child, 1, 2), (WaitFor, 3, 2)];
     the_last_is_refused(&["p", "c", "d", "q"], &edges);
     let edges = [(CloseAfter, 0, 3), (Child, 0, 1), (WaitFor, 2, 1), (WaitFor, 3, 2)];
     the_last_is_refused(&["p", "c", "w", "q"], &edges);
 }
 
-/// I5: nor does a process that two others order around close at all.
+/// I5: nor can two processes each be closed after a child of the other.
 #[test]
 fn two_that_are_closed_after_each_others_children() {
     // `p` waits for the child of `q`, and `q` for the child of `p`.
@@ -187,7 +187,7 @@ fn a_choice_that_requires_itself() {
     }
 }
 
-/// I5: an edge to a process that is closing already, for whatever reason, orders nothing that is still to come.
+/// I5: an edge to a process that is already closing, for whatever reason, orders nothing.
 #[test]
 fn a_parent_that_closes_after_a_closing_child_is_accepted() {
     let (app, p) = app_and_p();
@@ -227,9 +227,9 @@ fn a_child_with_a_second_parent_outside_is_accepted() {
     }
 }
 
-/// I5: what waits for a child that another parent closes is accepted too.
+/// I5: a process that waits for a child with another parent outside is accepted too.
 #[test]
-fn after_what_waits_for_a_child_with_a_second_parent() {
+fn after_a_process_that_waits_for_a_child_with_a_second_parent() {
     let (app, processes) = (Process::new(), processes(&["p", "c", "q", "outside"]));
     for edge in [(Child, 0, 1), (Child, 3, 1), (WaitFor, 2, 1), (CloseAfter, 0, 2)] {
         add(&processes, edge).unwrap();
@@ -240,9 +240,9 @@ fn after_what_waits_for_a_child_with_a_second_parent() {
     processes.iter().for_each(ends_well);
 }
 
-/// I5: siblings, and what is under them, may be closed after one another.
+/// I5: siblings and their children may be closed after one another.
 #[test]
-fn what_does_not_close_with_the_process_is_accepted() {
+fn siblings_and_their_children_are_accepted() {
     let (app, processes) = (Process::new(), processes(&["p", "of p", "sibling", "of sibling"]));
     app.add_child(&processes[0]).unwrap();
     app.add_child(&processes[2]).unwrap();
@@ -327,9 +327,9 @@ fn a_builder_with_a_second_parent_outside_is_accepted() {
     assert!(q.is_closed() && p.is_closed());
 }
 
-/// I5: two threads that add the two halves at once: exactly one is refused, and all end.
+/// I5: two threads add the two halves of a cycle at once: exactly one is refused, and all processes end.
 #[test]
-fn of_the_two_halves_one_is_refused() {
+fn one_of_the_two_halves_is_refused() {
     for _ in 0..500 {
         let (app, p) = app_and_p();
         let q = Process::new();

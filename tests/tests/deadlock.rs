@@ -12,8 +12,8 @@ fn names(result: &Result<(), Error>) -> (String, String) {
     (name(deadlock.waiting()), name(deadlock.target()))
 }
 
-/// I13: a worker that closes the whole program and waits: refused, naming both; the closing has begun all the
-/// same.
+/// I13: a worker closes the whole program and waits: the wait is refused, naming both processes, but the closing has
+/// begun.
 #[test]
 fn a_worker_that_waits_for_the_whole_program() {
     let app = Process::builder().name("app").build().unwrap();
@@ -44,9 +44,9 @@ fn a_body_that_waits_for_itself() {
     assert!(matches!(outcome(&task.closed()), Err(Error::Deadlock(_))));
 }
 
-/// I13: a teardown waits for who waits for it, by a wait-for edge.
+/// I13: a teardown waits for a process that waits for it along a wait-for edge.
 #[test]
-fn a_teardown_that_waits_for_who_waits_for_it() {
+fn a_teardown_that_waits_for_a_process_that_waits_for_it() {
     let (log, server) = (Process::new(), Process::new());
     log.wait_for(&server).unwrap();
     let waits = log.clone();
@@ -55,7 +55,7 @@ fn a_teardown_that_waits_for_who_waits_for_it() {
     ends_well(&log);
 }
 
-/// I13: also on a stack of bodies and teardowns.
+/// I13: the same on a stack of bodies and teardowns.
 #[test]
 fn a_nested_teardown_that_waits_for_the_body_below_it() {
     let app = Process::new();
@@ -71,7 +71,7 @@ fn a_nested_teardown_that_waits_for_the_body_below_it() {
     ends_well(&body);
 }
 
-/// Waits that can end are not refused: for siblings, for children, with a limit, and for what is Closed.
+/// Waits that can end are not refused: for siblings, for children, with a timeout, and for Closed processes.
 #[test]
 fn waits_that_can_end_are_not_refused() {
     let app = Process::new();
@@ -81,10 +81,10 @@ fn waits_that_can_end_are_not_refused() {
         .spawn_thread(move |p| {
             sibling.close_blocking().unwrap();
             p.child().close_blocking().unwrap();
-            // With a limit: not refused, which would be `Some`, and over when the limit is.
+            // With a timeout: the wait is not refused, which would be `Some`, and ends with the timeout.
             assert!(above.closed().wait_timeout(Duration::from_millis(5)).is_none());
             assert!(above.closed().wait_deadline(Instant::now()).is_none());
-            // Without a limit that a clock can measure, it is one without a limit.
+            // A timeout that is longer than a clock can measure is no timeout.
             let refused = above.closed().wait_timeout(Duration::MAX);
             assert!(matches!(refused, Some(Err(Error::Deadlock(_)))));
         })
@@ -93,7 +93,7 @@ fn waits_that_can_end_are_not_refused() {
     app.close_blocking().unwrap();
 }
 
-/// Timeouts of any size, and deadlines that are over, neither panic nor overflow.
+/// Timeouts of any size, and deadlines in the past, neither panic nor overflow.
 #[test]
 fn timeouts_of_any_size() {
     let process = Process::new();

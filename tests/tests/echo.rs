@@ -61,7 +61,7 @@ fn echoes(stream: &mut TcpStream, text: &[u8]) {
     assert_eq!(answer, text);
 }
 
-/// The first signal: what has come is answered, nothing new is taken, and the log is flushed last.
+/// The first signal: received data is answered, no new connection is accepted, and the log is flushed last.
 #[test]
 fn the_first_signal_closes_in_order() {
     for signal in [Signal::INT, Signal::TERM] {
@@ -86,9 +86,9 @@ fn the_first_signal_closes_in_order() {
     }
 }
 
-/// A connection whose peer reads nothing holds it up until the second signal; then it ends in order.
+/// A connection whose peer reads nothing holds up the closing until the second signal; then the program ends in order.
 #[test]
-fn the_second_signal_ends_what_does_not_end() {
+fn the_second_signal_ends_a_stuck_connection() {
     let mut echo = Echo::start(&[]);
     let mut stream = echo.connect();
     stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
@@ -103,9 +103,9 @@ fn the_second_signal_ends_what_does_not_end() {
     echo.ends_in_order(&IN_ORDER[1..]);
 }
 
-/// It ends by itself.
+/// Without a signal, it ends when its time is over.
 #[test]
-fn it_ends_by_itself() {
+fn it_ends_when_its_time_is_over() {
     let echo = Echo::start(&["--for", "300ms"]);
     let mut stream = echo.connect();
     echoes(&mut stream, b"hello");

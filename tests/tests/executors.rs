@@ -13,7 +13,7 @@ use std::time::Duration;
 use procession::{Error, Inline, Job, Phase, Process, Reason, Smol, Threads};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
-/// What must hold under each executor; `app` has the spawner under test.
+/// The checks for each executor; `app` has the spawner under test.
 async fn works(app: Process) {
     let events = Events::default();
 
@@ -68,7 +68,7 @@ async fn works(app: Process) {
     assert_eq!(events.all(), ["session", "app"]);
 }
 
-/// Handles go anywhere, and waiters too; neither borrows from the other.
+/// Handles and waiters can be sent to other threads, and do not borrow from each other.
 #[test]
 fn handles_and_waiters_can_be_sent() {
     fn goes_anywhere<T: Send + Sync + Unpin + 'static>(_: &T) {}
@@ -155,12 +155,12 @@ fn tokios_timers_work_in_bodies_and_teardowns() {
         drop(child);
         app
     });
-    // From outside of the runtime too.
+    // From outside the runtime too.
     app.close_blocking().unwrap();
     assert_eq!(take.iter().collect::<Vec<_>>(), ["body", "teardown"]);
 }
 
-/// A child inherits its parent's spawner, however far down, and one of its own counts more.
+/// A child inherits its parent's spawner, at any depth, unless it has its own.
 #[test]
 fn a_child_inherits_its_parents_spawner() {
     let jobs = Arc::new(AtomicUsize::new(0));
@@ -184,8 +184,8 @@ fn a_child_inherits_its_parents_spawner() {
     assert_eq!(jobs.load(Ordering::SeqCst), 3);
 }
 
-/// Dropping the future of `run` half-way closes its process, with the outcome Aborted; so does never polling
-/// it.
+/// Dropping the future of `run` before its end closes its process, with the outcome Aborted, even if it was never
+/// polled.
 #[test]
 fn run_dropped_half_way() {
     for polls in [0, 1, 2] {
@@ -277,13 +277,13 @@ fn many_async_bodies_share_few_threads() {
     assert!(bodies.iter().all(Process::is_closed));
 }
 
-/// A timer that closes by force, and one that is not needed.
+/// `close_within` aborts a process that does not end in time, and does nothing to one that does.
 #[test]
-fn close_within_aborts_what_does_not_end() {
+fn close_within_aborts_a_process_that_does_not_end() {
     let app = Process::new();
     let stuck = app.spawn(|_| pending::<()>()).unwrap();
     let thread = app.spawn_thread(|p| p.aborting().wait()).unwrap();
-    // The limit holds although the waiter is dropped.
+    // The deadline holds although the waiter is dropped.
     drop(app.close_within(Duration::from_millis(20)));
     ends_well(&app);
     assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
@@ -295,7 +295,7 @@ fn close_within_aborts_what_does_not_end() {
     assert!(!quick.is_aborting());
 }
 
-/// `aborting` ends for who was never aborted when it is Closed.
+/// `aborting` of a process that is never aborted ends when it is Closed.
 #[test]
 fn aborting_ends_with_closed() {
     let process = Process::new();
@@ -306,7 +306,7 @@ fn aborting_ends_with_closed() {
     assert!(!process.is_aborting());
 }
 
-/// `run_until_closing` counts the future if both come at once.
+/// `run_until_closing` returns the output of the future if the future is ready and the process closes at once.
 #[test]
 fn run_until_closing_is_fair_to_its_future() {
     let process = Process::new();

@@ -1,4 +1,4 @@
-//! Panics and errors: I7, and what the system refuses.
+//! Panics and errors: I7, and threads that the OS cannot create.
 
 use std::panic::panic_any;
 use std::sync::mpsc;
@@ -123,8 +123,7 @@ fn a_second_teardown_is_refused() {
     assert_eq!(events.all(), ["first"]);
 }
 
-/// A teardown that is set on a Closed process runs at once; what it returns is returned, and the outcome
-/// stays.
+/// A teardown that is set on a Closed process runs at once; its result is returned, and the outcome stays.
 #[test]
 fn a_teardown_set_on_a_closed_process_runs_at_once() {
     let events = Events::default();
@@ -149,7 +148,7 @@ fn a_teardown_set_on_a_closed_process_runs_at_once() {
     assert!(process.outcome().unwrap().is_ok());
 }
 
-/// An error of this crate that a body returns is the outcome as it is, and keeps its source.
+/// An error of this crate that a body returns becomes the outcome unchanged, and keeps its source.
 #[test]
 fn errors_keep_their_source() {
     use std::error::Error as _;
@@ -175,7 +174,7 @@ fn without_threads() {
     assert!(status.success());
 }
 
-/// The processes of bodies go by the name of their parent, and so do their threads.
+/// The processes of bodies have the name of their parent, and so have their threads.
 #[test]
 fn a_thread_is_named_after_its_process() {
     let app = Process::builder().name("poller").build().unwrap();

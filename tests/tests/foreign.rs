@@ -11,7 +11,7 @@ use procession::{Inline, Job, Process, Spawn};
 use procession_tests::foreign::{OnDrop, keep, panics_on_drop};
 use procession_tests::{LIMIT, ends_well, outcome};
 
-/// Runs foreign code in one place, in a program of its own; what went wrong.
+/// Runs foreign code in one place, in a program of its own. The error says what went wrong.
 fn run_in_place(place: &str, does: &str) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foreign"));
     let output = command.args([place, does]).env("RUST_BACKTRACE", "0").output().unwrap();
@@ -77,7 +77,7 @@ fn closes_around(put: impl FnOnce(&Process, Box<dyn Send + Sync>)) {
     assert_eq!((before.load(Ordering::SeqCst), after.load(Ordering::SeqCst)), (3, 3));
 }
 
-/// I14: what a hook captured.
+/// I14: the captures of a hook.
 #[test]
 fn a_panicking_drop_of_a_captured_value_loses_no_teardown() {
     closes_around(|app, held| app.child().on_failure(move |_, _| keep(&held)));
@@ -105,7 +105,7 @@ fn a_panicking_drop_of_an_error_loses_no_teardown() {
     });
 }
 
-/// I14: what runs on an executor is no exception: a panicking drop does not abort the program.
+/// I14: this holds on an executor too: a panicking drop does not abort the program.
 #[test]
 fn a_panicking_drop_after_an_async_teardown_does_not_abort_the_program() {
     run_in_place("drop: captured by a hook, after an async teardown", "panics").unwrap();
@@ -210,7 +210,7 @@ fn a_drop_may_link_processes_while_another_thread_searches_for_cycles() {
     done.recv_timeout(LIMIT).unwrap();
 }
 
-/// I11: nothing recurses over ownership, whatever a process owns the next one with.
+/// I11: nothing recurses over ownership, whichever value of a process owns the next one.
 #[test]
 fn a_chain_of_owned_processes_closes_on_a_small_stack() {
     let owners = [

@@ -1,4 +1,4 @@
-//! Edges: I5, I6, I11, I12, and the bad input that they refuse.
+//! Edges: I5, I6, I11, I12, and the refusal of bad input.
 
 use std::thread;
 
@@ -23,14 +23,14 @@ fn a_cycle_is_refused() {
     assert!(matches!(a.add_child(&a), Err(LinkError::Cycle(_))));
     assert!(matches!(a.wait_for(&a), Err(LinkError::Cycle(_))));
     assert!(matches!(a.add_child_no_wait(&a), Err(LinkError::Cycle(_))));
-    // Unchanged: `c` does not close `a`, and nobody waits in a circle.
+    // Unchanged: `c` does not close `a`, and there is no circle of waits.
     c.close_blocking().unwrap();
     assert!(!a.is_closing());
     a.close_blocking().unwrap();
     assert!(b.is_closed());
 }
 
-/// I5: closing each other without waiting is no waiting cycle.
+/// I5: two processes that close each other without waiting are no cycle of waits.
 #[test]
 fn two_may_close_each_other_without_waiting() {
     let (a, b) = (Process::new(), Process::new());
@@ -40,9 +40,9 @@ fn two_may_close_each_other_without_waiting() {
     ends_well(&a);
 }
 
-/// I5: two threads that add the two halves at once: exactly one is refused.
+/// I5: two threads add the two halves of a cycle at once: exactly one is refused.
 #[test]
-fn of_the_two_halves_of_a_cycle_one_is_refused() {
+fn one_of_the_two_halves_of_a_cycle_is_refused() {
     for _ in 0..500 {
         let (a, b) = (Process::new(), Process::new());
         let (first, second) = thread::scope(|scope| {
@@ -54,7 +54,7 @@ fn of_the_two_halves_of_a_cycle_one_is_refused() {
     }
 }
 
-/// I5: a long cycle too, and the search does not use the stack.
+/// I5: a long cycle is refused too, and the search does not recurse.
 #[test]
 fn a_long_cycle_is_refused() {
     let first = Process::new();
@@ -68,7 +68,7 @@ fn a_long_cycle_is_refused() {
     ends_well(&last);
 }
 
-/// A process that is Closing, with a teardown not started, until the returned one is closed.
+/// A process that is Closing, and whose teardown has not started until the second returned process is closed.
 fn closing() -> (Process, Process) {
     let (process, gate) = (Process::new(), Process::new());
     process.wait_for(&gate).unwrap();
@@ -77,7 +77,7 @@ fn closing() -> (Process, Process) {
     (process, gate)
 }
 
-/// I6: what is added to a Closing process is closed and waited for.
+/// I6: a child that is added to a Closing process is closed and waited for.
 #[test]
 fn adding_to_a_closing_process() {
     let (process, gate) = closing();
@@ -152,7 +152,7 @@ fn an_edge_to_a_closed_process_has_no_effect() {
     process.close_blocking().unwrap();
 }
 
-/// A builder that is refused leaves no trace: its teardown is not run, and nobody waits for it.
+/// A builder that is refused leaves no trace: its teardown is not run, and no process waits for it.
 #[test]
 fn a_refused_builder_leaves_no_trace() {
     let (app, server, closed) = (Process::new(), Process::new(), Process::new());
@@ -206,7 +206,7 @@ fn a_long_chain_closes_on_a_small_stack() {
     });
 }
 
-/// I11: made from existing processes, and closed by dropping the first handle.
+/// I11: the same for a chain that is made from existing processes, and closed by dropping the first handle.
 #[test]
 fn a_long_chain_is_dropped_on_a_small_stack() {
     on_a_small_stack(|| {
@@ -223,7 +223,7 @@ fn a_long_chain_is_dropped_on_a_small_stack() {
     });
 }
 
-/// I11: a chain of wait-for edges too, ended from the far end.
+/// I11: the same for a chain of wait-for edges, which ends from the far end.
 #[test]
 fn a_long_chain_of_wait_for_edges() {
     on_a_small_stack(|| {
@@ -266,7 +266,7 @@ fn a_long_chain_of_teardowns() {
     });
 }
 
-/// A hanging shutdown says what it waits for.
+/// `Debug` shows what a hanging shutdown waits for.
 #[test]
 fn debug_says_what_a_process_waits_for() {
     let app = named("app");

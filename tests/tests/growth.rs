@@ -1,4 +1,4 @@
-//! Memory: I12. Alone in its program, since it looks at what that holds.
+//! Memory: I12. This test is alone in its program, because it measures the memory of the program.
 
 #![cfg(target_os = "linux")]
 
@@ -13,8 +13,8 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// I12: a long-lived parent whose children come and go, in any order, does not grow; neither do those that
-/// wait for them, nor a Closing one.
+/// I12: a long-lived parent whose children come and go, in any order, does not grow; nor do the processes that wait for
+/// them, nor a Closing parent.
 #[test]
 fn a_parent_whose_children_come_and_go_does_not_grow() {
     let parent = Process::new();
@@ -45,7 +45,7 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 * 1024, "{grown} KiB more");
 
-    // What is built on children comes and goes too.
+    // Limited and periodic processes, and futures that a process waits for, come and go too.
     let inline = Process::builder().spawner(Inline).parent(&parent).build().unwrap();
     let churn = |rounds: usize| {
         for _ in 0..rounds {

@@ -1,4 +1,4 @@
-//! Who keeps a process open: I8.
+//! What keeps a process open: I8.
 
 use std::sync::mpsc;
 
@@ -31,7 +31,7 @@ fn the_last_handle_closes() {
     ends_well(&child);
 }
 
-/// I8: the reason is that it was dropped; who waits for a process does not hold it.
+/// I8: the reason is that it was dropped; a process that waits for another does not hold it.
 #[test]
 fn the_reason_is_dropped() {
     let (log, server, gate) = (Process::new(), Process::new(), Process::new());
@@ -50,11 +50,11 @@ fn the_reason_is_dropped() {
     drop(guard);
     outcome(&weak).unwrap();
     assert_eq!(child.reason(), Some(Reason::ParentClosed));
-    // Its own reason can be read by who still has a handle: none was counted after it closed.
+    // A process that is dropped closes its children, to which there still are handles.
     let process = Process::builder().spawner(procession::Inline).build().unwrap();
     let (give, take) = mpsc::channel();
     let observer = process.child();
-    observer.set_teardown(move || give.send(()).map_err(|_| "nobody waits")).unwrap();
+    observer.set_teardown(move || give.send(()).map_err(|_| "the receiver is gone")).unwrap();
     drop(process);
     take.recv_timeout(LIMIT).unwrap();
     ends_well(&observer);
@@ -73,7 +73,7 @@ fn a_waiter_does_not_keep_a_process_open() {
     assert_eq!(futures_lite::future::block_on(until), None);
 }
 
-/// I8: dropping a handle of a process that a parent holds does nothing, not with several parents either.
+/// I8: dropping a handle of a process that a parent holds does nothing, even with several parents.
 #[test]
 fn a_parent_holds_its_children() {
     let (one, other) = (Process::new(), Process::new());
@@ -92,7 +92,7 @@ fn a_parent_holds_its_children() {
     }
 }
 
-/// I8: what should outlive its handles is a child of the background.
+/// I8: a child of the background process outlives its handles.
 #[test]
 fn the_background_holds_its_children() {
     let child = Process::background().child();
@@ -108,7 +108,7 @@ fn the_background_holds_its_children() {
     outcome(&closed).unwrap();
 }
 
-/// The background refuses, at once.
+/// The background process refuses at once to be closed or waited for.
 #[test]
 fn the_background_never_closes() {
     use procession::LinkError;
@@ -133,7 +133,7 @@ fn the_background_never_closes() {
     process.close_blocking().unwrap();
 }
 
-/// The guard closes when it is dropped, also by a panic.
+/// The guard closes its process when it is dropped, also by a panic.
 #[test]
 fn close_on_drop() {
     let process = Process::new();

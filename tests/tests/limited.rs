@@ -16,7 +16,7 @@ fn limited(limit: usize) -> (Process, Limited) {
     (app, limited)
 }
 
-/// Takes as many slots as there are free ones.
+/// The number of free slots.
 fn free_slots(limited: &Limited) -> usize {
     let slots: Vec<_> = std::iter::from_fn(|| limited.try_acquire().ok()).collect();
     slots.len()
@@ -31,7 +31,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     }
 }
 
-/// Counts what is under way, and the most that ever was.
+/// Counts the bodies that are under way, and the most that ever were at the same time.
 #[derive(Clone, Default)]
 struct UnderWay(Arc<(AtomicUsize, AtomicUsize)>);
 
@@ -50,9 +50,9 @@ impl UnderWay {
     }
 }
 
-/// Never more than so many at a time, and no fewer: blocking bodies, spawned by many threads.
+/// At most `limit` blocking bodies run at a time, and as many as that can: they are spawned by many threads.
 #[test]
-fn so_many_threads_at_a_time() {
+fn at_most_limit_threads_at_a_time() {
     let (app, limited) = limited(3);
     let under_way = UnderWay::default();
     thread::scope(|scope| {
@@ -73,7 +73,7 @@ fn so_many_threads_at_a_time() {
     limited.process().close_after_children().wait().unwrap();
     assert!((1..=3).contains(&under_way.most()), "{}", under_way.most());
 
-    // All three at once: they wait for each other.
+    // Three run at once, because they wait for each other.
     let limited = Limited::new(&app, 3).unwrap();
     let barrier = Arc::new(std::sync::Barrier::new(3));
     for _ in 0..3 {
@@ -90,7 +90,7 @@ fn so_many_threads_at_a_time() {
     });
 }
 
-/// What must hold under each executor.
+/// The checks for each executor.
 async fn works(app: Process) {
     let under_way = UnderWay::default();
     let limited = Limited::new(&app, 5).unwrap();
@@ -174,14 +174,14 @@ impl<F: Future<Output = Result<Process, Error>>> UnwrapNow for F {
     }
 }
 
-/// First come, first served: threads and tasks in one queue; and who leaves it holds nobody up.
+/// First come, first served: threads and tasks are in one queue, and a waiter that leaves it holds up no other.
 #[test]
 fn first_come_first_served() {
     let (app, limited) = limited(1);
     let first = limited.acquire().wait().unwrap();
     let mut waiting: Vec<Acquire> = (0..6).map(|_| limited.acquire()).collect();
     waiting.iter_mut().for_each(|acquire| assert!(poll(acquire).is_none()));
-    // The second goes away in the queue.
+    // The second waiter leaves the queue.
     drop(waiting.remove(1));
     assert!(matches!(limited.try_acquire(), Err(Error::Full(_))));
     let mut held = first;
@@ -224,9 +224,9 @@ fn first_come_first_served() {
     app.close_blocking().unwrap();
 }
 
-/// Closing the parent releases everyone who waits, with `Error::Closed`, and runs no body.
+/// Closing the parent releases all waiters, with `Error::Closed`, and runs no body.
 #[test]
-fn closing_releases_who_waits() {
+fn closing_releases_the_waiters() {
     let (app, limited) = limited(1);
     let stuck = limited.spawn_thread(|p| p.closing().wait()).unwrap();
     let (waits, waiting) = mpsc::channel();
@@ -260,7 +260,7 @@ fn closing_releases_who_waits() {
     assert!(matches!(Limited::new(&app, 1), Err(Error::Closed(_))));
 }
 
-/// A slot that somebody had when the closing began runs its body, which finds itself Closing (I6); once the
+/// A slot that was taken before the closing began still runs its body, with a child that is Closing (I6); once the
 /// teardown has started, it does not.
 #[test]
 fn a_slot_outlives_the_beginning_of_closing() {
@@ -293,7 +293,7 @@ fn a_limited_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(failed.label())));
     assert!(other.is_closed());
 
-    // What an abort of the limiter drops has not failed.
+    // A child that is dropped by an abort of the limiter has not failed.
     let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
     let limited = Limited::new(&app, 1).unwrap();
     let stuck = limited.spawn(|_| pending::<()>()).unwrap_now();
@@ -333,7 +333,7 @@ fn no_slot_is_lost() {
     drop([(); 3].map(|()| limited.acquire().wait().unwrap()));
     assert_eq!(free_slots(&limited), 3);
 
-    // A waiter that is dropped: never polled, waiting, after it was given a slot, after a time limit.
+    // A waiter that is dropped: never polled, waiting, after it was given a slot, after a timeout.
     let slots = [(); 3].map(|()| limited.acquire().wait().unwrap());
     drop(limited.acquire());
     let (mut waiting, mut given, mut timed) =
@@ -365,7 +365,7 @@ fn no_slot_is_lost() {
     assert_eq!(free_slots(&limited), 1);
 }
 
-/// Who waits is woken although the one before it in the queue was given the slot and went away.
+/// A waiter is woken even if the one before it in the queue was given the slot and left.
 #[test]
 fn a_slot_that_is_not_fetched_goes_to_the_next() {
     struct Count(AtomicUsize);
@@ -393,8 +393,8 @@ fn a_slot_that_is_not_fetched_goes_to_the_next() {
     app.close_blocking().unwrap();
 }
 
-/// A wait for a slot that cannot end is refused (I13): all are held by who waits for the caller. One that can
-/// end is not.
+/// A wait for a slot that cannot end is refused (I13), because all slots are held by processes that wait for the
+/// caller. A wait that can end is not refused.
 #[test]
 fn a_wait_that_cannot_end_is_refused() {
     let (app, limited) = limited(2);
@@ -455,12 +455,12 @@ fn a_limiter_goes_with_its_last_clone() {
     process.child().close();
     assert!(poll(&mut waiter).is_none());
     drop(release);
-    // The waiter is served all the same.
+    // The waiter is still served.
     let last = waiter.wait().unwrap().spawn(|_| async {}).unwrap();
     outcome(&last.closed()).unwrap();
     ends_well(&process);
     assert!(!app.is_closing());
-    // Nobody waits, and the child finishes by itself.
+    // There is no waiter, and the child finishes undisturbed.
     let limited = Limited::new(&app, 1).unwrap();
     let (release, released) = mpsc::channel::<()>();
     let child = limited.spawn_thread(move |_| released.recv().unwrap_or(())).unwrap();
@@ -471,8 +471,7 @@ fn a_limiter_goes_with_its_last_clone() {
     app.close_blocking().unwrap();
 }
 
-/// A stress with threads that come and go, of which some give up, and children that end in every way: at the
-/// end all slots are there.
+/// Many threads take slots, some of them give up, and children end in every way: at the end, all slots are free.
 #[test]
 fn a_stress_loses_no_slot() {
     let (app, limited) = limited(4);

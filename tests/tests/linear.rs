@@ -11,13 +11,14 @@ use procession_tests::{LIMIT, cpu_time, ends_well, outcome};
 /// How much larger the second size is.
 const FACTOR: usize = 16;
 
-/// How much more an element may cost at the second size. What is quadratic costs up to `FACTOR` times as much.
+/// How much more an element may cost at the second size. With quadratic costs, it would be up to `FACTOR` times as
+/// much.
 const MOST: f64 = 6.0;
 
 /// The CPU time is that of the whole program, so one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Compares the best of several runs at `size` and at 16 times that. `prepare` is not measured; what it makes
+/// Compares the best of several runs at `size` and at 16 times that. `prepare` is not measured; the value that it makes
 /// is dropped after the measurement.
 #[track_caller]
 fn is_linear<T>(size: usize, prepare: impl Fn(usize) -> T, run: impl Fn(&T)) {
@@ -32,7 +33,7 @@ fn is_linear<T>(size: usize, prepare: impl Fn(usize) -> T, run: impl Fn(&T)) {
         let best: Duration = (0..runs).map(measure).min().unwrap();
         best.as_secs_f64() * 1e9 / size as f64
     };
-    // The first measurement would pay for what the library starts.
+    // The first measurement would include the start of the library's threads.
     best(size, 1);
     let (small, large) = (best(size, 8), best(FACTOR * size, 3));
     let ratio = large / small;

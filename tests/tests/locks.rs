@@ -62,7 +62,7 @@ impl<F: Fn() + Send + Sync> Wake for Calling<F> {
     }
 }
 
-/// I10: a waker may call anything on the process that wakes it, also what blocks until that is Closed.
+/// I10: a waker may call anything on the process that wakes it, including a wait until that process is Closed.
 #[test]
 fn a_waker_may_call_anything_on_its_own_process() {
     for teardown in [false, true] {
@@ -107,7 +107,8 @@ fn a_waker_may_call_anything_on_its_own_process() {
     }
 }
 
-/// I9, I10: what a thread in `close_blocking` has yet to report is reported before a waker can wait for it.
+/// I9, I10: a thread in `close_blocking` reports everything that it has yet to report before it calls a waker, which
+/// may wait for it.
 #[test]
 fn a_waker_may_wait_for_the_parent_of_siblings() {
     let parent = Process::new();
@@ -126,7 +127,7 @@ fn a_waker_may_wait_for_the_parent_of_siblings() {
     assert_eq!(take.recv_timeout(LIMIT), Ok(true));
 }
 
-/// I9, I10: nor does a waker wait in vain for a teardown that this thread was about to run.
+/// I9, I10: a waker does not wait in vain for a teardown that the thread was about to run.
 #[test]
 fn a_waker_may_wait_for_the_next_teardown() {
     let app = Process::new();
@@ -136,7 +137,7 @@ fn a_waker_may_wait_for_the_next_teardown() {
         child.set_teardown(|| ()).unwrap();
     }
     let (give, take) = mpsc::channel();
-    // Whichever comes first waits for what is under the other.
+    // The first waker that is called waits for the child of the other process.
     let mut ended = [(&first, &after), (&second, &before)].map(|(ended, other)| {
         let (give, other) = (give.clone(), other.clone());
         let waker = Waker::from(Arc::new(Calling(move || {
@@ -153,7 +154,7 @@ fn a_waker_may_wait_for_the_next_teardown() {
 
 /// I9: a waker that panics does not keep the others asleep.
 #[test]
-fn a_waker_that_panics_keeps_nobody_asleep() {
+fn a_waker_that_panics_does_not_keep_the_others_asleep() {
     let process = Process::new();
     let waker = Waker::from(Arc::new(Calling(|| panic!("woken"))));
     let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(process.closing())).collect();
@@ -199,7 +200,7 @@ fn close_does_not_run_the_teardown_on_the_callers_stack() {
     assert_eq!(*state.lock().unwrap(), 1);
 }
 
-/// I10: a teardown may close others and wait for them, on the stack of who closed the first.
+/// I10: a teardown may close other processes and wait for them, even on the stack of the caller that closed its own.
 #[test]
 fn a_teardown_may_close_and_wait_for_others() {
     let (inner, innermost) = (Process::new(), Process::with_teardown(|| Err("innermost")));
@@ -212,9 +213,9 @@ fn a_teardown_may_close_and_wait_for_others() {
     assert_eq!(inner.outcome().unwrap().unwrap_err().with_causes().to_string(), text);
 }
 
-/// I10, I15: a teardown may wait, by other means than the library's, for what it has closed or dropped itself.
+/// I10, I15: a teardown may wait, by means other than the library's, for a process that it has closed or dropped.
 #[test]
-fn a_teardown_may_wait_for_what_it_has_closed() {
+fn a_teardown_may_wait_for_a_process_that_it_has_closed() {
     let (tell, told) = mpsc::channel();
     let (closed, dropped) = (tell.clone(), tell);
     let inner = Process::with_teardown(move || closed.send("closed").unwrap());
@@ -291,7 +292,7 @@ fn more_than_the_limit_queue() {
     assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
 }
 
-/// I9: waiters that come and go leave nothing behind, and those that stay are woken.
+/// I9: waiters that are dropped leave nothing behind, and the others are woken.
 #[test]
 fn waiters_that_go_leave_nothing_behind() {
     let process = Process::new();
@@ -310,7 +311,7 @@ fn waiters_that_go_leave_nothing_behind() {
         assert!(gone.as_mut().poll(&mut context).is_pending());
         assert_eq!(process.closing().wait_timeout(Duration::from_nanos(1)), None);
     }
-    // Each that stays holds the waker once, and nothing else does.
+    // Each waiter that stays holds the waker once, and nothing else does.
     process.close();
     assert_eq!(woken.load(Ordering::SeqCst), 100);
     for waiter in &mut kept {

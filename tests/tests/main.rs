@@ -21,8 +21,8 @@ fn start(face: &str, what: &str) -> Program {
     program
 }
 
-/// A body that ends by itself: 0 after `Ok`, 1 after an error or a panic, which is printed as it is; the tree
-/// is closed in each case. The root is named after the program.
+/// A body that ends without a signal: the code is 0 after `Ok`, and 1 after an error or a panic, which is printed. The
+/// tree is closed in each case. The root is named after the program.
 #[test]
 fn a_body_that_ends() {
     for face in FACES {
@@ -46,7 +46,7 @@ fn a_body_that_ends() {
     }
 }
 
-/// The first signal closes: the program ends well.
+/// The first signal closes: the program ends with code 0.
 #[test]
 fn one_signal() {
     for (face, signal) in FACES.into_iter().zip([Signal::INT, Signal::TERM].into_iter().cycle()) {
@@ -58,7 +58,7 @@ fn one_signal() {
     }
 }
 
-/// The second aborts: the code is 128 and its number, though the outcome is `Ok`.
+/// The second signal aborts: the code is 128 plus its number, even if the outcome is `Ok`.
 #[test]
 fn two_signals() {
     for face in FACES {
@@ -73,7 +73,7 @@ fn two_signals() {
     }
 }
 
-/// The third ends the program, whatever hangs.
+/// The third signal ends the program, whatever hangs.
 #[test]
 fn three_signals() {
     for face in FACES {
@@ -86,9 +86,9 @@ fn three_signals() {
     }
 }
 
-/// When the grace period is over, the program aborts by itself.
+/// When the grace is over, the program is aborted.
 #[test]
-fn a_grace_period() {
+fn a_grace() {
     for face in FACES {
         let mut program = start(face, "grace");
         program.signal(Signal::TERM);

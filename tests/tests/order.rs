@@ -47,9 +47,9 @@ fn every_observer_sees_the_phases_in_order() {
     }
 }
 
-/// I1, I2: in its teardown, a process is visibly Closing, and what it waits for is Closed.
+/// I1, I2: in its teardown, a process is visibly Closing, and everything it waits for is Closed.
 #[test]
-fn a_teardown_runs_while_closing_and_after_all_that_is_waited_for() {
+fn a_teardown_runs_while_closing_and_after_everything_it_waits_for() {
     let (server, outside) = (Process::new(), Process::new());
     let child = server.child();
     let body = server.spawn_thread(|p| p.closing().wait()).unwrap();
@@ -73,7 +73,7 @@ fn a_teardown_runs_while_closing_and_after_all_that_is_waited_for() {
     ends_well(&server);
 }
 
-/// I2: closing from many threads, through two parents, and aborting, runs the teardown once.
+/// I2: the teardown runs once, even if many threads close the process, through two parents, and abort it.
 #[test]
 fn a_teardown_runs_once() {
     for _ in 0..200 {
@@ -144,7 +144,7 @@ fn body_and_teardown_both_fail() {
     assert_eq!(worker.reason(), Some(Reason::BodyFailed));
 }
 
-/// I4: the teardown of who waits sees all that the other's teardown did, without a lock.
+/// I4: the teardown of a process that waits for another sees everything that the other's teardown did, without a lock.
 #[test]
 fn teardowns_are_ordered() {
     for _ in 0..300 {
@@ -206,9 +206,9 @@ fn the_end_of_a_body() {
     assert_eq!(child.reason(), Some(Reason::ParentClosed));
 }
 
-/// A chain of closings that are asked for by teardowns keeps its order with every way to close.
+/// `close_after_children` waits for the children that are there, and for those that are added later.
 #[test]
-fn close_after_children_waits_for_what_is_there() {
+fn close_after_children_waits_for_all_children() {
     let batch = Process::builder().spawner(Inline).build().unwrap();
     let (one, other) = (batch.child(), batch.child());
     let closed = batch.close_after_children();
@@ -222,8 +222,8 @@ fn close_after_children_waits_for_what_is_there() {
     assert_eq!(batch.reason(), Some(Reason::Asked));
 }
 
-/// What is closed after another stays Running until that is Closed, in a chain of three; the reason is the
-/// parent's closing all the same.
+/// A process that is closed after another one stays Running until that one is Closed, in a chain of three. The reason
+/// is still the parent's closing.
 #[test]
 fn siblings_that_close_one_after_the_other() {
     let app = Process::new();
@@ -252,8 +252,9 @@ fn siblings_that_close_one_after_the_other() {
     assert!(all.iter().all(|process| process.outcome().unwrap().is_ok()));
 }
 
-/// It delays only what a parent does, an abort too: neither a call that closes the process itself nor its own end. It is
-/// an edge like any other: it is refused if it would complete a cycle, and has no effect if the other process is Closed.
+/// `close_after` delays only closings and aborts by a parent, but neither a call that closes the process directly nor
+/// its own end. It is an edge like any other: it is refused if it would complete a cycle, and has no effect if the
+/// other process is Closed.
 #[test]
 fn close_after_holds_up_a_parent_only() {
     let (app, other) = (Process::new(), Process::new());
@@ -295,7 +296,7 @@ fn close_after_holds_up_a_parent_only() {
     assert!(matches!(background.close_after(&process), Err(LinkError::Background)));
 }
 
-/// A parent's abort that waits for its turn also holds if the process closes for another reason before that.
+/// An abort by a parent that is postponed still takes effect if the process closes for another reason before its turn.
 #[test]
 fn an_abort_that_waits_for_its_turn_is_not_forgotten() {
     type Close = fn(&Process);
@@ -322,7 +323,8 @@ fn an_abort_that_waits_for_its_turn_is_not_forgotten() {
     }
 }
 
-/// Two processes that it is closed after, and two parents: the last of the first and the first of the second.
+/// A process that is closed after two others, and has two parents: the first parent that closes counts, and it closes
+/// after the last of the two others.
 #[test]
 fn close_after_two() {
     let (one, two, app, unit) = (Process::new(), Process::new(), Process::new(), Process::new());
@@ -344,7 +346,7 @@ fn close_after_two() {
     assert_eq!(unit.reason(), Some(Reason::ParentClosed));
 }
 
-/// A process that says itself before which others it closes; those that are at their end do not mind.
+/// `Builder::close_before`: a new process closes before others; it has no effect on those whose teardown has started.
 #[test]
 fn a_process_that_closes_before_others() {
     let (app, ended) = (Process::new(), Process::new());

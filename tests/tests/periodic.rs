@@ -13,7 +13,7 @@ use procession_tests::{LIMIT, ends_well, outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A call that tells when it begins, and ends when it is let.
+/// A call that reports its beginning, and ends when the test lets it.
 struct Call {
     process: Process,
     end: Sender<Result<(), &'static str>>,
@@ -42,7 +42,7 @@ fn next(begun: &Receiver<Call>) -> Call {
     begun.recv_timeout(LIMIT).unwrap()
 }
 
-/// Nothing is under way that could begin a call: the periodic process sleeps.
+/// Checks that no call begins: the periodic process sleeps.
 fn none(clock: &ManualClock, begun: &Receiver<Call>) {
     clock.wait_for_sleepers(1);
     assert!(begun.try_recv().is_err());
@@ -61,7 +61,7 @@ fn a_gap_after_the_end_of_a_call() {
         clock.advance(SECOND);
         let call = next(&begun);
         assert_eq!(clock.sleepers(), 0);
-        // However long it takes, the next does not begin.
+        // However long the call takes, the next one does not begin.
         clock.advance(100 * SECOND);
         call.end();
         none(&clock, &begun);
@@ -71,7 +71,7 @@ fn a_gap_after_the_end_of_a_call() {
     app.close_blocking().unwrap();
 }
 
-/// Tick: at multiples of the period; those that pass during a call are skipped, not made up for.
+/// Tick: calls at multiples of the period. Ticks that pass during a call are skipped, and not made up for.
 #[test]
 fn missed_ticks_are_skipped() {
     let (app, clock) = (Process::new(), ManualClock::new());
@@ -122,7 +122,7 @@ fn driven_by_a_stream() {
     app.close_blocking().unwrap();
 }
 
-/// EveryGo, TickGo, TickerGo, OnSignalGo: a tick starts a call although others go on.
+/// EveryGo, TickGo, TickerGo, OnSignalGo: a tick starts a call even while others are running.
 #[test]
 fn calls_that_overlap() {
     let (signal, signals) = smol::channel::unbounded();
@@ -153,7 +153,7 @@ fn calls_that_overlap() {
     check(on, &|| signal.try_send(()).unwrap());
 }
 
-/// Overlapping at a fixed rate: ticks that nobody could see are skipped too.
+/// Overlapping at a fixed rate: ticks that pass while the clock jumps are skipped too.
 #[test]
 fn overlapping_ticks_are_not_bunched() {
     let (app, clock) = (Process::new(), ManualClock::new());
@@ -163,7 +163,7 @@ fn overlapping_ticks_are_not_bunched() {
     clock.wait_for_sleepers(1);
     clock.advance(10 * SECOND);
     let first = next(&begun);
-    // The tick at 10 is now; it is the only other one.
+    // The tick at 10 is now, and is the only other one.
     let second = next(&begun);
     none(&clock, &begun);
     first.end();
@@ -171,7 +171,7 @@ fn overlapping_ticks_are_not_bunched() {
     app.close_blocking().unwrap();
 }
 
-/// Closing waits for the call in flight, closes it, and starts no more; the pause is not waited for.
+/// Closing closes the call in progress, waits for it, and starts no more. It does not wait for the end of a pause.
 #[test]
 fn closing_during_a_call_and_during_the_pause() {
     let (app, clock) = (Process::new(), ManualClock::new());
@@ -220,7 +220,7 @@ fn a_tick_that_comes_with_closing() {
     }
 }
 
-/// A periodic process of a Closing parent calls nothing; of a Closed one, it is an error.
+/// A periodic process of a Closing parent calls nothing. Under a Closed parent, it is an error.
 #[test]
 fn under_a_closing_parent() {
     let app = Process::new();
@@ -252,7 +252,7 @@ fn an_interval_of_zero_is_refused() {
     app.close_blocking().unwrap();
 }
 
-/// A call that fails is told to the hooks, and the calls go on: errors and panics, on threads and in tasks.
+/// A failed call is reported to the hooks, and the calls go on: errors and panics, on threads and in tasks.
 #[test]
 fn a_call_that_fails() {
     let app = Process::builder().name("app").build().unwrap();
@@ -284,7 +284,7 @@ fn a_call_that_fails() {
     app.close_blocking().unwrap();
 }
 
-/// As an option, a call that fails closes the parent, which has the error in its outcome, whatever it does
+/// With `ChildFailure::Close`, a failed call closes the parent, which has the error in its outcome, whatever it does
 /// when another child fails.
 #[test]
 fn a_call_that_fails_closes_the_parent() {
@@ -333,7 +333,7 @@ fn ready_after(run: &impl Fn()) -> Ready<()> {
     ready(())
 }
 
-/// What must hold under each executor: all forms with both faces, with real time.
+/// The checks for each executor: all forms, async and blocking, in real time.
 async fn works(app: Process) {
     let millisecond = Duration::from_millis(1);
     let calls: [Arc<AtomicUsize>; 6] = Default::default();
@@ -373,7 +373,7 @@ fn under_every_executor() {
     futures_lite::future::block_on(works(Process::new()));
 }
 
-/// With the inline spawner, the thread of the timer makes the calls.
+/// A periodic process works with the inline spawner.
 #[test]
 fn with_the_inline_spawner() {
     let app = Process::builder().spawner(Inline).build().unwrap();
@@ -387,7 +387,7 @@ fn with_the_inline_spawner() {
     ends_well(&app);
 }
 
-/// 10,000 periodic processes, both faces, have no thread each.
+/// 10,000 periodic processes, async and blocking, do not have a thread each.
 #[test]
 #[cfg(target_os = "linux")]
 fn many_periodic_processes_share_few_threads() {

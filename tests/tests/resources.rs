@@ -1,4 +1,4 @@
-//! Resources that run out: I15. Each program under test runs out of one, and must end all the same.
+//! Resources that run out: I15. Each program under test runs out of one, and must still end.
 
 #![cfg(target_os = "linux")]
 
@@ -16,13 +16,13 @@ fn start(what: &str) -> Program {
     Program::start(Command::new(env!("CARGO_BIN_EXE_exhausted")).arg(what))
 }
 
-/// The milliseconds of CPU time that the program says it used in a second without work.
+/// The milliseconds of CPU time that the program reports for a second without work.
 fn idle_time(lines: &[String]) -> u64 {
     let line = lines.iter().find_map(|line| line.strip_prefix("idle: ")).unwrap();
     line.trim_end_matches(" ms").parse().unwrap()
 }
 
-/// The first part of what is printed; the rest is not waited for.
+/// The first part of the errors that the program prints, without waiting for the rest.
 fn beginning(mut stderr: ChildStderr) -> String {
     const MOST: usize = 64 * 1024;
     let mut text = vec![0; MOST];
@@ -77,8 +77,8 @@ fn deadlines_fire_while_the_executor_is_blocked() {
     assert!(program.status().success());
 }
 
-/// While async bodies block the shared executor, and with it the tasks of a manager and of a set, their units are aborted
-/// at the end of their grace.
+/// While async bodies block the shared executor, and with it the tasks of a manager and of a set, their units are
+/// aborted at the end of their grace.
 #[test]
 fn units_keep_their_grace_while_the_executor_is_blocked() {
     let mut program = start("blocked-executor-units");
@@ -89,7 +89,7 @@ fn units_keep_their_grace_while_the_executor_is_blocked() {
 
 const TEARDOWNS: usize = 600;
 
-/// A teardown that waits for the next sibling's does not count towards the limit that this one needs.
+/// A teardown that waits for the next sibling's teardown does not count towards the limit that the sibling's needs.
 #[test]
 fn teardowns_that_wait_for_the_next_all_end() {
     let app = Process::new();
@@ -103,7 +103,7 @@ fn teardowns_that_wait_for_the_next_all_end() {
     ends_well(&app);
 }
 
-/// Nor do teardowns that wait for processes outside, whose own teardowns come when all are waiting.
+/// Nor do teardowns that wait for processes outside, whose own teardowns become due only when all are waiting.
 #[test]
 fn teardowns_that_wait_for_other_teardowns_all_end() {
     const AT_ONCE: usize = 512;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use procession::{ChildFailure, Error, LinkError, Phase, Process, Reason};
 use procession_tests::{LIMIT, ends_well, outcome};
 
-/// A process that is Closing, with a teardown that has not started, until the returned one is closed.
+/// A process that is Closing, and whose teardown has not started until the second returned process is closed.
 fn closing() -> (Process, Process) {
     let (process, gate) = (Process::new(), Process::new());
     process.wait_for(&gate).unwrap();
@@ -74,8 +74,7 @@ fn an_aborting_process_is_closing() {
     }
 }
 
-/// I6: a `build()` that is refused has run nothing, although a parent was Closing and would have closed the
-/// process.
+/// I6: a `build()` that is refused has run nothing, even if a parent was Closing and would have closed the process.
 #[test]
 fn a_refused_build_has_not_run_the_teardown() {
     let (parent, gate) = closing();
@@ -171,8 +170,8 @@ fn a_no_wait_child_that_comes_too_late_is_refused() {
     ends_well(&child);
 }
 
-/// I8: no open parent holds a process whose only parent is Closed, although `close_after` kept the process
-/// open: dropping its last handle closes it.
+/// I8: a process that `close_after` kept open after its only parent was Closed is held by no parent: dropping its last
+/// handle closes it.
 #[test]
 fn a_closed_no_wait_parent_does_not_hold_a_process() {
     let (parent, other, process) = (Process::new(), Process::new(), Process::new());
@@ -206,7 +205,7 @@ fn an_open_parent_holds_a_process_with_a_closed_parent() {
     outcome(&closed).unwrap();
 }
 
-/// Two that close each other: the first edge owns, the second completes the ring.
+/// Two processes that close each other: the first edge owns, the second completes the ring.
 type Link = fn(&Process, &Process) -> Result<(), LinkError>;
 
 const RINGS: [(Link, Link); 3] = [
@@ -230,7 +229,7 @@ fn a_ring_ends_with_its_last_handles() {
     }
 }
 
-/// I8: a ring of three too, whose members are dropped in any order.
+/// I8: nor does a ring of three, whose handles are dropped in any order.
 #[test]
 fn a_ring_of_three_ends_with_its_last_handles() {
     for [one, two, three] in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -290,7 +289,7 @@ fn a_ring_closes_its_members() {
     }
 }
 
-/// I8: a parent outside of a ring holds all of it.
+/// I8: a parent outside a ring holds all of it.
 #[test]
 fn a_parent_holds_a_ring() {
     let (app, a, b) = (Process::new(), Process::new(), Process::new());
@@ -399,7 +398,7 @@ fn a_panic_of_the_future_of_close_when_is_a_failure_of_a_child() {
     }
 }
 
-/// I2: a process has one teardown, also once it is Closed.
+/// I2: a process has at most one teardown, even once it is Closed.
 #[test]
 fn a_second_teardown_of_a_closed_process_is_refused() {
     let ran = Arc::new(AtomicUsize::new(0));
@@ -425,7 +424,7 @@ fn a_second_teardown_of_a_closed_process_is_refused() {
     process.set_teardown_async(move || async move { polled() }).unwrap();
     refuses(&process, 2);
 
-    // One that fails, and one that was set before, count too.
+    // A teardown that fails, and one that was set before, count too.
     let process = closed();
     assert!(matches!(process.set_teardown(|| Err("disk full")), Err(Error::Failed(_))));
     refuses(&process, 2);
@@ -434,9 +433,9 @@ fn a_second_teardown_of_a_closed_process_is_refused() {
     refuses(&process, 3);
 }
 
-/// I2: also when several threads set one at once.
+/// I2: the same if several threads set one at once.
 #[test]
-fn of_several_teardowns_of_a_closed_process_one_runs() {
+fn one_of_several_teardowns_of_a_closed_process_runs() {
     for _ in 0..100 {
         let (process, ran, start) = (closed(), AtomicUsize::new(0), Barrier::new(3));
         let ran = Arc::new(ran);
@@ -458,8 +457,8 @@ fn of_several_teardowns_of_a_closed_process_one_runs() {
     }
 }
 
-/// A Closed process does not stay in the signal bindings: what its hooks hold is dropped without another
-/// signal or binding.
+/// A Closed process does not stay in the signal bindings: the captures of its hooks are dropped without another signal
+/// or binding.
 #[cfg(unix)]
 #[test]
 fn a_closed_process_does_not_stay_bound_to_signals() {

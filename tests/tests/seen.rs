@@ -1,4 +1,4 @@
-//! Failures are seen: what a process does when a child fails, and the hooks.
+//! Failures are seen: by parents, as `ChildFailure` says, and by hooks.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ fn errors(error: &Error) -> Vec<String> {
     }
 }
 
-/// What a hook has seen.
+/// The failures that a hook has seen.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -92,7 +92,7 @@ fn by_default_a_parent_goes_on() {
     ends_well(&app);
 }
 
-/// A failure goes up as far as parents close for it, and reaches each once, however many ways lead there.
+/// A failure goes up as far as parents close for it, and reaches each once, however many paths lead there.
 #[test]
 fn a_failure_goes_up_once() {
     let app = closing_for_children("app");
@@ -110,7 +110,7 @@ fn a_failure_goes_up_once() {
     let reason = app.reason().unwrap();
     assert!([&left, &right].iter().any(|p| reason == Reason::ChildFailed(p.label())), "{reason}");
 
-    // One that ignores it ends the way.
+    // A parent that ignores it ends the path.
     let top = closing_for_children("top");
     let middle = child("middle", &top);
     assert!(outcome(&middle.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
@@ -140,7 +140,7 @@ fn all_errors_are_in_the_outcome() {
     );
 }
 
-/// What an abort of the parent drops has not failed by itself; the parent's outcome is `Ok`.
+/// A child that is dropped by an abort of the parent has not failed; the parent's outcome is `Ok`.
 #[test]
 fn an_abort_is_no_failure_of_the_children() {
     let app = closing_for_children("app");
@@ -161,8 +161,8 @@ fn a_no_wait_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(cache.label())));
 }
 
-/// Hooks see every failed outcome in the tree with its process, though nobody holds a handle: of bodies and
-/// teardowns, blocking and async, and of processes that were linked later; and nothing else.
+/// Hooks see every failure in the tree with its process, even without a handle to it: of bodies and teardowns, blocking
+/// and async, and of processes that were linked later. They see nothing else.
 #[test]
 fn a_hook_sees_every_failure() {
     let seen = Seen::default();
@@ -207,9 +207,9 @@ fn a_hook_sees_every_failure() {
     );
 }
 
-/// A panic is told when it happens: here the failed process is not even Closed, since its child is not.
+/// A panic is reported when it happens: here, the failed process is not even Closed, because its child is not.
 #[test]
-fn a_panic_is_told_when_it_happens() {
+fn a_panic_is_reported_when_it_happens() {
     let app = Process::new();
     let (tell, told) = mpsc::channel();
     app.on_failure(move |process, error| {
@@ -231,7 +231,7 @@ fn a_panic_is_told_when_it_happens() {
     ends_well(&app);
 }
 
-/// All that failed has been told when the root is Closed.
+/// When the root is Closed, all failures have been reported.
 #[test]
 fn hooks_have_run_when_the_root_is_closed() {
     let (told, failed) = (Arc::new(AtomicUsize::new(0)), 200);
@@ -249,7 +249,7 @@ fn hooks_have_run_when_the_root_is_closed() {
     assert_eq!(told.load(Ordering::SeqCst), failed);
 }
 
-/// A hook that is set further down sees its own tree, and before those above it; one that panics hides
+/// A hook that is set further down sees its own tree, and is called before those above it. A hook that panics hides
 /// nothing from the others.
 #[test]
 fn hooks_further_up_and_further_down() {
@@ -292,7 +292,7 @@ fn hooks_in_a_ring_are_called_once() {
         ring[failing].set_teardown(|| Err("broken")).unwrap();
         assert!(outcome(&ring[failing].close()).is_err());
         ring.iter().for_each(|process| drop(process.closed().wait_timeout(LIMIT).unwrap()));
-        // A process that is Closed has forgotten what is above it, so that not all of them need be told.
+        // A Closed process no longer knows the processes above it, so not all hooks need to be called.
         let mut told: Vec<usize> = told.try_iter().collect();
         assert_eq!(told.first(), Some(&failing));
         told.sort_unstable();
@@ -300,7 +300,7 @@ fn hooks_in_a_ring_are_called_once() {
     }
 }
 
-/// So they are when several processes of a ring fail one after the other.
+/// The same if several processes of a ring fail one after the other.
 #[test]
 fn hooks_in_a_ring_with_a_parent_outside_are_called_once() {
     let (root, a, b) = (Process::new(), Process::new(), Process::new());
@@ -316,7 +316,7 @@ fn hooks_in_a_ring_with_a_parent_outside_are_called_once() {
         assert!(outcome(&process.spawn_thread(|_| Err("broken")).unwrap().closed()).is_err());
         assert_eq!(told.load(Ordering::SeqCst), times);
     };
-    // What is above one of them is looked for when it fails for the first time.
+    // Each of them looks for the hooks above it when it fails for the first time.
     for (times, process) in [&a, &b, &b, &a, &b].into_iter().enumerate() {
         fails(process, times + 1);
     }
@@ -339,7 +339,7 @@ fn a_hook_may_call_anything() {
     app.close_blocking().unwrap();
 }
 
-/// A hook on the background sees what nobody else does.
+/// A hook on the background process sees failures that no other hook sees.
 #[test]
 fn a_hook_of_the_background() {
     let (tell, told) = mpsc::channel();
@@ -350,7 +350,7 @@ fn a_hook_of_the_background() {
     assert!(seen.is_some());
 }
 
-/// A no-wait child that fails when its parent is Closed long since is seen too.
+/// A no-wait child that fails long after its parent is Closed is seen too.
 #[test]
 fn a_hook_sees_what_outlives_its_process() {
     let (tell, told) = mpsc::channel();
@@ -365,7 +365,7 @@ fn a_hook_sees_what_outlives_its_process() {
     assert!(told.recv_timeout(LIMIT).unwrap().ends_with("failed: late"));
 }
 
-/// A reason that nobody can ask for, since there is no handle any more, is there for the hook.
+/// A hook can read the reason of a process that has no handles left.
 #[test]
 fn a_hook_sees_that_the_last_handle_was_dropped() {
     let (tell, told) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Signals to real programs: the three stages, several processes, and what comes after.
+//! Signals to real programs: the three stages, several processes, and the former actions.
 
 #![cfg(target_os = "linux")]
 
@@ -16,7 +16,7 @@ fn start(what: &str) -> Program {
     program
 }
 
-/// The first closes, the second aborts, the third ends the program; any of the set counts.
+/// The first signal closes, the second aborts, the third ends the program; each signal of the set counts.
 #[test]
 fn three_stages() {
     let mut program = start("stages");
@@ -91,9 +91,9 @@ fn the_former_action_is_back() {
     assert_eq!(program.status().signal(), Some(15));
 }
 
-/// What cannot be caught, or is no signal, is an error at the call, and binds nothing.
+/// A signal that cannot be caught, or does not exist, is an error at the call, and binds nothing.
 #[test]
-fn what_is_refused() {
+fn bad_signals_are_refused() {
     let process = Process::new();
     for uncatchable in [9, 19, 11] {
         let refused = signal::bind(&process, [signal::SIGUSR2, uncatchable]);

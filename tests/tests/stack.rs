@@ -1,4 +1,4 @@
-//! Runnables as a real program: order, exit code and what is printed.
+//! Runnables as a real program: order, exit code and output.
 
 #![cfg(target_os = "linux")]
 

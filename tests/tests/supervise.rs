@@ -1,4 +1,4 @@
-//! The supervise example as a real program: Ctrl-C stops all in time, and there is a summary.
+//! The supervise example as a real program: Ctrl-C stops all workers in time, and a summary is printed.
 
 #![cfg(target_os = "linux")]
 
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 const WORKERS: usize = 20;
 
-/// The summary has a line for each worker, which says how it ended.
+/// Checks that the summary says how each worker ended.
 fn check(summary: &[String]) {
     assert_eq!(summary.len(), 1 + WORKERS, "{summary:#?}");
     for line in &summary[1..] {
@@ -30,13 +30,14 @@ fn a_signal_stops_all_workers_in_time() {
     program.signal(Signal::INT);
     let signalled = Instant::now();
     assert_eq!(program.status().code(), Some(0));
-    // A second's grace for those that hang, and room for a busy machine.
+    // A grace of one second for workers that hang, and room for a busy machine.
     assert!(signalled.elapsed() < Duration::from_secs(10));
     check(&program.rest());
 }
 
+/// Without a signal, it ends when its time is over. An unknown option is an error.
 #[test]
-fn it_ends_by_itself() {
+fn it_ends_when_its_time_is_over() {
     let mut command = Command::new(example("procession-supervisor", "supervise"));
     let output = command.args(["--for", "1s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));

@@ -1,4 +1,4 @@
-//! A blocking wait without a limit is an edge while it lasts, so that one that cannot end is refused: I13.
+//! A blocking wait without a timeout is an edge while it lasts, so that a wait that cannot end is refused: I13.
 
 use std::future::Future;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,7 +17,7 @@ const WAITS: [Wait; 2] = [|process| process.closed().wait(), Process::close_bloc
 
 type Answer = (usize, Result<(), Error>);
 
-/// The process of each name, the ends of their waits, and what lets them begin together.
+/// Named processes, the results of their waits, and a barrier that lets the waits begin together.
 struct Ring {
     processes: Vec<Process>,
     report: Sender<Answer>,
@@ -33,7 +33,7 @@ impl Ring {
         Self { processes: names.iter().map(named).collect(), report, reports, start }
     }
 
-    /// What the process of this index does: it waits for the next one and reports how that ended.
+    /// The code of the process of this index: it waits for the next process, and reports how the wait ended.
     fn waiting(&self, index: usize, wait: Wait) -> impl FnOnce() + Send + 'static {
         let next = self.processes[(index + 1) % self.processes.len()].clone();
         let (report, start) = (self.report.clone(), self.start.clone());
@@ -43,7 +43,7 @@ impl Ring {
         }
     }
 
-    /// Exactly one wait was refused, naming both sides, and the others ended.
+    /// Checks that exactly one wait was refused, naming both sides, and that the others ended.
     fn one_is_refused(self) {
         let count = self.processes.len();
         let mut refused = Vec::new();
@@ -64,10 +64,9 @@ impl Ring {
     }
 }
 
-/// I13: bodies of children that block waiting for each other's parents: the wait that would complete the ring
-/// is refused.
+/// I13: bodies of children block waiting for each other's parents: the wait that would complete the ring is refused.
 #[test]
-fn of_bodies_that_wait_for_each_other_one_is_refused() {
+fn one_of_the_bodies_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
         for wait in WAITS {
             let ring = Ring::new(names);
@@ -84,7 +83,7 @@ fn of_bodies_that_wait_for_each_other_one_is_refused() {
 
 /// I13: the same, with bodies of the processes themselves.
 #[test]
-fn of_processes_with_bodies_that_wait_for_each_other_one_is_refused() {
+fn one_of_the_processes_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
         for wait in WAITS {
             let mut ring = Ring::new(names);
@@ -104,9 +103,9 @@ fn of_processes_with_bodies_that_wait_for_each_other_one_is_refused() {
     }
 }
 
-/// I13: teardowns that block waiting for each other.
+/// I13: the same, with teardowns.
 #[test]
-fn of_teardowns_that_wait_for_each_other_one_is_refused() {
+fn one_of_the_teardowns_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
         for wait in WAITS {
             let ring = Ring::new(names);
@@ -121,7 +120,7 @@ fn of_teardowns_that_wait_for_each_other_one_is_refused() {
 
 /// I13: a wait-for edge that is added while a body blocks is checked like one that was there before.
 #[test]
-fn of_a_wait_and_an_edge_that_complete_a_ring_one_is_refused() {
+fn a_wait_or_an_edge_that_completes_a_ring_is_refused() {
     for _ in 0..50 {
         let (a, b) = (Process::new(), Process::new());
         let (target, start) = (b.clone(), Arc::new(Barrier::new(2)));
@@ -186,7 +185,7 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// Runs the test on a thread of its own, since what is not refused would block it for ever.
+/// Runs the test on a thread of its own, because a wait that is not refused would block it for ever.
 #[track_caller]
 fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (give, take) = mpsc::channel();
@@ -194,7 +193,7 @@ fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> 
     take.recv_timeout(LIMIT).expect("the test neither ended nor was refused")
 }
 
-/// In a current-thread runtime: the wait is refused at once, and the process ends when the runtime goes on.
+/// Checks that in a current-thread runtime, the wait is refused at once, and the process ends when the runtime goes on.
 #[track_caller]
 fn is_refused<F>(make: impl FnOnce() -> F + Send + 'static, wait: Wait)
 where
@@ -236,7 +235,7 @@ fn with_async_body() -> Process {
     process
 }
 
-/// I13: so is one for an async teardown that was spawned on it.
+/// I13: so is a wait for an async teardown that was spawned on the runtime.
 #[test]
 fn a_wait_for_an_async_teardown_of_the_own_runtime_is_refused() {
     for wait in WAITS {
@@ -249,7 +248,7 @@ fn a_wait_for_an_async_teardown_of_the_own_runtime_is_refused() {
             wait,
         );
     }
-    // `close_blocking` spawns it itself.
+    // Here, `close_blocking` spawns the teardown.
     is_refused(|| async { with_async_teardown() }, Process::close_blocking);
 }
 
@@ -260,7 +259,7 @@ fn with_async_teardown() -> Process {
     process
 }
 
-/// I13: so is one by an async body of the runtime for another's, and it names both.
+/// I13: so is a wait of one async body of the runtime for another, and the error names both.
 #[test]
 fn a_wait_of_a_body_for_a_body_of_the_same_runtime_is_refused() {
     for wait in WAITS {
@@ -304,7 +303,7 @@ fn a_wait_on_a_blocking_thread_of_the_runtime_is_not_refused() {
     }
 }
 
-/// I13: nor is a wait of another thread, which only has the runtime's context.
+/// I13: nor is a wait on another thread, which has only entered the runtime's context.
 #[test]
 fn a_wait_on_another_thread_is_not_refused() {
     for wait in WAITS {
@@ -324,7 +323,7 @@ fn a_wait_on_another_thread_is_not_refused() {
     }
 }
 
-/// I13: what has thread bodies and blocking teardowns only ends without the runtime's thread.
+/// I13: a process that has only thread bodies and blocking teardowns ends without the runtime's thread.
 #[test]
 fn a_wait_for_threads_is_not_refused() {
     let ended = on_a_thread(|| {
@@ -339,9 +338,9 @@ fn a_wait_for_threads_is_not_refused() {
     assert!(ended.is_ok(), "{ended:?}");
 }
 
-/// I13: nor is a wait for what runs on another runtime, or on the shared executor.
+/// I13: nor is a wait for bodies on another runtime, or on the shared executor.
 #[test]
-fn a_wait_for_what_runs_elsewhere_is_not_refused() {
+fn a_wait_for_bodies_elsewhere_is_not_refused() {
     let ended = on_a_thread(|| {
         let other = Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let elsewhere = other.block_on(async { with_async_body() });
@@ -370,7 +369,7 @@ fn a_wait_in_a_runtime_with_several_threads_is_not_refused() {
     }
 }
 
-/// I13: a body on a thread that waits for what its own process does not hold up is not refused.
+/// I13: a thread body may wait for a process that does not wait for its own process.
 #[test]
 fn waits_in_one_direction_are_not_refused() {
     let (a, b, c) = (Process::new(), Process::new(), Process::new());

@@ -1,5 +1,5 @@
-//! Foreign code is contained: wakers, and what is polled when they are woken; the clock and the body of a periodic
-//! process. I9, I10, I14.
+//! Foreign code is contained: wakers, and the code that is polled when they are woken; the clock and the body of a
+//! periodic process. I9, I10, I14.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ fn inline() -> Process {
     Process::builder().spawner(Inline).build().unwrap()
 }
 
-/// Runs what may hang on a thread of its own.
+/// Runs code that may hang, on a thread of its own.
 #[track_caller]
 fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
@@ -119,8 +119,8 @@ mod asleep {
     /// A waiter of any kind.
     type Waiter = Pin<Box<dyn Future<Output = ()>>>;
 
-    /// Polls the waiter with a waker that blocks until something is sent on the first channel, and that reports on
-    /// the second one whether it was.
+    /// Polls the waiter with a waker that blocks until a message is sent on the first channel, and that reports on the
+    /// second one whether that happened.
     fn blocking_waker(waiter: &mut Waiter) -> (smol::channel::Sender<()>, mpsc::Receiver<bool>) {
         let (awake, awoken) = smol::channel::bounded(1);
         let (tell, told) = mpsc::channel();
@@ -261,7 +261,8 @@ mod asleep {
     }
 }
 
-/// I9: a sleeper's waker that panics keeps no other sleeper of the clock asleep, and does not reach the caller.
+/// I9: if the waker of a sleeper panics, the other sleepers of the clock are still woken, and the panic does not reach
+/// the caller.
 #[test]
 fn a_waker_that_panics_keeps_no_sleeper_of_a_manual_clock_asleep() {
     let clock = ManualClock::new();
@@ -313,7 +314,7 @@ impl Clock for Faulty {
     }
 }
 
-/// I14: whichever call of a clock panics, the periodic process ends, and its parent closes.
+/// I14: whichever call of a clock panics, the periodic process ends, and its parent can be closed.
 #[test]
 fn a_clock_that_panics_leaves_no_body_behind() {
     const NEVER: usize = usize::MAX;

@@ -1,4 +1,4 @@
-//! The web example as a real program: what it accepts is answered and written.
+//! The web example as a real program: every accepted request is answered and written.
 
 #![cfg(target_os = "linux")]
 
@@ -16,10 +16,10 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 const CLIENTS: usize = 50;
-/// How many answers there are before the signal.
+/// The number of answers before the signal is sent.
 const WARM: usize = 500;
 
-/// A file that is gone when this is dropped.
+/// A file that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -117,7 +117,7 @@ fn nothing_is_lost_under_load() {
     assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
 }
 
-/// What was written is there when the program runs again; what cannot be opened is an error with its name.
+/// Written notes are there when the program runs again; a database that cannot be opened is an error with its name.
 #[test]
 fn it_starts_again() {
     let database = Scratch::new("again");

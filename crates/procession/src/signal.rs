@@ -229,7 +229,7 @@ impl Signals {
     }
 }
 
-/// What one signal does.
+/// The effect of one signal on one process.
 enum Stage {
     Close,
     Abort,

@@ -1,5 +1,5 @@
 //! Run by a test in `foreign.rs`: makes a chain of 100,000 processes on a small stack, in which each process owns
-//! the last handle of the next one, and lets it go. The argument says what owns the handle.
+//! the last handle of the next one, and drops the chain. The argument says what owns the handle.
 
 #![forbid(unsafe_code)]
 
@@ -59,7 +59,7 @@ fn link(owner: &str, next: Owned) -> Process {
 /// The last handle of a process.
 struct Owned {
     _process: Process,
-    /// Its receiver sees when all are dropped.
+    /// The receiver is disconnected when all handles are dropped.
     _alive: std::sync::mpsc::Sender<()>,
 }
 

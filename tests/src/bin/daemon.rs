@@ -1,5 +1,5 @@
-//! Run by the tests in `main.rs`: a daemon whose body does what its arguments name, with `main` or, after
-//! `async`, with `main_async`.
+//! Run by the tests in `main.rs`: a daemon whose body does what the second argument says. The first argument names the
+//! executor that drives `main_async`, or is `thread` for `main`.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Run by the tests in `resources.rs`: a program that runs out of what its argument names, and does its work
-//! all the same. It prints how each part ended.
+//! Run by the tests in `resources.rs`: a program that runs out of the resource that its argument names, and still does
+//! its work. It prints how each part ended.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// Uses up all file descriptors of this program, until what is returned is dropped.
+/// Uses up all file descriptors of this program, until the returned files are dropped.
 fn use_up_descriptors() -> Vec<File> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
     let mut files = Vec::new();
@@ -60,7 +60,7 @@ fn executor_without_descriptors() {
     outcome(&app.closed()).unwrap();
     outcome(&body.unwrap().closed()).unwrap();
     println!("the tree is closed");
-    // An idle executor costs nothing: one second of it is the time of a body that never ends.
+    // An idle executor costs nothing: the body never ends, and the CPU time of one second is measured.
     let idle = Process::new();
     let begun = idle.spawn(|_| pending::<()>());
     let before = cpu_time();
@@ -79,7 +79,7 @@ fn stubborn() -> Process {
     app
 }
 
-/// No descriptor is free at the first deadline: the abort comes all the same.
+/// No descriptor is free at the first deadline: the abort still comes.
 fn deadline_without_descriptors() {
     let held = use_up_descriptors();
     for _ in 0..2 {
@@ -151,8 +151,8 @@ fn block_executor(gate: &Arc<RwLock<()>>) -> Process {
     blockers
 }
 
-/// The shared executor is blocked, and with it the tasks of a manager and of a set: their units keep their grace all
-/// the same, and when the tasks run again, they say what was aborted.
+/// The shared executor is blocked, and with it the tasks of a manager and of a set: their units are still aborted at
+/// the end of their grace, and when the tasks run again, they report the aborts.
 fn blocked_executor_units() {
     let (tell, told) = mpsc::channel();
     let unit = || {
@@ -194,7 +194,7 @@ fn blocked_executor_units() {
     println!("done");
 }
 
-/// More teardowns block, for a second, than may run at once: the library has nothing to do meanwhile.
+/// For a second, more teardowns are due than may run at once, and all that run block: the library has nothing to do.
 fn blocked_teardowns() {
     const TEARDOWNS: usize = 600;
     const AT_ONCE: usize = 512;
@@ -215,7 +215,7 @@ fn blocked_teardowns() {
         told.recv_timeout(LIMIT).unwrap();
     }
     let before = cpu_time();
-    // A second without any event, since none of the teardowns ends.
+    // A second without any event, because none of the teardowns ends.
     assert!(told.recv_timeout(Duration::from_secs(1)).is_err());
     println!("idle: {} ms", (cpu_time() - before).as_millis());
     drop(held);

@@ -1,4 +1,4 @@
-//! Run by a test in `foreign.rs`: the signal thread comes by a value whose drop panics. The argument says where.
+//! Run by tests in `foreign.rs`: the signal thread meets a value whose drop panics. The argument says where.
 
 #![forbid(unsafe_code)]
 

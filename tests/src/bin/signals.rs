@@ -25,7 +25,7 @@ fn hang() -> ! {
     }
 }
 
-/// Prints each stage, and never ends by itself. Each set of signals is a binding of its own.
+/// Prints each stage, and ends only by a signal. Each set of signals is a binding of its own.
 fn stages(bindings: &[&[i32]], stages: Stages) {
     let app = Process::builder().name("app").build().unwrap();
     let stubborn = app
@@ -100,7 +100,7 @@ fn several() {
 fn former() {
     let app = Process::new();
     signal::bind(&app, [SIGUSR1, SIGTERM]).unwrap();
-    // SIGHUP is ignored by who starts this, as `nohup` does.
+    // The program that starts this one ignores SIGHUP, as `nohup` does.
     signal::bind(&app, [SIGHUP]).unwrap();
     println!("bound");
     app.closed().wait().unwrap();

@@ -1,8 +1,8 @@
-//! Random graphs and random interleavings of all graph and closing calls, against a small sequential model:
-//! I1, I2, I3, I5, I6, I8, I9, and who is told of failures.
+//! Random graphs and random interleavings of all graph and closing calls, against a small sequential model: I1, I2, I3,
+//! I5, I6, I8, I9, and the calls of hooks for failures.
 //!
-//! Each process has the inline spawner, so that what the model says must hold after each call, and not some time
-//! later. A second test makes the calls on threads, and checks what must hold at the end.
+//! Each process has the inline spawner, so that the state must agree with the model after each call, and not some time
+//! later. A second test makes the calls on threads, and checks the rules at the end.
 
 mod threads;
 mod world;
@@ -19,7 +19,7 @@ use proptest::test_runner::Config;
 
 use world::{Kind, Linked, Model, Why, World};
 
-/// One call. Processes are named by their number, modulo the number of processes.
+/// One call. Processes are given by number, modulo the number of processes.
 #[derive(Clone, Debug)]
 enum Call {
     New { teardown: Option<Fails>, closes_for_a_child: bool },
@@ -66,7 +66,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// Which calls are made.
+/// The kind of graph, which decides the calls that are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// Processes may close others without waiting for them, so that there are rings; they do not close for failures.
@@ -145,7 +145,7 @@ impl Run {
         Self { mode, world: World::default(), real: Real::default() }
     }
 
-    /// Adds the real process of the model's last one.
+    /// Adds the real process for the last process of the model.
     fn add(&mut self, process: Process, ran: Arc<AtomicUsize>) {
         self.real.handles.push(Some(process));
         self.real.ran.push(ran);
@@ -271,7 +271,7 @@ impl Run {
         }
         model.teardown_set = true;
         if is_closed {
-            // It has run, and the outcome stays.
+            // The teardown has run, and the outcome stays.
             assert_eq!((set.is_err(), ran.load(Ordering::SeqCst)), (fails, 1));
             return;
         }
@@ -338,13 +338,13 @@ impl Run {
         assert_eq!(linked, self.world.link(a, b, kind), "{a} {kind:?} {b}: {:?}", self.world);
     }
 
-    /// The real processes are as the model says.
+    /// Checks the real processes against the model.
     fn check(&self) {
         for (n, model) in self.world.all.iter().enumerate() {
             let ran = self.real.ran[n].load(Ordering::SeqCst);
             assert_eq!(ran, usize::from(model.torn_down), "teardown of {n}: {model:?}");
             let told = self.real.told[n].load(Ordering::SeqCst);
-            // A process above that is Closed already has forgotten what is above it.
+            // A Closed process no longer knows the processes above it.
             assert!(told <= model.told, "hooks of {n}: {told}, {model:?}");
             let Some(process) = &self.real.handles[n] else { continue };
             assert_eq!(process.phase(), self.world.phase(n), "{n}: {model:?}, {process:?}");

@@ -1,4 +1,4 @@
-//! Calls on threads: which of them comes first is not known, but the rules hold at the end.
+//! Calls on threads: their order is not known, but the rules hold at the end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};

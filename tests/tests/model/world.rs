@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// What becomes of a new edge.
+/// The result of adding an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Linked {
     Added,
@@ -72,7 +72,7 @@ pub(crate) struct Model {
     pub(crate) closes: Vec<usize>,
     /// The processes that it waits for.
     pub(crate) waits: Vec<usize>,
-    /// Those among them that it is closed after.
+    /// The processes among them that must be Closed before a parent closes this one.
     pub(crate) closes_after: Vec<usize>,
     /// The parents that keep it open.
     pub(crate) owners: Vec<usize>,
@@ -95,7 +95,7 @@ pub(crate) struct World {
     pub(crate) has_rings: bool,
 }
 
-/// What may happen to a process, once.
+/// An event of a process, which may happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// It begins to close.
@@ -103,7 +103,7 @@ enum Event {
     IsClosed(usize),
 }
 
-/// The processes that are not Closed, one a line.
+/// The processes that are not Closed, one per line.
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, model) in self.all.iter().enumerate().filter(|&(n, _)| !self.is_closed(n)) {
@@ -210,13 +210,14 @@ impl World {
         // Without another parent, the lower process will close because of the upper one.
         if kind.closes() && self.is_running(lower) && self.parents(lower).is_empty() {
             let required = self.required(Event::Begins(lower));
-            // What closes with the lower process, as the processes of a ring do, need not come after it.
+            // A process that closes with the lower one, as in a ring, need not close after it.
             is_cycle |= self.comes_after(lower, &required).contains(&upper);
         }
         is_cycle
     }
 
-    /// What can happen only after the event: of all that might require it, what is not free of it.
+    /// The events that can happen only after `event`: all that might require it, without those that turn out to be free
+    /// of it.
     fn required(&self, event: Event) -> BTreeSet<Event> {
         let mut required = BTreeSet::from([event]);
         let events = (0..self.all.len()).flat_map(|n| [Event::Begins(n), Event::IsClosed(n)]);
@@ -253,12 +254,12 @@ impl World {
         }
     }
 
-    /// What must happen before the event: all of the first, and one of the second.
+    /// The events that must happen before `event`: all of the first list, and one of the second.
     fn requirements(&self, event: Event, parents: &[Vec<usize>]) -> (Vec<Event>, Vec<Event>) {
         match event {
             Event::Begins(n) => {
                 let closes_after = &self.all[n].closes_after;
-                // If a parent has closed it, no further one need do so.
+                // If a parent has closed it, no other parent needs to.
                 let is_chosen = parents[n].iter().any(|&parent| !self.is_running(parent));
                 let parents = parents[n].iter().filter(|_| !is_chosen);
                 (
@@ -321,7 +322,7 @@ impl World {
         }
     }
 
-    /// Closes the children of those that have begun to close, or to abort.
+    /// Closes the children of the processes that have begun to close, or to abort.
     fn walk(&mut self, mut begun: Vec<usize>) {
         while let Some(n) = begun.pop() {
             for child in self.all[n].closes.clone() {
@@ -351,7 +352,7 @@ impl World {
         self.walk(begun);
     }
 
-    /// The hooks are told of the failure, and the parents that close for a failed child close.
+    /// Calls the hooks for the failure, and closes the parents that close for a failed child.
     fn fail(&mut self, n: usize, aborted: bool, begun: &mut Vec<usize>) {
         self.tell_hooks(n);
         self.all[n].failed = true;
@@ -373,7 +374,7 @@ impl World {
         }
     }
 
-    /// Each hook of the process and of those above it is called once.
+    /// Calls each hook of the process and of the processes above it, once.
     pub(crate) fn tell_hooks(&mut self, n: usize) {
         let mut seen = BTreeSet::from([n]);
         let mut open = vec![n];
@@ -383,7 +384,7 @@ impl World {
         }
     }
 
-    /// Ends everything that waits for nothing, until there is no more of it.
+    /// Ends the processes that wait for nothing, until there are none left.
     pub(crate) fn settle(&mut self) {
         while let Some(n) = (0..self.all.len()).find(|&n| self.is_due(n)) {
             let model = &mut self.all[n];
@@ -412,7 +413,7 @@ impl World {
         is_idle && (is_closing || self.is_running(n) && model.after_children)
     }
 
-    /// Closes those that a parent has closed, and that nothing holds open any more.
+    /// Closes the processes that a parent has closed, and that nothing holds open any more.
     fn release(&mut self) {
         for n in 0..self.all.len() {
             if self.is_running(n) && !self.is_held_open(n) {

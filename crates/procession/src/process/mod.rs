@@ -126,8 +126,8 @@ impl Process {
         Builder::new()
     }
 
-    /// The root that never closes: a parent for what should outlive its handles. It holds its children until
-    /// they close.
+    /// The root that never closes: a parent for processes that should outlive their handles. It holds its children
+    /// until they close.
     ///
     /// It cannot be closed, aborted, waited for, added as a child or torn down. Instead of hanging, such a call fails
     /// at once with [`Error::Background`](crate::Error::Background) or

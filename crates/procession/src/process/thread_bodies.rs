@@ -69,7 +69,7 @@ impl Process {
     /// # Errors
     ///
     /// Those of the outcome. [`Error::Deadlock`] at once if the process waits for the caller, as with
-    /// [`Closed::wait`](crate::Closed::wait); the closing has begun all the same. [`Error::Background`] on the
+    /// [`Closed::wait`](crate::Closed::wait); even then, the closing has begun. [`Error::Background`] on the
     /// background process.
     #[doc = include_str!("../../docs/blocking.md")]
     ///

@@ -10,7 +10,8 @@
 //! - The entry of a process is removed when the process is Closed (I12). *Because* the call that inserts it also
 //!   registers a sleeper for Closed that removes it, or removes it at once if the process is already Closed.
 //!
-//! Lock order: the map's lock is taken with no lock held but the pool's, and no lock is taken under it.
+//! Lock order: the map's lock is the last. It may be taken under the pool's lock, and thereby under a node's, and no
+//! lock is taken under it.
 
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
@@ -100,7 +101,7 @@ mod thread {
     use crate::value::sleeper::{Sleeper, register};
     use crate::value::sync::{Mutex, spawn_thread};
 
-    /// What identifies an entry: its deadline, and a number that distinguishes those with the same deadline.
+    /// The key of an entry: its deadline, and a number that distinguishes entries with the same deadline.
     type Key = (Instant, u64);
 
     struct Deadlines {
@@ -110,7 +111,7 @@ mod thread {
         unparker: Option<Unparker>,
     }
 
-    /// What happens at a deadline.
+    /// An action at a deadline.
     enum Action {
         Abort(Weak<Node>),
         /// Wakes the task that polls a [`Sleep`].

@@ -3,11 +3,11 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
+//! | [`mod@perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
 //! | [`catch`] | runs foreign code and catches its panic |
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
-//! | [`body`], [`teardown`], [`job`] | bodies, teardowns, and jobs: what a spawner is given |
+//! | [`body`], [`teardown`], [`job`] | bodies, teardowns, and the jobs that are given to spawners |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |

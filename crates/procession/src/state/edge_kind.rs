@@ -30,7 +30,7 @@ impl EdgeKind {
         self.0 & CLOSES != 0
     }
 
-    /// Is `q` counted among what `p` waits for?
+    /// Does `p` wait for `q`?
     pub(crate) fn waits(self) -> bool {
         self.0 & WAITS != 0
     }

@@ -1,4 +1,4 @@
-//! [`Effects`]: what is left to do once no lock is held.
+//! [`Effects`]: the work that a change of state leaves to do once no lock is held.
 
 use std::mem;
 use std::sync::Arc;

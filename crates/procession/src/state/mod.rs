@@ -1,8 +1,8 @@
 //! Layer 1, the state machine: phases, edges, the closing walk, sleepers, slots, and failures on their way up.
 //!
-//! It knows no thread, future, spawner, teardown or hook. What it keeps for the layers above is opaque to it (see
-//! [`Contents`]), and what has to be run, woken or dropped leaves it by value, as [`Effects`]. The layers above
-//! report when a body or a teardown has ended.
+//! It knows no thread, future, spawner, teardown or hook. The values that it keeps for the layers above are opaque to
+//! it (see [`Contents`]), and the teardowns to run and the sleepers to wake leave it by value, as [`Effects`]. The
+//! layers above report when a body or a teardown has ended.
 //!
 //! | file | subject |
 //! |---|---|

@@ -41,7 +41,8 @@
 //! # Lock order
 //!
 //! The graph lock, then nodes. Two nodes are locked at once only under the graph lock; otherwise a thread locks one
-//! node at a time and nothing else. So nodes need no order among themselves.
+//! node at a time. So nodes need no order among themselves. Dropping a value of the layers above may take a lock of
+//! theirs (that of the pool), under which no node is ever locked.
 //!
 //! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
 //! section by value, and a waker is cloned before the lock is taken.
@@ -129,7 +130,7 @@ pub(super) enum TeardownStage {
 }
 
 impl TeardownStage {
-    /// Has the process stopped waiting, so that nothing can be added to what it waits for (S3)?
+    /// Has the process stopped waiting, so that it can wait for nothing more (S3)?
     pub(super) fn has_started(self) -> bool {
         matches!(self, Self::Skipped | Self::Started)
     }

@@ -11,7 +11,7 @@ use procession_tests::foreign::{OnDrop, keep};
 
 use crate::scene::Scene;
 
-/// Which of a clock's calls is foreign code.
+/// The call of a clock that is foreign code.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Call {
     /// The number of calls of `now` that come before it.

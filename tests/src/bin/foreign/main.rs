@@ -1,5 +1,5 @@
-//! Run by the tests in `foreign.rs`: foreign code runs in the place that the first argument names, and does what
-//! the second one says, `calls` or `panics`. Without arguments, the program prints the names of all places.
+//! Run by the tests in `foreign.rs`: foreign code runs in the place that the first argument names. It `calls` or
+//! `panics`, as the second argument says. Without arguments, the program prints the names of all places.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ use procession::{Inline, Process};
 use crate::places::PLACES;
 use crate::scene::Scene;
 
-/// How long the program waits for what must happen.
+/// How long the program waits for an event that must come.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Healthy children of each kind, and the number of times that each was torn down.
@@ -97,7 +97,7 @@ fn main() {
     let (place, panics) = (place.clone(), does == "panics");
     let (tell, told) = channel();
     let running = thread::spawn(move || {
-        // What the first run leaves behind shows in the second.
+        // Anything that the first run leaves behind shows in the second.
         run(&place, panics);
         run(&place, panics);
         drop(tell);

@@ -18,7 +18,7 @@ use crate::scene::{Failed, Scene};
 /// Puts foreign code into a process.
 type Put = fn(&Scene, Process);
 
-/// The name of each place, and what puts foreign code there.
+/// The name of each place, and the function that puts foreign code there.
 pub(crate) const PLACES: &[(&str, Put)] = &[
     // The drop of a value that a process holds.
     ("drop: captured by a hook", |scene, faulty| hold(scene, &faulty)),
@@ -98,7 +98,7 @@ pub(crate) const PLACES: &[(&str, Put)] = &[
         };
         faulty.spawn(body).unwrap();
     }),
-    // The drop of what a body or a teardown captured.
+    // The drop of the captures of a body or a teardown.
     ("drop: captured by a blocking teardown", |scene, faulty| {
         let held = scene.dropped();
         faulty.set_teardown(move || drop(held)).unwrap();
@@ -364,7 +364,7 @@ fn sleep(scene: &Scene, waker: Waker) {
         other.await;
         tell.send(()).unwrap();
     };
-    // Nobody closes it before its end.
+    // It is not closed before its end.
     let healthy = Process::new();
     healthy.spawn(|_| sleeper).unwrap();
     clock.wait_for_sleepers(2);

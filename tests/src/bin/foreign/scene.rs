@@ -27,7 +27,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// What foreign code does.
+    /// The action of the foreign code.
     pub(crate) fn acts(&self) -> impl Fn() + Send + Sync + use<> {
         let (app, panics, tell) = (self.app.clone(), self.panics, self.tell.clone());
         move || {
@@ -41,7 +41,7 @@ impl Scene {
         }
     }
 
-    /// What says that it was called, and does nothing else.
+    /// An action that reports its call, and does nothing else.
     pub(crate) fn tells(&self) -> impl Fn() + Send + Sync + use<> {
         let tell = self.tell.clone();
         move || {
@@ -71,7 +71,7 @@ impl Scene {
         *self.waited.borrow_mut() = true;
     }
 
-    /// Makes a call whose caller hands over the value that is dropped; that may panic.
+    /// Makes a call that drops a value of its caller, so that a panic of the drop may reach the caller.
     pub(crate) fn guarded(&self, call: impl FnOnce()) {
         let called = catch_unwind(AssertUnwindSafe(call));
         assert!(called.is_ok() || self.panics);
