@@ -98,12 +98,10 @@ mod state;
 mod value;
 
 // Built on layer 3 only.
-#[cfg(not(loom))]
 mod clock;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 mod entry_point;
 mod limiter;
-#[cfg(not(loom))]
 pub mod periodic;
 #[cfg(not(loom))]
 mod scope;
@@ -118,12 +116,10 @@ mod tokens;
 #[doc = include_str!("../docs/from-goprocess.md")]
 pub mod from_goprocess {}
 
-#[cfg(not(loom))]
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};
-#[cfg(not(loom))]
 pub use periodic::{Overlapping, Periodic};
 pub use process::{Aborting, Builder, CloseOnDrop, Closed, Closing, Process};
 #[cfg(all(feature = "smol", not(loom)))]

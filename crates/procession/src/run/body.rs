@@ -14,6 +14,7 @@ use super::hooks::{body_ended, outcome};
 use super::perform::{drop_sleeper, perform, register};
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
+use crate::value::model::model_has_failed;
 use crate::value::{BoxError, Error, IntoOutcome, Work};
 
 /// What an async body ends with.
@@ -138,7 +139,7 @@ impl BodyEnd {
 
 impl Drop for BodyEnd {
     fn drop(&mut self) {
-        if crate::value::sync::model_has_failed() {
+        if model_has_failed() {
             return;
         }
         if let Some(error) = self.aborted() {
@@ -158,6 +159,9 @@ pin_project! {
     /// It is dropped before its end by an executor that shuts down, for example.
     impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
         fn drop(this: Pin<&mut Self>) {
+            if model_has_failed() {
+                return;
+            }
             if let Some(error) = this.end.aborted() {
                 perform(this.end_early(error));
             }

@@ -1,13 +1,19 @@
 //! The one place where panics of foreign code are caught (I7, I14).
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+
+use crate::value::model::{catching, caught, model_has_failed};
 
 /// Runs foreign code. If it panics, the panic's message is the error.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     // What the closure captured is not used after a panic, or is the user's own to share.
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+    catch_unwind(AssertUnwindSafe(|| catching(run))).map_err(|payload| {
+        if model_has_failed() {
+            resume_unwind(payload);
+        }
+        caught();
         let message = message(&*payload).into();
         discard(payload);
         message

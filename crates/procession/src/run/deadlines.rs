@@ -21,7 +21,7 @@ use crate::value::Reason;
 /// The deadline that is `duration` from now; `None` if that is beyond what a clock can express, which is as good as
 /// never.
 pub fn deadline_after(duration: Duration) -> Option<Instant> {
-    Instant::now().checked_add(duration)
+    now().checked_add(duration)
 }
 
 /// Aborts the process after `grace`, unless it is Closed then.
@@ -38,6 +38,27 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
         perform(node.close(Reason::Asked, true));
+    }
+}
+
+/// The time now.
+#[cfg(not(loom))]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The time now, which is the same in all executions of a model.
+#[cfg(loom)]
+pub(crate) fn now() -> Instant {
+    static NOW: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
+    *NOW
+}
+
+/// A future that is ready if `deadline` has passed, and otherwise never.
+#[cfg(loom)]
+pub(crate) async fn sleep_until(deadline: Instant) {
+    if deadline > now() {
+        std::future::pending::<()>().await;
     }
 }
 

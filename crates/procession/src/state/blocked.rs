@@ -6,6 +6,7 @@ use super::edge_kind::EdgeKind;
 use super::edges::{Linked, link_judged};
 use super::node::{Contents, Node};
 use crate::value::LinkError;
+use crate::value::model::model_has_failed;
 
 /// A thread that runs code of a process is blocked until another one is Closed: an edge while it lasts (I13).
 pub(crate) struct BlockedEdge<C: Contents> {
@@ -38,6 +39,9 @@ impl<C: Contents> BlockedEdge<C> {
 
 impl<C: Contents> Drop for BlockedEdge<C> {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         let down = {
             let mut inner = self.upper.inner.lock();
             inner.extras.as_mut().and_then(|extras| extras.blocked_for.remove(self.place))

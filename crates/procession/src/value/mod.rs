@@ -7,6 +7,7 @@ mod child_failure;
 mod error;
 mod label;
 mod link_error;
+pub(crate) mod model;
 mod outcome;
 mod phase;
 mod reason;
