@@ -1,0 +1,73 @@
+//! A worked model: a cache with a refresher.
+//!
+//! The refresher is a body, so that the cache's teardown waits for it: nothing is refreshed after the cache was emptied. Its
+//! pause is a wait with a timeout, which in a model ends in both ways.
+
+#![cfg(loom)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::sync::Mutex;
+use loom::thread;
+use procession::{ChildFailure, Process};
+use procession_loom_tests::model;
+
+const PERIOD: Duration = Duration::from_secs(60);
+
+struct Cache {
+    process: Process,
+    /// How often it was refreshed; `None` when it was emptied.
+    entry: Arc<Mutex<Option<u32>>>,
+}
+
+impl Cache {
+    fn new() -> Self {
+        let entry = Arc::new(Mutex::new(Some(0)));
+        let emptied = entry.clone();
+        let process = Process::builder()
+            .name("cache")
+            // A panic in the refresher is an error of the refresher. This makes it an error of the cache, too, so that the
+            // model fails with it.
+            .on_child_failure(ChildFailure::Close)
+            .teardown(move || *emptied.lock().unwrap() = None)
+            .build()
+            .unwrap();
+        let refreshed = entry.clone();
+        let refresh = move |refresher: Process| {
+            while refresher.closing().wait_timeout(PERIOD).is_none() {
+                let mut entry = refreshed.lock().unwrap();
+                *entry.as_mut().expect("refreshed after it was emptied") += 1;
+            }
+        };
+        process.spawn_thread(refresh).unwrap();
+        Self { process, entry }
+    }
+
+    /// The entry, unless the cache was emptied.
+    fn get(&self) -> Option<u32> {
+        *self.entry.lock().unwrap()
+    }
+}
+
+#[test]
+fn an_emptied_cache_is_not_refreshed() {
+    // Counted over all executions, so with the standard library's atomics.
+    let refreshed = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let most = refreshed.clone();
+    model(2, move || {
+        let cache = Arc::new(Cache::new());
+        let reader = cache.clone();
+        let reading = thread::spawn(move || {
+            let (before, after) = (reader.get(), reader.get());
+            assert!(after.is_none() || after >= before, "the entry went back");
+            after
+        });
+        cache.process.close_blocking().unwrap();
+        assert_eq!(cache.get(), None);
+        let seen = reading.join().unwrap().unwrap_or(0);
+        most.fetch_max(seen, std::sync::atomic::Ordering::Relaxed);
+    });
+    let refreshed = refreshed.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(refreshed > 0, "the model has executions in which the period is over");
+}
