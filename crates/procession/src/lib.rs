@@ -81,8 +81,8 @@
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
 //! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
-//! builds on the crate. Processes then work only inside `loom::model`; clocks, periodic processes, scopes, signals, `main`
-//! and other crates' executors are left out; a wait with a timeout never times out.
+//! builds on the crate. Processes then work only inside `loom::model`. [`model_checking`] is the guide to that: what it takes,
+//! what is left out, how to read what loom prints, and four worked models.
 //!
 //! # Where it comes from
 //!
@@ -103,6 +103,9 @@ mod clock;
 mod entry_point;
 mod limiter;
 pub mod periodic;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/model-checking.md")]
+pub mod model_checking {}
 #[cfg(not(loom))]
 mod scope;
 #[cfg(all(feature = "signal", unix, not(loom)))]
