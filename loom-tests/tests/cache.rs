@@ -17,6 +17,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 
 struct Cache {
     process: Process,
+    refresher: Process,
     /// How often it was refreshed; `None` when it was emptied.
     entry: Arc<Mutex<Option<u32>>>,
 }
@@ -37,8 +38,8 @@ impl Cache {
                 *entry = Some(entry.unwrap_or(0) + 1);
             }
         };
-        process.spawn_thread(refresh).unwrap();
-        Self { process, entry }
+        let refresher = process.spawn_thread(refresh).unwrap();
+        Self { process, refresher, entry }
     }
 
     /// The entry, unless the cache was emptied.
@@ -62,6 +63,8 @@ fn an_emptied_cache_stays_empty() {
         });
         cache.process.close_blocking().unwrap();
         let seen = reading.join().unwrap().unwrap_or(0);
+        // The cache has waited for it. If it had not, the refresher could fill the cache until now.
+        cache.refresher.closed().wait().unwrap();
         assert_eq!(cache.get(), None);
         most.fetch_max(seen, std::sync::atomic::Ordering::Relaxed);
     });

@@ -22,7 +22,7 @@ fn named(name: &'static str) -> Process {
 fn with_worker(end: fn(Process)) {
     model(2, move || {
         let (app, gate) = (named("app"), named("gate"));
-        let waiter = gate.closing();
+        let waiter = gate.closed();
         let worker = Process::builder().name("worker").parent(&app);
         let _worker = worker.spawn_thread(move |_| waiter.wait()).unwrap();
         end(app);
@@ -34,7 +34,7 @@ fn with_worker(end: fn(Process)) {
 fn a_body_that_never_ends() {
     let expected = [
         "Id(0) was waiting for process `app` to be Closed",
-        "Id(1), code of process `worker`, was waiting for process `gate` to be Closing",
+        "Id(1), code of process `worker`, was waiting for process `gate` to be Closed",
     ];
     assert_fails("a_body_that_never_ends", &expected, || {
         with_worker(|app| app.close_blocking().unwrap());
