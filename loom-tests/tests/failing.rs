@@ -110,6 +110,21 @@ fn an_assertion_with_handles_on_all_stacks() {
     });
 }
 
+/// A panic of loom's own ends the model wherever it comes from: here, a body starts too many threads, and nobody looks at
+/// its outcome.
+#[test]
+fn a_panic_of_looms_in_a_body() {
+    let expected = ["assertion failed: self.threads.len() < self.max()"];
+    assert_fails("a_panic_of_looms_in_a_body", &expected, || {
+        model(1, || {
+            let app = named("app");
+            let body = |_| (0..5).for_each(|_| drop(thread::spawn(|| ())));
+            let worker = app.spawn_thread(body).unwrap();
+            drop(worker.closed().wait());
+        });
+    });
+}
+
 /// What a body drops while it panics is dropped.
 #[test]
 fn a_panic_that_is_caught_does_not_end_the_model() {
