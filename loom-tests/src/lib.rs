@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![cfg(loom)]
 
+use std::process::Command;
 use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,8 @@ pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let counter = executions.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    // A manager takes more steps than loom's limit of 1,000.
+    builder.max_branches = 4_000;
     builder.check(move || {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         run();
@@ -26,7 +29,28 @@ pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     assert!(executions > 1, "a model with one interleaving checks nothing");
 }
 
-/// Counts what was run. Its accesses are relaxed, so that a count is seen only by who is ordered after it
+/// Checks that a model fails as a test fails, with `expected` in what it prints. It is run in a child process, because a
+/// failed model leaves the stacks of its threads behind: `test` is the name of the calling test.
+pub fn assert_fails(test: &str, expected: &[&str], run: impl FnOnce()) {
+    const CHILD: &str = "PROCESSION_FAILING_MODEL";
+    if std::env::var_os(CHILD).is_some() {
+        return run();
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env(CHILD, test);
+    let output = child.output().unwrap();
+    let printed =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let printed = printed.concat();
+    // With 101, the test program ended itself: nothing aborted it.
+    assert_eq!(output.status.code(), Some(101), "{printed}");
+    assert!(printed.contains("1 failed"), "{printed}");
+    for expected in expected {
+        assert!(printed.contains(expected), "`{expected}` is not in:\n{printed}");
+    }
+}
+
+/// Counts what was run. Its accesses are relaxed, so that only a thread that is ordered after it sees a count
 /// (I4).
 #[derive(Clone)]
 pub struct Count(Arc<AtomicUsize>);

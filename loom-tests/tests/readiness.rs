@@ -1,32 +1,56 @@
-//! Readiness of runnables: no word is lost, and it is said once. The file under check is the crate's own, over
-//! loom's locks and atomics.
+//! Readiness of runnables: no word is lost, and it is said once.
 
 #![cfg(loom)]
-
-#[path = "../../crates/procession-runnable/src/ready.rs"]
-#[expect(unreachable_pub)] // There it is the public face of a crate.
-mod ready;
-#[path = "over_loom/sync.rs"]
-mod sync;
 
 use loom::future::block_on;
 use loom::thread;
 use procession::Process;
 use procession_loom_tests::{Count, model};
+use procession_runnable::model::{is_ready, whole};
+use procession_runnable::{Run, Start, Unready, body_thread};
 
-use ready::{Ready, Unready};
+/// A run says that it is ready, while somebody waits for that, and somebody else closes it.
+#[test]
+fn a_run_that_is_ready_against_closing() {
+    model(2, || {
+        let app = Process::new();
+        let count = Count::default();
+        let counted = count.clone();
+        let work = body_thread(move |run: Run| {
+            counted.add();
+            run.ready();
+        });
+        let (start, readiness) = Start::under(&app);
+        let run = work.start(start).unwrap();
+        let closer = thread::spawn(move || drop(run.close()));
+        assert_eq!(block_on(readiness), Ok(()));
+        assert_eq!(count.get(), 1);
+        closer.join().unwrap();
+    });
+}
 
-/// Two parts say it while somebody waits: who waits is woken after both, and sees what they did before.
+/// A run ends without having been ready: whoever waits for it is told.
+#[test]
+fn a_run_that_ends_before_it_is_ready() {
+    model(2, || {
+        let app = Process::new();
+        let (start, readiness) = Start::under(&app);
+        let run = body_thread(|_| ()).start(start).unwrap();
+        assert_eq!(block_on(readiness), Err(Unready::Ended(run.label())));
+    });
+}
+
+/// Two parts say it while somebody waits, who is woken after both, and sees what they did before.
 #[test]
 fn a_waiter_is_woken_when_all_are_ready() {
     model(3, || {
-        let (whole, readiness) = Ready::pair();
+        let (whole, readiness) = whole();
         let count = Count::default();
-        for part in whole.split(2) {
+        for part in whole.split() {
             let count = count.clone();
             thread::spawn(move || {
                 count.add();
-                part.ready().say();
+                part.sayer().ready();
             });
         }
         assert_eq!(block_on(readiness), Ok(()));
@@ -34,19 +58,17 @@ fn a_waiter_is_woken_when_all_are_ready() {
     });
 }
 
-/// One is ready and one is lost: the whole is never ready, and who waits is told.
+/// One is ready and one is lost: the whole is never ready, and whoever waits is told.
 #[test]
 fn a_waiter_is_woken_when_a_part_is_lost() {
     model(3, || {
-        let (whole, readiness) = Ready::pair();
-        let watch = readiness.watch();
-        let mut parts = whole.split(2);
-        let lost = parts.remove(0);
+        let (whole, readiness) = whole();
+        let [lost, ready] = whole.split();
         thread::spawn(move || drop(lost));
-        let ready = parts.remove(0);
-        thread::spawn(move || ready.ready().say());
-        assert_eq!(block_on(readiness), Err(Unready::Failed));
-        assert!(!watch.is_ready());
+        thread::spawn(move || ready.sayer().ready());
+        let mut readiness = readiness;
+        assert_eq!(block_on(&mut readiness), Err(Unready::Failed));
+        assert!(!is_ready(&readiness));
     });
 }
 
@@ -54,14 +76,13 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
 #[test]
 fn a_part_counts_once() {
     model(3, || {
-        let (whole, readiness) = Ready::pair();
-        let mut parts = whole.split(2);
-        let part = parts.remove(0);
-        let said = part.ready().clone();
-        let saying = thread::spawn(move || said.say());
-        part.ready().say();
+        let (whole, readiness) = whole();
+        let [part, _other] = whole.split();
+        let said = part.sayer();
+        let saying = thread::spawn(move || said.ready());
+        part.sayer().ready();
         saying.join().unwrap();
-        assert!(!readiness.watch().is_ready());
+        assert!(!is_ready(&readiness));
     });
 }
 
@@ -70,18 +91,14 @@ fn a_part_counts_once() {
 #[test]
 fn a_part_says_one_thing() {
     model(3, || {
-        let (whole, readiness) = Ready::pair();
-        let watch = readiness.watch();
-        let mut parts = whole.split(2);
-        let other = parts.remove(0);
-        let part = parts.remove(0);
-        let said = part.ready().clone();
-        thread::spawn(move || said.say());
-        thread::spawn(move || {
-            part.ready().lose(|| Unready::Ended(Process::new().label()));
-        });
-        assert!(!watch.is_ready());
-        other.ready().say();
-        assert_eq!(block_on(readiness).is_ok(), watch.is_ready());
+        let (whole, readiness) = whole();
+        let [other, part] = whole.split();
+        let said = part.sayer();
+        thread::spawn(move || said.ready());
+        thread::spawn(move || part.sayer().ended(Process::new().label()));
+        assert!(!is_ready(&readiness));
+        other.sayer().ready();
+        let mut readiness = readiness;
+        assert_eq!(block_on(&mut readiness).is_ok(), is_ready(&readiness));
     });
 }

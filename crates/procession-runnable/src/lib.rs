@@ -80,10 +80,13 @@ mod concurrent;
 pub mod from_go {}
 mod group;
 mod leaf;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod ready;
 mod run;
 mod runnable;
-#[cfg(any(feature = "tcp", feature = "hyper", feature = "axum"))]
+#[cfg(all(any(feature = "tcp", feature = "hyper", feature = "axum"), not(loom)))]
 pub mod server;
 mod service;
 mod sync;
@@ -97,7 +100,9 @@ pub use leaf::{
     start_stop, start_stop_thread,
 };
 pub use ready::{Readiness, Unready};
-pub use run::{run, run_async, run_in, run_to_end};
+#[cfg(not(loom))]
+pub use run::{run, run_async};
+pub use run::{run_in, run_to_end};
 pub use runnable::{Run, Runnable, Start};
 pub use service::{Service, ServiceError, State};
 #[cfg(feature = "tracing")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use procession::Label;
-use procession::support::{Sleeper, register};
+use procession::support::{Sleeper, model_has_failed, register};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
@@ -134,6 +134,9 @@ impl Sure {
 
 impl Drop for Sure {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         self.ready.iter().for_each(|ready| ready.lose(|| Unready::Failed));
     }
 }

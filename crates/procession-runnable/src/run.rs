@@ -2,7 +2,9 @@
 
 use std::future::{Future, pending};
 
-use procession::{Error, Exit, IntoOutcome, Process, Reason};
+#[cfg(not(loom))]
+use procession::Exit;
+use procession::{Error, IntoOutcome, Process, Reason};
 
 use crate::group::NotReady;
 use crate::ready::Unready;
@@ -121,6 +123,7 @@ pub fn run_to_end(
 ///     run(&sequential([named("database", database)]))
 /// }
 /// ```
+#[cfg(not(loom))]
 pub fn run(runnable: &Runnable) -> Exit {
     procession::main(|p| {
         let started = runnable.start(Start::under(&p).0)?;
@@ -129,6 +132,7 @@ pub fn run(runnable: &Runnable) -> Exit {
 }
 
 /// The async form of [`run`].
+#[cfg(not(loom))]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
     procession::main_async(move |p| async move { run_to_end(&p, &runnable).await })

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use parking_lot::Mutex;
 use procession::support::{block_on, deadline_after, with_causes};
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
 use crate::group::NotReady;
 use crate::ready::{Readiness, Unready, Watch};
 use crate::runnable::{Runnable, Start};
+use crate::sync::Mutex;
 
 /// One run of a runnable, started and stopped by calls, from any thread or task. Clones are the same service.
 ///

@@ -1,3 +1,3 @@
-//! The locks and atomics of readiness. The model checks build it with loom's in their place.
+//! The locks and atomics of this crate: under `--cfg loom`, loom's.
 
 pub(crate) use procession::support::sync::{AtomicBool, Mutex, Ordering};

@@ -1,16 +1,18 @@
 //! [`Event`]s: all that happens to units, for logs and for the caller.
 
+mod channel;
+
 use std::fmt;
 use std::time::Duration;
 
-use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TryRecvError, broadcast};
 use procession::Error;
 use tracing::{error, info, warn};
 
 use procession::support::with_causes;
 
+pub(crate) use self::channel::EventSource;
+pub use self::channel::Events;
 use crate::error::SharedError;
-use crate::table::Key;
 
 /// Something that happened. Each is a `tracing` event too, and goes to who reads [`Events`].
 ///
@@ -168,101 +170,5 @@ impl<K: fmt::Display> Event<K> {
             },
             Self::Missed { .. } => {}
         }
-    }
-}
-
-/// Where events come from.
-pub(crate) struct EventSource<K> {
-    sender: Sender<Event<K>>,
-    /// Keeps the channel open while nobody reads.
-    _open: InactiveReceiver<Event<K>>,
-}
-
-impl<K: Key> EventSource<K> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let (mut sender, receiver) = broadcast(capacity.max(1));
-        sender.set_overflow(true);
-        Self { sender, _open: receiver.deactivate() }
-    }
-
-    /// Tells everybody. To be called with no lock held: it wakes who reads.
-    pub(crate) fn tell(&self, event: Event<K>) {
-        event.log();
-        if self.sender.receiver_count() > 0 {
-            // Nobody reads any more.
-            let _unread = self.sender.try_broadcast(event);
-        }
-    }
-
-    pub(crate) fn read(&self) -> Events<K> {
-        Events { receiver: self.sender.new_receiver() }
-    }
-}
-
-/// Reads the events of a manager, from when it was made on. Made by [`Manager::events`](crate::Manager::events).
-///
-/// It holds back a bounded number of events: who reads too slowly loses the oldest, and is told how many with
-/// [`Event::Missed`]. It ends when the manager is gone.
-///
-/// ```
-/// use procession_runnable::nop;
-/// use procession_supervisor::{Event, Manager, MemoryTable};
-///
-/// let table = MemoryTable::new();
-/// table.insert("job", nop());
-/// let manager = Manager::new(table);
-/// let mut events = manager.events();
-/// futures_lite::future::block_on(async {
-///     manager.run(|_| async {}).await?;
-///     assert!(matches!(events.recv().await, Some(Event::Started { key: "job" })));
-///     assert!(matches!(events.recv().await, Some(Event::Ready { key: "job" })));
-///     Ok::<(), procession::Error>(())
-/// })?;
-/// # Ok::<(), procession::Error>(())
-/// ```
-pub struct Events<K> {
-    receiver: Receiver<Event<K>>,
-}
-
-impl<K: Key> Events<K> {
-    /// The next event; `None` when the manager is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// No event is lost if the future is dropped.
-    pub async fn recv(&mut self) -> Option<Event<K>> {
-        received(self.receiver.recv_direct().await)
-    }
-
-    /// [`recv`](Self::recv), blocking.
-    ///
-    /// # Blocking
-    ///
-    /// Blocks the thread without a limit.
-    pub fn recv_blocking(&mut self) -> Option<Event<K>> {
-        received(self.receiver.recv_blocking())
-    }
-
-    /// The next event, if it is there.
-    pub fn try_recv(&mut self) -> Option<Event<K>> {
-        match self.receiver.try_recv() {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Overflowed(count)) => Some(Event::Missed { count }),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
-        }
-    }
-}
-
-fn received<K>(received: Result<Event<K>, RecvError>) -> Option<Event<K>> {
-    match received {
-        Ok(event) => Some(event),
-        Err(RecvError::Overflowed(count)) => Some(Event::Missed { count }),
-        Err(RecvError::Closed) => None,
-    }
-}
-
-impl<K> fmt::Debug for Events<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").finish_non_exhaustive()
     }
 }

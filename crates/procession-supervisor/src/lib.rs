@@ -70,12 +70,16 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(not(loom))]
 mod blocking;
 mod engine;
 mod error;
 mod event;
 mod manager;
 mod memory;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod pace;
 mod policy;
 mod settings;
@@ -85,6 +89,7 @@ mod sync;
 mod table;
 mod unit;
 
+#[cfg(not(loom))]
 pub use blocking::{Blocking, BlockingTable, RowIterator};
 pub use error::{ManagerError, SharedError};
 pub use event::{Event, Events};

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_channel::bounded;
 use procession::support::block_on;
 use procession::{Error, IntoOutcome, Process};
 use procession_runnable::{Runnable, body, named, run_in};
 
-use crate::engine::{Command, Engine, Reply, supervise};
+use crate::engine::{Command, Engine, Reply, reply, supervise};
 use crate::error::ManagerError;
 use crate::event::Events;
 use crate::pace::Rate;
@@ -244,10 +243,10 @@ impl<K: Key> Manager<K> {
         &self,
         command: impl FnOnce(Reply<T>) -> Command<K>,
     ) -> Result<T, ManagerError> {
-        let (reply, replied) = bounded(1);
+        let (reply, replied) = reply();
         let put = self.engine.inbox.command(command(reply));
         put.map_err(|_| ManagerError::NotRunning)?;
-        replied.recv().await.unwrap_or(Err(ManagerError::NotRunning))
+        replied.await.unwrap_or(Err(ManagerError::NotRunning))
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, stream};
-use parking_lot::Mutex;
 use procession::BoxError;
 use procession::support::{Sleeper, register};
 
+use crate::sync::Mutex;
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 

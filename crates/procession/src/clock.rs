@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use event_listener::{Event, Listener};
-
 use crate::run::catch::contain;
 use crate::run::{deadlines, drop_sleeper};
+use crate::value::model::model_has_failed;
 use crate::value::sleeper::{Sleeper, register};
-use crate::value::sync::Mutex;
+use crate::value::sync::{Event, Mutex};
+use crate::value::time::now;
 
 /// A future that is ready at a certain time.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,6 +49,8 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The system's time. One thread serves all sleepers of the program, under every executor.
 ///
+/// In a loom model it stands still: a pause that has a length never ends.
+///
 /// ```
 /// use procession::{Clock, SystemClock};
 /// use std::time::Duration;
@@ -62,7 +64,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
-        Instant::now()
+        now()
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
@@ -110,7 +112,7 @@ struct Time {
 impl ManualClock {
     /// A clock that stands at the present time.
     pub fn new() -> Self {
-        let time = Time { now: Instant::now(), sleepers: BTreeMap::new(), next: 0 };
+        let time = Time { now: now(), sleepers: BTreeMap::new(), next: 0 };
         Self { shared: Arc::new(Shared { time: Mutex::new(time), slept: Event::new() }) }
     }
 
@@ -139,12 +141,7 @@ impl ManualClock {
     /// Waits until at least `count` futures sleep. Advancing the clock before that would not wake them.
     #[doc = include_str!("../docs/blocking.md")]
     pub fn wait_for_sleepers(&self, count: usize) {
-        while self.sleepers() < count {
-            let listener = self.shared.slept.listen();
-            if self.sleepers() < count {
-                listener.wait();
-            }
-        }
+        self.shared.slept.wait_until(|| self.sleepers() >= count);
     }
 }
 
@@ -190,14 +187,14 @@ impl Sleeping {
         if has_come {
             return Poll::Ready(());
         }
-        self.shared.slept.notify(usize::MAX);
+        self.shared.slept.notify_all();
         Poll::Pending
     }
 }
 
 impl Drop for Sleeping {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
+        if let Some(number) = self.number.filter(|_| !model_has_failed()) {
             let removed = self.shared.time.lock().sleepers.remove(&(self.deadline, number));
             drop_sleeper(removed.flatten());
         }

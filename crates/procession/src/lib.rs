@@ -81,8 +81,8 @@
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
 //! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
-//! builds on the crate. Processes then work only inside `loom::model`; clocks, periodic processes, scopes, signals,
-//! `main` and other crates' executors are left out; a wait with a timeout never times out.
+//! builds on the crate. Processes then work only inside `loom::model`. [`model_checking`] is the guide to that: what it
+//! takes, what is left out, how to read what loom prints, and four worked models.
 //!
 //! # Where it comes from
 //!
@@ -98,13 +98,14 @@ mod state;
 mod value;
 
 // Built on layer 3 only.
-#[cfg(not(loom))]
 mod clock;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 mod entry_point;
 mod limiter;
-#[cfg(not(loom))]
 pub mod periodic;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/model-checking.md")]
+pub mod model_checking {}
 #[cfg(not(loom))]
 mod scope;
 #[cfg(all(feature = "signal", unix, not(loom)))]
@@ -118,12 +119,10 @@ mod tokens;
 #[doc = include_str!("../docs/from-goprocess.md")]
 pub mod from_goprocess {}
 
-#[cfg(not(loom))]
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};
-#[cfg(not(loom))]
 pub use periodic::{Overlapping, Periodic};
 pub use process::{Aborting, Builder, CloseOnDrop, Closed, Closing, Process};
 #[cfg(all(feature = "smol", not(loom)))]

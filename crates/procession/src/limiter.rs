@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::process::Process;
 use crate::run::body::BodyEnd;
-use crate::run::call_stack::refuse_wait_for_slot;
-use crate::run::deadlines::deadline_after;
+use crate::run::call_stack::{innermost_label, refuse_wait_for_slot};
 use crate::run::park::ThisThread;
 use crate::run::{Seed, drop_sleeper, flush, perform};
 use crate::state::{Added, Limit, Look, Ticket};
-use crate::value::sync::model_has_failed;
+use crate::value::model::{Waiting, model_has_failed};
+use crate::value::time::deadline_after;
 use crate::value::{Error, IntoOutcome};
 
 /// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
@@ -203,7 +203,9 @@ impl Limited {
 /// Lets the children finish, and then closes the process.
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.process.close_after_children();
+        if !model_has_failed() {
+            self.process.close_after_children();
+        }
     }
 }
 
@@ -268,6 +270,9 @@ impl Acquire {
                 refuse_wait_for_slot(&self.shared.process.node)?;
             }
             flush();
+            let process = &self.shared.process;
+            let _waiting =
+                Waiting::record(innermost_label, "to have a free slot", || process.label());
             while slot.is_pending() && thread.park(deadline) {
                 slot = self.poll_slot(thread.waker());
             }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::process::Process;
 
 pub use crate::run::catch::catch;
-pub use crate::run::deadlines::deadline_after;
 pub use crate::run::park::block_on;
+pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
+pub use crate::value::time::deadline_after;
 pub use crate::value::{sync, with_causes};
 
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
 /// deadline thread does this, so it happens even while users' tasks block every executor.
-#[cfg(not(loom))]
 pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
 }

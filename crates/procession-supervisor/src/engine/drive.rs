@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
+use procession::support::model_has_failed;
 use procession::{Closing, Error, Label, Process, Sleep};
 use procession_runnable::Run;
 
@@ -239,6 +240,9 @@ impl<K: Key> Drive<K> {
 impl<K: Key> Drop for Drive<K> {
     /// At its end, and when an abort drops it: whoever waits is told, and what still runs keeps its key.
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         self.engine.inbox.close();
         self.group.abort();
         let ids = self.engine.units.lock().ids();

@@ -13,24 +13,26 @@
 
 mod command;
 mod drive;
-mod inbox;
+pub(crate) mod inbox;
 mod life;
+mod reply;
 mod rows;
 mod units;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use procession::Error;
 use procession_runnable::Run;
 
 pub(crate) use self::command::{Command, Reply};
 use self::drive::Drive;
 use self::inbox::Inbox;
+pub(crate) use self::reply::reply;
 pub(crate) use self::units::Units;
 use crate::event::EventSource;
 use crate::settings::Settings;
+use crate::sync::Mutex;
 use crate::table::{Key, Table};
 
 /// What all handles and runs of a manager share.

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use backon::ExponentialBackoff;
 use futures_lite::{FutureExt, Stream, StreamExt, future};
-use parking_lot::Mutex;
 use procession::BoxError;
 
 use super::command::answer;
@@ -19,6 +18,7 @@ use super::drive::Drive;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Event;
 use crate::status::State;
+use crate::sync::Mutex;
 use crate::table::{BoxFuture, Change, Key, Row, Table};
 use crate::unit::Unit;
 

@@ -23,6 +23,7 @@ use self::bounded::bounded;
 use self::restarting::restarting;
 use crate::event::{EventSource, Events};
 use crate::policy::Policy;
+use crate::sync::Mutex;
 use crate::unit::Unit;
 
 /// How many events are held back for who reads them.
@@ -86,7 +87,7 @@ struct Member {
     name: Arc<str>,
     unit: Unit,
     /// Its last run, which may have ignored its abort: the next one waits for it.
-    last: Arc<parking_lot::Mutex<Option<Closed>>>,
+    last: Arc<Mutex<Option<Closed>>>,
     set: Arc<Set>,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Closed, Process};
 use crate::run::{deadlines, perform};
 use crate::value::Reason;
+use crate::value::model::model_has_failed;
 
 impl Process {
     /// Begins to close the process and everything below it, and returns at once.
@@ -91,6 +92,9 @@ impl Process {
 
     /// Begins to close or abort the process, unless it is the background process.
     pub(crate) fn begin(&self, reason: &Reason, abort: bool) {
+        if model_has_failed() {
+            return;
+        }
         if !self.node.is_background() && (abort || !self.is_closing()) {
             perform(self.node.close(reason, abort));
         }

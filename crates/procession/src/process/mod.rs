@@ -28,7 +28,8 @@ pub use waiters::{Aborting, Closed, Closing};
 
 use crate::run::{Inherited, Node, Seed, Teardown, inherited_from_context, perform, prepare};
 use crate::value::IntoOutcome;
-use crate::value::sync::{Ordering, fence, model_has_failed};
+use crate::value::model::{keep_while_panicking, model_has_failed};
+use crate::value::sync::{Ordering, fence};
 
 /// A handle to a process: a unit of work that can be closed.
 ///
@@ -174,7 +175,7 @@ impl Clone for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if model_has_failed() {
+        if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
         // Release here pairs with Acquire in the drop of the last handle: what a thread did before it dropped its

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::run::call_stack::begin_wait;
-use crate::run::deadlines::deadline_after;
+use crate::run::call_stack::{begin_wait, innermost_label};
 use crate::run::park::ThisThread;
 use crate::run::{Failure, Node, drop_sleeper, flush, help, register, wait_for_help};
 use crate::state::{Moment, Place};
 use crate::value::Error;
-use crate::value::sync::model_has_failed;
+use crate::value::model::{Waiting, model_has_failed};
+use crate::value::time::deadline_after;
 
 /// Waits for one moment of one process.
 struct Waiter {
@@ -26,11 +26,13 @@ struct Waiter {
     moment: Moment,
     /// The place of the future's waker.
     place: Option<Place>,
+    /// While the future waits.
+    waiting: Waiting,
 }
 
 impl Waiter {
     fn new(node: &Arc<Node>, moment: Moment) -> Self {
-        Self { node: node.clone(), moment, place: None }
+        Self { node: node.clone(), moment, place: None, waiting: Waiting::nothing() }
     }
 
     fn has_come(&self) -> bool {
@@ -42,9 +44,21 @@ impl Waiter {
             self.has_come() || !register(&self.node, self.moment, &mut self.place, context.waker());
         if has_come {
             self.place = None;
+            self.waiting = Waiting::nothing();
             return Poll::Ready(());
         }
+        self.waiting = self.record();
         Poll::Pending
+    }
+
+    /// Records that this thread waits.
+    fn record(&self) -> Waiting {
+        let moment = match self.moment {
+            Moment::Closing => "to be Closing",
+            Moment::Aborting => "to be aborting",
+            Moment::Closed => "to be Closed",
+        };
+        Waiting::record(innermost_label, moment, || self.node.label())
     }
 
     /// Blocks until the moment comes; `false` if the deadline comes first.
@@ -60,6 +74,7 @@ impl Waiter {
         work: impl Fn() -> bool,
     ) -> bool {
         flush();
+        let _waiting = self.record();
         let mut place = None;
         while register(&self.node, self.moment, &mut place, thread.waker()) {
             while work() {}
@@ -303,6 +318,7 @@ impl Future for Closed {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(outcome) = self.outcome() {
             self.0.place = None;
+            self.0.waiting = Waiting::nothing();
             return Poll::Ready(outcome);
         }
         self.0.poll(context).map(|()| self.outcome().unwrap_or(Ok(())))

@@ -14,6 +14,7 @@ use super::hooks::{body_ended, outcome};
 use super::perform::{drop_sleeper, perform, perform_polled, register};
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
+use crate::value::model::model_has_failed;
 use crate::value::{BoxError, Error, IntoOutcome, Work};
 
 /// The result of an async body.
@@ -144,7 +145,7 @@ impl BodyEnd {
 
 impl Drop for BodyEnd {
     fn drop(&mut self) {
-        if crate::value::sync::model_has_failed() {
+        if model_has_failed() {
             return;
         }
         if let Some(error) = self.aborted() {
@@ -164,6 +165,9 @@ pin_project! {
     /// An executor that shuts down, for example, drops it before its end.
     impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
         fn drop(this: Pin<&mut Self>) {
+            if model_has_failed() {
+                return;
+            }
             if let Some(error) = this.end.aborted() {
                 perform_polled(this.end_early(error));
             }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::Held;
 use super::Node;
 use crate::state::{BlockedEdge, slots_wait_for};
-use crate::value::Error;
 use crate::value::sync::thread_local;
+use crate::value::{Error, Label};
 
 thread_local! {
     static STACK: RefCell<Vec<Arc<Node>>> = RefCell::default();
@@ -29,6 +29,11 @@ pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>,
 
 fn stack() -> Vec<Arc<Node>> {
     STACK.try_with(|stack| stack.borrow().clone()).unwrap_or_default()
+}
+
+/// The process whose code runs on this thread.
+pub(crate) fn innermost_label() -> Option<Label> {
+    STACK.try_with(|stack| stack.borrow().last().map(Node::label)).ok().flatten()
 }
 
 /// Adds the edges of a wait without a timeout for `target`. They last as long as the returned value.

@@ -1,13 +1,19 @@
 //! The one place where panics of foreign code are caught (I7, I14).
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+
+use crate::value::model::{catching, caught, model_has_failed};
 
 /// Runs foreign code. If it panics, the error is the panic's message.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     // Unwind safe, because the library does not use the captures of the closure after a panic.
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+    catch_unwind(AssertUnwindSafe(|| catching(run))).map_err(|payload| {
+        if model_has_failed() {
+            resume_unwind(payload);
+        }
+        caught();
         let message = message(&*payload).into();
         discard(payload);
         message

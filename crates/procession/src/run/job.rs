@@ -19,6 +19,7 @@ use super::spawn::{Spawn, Threads};
 use super::teardown::{Begun, TeardownFuture};
 use super::{Effects, Held, Node};
 use crate::state::Due;
+use crate::value::model::model_has_failed;
 use crate::value::{Error, Work};
 
 /// An async body or a teardown that a [`Spawn`] has to run: with [`run`](Self::run), or by polling it as a future.
@@ -170,6 +171,9 @@ impl TearingDown {
 
 impl Drop for TearingDown {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         if let Some(future) = self.future.take() {
             let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
             node.work.set(Work::None);
@@ -180,6 +184,9 @@ impl Drop for TearingDown {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         if let State::Teardown(_) = &self.0 {
             Threads.spawn(Self(self.take()));
         }

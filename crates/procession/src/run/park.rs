@@ -21,6 +21,9 @@ pub(crate) struct ThisThread {
     parker: Parker,
     waker: Waker,
     _blocking: Blocking,
+    /// It has waited once with a deadline, and let the others run.
+    #[cfg(loom)]
+    has_yielded: Cell<bool>,
 }
 
 #[cfg(not(loom))]
@@ -42,7 +45,13 @@ impl ThisThread {
             (parker, waker)
         });
         let _blocking = Blocking::with(waker.clone());
-        Self { parker, waker, _blocking }
+        Self {
+            parker,
+            waker,
+            _blocking,
+            #[cfg(loom)]
+            has_yielded: Cell::new(false),
+        }
     }
 
     pub(crate) fn waker(&self) -> &Waker {
@@ -52,14 +61,28 @@ impl ThisThread {
     /// Blocks this thread until it is woken; `false` if the deadline came first.
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         pool::while_blocked(|| match deadline {
-            #[cfg(not(loom))]
-            Some(deadline) => self.parker.park_deadline(deadline),
-            // A model has no clock, so that a deadline never comes.
-            _ => {
+            Some(deadline) => self.park_deadline(deadline),
+            None => {
                 self.parker.park();
                 true
             }
         })
+    }
+
+    #[cfg(not(loom))]
+    fn park_deadline(&self, deadline: Instant) -> bool {
+        self.parker.park_deadline(deadline)
+    }
+
+    /// A model has no clock. The thread lets others run and looks again, and then the deadline has come. Loom varies how
+    /// far the others get, so the model sees waits that end in time and waits that do not.
+    #[cfg(loom)]
+    fn park_deadline(&self, _deadline: Instant) -> bool {
+        if self.has_yielded.replace(true) {
+            return false;
+        }
+        loom::thread::yield_now();
+        true
     }
 }
 

@@ -6,6 +6,7 @@ use super::edge_kind::EdgeKind;
 use super::edges::{Linked, link_judged};
 use super::node::{Contents, Node};
 use crate::value::LinkError;
+use crate::value::model::model_has_failed;
 
 /// While a thread that runs code of one process is blocked until another one is Closed, this is an edge between the two
 /// (I13).
@@ -39,6 +40,9 @@ impl<C: Contents> BlockedEdge<C> {
 
 impl<C: Contents> Drop for BlockedEdge<C> {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         let down = {
             let mut inner = self.upper.inner.lock();
             inner.extras.as_mut().and_then(|extras| extras.blocked_for.remove(self.place))

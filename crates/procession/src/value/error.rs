@@ -134,7 +134,10 @@ enum Waiting {
     /// Code of this process.
     Process(Label),
     /// The thread that drives a current-thread runtime, perhaps by running code of a process.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tokio has such runtimes"))]
+    #[cfg_attr(
+        any(not(feature = "tokio"), loom),
+        expect(dead_code, reason = "only tokio has such runtimes")
+    )]
     Runtime { driven_by: Option<Label>, needed_by: Label },
 }
 
@@ -186,7 +189,7 @@ impl Error {
         Self::Deadlock(Deadlock { sides: Arc::new((Waiting::Process(waiting), target)) })
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn runtime_deadlock(
         driven_by: Option<Label>,
         needed_by: Label,

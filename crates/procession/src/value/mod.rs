@@ -7,11 +7,13 @@ mod child_failure;
 mod error;
 mod label;
 mod link_error;
+pub(crate) mod model;
 mod outcome;
 mod phase;
 mod reason;
 pub(crate) mod sleeper;
 pub mod sync;
+pub(crate) mod time;
 mod work;
 
 pub use child_failure::ChildFailure;

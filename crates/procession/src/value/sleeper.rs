@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::task::Waker;
 
+use crate::value::model::model_has_failed;
 use crate::value::sync::{Mutex, thread_local};
 
 /// A waker, and whether it is the library's own.
@@ -106,6 +107,9 @@ impl Blocking {
 
 impl Drop for Blocking {
     fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
         // At the end of a thread there is nothing to restore.
         let _ = THIS_THREAD.try_with(|own| *own.borrow_mut() = self.before.take());
     }

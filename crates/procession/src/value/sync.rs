@@ -38,6 +38,8 @@ mod imp {
 
     use std::io;
 
+    use event_listener::Listener;
+
     /// Starts a detached thread.
     pub fn spawn_thread(name: Option<&str>, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut builder = std::thread::Builder::new();
@@ -48,9 +50,30 @@ mod imp {
         builder.spawn(run).map(drop)
     }
 
-    /// Has a model failed, so that nothing of loom's may be touched while its values are dropped?
-    pub const fn model_has_failed() -> bool {
-        false
+    /// Wakes threads that wait for a condition to hold.
+    #[derive(Default)]
+    pub struct Event(event_listener::Event);
+
+    impl Event {
+        /// An event that nobody waits for.
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        /// Has all waiting threads look at their conditions again.
+        pub fn notify_all(&self) {
+            self.0.notify(usize::MAX);
+        }
+
+        /// Blocks until the condition holds.
+        pub fn wait_until(&self, condition: impl Fn() -> bool) {
+            while !condition() {
+                let listener = self.0.listen();
+                if !condition() {
+                    listener.wait();
+                }
+            }
+        }
     }
 }
 
@@ -61,9 +84,10 @@ mod imp {
     pub use loom::thread_local;
 
     use std::io;
+    use std::sync::PoisonError;
 
-    /// loom's mutex with parking_lot's interface. It is never poisoned, because nothing panics while it is
-    /// locked (I10).
+    /// loom's mutex with parking_lot's interface. Nothing panics while it is locked (I10), but it can be unlocked while
+    /// another thread of the model unwinds, which poisons it because all of them are on one OS thread.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -75,7 +99,7 @@ mod imp {
 
         /// Locks it.
         pub fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap()
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
@@ -94,8 +118,24 @@ mod imp {
         Ok(())
     }
 
-    /// Has a model failed, so that nothing of loom's may be touched while its values are dropped?
-    pub fn model_has_failed() -> bool {
-        std::thread::panicking()
+    /// Lets threads wait for a condition to hold: they let others run until it does.
+    #[derive(Default)]
+    pub struct Event;
+
+    impl Event {
+        /// An event that nobody waits for.
+        pub fn new() -> Self {
+            Self
+        }
+
+        /// Does nothing: those that wait look at their conditions all the time.
+        pub fn notify_all(&self) {}
+
+        /// Blocks until the condition holds.
+        pub fn wait_until(&self, condition: impl Fn() -> bool) {
+            while !condition() {
+                loom::thread::yield_now();
+            }
+        }
     }
 }

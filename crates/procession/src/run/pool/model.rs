@@ -8,7 +8,7 @@ use crate::run::park::ThisThread;
 use crate::run::perform::run_task;
 use crate::value::sync::spawn_thread;
 
-pub(crate) fn prepare() {}
+pub(crate) use crate::value::model::prepare_model as prepare;
 
 pub(in crate::run) fn submit(tasks: Vec<Task>) {
     for task in tasks {
@@ -26,7 +26,12 @@ pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
     park()
 }
 
-pub(crate) fn wait_for_help(_thread: &ThisThread) {}
+/// Nothing has to be ended with the wait.
+pub(crate) struct Helper;
+
+pub(crate) fn wait_for_help(_thread: &ThisThread) -> Helper {
+    Helper
+}
 
 pub(crate) fn help() -> bool {
     false

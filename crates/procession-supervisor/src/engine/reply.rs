@@ -1,0 +1,68 @@
+//! The answer to a command: it is given once, or never if the [`Reply`] is dropped.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use procession::support::{Sleeper, model_has_failed, register};
+
+use crate::sync::Mutex;
+
+/// Gives the answer. If it is dropped without one, whoever waits is told.
+pub(crate) struct Reply<T> {
+    shared: Arc<Mutex<Shared<T>>>,
+}
+
+/// Waits for the answer; `None` if none will come.
+pub(crate) struct Answer<T> {
+    shared: Arc<Mutex<Shared<T>>>,
+}
+
+struct Shared<T> {
+    answer: Option<T>,
+    is_over: bool,
+    sleeper: Option<Sleeper>,
+}
+
+/// The two ends of one answer.
+pub(crate) fn reply<T>() -> (Reply<T>, Answer<T>) {
+    let shared = Shared { answer: None, is_over: false, sleeper: None };
+    let shared = Arc::new(Mutex::new(shared));
+    (Reply { shared: shared.clone() }, Answer { shared })
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn give(self, answer: T) {
+        self.shared.lock().answer = Some(answer);
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
+        let mut shared = self.shared.lock();
+        shared.is_over = true;
+        let sleeper = shared.sleeper.take();
+        drop(shared);
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+    }
+}
+
+impl<T> Future for Answer<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answered = None;
+        let replaced = register(&self.shared, context.waker(), |shared| {
+            if shared.is_over {
+                answered = Some(shared.answer.take());
+            }
+            answered.is_none().then_some(&mut shared.sleeper)
+        });
+        drop(replaced);
+        answered.map_or(Poll::Pending, Poll::Ready)
+    }
+}

@@ -1,0 +1,21 @@
+//! The time now, and how a duration becomes a deadline.
+
+use std::time::{Duration, Instant};
+
+/// The time now.
+#[cfg(not(loom))]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The time now. A model has no clock, so it is the same in all executions of a model.
+#[cfg(loom)]
+pub(crate) fn now() -> Instant {
+    static NOW: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
+    *NOW
+}
+
+/// The deadline that is `duration` from now; `None` if that is later than a clock can express, that is, never.
+pub fn deadline_after(duration: Duration) -> Option<Instant> {
+    now().checked_add(duration)
+}

@@ -1,0 +1,170 @@
+//! Models that fail do so as tests fail, wherever their threads are, and say what was being waited for. A panic that the
+//! library catches does not end a model.
+
+#![cfg(loom)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use loom::future::block_on;
+use loom::thread;
+use procession::{Error, Limited, Process};
+use procession_loom_tests::{assert_fails, model};
+use procession_runnable::{Start, body};
+use procession_supervisor::{Manager, MemoryTable};
+
+fn named(name: &'static str) -> Process {
+    Process::builder().name(name).build().unwrap()
+}
+
+/// A model in which `worker` waits for `gate`, which never closes.
+fn with_worker(end: fn(Process)) {
+    model(2, move || {
+        let (app, gate) = (named("app"), named("gate"));
+        let waiter = gate.closed();
+        let worker = Process::builder().name("worker").parent(&app);
+        let _worker = worker.spawn_thread(move |_| waiter.wait()).unwrap();
+        end(app);
+        drop(gate);
+    });
+}
+
+#[test]
+fn a_body_that_never_ends() {
+    let expected = [
+        "Id(0) was waiting for process `app` to be Closed",
+        "Id(1), code of process `worker`, was waiting for process `gate` to be Closed",
+    ];
+    assert_fails("a_body_that_never_ends", &expected, || {
+        with_worker(|app| app.close_blocking().unwrap());
+    });
+}
+
+#[test]
+fn a_future_that_never_ends() {
+    let expected = ["Id(0) was waiting for process `app` to be Closed"];
+    assert_fails("a_future_that_never_ends", &expected, || {
+        with_worker(|app| block_on(app.close()).unwrap());
+    });
+}
+
+#[test]
+fn a_teardown_that_never_ends() {
+    let expected = ["code of process `app`, was waiting for process `gate` to be aborting"];
+    assert_fails("a_teardown_that_never_ends", &expected, || {
+        model(2, || {
+            let gate = named("gate");
+            let waiter = gate.aborting();
+            let app = Process::builder().name("app").teardown(move || waiter.wait()).build();
+            let closed = app.unwrap().close();
+            closed.wait().unwrap();
+            drop(gate);
+        });
+    });
+}
+
+#[test]
+fn a_slot_that_never_comes() {
+    let expected = ["Id(1) was waiting for process `app` to have a free slot"];
+    assert_fails("a_slot_that_never_comes", &expected, || {
+        model(2, || {
+            let app = named("app");
+            let one = Limited::new(&app, 1).unwrap();
+            let slot = one.try_acquire().unwrap();
+            let waiter = thread::spawn(move || one.acquire().wait().map(drop));
+            waiter.join().unwrap().unwrap();
+            drop(slot);
+        });
+    });
+}
+
+/// Units that run are dropped with the model.
+#[test]
+fn a_manager_that_never_ends() {
+    let expected = ["Id(0) was waiting for process `manager` to be Closed"];
+    assert_fails("a_manager_that_never_ends", &expected, || {
+        model(1, || {
+            let app = named("app");
+            let table = MemoryTable::new();
+            table.insert(1, body(|_| std::future::pending::<()>()));
+            let (start, _readiness) = Start::under(&app);
+            let run = Manager::new(table).runnable().start(start).unwrap();
+            run.closed().wait().unwrap();
+        });
+    });
+}
+
+#[test]
+fn an_assertion_with_handles_on_all_stacks() {
+    assert_fails("an_assertion_with_handles_on_all_stacks", &["it is closing"], || {
+        model(2, || {
+            let app = named("app");
+            let child = app.child();
+            let other = app.clone();
+            let closer = thread::spawn(move || drop(other.close()));
+            assert!(!app.is_closing(), "it is closing");
+            closer.join().unwrap();
+            drop(child);
+        });
+    });
+}
+
+/// A panic of loom's own ends the model wherever it comes from: here, a body starts too many threads, and nobody looks at
+/// its outcome.
+#[test]
+fn a_panic_of_looms_in_a_body() {
+    let expected = ["assertion failed: self.threads.len() < self.max()"];
+    assert_fails("a_panic_of_looms_in_a_body", &expected, || {
+        model(1, || {
+            let app = named("app");
+            let body = |_| (0..5).for_each(|_| drop(thread::spawn(|| ())));
+            let worker = app.spawn_thread(body).unwrap();
+            drop(worker.closed().wait());
+        });
+    });
+}
+
+/// What a body drops while it panics is dropped.
+#[test]
+fn a_panic_that_is_caught_does_not_end_the_model() {
+    model(2, || {
+        let (app, held) = (named("app"), named("held"));
+        let closed = held.closed();
+        let worker = app.spawn_thread(move |_| {
+            let _held = held;
+            panic!("in the body");
+        });
+        closed.wait().unwrap();
+        let outcome = worker.unwrap().closed().wait();
+        assert!(matches!(outcome, Err(Error::Panicked(_))));
+    });
+}
+
+/// A wait with a timeout ends in both ways, and leaves nothing behind.
+#[test]
+fn a_timeout_is_a_choice_of_the_model() {
+    let ends = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let [in_time, late, had_slot] = ends.clone();
+    model(2, move || {
+        let app = named("app");
+        let one = Limited::new(&app, 1).unwrap();
+        let slot = one.try_acquire().unwrap();
+        let other = app.clone();
+        let closer = thread::spawn(move || {
+            drop(slot);
+            other.close();
+        });
+        let second = Duration::from_secs(1);
+        if let Some(Ok(_slot)) = one.acquire().wait_timeout(second) {
+            had_slot.fetch_add(1, Ordering::Relaxed);
+        }
+        let end = match app.closed().wait_timeout(second) {
+            Some(_) => &in_time,
+            None => &late,
+        };
+        end.fetch_add(1, Ordering::Relaxed);
+        closer.join().unwrap();
+    });
+    assert!(ends.iter().all(|count| count.load(Ordering::Relaxed) > 0), "{ends:?}");
+}

@@ -1,0 +1,117 @@
+//! The inbox of the supervisor's manager, and the manager itself: no command and no wake-up of a run is lost.
+
+#![cfg(loom)]
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use loom::future::block_on;
+use loom::thread;
+use procession::Process;
+use procession_loom_tests::{Count, model};
+use procession_runnable::{Run, Start, body};
+use procession_supervisor::model::Inbox;
+use procession_supervisor::{Event, Manager, ManagerError, MemoryTable};
+
+/// A run that has something to tell twice, from two threads, is looked at after both: what is told while it
+/// is looked at is told again.
+#[test]
+fn a_run_is_looked_at_after_all_that_it_told() {
+    model(3, || {
+        let inbox = Inbox::<()>::new();
+        let watcher = inbox.watcher();
+        // It is looked at first when it is started.
+        watcher.rearm();
+        let told = Count::default();
+        for _ in 0..2 {
+            let (waker, told) = (watcher.waker(), told.clone());
+            thread::spawn(move || {
+                told.add();
+                waker.wake();
+            });
+        }
+        let mut seen = 0;
+        block_on(poll_fn(|context| {
+            let (_, woken) = inbox.take(context.waker());
+            for _ in 0..woken {
+                watcher.rearm();
+                seen = told.get();
+            }
+            if seen == 2 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    });
+}
+
+/// A command that comes while the inbox is closed is refused, or dropped with it, which answers it.
+#[test]
+fn a_command_is_answered() {
+    model(3, || {
+        let inbox = Inbox::new();
+        inbox.open();
+        let (sender, command) = (inbox.clone(), Arc::new(()));
+        let answered = Arc::downgrade(&command);
+        let sending = thread::spawn(move || drop(sender.command(command)));
+        inbox.close();
+        sending.join().unwrap();
+        assert!(!inbox.is_open());
+        assert_eq!(answered.strong_count(), 0);
+    });
+}
+
+/// Whoever waits for a command is woken by it.
+#[test]
+fn a_command_wakes() {
+    model(3, || {
+        let inbox = Inbox::new();
+        inbox.open();
+        let sender = inbox.clone();
+        thread::spawn(move || sender.command(7));
+        let taken = block_on(poll_fn(|context| match inbox.take(context.waker()).0.pop() {
+            Some(command) => Poll::Ready(command),
+            None => Poll::Pending,
+        }));
+        assert_eq!(taken, 7);
+    });
+}
+
+fn worker() -> procession_runnable::Runnable {
+    body(|run: Run| async move {
+        run.ready();
+        run.closing().await;
+    })
+}
+
+/// A manager starts its unit, and stops it by a call: the call is answered, and each step is told once, in order.
+#[test]
+fn a_manager_stops_its_unit_by_a_call() {
+    model(1, || {
+        let table = MemoryTable::new();
+        table.insert("worker", worker());
+        let manager = Manager::new(table);
+        let mut events = manager.events();
+        manager.run_blocking(|_| manager.stop_blocking(&"worker")).unwrap();
+        assert!(matches!(events.try_recv(), Some(Event::Started { .. })));
+        assert!(matches!(events.try_recv(), Some(Event::Ready { .. })));
+        assert!(matches!(events.try_recv(), Some(Event::Stopping { .. })));
+        assert!(matches!(events.try_recv(), Some(Event::Stopped { .. })));
+        assert!(events.try_recv().is_none());
+    });
+}
+
+/// A call against the end of the manager: it is answered in every case.
+#[test]
+fn a_call_against_the_end_of_the_manager() {
+    model(2, || {
+        let app = Process::new();
+        let manager = Manager::new(MemoryTable::<u32>::new());
+        let (start, readiness) = Start::under(&app);
+        let run = manager.runnable().start(start).unwrap();
+        assert_eq!(block_on(readiness), Ok(()));
+        let caller = manager.clone();
+        let calling = thread::spawn(move || caller.stop_blocking(&7));
+        run.close_blocking().unwrap();
+        let answer = calling.join().unwrap().unwrap_err();
+        assert!(matches!(answer, ManagerError::NotFound { .. } | ManagerError::NotRunning));
+    });
+}
