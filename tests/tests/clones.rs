@@ -291,3 +291,31 @@ fn a_clone_may_do_anything_when_a_manager_is_polled() {
         }
     });
 }
+
+/// The poll of an async body clones the waker of its task. If that panics, the body has panicked, and its process closes.
+#[test]
+fn a_clone_that_panics_in_the_poll_of_a_body_ends_the_body() {
+    use procession::Error;
+    use procession_tests::outcome;
+
+    let app = Process::new();
+    let act = Act::new(&Process::new(), true, || ());
+    let waker = act.waker();
+    act.armed.store(true, Ordering::SeqCst);
+    let mut run = Box::pin(app.run(|_| std::future::pending::<()>()));
+    let _ = run.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(act.acted());
+    drop(run);
+    app.close();
+    outcome(&app.closed()).unwrap();
+
+    let again = act.clone();
+    let polls_once = move |job: procession::Job| {
+        again.armed.store(true, Ordering::SeqCst);
+        let mut job = Box::pin(job);
+        let _ = job.as_mut().poll(&mut Context::from_waker(&again.waker()));
+    };
+    let app = Process::builder().spawner(polls_once).build().unwrap();
+    let body = app.spawn(|_| std::future::pending::<()>()).unwrap();
+    assert!(matches!(outcome(&body.closed()), Err(Error::Panicked(_))));
+}

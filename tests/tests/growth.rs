@@ -30,6 +30,7 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
             let other = Process::new();
             parent.wait_for(&other).unwrap();
             late.child();
+            late.wait_for(&other).unwrap();
             drop((parent.closing_token(), parent.closed_token()));
             other.close();
             if open.len() > 100 {

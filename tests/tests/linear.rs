@@ -131,3 +131,72 @@ fn a_chain_of_failures_under_a_hook() {
         (0..*size).for_each(|_| told.recv_timeout(LIMIT).unwrap());
     });
 }
+
+/// Many processes wait for one process, or are closed after it: neither further edges, nor failures, nor their ends look
+/// at all of them.
+#[test]
+fn edges_beside_many_dependents() {
+    let dependents = |size: usize| -> Vec<Process> {
+        let of = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
+        let dependent = |_| {
+            let dependent = Process::new();
+            dependent.wait_for(&of).unwrap();
+            dependent
+        };
+        std::iter::once(of.clone()).chain((0..size).map(dependent)).collect()
+    };
+    is_linear(500, dependents, |processes| {
+        for _ in &processes[1..] {
+            Process::new().add_child_no_wait(&processes[0]).unwrap();
+        }
+    });
+    let failing = |size: usize| {
+        let processes = dependents(size);
+        let child = |_| {
+            let builder = Process::builder().parent(&processes[0]).spawner(Inline);
+            builder.teardown(|| Err("broken")).build().unwrap()
+        };
+        let children: Vec<Process> = (0..size).map(child).collect();
+        (processes, children)
+    };
+    is_linear(250, failing, |(_, children)| {
+        children.iter().for_each(|child| drop(child.close()));
+    });
+}
+
+/// A process is closed after many, which end one after another; and many are closed after one.
+#[test]
+fn orders_of_many() {
+    let many = |size: usize| {
+        let app = Process::new();
+        let one = app.child();
+        let others: Vec<Process> = (0..size).map(|_| app.child()).collect();
+        (app, one, others)
+    };
+    is_linear(500, many, |(app, one, others)| {
+        others.iter().for_each(|other| one.close_after(other).unwrap());
+        others.iter().for_each(|other| drop(other.close()));
+        app.close();
+        ends_well(app);
+    });
+    is_linear(500, many, |(app, one, others)| {
+        others.iter().for_each(|other| other.close_after(one).unwrap());
+        app.close();
+        ends_well(app);
+    });
+}
+
+/// Processes are bound to a signal one after another.
+#[cfg(unix)]
+#[test]
+fn bindings_of_a_signal() {
+    use procession::signal::{SIGUSR2, Stages, bind_stages};
+
+    let processes = |size: usize| (0..size).map(|_| Process::new()).collect::<Vec<_>>();
+    is_linear(500, processes, |processes| {
+        for process in processes {
+            bind_stages(process, [SIGUSR2], Stages::Close).unwrap();
+        }
+        processes.iter().for_each(|process| drop(process.close()));
+    });
+}

@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
@@ -392,5 +393,75 @@ fn a_periodic_body_that_panics_is_called_again() {
         }
         app.close();
         assert!(app.closed().wait_timeout(LIMIT).is_some(), "{app:?}");
+    }
+}
+
+/// I9: a waiter that moves to another task leaves the moments alone that the first task waits for with the same waker,
+/// even if it moves while that waker is being called.
+#[test]
+fn a_waiter_that_moves_during_a_wake_up_takes_no_other_along() {
+    let (parent, (first, other)) = (Process::new(), (Counter::new(), Counter::new()));
+    let child = parent.child();
+    let stubborn = child.spawn_thread(|p| p.aborting().wait()).unwrap();
+    let (mut closing, mut aborting) = (child.closing(), child.aborting());
+    let mut closed = Box::pin(child.closed());
+    let poll = |waiter: &mut (dyn Future<Output = ()> + Unpin), waker: &Waker| {
+        assert!(Pin::new(waiter).poll(&mut Context::from_waker(waker)).is_pending());
+    };
+    poll(&mut closing, &first.waker);
+    poll(&mut aborting, &first.waker);
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&first.waker)).is_pending());
+    // The waker of a waiter for the parent, which is called in the same walk, moves `aborting`.
+    let moved = Mutex::new(Some((aborting, other.waker.clone())));
+    let kept = Arc::new(Mutex::new(None));
+    let keep = kept.clone();
+    let moves = waker(move || {
+        if let Some((mut aborting, other)) = moved.lock().unwrap().take() {
+            let pending =
+                Pin::new(&mut aborting).poll(&mut Context::from_waker(&other)).is_pending();
+            *keep.lock().unwrap() = Some((aborting, pending));
+        }
+    });
+    let mut of_parent = parent.closing();
+    poll(&mut of_parent, &moves);
+    parent.close();
+    assert!(kept.lock().unwrap().as_ref().is_some_and(|(_, pending)| *pending));
+    let before = first.count();
+    assert!(before >= 1);
+    parent.abort();
+    ends_well(&stubborn);
+    ends_well(&parent);
+    first.comes_to(before + 1);
+    other.comes_to(1);
+}
+
+/// Counts the wake-ups of a task.
+struct Counter {
+    count: Arc<AtomicUsize>,
+    waker: Waker,
+}
+
+impl Counter {
+    fn new() -> Self {
+        let count = Arc::<AtomicUsize>::default();
+        let counted = count.clone();
+        let wake = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        Self { count, waker: waker(wake) }
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// The walk that wakes the task may still be under way on another thread.
+    #[track_caller]
+    fn comes_to(&self, count: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.count() < count {
+            assert!(Instant::now() < end, "woken {} times, not {count}", self.count());
+            thread::yield_now();
+        }
     }
 }

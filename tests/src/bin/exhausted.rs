@@ -127,6 +127,10 @@ fn blocked_executor() {
     let _ = outcome(&closed);
     assert_eq!(reports.recv_timeout(LIMIT), Ok(()));
     println!("torn down");
+    let other = Process::new();
+    other.set_teardown_async(|| async {}).unwrap();
+    outcome(&other.close()).unwrap();
+    println!("torn down by a future");
     drop(held);
     outcome(&blockers.close()).unwrap();
     println!("done");

@@ -46,7 +46,7 @@ fn stages(bindings: &[&[i32]], stages: Stages) {
     stubborn.closed().wait().unwrap();
 }
 
-/// Everything hangs: the body, the teardown, and the waker that is woken for the first signal.
+/// Everything hangs: the body, the teardown, and the wakers that are woken for the first two signals.
 fn hanging_waker() {
     use std::future::Future;
     use std::sync::Arc;
@@ -61,11 +61,11 @@ fn hanging_waker() {
     }
     let app = Process::new();
     let _child = app.spawn_thread(|_| hang()).unwrap();
-    let waker = Waker::from(Arc::new(Hang));
+    let wakers = [Waker::from(Arc::new(Hang)), Waker::from(Arc::new(Hang))];
     let mut closing = Box::pin(app.closing());
-    assert!(closing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(closing.as_mut().poll(&mut Context::from_waker(&wakers[0])).is_pending());
     let mut aborting = Box::pin(app.aborting());
-    assert!(aborting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(aborting.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_pending());
     signal::bind(&app, [SIGINT]).unwrap();
     println!("bound");
     hang()

@@ -8,15 +8,22 @@ use crate::value::model::{catching, caught, model_has_failed};
 
 /// Runs foreign code. If it panics, the error is the panic's message.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
+    catch_payload(run).map_err(|payload| {
+        let message = message(&*payload).into();
+        discard(payload);
+        message
+    })
+}
+
+/// Runs foreign code. If it panics, the error is the panic's payload, whose drop is foreign code.
+pub(super) fn catch_payload<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     // Unwind safe, because the library does not use the captures of the closure after a panic.
     catch_unwind(AssertUnwindSafe(|| catching(run))).map_err(|payload| {
         if model_has_failed() {
             resume_unwind(payload);
         }
         caught();
-        let message = message(&*payload).into();
-        discard(payload);
-        message
+        payload
     })
 }
 

@@ -51,12 +51,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::catch::contain;
+use super::catch::{catch_payload, contain};
+use super::foreign::dispose;
 use super::job::Job;
 use super::pool::{self, Task};
 use super::spawn::Threads;
 use super::{Effects, Held, Node};
-use crate::state::{self, Due, Moment, Place};
+use crate::state::{self, Due, Moment, Place, PutBack};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::thread_local;
@@ -152,16 +153,17 @@ fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
         return;
     }
     let before = IS_DONE_BELOW.try_with(|is_done| is_done.replace(true)).unwrap_or(true);
-    let count = due.len() + strays.len();
-    let (pooled, strays) = (hand_over(due), hand_over(strays));
-    // A waker, or a job that runs on the spot, may hold this thread up.
-    let is_back_soon = pooled.len() + strays.len() == count && !effects.has_wakes();
+    let (pooled, spawned) = split(due);
+    let (strays, spawned_strays) = split(strays);
+    // A spawner or a waker may hold this thread up, so the pool comes first.
+    let is_back_soon = spawned.is_empty() && spawned_strays.is_empty() && !effects.has_wakes();
     if !strays.is_empty() {
         pool::submit(strays);
     }
     if !pooled.is_empty() {
         submit(pooled, is_back_soon);
     }
+    spawned.into_iter().chain(spawned_strays).for_each(hand_over);
     wake(effects);
     if !before {
         do_later();
@@ -169,27 +171,25 @@ fn perform_with(mut effects: Effects, submit: impl FnOnce(Vec<Task>, bool)) {
     }
 }
 
-/// Gives each teardown to its spawner, and returns those that are for the pool.
-fn hand_over(due: Vec<Due<Held>>) -> Vec<Task> {
+/// The teardowns that are for the pool, and those that are for their spawners.
+fn split(due: Vec<Due<Held>>) -> (Vec<Task>, Vec<Due<Held>>) {
     let is_pooled = |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
     if due.iter().all(is_pooled) {
         // The vector is reused in place, because a task is as large as a due teardown.
-        return due.into_iter().map(Task::TearDown).collect();
+        return (due.into_iter().map(Task::TearDown).collect(), Vec::new());
     }
-    let mut pooled = Vec::new();
-    for due in due {
-        if is_pooled(&due) {
-            pooled.push(Task::TearDown(due));
-            continue;
-        }
-        let spawner = due.node.spawner().cloned();
-        let job = Job::teardown(due);
-        match spawner {
-            None => Threads::spawn_async(job),
-            Some(spawner) => spawner.spawn(job),
-        }
+    let (pooled, spawned): (Vec<_>, Vec<_>) = due.into_iter().partition(is_pooled);
+    (pooled.into_iter().map(Task::TearDown).collect(), spawned)
+}
+
+/// Gives a teardown to its spawner.
+fn hand_over(due: Due<Held>) {
+    let spawner = due.node.spawner().cloned();
+    let job = Job::teardown(due);
+    match spawner {
+        None => Threads::spawn_async(job),
+        Some(spawner) => spawner.spawn(job),
     }
-    pooled
 }
 
 /// Runs a job on this thread: now, or after the spawner that is being called has returned.
@@ -304,16 +304,32 @@ fn call_listed() {
 fn call_one(call: Call) {
     match call {
         Call::Wake(wake) => wake_one(wake),
-        Call::Drop(sleeper) => contain(|| drop(sleeper)),
+        Call::Drop(sleeper) => call_waker(|| drop(sleeper)),
     }
 }
 
-fn wake_one(Wake { sleeper, put_back }: Wake) {
+fn wake_one(Wake { mut sleeper, put_back }: Wake) {
     if let Some(node) = put_back {
-        // A clone that panics must not keep the task asleep: its next poll registers again.
-        contain(|| drop_sleeper(node.put_back(sleeper.clone())));
+        loop {
+            call_waker(|| sleeper.wake_by_ref());
+            match node.put_back(sleeper) {
+                PutBack::Done => return,
+                PutBack::Missed(again) => sleeper = again,
+                PutBack::Gone(last) => {
+                    sleeper = last;
+                    break;
+                }
+            }
+        }
     }
-    contain(|| sleeper.into_waker().wake());
+    call_waker(|| sleeper.into_waker().wake());
+}
+
+/// Calls a user's waker. This may be on the stack of `close()`, so the payload of a panic is dropped elsewhere (I10).
+fn call_waker(call: impl FnOnce()) {
+    if let Err(payload) = catch_payload(call) {
+        dispose(payload);
+    }
 }
 
 /// Runs everything in this thread's lists. Call it before the thread blocks, because it may wait for something in them.

@@ -548,8 +548,7 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// The process itself, and everything that it waits for or is blocked for, directly or through others. No-wait children
-/// are included.
+/// The process itself, and everything that it waits for or is blocked for, directly or through others.
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
     let mut seen = HashMap::from([(Arc::as_ptr(from), ())]);
@@ -563,8 +562,10 @@ pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node
             skip += CHUNK;
         }
         drop(inner);
-        below.retain(|node| {
-            node.phase() != Phase::Closed && seen.insert(Arc::as_ptr(node), ()).is_none()
+        below.retain(|lower| {
+            lower.phase() != Phase::Closed
+                && !lower.is_no_wait_child_of(&node)
+                && seen.insert(Arc::as_ptr(lower), ()).is_none()
         });
         all.extend(below);
         next += 1;

@@ -26,8 +26,8 @@ struct Further<C: Contents> {
 /// A sleeper that must be woken.
 pub(crate) struct Wake<C: Contents> {
     pub(crate) sleeper: Sleeper,
-    /// The process of which the sleeper also awaits another moment. Before it is woken, a clone must be
-    /// [put back](Node::put_back); the clone could not be made under the lock.
+    /// The process of which the sleeper also awaits another moment. After it was woken, it must be
+    /// [put back](Node::put_back).
     pub(crate) put_back: Option<Arc<Node<C>>>,
 }
 

@@ -45,4 +45,4 @@ pub(crate) use node::{Contents, Extras, Inherited, Node, Seed, SetTeardown};
 pub(crate) use slots::{Limit, Look, Ticket};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
-pub(crate) use waiters::{Moment, Place};
+pub(crate) use waiters::{Moment, Place, PutBack};

@@ -440,6 +440,15 @@ impl<C: Contents> Node<C> {
         forgotten
     }
 
+    /// Does `parent` close it, and not wait for it?
+    pub(super) fn is_no_wait_child_of(&self, parent: &Self) -> bool {
+        let inner = self.inner.lock();
+        let of_parent =
+            inner.closing_ups().filter(|(up, _)| std::ptr::eq(&raw const ***up, parent));
+        let mut waits = of_parent.map(|(_, kind)| kind.waits()).peekable();
+        waits.peek().is_some() && waits.all(|waits| !waits)
+    }
+
     /// For a look at what keeps the process from being Closed: the labels of at most `limit` processes that it closes
     /// or waits for, and the number of edges and bodies that it waits for.
     pub(crate) fn waiting_for(&self, limit: usize) -> (Vec<Label>, u32) {
@@ -458,7 +467,7 @@ impl<C: Contents> Node<C> {
             nodes.extend(downs.filter_map(|down| down.target.upgrade()).take(limit));
         }
         drop(inner);
-        nodes.retain(|node| node.phase() != Phase::Closed);
+        nodes.retain(|node| node.phase() != Phase::Closed && !node.is_no_wait_child_of(self));
         nodes.truncate(limit);
         (nodes.iter().map(Self::label).collect(), waiting)
     }

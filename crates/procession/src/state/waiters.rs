@@ -77,9 +77,9 @@ impl Waiting {
 /// stored elsewhere. So a body that waits until it closes allocates nothing: its task's waker is stored here, and
 /// serves for the abort too.
 ///
-/// If a task waits for several moments and one of them comes, its sleeper is taken, because making a clone that could
-/// stay would run foreign code under the lock. The place is reserved until a clone is [put back](Node::put_back),
-/// before the task is woken. If another of the moments comes in between, the same wake-up serves for it.
+/// If a task waits for several moments and one of them comes, its sleeper is taken, because waking it would run foreign
+/// code under the lock. The place is reserved until the sleeper is [put back](Node::put_back), after the task was woken.
+/// If another of the moments comes in between, the task is woken again.
 #[derive(Default)]
 pub(super) enum TeardownOrSleeper<C: Contents> {
     #[default]
@@ -92,7 +92,19 @@ pub(super) enum TeardownOrSleeper<C: Contents> {
         sleeper: usize,
         /// The moments that it still waits for.
         moments: Moments,
+        /// Another moment has come since it was taken.
+        has_missed: bool,
     },
+}
+
+/// What became of a sleeper that was to be put back.
+pub(crate) enum PutBack {
+    /// It is in its place.
+    Done,
+    /// It has to be woken again, because another moment has come, and to be put back then.
+    Missed(Sleeper),
+    /// The place is no longer reserved for it. It may have to be woken again.
+    Gone(Sleeper),
 }
 
 /// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two are stored in the value
@@ -191,16 +203,25 @@ impl<C: Contents> Node<C> {
         (true, inner.put_sleeper(moment, place, sleeper))
     }
 
-    /// Puts a sleeper back in the place that is reserved for it; it is returned if it no longer waits for anything.
-    pub(crate) fn put_back(&self, sleeper: Sleeper) -> Option<Sleeper> {
+    /// Puts a sleeper back in the place that is reserved for it.
+    pub(crate) fn put_back(&self, sleeper: Sleeper) -> PutBack {
         let mut inner = self.inner.lock();
-        match inner.teardown_or_sleeper {
-            TeardownOrSleeper::Reserved { sleeper: of, moments } if of == sleeper.id() => {
-                let waiting = Waiting::new(sleeper, moments);
+        match &mut inner.teardown_or_sleeper {
+            TeardownOrSleeper::Reserved { sleeper: of, moments, has_missed }
+                if *of == sleeper.id() =>
+            {
+                if mem::take(has_missed) {
+                    return PutBack::Missed(sleeper);
+                }
+                if moments.is_empty() {
+                    inner.teardown_or_sleeper = TeardownOrSleeper::Empty;
+                    return PutBack::Gone(sleeper);
+                }
+                let waiting = Waiting::new(sleeper, *moments);
                 inner.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
-                None
+                PutBack::Done
             }
-            _ => Some(sleeper),
+            _ => PutBack::Gone(sleeper),
         }
     }
 
@@ -218,7 +239,7 @@ impl<C: Contents> Inner<C> {
         place: &mut Option<Place>,
         sleeper: Sleeper,
     ) -> Option<Sleeper> {
-        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { sleeper: of, moments }) =
+        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { sleeper: of, moments, .. }) =
             (*place, &mut self.teardown_or_sleeper)
         {
             if moments.has(moment) {
@@ -342,17 +363,20 @@ impl<C: Contents> Inner<C> {
                 let moments = waiting.moments;
                 let sleeper = waiting.into_sleeper();
                 if is_shared {
-                    self.teardown_or_sleeper =
-                        TeardownOrSleeper::Reserved { sleeper: sleeper.id(), moments };
+                    self.teardown_or_sleeper = TeardownOrSleeper::Reserved {
+                        sleeper: sleeper.id(),
+                        moments,
+                        has_missed: false,
+                    };
                 }
                 let put_back = is_shared.then(|| node.clone());
                 effects.push(Wake { sleeper, put_back });
             }
-            TeardownOrSleeper::Reserved { sleeper, mut moments } => {
+            TeardownOrSleeper::Reserved { sleeper, mut moments, has_missed } => {
+                let has_missed = has_missed || moments.has(moment);
                 moments.remove(moment);
-                if !moments.is_empty() {
-                    self.teardown_or_sleeper = TeardownOrSleeper::Reserved { sleeper, moments };
-                }
+                self.teardown_or_sleeper =
+                    TeardownOrSleeper::Reserved { sleeper, moments, has_missed };
             }
             other => self.teardown_or_sleeper = other,
         }
@@ -392,7 +416,7 @@ mod tests {
 
     use super::super::node::{Seed, SetTeardown};
     use super::super::testing::{Node, Plain};
-    use super::{Effects, Moment, Place, Wake};
+    use super::{Effects, Moment, Place, PutBack, Wake};
     use crate::value::Reason;
 
     #[derive(Default)]
@@ -421,9 +445,14 @@ mod tests {
 
     fn wake(effects: Effects<Plain>) {
         let (first, others) = effects.into_wakes();
-        for Wake { sleeper, put_back } in first.into_iter().chain(others) {
-            put_back.into_iter().for_each(|node| drop(node.put_back(sleeper.clone())));
-            sleeper.into_waker().wake();
+        for Wake { mut sleeper, put_back } in first.into_iter().chain(others) {
+            loop {
+                sleeper.wake_by_ref();
+                match put_back.as_ref().map(|node| node.put_back(sleeper)) {
+                    Some(PutBack::Missed(again)) => sleeper = again,
+                    _ => break,
+                }
+            }
         }
     }
 
@@ -462,9 +491,9 @@ mod tests {
         assert_eq!((count(&gone), count(&woken)), (1, 1));
     }
 
-    /// If a second moment comes before a task is woken for the first, one wake-up serves for both.
+    /// If a second moment comes before the sleeper is put back after the first, the task is woken again.
     #[test]
-    fn two_moments_before_one_wake_up() {
+    fn a_moment_that_comes_during_a_wake_up_is_not_missed() {
         let (woken, waker) = counting();
         let node = with_body();
         register(&node, Moment::Closing, &waker);
@@ -473,7 +502,7 @@ mod tests {
         let aborted = node.close(&Reason::Asked, true);
         wake(closed);
         wake(aborted);
-        assert_eq!(count(&woken), 1);
+        assert_eq!(count(&woken), 2);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
     }

@@ -40,11 +40,6 @@ impl Sleeper {
         self.waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2)
     }
 
-    /// Clones the waker, which is foreign code: call it with no lock held.
-    pub(crate) fn clone(&self) -> Self {
-        Self { waker: self.waker.clone(), is_own: self.is_own }
-    }
-
     /// A sleeper of the library's own: `waker` must run library code only, and return at once.
     #[cfg(not(loom))]
     pub(crate) fn own(waker: Waker) -> Self {
@@ -62,6 +57,11 @@ impl Sleeper {
 
     pub(crate) fn is_own(&self) -> bool {
         self.is_own
+    }
+
+    /// Wakes the task, and stays. This is foreign code: call it with no lock held.
+    pub(crate) fn wake_by_ref(&self) {
+        self.waker.wake_by_ref();
     }
 
     /// The waker, which is foreign code.

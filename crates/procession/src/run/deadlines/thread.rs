@@ -35,6 +35,9 @@ enum Action {
     CheckPool,
 }
 
+/// How long a poll of a [`Sleep`] sleeps if the OS cannot create the thread.
+const RETRY: Duration = Duration::from_millis(10);
+
 static DEADLINES: Mutex<Deadlines> =
     Mutex::new(Deadlines { entries: BTreeMap::new(), next: 0, unparker: None });
 
@@ -186,7 +189,7 @@ impl Wake for Cancel {
 
 /// A future that is ready at a deadline, under every executor.
 ///
-/// If the OS cannot create the deadline thread, it is ready early.
+/// If the OS cannot create the deadline thread, its polls sleep for a while instead.
 pub(crate) struct Sleep {
     deadline: Instant,
     entry: Option<(Key, Arc<Mutex<Due>>)>,
@@ -215,11 +218,20 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let deadline = self.deadline;
-        if self.entry.is_none() && Instant::now() < deadline {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if self.entry.is_none() && !remaining.is_zero() {
             let due = Arc::<Mutex<Due>>::default();
             self.entry = insert(deadline, Action::Wake(due.clone())).map(|key| (key, due));
         }
-        let Some((_, due)) = &self.entry else { return Poll::Ready(()) };
+        let Some((_, due)) = &self.entry else {
+            if remaining.is_zero() {
+                return Poll::Ready(());
+            }
+            // Nothing is left to wait with but the polling thread. It tries again soon, and does not spin (I15).
+            std::thread::sleep(remaining.min(RETRY));
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
         let mut has_come = false;
         let spare = register(due, context.waker(), |due| {
             has_come = due.has_come;

@@ -89,6 +89,14 @@ pub(crate) fn prepare() {
     if IS_PREPARED.load(Ordering::Relaxed) {
         return;
     }
+    // The attempt costs microseconds, so it is not repeated for each process.
+    static TRIED: Mutex<Option<Instant>> = Mutex::new(None);
+    let now = Instant::now();
+    let before = TRIED.lock().filter(|before| now.duration_since(*before) < RETRY);
+    if before.is_some() {
+        return;
+    }
+    *TRIED.lock() = Some(now);
     let has_thread = change(|state, around| state.prepare(around));
     IS_PREPARED.store(deadlines::prepare() && has_thread, Ordering::Relaxed);
 }
