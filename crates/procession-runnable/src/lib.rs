@@ -50,7 +50,7 @@
 //! |---|---|
 //! | [`run_in`] | around a body: started before it, stopped after it |
 //! | [`run_to_end`] | to their end |
-//! | [`run`], [`run_async`] | as a program, from `fn main` |
+//! | [`run`], [`run_async`] | as a program, from `fn main` (Unix) |
 //! | [`Service`] | started and stopped by calls, with deadlines |
 //!
 //! # What holds for all of them
@@ -100,7 +100,7 @@ pub use leaf::{
     start_stop, start_stop_thread,
 };
 pub use ready::{Readiness, Unready};
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 pub use run::{run, run_async};
 pub use run::{run_in, run_to_end};
 pub use runnable::{Run, Runnable, Start};

@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending};
 
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 use procession::Exit;
 use procession::{Error, IntoOutcome, Process, Reason};
 
@@ -123,7 +123,7 @@ pub fn run_to_end(
 ///     run(&sequential([named("database", database)]))
 /// }
 /// ```
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 pub fn run(runnable: &Runnable) -> Exit {
     procession::main(|p| {
         let started = runnable.start(Start::under(&p).0)?;
@@ -132,7 +132,7 @@ pub fn run(runnable: &Runnable) -> Exit {
 }
 
 /// The async form of [`run`].
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
     procession::main_async(move |p| async move { run_to_end(&p, &runnable).await })
