@@ -404,19 +404,29 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 2_500, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 200_000, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn every_call_does_what_the_model_says(
-        calls in prop::collection::vec(call(), 1..60),
-        mode in prop_oneof![Just(Mode::Rings), Just(Mode::Failures)],
-    ) {
-        let mut run = Run::new(mode);
-        for call in &calls {
-            run.call_and_check(call);
-        }
-        run.close_everything();
+    fn every_call_does_what_the_model_says(calls in prop::collection::vec(call(), 1..60)) {
+        check(Mode::Rings, &calls);
     }
+
+    /// The search for cycles goes less far as long as the program has no ring. That is tested if this test has a program
+    /// of its own, as with nextest.
+    #[test]
+    fn every_call_without_rings_does_what_the_model_says(
+        calls in prop::collection::vec(call(), 1..60),
+    ) {
+        check(Mode::Failures, &calls);
+    }
+}
+
+fn check(mode: Mode, calls: &[Call]) {
+    let mut run = Run::new(mode);
+    for call in calls {
+        run.call_and_check(call);
+    }
+    run.close_everything();
 }
 
 proptest! {

@@ -89,11 +89,12 @@ pub(super) fn link_judged<C: Contents>(
     lower: &Arc<Node<C>>,
     kind: EdgeKind,
 ) -> Result<Linked, LinkError> {
-    let graph = cycle::lock_graph();
+    let mut graph = cycle::lock_graph();
     let mut verdict = cycle::judge(&graph, upper, lower, kind);
     let linked = match verdict.cycle.take() {
         Some(path) => Err(LinkError::cycle(path)),
         None => {
+            graph.has_rings |= verdict.completes_ring;
             let kind = if verdict.completes_ring { kind.without_owning() } else { kind };
             Ok(link_locked(&graph, upper, lower, kind))
         }

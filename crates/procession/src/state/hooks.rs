@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::node::{Contents, Node};
 use crate::value::Phase;
-use crate::value::sync::{AtomicU32, Ordering};
+use crate::value::sync::{AtomicUsize, Ordering};
 
 /// The hooks above a process, and the generation in which they were found.
 pub(super) struct KnownHooks<C: Contents> {
-    generation: u32,
+    generation: usize,
     above: Above<C>,
 }
 
@@ -40,11 +40,11 @@ impl<C: Contents> Drop for Level<C> {
 /// 0 as long as no process has a hook. Relaxed, because a failure that races with the call that adds a hook may or may
 /// not be reported to it.
 #[cfg(not(loom))]
-static GENERATION: AtomicU32 = AtomicU32::new(0);
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(loom)]
 loom::lazy_static! {
-    static ref GENERATION: AtomicU32 = AtomicU32::new(0);
+    static ref GENERATION: AtomicUsize = AtomicUsize::new(0);
 }
 
 /// Notes that a process has a new hook.
@@ -107,7 +107,7 @@ impl<C: Contents> Node<C> {
         levels.flat_map(|level| &level.hooks).cloned().collect()
     }
 
-    fn look_for_hooks(&self, generation: u32) -> Look<C> {
+    fn look_for_hooks(&self, generation: usize) -> Look<C> {
         let inner = self.inner.lock();
         let known = inner.extras.as_ref().and_then(|extras| extras.known_hooks.as_ref());
         if let Some(known) = known.filter(|known| known.generation == generation) {

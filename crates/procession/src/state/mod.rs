@@ -16,6 +16,8 @@
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
 
+#[cfg(all(feature = "tokio", not(loom)))]
+mod below;
 mod blocked;
 mod closing;
 mod cycle;
@@ -32,9 +34,9 @@ mod stable_list;
 mod testing;
 mod waiters;
 
-pub(crate) use blocked::BlockedEdge;
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(crate) use cycle::everything_below;
+pub(crate) use below::everything_below;
+pub(crate) use blocked::BlockedEdge;
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};

@@ -33,7 +33,7 @@ pub(crate) fn spawn_thread_with<T: Send + 'static>(
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Mutex, MutexGuard};
-    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
     pub use std::thread_local;
 
     use std::io;
@@ -80,7 +80,7 @@ mod imp {
 #[cfg(loom)]
 mod imp {
     pub use loom::sync::MutexGuard;
-    pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+    pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
     pub use loom::thread_local;
 
     use std::io;
