@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::contents::Contents;
 use super::cycle::CHUNK;
-use super::node::{Contents, Node};
+use super::node::Node;
 use crate::value::Phase;
 
 /// The process itself, and everything that it waits for or is blocked for, directly or through others.

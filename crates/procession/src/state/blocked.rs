@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::contents::Contents;
 use super::edge_kind::EdgeKind;
 use super::edges::{Linked, link_judged};
-use super::node::{Contents, Node};
+use super::node::Node;
 use crate::value::LinkError;
 use crate::value::model::model_has_failed;
 

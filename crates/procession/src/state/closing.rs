@@ -17,11 +17,11 @@
 use std::sync::Arc;
 use std::{hint, mem};
 
+use super::contents::{Contents, Failed};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
-use super::failures::Failed;
-use super::node::{Children, Contents, Inner, Node, Postponed, TeardownStage, Up};
-use super::waiters::{Moment, Place};
+use super::node::{Children, Inner, Node, Postponed, TeardownStage, Up};
+use super::sleepers::{Moment, Place};
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::Ordering;
 use crate::value::{Phase, Reason};

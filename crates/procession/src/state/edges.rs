@@ -3,11 +3,12 @@
 use std::mem;
 use std::sync::{Arc, Weak};
 
+use super::contents::Contents;
 use super::cycle::{self, GraphLock};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
 use super::hooks::edge_was_added;
-use super::node::{Contents, Down, Extras, Inner, Node, Seed, Up};
+use super::node::{Down, Extras, Inner, Node, Seed, Up};
 use super::phase_word::Holder;
 use super::stable_list::StableList;
 use crate::value::sync::Ordering;

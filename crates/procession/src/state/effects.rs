@@ -3,7 +3,8 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::node::{Contents, Node};
+use super::contents::Contents;
+use super::node::Node;
 use crate::value::sleeper::Sleeper;
 
 /// The effects of a change of state, by value, for the layer above to carry out with no lock held (I10).

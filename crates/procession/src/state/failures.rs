@@ -7,15 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::closing::Walk;
-use super::node::{Contents, Inner, Node};
+use super::contents::{Contents, Failed};
+use super::node::{Inner, Node};
 use crate::value::{Label, Phase, Reason};
-
-/// The error that a body or a teardown ended with.
-pub(crate) struct Failed<C: Contents> {
-    pub(crate) failure: C::Failure,
-    /// Its work was dropped before its end.
-    pub(crate) aborted: bool,
-}
 
 /// The failure of a process, of which its parents have not heard yet.
 struct News<C: Contents> {

@@ -8,34 +8,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::node::{Contents, Node};
+use super::contents::Contents;
+use super::known_hooks::{Above, KnownHooks, Level};
+use super::node::Node;
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};
-
-/// The hooks above a process, and the generation in which they were found.
-pub(super) struct KnownHooks<C: Contents> {
-    generation: usize,
-    above: Above<C>,
-}
-
-/// The hooks above a process: those of the nearest process that has any, and the hooks above that one. Shared, so that a
-/// chain in which each process has a hook stays linear.
-type Above<C> = Option<Arc<Level<C>>>;
-
-struct Level<C: Contents> {
-    hooks: Vec<C::Hook>,
-    above: Above<C>,
-}
-
-/// A long chain is freed in a loop (I11).
-impl<C: Contents> Drop for Level<C> {
-    fn drop(&mut self) {
-        let mut next = self.above.take();
-        while let Some(mut level) = next.and_then(Arc::into_inner) {
-            next = level.above.take();
-        }
-    }
-}
 
 /// 0 as long as no process has a hook. Relaxed, because a failure that races with the call that adds a hook may or may
 /// not be reported to it.

@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`node`] | a process's node: its fields, the invariants S1 to S8, the lock order |
+//! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | what a node is made of |
 //! | [`phase_word`] | the atomic word that publishes the phase |
 //! | [`edge_kind`], [`edges`] | what an edge does; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
@@ -20,14 +21,18 @@
 mod below;
 mod blocked;
 mod closing;
+mod contents;
 mod cycle;
 mod edge_kind;
 mod edges;
 mod effects;
 mod failures;
 mod hooks;
+mod known_hooks;
+mod limit;
 mod node;
 mod phase_word;
+mod sleepers;
 mod slots;
 mod stable_list;
 #[cfg(all(test, not(loom)))]
@@ -37,14 +42,15 @@ mod waiters;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use below::everything_below;
 pub(crate) use blocked::BlockedEdge;
+pub(crate) use contents::{Contents, Failed};
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};
 pub(crate) use effects::{Due, Effects, Wake};
-pub(crate) use failures::Failed;
 pub(crate) use hooks::hooks_are_used;
-pub(crate) use node::{Contents, Extras, Inherited, Node, Seed, SetTeardown};
-pub(crate) use slots::{Limit, Look, Ticket};
+pub(crate) use limit::{Limit, Look, Ticket};
+pub(crate) use node::{Extras, Inherited, Node, Seed, SetTeardown};
+pub(crate) use sleepers::{Moment, Place};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
-pub(crate) use waiters::{Moment, Place, PutBack};
+pub(crate) use waiters::PutBack;

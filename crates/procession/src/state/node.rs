@@ -50,37 +50,17 @@
 use std::mem;
 use std::sync::{Arc, Weak};
 
+use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::hooks::KnownHooks;
+use super::known_hooks::KnownHooks;
+use super::limit::Limit;
 use super::phase_word::{Holder, PhaseWord};
-use super::slots::Limit;
-use super::stable_list::StableList;
 #[cfg(all(feature = "tokio-util", not(loom)))]
-use super::waiters::Moment;
-use super::waiters::{TeardownOrSleeper, Waiters};
+use super::sleepers::Moment;
+use super::sleepers::{TeardownOrSleeper, Waiters};
+use super::stable_list::StableList;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
 use crate::value::{ChildFailure, Label, Phase, ProcessId, Reason, WorkCell};
-
-/// The types of the values that nodes keep for the layers above, opaque to this one.
-///
-/// A value of these types may be dropped anywhere, also under a lock, so its drop must not run foreign code on the
-/// spot (S8).
-pub(crate) trait Contents: Sized + 'static {
-    /// Where bodies and teardowns run.
-    type Spawner: Clone + Send + Sync;
-    /// The function that runs between Closing and Closed.
-    type Teardown: Send;
-    /// The error of a body or a teardown.
-    type Failure: Clone + Send;
-    /// A function that is called for failures.
-    type Hook: Clone + Send;
-    /// A value that is kept for a moment of a process; every caller gets the same one.
-    #[cfg(all(feature = "tokio-util", not(loom)))]
-    type Token: Clone + Send;
-
-    /// Makes one failure out of several. There is at least one. Called under a lock.
-    fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
-}
 
 /// One process.
 pub(crate) struct Node<C: Contents> {

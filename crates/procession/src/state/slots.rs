@@ -5,82 +5,15 @@
 //! not fetched it; a [`Slot`](crate::Slot). No slot is free while a sleeper is in the queue, because a returned slot
 //! goes to the first sleeper.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
+use super::contents::Contents;
 use super::effects::Effects;
-use super::node::{Contents, Inner, Node};
+use super::limit::{Limit, Look, Ticket};
+use super::node::{Inner, Node};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
-
-/// The slots of one process.
-pub(crate) struct Limit {
-    pub(super) total: usize,
-    free: usize,
-    queue: Queue,
-}
-
-/// The sleepers by ticket, in the order in which they came. A ticket that is no longer in the queue was given a slot,
-/// or the process closes.
-#[derive(Default)]
-struct Queue {
-    /// The sleeper that has waited longest. A single sleeper, which is the usual case, allocates nothing.
-    first: Option<(Ticket, Sleeper)>,
-    others: BTreeMap<Ticket, Sleeper>,
-    next: Ticket,
-}
-
-/// A place in the queue for a slot.
-pub(crate) type Ticket = u64;
-
-/// The result of a look for a slot.
-pub(crate) enum Look {
-    /// The caller has the slot, and must [return](Node::return_slot) it.
-    Taken,
-    /// There is none yet.
-    None,
-    /// The process is Closing or Closed.
-    Closed,
-}
-
-impl Limit {
-    pub(crate) fn new(total: usize) -> Self {
-        Self { total, free: total, queue: Queue::default() }
-    }
-}
-
-impl Queue {
-    fn push(&mut self, sleeper: Sleeper) -> Ticket {
-        let ticket = self.next;
-        self.next += 1;
-        match self.first {
-            None => self.first = Some((ticket, sleeper)),
-            Some(_) => drop(self.others.insert(ticket, sleeper)),
-        }
-        ticket
-    }
-
-    fn pop(&mut self) -> Option<Sleeper> {
-        let (_, sleeper) = self.first.take()?;
-        self.first = self.others.pop_first();
-        Some(sleeper)
-    }
-
-    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Sleeper> {
-        match &mut self.first {
-            Some((first, sleeper)) if *first == ticket => Some(sleeper),
-            _ => self.others.get_mut(&ticket),
-        }
-    }
-
-    fn remove(&mut self, ticket: Ticket) -> Option<Sleeper> {
-        match &self.first {
-            Some((first, _)) if *first == ticket => self.pop(),
-            _ => self.others.remove(&ticket),
-        }
-    }
-}
 
 impl<C: Contents> Node<C> {
     /// Takes a free slot.
@@ -147,16 +80,6 @@ impl<C: Contents> Node<C> {
     }
 }
 
-impl Limit {
-    fn try_take(&mut self) -> Look {
-        if self.free == 0 {
-            return Look::None;
-        }
-        self.free -= 1;
-        Look::Taken
-    }
-}
-
 impl<C: Contents> Inner<C> {
     fn limit(&mut self) -> &mut Limit {
         let limit = self.extras.as_mut().and_then(|extras| extras.limit.as_mut());
@@ -191,23 +114,14 @@ impl<C: Contents> Inner<C> {
 
     /// Gives a returned slot to the sleeper that has waited longest.
     pub(super) fn return_slot(&mut self, effects: &mut Effects<C>) {
-        let limit = self.limit();
-        match limit.queue.pop() {
-            Some(sleeper) => effects.wake(sleeper),
-            None => limit.free += 1,
-        }
+        self.limit().give_back().into_iter().for_each(|sleeper| effects.wake(sleeper));
     }
 
     /// Takes the sleepers that wait for a slot. Call it in the locked section in which the process becomes Closing.
     #[inline]
     pub(super) fn take_queue(&mut self, effects: &mut Effects<C>) {
         if let Some(limit) = self.extras.as_mut().and_then(|extras| extras.limit.as_mut()) {
-            let queue = mem::take(&mut limit.queue);
-            let first = queue.first.map(|(_, sleeper)| sleeper);
-            first
-                .into_iter()
-                .chain(queue.others.into_values())
-                .for_each(|sleeper| effects.wake(sleeper));
+            limit.take_queue().for_each(|sleeper| effects.wake(sleeper));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The state machine without the layers above it, for tests: its nodes hold plain values.
 
-use super::node::{self, Contents};
+use super::contents::Contents;
+use super::node;
 
 /// Teardowns, errors and hooks that are only names.
 pub(super) enum Plain {}

@@ -7,95 +7,12 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::contents::Contents;
 use super::effects::{Effects, Wake};
-use super::node::{Contents, Inner, Node, TeardownStage};
-use super::stable_list::StableList;
+use super::node::{Inner, Node, TeardownStage};
+use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiters, Waiting};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
-
-/// A moment in the life of a process, for which waiters wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// The process is Closing or Closed.
-    Closing,
-    /// The process is aborting, or Closed without it.
-    Aborting,
-    /// The process is Closed.
-    Closed,
-}
-
-/// A set of moments. It is an array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to distinguish its
-/// variants.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moments([bool; 3]);
-
-impl Moments {
-    fn only(moment: Moment) -> Self {
-        let mut moments = Self([false; 3]);
-        moments.add(moment);
-        moments
-    }
-
-    fn has(self, moment: Moment) -> bool {
-        self.0[moment as usize]
-    }
-
-    fn add(&mut self, moment: Moment) {
-        self.0[moment as usize] = true;
-    }
-
-    fn remove(&mut self, moment: Moment) {
-        self.0[moment as usize] = false;
-    }
-
-    fn is_empty(self) -> bool {
-        self == Self([false; 3])
-    }
-}
-
-/// A sleeper, and the moments that it waits for. The fields of the sleeper are stored one by one, because a whole
-/// [`Sleeper`] would need eight bytes more.
-pub(super) struct Waiting {
-    waker: Waker,
-    is_own: bool,
-    /// More than one only in [`TeardownOrSleeper`].
-    moments: Moments,
-}
-
-impl Waiting {
-    fn new(sleeper: Sleeper, moments: Moments) -> Self {
-        let is_own = sleeper.is_own();
-        Self { waker: sleeper.into_waker(), is_own, moments }
-    }
-
-    fn into_sleeper(self) -> Sleeper {
-        Sleeper::from_parts(self.waker, self.is_own)
-    }
-}
-
-/// Every process has room for its teardown or for one sleeper, whichever comes first; anything that comes later is
-/// stored elsewhere. So a body that waits until it closes allocates nothing: its task's waker is stored here, and
-/// serves for the abort too.
-///
-/// If a task waits for several moments and one of them comes, its sleeper is taken, because waking it would run foreign
-/// code under the lock. The place is reserved until the sleeper is [put back](Node::put_back), after the task was woken.
-/// If another of the moments comes in between, the task is woken again.
-#[derive(Default)]
-pub(super) enum TeardownOrSleeper<C: Contents> {
-    #[default]
-    Empty,
-    Teardown(C::Teardown),
-    Waiting(Waiting),
-    /// The place of a sleeper that was taken for one of its moments.
-    Reserved {
-        /// The [id](Sleeper::id) of the sleeper whose place it is.
-        sleeper: usize,
-        /// The moments that it still waits for.
-        moments: Moments,
-        /// Another moment has come since it was taken.
-        has_missed: bool,
-    },
-}
 
 /// What became of a sleeper that was to be put back.
 pub(crate) enum PutBack {
@@ -105,52 +22,6 @@ pub(crate) enum PutBack {
     Missed(Sleeper),
     /// The place is no longer reserved for it. It may have to be woken again.
     Gone(Sleeper),
-}
-
-/// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two are stored in the value
-/// itself.
-pub(super) struct Waiters {
-    near: [Option<Waiting>; 2],
-    far: StableList<Waiting>,
-}
-
-/// The place of a sleeper in its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u32);
-
-/// The place in [`TeardownOrSleeper`]; those in [`Waiters`] come after it.
-const FIRST: u32 = 0;
-/// The first place of `far`.
-const FAR: u32 = 3;
-
-impl Waiters {
-    fn new() -> Self {
-        Self { near: [None, None], far: StableList::new() }
-    }
-
-    fn insert(&mut self, waiting: Waiting) -> u32 {
-        match (FIRST + 1..).zip(&mut self.near).find(|(_, near)| near.is_none()) {
-            Some((place, near)) => {
-                *near = Some(waiting);
-                place
-            }
-            None => FAR + self.far.insert(waiting),
-        }
-    }
-
-    fn get_mut(&mut self, place: u32) -> Option<&mut Waiting> {
-        match place.checked_sub(FAR) {
-            Some(place) => self.far.get_mut(place),
-            None => self.near[(place - FIRST - 1) as usize].as_mut(),
-        }
-    }
-
-    fn remove(&mut self, place: u32) -> Option<Waiting> {
-        match place.checked_sub(FAR) {
-            Some(place) => self.far.remove(place),
-            None => self.near[(place - FIRST - 1) as usize].take(),
-        }
-    }
 }
 
 impl<C: Contents> Node<C> {

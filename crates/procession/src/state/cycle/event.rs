@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::state::node::{Contents, Node};
+use crate::state::contents::Contents;
+use crate::state::node::Node;
 
 /// Something that may happen to a process, and that may require other events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -45,8 +45,9 @@ pub(super) use event::CHUNK;
 use event::Event;
 use upward::Upward;
 
+use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::node::{Contents, Extras, Inner, Node};
+use super::node::{Extras, Inner, Node};
 use crate::value::sync::{Mutex, MutexGuard};
 use crate::value::{Label, Phase};
 

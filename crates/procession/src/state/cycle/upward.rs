@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::event::{CHUNK, Cursor, Event, Events, Key};
+use crate::state::contents::Contents;
 use crate::state::edge_kind::EdgeKind;
-use crate::state::node::{Contents, Node};
+use crate::state::node::Node;
 use crate::value::{Label, Phase};
 
 /// The events that might require a given one, directly or through others.

@@ -1,0 +1,97 @@
+//! [`Limit`]: how many slots a process has, and the queue for them.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use crate::value::sleeper::Sleeper;
+
+/// The slots of one process.
+pub(crate) struct Limit {
+    pub(super) total: usize,
+    free: usize,
+    pub(super) queue: Queue,
+}
+
+/// The result of a look for a slot.
+pub(crate) enum Look {
+    /// The caller has the slot, and must [return](Node::return_slot) it.
+    Taken,
+    /// There is none yet.
+    None,
+    /// The process is Closing or Closed.
+    Closed,
+}
+
+/// The sleepers by ticket, in the order in which they came. A ticket that is no longer in the queue was given a slot,
+/// or the process closes.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// The sleeper that has waited longest. A single sleeper, which is the usual case, allocates nothing.
+    first: Option<(Ticket, Sleeper)>,
+    others: BTreeMap<Ticket, Sleeper>,
+    next: Ticket,
+}
+
+/// A place in the queue for a slot.
+pub(crate) type Ticket = u64;
+
+impl Limit {
+    pub(crate) fn new(total: usize) -> Self {
+        Self { total, free: total, queue: Queue::default() }
+    }
+
+    pub(super) fn try_take(&mut self) -> Look {
+        if self.free == 0 {
+            return Look::None;
+        }
+        self.free -= 1;
+        Look::Taken
+    }
+
+    /// Gives a returned slot to the sleeper that has waited longest, if there is one.
+    pub(super) fn give_back(&mut self) -> Option<Sleeper> {
+        let next = self.queue.pop();
+        if next.is_none() {
+            self.free += 1;
+        }
+        next
+    }
+
+    /// Empties the queue.
+    pub(super) fn take_queue(&mut self) -> impl Iterator<Item = Sleeper> + use<> {
+        let Queue { first, others, .. } = mem::take(&mut self.queue);
+        first.into_iter().map(|(_, sleeper)| sleeper).chain(others.into_values())
+    }
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, sleeper: Sleeper) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        match self.first {
+            None => self.first = Some((ticket, sleeper)),
+            Some(_) => drop(self.others.insert(ticket, sleeper)),
+        }
+        ticket
+    }
+
+    fn pop(&mut self) -> Option<Sleeper> {
+        let (_, sleeper) = self.first.take()?;
+        self.first = self.others.pop_first();
+        Some(sleeper)
+    }
+
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Sleeper> {
+        match &mut self.first {
+            Some((first, sleeper)) if *first == ticket => Some(sleeper),
+            _ => self.others.get_mut(&ticket),
+        }
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Sleeper> {
+        match &self.first {
+            Some((first, _)) if *first == ticket => self.pop(),
+            _ => self.others.remove(&ticket),
+        }
+    }
+}
