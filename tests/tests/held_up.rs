@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use procession::{Closed, Error, Job, Process, scope};
+use procession::{Closed, Error, Job, Limited, Process, scope};
 use procession_tests::{LIMIT, ends_well, outcome};
 
 /// Runs what may hang on a thread of its own.
@@ -196,6 +196,38 @@ fn a_runtime_may_close_a_process_that_closes_with_a_future() {
         })
     })
     .unwrap();
+}
+
+/// A current-thread runtime waits in vain for a slot that a body of its own holds.
+#[test]
+fn a_runtime_may_not_wait_for_a_slot_of_its_own_body() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    in_time(move || {
+        runtime.block_on(async {
+            let app = Process::new();
+            let one = Limited::new(&app, 1).unwrap();
+            one.try_spawn(|_| async {}).unwrap();
+            let refused = one.spawn_thread(|_| ());
+            assert!(matches!(refused, Err(Error::Deadlock(_))), "{refused:?}");
+            app.close().await.unwrap();
+        });
+    });
+}
+
+/// A token that is taken while its process closes is cancelled, even if the walk has not come to the older tokens.
+#[test]
+fn a_token_of_a_closing_process_is_cancelled() {
+    let process = Process::new();
+    let (tell, told) = mpsc::channel();
+    let taken = process.clone();
+    let waker = procession_tests::foreign::waker(move || {
+        tell.send(taken.closing_token().is_cancelled()).unwrap();
+    });
+    let mut closing = Box::pin(process.closing());
+    assert!(closing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let _older = process.closing_token();
+    process.close();
+    assert_eq!(told.recv_timeout(LIMIT), Ok(true));
 }
 
 /// A spawner that polls jobs on the spot does not nest, whether it polls them to their end or drops them half-way.

@@ -99,7 +99,12 @@ impl Process {
                 token.cancel();
             }
         }
-        token.child_token()
+        let child = token.child_token();
+        // The walk that cancels the token may still be under way.
+        if self.node.has_come(moment) {
+            child.cancel();
+        }
+        child
     }
 
     /// The name of this process, and the default spawner.

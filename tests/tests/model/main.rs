@@ -404,7 +404,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 200_000, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 1_500, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn every_call_does_what_the_model_says(calls in prop::collection::vec(call(), 1..60)) {

@@ -237,6 +237,9 @@ impl fmt::Debug for Aborting {
 ///
 /// For [`Process::background`](crate::Process::background), it yields [`Error::Background`] at once.
 ///
+/// A blocking wait that could never end is refused. An `await` is not, because the task may stop waiting at any time: a
+/// body that awaits its own process, or one that waits for it, hangs until it is aborted.
+///
 /// # Cancel safety
 ///
 /// It can be dropped at any time, and another one made: a closing that has begun goes on, and

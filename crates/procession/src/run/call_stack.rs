@@ -60,7 +60,10 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
 
 /// Refuses a wait for a slot of `limiter` if all slots are held by processes that wait for code on this stack.
 pub(crate) fn refuse_wait_for_slot(limiter: &Arc<Node>) -> Result<(), Error> {
-    match stack().iter().rev().find(|node| slots_wait_for(limiter, node)) {
+    let stack = stack();
+    #[cfg(all(feature = "tokio", not(loom)))]
+    super::spawn::refuse_slot_wait_on_runtime(limiter, stack.last())?;
+    match stack.iter().rev().find(|node| slots_wait_for(limiter, node)) {
         Some(node) => Err(Error::deadlock(node.label(), limiter.label())),
         None => Ok(()),
     }

@@ -6,6 +6,7 @@
 //! goes to the first sleeper.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::contents::Contents;
@@ -70,6 +71,19 @@ impl<C: Contents> Node<C> {
         }
         drop(inner);
         (effects, left)
+    }
+
+    /// Is each of its slots held by a child for which `is_so` holds? It is called with no lock held.
+    pub(crate) fn all_slots_are_held_by(&self, is_so: impl Fn(&Arc<Self>) -> bool) -> bool {
+        let (total, children) = {
+            let inner = self.inner.lock();
+            let limit = inner.extras.as_ref().and_then(|extras| extras.limit.as_ref());
+            let Some(limit) = limit else { return false };
+            let children = inner.children.iter().flat_map(|children| children.iter());
+            (limit.total, children.cloned().collect::<Vec<_>>())
+        };
+        let holds_slot = |child: &Arc<Self>| child.inner.lock().parent_edge.holds_slot();
+        children.iter().filter(|child| is_so(child) && holds_slot(child)).count() == total
     }
 
     /// Returns a slot.

@@ -56,22 +56,44 @@ pub(in crate::run) fn refuse_wait_on_runtime(
     target: &Arc<Node>,
     innermost: Option<&Arc<Node>>,
 ) -> Result<(), Error> {
-    let Ok(runtime) = Handle::try_current() else { return Ok(()) };
-    if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread || !is_polled_by_tokio() {
-        return Ok(());
-    }
-    let needs_this_thread = |node: &&Arc<Node>| {
-        let is_async = matches!(node.work.get(), Work::AsyncBody | Work::AsyncTeardown);
-        let spawner = node.spawner();
-        is_async && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
-    };
-    match everything_below(target).iter().find(needs_this_thread) {
+    let Some(runtime) = driven_runtime() else { return Ok(()) };
+    match everything_below(target).iter().find(|node| runs_on(node, &runtime)) {
         Some(node) => {
             let driven_by = innermost.map(Node::label);
             Err(Error::runtime_deadlock(driven_by, node.label(), target.label()))
         }
         None => Ok(()),
     }
+}
+
+/// Refuses a blocking wait for a slot by such a thread, if each slot is held by a process that waits for such work.
+pub(in crate::run) fn refuse_slot_wait_on_runtime(
+    limiter: &Arc<Node>,
+    innermost: Option<&Arc<Node>>,
+) -> Result<(), Error> {
+    let Some(runtime) = driven_runtime() else { return Ok(()) };
+    let needs_this_thread =
+        |holder: &Arc<Node>| everything_below(holder).iter().any(|node| runs_on(node, &runtime));
+    if !limiter.all_slots_are_held_by(needs_this_thread) {
+        return Ok(());
+    }
+    let driven_by = innermost.map(Node::label);
+    Err(Error::runtime_deadlock(driven_by, limiter.label(), limiter.label()))
+}
+
+/// The current-thread runtime that this thread drives.
+fn driven_runtime() -> Option<Handle> {
+    let runtime = Handle::try_current().ok()?;
+    let is_driven =
+        runtime.runtime_flavor() == RuntimeFlavor::CurrentThread && is_polled_by_tokio();
+    is_driven.then_some(runtime)
+}
+
+/// Does the process have async work that was spawned on the runtime?
+fn runs_on(node: &Arc<Node>, runtime: &Handle) -> bool {
+    let is_async = matches!(node.work.get(), Work::AsyncBody | Work::AsyncTeardown);
+    let spawner = node.spawner();
+    is_async && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
 }
 
 /// Is the calling code being polled by tokio, so that it holds up the thread that drives the runtime? This is not the

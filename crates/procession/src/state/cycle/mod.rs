@@ -176,16 +176,7 @@ impl<C: Contents> Inner<C> {
 pub(crate) fn slots_wait_for<C: Contents>(limiter: &Arc<Node<C>>, waiting: &Arc<Node<C>>) -> bool {
     let mut upward = Upward::from((waiting, Event::IsClosed));
     while upward.step() {}
-    let (total, children) = {
-        let inner = limiter.inner.lock();
-        let limit = inner.extras.as_ref().and_then(|extras| extras.limit.as_ref());
-        let Some(limit) = limit else { return false };
-        let children = inner.children.iter().flat_map(|children| children.iter());
-        (limit.total, children.cloned().collect::<Vec<_>>())
-    };
-    let held = children.iter().filter(|child| {
+    limiter.all_slots_are_held_by(|child| {
         upward.found.contains_key(&(Arc::as_ptr(child), Event::IsClosed))
-            && child.inner.lock().parent_edge.holds_slot()
-    });
-    held.count() == total
+    })
 }
