@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::process::Process;
 use crate::run::body::BodyEnd;
-use crate::run::call_stack::{innermost_label, refuse_wait_for_slot};
+use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
+use crate::run::waits::refuse_wait_for_slot;
 use crate::run::{Seed, drop_sleeper, flush, perform};
 use crate::state::{Added, Limit, Look, Ticket};
 use crate::value::model::{Waiting, model_has_failed};

@@ -7,8 +7,8 @@ use std::thread;
 
 use crate::process::Process;
 use crate::run::body::BodyEnd;
-use crate::run::call_stack::begin_wait;
 use crate::run::catch::contain;
+use crate::run::waits::begin_wait;
 use crate::run::{Seed, inherited_from_context};
 use crate::value::sync::Mutex;
 use crate::value::{ChildFailure, Error, IntoOutcome};

@@ -2,8 +2,8 @@
 
 use super::Process;
 use crate::run::body::BodyEnd;
-use crate::run::call_stack::begin_wait;
 use crate::run::foreign::Foreign;
+use crate::run::waits::begin_wait;
 use crate::run::{Effects, perform, perform_here};
 use crate::value::sync::spawn_thread_with;
 use crate::value::{Error, IntoOutcome, Reason};

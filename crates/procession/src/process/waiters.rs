@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::run::call_stack::{begin_wait, innermost_label};
+use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
+use crate::run::waits::begin_wait;
 use crate::run::{Failure, Node, drop_sleeper, flush, help, register, wait_for_help};
 use crate::state::{Moment, Place};
 use crate::value::Error;
@@ -275,7 +276,7 @@ impl Closed {
         }
         let _edges = begin_wait(&self.0.node)?;
         let thread = ThisThread::new();
-        let _helper = wait_for_help(&thread);
+        let _helper = wait_for_help(thread.waker());
         self.0.block_with(&thread, None, help);
         self.outcome().unwrap_or(Ok(()))
     }

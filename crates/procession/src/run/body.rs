@@ -10,8 +10,16 @@ use pin_project_lite::pin_project;
 
 use super::call_stack::run_as;
 use super::catch::catch;
+use super::drive::perform_polled;
 use super::hooks::{body_ended, outcome};
-use super::perform::{drop_sleeper, perform, perform_polled, register};
+use super::job::{AnyBody, Job};
+use super::perform::perform;
+#[cfg(all(feature = "executor", not(loom)))]
+use super::spawn::BODIES;
+use super::spawn::Spawner;
+#[cfg(not(all(feature = "executor", not(loom))))]
+use super::spawn::Threads;
+use super::wakers::{drop_sleeper, register};
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
 use crate::value::model::model_has_failed;
@@ -175,15 +183,6 @@ pin_project! {
     }
 }
 
-/// An async body of any type.
-pub(super) trait AnyBody: Send {
-    /// Polls the body, and returns the effects of its end.
-    fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects>;
-
-    /// The OS could not create a thread to poll it on.
-    fn refuse(self: Pin<&mut Self>, error: io::Error) -> Effects;
-}
-
 impl<F: Future<Output = BodyResult>> Body<F> {
     /// A body for the process's spawner.
     pub(crate) fn new(end: BodyEnd, future: F) -> Self {
@@ -232,5 +231,25 @@ impl<F: Future<Output = BodyResult> + Send> AnyBody for Body<F> {
         let label = self.end.node.as_ref().map(Node::label);
         let label = label.expect("a body is refused before it is polled");
         self.end_early(Error::no_thread(label, error))
+    }
+}
+
+/// Starts an async body on the spawner, or on the default one. A spawner that takes any future is given the body without
+/// a box.
+pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
+where
+    F: Future<Output = BodyResult> + Send + 'static,
+{
+    match spawner {
+        #[cfg(all(feature = "executor", not(loom)))]
+        None => match BODIES.start() {
+            Ok(executor) => executor.spawn(body).detach(),
+            Err(error) => Job::body(Box::pin(body)).refuse(error),
+        },
+        #[cfg(not(all(feature = "executor", not(loom))))]
+        None => Threads::spawn_async(Job::body(Box::pin(body))),
+        #[cfg(all(feature = "tokio", not(loom)))]
+        Some(Spawner::Tokio(handle)) => drop(handle.spawn(body)),
+        Some(spawner) => spawner.spawn(Job::body(Box::pin(body))),
     }
 }

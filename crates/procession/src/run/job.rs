@@ -1,36 +1,32 @@
 //! [`Job`]: an async body or a teardown on its way to where it runs.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::body::AnyBody;
 use super::call_stack::run_as;
 use super::catch::catch;
 use super::hooks::{outcome, torn_down};
 use super::park;
-use super::perform::{perform, perform_polled, run_on_the_spot};
-use super::pool::{self, Task};
-use super::spawn::{Spawn, Threads};
+use super::pool::Task;
 use super::teardown::{Begun, TeardownFuture};
 use super::{Effects, Held, Node};
 use crate::state::Due;
-use crate::value::model::model_has_failed;
-use crate::value::{Error, Work};
+use crate::value::Work;
 
-/// An async body or a teardown that a [`Spawn`] has to run: with [`run`](Self::run), or by polling it as a future.
+/// An async body or a teardown that a [`Spawn`](crate::Spawn) has to run: with [`run`](Self::run), or by polling it as a future.
 ///
 /// A job that is dropped before its end, for example by an executor that shuts down, is not lost: the outcome of a body
-/// is [`Error::Aborted`]; a teardown that has not begun runs on [`Threads`] instead; one that has begun adds
-/// [`Error::Aborted`] to the outcome. The process becomes Closed in each case.
+/// is [`Error::Aborted`](crate::Error::Aborted); a teardown that has not begun runs on [`Threads`](crate::Threads)
+/// instead; one that has begun adds the same error to the outcome. The process becomes Closed in each case.
 #[must_use = "a job runs with `run`, or when it is polled"]
-pub struct Job(State);
+pub struct Job(pub(super) State);
 
-enum State {
+pub(super) enum State {
     Body(Pin<Box<dyn AnyBody>>),
     Teardown(Due<Held>),
     /// An async teardown that has begun.
@@ -38,9 +34,18 @@ enum State {
     Ended,
 }
 
-struct TearingDown {
-    node: Arc<Node>,
-    future: Option<TeardownFuture>,
+pub(super) struct TearingDown {
+    pub(super) node: Arc<Node>,
+    pub(super) future: Option<TeardownFuture>,
+}
+
+/// An async body of any type.
+pub(super) trait AnyBody: Send {
+    /// Polls the body, and returns the effects of its end.
+    fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects>;
+
+    /// The OS could not create a thread to poll it on.
+    fn refuse(self: Pin<&mut Self>, error: io::Error) -> Effects;
 }
 
 impl Job {
@@ -76,17 +81,6 @@ impl Job {
         matches!(&self.0, State::Body(_))
     }
 
-    /// Runs the job to its end on this thread; an async one is polled here.
-    ///
-    /// # Blocking
-    ///
-    /// Blocks until the job has ended. But a call inside another job's `run`, or inside a call of
-    /// [`Spawn::spawn`], only queues the job: it runs as soon as that job or call has returned, so that chains of jobs
-    /// do not nest.
-    pub fn run(self) {
-        run_on_the_spot(self);
-    }
-
     /// Runs the job to its end, and returns the effects.
     pub(super) fn execute(mut self) -> Effects {
         park::block_on(poll_fn(|context| self.poll_effects(context)))
@@ -100,19 +94,6 @@ impl Job {
         match self.take() {
             State::Teardown(due) => Ok(Task::TearDown(due)),
             state => Err(Self(state)),
-        }
-    }
-
-    /// The OS could not create a thread for the job: a body does not run; a teardown is left to the pool's threads, or
-    /// to threads that wait for a process.
-    pub(super) fn refuse(mut self, error: io::Error) {
-        match self.take() {
-            State::Body(mut body) => perform(body.as_mut().refuse(error)),
-            state => {
-                let job = Self(state);
-                let run = Box::new(move || perform(job.execute()));
-                pool::submit(vec![Task::Call(run)]);
-            }
         }
     }
 
@@ -134,7 +115,7 @@ impl Job {
         }
     }
 
-    fn take(&mut self) -> State {
+    pub(super) fn take(&mut self) -> State {
         mem::replace(&mut self.0, State::Ended)
     }
 }
@@ -166,41 +147,6 @@ impl TearingDown {
         let future = self.future.take();
         let (node, _dropped) = run_as(node, || catch(|| drop(future)));
         Poll::Ready(ended(&node, caught))
-    }
-}
-
-impl Drop for TearingDown {
-    fn drop(&mut self) {
-        if model_has_failed() {
-            return;
-        }
-        if let Some(future) = self.future.take() {
-            let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
-            node.work.set(Work::None);
-            perform_polled(torn_down(&node, Err(Error::Aborted(node.label()))));
-        }
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if model_has_failed() {
-            return;
-        }
-        if let State::Teardown(_) = &self.0 {
-            Threads.spawn(Self(self.take()));
-        }
-    }
-}
-
-/// Polls the job.
-///
-/// A job that [blocks](Job::is_blocking) does so in its only poll.
-impl Future for Job {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.get_mut().poll_effects(context).map(perform_polled)
     }
 }
 

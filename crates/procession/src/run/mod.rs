@@ -4,47 +4,62 @@
 //! | file | subject |
 //! |---|---|
 //! | [`mod@perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
+//! | [`wakers`], [`later`] | how wakers are called; what waits until a spawner has returned |
 //! | [`catch`] | runs foreign code and catches its panic |
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
-//! | [`body`], [`teardown`], [`job`] | bodies, teardowns, and the jobs that are given to spawners |
+//! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
-//! | [`deadlines`] | the thread that keeps deadlines |
+//! | `timer`, [`deadlines`] | the thread that keeps deadlines; aborts after a grace, and sleeps |
 //! | [`park`] | how a thread sleeps until it is woken |
-//! | [`call_stack`] | which code is on a thread's stack, so that waits that cannot end are refused |
+//! | [`call_stack`], [`waits`] | which code is on a thread's stack; waits that cannot end are refused |
 
 pub(crate) mod body;
 pub(crate) mod call_stack;
 pub(crate) mod catch;
 mod contents;
 pub(crate) mod deadlines;
+mod drive;
 pub(crate) mod foreign;
 pub(crate) mod hooks;
 mod job;
+mod later;
 pub(crate) mod park;
 mod perform;
 mod pool;
 mod spawn;
 mod teardown;
+#[cfg(not(loom))]
+mod timer;
+pub(crate) mod waits;
+mod wakers;
 
 use crate::state;
 
+pub(crate) use body::spawn_body;
 pub(crate) use contents::{Failure, Held};
 pub use job::Job;
+pub(crate) use later::flush;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub(crate) use perform::perform_elsewhere;
-pub(crate) use perform::{drop_sleeper, flush, perform, perform_here, register};
-pub(crate) use pool::{help, prepare, wait_for_help};
+pub(crate) use perform::{perform, perform_here};
+pub(crate) use pool::{help, wait_for_help};
 #[cfg(all(feature = "smol", not(loom)))]
 pub use spawn::Smol;
 pub use spawn::{Inline, Spawn, Threads};
-pub(crate) use spawn::{Spawner, inherited_from_context, spawn_body};
+pub(crate) use spawn::{Spawner, inherited_from_context};
 pub(crate) use teardown::Teardown;
+pub(crate) use wakers::{drop_sleeper, register};
 
 pub(crate) type Node = state::Node<Held>;
 pub(crate) type Seed = state::Seed<Held>;
 pub(crate) type Extras = state::Extras<Held>;
 pub(crate) type Effects = state::Effects<Held>;
 pub(crate) type Inherited = state::Inherited<Held>;
+
+/// Starts what has to exist before resources run out (I15): called for each new root.
+pub(crate) fn prepare() {
+    pool::prepare(perform::tear_down);
+}

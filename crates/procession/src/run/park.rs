@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use parking::Parker;
 
-use super::perform::flush;
+use super::later::flush;
 use super::pool;
 use crate::value::sleeper::Blocking;
 

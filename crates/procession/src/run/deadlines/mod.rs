@@ -1,26 +1,17 @@
-//! Deadlines: one thread of the library, a sorted map and a parker (I15).
+//! Deadlines: aborts after a grace, and sleeps. The [deadline thread](super::timer) keeps them.
 //!
-//! The thread needs no file descriptor and no executor, and no foreign code runs on it. It changes states and wakes the
-//! library's own sleepers; all further effects are handed to the pool, ahead of everything that is queued there.
+//! Whatever an abort or the end of a sleep leads to is handed to the pool, ahead of everything that is queued there,
+//! except that the library's own sleepers are woken at once.
 //!
-//! # Invariants
-//!
-//! - The thread sleeps at most until the first deadline in the map. *Because* it reads the first deadline under the
-//!   lock before it parks, and a thread that inserts a new first deadline unparks it, which a parker remembers.
-//! - The entry of a process is removed when the process is Closed (I12). *Because* the call that inserts it also
-//!   registers a sleeper for Closed that removes it, or removes it at once if the process is already Closed.
-//!
-//! Lock order: the map's lock is the last. It may be taken under the pool's lock, and thereby under a node's, and no
-//! lock is taken under it.
+//! The entry of a process is removed when the process is Closed (I12), because the call that inserts it also registers a
+//! sleeper for Closed that removes it, or removes it at once if the process is already Closed.
 
+#[cfg(not(loom))]
+mod actions;
 #[cfg(loom)]
 mod model;
-#[cfg(not(loom))]
-mod thread;
 
+#[cfg(not(loom))]
+pub(crate) use actions::{abort_after, abort_past_grace, sleep_until};
 #[cfg(loom)]
 pub(crate) use model::{abort_after, abort_past_grace, sleep_until};
-#[cfg(not(loom))]
-pub(crate) use thread::{abort_after, abort_past_grace, sleep_until};
-#[cfg(not(loom))]
-pub(super) use thread::{prepare, schedule_pool_check};

@@ -28,26 +28,22 @@ mod model;
 mod queues;
 #[cfg(not(loom))]
 mod state;
+mod task;
 #[cfg(not(loom))]
 mod threads;
 
 #[cfg(not(loom))]
-pub(super) use threads::{OwnQueue, check, drop_there, run_now, submit, while_blocked};
+pub(super) use threads::prepare;
 #[cfg(not(loom))]
-pub(crate) use threads::{help, prepare, wait_for_help};
+pub(super) use threads::{OwnQueue, drop_there, run_now, submit, while_blocked};
+#[cfg(not(loom))]
+pub(crate) use threads::{help, wait_for_help};
 
+#[cfg(loom)]
+pub(super) use model::prepare;
 #[cfg(loom)]
 pub(super) use model::{OwnQueue, drop_there, submit, while_blocked};
 #[cfg(loom)]
-pub(crate) use model::{help, prepare, wait_for_help};
+pub(crate) use model::{help, wait_for_help};
 
-use crate::run::Held;
-use crate::state::Due;
-
-/// What a thread of the pool runs.
-pub(super) enum Task {
-    /// A blocking teardown.
-    TearDown(Due<Held>),
-    /// Anything else.
-    Call(Box<dyn FnOnce() + Send>),
-}
+pub(super) use task::{Submit, Task, run};

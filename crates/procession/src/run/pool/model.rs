@@ -3,17 +3,21 @@
 
 use std::collections::VecDeque;
 
-use super::Task;
-use crate::run::park::ThisThread;
-use crate::run::perform::run_task;
+use std::task::Waker;
+
+use super::task::{Task, TearDown, run, set_tear_down};
+use crate::value::model::prepare_model;
 use crate::value::sync::spawn_thread;
 
-pub(crate) use crate::value::model::prepare_model as prepare;
+pub(crate) fn prepare(tear_down: TearDown) {
+    set_tear_down(tear_down);
+    prepare_model();
+}
 
 pub(in crate::run) fn submit(tasks: Vec<Task>) {
     for task in tasks {
-        let run = move || run_task(task, |tasks, _| submit(tasks));
-        spawn_thread(None, run).expect("loom starts threads");
+        let work = move || run(task, &mut |tasks, _| submit(tasks));
+        spawn_thread(None, work).expect("loom starts threads");
     }
 }
 
@@ -29,7 +33,7 @@ pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
 /// Nothing has to be ended with the wait.
 pub(crate) struct Helper;
 
-pub(crate) fn wait_for_help(_thread: &ThisThread) -> Helper {
+pub(crate) fn wait_for_help(_waker: &Waker) -> Helper {
     Helper
 }
 

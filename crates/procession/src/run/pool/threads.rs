@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 use event_listener::{Event, IntoNotification, Listener};
 use once_cell::sync::Lazy;
 
-use super::Task;
 use super::state::{State, Surroundings, WakesUp};
+use super::task::{Task, TearDown, run, set_tear_down};
 use crate::run::catch::contain;
-use crate::run::deadlines;
-use crate::run::park::ThisThread;
-use crate::run::perform::run_task;
+use crate::run::timer;
 use crate::state::StableList;
 use crate::value::sync::{Mutex, MutexGuard, spawn_thread};
 
@@ -70,7 +68,7 @@ impl Surroundings for &Pool {
 
     fn schedule_look(&mut self) -> bool {
         let pause = if self.is_short() { RETRY } else { PATIENCE };
-        deadlines::schedule_pool_check(Instant::now() + pause)
+        timer::call_at(Instant::now() + pause, check)
     }
 
     fn is_short(&self) -> bool {
@@ -84,11 +82,12 @@ impl Surroundings for &Pool {
 
 /// Starts the pool's first thread and the deadline thread, if they do not run yet: called when the first process is
 /// made that may need them, so that they exist when resources run out later (I15).
-pub(crate) fn prepare() {
+pub(crate) fn prepare(tear_down: TearDown) {
     static IS_PREPARED: AtomicBool = AtomicBool::new(false);
-    if IS_PREPARED.load(Ordering::Relaxed) {
+    if IS_PREPARED.load(Ordering::Acquire) {
         return;
     }
+    set_tear_down(tear_down);
     // The attempt costs microseconds, so it is not repeated for each process.
     static TRIED: Mutex<Option<Instant>> = Mutex::new(None);
     let now = Instant::now();
@@ -98,7 +97,7 @@ pub(crate) fn prepare() {
     }
     *TRIED.lock() = Some(now);
     let has_thread = change(|state, around| state.prepare(around));
-    IS_PREPARED.store(deadlines::prepare() && has_thread, Ordering::Relaxed);
+    IS_PREPARED.store(timer::prepare() && has_thread, Ordering::Release);
 }
 
 /// Runs the tasks on threads of the pool.
@@ -122,7 +121,7 @@ pub(in crate::run) fn run_now(call: Box<dyn FnOnce() + Send>) {
 }
 
 /// The look at the pool that it has scheduled.
-pub(in crate::run) fn check() {
+fn check() {
     change(|state, around| state.look(around));
 }
 
@@ -160,8 +159,8 @@ pub(crate) struct Helper {
     place: u32,
 }
 
-pub(crate) fn wait_for_help(thread: &ThisThread) -> Helper {
-    Helper { place: POOL.locked.lock().helpers.insert(thread.waker().clone()) }
+pub(crate) fn wait_for_help(waker: &Waker) -> Helper {
+    Helper { place: POOL.locked.lock().helpers.insert(waker.clone()) }
 }
 
 impl Drop for Helper {
@@ -177,7 +176,7 @@ pub(crate) fn help() -> bool {
         return false;
     }
     let task = POOL.locked.lock().state.help();
-    task.map(|task| run_task(task, |tasks, _| submit(tasks))).is_some()
+    task.map(|task| run(task, &mut |tasks, _| submit(tasks))).is_some()
 }
 
 /// The life of a thread.
@@ -190,7 +189,7 @@ fn work() {
             release(locked);
             // What a task runs of users is caught where it runs; nothing else unwinds (I14).
             // What follows from a task is added when the task has returned, so this thread takes the first of it.
-            contain(|| run_task(task, |tasks, soon| add(tasks, usize::from(soon))));
+            contain(|| run(task, &mut |tasks, soon| add(tasks, usize::from(soon))));
             locked = POOL.locked.lock();
         }
         match wait(locked) {

@@ -12,13 +12,13 @@ use crate::run::catch::contain;
 use crate::value::sync::spawn_thread;
 
 /// For bodies.
-pub(super) static BODIES: Shared = Shared::new();
+pub(in crate::run) static BODIES: Shared = Shared::new();
 
 /// For teardowns.
-pub(super) static TEARDOWNS: Shared = Shared::new();
+pub(in crate::run) static TEARDOWNS: Shared = Shared::new();
 
 /// An executor, and the threads that it runs on once it is used.
-pub(super) struct Shared {
+pub(in crate::run) struct Shared {
     executor: Executor<'static>,
     started: OnceCell<()>,
 }
@@ -33,7 +33,7 @@ impl Shared {
     /// # Errors
     ///
     /// If the OS could not create a single thread. The next call tries again.
-    pub(super) fn start(&'static self) -> io::Result<&'static Executor<'static>> {
+    pub(in crate::run) fn start(&'static self) -> io::Result<&'static Executor<'static>> {
         self.started.get_or_try_init(|| {
             spawn_thread(Some("procession-executor"), || self.work())?;
             let cores = std::thread::available_parallelism().map_or(1, Into::into);

@@ -25,14 +25,14 @@ mod threads;
 #[cfg(all(feature = "tokio", not(loom)))]
 mod tokio;
 
-use std::future::Future;
 use std::sync::Arc;
 
-use super::body::{Body, BodyResult};
 use super::foreign::Foreign;
-use super::perform::call_spawner;
+use super::later::call_spawner;
 use super::{Inherited, Job};
 
+#[cfg(all(feature = "executor", not(loom)))]
+pub(super) use executor::BODIES;
 pub use inline::Inline;
 #[cfg(all(feature = "smol", not(loom)))]
 pub use smol::Smol;
@@ -99,19 +99,6 @@ impl Spawner {
             Self::Tokio(handle) => Spawn::spawn(handle, job),
             Self::Any(spawner) => spawner.get().spawn(job),
         });
-    }
-}
-
-/// Starts an async body on the spawner, or on the default one.
-pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
-where
-    F: Future<Output = BodyResult> + Send + 'static,
-{
-    match spawner {
-        None => Threads::spawn_body(body),
-        #[cfg(all(feature = "tokio", not(loom)))]
-        Some(Spawner::Tokio(handle)) => drop(handle.spawn(body)),
-        Some(spawner) => spawner.spawn(Job::body(Box::pin(body))),
     }
 }
 

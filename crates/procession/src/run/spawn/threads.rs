@@ -1,12 +1,9 @@
 //! [`Threads`]: the default spawner.
 
-use std::future::Future;
-
 use super::Spawn;
 #[cfg(all(feature = "executor", not(loom)))]
 use super::executor::{BODIES, TEARDOWNS};
 use crate::run::Job;
-use crate::run::body::{Body, BodyResult};
 use crate::run::pool;
 
 /// The default spawner, which needs no executor in the program.
@@ -42,17 +39,6 @@ impl Threads {
             Err(error) => job.refuse(error),
         }
     }
-
-    /// Polls an async body on the shared executor.
-    pub(super) fn spawn_body<F>(body: Body<F>)
-    where
-        F: Future<Output = BodyResult> + Send + 'static,
-    {
-        match BODIES.start() {
-            Ok(executor) => executor.spawn(body).detach(),
-            Err(error) => Job::body(Box::pin(body)).refuse(error),
-        }
-    }
 }
 
 #[cfg(not(all(feature = "executor", not(loom))))]
@@ -64,13 +50,5 @@ impl Threads {
         if let Err((error, job)) = spawn_thread_with(Some("procession-job"), job, Job::run) {
             job.refuse(error);
         }
-    }
-
-    /// Polls an async body on a thread of its own.
-    pub(super) fn spawn_body<F>(body: Body<F>)
-    where
-        F: Future<Output = BodyResult> + Send + 'static,
-    {
-        Self::spawn_async(Job::body(Box::pin(body)));
     }
 }

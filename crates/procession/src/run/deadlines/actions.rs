@@ -1,0 +1,156 @@
+//! What happens at deadlines.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crate::run::perform::{perform, perform_elsewhere};
+use crate::run::timer::{Key, cancel, run_at};
+use crate::run::wakers::drop_sleeper;
+use crate::run::{Effects, Node};
+use crate::state::Moment;
+use crate::value::Reason;
+use crate::value::sleeper::{Sleeper, register};
+use crate::value::sync::Mutex;
+use crate::value::time::deadline_after;
+
+/// How long a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the thread.
+fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
+    let weak = Arc::downgrade(node);
+    let abort = move || {
+        if let Some(node) = weak.upgrade() {
+            perform_elsewhere(node.close(&Reason::Asked, true));
+        }
+    };
+    let Some(key) = run_at(deadline, abort) else { return false };
+    let cancel_it = Sleeper::own(Waker::from(Arc::new(Cancel(key))));
+    let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, cancel_it);
+    if !is_registered {
+        cancel(key);
+    }
+    drop_sleeper(spare);
+    true
+}
+
+/// Aborts the process after `grace`, unless it is Closed by then.
+pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
+    let Some(deadline) = deadline_after(grace) else { return };
+    if grace.is_zero() || !abort_at(node, deadline) {
+        perform(node.close(&Reason::Asked, true));
+    }
+}
+
+/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason.
+pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
+    let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
+    // The sleeper is the library's own, so that it is woken before the wakers of users, which may block.
+    let sleeper = Sleeper::own(begin);
+    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
+    drop_sleeper(spare);
+    if !is_registered {
+        abort_after(node, grace);
+    }
+}
+
+/// Starts the grace when it is woken.
+struct Grace {
+    node: Weak<Node>,
+    grace: Duration,
+}
+
+impl Wake for Grace {
+    /// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
+    fn wake(self: Arc<Self>) {
+        let (Some(node), Some(deadline)) = (self.node.upgrade(), deadline_after(self.grace)) else {
+            return;
+        };
+        if !abort_at(&node, deadline) {
+            perform_elsewhere(node.close(&Reason::Asked, true));
+        }
+    }
+}
+
+/// Removes an entry when it is woken.
+struct Cancel(Key);
+
+impl Wake for Cancel {
+    fn wake(self: Arc<Self>) {
+        cancel(self.0);
+    }
+}
+
+/// A future that is ready at a deadline, under every executor.
+///
+/// If the OS cannot create the deadline thread, its polls sleep for a while instead.
+pub(crate) struct Sleep {
+    deadline: Instant,
+    entry: Option<(Key, Arc<Mutex<Due>>)>,
+}
+
+#[derive(Default)]
+struct Due {
+    has_come: bool,
+    sleeper: Option<Sleeper>,
+}
+
+impl Due {
+    fn come(shared: &Mutex<Self>) {
+        let mut due = shared.lock();
+        due.has_come = true;
+        let sleeper = due.sleeper.take();
+        drop(due);
+        let mut effects = Effects::default();
+        sleeper.into_iter().for_each(|sleeper| effects.wake(sleeper));
+        perform_elsewhere(effects);
+    }
+}
+
+/// A future that is ready at `deadline`.
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline, entry: None }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline;
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if self.entry.is_none() && !remaining.is_zero() {
+            let due = Arc::<Mutex<Due>>::default();
+            let shared = due.clone();
+            self.entry = run_at(deadline, move || Due::come(&shared)).map(|key| (key, due));
+        }
+        let Some((_, due)) = &self.entry else {
+            if remaining.is_zero() {
+                return Poll::Ready(());
+            }
+            // Nothing is left to wait with but the polling thread. It tries again soon, and does not spin (I15).
+            std::thread::sleep(remaining.min(RETRY));
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let mut has_come = false;
+        let spare = register(due, context.waker(), |due| {
+            has_come = due.has_come;
+            (!has_come).then_some(&mut due.sleeper)
+        });
+        drop_sleeper(spare);
+        if has_come { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some((key, due)) = self.entry.take() {
+            cancel(key);
+            let sleeper = due.lock().sleeper.take();
+            drop_sleeper(sleeper);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! How jobs are driven: run, polled, dropped or refused, and what their ends lead to.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::Effects;
+use super::call_stack::run_as;
+use super::catch::catch;
+use super::hooks::torn_down;
+use super::job::{Job, State, TearingDown};
+use super::later::{do_all, is_in_spawner, postpone};
+use super::perform::perform;
+use super::pool::{self, Task};
+use super::spawn::{Spawn, Threads};
+use crate::value::model::model_has_failed;
+use crate::value::{Error, Work};
+
+impl Job {
+    /// Runs the job to its end on this thread; an async one is polled here.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks until the job has ended. But a call inside a call of [`Spawn::spawn`] only queues the job: it runs as soon
+    /// as that call has returned, so that chains of jobs do not nest.
+    pub fn run(self) {
+        let run = move || perform(self.execute());
+        if is_in_spawner() {
+            return postpone(Box::new(run));
+        }
+        // An executor of a user's runs it, perhaps inside another job that blocks until this one has ended; so nothing is
+        // left to a frame further down the stack.
+        do_all(run);
+    }
+
+    /// The OS could not create a thread for the job: a body does not run; a teardown is left to the pool's threads, or
+    /// to threads that wait for a process.
+    pub(super) fn refuse(mut self, error: io::Error) {
+        match self.take() {
+            State::Body(mut body) => perform(body.as_mut().refuse(error)),
+            state => {
+                let job = Self(state);
+                let run = Box::new(move || perform(job.execute()));
+                pool::submit(vec![Task::Call(run)]);
+            }
+        }
+    }
+}
+
+/// Polls the job.
+///
+/// A job that [blocks](Job::is_blocking) does so in its only poll.
+impl Future for Job {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().poll_effects(context).map(perform_polled)
+    }
+}
+
+/// Carries out the effects of a job that was polled to its end or dropped: now, or after the spawner that is being called
+/// has returned.
+pub(super) fn perform_polled(effects: Effects) {
+    if is_in_spawner() {
+        postpone(Box::new(move || perform(effects)));
+    } else {
+        perform(effects);
+    }
+}
+
+impl Drop for TearingDown {
+    fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
+        if let Some(future) = self.future.take() {
+            let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
+            node.work.set(Work::None);
+            perform_polled(torn_down(&node, Err(Error::Aborted(node.label()))));
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
+        if let State::Teardown(_) = &self.0 {
+            Threads.spawn(Self(self.take()));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How sleepers are woken and dropped, on the stack of whatever led to it.
+//!
+//! A waker may close another process, or own its last handle. The wakers of that process are called inside the first
+//! one, so that they do not have to wait for it if it blocks. But they nest at most [`NESTED`] deep: beyond that, they
+//! too are appended to a list of the thread, which the innermost call runs. While a waker runs, the others of its walk
+//! are in that list too; if it blocks in a wait of the library, that wait calls them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use super::catch::catch_payload;
+use super::foreign::dispose;
+use super::{Effects, Held, Node};
+use crate::state::{self, Moment, Place, PutBack};
+use crate::value::sleeper::Sleeper;
+use crate::value::sync::thread_local;
+
+type Wake = state::Wake<Held>;
+
+thread_local! {
+    /// Wakers to be called or dropped on this thread.
+    static CALLS: RefCell<VecDeque<Call>> = RefCell::default();
+    /// How many calls of wakers are on this thread's stack.
+    static DEPTH: Cell<usize> = Cell::default();
+}
+
+/// How deep calls of wakers may nest.
+const NESTED: usize = 16;
+
+/// A call of a waker.
+enum Call {
+    Wake(Wake),
+    Drop(Sleeper),
+}
+
+/// Wakes the sleepers of users. A waker that panics does not keep the others asleep (I9).
+#[inline]
+pub(super) fn wake(effects: Effects) {
+    let (first, others) = effects.into_wakes();
+    if let Some(first) = first {
+        call(Call::Wake(first), others);
+    }
+}
+
+/// Drops a sleeper that is no longer needed.
+#[inline]
+pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
+    if let Some(sleeper) = sleeper {
+        call(Call::Drop(sleeper), Vec::new());
+    }
+}
+
+/// Calls a waker. Meanwhile, the others are in this thread's list, which is called afterwards.
+fn call(first: Call, mut others: Vec<Wake>) {
+    let mut first = Some(first);
+    let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
+    let listed = CALLS.try_with(|calls| {
+        let mut calls = calls.borrow_mut();
+        if depth >= NESTED {
+            calls.extend(first.take());
+        }
+        calls.extend(others.drain(..).map(Call::Wake));
+    });
+    if let Some(first) = first {
+        call_one(first);
+        call_listed();
+    }
+    if listed.is_err() {
+        // At the end of a thread there is no list.
+        others.into_iter().for_each(wake_one);
+    }
+    let _ = DEPTH.try_with(|now| now.set(depth));
+}
+
+pub(super) fn call_listed() {
+    let next = || CALLS.try_with(|calls| calls.borrow_mut().pop_front()).ok().flatten();
+    while let Some(next) = next() {
+        call_one(next);
+    }
+}
+
+fn call_one(call: Call) {
+    match call {
+        Call::Wake(wake) => wake_one(wake),
+        Call::Drop(sleeper) => call_waker(|| drop(sleeper)),
+    }
+}
+
+pub(super) fn wake_one(Wake { mut sleeper, put_back }: Wake) {
+    if let Some(node) = put_back {
+        loop {
+            call_waker(|| sleeper.wake_by_ref());
+            match node.put_back(sleeper) {
+                PutBack::Done => return,
+                PutBack::Missed(again) => sleeper = again,
+                PutBack::Gone(last) => {
+                    sleeper = last;
+                    break;
+                }
+            }
+        }
+    }
+    call_waker(|| sleeper.into_waker().wake());
+}
+
+/// Calls a user's waker. This may be on the stack of `close()`, so the payload of a panic is dropped elsewhere (I10).
+fn call_waker(call: impl FnOnce()) {
+    if let Err(payload) = catch_payload(call) {
+        dispose(payload);
+    }
+}
+
+/// Registers `waker` for a moment of the node; `false` if it has come.
+pub(crate) fn register(
+    node: &Node,
+    moment: Moment,
+    place: &mut Option<Place>,
+    waker: &Waker,
+) -> bool {
+    let (is_registered, replaced) = node.register(moment, place, waker);
+    drop_sleeper(replaced);
+    is_registered
+}
