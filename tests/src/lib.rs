@@ -10,7 +10,8 @@ pub struct Readme;
 pub mod foreign;
 pub mod program;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use procession::{Closed, Error, Process};
@@ -30,6 +31,14 @@ pub fn ends_well(process: &Process) {
     let ended = process.closed().wait_timeout(LIMIT);
     let ended = ended.unwrap_or_else(|| panic!("not closed in time: {process:?}"));
     assert!(ended.is_ok(), "{ended:?}");
+}
+
+/// Runs what may hang on a thread of its own.
+#[track_caller]
+pub fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(run()).unwrap());
+    told.recv_timeout(LIMIT).expect("it hangs or has panicked")
 }
 
 /// The CPU time that all threads of this program have used.

@@ -8,15 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{Closed, Error, Job, Limited, Process, scope};
-use procession_tests::{LIMIT, ends_well, outcome};
-
-/// Runs what may hang on a thread of its own.
-#[track_caller]
-fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(run()).unwrap());
-    told.recv_timeout(LIMIT).expect("it hangs or has panicked")
-}
+use procession_tests::{LIMIT, ends_well, in_time, outcome};
 
 /// `close_blocking` returns once its process is Closed: it runs no teardown of a process that waits for that one, which
 /// may take a lock that the caller holds.

@@ -12,18 +12,10 @@ use std::time::{Duration, Instant};
 
 use procession::{Clock, Inline, ManualClock, Periodic, Process, Sleep, SystemClock};
 use procession_tests::foreign::{call_everything, panic_quietly, waker};
-use procession_tests::{LIMIT, ends_well};
+use procession_tests::{LIMIT, ends_well, in_time};
 
 fn inline() -> Process {
     Process::builder().spawner(Inline).build().unwrap()
-}
-
-/// Runs code that may hang, on a thread of its own.
-#[track_caller]
-fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(run()).unwrap());
-    told.recv_timeout(LIMIT).expect("it hangs or has panicked")
 }
 
 /// I10: a channel wakes its receiver with its list locked. An async body of `Inline` that goes on to receive is
