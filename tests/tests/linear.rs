@@ -200,3 +200,25 @@ fn bindings_of_a_signal() {
         processes.iter().for_each(|process| drop(process.close()));
     });
 }
+
+/// Processes fail below a deep chain with a hook, while other processes are linked elsewhere.
+#[test]
+fn failures_below_a_hook_while_others_are_linked() {
+    let deep = |size: usize| {
+        let app = Process::new();
+        app.on_failure(|_, _| ());
+        let bottom = (0..size).fold(app.clone(), |above, _| above.child());
+        let failing = |_| {
+            let builder = Process::builder().parent(&bottom).spawner(Inline);
+            builder.teardown(|| Err("broken")).build().unwrap()
+        };
+        let children: Vec<Process> = (0..size).map(failing).collect();
+        (app, children)
+    };
+    is_linear(250, deep, |(_, children)| {
+        for child in children {
+            Process::new().add_child_no_wait(&Process::new()).unwrap();
+            child.close();
+        }
+    });
+}

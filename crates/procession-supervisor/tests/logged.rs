@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession_runnable::body;
-use procession_supervisor::{Backoff, Event, Manager, MemoryTable, Policy, Rate};
+use procession_supervisor::{Backoff, Event, Manager, MemoryTable, Policy, Rate, Unit};
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -41,18 +41,15 @@ fn all_is_logged() {
         }),
     );
     table.insert("bad", body(|_| async { Err("broken") }));
-    table.insert(
-        "deaf",
-        body(|run| async move {
-            run.ready();
-            std::future::pending::<()>().await;
-        }),
-    );
+    let deaf = body(|run| async move {
+        run.ready();
+        std::future::pending::<()>().await;
+    });
+    table.insert("deaf", Unit::new(deaf).grace(Duration::from_millis(1)));
     let first = Duration::from_millis(1);
     let policy = Policy::new()
         .backoff(Backoff { first, ..Backoff::default() })
-        .intensity(Rate::new(1, Duration::from_secs(60)))
-        .grace(Duration::from_millis(1));
+        .intensity(Rate::new(1, Duration::from_secs(60)));
     let manager = Manager::builder(table).policy(policy).build();
     let mut events = manager.events();
     let ended = manager.run_blocking(|_| {

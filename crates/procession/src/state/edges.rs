@@ -7,7 +7,6 @@ use super::contents::Contents;
 use super::cycle::{self, GraphLock};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
-use super::hooks::edge_was_added;
 use super::node::{Down, Extras, Inner, Node, Seed, Up};
 use super::phase_word::Holder;
 use super::stable_list::StableList;
@@ -127,7 +126,7 @@ fn link_locked<C: Contents>(
         upper.count_in();
     }
     if kind.closes() {
-        edge_was_added();
+        below.forget_hooks_above();
         if !kind.waits() {
             above.extras().has_had_no_wait_child = true;
         }

@@ -3,14 +3,14 @@
 //! As long as no process has a hook, a failure costs one relaxed load here. After that, each process remembers the
 //! hooks above it once it has looked for them, so that in a chain of failing processes, each process is looked at once
 //! (I16). The memory is valid as long as the *generation* stays the same. It changes when a hook is added anywhere, and
-//! when an edge is added to a process that existed before, because only these can put a hook above a process.
+//! when a parent is added to a process that has children, because only these can put a hook above other processes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::contents::Contents;
 use super::known_hooks::{Above, KnownHooks, Level};
-use super::node::Node;
+use super::node::{Inner, Node};
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};
 
@@ -27,13 +27,6 @@ loom::lazy_static! {
 /// Notes that a process has a new hook.
 pub(crate) fn hooks_are_used() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Notes that an edge was added to a process that may have processes below it.
-pub(super) fn edge_was_added() {
-    if GENERATION.load(Ordering::Relaxed) != 0 {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 impl<C: Contents> Node<C> {
@@ -54,34 +47,42 @@ impl<C: Contents> Node<C> {
             return Vec::new();
         }
         // Go up to the first process that knows the hooks above it, or that has several parents or none.
-        let mut chain = vec![self.clone()];
+        let mut chain = Vec::new();
         let mut seen = HashSet::from([Arc::as_ptr(self)]);
+        let mut node = self.clone();
         let mut above = loop {
-            let node = chain.last().expect("it begins with one");
             match node.look_for_hooks(generation) {
                 Look::Known(above) => break above,
                 // Around a ring of processes that close each other, nothing is remembered.
                 Look::Parent(parent) if !seen.insert(Arc::as_ptr(&parent)) => {
                     return search(vec![self.clone()], HashSet::new());
                 }
-                Look::Parent(parent) => chain.push(parent),
+                Look::Parent(parent) => chain.push(std::mem::replace(&mut node, parent)),
                 Look::NoParent => break None,
                 Look::Parents => return search(vec![self.clone()], HashSet::new()),
             }
         };
         // Go down again, and remember.
-        while let Some(node) = chain.pop() {
-            let mut inner = node.inner.lock();
-            let extras = inner.extras();
-            extras.known_hooks = Some(KnownHooks { generation, above: above.clone() });
-            if !extras.hooks.is_empty() {
-                let hooks = extras.hooks.clone();
-                drop(inner);
+        loop {
+            let hooks = node.inner.lock().extras.as_ref().map(|extras| extras.hooks.clone());
+            if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) {
                 above = Some(Arc::new(Level { hooks, above }));
             }
+            let Some(lower) = chain.pop() else { break };
+            lower.remember_hooks(&node, KnownHooks { generation, above: above.clone() });
+            node = lower;
         }
         let levels = std::iter::successors(above.as_deref(), |level| level.above.as_deref());
         levels.flat_map(|level| &level.hooks).cloned().collect()
+    }
+
+    /// Remembers the hooks above it, unless it was given another parent or closed meanwhile.
+    fn remember_hooks(&self, parent: &Arc<Self>, known: KnownHooks<C>) {
+        let mut inner = self.inner.lock();
+        let is_only_parent = inner.parents().all(|up| Arc::ptr_eq(up, parent));
+        if is_only_parent && self.phase() != Phase::Closed {
+            inner.extras().known_hooks = Some(known);
+        }
     }
 
     fn look_for_hooks(&self, generation: usize) -> Look<C> {
@@ -95,6 +96,18 @@ impl<C: Contents> Node<C> {
             (None, _) => Look::NoParent,
             (Some(parent), None) => Look::Parent(parent.clone()),
             (Some(_), Some(_)) => Look::Parents,
+        }
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    /// A parent was added: what the process and those below it remember is out of date. Without children, that is what the
+    /// process itself remembers.
+    pub(super) fn forget_hooks_above(&mut self) {
+        if self.children.is_none() {
+            self.extras.iter_mut().for_each(|extras| extras.known_hooks = None);
+        } else if GENERATION.load(Ordering::Relaxed) != 0 {
+            GENERATION.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
