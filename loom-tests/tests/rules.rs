@@ -177,3 +177,27 @@ fn a_late_child_of_an_aborting_process_is_aborted() {
         assert!(late.is_closed());
     });
 }
+
+/// I17: a failure is told to a hook of a parent that was added before it, even if an earlier failure of the same process
+/// was looking for hooks while the parent was added.
+#[test]
+fn a_parent_that_is_added_during_a_failure_hears_of_the_next() {
+    model(2, || {
+        let (above, parent, told) = (Process::new(), Process::new(), Count::default());
+        above.on_failure(|_, _| ());
+        let counted = told.clone();
+        parent.on_failure(move |_, _| counted.add());
+        let gate = Process::new();
+        let process = Process::builder()
+            .no_wait_parent(&above)
+            .wait_for(&gate)
+            .teardown(|| Err("the teardown failed"))
+            .spawn_thread(|_| Err("the body failed"))
+            .unwrap();
+        parent.add_child_no_wait(&process).unwrap();
+        process.closing().wait();
+        gate.close();
+        assert!(process.closed().wait().is_err());
+        assert!(told.get() >= 1);
+    });
+}
