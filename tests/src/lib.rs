@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use procession::{Closed, Error, Process};
+use procession::{Closed, Error, Phase, Process};
 
 /// How long a test waits for an event that must come. It is generous: it only turns a hang into a failure.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +39,15 @@ pub fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(run()).unwrap());
     told.recv_timeout(LIMIT).expect("it hangs or has panicked")
+}
+
+/// A process that is Closing, with a teardown that has not started until the second process is closed.
+pub fn closing() -> (Process, Process) {
+    let (process, gate) = (Process::new(), Process::new());
+    process.wait_for(&gate).unwrap();
+    process.close();
+    assert_eq!(process.phase(), Phase::Closing);
+    (process, gate)
 }
 
 /// The CPU time that all threads of this program have used.

@@ -3,7 +3,7 @@
 use std::thread;
 
 use procession::{Error, Inline, LinkError, Phase, Process, Reason};
-use procession_tests::{Events, LIMIT, ends_well, outcome};
+use procession_tests::{Events, LIMIT, closing, ends_well, outcome};
 
 fn named(name: &str) -> Process {
     Process::builder().name(name).build().unwrap()
@@ -66,15 +66,6 @@ fn a_long_cycle_is_refused() {
     assert_eq!(cycle.path().len(), 100_001);
     first.close();
     ends_well(&last);
-}
-
-/// A process that is Closing, and whose teardown has not started until the second returned process is closed.
-fn closing() -> (Process, Process) {
-    let (process, gate) = (Process::new(), Process::new());
-    process.wait_for(&gate).unwrap();
-    process.close();
-    assert_eq!(process.phase(), Phase::Closing);
-    (process, gate)
 }
 
 /// I6: a child that is added to a Closing process is closed and waited for.

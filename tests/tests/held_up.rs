@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{Closed, Error, Job, Limited, Process, scope};
+use procession_tests::foreign::{OnDrop, keep};
 use procession_tests::{LIMIT, ends_well, in_time, outcome};
 
 /// `close_blocking` returns once its process is Closed: it runs no teardown of a process that waits for that one, which
@@ -277,11 +278,12 @@ fn a_display_that_panics_does_not_unwind_out_of_the_exit() {
 #[test]
 fn hooks_end_with_their_process() {
     let (app, other) = (Process::new(), Process::new());
-    let held = Arc::new(());
+    let (tell, told) = mpsc::channel();
     for process in [&app, &other] {
-        let (own, held) = (process.clone(), held.clone());
+        let (own, tell) = (process.clone(), tell.clone());
+        let dropped = OnDrop(move || tell.send(()).unwrap());
         process.on_failure(move |_, _| {
-            let _held = &held;
+            keep(&dropped);
             own.close();
         });
     }
@@ -291,9 +293,7 @@ fn hooks_end_with_their_process() {
     other.close_blocking().unwrap();
     drop((app, other));
     // A thread of the library drops the hooks.
-    let end = std::time::Instant::now() + LIMIT;
-    while Arc::strong_count(&held) > 1 {
-        assert!(std::time::Instant::now() < end, "a hook is kept");
-        thread::sleep(Duration::from_millis(1));
+    for _ in 0..2 {
+        told.recv_timeout(LIMIT).expect("a hook is kept");
     }
 }

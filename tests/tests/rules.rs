@@ -8,16 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession::{ChildFailure, Error, LinkError, Phase, Process, Reason};
-use procession_tests::{LIMIT, ends_well, outcome};
-
-/// A process that is Closing, and whose teardown has not started until the second returned process is closed.
-fn closing() -> (Process, Process) {
-    let (process, gate) = (Process::new(), Process::new());
-    process.wait_for(&gate).unwrap();
-    process.close();
-    assert_eq!(process.phase(), Phase::Closing);
-    (process, gate)
-}
+use procession_tests::{LIMIT, closing, ends_well, outcome};
 
 fn closed() -> Process {
     let process = Process::new();

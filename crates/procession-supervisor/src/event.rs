@@ -14,7 +14,7 @@ pub(crate) use self::channel::EventSource;
 pub use self::channel::Events;
 use crate::error::SharedError;
 
-/// Something that happened. Each is a `tracing` event too, and goes to who reads [`Events`].
+/// Something that happened. Each event is also a `tracing` event, and goes to all readers of [`Events`].
 ///
 /// ```
 /// use procession_supervisor::Event;

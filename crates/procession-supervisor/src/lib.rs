@@ -53,7 +53,7 @@
 //!   ([`GiveUp`]).
 //! - **Stopping is bounded**: each unit has a grace time, then it is aborted; past a second time it is left
 //!   alone, and named in the outcome.
-//! - **Nothing is swallowed**: all that happens is an [`Event`], for `tracing` and for who reads them.
+//! - **Nothing is swallowed**: everything that happens is an [`Event`], for `tracing` and for all readers.
 //!
 //! # The table
 //!

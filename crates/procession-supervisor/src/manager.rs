@@ -314,7 +314,7 @@ impl<K: Key> Builder<K> {
         self
     }
 
-    /// How many events are held back for who reads them, before the oldest are lost. Default: 1024.
+    /// The number of unread events that are kept for each reader, before the oldest are lost. Default: 1024.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.settings.events = capacity;
         self

@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub(crate) stop_vanished: bool,
     pub(crate) give_up: GiveUp,
     pub(crate) pace: Rate,
-    /// How many events are held back for who reads them.
+    /// The number of unread events that are kept for each reader.
     pub(crate) events: usize,
 }
 

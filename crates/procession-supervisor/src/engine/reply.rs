@@ -9,7 +9,7 @@ use procession::support::{Sleeper, model_has_failed, register};
 
 use crate::sync::Mutex;
 
-/// Gives the answer. If it is dropped without one, whoever waits is told.
+/// Gives the answer. If it is dropped without one, the [`Answer`] yields `None`.
 pub(crate) struct Reply<T> {
     shared: Arc<Mutex<Shared<T>>>,
 }

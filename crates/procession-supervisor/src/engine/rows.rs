@@ -3,15 +3,16 @@
 //! A scan that fails is no absence of rows. What is read of one key is acted on only if nothing has changed
 //! since: then the row is read once more.
 
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use backon::ExponentialBackoff;
-use futures_lite::{FutureExt, Stream, StreamExt, future};
+use futures_lite::{Stream, StreamExt, future};
 use procession::BoxError;
+use procession::support::catch;
 
 use super::command::answer;
 use super::drive::Drive;
@@ -81,11 +82,20 @@ async fn scan<K: Key>(table: Arc<dyn Table<K>>, read: Arc<Mutex<Read<K>>>) -> Re
     Ok(())
 }
 
-/// A panic of a table is an error of it.
-fn panicked(payload: Box<dyn std::any::Any + Send>) -> BoxError {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("the table panicked: {}", text.as_deref().unwrap_or("no message")).into()
+/// What a future of a table yields. If it panics, that is an error of the table; so its poll and its drop are caught.
+async fn caught<T>(future: BoxFuture<'_, Result<T, BoxError>>) -> Result<T, BoxError> {
+    let mut future = Some(future);
+    poll_fn(|context| {
+        let polled = future.as_mut().map(|future| catch(|| future.as_mut().poll(context)));
+        let result = match polled.expect("it is not polled after its end") {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => result,
+            Err(message) => Err(format!("the table panicked: {message}").into()),
+        };
+        let _dropped = catch(|| drop(future.take()));
+        Poll::Ready(result)
+    })
+    .await
 }
 
 impl<K: Key> Drive<K> {
@@ -96,8 +106,7 @@ impl<K: Key> Drive<K> {
         }
         let pauses = pauses.take();
         let read = Arc::new(Mutex::new(Read { rows: Vec::new(), expected: 0 }));
-        let scan = AssertUnwindSafe(scan(self.engine.table.clone(), read.clone()));
-        let scan = async { scan.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic))) };
+        let scan = caught(Box::pin(scan(self.engine.table.clone(), read.clone())));
         self.generation += 1;
         self.scan = Scan::Reading(Reading { scan: Box::pin(scan), read, pauses });
         true
@@ -183,11 +192,13 @@ impl<K: Key> Drive<K> {
         let mut is_busy = false;
         for _ in 0..BATCH {
             let Some(changes) = &mut self.changes else { break };
-            let polled = AssertUnwindSafe(|| changes.poll_next(context));
             // A table that panics tells of no more changes, and is read by scans.
-            match std::panic::catch_unwind(polled).unwrap_or(Poll::Ready(None)) {
+            match catch(|| changes.poll_next(context)).unwrap_or(Poll::Ready(None)) {
                 Poll::Pending => break,
-                Poll::Ready(None) => self.changes = None,
+                Poll::Ready(None) => {
+                    let over = self.changes.take();
+                    let _dropped = catch(|| drop(over));
+                }
                 Poll::Ready(Some(Change::Row(key))) => self.load(key),
                 Poll::Ready(Some(Change::Any)) => self.scan_soon(),
             }
@@ -222,9 +233,7 @@ impl<K: Key> Drive<K> {
                 let Some(key) = self.to_load.pop_front() else { break };
                 let table = self.engine.table.clone();
                 self.loads.push(Box::pin(async move {
-                    let unit = AssertUnwindSafe(async { table.get(&key).await });
-                    let unit =
-                        unit.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
+                    let unit = caught(Box::pin(async { table.get(&key).await })).await;
                     Load { key, unit }
                 }));
             }

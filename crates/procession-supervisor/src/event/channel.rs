@@ -17,7 +17,7 @@ impl<K: Key> EventSource<K> {
         Self { sender: imp::Sender::new(capacity.max(1)) }
     }
 
-    /// Tells everybody. To be called with no lock held: it wakes who reads.
+    /// Tells all readers. Call it with no lock held, because it calls their wakers.
     pub(crate) fn tell(&self, event: Event<K>) {
         event.log();
         self.sender.send(event);
@@ -30,8 +30,8 @@ impl<K: Key> EventSource<K> {
 
 /// Reads the events of a manager, from when it was made on. Made by [`Manager::events`](crate::Manager::events).
 ///
-/// It holds back a bounded number of events: who reads too slowly loses the oldest, and is told how many with
-/// [`Event::Missed`]. It ends when the manager is gone.
+/// It keeps a bounded number of unread events. A reader that is too slow loses the oldest ones, and is told their number
+/// by [`Event::Missed`]. It ends when the manager is gone.
 ///
 /// ```
 /// use procession_runnable::nop;
@@ -93,7 +93,7 @@ mod imp {
 
     pub(super) struct Sender<K> {
         sender: async_broadcast::Sender<Event<K>>,
-        /// Keeps the channel open while nobody reads.
+        /// Keeps the channel open while there is no reader.
         _open: InactiveReceiver<Event<K>>,
     }
 
@@ -106,7 +106,7 @@ mod imp {
 
         pub(super) fn send(&self, event: Event<K>) {
             if self.sender.receiver_count() > 0 {
-                // Nobody reads any more.
+                // The last reader may be gone by now.
                 let _unread = self.sender.try_broadcast(event);
             }
         }

@@ -26,7 +26,7 @@ use crate::policy::Policy;
 use crate::sync::Mutex;
 use crate::unit::Unit;
 
-/// How many events are held back for who reads them.
+/// The number of unread events that are kept for each reader.
 const EVENTS: usize = 1024;
 
 /// Keeps a fixed set of units running that belong together, as a supervisor of Erlang does. Clones describe the

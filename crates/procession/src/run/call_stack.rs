@@ -1,7 +1,5 @@
-//! Which bodies, teardowns and hooks are on this thread's stack, so that a wait that cannot end is refused (I13).
-//!
-//! While a thread blocks without a timeout, there is an edge of the graph from each process whose code is on its stack
-//! to the process it waits for. So the usual search also finds cycles of which a blocking wait is a part.
+//! Which bodies, teardowns and hooks are on this thread's stack, so that a wait that cannot end is refused (I13): see
+//! [`waits`](super::waits).
 
 use std::cell::RefCell;
 use std::sync::Arc;

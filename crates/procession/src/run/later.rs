@@ -22,12 +22,11 @@ thread_local! {
     static LIST: RefCell<VecDeque<Later>> = RefCell::default();
     /// A frame further down this thread's stack will do what is in the list.
     static IS_DONE_BELOW: Cell<bool> = Cell::default();
-    /// The innermost foreign code on this thread's stack is a call of a spawner.
+    /// A spawner is being called on this thread, and nothing that was postponed runs inside that call.
     static IN_SPAWNER: Cell<bool> = Cell::default();
 }
 
-/// Is the innermost foreign code on this thread's stack a call of a spawner? What follows must then be
-/// [postponed](postpone).
+/// Is a spawner being called on this thread? What it leads to must then be [postponed](postpone).
 pub(super) fn is_in_spawner() -> bool {
     IN_SPAWNER.try_with(Cell::get).unwrap_or(false)
 }

@@ -91,23 +91,24 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
-    let (due, strays) = (effects.take_due(), effects.take_strays());
-    if due.is_empty() && strays.is_empty() {
+    let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
+    if due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
     }
     then_do_later(|| {
-        let (pooled, spawned) = split(due);
-        let (strays, spawned_strays) = split(strays);
+        let (pooled, mut spawned) = split(due);
+        let (no_wait_pooled, no_wait_spawned) = split(no_wait_due);
+        spawned.extend(no_wait_spawned);
         // A spawner or a waker may hold this thread up, so the pool comes first.
-        let is_back_soon = spawned.is_empty() && spawned_strays.is_empty() && !effects.has_wakes();
-        if !strays.is_empty() {
-            pool::submit(strays);
+        let is_back_soon = spawned.is_empty() && !effects.has_wakes();
+        if !no_wait_pooled.is_empty() {
+            pool::submit(no_wait_pooled);
         }
         if !pooled.is_empty() {
             submit(pooled, is_back_soon);
         }
-        spawned.into_iter().chain(spawned_strays).for_each(hand_over);
+        spawned.into_iter().for_each(hand_over);
         wake(effects);
     });
 }

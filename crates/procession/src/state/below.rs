@@ -23,6 +23,7 @@ pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node
         drop(inner);
         below.retain(|lower| {
             lower.phase() != Phase::Closed
+                && !seen.contains(&Arc::as_ptr(lower))
                 && !lower.is_no_wait_child_of(&node)
                 && seen.insert(Arc::as_ptr(lower))
         });

@@ -57,3 +57,34 @@ impl<C: Contents> Drop for BlockedEdge<C> {
         drop(up);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::node::Seed;
+    use super::super::testing::{Node, Plain};
+    use super::super::{EdgeKind, link};
+    use super::BlockedEdge;
+    use crate::value::{LinkError, Reason};
+
+    /// The end of one wait leaves the edges of others alone, however many there are and whichever of them are over.
+    #[test]
+    fn each_edge_is_removed_by_its_own_thread() {
+        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::default() });
+        let upper = node(true);
+        drop(upper.close(&Reason::Asked, false));
+        let lowers: Vec<Arc<Node>> = (0..200).map(|_| node(false)).collect();
+        let block = |lower: &Arc<Node>| BlockedEdge::add(&upper, lower).ok().flatten().unwrap();
+        let (early, late) = lowers.split_at(100);
+        let over: Vec<_> = early.iter().map(block).collect();
+        early.iter().for_each(|lower| drop(lower.close(&Reason::Asked, false)));
+        let lasting: Vec<_> = late.iter().map(block).collect();
+        drop(over);
+        for lower in late {
+            let cycle = link(lower, &upper, EdgeKind::WAIT_FOR);
+            assert!(matches!(cycle.map(drop), Err(LinkError::Cycle(_))));
+        }
+        drop(lasting);
+    }
+}

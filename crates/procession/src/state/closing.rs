@@ -284,8 +284,8 @@ impl<C: Contents> Walk<C> {
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
-                if inner.is_stray() {
-                    self.effects.tear_down_stray(node.clone(), teardown);
+                if inner.is_no_wait_child() {
+                    self.effects.tear_down_no_wait_child(node.clone(), teardown);
                 } else {
                     self.effects.tear_down(node.clone(), teardown);
                 }

@@ -143,8 +143,9 @@ fn link_locked<C: Contents>(
     }
     let downs = above.extras().downs(kind);
     let new = Down { target: Arc::downgrade(lower), place: 0 };
-    // A Closing process forgets its edges when it is Closed, and must not grow until then.
-    let (place, dead) = if is_running {
+    // A Closing process forgets its edges when it is Closed, and must not grow until then. But the place of a blocked
+    // edge belongs to the thread that is blocked, until that removes it.
+    let (place, dead) = if is_running || kind == EdgeKind::BLOCKED {
         (downs.insert(new), Vec::new())
     } else {
         let is_closed = |node: Arc<Node<C>>| node.phase() == Phase::Closed;

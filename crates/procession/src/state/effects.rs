@@ -21,7 +21,8 @@ pub(crate) struct Effects<C: Contents> {
 struct Further<C: Contents> {
     wakes: Vec<Wake<C>>,
     due: Vec<Due<C>>,
-    strays: Vec<Due<C>>,
+    /// Of no-wait children.
+    no_wait_due: Vec<Due<C>>,
 }
 
 /// A sleeper that must be woken.
@@ -46,7 +47,7 @@ impl<C: Contents> Default for Effects<C> {
 
 impl<C: Contents> Default for Further<C> {
     fn default() -> Self {
-        Self { wakes: Vec::new(), due: Vec::new(), strays: Vec::new() }
+        Self { wakes: Vec::new(), due: Vec::new(), no_wait_due: Vec::new() }
     }
 }
 
@@ -54,7 +55,7 @@ impl<C: Contents> Effects<C> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |further: &Further<C>| {
-            further.wakes.is_empty() && further.due.is_empty() && further.strays.is_empty()
+            further.wakes.is_empty() && further.due.is_empty() && further.no_wait_due.is_empty()
         };
         self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
     }
@@ -76,9 +77,9 @@ impl<C: Contents> Effects<C> {
         self.further().due.push(Due { node, teardown });
     }
 
-    /// [`tear_down`](Self::tear_down) for a process that its parents do not wait for.
-    pub(super) fn tear_down_stray(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
-        self.further().strays.push(Due { node, teardown });
+    /// [`tear_down`](Self::tear_down) for a process that has parents, none of which waits for it.
+    pub(super) fn tear_down_no_wait_child(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
+        self.further().no_wait_due.push(Due { node, teardown });
     }
 
     fn further(&mut self) -> &mut Further<C> {
@@ -90,10 +91,9 @@ impl<C: Contents> Effects<C> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
     }
 
-    /// The teardowns that are due of processes that their parents do not wait for. A thread that waits for a parent must
-    /// not run them.
-    pub(crate) fn take_strays(&mut self) -> Vec<Due<C>> {
-        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.strays))
+    /// The teardowns of no-wait children that are due. A thread that waits for a parent must not run them.
+    pub(crate) fn take_no_wait_due(&mut self) -> Vec<Due<C>> {
+        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.no_wait_due))
     }
 
     /// The library's own sleepers, which are woken before those of users.

@@ -425,8 +425,7 @@ impl<C: Contents> Node<C> {
         let inner = self.inner.lock();
         let of_parent =
             inner.closing_ups().filter(|(up, _)| std::ptr::eq(&raw const ***up, parent));
-        let mut waits = of_parent.map(|(_, kind)| kind.waits()).peekable();
-        waits.peek().is_some() && waits.all(|waits| !waits)
+        none_waits(of_parent.map(|(_, kind)| kind))
     }
 
     /// For a look at what keeps the process from being Closed: the labels of at most `limit` processes that it closes
@@ -546,9 +545,8 @@ impl<C: Contents> Inner<C> {
 
     /// Does it have parents, none of which waits for it?
     #[inline]
-    pub(super) fn is_stray(&self) -> bool {
-        let has_parents = |extras: &Extras<C>| !extras.parents.is_empty();
-        self.parent.is_none() && self.extras.as_deref().is_some_and(has_parents)
+    pub(super) fn is_no_wait_child(&self) -> bool {
+        self.parent.is_none() && none_waits(self.closing_ups().map(|(_, kind)| kind))
     }
 
     /// Does a parent hold it open (S5)?
@@ -568,4 +566,10 @@ impl<C: Contents> Inner<C> {
     pub(super) fn is_limiter(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.limit.is_some())
     }
+}
+
+/// Are there edges, none of which waits?
+fn none_waits(edges: impl Iterator<Item = EdgeKind>) -> bool {
+    let mut edges = edges.peekable();
+    edges.peek().is_some() && edges.all(|kind| !kind.waits())
 }

@@ -89,21 +89,21 @@ impl Wake for Cancel {
 /// If the OS cannot create the deadline thread, its polls sleep for a while instead.
 pub(crate) struct Sleep {
     deadline: Instant,
-    entry: Option<(Key, Arc<Mutex<Due>>)>,
+    entry: Option<(Key, Arc<Mutex<Alarm>>)>,
 }
 
 #[derive(Default)]
-struct Due {
+struct Alarm {
     has_come: bool,
     sleeper: Option<Sleeper>,
 }
 
-impl Due {
+impl Alarm {
     fn come(shared: &Mutex<Self>) {
-        let mut due = shared.lock();
-        due.has_come = true;
-        let sleeper = due.sleeper.take();
-        drop(due);
+        let mut alarm = shared.lock();
+        alarm.has_come = true;
+        let sleeper = alarm.sleeper.take();
+        drop(alarm);
         let mut effects = Effects::default();
         sleeper.into_iter().for_each(|sleeper| effects.wake(sleeper));
         perform_elsewhere(effects);
@@ -122,11 +122,11 @@ impl Future for Sleep {
         let deadline = self.deadline;
         let remaining = deadline.saturating_duration_since(Instant::now());
         if self.entry.is_none() && !remaining.is_zero() {
-            let due = Arc::<Mutex<Due>>::default();
-            let shared = due.clone();
-            self.entry = run_at(deadline, move || Due::come(&shared)).map(|key| (key, due));
+            let alarm = Arc::<Mutex<Alarm>>::default();
+            let shared = alarm.clone();
+            self.entry = run_at(deadline, move || Alarm::come(&shared)).map(|key| (key, alarm));
         }
-        let Some((_, due)) = &self.entry else {
+        let Some((_, alarm)) = &self.entry else {
             if remaining.is_zero() {
                 return Poll::Ready(());
             }
@@ -136,9 +136,9 @@ impl Future for Sleep {
             return Poll::Pending;
         };
         let mut has_come = false;
-        let spare = register(due, context.waker(), |due| {
-            has_come = due.has_come;
-            (!has_come).then_some(&mut due.sleeper)
+        let spare = register(alarm, context.waker(), |alarm| {
+            has_come = alarm.has_come;
+            (!has_come).then_some(&mut alarm.sleeper)
         });
         drop_sleeper(spare);
         if has_come { Poll::Ready(()) } else { Poll::Pending }
@@ -147,9 +147,9 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some((key, due)) = self.entry.take() {
+        if let Some((key, alarm)) = self.entry.take() {
             cancel(key);
-            let sleeper = due.lock().sleeper.take();
+            let sleeper = alarm.lock().sleeper.take();
             drop_sleeper(sleeper);
         }
     }

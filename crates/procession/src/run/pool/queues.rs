@@ -3,7 +3,7 @@
 //! `waiting` is the number of tasks in all queues. *Because* every change of a queue goes through one of the functions
 //! here, each of which counts what it adds or takes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::state::StableList;
 
@@ -15,6 +15,8 @@ pub(super) struct Queues<T> {
     main: Queue<T>,
     /// Those of threads in `close_blocking`.
     shared: StableList<Queue<T>>,
+    /// The places of those that are not empty, so that a pool thread does not look at all of them.
+    filled: BTreeSet<u32>,
     waiting: usize,
 }
 
@@ -33,7 +35,13 @@ pub(super) struct Stuck {
 
 impl<T> Queues<T> {
     pub(super) fn new() -> Self {
-        Self { urgent: Queue::new(), main: Queue::new(), shared: StableList::new(), waiting: 0 }
+        Self {
+            urgent: Queue::new(),
+            main: Queue::new(),
+            shared: StableList::new(),
+            filled: BTreeSet::new(),
+            waiting: 0,
+        }
     }
 
     /// How many tasks wait in all queues.
@@ -62,13 +70,12 @@ impl<T> Queues<T> {
 
     /// Takes the next task of any queue.
     pub(super) fn pop(&mut self) -> Option<T> {
-        if self.waiting == 0 {
-            return None;
+        let task = self.urgent.pop().or_else(|| self.main.pop());
+        if task.is_some() {
+            self.waiting -= 1;
+            return task;
         }
-        let of_others = || self.shared.entries_mut().flatten().find_map(Queue::pop);
-        let task = self.urgent.pop().or_else(|| self.main.pop()).or_else(of_others);
-        self.waiting -= usize::from(task.is_some());
-        task
+        self.take_from(*self.filled.first()?)
     }
 
     /// Adds a queue that the pool helps with, and returns its place.
@@ -80,17 +87,29 @@ impl<T> Queues<T> {
         if let Some(queue) = self.shared.get_mut(place) {
             self.waiting += tasks.len();
             queue.extend(tasks);
+            if !queue.tasks.is_empty() {
+                self.filled.insert(place);
+            }
         }
     }
 
     /// Takes the next task of this queue, which is removed if there is none.
     pub(super) fn pop_from(&mut self, place: u32) -> Option<T> {
-        let task = self.shared.get_mut(place)?.pop();
-        match task {
-            Some(_) => self.waiting -= 1,
-            None => drop(self.shared.remove(place)),
+        let task = self.take_from(place);
+        if task.is_none() {
+            drop(self.shared.remove(place));
         }
         task
+    }
+
+    fn take_from(&mut self, place: u32) -> Option<T> {
+        let queue = self.shared.get_mut(place)?;
+        let task = queue.pop()?;
+        self.waiting -= 1;
+        if queue.tasks.is_empty() {
+            self.filled.remove(&place);
+        }
+        Some(task)
     }
 
     /// Is there a queue from which no task was started since the last look, although some wait? And is that so for the

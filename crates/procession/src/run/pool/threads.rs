@@ -91,11 +91,12 @@ pub(crate) fn prepare(tear_down: TearDown) {
     // The attempt costs microseconds, so it is not repeated for each process.
     static TRIED: Mutex<Option<Instant>> = Mutex::new(None);
     let now = Instant::now();
-    let before = TRIED.lock().filter(|before| now.duration_since(*before) < RETRY);
-    if before.is_some() {
+    let mut tried = TRIED.lock();
+    if tried.is_some_and(|before| now.duration_since(before) < RETRY) {
         return;
     }
-    *TRIED.lock() = Some(now);
+    *tried = Some(now);
+    drop(tried);
     let has_thread = change(|state, around| state.prepare(around));
     IS_PREPARED.store(timer::prepare() && has_thread, Ordering::Release);
 }
