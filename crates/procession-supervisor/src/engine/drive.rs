@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures_lite::Stream;
 use futures_util::stream::FuturesUnordered;
-use procession::support::model_has_failed;
+use procession::support::{catch, model_has_failed};
 use procession::{Closing, Error, Label, Process, Sleep};
 use procession_runnable::Run;
 
 use super::Engine;
 use super::command::Command;
+use super::contained::Contained;
 use super::rows::{Load, Scan};
 use super::units::Then;
 use crate::error::ManagerError;
 use crate::status::State;
-use crate::table::{BoxFuture, BoxStream, Change, Key, Row};
+use crate::table::{BoxFuture, Change, Key, Row};
 
 /// How often it looks at everything before it lets other tasks run.
 const ROUNDS: usize = 32;
@@ -41,7 +43,7 @@ pub(super) struct Drive<K: Key> {
     pub(super) generation: u64,
     /// A scan has come to its end.
     pub(super) has_scanned: bool,
-    pub(super) changes: Option<BoxStream<'static, Change<K>>>,
+    pub(super) changes: Option<Contained<dyn Stream<Item = Change<K>> + Send>>,
     /// Rows that are being read, one by one.
     pub(super) loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
     pub(super) to_load: VecDeque<K>,
@@ -76,7 +78,7 @@ impl<K: Key> Drive<K> {
             generation: 0,
             has_scanned: false,
             // Before the first scan, so that no change falls between them.
-            changes: engine.table.changes(),
+            changes: catch(|| engine.table.changes()).ok().flatten().map(Contained::new),
             loads: FuturesUnordered::new(),
             to_load: VecDeque::new(),
             loading: HashMap::new(),

@@ -12,6 +12,7 @@
 //! of events runs, and the inbox's is never held with another.
 
 mod command;
+mod contained;
 mod drive;
 pub(crate) mod inbox;
 mod life;

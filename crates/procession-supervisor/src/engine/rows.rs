@@ -3,7 +3,6 @@
 //! A scan that fails is no absence of rows. What is read of one key is acted on only if nothing has changed
 //! since: then the row is read once more.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use procession::BoxError;
 use procession::support::catch;
 
 use super::command::answer;
+use super::contained::{Contained, caught};
 use super::drive::Drive;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Event;
@@ -80,22 +80,6 @@ async fn scan<K: Key>(table: Arc<dyn Table<K>>, read: Arc<Mutex<Read<K>>>) -> Re
         }
     }
     Ok(())
-}
-
-/// What a future of a table yields. If it panics, that is an error of the table; so its poll and its drop are caught.
-async fn caught<T>(future: BoxFuture<'_, Result<T, BoxError>>) -> Result<T, BoxError> {
-    let mut future = Some(future);
-    poll_fn(|context| {
-        let polled = future.as_mut().map(|future| catch(|| future.as_mut().poll(context)));
-        let result = match polled.expect("it is not polled after its end") {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => result,
-            Err(message) => Err(format!("the table panicked: {message}").into()),
-        };
-        let _dropped = catch(|| drop(future.take()));
-        Poll::Ready(result)
-    })
-    .await
 }
 
 impl<K: Key> Drive<K> {
@@ -191,14 +175,11 @@ impl<K: Key> Drive<K> {
     pub(super) fn poll_changes(&mut self, context: &mut Context<'_>) -> bool {
         let mut is_busy = false;
         for _ in 0..BATCH {
-            let Some(changes) = &mut self.changes else { break };
+            let Some(changes) = self.changes.as_mut().map(Contained::get) else { break };
             // A table that panics tells of no more changes, and is read by scans.
             match catch(|| changes.poll_next(context)).unwrap_or(Poll::Ready(None)) {
                 Poll::Pending => break,
-                Poll::Ready(None) => {
-                    let over = self.changes.take();
-                    let _dropped = catch(|| drop(over));
-                }
+                Poll::Ready(None) => self.changes = None,
                 Poll::Ready(Some(Change::Row(key))) => self.load(key),
                 Poll::Ready(Some(Change::Any)) => self.scan_soon(),
             }

@@ -1,7 +1,11 @@
 //! A table with faults, over one in memory.
 
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use futures_lite::{StreamExt, stream};
 use procession::BoxError;
@@ -18,8 +22,11 @@ pub(crate) enum Answers {
     FailAtOnce,
     /// Each row of a scan, and each that is asked for.
     FailEachRow,
+    /// Dropping the future of a row panics.
     Never,
     Panic,
+    /// A row is read, and dropping its future panics; a scan panics with a payload whose drop panics.
+    PanicOnDrop,
 }
 
 /// A table with a fault, that tells of changes or not.
@@ -55,14 +62,34 @@ impl Faulty {
     }
 }
 
+/// Its drop panics.
+struct PanicsOnDrop<T>(T);
+
+impl<T> Drop for PanicsOnDrop<T> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            resume_unwind(Box::new("dropped"));
+        }
+    }
+}
+
+impl<F: Future + Unpin> Future for PanicsOnDrop<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
 impl Table<Key> for Faulty {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
         match self.answers() {
             Answers::FailEachRow | Answers::FailAtOnce => {
                 Box::pin(async { Err("no connection".into()) })
             }
-            Answers::Never => Box::pin(std::future::pending()),
+            Answers::Never => Box::pin(PanicsOnDrop(std::future::pending())),
             Answers::Panic => panic!("in get"),
+            Answers::PanicOnDrop => Box::pin(PanicsOnDrop(self.rows.get(key))),
             Answers::Well | Answers::FailHalfWay => self.rows.get(key),
         }
     }
@@ -81,6 +108,7 @@ impl Table<Key> for Faulty {
             ),
             Answers::Never => Box::pin(stream::pending()),
             Answers::Panic => panic!("in iter"),
+            Answers::PanicOnDrop => resume_unwind(Box::new(PanicsOnDrop(()))),
         }
     }
 

@@ -63,15 +63,19 @@ fn vanished_units_can_go_on() {
 /// that grow, and then all is as it should be.
 #[test]
 fn a_scan_that_fails() {
-    for answers in [Answers::FailAtOnce, Answers::FailHalfWay, Answers::Panic] {
+    let all = [Answers::FailAtOnce, Answers::FailHalfWay, Answers::Panic, Answers::PanicOnDrop];
+    for answers in all {
         let (mut world, faulty) = world(false);
         world.insert(["a", "b"]);
         let managed = world.start();
         faulty.set(answers);
         world.happened();
         world.advance(SECOND * 60);
-        let why =
-            if answers == Answers::Panic { "the table panicked: in iter" } else { "no connection" };
+        let why = match answers {
+            Answers::Panic => "the table panicked: in iter",
+            Answers::PanicOnDrop => "the table panicked: (the panic's payload is not a string)",
+            _ => "no connection",
+        };
         assert_eq!(world.happened(), [format!("not scanned: {why}, again in 100ms")]);
         world.advance(PLAIN.first);
         assert_eq!(world.happened(), [format!("not scanned: {why}, again in 200ms")]);
@@ -157,6 +161,25 @@ fn tables_that_panic_or_hang() {
     yielded(world.stop_unit("b")).unwrap();
     yielded(world.stop_unit("a")).unwrap();
     managed.close(&world).unwrap();
+}
+
+/// The drop of a table's future is caught: after its end, when it is an error of the table, and when the manager stops
+/// before that.
+#[test]
+fn a_future_that_panics_when_it_is_dropped() {
+    let (mut world, faulty) = world(true);
+    world.insert(["a", "b"]);
+    let managed = world.start();
+    faulty.set(Answers::PanicOnDrop);
+    world.units.tell("a", Told::Fail);
+    world.advance(PLAIN.first);
+    let last = world.happened().pop().unwrap();
+    assert_eq!(last, "a not loaded: the table panicked: dropped, again in Some(200ms)");
+    faulty.set(Answers::Never);
+    world.advance(SECOND);
+    assert_eq!(world.state("a"), Some(State::Loading));
+    managed.close(&world).unwrap();
+    assert_eq!(world.units.runs("b"), 0);
 }
 
 /// A row that goes and comes back while its unit stops: it is started again when it has stopped.

@@ -64,9 +64,8 @@ mod tests {
 
     use super::super::node::Seed;
     use super::super::testing::{Node, Plain};
-    use super::super::{EdgeKind, link};
     use super::BlockedEdge;
-    use crate::value::{LinkError, Reason};
+    use crate::value::Reason;
 
     /// The end of one wait leaves the edges of others alone, however many there are and whichever of them are over.
     #[test]
@@ -81,10 +80,17 @@ mod tests {
         early.iter().for_each(|lower| drop(lower.close(&Reason::Asked, false)));
         let lasting: Vec<_> = late.iter().map(block).collect();
         drop(over);
-        for lower in late {
-            let cycle = link(lower, &upper, EdgeKind::WAIT_FOR);
-            assert!(matches!(cycle.map(drop), Err(LinkError::Cycle(_))));
-        }
+        let count = || {
+            let inner = upper.inner.lock();
+            inner.extras.as_ref().map(|extras| extras.blocked_for.iter().count())
+        };
+        assert_eq!(count(), Some(lasting.len()));
         drop(lasting);
+        assert_eq!(count(), Some(0));
+        let dependents = |lower: &Arc<Node>| {
+            let inner = lower.inner.lock();
+            inner.extras.as_ref().map_or(0, |extras| extras.dependents.iter().count())
+        };
+        assert!(late.iter().all(|lower| dependents(lower) == 0));
     }
 }
