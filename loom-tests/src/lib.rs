@@ -29,8 +29,8 @@ pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     assert!(executions > 1, "a model with one interleaving checks nothing");
 }
 
-/// Checks that a model fails as a test fails, with `expected` in what it prints. It is run in a child process, because a
-/// failed model leaves the stacks of its threads behind: `test` is the name of the calling test.
+/// Checks that a model fails as a test fails, with `expected` in what it prints. It is run in a child process, because
+/// a failed model leaves the stacks of its threads behind: `test` is the name of the calling test.
 pub fn assert_fails(test: &str, expected: &[&str], run: impl FnOnce()) {
     const CHILD: &str = "PROCESSION_FAILING_MODEL";
     if std::env::var_os(CHILD).is_some() {

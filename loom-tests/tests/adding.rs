@@ -205,7 +205,7 @@ fn link_against_the_end_of_the_lower_process(
         let closer = thread::spawn(move || drop(other.close()));
         link(&upper, &lower).unwrap();
         closer.join().unwrap();
-        // An edge that nobody reports would keep it from being Closed.
+        // An edge whose end is not reported would keep it from being Closed.
         upper.close_blocking().unwrap();
     });
 }

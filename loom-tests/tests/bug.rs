@@ -1,7 +1,8 @@
 //! A worked model: a deliberate bug, and what it looks like.
 //!
-//! A worker sleeps until a bell rings, and its caller rings only if the worker sleeps. Between the worker's look at the job
-//! and its going to sleep, the caller can look: then nobody rings. Tests hardly ever find that; the model does.
+//! A worker sleeps until a bell rings, and its caller rings only if the worker sleeps. If the caller looks after the
+//! worker has looked for a job and before it sleeps, the bell is never rung. Tests hardly ever find that; the model
+//! does.
 
 #![cfg(loom)]
 

@@ -1,7 +1,7 @@
 //! A worked model: a cache with a refresher.
 //!
-//! The refresher is a body, so that the cache's teardown waits for it: nothing fills the cache after it was emptied. Its
-//! pause is a wait with a timeout, which in a model ends in both ways.
+//! The refresher is a body, so that the cache's teardown waits for it: nothing fills the cache after it was emptied.
+//! Its pause is a wait with a timeout, which in a model ends in both ways.
 
 #![cfg(loom)]
 

@@ -162,8 +162,8 @@ fn a_childs_handle_is_dropped_while_the_parent_closes() {
     });
 }
 
-/// A parent closes what is to be closed after a sibling, while that closes by itself: it closes after it,
-/// once.
+/// A parent closes two children of which one closes after the other, while the other is being closed already: the order
+/// holds, and each closes once.
 #[test]
 fn close_after_against_the_end_of_the_sibling() {
     model(3, || {

@@ -1,5 +1,5 @@
-//! Models that fail do so as tests fail, wherever their threads are, and say what was being waited for. A panic that the
-//! library catches does not end a model.
+//! Models that fail do so as tests fail, wherever their threads are, and say what was being waited for. A panic that
+//! the library catches does not end a model.
 
 #![cfg(loom)]
 
@@ -110,8 +110,8 @@ fn an_assertion_with_handles_on_all_stacks() {
     });
 }
 
-/// A panic of loom's own ends the model wherever it comes from: here, a body starts too many threads, and nobody looks at
-/// its outcome.
+/// A panic of loom's own ends the model wherever it comes from: here, a body starts too many threads, and its outcome
+/// is not looked at.
 #[test]
 fn a_panic_of_looms_in_a_body() {
     let expected = ["assertion failed: self.threads.len() < self.max()"];

@@ -1,4 +1,4 @@
-//! The slots of a limiter against closing, and against each other: none is lost, nobody sleeps through one.
+//! The slots of a limiter against closing, and against each other: no slot is lost, and no waiter misses one.
 
 #![cfg(loom)]
 
@@ -40,8 +40,8 @@ fn the_end_of_a_child_against_who_waits() {
     });
 }
 
-/// The hand-over against closing: who waits gets the slot or is told that it is over, and a slot that it got
-/// is of use or is refused, but nobody hangs.
+/// The hand-over against closing: the waiter gets the slot or is told that the process is Closing, and a slot that it
+/// got can be used or is refused, but nothing hangs.
 #[test]
 fn a_hand_over_against_closing() {
     model(2, || {
@@ -94,7 +94,7 @@ impl Wake for Counting {
     }
 }
 
-/// A waiter that goes away while a slot is handed to it: the slot goes to the next, who is woken, or is free.
+/// A waiter that goes away while a slot is handed to it: the slot goes to the next waiter, which is woken, or is free.
 #[test]
 fn a_waiter_that_goes_away_against_the_hand_over() {
     model(3, || {

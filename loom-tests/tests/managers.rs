@@ -59,7 +59,7 @@ fn a_command_is_answered() {
     });
 }
 
-/// Whoever waits for a command is woken by it.
+/// A command wakes its waiter.
 #[test]
 fn a_command_wakes() {
     model(3, || {

@@ -1,13 +1,13 @@
 //! A worked model: a pool that hands out connections while it closes.
 //!
-//! A pool must not close its connections while somebody uses one. A connection that was handed out has a process, its
+//! A pool must not close its connections while one is in use. A connection that was handed out has a process, its
 //! lease. There are two ways to tie the lease to the pool:
 //!
-//! - As a **child** of the pool. A parent closes its children, and a process that waits for nothing is Closed as soon as it
-//!   closes. So the lease is Closed when the pool closes, whatever its holder still does, and holds nothing back. A child is
-//!   for work that the parent may end.
-//! - With **`pool.wait_for(&lease)`**. The pool does not close the lease, and its teardown starts only when the holder has
-//!   closed it, or dropped it. A wait-for edge is for work that somebody else ends.
+//! - As a **child** of the pool. A parent closes its children, and a process that waits for nothing is Closed as soon
+//!   as it closes. So the lease is Closed when the pool closes, whatever its holder still does, and holds nothing back.
+//!   A child is for work that the parent may end.
+//! - With **`pool.wait_for(&lease)`**. The pool does not close the lease, and its teardown starts only when the holder
+//!   has closed it, or dropped it. A wait-for edge is for work that other code ends.
 
 #![cfg(loom)]
 

@@ -1,7 +1,8 @@
 //! A worked model: an ordered queue.
 //!
-//! Each row is a process: its teardown writes the row, and it waits for the row before it. So rows are written in the order
-//! in which they were taken, whoever closes them, and the queue is Closed when all that it took is written.
+//! Each row is a process: its teardown writes the row, and it waits for the row before it. So rows are written in the
+//! order in which they were taken, in whatever order they are closed, and the queue is Closed when all that it took is
+//! written.
 
 #![cfg(loom)]
 
@@ -29,7 +30,7 @@ impl Queue {
     fn put(&self, row: u32) -> Result<(), LinkError> {
         let written = self.written.clone();
         let mut taken = self.taken.lock().unwrap();
-        // The row is a child from its birth on. With `child()` and then `set_teardown`, the queue could be Closed in between.
+        // The row is made as a child. With `child()` and then `set_teardown`, the queue could be Closed in between.
         let mut builder = Process::builder().parent(&self.process);
         if let Some(before) = &taken.1 {
             builder = builder.wait_for(before);

@@ -9,7 +9,7 @@ use procession_loom_tests::{Count, model};
 use procession_runnable::model::{is_ready, whole};
 use procession_runnable::{Run, Start, Unready, body_thread};
 
-/// A run says that it is ready, while somebody waits for that, and somebody else closes it.
+/// A run says that it is ready, while one thread waits for that, and another one closes it.
 #[test]
 fn a_run_that_is_ready_against_closing() {
     model(2, || {
@@ -29,7 +29,7 @@ fn a_run_that_is_ready_against_closing() {
     });
 }
 
-/// A run ends without having been ready: whoever waits for it is told.
+/// A run ends without having been ready: a waiter is told.
 #[test]
 fn a_run_that_ends_before_it_is_ready() {
     model(2, || {
@@ -40,7 +40,7 @@ fn a_run_that_ends_before_it_is_ready() {
     });
 }
 
-/// Two parts say it while somebody waits, who is woken after both, and sees what they did before.
+/// Two parts become ready while a thread waits: it is woken after both, and sees what they did before.
 #[test]
 fn a_waiter_is_woken_when_all_are_ready() {
     model(3, || {
@@ -58,7 +58,7 @@ fn a_waiter_is_woken_when_all_are_ready() {
     });
 }
 
-/// One is ready and one is lost: the whole is never ready, and whoever waits is told.
+/// One is ready and one is lost: the whole is never ready, and a waiter is told.
 #[test]
 fn a_waiter_is_woken_when_a_part_is_lost() {
     model(3, || {

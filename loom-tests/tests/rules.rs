@@ -9,7 +9,7 @@ use loom::thread;
 use procession::{Error, Inline, Process};
 use procession_loom_tests::{Count, model};
 
-/// I1: whoever sees an abort sees the closing, whichever of the two it looks at first.
+/// I1: a thread that sees the abort sees the closing too, whichever of the two it looks at first.
 #[test]
 fn an_abort_is_never_seen_before_closing() {
     model(2, || {
@@ -178,8 +178,8 @@ fn a_late_child_of_an_aborting_process_is_aborted() {
     });
 }
 
-/// I17: a failure is told to a hook of a parent that was added before it, even if an earlier failure of the same process
-/// was looking for hooks while the parent was added.
+/// I17: a failure is told to a hook of a parent that was added before it, even if an earlier failure of the same
+/// process was looking for hooks while the parent was added.
 #[test]
 fn a_parent_that_is_added_during_a_failure_hears_of_the_next() {
     model(2, || {

@@ -292,7 +292,8 @@ fn a_clone_may_do_anything_when_a_manager_is_polled() {
     });
 }
 
-/// The poll of an async body clones the waker of its task. If that panics, the body has panicked, and its process closes.
+/// The poll of an async body clones the waker of its task. If that panics, the body has panicked, and its process
+/// closes.
 #[test]
 fn a_clone_that_panics_in_the_poll_of_a_body_ends_the_body() {
     use procession::Error;

@@ -132,8 +132,8 @@ fn a_chain_of_failures_under_a_hook() {
     });
 }
 
-/// Many processes wait for one process, or are closed after it: neither further edges, nor failures, nor their ends look
-/// at all of them.
+/// Many processes wait for one process, or are closed after it: neither further edges, nor failures, nor their ends
+/// look at all of them.
 #[test]
 fn edges_beside_many_dependents() {
     let dependents = |size: usize| -> Vec<Process> {

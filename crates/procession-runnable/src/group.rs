@@ -176,8 +176,8 @@ pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     }
 }
 
-/// What a group comes to whose part is not ready: the error of one that failed closes the group by itself,
-/// and without a loss it is closing.
+/// The outcome of a group with a part that is not ready. If the part failed, its error closes the group anyway; if no
+/// part was lost, the group is closing.
 fn not_ready(run: &Run, lost: Option<Unready>) -> Result<(), Error> {
     match lost {
         Some(Unready::Ended(label)) => Err(NotReady::of(label)),

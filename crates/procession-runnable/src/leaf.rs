@@ -7,7 +7,7 @@ use procession::{Error, IntoOutcome, Process};
 
 use crate::runnable::{Run, Runnable, Start};
 
-/// An async closure: it is ready when it says so, and ends by itself or when it is asked to.
+/// An async closure: it is ready when it says so, and ends on its own or when it is asked to.
 ///
 /// ```
 /// use procession::Process;
@@ -133,7 +133,7 @@ fn leaf_of(
         start.spawn(move |run| async move {
             let working = work.start(Start::part_of(&run, run.sure()))?;
             let ended = run.run_until_closing(working.closed()).await;
-            // A run that saw the closing by itself is stopped all the same.
+            // A run that ended because it saw the closing is stopped all the same.
             if let (Some(ended), false) = (ended, run.is_closing()) {
                 return ended;
             }

@@ -62,7 +62,7 @@
 //! - A part that ends well after it was ready just ends; its group goes on with the others.
 //! - A panic is an error of the part, with its name.
 //! - Closing before or during the start is honoured: what has started is stopped, what has not is not
-//!   started, and nobody waits for readiness that cannot come.
+//!   started, and no one waits for readiness that cannot come.
 //! - The structure is that of the process graph: a group is a process with its parts as children, and the
 //!   order in which they close is kept by [`Process::close_after`](procession::Process::close_after).
 //!

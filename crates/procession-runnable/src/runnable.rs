@@ -273,7 +273,7 @@ impl<'a> Start<'a> {
     }
 }
 
-/// The span that is entered; where nobody listens, there is none to look for.
+/// The span that is entered. Without a subscriber there is none to look for.
 #[cfg(feature = "tracing")]
 fn current_span() -> Span {
     if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
@@ -316,7 +316,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Says that the work has started: whoever waits for that goes on. Saying it again changes nothing.
+    /// Marks the run as ready, and wakes everything that waits for that. Further calls do nothing.
     pub fn ready(&self) {
         self.ready.say();
     }

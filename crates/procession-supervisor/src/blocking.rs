@@ -77,7 +77,7 @@ impl<K: Key, T: BlockingTable<K>> Table<K> for Blocking<T> {
         let table = self.table.clone();
         let reading = blocking::unblock(move || -> Result<(), BoxError> {
             for row in table.iter()? {
-                // Nobody reads on: the scan was dropped.
+                // The scan was dropped.
                 if give.send_blocking(row).is_err() {
                     break;
                 }

@@ -36,12 +36,12 @@ pub enum Event<K> {
         /// The unit.
         key: K,
     },
-    /// The unit ended by itself, without an error.
+    /// The unit ended without an error, and without having been asked to.
     Ended {
         /// The unit.
         key: K,
     },
-    /// The unit failed by itself: an error, a panic, or an end before it was ready.
+    /// The unit failed: an error, a panic, or an end before it was ready.
     Failed {
         /// The unit.
         key: K,

@@ -59,9 +59,9 @@ impl<K: Key> Manager<K> {
 
     /// Starts what the table lists, runs `body`, then stops all of it, side by side.
     ///
-    /// `body` begins when all that the first scan has found is ready or has failed, at the latest after the
-    /// [start limit](Builder::start_limit). If the manager closes by itself
-    /// ([`GiveUp::Manager`]), the body's process closes. A second run at the same time waits its turn.
+    /// `body` begins when all that the first scan has found is ready or has failed, at the latest after the [start
+    /// limit](Builder::start_limit). If the manager gives up ([`GiveUp::Manager`]), the body's process closes. A second
+    /// run at the same time waits its turn.
     ///
     /// It ends at the latest when each unit has had its grace time and the time after its abort: what has not
     /// stopped then is named in the error, and keeps its key until it has.

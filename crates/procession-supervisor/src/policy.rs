@@ -63,7 +63,7 @@ impl Policy {
         self
     }
 
-    /// How long a unit may take to stop after its abort before nobody waits for it any more. Default: 5 s.
+    /// How long a unit may take to stop after its abort before it is given up. Default: 5 s.
     pub fn abort_grace(mut self, grace: Duration) -> Self {
         self.abort_grace = grace;
         self
@@ -75,14 +75,14 @@ impl Policy {
         self
     }
 
-    /// How long a run is to be ready for the pauses of its unit to begin from the first again. Default: 60 s.
+    /// How long a run must be ready before the next pause of its unit is the first one again. Default: 60 s.
     pub fn steady_after(mut self, time: Duration) -> Self {
         self.steady_after = time;
         self
     }
 
-    /// How often a unit is started again in how long a time before it is given up. It is counted for each
-    /// unit by itself. Default: it is never given up, since the pauses between its restarts grow.
+    /// The maximum number of restarts of a unit within a period; beyond that, it is given up. Restarts are counted for
+    /// each unit separately. Default: it is never given up, because the pauses between its restarts grow.
     pub fn intensity(mut self, intensity: Rate) -> Self {
         self.intensity = Some(intensity);
         self
@@ -92,7 +92,7 @@ impl Policy {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }
 
-    /// Bounds the closing of a run by its grace, whoever closes it.
+    /// Aborts a run that is still Closing after its grace, no matter what closed it.
     pub(crate) fn bound(&self, run: &Process, grace: Option<Duration>) {
         if self.clock.is_none() {
             abort_past_grace(run, grace.unwrap_or(self.grace));

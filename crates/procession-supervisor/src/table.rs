@@ -69,7 +69,7 @@ pub trait Table<K>: Send + Sync + 'static {
     /// reach.
     fn iter(&self) -> BoxStream<'_, Result<Row<K>, BoxError>>;
 
-    /// Tells what changes from now on, so that nobody need wait for the next scan. `None`: it cannot tell.
+    /// Reports what changes from now on, so that a change takes effect before the next scan. `None` if it cannot.
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
         None
     }

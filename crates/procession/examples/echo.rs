@@ -213,7 +213,7 @@ impl Log {
         writeln!(file, "{line}")
     }
 
-    /// The teardown: nobody writes any more.
+    /// The teardown: all writers have ended.
     fn sync(&self) -> io::Result<()> {
         self.line("end of log")?;
         let mut file = self.file.lock().map_err(|_| io::Error::other("a writer panicked"))?;

@@ -231,9 +231,9 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes
-    /// that wait for the calling body or teardown. That is checked when the wait begins: if the last holder begins to wait
-    /// for the caller later, both wait for ever.
+    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes that wait
+    /// for the calling body or teardown. That is checked when the wait begins: if the last holder begins to wait for
+    /// the caller later, both wait for ever.
     ///
     #[doc = include_str!("../docs/blocking.md")]
     pub fn wait(mut self) -> Result<Slot, Error> {

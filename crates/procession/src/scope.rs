@@ -16,8 +16,8 @@ use crate::value::{ChildFailure, Error, IntoOutcome};
 /// Runs `body` on this thread, as the body of a new root, and returns the root's outcome once it is Closed. Thread
 /// bodies that are spawned in the scope may borrow from the caller's stack, as in [`std::thread::scope`].
 ///
-/// The scope is a root of its own: if the calling code belongs to a process `p` whose closing should close the scope, call
-/// `p.add_child(&scope)` first.
+/// The scope is a root of its own: if the calling code belongs to a process `p` whose closing should close the scope,
+/// call `p.add_child(&scope)` first.
 ///
 /// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome, because the root
 /// is made with [`ChildFailure::Close`]. Otherwise, the scope waits for the children.

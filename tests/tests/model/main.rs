@@ -411,8 +411,8 @@ proptest! {
         check(Mode::Rings, &calls);
     }
 
-    /// The search for cycles goes less far as long as the program has no ring. That is tested if this test has a program
-    /// of its own, as with nextest.
+    /// The search for cycles goes less far as long as the program has no ring. That is tested if this test has a
+    /// program of its own, as with nextest.
     #[test]
     fn every_call_without_rings_does_what_the_model_says(
         calls in prop::collection::vec(call(), 1..60),

@@ -82,7 +82,7 @@ pub(crate) enum Does {
     PanicAtStart,
     /// Ends well before it is ready.
     EndUnready,
-    /// Is ready, and fails by itself.
+    /// Is ready, and fails on its own.
     FailLater,
     /// Is ready, and panics.
     PanicLater,

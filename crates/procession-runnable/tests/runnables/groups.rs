@@ -167,8 +167,8 @@ fn a_part_that_ends_well() {
     }
 }
 
-/// Closing during the start, at any place: what has started is stopped, what has not is not started, and
-/// nobody waits for what hangs; the body is not run.
+/// Closing during the start, at any place: parts that have started are stopped, the others are not
+/// started, a part that hangs is not waited for, and the body is not run.
 #[test]
 fn closing_during_the_start() {
     for (executor, face) in everywhere() {

@@ -80,7 +80,7 @@ fn a_leaf_stops_gracefully() {
     }
 }
 
-/// A run that ends by itself is not asked to stop.
+/// A run that ends on its own is not asked to stop.
 #[test]
 fn a_leaf_that_ends_by_itself() {
     let (tell, told) = mpsc::channel::<()>();

@@ -59,7 +59,7 @@ pub(super) struct Drive<K: Key> {
     start_by: Option<Instant>,
     sleep: Option<(Instant, Sleep)>,
     is_stopping: bool,
-    /// Why it closes by itself.
+    /// Why it gives up.
     pub(super) failure: Option<ManagerError>,
 }
 
@@ -240,7 +240,7 @@ impl<K: Key> Drive<K> {
 }
 
 impl<K: Key> Drop for Drive<K> {
-    /// At its end, and when an abort drops it: whoever waits is told, and what still runs keeps its key.
+    /// At its end, and when an abort drops it: all waiters are told, and a unit that still runs keeps its key.
     fn drop(&mut self) {
         if model_has_failed() {
             return;

@@ -1,9 +1,10 @@
-//! The units of a manager: where each stands, and what is due when. Nothing here waits, runs or tells.
+//! The units of a manager: the state of each, and when its next step is due. Nothing here waits, runs units or sends
+//! events.
 //!
 //! What always holds:
 //!
 //! - There is one entry for each key, and it has a run exactly while its state says so ([`State::has_run`]):
-//!   from its start until it is Closed, whoever asked for its end. So there is never a second run of a key.
+//!   from its start until it is Closed, no matter why it ends. So there is never a second run of a key.
 //! - An entry is due at most at one time, and stands in `due` exactly then.
 
 use std::collections::{BTreeSet, HashMap};
@@ -51,7 +52,7 @@ pub(crate) struct Entry<K> {
     waiting: Option<Box<Waiting>>,
 }
 
-/// Who waits for a unit: to be ready, and to stop.
+/// The callers that wait for a unit to be ready, and to stop.
 #[derive(Default)]
 struct Waiting {
     starters: Vec<Reply<Process>>,
@@ -250,12 +251,12 @@ impl<K: Key> Entry<K> {
         self.past.as_mut().map(|past| &mut past.restarts)
     }
 
-    /// Adds who waits for it to be ready.
+    /// Adds a caller that waits for it to be ready.
     pub(crate) fn add_starter(&mut self, reply: Reply<Process>) {
         self.waiting.get_or_insert_default().starters.push(reply);
     }
 
-    /// Adds who waits for it to stop.
+    /// Adds a caller that waits for it to stop.
     pub(crate) fn add_stopper(&mut self, reply: Reply<()>) {
         self.waiting.get_or_insert_default().stoppers.push(reply);
     }

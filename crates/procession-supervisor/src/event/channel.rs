@@ -30,8 +30,8 @@ impl<K: Key> EventSource<K> {
 
 /// Reads the events of a manager, from when it was made on. Made by [`Manager::events`](crate::Manager::events).
 ///
-/// It keeps a bounded number of unread events. A reader that is too slow loses the oldest ones, and is told their number
-/// by [`Event::Missed`]. It ends when the manager is gone.
+/// It keeps a bounded number of unread events. A reader that is too slow loses the oldest ones, and is told their
+/// number by [`Event::Missed`]. It ends when the manager is gone.
 ///
 /// ```
 /// use procession_runnable::nop;

@@ -56,7 +56,7 @@ impl Member {
         }
     }
 
-    /// The unit has ended by itself.
+    /// The unit has ended without having been asked to.
     fn ended(&self, run: &Run, error: Option<Error>) -> Result<(), Error> {
         let key = self.name.clone();
         self.tell(match &error {
@@ -65,7 +65,7 @@ impl Member {
         });
         match (self.unit.restart, error) {
             (Restart::Temporary, _) => {
-                // It holds up nobody.
+                // Nothing waits for it any longer.
                 run.ready();
                 Ok(())
             }

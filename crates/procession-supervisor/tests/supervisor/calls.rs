@@ -98,7 +98,7 @@ fn stopping_one_that_waits() {
     assert_eq!(world.happened(), ["a stopped"]);
 }
 
-/// Who waits for a start is told when the unit is stopped, and when the manager is.
+/// A caller that waits for a start is told when the unit is stopped, and when the manager is.
 #[test]
 fn a_start_that_is_cut_short() {
     let world = World::new();
@@ -162,7 +162,7 @@ fn a_key_is_free_when_its_run_is_closed() {
     managed.close(&world).unwrap();
 }
 
-/// Whoever starts it, from however many threads: one run.
+/// However many threads start it, there is one run.
 #[test]
 fn many_callers() {
     let world = World::new();

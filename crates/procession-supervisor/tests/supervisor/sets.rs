@@ -132,7 +132,7 @@ fn policies() {
     }
 }
 
-/// A temporary unit that does not start holds up nobody.
+/// A temporary unit that does not start holds up nothing.
 #[test]
 fn a_temporary_unit_that_fails_to_start() {
     let world = World::new();

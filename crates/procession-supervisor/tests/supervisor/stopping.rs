@@ -147,7 +147,7 @@ fn a_key_that_was_freed_between_two_runs() {
     managed.close(&world).unwrap();
 }
 
-/// An abort of the manager aborts the units; whoever waits is told.
+/// An abort of the manager aborts the units, and tells all waiters.
 #[test]
 fn an_abort_of_the_manager() {
     let world = World::new();
@@ -185,7 +185,7 @@ impl Display for Nameless {
     }
 }
 
-/// What of the user's panics inside the manager ends it, with all its units: nobody would stop them else.
+/// A panic of the user's code inside the manager ends the manager with all its units: nothing else would stop them.
 #[test]
 fn a_panic_of_the_manager_aborts_the_units() {
     let table = MemoryTable::new();

@@ -234,8 +234,8 @@ impl<F: Future<Output = BodyResult> + Send> AnyBody for Body<F> {
     }
 }
 
-/// Starts an async body on the spawner, or on the default one. A spawner that takes any future is given the body without
-/// a box.
+/// Starts an async body on the spawner, or on the default one. A spawner that takes any future is given the body
+/// without a box.
 pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
 where
     F: Future<Output = BodyResult> + Send + 'static,

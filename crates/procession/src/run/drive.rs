@@ -22,15 +22,15 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks until the job has ended. But a call inside a call of [`Spawn::spawn`] only queues the job: it runs as soon
-    /// as that call has returned, so that chains of jobs do not nest.
+    /// Blocks until the job has ended. But a call inside a call of [`Spawn::spawn`] only queues the job: it runs as
+    /// soon as that call has returned, so that chains of jobs do not nest.
     pub fn run(self) {
         let run = move || perform(self.execute());
         if is_in_spawner() {
             return postpone(Box::new(run));
         }
-        // An executor of a user's runs it, perhaps inside another job that blocks until this one has ended; so nothing is
-        // left to a frame further down the stack.
+        // An executor of a user's runs it, perhaps inside another job that blocks until this one has ended; so nothing
+        // is left to a frame further down the stack.
         do_all(run);
     }
 
@@ -59,8 +59,8 @@ impl Future for Job {
     }
 }
 
-/// Carries out the effects of a job that was polled to its end or dropped: now, or after the spawner that is being called
-/// has returned.
+/// Carries out the effects of a job that was polled to its end or dropped: now, or after the spawner that is being
+/// called has returned.
 pub(super) fn perform_polled(effects: Effects) {
     if is_in_spawner() {
         postpone(Box::new(move || perform(effects)));

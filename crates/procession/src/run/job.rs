@@ -18,7 +18,8 @@ use super::{Effects, Held, Node};
 use crate::state::Due;
 use crate::value::Work;
 
-/// An async body or a teardown that a [`Spawn`](crate::Spawn) has to run: with [`run`](Self::run), or by polling it as a future.
+/// An async body or a teardown that a [`Spawn`](crate::Spawn) has to run: with [`run`](Self::run), or by polling it as
+/// a future.
 ///
 /// A job that is dropped before its end, for example by an executor that shuts down, is not lost: the outcome of a body
 /// is [`Error::Aborted`](crate::Error::Aborted); a teardown that has not begun runs on [`Threads`](crate::Threads)

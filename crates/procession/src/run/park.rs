@@ -74,8 +74,8 @@ impl ThisThread {
         self.parker.park_deadline(deadline)
     }
 
-    /// A model has no clock. The thread lets others run and looks again, and then the deadline has come. Loom varies how
-    /// far the others get, so the model sees waits that end in time and waits that do not.
+    /// A model has no clock. The thread lets others run and looks again, and then the deadline has come. Loom varies
+    /// how far the others get, so the model sees waits that end in time and waits that do not.
     #[cfg(loom)]
     fn park_deadline(&self, _deadline: Instant) -> bool {
         if self.has_yielded.replace(true) {

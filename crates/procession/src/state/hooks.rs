@@ -101,8 +101,8 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// A parent was added: what the process and those below it remember is out of date. Without children, that is what the
-    /// process itself remembers.
+    /// A parent was added: what the process and those below it remember is out of date. Without children, that is what
+    /// the process itself remembers.
     pub(super) fn forget_hooks_above(&mut self) {
         if self.children.is_none() {
             self.extras.iter_mut().for_each(|extras| extras.known_hooks = None);

@@ -505,8 +505,8 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Lets go of the hooks, when the process becomes Closed, because one of them may hold a handle to the process itself.
-    /// They stay if it has had a no-wait child, because they must hear of the failure of one that outlives it.
+    /// Lets go of the hooks, when the process becomes Closed, because one of them may hold a handle to the process
+    /// itself. They stay if it has had a no-wait child, because they must hear of the failure of one that outlives it.
     pub(super) fn forget_hooks(&mut self) {
         if let Some(extras) = &mut self.extras {
             extras.known_hooks = None;

@@ -71,8 +71,8 @@ impl Waiting {
 /// serves for the abort too.
 ///
 /// If a task waits for several moments and one of them comes, its sleeper is taken, because waking it would run foreign
-/// code under the lock. The place is reserved until the sleeper is [put back](Node::put_back), after the task was woken.
-/// If another of the moments comes in between, the task is woken again.
+/// code under the lock. The place is reserved until the sleeper is [put back](Node::put_back), after the task was
+/// woken. If another of the moments comes in between, the task is woken again.
 #[derive(Default)]
 pub(super) enum TeardownOrSleeper<C: Contents> {
     #[default]

@@ -3,12 +3,12 @@
 //! All threads of a model are coroutines on one OS thread. When loom finds a deadlock, or an assertion fails, the stack
 //! that happens to run unwinds, those of the other threads are leaked, and no call of loom's is possible any more: a
 //! second panic while the first one unwinds would abort the test program. So whatever drops a handle or a waiter asks
-//! [`model_has_failed`] first, and a panic that ends the model passes through the places that catch the panics of users'
-//! code.
+//! [`model_has_failed`] first, and a panic that ends the model passes through the places that catch the panics of
+//! users' code.
 //!
 //! A panic that is caught does not end the model. So it is known on each thread of the model whether its code is inside
-//! [`catching`]. A handle that is dropped while the panic unwinds is kept until it is caught, because if another thread of
-//! the model were given its turn, it would seem to panic too, and poison what it unlocks.
+//! [`catching`]. A handle that is dropped while the panic unwinds is kept until it is caught, because if another thread
+//! of the model were given its turn, it would seem to panic too, and poison what it unlocks.
 
 pub use imp::*;
 

@@ -55,7 +55,7 @@ mod imp {
     pub struct Event(event_listener::Event);
 
     impl Event {
-        /// An event that nobody waits for.
+        /// An event without a waiter.
         pub fn new() -> Self {
             Self::default()
         }
@@ -123,7 +123,7 @@ mod imp {
     pub struct Event;
 
     impl Event {
-        /// An event that nobody waits for.
+        /// An event without a waiter.
         pub fn new() -> Self {
             Self
         }

@@ -3,8 +3,8 @@
 //! Whatever an abort or the end of a sleep leads to is handed to the pool, ahead of everything that is queued there,
 //! except that the library's own sleepers are woken at once.
 //!
-//! The entry of a process is removed when the process is Closed (I12), because the call that inserts it also registers a
-//! sleeper for Closed that removes it, or removes it at once if the process is already Closed.
+//! The entry of a process is removed when the process is Closed (I12), because the call that inserts it also registers
+//! a sleeper for Closed that removes it, or removes it at once if the process is already Closed.
 
 #[cfg(not(loom))]
 mod actions;

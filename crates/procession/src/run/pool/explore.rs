@@ -136,7 +136,7 @@ struct Adds {
     is_back_soon: bool,
 }
 
-/// What can happen. The first group happens by itself; the second is up to foreign code, to users and to the OS.
+/// What can happen. The first group needs no outside cause; the second is up to foreign code, to users and to the OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Arrives,
@@ -162,8 +162,8 @@ enum Event {
     OsChanges,
 }
 
-/// What happens by itself, in the order in which it is tried if everything else is stuck.
-const BY_ITSELF: [Event; 8] = [
+/// What needs no outside cause, in the order in which it is tried if everything else is stuck.
+const UNCAUSED: [Event; 8] = [
     Event::Arrives,
     Event::IsWoken,
     Event::LooksForNext,
@@ -197,7 +197,7 @@ fn all_events() -> impl Iterator<Item = Event> {
             [Event::OwnerComes(owner, adds), Event::OwnerEnds(owner, adds)]
         })
     });
-    BY_ITSELF.into_iter().chain(BY_OTHERS).chain(ENDS).chain(of_owners)
+    UNCAUSED.into_iter().chain(BY_OTHERS).chain(ENDS).chain(of_owners)
 }
 
 impl World {
@@ -374,7 +374,7 @@ impl World {
         assert_eq!(counted.called, count(Spot::Starts) + counted.calls, "P1: called");
         let wake_up = count(Spot::IsNotified) + count(Spot::HasWaited);
         assert_eq!(counted.idle + counted.calls, count(Spot::Listens) + wake_up, "P1: idle");
-        assert!(counted.calls <= wake_up, "P1: nobody wakes up for a call");
+        assert!(counted.calls <= wake_up, "P1: no thread wakes up for a call");
     }
 
     /// P2: the limit is exceeded only for an urgent task, and by a thread that returns from a wait.
@@ -395,7 +395,7 @@ impl World {
         assert!(event != Event::SubmitsUrgent || is_called_for, "P2: not urgent");
     }
 
-    /// P3: tasks that wait are about to be taken, or somebody is about to look for a way.
+    /// P3: tasks that wait are about to be taken, or a thread is about to look for a way.
     fn check_that_tasks_are_provided_for(&self, limit: usize) {
         let is_back = |owner: &&Owner| matches!(owner, Owner::IsBack { .. });
         let owners = self.owners.iter().filter(is_back).count();
@@ -434,7 +434,7 @@ impl World {
                 return;
             }
             let progress = [Event::HelperEnds].into_iter().filter(|_| !can_grow);
-            let Some(event) = progress.chain(BY_ITSELF).find(|&event| world.can(event)) else {
+            let Some(event) = progress.chain(UNCAUSED).find(|&event| world.can(event)) else {
                 break;
             };
             world.happen(event);
@@ -444,7 +444,7 @@ impl World {
 
     /// When nothing more happens, no task is left.
     fn check_the_end(&self) {
-        let goes_on = BY_ITSELF.into_iter().chain(ENDS).any(|event| self.can(event));
+        let goes_on = UNCAUSED.into_iter().chain(ENDS).any(|event| self.can(event));
         assert!(goes_on || self.state.queues.waiting() == 0, "a task is left");
     }
 }
@@ -497,8 +497,8 @@ fn check<R>(ways: &Ways, world: &World, last: Option<Event>, check: impl FnOnce(
     })
 }
 
-/// A world in which `plain` tasks will come. There are no threads yet, all resources are there, and nobody is in `wait`
-/// or in `close_blocking`.
+/// A world in which `plain` tasks will come. There are no threads yet, all resources are there, and no thread is in
+/// `wait` or in `close_blocking`.
 fn world(cores: usize, limit: usize, plain: u8) -> World {
     World {
         state: State::new(cores, limit),

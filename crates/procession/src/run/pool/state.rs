@@ -1,15 +1,15 @@
 //! The pool's state: how many threads there are, what waits, and what has to be done about it.
 //!
-//! It starts no thread, wakes nobody and knows no clock: that is left to its [`Surroundings`]. Each function is one
+//! It starts no thread, wakes no thread and reads no clock: that is left to its [`Surroundings`]. Each function is one
 //! locked section of the pool.
 //!
 //! # Invariants
 //!
 //! - P1. Each thread is in exactly one of four states, counted by [`Threads`]: idle, called, busy or blocked. *Because*
-//!   each change of state is made under the lock, by the thread itself, except that whoever calls an idle thread makes
-//!   it called. Idle threads are interchangeable: the first one that wakes up takes the call, also if it was not woken
-//!   but has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle thread
-//!   has waited in vain, and is about to look whether there is a call.
+//!   each change of state is made under the lock, by the thread itself, with one exception: the call of an idle thread
+//!   makes it called. Idle threads are interchangeable: the first one that wakes up takes the call, even if it was not
+//!   woken but has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle
+//!   thread has waited in vain, and is about to look whether there is a call.
 //! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if
 //!   none is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of
 //!   the library is blocked and does not count, so work that waits for other work does not keep that from a thread;
