@@ -19,13 +19,15 @@ fn a_worker_that_waits_for_the_whole_program() {
     let app = Process::builder().name("app").build().unwrap();
     let pool = Process::builder().name("worker").parent(&app).build().unwrap();
     let above = app.clone();
-    let worker = pool
+    let worker = Process::builder()
+        .name("task")
+        .parent(&pool)
         .spawn_thread(move |_| {
             let refused = above.close_blocking();
-            assert_eq!(names(&refused), ("worker".into(), "app".into()));
+            assert_eq!(names(&refused), ("task".into(), "app".into()));
             assert!(above.is_closing());
             let refused = above.closed().wait();
-            assert_eq!(names(&refused), ("worker".into(), "app".into()));
+            assert_eq!(names(&refused), ("task".into(), "app".into()));
             refused
         })
         .unwrap();

@@ -154,10 +154,12 @@ fn errors_keep_their_source() {
     use std::error::Error as _;
     let app = Process::builder().name("app").build().unwrap();
     let inner = app.spawn_thread(|_| Err(std::io::Error::other("disk"))).unwrap();
+    let inner_label = inner.label();
     let outer = app.spawn_thread(move |_| inner.closed().wait()).unwrap();
     let error = outcome(&outer.closed()).unwrap_err();
-    assert_eq!(error.to_string(), "process `app` failed");
-    assert_eq!(error.with_causes().to_string(), "process `app` failed: disk");
+    let label = inner_label.to_string();
+    assert_eq!(error.to_string(), format!("{label} failed"));
+    assert_eq!(error.with_causes().to_string(), format!("{label} failed: disk"));
     assert!(error.source().unwrap().is::<std::io::Error>());
     app.close_blocking().unwrap();
 }
@@ -174,14 +176,16 @@ fn without_threads() {
     assert!(status.success());
 }
 
-/// The processes of bodies have the name of their parent, and so have their threads.
+/// A thread is named after its process or, if that has no name, after where it was spawned.
 #[test]
 fn a_thread_is_named_after_its_process() {
-    let app = Process::builder().name("poller").build().unwrap();
+    let app = Process::builder().name("app").build().unwrap();
     let (give, take) = mpsc::channel();
-    let body = app
-        .spawn_thread(move |_| give.send(std::thread::current().name().map(str::to_owned)).unwrap())
-        .unwrap();
+    let tell = move |_| give.send(std::thread::current().name().map(str::to_owned)).unwrap();
+    let named = Process::builder().name("poller").parent(&app).spawn_thread(tell.clone()).unwrap();
     assert_eq!(take.recv_timeout(LIMIT).unwrap().as_deref(), Some("poller"));
-    ends_well(&body);
+    ends_well(&named);
+    let (unnamed, line) = (app.spawn_thread(tell).unwrap(), line!());
+    assert_eq!(take.recv_timeout(LIMIT).unwrap(), Some(format!("failures.rs:{line}")));
+    ends_well(&unnamed);
 }

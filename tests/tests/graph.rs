@@ -262,11 +262,13 @@ fn a_long_chain_of_teardowns() {
 fn debug_says_what_a_process_waits_for() {
     let app = named("app");
     let held = named("held");
-    let _worker = Process::builder().name("worker").parent(&app).wait_for(&held).build().unwrap();
+    let worker = Process::builder().name("worker").parent(&app).wait_for(&held).build().unwrap();
     app.close();
     let text = format!("{app:?}");
-    assert!(text.contains("Closing") && text.contains("process `worker`"), "{text}");
+    assert!(text.contains("phase: Closing") && text.contains("[1 child]"), "{text}");
+    let text = format!("{worker:?}");
+    assert!(text.contains("\"app/worker\"") && text.contains("[1 process]"), "{text}");
     held.close();
     assert!(app.closed().wait_timeout(LIMIT).is_some());
-    assert!(!format!("{app:?}").contains("worker"));
+    assert!(format!("{app:?}").ends_with("waits_for: [] }"));
 }

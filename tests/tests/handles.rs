@@ -40,7 +40,7 @@ fn the_reason_is_dropped() {
     let closing = server.closing();
     drop(server);
     assert_eq!(closing.wait_timeout(std::time::Duration::ZERO), Some(()));
-    assert!(format!("{log:?}").contains("waits_for: 1"));
+    assert!(format!("{log:?}").contains("waits_for: [1 process]"));
     gate.close();
     log.close_blocking().unwrap();
 

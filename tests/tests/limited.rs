@@ -256,7 +256,7 @@ fn closing_releases_the_waiters() {
     let (late, tried) = (limited.spawn_thread(|_| panic!("run")), limited.try_acquire());
     assert!(matches!(late, Err(Error::Closed(_))));
     let Err(Error::Closed(label)) = tried else { panic!("{tried:?}") };
-    assert_eq!(label.name(), Some("app"));
+    assert_eq!(label, limited.process().label());
     assert!(matches!(Limited::new(&app, 1), Err(Error::Closed(_))));
 }
 
@@ -432,11 +432,11 @@ fn a_wait_that_cannot_end_is_refused() {
     app.close_blocking().unwrap();
 
     let (app, limited) = self::limited(1);
-    let own = limited.clone();
+    let (own, limiter) = (limited.clone(), limited.process().label());
     let outer = limited.spawn_thread(move |_| own.spawn_thread(|_| panic!("run")).map(drop));
     let error = outcome(&outer.unwrap().closed()).unwrap_err();
     let Error::Deadlock(deadlock) = &error else { panic!("{error}") };
-    assert_eq!(deadlock.target().name(), Some("app"));
+    assert_eq!(*deadlock.target(), limiter);
     app.close_blocking().unwrap();
 }
 

@@ -14,7 +14,7 @@ use crate::run::body::{Body, BodyEnd};
 use crate::run::catch::contain;
 use crate::run::{Inherited, Seed, deadlines, inherited_from_context};
 use crate::signal::{self, SIGINT, SIGTERM, Stages};
-use crate::value::{Error, IntoOutcome, Reason};
+use crate::value::{Error, IntoOutcome, Reason, Site};
 
 /// Runs `body` as the body of the program's root, and returns when the root is Closed.
 ///
@@ -40,6 +40,7 @@ use crate::value::{Error, IntoOutcome, Reason};
 ///     })
 /// }
 /// ```
+#[track_caller]
 pub fn main<F, R>(body: F) -> Exit
 where
     F: FnOnce(Process) -> R,
@@ -64,6 +65,7 @@ where
 ///     .await
 /// }
 /// ```
+#[track_caller]
 pub fn main_async<F, Fut>(body: F) -> impl Future<Output = Exit> + use<F, Fut>
 where
     F: FnOnce(Process) -> Fut,
@@ -104,12 +106,13 @@ impl Main {
     /// # Blocking
     ///
     /// Blocks the thread until the root is Closed.
+    #[track_caller]
     pub fn run<F, R>(self, body: F) -> Exit
     where
         F: FnOnce(Process) -> R,
         R: IntoOutcome,
     {
-        let (root, end) = self.root();
+        let (root, end) = self.root(Site::caller());
         let aborted_by = bind(&root);
         match &aborted_by {
             Ok(_) => end.run(|| body(root.clone())),
@@ -123,12 +126,13 @@ impl Main {
     /// # Cancel safety
     ///
     /// That of [`main_async`].
+    #[track_caller]
     pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
     where
         F: FnOnce(Process) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let (root, end) = self.root();
+        let (root, end) = self.root(Site::caller());
         let process = root.clone();
         let bound = match bind(&root) {
             Ok(aborted_by) => {
@@ -153,9 +157,9 @@ impl Main {
     }
 
     /// Makes the root, which waits for a body that has not started yet.
-    fn root(self) -> (Process, BodyEnd) {
+    fn root(self, site: Site) -> (Process, BodyEnd) {
         let inherited = Some(Inherited::named(program().into(), inherited_from_context()));
-        let root = Process::from_seed(Seed { inherited, body: true, ..Seed::default() });
+        let root = Process::from_seed(Seed { inherited, body: true, ..Seed::at(site) });
         if let Some(grace) = self.grace {
             deadlines::abort_past_grace(&root.node, grace);
         }

@@ -131,6 +131,7 @@ pub use run::{Inline, Job, Spawn, Threads};
 #[cfg(not(loom))]
 pub use scope::{Scope, scope};
 pub use value::{
-    BoxError, ChildFailure, Cycle, Deadlock, Error, Failed, IntoOutcome, Label, LinkError,
-    MultiError, NoThread, Panicked, Phase, ProcessId, Reason,
+    Blocker, BlockerKind, Blockers, BoxError, ChainLink, ChildFailure, Cycle, Deadlock, Edge,
+    Error, Failed, HeldSlot, IntoOutcome, Label, Link, LinkError, MultiError, NoThread, Panicked,
+    Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work,
 };

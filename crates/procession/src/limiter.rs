@@ -11,12 +11,12 @@ use crate::process::Process;
 use crate::run::body::BodyEnd;
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
-use crate::run::waits::refuse_wait_for_slot;
+use crate::run::waits::begin_wait_for_slot;
 use crate::run::{Seed, drop_sleeper, flush, perform};
 use crate::state::{Added, Limit, Look, Ticket};
 use crate::value::model::{Waiting, model_has_failed};
 use crate::value::time::deadline_after;
-use crate::value::{Error, IntoOutcome};
+use crate::value::{Error, IntoOutcome, Site};
 
 /// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
 ///
@@ -66,11 +66,12 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::ZeroLimit`] if `limit` is 0, [`Error::Closed`] if the teardown of `parent` has started.
+    #[track_caller]
     pub fn new(parent: &Process, limit: usize) -> Result<Self, Error> {
         if limit == 0 {
             return Err(Error::ZeroLimit(parent.label()));
         }
-        let mut seed = Seed { inherited: parent.heritage_with_name(), ..Seed::default() };
+        let mut seed = Seed { inherited: parent.heritage(), ..Seed::at(Site::caller()) };
         seed.extras().limit = Some(Limit::new(limit));
         let (process, added) = parent.fresh_child(seed);
         match added {
@@ -111,6 +112,7 @@ impl Limited {
     /// # Ok::<(), procession::Error>(())
     /// # }).unwrap()
     /// ```
+    #[track_caller]
     pub fn spawn<F, Fut>(
         &self,
         body: F,
@@ -119,8 +121,9 @@ impl Limited {
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let acquire = self.acquire();
-        async move { acquire.await?.spawn(body) }
+        let acquire = self.acquire_at(None);
+        let site = Site::caller();
+        async move { acquire.await?.spawn_at(site, body) }
     }
 
     /// Waits for a slot, then runs `body` as [`Process::spawn_thread`] does.
@@ -132,12 +135,13 @@ impl Limited {
     /// Then the body is not run.
     ///
     #[doc = include_str!("../docs/blocking.md")]
+    #[track_caller]
     pub fn spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        self.acquire().wait()?.spawn_thread(body)
+        self.acquire_at(None).wait()?.spawn_thread(body)
     }
 
     /// [`spawn`](Self::spawn), if there is a slot.
@@ -145,12 +149,13 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::Full`] if there is none, and those of `spawn`. Then the body is not run.
+    #[track_caller]
     pub fn try_spawn<F, Fut>(&self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        self.try_acquire()?.spawn(body)
+        self.try_acquire_at(None)?.spawn(body)
     }
 
     /// [`spawn_thread`](Self::spawn_thread), if there is a slot.
@@ -158,12 +163,13 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::Full`] if there is none, and those of `spawn_thread`. Then the body is not run.
+    #[track_caller]
     pub fn try_spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        self.try_acquire()?.spawn_thread(body)
+        self.try_acquire_at(None)?.spawn_thread(body)
     }
 
     /// Waits for a slot: a future that can also block a thread.
@@ -182,8 +188,13 @@ impl Limited {
     /// next.wait()?.spawn_thread(|_| println!("after it"))?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn acquire(&self) -> Acquire {
-        Acquire { shared: self.shared.clone(), ticket: None }
+        self.acquire_at(Some(Site::caller()))
+    }
+
+    fn acquire_at(&self, site: Option<Site>) -> Acquire {
+        Acquire { shared: self.shared.clone(), ticket: None, site }
     }
 
     /// Takes a slot, if there is one.
@@ -191,10 +202,15 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::Full`] if there is none, [`Error::Closed`] if the process is Closing.
+    #[track_caller]
     pub fn try_acquire(&self) -> Result<Slot, Error> {
+        self.try_acquire_at(Some(Site::caller()))
+    }
+
+    fn try_acquire_at(&self, site: Option<Site>) -> Result<Slot, Error> {
         let process = self.process();
         match process.node.try_take_slot() {
-            Look::Taken => Ok(Slot { shared: Some(self.shared.clone()) }),
+            Look::Taken => Ok(Slot::new(&self.shared, site)),
             Look::None => Err(Error::Full(process.label())),
             Look::Closed => Err(Error::Closed(process.label())),
         }
@@ -224,6 +240,8 @@ pub struct Acquire {
     shared: Arc<Shared>,
     /// The place in the queue.
     ticket: Option<Ticket>,
+    /// Where it was made, if a caller will hold the slot.
+    site: Option<Site>,
 }
 
 impl Acquire {
@@ -268,13 +286,15 @@ impl Acquire {
         let thread = ThisThread::new();
         let mut slot = self.poll_slot(thread.waker());
         if slot.is_pending() {
-            if deadline.is_none() {
-                refuse_wait_for_slot(&self.shared.process.node)?;
-            }
-            flush();
             let process = &self.shared.process;
-            let _waiting =
-                Waiting::record(innermost_label, "to have a free slot", || process.label());
+            let _shown = match deadline {
+                None => begin_wait_for_slot(&process.node)?,
+                Some(_) => Vec::new(),
+            };
+            flush();
+            let _waiting = Waiting::record(innermost_label, "to have a free slot", || {
+                process.node.own_label()
+            });
             while slot.is_pending() && thread.park(deadline) {
                 slot = self.poll_slot(thread.waker());
             }
@@ -290,7 +310,7 @@ impl Acquire {
         let (look, spare) = process.node.take_slot(&mut self.ticket, waker);
         drop_sleeper(spare);
         match look {
-            Look::Taken => Poll::Ready(Ok(Slot { shared: Some(self.shared.clone()) })),
+            Look::Taken => Poll::Ready(Ok(Slot::new(&self.shared, self.site))),
             Look::None => Poll::Pending,
             Look::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
         }
@@ -320,21 +340,38 @@ impl Drop for Acquire {
 pub struct Slot {
     /// `None` once a child holds the slot.
     shared: Option<Arc<Shared>>,
+    /// The place of the note that a caller holds it, if there is one.
+    note: Option<u32>,
 }
 
 impl Slot {
+    /// A slot that was taken, for a caller at this place to hold.
+    fn new(shared: &Arc<Shared>, site: Option<Site>) -> Self {
+        let note = site.map(|site| shared.process.node.note_slot(site));
+        Self { shared: Some(shared.clone()), note }
+    }
+
     /// Runs `body` in this slot, as [`Process::spawn`] does. If the process has begun to close in the meantime, the
     /// child is Closing from the start.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] if the teardown of the process has started. Then the body is not run.
+    #[track_caller]
     pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let (child, end) = self.into_child()?;
+        self.spawn_at(Site::caller(), body)
+    }
+
+    fn spawn_at<F, Fut>(self, site: Site, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (child, end) = self.into_child(site)?;
         child.start(end, body);
         Ok(child)
     }
@@ -345,23 +382,27 @@ impl Slot {
     ///
     /// [`Error::Closed`] if the teardown of the process has started, [`Error::NoThread`] if the OS cannot
     /// create a thread. Then the body is not run, and the slot is free again.
+    #[track_caller]
     pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let (child, end) = self.into_child()?;
+        let (child, end) = self.into_child(Site::caller())?;
         child.start_thread(end, body)?;
         Ok(child)
     }
 
     /// Makes a child that holds the slot until it is Closed.
-    fn into_child(mut self) -> Result<(Process, BodyEnd), Error> {
+    fn into_child(mut self, site: Site) -> Result<(Process, BodyEnd), Error> {
         let process = self.shared.as_ref().map(|shared| &shared.process);
         let process = process.expect("a slot is used once");
-        let inherited = process.heritage_with_name();
-        let seed = Seed { inherited, limited: true, ..Seed::default() };
+        let inherited = process.heritage();
+        let seed = Seed { inherited, limited: true, ..Seed::at(site) };
         let child = process.child_with_body_for(seed)?;
+        if let Some(note) = self.note.take() {
+            process.node.forget_slot(note);
+        }
         self.shared = None;
         Ok(child)
     }
@@ -370,6 +411,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.as_ref().filter(|_| !model_has_failed()) {
+            if let Some(note) = self.note {
+                shared.process.node.forget_slot(note);
+            }
             perform(shared.process.node.return_slot());
         }
     }

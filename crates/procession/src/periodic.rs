@@ -51,7 +51,7 @@ use crate::process::Process;
 use crate::run::Seed;
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
-use crate::value::{BoxError, ChildFailure, Error, IntoOutcome};
+use crate::value::{BoxError, ChildFailure, Error, IntoOutcome, Site};
 use futures_lite::{Stream, StreamExt};
 
 /// Calls a body again and again, one call at a time, until closing.
@@ -140,13 +140,15 @@ impl Periodic {
     ///
     /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has started,
     /// [`Error::Background`] if a failed call would have to close the background process. Then nothing is called.
+    #[track_caller]
     pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: FnMut(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
         let body = OneAtATime::new(body);
-        self.start(parent, false, in_tasks(move |call| (body.take().get())(call)))
+        let site = Site::caller();
+        self.start(parent, site, false, in_tasks(site, move |call| (body.take().get())(call)))
     }
 
     /// Starts to call a blocking body, and returns the periodic process, a child of `parent`. Each call has a thread.
@@ -154,18 +156,21 @@ impl Periodic {
     /// # Errors
     ///
     /// Those of [`spawn`](Self::spawn).
+    #[track_caller]
     pub fn spawn_thread<F, R>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: FnMut(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
         let body = OneAtATime::new(body);
-        self.start(parent, false, on_threads(move |call| (body.take().get())(call)))
+        let site = Site::caller();
+        self.start(parent, site, false, on_threads(site, move |call| (body.take().get())(call)))
     }
 
     fn start(
         self,
         parent: &Process,
+        site: Site,
         overlapping: bool,
         call: impl Fn(&Process) -> Result<Process, Error> + Send + 'static,
     ) -> Result<Process, Error> {
@@ -173,7 +178,7 @@ impl Periodic {
         if let Ticks::Every(Duration::ZERO) | Ticks::Rate(Duration::ZERO) = ticks {
             return Err(Error::ZeroInterval(parent.label()));
         }
-        let mut seed = Seed { inherited: parent.heritage_with_name(), ..Seed::default() };
+        let mut seed = Seed { inherited: parent.heritage(), ..Seed::at(site) };
         if on_failure == ChildFailure::Close {
             if parent.node.is_background() {
                 return Err(Error::Background);
@@ -212,12 +217,14 @@ impl Overlapping {
     /// # Errors
     ///
     /// Those of [`Periodic::spawn`].
+    #[track_caller]
     pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: Fn(Process) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        self.0.start(parent, true, in_tasks(body))
+        let site = Site::caller();
+        self.0.start(parent, site, true, in_tasks(site, body))
     }
 
     /// [`Periodic::spawn_thread`], for calls that may overlap.
@@ -225,12 +232,14 @@ impl Overlapping {
     /// # Errors
     ///
     /// Those of [`Periodic::spawn`].
+    #[track_caller]
     pub fn spawn_thread<F, R>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
         F: Fn(Process) -> R + Send + Sync + 'static,
         R: IntoOutcome,
     {
-        self.0.start(parent, true, on_threads(body))
+        let site = Site::caller();
+        self.0.start(parent, site, true, on_threads(site, body))
     }
 }
 
@@ -269,7 +278,10 @@ impl<F: Send + 'static> Drop for Taken<F> {
 
 /// Starts each call as an async body. If the process of the call is Closing before the first poll, the user's body is
 /// not called.
-fn in_tasks<F, Fut>(body: F) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
+fn in_tasks<F, Fut>(
+    site: Site,
+    body: F,
+) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
 where
     F: Fn(Process) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoOutcome> + Send + 'static,
@@ -277,7 +289,7 @@ where
     let body = Arc::new(body);
     move |periodic| {
         let body = body.clone();
-        periodic.spawn(move |call| async move {
+        periodic.spawn_at(site, move |call| async move {
             if call.is_closing() {
                 return Ok(());
             }
@@ -289,7 +301,10 @@ where
 }
 
 /// Starts each call on a thread.
-fn on_threads<F, R>(body: F) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
+fn on_threads<F, R>(
+    site: Site,
+    body: F,
+) -> impl Fn(&Process) -> Result<Process, Error> + Send + 'static
 where
     F: Fn(Process) -> R + Send + Sync + 'static,
     R: IntoOutcome,
@@ -297,11 +312,9 @@ where
     let body = Arc::new(body);
     move |periodic| {
         let body = body.clone();
-        periodic.spawn_thread(
-            move |call| {
-                if call.is_closing() { Ok(()) } else { body(call).into_outcome() }
-            },
-        )
+        periodic.spawn_thread_at(site, move |call| {
+            if call.is_closing() { Ok(()) } else { body(call).into_outcome() }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::run::catch::contain;
 use crate::run::waits::begin_wait;
 use crate::run::{Seed, inherited_from_context};
 use crate::value::sync::Mutex;
-use crate::value::{ChildFailure, Error, IntoOutcome};
+use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 
 /// Runs `body` on this thread, as the body of a new root, and returns the root's outcome once it is Closed. Thread
 /// bodies that are spawned in the scope may borrow from the caller's stack, as in [`std::thread::scope`].
@@ -38,12 +38,14 @@ use crate::value::{ChildFailure, Error, IntoOutcome};
 /// assert_eq!((left, right), (vec![1, 2, 3], vec![4, 5, 6]));
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn scope<'env, F, R>(body: F) -> Result<(), Error>
 where
     F: for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
     R: IntoOutcome,
 {
-    let mut seed = Seed { inherited: inherited_from_context(), body: true, ..Seed::default() };
+    let inherited = inherited_from_context();
+    let mut seed = Seed { inherited, body: true, ..Seed::at(Site::caller()) };
     seed.extras().on_child_failure = ChildFailure::Close;
     let process = Process::from_seed(seed);
     let end = BodyEnd::of(process.node.clone());
@@ -92,12 +94,13 @@ impl<'scope> Scope<'scope, '_> {
     /// assert_eq!(found.into_inner(), 20);
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn spawn_thread<F, R>(&self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'scope,
         R: IntoOutcome,
     {
-        let (child, end) = self.process.child_with_body()?;
+        let (child, end) = self.process.child_with_body(Site::caller())?;
         // Shared, because a thread that cannot be created drops its closure. The body may borrow, so it must be dropped
         // here, and not by a thread of the library.
         let kept = Arc::new(Mutex::new(Some((end, body))));
@@ -107,8 +110,9 @@ impl<'scope> Scope<'scope, '_> {
             given.into_iter().for_each(|(end, body)| end.run(|| body(process.clone())));
         };
         let mut builder = thread::Builder::new();
-        if let Some(name) = child.name().filter(|name| !name.contains('\0')) {
-            builder = builder.name(name.to_string());
+        let name = child.node.segment().thread_name();
+        if !name.contains('\0') {
+            builder = builder.name(name);
         }
         match builder.spawn_scoped(self.threads, run) {
             Ok(_joined_by_the_scope) => Ok(child),

@@ -10,7 +10,7 @@ pub use crate::run::park::block_on;
 pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
-pub use crate::value::{sync, with_causes};
+pub use crate::value::{sync, text, with_causes};
 
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
 /// deadline thread does this, so it happens even while users' tasks block every executor.

@@ -9,9 +9,9 @@ use std::task::{Wake, Waker};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::Process;
-use crate::run::{Inherited, register};
+use crate::run::{Seed, register};
 use crate::state::Moment;
-use crate::value::Error;
+use crate::value::{Error, Site};
 
 impl Process {
     /// A token that is cancelled when this process is Closing (feature `tokio-util`).
@@ -62,8 +62,9 @@ impl Process {
     /// process.closed().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn close_when_cancelled(&self, token: &CancellationToken) -> Result<(), Error> {
-        self.watch(self.named_only(), token.clone().cancelled_owned())
+        self.watch(Seed::at(Site::caller()), token.clone().cancelled_owned())
     }
 
     /// Makes the teardown start only after `token` is cancelled: [`wait_for_future`](Self::wait_for_future), on the
@@ -85,8 +86,9 @@ impl Process {
     /// process.closed().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn wait_for_cancelled(&self, token: &CancellationToken) -> Result<(), Error> {
-        self.wait_on(self.named_only(), token.clone().cancelled_owned())
+        self.wait_on(Seed::at(Site::caller()), token.clone().cancelled_owned())
     }
 
     /// One token for each moment is kept with the process, so that a long-lived process does not grow (I12). The
@@ -105,11 +107,6 @@ impl Process {
             child.cancel();
         }
         child
-    }
-
-    /// The name of this process, and the default spawner.
-    fn named_only(&self) -> Option<Arc<Inherited>> {
-        Some(Inherited::named(self.name()?, None))
     }
 }
 

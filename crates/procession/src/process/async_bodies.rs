@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::Process;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::spawn_body;
-use crate::value::{Error, IntoOutcome};
+use crate::value::{Error, IntoOutcome, Site};
 
 impl Process {
     /// Runs `body` on the spawner, as a child of this process. The child is Closed once the body has ended, the child's
@@ -32,12 +32,22 @@ impl Process {
     /// assert!(session.outcome().unwrap().is_err());
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F, Fut>(&self, body: F) -> Result<Self, Error>
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let (child, end) = self.child_with_body()?;
+        self.spawn_at(Site::caller(), body)
+    }
+
+    /// [`spawn`](Self::spawn), with the place where the process is said to be made.
+    pub(crate) fn spawn_at<F, Fut>(&self, site: Site, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let (child, end) = self.child_with_body(site)?;
         child.start(end, body);
         Ok(child)
     }
@@ -82,12 +92,13 @@ impl Process {
     /// assert_eq!(answer.get(), 42);
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn run<F, Fut>(&self, body: F) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
     where
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let child = self.child_with_body().map(|(child, end)| {
+        let child = self.child_with_body(Site::caller()).map(|(child, end)| {
             let closed = child.closed();
             let future = async move { body(child).await.into_outcome() };
             (Body::of_caller(end, future), closed)

@@ -11,7 +11,7 @@ use crate::run::{
     Extras, Inherited, Seed, Spawn, Spawner, Teardown, inherited_from_context, perform,
 };
 use crate::state::{Added, EdgeKind, hooks_are_used, link, unlink_all};
-use crate::value::{ChildFailure, Error, IntoOutcome, LinkError};
+use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
 
 /// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
 ///
@@ -38,6 +38,7 @@ pub struct Builder<'a> {
     wait_for: Vec<(&'a Process, EdgeKind)>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
+    site: Option<Site>,
     extras: Option<Box<Extras>>,
 }
 
@@ -53,6 +54,7 @@ impl<'a> Builder<'a> {
             wait_for: Vec::new(),
             teardown: None,
             spawner: None,
+            site: None,
             extras: None,
         }
     }
@@ -137,6 +139,27 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Where the process is said to be made; by default, where it is built. For libraries that make a process later than
+    /// their caller asked for it: take [`Site::caller`] in a `#[track_caller]` function.
+    ///
+    /// ```
+    /// use procession::{Process, Site};
+    ///
+    /// #[track_caller]
+    /// fn open() -> Result<Process, procession::LinkError> {
+    ///     let site = Site::caller();
+    ///     // ... and later, perhaps in a closure:
+    ///     Process::builder().site(site).build()
+    /// }
+    ///
+    /// assert_eq!(open()?.site().line(), line!());
+    /// # Ok::<(), procession::LinkError>(())
+    /// ```
+    pub fn site(mut self, site: Site) -> Self {
+        self.site = Some(site);
+        self
+    }
+
     /// What the process does when a child fails; by default, [nothing](ChildFailure::Ignore).
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.extras().on_child_failure = on_child_failure;
@@ -167,8 +190,9 @@ impl<'a> Builder<'a> {
     /// The first error of [`Process::add_child`], [`Process::add_child_no_wait`], [`Process::wait_for`] or
     /// [`Process::close_after`]. Then there is no process, and the teardown is dropped without being run.
     #[inline]
+    #[track_caller]
     pub fn build(self) -> Result<Process, LinkError> {
-        Ok(self.make(false)?.0)
+        Ok(self.make(Site::caller(), false)?.0)
     }
 
     /// Makes the process with an async body, as [`Process::spawn`] does, and with everything that was set on this
@@ -188,12 +212,13 @@ impl<'a> Builder<'a> {
     /// app.close_blocking()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let (process, end) = self.make(true)?;
+        let (process, end) = self.make(Site::caller(), true)?;
         if let Some(end) = end {
             process.start(end, body);
         }
@@ -207,12 +232,13 @@ impl<'a> Builder<'a> {
     ///
     /// Those of [`build`](Self::build), as [`Error::Link`], and [`Error::NoThread`] if the OS cannot create a thread.
     /// Then the body is not run.
+    #[track_caller]
     pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let (process, end) = self.make(true)?;
+        let (process, end) = self.make(Site::caller(), true)?;
         if let Some(end) = end {
             process.start_thread(end, body)?;
         }
@@ -221,8 +247,9 @@ impl<'a> Builder<'a> {
 
     /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.
     #[inline]
-    fn make(self, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
+    fn make(self, caller: Site, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let inherited = self.inherited();
+        let site = self.site.unwrap_or(caller);
         let Self { parent, further_parents, no_wait_parents, close_before, wait_for, .. } = self;
         let has_no_edges = further_parents.is_empty()
             && no_wait_parents.is_empty()
@@ -233,7 +260,7 @@ impl<'a> Builder<'a> {
             teardown: self.teardown,
             body,
             extras: self.extras,
-            ..Seed::default()
+            ..Seed::at(site)
         };
         // With a single parent and no other edge, there is nothing to search for.
         if let (Some(parent), true) = (parent, has_no_edges) {

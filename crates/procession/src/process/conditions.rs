@@ -1,13 +1,12 @@
 //! Conditions: closing a process when a future is ready, and waiting for one.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use super::Process;
 use crate::run::body::BodyEnd;
-use crate::run::{Inherited, Seed, perform};
+use crate::run::{Seed, perform};
 use crate::state::{EdgeKind, link};
-use crate::value::{Error, Reason};
+use crate::value::{Error, Reason, Site};
 
 impl Process {
     /// Closes the process when `future` is ready, whatever its output.
@@ -30,11 +29,12 @@ impl Process {
     /// server.closed().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn close_when<F>(&self, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
     {
-        self.watch(self.heritage_with_name(), future)
+        self.watch(Seed { inherited: self.heritage(), ..Seed::at(Site::caller()) }, future)
     }
 
     /// Makes the teardown start only after `future` is ready, whatever its output, as with
@@ -59,22 +59,23 @@ impl Process {
     /// server.closed().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn wait_for_future<F>(&self, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
     {
-        self.wait_on(self.heritage_with_name(), future)
+        self.wait_on(Seed { inherited: self.heritage(), ..Seed::at(Site::caller()) }, future)
     }
 
-    /// Polls the future in a no-wait child with this inheritance, and closes the process when it is ready.
-    pub(crate) fn watch<F>(&self, inherited: Option<Arc<Inherited>>, future: F) -> Result<(), Error>
+    /// Polls the future in a no-wait child made from the seed, and closes the process when it is ready.
+    pub(crate) fn watch<F>(&self, seed: Seed, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
     {
         if self.node.is_background() {
             return Err(Error::Background);
         }
-        let watcher = Self::from_seed(Seed { inherited, body: true, ..Seed::default() });
+        let watcher = Self::from_seed(Seed { body: true, ..seed });
         let end = BodyEnd::of(watcher.node.clone());
         // A fresh process is on no cycle, so the only refusal is that of a process whose teardown has started: there is
         // nothing left to close.
@@ -95,19 +96,15 @@ impl Process {
         Ok(())
     }
 
-    /// Polls the future in a child with this inheritance, so that the process waits for it.
-    pub(crate) fn wait_on<F>(
-        &self,
-        inherited: Option<Arc<Inherited>>,
-        future: F,
-    ) -> Result<(), Error>
+    /// Polls the future in a child made from the seed, so that the process waits for it.
+    pub(crate) fn wait_on<F>(&self, seed: Seed, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
     {
         if self.node.is_background() {
             return Err(Error::Background);
         }
-        let (child, end) = self.child_with_body_for(Seed { inherited, ..Seed::default() })?;
+        let (child, end) = self.child_with_body_for(seed)?;
         child.start(end, |_| async move { drop(future.await) });
         Ok(())
     }

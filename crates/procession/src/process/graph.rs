@@ -7,7 +7,7 @@ use super::Process;
 use crate::run::body::BodyEnd;
 use crate::run::{Inherited, Seed, Teardown, inherited_from_context, perform};
 use crate::state::{Added, EdgeKind, SetTeardown, fresh_child, link};
-use crate::value::{Error, IntoOutcome, LinkError, Reason};
+use crate::value::{Error, IntoOutcome, LinkError, Reason, Site};
 
 impl Process {
     /// A new child. If the parent is Closing or Closed, the child closes at once.
@@ -24,9 +24,10 @@ impl Process {
     /// assert!(child.is_closed());
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn child(&self) -> Self {
         let inherited = self.heritage();
-        let (child, added) = self.fresh_child(Seed { inherited, ..Seed::default() });
+        let (child, added) = self.fresh_child(Seed { inherited, ..Seed::at(Site::caller()) });
         if let Added::Refused = added {
             child.close_with(self);
         }
@@ -59,21 +60,9 @@ impl Process {
         }
     }
 
-    /// What a child that does a part of this process's work inherits from it, which includes the name.
-    pub(crate) fn heritage_with_name(&self) -> Option<Arc<Inherited>> {
-        let own = self.node.inherited().filter(|_| !self.node.is_background());
-        let Some((own, name)) = own.and_then(|own| Some((own, own.name.as_ref()?))) else {
-            return self.heritage();
-        };
-        match inherited_from_context().filter(|_| own.spawner.is_none()) {
-            None => Some(own.clone()),
-            context => Some(Inherited::named(name.clone(), context)),
-        }
-    }
-
-    /// A new child with a body, which has the name of this process.
-    pub(crate) fn child_with_body(&self) -> Result<(Self, BodyEnd), Error> {
-        self.child_with_body_for(Seed { inherited: self.heritage_with_name(), ..Seed::default() })
+    /// A new child with a body.
+    pub(crate) fn child_with_body(&self, site: Site) -> Result<(Self, BodyEnd), Error> {
+        self.child_with_body_for(Seed { inherited: self.heritage(), ..Seed::at(site) })
     }
 
     /// A new child with a body, made from the seed.
@@ -265,7 +254,8 @@ impl Process {
             SetTeardown::TooLate(teardown) => {
                 // It runs as the teardown of a process of its own, so that there is only one way to run teardowns.
                 let inherited = self.node.inherited().cloned();
-                let release = Seed { inherited, teardown: Some(teardown), ..Seed::default() };
+                let teardown = Some(teardown);
+                let release = Seed { inherited, teardown, ..Seed::at(self.node.site) };
                 Self::from_seed(release).close_blocking()
             }
         }

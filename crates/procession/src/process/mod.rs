@@ -9,6 +9,7 @@
 //! | [`waiters`] | waiters for Closing, Aborting and Closed |
 //! | [`conditions`] | closing with, and waiting for, any future |
 //! | [`observing`] | reading the state of a process; hooks |
+//! | [`snapshots`] | what a process waits for |
 
 mod async_bodies;
 mod builder;
@@ -16,6 +17,7 @@ mod closing;
 mod conditions;
 mod graph;
 mod observing;
+mod snapshots;
 mod thread_bodies;
 mod waiters;
 
@@ -27,9 +29,9 @@ pub use closing::CloseOnDrop;
 pub use waiters::{Aborting, Closed, Closing};
 
 use crate::run::{Inherited, Node, Seed, Teardown, inherited_from_context, perform, prepare};
-use crate::value::IntoOutcome;
 use crate::value::model::{keep_while_panicking, model_has_failed};
 use crate::value::sync::{Ordering, fence};
+use crate::value::{IntoOutcome, Site};
 
 /// A handle to a process: a unit of work that can be closed.
 ///
@@ -72,8 +74,10 @@ impl Process {
     /// let process = Process::new();
     /// assert_eq!(process.phase(), Phase::Running);
     /// ```
+    #[track_caller]
     pub fn new() -> Self {
-        Self::from_seed(Seed { inherited: inherited_from_context(), ..Seed::default() })
+        let inherited = inherited_from_context();
+        Self::from_seed(Seed { inherited, ..Seed::at(Site::caller()) })
     }
 
     pub(crate) fn from_seed(seed: Seed) -> Self {
@@ -101,13 +105,14 @@ impl Process {
     /// file.close_blocking()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn with_teardown<F, R>(teardown: F) -> Self
     where
         F: FnOnce() -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let teardown = Some(Teardown::blocking(teardown));
-        Self::from_seed(Seed { inherited: inherited_from_context(), teardown, ..Seed::default() })
+        let (inherited, teardown) = (inherited_from_context(), Some(Teardown::blocking(teardown)));
+        Self::from_seed(Seed { inherited, teardown, ..Seed::at(Site::caller()) })
     }
 
     /// Makes a process with a name, edges, a teardown or a spawner.
@@ -164,7 +169,7 @@ fn background() -> &'static Process {
 
 fn background_process() -> Process {
     let inherited = Some(Inherited::named("background".into(), None));
-    Process::from_seed(Seed { inherited, background: true, ..Seed::default() })
+    Process::from_seed(Seed { inherited, background: true, ..Seed::at(Site::caller()) })
 }
 
 impl Clone for Process {
@@ -188,6 +193,7 @@ impl Drop for Process {
 }
 
 impl Default for Process {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

@@ -1,12 +1,11 @@
 //! Reading the state of a process, and hooks that are called for failures.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::{Aborting, Closed, Closing, Process};
 use crate::run::Failure;
 use crate::run::hooks::hook;
-use crate::value::{Error, Label, Phase, ProcessId, Reason};
+use crate::value::{Error, Label, Phase, ProcessId, Reason, Segment, Site};
 
 impl Process {
     /// The phase. One atomic load.
@@ -134,8 +133,7 @@ impl Process {
         self.node.reason()
     }
 
-    /// The name given with [`Builder::name`](crate::Builder::name). The process of a spawned body has the name of its
-    /// parent.
+    /// The name given with [`Builder::name`](crate::Builder::name). It is not inherited.
     pub fn name(&self) -> Option<Arc<str>> {
         self.node.name().cloned()
     }
@@ -145,7 +143,33 @@ impl Process {
         self.node.id()
     }
 
-    /// How errors refer to the process: by its name if it has one, otherwise by its id.
+    /// Where the process was made.
+    #[inline]
+    pub fn site(&self) -> Site {
+        self.node.site
+    }
+
+    /// The names of the process and of everything above it, following first parents, joined by `/`. A process without a
+    /// name is represented by its [site](Self::site). A process that is Closed has nothing above it any more.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let server = Process::builder().name("server").parent(&app).build()?;
+    /// let connection = Process::builder().name("connection 7").parent(&server).build()?;
+    /// assert_eq!(connection.path(), "app/server/connection 7");
+    /// # Ok::<(), procession::LinkError>(())
+    /// ```
+    pub fn path(&self) -> String {
+        let mut segments = self.node.path_above(usize::MAX);
+        segments.reverse();
+        segments.push(self.node.segment());
+        segments.iter().map(Segment::to_string).collect::<Vec<_>>().join("/")
+    }
+
+    /// How errors refer to the process: by its name or, if it has none, by where it was made and the nearest name above
+    /// it.
     pub fn label(&self) -> Label {
         self.node.label()
     }
@@ -189,25 +213,5 @@ impl Process {
         self.node.add_hook(hook(move |node, error| {
             on_failure(&Self::of_node(node.clone()), error);
         }));
-    }
-}
-
-/// Also shows what the process still waits for: print it first when a shutdown hangs.
-impl fmt::Debug for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 8;
-        let (shown, waiting) = self.node.waiting_for(SHOWN);
-        let mut debug = f.debug_struct("Process");
-        if let Some(name) = self.name() {
-            debug.field("name", &name);
-        }
-        debug.field("id", &self.id()).field("phase", &self.phase());
-        if let Some(reason) = self.reason() {
-            debug.field("reason", &reason);
-        }
-        if waiting > 0 {
-            debug.field("waits_for", &waiting).field("of_these", &shown);
-        }
-        debug.finish()
     }
 }

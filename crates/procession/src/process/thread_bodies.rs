@@ -6,13 +6,13 @@ use crate::run::foreign::Foreign;
 use crate::run::waits::begin_wait;
 use crate::run::{Effects, perform, perform_here};
 use crate::value::sync::spawn_thread_with;
-use crate::value::{Error, IntoOutcome, Reason};
+use crate::value::{Error, IntoOutcome, Reason, Site};
 
 impl Process {
     /// Runs `body` on a new thread, as a child of this process. The child is Closed once the body has returned, the
     /// child's own children are Closed, and its teardown has run.
     ///
-    /// The thread is named after the process. The body is given the child: its [`closing`](Self::closing) tells the
+    /// The thread is named after the process or, if that has no name, after the file and line of this call. The body is given the child: its [`closing`](Self::closing) tells the
     /// body to end, and its [`aborting`](Self::aborting) to end at once. A body that returns `Ok` lets the child's
     /// children finish; one that fails or panics closes them. If this process is Closing, the body runs with a child
     /// that is Closing from the start.
@@ -37,12 +37,22 @@ impl Process {
     /// assert!(poller.is_closed());
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn spawn_thread<F, R>(&self, body: F) -> Result<Self, Error>
     where
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let (child, end) = self.child_with_body()?;
+        self.spawn_thread_at(Site::caller(), body)
+    }
+
+    /// [`spawn_thread`](Self::spawn_thread), with the place where the process is said to be made.
+    pub(crate) fn spawn_thread_at<F, R>(&self, site: Site, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        let (child, end) = self.child_with_body(site)?;
         child.start_thread(end, body)?;
         Ok(child)
     }
@@ -58,7 +68,7 @@ impl Process {
             let (process, body) = work.into_inner();
             end.run(|| body(process));
         };
-        let spawned = spawn_thread_with(self.name().as_deref(), work, run);
+        let spawned = spawn_thread_with(Some(&self.node.segment().thread_name()), work, run);
         spawned.map_err(|(error, (end, _work))| end.refuse_thread(error))
     }
 

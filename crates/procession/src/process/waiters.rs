@@ -59,7 +59,7 @@ impl Waiter {
             Moment::Aborting => "to be aborting",
             Moment::Closed => "to be Closed",
         };
-        Waiting::record(innermost_label, moment, || self.node.label())
+        Waiting::record(innermost_label, moment, || self.node.own_label())
     }
 
     /// Blocks until the moment comes; `false` if the deadline comes first.

@@ -20,6 +20,7 @@ use super::spawn::Spawner;
 #[cfg(not(all(feature = "executor", not(loom))))]
 use super::spawn::Threads;
 use super::wakers::{drop_sleeper, register};
+use super::workplaces::run_on_this_thread;
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
 use crate::value::model::model_has_failed;
@@ -57,9 +58,9 @@ impl BodyEnd {
     /// Runs a blocking body on this thread.
     pub(crate) fn run<R: IntoOutcome>(mut self, body: impl FnOnce() -> R) {
         let node = self.node.take().expect("a body ends once");
-        node.work.set(Work::ThreadBody);
-        let (node, caught) = run_as(node, || catch(|| body().into_outcome()));
-        node.work.set(Work::None);
+        node.work.begin(Work::ThreadBody);
+        let (node, caught) = run_on_this_thread(node, || catch(|| body().into_outcome()));
+        node.work.end();
         let result = outcome(caught, || node.label());
         perform(body_ended(&node, result, None).0);
     }
@@ -134,7 +135,7 @@ impl BodyEnd {
     fn report(&mut self, ended: Ended, drop_future: impl FnOnce()) -> Effects {
         let node = self.node.take().expect("a body ends once");
         let (node, _dropped) = run_as(node, || catch(drop_future));
-        node.work.set(Work::None);
+        node.work.end();
         let result = match ended {
             Ended::Returned(result) => outcome(Ok(result), || node.label()),
             Ended::Panicked(message) => outcome(Err(message), || node.label()),
@@ -191,12 +192,12 @@ impl<F: Future<Output = BodyResult>> Body<F> {
 
     /// A body that the caller polls in a task of its own.
     pub(crate) fn of_caller(end: BodyEnd, future: F) -> Self {
-        Self::with_work(Work::BodyOfCaller, end, future)
+        Self::with_work(Work::CallerBody, end, future)
     }
 
     fn with_work(work: Work, end: BodyEnd, future: F) -> Self {
         if let Some(node) = &end.node {
-            node.work.set(work);
+            node.work.begin(work);
         }
         Self { future: Some(future), end }
     }

@@ -29,5 +29,5 @@ pub(super) fn stack() -> Vec<Arc<Node>> {
 
 /// The process whose code runs on this thread.
 pub(crate) fn innermost_label() -> Option<Label> {
-    STACK.try_with(|stack| stack.borrow().last().map(Node::label)).ok().flatten()
+    STACK.try_with(|stack| stack.borrow().last().map(Node::own_label)).ok().flatten()
 }

@@ -14,8 +14,8 @@ use super::later::{do_all, is_in_spawner, postpone};
 use super::perform::perform;
 use super::pool::{self, Task};
 use super::spawn::{Spawn, Threads};
+use crate::value::Error;
 use crate::value::model::model_has_failed;
-use crate::value::{Error, Work};
 
 impl Job {
     /// Runs the job to its end on this thread; an async one is polled here.
@@ -76,7 +76,7 @@ impl Drop for TearingDown {
         }
         if let Some(future) = self.future.take() {
             let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
-            node.work.set(Work::None);
+            node.work.end();
             perform_polled(torn_down(&node, Err(Error::Aborted(node.label()))));
         }
     }

@@ -14,6 +14,7 @@ use super::hooks::{outcome, torn_down};
 use super::park;
 use super::pool::Task;
 use super::teardown::{Begun, TeardownFuture};
+use super::workplaces::run_on_this_thread;
 use super::{Effects, Held, Node};
 use crate::state::Due;
 use crate::value::Work;
@@ -55,14 +56,14 @@ impl Job {
     }
 
     pub(super) fn teardown(due: Due<Held>) -> Self {
-        let is_blocking = due.teardown.is_blocking();
-        due.node.work.set(if is_blocking { Work::BlockingTeardown } else { Work::AsyncTeardown });
+        if !due.teardown.is_blocking() {
+            due.node.work.begin(Work::AsyncTeardown);
+        }
         Self(State::Teardown(due))
     }
 
     /// Runs a blocking teardown to its end on this thread.
     pub(super) fn tear_down(due: Due<Held>) -> Effects {
-        due.node.work.set(Work::BlockingTeardown);
         match begin(due) {
             (node, Ok(Begun::Ended(result))) => ended(&node, Ok(result)),
             (node, Ok(Begun::Future(future))) => {
@@ -123,7 +124,12 @@ impl Job {
 
 /// Begins a teardown: a blocking one runs to its end.
 fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str>>) {
-    run_as(node, || catch(|| teardown.begin()))
+    if teardown.is_blocking() {
+        node.work.begin(Work::Teardown);
+        run_on_this_thread(node, || catch(|| teardown.begin()))
+    } else {
+        run_as(node, || catch(|| teardown.begin()))
+    }
 }
 
 /// Reports the end of a teardown.
@@ -131,7 +137,7 @@ fn ended(
     node: &Arc<Node>,
     caught: Result<Result<(), crate::value::BoxError>, Arc<str>>,
 ) -> Effects {
-    node.work.set(Work::None);
+    node.work.end();
     torn_down(node, outcome(caught, || node.label()))
 }
 

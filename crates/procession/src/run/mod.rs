@@ -15,6 +15,7 @@
 //! | `timer`, [`deadlines`] | the thread that keeps deadlines; aborts after a grace, and sleeps |
 //! | [`park`] | how a thread sleeps until it is woken |
 //! | [`call_stack`], [`waits`] | which code is on a thread's stack; waits that cannot end are refused |
+//! | [`workplaces`] | which thread runs the blocking code of which process |
 
 pub(crate) mod body;
 pub(crate) mod call_stack;
@@ -35,6 +36,7 @@ mod teardown;
 mod timer;
 pub(crate) mod waits;
 mod wakers;
+mod workplaces;
 
 use crate::state;
 
@@ -52,6 +54,7 @@ pub use spawn::{Inline, Spawn, Threads};
 pub(crate) use spawn::{Spawner, inherited_from_context};
 pub(crate) use teardown::Teardown;
 pub(crate) use wakers::{drop_sleeper, register};
+pub(crate) use workplaces::ThreadsAtWork;
 
 pub(crate) type Node = state::Node<Held>;
 pub(crate) type Seed = state::Seed<Held>;

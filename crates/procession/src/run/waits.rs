@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::call_stack::stack;
 use super::{Held, Node};
-use crate::state::{BlockedEdge, slots_wait_for};
+use crate::state::{BlockedEdge, SlotWait, slots_wait_for};
 use crate::value::Error;
 
 /// Adds the edges of a wait without a timeout for `target`. They last as long as the returned value.
@@ -32,13 +32,18 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
     Ok(edges)
 }
 
-/// Refuses a wait for a slot of `limiter` if all slots are held by processes that wait for code on this stack.
-pub(crate) fn refuse_wait_for_slot(limiter: &Arc<Node>) -> Result<(), Error> {
+/// Begins a wait without a timeout for a slot of `limiter`, which shows in snapshots as long as the returned value
+/// exists.
+///
+/// # Errors
+///
+/// [`Error::Deadlock`] if all slots are held by processes that wait for code on this stack.
+pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<SlotWait<Held>>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_slot_wait_on_runtime(limiter, stack.last())?;
     match stack.iter().rev().find(|node| slots_wait_for(limiter, node)) {
         Some(node) => Err(Error::deadlock(node.label(), limiter.label())),
-        None => Ok(()),
+        None => Ok(stack.iter().map(|node| SlotWait::begin(node, limiter)).collect()),
     }
 }

@@ -21,12 +21,7 @@ pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node
             skip += CHUNK;
         }
         drop(inner);
-        below.retain(|lower| {
-            lower.phase() != Phase::Closed
-                && !seen.contains(&Arc::as_ptr(lower))
-                && !lower.is_no_wait_child_of(&node)
-                && seen.insert(Arc::as_ptr(lower))
-        });
+        below.retain(|lower| lower.phase() != Phase::Closed && seen.insert(Arc::as_ptr(lower)));
         all.extend(below);
         next += 1;
     }

@@ -46,13 +46,13 @@ impl<C: Contents> Drop for BlockedEdge<C> {
         }
         let down = {
             let mut inner = self.upper.inner.lock();
-            inner.extras.as_mut().and_then(|extras| extras.blocked_for.remove(self.place))
+            inner.extras_mut().and_then(|extras| extras.blocked_for.remove(self.place))
         };
         let Some(down) = down else { return };
         // If the lower process is Closed, it has already taken this edge.
         let up = {
             let mut inner = self.lower.inner.lock();
-            inner.extras.as_mut().and_then(|extras| extras.dependents.remove(down.place))
+            inner.extras_mut().and_then(|extras| extras.dependents.remove(down.place))
         };
         drop(up);
     }
@@ -62,15 +62,15 @@ impl<C: Contents> Drop for BlockedEdge<C> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::node::Seed;
+    use super::super::seed::Seed;
     use super::super::testing::{Node, Plain};
     use super::BlockedEdge;
-    use crate::value::Reason;
+    use crate::value::{Reason, Site};
 
     /// The end of one wait leaves the edges of others alone, however many there are and whichever of them are over.
     #[test]
     fn each_edge_is_removed_by_its_own_thread() {
-        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::default() });
+        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::at(Site::caller()) });
         let upper = node(true);
         drop(upper.close(&Reason::Asked, false));
         let lowers: Vec<Arc<Node>> = (0..200).map(|_| node(false)).collect();
@@ -82,14 +82,14 @@ mod tests {
         drop(over);
         let count = || {
             let inner = upper.inner.lock();
-            inner.extras.as_ref().map(|extras| extras.blocked_for.iter().count())
+            inner.extras_ref().map(|extras| extras.blocked_for.iter().count())
         };
         assert_eq!(count(), Some(lasting.len()));
         drop(lasting);
         assert_eq!(count(), Some(0));
         let dependents = |lower: &Arc<Node>| {
             let inner = lower.inner.lock();
-            inner.extras.as_ref().map_or(0, |extras| extras.dependents.iter().count())
+            inner.extras_ref().map_or(0, |extras| extras.dependents.iter().count())
         };
         assert!(late.iter().all(|lower| dependents(lower) == 0));
     }

@@ -20,11 +20,14 @@ use std::{hint, mem};
 use super::contents::{Contents, Failed};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
-use super::node::{Children, Inner, Node, Postponed, TeardownStage, Up};
-use super::sleepers::{Moment, Place};
+use super::extras::{Children, More, Postponed, Up};
+use super::inner::{Inner, TeardownStage};
+use super::node::Node;
+use super::sleepers::{Moment, Place, Waiters};
 use crate::value::sleeper::Sleeper;
+use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
-use crate::value::{Phase, Reason};
+use crate::value::{Phase, Reason, Work};
 
 /// A walk under way.
 pub(super) struct Walk<C: Contents> {
@@ -32,6 +35,8 @@ pub(super) struct Walk<C: Contents> {
     next: Option<Up<C>>,
     steps: Vec<Step<C>>,
     pub(super) effects: Effects<C>,
+    /// The time, once it has been read.
+    now: Option<Stamp>,
 }
 
 enum Step<C: Contents> {
@@ -45,6 +50,8 @@ enum Step<C: Contents> {
 struct Family<C: Contents> {
     parent: Arc<Node<C>>,
     children: Children<C>,
+    /// The kind of the edges to them.
+    kind: EdgeKind,
     abort: bool,
     /// They were taken out of the parent's list, and those that stay open must be put back.
     taken: bool,
@@ -55,16 +62,26 @@ struct Ended<C: Contents> {
     /// By how much the count of the parent whose children are being walked must be reduced.
     counted: u32,
     /// Its own children, which are dropped with the lock released.
-    children: Option<Box<Children<C>>>,
+    more: Option<Box<More<C>>>,
+    no_wait_children: Option<Box<Children<C>>>,
 }
 
 impl<C: Contents> Drop for Ended<C> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut children) = self.children.take() else { return };
-        for chunk in children.chunks_mut(AHEAD) {
-            fetch(chunk);
-            chunk.iter_mut().for_each(|place| *place = None);
+        if let Some(mut more) = self.more.take() {
+            forget_children(&mut more.children);
         }
+        if let Some(mut children) = self.no_wait_children.take() {
+            forget_children(&mut children);
+        }
+    }
+}
+
+fn forget_children<C: Contents>(children: &mut Children<C>) {
+    for chunk in children.chunks_mut(AHEAD) {
+        fetch(chunk);
+        chunk.iter_mut().for_each(|place| *place = None);
     }
 }
 
@@ -83,7 +100,13 @@ fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
 impl<C: Contents> Node<C> {
     /// Begins to close the process, perhaps by force.
     pub(crate) fn close(self: &Arc<Self>, reason: &Reason, abort: bool) -> Effects<C> {
-        Walk::from(self, |walk, inner| walk.begin(self, inner, reason, abort))
+        Walk::from(self, |walk, inner| {
+            let is_first_abort = abort && !self.is_aborting() && *reason != Reason::ParentClosed;
+            walk.begin(self, inner, reason, abort);
+            if is_first_abort && self.is_aborting() {
+                inner.extras().aborted_at = Some(walk.date(inner));
+            }
+        })
     }
 
     /// Begins to close the process as soon as it waits for nothing.
@@ -159,7 +182,7 @@ impl<C: Contents> Node<C> {
 impl<C: Contents> Walk<C> {
     #[inline]
     pub(super) fn new() -> Self {
-        Self { next: None, steps: Vec::new(), effects: Effects::default() }
+        Self { next: None, steps: Vec::new(), effects: Effects::default(), now: None }
     }
 
     /// A walk that begins with `first` under the node's lock.
@@ -232,8 +255,11 @@ impl<C: Contents> Walk<C> {
             Phase::Closing if abort && !node.is_aborting() => {
                 node.phase.abort();
                 inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
-                if let Some(children) = &inner.children {
-                    self.abort_children(node, children.iter());
+                if let Some(children) = inner.no_wait_children() {
+                    self.abort_children(node, EdgeKind::NO_WAIT_CHILD, children.iter());
+                }
+                if let Some(children) = inner.waited_children() {
+                    self.abort_children(node, EdgeKind::CHILD, children.iter());
                 }
             }
             Phase::Closing | Phase::Closed => {}
@@ -257,10 +283,37 @@ impl<C: Contents> Walk<C> {
             inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
         }
         inner.take_queue(&mut self.effects);
-        if let Some(children) = &mut inner.children {
-            let (parent, children) = (node.clone(), children.take_all());
-            self.steps.push(Step::Close(Family { parent, children, abort, taken: true }));
+        if inner.no_wait_children().is_some() {
+            self.take_children(node, inner, EdgeKind::NO_WAIT_CHILD, abort);
         }
+        if inner.more.is_some() {
+            self.take_children(node, inner, EdgeKind::CHILD, abort);
+        }
+    }
+
+    /// Adds the step that closes the children with an edge of this kind, which leave the list until then.
+    fn take_children(
+        &mut self,
+        node: &Arc<Node<C>>,
+        inner: &mut Inner<C>,
+        kind: EdgeKind,
+        abort: bool,
+    ) {
+        let children = inner.children(kind).take_all();
+        if !children.is_empty() {
+            let parent = node.clone();
+            self.steps.push(Step::Close(Family { parent, children, kind, abort, taken: true }));
+        }
+    }
+
+    /// Records when the process began to close, unless that is recorded already.
+    #[inline(always)]
+    fn date(&mut self, inner: &mut Inner<C>) -> Stamp {
+        let now = *self.now.get_or_insert_with(Stamp::now);
+        if inner.closing_since().is_none() {
+            inner.set_closing_since(now);
+        }
+        now
     }
 
     /// Ends a process that waits for nothing: hands its teardown out, once (S3), or makes it Closed.
@@ -272,6 +325,9 @@ impl<C: Contents> Walk<C> {
         walking: Option<&Arc<Node<C>>>,
     ) -> Option<Ended<C>> {
         if node.waiting.load(Ordering::Acquire) > 0 || inner.teardown.has_started() {
+            if node.phase() == Phase::Closing {
+                self.date(inner);
+            }
             return None;
         }
         if node.phase() == Phase::Running {
@@ -284,6 +340,7 @@ impl<C: Contents> Walk<C> {
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
+                node.work.begin_at(Work::TeardownQueued, self.date(inner));
                 if inner.is_no_wait_child() {
                     self.effects.tear_down_no_wait_child(node.clone(), teardown);
                 } else {
@@ -307,7 +364,7 @@ impl<C: Contents> Walk<C> {
         walking: Option<&Arc<Node<C>>>,
     ) -> Ended<C> {
         node.phase.finish();
-        let mut ended = Ended { counted: 0, children: None };
+        let mut ended = Ended { counted: 0, more: None, no_wait_children: None };
         if let Some(up) = inner.take_first_up(node) {
             self.end_edge(up, walking, &mut ended);
         }
@@ -328,10 +385,20 @@ impl<C: Contents> Walk<C> {
     ) {
         inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
         inner.take_sleepers(node, Moment::Closed, &mut self.effects);
-        inner.waiters = None;
         inner.merge_failures();
         inner.forget_hooks();
-        ended.children = inner.children.take();
+        ended.no_wait_children =
+            inner.extras_mut().and_then(|extras| extras.no_wait_children.take());
+        ended.more = match &mut inner.more {
+            // The extras stay, for the outcome.
+            Some(more) if more.extras.is_some() => {
+                more.waiters = Waiters::new();
+                let children = mem::take(&mut more.children);
+                let has_children = children.may_have_entries();
+                has_children.then(|| Box::new(More { children, ..More::default() }))
+            }
+            more => more.take(),
+        };
         for up in inner.take_further_ups() {
             self.end_edge(up, walking, ended);
         }
@@ -394,7 +461,7 @@ impl<C: Contents> Walk<C> {
 
     /// Goes down: closes the children, and subtracts those that are Closed at once from the parent's count together.
     fn close_children(&mut self, family: Family<C>) {
-        let Family { parent, mut children, abort, taken } = family;
+        let Family { parent, mut children, kind, abort, taken } = family;
         let mut counted = 0;
         for chunk in children.chunks_mut(AHEAD) {
             fetch(chunk);
@@ -416,12 +483,13 @@ impl<C: Contents> Walk<C> {
             if taken && parent.phase() == Phase::Closing {
                 if !abort && parent.is_aborting() {
                     // The abort came while the children were out of the list.
-                    walk.abort_children(&parent, children.iter().flat_map(Children::<C>::iter));
+                    let open = children.iter().flat_map(Children::<C>::iter);
+                    walk.abort_children(&parent, kind, open);
                 }
                 children
                     .take()
                     .into_iter()
-                    .for_each(|children| inner.children().put_back(children));
+                    .for_each(|children| inner.children(kind).put_back(children));
             }
         });
         drop(children);
@@ -431,6 +499,7 @@ impl<C: Contents> Walk<C> {
     fn abort_children<'a>(
         &mut self,
         parent: &Arc<Node<C>>,
+        kind: EdgeKind,
         open: impl Iterator<Item = &'a Arc<Node<C>>>,
     ) {
         let mut children = Children::<C>::new();
@@ -438,7 +507,7 @@ impl<C: Contents> Walk<C> {
             children.insert(child.clone());
         }
         let parent = parent.clone();
-        self.steps.push(Step::Close(Family { parent, children, abort: true, taken: false }));
+        self.steps.push(Step::Close(Family { parent, children, kind, abort: true, taken: false }));
     }
 }
 
@@ -447,18 +516,18 @@ impl<C: Contents> Inner<C> {
     /// its teardown and its first parent.
     #[inline]
     fn is_bare(&self) -> bool {
-        self.extras.is_none() && self.children.is_none() && !self.has_sleepers()
+        self.more.is_none() && !self.has_sleepers()
     }
 
     /// Must its closing by a parent wait for another process that is not Closed?
     fn is_held_open(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| !extras.closes_after.is_empty())
+        self.extras_ref().is_some_and(|extras| !extras.closes_after.is_empty())
     }
 
     /// Has a parent aborted it while it was held open?
     #[inline]
     fn is_abort_postponed(&self) -> bool {
-        let postponed = self.extras.as_ref().and_then(|extras| extras.postponed);
+        let postponed = self.extras_ref().and_then(|extras| extras.postponed);
         postponed.is_some_and(|postponed| postponed.abort)
     }
 

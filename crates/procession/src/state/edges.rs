@@ -1,15 +1,17 @@
 //! Adding and removing edges.
 
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::contents::Contents;
 use super::cycle::{self, GraphLock};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
-use super::node::{Down, Extras, Inner, Node, Seed, Up};
+use super::extras::{Down, Up};
+use super::inner::Inner;
+use super::node::Node;
 use super::phase_word::Holder;
-use super::stable_list::StableList;
+use super::seed::Seed;
 use crate::value::sync::Ordering;
 use crate::value::{LinkError, Phase, Reason};
 
@@ -41,11 +43,11 @@ pub(crate) fn fresh_child<C: Contents>(
     }
     parent.count_in();
     if parent.phase() == Phase::Running {
-        let place = inner.children().insert(child.clone());
+        let place = inner.children(EdgeKind::CHILD).insert(child.clone());
         child.place.store(place, Ordering::Relaxed);
         return (child, Added::Open);
     }
-    let dead = inner.add_late_child(child.clone());
+    let dead = inner.add_late_child(child.clone(), EdgeKind::CHILD);
     drop(inner);
     drop(dead);
     (child, Added::Late)
@@ -132,12 +134,12 @@ fn link_locked<C: Contents>(
         }
         if !is_running {
             below.add_up(lower, Up { target: upper.clone(), place: 0, kind });
-            let dead = above.add_late_child(lower.clone());
+            let dead = above.add_late_child(lower.clone(), kind);
             drop((below, above));
             drop(dead);
             return Linked::Close;
         }
-        let place = above.children().insert(lower.clone());
+        let place = above.children(kind).insert(lower.clone());
         below.add_up(lower, Up { target: upper.clone(), place, kind });
         return Linked::At { place };
     }
@@ -165,7 +167,7 @@ fn link_locked<C: Contents>(
 pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     let graph = cycle::lock_graph();
     let mut targets = Vec::new();
-    if let Some(extras) = &mut node.inner.lock().extras {
+    if let Some(extras) = node.inner.lock().extras_mut() {
         for kind in [EdgeKind::WAIT_FOR, EdgeKind::CLOSE_AFTER] {
             targets.extend(mem::take(extras.downs(kind)));
         }
@@ -176,7 +178,7 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
         let inner = node.inner.lock();
         let mut below = target.inner.lock();
         // A target that is Closed has already taken this edge, and will report it.
-        let up = below.extras.as_mut().and_then(|extras| extras.dependents.remove(place));
+        let up = below.extras_mut().and_then(|extras| extras.dependents.remove(place));
         if up.is_some() {
             node.count_off();
         }
@@ -191,9 +193,9 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
 impl<C: Contents> Inner<C> {
     /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
     /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
-    fn add_late_child(&mut self, child: Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
+    fn add_late_child(&mut self, child: Arc<Node<C>>, kind: EdgeKind) -> Vec<Arc<Node<C>>> {
         let is_closed = |child: &Arc<Node<C>>| child.phase() == Phase::Closed;
-        self.children().insert_and_sweep(child, is_closed).1
+        self.children(kind).insert_and_sweep(child, is_closed).1
     }
 
     /// Adds an edge to a process above. Returns its place in its list, or 0 if it became the edge to the first parent.
@@ -213,29 +215,9 @@ impl<C: Contents> Inner<C> {
     /// Removes the edge of a process that is Closed; the child is returned, to be dropped.
     pub(super) fn remove_edge(&mut self, place: u32, kind: EdgeKind) -> Option<Arc<Node<C>>> {
         if kind.closes() {
-            return self.children.as_mut()?.remove(place);
+            return self.children(kind).remove(place);
         }
-        self.extras.as_mut()?.downs(kind).remove(place);
+        self.extras_mut()?.downs(kind).remove(place);
         None
-    }
-}
-
-impl<C: Contents> Extras<C> {
-    /// The list of the edges of this kind, which must not be one that closes.
-    pub(super) fn downs(&mut self, kind: EdgeKind) -> &mut StableList<Down<C>> {
-        if kind == EdgeKind::BLOCKED {
-            &mut self.blocked_for
-        } else if kind.orders() {
-            &mut self.closes_after
-        } else {
-            &mut self.waits_for
-        }
-    }
-}
-
-impl<C: Contents> Down<C> {
-    /// The process at the lower end, if it still exists.
-    pub(super) fn upgrade(&self) -> Option<Arc<Node<C>>> {
-        Weak::upgrade(&self.target)
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::closing::Walk;
 use super::contents::{Contents, Failed};
-use super::node::{Inner, Node};
+use super::inner::Inner;
+use super::node::Node;
 use crate::value::{Label, Phase, Reason};
 
 /// The failure of a process, of which its parents have not heard yet.
@@ -30,10 +31,12 @@ impl<C: Contents> Walk<C> {
         change: impl FnOnce(&mut Self, &mut Inner<C>),
     ) {
         let Failed { failure, aborted } = failed;
+        // A label locks the process and those above it, so it is made with no lock held.
+        let label = node.label();
         let mut inner = node.inner.lock();
         inner.extras().failures.push(failure.clone());
         change(self, &mut inner);
-        let mut next = inner.news(node);
+        let mut next = inner.news_of(label, inner.closes_parents());
         drop(inner);
         // The processes that have heard of it, because there may be several ways up, or a ring. The usual case, one
         // parent that passes nothing on, allocates nothing.
@@ -54,8 +57,9 @@ impl<C: Contents> Walk<C> {
                 }
                 let up = if inner.is_limiter() {
                     // A limiter passes it on: its children count as children of its parents.
-                    let (child, closes_parents) = (news.child.clone(), news.closes_parents);
-                    inner.news_of(child, closes_parents)
+                    let up = inner.news_of(news.child.clone(), news.closes_parents);
+                    drop(inner);
+                    up
                 } else {
                     inner.extras().failures.push(failure.clone());
                     // It is settled by the walk over its children, the failed one among them.
@@ -65,9 +69,11 @@ impl<C: Contents> Walk<C> {
                         &Reason::ChildFailed(news.child.clone()),
                         false,
                     );
-                    inner.news(&parent)
+                    let closes_parents = inner.closes_parents();
+                    drop(inner);
+                    let label = parent.label();
+                    parent.inner.lock().news_of(label, closes_parents)
                 };
-                drop(inner);
                 if is_first && up.is_some() {
                     heard.extend([Arc::as_ptr(node), Arc::as_ptr(&parent)]);
                     is_first = false;
@@ -80,10 +86,8 @@ impl<C: Contents> Walk<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    fn news(&self, node: &Arc<Node<C>>) -> Option<News<C>> {
-        self.parents().next()?;
-        let closes_parents = self.extras.as_ref().is_some_and(|extras| extras.closes_parents);
-        self.news_of(node.label(), closes_parents)
+    fn closes_parents(&self) -> bool {
+        self.extras_ref().is_some_and(|extras| extras.closes_parents)
     }
 
     fn news_of(&self, child: Label, closes_parents: bool) -> Option<News<C>> {

@@ -9,8 +9,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::inner::Inner;
 use super::known_hooks::{Above, KnownHooks, Level};
-use super::node::{Inner, Node};
+use super::node::Node;
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};
 
@@ -64,7 +65,7 @@ impl<C: Contents> Node<C> {
         };
         // Go down again, and remember.
         loop {
-            let hooks = node.inner.lock().extras.as_ref().map(|extras| extras.hooks.clone());
+            let hooks = node.inner.lock().extras_ref().map(|extras| extras.hooks.clone());
             if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) {
                 above = Some(Arc::new(Level { hooks, above }));
             }
@@ -87,7 +88,7 @@ impl<C: Contents> Node<C> {
 
     fn look_for_hooks(&self, generation: usize) -> Look<C> {
         let inner = self.inner.lock();
-        let known = inner.extras.as_ref().and_then(|extras| extras.known_hooks.as_ref());
+        let known = inner.extras_ref().and_then(|extras| extras.known_hooks.as_ref());
         if let Some(known) = known.filter(|known| known.generation == generation) {
             return Look::Known(known.above.clone());
         }
@@ -104,8 +105,10 @@ impl<C: Contents> Inner<C> {
     /// A parent was added: what the process and those below it remember is out of date. Without children, that is what
     /// the process itself remembers.
     pub(super) fn forget_hooks_above(&mut self) {
-        if self.children.is_none() {
-            self.extras.iter_mut().for_each(|extras| extras.known_hooks = None);
+        if !self.may_have_children() {
+            if let Some(extras) = self.extras_mut() {
+                extras.known_hooks = None;
+            }
         } else if GENERATION.load(Ordering::Relaxed) != 0 {
             GENERATION.fetch_add(1, Ordering::Relaxed);
         }
@@ -129,7 +132,7 @@ fn search<C: Contents>(from: Vec<Arc<Node<C>>>, mut seen: HashSet<*const Node<C>
     let mut next = 0;
     while let Some(node) = found.get(next).cloned() {
         let inner = node.inner.lock();
-        hooks.extend(inner.extras.iter().flat_map(|extras| &extras.hooks).cloned());
+        hooks.extend(inner.extras_ref().into_iter().flat_map(|extras| &extras.hooks).cloned());
         found.extend(inner.parents().filter(|parent| seen.insert(Arc::as_ptr(parent))).cloned());
         drop(inner);
         next += 1;

@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use super::stable_list::StableList;
 use crate::value::sleeper::Sleeper;
+use crate::value::stamp::Stamp;
+use crate::value::{HeldSlot, Site};
 
 /// The slots of one process.
 pub(crate) struct Limit {
     pub(super) total: usize,
     free: usize,
     pub(super) queue: Queue,
+    /// The slots that callers hold, as opposed to children.
+    held: StableList<Held>,
+}
+
+/// A slot that a caller holds.
+struct Held {
+    site: Site,
+    since: Stamp,
 }
 
 /// The result of a look for a slot.
@@ -37,7 +48,7 @@ pub(crate) type Ticket = u64;
 
 impl Limit {
     pub(crate) fn new(total: usize) -> Self {
-        Self { total, free: total, queue: Queue::default() }
+        Self { total, free: total, queue: Queue::default(), held: StableList::new() }
     }
 
     pub(super) fn try_take(&mut self) -> Look {
@@ -55,6 +66,22 @@ impl Limit {
             self.free += 1;
         }
         next
+    }
+
+    /// Notes that a caller holds a slot; returns the place of the note.
+    pub(super) fn note(&mut self, site: Site) -> u32 {
+        self.held.insert(Held { site, since: Stamp::now() })
+    }
+
+    /// The caller no longer holds the slot.
+    pub(super) fn forget(&mut self, place: u32) {
+        self.held.remove(place);
+    }
+
+    /// The slots that callers hold.
+    pub(super) fn held(&self, now: Stamp) -> Vec<HeldSlot> {
+        let held = self.held.iter();
+        held.map(|held| HeldSlot { site: held.site, held_for: now.since(held.since) }).collect()
     }
 
     /// Empties the queue.

@@ -6,8 +6,11 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`node`] | a process's node: its fields, the invariants S1 to S8, the lock order |
-//! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | what a node is made of |
+//! | [`node`] | a process's node: the invariants S1 to S8, the lock order, the fields outside the lock |
+//! | [`inner`], [`extras`] | the fields under the lock: those of every process, and those that few need |
+//! | [`seed`] | everything that a new process starts with |
+//! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | the types of these fields |
+//! | [`path`] | the path of a process, which names it in errors |
 //! | [`phase_word`] | the atomic word that publishes the phase |
 //! | [`edge_kind`], [`edges`] | what an edge does; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
@@ -15,6 +18,7 @@
 //! | [`closing`] | the closing walk |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
+//! | [`survey`] | everything below a process, as a snapshot |
 //! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
 
 #[cfg(all(feature = "tokio", not(loom)))]
@@ -26,15 +30,20 @@ mod cycle;
 mod edge_kind;
 mod edges;
 mod effects;
+mod extras;
 mod failures;
 mod hooks;
+mod inner;
 mod known_hooks;
 mod limit;
 mod node;
+mod path;
 mod phase_word;
+mod seed;
 mod sleepers;
 mod slots;
 mod stable_list;
+mod survey;
 #[cfg(all(test, not(loom)))]
 mod testing;
 mod waiters;
@@ -47,10 +56,13 @@ pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};
 pub(crate) use effects::{Due, Effects, Wake};
+pub(crate) use extras::Extras;
 pub(crate) use hooks::hooks_are_used;
 pub(crate) use limit::{Limit, Look, Ticket};
-pub(crate) use node::{Extras, Inherited, Node, Seed, SetTeardown};
+pub(crate) use node::{Node, SetTeardown};
+pub(crate) use seed::{Inherited, Seed};
 pub(crate) use sleepers::{Moment, Place};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
+pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
 pub(crate) use waiters::PutBack;

@@ -11,10 +11,11 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::Effects;
+use super::inner::Inner;
 use super::limit::{Limit, Look, Ticket};
-use super::node::{Inner, Node};
-use crate::value::Phase;
+use super::node::Node;
 use crate::value::sleeper::Sleeper;
+use crate::value::{Phase, Site};
 
 impl<C: Contents> Node<C> {
     /// Takes a free slot.
@@ -77,13 +78,23 @@ impl<C: Contents> Node<C> {
     pub(crate) fn all_slots_are_held_by(&self, is_so: impl Fn(&Arc<Self>) -> bool) -> bool {
         let (total, children) = {
             let inner = self.inner.lock();
-            let limit = inner.extras.as_ref().and_then(|extras| extras.limit.as_ref());
+            let limit = inner.extras_ref().and_then(|extras| extras.limit.as_ref());
             let Some(limit) = limit else { return false };
-            let children = inner.children.iter().flat_map(|children| children.iter());
+            let children = inner.waited_children().into_iter().flat_map(|children| children.iter());
             (limit.total, children.cloned().collect::<Vec<_>>())
         };
         let holds_slot = |child: &Arc<Self>| child.inner.lock().parent_edge.holds_slot();
         children.iter().filter(|child| is_so(child) && holds_slot(child)).count() == total
+    }
+
+    /// Notes that a caller holds a slot; returns the place of the note.
+    pub(crate) fn note_slot(&self, site: Site) -> u32 {
+        self.inner.lock().limit().note(site)
+    }
+
+    /// The caller no longer holds the slot.
+    pub(crate) fn forget_slot(&self, place: u32) {
+        self.inner.lock().limit().forget(place);
     }
 
     /// Returns a slot.
@@ -96,7 +107,7 @@ impl<C: Contents> Node<C> {
 
 impl<C: Contents> Inner<C> {
     fn limit(&mut self) -> &mut Limit {
-        let limit = self.extras.as_mut().and_then(|extras| extras.limit.as_mut());
+        let limit = self.extras_mut().and_then(|extras| extras.limit.as_mut());
         limit.expect("only a process with a limit is asked for slots")
     }
 
@@ -134,7 +145,7 @@ impl<C: Contents> Inner<C> {
     /// Takes the sleepers that wait for a slot. Call it in the locked section in which the process becomes Closing.
     #[inline]
     pub(super) fn take_queue(&mut self, effects: &mut Effects<C>) {
-        if let Some(limit) = self.extras.as_mut().and_then(|extras| extras.limit.as_mut()) {
+        if let Some(limit) = self.extras_mut().and_then(|extras| extras.limit.as_mut()) {
             limit.take_queue().for_each(|sleeper| effects.wake(sleeper));
         }
     }

@@ -101,9 +101,32 @@ impl<T> StableList<T> {
         Some(rest.iter().take(count).flatten())
     }
 
+    /// The entries in at most `count` places from `place` on, and the place after them; `None` past the end. Entries that
+    /// were taken all at once are left out.
+    pub(crate) fn chunk_from(
+        &self,
+        place: u32,
+        count: usize,
+    ) -> Option<(u32, impl Iterator<Item = &T>)> {
+        let skip = place.saturating_sub(self.base) as usize;
+        let rest = self.entries.get(skip..).filter(|rest| !rest.is_empty())?;
+        let chunk = &rest[..count.min(rest.len())];
+        Some((self.base + (skip + chunk.len()) as u32, chunk.iter().flatten()))
+    }
+
+    /// Was it taken as a whole, and has not been put back?
+    pub(crate) fn is_taken(&self) -> bool {
+        self.base > 0
+    }
+
     /// Has it no entries? Those that were taken through [`entries_mut`](Self::entries_mut) still count.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.len() == self.free.len()
+    }
+
+    /// Does it have entries, or did it have some when it was taken as a whole?
+    pub(crate) fn may_have_entries(&self) -> bool {
+        self.is_taken() || !self.is_empty()
     }
 
     /// All entries with their gaps, to look at and to take from. A place that is emptied this way is not reused.

@@ -9,8 +9,10 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::{Effects, Wake};
-use super::node::{Inner, Node, TeardownStage};
-use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiters, Waiting};
+use super::extras::More;
+use super::inner::{Inner, TeardownStage};
+use super::node::Node;
+use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiting};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 
@@ -140,7 +142,7 @@ impl<C: Contents> Inner<C> {
         match (&mut self.teardown_or_sleeper, place) {
             (TeardownOrSleeper::Waiting(waiting), FIRST) => Some(waiting),
             (_, FIRST) => None,
-            _ => self.waiters.as_mut()?.get_mut(place),
+            _ => self.more.as_mut()?.waiters.get_mut(place),
         }
     }
 
@@ -160,8 +162,7 @@ impl<C: Contents> Inner<C> {
             }
             _ => {}
         }
-        let waiters = self.waiters.get_or_insert_with(|| Box::new(Waiters::new()));
-        (waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
+        (self.more().waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
     }
 
     /// Takes one sleeper back.
@@ -178,7 +179,7 @@ impl<C: Contents> Inner<C> {
         if place == FIRST {
             return self.take_first(moment);
         }
-        self.waiters.as_mut()?.remove(place).map(Waiting::into_sleeper)
+        self.more.as_mut()?.waiters.remove(place).map(Waiting::into_sleeper)
     }
 
     /// Takes the moment back from the first place, and the sleeper if it waits for no other.
@@ -205,7 +206,7 @@ impl<C: Contents> Inner<C> {
             self.teardown_or_sleeper,
             TeardownOrSleeper::Waiting(_) | TeardownOrSleeper::Reserved { .. }
         );
-        is_first || self.waiters.is_some()
+        is_first || self.more.is_some()
     }
 
     /// Takes the sleepers that wait for the moment. Call it in the locked section in which it comes (S6).
@@ -216,7 +217,7 @@ impl<C: Contents> Inner<C> {
         effects: &mut Effects<C>,
     ) {
         self.take_first_for(node, moment, effects);
-        if let Some(waiters) = &mut self.waiters {
+        if let Some(More { waiters, .. }) = self.more.as_deref_mut() {
             // Gaps in `far` are not reused; there are no more of them than there were waiters.
             for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
                 if let Some(taken) = place.take_if(|waiting| waiting.moments.has(moment)) {
@@ -273,7 +274,7 @@ impl<C: Contents> Inner<C> {
             TeardownOrSleeper::Teardown(teardown) => Some(teardown),
             other => {
                 self.teardown_or_sleeper = other;
-                self.extras.as_mut()?.teardown.take()
+                self.extras_mut()?.teardown.take()
             }
         }
     }
@@ -285,10 +286,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Waker;
 
-    use super::super::node::{Seed, SetTeardown};
+    use super::super::node::SetTeardown;
+    use super::super::seed::Seed;
     use super::super::testing::{Node, Plain};
     use super::{Effects, Moment, Place, PutBack, Wake};
-    use crate::value::Reason;
+    use crate::value::{Reason, Site};
 
     #[derive(Default)]
     struct Counting(AtomicUsize);
@@ -328,7 +330,7 @@ mod tests {
     }
 
     fn with_body() -> Arc<Node> {
-        Node::new(Seed { body: true, ..Seed::default() })
+        Node::new(Seed { body: true, ..Seed::at(Site::caller()) })
     }
 
     /// A task that waits for two moments is woken for each.
@@ -432,7 +434,7 @@ mod tests {
     fn a_teardown_and_a_waker_have_room() {
         for teardown_first in [true, false] {
             let (woken, waker) = counting();
-            let node = Node::new(Seed::default());
+            let node = Node::new(Seed::at(Site::caller()));
             let set = || matches!(node.set_teardown("teardown"), SetTeardown::Set);
             assert!(!teardown_first || set());
             register(&node, Moment::Closing, &waker);

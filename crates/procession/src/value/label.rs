@@ -1,8 +1,12 @@
-//! How messages refer to a process: [`ProcessId`] and [`Label`].
+//! How messages refer to a process: [`ProcessId`], [`Segment`] and [`Label`].
 
-use std::fmt::{self, Write};
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+use crate::value::Site;
+use crate::value::text::Escaped;
 
 /// Distinguishes processes that exist at the same time.
 ///
@@ -37,62 +41,136 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// How errors refer to a process: by its name if it has one, otherwise by its id.
+/// One process in a path: its name if it has one, and where it was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) site: Site,
+}
+
+impl Segment {
+    /// A name for a thread: without a name of the process, the file and the line.
+    pub(crate) fn thread_name(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => {
+                let file = self.site.file();
+                let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+                format!("{file}:{}", self.site.line())
+            }
+        }
+    }
+}
+
+/// The name or, without one, the site. The name is not escaped.
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => self.site.fmt(f),
+        }
+    }
+}
+
+/// How errors refer to a process: by its name or, if it has none, by where it was made and the nearest name above it.
 ///
-/// Control characters in the name are escaped when the label is displayed, so that a name cannot disturb a
-/// terminal.
+/// It is taken when it is asked for or, in an error, when the error happens; a process that is Closed has nothing above
+/// it any more. Labels are equal if they refer to the same process.
+///
+/// When the label is displayed, control characters in the name are escaped, so that it cannot disturb a terminal, and
+/// at most 120 characters are written.
 ///
 /// ```
 /// use procession::Process;
 ///
-/// let process = Process::builder().name("http").build()?;
-/// let label = process.label();
-/// assert_eq!(label.to_string(), "process `http`");
-/// assert_eq!(label.name(), Some("http"));
+/// let app = Process::builder().name("app").build()?;
+/// assert_eq!(app.label().to_string(), "process `app`");
+/// let unnamed = app.child();
+/// assert_eq!(unnamed.label().to_string(), format!("process `app` › {}", unnamed.site()));
 /// # Ok::<(), procession::LinkError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Label {
-    name: Option<Arc<str>>,
+#[derive(Clone)]
+pub struct Label(Arc<Parts>);
+
+struct Parts {
     id: ProcessId,
+    own: Segment,
+    /// The nearest first parents, the topmost first.
+    above: Vec<Segment>,
+    /// There are more processes above these.
+    is_cut: bool,
 }
 
 impl Label {
-    pub(crate) fn new(name: Option<Arc<str>>, id: ProcessId) -> Self {
-        Self { name, id }
+    pub(crate) fn new(id: ProcessId, own: Segment, above: Vec<Segment>, is_cut: bool) -> Self {
+        Self(Arc::new(Parts { id, own, above, is_cut }))
+    }
+
+    /// A label of a process that nothing is above.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn of_test(name: Option<&str>, id: ProcessId) -> Self {
+        let own = Segment { name: name.map(Into::into), site: Site::caller() };
+        Self::new(id, own, Vec::new(), false)
     }
 
     /// The process's name, if it has one.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.0.own.name.as_deref()
     }
 
     /// The process's id.
     pub fn id(&self) -> ProcessId {
-        self.id
+        self.0.id
+    }
+
+    /// Where the process was made.
+    pub fn site(&self) -> Site {
+        self.0.own.site
+    }
+
+    /// The names or sites of the process and of at most 15 processes above it, following first parents, joined by `/`.
+    /// It begins with `…` if there are more.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let cache = Process::builder().name("cache").parent(&app).build()?;
+    /// assert_eq!(cache.label().path(), "app/cache");
+    /// # Ok::<(), procession::LinkError>(())
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> String {
+        let cut = self.0.is_cut.then(|| "…".to_owned());
+        let segments = self.0.above.iter().chain([&self.0.own]);
+        cut.into_iter().chain(segments.map(Segment::to_string)).collect::<Vec<_>>().join("/")
+    }
+
+    /// The label without the word "process".
+    pub(crate) fn bare(&self) -> impl fmt::Display + '_ {
+        Bare(self)
+    }
+}
+
+struct Bare<'a>(&'a Label);
+
+impl fmt::Display for Bare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { own, above, .. } = &*self.0.0;
+        if let Some(name) = &own.name {
+            return write!(f, "`{}`", Escaped::name(name));
+        }
+        if let Some(name) = above.iter().rev().find_map(|segment| segment.name.as_ref()) {
+            write!(f, "`{}` › ", Escaped::name(name))?;
+        }
+        own.site.fmt(f)
     }
 }
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(name) = &self.name else { return write!(f, "process {}", self.id) };
-        f.write_str("process `")?;
-        for character in name.chars() {
-            if is_safe(character) {
-                f.write_char(character)?;
-            } else {
-                write!(f, "{}", character.escape_unicode())?;
-            }
-        }
-        f.write_char('`')
+        write!(f, "process {}", self.bare())
     }
-}
-
-/// Can this character be printed as it is? Control characters, and those that change the direction of writing, could
-/// disturb a terminal.
-fn is_safe(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Debug for Label {
@@ -101,13 +179,51 @@ impl fmt::Debug for Label {
     }
 }
 
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Label {}
+
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Label, ProcessId};
+    use super::{Label, ProcessId, Segment};
+    use crate::value::Site;
+
+    fn segment(name: Option<&str>) -> Segment {
+        Segment { name: name.map(Into::into), site: Site::caller() }
+    }
+
+    fn label(own: Option<&str>, above: &[Option<&str>], is_cut: bool) -> Label {
+        let above = above.iter().map(|name| segment(*name)).collect();
+        Label::new(ProcessId::of(&0_u8), segment(own), above, is_cut)
+    }
 
     #[test]
     fn control_characters_are_escaped() {
-        let label = Label::new(Some("a\u{1b}[2J\u{202E}é".into()), ProcessId::of(&0_u8));
+        let label = label(Some("a\u{1b}[2J\u{202E}é"), &[], false);
         assert_eq!(label.to_string(), "process `a\\u{1b}[2J\\u{202e}é`");
+    }
+
+    #[test]
+    fn a_process_without_a_name_is_found_by_its_site() {
+        let unnamed = label(None, &[Some("app"), Some("db"), None], false);
+        let site = unnamed.site();
+        assert_eq!(unnamed.to_string(), format!("process `db` › {site}"));
+        assert_eq!(unnamed.path(), format!("app/db/{site}/{site}"));
+        assert_eq!(label(None, &[], false).to_string(), format!("process {site}"));
+    }
+
+    #[test]
+    fn a_path_that_is_cut_says_so() {
+        assert_eq!(label(Some("leaf"), &[Some("twig")], true).path(), "…/twig/leaf");
     }
 }

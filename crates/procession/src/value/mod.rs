@@ -11,16 +11,27 @@ pub(crate) mod model;
 mod outcome;
 mod phase;
 mod reason;
+mod site;
 pub(crate) mod sleeper;
+mod snapshot;
+pub(crate) mod stamp;
 pub mod sync;
+pub mod text;
 pub(crate) mod time;
 mod work;
 
 pub use child_failure::ChildFailure;
 pub use error::{BoxError, Deadlock, Error, Failed, MultiError, NoThread, Panicked, with_causes};
+pub(crate) use label::Segment;
 pub use label::{Label, ProcessId};
 pub use link_error::{Cycle, LinkError};
 pub use outcome::IntoOutcome;
 pub use phase::Phase;
 pub use reason::Reason;
-pub(crate) use work::{Work, WorkCell};
+pub use site::Site;
+pub(crate) use snapshot::set_first_parents;
+pub use snapshot::{
+    Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
+};
+pub use work::Work;
+pub(crate) use work::WorkCell;

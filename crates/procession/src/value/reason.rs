@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::value::Label;
+use crate::value::text::Signal;
 
 /// Why a process began to close. The first reason is kept.
 ///
@@ -31,6 +32,8 @@ pub enum Reason {
     BodyFinished,
     /// Its body returned an error, panicked, was dropped before its end, or could not be started.
     BodyFailed,
+    /// Its [time limit](crate::Builder::time_limit) was over.
+    TimeLimit,
     /// Its last handle was dropped, and no open parent held it.
     Dropped,
     /// This child failed, and the process closes for a failed child:
@@ -43,9 +46,10 @@ impl fmt::Display for Reason {
         match self {
             Self::Asked => f.write_str("asked to close"),
             Self::ParentClosed => f.write_str("its parent closed"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Signal(signal) => Signal(*signal).fmt(f),
             Self::BodyFinished => f.write_str("its body finished"),
             Self::BodyFailed => f.write_str("its body failed"),
+            Self::TimeLimit => f.write_str("its time limit was over"),
             Self::Dropped => f.write_str("its last handle was dropped"),
             Self::ChildFailed(child) => write!(f, "its child failed: {child}"),
         }

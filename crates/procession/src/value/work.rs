@@ -1,46 +1,99 @@
 //! [`Work`]: the kind of code that a process runs at the moment.
 
-use crate::value::sync::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::value::stamp::Stamp;
 
 /// The kind of code that a process runs at the moment, or that is about to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
-pub(crate) enum Work {
+pub enum Work {
+    /// None.
+    #[default]
     None,
+    /// A body on a thread.
     ThreadBody,
+    /// A body as a future, on the spawner.
     AsyncBody,
-    /// An async body that its caller polls in a task of its own.
-    BodyOfCaller,
-    BlockingTeardown,
+    /// A body as a future that its caller polls in a task of its own.
+    CallerBody,
+    /// A teardown that is due, and has not begun.
+    TeardownQueued,
+    /// A blocking teardown.
+    Teardown,
+    /// An async teardown.
     AsyncTeardown,
+    /// A function that was given to [`on_closing`](crate::Process::on_closing).
+    Hook,
+    /// A future that was given to [`wait_for_future`](crate::Process::wait_for_future).
+    Future,
 }
 
-#[cfg(all(feature = "tokio", not(loom)))]
-const ALL: [Work; 6] = [
+const ALL: [Work; 9] = [
     Work::None,
     Work::ThreadBody,
     Work::AsyncBody,
-    Work::BodyOfCaller,
-    Work::BlockingTeardown,
+    Work::CallerBody,
+    Work::TeardownQueued,
+    Work::Teardown,
     Work::AsyncTeardown,
+    Work::Hook,
+    Work::Future,
 ];
 
-/// The work of a process, written by the thread that starts or ends it.
+/// The work of a process, and when it began, written by the thread that starts or ends it.
 ///
-/// Its accesses are relaxed, because it only explains the process to a reader and orders nothing.
-pub(crate) struct WorkCell(AtomicU8);
+/// The atomics are the standard library's, also in a model, and the accesses are relaxed, because they only explain the
+/// process to a reader and order nothing. A reader may see the work of one moment with the time of another.
+pub(crate) struct WorkCell {
+    work: AtomicU8,
+    since_high: AtomicU8,
+    since_low: AtomicU32,
+}
 
 impl WorkCell {
+    #[inline]
     pub(crate) fn new() -> Self {
-        Self(AtomicU8::new(Work::None as u8))
+        Self { work: AtomicU8::new(0), since_high: AtomicU8::new(0), since_low: AtomicU32::new(0) }
     }
 
-    #[cfg(all(feature = "tokio", not(loom)))]
+    #[inline]
     pub(crate) fn get(&self) -> Work {
-        ALL[usize::from(self.0.load(Ordering::Relaxed))]
+        ALL[usize::from(self.work.load(Ordering::Relaxed))]
     }
 
-    pub(crate) fn set(&self, work: Work) {
-        self.0.store(work as u8, Ordering::Relaxed);
+    /// The work, and for how long it has lasted.
+    pub(crate) fn get_since(&self, now: Stamp) -> (Work, Option<Duration>) {
+        let since = Stamp::from_parts(
+            self.since_low.load(Ordering::Relaxed),
+            self.since_high.load(Ordering::Relaxed),
+        );
+        match self.get() {
+            Work::None => (Work::None, None),
+            work => (work, since.map(|since| now.since(since))),
+        }
+    }
+
+    /// Work of this kind begins now.
+    #[inline]
+    pub(crate) fn begin(&self, work: Work) {
+        self.begin_at(work, Stamp::now());
+    }
+
+    /// Work of this kind began at this time.
+    #[inline]
+    pub(crate) fn begin_at(&self, work: Work, since: Stamp) {
+        let (low, high) = since.parts();
+        self.since_low.store(low, Ordering::Relaxed);
+        self.since_high.store(high, Ordering::Relaxed);
+        self.work.store(work as u8, Ordering::Relaxed);
+    }
+
+    /// The work has ended.
+    #[inline]
+    pub(crate) fn end(&self) {
+        self.work.store(Work::None as u8, Ordering::Relaxed);
     }
 }

@@ -153,6 +153,11 @@ impl<T> State<T> {
         self.queues.pop()
     }
 
+    /// How many threads run a task.
+    pub(super) fn busy(&self) -> usize {
+        self.threads.busy
+    }
+
     /// The task of a busy thread blocks in a wait of the library.
     pub(super) fn block(&mut self, around: &mut impl Surroundings) {
         self.threads.busy -= 1;

@@ -4,7 +4,7 @@
 //! there; under it, only that of the deadlines is taken. No task runs and nothing foreign is dropped under it.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,9 @@ impl Surroundings for &Pool {
     }
 
     fn start_thread(&mut self) -> bool {
-        spawn_thread(Some("procession-pool"), work).is_ok()
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+        spawn_thread(Some(&format!("procession-{number}")), work).is_ok()
     }
 
     fn schedule_look(&mut self) -> bool {
@@ -109,6 +111,11 @@ pub(in crate::run) fn submit(tasks: Vec<Task>) {
 /// Adds tasks, of which this thread is about to take as many as `served`.
 fn add(tasks: Vec<Task>, served: usize) {
     change(|state, around| state.add(tasks, served, around));
+}
+
+/// How many threads of the pool are running a task.
+pub(in crate::run) fn busy() -> usize {
+    POOL.locked.lock().state.busy()
 }
 
 /// Drops a value of a user's on a thread of the pool.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::event::{CHUNK, Cursor, Event, Events, Key};
 use super::upward::Upward;
 use crate::state::contents::Contents;
-use crate::state::node::{Inner, Node};
+use crate::state::inner::Inner;
+use crate::state::node::Node;
 use crate::value::Phase;
 
 /// The events that a given one might require, directly or through others.
@@ -117,14 +118,14 @@ fn neighbours_below<C: Contents>(
     let mut is_done = true;
     match event {
         Event::IsClosed => {
-            if phase == Phase::Closing && inner.children.is_some() {
+            if phase == Phase::Closing && inner.may_have_children() {
                 return None;
             }
             is_done = !inner.chunk_below(skip, |node| below.push((node, Event::IsClosed)));
         }
         Event::BeginsToClose if phase == Phase::Running => {
             let mut ordered = Vec::new();
-            if let Some(extras) = &inner.extras {
+            if let Some(extras) = inner.extras_ref() {
                 if let Some(chunk) = extras.closes_after.chunk(skip, CHUNK) {
                     is_done = false;
                     ordered.extend(chunk.filter_map(|down| down.upgrade()));
@@ -140,9 +141,11 @@ fn neighbours_below<C: Contents>(
             if phase == Phase::Closing {
                 return None;
             }
-            if let Some(chunk) = inner.children.as_ref().and_then(|list| list.chunk(skip, CHUNK)) {
-                is_done = false;
-                below.extend(chunk.map(|child| (child.clone(), Event::IsHeld)));
+            for children in inner.waited_children().into_iter().chain(inner.no_wait_children()) {
+                if let Some(chunk) = children.chunk(skip, CHUNK) {
+                    is_done = false;
+                    below.extend(chunk.map(|child| (child.clone(), Event::IsHeld)));
+                }
             }
         }
     }
@@ -150,19 +153,19 @@ fn neighbours_below<C: Contents>(
 }
 
 impl<C: Contents> Inner<C> {
-    /// Calls `add` for each process that this one waits for, or is blocked for, and for its no-wait children, in the
-    /// places from `skip` on; `false` if there are no more places.
+    /// Calls `add` for each process that this one waits for, or is blocked for, in the places from `skip` on; `false` if
+    /// there are no more places.
     pub(in crate::state) fn chunk_below(
         &self,
         skip: usize,
         mut add: impl FnMut(Arc<Node<C>>),
     ) -> bool {
         let mut is_any = false;
-        if let Some(chunk) = self.children.as_ref().and_then(|list| list.chunk(skip, CHUNK)) {
+        if let Some(chunk) = self.waited_children().and_then(|list| list.chunk(skip, CHUNK)) {
             is_any = true;
             chunk.cloned().for_each(&mut add);
         }
-        if let Some(extras) = &self.extras {
+        if let Some(extras) = self.extras_ref() {
             for downs in [&extras.waits_for, &extras.closes_after, &extras.blocked_for] {
                 if let Some(chunk) = downs.chunk(skip, CHUNK) {
                     is_any = true;

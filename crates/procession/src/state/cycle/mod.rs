@@ -47,7 +47,9 @@ use upward::Upward;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::node::{Extras, Inner, Node};
+use super::extras::Extras;
+use super::inner::Inner;
+use super::node::Node;
 use crate::value::sync::{Mutex, MutexGuard};
 use crate::value::{Label, Phase};
 
@@ -167,8 +169,8 @@ impl<C: Contents> Inner<C> {
             ups.iter().any(|ups| !ups.is_empty()) || downs.iter().any(|downs| !downs.is_empty())
         };
         self.parent.is_none()
-            && self.children.is_none()
-            && !self.extras.as_deref().is_some_and(has_edges)
+            && !self.may_have_children()
+            && !self.extras_ref().is_some_and(has_edges)
     }
 }
 

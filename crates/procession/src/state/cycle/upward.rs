@@ -251,8 +251,8 @@ fn neighbours_above<C: Contents>(
                 inner.parent.iter().for_each(|parent| add(parent, inner.parent_edge));
             }
             let mut is_done = true;
-            for ups in inner.extras.iter().flat_map(|extras| [&extras.parents, &extras.dependents])
-            {
+            let extras = inner.extras_ref().into_iter();
+            for ups in extras.flat_map(|extras| [&extras.parents, &extras.dependents]) {
                 if let Some(chunk) = ups.chunk(skip, CHUNK) {
                     is_done = false;
                     chunk.for_each(|up| add(&up.target, up.kind));
@@ -261,9 +261,10 @@ fn neighbours_above<C: Contents>(
             (above, Vec::new(), is_done)
         }
         Event::BeginsToClose => {
-            let chunk = inner.children.as_ref().and_then(|children| children.chunk(skip, CHUNK));
-            let is_done = chunk.is_none();
-            (above, chunk.into_iter().flatten().cloned().collect(), is_done)
+            let lists = inner.waited_children().into_iter().chain(inner.no_wait_children());
+            let chunks: Vec<_> = lists.filter_map(|list| list.chunk(skip, CHUNK)).collect();
+            let is_done = chunks.is_empty();
+            (above, chunks.into_iter().flatten().cloned().collect(), is_done)
         }
     }
 }

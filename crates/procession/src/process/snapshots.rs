@@ -1,0 +1,97 @@
+//! Looking at a process and at everything that it waits for: snapshots, blockers, and `Debug`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Process;
+use crate::run::ThreadsAtWork;
+use crate::state::{glance, survey};
+use crate::value::{Blockers, Link, Phase, Snapshot};
+
+impl Process {
+    /// This process with everything that it closes or waits for, as plain values: to print, to draw, to search.
+    ///
+    /// The fields of each process are consistent with each other; different processes are read one after the other. It
+    /// locks one process at a time, and reads at most 64 edges in one locked section, so it does not hold up a closing.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let db = Process::builder().name("db").parent(&app).build()?;
+    /// let _connections: Vec<_> =
+    ///     (0..1000).map(|_| Process::builder().name("connection").parent(&db).build()).collect();
+    /// let snapshot = app.snapshot();
+    /// assert_eq!(snapshot.processes().len(), 1002);
+    /// assert_eq!(snapshot.path(db.id()).as_deref(), Some("app/db"));
+    /// println!("{snapshot}"); // a tree, in which the connections are one line
+    /// # Ok::<(), procession::LinkError>(())
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        survey(&self.node, &ThreadsAtWork::look())
+    }
+
+    /// What prevents this process from closing: at most `limit` bodies, teardowns and other causes, those that have
+    /// lasted longest first, each with the chain of processes down to it, and the number of all.
+    ///
+    /// A process that waits for another one is no cause; the chain goes on to the process that it waits for. Each
+    /// cause is one line when it is printed.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let cache = Process::builder().name("cache").parent(&app);
+    /// let cache = cache.spawn_thread(|p| p.aborting().wait())?;
+    /// app.close();
+    /// let blockers = app.blockers(16);
+    /// assert_eq!(blockers.total, 1);
+    /// // app › cache: thread body `cache` (src/main.rs:5), asked to close 0 ms ago
+    /// assert!(blockers.first[0].to_string().starts_with("app › cache: thread body `cache`"));
+    /// # app.abort().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn blockers(&self, limit: usize) -> Blockers {
+        self.snapshot().blockers(limit)
+    }
+}
+
+/// One line: the process, what it does, and how many processes of each kind it waits for.
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (info, counts) = glance(&self.node, &ThreadsAtWork::look());
+        let mut debug = f.debug_struct("Process");
+        debug.field("path", &self.path()).field("phase", &info.phase);
+        if let Some(closing_for) = info.closing_for.filter(|_| info.phase == Phase::Closing) {
+            debug.field("for", &Duration::from_millis(closing_for.as_millis() as u64));
+        }
+        debug.field("aborting", &info.aborting);
+        if let Some(reason) = info.reason.filter(|_| info.phase != Phase::Running) {
+            debug.field("reason", &reason);
+        }
+        debug.field("work", &info.work);
+        let waits = counts.into_iter().map(|(kind, count)| Counted { kind, count });
+        debug.field("waits_for", &waits.collect::<Vec<_>>()).finish()
+    }
+}
+
+/// How many processes it waits for in this way.
+struct Counted {
+    kind: Link,
+    count: usize,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, count } = self;
+        let (one, many) = match kind {
+            Link::Child => ("child", "children"),
+            Link::NoWaitChild => ("no-wait child", "no-wait children"),
+            Link::WaitFor => ("process", "processes"),
+            Link::CloseAfter => ("process to close first", "processes to close first"),
+            Link::Blocked => ("blocked wait", "blocked waits"),
+            Link::SlotWait => ("wait for a slot", "waits for a slot"),
+        };
+        write!(f, "{count} {}", if *count == 1 { one } else { many })
+    }
+}

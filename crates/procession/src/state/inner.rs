@@ -1,0 +1,252 @@
+//! [`Inner`]: the part of a node that its lock guards.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::contents::Contents;
+use super::edge_kind::EdgeKind;
+use super::extras::{Children, Extras, More, Up};
+use super::node::Node;
+use super::sleepers::TeardownOrSleeper;
+use crate::value::stamp::Stamp;
+use crate::value::sync::Ordering;
+use crate::value::{ChildFailure, Phase, Reason};
+
+pub(super) struct Inner<C: Contents> {
+    /// The first parent that also waits for this process; all other up edges are in the extras.
+    pub(super) parent: Option<Arc<Node<C>>>,
+    /// The kind of the edge to `parent`.
+    pub(super) parent_edge: EdgeKind,
+    pub(super) teardown: TeardownStage,
+    /// Why it closes. If it is set while Running, the process closes as soon as it waits for nothing.
+    reason: Option<BriefReason>,
+    /// When it began to close, in the parts of a [`Stamp`]. They stay 0 in a process that becomes Closed in the same
+    /// locked section.
+    closing_since_low: u32,
+    closing_since_high: u8,
+    pub(super) teardown_or_sleeper: TeardownOrSleeper<C>,
+    pub(super) more: Option<Box<More<C>>>,
+}
+
+/// How far the teardown has come: from Unset via Set or Skipped to Started. Only the teardown of a process that was
+/// never handed out goes back, from Set to Unset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TeardownStage {
+    /// No teardown was set.
+    Unset,
+    /// A teardown was set, and is in the node.
+    Set,
+    /// The process has stopped waiting and had no teardown: one that is set now is run by the caller that sets it.
+    Skipped,
+    /// The teardown has left the node, or was run by the caller that set it too late.
+    Started,
+}
+
+impl TeardownStage {
+    /// Has the process stopped waiting, so that it can wait for nothing more (S3)?
+    pub(super) fn has_started(self) -> bool {
+        matches!(self, Self::Skipped | Self::Started)
+    }
+}
+
+/// A [`Reason`] in one byte: every process has room for one.
+#[derive(Clone, Copy)]
+enum BriefReason {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    Dropped,
+    TimeLimit,
+    /// A reason that carries a value; it is in `Extras::reason`.
+    Detailed,
+}
+
+impl<C: Contents> Inner<C> {
+    #[inline]
+    pub(super) fn new(
+        parent: Option<Arc<Node<C>>>,
+        parent_edge: EdgeKind,
+        teardown: Option<C::Teardown>,
+        extras: Option<Box<Extras<C>>>,
+    ) -> Self {
+        let (teardown, teardown_or_sleeper) = match teardown {
+            Some(teardown) => (TeardownStage::Set, TeardownOrSleeper::Teardown(teardown)),
+            None => (TeardownStage::Unset, TeardownOrSleeper::Empty),
+        };
+        let more = extras.map(|extras| Box::new(More { extras: Some(extras), ..More::default() }));
+        Self {
+            parent,
+            parent_edge,
+            teardown,
+            reason: None,
+            closing_since_low: 0,
+            closing_since_high: 0,
+            teardown_or_sleeper,
+            more,
+        }
+    }
+
+    pub(super) fn more(&mut self) -> &mut More<C> {
+        self.more.get_or_insert_default()
+    }
+
+    /// The extras, which are made if there are none.
+    pub(super) fn extras(&mut self) -> &mut Extras<C> {
+        self.more().extras.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(super) fn extras_ref(&self) -> Option<&Extras<C>> {
+        self.more.as_deref()?.extras.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn extras_mut(&mut self) -> Option<&mut Extras<C>> {
+        self.more.as_deref_mut()?.extras.as_deref_mut()
+    }
+
+    /// The list of the children with an edge of this kind, which is made if there is none.
+    #[inline]
+    pub(super) fn children(&mut self, kind: EdgeKind) -> &mut Children<C> {
+        if kind.waits() {
+            &mut self.more().children
+        } else {
+            self.extras().no_wait_children.get_or_insert_default()
+        }
+    }
+
+    /// The children that it waits for.
+    #[inline]
+    pub(super) fn waited_children(&self) -> Option<&Children<C>> {
+        self.more.as_deref().map(|more| &more.children)
+    }
+
+    pub(super) fn no_wait_children(&self) -> Option<&Children<C>> {
+        self.extras_ref()?.no_wait_children.as_deref()
+    }
+
+    /// Does it have children, or are some in the hands of a walk?
+    pub(super) fn may_have_children(&self) -> bool {
+        let lists = self.waited_children().into_iter().chain(self.no_wait_children());
+        lists.into_iter().any(Children::<C>::may_have_entries)
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        Some(match self.reason? {
+            BriefReason::Asked => Reason::Asked,
+            BriefReason::ParentClosed => Reason::ParentClosed,
+            BriefReason::BodyFinished => Reason::BodyFinished,
+            BriefReason::BodyFailed => Reason::BodyFailed,
+            BriefReason::Dropped => Reason::Dropped,
+            BriefReason::TimeLimit => Reason::TimeLimit,
+            BriefReason::Detailed => return self.extras_ref()?.reason.clone(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn has_reason(&self) -> bool {
+        self.reason.is_some()
+    }
+
+    #[inline]
+    pub(super) fn set_reason(&mut self, reason: &Reason) {
+        let brief = match reason {
+            Reason::Asked => BriefReason::Asked,
+            Reason::ParentClosed => BriefReason::ParentClosed,
+            Reason::BodyFinished => BriefReason::BodyFinished,
+            Reason::BodyFailed => BriefReason::BodyFailed,
+            Reason::Dropped => BriefReason::Dropped,
+            Reason::TimeLimit => BriefReason::TimeLimit,
+            Reason::Signal(_) | Reason::ChildFailed(_) => {
+                self.extras().reason = Some(reason.clone());
+                BriefReason::Detailed
+            }
+        };
+        self.reason = Some(brief);
+    }
+
+    /// When it began to close.
+    #[inline]
+    pub(super) fn closing_since(&self) -> Option<Stamp> {
+        Stamp::from_parts(self.closing_since_low, self.closing_since_high)
+    }
+
+    #[inline]
+    pub(super) fn set_closing_since(&mut self, since: Stamp) {
+        (self.closing_since_low, self.closing_since_high) = since.parts();
+    }
+
+    /// Merges the failures, when the process becomes Closed.
+    pub(super) fn merge_failures(&mut self) {
+        let Some(extras) = self.extras_mut() else { return };
+        if extras.failures.len() > 1 {
+            let merged = C::merge(mem::take(&mut extras.failures));
+            extras.failures.push(merged);
+        }
+    }
+
+    /// Lets go of the hooks, when the process becomes Closed, because one of them may hold a handle to the process
+    /// itself. They stay if it has had a no-wait child, because they must hear of the failure of one that outlives it.
+    pub(super) fn forget_hooks(&mut self) {
+        if let Some(extras) = self.extras_mut() {
+            extras.known_hooks = None;
+            if !extras.has_had_no_wait_child {
+                extras.hooks = Vec::new();
+            }
+        }
+    }
+
+    /// Takes the edge to the first parent; the caller reports it (S2).
+    #[inline]
+    pub(super) fn take_first_up(&mut self, node: &Node<C>) -> Option<Up<C>> {
+        let target = self.parent.take()?;
+        Some(Up { target, place: node.place.load(Ordering::Relaxed), kind: self.parent_edge })
+    }
+
+    /// Takes the other up edges; the caller reports them (S2).
+    pub(super) fn take_further_ups(&mut self) -> impl Iterator<Item = Up<C>> + use<C> {
+        let extras = self.extras_mut();
+        let lists =
+            extras.map(|extras| [&mut extras.parents, &mut extras.dependents].map(mem::take));
+        lists.into_iter().flatten().flatten()
+    }
+
+    /// The processes that close this one, with what the edges do.
+    fn closing_ups(&self) -> impl Iterator<Item = (&Arc<Node<C>>, EdgeKind)> {
+        let first = self.parent.iter().map(|parent| (parent, self.parent_edge));
+        let further = self.extras_ref().into_iter().flat_map(|extras| extras.parents.iter());
+        first.chain(further.map(|up| (&up.target, up.kind)))
+    }
+
+    /// The processes that close this one.
+    pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node<C>>> {
+        self.closing_ups().map(|(parent, _)| parent)
+    }
+
+    /// Does it have parents, none of which waits for it?
+    #[inline]
+    pub(super) fn is_no_wait_child(&self) -> bool {
+        self.parent.is_none() && none_waits(self.closing_ups().map(|(_, kind)| kind))
+    }
+
+    /// Does a parent hold it open (S5)?
+    pub(super) fn is_held(&self) -> bool {
+        self.closing_ups().any(|(parent, kind)| kind.owns() && parent.phase() != Phase::Closed)
+    }
+
+    pub(super) fn closes_for_a_child(&self) -> bool {
+        let extras = self.extras_ref();
+        extras.is_some_and(|extras| extras.on_child_failure == ChildFailure::Close)
+    }
+
+    pub(super) fn is_limiter(&self) -> bool {
+        self.extras_ref().is_some_and(|extras| extras.limit.is_some())
+    }
+}
+
+/// Are there edges, none of which waits?
+fn none_waits(edges: impl Iterator<Item = EdgeKind>) -> bool {
+    let mut edges = edges.peekable();
+    edges.peek().is_some() && edges.all(|kind| !kind.waits())
+}

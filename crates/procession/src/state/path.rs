@@ -1,0 +1,64 @@
+//! The path of a process: the names and sites of its first parents, and its own. It names the process in errors.
+
+use std::sync::Arc;
+
+use super::contents::Contents;
+use super::inner::Inner;
+use super::node::Node;
+use crate::value::{Label, Segment};
+
+/// How many segments a label has at most.
+const NEAREST: usize = 16;
+
+impl<C: Contents> Node<C> {
+    /// The label, with the nearest segments of the path. It locks the process and those above it, one at a time.
+    pub(crate) fn label(self: &Arc<Self>) -> Label {
+        let mut above = self.path_above(NEAREST);
+        let is_cut = above.len() == NEAREST;
+        if is_cut {
+            above.pop();
+        }
+        above.reverse();
+        Label::new(self.id(), self.segment(), above, is_cut)
+    }
+
+    /// The label without what is above the process. It takes no lock.
+    pub(crate) fn own_label(self: &Arc<Self>) -> Label {
+        Label::new(self.id(), self.segment(), Vec::new(), false)
+    }
+
+    /// The segments of at most `limit` first parents, the nearest first.
+    pub(crate) fn path_above(self: &Arc<Self>, limit: usize) -> Vec<Segment> {
+        let mut above = Vec::new();
+        let mut next = self.first_parent();
+        // Processes that close each other may be a ring: it ends where it comes back to the process, or to a process
+        // that was visited a power of two of steps ago.
+        let mut landmark = self.clone();
+        while let Some(parent) = next.filter(|parent| !Arc::ptr_eq(parent, &landmark)) {
+            if above.len() == limit {
+                break;
+            }
+            above.push(parent.segment());
+            if above.len().is_power_of_two() {
+                landmark = parent.clone();
+            }
+            next = parent.first_parent();
+        }
+        above
+    }
+
+    pub(crate) fn segment(&self) -> Segment {
+        Segment { name: self.name().cloned(), site: self.site }
+    }
+
+    /// The first parent that also waits for it or, without one, the first that closes it.
+    pub(super) fn first_parent(&self) -> Option<Arc<Self>> {
+        self.inner.lock().first_parent().cloned()
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    pub(super) fn first_parent(&self) -> Option<&Arc<Node<C>>> {
+        self.parents().next()
+    }
+}

@@ -1,0 +1,300 @@
+//! The survey: everything that a process closes or waits for, as a [`Snapshot`].
+//!
+//! It locks one node at a time, and reads its fields in one locked section, so that they are consistent with each other
+//! (except for the work, which is published without the lock). Edges are read in chunks of 64 places, with the lock
+//! released in between, so that a closing thread never waits for long. A place stays the same while children come and
+//! go, also while a walk has them, so no child is seen twice.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::contents::Contents;
+use super::extras::{Children, Down};
+use super::inner::Inner;
+use super::node::Node;
+use super::stable_list::StableList;
+use crate::value::stamp::Stamp;
+use crate::value::{Edge, Link, Phase, ProcessInfo, Snapshot, Work, set_first_parents};
+
+/// How many places of a list are read in one locked section.
+const CHUNK: usize = 64;
+
+/// What the layers above know of the work of processes.
+pub(crate) trait Workplaces<C: Contents> {
+    /// The name of the thread that runs blocking code of the process.
+    fn thread_of(&self, node: &Arc<Node<C>>, work: Work) -> Option<Arc<str>>;
+
+    /// How many teardowns the library's threads are running.
+    fn pool_busy(&self) -> usize;
+}
+
+/// Looks at the process and at everything below it.
+pub(crate) fn survey<C: Contents>(
+    root: &Arc<Node<C>>,
+    workplaces: &impl Workplaces<C>,
+) -> Snapshot {
+    let mut above = root.path_above(usize::MAX);
+    above.reverse();
+    let mut survey = Survey {
+        now: Stamp::now(),
+        workplaces,
+        open: VecDeque::new(),
+        shared: HashMap::new(),
+        processes: Vec::new(),
+        edges: Vec::new(),
+        has_late_parents: false,
+    };
+    survey.find(root, None, aborted_above(root));
+    while let Some(found) = survey.open.pop_front() {
+        survey.look_below(found);
+    }
+    if survey.has_late_parents {
+        set_first_parents(&mut survey.processes, &survey.edges);
+    }
+    let above = above.iter().map(|segment| segment.to_string().into()).collect();
+    Snapshot::new(above, survey.processes, survey.edges, workplaces.pool_busy())
+}
+
+/// Looks at the process alone, and counts the open processes that it waits for by the kind of the edge.
+pub(crate) fn glance<C: Contents>(
+    node: &Arc<Node<C>>,
+    workplaces: &impl Workplaces<C>,
+) -> (ProcessInfo, BTreeMap<Link, usize>) {
+    let aborted_at = aborted_above(node);
+    let info = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
+    let mut counts = BTreeMap::new();
+    let mut cursors = Cursors::default();
+    let mut below = Vec::new();
+    let mut is_done = false;
+    while !is_done {
+        is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
+        for (lower, kind) in below.drain(..) {
+            if lower.phase() != Phase::Closed && kind != Link::NoWaitChild {
+                *counts.entry(kind).or_default() += 1;
+            }
+        }
+    }
+    (info, counts)
+}
+
+/// Reads the fields of a process that is locked.
+fn read<C: Contents>(
+    node: &Arc<Node<C>>,
+    inner: &Inner<C>,
+    now: Stamp,
+    first_parent: Option<u32>,
+    aborted_at: Option<Stamp>,
+    workplaces: &impl Workplaces<C>,
+) -> ProcessInfo {
+    let extras = inner.extras_ref();
+    let age = |since: Stamp| now.since(since);
+    let (work, work_for) = node.work.get_since(now);
+    let lists = [inner.waited_children(), inner.no_wait_children()];
+    let limit = extras.and_then(|extras| extras.limit.as_ref());
+    ProcessInfo {
+        id: node.id(),
+        name: node.name().cloned(),
+        site: node.site,
+        phase: node.phase(),
+        aborting: node.is_aborting(),
+        failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
+        reason: inner.reason(),
+        closing_for: inner.closing_since().map(age),
+        aborting_for: aborted_at.map(age),
+        work,
+        work_for,
+        thread: workplaces.thread_of(node, work),
+        closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),
+        held_slots: limit.map_or_else(Vec::new, |limit| limit.held(now)),
+        first_parent,
+        edges: (0, 0),
+    }
+}
+
+/// When the nearest process above that was aborted itself was aborted.
+fn aborted_above<C: Contents>(node: &Arc<Node<C>>) -> Option<Stamp> {
+    let mut next = Some(node.clone()).filter(|node| node.is_aborting());
+    let mut steps: u64 = 0;
+    while let Some(node) = next {
+        let inner = node.inner.lock();
+        if let Some(aborted_at) = inner.extras_ref().and_then(|extras| extras.aborted_at) {
+            return Some(aborted_at);
+        }
+        let parent = inner.first_parent().filter(|parent| parent.is_aborting()).cloned();
+        drop(inner);
+        steps += 1;
+        // Around a ring there may be no end.
+        next = parent.filter(|_| steps < u64::from(u16::MAX));
+    }
+    None
+}
+
+struct Survey<'a, C: Contents, W> {
+    now: Stamp,
+    workplaces: &'a W,
+    /// The processes whose edges have yet to be read.
+    open: VecDeque<Found<C>>,
+    /// The processes that several edges may lead to. They are kept, so that no other node gets the same address.
+    shared: HashMap<*const Node<C>, (Arc<Node<C>>, u32)>,
+    processes: Vec<ProcessInfo>,
+    edges: Vec<Edge>,
+    /// A wait has led to a process before a parent of it did.
+    has_late_parents: bool,
+}
+
+struct Found<C: Contents> {
+    node: Arc<Node<C>>,
+    index: u32,
+    aborted_at: Option<Stamp>,
+}
+
+/// One place after another of each list of edges.
+#[derive(Default)]
+struct Cursors {
+    children: u32,
+    no_wait_children: u32,
+    downs: [u32; 3],
+    slot_waits: u32,
+}
+
+impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
+    /// Adds a process, unless it is known; returns its index.
+    fn find(
+        &mut self,
+        node: &Arc<Node<C>>,
+        first_parent: Option<u32>,
+        aborted_above: Option<Stamp>,
+    ) -> usize {
+        // A program has no room for more processes than a u32 can count.
+        let index = self.processes.len() as u32;
+        let inner = node.inner.lock();
+        if first_parent.is_none() || inner.has_further_ups() {
+            if let Some((_, known)) = self.shared.get(&Arc::as_ptr(node)) {
+                let known = *known as usize;
+                let is_late =
+                    first_parent.is_some() && self.processes[known].first_parent.is_none();
+                self.has_late_parents |= is_late && known > 0;
+                return known;
+            }
+            self.shared.insert(Arc::as_ptr(node), (node.clone(), index));
+        }
+        let own_abort = inner.extras_ref().and_then(|extras| extras.aborted_at);
+        let aborted_at = own_abort.or(aborted_above).filter(|_| node.is_aborting());
+        let info = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
+        self.processes.push(info);
+        let has_edges = inner.more.is_some();
+        drop(inner);
+        if has_edges {
+            self.open.push_back(Found { node: node.clone(), index, aborted_at });
+        }
+        index as usize
+    }
+
+    /// Reads the edges of a process.
+    fn look_below(&mut self, Found { node, index, aborted_at }: Found<C>) {
+        let from = index as usize;
+        let first_edge = self.edges.len();
+        let mut cursors = Cursors::default();
+        let mut below = Vec::new();
+        let mut is_done = false;
+        while !is_done {
+            is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
+            for (lower, kind) in below.drain(..) {
+                if lower.phase() == Phase::Closed {
+                    continue;
+                }
+                let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
+                let aborted_above = aborted_at.filter(|_| is_child);
+                let to = self.find(&lower, is_child.then_some(index), aborted_above);
+                self.edges.push(Edge { from, to, kind });
+            }
+        }
+        let count = self.edges.len() - first_edge;
+        self.processes[from].edges = (first_edge as u32, count as u32);
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    /// May more edges than the one to its first parent lead to it?
+    fn has_further_ups(&self) -> bool {
+        self.parent.is_none()
+            || self.extras_ref().is_some_and(|extras| {
+                !extras.parents.is_empty()
+                    || !extras.dependents.is_empty()
+                    || extras.limit.is_some()
+            })
+    }
+
+    /// Adds the next edges of each kind; `true` if there are no more.
+    fn edges_from(&self, cursors: &mut Cursors, below: &mut Vec<(Arc<Node<C>>, Link)>) -> bool {
+        let Some(more) = &self.more else { return true };
+        let mut is_done = add_children(&more.children, &mut cursors.children, Link::Child, below);
+        let Some(extras) = &more.extras else { return is_done };
+        if let Some(children) = &extras.no_wait_children {
+            let cursor = &mut cursors.no_wait_children;
+            is_done &= add_children(children, cursor, Link::NoWaitChild, below);
+        }
+        let downs = [
+            (&extras.waits_for, Link::WaitFor),
+            (&extras.closes_after, Link::CloseAfter),
+            (&extras.blocked_for, Link::Blocked),
+        ];
+        for ((downs, kind), cursor) in downs.into_iter().zip(&mut cursors.downs) {
+            is_done &= add(downs, cursor, |down: &Down<C>| {
+                below.extend(down.upgrade().map(|lower| (lower, kind)));
+            });
+        }
+        is_done
+            & add(&extras.slot_waits, &mut cursors.slot_waits, |limiter| {
+                below.extend(limiter.upgrade().map(|limiter| (limiter, Link::SlotWait)));
+            })
+    }
+}
+
+fn add_children<C: Contents>(
+    children: &Children<C>,
+    cursor: &mut u32,
+    kind: Link,
+    below: &mut Vec<(Arc<Node<C>>, Link)>,
+) -> bool {
+    add(children, cursor, |child| below.push((child.clone(), kind)))
+}
+
+/// Calls `visit` for the entries of the next places; `true` if there are no more.
+fn add<T>(list: &StableList<T>, cursor: &mut u32, visit: impl FnMut(&T)) -> bool {
+    match list.chunk_from(*cursor, CHUNK) {
+        Some((next, chunk)) => {
+            *cursor = next;
+            chunk.for_each(visit);
+            false
+        }
+        None => true,
+    }
+}
+
+/// An edge that shows that a thread which runs code of a process is blocked in a wait for a slot.
+pub(crate) struct SlotWait<C: Contents> {
+    node: Arc<Node<C>>,
+    place: u32,
+}
+
+impl<C: Contents> SlotWait<C> {
+    pub(crate) fn begin(node: &Arc<Node<C>>, limiter: &Arc<Node<C>>) -> Self {
+        let mut inner = node.inner.lock();
+        let place = inner.extras().slot_waits.insert(Arc::downgrade(limiter));
+        drop(inner);
+        Self { node: node.clone(), place }
+    }
+}
+
+impl<C: Contents> Drop for SlotWait<C> {
+    fn drop(&mut self) {
+        if crate::value::model::model_has_failed() {
+            return;
+        }
+        let mut inner = self.node.inner.lock();
+        let removed = inner.extras_mut().and_then(|extras| extras.slot_waits.remove(self.place));
+        drop(inner);
+        drop(removed);
+    }
+}

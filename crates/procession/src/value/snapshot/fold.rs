@@ -1,0 +1,330 @@
+//! Families: siblings that look alike, of which a few members stand for all.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Display};
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::ProcessInfo;
+use super::info::{State, proper};
+use crate::value::text::{Count, Escaped};
+use crate::value::{Site, Work};
+
+/// A family of at most this many is shown as it is.
+pub(super) const FAMILY_LIMIT: usize = 8;
+
+/// How many members of a larger family are shown, in addition to protected ones.
+const SHOWN_LIMIT: usize = 3;
+
+/// Folds large families among siblings: of each, the members that are protected are shown, and one for each different
+/// combination of blocking, state, kind of work and site, at most three. The others are one fold at the place of the
+/// first member.
+///
+/// The order of the siblings is kept, except that a large family stays together. A fold has at least two members.
+pub(super) fn fold<'a, T: Copy>(
+    siblings: impl IntoIterator<Item = (T, Member<'a>)>,
+) -> Vec<Part<'a, T>> {
+    let mut families = HashMap::new();
+    let mut sizes: Vec<usize> = Vec::new();
+    let siblings: Vec<(T, Member<'a>, usize)> = siblings
+        .into_iter()
+        .map(|(key, member)| {
+            let family = *families.entry(member.stem).or_insert(sizes.len());
+            if family == sizes.len() {
+                sizes.push(0);
+            }
+            sizes[family] += 1;
+            (key, member, family)
+        })
+        .collect();
+    let mut large: HashMap<usize, Vec<(T, Member<'a>)>> = HashMap::new();
+    for &(key, member, family) in &siblings {
+        if sizes[family] > FAMILY_LIMIT {
+            large.entry(family).or_default().push((key, member));
+        }
+    }
+    let mut parts = Vec::new();
+    for (key, _, family) in siblings {
+        if sizes[family] <= FAMILY_LIMIT {
+            parts.push(Part::One(key));
+        } else if let Some(members) = large.remove(&family) {
+            fold_family(&members, &mut parts);
+        }
+    }
+    parts
+}
+
+fn fold_family<'a, T: Copy>(members: &[(T, Member<'a>)], parts: &mut Vec<Part<'a, T>>) {
+    let mut shown = to_show(members);
+    if shown.len() + 1 == members.len() {
+        shown = (0..members.len()).collect(); // a fold of one takes as much space as the member
+    }
+    parts.extend(shown.iter().map(|&position| Part::One(members[position].0)));
+    let shown: HashSet<usize> = shown.into_iter().collect();
+    let mut counts = Counts::default();
+    let mut hidden = Vec::with_capacity(members.len() - shown.len());
+    for (position, (key, member)) in members.iter().enumerate() {
+        if !shown.contains(&position) {
+            counts.add(member.state);
+            hidden.push(*key);
+        }
+    }
+    if !hidden.is_empty() {
+        parts.push(Part::Fold(Fold { stem: members[0].1.stem, members: hidden, counts }));
+    }
+}
+
+/// The positions of the members to be shown, the protected ones first.
+fn to_show<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
+    let is_protected = |&position: &usize| members[position].1.protected;
+    let mut shown: Vec<usize> = (0..members.len()).filter(is_protected).collect();
+    let seen: HashSet<_> = shown.iter().map(|&position| members[position].1.look()).collect();
+    let mut best: HashMap<_, usize> = HashMap::new();
+    for (position, (_, member)) in members.iter().enumerate() {
+        if !seen.contains(&member.look()) {
+            let best = best.entry(member.look()).or_insert(position);
+            if member.rank() > members[*best].1.rank() {
+                *best = position;
+            }
+        }
+    }
+    let mut candidates: Vec<usize> = best.into_values().collect();
+    candidates.sort_unstable_by_key(|&position| {
+        (std::cmp::Reverse(members[position].1.rank()), position)
+    });
+    candidates.truncate(SHOWN_LIMIT.saturating_sub(shown.len()));
+    shown.extend(candidates);
+    shown
+}
+
+/// A sibling, as far as the fold looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    pub(super) stem: Stem<'a>,
+    /// Must it be shown?
+    pub(super) protected: bool,
+    /// Does it prevent the root from closing?
+    pub(super) blocks: bool,
+    pub(super) failed: bool,
+    pub(super) state: State,
+    pub(super) closing_for: Option<Duration>,
+    pub(super) work: Work,
+    pub(super) site: Site,
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn new(process: &'a ProcessInfo, protected: bool, blocks: bool) -> Self {
+        Self {
+            stem: Stem::of(process),
+            protected,
+            blocks,
+            failed: process.failed,
+            state: process.state(),
+            closing_for: process.closing_for,
+            work: process.work,
+            site: process.site,
+        }
+    }
+
+    /// Members that look the same are not shown twice.
+    fn look(&self) -> (bool, bool, State, Work, Site) {
+        (self.blocks, self.failed, self.state, self.work, self.site)
+    }
+
+    /// The member with the highest rank is shown first.
+    fn rank(&self) -> (bool, bool, bool, Option<Duration>) {
+        (self.blocks, self.failed, self.state == State::Aborting, self.closing_for)
+    }
+}
+
+/// A sibling that is shown, or those that are not.
+#[derive(Debug)]
+pub(super) enum Part<'a, T> {
+    One(T),
+    Fold(Fold<'a, T>),
+}
+
+/// The members of a family that are not shown. Its `Display`: ``… and 9,950 more `connection`: 9,950 Closing``.
+#[derive(Debug)]
+pub(super) struct Fold<'a, T> {
+    pub(super) stem: Stem<'a>,
+    pub(super) members: Vec<T>,
+    pub(super) counts: Counts,
+}
+
+impl<T> Display for Fold<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if f.sign_minus() { "..." } else { "…" })?;
+        write!(f, " and {} more", Count(self.members.len()))?;
+        match self.stem {
+            Stem::Name("") => {}
+            Stem::Name(stem) => write_quoted(stem, f)?,
+            Stem::Site(site) => write!(f, " from {site}")?,
+        }
+        write!(f, ": {}", self.counts)
+    }
+}
+
+/// Writes a name in backticks, after a space.
+pub(super) fn write_quoted(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(" `")?;
+    Escaped::name(name).fmt(f)?;
+    f.write_str("`")
+}
+
+/// The common part of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stem<'a> {
+    /// The name without trailing digits and one separator before them.
+    Name(&'a str),
+    /// Processes without a name were made at the same place.
+    Site(Site),
+}
+
+impl<'a> Stem<'a> {
+    pub(super) fn of(process: &'a ProcessInfo) -> Self {
+        match proper(process.name.as_deref()) {
+            Some(name) => Self::Name(stem(name)),
+            None => Self::Site(process.site),
+        }
+    }
+}
+
+fn stem(name: &str) -> &str {
+    let without_digits = name.trim_end_matches(|character: char| character.is_ascii_digit());
+    if without_digits.len() == name.len() {
+        return name;
+    }
+    without_digits.strip_suffix(['-', '_', '#', ':', '/', ' ']).unwrap_or(without_digits)
+}
+
+/// How many members are in each state. Its `Display`: `2 Running, 37 Closing`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([usize; State::ALL.len()]);
+
+impl Counts {
+    fn add(&mut self, state: State) {
+        self.0[state as usize] += 1;
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = State::ALL.into_iter().filter(|&state| self.0[state as usize] > 0);
+        for (position, state) in counted.enumerate() {
+            let separator = if position > 0 { ", " } else { "" };
+            write!(f, "{separator}{} {}", Count(self.0[state as usize]), state.word())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::at;
+    use super::{Member, Part, State, Stem, fold, stem};
+    use crate::value::Work;
+
+    fn member(name: &str) -> Member<'_> {
+        Member {
+            stem: Stem::Name(stem(name)),
+            protected: false,
+            blocks: false,
+            failed: false,
+            state: State::Closing,
+            closing_for: None,
+            work: Work::None,
+            site: at("src/db.rs:12"),
+        }
+    }
+
+    /// The parts as words: a number for a member that is shown, and the text of a fold.
+    fn folded(members: &[Member<'_>]) -> Vec<String> {
+        let parts = fold(members.iter().copied().enumerate());
+        let word = |part: Part<'_, usize>| match part {
+            Part::One(member) => member.to_string(),
+            Part::Fold(fold) => fold.to_string(),
+        };
+        parts.into_iter().map(word).collect()
+    }
+
+    #[test]
+    fn the_stem_is_the_name_without_a_number() {
+        for (name, expected) in [
+            ("session-42", "session"),
+            ("session", "session"),
+            ("session-", "session-"),
+            ("f--8", "f-"),
+            ("a_1", "a"),
+            ("a#1", "a"),
+            ("a:1", "a"),
+            ("a/1", "a"),
+            ("a 1", "a"),
+            ("a.1", "a."),
+            ("v2", "v"),
+            ("42", ""),
+            ("é٣", "é٣"),
+        ] {
+            assert_eq!(stem(name), expected);
+        }
+    }
+
+    #[test]
+    fn only_large_families_are_folded() {
+        assert_eq!(folded(&[member("a-1"); 8]).len(), 8);
+        assert_eq!(folded(&[member("a-1"); 9]), ["0", "… and 8 more `a`: 8 Closing"]);
+        assert_eq!(folded(&[member("7"); 9]), ["0", "… and 8 more: 8 Closing"]);
+    }
+
+    #[test]
+    fn a_family_stays_together_at_its_first_member() {
+        let mut members = vec![member("x"), member("a-1"), member("y")];
+        members.extend([member("a-2"); 9]);
+        members.push(member("z"));
+        assert_eq!(folded(&members), ["0", "1", "… and 9 more `a`: 9 Closing", "2", "12"]);
+    }
+
+    #[test]
+    fn one_member_stands_for_each_look() {
+        let mut members = vec![member("a-1"); 20];
+        members[3].closing_for = Some(Duration::from_secs(3));
+        members[4].closing_for = Some(Duration::from_secs(4));
+        members[5].state = State::Running;
+        members[6].state = State::Aborting;
+        members[7].failed = true;
+        members[8].blocks = true;
+        members[9].blocks = true;
+        let fold = "… and 17 more `a`: 1 Running, 16 Closing";
+        assert_eq!(folded(&members), ["8", "7", "6", fold]);
+        for shown in [6, 7, 8, 9] {
+            members[shown] = member("a-1");
+        }
+        assert_eq!(folded(&members), ["4", "5", "… and 18 more `a`: 18 Closing"]);
+    }
+
+    #[test]
+    fn protected_members_are_shown() {
+        let mut members = vec![member("a-1"); 20];
+        for protected in [1, 5, 7, 11] {
+            members[protected].protected = true;
+        }
+        members[3].failed = true;
+        let fold = "… and 16 more `a`: 16 Closing";
+        assert_eq!(folded(&members), ["1", "5", "7", "11", fold]);
+        members[7] = member("a-1");
+        members[11] = member("a-1");
+        let fold = "… and 17 more `a`: 17 Closing";
+        assert_eq!(folded(&members), ["1", "5", "3", fold]);
+    }
+
+    #[test]
+    fn a_fold_of_one_is_shown() {
+        let mut members = vec![member("a-1"); 9];
+        for member in &mut members[1..] {
+            member.protected = true;
+        }
+        assert_eq!(folded(&members).len(), 9);
+    }
+}

@@ -1,0 +1,288 @@
+//! `Serialize` for snapshots.
+//!
+//! Processes refer to each other by index. A [`ProcessId`](crate::ProcessId) is never written, because it is an
+//! address. Durations are whole milliseconds.
+
+use std::time::Duration;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::{
+    Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
+};
+use crate::value::text::Signal;
+use crate::value::{Phase, Reason, Site, Work};
+
+impl Serialize for Snapshot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Snapshot", 2)?;
+        fields.serialize_field("processes", &self.processes)?;
+        fields.serialize_field("edges", &self.edges)?;
+        fields.end()
+    }
+}
+
+impl Serialize for ProcessInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("ProcessInfo", 14)?;
+        fields.serialize_field("name", &self.name.as_deref())?;
+        fields.serialize_field("site", &self.site)?;
+        fields.serialize_field("phase", &self.phase)?;
+        fields.serialize_field("aborting", &self.aborting)?;
+        fields.serialize_field("failed", &self.failed)?;
+        fields.serialize_field("reason", &self.reason)?;
+        fields.serialize_field("closing_ms", &self.closing_for.map(millis))?;
+        fields.serialize_field("aborting_ms", &self.aborting_for.map(millis))?;
+        fields.serialize_field("work", &self.work)?;
+        fields.serialize_field("work_ms", &self.work_for.map(millis))?;
+        fields.serialize_field("thread", &self.thread.as_deref())?;
+        fields.serialize_field("closing_children", &self.closing_children)?;
+        fields.serialize_field("held_slots", &self.held_slots)?;
+        fields.serialize_field("first_parent", &self.first_parent)?;
+        fields.end()
+    }
+}
+
+impl Serialize for HeldSlot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("HeldSlot", 2)?;
+        fields.serialize_field("site", &self.site)?;
+        fields.serialize_field("held_ms", &millis(self.held_for))?;
+        fields.end()
+    }
+}
+
+impl Serialize for Edge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Edge", 3)?;
+        fields.serialize_field("from", &self.from)?;
+        fields.serialize_field("to", &self.to)?;
+        fields.serialize_field("kind", &self.kind)?;
+        fields.end()
+    }
+}
+
+impl Serialize for Blockers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Blockers", 2)?;
+        fields.serialize_field("first", &self.first)?;
+        fields.serialize_field("total", &self.total)?;
+        fields.end()
+    }
+}
+
+impl Serialize for Blocker {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Blocker", 11)?;
+        fields.serialize_field("kind", &self.kind)?;
+        fields.serialize_field("chain", &self.chain)?;
+        fields.serialize_field("skipped", &self.skipped)?;
+        fields.serialize_field("thread", &self.thread.as_deref())?;
+        fields.serialize_field("site", &self.site)?;
+        fields.serialize_field("for_ms", &self.age.map(millis))?;
+        fields.serialize_field("aborting_ms", &self.aborting_for.map(millis))?;
+        fields.serialize_field("behind", &self.behind)?;
+        fields.serialize_field("more", &self.more)?;
+        fields.serialize_field("stem", &self.stem())?;
+        fields.serialize_field("text", &self.to_string())?;
+        fields.end()
+    }
+}
+
+/// The label, which is a site if the process has no name, and the edge from the process before it.
+impl Serialize for ChainLink {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("ChainLink", 4)?;
+        fields.serialize_field("process", &self.process)?;
+        fields.serialize_field("label", &self.label())?;
+        fields.serialize_field("named", &self.name.is_some())?;
+        fields.serialize_field("edge", &self.link)?;
+        fields.end()
+    }
+}
+
+/// The file and the line.
+impl Serialize for Site {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Phase {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Running => "running",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// The kind of work, or nothing.
+impl Serialize for Work {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        BlockerKind::of(*self).serialize(serializer)
+    }
+}
+
+impl Serialize for BlockerKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Serialize for Link {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Child => "child",
+            Self::NoWaitChild => "no_wait",
+            Self::WaitFor => "wait_for",
+            Self::CloseAfter => "close_after",
+            Self::Blocked => "blocked",
+            Self::SlotWait => "slot_wait",
+        })
+    }
+}
+
+/// The kind of reason, or the name of the signal.
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = match self {
+            Self::Signal(signal) => return serializer.collect_str(&Signal(*signal)),
+            Self::Asked => "asked",
+            Self::ParentClosed => "parent_closed",
+            Self::BodyFinished => "body_finished",
+            Self::BodyFailed => "body_failed",
+            Self::TimeLimit => "time_limit",
+            Self::Dropped => "dropped",
+            Self::ChildFailed(_) => "child_failed",
+        };
+        serializer.serialize_str(kind)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use serde_json::{json, to_value};
+
+    use super::super::testing::{app, as_specified, held, stuck};
+    use crate::value::{Label, Link, ProcessId, Reason, Snapshot, Work};
+
+    fn to_json(value: impl serde::Serialize) -> serde_json::Value {
+        let text = serde_json::to_string(&value).expect("it is plain data");
+        serde_json::from_str(&as_specified(text)).expect("it is JSON")
+    }
+
+    #[test]
+    fn a_snapshot_is_lists_of_processes_and_edges() {
+        let (mut scene, app) = app();
+        let cache = scene.closing_below(app, "cache", "src/cache.rs:41");
+        scene.work(cache, Work::ThreadBody, super::Duration::from_secs(11_105)).thread =
+            Some("cache-refresh".into());
+        scene.at(cache).held_slots = vec![held("src/pool.rs:20", 8_200)];
+        let expected = json!({
+            "processes": [
+                {
+                    "name": "app", "site": "src/main.rs:9", "phase": "closing", "aborting": false,
+                    "failed": false, "reason": "SIGINT", "closing_ms": 6_100, "aborting_ms": null,
+                    "work": null, "work_ms": null, "thread": null, "closing_children": false,
+                    "held_slots": [], "first_parent": null
+                },
+                {
+                    "name": "cache", "site": "src/cache.rs:41", "phase": "closing", "aborting": false,
+                    "failed": false, "reason": "parent_closed", "closing_ms": 6_100,
+                    "aborting_ms": null, "work": "thread_body", "work_ms": 11_105_000,
+                    "thread": "cache-refresh", "closing_children": false,
+                    "held_slots": [{"site": "src/pool.rs:20", "held_ms": 8_200}], "first_parent": 0
+                }
+            ],
+            "edges": [{"from": 0, "to": 1, "kind": "child"}]
+        });
+        assert_eq!(to_json(scene.snapshot()), expected);
+    }
+
+    #[test]
+    fn a_blocker_has_its_chain_and_its_text() {
+        let blockers = to_json(stuck().snapshot().blockers(3));
+        assert_eq!(blockers["total"], 40);
+        let expected = json!({
+            "kind": "thread_body",
+            "chain": [
+                {"process": 0, "label": "app", "named": true, "edge": null},
+                {"process": 1, "label": "db", "named": true, "edge": "child"},
+                {"process": 4, "label": "cache", "named": true, "edge": "child"}
+            ],
+            "skipped": 0, "thread": "cache-refresh", "site": "src/cache.rs:41", "for_ms": 6_100,
+            "aborting_ms": null, "behind": 0, "more": 0, "stem": "cache",
+            "text": "app › db › cache: thread body `cache-refresh` (src/cache.rs:41), asked to close 6.1 s ago"
+        });
+        assert_eq!(blockers["first"][0], expected);
+        assert_eq!(
+            (&blockers["first"][1]["more"], &blockers["first"][1]["stem"]),
+            (&json!(37), &json!("session"))
+        );
+        assert_eq!(
+            (&blockers["first"][2]["kind"], &blockers["first"][2]["for_ms"]),
+            (&json!("not_asked"), &json!(null))
+        );
+    }
+
+    #[test]
+    fn kinds_have_stable_names() {
+        let links = [
+            Link::Child,
+            Link::NoWaitChild,
+            Link::WaitFor,
+            Link::CloseAfter,
+            Link::Blocked,
+            Link::SlotWait,
+        ];
+        let expected =
+            json!(["child", "no_wait", "wait_for", "close_after", "blocked", "slot_wait"]);
+        assert_eq!(to_value(links).expect("plain data"), expected);
+        let work = [
+            Work::None,
+            Work::AsyncBody,
+            Work::CallerBody,
+            Work::TeardownQueued,
+            Work::Teardown,
+            Work::AsyncTeardown,
+            Work::Hook,
+            Work::Future,
+        ];
+        let expected = json!([
+            null,
+            "async_body",
+            "async_body",
+            "teardown_queued",
+            "teardown",
+            "async_teardown",
+            "hook",
+            "future"
+        ]);
+        assert_eq!(to_value(work).expect("plain data"), expected);
+    }
+
+    /// An id is an address. No form of a snapshot contains one.
+    #[test]
+    fn no_id_is_written() {
+        let mut scene = stuck();
+        let id = ProcessId::of(std::ptr::without_provenance::<u8>(0xABCDEF0));
+        scene.at(0).reason = Some(Reason::ChildFailed(Label::of_test(None, id)));
+        scene.processes.iter_mut().for_each(|process| process.id = id);
+        let snapshot: Snapshot = scene.snapshot();
+        for text in [
+            serde_json::to_string(&snapshot).expect("plain data"),
+            snapshot.to_string(),
+            snapshot.blockers(16).to_string(),
+            snapshot.to_dot(),
+            snapshot.to_mermaid(),
+        ] {
+            assert!(!text.contains("abcdef0") && !text.contains("180150000"), "{text}");
+        }
+    }
+}

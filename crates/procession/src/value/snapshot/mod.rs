@@ -1,0 +1,330 @@
+//! [`Snapshot`]: everything that a process closes or waits for, as plain values.
+//!
+//! | file | subject |
+//! |---|---|
+//! | this one | the processes and edges of a snapshot |
+//! | [`info`] | one process, and its label |
+//! | [`blocker`] | the items that prevent a process from closing, and their lines |
+//! | [`search`] | the search for blockers |
+//! | [`fold`] | families of siblings, of which a few members stand for all |
+//! | [`outline`] | which processes a picture shows, within a budget |
+//! | [`tree`] | `Display` |
+//! | [`drawing`] | the lines and signs of the tree |
+//! | [`graph`] | the graph for Mermaid and Graphviz |
+//! | `json` | `Serialize` |
+//!
+//! Nothing here recurses over the graph, and all of it is linear in the processes and edges.
+
+mod blocker;
+mod drawing;
+mod fold;
+mod graph;
+mod info;
+#[cfg(feature = "serde")]
+mod json;
+mod outline;
+mod search;
+#[cfg(all(test, not(loom)))]
+mod testing;
+mod tree;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::value::ProcessId;
+
+pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
+pub use info::{HeldSlot, ProcessInfo};
+
+/// A process with everything that it closes or waits for, as it was when
+/// [`Process::snapshot`](crate::Process::snapshot) looked at it.
+///
+/// It is flat: a list of processes, of which the first is the one that was asked, and a list of the edges between them.
+///
+/// Its `Display` is a tree of at most 200 lines: large families of children are folded. `{:#}` adds sites and times,
+/// and `{:-}` writes it in ASCII.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The labels of the first parents above the root, the topmost first.
+    above: Vec<Arc<str>>,
+    /// Never empty.
+    processes: Vec<ProcessInfo>,
+    /// By their upper ends; those of one process are next to each other.
+    edges: Vec<Edge>,
+    /// How many teardowns the library's threads were running.
+    pool_busy: usize,
+    /// The indices by id, sorted when a caller looks for an id for the first time.
+    by_id: OnceLock<Box<[u32]>>,
+}
+
+impl Snapshot {
+    /// The process that was asked.
+    #[must_use]
+    pub fn root(&self) -> &ProcessInfo {
+        &self.processes[0]
+    }
+
+    /// All processes. The first is the root.
+    #[must_use]
+    pub fn processes(&self) -> &[ProcessInfo] {
+        &self.processes
+    }
+
+    /// The edges between them. Those from one process are next to each other.
+    #[must_use]
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// The process with this id.
+    #[must_use]
+    pub fn get(&self, id: ProcessId) -> Option<&ProcessInfo> {
+        self.index_of(id).map(|index| &self.processes[index])
+    }
+
+    /// The labels from the topmost process down to this one, following first parents and joined by `/`:
+    /// `app/server/connection 7`.
+    #[must_use]
+    pub fn path(&self, id: ProcessId) -> Option<String> {
+        let mut ways = vec![&self.processes[self.index_of(id)?]];
+        while let Some(parent) = ways.last().and_then(|process| process.first_parent) {
+            ways.push(&self.processes[parent as usize]);
+        }
+        let is_below_root = ways.last().is_some_and(|top| top.id == self.root().id);
+        let above = self.above.iter().filter(|_| is_below_root);
+        let mut path = String::new();
+        let labels = above
+            .map(|label| (**label).into())
+            .chain(ways.iter().rev().map(|process| process.label()));
+        for (position, label) in labels.enumerate() {
+            if position > 0 {
+                path.push('/');
+            }
+            path.push_str(&label);
+        }
+        Some(path)
+    }
+
+    /// The `limit` oldest items that prevent the root from closing, and the number of all of them.
+    ///
+    /// These are the bodies, teardowns, hooks and held slots that are not themselves waiting for another process, and
+    /// the processes that nobody has asked to close. More than eight alike below the same parent are one item.
+    #[must_use]
+    pub fn blockers(&self, limit: usize) -> Blockers {
+        search::Search::new(self).blockers(limit)
+    }
+
+    /// A snapshot of these processes, of which the first is the root. They know their edges, which are next to each
+    /// other in the list, and their first parents, which form no ring.
+    pub(crate) fn new(
+        above: Vec<Arc<str>>,
+        processes: Vec<ProcessInfo>,
+        edges: Vec<Edge>,
+        pool_busy: usize,
+    ) -> Self {
+        assert!(!processes.is_empty(), "a snapshot has a root");
+        Self { above, processes, edges, pool_busy, by_id: OnceLock::new() }
+    }
+
+    /// [`new`](Self::new), for processes that know neither their edges nor their first parents. The edges from one
+    /// process must be next to each other.
+    #[cfg(test)]
+    fn built(
+        above: Vec<Arc<str>>,
+        mut processes: Vec<ProcessInfo>,
+        edges: Vec<Edge>,
+        pool_busy: usize,
+    ) -> Self {
+        for (position, edge) in edges.iter().enumerate() {
+            let (first, number) = &mut processes[edge.from].edges;
+            if *number == 0 {
+                *first = index(position);
+            }
+            *number += 1;
+            debug_assert_eq!(*first + *number, index(position + 1), "edges are sorted by `from`");
+        }
+        set_first_parents(&mut processes, &edges);
+        Self::new(above, processes, edges, pool_busy)
+    }
+
+    /// The edges from a process.
+    fn edges_of(&self, process: u32) -> &[Edge] {
+        self.processes[process as usize].edges_in(&self.edges)
+    }
+
+    fn process(&self, index: u32) -> &ProcessInfo {
+        &self.processes[index as usize]
+    }
+
+    fn index_of(&self, id: ProcessId) -> Option<usize> {
+        let by_id = self.by_id.get_or_init(|| {
+            let mut by_id: Box<[u32]> = (0..index(self.processes.len())).collect();
+            by_id.sort_unstable_by_key(|&index| self.process(index).id);
+            by_id
+        });
+        let found = by_id.binary_search_by_key(&id, |&index| self.process(index).id);
+        found.ok().map(|position| by_id[position] as usize)
+    }
+}
+
+/// Indices take four bytes: a snapshot of 2³² processes would not fit into memory.
+fn index(position: usize) -> u32 {
+    u32::try_from(position).expect("a snapshot has fewer than 2³² processes and edges")
+}
+
+/// Finds the first parents: breadth-first from the root, then from the processes that only waits lead to. Edges may
+/// form a ring, but first parents do not, because a process gets its first parent when it is reached for the first time.
+pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
+    let mut has_parent = vec![false; processes.len()];
+    let closing = |edge: &&Edge| edge.kind.closes();
+    for edge in edges.iter().filter(closing) {
+        has_parent[edge.to] = true;
+    }
+    let mut reached = vec![false; processes.len()];
+    let mut queue = Vec::with_capacity(processes.len());
+    // The root, then those without a parent, then the rest: rings that only waits lead to.
+    let starts = [0].into_iter();
+    let without_parent = (0..processes.len()).filter(|&process| !has_parent[process]);
+    for start in starts.chain(without_parent).chain(0..processes.len()) {
+        if std::mem::replace(&mut reached[start], true) {
+            continue;
+        }
+        let mut next = queue.len();
+        queue.push(index(start));
+        while let Some(&parent) = queue.get(next) {
+            next += 1;
+            for edge in processes[parent as usize].edges_in(edges).iter().filter(closing) {
+                if !std::mem::replace(&mut reached[edge.to], true) {
+                    processes[edge.to].first_parent = Some(parent);
+                    queue.push(index(edge.to));
+                }
+            }
+        }
+    }
+}
+
+/// An edge of a [`Snapshot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Edge {
+    /// The index of the upper process, which closes the lower one or waits for it.
+    pub from: usize,
+    /// The index of the lower process.
+    pub to: usize,
+    /// What the upper process does.
+    pub kind: Link,
+}
+
+/// What the upper process of an [`Edge`] does with the lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Link {
+    /// It closes it and waits for it.
+    Child,
+    /// It closes it.
+    NoWaitChild,
+    /// It waits for it.
+    WaitFor,
+    /// It waits for it, and closes after it.
+    CloseAfter,
+    /// A thread that runs its code is blocked in a wait for it.
+    Blocked,
+    /// A thread that runs its code is blocked in a wait for a slot of it.
+    SlotWait,
+}
+
+impl Link {
+    /// Does the upper process close the lower one?
+    fn closes(self) -> bool {
+        matches!(self, Self::Child | Self::NoWaitChild)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::testing::{Scene, app, as_specified, hostile, stuck};
+    use super::{Link, Snapshot};
+    use crate::value::ProcessId;
+
+    #[test]
+    fn processes_are_found_by_their_ids() {
+        let snapshot: Snapshot = stuck().snapshot();
+        for process in snapshot.processes() {
+            assert_eq!(snapshot.get(process.id).map(|found| found.id), Some(process.id));
+        }
+        assert!(snapshot.get(ProcessId::of(&0_u8)).is_none());
+        assert!(snapshot.path(ProcessId::of(&0_u8)).is_none());
+        assert_eq!(snapshot.root().id, snapshot.processes()[0].id);
+    }
+
+    #[test]
+    fn a_path_follows_first_parents() {
+        let (mut scene, app) = app();
+        scene.above = vec!["main".into(), "outer".into()];
+        let db = scene.closing_below(app, "db", "src/db.rs:12");
+        let http = scene.closing_below(app, "http", "src/http.rs:9");
+        let unnamed = scene.closing_below(http, "", "src/main.rs:41");
+        let cache = scene.closing_below(unnamed, "cache\n", "src/cache.rs:41");
+        scene.edge(cache, Link::Child, db);
+        let server = scene.closing("server", "src/main.rs:33");
+        scene.edge(http, Link::WaitFor, server);
+        let worker = scene.closing_below(server, "worker", "src/main.rs:33");
+        let (early, owner) =
+            (scene.closing("early", "src/main.rs:33"), scene.closing("owner", "src/main.rs:33"));
+        scene.edge(http, Link::WaitFor, early);
+        scene.edge(cache, Link::WaitFor, owner);
+        scene.edge(owner, Link::Child, early);
+        let snapshot = scene.snapshot();
+        let path = |process: usize| {
+            let path = snapshot.path(snapshot.processes()[process].id);
+            path.map(as_specified).expect("it is in the snapshot")
+        };
+        assert_eq!(path(app), "main/outer/app");
+        assert_eq!(path(db), "main/outer/app/db");
+        assert_eq!(path(cache), "main/outer/app/http/src/main.rs:41/cache\n");
+        assert_eq!(path(worker), "server/worker");
+        assert_eq!(path(early), "owner/early");
+    }
+
+    /// Edges that close may form rings, with or without a way from the root; first parents do not.
+    #[test]
+    fn first_parents_form_no_ring() {
+        let (mut scene, app) = app();
+        let (one, other) =
+            (scene.closing("one", "src/db.rs:12"), scene.closing("two", "src/db.rs:12"));
+        scene.edge(app, Link::WaitFor, other);
+        scene.edge(one, Link::Child, other);
+        scene.edge(other, Link::NoWaitChild, one);
+        let inner = scene.closing_below(app, "inner", "src/db.rs:12");
+        scene.edge(inner, Link::Child, app);
+        scene.edge(inner, Link::Child, inner);
+        let snapshot = scene.snapshot();
+        let first_parents = snapshot.processes().iter().map(|process| process.first_parent);
+        assert_eq!(first_parents.collect::<Vec<_>>(), [None, None, Some(1), Some(0)]);
+        let expected = "\
+app: Closing for 6.1 s (SIGINT)
+└─ inner: Closing for 6.1 s
+   ├─ ↗ app (above)
+   └─ ↗ inner (above)
+⇢ two: Closing for 6.1 s
+  └─ one: Closing for 6.1 s, not waited for
+     └─ ↗ two (above)
+";
+        assert_eq!(snapshot.to_string(), expected);
+    }
+
+    #[test]
+    fn the_edges_of_a_process_are_found() {
+        let snapshot = stuck().snapshot();
+        let number = |process: u32| snapshot.edges_of(process).len();
+        assert_eq!([0, 1, 2, 3, 4].map(number), [3, 1, 38, 1, 0]);
+        assert_eq!(snapshot.edges().len(), 43);
+        let process = hostile().root().clone();
+        assert_eq!(process.label(), "app");
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot has a root")]
+    fn a_snapshot_is_not_empty() {
+        let _ = Scene::default().snapshot();
+    }
+}
