@@ -49,7 +49,7 @@ fn abort_against_body_end() {
 fn abort_against_the_closing_walk() {
     model(2, || {
         let parent = Process::new();
-        let child = parent.spawn_thread(|p| p.aborting().wait()).unwrap();
+        let child = parent.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
         let other = parent.clone();
         let closer = thread::spawn(move || drop(other.close()));
         parent.abort().wait().unwrap();

@@ -170,7 +170,7 @@ fn a_late_child_of_an_aborting_process_is_aborted() {
         parent.wait_for(&gate).unwrap();
         let other = parent.clone();
         let aborter = thread::spawn(move || drop(other.abort()));
-        let late = parent.spawn_thread(|p| p.aborting().wait()).unwrap();
+        let late = parent.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
         aborter.join().unwrap();
         gate.close();
         parent.closed().wait().unwrap();

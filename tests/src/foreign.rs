@@ -40,6 +40,9 @@ pub fn call_everything(process: &Process) {
     let _ = (process.closing(), process.aborting(), format!("{:?}", process.closed()));
     let _ = Process::builder().parent(process).wait_for(&other).build();
     drop(process.clone().close_on_drop());
+    drop(process.clone().abort_on_drop());
+    let _ = (process.clone().close_on_drop().disarm(), process.downgrade().upgrade());
+    let _ = pin!(process.closing().timeout(Duration::from_secs(60))).poll(&mut context);
     drop(process.clone());
 }
 

@@ -270,7 +270,7 @@ fn a_scope_that_fails() {
 #[test]
 fn a_scope_is_a_process() {
     scope(|p| {
-        p.spawn_thread(|worker| worker.aborting().wait()).unwrap();
+        p.spawn_thread(|worker| assert!(worker.aborting().wait())).unwrap();
         let closed = p.abort();
         assert!(p.is_closing() && !p.is_closed());
         // It waits for its own body.

@@ -84,7 +84,12 @@ fn poll(waiter: &mut Waiter, waker: &Waker) {
 fn waiter(process: &Process, kind: usize) -> Waiter {
     match kind {
         0 => Box::pin(process.closing()),
-        1 => Box::pin(process.aborting()),
+        1 => {
+            let aborting = process.aborting();
+            Box::pin(async move {
+                aborting.await;
+            })
+        }
         2 => {
             let closed = process.closed();
             Box::pin(async move { drop(closed.await) })

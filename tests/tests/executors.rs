@@ -282,7 +282,7 @@ fn many_async_bodies_share_few_threads() {
 fn close_within_aborts_a_process_that_does_not_end() {
     let app = Process::new();
     let stuck = app.spawn(|_| pending::<()>()).unwrap();
-    let thread = app.spawn_thread(|p| p.aborting().wait()).unwrap();
+    let thread = app.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     // The deadline holds although the waiter is dropped.
     drop(app.close_within(Duration::from_millis(20)));
     ends_well(&app);
@@ -302,7 +302,7 @@ fn aborting_ends_with_closed() {
     let aborting = process.aborting();
     let waiter = thread::spawn(move || futures_lite::future::block_on(aborting));
     process.close_blocking().unwrap();
-    waiter.join().unwrap();
+    assert!(!waiter.join().unwrap());
     assert!(!process.is_aborting());
 }
 

@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use futures_lite::stream;
 use procession::{Inline, Limited, Periodic, Phase, Process};
 use procession_tests::ends_well;
@@ -14,7 +16,7 @@ fn resident() -> u64 {
 }
 
 /// I12: a long-lived parent whose children come and go, in any order, does not grow; nor do the processes that wait for
-/// them, nor a Closing parent.
+/// them, nor a Closing parent, nor the deadlines of children with a time limit.
 #[test]
 fn a_parent_whose_children_come_and_go_does_not_grow() {
     let parent = Process::new();
@@ -33,6 +35,8 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
             late.wait_for(&other).unwrap();
             drop((parent.closing_token(), parent.closed_token()));
             other.close();
+            let hour = Duration::from_secs(3_600);
+            Process::builder().parent(&parent).time_limit(hour).build().unwrap().close();
             if open.len() > 100 {
                 open.pop_front().unwrap().close();
                 open.pop_back().unwrap().close();

@@ -265,7 +265,7 @@ fn closing_releases_the_waiters() {
 #[test]
 fn a_slot_outlives_the_beginning_of_closing() {
     let (app, limited) = limited(2);
-    let holder = limited.spawn_thread(|p| p.aborting().wait()).unwrap();
+    let holder = limited.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     let slot = limited.acquire().wait().unwrap();
     app.close();
     let body = slot.spawn_thread(|p| assert!(p.is_closing())).unwrap();

@@ -338,7 +338,7 @@ fn an_abort_from_above_keeps_the_order() {
         assert!(!second.is_aborting());
         assert_eq!(second.phase(), Phase::Running);
         release.send(()).unwrap();
-        assert_eq!(aborted.wait_timeout(LIMIT), Some(()));
+        assert_eq!(aborted.wait_timeout(LIMIT), Some(true));
         ends_well(&app);
         assert_eq!(reports.recv_timeout(LIMIT), Ok((true, true)));
         assert!(matches!(second.outcome(), Some(Err(Error::Aborted(_)))));

@@ -172,9 +172,10 @@ mod asleep {
 
         let process = Process::new();
         let waiter = process.aborting();
-        let event = Box::pin(process.aborting());
+        let aborting = process.aborting();
+        let event = Box::pin(async move { assert!(aborting.await) });
         let end = || drop(process.abort());
-        wakes_first("in aborting", &process, event, move || waiter.wait(), end);
+        wakes_first("in aborting", &process, event, move || assert!(waiter.wait()), end);
     }
 
     #[test]
@@ -394,14 +395,15 @@ fn a_periodic_body_that_panics_is_called_again() {
 fn a_waiter_that_moves_during_a_wake_up_takes_no_other_along() {
     let (parent, (first, other)) = (Process::new(), (Counter::new(), Counter::new()));
     let child = parent.child();
-    let stubborn = child.spawn_thread(|p| p.aborting().wait()).unwrap();
+    let stubborn = child.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     let (mut closing, mut aborting) = (child.closing(), child.aborting());
     let mut closed = Box::pin(child.closed());
     let poll = |waiter: &mut (dyn Future<Output = ()> + Unpin), waker: &Waker| {
         assert!(Pin::new(waiter).poll(&mut Context::from_waker(waker)).is_pending());
     };
     poll(&mut closing, &first.waker);
-    poll(&mut aborting, &first.waker);
+    let aborted = Pin::new(&mut aborting).poll(&mut Context::from_waker(&first.waker));
+    assert!(aborted.is_pending());
     assert!(closed.as_mut().poll(&mut Context::from_waker(&first.waker)).is_pending());
     // The waker of a waiter for the parent, which is called in the same walk, moves `aborting`.
     let moved = Mutex::new(Some((aborting, other.waker.clone())));

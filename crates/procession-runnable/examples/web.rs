@@ -62,7 +62,7 @@ fn open(database: Database, path: PathBuf) -> Runnable {
         move || {
             let [notes, counts] = closed.close()?;
             println!("database: closed with {notes} notes and {counts} counts");
-            Ok::<(), BoxError>(())
+            procession::ok()
         },
     )
 }
@@ -77,7 +77,7 @@ fn worker(database: Database, queue: Receiver<Note>) -> Runnable {
                 database.add_count(note.id, note.text.split_whitespace().count())?;
             }
             println!("worker: the queue is written");
-            Ok::<(), BoxError>(())
+            procession::ok()
         },
         move |_| {
             closed.close();

@@ -181,7 +181,7 @@ where
             run.set_teardown_async(move || functions.1())?;
             run.ready();
             run.closing().await;
-            Ok::<(), procession::BoxError>(())
+            procession::ok()
         }
     })
 }
@@ -205,7 +205,7 @@ where
             run.set_teardown(move || functions.1())?;
             run.ready();
             run.closing().await;
-            Ok::<(), Error>(())
+            procession::ok()
         }
     })
 }

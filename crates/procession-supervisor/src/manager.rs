@@ -174,7 +174,7 @@ impl<K: Key> Manager<K> {
     ///     assert_eq!(manager.list()[0].state, State::Stopped);
     ///     let process = manager.start(7).await?;
     ///     assert_eq!(manager.get(&7)?, process);
-    ///     Ok::<(), ManagerError>(())
+    ///     procession::ok()
     /// }))?;
     /// # Ok::<(), procession::Error>(())
     /// ```

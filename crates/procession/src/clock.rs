@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,12 +39,39 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a clock",
+    label = "this is not a clock",
+    note = "clocks are `SystemClock`, `ManualClock` for tests, and types that implement `Clock`"
+)]
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Instant;
 
     /// A future that is ready at `deadline`, or at once if that has passed.
     fn sleep_until(&self, deadline: Instant) -> Sleep;
+
+    /// A future that is ready `duration` from now; never, if that is later than the clock can express.
+    ///
+    /// ```
+    /// use procession::{Clock, Process, SystemClock};
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let job = app.spawn(|p| async move {
+    ///     SystemClock.sleep(Duration::from_millis(1)).await; // under every executor
+    ///     // or, to wake from it when the process closes:
+    ///     p.run_until_closing(SystemClock.sleep(Duration::MAX)).await;
+    /// })?;
+    /// app.close_blocking()?;
+    /// # Ok::<(), procession::BoxError>(())
+    /// ```
+    fn sleep(&self, duration: Duration) -> Sleep {
+        match self.now().checked_add(duration) {
+            Some(deadline) => self.sleep_until(deadline),
+            None => Box::pin(pending()),
+        }
+    }
 }
 
 /// The system's time. One thread serves all sleepers of the program, under every executor.

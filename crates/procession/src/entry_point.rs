@@ -36,7 +36,7 @@ use crate::value::{Error, IntoOutcome, Reason, Site};
 /// fn main() -> procession::Exit {
 ///     procession::main(|p| {
 ///         p.spawn_thread(|worker| worker.closing().wait())?;
-///         Ok::<(), procession::Error>(()) // until SIGINT or SIGTERM
+///         procession::ok() // until SIGINT or SIGTERM
 ///     })
 /// }
 /// ```
@@ -60,7 +60,7 @@ where
 /// async fn main() -> procession::Exit {
 ///     procession::main_async(|p| async move {
 ///         p.spawn(|worker| async move { worker.closing().await })?;
-///         Ok::<(), procession::Error>(())
+///         procession::ok()
 ///     })
 ///     .await
 /// }

@@ -124,7 +124,10 @@ pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};
 pub use periodic::{Overlapping, Periodic};
-pub use process::{Aborting, Builder, CloseOnDrop, Closed, Closing, Process};
+pub use process::{
+    AbortOnDrop, Aborting, Builder, CloseOnDrop, Closed, Closing, Process, Task, Timeout,
+    WeakProcess,
+};
 #[cfg(all(feature = "smol", not(loom)))]
 pub use run::Smol;
 pub use run::{Inline, Job, Spawn, Threads};
@@ -133,5 +136,5 @@ pub use scope::{Scope, scope};
 pub use value::{
     Blocker, BlockerKind, Blockers, BoxError, ChainLink, ChildFailure, Cycle, Deadlock, Edge,
     Error, Failed, HeldSlot, IntoOutcome, Label, Link, LinkError, MultiError, NoThread, Panicked,
-    Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work,
+    Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work, ok, ok_with,
 };

@@ -33,7 +33,7 @@ use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 /// procession::scope(|p| {
 ///     p.spawn_thread(|_| left.sort())?;
 ///     p.spawn_thread(|_| right.sort())?;
-///     Ok::<(), procession::Error>(())
+///     procession::ok()
 /// })?;
 /// assert_eq!((left, right), (vec![1, 2, 3], vec![4, 5, 6]));
 /// # Ok::<(), procession::Error>(())
@@ -89,7 +89,7 @@ impl<'scope> Scope<'scope, '_> {
     ///             }
     ///         })?;
     ///     }
-    ///     Ok::<(), procession::Error>(())
+    ///     procession::ok()
     /// })?;
     /// assert_eq!(found.into_inner(), 20);
     /// # Ok::<(), procession::Error>(())

@@ -33,16 +33,15 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use signal_hook::consts::FORBIDDEN;
 pub use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::consts::signal::{SIGKILL, SIGSTOP};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::backend::Handle;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
-use signal_hook::low_level::{emulate_default_handler, exit, signal_name};
-use thiserror::Error;
+use signal_hook::low_level::{emulate_default_handler, exit};
 
 use crate::process::Process;
 use crate::run::catch::catch;
 use crate::run::{Node, perform_elsewhere};
+pub use crate::value::SignalError;
 use crate::value::sync::spawn_thread;
 use crate::value::{Phase, Reason};
 
@@ -56,24 +55,6 @@ pub enum Stages {
     /// The first closes, the second aborts, the third ends the program.
     #[default]
     CloseAbortExit,
-}
-
-/// Why a process could not be bound. It is then bound to none of the signals.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SignalError {
-    /// There is no signal with this number.
-    #[error("there is no signal {0}")]
-    NotASignal(i32),
-    /// This signal cannot be caught, like SIGKILL and SIGSTOP, or not in any useful way, like SIGSEGV.
-    #[error("{} cannot be caught{}", described(*.0), if is_caught_uselessly(*.0) { " in any useful way" } else { "" })]
-    Uncatchable(i32),
-    /// [`Process::background`] cannot be closed.
-    #[error("the background process never closes")]
-    Background,
-    /// The OS refused.
-    #[error("the signal cannot be watched")]
-    Io(#[source] io::Error),
 }
 
 /// Binds the process to the signals, in [three stages](Stages::CloseAbortExit), until it is Closed.
@@ -321,12 +302,4 @@ fn act_as_before(signal: i32, former: Option<Former>) {
             exit(128 + signal);
         }
     }
-}
-
-fn is_caught_uselessly(signal: i32) -> bool {
-    signal != SIGKILL && signal != SIGSTOP
-}
-
-fn described(signal: i32) -> String {
-    signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }

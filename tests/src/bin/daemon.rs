@@ -59,7 +59,7 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
             })?;
         }
         "own-grace" => {
-            p.spawn_thread(|worker| worker.aborting().wait())?;
+            p.spawn_thread(|worker| assert!(worker.aborting().wait()))?;
             p.close();
         }
         "hang" => {

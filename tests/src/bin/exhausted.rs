@@ -75,7 +75,7 @@ fn executor_without_descriptors() {
 /// A stubborn body, which only an abort ends.
 fn stubborn() -> Process {
     let app = Process::new();
-    app.spawn_thread(|p| p.aborting().wait()).unwrap();
+    app.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     app
 }
 
@@ -86,7 +86,7 @@ fn deadline_without_descriptors() {
         let app = stubborn();
         let aborting = app.aborting();
         let closed = app.close_within(Duration::from_millis(50));
-        assert_eq!(aborting.wait_timeout(LIMIT), Some(()));
+        assert_eq!(aborting.wait_timeout(LIMIT), Some(true));
         let _ = outcome(&closed);
         println!("aborted");
     }
@@ -122,7 +122,7 @@ fn blocked_executor() {
     app.set_teardown(move || report.send(()).unwrap()).unwrap();
     let aborting = app.aborting();
     let closed = app.close_within(Duration::from_millis(50));
-    assert_eq!(aborting.wait_timeout(LIMIT), Some(()));
+    assert_eq!(aborting.wait_timeout(LIMIT), Some(true));
     println!("aborted");
     let _ = outcome(&closed);
     assert_eq!(reports.recv_timeout(LIMIT), Ok(()));

@@ -304,8 +304,9 @@ impl Run {
         let is_closed = process.closed().wait_timeout(timeout).is_some();
         assert_eq!(is_closed, phase == Phase::Closed);
         // This waiter also ends with Closed.
-        let is_aborting = process.aborting().wait_timeout(timeout).is_some();
-        assert_eq!(is_aborting, self.world.all[n].aborting || is_closed);
+        let is_aborting = process.aborting().wait_timeout(timeout);
+        let expected = self.world.all[n].aborting;
+        assert_eq!(is_aborting, (expected || is_closed).then_some(expected));
     }
 
     fn link(&mut self, upper: usize, lower: usize, kind: Kind) {

@@ -45,9 +45,9 @@ impl<K: Key> EventSource<K> {
 ///     manager.run(|_| async {}).await?;
 ///     assert!(matches!(events.recv().await, Some(Event::Started { key: "job" })));
 ///     assert!(matches!(events.recv().await, Some(Event::Ready { key: "job" })));
-///     Ok::<(), procession::Error>(())
+///     procession::ok()
 /// })?;
-/// # Ok::<(), procession::Error>(())
+/// # Ok::<(), procession::BoxError>(())
 /// ```
 pub struct Events<K> {
     receiver: imp::Receiver<K>,

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Process;
 use crate::run::body::BodyEnd;
 use crate::run::hooks::hook;
 use crate::run::{
-    Extras, Inherited, Seed, Spawn, Spawner, Teardown, inherited_from_context, perform,
+    Extras, Inherited, Seed, Spawn, Spawner, Teardown, deadlines, inherited_from_context, perform,
 };
 use crate::state::{Added, EdgeKind, hooks_are_used, link, unlink_all};
 use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
@@ -40,6 +41,7 @@ pub struct Builder<'a> {
     spawner: Option<Spawner>,
     site: Option<Site>,
     extras: Option<Box<Extras>>,
+    time_limit: Option<Duration>,
 }
 
 impl<'a> Builder<'a> {
@@ -56,6 +58,7 @@ impl<'a> Builder<'a> {
             spawner: None,
             site: None,
             extras: None,
+            time_limit: None,
         }
     }
 
@@ -178,6 +181,30 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// How long the process may live. If it is not Closed by then, it is aborted, with reason
+    /// [`TimeLimit`](crate::Reason::TimeLimit) unless it was Closing before. Whatever its body returns, its outcome is
+    /// [`Error::TimeLimit`]. That is a failure of the process: its [hooks](Process::on_failure) and those of its parents
+    /// are called, on a thread of the library.
+    ///
+    /// The time begins when the process is made. A limit that is longer than a clock can measure is none. A blocking
+    /// body is not interrupted: it sees [`aborting`](Process::aborting), and has to end.
+    ///
+    /// ```
+    /// use procession::{Error, Process, Reason};
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let request = Process::builder().parent(&app).time_limit(Duration::from_millis(5));
+    /// let request = request.spawn(|_| std::future::pending::<()>())?;
+    /// assert!(matches!(request.closed().wait(), Err(Error::TimeLimit(_))));
+    /// assert_eq!(request.reason(), Some(Reason::TimeLimit));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
     fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
@@ -248,6 +275,20 @@ impl<'a> Builder<'a> {
     /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.
     #[inline]
     fn make(self, caller: Site, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
+        let time_limit = self.time_limit;
+        let made = self.make_without_limit(caller, body)?;
+        if let Some(limit) = time_limit {
+            deadlines::limit_time(&made.0.node, limit);
+        }
+        Ok(made)
+    }
+
+    #[inline]
+    fn make_without_limit(
+        self,
+        caller: Site,
+        body: bool,
+    ) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let inherited = self.inherited();
         let site = self.site.unwrap_or(caller);
         let Self { parent, further_parents, no_wait_parents, close_before, wait_for, .. } = self;

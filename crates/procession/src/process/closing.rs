@@ -99,39 +99,4 @@ impl Process {
             perform(self.node.close(reason, abort));
         }
     }
-
-    /// A guard that closes the process when it is dropped.
-    ///
-    /// ```
-    /// use procession::Process;
-    ///
-    /// let process = Process::new();
-    /// {
-    ///     let _guard = process.clone().close_on_drop();
-    /// }
-    /// assert!(process.is_closing());
-    /// ```
-    pub fn close_on_drop(self) -> CloseOnDrop {
-        CloseOnDrop { process: self }
-    }
-}
-
-/// Closes its process when it is dropped. Made by [`Process::close_on_drop`].
-#[derive(Debug)]
-#[must_use = "the process closes when the guard is dropped"]
-pub struct CloseOnDrop {
-    process: Process,
-}
-
-impl CloseOnDrop {
-    /// The process.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-}
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.process.begin(&Reason::Asked, false);
-    }
 }

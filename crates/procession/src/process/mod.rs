@@ -4,29 +4,39 @@
 //! |---|---|
 //! | [`graph`] | children, edges, the teardown |
 //! | [`builder`] | making a process with everything it starts with |
-//! | [`closing`] | closing and aborting |
+//! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
-//! | [`waiters`] | waiters for Closing, Aborting and Closed |
+//! | [`task`] | bodies with a value |
+//! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; what they are made of |
 //! | [`conditions`] | closing with, and waiting for, any future |
 //! | [`observing`] | reading the state of a process; hooks |
 //! | [`snapshots`] | what a process waits for |
+//! | [`weak`] | referring to a process without keeping it open |
 
 mod async_bodies;
 mod builder;
 mod closing;
 mod conditions;
 mod graph;
+mod guards;
 mod observing;
 mod snapshots;
+mod task;
 mod thread_bodies;
+mod timeout;
+mod waiter;
 mod waiters;
+mod weak;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use builder::Builder;
-pub use closing::CloseOnDrop;
+pub use guards::{AbortOnDrop, CloseOnDrop};
+pub use task::Task;
+pub use timeout::Timeout;
 pub use waiters::{Aborting, Closed, Closing};
+pub use weak::WeakProcess;
 
 use crate::run::{Inherited, Node, Seed, Teardown, inherited_from_context, perform, prepare};
 use crate::value::model::{keep_while_panicking, model_has_failed};
@@ -43,7 +53,8 @@ use crate::value::{IntoOutcome, Site};
 /// handle to a process that no open parent holds is dropped, the process closes. A waiter is not a handle. A
 /// process that should outlive its handles can be a child of [`background`](Self::background).
 ///
-/// A teardown or a body that holds a handle to its own root keeps it open; let it hold a waiter instead.
+/// A teardown or a body that holds a handle to its own root keeps it open; let it hold a [`WeakProcess`] or a waiter
+/// instead.
 ///
 /// # Examples
 ///

@@ -64,6 +64,7 @@ impl Process {
     /// process.close_blocking()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[must_use = "this makes a waiter: `.await` it, or call `wait`; `is_closing` looks without waiting"]
     pub fn closing(&self) -> Closing {
         Closing::new(&self.node)
     }
@@ -78,11 +79,14 @@ impl Process {
     /// job.closed().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[must_use = "this makes a waiter: `.await` it, or call `wait`; `is_closed` looks without waiting"]
     pub fn closed(&self) -> Closed {
         Closed::new(&self.node)
     }
 
     /// A waiter for an [`abort`](Self::abort): from then on, a thread body should end as fast as it can.
+    ///
+    /// It also ends when the process is Closed without one, and yields whether the process was aborted.
     ///
     /// ```
     /// use procession::Process;
@@ -98,6 +102,7 @@ impl Process {
     /// process.close_within(Duration::from_millis(5)).wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[must_use = "this makes a waiter: `.await` it, or call `wait`; `is_aborting` looks without waiting"]
     pub fn aborting(&self) -> Aborting {
         Aborting::new(&self.node)
     }
@@ -166,6 +171,26 @@ impl Process {
         segments.reverse();
         segments.push(self.node.segment());
         segments.iter().map(Segment::to_string).collect::<Vec<_>>().join("/")
+    }
+
+    /// How many of its children are not Closed, no-wait children included.
+    ///
+    /// Children of children do not count, nor do processes that it only [waits for](Self::wait_for). A child that was
+    /// added twice counts twice. While another thread begins to close this process, the children that it is about to
+    /// close may be missing. It takes one lock, and looks at each child.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let server = Process::new();
+    /// let (one, _other) = (server.child(), server.child());
+    /// assert_eq!(server.child_count(), 2);
+    /// one.close_blocking()?;
+    /// assert_eq!(server.child_count(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn child_count(&self) -> usize {
+        self.node.open_children()
     }
 
     /// How errors refer to the process: by its name or, if it has none, by where it was made and the nearest name above

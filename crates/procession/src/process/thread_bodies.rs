@@ -31,7 +31,7 @@ impl Process {
     ///     while p.closing().wait_timeout(Duration::from_millis(1)).is_none() {
     ///         // poll something
     ///     }
-    ///     Ok::<(), std::io::Error>(())
+    ///     procession::ok()
     /// })?;
     /// app.close_blocking()?;
     /// assert!(poller.is_closed());

@@ -12,94 +12,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::run::call_stack::innermost_label;
+use super::timeout::Timeout;
+use super::waiter::Waiter;
 use crate::run::park::ThisThread;
 use crate::run::waits::begin_wait;
-use crate::run::{Failure, Node, drop_sleeper, flush, help, register, wait_for_help};
-use crate::state::{Moment, Place};
+use crate::run::{Failure, Node, help, wait_for_help};
+use crate::state::Moment;
 use crate::value::Error;
-use crate::value::model::{Waiting, model_has_failed};
 use crate::value::time::deadline_after;
-
-/// Waits for one moment of one process.
-struct Waiter {
-    node: Arc<Node>,
-    moment: Moment,
-    /// The place of the future's waker.
-    place: Option<Place>,
-    /// While the future waits.
-    waiting: Waiting,
-}
-
-impl Waiter {
-    fn new(node: &Arc<Node>, moment: Moment) -> Self {
-        Self { node: node.clone(), moment, place: None, waiting: Waiting::nothing() }
-    }
-
-    fn has_come(&self) -> bool {
-        self.node.has_come(self.moment)
-    }
-
-    fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        let has_come =
-            self.has_come() || !register(&self.node, self.moment, &mut self.place, context.waker());
-        if has_come {
-            self.place = None;
-            self.waiting = Waiting::nothing();
-            return Poll::Ready(());
-        }
-        self.waiting = self.record();
-        Poll::Pending
-    }
-
-    /// Records that this thread waits.
-    fn record(&self) -> Waiting {
-        let moment = match self.moment {
-            Moment::Closing => "to be Closing",
-            Moment::Aborting => "to be aborting",
-            Moment::Closed => "to be Closed",
-        };
-        Waiting::record(innermost_label, moment, || self.node.own_label())
-    }
-
-    /// Blocks until the moment comes; `false` if the deadline comes first.
-    fn block(&self, deadline: Option<Instant>) -> bool {
-        self.has_come() || self.block_with(&ThisThread::new(), deadline, || false)
-    }
-
-    /// Blocks. Whenever the thread is woken, it calls `work` until that returns `false`.
-    fn block_with(
-        &self,
-        thread: &ThisThread,
-        deadline: Option<Instant>,
-        work: impl Fn() -> bool,
-    ) -> bool {
-        flush();
-        let _waiting = self.record();
-        let mut place = None;
-        while register(&self.node, self.moment, &mut place, thread.waker()) {
-            while work() {}
-            if !self.has_come() && !thread.park(deadline) {
-                let taken = place.and_then(|place| self.node.unregister(self.moment, place));
-                drop_sleeper(taken);
-                return self.has_come();
-            }
-        }
-        true
-    }
-
-    fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple(name).field(&self.node.label()).finish()
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.filter(|_| !model_has_failed()) {
-            drop_sleeper(self.node.unregister(self.moment, place));
-        }
-    }
-}
 
 /// Waits until the process is Closing (or Closed already).
 ///
@@ -121,16 +41,17 @@ impl Drop for Waiter {
 /// futures_lite::future::block_on(closing);
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[must_use = "a waiter does nothing unless it is awaited or waited for"]
-pub struct Closing(Waiter);
+#[must_use = "a waiter does nothing unless it is awaited or waited for; `is_closing` looks without waiting"]
+pub struct Closing(Waiter<()>);
 
 impl Closing {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self(Waiter::new(node, Moment::Closing))
+        let read = |node: &Node| node.has_come(Moment::Closing).then_some(());
+        Self(Waiter::new(node, Moment::Closing, read))
     }
 
     pub(crate) fn has_come(&self) -> bool {
-        self.0.has_come()
+        self.0.peek().is_some()
     }
 
     /// Blocks until the process is Closing.
@@ -138,19 +59,38 @@ impl Closing {
     ///
     /// [`Process::background`](crate::Process::background) never closes, so waiting for it blocks for ever.
     pub fn wait(&self) {
-        self.0.block(None);
+        self.0.wait();
     }
 
     /// Blocks until the process is Closing; `None` if the timeout comes first.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<()> {
-        self.0.block(deadline_after(timeout)).then_some(())
+        self.0.block(deadline_after(timeout))
     }
 
     /// Blocks until the process is Closing; `None` if the deadline comes first.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_deadline(&self, deadline: Instant) -> Option<()> {
-        self.0.block(Some(deadline)).then_some(())
+        self.0.block(Some(deadline))
+    }
+
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let poller = app.spawn(|p| async move {
+    ///     while p.closing().timeout(Duration::from_millis(1)).await.is_none() {
+    ///         // poll something
+    ///     }
+    /// })?;
+    /// app.close_blocking()?;
+    /// # Ok::<(), procession::BoxError>(())
+    /// ```
+    pub fn timeout(self, timeout: Duration) -> Timeout<Self> {
+        Timeout::new(self, timeout)
     }
 }
 
@@ -168,10 +108,10 @@ impl fmt::Debug for Closing {
     }
 }
 
-/// Waits until the process is aborting; if it is never aborted, until it is Closed.
+/// Waits until the process is aborting; if it is never aborted, until it is Closed. It yields whether the process was
+/// aborted.
 ///
-/// Made by [`Process::aborting`](crate::Process::aborting). [`Process::is_aborting`](crate::Process::is_aborting) tells
-/// which of the two it was.
+/// Made by [`Process::aborting`](crate::Process::aborting).
 ///
 /// # Cancel safety
 ///
@@ -181,47 +121,60 @@ impl fmt::Debug for Closing {
 /// use procession::Process;
 ///
 /// let process = Process::new();
-/// let worker = process.spawn_thread(|p| {
-///     p.aborting().wait();
-///     assert!(p.is_aborting());
-/// })?;
+/// let worker = process.spawn_thread(|p| assert!(p.aborting().wait()))?;
 /// process.abort().wait()?;
 /// assert_eq!(worker.outcome().map(|outcome| outcome.is_ok()), Some(true));
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[must_use = "a waiter does nothing unless it is awaited or waited for"]
-pub struct Aborting(Waiter);
+#[must_use = "a waiter does nothing unless it is awaited or waited for; `is_aborting` looks without waiting"]
+pub struct Aborting(Waiter<bool>);
 
 impl Aborting {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self(Waiter::new(node, Moment::Aborting))
+        // Closed never becomes aborting (S1), so this is always the same.
+        let read = |node: &Node| node.has_come(Moment::Aborting).then(|| node.is_aborting());
+        Self(Waiter::new(node, Moment::Aborting, read))
     }
 
-    /// Blocks until the process is aborting or Closed.
+    /// Blocks until the process is aborting or Closed, and returns whether it was aborted.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
     /// [`Process::background`](crate::Process::background) never closes, so waiting for it blocks for ever.
-    pub fn wait(&self) {
-        self.0.block(None);
+    pub fn wait(&self) -> bool {
+        self.0.wait()
     }
 
-    /// Blocks until the process is aborting or Closed; `None` if the timeout comes first.
+    /// [`wait`](Self::wait), but `None` if the timeout comes first.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<()> {
-        self.0.block(deadline_after(timeout)).then_some(())
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<bool> {
+        self.0.block(deadline_after(timeout))
     }
 
-    /// Blocks until the process is aborting or Closed; `None` if the deadline comes first.
+    /// [`wait`](Self::wait), but `None` if the deadline comes first.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
-    pub fn wait_deadline(&self, deadline: Instant) -> Option<()> {
-        self.0.block(Some(deadline)).then_some(())
+    pub fn wait_deadline(&self, deadline: Instant) -> Option<bool> {
+        self.0.block(Some(deadline))
+    }
+
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::new();
+    /// let aborting = app.aborting().timeout(Duration::from_millis(1));
+    /// assert_eq!(futures_lite::future::block_on(aborting), None);
+    /// ```
+    pub fn timeout(self, timeout: Duration) -> Timeout<Self> {
+        Timeout::new(self, timeout)
     }
 }
 
 impl Future for Aborting {
-    type Output = ();
+    type Output = bool;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         self.0.poll(context)
     }
 }
@@ -254,11 +207,15 @@ impl fmt::Debug for Aborting {
 /// process.closed().wait()?; // as often as you like
 /// # Ok::<(), procession::Error>(())
 /// ```
-pub struct Closed(Waiter);
+pub struct Closed(Waiter<Result<(), Error>>);
 
 impl Closed {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self(Waiter::new(node, Moment::Closed))
+        let read = |node: &Node| match node.is_background() {
+            true => Some(Err(Error::Background)),
+            false => Some(node.outcome()?.map_err(Failure::into_error)),
+        };
+        Self(Waiter::new(node, Moment::Closed, read))
     }
 
     /// Blocks until the process is Closed, and returns its outcome.
@@ -271,14 +228,13 @@ impl Closed {
     /// this thread could do because it drives a current-thread tokio runtime.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
-        if let Some(outcome) = self.outcome() {
+        if let Some(outcome) = self.0.peek() {
             return outcome;
         }
-        let _edges = begin_wait(&self.0.node)?;
+        let _edges = begin_wait(self.0.node())?;
         let thread = ThisThread::new();
         let _helper = wait_for_help(thread.waker());
-        self.0.block_with(&thread, None, help);
-        self.outcome().unwrap_or(Ok(()))
+        self.0.block_with(&thread, None, help).unwrap_or(Ok(()))
     }
 
     /// Blocks until the process is Closed, and returns its outcome; `None` if the timeout comes first.
@@ -302,17 +258,31 @@ impl Closed {
     /// Those of the outcome. A wait with a deadline is never refused.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_deadline(&self, deadline: Instant) -> Option<Result<(), Error>> {
-        self.outcome().or_else(|| {
-            self.0.block(Some(deadline));
-            self.outcome()
-        })
+        self.0.block(Some(deadline))
     }
 
-    fn outcome(&self) -> Option<Result<(), Error>> {
-        if self.0.node.is_background() {
-            return Some(Err(Error::Background));
-        }
-        Some(self.0.node.outcome()?.map_err(Failure::into_error))
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first. The process
+    /// goes on closing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::time::Duration;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let server = Process::with_teardown(|| println!("the last requests are answered"));
+    /// match server.close().timeout(Duration::from_secs(10)).await {
+    ///     Some(outcome) => outcome?,
+    ///     None => eprintln!("still closing: {server:?}"),
+    /// }
+    /// # procession::ok()
+    /// # }).unwrap()
+    /// ```
+    pub fn timeout(self, timeout: Duration) -> Timeout<Self> {
+        Timeout::new(self, timeout)
     }
 }
 
@@ -320,12 +290,7 @@ impl Future for Closed {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(outcome) = self.outcome() {
-            self.0.place = None;
-            self.0.waiting = Waiting::nothing();
-            return Poll::Ready(outcome);
-        }
-        self.0.poll(context).map(|()| self.outcome().unwrap_or(Ok(())))
+        self.0.poll(context)
     }
 }
 

@@ -6,7 +6,7 @@ use super::call_stack::run_as;
 use super::catch::catch;
 use super::foreign::Foreign;
 use super::{Effects, Failure, Node};
-use crate::state::{Failed, Place};
+use crate::state::{Failed, Place, Waits};
 use crate::value::sleeper::Sleeper;
 use crate::value::{BoxError, Error, Label};
 
@@ -44,6 +44,12 @@ pub(super) fn body_ended(
 pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), Error>) -> Effects {
     let failed = tell_hooks(node, result);
     node.torn_down(failed)
+}
+
+/// The time limit is over, and the process is aborted: tells the hooks, then reports the failure.
+pub(super) fn time_limit_over(node: &Arc<Node>, error: Error, waits: Waits) -> Effects {
+    let failed = tell_hooks(node, Err(error));
+    node.time_limit_reported(failed, waits)
 }
 
 /// Calls the hooks if the result is an error.

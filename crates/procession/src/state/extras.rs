@@ -50,6 +50,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) aborted_at: Option<Stamp>,
     /// The errors of its body, its teardown, and of children that it closed for; merged when it is Closed.
     pub(super) failures: Vec<C::Failure>,
+    /// The failure of a process whose time limit is over, which is then its only one.
+    pub(super) past_limit: Option<C::Failure>,
     pub(super) reason: Option<Reason>,
     /// What the process does when a child fails.
     pub(crate) on_child_failure: ChildFailure,
@@ -129,6 +131,7 @@ impl<C: Contents> Default for Extras<C> {
             postponed: None,
             aborted_at: None,
             failures: Vec::new(),
+            past_limit: None,
             reason: None,
             on_child_failure: ChildFailure::default(),
             closes_parents: false,

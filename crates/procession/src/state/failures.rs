@@ -23,7 +23,7 @@ struct News<C: Contents> {
 impl<C: Contents> Walk<C> {
     /// The process has failed: its error is part of its outcome, and the parents that close for a failed child
     /// close. That is a failure of theirs, and goes on to their parents. Calls `change` in the locked section in
-    /// which the error is added.
+    /// which the error is added. The outcome of a process that is Closed stays as it is.
     pub(super) fn fail(
         &mut self,
         node: &Arc<Node<C>>,
@@ -34,9 +34,14 @@ impl<C: Contents> Walk<C> {
         // A label locks the process and those above it, so it is made with no lock held.
         let label = node.label();
         let mut inner = node.inner.lock();
-        inner.extras().failures.push(failure.clone());
+        if node.phase() != Phase::Closed {
+            inner.extras().failures.push(failure.clone());
+        }
         change(self, &mut inner);
-        let mut next = inner.news_of(label, inner.closes_parents());
+        // If its work is dropped because its time is over, the parents hear of that only.
+        let is_past_limit = inner.extras().past_limit.is_some();
+        let is_news = !(aborted && is_past_limit);
+        let mut next = is_news.then(|| inner.news_of(label, inner.closes_parents())).flatten();
         drop(inner);
         // The processes that have heard of it, because there may be several ways up, or a ring. The usual case, one
         // parent that passes nothing on, allocates nothing.

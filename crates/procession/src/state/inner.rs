@@ -180,6 +180,9 @@ impl<C: Contents> Inner<C> {
     /// Merges the failures, when the process becomes Closed.
     pub(super) fn merge_failures(&mut self) {
         let Some(extras) = self.extras_mut() else { return };
+        if let Some(past_limit) = extras.past_limit.take() {
+            extras.failures = vec![past_limit];
+        }
         if extras.failures.len() > 1 {
             let merged = C::merge(mem::take(&mut extras.failures));
             extras.failures.push(merged);

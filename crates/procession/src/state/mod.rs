@@ -17,6 +17,8 @@
 //! | [`blocked`] | a blocking wait as an edge |
 //! | [`closing`] | the closing walk |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
+//! | [`time_limit`] | the end of a time limit |
+//! | [`counting`] | the number of open children |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`survey`] | everything below a process, as a snapshot |
 //! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
@@ -26,6 +28,7 @@ mod below;
 mod blocked;
 mod closing;
 mod contents;
+mod counting;
 mod cycle;
 mod edge_kind;
 mod edges;
@@ -46,6 +49,7 @@ mod stable_list;
 mod survey;
 #[cfg(all(test, not(loom)))]
 mod testing;
+mod time_limit;
 mod waiters;
 
 #[cfg(all(feature = "tokio", not(loom)))]
@@ -65,4 +69,5 @@ pub(crate) use sleepers::{Moment, Place};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
 pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
+pub(crate) use time_limit::Waits;
 pub(crate) use waiters::PutBack;

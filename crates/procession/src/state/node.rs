@@ -12,7 +12,8 @@
 //! - S1. The phase only advances, and aborting, once set, stays (I1). *Because* only `begin_closing`, `abort` and
 //!   `finish` of [`PhaseWord`] store it, each under the node's lock and after a look at the phase in the same
 //!   locked section.
-//! - S2. `waiting` counts the edges along which the process waits and that have not been reported, and its body.
+//! - S2. `waiting` counts the edges along which the process waits and that have not been reported, its body, and the
+//!   report that its time limit is over.
 //!   *Because* linking an edge counts it in, and the thread that makes the lower process Closed takes its up edges in
 //!   that locked section and reports each exactly once. (`unlink_all` may take an edge back before that, and then
 //!   counts it off instead.)

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(all(feature = "signal", unix, not(loom)))]
+use crate::value::SignalError;
 use crate::value::{Label, LinkError};
 
 /// Any error, as bodies and teardowns may return it.
@@ -44,6 +46,9 @@ pub enum Error {
     /// or together with the future of [`Process::run`](crate::Process::run).
     #[error("{0} was aborted: it was dropped before its end")]
     Aborted(Label),
+    /// The [time limit](crate::Builder::time_limit) of the process was over before the process was Closed.
+    #[error("{0} was aborted: its time limit was over")]
+    TimeLimit(Label),
     /// Several errors, in the order in which they happened: those of the body, of children that the process
     /// [closed for](crate::ChildFailure::Close), and of the teardown.
     #[error(transparent)]
@@ -67,6 +72,10 @@ pub enum Error {
     /// An edge was refused: for callers that return one error type.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A process could not be bound to a signal: for callers that return one error type.
+    #[cfg(all(feature = "signal", unix, not(loom)))]
+    #[error(transparent)]
+    Signal(Arc<SignalError>),
     /// All slots of the process are taken, and the call does not wait for one.
     #[error("all slots of {0} are taken")]
     Full(Label),
@@ -235,13 +244,14 @@ impl Error {
     }
 
     /// The process that the error is about; for [`Error::Many`], that of the first one; for
-    /// [`Error::Background`], none.
+    /// [`Error::Background`] and `Error::Signal`, none.
     pub fn process(&self) -> Option<&Label> {
         match self {
             Self::Failed(Failed { label, .. })
             | Self::Panicked(Panicked { label, .. })
             | Self::NoThread(NoThread { label, .. })
             | Self::Aborted(label)
+            | Self::TimeLimit(label)
             | Self::Closed(label)
             | Self::TeardownSet(label)
             | Self::Full(label)
@@ -252,6 +262,8 @@ impl Error {
             Self::Deadlock(deadlock) => Some(deadlock.target()),
             Self::Link(LinkError::Cycle(cycle)) => cycle.path().first(),
             Self::Link(LinkError::Background) | Self::Background => None,
+            #[cfg(all(feature = "signal", unix, not(loom)))]
+            Self::Signal(_) => None,
         }
     }
 

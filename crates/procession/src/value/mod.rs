@@ -4,6 +4,7 @@
 //! for it, and the cloning of wakers, with no lock held (see [`sleeper`]).
 
 mod child_failure;
+mod conversions;
 mod error;
 mod label;
 mod link_error;
@@ -11,6 +12,8 @@ pub(crate) mod model;
 mod outcome;
 mod phase;
 mod reason;
+#[cfg(all(feature = "signal", unix, not(loom)))]
+mod signal_error;
 mod site;
 pub(crate) mod sleeper;
 mod snapshot;
@@ -25,9 +28,11 @@ pub use error::{BoxError, Deadlock, Error, Failed, MultiError, NoThread, Panicke
 pub(crate) use label::Segment;
 pub use label::{Label, ProcessId};
 pub use link_error::{Cycle, LinkError};
-pub use outcome::IntoOutcome;
+pub use outcome::{IntoOutcome, ok, ok_with};
 pub use phase::Phase;
 pub use reason::Reason;
+#[cfg(all(feature = "signal", unix, not(loom)))]
+pub use signal_error::SignalError;
 pub use site::Site;
 pub(crate) use snapshot::set_first_parents;
 pub use snapshot::{

@@ -1,4 +1,4 @@
-//! [`IntoOutcome`]: what bodies and teardowns may return.
+//! [`IntoOutcome`]: what bodies and teardowns may return; [`ok`] and [`ok_with`].
 
 use crate::value::BoxError;
 
@@ -11,6 +11,19 @@ use crate::value::BoxError;
 /// let process = Process::with_teardown(|| Err("no such table"));
 /// assert!(process.close_blocking().is_err());
 /// ```
+///
+/// A body with a value has another call, [`spawn_task`](crate::Process::spawn_task):
+///
+/// ```compile_fail,E0277
+/// procession::Process::new().spawn_thread(|_| 42)?;
+/// # Ok::<(), procession::BoxError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a body or a teardown cannot return `{Self}`",
+    label = "this returns `{Self}`",
+    note = "bodies and teardowns return `()` or a `Result<(), E>`, for which `E: Into<Box<dyn Error + Send + Sync>>`",
+    note = "for a body with a value, call `spawn_task` or `spawn_task_thread`"
+)]
 pub trait IntoOutcome: sealed::Sealed {
     /// The result with its error boxed.
     fn into_outcome(self) -> Result<(), BoxError>;
@@ -40,6 +53,7 @@ impl IntoOutcome for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoOutcome for Never {
     fn into_outcome(self) -> Result<(), BoxError> {
         self
@@ -50,4 +64,48 @@ impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), BoxError> {
         self.map_err(Into::into)
     }
+}
+
+/// `Ok(())` with the error type [`BoxError`]: ends a closure, in place of the `Ok::<(), BoxError>(())` by which the
+/// compiler would otherwise learn the type of the error.
+///
+/// ```
+/// use procession::Process;
+///
+/// let app = Process::new();
+/// let reader = app.spawn_thread(|_| {
+///     let _port: u16 = "8080".parse()?;
+///     let _name = String::from_utf8(vec![b'a'])?;
+///     procession::ok()
+/// })?;
+/// reader.closed().wait()?;
+/// # Ok::<(), procession::BoxError>(())
+/// ```
+///
+/// # Errors
+///
+/// Never.
+pub const fn ok() -> Result<(), BoxError> {
+    Ok(())
+}
+
+/// [`ok`] with a value, for the body of a [`Task`](crate::Task).
+///
+/// ```
+/// use procession::{Process, ok_with};
+///
+/// let app = Process::new();
+/// let port = app.spawn_task_thread(|_| {
+///     let port: u16 = "8080".parse()?;
+///     ok_with(port)
+/// })?;
+/// assert_eq!(port.wait()?, 8080);
+/// # Ok::<(), procession::BoxError>(())
+/// ```
+///
+/// # Errors
+///
+/// Never.
+pub const fn ok_with<T>(value: T) -> Result<T, BoxError> {
+    Ok(value)
 }

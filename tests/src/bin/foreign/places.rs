@@ -314,7 +314,10 @@ fn closed(process: &Process) -> Sleep {
 }
 
 fn aborting(process: &Process) -> Sleep {
-    Box::pin(process.aborting())
+    let aborting = process.aborting();
+    Box::pin(async move {
+        aborting.await;
+    })
 }
 
 /// Lets a hook of the process own a value.

@@ -6,15 +6,17 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use crate::run::hooks::time_limit_over;
 use crate::run::perform::{perform, perform_elsewhere};
+use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
 use crate::run::wakers::drop_sleeper;
-use crate::run::{Effects, Node};
+use crate::run::{Effects, Failure, Node};
 use crate::state::Moment;
-use crate::value::Reason;
 use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
+use crate::value::{Error, Reason};
 
 /// How long a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
 const RETRY: Duration = Duration::from_millis(10);
@@ -22,12 +24,17 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the thread.
 fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
     let weak = Arc::downgrade(node);
-    let abort = move || {
+    act_at(node, deadline, move || {
         if let Some(node) = weak.upgrade() {
             perform_elsewhere(node.close(&Reason::Asked, true));
         }
-    };
-    let Some(key) = run_at(deadline, abort) else { return false };
+    })
+}
+
+/// Runs `action` at `deadline`, unless the process is Closed by then; `false` if the OS cannot create the thread. The
+/// action must not hold the process.
+fn act_at(node: &Arc<Node>, deadline: Instant, action: impl FnOnce() + Send + 'static) -> bool {
+    let Some(key) = run_at(deadline, action) else { return false };
     let cancel_it = Sleeper::own(Waker::from(Arc::new(Cancel(key))));
     let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, cancel_it);
     if !is_registered {
@@ -55,6 +62,28 @@ pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
     if !is_registered {
         abort_after(node, grace);
     }
+}
+
+/// Aborts the process after `limit`, with [`Error::TimeLimit`] as its outcome, unless it is Closed by then.
+pub(crate) fn limit_time(node: &Arc<Node>, limit: Duration) {
+    let Some(deadline) = deadline_after(limit) else { return };
+    let weak = Arc::downgrade(node);
+    let end = move || {
+        if let Some(node) = weak.upgrade() {
+            end_time(node);
+        }
+    };
+    if limit.is_zero() || !act_at(node, deadline, end) {
+        end_time(node.clone());
+    }
+}
+
+/// The hooks hear of the end on a thread of the pool, after the abort.
+fn end_time(node: Arc<Node>) {
+    let error = Error::TimeLimit(node.label());
+    let Some((effects, waits)) = node.end_time(Failure::new(error.clone())) else { return };
+    perform_elsewhere(effects);
+    run_now(Box::new(move || perform(time_limit_over(&node, error, waits))));
 }
 
 /// Starts the grace when it is woken.

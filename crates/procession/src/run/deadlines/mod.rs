@@ -12,6 +12,6 @@ mod actions;
 mod model;
 
 #[cfg(not(loom))]
-pub(crate) use actions::{abort_after, abort_past_grace, sleep_until};
+pub(crate) use actions::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};
 #[cfg(loom)]
-pub(crate) use model::{abort_after, abort_past_grace, sleep_until};
+pub(crate) use model::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};

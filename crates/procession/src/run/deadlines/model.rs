@@ -1,16 +1,30 @@
 //! Stands in for the deadline thread under loom: a model has no clock, so no deadline comes.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::run::{Node, perform};
-use crate::value::Reason;
+use crate::run::hooks::time_limit_over;
+use crate::run::{Failure, Node, perform};
 use crate::value::time::now;
+use crate::value::{Error, Reason};
 
-/// A future that is ready if `deadline` has passed, and otherwise never.
-pub(crate) async fn sleep_until(deadline: Instant) {
-    if deadline > now() {
-        std::future::pending::<()>().await;
+/// A future that is ready at a deadline that has passed, and otherwise never.
+pub(crate) struct Sleep {
+    has_come: bool,
+}
+
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { has_come: deadline <= now() }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
+        if self.has_come { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -22,3 +36,15 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
 }
 
 pub(crate) fn abort_past_grace(_node: &Arc<Node>, _grace: Duration) {}
+
+/// A time limit is over at once if it is zero, and otherwise never.
+pub(crate) fn limit_time(node: &Arc<Node>, limit: Duration) {
+    if !limit.is_zero() {
+        return;
+    }
+    let error = Error::TimeLimit(node.label());
+    if let Some((effects, waits)) = node.end_time(Failure::new(error.clone())) {
+        perform(effects);
+        perform(time_limit_over(node, error, waits));
+    }
+}

@@ -56,6 +56,13 @@ pub(super) use tokio::{refuse_slot_wait_on_runtime, refuse_wait_on_runtime};
 /// process.close().wait()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a spawner",
+    label = "this cannot run the jobs of a process",
+    note = "spawners are `Threads`, `Inline`, closures that are `Fn(Job) + Send + Sync + 'static`, and types that \
+            implement `Spawn`",
+    note = "`tokio::runtime::Handle` is one with the feature `tokio` of procession, and `Smol` with the feature `smol`"
+)]
 pub trait Spawn: Send + Sync + 'static {
     /// Starts the job, and returns without waiting for it.
     ///
@@ -68,6 +75,7 @@ pub trait Spawn: Send + Sync + 'static {
     fn spawn(&self, job: Job);
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
     fn spawn(&self, job: Job) {
         self(job);

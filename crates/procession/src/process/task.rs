@@ -1,0 +1,307 @@
+//! [`Task`]: a body with a value.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::timeout::Timeout;
+use super::{Builder, Closed, Process};
+use crate::run::foreign::Foreign;
+use crate::value::sync::Mutex;
+use crate::value::{BoxError, Error};
+
+/// A body with a value, and a waiter for the value. Made by [`Process::spawn_task`], [`Process::spawn_task_thread`] and
+/// the same methods of [`Builder`].
+///
+/// It is a future, and can block a thread. It is ready when the process of the body is Closed, that is, after the body,
+/// the children of its process and its teardown. It yields the value only if the outcome is `Ok`; otherwise it yields
+/// the error of the outcome, and a thread of the library drops the value.
+///
+/// A task that is dropped is detached: the body goes on, and a thread of the library drops its value.
+///
+/// # Cancel safety
+///
+/// Waiting can be given up at any time, with a [timeout](Self::timeout) for example: the value is kept for the next
+/// wait, and nothing is lost.
+///
+/// ```
+/// use procession::{Error, Process, ok_with};
+///
+/// let app = Process::new();
+/// let sum = app.spawn_task(|_| async { ok_with(1 + 1) })?;
+/// let port = app.spawn_task_thread(|_| "eighty".parse::<u16>())?;
+///
+/// assert_eq!(futures_lite::future::block_on(sum)?, 2);
+/// assert!(matches!(port.wait(), Err(Error::Failed(_))));
+/// # Ok::<(), procession::BoxError>(())
+/// ```
+#[must_use = "a task that is dropped is detached: `.await` it, or call `wait`, for its value"]
+pub struct Task<T: Send + 'static> {
+    process: Process,
+    closed: Closed,
+    value: Value<T>,
+    was_read: bool,
+}
+
+/// The place of the value, which the body fills.
+struct Value<T: Send + 'static>(Arc<Mutex<Option<Foreign<T>>>>);
+
+impl<T: Send + 'static> Task<T> {
+    fn new(process: Process, value: Value<T>) -> Self {
+        let closed = process.closed();
+        Self { process, closed, value, was_read: false }
+    }
+
+    /// The process of the body.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Blocks until the process is Closed, and returns the value.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome; or [`Error::Deadlock`] at once, as with [`Closed::wait`](crate::Closed::wait). The body
+    /// then goes on, detached.
+    #[doc = include_str!("../../docs/blocking.md")]
+    ///
+    /// ```
+    /// use procession::{Process, ok_with};
+    ///
+    /// let app = Process::new();
+    /// let answer = app.spawn_task_thread(|_| ok_with(42))?;
+    /// assert_eq!(answer.wait()?, 42);
+    /// # Ok::<(), procession::BoxError>(())
+    /// ```
+    pub fn wait(mut self) -> Result<T, Error> {
+        let outcome = self.closed.wait();
+        self.read(outcome)
+    }
+
+    /// Blocks until the process is Closed, and returns the value; `None` if the timeout comes first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome. A wait with a timeout is never refused, unless the timeout is longer than a clock can
+    /// measure.
+    ///
+    /// # Panics
+    ///
+    /// If the task has yielded its value or its error already.
+    #[doc = include_str!("../../docs/blocking-timeout.md")]
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, Error>> {
+        let outcome = self.closed.wait_timeout(timeout)?;
+        Some(self.read(outcome))
+    }
+
+    /// [`wait_timeout`](Self::wait_timeout), with a deadline.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome. A wait with a deadline is never refused.
+    ///
+    /// # Panics
+    ///
+    /// If the task has yielded its value or its error already.
+    #[doc = include_str!("../../docs/blocking-timeout.md")]
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<T, Error>> {
+        let outcome = self.closed.wait_deadline(deadline)?;
+        Some(self.read(outcome))
+    }
+
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first. The task and
+    /// its value are kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome.
+    ///
+    /// ```
+    /// use procession::{Process, ok_with};
+    /// use std::time::Duration;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let app = Process::new();
+    /// let mut page = app.spawn_task(|_| async { ok_with("<html>") })?;
+    /// let page = loop {
+    ///     match page.timeout(Duration::from_secs(1)).await {
+    ///         Some(page) => break page?,
+    ///         None => println!("still loading"),
+    ///     }
+    /// };
+    /// assert_eq!(page, "<html>");
+    /// # procession::ok()
+    /// # }).unwrap()
+    /// ```
+    pub fn timeout(&mut self, timeout: Duration) -> Timeout<&mut Self> {
+        Timeout::new(self, timeout)
+    }
+
+    /// Has a caller been handed the value or the error?
+    fn was_read(&self) -> bool {
+        self.was_read
+    }
+
+    /// Turns the outcome into what the task yields.
+    fn read(&mut self, outcome: Result<(), Error>) -> Result<T, Error> {
+        assert!(!self.was_read(), "a task yields its value once");
+        self.was_read = true;
+        let value = self.value.take();
+        outcome.map(|()| {
+            let value = value.expect("a body whose outcome is `Ok` has left its value");
+            value.into_inner()
+        })
+    }
+}
+
+impl<T: Send + 'static> Future for Task<T> {
+    type Output = Result<T, Error>;
+
+    /// # Panics
+    ///
+    /// If the task has yielded its value or its error already.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.closed).poll(context).map(|outcome| self.read(outcome))
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("process", &self.process)
+            .field("was_read", &self.was_read())
+            .finish()
+    }
+}
+
+impl<T: Send + 'static> Value<T> {
+    fn new() -> (Self, Self) {
+        let place = Arc::<Mutex<Option<Foreign<T>>>>::default();
+        (Self(place.clone()), Self(place))
+    }
+
+    /// Keeps the value of a body that ended well. If the task is gone, a thread of the library drops the value.
+    fn put<E: Into<BoxError>>(self, result: Result<T, E>) -> Result<(), BoxError> {
+        let value = Foreign::new(result.map_err(Into::into)?);
+        *self.0.lock() = Some(value);
+        Ok(())
+    }
+
+    fn take(&self) -> Option<Foreign<T>> {
+        self.0.lock().take()
+    }
+}
+
+impl Process {
+    /// Runs `body` on the spawner, as [`spawn`](Self::spawn) does, for a value.
+    ///
+    /// The body returns a `Result`, whose error is the outcome of its process. If nothing in it tells the compiler the
+    /// type of the error, end it with [`procession::ok_with(value)`](crate::ok_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let app = Process::new();
+    /// let port = app.spawn_task(|_| async { "80".parse::<u16>() })?;
+    /// assert_eq!(port.await?, 80);
+    /// # procession::ok()
+    /// # }).unwrap()
+    /// ```
+    pub fn spawn_task<F, Fut, T, E>(&self, body: F) -> Result<Task<T>, Error>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Into<BoxError>,
+    {
+        let (value, place) = Value::new();
+        let process = self.spawn(|p| async move { place.put(body(p).await) })?;
+        Ok(Task::new(process, value))
+    }
+
+    /// Runs `body` on a new thread, as [`spawn_thread`](Self::spawn_thread) does, for a value.
+    ///
+    /// The body returns a `Result`, as that of [`spawn_task`](Self::spawn_task) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn_thread`. Then the body is not run.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::new();
+    /// let size = app.spawn_task_thread(|_| {
+    ///     let text = String::from_utf8(b"four".to_vec())?;
+    ///     procession::ok_with(text.len())
+    /// })?;
+    /// assert_eq!(size.wait()?, 4);
+    /// # Ok::<(), procession::BoxError>(())
+    /// ```
+    pub fn spawn_task_thread<F, T, E>(&self, body: F) -> Result<Task<T>, Error>
+    where
+        F: FnOnce(Self) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Into<BoxError>,
+    {
+        let (value, place) = Value::new();
+        let process = self.spawn_thread(|p| place.put(body(p)))?;
+        Ok(Task::new(process, value))
+    }
+}
+
+impl Builder<'_> {
+    /// Makes the process with an async body that has a value, as [`Process::spawn_task`] does, and with everything that
+    /// was set on this builder. The process waits for the body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn). Then the body is not run.
+    ///
+    /// ```
+    /// use procession::{Process, ok_with};
+    ///
+    /// let app = Process::new();
+    /// let index = Process::builder().name("index").parent(&app);
+    /// let index = index.spawn_task(|_| async { ok_with(vec![1, 2, 3]) })?;
+    /// assert_eq!(index.process().name().as_deref(), Some("index"));
+    /// assert_eq!(index.wait()?, [1, 2, 3]);
+    /// # Ok::<(), procession::BoxError>(())
+    /// ```
+    pub fn spawn_task<F, Fut, T, E>(self, body: F) -> Result<Task<T>, Error>
+    where
+        F: FnOnce(Process) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Into<BoxError>,
+    {
+        let (value, place) = Value::new();
+        let process = self.spawn(|p| async move { place.put(body(p).await) })?;
+        Ok(Task::new(process, value))
+    }
+
+    /// Makes the process with a blocking body that has a value, as [`Process::spawn_task_thread`] does, and with
+    /// everything that was set on this builder. The process waits for the body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn_thread`](Self::spawn_thread). Then the body is not run.
+    pub fn spawn_task_thread<F, T, E>(self, body: F) -> Result<Task<T>, Error>
+    where
+        F: FnOnce(Process) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Into<BoxError>,
+    {
+        let (value, place) = Value::new();
+        let process = self.spawn_thread(|p| place.put(body(p)))?;
+        Ok(Task::new(process, value))
+    }
+}

@@ -1,0 +1,55 @@
+//! [`Timeout`]: a waiter that is given up after a while.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::run::deadlines::{Sleep, sleep_until};
+use crate::value::time::deadline_after;
+
+/// Waits as another waiter does, but not longer than a timeout. Made by the `timeout` methods of
+/// [`Closing`](crate::Closing), [`Aborting`](crate::Aborting), [`Closed`](crate::Closed) and [`Task`](crate::Task).
+///
+/// It yields `None` if the timeout, which begins with the call that makes it, is over first. A timeout that is longer
+/// than a clock can measure is never over. The library's deadline thread measures it, so this works in every executor.
+///
+/// In a loom model, which has no clock, a timeout is over at once if it is zero, and otherwise never.
+///
+/// # Cancel safety
+///
+/// It can be dropped at any time, and another one made: nothing is lost, and nothing is left behind.
+#[must_use = "a timeout does nothing unless it is awaited; in blocking code, call `wait_timeout` of the waiter"]
+pub struct Timeout<W> {
+    waiter: W,
+    /// `None` if the timeout is never over.
+    sleep: Option<Sleep>,
+}
+
+impl<W> Timeout<W> {
+    pub(super) fn new(waiter: W, timeout: Duration) -> Self {
+        Self { waiter, sleep: deadline_after(timeout).map(sleep_until) }
+    }
+}
+
+impl<W: Future + Unpin> Future for Timeout<W> {
+    type Output = Option<W::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(output) = Pin::new(&mut self.waiter).poll(context) {
+            self.sleep = None;
+            return Poll::Ready(Some(output));
+        }
+        match &mut self.sleep {
+            Some(sleep) => Pin::new(sleep).poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<W: fmt::Debug> fmt::Debug for Timeout<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timeout").field(&self.waiter).finish()
+    }
+}

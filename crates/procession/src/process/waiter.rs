@@ -1,0 +1,111 @@
+//! [`Waiter`]: waits for one moment of one process, as a future or by blocking a thread. All waiters are made of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::run::call_stack::innermost_label;
+use crate::run::park::ThisThread;
+use crate::run::{Node, drop_sleeper, flush, register};
+use crate::state::{Moment, Place};
+use crate::value::model::{Waiting, model_has_failed};
+
+/// Waits for one moment of one process, and yields a value when it has come.
+pub(super) struct Waiter<T> {
+    node: Arc<Node>,
+    moment: Moment,
+    /// Reads what the waiter yields; `None` before the moment.
+    read: fn(&Node) -> Option<T>,
+    /// The place of the future's waker.
+    place: Option<Place>,
+    /// While the future waits.
+    waiting: Waiting,
+}
+
+impl<T> Waiter<T> {
+    /// `read` must return a value whenever the moment has come, and always the same one.
+    pub(super) fn new(node: &Arc<Node>, moment: Moment, read: fn(&Node) -> Option<T>) -> Self {
+        Self { node: node.clone(), moment, read, place: None, waiting: Waiting::nothing() }
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// What it yields, if it need not wait.
+    pub(super) fn peek(&self) -> Option<T> {
+        (self.read)(&self.node)
+    }
+
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<T> {
+        let come = self.peek().or_else(|| {
+            let waits = register(&self.node, self.moment, &mut self.place, context.waker());
+            if waits { None } else { self.peek() }
+        });
+        match come {
+            Some(value) => {
+                self.place = None;
+                self.waiting = Waiting::nothing();
+                Poll::Ready(value)
+            }
+            None => {
+                self.waiting = self.record();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Blocks until the moment comes.
+    pub(super) fn wait(&self) -> T {
+        self.block(None).expect("without a deadline, it waits until the moment comes")
+    }
+
+    /// Blocks until the moment comes; `None` if the deadline comes first.
+    pub(super) fn block(&self, deadline: Option<Instant>) -> Option<T> {
+        self.peek().or_else(|| self.block_with(&ThisThread::new(), deadline, || false))
+    }
+
+    /// Blocks. Whenever the thread is woken, it calls `work` until that returns `false`.
+    pub(super) fn block_with(
+        &self,
+        thread: &ThisThread,
+        deadline: Option<Instant>,
+        work: impl Fn() -> bool,
+    ) -> Option<T> {
+        flush();
+        let _waiting = self.record();
+        let mut place = None;
+        while register(&self.node, self.moment, &mut place, thread.waker()) {
+            while work() {}
+            if !self.node.has_come(self.moment) && !thread.park(deadline) {
+                let taken = place.and_then(|place| self.node.unregister(self.moment, place));
+                drop_sleeper(taken);
+                break;
+            }
+        }
+        self.peek()
+    }
+
+    /// Records that this thread waits.
+    fn record(&self) -> Waiting {
+        let moment = match self.moment {
+            Moment::Closing => "to be Closing",
+            Moment::Aborting => "to be aborting",
+            Moment::Closed => "to be Closed",
+        };
+        Waiting::record(innermost_label, moment, || self.node.own_label())
+    }
+
+    pub(super) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(name).field(&self.node.label()).finish()
+    }
+}
+
+impl<T> Drop for Waiter<T> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.filter(|_| !model_has_failed()) {
+            drop_sleeper(self.node.unregister(self.moment, place));
+        }
+    }
+}

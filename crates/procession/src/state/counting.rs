@@ -1,0 +1,16 @@
+//! The number of children that are open.
+
+use super::contents::Contents;
+use super::node::Node;
+use crate::value::Phase;
+
+impl<C: Contents> Node<C> {
+    /// How many edges to processes that it closes and that are not Closed there are. The closing walk may have taken
+    /// some of them out of the list for a while; they are not counted then.
+    pub(crate) fn open_children(&self) -> usize {
+        let inner = self.inner.lock();
+        let lists = inner.waited_children().into_iter().chain(inner.no_wait_children());
+        let children = lists.flat_map(|children| children.iter());
+        children.filter(|child| child.phase() != Phase::Closed).count()
+    }
+}

@@ -1,0 +1,33 @@
+//! [`SignalError`]: why a process could not be bound to signals.
+
+use std::io;
+
+use signal_hook::consts::signal::{SIGKILL, SIGSTOP};
+use signal_hook::low_level::signal_name;
+use thiserror::Error;
+
+/// Why a process could not be bound. It is then bound to none of the signals.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// There is no signal with this number.
+    #[error("there is no signal {0}")]
+    NotASignal(i32),
+    /// This signal cannot be caught, like SIGKILL and SIGSTOP, or not in any useful way, like SIGSEGV.
+    #[error("{} cannot be caught{}", described(*.0), if is_caught_uselessly(*.0) { " in any useful way" } else { "" })]
+    Uncatchable(i32),
+    /// [`Process::background`](crate::Process::background) cannot be closed.
+    #[error("the background process never closes")]
+    Background,
+    /// The OS refused.
+    #[error("the signal cannot be watched")]
+    Io(#[source] io::Error),
+}
+
+fn is_caught_uselessly(signal: i32) -> bool {
+    signal != SIGKILL && signal != SIGSTOP
+}
+
+fn described(signal: i32) -> String {
+    signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
