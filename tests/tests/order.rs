@@ -279,7 +279,7 @@ fn close_after_holds_up_a_parent_only() {
     app.add_child(&late).unwrap();
     assert_eq!(late.phase(), Phase::Running);
     let text = format!("{app:?}");
-    assert!(text.contains("waits_for: [5 children]"), "{text}");
+    assert!(text.contains("waits_for: [6 children]"), "{text}");
     app.abort();
     assert_eq!((kept.phase(), late.phase()), (Phase::Running, Phase::Running));
     assert!(!app.is_closed());

@@ -363,7 +363,9 @@ fn a_panic_of_the_future_of_close_when_is_a_failure_of_a_child() {
         })
         .unwrap();
         gate.close();
-        assert_eq!(told.recv_timeout(LIMIT).unwrap(), "process `app` panicked: in the future");
+        let error = told.recv_timeout(LIMIT).unwrap();
+        assert!(error.starts_with("process `app` › tests/tests/rules.rs:"), "{error}");
+        assert!(error.ends_with(" panicked: in the future"), "{error}");
         assert_eq!(dropped.1.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
         if on_child_failure == ChildFailure::Close {
             assert!(matches!(outcome(&app.closed()), Err(Error::Panicked(_))));

@@ -168,14 +168,16 @@ fn a_hook_sees_every_failure() {
     let seen = Seen::default();
     let app = Process::builder().name("app").on_failure(seen.hook()).build().unwrap();
     let failing = |name: &'static str| child(name, &app);
-    failing("a").spawn_thread(|_| Err("thread")).unwrap();
-    failing("b").spawn(|_| async { Err("task") }).unwrap();
-    failing("c").spawn_thread(|_| panic!("thread")).unwrap();
-    failing("d").spawn(|_| async { panic!("task") }).unwrap();
-    failing("e").spawn(|_| pending::<()>()).unwrap().abort();
+    let body = |name: &'static str| Process::builder().name(name).parent(&app);
+    body("a").spawn_thread(|_| Err("thread")).unwrap();
+    body("b").spawn(|_| async { Err("task") }).unwrap();
+    body("c").spawn_thread(|_| panic!("thread")).unwrap();
+    body("d").spawn(|_| async { panic!("task") }).unwrap();
+    body("e").spawn(|_| pending::<()>()).unwrap().abort();
     failing("f").set_teardown(|| Err("teardown")).unwrap();
     failing("g").set_teardown_async(|| async { panic!("teardown") }).unwrap();
-    drop(failing("h").run(|_| pending::<()>()));
+    let (run, line) = (failing("h").run(|_| pending::<()>()), line!());
+    drop(run);
     let linked = Process::builder().name("i").teardown(|| Err("linked")).build().unwrap();
     failing("under").add_child(&linked).unwrap();
     drop(linked);
@@ -200,7 +202,9 @@ fn a_hook_sees_every_failure() {
             "process `e` was aborted: it was dropped before its end",
             "process `f` failed: teardown",
             "process `g` panicked: teardown",
-            "process `h` was aborted: it was dropped before its end",
+            &*format!(
+                "process `h` › tests/tests/seen.rs:{line} was aborted: it was dropped before its end"
+            ),
             "process `i` failed: linked",
             "process `j` failed: no-wait",
         ]
@@ -346,7 +350,7 @@ fn a_hook_of_the_background() {
     Process::background().on_failure(move |process, _| drop(tell.send(process.label())));
     let task = child("housekeeping", Process::background());
     task.spawn_thread(|_| Err("broken")).unwrap();
-    let seen = told.iter().find(|label| label.name() == Some("housekeeping"));
+    let seen = told.iter().find(|label| label.path().contains("/housekeeping/"));
     assert!(seen.is_some());
 }
 

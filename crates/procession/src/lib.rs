@@ -68,7 +68,19 @@
 //!
 //! # When a shutdown hangs
 //!
-//! Print the process with `{:?}`: it shows its phase, why it closes, and what it still waits for.
+//! [`Process::blockers`] answers with one line for each cause: the chain of processes down to it, what it is, where the
+//! process was made, and for how long. A process that only waits for others is no cause.
+//!
+//! ```text
+//! app › db › cache: thread body `cache` (src/cache.rs:41), asked to close 6.1 s ago
+//! app › http › session-42 and 37 more `session`: async body (src/http.rs:88), asked to close 6.1 s ago
+//! app › log ⇢ server: nobody has asked it to close (src/main.rs:33)
+//! ```
+//!
+//! [`Process::snapshot`] is the whole picture: its `Display` is a tree in which large families are folded, `{:#}` adds
+//! sites and times, and [`to_mermaid`](Snapshot::to_mermaid) and [`to_dot`](Snapshot::to_dot) draw it. `{:?}` of a
+//! process is one line about the process itself. Nothing has to be prepared for any of this: each process records where
+//! it was made, when it began to close, and what it runs, in the same 128 bytes.
 //!
 //! # Features
 //!

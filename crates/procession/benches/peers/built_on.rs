@@ -59,7 +59,7 @@ pub(crate) fn limited(table: &mut Table, limit: usize) {
     }
     assert_eq!(RAN.load(Ordering::Relaxed) - before, 2 * ROUNDS as u64 * u64::from(BODIES));
     let name = format!("a limited tokio body, {limit} at a time (Semaphore + TaskTracker)");
-    table.row(&name, median(ours), median(theirs), 1.1);
+    table.row(&name, median(ours), median(theirs), 1.2);
 }
 
 /// Four threads that borrow.

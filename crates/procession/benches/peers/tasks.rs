@@ -45,7 +45,36 @@ pub(crate) fn bodies(table: &mut Table) {
             assert!(root.close().await.is_ok());
         }));
     }
-    table.row("10,000 tokio bodies: spawn, close, wait", median(ours), median(theirs), 1.0);
+    table.row("10,000 tokio bodies: spawn, close, wait", median(ours), median(theirs), 1.1);
+}
+
+/// A task that is woken and is pending again, many times.
+pub(crate) fn pending_polls(table: &mut Table) {
+    const POLLS: u32 = 200_000;
+    async fn pend() {
+        for _ in 0..POLLS {
+            tokio::task::yield_now().await;
+        }
+    }
+    let runtime = one_thread();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(each_task(&runtime, POLLS, async {
+            let tracker = TaskTracker::new();
+            let task = tracker.spawn(pend());
+            assert!(task.await.is_ok());
+        }));
+        ours.push(each_task(&runtime, POLLS, async {
+            let body = Process::new().spawn(|_| pend()).expect("it is open");
+            assert!(body.closed().await.is_ok());
+        }));
+    }
+    let name = "a pending poll of a tokio body, beside a tracked task";
+    table.row(name, median(ours), median(theirs), 1.3);
+}
+
+fn one_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
 }
 
 /// Named subsystems, with errors, panics and a shutdown in order.

@@ -62,7 +62,7 @@ impl fmt::Debug for Process {
         let (info, counts) = glance(&self.node, &ThreadsAtWork::look());
         let mut debug = f.debug_struct("Process");
         debug.field("path", &self.path()).field("phase", &info.phase);
-        if let Some(closing_for) = info.closing_for.filter(|_| info.phase == Phase::Closing) {
+        if let Some(closing_for) = info.closing_for().filter(|_| info.phase == Phase::Closing) {
             debug.field("for", &Duration::from_millis(closing_for.as_millis() as u64));
         }
         debug.field("aborting", &info.aborting);

@@ -215,6 +215,7 @@ impl Process {
     /// # procession::ok()
     /// # }).unwrap()
     /// ```
+    #[track_caller]
     pub fn spawn_task<F, Fut, T, E>(&self, body: F) -> Result<Task<T>, Error>
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
@@ -246,6 +247,7 @@ impl Process {
     /// assert_eq!(size.wait()?, 4);
     /// # Ok::<(), procession::BoxError>(())
     /// ```
+    #[track_caller]
     pub fn spawn_task_thread<F, T, E>(&self, body: F) -> Result<Task<T>, Error>
     where
         F: FnOnce(Self) -> Result<T, E> + Send + 'static,
@@ -276,6 +278,7 @@ impl Builder<'_> {
     /// assert_eq!(index.wait()?, [1, 2, 3]);
     /// # Ok::<(), procession::BoxError>(())
     /// ```
+    #[track_caller]
     pub fn spawn_task<F, Fut, T, E>(self, body: F) -> Result<Task<T>, Error>
     where
         F: FnOnce(Process) -> Fut + Send + 'static,
@@ -294,6 +297,7 @@ impl Builder<'_> {
     /// # Errors
     ///
     /// Those of [`spawn_thread`](Self::spawn_thread). Then the body is not run.
+    #[track_caller]
     pub fn spawn_task_thread<F, T, E>(self, body: F) -> Result<Task<T>, Error>
     where
         F: FnOnce(Process) -> Result<T, E> + Send + 'static,

@@ -23,7 +23,7 @@ use super::effects::Effects;
 use super::extras::{Children, More, Postponed, Up};
 use super::inner::{Inner, TeardownStage};
 use super::node::Node;
-use super::sleepers::{Moment, Place, Waiters};
+use super::sleepers::{Moment, Place};
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
@@ -92,9 +92,12 @@ const AHEAD: usize = 16;
 /// atomic read-modify-write, which waits for earlier accesses; without this, each node would cost a cache miss of its
 /// own.
 fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
-    for node in nodes.iter().flatten() {
-        hint::black_box((Arc::strong_count(node), node.phase()));
-    }
+    nodes.iter().flatten().for_each(fetch_one);
+}
+
+#[inline]
+pub(super) fn fetch_one<C: Contents>(node: &Arc<Node<C>>) {
+    hint::black_box((Arc::strong_count(node), node.phase()));
 }
 
 impl<C: Contents> Node<C> {
@@ -392,7 +395,7 @@ impl<C: Contents> Walk<C> {
         ended.more = match &mut inner.more {
             // The extras stay, for the outcome.
             Some(more) if more.extras.is_some() => {
-                more.waiters = Waiters::new();
+                more.waiters = None;
                 let children = mem::take(&mut more.children);
                 let has_children = children.may_have_entries();
                 has_children.then(|| Box::new(More { children, ..More::default() }))

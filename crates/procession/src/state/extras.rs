@@ -18,7 +18,7 @@ use crate::value::{ChildFailure, Reason};
 pub(super) struct More<C: Contents> {
     /// The children that the process waits for.
     pub(super) children: Children<C>,
-    pub(super) waiters: Waiters,
+    pub(super) waiters: Option<Box<Waiters>>,
     pub(super) extras: Option<Box<Extras<C>>>,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Down<C: Contents> {
 
 impl<C: Contents> Default for More<C> {
     fn default() -> Self {
-        Self { children: StableList::new(), waiters: Waiters::new(), extras: None }
+        Self { children: StableList::new(), waiters: None, extras: None }
     }
 }
 

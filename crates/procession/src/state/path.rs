@@ -31,11 +31,12 @@ impl<C: Contents> Node<C> {
     pub(crate) fn path_above(self: &Arc<Self>, limit: usize) -> Vec<Segment> {
         let mut above = Vec::new();
         let mut next = self.first_parent();
-        // Processes that close each other may be a ring: it ends where it comes back to the process, or to a process
-        // that was visited a power of two of steps ago.
+        // Processes that close each other may be a ring: it ends where it comes back to the process or to a landmark,
+        // of which there is a new one whenever the number of steps has doubled.
         let mut landmark = self.clone();
-        while let Some(parent) = next.filter(|parent| !Arc::ptr_eq(parent, &landmark)) {
-            if above.len() == limit {
+        while let Some(parent) = next {
+            let is_back = Arc::ptr_eq(&parent, self) || Arc::ptr_eq(&parent, &landmark);
+            if is_back || above.len() == limit {
                 break;
             }
             above.push(parent.segment());

@@ -107,7 +107,7 @@ impl<T> StableList<T> {
         &self,
         place: u32,
         count: usize,
-    ) -> Option<(u32, impl Iterator<Item = &T>)> {
+    ) -> Option<(u32, impl Iterator<Item = &T> + Clone)> {
         let skip = place.saturating_sub(self.base) as usize;
         let rest = self.entries.get(skip..).filter(|rest| !rest.is_empty())?;
         let chunk = &rest[..count.min(rest.len())];

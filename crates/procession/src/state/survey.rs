@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::closing::fetch_one;
 use super::contents::Contents;
 use super::extras::{Children, Down};
 use super::inner::Inner;
 use super::node::Node;
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
-use crate::value::{Edge, Link, Phase, ProcessInfo, Snapshot, Work, set_first_parents};
+use crate::value::{Edge, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents};
 
 /// How many places of a list are read in one locked section.
 const CHUNK: usize = 64;
@@ -63,18 +64,27 @@ pub(crate) fn glance<C: Contents>(
     let aborted_at = aborted_above(node);
     let info = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
     let mut counts = BTreeMap::new();
+    for_each_edge(node, |_, kind| {
+        if kind != Link::NoWaitChild {
+            *counts.entry(kind).or_default() += 1;
+        }
+    });
+    (info, counts)
+}
+
+/// Calls `see` for each edge to a process that is not Closed, with no lock held.
+fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut see: impl FnMut(&Arc<Node<C>>, Link)) {
     let mut cursors = Cursors::default();
     let mut below = Vec::new();
     let mut is_done = false;
     while !is_done {
         is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
         for (lower, kind) in below.drain(..) {
-            if lower.phase() != Phase::Closed && kind != Link::NoWaitChild {
-                *counts.entry(kind).or_default() += 1;
+            if lower.phase() != Phase::Closed {
+                see(&lower, kind);
             }
         }
     }
-    (info, counts)
 }
 
 /// Reads the fields of a process that is locked.
@@ -91,6 +101,7 @@ fn read<C: Contents>(
     let (work, work_for) = node.work.get_since(now);
     let lists = [inner.waited_children(), inner.no_wait_children()];
     let limit = extras.and_then(|extras| extras.limit.as_ref());
+    let held_slots = limit.map_or_else(Vec::new, |limit| limit.held(now));
     ProcessInfo {
         id: node.id(),
         name: node.name().cloned(),
@@ -99,13 +110,12 @@ fn read<C: Contents>(
         aborting: node.is_aborting(),
         failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
         reason: inner.reason(),
-        closing_for: inner.closing_since().map(age),
-        aborting_for: aborted_at.map(age),
+        closing_for: inner.closing_since().map(age).into(),
+        aborting_for: aborted_at.map(age).into(),
         work,
-        work_for,
-        thread: workplaces.thread_of(node, work),
+        work_for: work_for.into(),
         closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),
-        held_slots: limit.map_or_else(Vec::new, |limit| limit.held(now)),
+        rare: Rare::boxed(workplaces.thread_of(node, work), held_slots),
         first_parent,
         edges: (0, 0),
     }
@@ -164,15 +174,15 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         node: &Arc<Node<C>>,
         first_parent: Option<u32>,
         aborted_above: Option<Stamp>,
-    ) -> usize {
+    ) -> u32 {
         // A program has no room for more processes than a u32 can count.
         let index = self.processes.len() as u32;
         let inner = node.inner.lock();
         if first_parent.is_none() || inner.has_further_ups() {
             if let Some((_, known)) = self.shared.get(&Arc::as_ptr(node)) {
-                let known = *known as usize;
-                let is_late =
-                    first_parent.is_some() && self.processes[known].first_parent.is_none();
+                let known = *known;
+                let first = self.processes[known as usize].first_parent;
+                let is_late = first_parent.is_some() && first.is_none();
                 self.has_late_parents |= is_late && known > 0;
                 return known;
             }
@@ -187,30 +197,20 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         if has_edges {
             self.open.push_back(Found { node: node.clone(), index, aborted_at });
         }
-        index as usize
+        index
     }
 
     /// Reads the edges of a process.
     fn look_below(&mut self, Found { node, index, aborted_at }: Found<C>) {
-        let from = index as usize;
         let first_edge = self.edges.len();
-        let mut cursors = Cursors::default();
-        let mut below = Vec::new();
-        let mut is_done = false;
-        while !is_done {
-            is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
-            for (lower, kind) in below.drain(..) {
-                if lower.phase() == Phase::Closed {
-                    continue;
-                }
-                let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
-                let aborted_above = aborted_at.filter(|_| is_child);
-                let to = self.find(&lower, is_child.then_some(index), aborted_above);
-                self.edges.push(Edge { from, to, kind });
-            }
-        }
+        for_each_edge(&node, |lower, kind| {
+            let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
+            let aborted_above = aborted_at.filter(|_| is_child);
+            let to = self.find(lower, is_child.then_some(index), aborted_above);
+            self.edges.push(Edge::new(index, kind, to));
+        });
         let count = self.edges.len() - first_edge;
-        self.processes[from].edges = (first_edge as u32, count as u32);
+        self.processes[index as usize].edges = (first_edge as u32, count as u32);
     }
 }
 
@@ -257,6 +257,10 @@ fn add_children<C: Contents>(
     kind: Link,
     below: &mut Vec<(Arc<Node<C>>, Link)>,
 ) -> bool {
+    // Fetched first, because cloning is an atomic read-modify-write, which waits for earlier accesses.
+    if let Some((_, chunk)) = children.chunk_from(*cursor, CHUNK) {
+        chunk.for_each(fetch_one);
+    }
     add(children, cursor, |child| below.push((child.clone(), kind)))
 }
 

@@ -9,10 +9,9 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::{Effects, Wake};
-use super::extras::More;
 use super::inner::{Inner, TeardownStage};
 use super::node::Node;
-use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiting};
+use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiters, Waiting};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 
@@ -142,7 +141,7 @@ impl<C: Contents> Inner<C> {
         match (&mut self.teardown_or_sleeper, place) {
             (TeardownOrSleeper::Waiting(waiting), FIRST) => Some(waiting),
             (_, FIRST) => None,
-            _ => self.more.as_mut()?.waiters.get_mut(place),
+            _ => self.more.as_mut()?.waiters.as_mut()?.get_mut(place),
         }
     }
 
@@ -162,7 +161,8 @@ impl<C: Contents> Inner<C> {
             }
             _ => {}
         }
-        (self.more().waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
+        let waiters = self.more().waiters.get_or_insert_with(|| Box::new(Waiters::new()));
+        (waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
     }
 
     /// Takes one sleeper back.
@@ -179,7 +179,7 @@ impl<C: Contents> Inner<C> {
         if place == FIRST {
             return self.take_first(moment);
         }
-        self.more.as_mut()?.waiters.remove(place).map(Waiting::into_sleeper)
+        self.more.as_mut()?.waiters.as_mut()?.remove(place).map(Waiting::into_sleeper)
     }
 
     /// Takes the moment back from the first place, and the sleeper if it waits for no other.
@@ -217,7 +217,7 @@ impl<C: Contents> Inner<C> {
         effects: &mut Effects<C>,
     ) {
         self.take_first_for(node, moment, effects);
-        if let Some(More { waiters, .. }) = self.more.as_deref_mut() {
+        if let Some(waiters) = self.more.as_mut().and_then(|more| more.waiters.as_mut()) {
             // Gaps in `far` are not reused; there are no more of them than there were waiters.
             for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
                 if let Some(taken) = place.take_if(|waiting| waiting.moments.has(moment)) {

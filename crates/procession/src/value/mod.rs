@@ -34,9 +34,9 @@ pub use reason::Reason;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub use signal_error::SignalError;
 pub use site::Site;
-pub(crate) use snapshot::set_first_parents;
 pub use snapshot::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
 };
+pub(crate) use snapshot::{Rare, set_first_parents};
 pub use work::Work;
 pub(crate) use work::WorkCell;

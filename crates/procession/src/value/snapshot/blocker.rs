@@ -302,7 +302,7 @@ mod tests {
         let http = scene.closing_below(app, "http", "src/http.rs:9");
         let session = scene.closing_below(http, "session-42", "src/http.rs:88");
         let process = scene.work(session, Work::AsyncBody, AGE);
-        process.aborting_for = Some(Duration::from_millis(1_200));
+        process.aborting_for = Some(Duration::from_millis(1_200)).into();
         let unnamed = scene.closing_below(app, "", "src/main.rs:41");
         scene.work(unnamed, Work::CallerBody, AGE);
         let thread = scene.closing_below(app, "cache", "src/cache.rs:41");
@@ -319,7 +319,7 @@ mod tests {
     fn teardowns_run_or_are_queued() {
         let (mut scene, app) = app();
         let log = scene.closing_below(app, "log", "src/log.rs:17");
-        scene.work(log, Work::Teardown, Duration::from_secs(6)).thread =
+        scene.work(log, Work::Teardown, Duration::from_secs(6)).rare().thread =
             Some("procession-7".into());
         let files = scene.closing_below(app, "files", "src/files.rs:52");
         let file = scene.closing_below(files, "f-812", "src/files.rs:52");
@@ -360,7 +360,7 @@ mod tests {
         let importer = scene.closing_below(app, "importer", "src/export.rs:12");
         scene.work(importer, Work::ThreadBody, AGE);
         let pool = scene.running("pool", "src/main.rs:33");
-        scene.at(pool).held_slots = vec![held("src/pool.rs:20", 8_200)];
+        scene.at(pool).rare().held_slots = vec![held("src/pool.rs:20", 8_200)];
         scene.edge(importer, Link::SlotWait, pool);
         let expected = [
             "app › importer ⇢ pool: slot held by a guard (src/pool.rs:20) for 8.2 s",
@@ -413,7 +413,7 @@ mod tests {
             scene.work(unnamed, Work::AsyncBody, AGE);
         }
         let pool = scene.running("pool", "src/main.rs:33");
-        scene.at(pool).held_slots = vec![held("src/pool.rs:20", 8_200); 9];
+        scene.at(pool).rare().held_slots = vec![held("src/pool.rs:20", 8_200); 9];
         scene.edge(http, Link::SlotWait, pool);
         let expected = [
             "app › http ⇢ pool and 8 more: slot held by a guard (src/pool.rs:20) for 8.2 s",

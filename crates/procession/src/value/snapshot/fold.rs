@@ -120,7 +120,7 @@ impl<'a> Member<'a> {
             blocks,
             failed: process.failed,
             state: process.state(),
-            closing_for: process.closing_for,
+            closing_for: process.closing_for(),
             work: process.work,
             site: process.site,
         }

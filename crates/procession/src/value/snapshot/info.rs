@@ -6,45 +6,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Edge;
+use super::age::Age;
 use crate::value::text::Escaped;
 use crate::value::{Phase, ProcessId, Reason, Site, Work};
 
 /// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ProcessInfo {
-    /// The id.
-    pub id: ProcessId,
-    /// The name, if it has one of its own.
-    pub name: Option<Arc<str>>,
-    /// Where it was made.
-    pub site: Site,
-    /// The phase.
-    pub phase: Phase,
-    /// Is or was it closed by force?
-    pub aborting: bool,
-    /// Has its body or its teardown failed, or a child that it closes for?
-    pub failed: bool,
-    /// Why it closes; while it is Running, why it will close as soon as it waits for nothing.
-    pub reason: Option<Reason>,
-    /// How long ago it began to close.
-    pub closing_for: Option<Duration>,
-    /// How long ago it was aborted, itself or with a process above it.
-    pub aborting_for: Option<Duration>,
-    /// The code that it runs.
-    pub work: Work,
-    /// How long ago this work began.
-    pub work_for: Option<Duration>,
-    /// The name of the thread that runs a blocking body or teardown.
-    pub thread: Option<Arc<str>>,
-    /// Is the closing of its children under way, so that they are missing in the snapshot?
-    pub closing_children: bool,
-    /// The slots that are held by no child, if it limits the number of its children.
-    pub held_slots: Vec<HeldSlot>,
+    pub(crate) id: ProcessId,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) site: Site,
+    pub(crate) phase: Phase,
+    pub(crate) aborting: bool,
+    pub(crate) failed: bool,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) closing_for: Age,
+    pub(crate) aborting_for: Age,
+    pub(crate) work: Work,
+    pub(crate) work_for: Age,
+    pub(crate) closing_children: bool,
+    pub(crate) rare: Option<Box<Rare>>,
     /// The index of the first parent; `None` for the root, and for a process that only waits of others have led to.
     pub(crate) first_parent: Option<u32>,
     /// Its edges: the index of the first, and their number.
     pub(crate) edges: (u32, u32),
+}
+
+/// The fields that few processes have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rare {
+    pub(crate) thread: Option<Arc<str>>,
+    pub(crate) held_slots: Vec<HeldSlot>,
+}
+
+impl Rare {
+    /// The fields, boxed if there are any.
+    pub(crate) fn boxed(thread: Option<Arc<str>>, held_slots: Vec<HeldSlot>) -> Option<Box<Self>> {
+        let is_empty = thread.is_none() && held_slots.is_empty();
+        (!is_empty).then(|| Box::new(Self { thread, held_slots }))
+    }
 }
 
 /// A slot of a limiter that was taken by [`acquire`](crate::Limited::acquire) and is not used by a child.
@@ -58,6 +58,99 @@ pub struct HeldSlot {
 }
 
 impl ProcessInfo {
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// The name, if it has one of its own.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it was made.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        self.site
+    }
+
+    /// The phase.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Is or was it closed by force?
+    #[must_use]
+    pub fn is_aborting(&self) -> bool {
+        self.aborting
+    }
+
+    /// Has its body or its teardown failed, or a child that it closes for?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Why it closes; while it is Running, why it will close as soon as it waits for nothing.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
+    /// How long ago it began to close.
+    #[must_use]
+    pub fn closing_for(&self) -> Option<Duration> {
+        self.closing_for.get()
+    }
+
+    /// How long ago it was aborted, itself or with a process above it.
+    #[must_use]
+    pub fn aborting_for(&self) -> Option<Duration> {
+        self.aborting_for.get()
+    }
+
+    /// The code that it runs.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// How long ago this work began.
+    #[must_use]
+    pub fn work_for(&self) -> Option<Duration> {
+        self.work_for.get()
+    }
+
+    /// The name of the thread that runs a blocking body or teardown.
+    #[must_use]
+    pub fn thread(&self) -> Option<&str> {
+        self.thread_name().map(|name| &**name)
+    }
+
+    pub(super) fn thread_name(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.thread.as_ref()
+    }
+
+    /// Is the closing of its children under way, so that they are missing in the snapshot?
+    #[must_use]
+    pub fn is_closing_children(&self) -> bool {
+        self.closing_children
+    }
+
+    /// The slots that are held by no child, if it limits the number of its children.
+    #[must_use]
+    pub fn held_slots(&self) -> &[HeldSlot] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.held_slots)
+    }
+
+    #[cfg(test)]
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     /// The name if it has one that is not empty, otherwise the site.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
@@ -78,13 +171,12 @@ impl ProcessInfo {
             aborting: false,
             failed: false,
             reason: None,
-            closing_for: None,
-            aborting_for: None,
+            closing_for: None.into(),
+            aborting_for: None.into(),
             work: Work::None,
-            work_for: None,
-            thread: None,
+            work_for: None.into(),
             closing_children: false,
-            held_slots: Vec::new(),
+            rare: None,
             first_parent: None,
             edges: (0, 0),
         }

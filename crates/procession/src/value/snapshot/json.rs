@@ -31,13 +31,13 @@ impl Serialize for ProcessInfo {
         fields.serialize_field("aborting", &self.aborting)?;
         fields.serialize_field("failed", &self.failed)?;
         fields.serialize_field("reason", &self.reason)?;
-        fields.serialize_field("closing_ms", &self.closing_for.map(millis))?;
-        fields.serialize_field("aborting_ms", &self.aborting_for.map(millis))?;
+        fields.serialize_field("closing_ms", &self.closing_for().map(millis))?;
+        fields.serialize_field("aborting_ms", &self.aborting_for().map(millis))?;
         fields.serialize_field("work", &self.work)?;
-        fields.serialize_field("work_ms", &self.work_for.map(millis))?;
-        fields.serialize_field("thread", &self.thread.as_deref())?;
+        fields.serialize_field("work_ms", &self.work_for().map(millis))?;
+        fields.serialize_field("thread", &self.thread())?;
         fields.serialize_field("closing_children", &self.closing_children)?;
-        fields.serialize_field("held_slots", &self.held_slots)?;
+        fields.serialize_field("held_slots", &self.held_slots())?;
         fields.serialize_field("first_parent", &self.first_parent)?;
         fields.end()
     }
@@ -181,9 +181,9 @@ mod tests {
     fn a_snapshot_is_lists_of_processes_and_edges() {
         let (mut scene, app) = app();
         let cache = scene.closing_below(app, "cache", "src/cache.rs:41");
-        scene.work(cache, Work::ThreadBody, super::Duration::from_secs(11_105)).thread =
+        scene.work(cache, Work::ThreadBody, super::Duration::from_secs(11_105)).rare().thread =
             Some("cache-refresh".into());
-        scene.at(cache).held_slots = vec![held("src/pool.rs:20", 8_200)];
+        scene.at(cache).rare().held_slots = vec![held("src/pool.rs:20", 8_200)];
         let expected = json!({
             "processes": [
                 {

@@ -15,6 +15,7 @@
 //!
 //! Nothing here recurses over the graph, and all of it is linear in the processes and edges.
 
+mod age;
 mod blocker;
 mod drawing;
 mod fold;
@@ -33,6 +34,7 @@ use std::sync::{Arc, OnceLock};
 use crate::value::ProcessId;
 
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
+pub(crate) use info::Rare;
 pub use info::{HeldSlot, ProcessInfo};
 
 /// A process with everything that it closes or waits for, as it was when
@@ -135,7 +137,7 @@ impl Snapshot {
         pool_busy: usize,
     ) -> Self {
         for (position, edge) in edges.iter().enumerate() {
-            let (first, number) = &mut processes[edge.from].edges;
+            let (first, number) = &mut processes[edge.from()].edges;
             if *number == 0 {
                 *first = index(position);
             }
@@ -177,7 +179,7 @@ pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
     let mut has_parent = vec![false; processes.len()];
     let closing = |edge: &&Edge| edge.kind.closes();
     for edge in edges.iter().filter(closing) {
-        has_parent[edge.to] = true;
+        has_parent[edge.to()] = true;
     }
     let mut reached = vec![false; processes.len()];
     let mut queue = Vec::with_capacity(processes.len());
@@ -193,9 +195,9 @@ pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
         while let Some(&parent) = queue.get(next) {
             next += 1;
             for edge in processes[parent as usize].edges_in(edges).iter().filter(closing) {
-                if !std::mem::replace(&mut reached[edge.to], true) {
-                    processes[edge.to].first_parent = Some(parent);
-                    queue.push(index(edge.to));
+                if !std::mem::replace(&mut reached[edge.to()], true) {
+                    processes[edge.to()].first_parent = Some(parent);
+                    queue.push(index(edge.to()));
                 }
             }
         }
@@ -204,14 +206,34 @@ pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
 
 /// An edge of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct Edge {
+    from: u32,
+    to: u32,
+    kind: Link,
+}
+
+impl Edge {
+    pub(crate) fn new(from: u32, kind: Link, to: u32) -> Self {
+        Self { from, to, kind }
+    }
+
     /// The index of the upper process, which closes the lower one or waits for it.
-    pub from: usize,
+    #[must_use]
+    pub fn from(&self) -> usize {
+        self.from as usize
+    }
+
     /// The index of the lower process.
-    pub to: usize,
+    #[must_use]
+    pub fn to(&self) -> usize {
+        self.to as usize
+    }
+
     /// What the upper process does.
-    pub kind: Link,
+    #[must_use]
+    pub fn kind(&self) -> Link {
+        self.kind
+    }
 }
 
 /// What the upper process of an [`Edge`] does with the lower one.
@@ -241,7 +263,7 @@ impl Link {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::testing::{Scene, app, as_specified, hostile, stuck};
+    use super::testing::{app, as_specified, hostile, stuck};
     use super::{Link, Snapshot};
     use crate::value::ProcessId;
 
@@ -325,6 +347,6 @@ app: Closing for 6.1 s (SIGINT)
     #[test]
     #[should_panic(expected = "a snapshot has a root")]
     fn a_snapshot_is_not_empty() {
-        let _ = Scene::default().snapshot();
+        let _ = Snapshot::new(Vec::new(), Vec::new(), Vec::new(), 0);
     }
 }

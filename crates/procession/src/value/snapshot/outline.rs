@@ -137,13 +137,13 @@ impl<'a> Planner<'a> {
         }
         let (mut owned, mut elsewhere) = ([vec![], vec![]], [vec![], vec![]]);
         for (position, edge) in numbered_edges_of(self.snapshot, process) {
-            let waits = usize::from(!edge.kind.closes());
-            let target = super::index(edge.to);
-            if self.owners[edge.to] == Some(position) && !self.has_row[edge.to] {
-                self.has_row[edge.to] = true;
-                owned[waits].push((target, edge.kind));
+            let waits = usize::from(!edge.kind().closes());
+            let target = super::index(edge.to());
+            if self.owners[edge.to()] == Some(position) && !self.has_row[edge.to()] {
+                self.has_row[edge.to()] = true;
+                owned[waits].push((target, edge.kind()));
             } else if self.bounds.references && !self.is_own_child(edge) {
-                elsewhere[waits].push((target, edge.kind));
+                elsewhere[waits].push((target, edge.kind()));
             }
         }
         for (owned, elsewhere) in owned.into_iter().zip(elsewhere) {
@@ -198,8 +198,8 @@ impl<'a> Planner<'a> {
 
     /// Is it a wait for a process that has its row here because of another edge?
     fn is_own_child(&self, edge: &Edge) -> bool {
-        let owner = self.owners[edge.to].map(|owner| &self.snapshot.edges[owner as usize]);
-        !edge.kind.closes() && owner.is_some_and(|owner| owner.from == edge.from)
+        let owner = self.owners[edge.to()].map(|owner| &self.snapshot.edges[owner as usize]);
+        !edge.kind().closes() && owner.is_some_and(|owner| owner.from() == edge.from())
     }
 
     /// The processes below this one, as a row.
@@ -219,9 +219,9 @@ impl<'a> Planner<'a> {
         let mut below = Vec::new();
         for &process in level {
             for (position, edge) in numbered_edges_of(self.snapshot, process) {
-                let is_owner = self.owners[edge.to] == Some(position);
-                if is_owner && !std::mem::replace(&mut self.has_row[edge.to], true) {
-                    below.push(super::index(edge.to));
+                let is_owner = self.owners[edge.to()] == Some(position);
+                if is_owner && !std::mem::replace(&mut self.has_row[edge.to()], true) {
+                    below.push(super::index(edge.to()));
                 }
             }
         }
@@ -247,14 +247,14 @@ fn owners(snapshot: &Snapshot) -> Vec<Option<u32>> {
     loop {
         while let Some(process) = queue.pop_front() {
             for (position, edge) in numbered_edges_of(snapshot, process) {
-                if edge.to == 0 || owners[edge.to].is_some() {
+                if edge.to() == 0 || owners[edge.to()].is_some() {
                     continue;
                 }
-                if edge.kind.closes() {
-                    owners[edge.to] = Some(position);
-                    queue.push_back(super::index(edge.to));
+                if edge.kind().closes() {
+                    owners[edge.to()] = Some(position);
+                    queue.push_back(super::index(edge.to()));
                 } else {
-                    waits.push_back((position, edge.to));
+                    waits.push_back((position, edge.to()));
                 }
             }
         }

@@ -66,9 +66,9 @@ impl<'a> Search<'a> {
         let number = snapshot.processes.len();
         let phases: Vec<Phase> = snapshot.processes.iter().map(|process| process.phase).collect();
         let mut is_about_to_close = vec![false; number];
-        for edge in snapshot.edges.iter().filter(|edge| edge.kind.closes()) {
-            if phases[edge.from] == Phase::Closing {
-                is_about_to_close[edge.to] = true;
+        for edge in snapshot.edges.iter().filter(|edge| edge.kind().closes()) {
+            if phases[edge.from()] == Phase::Closing {
+                is_about_to_close[edge.to()] = true;
             }
         }
         let mut search = Self {
@@ -133,7 +133,7 @@ impl<'a> Search<'a> {
         if self.phases[position] == Phase::Closing {
             self.look_at(process, step);
         } else if self.is_about_to_close[position] {
-            self.follow(process, |edge| edge.kind == Link::CloseAfter);
+            self.follow(process, |edge| edge.kind() == Link::CloseAfter);
         } else if is_finished_first {
             if !self.look_at(process, step) && info.reason.is_none() {
                 self.found(process, BlockerKind::NotAsked, step);
@@ -150,23 +150,23 @@ impl<'a> Search<'a> {
         if !self.limiters.insert(process) {
             return;
         }
-        for slot in 0..super::index(self.info(process).held_slots.len()) {
+        for slot in 0..super::index(self.info(process).held_slots().len()) {
             self.items.push(Item { process, kind: BlockerKind::Slot, step: Some(step), slot });
         }
-        self.follow(process, |edge| edge.kind == Link::Child);
+        self.follow(process, |edge| edge.kind() == Link::Child);
     }
 
     /// Its work is an item, unless it is blocked; then it continues with all that the process waits for. Returns
     /// whether there was anything.
     fn look_at(&mut self, process: u32, step: Option<Step>) -> bool {
         let edges = self.snapshot.edges_of(process).iter();
-        let mut open = edges.filter(|edge| self.is_open(edge.to));
-        let is_blocked = open.any(|edge| matches!(edge.kind, Link::Blocked | Link::SlotWait));
+        let mut open = edges.filter(|edge| self.is_open(edge.to()));
+        let is_blocked = open.any(|edge| matches!(edge.kind(), Link::Blocked | Link::SlotWait));
         let kind = BlockerKind::of(self.info(process).work).filter(|_| !is_blocked);
         if let Some(kind) = kind {
             self.found(process, kind, step);
         }
-        self.follow(process, |edge| edge.kind != Link::NoWaitChild) || kind.is_some()
+        self.follow(process, |edge| edge.kind() != Link::NoWaitChild) || kind.is_some()
     }
 
     fn found(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {
@@ -177,9 +177,10 @@ impl<'a> Search<'a> {
     fn follow(&mut self, from: u32, is_followed: impl Fn(&Edge) -> bool) -> bool {
         let mut any = false;
         for edge in self.snapshot.edges_of(from) {
-            if is_followed(edge) && self.is_open(edge.to) {
+            if is_followed(edge) && self.is_open(edge.to()) {
                 any = true;
-                self.queue.push_back((super::index(edge.to), Some(Step { from, link: edge.kind })));
+                self.queue
+                    .push_back((super::index(edge.to()), Some(Step { from, link: edge.kind() })));
             }
         }
         any
@@ -273,10 +274,10 @@ impl Search<'_> {
             chain,
             skipped,
             kind: item.kind,
-            thread: info.thread.clone(),
+            thread: info.thread_name().cloned(),
             site: self.site(item),
             age: self.age(item),
-            aborting_for: info.aborting_for,
+            aborting_for: info.aborting_for(),
             behind: match item.kind {
                 BlockerKind::TeardownQueued => self.snapshot.pool_busy,
                 _ => 0,
@@ -316,16 +317,16 @@ impl Search<'_> {
         let info = self.info(item.process);
         match item.kind {
             BlockerKind::NotAsked => None,
-            BlockerKind::ThreadBody | BlockerKind::AsyncBody => info.closing_for,
-            BlockerKind::Slot => Some(info.held_slots[item.slot as usize].held_for),
-            _ => info.work_for,
+            BlockerKind::ThreadBody | BlockerKind::AsyncBody => info.closing_for(),
+            BlockerKind::Slot => Some(info.held_slots()[item.slot as usize].held_for),
+            _ => info.work_for(),
         }
     }
 
     fn site(&self, item: &Item) -> Site {
         let info = self.info(item.process);
         match item.kind {
-            BlockerKind::Slot => info.held_slots[item.slot as usize].site,
+            BlockerKind::Slot => info.held_slots()[item.slot as usize].site,
             _ => info.site,
         }
     }
@@ -471,7 +472,8 @@ mod tests {
     fn a_wait_for_a_slot_leads_to_all_that_hold_one() {
         let (mut scene, app) = app();
         let pool = scene.running("pool", "src/pool.rs:20");
-        scene.at(pool).held_slots = vec![held("src/pool.rs:20", 100), held("src/http.rs:9", 8_200)];
+        scene.at(pool).rare().held_slots =
+            vec![held("src/pool.rs:20", 100), held("src/http.rs:9", 8_200)];
         let worker = scene.running("worker", "src/http.rs:88");
         scene.work(worker, Work::AsyncBody, AGE);
         scene.edge(pool, Link::Child, worker);

@@ -51,7 +51,7 @@ impl Scene {
         let index = self.running(name, site);
         let process = self.at(index);
         process.phase = Phase::Closing;
-        process.closing_for = Some(AGE);
+        process.closing_for = Some(AGE).into();
         process.reason = Some(Reason::ParentClosed);
         index
     }
@@ -87,16 +87,16 @@ impl Scene {
         work_for: Duration,
     ) -> &mut ProcessInfo {
         let process = self.at(index);
-        (process.work, process.work_for) = (work, Some(work_for));
+        (process.work, process.work_for) = (work, Some(work_for).into());
         process
     }
 
     pub(super) fn edge(&mut self, from: usize, kind: Link, to: usize) {
-        self.edges.push(Edge { from, to, kind });
+        self.edges.push(Edge::new(from as u32, kind, to as u32));
     }
 
     pub(super) fn snapshot(mut self) -> Snapshot {
-        self.edges.sort_by_key(|edge| edge.from);
+        self.edges.sort_by_key(|edge| edge.from());
         Snapshot::built(self.above, self.processes, self.edges, self.pool_busy)
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn stuck() -> Scene {
     let http = scene.closing_below(app, "http", "src/http.rs:9");
     let log = scene.closing_below(app, "log", "src/log.rs:17");
     let cache = scene.closing_below(db, "cache", "src/cache.rs:41");
-    scene.work(cache, Work::ThreadBody, HOURS).thread = Some("cache-refresh".into());
+    scene.work(cache, Work::ThreadBody, HOURS).rare().thread = Some("cache-refresh".into());
     for number in std::iter::once(42).chain(1..38) {
         let session = scene.closing_below(http, &format!("session-{number}"), "src/http.rs:88");
         scene.work(session, Work::AsyncBody, Duration::from_secs(252));
@@ -139,7 +139,7 @@ pub(super) fn wide(children: usize) -> Snapshot {
         let child = scene.running_at(&format!("connection {number}"), site);
         scene.work(child, Work::AsyncBody, HOURS);
         let process = scene.at(child);
-        (process.phase, process.closing_for) = (Phase::Closing, Some(AGE));
+        (process.phase, process.closing_for) = (Phase::Closing, Some(AGE).into());
         scene.edge(app, Link::Child, child);
     }
     scene.snapshot()
@@ -152,7 +152,7 @@ pub(super) fn deep(levels: usize) -> Snapshot {
     for _ in 1..levels {
         let child = scene.running_at("level", site);
         let process = scene.at(child);
-        (process.phase, process.closing_for) = (Phase::Closing, Some(AGE));
+        (process.phase, process.closing_for) = (Phase::Closing, Some(AGE).into());
         scene.edge(parent, Link::Child, child);
         parent = child;
     }
@@ -183,7 +183,7 @@ pub(super) fn hostile() -> Snapshot {
     for name in HOSTILE.into_iter().chain([&*long, ""]) {
         let child = scene.closing_below(app, name, "src/http.rs:88");
         scene.at(child).name = Some(name.into());
-        scene.work(child, Work::ThreadBody, AGE).thread = Some(name.into());
+        scene.work(child, Work::ThreadBody, AGE).rare().thread = Some(name.into());
     }
     scene.snapshot()
 }

@@ -94,13 +94,13 @@ fn write_process(
     if process.work != Work::None {
         write_work(process, f)?;
     }
-    if let Some(oldest) = process.held_slots.iter().max_by_key(|slot| slot.held_for) {
-        match process.held_slots.len() {
+    if let Some(oldest) = process.held_slots().iter().max_by_key(|slot| slot.held_for) {
+        match process.held_slots().len() {
             1 => f.write_str(", a slot held by a guard")?,
             number => write!(f, ", {} slots held by guards", Count(number))?,
         }
         if f.alternate() {
-            let which = if process.held_slots.len() > 1 { ", the oldest" } else { "" };
+            let which = if process.held_slots().len() > 1 { ", the oldest" } else { "" };
             write!(f, "{which} ({}) for ", oldest.site)?;
             Elapsed(oldest.held_for).fmt(f)?;
         }
@@ -126,8 +126,8 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
         _ => f.write_str(state.word())?,
     }
     let (since, earlier) = match state {
-        State::Closing => (process.closing_for, None),
-        State::Aborting => (process.aborting_for, process.closing_for),
+        State::Closing => (process.closing_for(), None),
+        State::Aborting => (process.aborting_for(), process.closing_for()),
         _ => (None, None),
     };
     if let Some(since) = since {
@@ -174,7 +174,7 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
 
 fn write_work(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, ", {}", words(process.work))?;
-    match (process.work, process.thread.as_deref()) {
+    match (process.work, process.thread()) {
         (Work::ThreadBody, Some(thread)) => write_quoted(thread, f)?,
         (Work::Teardown | Work::AsyncTeardown, Some(thread)) => {
             f.write_str(" on thread")?;
@@ -182,7 +182,7 @@ fn write_work(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         }
         _ => {}
     }
-    match process.work_for {
+    match process.work_for() {
         Some(work_for) if f.alternate() => {
             f.write_str(" for ")?;
             Elapsed(work_for).fmt(f)
@@ -317,18 +317,18 @@ app: Closing for 6.1 s (SIGINT)
     fn a_row_says_all_that_is_known() {
         let (mut scene, app) = app();
         let pool = scene.closing_below(app, "pool", "src/pool.rs:20");
-        scene.at(pool).held_slots =
+        scene.at(pool).rare().held_slots =
             vec![held("src/pool.rs:20", 900), held("src/http.rs:51", 8_200)];
         let one = scene.closing_below(app, "one", "src/pool.rs:20");
-        scene.at(one).held_slots = vec![held("src/pool.rs:20", 900)];
+        scene.at(one).rare().held_slots = vec![held("src/pool.rs:20", 900)];
         let log = scene.closing_below(app, "log", "src/log.rs:17");
-        scene.work(log, Work::Teardown, AGE).thread = Some("procession-7".into());
+        scene.work(log, Work::Teardown, AGE).rare().thread = Some("procession-7".into());
         let files = scene.closing_below(app, "files", "src/files.rs:52");
         scene.work(files, Work::TeardownQueued, AGE);
         let db = scene.closing_below(app, "db", "src/db.rs:12");
         let process = scene.at(db);
         (process.aborting, process.failed, process.closing_children) = (true, true, true);
-        process.aborting_for = Some(Duration::from_millis(1_200));
+        process.aborting_for = Some(Duration::from_millis(1_200)).into();
         let id = ProcessId::of(&0_u8);
         process.reason = Some(Reason::ChildFailed(Label::of_test(Some("é\n"), id)));
         for (aborting, failed) in [(true, false), (false, true)] {
