@@ -60,6 +60,8 @@
 //! | `Periodic` | calls a body again and again, until closing |
 //! | [`Limited`] | limits how many children run at a time |
 //! | [`Process::on_failure`], [`ChildFailure`] | failures are reported when they happen, or close the parent |
+//! | [`Process::on_event`] | every step of every process in a tree, in order |
+//! | [`Process::on_stall`] | a closing that takes long says what it waits for |
 //! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main` | a program as one process, from `fn main` |
@@ -82,6 +84,35 @@
 //! process is one line about the process itself. Nothing has to be prepared for any of this: each process records where
 //! it was made, when it began to close, and what it runs, in the same 128 bytes.
 //!
+//! # Events
+//!
+//! [`Process::on_event`] calls a hook for everything that happens in the tree of a process: made, closing and why,
+//! aborting, body ended, teardown due, started and ended, failed, Closed with its outcome. One thread of the library
+//! calls the hooks, so they may block, and no closing waits for them. Without a hook, an event costs next to nothing.
+//!
+//! With the feature `tracing`, these events are also `tracing` events with the target `procession`. The field `event`
+//! is their [stable name](EventKind::name), and `process` is the path:
+//!
+//! | level | `event` | further fields |
+//! |---|---|---|
+//! | TRACE | `made`, `closing`, `aborting`, `body_ended`, `teardown_queued`, `teardown_started`, `teardown_ended`, `closed` | `reason`; `closing_ms`, `outcome` |
+//! | WARN | `failed` | `kind`: `error` or `panic`, `error` with its causes, `site` |
+//! | WARN | `aborting`, once for an abort | `site` |
+//! | WARN | `stalled`, and `blocked_by` for each blocker: with [`Process::on_stall`] | `closing_ms`, `open`, `blockers`, `next_report_ms`; `chain`, `kind`, `thread`, `site`, `for_ms`, `more` |
+//! | WARN | `missed`, without `process`: a subscriber was too slow | `count` |
+//!
+//! Phases are written by the thread that calls the hooks, for the global subscriber; failures, aborts and stalls where
+//! they happen. Bodies run in a span `body` at INFO, with the field `process`.
+//!
+//! With the feature `metrics`, the recorder of that crate is given these numbers. No label is a name, a path or the
+//! text of an error.
+//!
+//! | name | kind | label | unit |
+//! |---|---|---|---|
+//! | `procession_processes` | gauge | `phase`: `running` or `closing` | processes |
+//! | `procession_closing_seconds` | histogram of how long processes were Closing | – | seconds |
+//! | `procession_failures_total` | counter of bodies, teardowns and time limits that failed | – | failures |
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -90,6 +121,8 @@
 //! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` |
 //! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
 //! | `tokio-util` | no | `CancellationToken`s that are cancelled with a process, and processes that close with a token |
+//! | `tracing` | yes | events as `tracing` events, and bodies in spans |
+//! | `metrics` | no | numbers for the `metrics` facade; each process is then watched, which costs a little |
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
 //! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
@@ -145,8 +178,10 @@ pub use run::Smol;
 pub use run::{Inline, Job, Spawn, Threads};
 #[cfg(not(loom))]
 pub use scope::{Scope, scope};
+#[cfg(not(loom))]
+pub use value::Stall;
 pub use value::{
     Blocker, BlockerKind, Blockers, BoxError, ChainLink, ChildFailure, Cycle, Deadlock, Edge,
-    Error, Failed, HeldSlot, IntoOutcome, Label, Link, LinkError, MultiError, NoThread, Panicked,
-    Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work, ok, ok_with,
+    Error, Event, EventKind, Failed, HeldSlot, IntoOutcome, Label, Link, LinkError, MultiError,
+    NoThread, Panicked, Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work, ok, ok_with,
 };

@@ -12,6 +12,13 @@ pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
 pub use crate::value::{sync, text, with_causes};
 
+/// Waits until the hooks of [`Process::on_event`] were called for every event so far; `false` if that takes longer than
+/// `timeout`.
+#[cfg(not(loom))]
+pub fn flush_events(timeout: Duration) -> bool {
+    crate::run::observers::flush(timeout)
+}
+
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
 /// deadline thread does this, so it happens even while users' tasks block every executor.
 pub fn abort_past_grace(process: &Process, grace: Duration) {

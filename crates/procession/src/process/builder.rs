@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Process;
+#[cfg(not(loom))]
+use crate::run::Scope;
 use crate::run::body::BodyEnd;
 use crate::run::hooks::hook;
 use crate::run::{
@@ -42,6 +44,8 @@ pub struct Builder<'a> {
     site: Option<Site>,
     extras: Option<Box<Extras>>,
     time_limit: Option<Duration>,
+    #[cfg(not(loom))]
+    pub(super) scope: Option<Arc<Scope>>,
 }
 
 impl<'a> Builder<'a> {
@@ -59,6 +63,8 @@ impl<'a> Builder<'a> {
             site: None,
             extras: None,
             time_limit: None,
+            #[cfg(not(loom))]
+            scope: None,
         }
     }
 
@@ -276,7 +282,11 @@ impl<'a> Builder<'a> {
     #[inline]
     fn make(self, caller: Site, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let time_limit = self.time_limit;
+        #[cfg(not(loom))]
+        let own = self.scope.clone();
         let made = self.make_without_limit(caller, body)?;
+        #[cfg(not(loom))]
+        own.iter().flat_map(|own| own.observers()).for_each(|hook| hook.is_set_on(&made.0.node));
         if let Some(limit) = time_limit {
             deadlines::limit_time(&made.0.node, limit);
         }
@@ -303,9 +313,18 @@ impl<'a> Builder<'a> {
             extras: self.extras,
             ..Seed::at(site)
         };
+        #[cfg(not(loom))]
+        let first_parent = parent.or_else(|| no_wait_parents.first().copied());
+        #[cfg(not(loom))]
+        let scope = self.scope.map(|own| {
+            let observers = own.observers().to_vec();
+            Scope::new(observers, first_parent.map(|parent| &parent.node))
+        });
+        #[cfg(loom)]
+        let scope = None;
         // With a single parent and no other edge, there is nothing to search for.
         if let (Some(parent), true) = (parent, has_no_edges) {
-            let (process, added) = parent.fresh_child(seed);
+            let (process, added) = parent.fresh_watched_child(seed, scope);
             let end = body.then(|| BodyEnd::of(process.node.clone()));
             return match added {
                 Added::Open | Added::Late => Ok((process, end)),
@@ -318,7 +337,9 @@ impl<'a> Builder<'a> {
         // Until it has all its edges, the process waits for this function as for a body. If a parent closes it in
         // between, it therefore runs nothing, and a later edge can still be refused.
         seed.body = true;
-        let process = Process::from_seed(seed);
+        #[cfg(not(loom))]
+        let scope = Scope::both(first_parent.and_then(Process::heritage_of_observers), scope);
+        let process = Process::watched_from_seed(seed, scope);
         let making = BodyEnd::of(process.node.clone());
         let parents = parent.into_iter().chain(further_parents);
         let edges = wait_for

@@ -96,7 +96,13 @@ impl Process {
             return;
         }
         if !self.node.is_background() && (abort || !self.is_closing()) {
+            #[cfg(all(feature = "tracing", not(loom)))]
+            let is_news = abort && !self.is_aborting() && !self.is_closed();
             perform(self.node.close(reason, abort));
+            #[cfg(all(feature = "tracing", not(loom)))]
+            if is_news && self.is_aborting() {
+                crate::run::tracing::aborting(&self.node);
+            }
         }
     }
 }

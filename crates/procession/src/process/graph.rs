@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Process;
 use crate::run::body::BodyEnd;
-use crate::run::{Inherited, Seed, Teardown, inherited_from_context, perform};
+#[cfg(not(loom))]
+use crate::run::observers;
+use crate::run::{Inherited, Scope, Seed, Teardown, inherited_from_context, perform};
 use crate::state::{Added, EdgeKind, SetTeardown, fresh_child, link};
 use crate::value::{Error, IntoOutcome, LinkError, Reason, Site};
 
@@ -37,7 +39,19 @@ impl Process {
     /// A new child that has no other edges, linked to this process unless that is refused.
     #[inline(always)]
     pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Added) {
-        let (node, added) = fresh_child(&self.node, seed);
+        self.fresh_watched_child(seed, None)
+    }
+
+    /// [`fresh_child`](Self::fresh_child), with the observers that its maker gives it.
+    #[inline(always)]
+    pub(crate) fn fresh_watched_child(
+        &self,
+        seed: Seed,
+        scope: Option<Arc<Scope>>,
+    ) -> (Self, Added) {
+        #[cfg(not(loom))]
+        observers::look_for_tracing(&self.node);
+        let (node, added) = fresh_child(&self.node, seed, scope);
         let child = Self { node };
         if let Added::Late = added {
             child.close_with(self);

@@ -10,6 +10,8 @@
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; what they are made of |
 //! | [`conditions`] | closing with, and waiting for, any future |
 //! | [`observing`] | reading the state of a process; hooks |
+//! | `events` | hooks for events |
+//! | `stalls` | hooks for a closing that takes long |
 //! | [`snapshots`] | what a process waits for |
 //! | [`weak`] | referring to a process without keeping it open |
 
@@ -17,10 +19,14 @@ mod async_bodies;
 mod builder;
 mod closing;
 mod conditions;
+#[cfg(not(loom))]
+mod events;
 mod graph;
 mod guards;
 mod observing;
 mod snapshots;
+#[cfg(not(loom))]
+mod stalls;
 mod task;
 mod thread_bodies;
 mod timeout;
@@ -38,7 +44,11 @@ pub use timeout::Timeout;
 pub use waiters::{Aborting, Closed, Closing};
 pub use weak::WeakProcess;
 
-use crate::run::{Inherited, Node, Seed, Teardown, inherited_from_context, perform, prepare};
+#[cfg(not(loom))]
+use crate::run::observers::of_program;
+use crate::run::{
+    Inherited, Node, Scope, Seed, Teardown, inherited_from_context, perform, prepare,
+};
 use crate::value::model::{keep_while_panicking, model_has_failed};
 use crate::value::sync::{Ordering, fence};
 use crate::value::{IntoOutcome, Site};
@@ -92,8 +102,15 @@ impl Process {
     }
 
     pub(crate) fn from_seed(seed: Seed) -> Self {
+        Self::watched_from_seed(seed, None)
+    }
+
+    /// A process that is not linked yet, with the observers that its maker gives it.
+    pub(crate) fn watched_from_seed(seed: Seed, scope: Option<Arc<Scope>>) -> Self {
         prepare();
-        Self { node: Node::new(seed) }
+        #[cfg(not(loom))]
+        let scope = Scope::both(scope, of_program());
+        Self { node: Node::new(seed, scope) }
     }
 
     /// Makes one more handle.

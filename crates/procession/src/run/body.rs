@@ -19,6 +19,8 @@ use super::spawn::BODIES;
 use super::spawn::Spawner;
 #[cfg(not(all(feature = "executor", not(loom))))]
 use super::spawn::Threads;
+#[cfg(all(feature = "tracing", not(loom)))]
+use super::tracing::BodySpan;
 use super::wakers::{drop_sleeper, register};
 use super::workplaces::run_on_this_thread;
 use super::{Effects, Node};
@@ -40,6 +42,8 @@ pub(crate) struct BodyEnd {
     node: Option<Arc<Node>>,
     /// The place of the sleeper for an abort.
     place: Option<Place>,
+    #[cfg(all(feature = "tracing", not(loom)))]
+    span: Option<BodySpan>,
 }
 
 /// How a body ended.
@@ -52,14 +56,34 @@ enum Ended {
 impl BodyEnd {
     /// The end of the body of this process, which must have been made with one.
     pub(crate) fn of(node: Arc<Node>) -> Self {
-        Self { node: Some(node), place: None }
+        Self {
+            node: Some(node),
+            place: None,
+            #[cfg(all(feature = "tracing", not(loom)))]
+            span: None,
+        }
+    }
+
+    /// Runs code of the body, which must not panic, in its span.
+    #[inline]
+    fn in_span<R>(&self, run: impl FnOnce() -> R) -> R {
+        #[cfg(all(feature = "tracing", not(loom)))]
+        if let Some(span) = &self.span {
+            return span.run(run);
+        }
+        run()
     }
 
     /// Runs a blocking body on this thread.
     pub(crate) fn run<R: IntoOutcome>(mut self, body: impl FnOnce() -> R) {
         let node = self.node.take().expect("a body ends once");
         node.work.begin(Work::ThreadBody);
-        let (node, caught) = run_on_this_thread(node, || catch(|| body().into_outcome()));
+        #[cfg(all(feature = "tracing", not(loom)))]
+        {
+            self.span = BodySpan::root(&node);
+        }
+        let run = || self.in_span(|| catch(|| body().into_outcome()));
+        let (node, caught) = run_on_this_thread(node, run);
         node.work.end();
         let result = outcome(caught, || node.label());
         perform(body_ended(&node, result, None).0);
@@ -104,7 +128,7 @@ impl BodyEnd {
         if node.is_aborting() {
             return self.abort(node);
         }
-        let (node, polled) = run_as(node, || catch(|| future.poll(context)));
+        let (node, polled) = run_as(node, || self.in_span(|| catch(|| future.poll(context))));
         let ended = match polled {
             // The waker is cloned, which is foreign code and may panic.
             Ok(Poll::Pending) => match catch(|| self.register(&node, context.waker())) {
@@ -134,7 +158,7 @@ impl BodyEnd {
     /// Drops the future, and reports the end.
     fn report(&mut self, ended: Ended, drop_future: impl FnOnce()) -> Effects {
         let node = self.node.take().expect("a body ends once");
-        let (node, _dropped) = run_as(node, || catch(drop_future));
+        let (node, _dropped) = run_as(node, || self.in_span(|| catch(drop_future)));
         node.work.end();
         let result = match ended {
             Ended::Returned(result) => outcome(Ok(result), || node.label()),
@@ -195,9 +219,15 @@ impl<F: Future<Output = BodyResult>> Body<F> {
         Self::with_work(Work::CallerBody, end, future)
     }
 
-    fn with_work(work: Work, end: BodyEnd, future: F) -> Self {
+    #[cfg_attr(not(all(feature = "tracing", not(loom))), expect(unused_mut))]
+    fn with_work(work: Work, mut end: BodyEnd, future: F) -> Self {
         if let Some(node) = &end.node {
             node.work.begin(work);
+            #[cfg(all(feature = "tracing", not(loom)))]
+            {
+                let is_callers = work == Work::CallerBody;
+                end.span = if is_callers { BodySpan::inside(node) } else { BodySpan::root(node) };
+            }
         }
         Self { future: Some(future), end }
     }

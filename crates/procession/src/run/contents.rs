@@ -7,7 +7,7 @@ use super::foreign::dispose;
 use super::hooks::Hook;
 use super::spawn::Spawner;
 use super::teardown::Teardown;
-use crate::state::Contents;
+use crate::state::{Contents, Seen};
 use crate::value::Error;
 
 // A leaf without a name or a teardown is one allocation: this, and the two counters of an `Arc`.
@@ -22,12 +22,37 @@ impl Contents for Held {
     type Teardown = Teardown;
     type Failure = Failure;
     type Hook = Hook;
+    #[cfg(not(loom))]
+    type Observer = super::observers::Observer;
+    /// A model has no events.
+    #[cfg(loom)]
+    type Observer = std::convert::Infallible;
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token = tokio_util::sync::CancellationToken;
 
     fn merge(failures: Vec<Failure>) -> Failure {
         let merged = Error::all(failures.into_iter().map(Failure::into_error));
         Failure::new(merged.expect_err("there is at least one"))
+    }
+
+    #[cfg(not(loom))]
+    fn observe(observer: &Self::Observer, seen: Seen<'_, Self>) {
+        observer.push(seen);
+    }
+
+    #[cfg(not(loom))]
+    fn is_of_program(observer: &Self::Observer) -> bool {
+        observer.is_tracing()
+    }
+
+    #[cfg(loom)]
+    fn observe(observer: &Self::Observer, _seen: Seen<'_, Self>) {
+        match *observer {}
+    }
+
+    #[cfg(loom)]
+    fn is_of_program(observer: &Self::Observer) -> bool {
+        match *observer {}
     }
 }
 
@@ -37,6 +62,12 @@ pub(crate) struct Failure(Option<Error>);
 impl Failure {
     pub(crate) fn new(error: Error) -> Self {
         Self(Some(error))
+    }
+
+    /// Looks at the error.
+    #[cfg(all(feature = "metrics", not(loom)))]
+    pub(super) fn is(&self, is_it: impl FnOnce(&Error) -> bool) -> bool {
+        self.0.as_ref().is_some_and(is_it)
     }
 
     pub(crate) fn into_error(mut self) -> Error {

@@ -56,6 +56,8 @@ pub(super) fn time_limit_over(node: &Arc<Node>, error: Error, waits: Waits) -> E
 #[inline]
 fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
     let error = result.err()?;
+    #[cfg(all(feature = "tracing", not(loom)))]
+    super::tracing::failed(node, &error);
     for hook in node.hooks() {
         // A panic of a hook is only printed, by the panic hook.
         let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, &error)));

@@ -16,7 +16,7 @@ use super::pool::Task;
 use super::teardown::{Begun, TeardownFuture};
 use super::workplaces::run_on_this_thread;
 use super::{Effects, Held, Node};
-use crate::state::Due;
+use crate::state::{Due, Happening};
 use crate::value::Work;
 
 /// An async body or a teardown that a [`Spawn`](crate::Spawn) has to run: with [`run`](Self::run), or by polling it as
@@ -124,6 +124,7 @@ impl Job {
 
 /// Begins a teardown: a blocking one runs to its end.
 fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str>>) {
+    node.tell(Happening::TeardownStarted);
     if teardown.is_blocking() {
         node.work.begin(Work::Teardown);
         run_on_this_thread(node, || catch(|| teardown.begin()))

@@ -10,6 +10,8 @@
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
+//! | `observers` | hooks for events, their queues, and the thread that calls them |
+//! | `tracing`, `metrics` | what these two crates are told |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
 //! | `timer`, [`deadlines`] | the thread that keeps deadlines; aborts after a grace, and sleeps |
@@ -27,6 +29,10 @@ pub(crate) mod foreign;
 pub(crate) mod hooks;
 mod job;
 mod later;
+#[cfg(all(feature = "metrics", not(loom)))]
+mod metrics;
+#[cfg(not(loom))]
+pub(crate) mod observers;
 pub(crate) mod park;
 mod perform;
 mod pool;
@@ -34,6 +40,8 @@ mod spawn;
 mod teardown;
 #[cfg(not(loom))]
 mod timer;
+#[cfg(all(feature = "tracing", not(loom)))]
+pub(crate) mod tracing;
 pub(crate) mod waits;
 mod wakers;
 mod workplaces;
@@ -60,6 +68,7 @@ pub(crate) type Node = state::Node<Held>;
 pub(crate) type Seed = state::Seed<Held>;
 pub(crate) type Extras = state::Extras<Held>;
 pub(crate) type Effects = state::Effects<Held>;
+pub(crate) type Scope = state::Scope<Held>;
 pub(crate) type Inherited = state::Inherited<Held>;
 
 /// Starts what has to exist before resources run out (I15): called for each new root.

@@ -70,7 +70,7 @@ mod tests {
     /// The end of one wait leaves the edges of others alone, however many there are and whichever of them are over.
     #[test]
     fn each_edge_is_removed_by_its_own_thread() {
-        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::at(Site::caller()) });
+        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::at(Site::caller()) }, None);
         let upper = node(true);
         drop(upper.close(&Reason::Asked, false));
         let lowers: Vec<Arc<Node>> = (0..200).map(|_| node(false)).collect();

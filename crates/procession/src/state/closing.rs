@@ -15,6 +15,7 @@
 //! together.
 
 use std::sync::Arc;
+use std::time::Instant;
 use std::{hint, mem};
 
 use super::contents::{Contents, Failed};
@@ -23,7 +24,8 @@ use super::effects::Effects;
 use super::extras::{Children, More, Postponed, Up};
 use super::inner::{Inner, TeardownStage};
 use super::node::Node;
-use super::sleepers::{Moment, Place};
+use super::sleepers::{Moment, Place, TeardownOrSleeper};
+use super::watched::{Happening, spread};
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
@@ -37,6 +39,8 @@ pub(super) struct Walk<C: Contents> {
     pub(super) effects: Effects<C>,
     /// The time, once it has been read.
     now: Option<Stamp>,
+    /// When observers were last told that a process is Closing.
+    told_at: Option<Instant>,
 }
 
 enum Step<C: Contents> {
@@ -128,6 +132,7 @@ impl<C: Contents> Node<C> {
         let has_failed = failed.is_some();
         if let Some(failed) = failed {
             walk.fail(self, failed, |walk, inner| {
+                inner.tell(self, || Happening::BodyEnded);
                 walk.begin(self, inner, &Reason::BodyFailed, false);
             });
         }
@@ -138,6 +143,7 @@ impl<C: Contents> Node<C> {
             self.count_off();
             spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
             if !has_failed {
+                inner.tell(self, || Happening::BodyEnded);
                 self.close_when_idle(inner, &Reason::BodyFinished);
             }
         });
@@ -156,6 +162,7 @@ impl<C: Contents> Node<C> {
             walk.fail(self, failed, |_, _| {});
         }
         let mut inner = self.inner.lock();
+        inner.tell(self, || Happening::TeardownEnded);
         let ended = walk.finish(self, &mut inner, None);
         drop(inner);
         drop(ended);
@@ -185,7 +192,13 @@ impl<C: Contents> Node<C> {
 impl<C: Contents> Walk<C> {
     #[inline]
     pub(super) fn new() -> Self {
-        Self { next: None, steps: Vec::new(), effects: Effects::default(), now: None }
+        Self {
+            next: None,
+            steps: Vec::new(),
+            effects: Effects::default(),
+            now: None,
+            told_at: None,
+        }
     }
 
     /// A walk that begins with `first` under the node's lock.
@@ -257,6 +270,7 @@ impl<C: Contents> Walk<C> {
             }
             Phase::Closing if abort && !node.is_aborting() => {
                 node.phase.abort();
+                inner.tell(node, || Happening::Aborting);
                 inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
                 if let Some(children) = inner.no_wait_children() {
                     self.abort_children(node, EdgeKind::NO_WAIT_CHILD, children.iter());
@@ -281,15 +295,21 @@ impl<C: Contents> Walk<C> {
     /// The part of [`begin_now`](Self::begin_now) for a process that is not bare: takes its sleepers, its queue for
     /// slots and its children.
     fn begin_around(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
-        inner.take_sleepers(node, Moment::Closing, &mut self.effects);
+        self.told_at = inner.tell_of_closing(node);
         if abort {
-            inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+            inner.tell(node, || Happening::Aborting);
+        }
+        if inner.is_awaited() {
+            inner.take_sleepers(node, Moment::Closing, &mut self.effects);
+            if abort {
+                inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+            }
         }
         inner.take_queue(&mut self.effects);
         if inner.no_wait_children().is_some() {
             self.take_children(node, inner, EdgeKind::NO_WAIT_CHILD, abort);
         }
-        if inner.more.is_some() {
+        if inner.waited_children().is_some_and(|children| !children.is_empty()) {
             self.take_children(node, inner, EdgeKind::CHILD, abort);
         }
     }
@@ -344,6 +364,7 @@ impl<C: Contents> Walk<C> {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
                 node.work.begin_at(Work::TeardownQueued, self.date(inner));
+                inner.tell(node, || Happening::TeardownQueued);
                 if inner.is_no_wait_child() {
                     self.effects.tear_down_no_wait_child(node.clone(), teardown);
                 } else {
@@ -386,9 +407,16 @@ impl<C: Contents> Walk<C> {
         walking: Option<&Arc<Node<C>>>,
         ended: &mut Ended<C>,
     ) {
-        inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
-        inner.take_sleepers(node, Moment::Closed, &mut self.effects);
+        if inner.is_awaited() {
+            inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
+            inner.take_sleepers(node, Moment::Closed, &mut self.effects);
+        }
         inner.merge_failures();
+        inner.tell_of_end(node, self.told_at);
+        if inner.has_only_had_observers() {
+            inner.more = None;
+            return;
+        }
         inner.forget_hooks();
         ended.no_wait_children =
             inner.extras_mut().and_then(|extras| extras.no_wait_children.take());
@@ -482,6 +510,7 @@ impl<C: Contents> Walk<C> {
         }
         parent.waiting.fetch_sub(counted, Ordering::AcqRel);
         let mut children = Some(children);
+        let mut is_spread_pending = false;
         self.visit(&parent, |walk, inner| {
             if taken && parent.phase() == Phase::Closing {
                 if !abort && parent.is_aborting() {
@@ -493,9 +522,13 @@ impl<C: Contents> Walk<C> {
                     .take()
                     .into_iter()
                     .for_each(|children| inner.children(kind).put_back(children));
+                is_spread_pending = inner.is_spread_pending();
             }
         });
         drop(children);
+        if is_spread_pending {
+            spread(vec![parent]);
+        }
     }
 
     /// Adds the step that aborts the children that are still open.
@@ -520,6 +553,16 @@ impl<C: Contents> Inner<C> {
     #[inline]
     fn is_bare(&self) -> bool {
         self.more.is_none() && !self.has_sleepers()
+    }
+
+    /// May it have sleepers? A process with children or observers often has none.
+    #[inline]
+    fn is_awaited(&self) -> bool {
+        let is_free = matches!(
+            self.teardown_or_sleeper,
+            TeardownOrSleeper::Empty | TeardownOrSleeper::Teardown(_)
+        );
+        !is_free || self.more.as_deref().is_some_and(|more| more.waiters.is_some())
     }
 
     /// Must its closing by a parent wait for another process that is not Closed?

@@ -1,5 +1,7 @@
 //! [`Contents`]: what nodes keep for the layers above.
 
+use super::watched::Seen;
+
 /// The types of the values that nodes keep for the layers above, opaque to this one.
 ///
 /// A value of these types may be dropped anywhere, also under a lock, so its drop must not run foreign code on the
@@ -13,12 +15,20 @@ pub(crate) trait Contents: Sized + 'static {
     type Failure: Clone + Send;
     /// A function that is called for failures.
     type Hook: Clone + Send;
+    /// Hears of events.
+    type Observer: Clone + PartialEq + Send + Sync;
     /// A value that is kept for a moment of a process; every caller gets the same one.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
 
     /// Makes one failure out of several. There is at least one. Called under a lock.
     fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
+
+    /// Tells an observer of an event. Called under a node's lock, so it must not run foreign code.
+    fn observe(observer: &Self::Observer, seen: Seen<'_, Self>);
+
+    /// Is it the observer that everything in the program may have, and that is looked for when a process is made?
+    fn is_of_program(observer: &Self::Observer) -> bool;
 }
 
 /// The error that a body or a teardown ended with.

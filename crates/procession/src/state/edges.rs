@@ -12,6 +12,7 @@ use super::inner::Inner;
 use super::node::Node;
 use super::phase_word::Holder;
 use super::seed::Seed;
+use super::watched::{Scope, inherit};
 use crate::value::sync::Ordering;
 use crate::value::{LinkError, Phase, Reason};
 
@@ -26,13 +27,14 @@ pub(crate) enum Added {
     Refused,
 }
 
-/// Makes a child of `parent`.
+/// Makes a child of `parent`, with the observers that its maker gives it.
 ///
 /// This searches for no cycle (S7), and takes no lock but the parent's, unless it is refused.
 #[inline(always)]
 pub(crate) fn fresh_child<C: Contents>(
     parent: &Arc<Node<C>>,
     seed: Seed<C>,
+    scope: Option<Arc<Scope<C>>>,
 ) -> (Arc<Node<C>>, Added) {
     let child = Arc::new(Node::with_parent(seed, Some(parent.clone()), Holder::Parent));
     let mut inner = parent.inner.lock();
@@ -42,6 +44,9 @@ pub(crate) fn fresh_child<C: Contents>(
         return (child, Added::Refused);
     }
     parent.count_in();
+    if parent.phase.is_watched() || scope.is_some() {
+        inner.watch_fresh(parent, &child, scope);
+    }
     if parent.phase() == Phase::Running {
         let place = inner.children(EdgeKind::CHILD).insert(child.clone());
         child.place.store(place, Ordering::Relaxed);
@@ -65,7 +70,11 @@ pub(crate) fn link<C: Contents>(
     if Arc::ptr_eq(upper, lower) {
         return Err(LinkError::cycle(vec![upper.label()]));
     }
-    match link_judged(upper, lower, kind)? {
+    let linked = link_judged(upper, lower, kind)?;
+    if kind.closes() && upper.phase.is_watched() {
+        inherit(upper, lower);
+    }
+    match linked {
         Linked::Nothing | Linked::At { .. } => Ok(Effects::default()),
         Linked::Close => Ok(lower.close(&Reason::ParentClosed, upper.is_aborting())),
         Linked::Refused => Err(LinkError::Closed(upper.label())),

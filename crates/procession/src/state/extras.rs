@@ -11,6 +11,7 @@ use super::node::Node;
 use super::sleepers::Moment;
 use super::sleepers::Waiters;
 use super::stable_list::StableList;
+use super::watched::Watch;
 use crate::value::stamp::Stamp;
 use crate::value::{ChildFailure, Reason};
 
@@ -20,6 +21,8 @@ pub(super) struct More<C: Contents> {
     pub(super) children: Children<C>,
     pub(super) waiters: Option<Box<Waiters>>,
     pub(super) extras: Option<Box<Extras<C>>>,
+    /// If the process is watched.
+    pub(super) watch: Option<Watch<C>>,
 }
 
 /// The children of a process, each in the place that its up edge names. The closing walk takes the children that are
@@ -93,7 +96,7 @@ pub(super) struct Down<C: Contents> {
 
 impl<C: Contents> Default for More<C> {
     fn default() -> Self {
-        Self { children: StableList::new(), waiters: None, extras: None }
+        Self { children: StableList::new(), waiters: None, extras: None, watch: None }
     }
 }
 

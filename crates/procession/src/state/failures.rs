@@ -10,6 +10,7 @@ use super::closing::Walk;
 use super::contents::{Contents, Failed};
 use super::inner::Inner;
 use super::node::Node;
+use super::watched::Happening;
 use crate::value::{Label, Phase, Reason};
 
 /// The failure of a process, of which its parents have not heard yet.
@@ -37,6 +38,7 @@ impl<C: Contents> Walk<C> {
         if node.phase() != Phase::Closed {
             inner.extras().failures.push(failure.clone());
         }
+        inner.tell(node, || Happening::Failed(Box::new(failure.clone())));
         change(self, &mut inner);
         // If its work is dropped because its time is over, the parents hear of that only.
         let is_past_limit = inner.extras().past_limit.is_some();

@@ -17,6 +17,7 @@
 //! | [`blocked`] | a blocking wait as an edge |
 //! | [`closing`] | the closing walk |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
+//! | [`watched`] | the observers of a process, and the events that they are told |
 //! | [`time_limit`] | the end of a time limit |
 //! | [`counting`] | the number of open children |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
@@ -51,6 +52,7 @@ mod survey;
 mod testing;
 mod time_limit;
 mod waiters;
+mod watched;
 
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use below::everything_below;
@@ -71,3 +73,4 @@ pub(crate) use stable_list::StableList;
 pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
 pub(crate) use time_limit::Waits;
 pub(crate) use waiters::PutBack;
+pub(crate) use watched::{Happening, Scope, Seen};

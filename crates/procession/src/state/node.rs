@@ -41,8 +41,8 @@
 //!
 //! # Lock order
 //!
-//! The graph lock, then nodes. Two nodes are locked at once only under the graph lock; otherwise a thread locks one
-//! node at a time. So nodes need no order among themselves. Dropping a value of the layers above may take a lock of
+//! The graph lock, then nodes. Two nodes are locked at once only under the graph lock, and where a watched child is
+//! made, which no other thread knows yet; otherwise a thread locks one node at a time. So nodes need no order among themselves. Dropping a value of the layers above may take a lock of
 //! theirs (that of the pool), under which no node is ever locked.
 //!
 //! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
@@ -57,6 +57,7 @@ use super::phase_word::{Holder, PhaseWord};
 use super::seed::{Inherited, Seed};
 #[cfg(all(feature = "tokio-util", not(loom)))]
 use super::sleepers::Moment;
+use super::watched::Scope;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
 use crate::value::{Phase, ProcessId, Reason, Site, WorkCell};
 
@@ -78,10 +79,14 @@ pub(crate) struct Node<C: Contents> {
 }
 
 impl<C: Contents> Node<C> {
-    /// A process that nothing is linked to yet, with one handle.
-    pub(crate) fn new(seed: Seed<C>) -> Arc<Self> {
+    /// A process that nothing is linked to yet, with one handle, and with the observers that its maker gives it.
+    pub(crate) fn new(seed: Seed<C>, scope: Option<Arc<Scope<C>>>) -> Arc<Self> {
         let holder = if seed.background { Holder::Background } else { Holder::Handles };
-        Arc::new(Self::with_parent(seed, None, holder))
+        let node = Arc::new(Self::with_parent(seed, None, holder));
+        if scope.is_some() {
+            node.watch_from_birth(scope.into_iter());
+        }
+        node
     }
 
     #[inline]
@@ -165,6 +170,13 @@ impl<C: Contents> Node<C> {
         let inner = self.inner.lock();
         // While Running, it may be the reason of a closing that waits for the children.
         if self.phase() == Phase::Running { None } else { inner.reason() }
+    }
+
+    /// How long ago it began to close, in the coarse time of a [`Stamp`](crate::value::stamp::Stamp).
+    #[cfg(not(loom))]
+    pub(crate) fn closing_for(&self) -> std::time::Duration {
+        let since = self.inner.lock().closing_since();
+        since.map_or_else(Default::default, |since| crate::value::stamp::Stamp::now().since(since))
     }
 
     /// The token that is kept for the moment: `token`, unless there is one already. The bool says whether it is new.

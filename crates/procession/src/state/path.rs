@@ -5,10 +5,9 @@ use std::sync::Arc;
 use super::contents::Contents;
 use super::inner::Inner;
 use super::node::Node;
-use crate::value::{Label, Segment};
-
-/// How many segments a label has at most.
-const NEAREST: usize = 16;
+#[cfg(not(loom))]
+use crate::value::{Above, Source};
+use crate::value::{Label, NEAREST, Segment};
 
 impl<C: Contents> Node<C> {
     /// The label, with the nearest segments of the path. It locks the process and those above it, one at a time.
@@ -46,6 +45,13 @@ impl<C: Contents> Node<C> {
             next = parent.first_parent();
         }
         above
+    }
+
+    /// The process, as its events name it.
+    #[cfg(not(loom))]
+    pub(crate) fn source(self: &Arc<Self>) -> Source {
+        let above = Above::of(self.path_above(NEAREST));
+        Source { id: self.id(), own: self.segment(), above }
     }
 
     pub(crate) fn segment(&self) -> Segment {

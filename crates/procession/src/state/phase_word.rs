@@ -6,6 +6,8 @@
 //! | 2 | aborting | `begin_closing`, together with Closing, or [`abort`](PhaseWord::abort) | at most once, under the node's lock, never before Closing |
 //! | 3 | held: made under a parent that waits for it | [`new`](PhaseWord::new) | never changes |
 //! | 4 | background: it never closes | `new` | never changes; bits 0 to 3 stay 0 |
+//! | 5 | watched: it has observers for events | [`watch`](PhaseWord::watch) | at most once, under the node's lock, in the section that gives it the first observer |
+//! | 6 | its observers include all of the program's own | `watch` | the same |
 //!
 //! All stores are made under the node's lock, so a load under the lock may be relaxed and is followed by a plain
 //! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because no store sets bit 2
@@ -31,6 +33,8 @@ const PHASE: u8 = 0b0_0011;
 const ABORTING: u8 = 0b0_0100;
 const HELD: u8 = 0b0_1000;
 const BACKGROUND: u8 = 0b1_0000;
+const WATCHED: u8 = 0b10_0000;
+const TRACED: u8 = 0b100_0000;
 
 /// What keeps a new process open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +117,29 @@ impl PhaseWord {
         let before = self.load(Ordering::Relaxed);
         debug_assert_eq!(before & PHASE, Phase::Closing as u8, "S1");
         self.store(before & !PHASE | Phase::Closed as u8);
+    }
+
+    /// It has observers; `traced` says whether they include the program's own. Call it under the node's lock.
+    pub(super) fn watch(&self, traced: bool) {
+        let traced = if traced { TRACED } else { 0 };
+        let before = self.load(Ordering::Relaxed);
+        if before | WATCHED | traced != before {
+            self.store(before | WATCHED | traced);
+        }
+    }
+
+    /// Does it have observers for events? Relaxed, because the observers are read under the node's lock. A model has
+    /// no events.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        cfg!(not(loom)) && self.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    /// Do its observers include all of the program's own?
+    #[cfg(all(feature = "tracing", not(loom)))]
+    #[inline]
+    pub(super) fn is_traced(&self) -> bool {
+        self.load(Ordering::Relaxed) & TRACED != 0
     }
 
     /// Is it Running, and is the number of its handles all that is known to keep it open?

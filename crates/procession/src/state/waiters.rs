@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn with_body() -> Arc<Node> {
-        Node::new(Seed { body: true, ..Seed::at(Site::caller()) })
+        Node::new(Seed { body: true, ..Seed::at(Site::caller()) }, None)
     }
 
     /// A task that waits for two moments is woken for each.
@@ -434,7 +434,7 @@ mod tests {
     fn a_teardown_and_a_waker_have_room() {
         for teardown_first in [true, false] {
             let (woken, waker) = counting();
-            let node = Node::new(Seed::at(Site::caller()));
+            let node = Node::new(Seed::at(Site::caller()), None);
             let set = || matches!(node.set_teardown("teardown"), SetTeardown::Set);
             assert!(!teardown_first || set());
             register(&node, Moment::Closing, &waker);

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use crate::value::Site;
 use crate::value::text::Escaped;
 
+/// How many segments a label has at most.
+pub(crate) const NEAREST: usize = 16;
+
 /// Distinguishes processes that exist at the same time.
 ///
 /// An id may be reused once nothing refers to its process any more.

@@ -6,6 +6,7 @@
 mod child_failure;
 mod conversions;
 mod error;
+mod event;
 mod label;
 mod link_error;
 pub(crate) mod model;
@@ -17,6 +18,8 @@ mod signal_error;
 mod site;
 pub(crate) mod sleeper;
 mod snapshot;
+#[cfg(not(loom))]
+mod stall;
 pub(crate) mod stamp;
 pub mod sync;
 pub mod text;
@@ -25,8 +28,12 @@ mod work;
 
 pub use child_failure::ChildFailure;
 pub use error::{BoxError, Deadlock, Error, Failed, MultiError, NoThread, Panicked, with_causes};
-pub(crate) use label::Segment;
+pub(crate) use event::Above;
+#[cfg(not(loom))]
+pub(crate) use event::Source;
+pub use event::{Event, EventKind};
 pub use label::{Label, ProcessId};
+pub(crate) use label::{NEAREST, Segment};
 pub use link_error::{Cycle, LinkError};
 pub use outcome::{IntoOutcome, ok, ok_with};
 pub use phase::Phase;
@@ -38,5 +45,7 @@ pub use snapshot::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
 };
 pub(crate) use snapshot::{Rare, set_first_parents};
+#[cfg(not(loom))]
+pub use stall::Stall;
 pub use work::Work;
 pub(crate) use work::WorkCell;

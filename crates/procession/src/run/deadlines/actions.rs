@@ -26,7 +26,13 @@ fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
     let weak = Arc::downgrade(node);
     act_at(node, deadline, move || {
         if let Some(node) = weak.upgrade() {
+            #[cfg(feature = "tracing")]
+            let is_news = !node.is_aborting();
             perform_elsewhere(node.close(&Reason::Asked, true));
+            #[cfg(feature = "tracing")]
+            if is_news && node.is_aborting() && crate::run::tracing::may_warn() {
+                run_now(Box::new(move || crate::run::tracing::aborting(&node)));
+            }
         }
     })
 }

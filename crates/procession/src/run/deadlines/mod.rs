@@ -10,8 +10,12 @@
 mod actions;
 #[cfg(loom)]
 mod model;
+#[cfg(not(loom))]
+mod stalls;
 
 #[cfg(not(loom))]
 pub(crate) use actions::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};
 #[cfg(loom)]
 pub(crate) use model::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};
+#[cfg(not(loom))]
+pub(crate) use stalls::watch_for_stalls;

@@ -1,0 +1,75 @@
+//! Hooks for events.
+
+use std::sync::Arc;
+
+use super::Process;
+use super::builder::Builder;
+use crate::run::Scope;
+use crate::run::observers::{Observer, look_for_tracing};
+use crate::value::Event;
+
+impl Process {
+    /// Calls `on_event` for each [`Event`] in the tree of this process, its own included: made, closing with its
+    /// reason, aborting, body ended, teardown due, started and ended, failed, Closed with its outcome.
+    ///
+    /// One thread of the library calls all hooks. Those of one process come in the order in which they happened; those
+    /// of different processes may be exchanged. A hook may block, panic, close processes and set hooks; while it
+    /// blocks, only hooks are delayed. Up to 65,536 events wait for it. If there are more, they are counted, and it is
+    /// told how many it [missed](crate::EventKind::Missed).
+    ///
+    /// A process inherits hooks from its first parent: when it is made, and when it is added to the process that
+    /// becomes its first parent. Processes that are below this one already are given the hook by this call, which locks
+    /// one of them at a time. If the process closes at the same time, the beginning of a closing may be missed.
+    ///
+    /// A hook that holds a handle to the process that it is set on keeps that process open until it is closed. When the
+    /// processes that have the hook are Closed, a thread of the library drops it. If this process is Closed already,
+    /// that is at once.
+    ///
+    /// ```
+    /// use procession::{EventKind, Process};
+    /// use std::sync::mpsc;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// app.on_event(move |event| drop(sender.send(event.to_string())));
+    ///
+    /// let worker = Process::builder().name("worker").parent(&app).build()?;
+    /// app.close_blocking()?;
+    /// let events: Vec<_> = receiver.iter().collect(); // the hook is dropped after the last event
+    /// assert_eq!(events[0], "app › worker: made");
+    /// assert!(events.contains(&"app › worker: closing (its parent closed)".to_owned()));
+    /// assert!(events.last().unwrap().starts_with("app: closed"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(&self, on_event: impl Fn(&Event) + Send + Sync + 'static) {
+        let observer = Observer::hook(on_event);
+        observer.is_set_on(&self.node);
+        self.node.add_observer(observer);
+    }
+}
+
+impl Process {
+    /// What a process inherits that is made first, and then linked below this one.
+    pub(super) fn heritage_of_observers(&self) -> Option<Arc<Scope>> {
+        look_for_tracing(&self.node);
+        self.node.heritage_of_observers()
+    }
+}
+
+impl Builder<'_> {
+    /// A hook that is called for each event in the tree of the process, as with [`Process::on_event`], from
+    /// [`Made`](crate::EventKind::Made) on. There may be several.
+    ///
+    /// ```
+    /// use procession::Process;
+    ///
+    /// let app = Process::builder().name("app").on_event(|event| println!("{event}")).build()?;
+    /// app.close_blocking()?; // app: made, app: closing (asked to close), app: closed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, on_event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        let own = Scope::new(vec![Observer::hook(on_event)], None);
+        self.scope = Scope::both(self.scope, Some(own));
+        self
+    }
+}

@@ -1,0 +1,43 @@
+//! Hooks for a closing that takes long.
+
+use std::time::Duration;
+
+use super::Process;
+use crate::run::deadlines;
+use crate::value::Stall;
+
+impl Process {
+    /// Calls `on_stall` when this process has been Closing for `after` and is not Closed, and again when it has been
+    /// Closing for twice that, four times that, and so on. The [`Stall`] says what it waits for.
+    ///
+    /// It runs on a thread of the library that nothing else waits for, and never holds up the closing. It may block and
+    /// panic; while it runs, it is not called again. With feature `tracing`, the stall and its blockers are also
+    /// events at WARN. There may be several hooks.
+    ///
+    /// A hook that holds a handle to this process keeps it open until it is closed. When the process is Closed, a
+    /// thread of the library drops the hook.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let app = Process::builder().name("app").build()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// app.on_stall(Duration::from_millis(10), move |stall| drop(sender.send(stall.to_string())));
+    ///
+    /// let cache = Process::builder().name("cache").parent(&app);
+    /// let cache = cache.spawn_thread(|p| assert!(p.aborting().wait()))?;
+    /// app.close();
+    /// let stall = receiver.recv()?;
+    /// assert!(stall.starts_with("process `app` is still closing after"));
+    /// assert!(stall.contains("app › cache: thread body `cache`"));
+    /// # app.abort().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_stall(&self, after: Duration, on_stall: impl Fn(&Stall) + Send + Sync + 'static) {
+        if !self.node.is_background() {
+            deadlines::watch_for_stalls(&self.node, after, on_stall);
+        }
+    }
+}

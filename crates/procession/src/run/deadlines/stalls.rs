@@ -1,0 +1,154 @@
+//! Calls of a hook while a process stays Closing.
+//!
+//! While the process is Running, a sleeper for Closing holds the hook; while it is Closing, an entry of the deadline
+//! thread, and a sleeper for Closed that removes that entry. Both sleepers are the library's own, and leave the node
+//! when their moment has come, so nothing is left once the process is Closed (I12). The hook may therefore hold a
+//! handle to the process.
+//!
+//! The deadline thread only schedules: the blockers are looked for, and the hook is called, on a thread of the pool,
+//! beyond its limit. If a call takes longer than the time until the next one, that one is left out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crate::run::catch::contain;
+use crate::run::foreign::Foreign;
+use crate::run::pool::run_now;
+use crate::run::timer::{Key, cancel, run_at};
+use crate::run::wakers::drop_sleeper;
+use crate::run::{Node, ThreadsAtWork};
+use crate::state::{Moment, survey};
+use crate::value::sleeper::Sleeper;
+use crate::value::sync::Mutex;
+use crate::value::{Phase, Stall};
+
+/// How many blockers a hook is told.
+const BLOCKERS: usize = 16;
+
+/// The shortest time between two calls, so that a hook with `after` zero does not spin.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+type Hook = Box<dyn Fn(&Stall) + Send + Sync>;
+
+/// A hook for a closing that takes long.
+struct Watcher {
+    node: Weak<Node>,
+    after: Duration,
+    hook: Foreign<Hook>,
+    /// The entry of the deadline thread; `None` before there is one, and from the end of the process on.
+    entry: Mutex<Option<Key>>,
+    is_closed: AtomicBool,
+    is_calling: AtomicBool,
+}
+
+/// Calls `hook` when the process has been Closing for `after`, then for twice that, and so on, until it is Closed.
+pub(crate) fn watch_for_stalls(
+    node: &Arc<Node>,
+    after: Duration,
+    hook: impl Fn(&Stall) + Send + Sync + 'static,
+) {
+    let watcher = Arc::new(Watcher {
+        node: Arc::downgrade(node),
+        after: after.max(SHORTEST),
+        hook: Foreign::new(Box::new(hook)),
+        entry: Mutex::new(None),
+        is_closed: AtomicBool::new(false),
+        is_calling: AtomicBool::new(false),
+    });
+    let sleeper = Sleeper::own(Waker::from(Arc::new(Begin(watcher.clone()))));
+    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
+    drop_sleeper(spare);
+    if !is_registered {
+        watcher.begin(node);
+    }
+}
+
+/// Begins to count when it is woken.
+struct Begin(Arc<Watcher>);
+
+impl Wake for Begin {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.0.node.upgrade() {
+            self.0.begin(&node);
+        }
+    }
+}
+
+/// Removes the entry when it is woken.
+struct End(Arc<Watcher>);
+
+impl Wake for End {
+    fn wake(self: Arc<Self>) {
+        self.0.end();
+    }
+}
+
+impl Watcher {
+    /// The process is Closing.
+    fn begin(self: &Arc<Self>, node: &Arc<Node>) {
+        let closing_for = node.closing_for();
+        let Some(began) = Instant::now().checked_sub(closing_for) else { return };
+        // The first time that has not passed.
+        let mut total = self.after;
+        while total < closing_for {
+            total = total.saturating_mul(2);
+        }
+        self.schedule(began, total);
+        let end = Sleeper::own(Waker::from(Arc::new(End(self.clone()))));
+        let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, end);
+        drop_sleeper(spare);
+        if !is_registered {
+            self.end();
+        }
+    }
+
+    /// The process is Closed.
+    fn end(&self) {
+        let mut entry = self.entry.lock();
+        self.is_closed.store(true, Ordering::Relaxed);
+        let key = entry.take();
+        drop(entry);
+        key.into_iter().for_each(cancel);
+    }
+
+    /// Calls the hook when it has been Closing for `total`.
+    fn schedule(self: &Arc<Self>, began: Instant, total: Duration) {
+        let Some(deadline) = began.checked_add(total) else { return };
+        let mut entry = self.entry.lock();
+        if self.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let watcher = self.clone();
+        *entry = run_at(deadline, move || watcher.act(began, total));
+    }
+
+    /// It has been Closing for `total`. This runs on the deadline thread.
+    fn act(self: Arc<Self>, began: Instant, total: Duration) {
+        self.schedule(began, total.saturating_mul(2));
+        if !self.is_calling.swap(true, Ordering::Acquire) {
+            run_now(Box::new(move || {
+                self.call(total);
+                self.is_calling.store(false, Ordering::Release);
+            }));
+        }
+    }
+
+    fn call(&self, total: Duration) {
+        let Some(node) = self.node.upgrade() else { return };
+        let snapshot = survey(&node, &ThreadsAtWork::look());
+        let blockers = snapshot.blockers(BLOCKERS);
+        let is_open = |phase| phase != Phase::Closed;
+        let open = snapshot.processes().iter().filter(|info| is_open(info.phase)).count();
+        if node.phase() != Phase::Closing {
+            return;
+        }
+        let closing_for = node.closing_for().max(total);
+        let next = total.saturating_mul(2).saturating_sub(closing_for);
+        let stall = Stall { process: node.label(), closing_for, open, blockers, next };
+        #[cfg(feature = "tracing")]
+        crate::run::tracing::stalled(&stall);
+        contain(|| (self.hook.get())(&stall));
+    }
+}

@@ -1,0 +1,425 @@
+//! Observers: each has a hook of a user's, or writes for `tracing` or `metrics`, and a queue of events for it.
+//!
+//! # Invariants
+//!
+//! - O1. Under a node's lock, an event is only appended to a queue: no foreign code runs (I10). One thread of the
+//!   library, `procession-events`, takes the events out, and calls the hooks, in a catch, with no lock held. So a hook
+//!   may do anything, also close what it hears of; while it blocks, it delays only hooks.
+//! - O2. A queue holds at most [`CAPACITY`] events. If it is full, an event is counted instead, and the count is
+//!   delivered when the queue has been emptied, after the events that came before. (While a batch is being delivered,
+//!   its events no longer count.)
+//! - O3. No event is forgotten. *Because* an observer whose queue is not empty is in the list of the thread, or in its
+//!   hands: the append that finds `is_listed` unset adds it to the list, and the thread unsets it under the queue's
+//!   lock in the section in which it takes the events.
+//! - O4. The thread does not sleep through the list. *Because* it sets `is_idle` under the list's lock, after it found
+//!   the list empty, and an append that adds to the list unparks it if that is set. A parker remembers. After it
+//!   delivered something, it sleeps for at most [`PAUSE`] and looks again, so that a burst of events wakes it once
+//!   instead of once for each event; an append that fills half of a queue wakes it earlier.
+//! - O5. Nothing stays behind (I12). An observer is referred to by the scopes of processes that are open, by the list,
+//!   and by nothing else; when the last one is gone, a thread of the pool drops the hook. So a hook may hold a handle
+//!   to the process that it is set on: that keeps the process open until it is closed, but not the node after that.
+//!
+//! Lock order: a node's lock, a queue's lock, the list's lock, the timer's lock.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_listener::{Event as Arrived, Listener};
+use once_cell::sync::OnceCell;
+use parking::{Parker, Unparker};
+
+use super::catch::contain;
+use super::foreign::Foreign;
+use super::{Failure, Held, Node, timer};
+use crate::state::{Happening, Scope, Seen};
+use crate::value::sync::{Mutex, spawn_thread};
+use crate::value::{Above, Event, EventKind, ProcessId, Segment, Source};
+
+/// How many events wait in a queue at most.
+const CAPACITY: usize = 65_536;
+
+/// A buffer with more places than this is kept only while that many events come at once.
+const LARGE: usize = 1024;
+
+/// How long the thread waits for more events after it has delivered some.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it takes until the creation of the thread is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Hears of the events of the processes that it is set on.
+#[derive(Clone)]
+pub(crate) struct Observer(Arc<Inner>);
+
+struct Inner {
+    role: Role,
+    /// The process that it is set on.
+    source: OnceCell<Source>,
+    queue: Mutex<Queue>,
+}
+
+type Hook = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// What happens to the events.
+enum Role {
+    Hook(Foreign<Hook>),
+    #[cfg(feature = "tracing")]
+    Tracing,
+    #[cfg(feature = "metrics")]
+    Metrics,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: Vec<Entry>,
+    /// The address of what the last entry is below, which that keeps, or 0.
+    above: usize,
+    /// How many of the entries are events.
+    count: usize,
+    missed: u64,
+    is_listed: bool,
+}
+
+/// An entry of a queue.
+enum Entry {
+    /// What is above the processes of the entries after this one. Siblings share it, and it is counted once for many
+    /// events, because that counter would go to and fro between the processors.
+    Above(Option<Arc<Above>>),
+    Seen {
+        id: ProcessId,
+        own: Segment,
+        at: Instant,
+        what: Happening<Held>,
+    },
+}
+
+impl Queue {
+    /// Appends an event.
+    fn push(&mut self, seen: Seen<'_, Held>) {
+        let Seen { id, name, site, above, at, what } = seen;
+        let address = above.map_or(0, |above| Arc::as_ptr(above).addr());
+        if self.above != address || self.entries.is_empty() {
+            self.entries.push(Entry::Above(above.cloned()));
+            self.above = address;
+        }
+        let own = Segment { name: name.cloned(), site };
+        self.entries.push(Entry::Seen { id, own, at, what });
+        self.count += 1;
+    }
+}
+
+impl Observer {
+    /// An observer that calls `hook`.
+    pub(crate) fn hook(hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        prepare();
+        Self::new(Role::Hook(Foreign::new(Box::new(hook))))
+    }
+
+    fn new(role: Role) -> Self {
+        let queue = Mutex::new(Queue::default());
+        Self(Arc::new(Inner { role, source: OnceCell::new(), queue }))
+    }
+
+    /// It is set on this process, which may have been made after it.
+    pub(crate) fn is_set_on(&self, node: &Arc<Node>) {
+        self.0.source.get_or_init(|| node.source());
+    }
+
+    /// Is it the one that writes for `tracing`?
+    pub(super) fn is_tracing(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return matches!(self.0.role, Role::Tracing);
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
+    /// Appends an event. It is called under a node's lock (O1).
+    pub(super) fn push(&self, seen: Seen<'_, Held>) {
+        #[cfg(feature = "metrics")]
+        if let Role::Metrics = self.0.role {
+            super::metrics::count(&seen.what);
+        }
+        let mut queue = self.0.queue.lock();
+        if queue.count >= CAPACITY {
+            queue.missed += 1;
+            return;
+        }
+        queue.push(seen);
+        let is_half_full = queue.count == CAPACITY / 2;
+        let was_listed = mem::replace(&mut queue.is_listed, true);
+        drop(queue);
+        if !was_listed || is_half_full {
+            let mut list = LIST.lock();
+            if !was_listed {
+                list.observers.push(self.clone());
+            }
+            list.wake(is_half_full);
+        }
+    }
+
+    /// Delivers the events that are in the queue, which is given the buffer `spare`, and leaves its buffer there.
+    fn deliver(&self, spare: &mut Vec<Entry>) {
+        let mut queue = self.0.queue.lock();
+        queue.is_listed = false;
+        queue.count = 0;
+        let mut entries = mem::replace(&mut queue.entries, mem::take(spare));
+        let missed = mem::take(&mut queue.missed);
+        drop(queue);
+        let count = entries.len();
+        match &self.0.role {
+            Role::Hook(hook) => {
+                deliver(&mut entries, |event| (hook.get())(event));
+                if let (1.., Some(source)) = (missed, self.0.source.get()) {
+                    let kind = EventKind::Missed { count: missed };
+                    let event = Event { source: source.clone(), at: Instant::now(), kind };
+                    contain(|| (hook.get())(&event));
+                }
+            }
+            #[cfg(feature = "tracing")]
+            Role::Tracing => {
+                deliver(&mut entries, super::tracing::phase);
+                if missed > 0 {
+                    contain(|| super::tracing::missed(missed));
+                }
+            }
+            #[cfg(feature = "metrics")]
+            Role::Metrics => {
+                let happened = entries.iter().filter_map(|entry| match entry {
+                    Entry::Above(_) => None,
+                    Entry::Seen { what, .. } => Some(what),
+                });
+                contain(|| super::metrics::publish(happened));
+            }
+        }
+        // Buffers go to and fro while there are many events, and are freed when there are few again.
+        if entries.capacity() <= LARGE || count > LARGE {
+            entries.clear();
+            *spare = entries;
+        }
+    }
+}
+
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Calls foreign code for each event.
+fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
+    let mut above_all = None;
+    for entry in entries.drain(..) {
+        match entry {
+            Entry::Above(above) => above_all = above,
+            Entry::Seen { id, own, at, what } => {
+                let (kind, _kept) = kind_of(what);
+                let source = Source { id, own, above: above_all.take() };
+                let event = Event { source, at, kind };
+                contain(|| call(&event));
+                above_all = event.source.above;
+            }
+        }
+    }
+}
+
+/// What has happened, as users see it, and the failure in it, which has to be dropped last, so that no error of a
+/// user's is dropped here.
+fn kind_of(what: Happening<Held>) -> (EventKind, Option<Failure>) {
+    let mut kept = None;
+    let mut error = |failure: Box<Failure>| {
+        let error = (*failure).clone().into_error();
+        kept = Some(*failure);
+        error
+    };
+    let kind = match what {
+        Happening::Made => EventKind::Made,
+        Happening::Closing(reason) => EventKind::Closing(reason),
+        Happening::Aborting => EventKind::Aborting,
+        Happening::BodyEnded => EventKind::BodyEnded,
+        Happening::TeardownQueued => EventKind::TeardownQueued,
+        Happening::TeardownStarted => EventKind::TeardownStarted,
+        Happening::TeardownEnded => EventKind::TeardownEnded,
+        Happening::Failed(failure) => EventKind::Failed(error(failure)),
+        Happening::Closed { failure, closing_millis } => {
+            let outcome = failure.map_or(Ok(()), |failure| Err(error(failure)));
+            let closing_for = Duration::from_millis(closing_millis.into());
+            EventKind::Closed { outcome, closing_for }
+        }
+    };
+    (kind, kept)
+}
+
+/// The observers that a process without a parent is given when it is made: those of the program.
+#[inline]
+pub(crate) fn of_program() -> Option<Arc<Scope<Held>>> {
+    #[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
+    let mut observers: Vec<Observer> = Vec::new();
+    #[cfg(feature = "metrics")]
+    observers.push(own(&METRICS, || Role::Metrics));
+    #[cfg(feature = "tracing")]
+    if super::tracing::traces_phases() {
+        observers.push(own(&TRACING, || Role::Tracing));
+    }
+    (!observers.is_empty()).then(|| Scope::new(observers, None))
+}
+
+/// If phases are traced since `parent` was made, everything above and below it is traced from now on. Called before
+/// a child is made; without a subscriber for the phases, it costs one relaxed load.
+#[inline]
+pub(crate) fn look_for_tracing(parent: &Arc<Node>) {
+    #[cfg(feature = "tracing")]
+    if super::tracing::may_trace_phases() && !parent.is_traced() {
+        trace_tree(parent);
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = parent;
+}
+
+#[cfg(feature = "tracing")]
+#[cold]
+fn trace_tree(node: &Arc<Node>) {
+    if super::tracing::traces_phases() {
+        let observer = own(&TRACING, || Role::Tracing);
+        node.topmost().add_observer(observer.clone());
+        node.add_observer(observer);
+    }
+}
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+type Own = OnceCell<Observer>;
+
+#[cfg(feature = "tracing")]
+static TRACING: Own = Own::new();
+
+#[cfg(feature = "metrics")]
+static METRICS: Own = Own::new();
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn own(cell: &Own, role: impl FnOnce() -> Role) -> Observer {
+    let observer = cell.get_or_init(|| Observer::new(role()));
+    prepare();
+    observer.clone()
+}
+
+/// The observers with events, and the thread that delivers them.
+struct List {
+    observers: Vec<Observer>,
+    /// The unparker of the thread, once it exists.
+    unparker: Option<Unparker>,
+    /// The thread is parked until it is unparked.
+    is_idle: bool,
+    /// How many calls of [`flush`] there were, and how many of them the thread has answered.
+    asked: u64,
+    answered: u64,
+}
+
+static LIST: Mutex<List> = Mutex::new(List {
+    observers: Vec::new(),
+    unparker: None,
+    is_idle: false,
+    asked: 0,
+    answered: 0,
+});
+
+/// Notified when the thread has answered calls of [`flush`].
+static ANSWERED: Arrived = Arrived::new();
+
+impl List {
+    fn wake(&mut self, is_urgent: bool) {
+        if self.is_idle || is_urgent {
+            self.is_idle = false;
+            if let Some(unparker) = &self.unparker {
+                unparker.unpark();
+            }
+        }
+    }
+}
+
+/// Starts the thread, if it does not run yet. If the OS cannot create it, that is tried again from time to time.
+pub(crate) fn prepare() {
+    let mut list = LIST.lock();
+    if list.unparker.is_some() {
+        return;
+    }
+    let parker = Parker::new();
+    let unparker = parker.unparker();
+    match spawn_thread(Some("procession-events"), move || deliver_all(&parker)) {
+        Ok(()) => list.unparker = Some(unparker),
+        Err(_) => drop(timer::call_at(Instant::now() + RETRY, prepare)),
+    }
+}
+
+/// The loop of the thread.
+fn deliver_all(parker: &Parker) {
+    IS_EVENT_THREAD.set(true);
+    let mut has_paused = true;
+    let mut spare = Vec::new();
+    loop {
+        let mut list = LIST.lock();
+        let observers = mem::take(&mut list.observers);
+        let asked = list.asked;
+        if observers.is_empty() && has_paused && list.answered == asked {
+            list.is_idle = true;
+            drop(list);
+            spare = Vec::new();
+            parker.park();
+            continue;
+        }
+        drop(list);
+        has_paused = observers.is_empty();
+        for observer in observers {
+            observer.deliver(&mut spare);
+        }
+        answer(asked);
+        parker.park_timeout(PAUSE);
+    }
+}
+
+fn answer(asked: u64) {
+    let mut list = LIST.lock();
+    if list.answered != asked {
+        list.answered = asked;
+        drop(list);
+        ANSWERED.notify(usize::MAX);
+    }
+}
+
+thread_local! {
+    static IS_EVENT_THREAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Waits until the hooks were called for every event so far; `false` if that takes longer than `timeout`, or if it is
+/// a hook that waits.
+pub(crate) fn flush(timeout: Duration) -> bool {
+    if IS_EVENT_THREAD.get() {
+        return false;
+    }
+    let mut list = LIST.lock();
+    if list.unparker.is_none() {
+        return list.observers.is_empty();
+    }
+    list.asked += 1;
+    let asked = list.asked;
+    list.wake(true);
+    drop(list);
+    let deadline = crate::value::time::deadline_after(timeout);
+    loop {
+        let listener = ANSWERED.listen();
+        if LIST.lock().answered >= asked {
+            return true;
+        }
+        match deadline {
+            Some(deadline) => {
+                if listener.wait_deadline(deadline).is_none() {
+                    return LIST.lock().answered >= asked;
+                }
+            }
+            None => listener.wait(),
+        }
+    }
+}
+
+// An event is moved several times on its way into the queue.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Entry>() <= 72);

@@ -1,0 +1,197 @@
+//! Events for `tracing` subscribers, and the spans that bodies run in.
+//!
+//! A subscriber is foreign code, so it is called with no lock of the library held, and in a catch. There are two ways:
+//!
+//! - The *phases*, at TRACE, are events of an observer that the whole program shares. The thread that calls the hooks
+//!   writes them, in the order in which they happened. So nothing is paid on the way of a closing but an entry in the
+//!   queue; a subscriber that blocks, or that closes a process, does not hold up or nest in a walk; and they are
+//!   complete for each process, which they would not be if they left the lock as effects. They carry the path of their
+//!   process instead of the caller's span, and the subscriber that hears them is the global one.
+//! - *Failures, aborts and stalls*, at WARN, are rare. They are written on the spot, where the caller's span and a
+//!   subscriber that is set for the thread only are still there.
+//!
+//! Without a subscriber for the level, each costs one relaxed load, that of the maximal level. For the phases, that
+//! load happens where a process is made. If a subscriber is set later, the next process that is made finds it, and the
+//! tree that it is made in is traced from then on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::tracing::level_filters::LevelFilter;
+use ::tracing::{Level, Span, enabled, event, info_span};
+
+use super::Node;
+use super::catch::{catch, contain};
+use crate::value::text::{Count, Elapsed};
+use crate::value::{Error, Event, EventKind, Stall, with_causes};
+
+/// Might a subscriber want the phases? One relaxed load.
+#[inline]
+pub(super) fn may_trace_phases() -> bool {
+    is_on(LevelFilter::TRACE)
+}
+
+#[inline]
+fn is_on(level: LevelFilter) -> bool {
+    ::tracing::level_filters::STATIC_MAX_LEVEL >= level && LevelFilter::current() >= level
+}
+
+/// Does the subscriber want the phases?
+#[inline]
+pub(super) fn traces_phases() -> bool {
+    let wants = || catch(|| enabled!(target: "procession", Level::TRACE));
+    may_trace_phases() && wants().unwrap_or(false)
+}
+
+/// Writes an event for the subscriber; the thread that calls the hooks does this.
+pub(super) fn phase(event: &Event) {
+    let (process, name) = (event.path(), event.kind.name());
+    match &event.kind {
+        EventKind::Closing(reason) => event!(
+            target: "procession", Level::TRACE, event = name, process, reason = %reason, "{event}"
+        ),
+        EventKind::Closed { outcome, closing_for } => event!(
+            target: "procession", Level::TRACE, event = name, process,
+            closing_ms = millis(*closing_for),
+            outcome = if outcome.is_ok() { "ok" } else { "failed" }, "{event}"
+        ),
+        // It was written at once, at WARN.
+        EventKind::Failed(_) => {}
+        _ => event!(target: "procession", Level::TRACE, event = name, process, "{event}"),
+    }
+}
+
+/// The subscriber was too slow.
+pub(super) fn missed(count: u64) {
+    event!(
+        target: "procession", Level::WARN, event = "missed", count,
+        "the subscriber was too slow: {count} events are missing here"
+    );
+}
+
+/// A body or a teardown has failed, or a time limit is over. That a body was dropped by an abort is no failure.
+#[inline]
+pub(super) fn failed(node: &Arc<Node>, error: &Error) {
+    if is_on(LevelFilter::WARN) && !matches!(error, Error::Aborted(_)) {
+        contain(|| write_failure(node, error));
+    }
+}
+
+#[cold]
+fn write_failure(node: &Arc<Node>, error: &Error) {
+    if !enabled!(target: "procession", Level::WARN) {
+        return;
+    }
+    let kind = if matches!(error, Error::Panicked(_)) { "panic" } else { "error" };
+    let text = with_causes(error).to_string();
+    event!(
+        target: "procession", Level::WARN, event = "failed", process = node.label().path(), kind,
+        error = text, site = %node.site, "{text} ({})", node.site
+    );
+}
+
+/// Might a subscriber want warnings? One relaxed load.
+pub(super) fn may_warn() -> bool {
+    is_on(LevelFilter::WARN)
+}
+
+/// The process was aborted, and not together with a process above it.
+pub(crate) fn aborting(node: &Arc<Node>) {
+    if !is_on(LevelFilter::WARN) {
+        return;
+    }
+    contain(|| {
+        if enabled!(target: "procession", Level::WARN) {
+            let process = node.label();
+            event!(
+                target: "procession", Level::WARN, event = "aborting", process = process.path(),
+                site = %node.site, "{process} is being aborted"
+            );
+        }
+    });
+}
+
+/// A closing takes long.
+pub(super) fn stalled(stall: &Stall) {
+    if is_on(LevelFilter::WARN) {
+        contain(|| write_stall(stall));
+    }
+}
+
+fn write_stall(stall: &Stall) {
+    if !enabled!(target: "procession", Level::WARN) {
+        return;
+    }
+    let Stall { process, closing_for, open, blockers, next } = stall;
+    let (process, closing_ms) = (process.path(), millis(*closing_for));
+    let total = blockers.total;
+    event!(
+        target: "procession", Level::WARN, event = "stalled", process, closing_ms, open,
+        blockers = total, next_report_ms = millis(*next),
+        "still closing after {}, {} processes open", Elapsed(*closing_for), Count(*open)
+    );
+    for blocker in &blockers.first {
+        let labels: Vec<_> = blocker.chain.iter().map(|step| step.label()).collect();
+        event!(
+            target: "procession", Level::WARN, event = "blocked_by", process,
+            chain = labels.join(" › "), kind = blocker.kind.name(), thread = blocker.thread.as_deref(),
+            site = %blocker.site, for_ms = blocker.age.map(millis), more = blocker.more, "{blocker}"
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The span of a body. It is boxed, because every async body has room for one.
+pub(super) struct BodySpan(Option<Box<Span>>);
+
+impl BodySpan {
+    /// The span of a body that a thread or a spawner runs. It has no parent, because its path says where it belongs.
+    #[inline]
+    pub(super) fn root(node: &Arc<Node>) -> Option<Self> {
+        Self::new(|| {
+            let process = node.label().path();
+            info_span!(target: "procession", parent: None, "body", process)
+        })
+    }
+
+    /// The span of a body that its caller polls: it is inside the caller's span.
+    #[inline]
+    pub(super) fn inside(node: &Arc<Node>) -> Option<Self> {
+        Self::new(|| info_span!(target: "procession", "body", process = node.label().path()))
+    }
+
+    /// The span, if a subscriber wants it.
+    #[inline]
+    fn new(make: impl FnOnce() -> Span) -> Option<Self> {
+        if !is_on(LevelFilter::INFO) {
+            return None;
+        }
+        let make = || {
+            let is_wanted = enabled!(target: "procession", Level::INFO);
+            is_wanted.then(|| Self(Some(Box::new(make()))))
+        };
+        catch(make).unwrap_or(None)
+    }
+
+    /// Runs code of the body, which must not panic, inside the span.
+    #[inline]
+    pub(super) fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        let Some(span) = self.0.as_deref() else { return run() };
+        let entered = catch(|| span.enter());
+        let result = run();
+        contain(|| drop(entered));
+        result
+    }
+}
+
+impl Drop for BodySpan {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(span) = self.0.take() {
+            contain(|| drop(span));
+        }
+    }
+}

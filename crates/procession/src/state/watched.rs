@@ -1,0 +1,479 @@
+//! Events for observers: which observers a process has, and what they are told.
+//!
+//! A process that has observers is *watched*. Its node refers to a [`Scope`]: its observers, and the names above it.
+//! All children of a process that inherit from it share one scope, so a watched child costs one counter more, however
+//! many observers there are, and an event finds its observers and its path without a look at another node.
+//!
+//! # Invariants
+//!
+//! - E1. A node has a [`Watch`] from the locked section in which it becomes watched until it is Closed, and an
+//!   observer, once it has it, stays until then. *Because* `Inner::watch` is the only place that sets it, replaces a
+//!   scope only by one with more observers, and sets the bit in the same locked section; and `finish` alone takes it.
+//! - E2. The events of a process reach each observer in the order in which they happened. *Because* each one is handed
+//!   to the observer under the node's lock, in the section in which it happens, and an observer keeps the order. (The
+//!   process that is being made is known to no other thread until `fresh_child` has added it to the list of its parent
+//!   or, without one, until it is returned.) Effects would not do: they leave the lock, and may overtake each other.
+//! - E3. If a process is watched, and none of its lists of children is in the hands of a closing walk, then each child
+//!   whose first parent it is has all its observers, or a [`spread`] that will give them to it is under way. *Because*
+//!   a child is added under the parent's lock, either after the parent was given the observer, and then inherits it in
+//!   that section, or before, and then `spread`, which begins later, finds it in the list. An entry keeps its place in
+//!   the list, so reading the list in several locked sections misses no child.
+//! - E4. A closing walk that has taken the children puts those that are still open back under the parent's lock. If
+//!   `spread` has found the list taken, it leaves a note in the parent (`Below::is_pending`), and the walk repeats the
+//!   spread. So an observer that is added while the process closes hears of each process below it that is still open
+//!   after that, but it may miss the closing of those that the walk has in its hands.
+//! - E5. Nothing recurses, and one node is locked at a time (I11). A spread visits below a process only where it has
+//!   added an observer, so two spreads that meet give the same result in any order, and around a ring it ends.
+//!
+//! A process inherits along its first parent: when it is made, and when it is linked to the process that becomes its
+//! first parent. An edge to a further parent adds no observer.
+//!
+//! # Cost
+//!
+//! A process that is not watched pays for the test of one bit where a child is made, of a pointer that was loaded
+//! anyway where a teardown becomes due, and nothing where it closes: a watched process is never bare, so the short way
+//! through the closing walk has no test at all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::contents::Contents;
+use super::extras::{Children, More};
+use super::inner::Inner;
+use super::node::Node;
+#[cfg(not(loom))]
+use crate::value::NEAREST;
+use crate::value::stamp::Stamp;
+use crate::value::time::now;
+use crate::value::{Above, Phase, ProcessId, Reason, Site};
+
+/// The observers of processes, and what is above them. It never changes.
+pub(crate) struct Scope<C: Contents> {
+    observers: Vec<C::Observer>,
+    above: Option<Arc<Above>>,
+}
+
+/// The part of a node that is watched.
+pub(super) struct Watch<C: Contents> {
+    own: Arc<Scope<C>>,
+    /// Once it had a child.
+    below: Option<Box<Below<C>>>,
+}
+
+/// What the children inherit.
+struct Below<C: Contents> {
+    scope: Arc<Scope<C>>,
+    /// Children in the hands of a closing walk lack observers (E4).
+    is_pending: bool,
+}
+
+/// What an observer is told.
+#[cfg_attr(loom, expect(dead_code))]
+pub(crate) struct Seen<'a, C: Contents> {
+    pub(crate) id: ProcessId,
+    pub(crate) name: Option<&'a Arc<str>>,
+    pub(crate) site: Site,
+    pub(crate) above: Option<&'a Arc<Above>>,
+    pub(crate) at: Instant,
+    pub(crate) what: Happening<C>,
+}
+
+/// What has happened. It is small, because it is moved several times: failures are rare, and boxed.
+pub(crate) enum Happening<C: Contents> {
+    Made,
+    Closing(Reason),
+    Aborting,
+    BodyEnded,
+    TeardownQueued,
+    TeardownStarted,
+    TeardownEnded,
+    Failed(Box<C::Failure>),
+    Closed { failure: Option<Box<C::Failure>>, closing_millis: u32 },
+}
+
+/// Not derived, because that would ask for `C: Clone`.
+impl<C: Contents> Clone for Happening<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Made => Self::Made,
+            Self::Closing(reason) => Self::Closing(reason.clone()),
+            Self::Aborting => Self::Aborting,
+            Self::BodyEnded => Self::BodyEnded,
+            Self::TeardownQueued => Self::TeardownQueued,
+            Self::TeardownStarted => Self::TeardownStarted,
+            Self::TeardownEnded => Self::TeardownEnded,
+            Self::Failed(failure) => Self::Failed(failure.clone()),
+            Self::Closed { failure, closing_millis } => {
+                Self::Closed { failure: failure.clone(), closing_millis: *closing_millis }
+            }
+        }
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    /// Tells the observers of the process.
+    #[inline]
+    pub(super) fn tell(&self, node: &Arc<Node<C>>, what: impl FnOnce() -> Happening<C>) {
+        if let Some(More { watch: Some(watch), .. }) = self.more.as_deref() {
+            watch.tell(node, now(), what());
+        }
+    }
+
+    /// [`tell`](Self::tell) that it is Closing. Returns the time.
+    #[inline]
+    pub(super) fn tell_of_closing(&self, node: &Arc<Node<C>>) -> Option<Instant> {
+        let watch = self.more.as_deref()?.watch.as_ref()?;
+        let at = now();
+        watch.tell(node, at, Happening::Closing(self.reason().unwrap_or(Reason::Asked)));
+        Some(at)
+    }
+
+    /// [`tell`](Self::tell), at the end of the process, which then has no observers any more. `began` is when it began
+    /// to close, if that was in the same section.
+    pub(super) fn tell_of_end(&mut self, node: &Arc<Node<C>>, began: Option<Instant>) {
+        let Some(watch) = self.more.as_deref_mut().and_then(|more| more.watch.take()) else {
+            return;
+        };
+        let failure = self.extras_ref().and_then(|extras| extras.failures.first().cloned());
+        let (at, closing_for) = match self.closing_since() {
+            None => (began.unwrap_or_else(now), Duration::ZERO),
+            Some(since) => (now(), Stamp::now().since(since)),
+        };
+        let closing_millis = u32::try_from(closing_for.as_millis()).unwrap_or(u32::MAX);
+        watch.tell(node, at, Happening::Closed { failure: failure.map(Box::new), closing_millis });
+    }
+
+    /// Is there nothing in its `more` any more, after its observers were taken?
+    pub(super) fn has_only_had_observers(&self) -> bool {
+        self.more.as_deref().is_some_and(|more| {
+            more.extras.is_none() && !more.children.may_have_entries() && more.waiters.is_none()
+        })
+    }
+
+    /// Gives it the observers that it lacks. Returns whether it lacked any. It must not be Closed.
+    pub(super) fn watch(&mut self, node: &Node<C>, scope: &Arc<Scope<C>>) -> bool {
+        let own = self.more.as_deref().and_then(|more| more.watch.as_ref()).map(|watch| &watch.own);
+        let own = match own {
+            Some(own) => match own.joined_by(scope) {
+                None => return false,
+                Some(joined) => joined,
+            },
+            None => scope.clone(),
+        };
+        node.phase.watch(own.observers.iter().any(C::is_of_program));
+        let watch = &mut self.more().watch;
+        // Children in the hands of a closing walk still lack what they lacked before.
+        let below = watch.take().and_then(|watch| watch.below).filter(|below| below.is_pending);
+        let below =
+            below.map(|_| Box::new(Below { scope: below_of(node, &own), is_pending: true }));
+        *watch = Some(Watch { own, below });
+        true
+    }
+
+    /// What the children of a watched process inherit.
+    fn scope_below(&mut self, node: &Node<C>) -> Option<Arc<Scope<C>>> {
+        let watch = self.more.as_deref_mut()?.watch.as_mut()?;
+        let own = &watch.own;
+        let make = || Box::new(Below { scope: below_of(node, own), is_pending: false });
+        Some(watch.below.get_or_insert_with(make).scope.clone())
+    }
+
+    /// A child is being made under this process, which is locked: it inherits. `own` is what it was given.
+    #[cold]
+    pub(super) fn watch_fresh(
+        &mut self,
+        node: &Node<C>,
+        child: &Arc<Node<C>>,
+        own: Option<Arc<Scope<C>>>,
+    ) {
+        let scopes = [self.scope_below(node), own].into_iter().flatten();
+        child.watch_from_birth(scopes);
+    }
+
+    /// The children that a closing walk had were put back: do some of them lack observers (E4)?
+    #[inline]
+    pub(super) fn is_spread_pending(&mut self) -> bool {
+        let watch = self.more.as_deref_mut().and_then(|more| more.watch.as_mut());
+        let below = watch.and_then(|watch| watch.below.as_deref_mut());
+        below.is_some_and(|below| std::mem::take(&mut below.is_pending))
+    }
+}
+
+/// What the children of a process with this scope inherit.
+fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>) -> Arc<Scope<C>> {
+    let above = Above { segment: node.segment(), above: own.above.clone() };
+    Arc::new(Scope { observers: own.observers.clone(), above: Some(Arc::new(above)) })
+}
+
+impl<C: Contents> Watch<C> {
+    #[cold]
+    fn tell(&self, node: &Arc<Node<C>>, at: Instant, what: Happening<C>) {
+        let (id, name, site) = (node.id(), node.name(), node.site);
+        let above = self.own.above.as_ref();
+        let Some((last, others)) = self.own.observers.split_last() else { return };
+        for observer in others {
+            C::observe(observer, Seen { id, name, site, above, at, what: what.clone() });
+        }
+        C::observe(last, Seen { id, name, site, above, at, what });
+    }
+}
+
+impl<C: Contents> Scope<C> {
+    /// The observers that a new process is given, by its maker. `parent` is the process above it.
+    #[cfg(not(loom))]
+    pub(crate) fn new(observers: Vec<C::Observer>, parent: Option<&Arc<Node<C>>>) -> Arc<Self> {
+        let mut above = parent.map_or_else(Vec::new, |parent| parent.path_above(NEAREST));
+        if let Some(parent) = parent {
+            above.insert(0, parent.segment());
+        }
+        Arc::new(Self { observers, above: Above::of(above) })
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn observers(&self) -> &[C::Observer] {
+        &self.observers
+    }
+
+    /// The observers of both scopes.
+    #[cfg(not(loom))]
+    pub(crate) fn both(one: Option<Arc<Self>>, other: Option<Arc<Self>>) -> Option<Arc<Self>> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.joined_by(&other).unwrap_or(one)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// This scope with the observers of the other one too; `None` if it has them all.
+    fn joined_by(&self, other: &Arc<Self>) -> Option<Arc<Self>> {
+        if self.observers.iter().all(|observer| other.observers.contains(observer)) {
+            let is_same = self.observers.len() == other.observers.len()
+                && (self.above.is_some() || other.above.is_none());
+            return (!is_same).then(|| other.clone());
+        }
+        let is_new = |observer: &&C::Observer| !self.observers.contains(observer);
+        let new: Vec<_> = other.observers.iter().filter(is_new).cloned().collect();
+        if new.is_empty() {
+            return None;
+        }
+        let observers = self.observers.iter().cloned().chain(new).collect();
+        let above = self.above.clone().or_else(|| other.above.clone());
+        Some(Arc::new(Self { observers, above }))
+    }
+}
+
+impl<C: Contents> Node<C> {
+    /// Something has happened outside the state machine.
+    #[inline]
+    pub(crate) fn tell(self: &Arc<Self>, what: Happening<C>) {
+        if self.phase.is_watched() {
+            self.inner.lock().tell(self, || what);
+        }
+    }
+
+    /// A process that no other thread knows inherits, and is told to be made (E2).
+    pub(super) fn watch_from_birth(self: &Arc<Self>, scopes: impl Iterator<Item = Arc<Scope<C>>>) {
+        let mut inner = self.inner.lock();
+        for scope in scopes {
+            inner.watch(self, &scope);
+        }
+        inner.tell(self, || Happening::Made);
+    }
+
+    /// What a new child of this process inherits, if it is watched.
+    #[cfg(not(loom))]
+    pub(crate) fn heritage_of_observers(self: &Arc<Self>) -> Option<Arc<Scope<C>>> {
+        if self.phase.is_watched() { self.inner.lock().scope_below(self) } else { None }
+    }
+
+    /// Do its observers include all of the program's own? If not, it can be given them with
+    /// [`add_observer`](Self::add_observer).
+    #[cfg(all(feature = "tracing", not(loom)))]
+    #[inline]
+    pub(crate) fn is_traced(&self) -> bool {
+        self.phase.is_traced()
+    }
+
+    /// Adds an observer to the process and to everything below it. The observers of a Closed process hear nothing.
+    #[cfg(not(loom))]
+    pub(crate) fn add_observer(self: &Arc<Self>, observer: C::Observer) {
+        let above = self.source().above;
+        let scope = Arc::new(Scope { observers: vec![observer], above });
+        let mut inner = self.inner.lock();
+        let is_new = self.phase() != Phase::Closed && inner.watch(self, &scope);
+        drop(inner);
+        if is_new {
+            spread(vec![self.clone()]);
+        }
+    }
+
+    /// The topmost process above it, along first parents.
+    #[cfg(all(feature = "tracing", not(loom)))]
+    pub(crate) fn topmost(self: &Arc<Self>) -> Arc<Self> {
+        let (mut node, mut landmark) = (self.clone(), self.clone());
+        let mut steps: usize = 0;
+        // Around a ring, it ends where it comes back to a process that was visited a power of two of steps ago.
+        while let Some(parent) =
+            node.first_parent().filter(|parent| !Arc::ptr_eq(parent, &landmark))
+        {
+            steps += 1;
+            if steps.is_power_of_two() {
+                landmark = parent.clone();
+            }
+            node = parent;
+        }
+        node
+    }
+}
+
+/// A process was linked below a watched one: it inherits if that is its first parent.
+#[cold]
+pub(super) fn inherit<C: Contents>(upper: &Arc<Node<C>>, lower: &Arc<Node<C>>) {
+    let Some(scope) = upper.inner.lock().scope_below(upper) else { return };
+    if lower.inherit(upper, &scope) {
+        spread(vec![lower.clone()]);
+    }
+}
+
+/// How many children are read in one locked section.
+const CHUNK: usize = 64;
+
+/// Gives the children of these processes the observers that they lack, and the children of those, and so on (E3, E5).
+#[cold]
+pub(super) fn spread<C: Contents>(mut from: Vec<Arc<Node<C>>>) {
+    let mut found = Vec::new();
+    while let Some(node) = from.pop() {
+        let mut cursors = [0; 2];
+        while let Some(scope) = node.next_children(&mut cursors, &mut found) {
+            let lacks = |child: &Arc<Node<C>>| child.inherit(&node, &scope);
+            from.extend(found.drain(..).filter(lacks));
+        }
+    }
+}
+
+impl<C: Contents> Node<C> {
+    /// The process is given observers by `parent`, if that is its first parent. Returns whether it lacked any.
+    fn inherit(&self, parent: &Arc<Self>, scope: &Arc<Scope<C>>) -> bool {
+        let mut inner = self.inner.lock();
+        let is_first = inner.first_parent().is_some_and(|first| Arc::ptr_eq(first, parent));
+        is_first && self.phase() != Phase::Closed && inner.watch(self, scope)
+    }
+
+    /// Reads the next children, and what they inherit; `None` if there are no more.
+    fn next_children(
+        &self,
+        cursors: &mut [u32; 2],
+        found: &mut Vec<Arc<Self>>,
+    ) -> Option<Arc<Scope<C>>> {
+        let mut inner = self.inner.lock();
+        let scope = inner.scope_below(self)?;
+        let lists = [inner.waited_children(), inner.no_wait_children()];
+        let is_taken = lists.into_iter().flatten().any(Children::<C>::is_taken);
+        let mut is_done = true;
+        for (list, cursor) in lists.into_iter().zip(cursors) {
+            if let Some((next, chunk)) = list.and_then(|list| list.chunk_from(*cursor, CHUNK)) {
+                *cursor = next;
+                found.extend(chunk.cloned());
+                is_done = false;
+            }
+        }
+        let watch = inner.more().watch.as_mut().filter(|_| is_taken);
+        if let Some(below) = watch.and_then(|watch| watch.below.as_deref_mut()) {
+            below.is_pending = true;
+        }
+        (!is_done).then_some(scope)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::edge_kind::EdgeKind;
+    use super::super::edges::{Added, fresh_child, link};
+    use super::super::seed::Seed;
+    use super::super::testing::{Log, Node};
+    use super::spread;
+    use crate::value::{Reason, Site};
+
+    fn root() -> Arc<Node> {
+        Node::new(Seed::at(Site::caller()), None)
+    }
+
+    fn child(parent: &Arc<Node>) -> Arc<Node> {
+        let (child, added) = fresh_child(parent, Seed::at(Site::caller()), None);
+        assert!(matches!(added, Added::Open));
+        child
+    }
+
+    fn count(log: &Log, word: &str) -> usize {
+        log.0.lock().iter().filter(|line| line.ends_with(word)).count()
+    }
+
+    /// Children that a closing walk has in its hands are given the observer when they are put back (E4).
+    #[test]
+    fn children_in_the_hands_of_a_walk_are_not_forgotten() {
+        let (parent, log, other) = (root(), Log::default(), Log::default());
+        let children: Vec<_> = (0..100).map(|_| child(&parent)).collect();
+        let taken = parent.inner.lock().children(EdgeKind::CHILD).take_all();
+        parent.add_observer(log.clone());
+        parent.add_observer(other.clone());
+        assert!(children.iter().all(|child| !child.phase.is_watched()));
+        let mut inner = parent.inner.lock();
+        inner.children(EdgeKind::CHILD).put_back(taken);
+        assert!(inner.is_spread_pending() && !inner.is_spread_pending());
+        drop(inner);
+        spread(vec![parent.clone()]);
+        drop(parent.close(&Reason::Asked, false));
+        assert_eq!((count(&log, "closed"), count(&other, "closed")), (101, 101));
+    }
+
+    /// Whichever of two observers comes first, a process has both, and each hears of each event once.
+    #[test]
+    fn observers_meet_in_any_order() {
+        for outer_first in [false, true] {
+            let top = root();
+            let mid = child(&top);
+            let leaf = child(&mid);
+            let (outer, inner) = (Log::default(), Log::default());
+            let mut sets = [(&top, &outer), (&mid, &inner)];
+            if !outer_first {
+                sets.reverse();
+            }
+            // The second time changes nothing.
+            for (node, log) in sets.into_iter().chain(sets) {
+                node.add_observer(log.clone());
+            }
+            drop(leaf.close(&Reason::Asked, false));
+            assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (1, 1));
+            drop(child(&mid));
+            assert_eq!((count(&outer, "made"), count(&inner, "made")), (1, 1));
+            drop(top.close(&Reason::Asked, false));
+            assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (4, 3));
+        }
+    }
+
+    /// Two processes that close each other are each other's first parents.
+    #[test]
+    fn a_ring_ends_the_spread() {
+        let (one, other, log) = (root(), root(), Log::default());
+        for (upper, lower) in [(&one, &other), (&other, &one)] {
+            assert!(link(upper, lower, EdgeKind::NO_WAIT_CHILD).is_ok());
+        }
+        one.add_observer(log.clone());
+        drop(other.close(&Reason::Asked, false));
+        assert_eq!((count(&log, "closing"), count(&log, "closed")), (2, 2));
+    }
+
+    /// A Closed process has no observers, and keeps nothing of them (E1).
+    #[test]
+    fn the_end_lets_go_of_the_observers() {
+        let (node, log) = (root(), Log::default());
+        node.add_observer(log.clone());
+        let leaf = child(&node);
+        assert_eq!(Arc::strong_count(&log.0), 3);
+        drop(node.close(&Reason::Asked, false));
+        node.add_observer(log.clone());
+        assert_eq!(Arc::strong_count(&log.0), 1);
+        assert!(node.inner.lock().more.is_none() && leaf.inner.lock().more.is_none());
+    }
+}

@@ -1,0 +1,280 @@
+//! [`Event`]: what happened to a process, and when.
+
+use std::fmt::{self, Display};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::value::label::NEAREST;
+use crate::value::text::{Count, Elapsed, Escaped};
+use crate::value::{Error, Label, ProcessId, Reason, Segment, Site, with_causes};
+
+/// Something that happened to a process: see [`Process::on_event`](crate::Process::on_event).
+///
+/// Its `Display` is one line: `app › db › cache: closing (its parent closed)`.
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) source: Source,
+    pub(crate) at: Instant,
+    pub(crate) kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The process was made.
+    Made,
+    /// Running became Closing, for this reason.
+    Closing(Reason),
+    /// The process was aborted. It is Closing.
+    Aborting,
+    /// Its body has ended, or was dropped before its end.
+    BodyEnded,
+    /// Its teardown is due.
+    TeardownQueued,
+    /// Its teardown has begun to run.
+    TeardownStarted,
+    /// Its teardown has ended.
+    TeardownEnded,
+    /// Its body or its teardown has failed, or its time limit is over.
+    Failed(Error),
+    /// Closing became Closed.
+    #[non_exhaustive]
+    Closed {
+        /// The outcome.
+        outcome: Result<(), Error>,
+        /// How long it was Closing, to a few milliseconds.
+        closing_for: Duration,
+    },
+    /// The hook was too slow, and this many events are missing here. The event is about the process that the hook was
+    /// set on.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Event {
+    /// The id of the process. Another process may have the same id after this one is Closed; its first event is
+    /// [`Made`](EventKind::Made).
+    #[must_use]
+    pub fn id(&self) -> ProcessId {
+        self.source.id
+    }
+
+    /// The name of the process, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.source.own.name.as_deref()
+    }
+
+    /// Where the process was made.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        self.source.own.site
+    }
+
+    /// The label of the process, with at most the 16 nearest names of its path. The path is that of the time when the
+    /// process was made or, if the hook was set later, of that time.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        self.source.label()
+    }
+
+    /// The names or sites of the process and of at most 15 processes above it, joined by `/`: the
+    /// [path](Label::path) of the [label](Self::label).
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.label().path()
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &EventKind {
+        &self.kind
+    }
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.kind)
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("path", &self.path())
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EventKind {
+    /// A stable name for programs: `teardown_started`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::Closing(_) => "closing",
+            Self::Aborting => "aborting",
+            Self::BodyEnded => "body_ended",
+            Self::TeardownQueued => "teardown_queued",
+            Self::TeardownStarted => "teardown_started",
+            Self::TeardownEnded => "teardown_ended",
+            Self::Failed(_) => "failed",
+            Self::Closed { .. } => "closed",
+            Self::Missed { .. } => "missed",
+        }
+    }
+}
+
+impl Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Made => f.write_str("made"),
+            Self::Closing(reason) => write!(f, "closing ({reason})"),
+            Self::Aborting => f.write_str("aborting"),
+            Self::BodyEnded => f.write_str("its body ended"),
+            Self::TeardownQueued => f.write_str("its teardown is due"),
+            Self::TeardownStarted => f.write_str("its teardown started"),
+            Self::TeardownEnded => f.write_str("its teardown ended"),
+            Self::Failed(error) => Escaped::error(&with_causes(error).to_string()).fmt(f),
+            Self::Closed { outcome, closing_for } => {
+                f.write_str("closed")?;
+                if !closing_for.is_zero() {
+                    write!(f, " after {}", Elapsed(*closing_for))?;
+                }
+                match outcome {
+                    Ok(()) => Ok(()),
+                    Err(error) => {
+                        let causes = with_causes(error).to_string();
+                        write!(f, ", with an error: {}", Escaped::error(&causes))
+                    }
+                }
+            }
+            Self::Missed { count } => {
+                let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                write!(f, "{} events are missing here", Count(count))
+            }
+        }
+    }
+}
+
+/// The process that an event is about, without a reference to it.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) id: ProcessId,
+    pub(crate) own: Segment,
+    pub(crate) above: Option<Arc<Above>>,
+}
+
+/// A first parent, and what is above that one. Its children share it.
+pub(crate) struct Above {
+    pub(crate) segment: Segment,
+    pub(crate) above: Option<Arc<Above>>,
+}
+
+impl Above {
+    /// These segments, the nearest first.
+    #[cfg(not(loom))]
+    pub(crate) fn of(segments: Vec<Segment>) -> Option<Arc<Self>> {
+        let below = |above, segment| Some(Arc::new(Self { segment, above }));
+        segments.into_iter().rev().fold(None, below)
+    }
+}
+
+/// A long chain is freed in a loop (I11).
+impl Drop for Above {
+    fn drop(&mut self) {
+        let mut next = self.above.take();
+        while let Some(mut above) = next.and_then(Arc::into_inner) {
+            next = above.above.take();
+        }
+    }
+}
+
+impl Source {
+    /// The segments above the process, the nearest first.
+    fn above(&self) -> impl Iterator<Item = &Segment> {
+        let above = std::iter::successors(self.above.as_deref(), |above| above.above.as_deref());
+        above.map(|above| &above.segment)
+    }
+
+    pub(crate) fn label(&self) -> Label {
+        let mut above: Vec<_> = self.above().take(NEAREST).cloned().collect();
+        let is_cut = above.len() == NEAREST;
+        if is_cut {
+            above.pop();
+        }
+        above.reverse();
+        Label::new(self.id, self.own.clone(), above, is_cut)
+    }
+}
+
+/// The nearest names, as messages print them: `app › db › cache`.
+impl Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let above: Vec<_> = self.above().take(NEAREST).collect();
+        if above.len() == NEAREST {
+            f.write_str("… › ")?;
+        }
+        for segment in above.iter().take(NEAREST - 1).rev() {
+            write!(f, "{} › ", Escaped::name(&segment.to_string()))?;
+        }
+        Escaped::name(&self.own.to_string()).fmt(f)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Above, Event, EventKind, Source};
+    use crate::value::label::NEAREST;
+    use crate::value::{ProcessId, Reason, Segment, Site};
+
+    fn segment(name: &str) -> Segment {
+        Segment { name: Some(name.into()), site: Site::caller() }
+    }
+
+    fn event(above: &[&str], kind: EventKind) -> Event {
+        let above = Above::of(above.iter().rev().map(|name| segment(name)).collect());
+        let source = Source { id: ProcessId::of(&0_u8), own: segment("cache"), above };
+        Event { source, at: Instant::now(), kind }
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let closing = event(&["app", "d\nb"], EventKind::Closing(Reason::ParentClosed));
+        assert_eq!(closing.to_string(), "app › d\\u{a}b › cache: closing (its parent closed)");
+        assert_eq!(closing.path(), "app/d\nb/cache");
+        let closing_for = Duration::from_millis(41);
+        let closed = event(&[], EventKind::Closed { outcome: Ok(()), closing_for });
+        assert_eq!(closed.to_string(), "cache: closed after 41 ms");
+        assert_eq!((closed.kind().name(), closed.name()), ("closed", Some("cache")));
+    }
+
+    #[test]
+    fn a_long_path_is_cut() {
+        let names: Vec<String> = (0..40).map(|depth| format!("p{depth}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = event(&names, EventKind::Made).to_string();
+        assert!(text.starts_with("… › p25 › ") && text.ends_with(" › p39 › cache: made"), "{text}");
+        assert_eq!(text.matches('›').count(), NEAREST);
+        let all = event(&names[..15], EventKind::Made).path();
+        assert!(all.starts_with("p0/") && all.ends_with("/p14/cache"), "{all}");
+    }
+
+    #[test]
+    fn a_long_chain_is_freed_in_a_loop() {
+        drop(Above::of((0..1_000_000).map(|_| segment("link")).collect()));
+    }
+}

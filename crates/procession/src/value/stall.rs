@@ -1,0 +1,44 @@
+//! [`Stall`]: a closing that takes long.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use crate::value::text::{Count, Elapsed};
+use crate::value::{Blockers, Label};
+
+/// A process that is still Closing: see [`Process::on_stall`](crate::Process::on_stall).
+///
+/// Its `Display` is one line, and below it one line for each blocker:
+///
+/// ```text
+/// process `app` is still closing after 5.0 s, 44 processes open. Waiting for:
+///   app › db › cache: thread body `cache-refresh` (src/cache.rs:41), asked to close 5.0 s ago
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stall {
+    /// The process.
+    pub process: Label,
+    /// For how long it has been Closing.
+    pub closing_for: Duration,
+    /// How many processes are not Closed: it, those that it closes, and those that it waits for.
+    pub open: usize,
+    /// What it waits for: the first 16 items, and the number of all.
+    pub blockers: Blockers,
+    /// How long it takes until the next call of the hook, unless the process is Closed by then.
+    pub next: Duration,
+}
+
+impl Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, closing_for, open, blockers, .. } = self;
+        let processes = if *open == 1 { "process" } else { "processes" };
+        let (closing_for, open) = (Elapsed(*closing_for), Count(*open));
+        write!(f, "{process} is still closing after {closing_for}, {open} {processes} open")?;
+        if blockers.total == 0 {
+            return Ok(());
+        }
+        f.write_str(". Waiting for:")?;
+        blockers.to_string().lines().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}

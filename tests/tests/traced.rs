@@ -1,0 +1,175 @@
+//! What a `tracing` subscriber hears. A program has one global subscriber, so this is one test.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use procession::support::flush_events;
+use procession::{Error, Process};
+use procession_tests::{LIMIT, ends_well};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+type Fields = BTreeMap<&'static str, String>;
+
+#[derive(Default)]
+struct Visitor(Fields);
+
+impl Visit for Visitor {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+/// Keeps everything that the library writes, and which spans were entered.
+#[derive(Clone, Default)]
+struct Capture(Arc<Captured>);
+
+#[derive(Default)]
+struct Captured {
+    events: Mutex<Vec<(Level, Fields)>>,
+    spans: Mutex<BTreeMap<u64, Fields>>,
+    entered: Mutex<Vec<u64>>,
+    next: AtomicU64,
+}
+
+impl Subscriber for Capture {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "procession"
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let id = 1 + self.0.next.fetch_add(1, Ordering::Relaxed);
+        let mut visitor = Visitor::default();
+        span.record(&mut visitor);
+        self.0.spans.lock().unwrap().insert(id, visitor.0);
+        Id::from_u64(id)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut visitor = Visitor::default();
+        event.record(&mut visitor);
+        let panics = visitor.0.get("process").is_some_and(|process| process.contains("panics"));
+        self.0.events.lock().unwrap().push((*event.metadata().level(), visitor.0));
+        assert!(!panics, "by the subscriber");
+    }
+
+    fn enter(&self, span: &Id) {
+        self.0.entered.lock().unwrap().push(span.into_u64());
+        let path = self.0.spans.lock().unwrap()[&span.into_u64()]["process"].clone();
+        assert!(!path.contains("panics"), "by the subscriber");
+    }
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Capture {
+    /// The events of this process, with their levels.
+    fn of(&self, process: &str) -> Vec<(Level, Fields)> {
+        assert!(flush_events(LIMIT));
+        let events = self.0.events.lock().unwrap();
+        let is_its = |fields: &Fields| fields.get("process").is_some_and(|path| path == process);
+        events.iter().filter(|(_, fields)| is_its(fields)).cloned().collect()
+    }
+
+    fn names(&self, process: &str, level: Level) -> Vec<String> {
+        let of_level = self.of(process).into_iter().filter(|(its, _)| *its == level);
+        of_level.map(|(_, mut fields)| fields.remove("event").unwrap()).collect()
+    }
+
+    /// How often the span of this process's body was entered.
+    fn entered(&self, process: &str) -> usize {
+        let spans = self.0.spans.lock().unwrap();
+        let entered = self.0.entered.lock().unwrap();
+        entered.iter().filter(|id| spans[id]["process"] == process).count()
+    }
+}
+
+fn named<'a>(name: &str, parent: &'a Process) -> procession::Builder<'a> {
+    Process::builder().name(name).parent(parent)
+}
+
+#[test]
+fn a_subscriber_hears_of_phases_and_failures() {
+    // The root is there before the subscriber.
+    let app = Process::builder().name("app").build().unwrap();
+    let early = named("early", &app).build().unwrap();
+    let capture = Capture::default();
+    tracing::subscriber::set_global_default(capture.clone()).unwrap();
+
+    let db = named("db", &app).teardown(|| ()).build().unwrap();
+    let body = named("body", &app).spawn(|p| async move { p.closing().await }).unwrap();
+    let thread = named("thread", &app).spawn_thread(|_| Err("disk\nfull")).unwrap();
+    assert!(thread.closed().wait().is_err());
+    let panicking = named("panicking", &app).spawn(|_| async { panic!("index") });
+    assert!(panicking.unwrap().closed().wait().is_err());
+    let stubborn = named("stubborn", &app).spawn(|_| pending::<()>()).unwrap();
+    assert!(matches!(stubborn.abort().wait(), Err(Error::Aborted(_))));
+    // A subscriber that panics changes nothing.
+    let panics = named("panics", &app).spawn_thread(|p| p.closing().wait()).unwrap();
+    panics.abort();
+    ends_well(&panics);
+
+    // A stall, with its blockers.
+    let (tell, told) = mpsc::channel();
+    app.on_stall(Duration::from_millis(1), move |_| tell.send(()).unwrap_or_default());
+    let (begin, begun) = mpsc::channel();
+    let slow = named("slow", &app).spawn_thread(move |p| {
+        begin.send(()).unwrap();
+        assert!(p.aborting().wait());
+    });
+    let slow = slow.unwrap();
+    begun.recv_timeout(LIMIT).unwrap();
+    app.close();
+    told.recv_timeout(LIMIT).unwrap();
+    slow.abort();
+    ends_well(&app);
+
+    let phases = |process: &str| capture.names(process, Level::TRACE);
+    assert_eq!(phases("app"), ["closing", "closed"]);
+    assert_eq!(phases("app/early"), ["closing", "closed"]);
+    let teardown = ["teardown_queued", "teardown_started", "teardown_ended"];
+    assert_eq!(phases("app/db")[..2], ["made", "closing"]);
+    assert_eq!(phases("app/db")[2..5], teardown);
+    assert_eq!(phases("app/body"), ["made", "closing", "body_ended", "closed"]);
+    let warned = |process: &str| capture.names(process, Level::WARN);
+    assert_eq!(warned("app/thread"), ["failed"]);
+    assert_eq!(warned("app/stubborn"), ["aborting"]);
+    assert_eq!(warned("app")[..2], ["stalled", "blocked_by"]);
+    assert!(warned("app/body").is_empty() && warned("app/db").is_empty());
+
+    let (_, failed) =
+        &capture.of("app/thread").into_iter().find(|(level, _)| *level == Level::WARN).unwrap();
+    assert_eq!(failed["kind"], "error");
+    assert!(failed["error"].starts_with("process `thread` failed: disk"), "{failed:?}");
+    assert_eq!(failed["site"], thread.site().to_string());
+    let (_, panicked) =
+        &capture.of("app/panicking").into_iter().find(|(level, _)| *level == Level::WARN).unwrap();
+    assert_eq!(panicked["kind"], "panic");
+    let stall = capture.of("app").into_iter().find(|(_, fields)| fields["event"] == "blocked_by");
+    let (_, blocked) = stall.unwrap();
+    assert_eq!((&*blocked["chain"], &*blocked["kind"]), ("app › slow", "thread_body"));
+    assert_eq!(blocked["thread"], "slow");
+
+    assert_eq!(capture.entered("app/thread"), 1);
+    assert!(capture.entered("app/body") >= 2, "for each poll");
+    assert_eq!(phases("app/panics"), ["made", "closing", "aborting", "body_ended", "closed"]);
+    drop((early, db, body));
+}
