@@ -80,7 +80,7 @@ fn the_first_signal_closes_in_order() {
             assert_eq!(answer, b"pending");
         }
         let lines = echo.program.read_to("server: closed");
-        assert!(lines.iter().any(|line| line.starts_with("closing: signal ")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("closing: SIG")), "{lines:#?}");
         assert!(TcpStream::connect(echo.address).is_err());
         echo.ends_in_order(&IN_ORDER[2..]);
     }

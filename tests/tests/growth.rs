@@ -34,6 +34,7 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
             late.child();
             late.wait_for(&other).unwrap();
             drop((parent.closing_token(), parent.closed_token()));
+            drop(parent.on_closing(|| ()).unwrap());
             other.close();
             let hour = Duration::from_secs(3_600);
             Process::builder().parent(&parent).time_limit(hour).build().unwrap().close();
@@ -56,6 +57,9 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
         for _ in 0..rounds {
             let limited = Limited::new(&inline, 1).unwrap();
             inline.wait_for_future(async {}).unwrap();
+            let (tell, told) = std::sync::mpsc::channel();
+            late.on_closing(move || tell.send(()).unwrap()).unwrap().detach();
+            told.recv().unwrap();
             ends_well(&limited.try_spawn(|_| async {}).unwrap());
             ends_well(&Periodic::on(stream::once(())).spawn(&inline, |_| async {}).unwrap());
         }

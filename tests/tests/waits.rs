@@ -252,6 +252,21 @@ fn a_wait_for_an_async_teardown_of_the_own_runtime_is_refused() {
     is_refused(|| async { with_async_teardown() }, Process::close_blocking);
 }
 
+/// I13: so is a wait for a process that waits for a future that the runtime polls.
+#[test]
+fn a_wait_for_a_future_of_the_own_runtime_is_refused() {
+    for wait in WAITS {
+        is_refused(
+            || async {
+                let process = Process::new();
+                process.wait_for_future(tokio::task::yield_now()).unwrap();
+                process
+            },
+            wait,
+        );
+    }
+}
+
 /// An open process whose child has an async teardown.
 fn with_async_teardown() -> Process {
     let process = Process::new();

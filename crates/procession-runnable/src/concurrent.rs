@@ -24,6 +24,7 @@ use crate::runnable::{Runnable, Start};
 /// let Err(Error::Many(errors)) = ended else { panic!() };
 /// assert_eq!(errors.iter().count(), 2);
 /// ```
+#[track_caller]
 pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn(move |run| async move {
@@ -42,6 +43,7 @@ pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 
 /// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left
 /// running.
+#[track_caller]
 pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn_group(move |run| async move {
@@ -62,6 +64,7 @@ pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 }
 
 /// One after the other, each to its end; the first error ends it, and the rest is never started.
+#[track_caller]
 pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn(move |run| async move {

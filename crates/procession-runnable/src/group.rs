@@ -45,6 +45,7 @@ pub struct NotReady {
 /// futures_lite::future::block_on(run_in(&app, &both, |_| async { println!("both are ready") }))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| async move {
         let (all, readiness) = Ready::pair();
@@ -81,12 +82,14 @@ pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
 /// assert_eq!(*steps.lock().unwrap(), ["database up", "http up", "http down", "database down"]);
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
 /// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed
 /// with that, and that is not Closed before it.
+#[track_caller]
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, true))
 }
@@ -116,6 +119,7 @@ async fn one_by_one(parts: Arc<[Runnable]>, run: Run, nested: bool) -> Result<()
     Ok(())
 }
 
+#[track_caller]
 fn group<F, Fut>(parts: impl IntoIterator<Item = Runnable>, drive: F) -> Runnable
 where
     F: Fn(Arc<[Runnable]>, Run) -> Fut + Clone + Send + Sync + 'static,
@@ -128,6 +132,7 @@ where
 }
 
 /// What none and one part are, in every combination: nothing, and itself.
+#[track_caller]
 pub(crate) fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
 where
     S: Fn(Arc<[Runnable]>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,

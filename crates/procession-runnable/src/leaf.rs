@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use procession::{Error, IntoOutcome, Process};
 
-use crate::runnable::{Run, Runnable, Start};
+use crate::runnable::{Run, Runnable, Start, below};
 
 /// An async closure: it is ready when it says so, and ends on its own or when it is asked to.
 ///
@@ -22,6 +22,7 @@ use crate::runnable::{Run, Runnable, Start};
 /// futures_lite::future::block_on(run_in(&app, &server, |_| async { println!("serving") }))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn body<F, Fut>(body: F) -> Runnable
 where
     F: Fn(Run) -> Fut + Send + Sync + 'static,
@@ -35,6 +36,7 @@ where
 }
 
 /// A blocking closure, which has a thread while it runs: [`body`] in every other respect.
+#[track_caller]
 pub fn body_thread<F, R>(body: F) -> Runnable
 where
     F: Fn(Run) -> R + Send + Sync + 'static,
@@ -74,6 +76,7 @@ where
 /// futures_lite::future::block_on(run_in(&app, &server, |_| async {}))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn leaf<F, Fut, S, Stop>(run: F, graceful_stop: S) -> Runnable
 where
     F: Fn(Run) -> Fut + Send + Sync + 'static,
@@ -84,11 +87,12 @@ where
     let graceful_stop = Arc::new(graceful_stop);
     leaf_of(body(run), move |process| {
         let graceful_stop = graceful_stop.clone();
-        process.spawn(move |process| graceful_stop(process)).map(Some)
+        below(process).spawn(move |process| graceful_stop(process)).map(Some)
     })
 }
 
 /// [`leaf`], with blocking functions, each of which has a thread while it runs.
+#[track_caller]
 pub fn leaf_thread<F, R, S, Stopped>(run: F, graceful_stop: S) -> Runnable
 where
     F: Fn(Run) -> R + Send + Sync + 'static,
@@ -99,12 +103,13 @@ where
     let graceful_stop = Arc::new(graceful_stop);
     leaf_of(body_thread(run), move |process| {
         let graceful_stop = graceful_stop.clone();
-        process.spawn_thread(move |process| graceful_stop(process)).map(Some)
+        below(process).spawn_thread(move |process| graceful_stop(process)).map(Some)
     })
 }
 
 /// A leaf without a graceful stop: closing aborts `run`. A future is dropped; that is its end, and no
 /// failure.
+#[track_caller]
 pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
 where
     F: Fn(Run) -> Fut + Send + Sync + 'static,
@@ -114,6 +119,7 @@ where
 }
 
 /// [`leaf_without_stop`], with a blocking function: it sees [`aborting`](Process::aborting).
+#[track_caller]
 pub fn leaf_thread_without_stop<F, R>(run: F) -> Runnable
 where
     F: Fn(Run) -> R + Send + Sync + 'static,
@@ -123,6 +129,7 @@ where
 }
 
 /// `stop` starts the graceful stop, if there is one.
+#[track_caller]
 fn leaf_of(
     work: Runnable,
     stop: impl Fn(&Process) -> Result<Option<Process>, Error> + Send + Sync + 'static,
@@ -166,6 +173,7 @@ fn leaf_of(
 /// futures_lite::future::block_on(run_in(&app, &cache, |_| async { println!("used") }))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
+#[track_caller]
 pub fn start_stop<F, Fut, S, Stop>(start: F, stop: S) -> Runnable
 where
     F: Fn(Process) -> Fut + Send + Sync + 'static,
@@ -188,6 +196,7 @@ where
 
 /// [`start_stop`], with blocking functions: `start` has a thread while it runs, `stop` a pooled one; between
 /// them there is none.
+#[track_caller]
 pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
 where
     F: Fn(Process) -> R + Send + Sync + 'static,
@@ -200,7 +209,7 @@ where
         let functions = functions.clone();
         async move {
             let starting = functions.clone();
-            let started = run.spawn_thread(move |process| starting.0(process))?;
+            let started = below(&run).spawn_thread(move |process| starting.0(process))?;
             started.closed().await?;
             run.set_teardown(move || functions.1())?;
             run.ready();
@@ -211,6 +220,7 @@ where
 }
 
 /// Nothing: ready at once, and ended at once.
+#[track_caller]
 pub fn nop() -> Runnable {
     body(|run| async move { run.ready() })
 }
@@ -227,6 +237,7 @@ pub fn nop() -> Runnable {
 /// let ended = futures_lite::future::block_on(run_in(&app, &database, |_| async {}));
 /// assert_eq!(ended.unwrap_err().with_causes().to_string(), "process `database` failed: no such file");
 /// ```
+#[track_caller]
 pub fn named(name: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let name = name.into();
     Runnable::new(move |start| runnable.start(start.named(&name)))

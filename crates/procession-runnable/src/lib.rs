@@ -100,6 +100,8 @@ pub use leaf::{
     start_stop, start_stop_thread,
 };
 pub use ready::{Readiness, Unready};
+#[doc(hidden)]
+pub use run::run_in_at;
 #[cfg(all(unix, not(loom)))]
 pub use run::{run, run_async};
 pub use run::{run_in, run_to_end};

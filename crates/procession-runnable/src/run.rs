@@ -4,11 +4,12 @@ use std::future::{Future, pending};
 
 #[cfg(all(unix, not(loom)))]
 use procession::Exit;
-use procession::{Error, IntoOutcome, Process, Reason};
+use procession::support::{close_when_at, run_at};
+use procession::{Error, IntoOutcome, Process, Reason, Site};
 
 use crate::group::NotReady;
 use crate::ready::Unready;
-use crate::runnable::{Runnable, Start};
+use crate::runnable::{Runnable, Start, below};
 
 /// Starts `runnable` under `parent`, runs `body` when it is ready, and stops it when the body has ended.
 ///
@@ -48,6 +49,7 @@ use crate::runnable::{Runnable, Start};
 /// let error = futures_lite::future::block_on(ended).unwrap_err();
 /// assert!(error.to_string().starts_with("2 errors:"));
 /// ```
+#[track_caller]
 pub fn run_in<F, Fut>(
     parent: &Process,
     runnable: &Runnable,
@@ -57,8 +59,23 @@ where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output: IntoOutcome>,
 {
+    run_in_at(Site::caller(), parent, runnable, body)
+}
+
+/// [`run_in`], with the place where its processes are said to be made.
+#[doc(hidden)]
+pub fn run_in_at<F, Fut>(
+    site: Site,
+    parent: &Process,
+    runnable: &Runnable,
+    body: F,
+) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
     let runnable = runnable.clone();
-    parent.run(move |p| async move {
+    run_at(site, parent, move |p| async move {
         if p.is_closing() {
             return Ok(());
         }
@@ -72,9 +89,9 @@ where
             }
             Some(Err(Unready::Failed)) | None => return started.close().await,
         }
-        let inside = p.child();
-        inside.close_when(failing(&started))?;
-        let result = match inside.run(body).await {
+        let inside = below(&p).build()?;
+        close_when_at(site, &inside, failing(&started))?;
+        let result = match run_at(site, &inside, body).await {
             // The runnable has failed before the body could begin.
             Err(Error::Closed(label)) if label == inside.label() => Ok(()),
             result => result,
@@ -124,6 +141,7 @@ pub fn run_to_end(
 /// }
 /// ```
 #[cfg(all(unix, not(loom)))]
+#[track_caller]
 pub fn run(runnable: &Runnable) -> Exit {
     procession::main(|p| {
         let started = runnable.start(Start::under(&p).0)?;
@@ -133,6 +151,7 @@ pub fn run(runnable: &Runnable) -> Exit {
 
 /// The async form of [`run`].
 #[cfg(all(unix, not(loom)))]
+#[track_caller]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
     procession::main_async(move |p| async move { run_to_end(&p, &runnable).await })

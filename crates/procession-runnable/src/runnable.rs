@@ -6,7 +6,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process};
+use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, level_filters::LevelFilter};
 
@@ -32,12 +32,17 @@ use crate::ready::{Readiness, Ready, Sure, Unready};
 pub struct Runnable {
     /// `None` only while it is dropped.
     start: Option<Arc<StartRun>>,
+    /// Where it was described.
+    site: Site,
 }
 
 type StartRun = dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync;
 
 impl Runnable {
     /// A runnable from what starts it: the way to write a combinator of one's own.
+    ///
+    /// The processes of its runs record where this was called as their [site](Process::site), unless another runnable
+    /// makes them.
     ///
     /// ```
     /// use procession::Process;
@@ -49,10 +54,35 @@ impl Runnable {
     /// }
     /// # let _ = hourly(body(|_| async {}));
     /// ```
+    #[track_caller]
     pub fn new(
         start: impl Fn(Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { start: Some(Arc::new(start)) }
+        Self { start: Some(Arc::new(start)), site: Site::caller() }
+    }
+
+    /// The same runnable, described at `site`: for functions that make runnables inside closures, where the caller's
+    /// line is not known any more.
+    ///
+    /// ```
+    /// use procession::Site;
+    /// use procession_runnable::{Runnable, body, sequential};
+    ///
+    /// #[track_caller]
+    /// fn twice(runnable: Runnable) -> Runnable {
+    ///     let site = Site::caller();
+    ///     Runnable::new(move |start| sequential([runnable.clone(), runnable.clone()]).at(site).start(start))
+    /// }
+    /// # let _ = twice(body(|_| async {}));
+    /// ```
+    pub fn at(mut self, site: Site) -> Self {
+        self.site = site;
+        self
+    }
+
+    /// Where it was described.
+    pub fn site(&self) -> Site {
+        self.site
     }
 
     /// Starts a run: the process that it has. That it has started does not mean that it is ready.
@@ -61,7 +91,8 @@ impl Runnable {
     ///
     /// [`Error::Link`] if the process that it is to run under has started its teardown, [`Error::NoThread`]
     /// if the system gives no thread.
-    pub fn start(&self, start: Start<'_>) -> Result<Process, Error> {
+    pub fn start(&self, mut start: Start<'_>) -> Result<Process, Error> {
+        start.site = self.site;
         let start_run = self.start.as_ref().expect("it is not dropped");
         start_run(start)
     }
@@ -114,6 +145,8 @@ impl Drop for ForgetList {
 #[must_use = "a run that is not started is never ready"]
 pub struct Start<'a> {
     parent: &'a Process,
+    /// Where the runnable was described.
+    site: Site,
     /// The part before it, which is closed after it.
     before: Option<&'a Process>,
     name: Option<Arc<str>>,
@@ -141,15 +174,18 @@ impl<'a> Start<'a> {
     /// process.close_blocking()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
+    #[track_caller]
     pub fn under(parent: &'a Process) -> (Self, Readiness) {
         let (ready, readiness) = Ready::pair();
         (Self::part_of(parent, ready), readiness)
     }
 
+    #[track_caller]
     pub(crate) fn part_of(parent: &'a Process, ready: Sure) -> Self {
         let on_child_failure = ChildFailure::Ignore;
         Self {
             parent,
+            site: Site::caller(),
             before: None,
             name: None,
             on_child_failure,
@@ -192,7 +228,7 @@ impl<'a> Start<'a> {
     {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
-        let (place, ready) = self.into_place();
+        let (builder, ready) = self.into_builder();
         let body = move |process: Process| async move {
             let run = Run { process: process.clone(), ready: ready.ready().clone() };
             let result = body(run).await.into_outcome();
@@ -201,9 +237,9 @@ impl<'a> Start<'a> {
         };
         #[cfg(feature = "tracing")]
         if !span.is_none() {
-            return place.spawn(move |process| body(process).instrument(span));
+            return builder.spawn(move |process| body(process).instrument(span));
         }
-        place.spawn(body)
+        builder.spawn(body)
     }
 
     /// Starts a blocking body on a thread.
@@ -218,7 +254,7 @@ impl<'a> Start<'a> {
     {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
-        let (place, ready) = self.into_place();
+        let (builder, ready) = self.into_builder();
         let body = move |process: Process| {
             #[cfg(feature = "tracing")]
             let _entered = span.entered();
@@ -227,10 +263,7 @@ impl<'a> Start<'a> {
             ended(&process, &ready, &result);
             result
         };
-        match place {
-            Place::Below(parent) => parent.spawn_thread(body),
-            Place::Built(builder) => builder.spawn_thread(body),
-        }
+        builder.spawn_thread(body)
     }
 
     /// Starts an async body that starts others below it: one that fails closes the others.
@@ -253,23 +286,19 @@ impl<'a> Start<'a> {
         Self { span, ..self }
     }
 
-    fn into_place(self) -> (Place<'a>, Sure) {
-        let Self { parent, before, name, on_child_failure, ready, .. } = self;
-        if before.is_none() && name.is_none() && on_child_failure == ChildFailure::Ignore {
-            return (Place::Below(parent), ready);
-        }
-        let mut builder = Process::builder().parent(parent);
+    fn into_builder(self) -> (Builder<'a>, Sure) {
+        let Self { parent, site, before, name, on_child_failure, ready, .. } = self;
+        let mut builder = Process::builder().parent(parent).site(site);
         if let Some(before) = before {
             builder = builder.close_before(before);
         }
-        // Who is not named goes by the name of what it is a part of.
-        if let Some(name) = name.or_else(|| parent.name()) {
+        if let Some(name) = name {
             builder = builder.name(name);
         }
         if on_child_failure == ChildFailure::Close {
             builder = builder.on_child_failure(on_child_failure);
         }
-        (Place::Built(builder), ready)
+        (builder, ready)
     }
 }
 
@@ -279,24 +308,9 @@ fn current_span() -> Span {
     if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
 }
 
-/// Where a run hangs.
-enum Place<'a> {
-    /// Below this process, and by its name: the short way.
-    Below(&'a Process),
-    Built(Builder<'a>),
-}
-
-impl Place<'_> {
-    fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
-    where
-        F: FnOnce(Process) -> Fut + Send + 'static,
-        Fut: Future<Output: IntoOutcome> + Send + 'static,
-    {
-        match self {
-            Self::Below(parent) => parent.spawn(body),
-            Self::Built(builder) => builder.spawn(body),
-        }
-    }
+/// A process of the library's own below the process of a run, described where the run was.
+pub(crate) fn below(process: &Process) -> Builder<'_> {
+    Process::builder().parent(process).site(process.site())
 }
 
 /// A run has ended: it can say nothing more.

@@ -80,6 +80,7 @@ pub enum ServiceError {
 
 impl Service {
     /// A service that hangs under nothing.
+    #[track_caller]
     pub fn new(runnable: Runnable) -> Self {
         let built = Process::builder().on_child_failure(ChildFailure::Close).build();
         Self::of(runnable, built.unwrap_or_default())
@@ -90,6 +91,7 @@ impl Service {
     /// # Errors
     ///
     /// [`Error::Link`] if the teardown of `parent` has started.
+    #[track_caller]
     pub fn under(parent: &Process, runnable: Runnable) -> Result<Self, Error> {
         let builder = Process::builder().parent(parent).on_child_failure(ChildFailure::Close);
         Ok(Self::of(runnable, builder.build()?))

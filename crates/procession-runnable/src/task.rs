@@ -31,6 +31,7 @@ pub struct TaskError {
 /// let error = failed.get().downcast_ref::<TaskError>().unwrap();
 /// assert_eq!(error.task(), "import");
 /// ```
+#[track_caller]
 pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let kind = kind.into();
     Runnable::new(move |start| {
@@ -48,6 +49,7 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
 
 /// Runs `runnable` in a `tracing` span named `region`, whose field `kind` is `kind`. Its errors are as they
 /// are.
+#[track_caller]
 pub fn trace_region(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let kind = kind.into();
     Runnable::new(move |start| {

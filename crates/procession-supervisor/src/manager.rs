@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession::support::block_on;
-use procession::{Error, IntoOutcome, Process};
-use procession_runnable::{Runnable, body, named, run_in};
+use procession::{Error, IntoOutcome, Process, Site};
+use procession_runnable::{Runnable, body, named, run_in_at};
 
 use crate::engine::{Command, Engine, Reply, reply, supervise};
 use crate::error::ManagerError;
@@ -48,13 +48,15 @@ pub struct Manager<K> {
 
 impl<K: Key> Manager<K> {
     /// A manager with the settings that [`Builder`] says.
+    #[track_caller]
     pub fn new(table: impl Table<K>) -> Self {
         Self::builder(table).build()
     }
 
     /// A manager that is told more.
+    #[track_caller]
     pub fn builder(table: impl Table<K>) -> Builder<K> {
-        Builder { table: Arc::new(table), settings: Settings::default() }
+        Builder { table: Arc::new(table), settings: Settings::at(Site::caller()) }
     }
 
     /// Starts what the table lists, runs `body`, then stops all of it, side by side.
@@ -81,7 +83,9 @@ impl<K: Key> Manager<K> {
         F: FnOnce(Process) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        run_in(&Process::new(), &self.runnable(), body).await
+        let site = self.engine.settings.site;
+        let root = Process::builder().site(site).build()?;
+        run_in_at(site, &root, &self.runnable(), body).await
     }
 
     /// [`run`](Self::run), for a body that blocks: it runs on this thread.
@@ -117,7 +121,8 @@ impl<K: Key> Manager<K> {
     pub fn runnable(&self) -> Runnable {
         let engine = self.engine.clone();
         let name = engine.settings.name.clone();
-        named(name, body(move |run| supervise(engine.clone(), run)))
+        let site = engine.settings.site;
+        named(name, body(move |run| supervise(engine.clone(), run)).at(site))
     }
 
     /// The process of a unit that runs.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use procession::Site;
+
 use crate::pace::Rate;
 use crate::policy::Policy;
 
@@ -17,6 +19,8 @@ pub enum GiveUp {
 }
 
 pub(crate) struct Settings {
+    /// Where the manager was described.
+    pub(crate) site: Site,
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     /// How long the body waits for what is starting.
@@ -29,9 +33,10 @@ pub(crate) struct Settings {
     pub(crate) events: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    pub(crate) fn at(site: Site) -> Self {
         Self {
+            site,
             name: "manager".into(),
             policy: Policy::new(),
             start_limit: Duration::from_secs(1),

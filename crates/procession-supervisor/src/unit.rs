@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use procession::support::catch;
-use procession::{Error, Label, Process};
+use procession::{Error, Label, Process, Site};
 use procession_runnable::{Runnable, Start};
 
 /// A runnable under supervision: when it is started again, and how long it may take to stop.
@@ -62,6 +62,11 @@ impl Unit {
 }
 
 impl Unit {
+    /// Where its runnable was described.
+    pub(crate) fn site(&self) -> Site {
+        self.runnable.site()
+    }
+
     /// Starts a run. A panic of what starts it is an error, of `owner`.
     pub(crate) fn start(&self, start: Start<'_>, owner: &Label) -> Result<Process, Error> {
         let started = catch(|| self.runnable.start(start));

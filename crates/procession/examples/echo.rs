@@ -21,7 +21,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -98,7 +98,9 @@ fn limit() -> Result<Option<Duration>> {
 
 /// The listener's body: each connection is a child of it.
 fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64>) -> Result<()> {
-    wake_on_closing(p, listener.local_addr()?)?;
+    // A thread in `accept` does not see that it should end; a last connection, from here, tells it.
+    let address = listener.local_addr()?;
+    let _wakes = p.on_closing(move || TcpStream::connect(address).map(drop))?;
     for number in 1_u64.. {
         let accepted = listener.accept();
         if p.is_closing() {
@@ -120,15 +122,6 @@ fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64
     Ok(())
 }
 
-/// A thread in `accept` does not see that it is to end; a last connection, from here, tells it.
-fn wake_on_closing(p: &Process, address: SocketAddr) -> Result<()> {
-    p.spawn(move |p| async move {
-        p.closing().await;
-        drop(TcpStream::connect(address));
-    })?;
-    Ok(())
-}
-
 /// A connection's body: echoes until the peer ends, or until closing and all that had come is answered.
 fn connection(
     p: &Process,
@@ -139,10 +132,7 @@ fn connection(
 ) -> Result<()> {
     // What has come can still be read after this; then the read ends as if the peer had ended.
     let reader = stream.try_clone()?;
-    p.spawn(move |p| async move {
-        p.closing().await;
-        let _ = reader.shutdown(Shutdown::Read);
-    })?;
+    let _ends_reading = p.on_closing(move || drop(reader.shutdown(Shutdown::Read)))?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let mut stream = stream;
     let mut buffer = [0; 16 * 1024];
@@ -159,8 +149,6 @@ fn connection(
             Err(error) => break Err(error),
         }
     };
-    // Ends the child above, if it was the peer who ended.
-    p.close();
     let how = if let Err(error) = &ended { error.to_string() } else { "all answered".to_owned() };
     println!("connection {number}: closed, {how}");
     log.line(&format!("connection {number} closed, {how}"))?;

@@ -62,6 +62,8 @@
 //! | [`Process::on_failure`], [`ChildFailure`] | failures are reported when they happen, or close the parent |
 //! | [`Process::on_event`] | every step of every process in a tree, in order |
 //! | [`Process::on_stall`] | a closing that takes long says what it waits for |
+//! | [`Process::body_ended`], [`Process::children_closed`] | wait for a part of a process |
+//! | [`Process::on_closing`] | interrupt blocking I/O when closing begins |
 //! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main` | a program as one process, from `fn main` |
@@ -170,8 +172,8 @@ pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};
 pub use periodic::{Overlapping, Periodic};
 pub use process::{
-    AbortOnDrop, Aborting, Builder, CloseOnDrop, Closed, Closing, Process, Task, Timeout,
-    WeakProcess,
+    AbortOnDrop, Aborting, BodyEnded, Builder, ChildrenClosed, CloseOnDrop, Closed, Closing,
+    OnClosing, Process, Task, Timeout, WeakProcess,
 };
 #[cfg(all(feature = "smol", not(loom)))]
 pub use run::Smol;

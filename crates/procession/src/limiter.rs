@@ -61,7 +61,7 @@ struct Shared {
 
 impl Limited {
     /// Makes a limiter for children of `parent`. They are children of a process in between, which is a child of
-    /// `parent` and has its name.
+    /// `parent`, and which errors call the limiter.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ use futures_lite::{Stream, StreamExt};
 ///
 /// The first call comes with the first tick: after one interval, or with the first item of the stream. A failed call is
 /// reported to the [hooks](Process::on_failure), and the calls go on; [`on_failure`](Self::on_failure) changes that.
-/// The periodic process has its parent's name and spawner.
+/// The periodic process has its parent's spawner.
 ///
 /// ```
 /// use procession::{Periodic, Process};

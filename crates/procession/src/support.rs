@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::process::Process;
+use crate::value::{Error, IntoOutcome, Site};
 
 pub use crate::run::catch::catch;
 pub use crate::run::park::block_on;
@@ -17,6 +18,31 @@ pub use crate::value::{sync, text, with_causes};
 #[cfg(not(loom))]
 pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)
+}
+
+/// [`Process::run`], with the place where the process is said to be made.
+pub fn run_at<F, Fut>(
+    site: Site,
+    parent: &Process,
+    body: F,
+) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    parent.run_at(site, body)
+}
+
+/// [`Process::close_when`], with the place where it is said to be called.
+///
+/// # Errors
+///
+/// Those of `close_when`.
+pub fn close_when_at<F>(site: Site, process: &Process, future: F) -> Result<(), Error>
+where
+    F: Future + Send + 'static,
+{
+    process.close_when_at(site, future)
 }
 
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's

@@ -25,6 +25,18 @@ fn main() {
         let (polled, count) = (app.child(), count());
         polled.set_teardown_async(move || async move { count() }).unwrap();
     }
+    app.on_closing(count()).unwrap().detach();
     app.close().wait().unwrap();
-    assert_eq!(ran.load(Ordering::SeqCst), 21);
+    assert_eq!(ran.load(Ordering::SeqCst), 22);
+
+    let app = Process::new();
+    app.child().set_teardown(count()).unwrap();
+    let gate = Process::new();
+    app.wait_for(&gate).unwrap();
+    app.on_closing(count()).unwrap().detach();
+    app.close();
+    app.children_closed().wait().unwrap();
+    assert_eq!(ran.load(Ordering::SeqCst), 24);
+    gate.close();
+    app.closed().wait().unwrap();
 }

@@ -24,6 +24,7 @@ use crate::runnable::Runnable;
 /// run_in(&Process::new(), &http, |_| async { println!("listening") }).await
 /// # }
 /// ```
+#[track_caller]
 pub fn axum<B>(bind: B, router: Router) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,

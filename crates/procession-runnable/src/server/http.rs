@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable};
+use crate::runnable::{Run, Runnable, below};
 
 /// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone
 /// of the service, and is a child of the server's process.
@@ -48,6 +48,7 @@ use crate::runnable::{Run, Runnable};
 /// run_in(&Process::new(), &http, |_| async { println!("listening") }).await
 /// # }
 /// ```
+#[track_caller]
 pub fn hyper<B, S, Reply>(bind: B, service: S) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
@@ -71,6 +72,7 @@ where
 }
 
 /// [`hyper()`], with a tower service.
+#[track_caller]
 pub fn tower<B, S, Reply>(bind: B, service: S) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
@@ -99,7 +101,7 @@ where
         match accepted {
             Ok((stream, _)) => {
                 let service = service.clone();
-                run.spawn(move |connection| serve(connection, stream, service))?;
+                below(&run).spawn(move |connection| serve(connection, stream, service))?;
             }
             Err(error) => after_refusal(&run, error).await?,
         }

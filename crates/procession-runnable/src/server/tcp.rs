@@ -9,7 +9,7 @@ use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable};
+use crate::runnable::{Run, Runnable, below};
 
 /// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
 ///
@@ -43,6 +43,7 @@ use crate::runnable::{Run, Runnable};
 /// }))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[track_caller]
 pub fn tcp<B, H, R>(bind: B, handler: H) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
@@ -70,7 +71,7 @@ where
             }
         };
         let shared = shared.clone();
-        run.spawn_thread(move |connection| {
+        below(&run).spawn_thread(move |connection| {
             stream.set_nonblocking(false)?;
             let _handling = shut_on_abort(&connection, stream.try_clone()?)?;
             (shared.1)(stream, connection).into_outcome()
@@ -81,10 +82,12 @@ where
 
 /// Shuts the socket down when the connection is aborted, as long as the guard is there.
 fn shut_on_abort(connection: &Process, stream: TcpStream) -> Result<CloseOnDrop, Error> {
-    let handling = Process::new();
+    let handling = Process::builder().site(connection.site()).build()?;
     let handled = handling.closed();
-    connection.spawn(move |process| async move {
-        let _guard = ShutOnAbort { stream, process };
+    // The guard is made here, because a future that is aborted before its first poll is dropped without being run.
+    let guard = ShutOnAbort { stream, process: connection.clone() };
+    below(connection).spawn(move |_| async move {
+        let _guard = guard;
         drop(handled.await);
     })?;
     Ok(handling.close_on_drop())

@@ -27,6 +27,7 @@ use crate::runnable::Runnable;
 /// run_in(&Process::new(), &grpc, |_| async { println!("listening") }).await
 /// # }
 /// ```
+#[track_caller]
 pub fn tonic<B>(bind: B, routes: Routes) -> Runnable
 where
     B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,

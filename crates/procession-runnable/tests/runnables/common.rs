@@ -10,14 +10,19 @@ use tokio::runtime::Runtime;
 /// How long a test waits for what must happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// The errors of an outcome, one by one.
+/// The errors of an outcome, one by one. For a process without a name, the nearest name above it is left.
 pub(crate) fn errors(result: Result<(), Error>) -> Vec<String> {
+    let text = |error: &Error| {
+        let text = error.with_causes().to_string();
+        match error.process() {
+            Some(label) => text.replace(&format!(" › {}", label.site()), ""),
+            None => text,
+        }
+    };
     match result {
         Ok(()) => Vec::new(),
-        Err(Error::Many(many)) => {
-            many.iter().map(|error| error.with_causes().to_string()).collect()
-        }
-        Err(one) => vec![one.with_causes().to_string()],
+        Err(Error::Many(many)) => many.iter().map(text).collect(),
+        Err(one) => vec![text(&one)],
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) struct Drive<K: Key> {
 
 impl<K: Key> Drive<K> {
     pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
-        let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name).build()?;
+        let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name);
+        let group = group.site(run.site()).build()?;
         let now = engine.settings.policy.time().now();
         let drive = Self {
             now,

@@ -14,8 +14,8 @@ use crate::unit::Restart;
 
 /// The unit, for its set: it fails when it is to be started again.
 pub(super) fn bounded(member: Arc<Member>) -> Runnable {
-    let name = member.name.clone();
-    named(name, body(move |run| member.clone().keep(run)))
+    let (name, site) = (member.name.clone(), member.unit.site());
+    named(name, body(move |run| member.clone().keep(run)).at(site))
 }
 
 impl Member {
@@ -28,7 +28,8 @@ impl Member {
             }
         }
         // The unit hangs below it without being waited for, so that it can be left alone.
-        let group = Process::builder().no_wait_parent(&run).name(self.name.clone()).build()?;
+        let group = Process::builder().no_wait_parent(&run).name(self.name.clone());
+        let group = group.site(run.site()).build()?;
         let (start, readiness) = Start::under(&group);
         let started = match self.unit.start(start.named(&self.name), &run.label()) {
             Ok(started) => started,

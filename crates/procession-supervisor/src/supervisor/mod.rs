@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use procession::Closed;
+use procession::{Closed, Site};
 use procession_runnable::{Runnable, named, sequential};
 
 use self::bounded::bounded;
@@ -61,6 +61,8 @@ const EVENTS: usize = 1024;
 #[derive(Clone)]
 pub struct Supervisor {
     name: Arc<str>,
+    /// Where it was described.
+    site: Site,
     strategy: Strategy,
     units: Vec<(Arc<str>, Unit)>,
     policy: Policy,
@@ -76,6 +78,7 @@ enum Strategy {
 
 /// A run of a set.
 struct Set {
+    site: Site,
     policy: Policy,
     events: Arc<EventSource<Arc<str>>>,
     /// A unit was given up: nothing is started again.
@@ -93,6 +96,7 @@ struct Member {
 
 impl Supervisor {
     /// A unit that fails is started again, and no other.
+    #[track_caller]
     pub fn one_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
         N: Into<Arc<str>>,
@@ -102,6 +106,7 @@ impl Supervisor {
     }
 
     /// When a unit fails, all others are stopped, and all are started again.
+    #[track_caller]
     pub fn one_for_all<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
         N: Into<Arc<str>>,
@@ -111,6 +116,7 @@ impl Supervisor {
     }
 
     /// When a unit fails, those after it are stopped, and it and those are started again.
+    #[track_caller]
     pub fn rest_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
         N: Into<Arc<str>>,
@@ -119,6 +125,7 @@ impl Supervisor {
         Self::new(Strategy::RestForOne, units)
     }
 
+    #[track_caller]
     fn new<N, U>(strategy: Strategy, units: impl IntoIterator<Item = (N, U)>) -> Self
     where
         N: Into<Arc<str>>,
@@ -126,7 +133,8 @@ impl Supervisor {
     {
         let units = units.into_iter().map(|(name, unit)| (name.into(), unit.into())).collect();
         let (name, policy) = ("supervisor".into(), Policy::new());
-        Self { name, strategy, units, policy, events: Arc::new(EventSource::new(EVENTS)) }
+        let site = Site::caller();
+        Self { name, site, strategy, units, policy, events: Arc::new(EventSource::new(EVENTS)) }
     }
 
     /// Its name, for its process and its errors. Default: `supervisor`.
@@ -154,12 +162,14 @@ impl Supervisor {
     /// [`ManagerError::Stuck`](crate::ManagerError::Stuck).
     pub fn runnable(&self) -> Runnable {
         let set = self.clone();
-        named(self.name.clone(), Runnable::new(move |start| set.assemble().start(start)))
+        let assembled = Runnable::new(move |start| set.assemble().at(set.site).start(start));
+        named(self.name.clone(), assembled)
     }
 
     /// The set for one run.
     fn assemble(&self) -> Runnable {
         let set = Arc::new(Set {
+            site: self.site,
             policy: self.policy.clone(),
             events: self.events.clone(),
             gave_up: AtomicBool::new(false),
@@ -175,13 +185,13 @@ impl Supervisor {
                 sequential(units.map(|(name, unit)| restarting(name, unit, set.clone())))
             }
             Strategy::OneForAll => {
-                let all = sequential(units.map(|(_, unit)| unit));
+                let all = sequential(units.map(|(_, unit)| unit)).at(self.site);
                 restarting(self.name.clone(), all, set)
             }
             Strategy::RestForOne => {
                 let units: Vec<_> = units.collect();
                 let rest = units.into_iter().rev().fold(None, |rest, (name, unit)| {
-                    let with_rest = sequential([unit].into_iter().chain(rest));
+                    let with_rest = sequential([unit].into_iter().chain(rest)).at(self.site);
                     Some(restarting(name, with_rest, set.clone()))
                 });
                 sequential(rest)

@@ -13,7 +13,12 @@ use crate::policy::Restarts;
 
 /// Runs `inner` until it ends well, or has failed too often; ready when it was so once.
 pub(super) fn restarting(name: Arc<str>, inner: Runnable, set: Arc<Set>) -> Runnable {
-    named(name.clone(), body(move |run| set.clone().keep(run, name.clone(), inner.clone())))
+    let site = set.site;
+    let keep = {
+        let name = name.clone();
+        body(move |run| set.clone().keep(run, name.clone(), inner.clone()))
+    };
+    named(name, keep.at(site))
 }
 
 impl Set {

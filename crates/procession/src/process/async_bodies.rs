@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::Process;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::spawn_body;
-use crate::value::{Error, IntoOutcome, Site};
+use crate::value::{Error, IntoOutcome, Site, Work};
 
 impl Process {
     /// Runs `body` on the spawner, as a child of this process. The child is Closed once the body has ended, the child's
@@ -58,9 +58,18 @@ impl Process {
         F: FnOnce(Self) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
+        self.start_as(Work::AsyncBody, end, body);
+    }
+
+    /// [`start`](Self::start), for a body that is work of this kind.
+    pub(crate) fn start_as<F, Fut>(&self, work: Work, end: BodyEnd, body: F)
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
         let process = self.clone();
         let future = async move { body(process).await.into_outcome() };
-        spawn_body(self.node.spawner(), Body::new(end, future));
+        spawn_body(self.node.spawner(), Body::with_work(work, end, future));
     }
 
     /// Runs `body` in the caller's own task, as a child of this process, and returns the child's outcome once it is
@@ -98,7 +107,20 @@ impl Process {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let child = self.child_with_body(Site::caller()).map(|(child, end)| {
+        self.run_at(Site::caller(), body)
+    }
+
+    /// [`run`](Self::run), with the place where the process is said to be made.
+    pub(crate) fn run_at<F, Fut>(
+        &self,
+        site: Site,
+        body: F,
+    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let child = self.child_with_body(site).map(|(child, end)| {
             let closed = child.closed();
             let future = async move { body(child).await.into_outcome() };
             (Body::of_caller(end, future), closed)

@@ -6,7 +6,7 @@ use super::Process;
 use crate::run::body::BodyEnd;
 use crate::run::{Seed, perform};
 use crate::state::{EdgeKind, link};
-use crate::value::{Error, Reason, Site};
+use crate::value::{Error, Reason, Site, Work};
 
 impl Process {
     /// Closes the process when `future` is ready, whatever its output.
@@ -34,7 +34,15 @@ impl Process {
     where
         F: Future + Send + 'static,
     {
-        self.watch(Seed { inherited: self.heritage(), ..Seed::at(Site::caller()) }, future)
+        self.close_when_at(Site::caller(), future)
+    }
+
+    /// [`close_when`](Self::close_when), with the place where it is said to be called.
+    pub(crate) fn close_when_at<F>(&self, site: Site, future: F) -> Result<(), Error>
+    where
+        F: Future + Send + 'static,
+    {
+        self.watch(Seed { inherited: self.heritage(), ..Seed::at(site) }, future)
     }
 
     /// Makes the teardown start only after `future` is ready, whatever its output, as with
@@ -105,7 +113,7 @@ impl Process {
             return Err(Error::Background);
         }
         let (child, end) = self.child_with_body_for(seed)?;
-        child.start(end, |_| async move { drop(future.await) });
+        child.start_as(Work::Future, end, |_| async move { drop(future.await) });
         Ok(())
     }
 }

@@ -5,9 +5,11 @@
 //! | [`graph`] | children, edges, the teardown |
 //! | [`builder`] | making a process with everything it starts with |
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
+//! | [`on_closing`] | functions that run when a process begins to close |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
 //! | [`task`] | bodies with a value |
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; what they are made of |
+//! | [`milestones`] | waiters for the end of the body and of the children |
 //! | [`conditions`] | closing with, and waiting for, any future |
 //! | [`observing`] | reading the state of a process; hooks |
 //! | `events` | hooks for events |
@@ -23,7 +25,9 @@ mod conditions;
 mod events;
 mod graph;
 mod guards;
+mod milestones;
 mod observing;
+mod on_closing;
 mod snapshots;
 #[cfg(not(loom))]
 mod stalls;
@@ -39,6 +43,8 @@ use std::sync::Arc;
 
 pub use builder::Builder;
 pub use guards::{AbortOnDrop, CloseOnDrop};
+pub use milestones::{BodyEnded, ChildrenClosed};
+pub use on_closing::OnClosing;
 pub use task::Task;
 pub use timeout::Timeout;
 pub use waiters::{Aborting, Closed, Closing};

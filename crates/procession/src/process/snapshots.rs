@@ -42,7 +42,7 @@ impl Process {
     ///
     /// let app = Process::builder().name("app").build()?;
     /// let cache = Process::builder().name("cache").parent(&app);
-    /// let cache = cache.spawn_thread(|p| p.aborting().wait())?;
+    /// let cache = cache.spawn_thread(|p| drop(p.aborting().wait()))?;
     /// app.close();
     /// let blockers = app.blockers(16);
     /// assert_eq!(blockers.total, 1);

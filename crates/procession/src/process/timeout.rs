@@ -10,7 +10,8 @@ use crate::run::deadlines::{Sleep, sleep_until};
 use crate::value::time::deadline_after;
 
 /// Waits as another waiter does, but not longer than a timeout. Made by the `timeout` methods of
-/// [`Closing`](crate::Closing), [`Aborting`](crate::Aborting), [`Closed`](crate::Closed) and [`Task`](crate::Task).
+/// [`Closing`](crate::Closing), [`Aborting`](crate::Aborting), [`Closed`](crate::Closed),
+/// [`BodyEnded`](crate::BodyEnded), [`ChildrenClosed`](crate::ChildrenClosed) and [`Task`](crate::Task).
 ///
 /// It yields `None` if the timeout, which begins with the call that makes it, is over first. A timeout that is longer
 /// than a clock can measure is never over. The library's deadline thread measures it, so this works in every executor.

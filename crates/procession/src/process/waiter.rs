@@ -15,8 +15,8 @@ use crate::value::model::{Waiting, model_has_failed};
 pub(super) struct Waiter<T> {
     node: Arc<Node>,
     moment: Moment,
-    /// Reads what the waiter yields; `None` before the moment.
-    read: fn(&Node) -> Option<T>,
+    /// Reads what the waiter yields; `None` before the moment. It is told whether the moment is known to have come.
+    read: fn(&Node, bool) -> Option<T>,
     /// The place of the future's waker.
     place: Option<Place>,
     /// While the future waits.
@@ -24,8 +24,12 @@ pub(super) struct Waiter<T> {
 }
 
 impl<T> Waiter<T> {
-    /// `read` must return a value whenever the moment has come, and always the same one.
-    pub(super) fn new(node: &Arc<Node>, moment: Moment, read: fn(&Node) -> Option<T>) -> Self {
+    /// `read` must return a value whenever it is told that the moment has come, and always the same one.
+    pub(super) fn new(
+        node: &Arc<Node>,
+        moment: Moment,
+        read: fn(&Node, bool) -> Option<T>,
+    ) -> Self {
         Self { node: node.clone(), moment, read, place: None, waiting: Waiting::nothing() }
     }
 
@@ -35,13 +39,13 @@ impl<T> Waiter<T> {
 
     /// What it yields, if it need not wait.
     pub(super) fn peek(&self) -> Option<T> {
-        (self.read)(&self.node)
+        (self.read)(&self.node, false)
     }
 
     pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<T> {
         let come = self.peek().or_else(|| {
             let waits = register(&self.node, self.moment, &mut self.place, context.waker());
-            if waits { None } else { self.peek() }
+            if waits { None } else { (self.read)(&self.node, true) }
         });
         match come {
             Some(value) => {
@@ -78,13 +82,18 @@ impl<T> Waiter<T> {
         let mut place = None;
         while register(&self.node, self.moment, &mut place, thread.waker()) {
             while work() {}
-            if !self.node.has_come(self.moment) && !thread.park(deadline) {
-                let taken = place.and_then(|place| self.node.unregister(self.moment, place));
-                drop_sleeper(taken);
-                break;
+            let Some(registered) = place else { continue };
+            if !self.has_come_since(registered) && !thread.park(deadline) {
+                let has_come = self.has_come_since(registered);
+                drop_sleeper(self.node.unregister(self.moment, registered));
+                return (self.read)(&self.node, has_come);
             }
         }
-        self.peek()
+        (self.read)(&self.node, true)
+    }
+
+    fn has_come_since(&self, place: Place) -> bool {
+        self.node.has_come_since(self.moment, place)
     }
 
     /// Records that this thread waits.
@@ -93,6 +102,8 @@ impl<T> Waiter<T> {
             Moment::Closing => "to be Closing",
             Moment::Aborting => "to be aborting",
             Moment::Closed => "to be Closed",
+            Moment::BodyEnded => "to end its body",
+            Moment::ChildrenClosed => "to close its children",
         };
         Waiting::record(innermost_label, moment, || self.node.own_label())
     }

@@ -46,7 +46,7 @@ pub struct Closing(Waiter<()>);
 
 impl Closing {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        let read = |node: &Node| node.has_come(Moment::Closing).then_some(());
+        let read = |node: &Node, _| node.has_come(Moment::Closing).then_some(());
         Self(Waiter::new(node, Moment::Closing, read))
     }
 
@@ -132,7 +132,7 @@ pub struct Aborting(Waiter<bool>);
 impl Aborting {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
         // Closed never becomes aborting (S1), so this is always the same.
-        let read = |node: &Node| node.has_come(Moment::Aborting).then(|| node.is_aborting());
+        let read = |node: &Node, _| node.has_come(Moment::Aborting).then(|| node.is_aborting());
         Self(Waiter::new(node, Moment::Aborting, read))
     }
 
@@ -211,7 +211,7 @@ pub struct Closed(Waiter<Result<(), Error>>);
 
 impl Closed {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        let read = |node: &Node| match node.is_background() {
+        let read = |node: &Node, _| match node.is_background() {
             true => Some(Err(Error::Background)),
             false => Some(node.outcome()?.map_err(Failure::into_error)),
         };

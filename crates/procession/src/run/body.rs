@@ -209,18 +209,14 @@ pin_project! {
 }
 
 impl<F: Future<Output = BodyResult>> Body<F> {
-    /// A body for the process's spawner.
-    pub(crate) fn new(end: BodyEnd, future: F) -> Self {
-        Self::with_work(Work::AsyncBody, end, future)
-    }
-
     /// A body that the caller polls in a task of its own.
     pub(crate) fn of_caller(end: BodyEnd, future: F) -> Self {
         Self::with_work(Work::CallerBody, end, future)
     }
 
+    /// A body that is work of this kind.
     #[cfg_attr(not(all(feature = "tracing", not(loom))), expect(unused_mut))]
-    fn with_work(work: Work, mut end: BodyEnd, future: F) -> Self {
+    pub(crate) fn with_work(work: Work, mut end: BodyEnd, future: F) -> Self {
         if let Some(node) = &end.node {
             node.work.begin(work);
             #[cfg(all(feature = "tracing", not(loom)))]

@@ -57,7 +57,7 @@ impl Job {
 
     pub(super) fn teardown(due: Due<Held>) -> Self {
         if !due.teardown.is_blocking() {
-            due.node.work.begin(Work::AsyncTeardown);
+            due.node.work.is_given_to_spawner();
         }
         Self(State::Teardown(due))
     }
@@ -126,9 +126,10 @@ impl Job {
 fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str>>) {
     node.tell(Happening::TeardownStarted);
     if teardown.is_blocking() {
-        node.work.begin(Work::Teardown);
+        node.work.begin_teardown();
         run_on_this_thread(node, || catch(|| teardown.begin()))
     } else {
+        node.work.begin(Work::AsyncTeardown);
         run_as(node, || catch(|| teardown.begin()))
     }
 }

@@ -29,6 +29,7 @@
 //! # The order of the three steps
 //!
 //! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9).
+//!    Then closing hooks are given to the pool, ahead of its other tasks: bodies may be blocked until they have run.
 //! 2. Teardowns are handed to their spawners next, so that a waker that waits for a teardown does not wait for its own
 //!    stack.
 //! 3. Users' wakers are called last. While the first one runs, the others are in a list of the thread. If the first one
@@ -41,7 +42,7 @@ use super::spawn::Threads;
 use super::wakers::{wake, wake_one};
 use super::{Effects, Held, Node};
 use crate::state::Due;
-use crate::value::Phase;
+use crate::value::{Phase, Work};
 
 /// Carries out the effects; the pool runs blocking teardowns of the default spawner.
 #[inline]
@@ -91,7 +92,8 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
-    let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
+    let due = run_closing_hooks(effects.take_due());
+    let no_wait_due = effects.take_no_wait_due();
     if due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
@@ -111,6 +113,20 @@ fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
         spawned.into_iter().for_each(hand_over);
         wake(effects);
     });
+}
+
+/// Gives the closing hooks among the teardowns to the pool, ahead of everything that waits there; returns the others.
+/// No spawner and no thread in `close_blocking` is given one.
+fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
+    let is_hook = |due: &Due<Held>| due.node.work.get() == Work::Hook;
+    if !due.iter().any(is_hook) {
+        return due;
+    }
+    let (hooks, others) = due.into_iter().partition::<Vec<_>, _>(is_hook);
+    for hook in hooks {
+        pool::run_now(Box::new(move || tear_down(hook, &mut |tasks, _| pool::submit(tasks))));
+    }
+    others
 }
 
 /// The teardowns that are for the pool, and those that are for their spawners.

@@ -32,6 +32,38 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
     Ok(edges)
 }
 
+/// Refuses a wait without a timeout for the end of the body of `target` if it could never end. It is no edge, because
+/// the children of the target may wait for this too.
+///
+/// # Errors
+///
+/// [`Error::Deadlock`] if code on this stack is that of the target, whose body therefore cannot end.
+pub(crate) fn refuse_wait_for_body(target: &Arc<Node>) -> Result<(), Error> {
+    let stack = stack();
+    #[cfg(all(feature = "tokio", not(loom)))]
+    super::spawn::refuse_wait_for_body_on_runtime(target, stack.last())?;
+    if stack.iter().any(|node| Arc::ptr_eq(node, target)) {
+        return Err(Error::body_deadlock(target.label()));
+    }
+    Ok(())
+}
+
+/// Refuses a wait without a timeout for the children of `target` if it could never end. It is no edge either, because
+/// the target need not be Closed for it.
+///
+/// # Errors
+///
+/// [`Error::Deadlock`] if code on this stack is that of a process below the target, following first parents.
+pub(crate) fn refuse_wait_for_children(target: &Arc<Node>) -> Result<(), Error> {
+    let stack = stack();
+    #[cfg(all(feature = "tokio", not(loom)))]
+    super::spawn::refuse_wait_for_children_on_runtime(target, stack.last())?;
+    match stack.iter().rev().find(|node| node.is_waited_for_below(target)) {
+        Some(node) => Err(Error::children_deadlock(node.label(), target.label())),
+        None => Ok(()),
+    }
+}
+
 /// Begins a wait without a timeout for a slot of `limiter`, which shows in snapshots as long as the returned value
 /// exists.
 ///
@@ -43,7 +75,7 @@ pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<SlotWait<He
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_slot_wait_on_runtime(limiter, stack.last())?;
     match stack.iter().rev().find(|node| slots_wait_for(limiter, node)) {
-        Some(node) => Err(Error::deadlock(node.label(), limiter.label())),
+        Some(node) => Err(Error::slot_deadlock(node.label(), limiter.label())),
         None => Ok(stack.iter().map(|node| SlotWait::begin(node, limiter)).collect()),
     }
 }

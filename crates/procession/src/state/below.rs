@@ -10,8 +10,20 @@ use crate::value::Phase;
 
 /// The process itself, and everything that it waits for or is blocked for, directly or through others.
 pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
-    let mut seen = HashSet::from([Arc::as_ptr(from)]);
-    let mut all = vec![from.clone()];
+    everything_below_all(vec![from.clone()])
+}
+
+/// The children that the process waits for, and everything below them.
+pub(crate) fn everything_below_children<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
+    let inner = from.inner.lock();
+    let children = inner.waited_children().into_iter().flat_map(|children| children.iter());
+    let open = children.filter(|child| child.phase() != Phase::Closed).cloned().collect();
+    drop(inner);
+    everything_below_all(open)
+}
+
+fn everything_below_all<C: Contents>(mut all: Vec<Arc<Node<C>>>) -> Vec<Arc<Node<C>>> {
+    let mut seen: HashSet<_> = all.iter().map(Arc::as_ptr).collect();
     let mut next = 0;
     while let Some(node) = all.get(next).cloned() {
         let mut below = Vec::new();

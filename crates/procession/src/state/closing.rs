@@ -28,8 +28,7 @@ use super::sleepers::{Moment, Place, TeardownOrSleeper};
 use super::watched::{Happening, spread};
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
-use crate::value::sync::Ordering;
-use crate::value::{Phase, Reason, Work};
+use crate::value::{Phase, Reason};
 
 /// A walk under way.
 pub(super) struct Walk<C: Contents> {
@@ -139,8 +138,8 @@ impl<C: Contents> Node<C> {
         let mut spent = None;
         // The body is counted off only now: until here, the processes that wait for this one are open, and hear of the
         // failure.
-        walk.visit(self, |_, inner| {
-            self.count_off();
+        walk.visit(self, |walk, inner| {
+            walk.end_body(self, inner);
             spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
             if !has_failed {
                 inner.tell(self, || Happening::BodyEnded);
@@ -152,7 +151,7 @@ impl<C: Contents> Node<C> {
 
     /// The maker of the process has given it all its edges.
     pub(crate) fn is_made(self: &Arc<Self>) -> Effects<C> {
-        Walk::from(self, |_, _| self.count_off())
+        Walk::from(self, |walk, inner| walk.end_body(self, inner))
     }
 
     /// The teardown that was handed out has ended.
@@ -250,6 +249,16 @@ impl<C: Contents> Walk<C> {
         }
     }
 
+    /// Counts the body off, and takes the sleepers that wait for its end.
+    #[inline(always)]
+    fn end_body(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>) {
+        node.count_off();
+        node.phase.end_body();
+        if inner.has_sleepers() {
+            inner.take_sleepers(node, Moment::BodyEnded, &mut self.effects);
+        }
+    }
+
     /// Running becomes Closing, and Closing becomes aborting; everything below follows.
     #[inline(always)]
     pub(super) fn begin(
@@ -306,6 +315,7 @@ impl<C: Contents> Walk<C> {
             }
         }
         inner.take_queue(&mut self.effects);
+        node.begin_closing_hooks(inner);
         if inner.no_wait_children().is_some() {
             self.take_children(node, inner, EdgeKind::NO_WAIT_CHILD, abort);
         }
@@ -347,7 +357,7 @@ impl<C: Contents> Walk<C> {
         inner: &mut Inner<C>,
         walking: Option<&Arc<Node<C>>>,
     ) -> Option<Ended<C>> {
-        if node.waiting.load(Ordering::Acquire) > 0 || inner.teardown.has_started() {
+        if node.is_waiting() || inner.teardown.has_started() {
             if node.phase() == Phase::Closing {
                 self.date(inner);
             }
@@ -359,11 +369,16 @@ impl<C: Contents> Walk<C> {
             }
             let abort = inner.is_abort_postponed();
             self.begin_now(node, inner, abort);
+            if node.is_waiting() {
+                // It waits for its closing hooks.
+                self.date(inner);
+                return None;
+            }
         }
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
-                node.work.begin_at(Work::TeardownQueued, self.date(inner));
+                node.work.teardown_is_due(self.date(inner));
                 inner.tell(node, || Happening::TeardownQueued);
                 if inner.is_no_wait_child() {
                     self.effects.tear_down_no_wait_child(node.clone(), teardown);
@@ -411,6 +426,7 @@ impl<C: Contents> Walk<C> {
             inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
             inner.take_sleepers(node, Moment::Closed, &mut self.effects);
         }
+        inner.look_at_children(node, &mut self.effects);
         inner.merge_failures();
         inner.tell_of_end(node, self.told_at);
         if inner.has_only_had_observers() {
@@ -435,10 +451,11 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Counts an edge to `walking`; any other edge becomes a step.
+    /// Counts an edge from `walking` to a child; any other edge becomes a step.
     #[inline(always)]
     fn end_edge(&mut self, up: Up<C>, walking: Option<&Arc<Node<C>>>, ended: &mut Ended<C>) {
-        if walking.is_some_and(|walking| Arc::ptr_eq(&up.target, walking)) {
+        let is_of = |walking| Arc::ptr_eq(&up.target, walking);
+        if walking.is_some_and(is_of) && up.kind.closes() {
             ended.counted += u32::from(up.kind.waits());
         } else if self.next.is_none() {
             self.next = Some(up);
@@ -454,9 +471,9 @@ impl<C: Contents> Walk<C> {
             // The thread that is blocked was woken, and removes the edge itself.
             return;
         }
-        if node.phase() == Phase::Closing {
-            if kind.waits() && node.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
-                self.visit(&node, |_, _| {});
+        if node.phase() == Phase::Closing && kind.closes() {
+            if kind.waits() && node.count_child_off() {
+                self.visit(&node, |walk, inner| inner.look_at_children(&node, &mut walk.effects));
             }
             return;
         }
@@ -465,6 +482,11 @@ impl<C: Contents> Walk<C> {
             let phase = node.phase();
             if kind.waits() {
                 node.count_off_in(phase);
+                if kind.closes() {
+                    inner.look_at_children(&node, &mut walk.effects);
+                } else {
+                    inner.count_other_off();
+                }
             }
             // A Closing process forgets its edges all at once, when it is Closed.
             if phase == Phase::Running {
@@ -508,10 +530,11 @@ impl<C: Contents> Walk<C> {
                 }
             }
         }
-        parent.waiting.fetch_sub(counted, Ordering::AcqRel);
+        parent.count_children_off(counted);
         let mut children = Some(children);
         let mut is_spread_pending = false;
         self.visit(&parent, |walk, inner| {
+            inner.look_at_children(&parent, &mut walk.effects);
             if taken && parent.phase() == Phase::Closing {
                 if !abort && parent.is_aborting() {
                     // The abort came while the children were out of the list.

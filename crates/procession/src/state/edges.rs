@@ -135,6 +135,9 @@ fn link_locked<C: Contents>(
     let is_running = upper.phase() == Phase::Running;
     if kind.waits() {
         upper.count_in();
+        if !kind.closes() {
+            above.extras().other_waits += 1;
+        }
     }
     if kind.closes() {
         below.forget_hooks_above();
@@ -184,12 +187,13 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     let mut removed = Vec::new();
     for Down { target, place } in targets {
         let Some(target) = target.upgrade() else { continue };
-        let inner = node.inner.lock();
+        let mut inner = node.inner.lock();
         let mut below = target.inner.lock();
         // A target that is Closed has already taken this edge, and will report it.
         let up = below.extras_mut().and_then(|extras| extras.dependents.remove(place));
         if up.is_some() {
             node.count_off();
+            inner.count_other_off();
         }
         drop((below, inner));
         removed.push((up, target));
@@ -202,7 +206,11 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
 impl<C: Contents> Inner<C> {
     /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
     /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
-    fn add_late_child(&mut self, child: Arc<Node<C>>, kind: EdgeKind) -> Vec<Arc<Node<C>>> {
+    pub(super) fn add_late_child(
+        &mut self,
+        child: Arc<Node<C>>,
+        kind: EdgeKind,
+    ) -> Vec<Arc<Node<C>>> {
         let is_closed = |child: &Arc<Node<C>>| child.phase() == Phase::Closed;
         self.children(kind).insert_and_sweep(child, is_closed).1
     }

@@ -35,6 +35,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) teardown: Option<C::Teardown>,
     /// The children that the process closes and does not wait for.
     pub(super) no_wait_children: Option<Box<Children<C>>>,
+    /// The hooks that become children when the process begins to close.
+    pub(super) closing_hooks: Option<Box<Children<C>>>,
     /// The up edges that close this process, other than the one to `Inner::parent`.
     pub(super) parents: StableList<Up<C>>,
     /// The up edges that do not close this process: to those that wait for it, or are closed after it.
@@ -47,6 +49,10 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) blocked_for: StableList<Down<C>>,
     /// The limiters for a slot of which threads that run its code are blocked.
     pub(super) slot_waits: StableList<Weak<Node<C>>>,
+    /// How many edges to processes that are not its children it waits for, and the report of the end of its time limit.
+    pub(super) other_waits: u32,
+    /// How often the sleepers that wait for the children were taken.
+    pub(super) children_closed: u32,
     /// A parent has closed it while `closes_after` held it open, perhaps by force.
     pub(super) postponed: Option<Postponed>,
     /// When it was aborted, if it was not aborted together with a process above it.
@@ -125,12 +131,15 @@ impl<C: Contents> Default for Extras<C> {
         Self {
             teardown: None,
             no_wait_children: None,
+            closing_hooks: None,
             parents: StableList::new(),
             dependents: StableList::new(),
             waits_for: StableList::new(),
             closes_after: StableList::new(),
             blocked_for: StableList::new(),
             slot_waits: StableList::new(),
+            other_waits: 0,
+            children_closed: 0,
             postponed: None,
             aborted_at: None,
             failures: Vec::new(),

@@ -16,10 +16,12 @@
 //! | [`cycle`] | the search for cycles that could never close |
 //! | [`blocked`] | a blocking wait as an edge |
 //! | [`closing`] | the closing walk |
+//! | [`closing_hooks`] | functions that run when a process begins to close |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`watched`] | the observers of a process, and the events that they are told |
 //! | [`time_limit`] | the end of a time limit |
 //! | [`counting`] | the number of open children |
+//! | [`children`] | waiting until the children are Closed |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`survey`] | everything below a process, as a snapshot |
 //! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
@@ -27,7 +29,9 @@
 #[cfg(all(feature = "tokio", not(loom)))]
 mod below;
 mod blocked;
+mod children;
 mod closing;
+mod closing_hooks;
 mod contents;
 mod counting;
 mod cycle;
@@ -55,8 +59,9 @@ mod waiters;
 mod watched;
 
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(crate) use below::everything_below;
+pub(crate) use below::{everything_below, everything_below_children};
 pub(crate) use blocked::BlockedEdge;
+pub(crate) use closing_hooks::HookPlace;
 pub(crate) use contents::{Contents, Failed};
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;

@@ -23,10 +23,11 @@
 //!   because each addition looks at `teardown` under the same lock. So the teardown runs once, after everything the
 //!   process waits for (I2).
 //! - S4. `waiting` is added to only under the node's lock. While Running, it is also subtracted from only under the
-//!   lock. Once Closing, the end of an edge subtracts without the lock, and takes the lock only if the result is 0; the
-//!   subtractions are one release sequence, and a load that then finds 0 acquires it, so everything that the ended
-//!   processes did happens-before the teardown (I4). *No end is missed*, because each subtraction that comes to 0 is
-//!   followed by a look under the lock, and an addition in between makes a later subtraction come to 0 again.
+//!   lock. Once Closing, the end of an edge to a child subtracts without the lock, and takes the lock only if the
+//!   result is 0 or somebody [waits for the children](super::children); the subtractions are one release sequence, and a
+//!   load that then finds 0 acquires it, so everything that the ended processes did happens-before the teardown (I4).
+//!   *No end is missed*, because each subtraction that comes to 0 is followed by a look under the lock, and an addition
+//!   in between makes a later subtraction come to 0 again.
 //! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed
 //!   (I8). A process made under a waiting parent is held by it until it is Closed, *because* that parent waits for
 //!   it and therefore cannot be Closed first; so its handles are not counted. A ring never holds itself, *because*
@@ -50,6 +51,7 @@
 
 use std::sync::Arc;
 
+use super::children::WATCHED;
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
 use super::inner::{Inner, TeardownStage};
@@ -68,7 +70,7 @@ pub(crate) struct Node<C: Contents> {
     pub(crate) work: WorkCell,
     /// How many handles there are, as long as they [count](Self::counts_handles).
     pub(crate) handles: AtomicU32,
-    /// How many edges and bodies the process waits for (S2, S4).
+    /// How many edges and bodies the process waits for (S2, S4), and the bit [`WATCHED`].
     pub(super) waiting: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
     pub(super) place: AtomicU32,
@@ -93,7 +95,7 @@ impl<C: Contents> Node<C> {
     pub(super) fn with_parent(seed: Seed<C>, parent: Option<Arc<Self>>, holder: Holder) -> Self {
         let edge = if seed.limited { EdgeKind::LIMITED_CHILD } else { EdgeKind::CHILD };
         Self {
-            phase: PhaseWord::new(holder),
+            phase: PhaseWord::new(holder, seed.body),
             work: WorkCell::new(),
             handles: AtomicU32::new(1),
             waiting: AtomicU32::new(u32::from(seed.body)),
@@ -117,6 +119,12 @@ impl<C: Contents> Node<C> {
     #[inline]
     pub(crate) fn counts_handles(&self) -> bool {
         self.phase.counts_handles()
+    }
+
+    /// Does it wait for anything?
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) & !WATCHED > 0
     }
 
     /// Counts one more thing that the process waits for. Call it under the node's lock.

@@ -54,6 +54,20 @@ impl<C: Contents> Node<C> {
         Source { id: self.id(), own: self.segment(), above }
     }
 
+    /// Does `top` wait for this process as a child, or as one below a child, along first parents that wait?
+    pub(crate) fn is_waited_for_below(self: &Arc<Self>, top: &Arc<Self>) -> bool {
+        let waiting_parent = |node: &Arc<Self>| node.inner.lock().parent.clone();
+        let mut next = waiting_parent(self);
+        // Waits are no ring, so this ends.
+        while let Some(parent) = next {
+            if Arc::ptr_eq(&parent, top) {
+                return true;
+            }
+            next = waiting_parent(&parent);
+        }
+        false
+    }
+
     pub(crate) fn segment(&self) -> Segment {
         Segment { name: self.name().cloned(), site: self.site }
     }

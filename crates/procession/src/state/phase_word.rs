@@ -8,6 +8,7 @@
 //! | 4 | background: it never closes | `new` | never changes; bits 0 to 3 stay 0 |
 //! | 5 | watched: it has observers for events | [`watch`](PhaseWord::watch) | at most once, under the node's lock, in the section that gives it the first observer |
 //! | 6 | its observers include all of the program's own | `watch` | the same |
+//! | 7 | it has a body that has not ended, or a maker that is not done | `new` | cleared once, by [`end_body`](PhaseWord::end_body), under the node's lock |
 //!
 //! All stores are made under the node's lock, so a load under the lock may be relaxed and is followed by a plain
 //! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because no store sets bit 2
@@ -35,6 +36,7 @@ const HELD: u8 = 0b0_1000;
 const BACKGROUND: u8 = 0b1_0000;
 const WATCHED: u8 = 0b10_0000;
 const TRACED: u8 = 0b100_0000;
+const BODY: u8 = 0b1000_0000;
 
 /// What keeps a new process open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,14 +51,14 @@ pub(crate) enum Holder {
 }
 
 impl PhaseWord {
-    pub(super) fn new(holder: Holder) -> Self {
+    pub(super) fn new(holder: Holder, body: bool) -> Self {
         let word = match holder {
             Holder::Handles => 0,
             Holder::Parent => HELD,
             Holder::Background => BACKGROUND,
         };
         Self {
-            word: AtomicU8::new(word),
+            word: AtomicU8::new(if body { word | BODY } else { word }),
             #[cfg(loom)]
             touched: AtomicU8::new(0),
         }
@@ -140,6 +142,19 @@ impl PhaseWord {
     #[inline]
     pub(super) fn is_traced(&self) -> bool {
         self.load(Ordering::Relaxed) & TRACED != 0
+    }
+
+    /// The body has ended. Call it under the node's lock.
+    #[inline]
+    pub(super) fn end_body(&self) {
+        let before = self.load(Ordering::Relaxed);
+        self.store(before & !BODY);
+    }
+
+    /// Has it a body that has not ended?
+    #[inline]
+    pub(super) fn has_body(&self) -> bool {
+        self.load(Ordering::Acquire) & BODY != 0
     }
 
     /// Is it Running, and is the number of its handles all that is known to keep it open?

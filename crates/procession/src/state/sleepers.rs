@@ -15,16 +15,23 @@ pub(crate) enum Moment {
     Aborting,
     /// The process is Closed.
     Closed,
+    /// The body of the process has ended, or there is none.
+    BodyEnded,
+    /// The children are Closed for which the process waits. This moment can come again.
+    ChildrenClosed,
 }
+
+/// How many moments there are.
+const MOMENTS: usize = 5;
 
 /// A set of moments. It is an array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to distinguish its
 /// variants.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moments([bool; 3]);
+pub(super) struct Moments([bool; MOMENTS]);
 
 impl Moments {
     pub(super) fn only(moment: Moment) -> Self {
-        let mut moments = Self([false; 3]);
+        let mut moments = Self([false; MOMENTS]);
         moments.add(moment);
         moments
     }
@@ -42,7 +49,7 @@ impl Moments {
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self == Self([false; 3])
+        self == Self([false; MOMENTS])
     }
 }
 
@@ -99,7 +106,11 @@ pub(super) struct Waiters {
 
 /// The place of a sleeper in its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(pub(super) u32);
+pub(crate) struct Place {
+    pub(super) at: u32,
+    /// How often the moment had come when the sleeper was registered, if it is one that can come again.
+    pub(super) times: u32,
+}
 
 /// The place in [`TeardownOrSleeper`]; those in [`Waiters`] come after it.
 pub(super) const FIRST: u32 = 0;

@@ -29,6 +29,7 @@ impl<C: Contents> Node<C> {
             let waits = !inner.teardown.has_started();
             if waits {
                 self.count_in();
+                inner.extras().other_waits += 1;
             }
             walk.begin(self, inner, &Reason::TimeLimit, true);
             ended = Some(Waits(waits));
@@ -47,7 +48,10 @@ impl<C: Contents> Node<C> {
             walk.fail(self, failed, |_, _| {});
         }
         if waits {
-            walk.visit(self, |_, _| self.count_off());
+            walk.visit(self, |_, inner| {
+                self.count_off();
+                inner.count_other_off();
+            });
         }
         walk.run()
     }

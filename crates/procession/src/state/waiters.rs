@@ -14,6 +14,7 @@ use super::node::Node;
 use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiters, Waiting};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
+use crate::value::sync::Ordering;
 
 /// What became of a sleeper that was to be put back.
 pub(crate) enum PutBack {
@@ -26,13 +27,26 @@ pub(crate) enum PutBack {
 }
 
 impl<C: Contents> Node<C> {
-    /// Has the moment come? One atomic load.
+    /// Has the moment come? One atomic load, except for the children.
     #[inline]
     pub(crate) fn has_come(&self, moment: Moment) -> bool {
         match moment {
             Moment::Closing => self.phase() != Phase::Running,
             Moment::Aborting => self.is_aborting() || self.phase() == Phase::Closed,
             Moment::Closed => self.phase() == Phase::Closed,
+            Moment::BodyEnded => !self.phase.has_body(),
+            Moment::ChildrenClosed => {
+                let inner = self.inner.lock();
+                inner.children_are_closed(self, self.waiting.load(Ordering::Acquire))
+            }
+        }
+    }
+
+    /// Has the moment come since a sleeper was registered in this place?
+    pub(crate) fn has_come_since(&self, moment: Moment, place: Place) -> bool {
+        match moment {
+            Moment::ChildrenClosed => self.inner.lock().times(moment) != place.times,
+            _ => self.has_come(moment),
         }
     }
 
@@ -44,13 +58,16 @@ impl<C: Contents> Node<C> {
         place: &mut Option<Place>,
         waker: &Waker,
     ) -> (bool, Option<Sleeper>) {
-        if let Some(Place(registered)) = *place {
+        if let Some(registered) = *place {
             let mut inner = self.inner.lock();
-            if self.has_come(moment) {
+            if inner.has_come_since(self, moment, registered) {
                 *place = None;
                 return (false, None);
             }
-            if inner.waiting_mut(registered).is_some_and(|waiting| waiting.waker.will_wake(waker)) {
+            if inner
+                .waiting_mut(registered.at)
+                .is_some_and(|waiting| waiting.waker.will_wake(waker))
+            {
                 return (true, None);
             }
         }
@@ -67,7 +84,12 @@ impl<C: Contents> Node<C> {
         sleeper: Sleeper,
     ) -> (bool, Option<Sleeper>) {
         let mut inner = self.inner.lock();
-        if self.has_come(moment) {
+        let has_come = match *place {
+            Some(registered) => inner.has_come_since(self, moment, registered),
+            None if moment == Moment::ChildrenClosed => !inner.watch_children(self),
+            None => self.has_come(moment),
+        };
+        if has_come {
             // The registered sleeper was taken when the moment came, and its place with it.
             *place = None;
             return (false, Some(sleeper));
@@ -104,6 +126,14 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
+    /// Has the moment come since a sleeper was registered in this place? If it has, the sleeper was taken.
+    fn has_come_since(&self, node: &Node<C>, moment: Moment, place: Place) -> bool {
+        match moment {
+            Moment::ChildrenClosed => self.times(moment) != place.times,
+            _ => node.has_come(moment),
+        }
+    }
+
     /// Puts the sleeper in its place, or in a new one; returns the one that must be dropped.
     fn put_sleeper(
         &mut self,
@@ -111,8 +141,10 @@ impl<C: Contents> Inner<C> {
         place: &mut Option<Place>,
         sleeper: Sleeper,
     ) -> Option<Sleeper> {
-        if let (Some(Place(FIRST)), TeardownOrSleeper::Reserved { sleeper: of, moments, .. }) =
-            (*place, &mut self.teardown_or_sleeper)
+        if let (
+            Some(Place { at: FIRST, .. }),
+            TeardownOrSleeper::Reserved { sleeper: of, moments, .. },
+        ) = (*place, &mut self.teardown_or_sleeper)
         {
             if moments.has(moment) {
                 if *moments == Moments::only(moment) || *of == sleeper.id() {
@@ -124,7 +156,7 @@ impl<C: Contents> Inner<C> {
                 moments.remove(moment);
             }
         }
-        if let Some(waiting) = place.and_then(|Place(place)| self.waiting_mut(place)) {
+        if let Some(waiting) = place.and_then(|Place { at, .. }| self.waiting_mut(at)) {
             if waiting.moments == Moments::only(moment) {
                 let new = Waiting::new(sleeper, waiting.moments);
                 return Some(mem::replace(waiting, new).into_sleeper());
@@ -133,7 +165,7 @@ impl<C: Contents> Inner<C> {
             waiting.moments.remove(moment);
         }
         let (new, spare) = self.insert_sleeper(moment, sleeper);
-        *place = Some(Place(new));
+        *place = Some(Place { at: new, times: self.times(moment) });
         spare
     }
 
@@ -170,16 +202,16 @@ impl<C: Contents> Inner<C> {
         &mut self,
         node: &Node<C>,
         moment: Moment,
-        Place(place): Place,
+        place: Place,
     ) -> Option<Sleeper> {
         // After the moment, the place may be another waiter's.
-        if node.has_come(moment) {
+        if self.has_come_since(node, moment, place) {
             return None;
         }
-        if place == FIRST {
+        if place.at == FIRST {
             return self.take_first(moment);
         }
-        self.more.as_mut()?.waiters.as_mut()?.remove(place).map(Waiting::into_sleeper)
+        self.more.as_mut()?.waiters.as_mut()?.remove(place.at).map(Waiting::into_sleeper)
     }
 
     /// Takes the moment back from the first place, and the sleeper if it waits for no other.

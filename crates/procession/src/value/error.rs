@@ -76,8 +76,8 @@ pub enum Error {
     #[cfg(all(feature = "signal", unix, not(loom)))]
     #[error(transparent)]
     Signal(Arc<SignalError>),
-    /// All slots of the process are taken, and the call does not wait for one.
-    #[error("all slots of {0} are taken")]
+    /// All slots of the limiter are taken, and the call does not wait for one.
+    #[error("the limiter {} has no free slot", .0.bare())]
     Full(Label),
     /// A limit of zero for the children of the process: nothing could ever be spawned.
     #[error("the limit for the children of {0} must be at least 1")]
@@ -142,12 +142,24 @@ pub struct Deadlock {
 enum Waiting {
     /// Code of this process.
     Process(Label),
+    /// Code of this process, which waits for the end of its own body.
+    Body(Label),
+    /// Code of this process, which waits for the children of a process above it.
+    ForChildren(Label),
+    /// Code of this process, which waits for a slot of a limiter.
+    ProcessForSlot(Label),
     /// The thread that drives a current-thread runtime, perhaps by running code of a process.
     #[cfg_attr(
         any(not(feature = "tokio"), loom),
         expect(dead_code, reason = "only tokio has such runtimes")
     )]
     Runtime { driven_by: Option<Label>, needed_by: Label },
+    /// The same, for a slot of a limiter.
+    #[cfg_attr(
+        any(not(feature = "tokio"), loom),
+        expect(dead_code, reason = "only tokio has such runtimes")
+    )]
+    RuntimeForSlot { driven_by: Option<Label> },
 }
 
 /// The OS could not create a thread for a body, usually because a limit is reached.
@@ -196,6 +208,24 @@ impl Error {
 
     pub(crate) fn deadlock(waiting: Label, target: Label) -> Self {
         Self::Deadlock(Deadlock { sides: Arc::new((Waiting::Process(waiting), target)) })
+    }
+
+    pub(crate) fn body_deadlock(waiting: Label) -> Self {
+        Self::Deadlock(Deadlock { sides: Arc::new((Waiting::Body(waiting.clone()), waiting)) })
+    }
+
+    pub(crate) fn children_deadlock(waiting: Label, target: Label) -> Self {
+        Self::Deadlock(Deadlock { sides: Arc::new((Waiting::ForChildren(waiting), target)) })
+    }
+
+    pub(crate) fn slot_deadlock(waiting: Label, limiter: Label) -> Self {
+        Self::Deadlock(Deadlock { sides: Arc::new((Waiting::ProcessForSlot(waiting), limiter)) })
+    }
+
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn runtime_slot_deadlock(driven_by: Option<Label>, limiter: Label) -> Self {
+        let waiting = Waiting::RuntimeForSlot { driven_by };
+        Self::Deadlock(Deadlock { sides: Arc::new((waiting, limiter)) })
     }
 
     #[cfg(all(feature = "tokio", not(loom)))]
@@ -321,12 +351,17 @@ impl Deadlock {
     pub fn waiting(&self) -> &Label {
         match &self.sides.0 {
             Waiting::Process(label)
+            | Waiting::Body(label)
+            | Waiting::ForChildren(label)
+            | Waiting::ProcessForSlot(label)
             | Waiting::Runtime { driven_by: Some(label), .. }
-            | Waiting::Runtime { driven_by: None, needed_by: label } => label,
+            | Waiting::Runtime { driven_by: None, needed_by: label }
+            | Waiting::RuntimeForSlot { driven_by: Some(label) } => label,
+            Waiting::RuntimeForSlot { driven_by: None } => &self.sides.1,
         }
     }
 
-    /// The process that it would have waited for.
+    /// The process that it would have waited for, or the limiter for a slot of which.
     pub fn target(&self) -> &Label {
         &self.sides.1
     }
@@ -341,6 +376,26 @@ impl fmt::Display for Deadlock {
             (Waiting::Process(waiting), target) => {
                 write!(f, "{waiting} cannot wait for {target}, which waits for {waiting}")
             }
+            (Waiting::Body(waiting), _) => {
+                write!(f, "code of {waiting} cannot wait for the end of its own body")
+            }
+            (Waiting::ForChildren(waiting), target) => {
+                write!(
+                    f,
+                    "{waiting} cannot wait for the children of {target}: it is below {target}"
+                )
+            }
+            (Waiting::ProcessForSlot(waiting), limiter) => write!(
+                f,
+                "{waiting} cannot wait for a slot of the limiter {}: processes that wait for {waiting} hold all slots",
+                limiter.bare()
+            ),
+            (Waiting::RuntimeForSlot { .. }, limiter) => write!(
+                f,
+                "this thread cannot wait for a slot of the limiter {}: the processes that hold all slots need it, \
+                 because it drives a current-thread runtime; await instead",
+                limiter.bare()
+            ),
             (Waiting::Runtime { needed_by, .. }, target) => write!(
                 f,
                 "this thread cannot wait for {target}: {needed_by} needs it, because it drives a current-thread \

@@ -31,7 +31,8 @@ pub enum Work {
     Future,
 }
 
-const ALL: [Work; 9] = [
+/// The kinds of work, by their numbers.
+const ALL: [Work; 10] = [
     Work::None,
     Work::ThreadBody,
     Work::AsyncBody,
@@ -41,7 +42,11 @@ const ALL: [Work; 9] = [
     Work::AsyncTeardown,
     Work::Hook,
     Work::Future,
+    Work::TeardownQueued,
 ];
+
+/// The number of an async teardown that its spawner was given, and that has not begun.
+const SPAWNED_TEARDOWN: u8 = 9;
 
 /// The work of a process, and when it began, written by the thread that starts or ends it.
 ///
@@ -89,6 +94,36 @@ impl WorkCell {
         self.since_low.store(low, Ordering::Relaxed);
         self.since_high.store(high, Ordering::Relaxed);
         self.work.store(work as u8, Ordering::Relaxed);
+    }
+
+    /// The kind of work, before it begins. It reads no clock.
+    pub(crate) fn mark(&self, work: Work) {
+        self.work.store(work as u8, Ordering::Relaxed);
+    }
+
+    /// The teardown is due since this time. That of a closing hook is its function, and remains a hook.
+    #[inline]
+    pub(crate) fn teardown_is_due(&self, since: Stamp) {
+        let work = if self.get() == Work::Hook { Work::Hook } else { Work::TeardownQueued };
+        self.begin_at(work, since);
+    }
+
+    /// The async teardown that is due was given to its spawner.
+    pub(crate) fn is_given_to_spawner(&self) {
+        self.work.store(SPAWNED_TEARDOWN, Ordering::Relaxed);
+    }
+
+    /// Does it need its spawner to poll it?
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn needs_polls(&self) -> bool {
+        let is_queued = self.work.load(Ordering::Relaxed) == SPAWNED_TEARDOWN;
+        is_queued || matches!(self.get(), Work::AsyncBody | Work::AsyncTeardown | Work::Future)
+    }
+
+    /// A teardown begins now.
+    pub(crate) fn begin_teardown(&self) {
+        let work = if self.get() == Work::Hook { Work::Hook } else { Work::Teardown };
+        self.begin(work);
     }
 
     /// The work has ended.

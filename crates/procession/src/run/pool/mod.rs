@@ -42,7 +42,7 @@ pub(crate) use threads::{help, wait_for_help};
 #[cfg(loom)]
 pub(super) use model::prepare;
 #[cfg(loom)]
-pub(super) use model::{OwnQueue, busy, drop_there, submit, while_blocked};
+pub(super) use model::{OwnQueue, busy, drop_there, run_now, submit, while_blocked};
 #[cfg(loom)]
 pub(crate) use model::{help, wait_for_help};
 

@@ -31,6 +31,10 @@ pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
     drop(value);
 }
 
+pub(in crate::run) fn run_now(call: Box<dyn FnOnce() + Send>) {
+    submit(vec![Task::Call(call)]);
+}
+
 pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
     park()
 }

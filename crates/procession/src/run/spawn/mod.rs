@@ -38,7 +38,10 @@ pub use inline::Inline;
 pub use smol::Smol;
 pub use threads::Threads;
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(super) use tokio::{refuse_slot_wait_on_runtime, refuse_wait_on_runtime};
+pub(super) use tokio::{
+    refuse_slot_wait_on_runtime, refuse_wait_for_body_on_runtime,
+    refuse_wait_for_children_on_runtime, refuse_wait_on_runtime,
+};
 
 /// Runs the jobs of processes.
 ///

@@ -9,8 +9,8 @@ use tokio::task::coop;
 
 use super::{Spawn, Spawner};
 use crate::run::{Inherited, Job, Node};
-use crate::state::everything_below;
-use crate::value::{Error, Work};
+use crate::state::{everything_below, everything_below_children};
+use crate::value::Error;
 
 /// Async jobs are spawned on the runtime, blocking ones with `spawn_blocking`.
 impl Spawn for Handle {
@@ -66,6 +66,36 @@ pub(in crate::run) fn refuse_wait_on_runtime(
     }
 }
 
+/// Refuses a blocking wait for the end of the body of `target` by such a thread, if it has to poll that body.
+pub(in crate::run) fn refuse_wait_for_body_on_runtime(
+    target: &Arc<Node>,
+    innermost: Option<&Arc<Node>>,
+) -> Result<(), Error> {
+    match driven_runtime() {
+        Some(runtime) if runs_on(target, &runtime) => {
+            let driven_by = innermost.map(Node::label);
+            Err(Error::runtime_deadlock(driven_by, target.label(), target.label()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a blocking wait for the children of `target` by such a thread, if one of them waits for such work.
+pub(in crate::run) fn refuse_wait_for_children_on_runtime(
+    target: &Arc<Node>,
+    innermost: Option<&Arc<Node>>,
+) -> Result<(), Error> {
+    let Some(runtime) = driven_runtime() else { return Ok(()) };
+    let below = everything_below_children(target);
+    match below.iter().find(|node| runs_on(node, &runtime)) {
+        Some(node) => {
+            let driven_by = innermost.map(Node::label);
+            Err(Error::runtime_deadlock(driven_by, node.label(), target.label()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses a blocking wait for a slot by such a thread, if each slot is held by a process that waits for such work.
 pub(in crate::run) fn refuse_slot_wait_on_runtime(
     limiter: &Arc<Node>,
@@ -78,7 +108,7 @@ pub(in crate::run) fn refuse_slot_wait_on_runtime(
         return Ok(());
     }
     let driven_by = innermost.map(Node::label);
-    Err(Error::runtime_deadlock(driven_by, limiter.label(), limiter.label()))
+    Err(Error::runtime_slot_deadlock(driven_by, limiter.label()))
 }
 
 /// The current-thread runtime that this thread drives.
@@ -91,9 +121,9 @@ fn driven_runtime() -> Option<Handle> {
 
 /// Does the process have async work that was spawned on the runtime?
 fn runs_on(node: &Arc<Node>, runtime: &Handle) -> bool {
-    let is_async = matches!(node.work.get(), Work::AsyncBody | Work::AsyncTeardown);
     let spawner = node.spawner();
-    is_async && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
+    node.work.needs_polls()
+        && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
 }
 
 /// Is the calling code being polled by tokio, so that it holds up the thread that drives the runtime? This is not the

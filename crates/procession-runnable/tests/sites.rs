@@ -1,0 +1,69 @@
+//! The processes of servers record where the server was described.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use procession::Process;
+use procession_runnable::{Runnable, Start, body, server, task, trace_region};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts the server, opens a connection, and checks that both have this file as their site.
+fn check(make: impl FnOnce(Bind) -> Runnable) {
+    let (tell, told) = mpsc::sync_channel(1);
+    let server = make(Box::new(move || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        tell.send(listener.local_addr()?).unwrap();
+        Ok(listener)
+    }));
+    let app = Process::new();
+    server.start(Start::under(&app).0).unwrap();
+    let address: SocketAddr = told.recv_timeout(LIMIT).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"x").unwrap();
+    let begin = Instant::now();
+    while app.snapshot().processes().len() < 3 {
+        assert!(begin.elapsed() < LIMIT, "{}", app.snapshot());
+        std::thread::yield_now();
+    }
+    let snapshot = app.snapshot();
+    let foreign: Vec<_> =
+        snapshot.processes().iter().map(|p| p.site).filter(|site| site.file() != file!()).collect();
+    assert!(foreign.is_empty(), "{foreign:?} in\n{snapshot:#}");
+    app.abort().wait().unwrap();
+    drop(stream);
+}
+
+type Bind = Box<dyn Fn() -> std::io::Result<TcpListener> + Send + Sync>;
+
+#[test]
+fn tasks() {
+    let app = Process::new();
+    let stays = || body(|run| async move { run.closing().await });
+    for runnable in [task("task", stays()), trace_region("region", stays())] {
+        let run = runnable.start(Start::under(&app).0).unwrap();
+        assert_eq!(run.site().file(), file!());
+    }
+    app.close_blocking().unwrap();
+}
+
+#[test]
+fn tcp() {
+    check(|bind| {
+        server::tcp(bind, |mut stream: TcpStream, _: Process| {
+            let mut byte = [0; 2];
+            stream.read_exact(&mut byte)
+        })
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http() {
+    tokio::task::spawn_blocking(|| check(|bind| server::axum(bind, axum::Router::new())))
+        .await
+        .unwrap();
+    let routes = || tonic::service::Routes::default();
+    tokio::task::spawn_blocking(move || check(|bind| server::tonic(bind, routes()))).await.unwrap();
+}

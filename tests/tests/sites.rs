@@ -1,0 +1,288 @@
+//! Each process records the line of the user's that made it or described it, and never one of the library's.
+
+use std::future::pending;
+use std::sync::mpsc;
+use std::thread;
+
+use futures_lite::future::block_on;
+use futures_lite::{StreamExt, stream};
+use procession::{Limited, Periodic, Process, ProcessInfo, Work, main, ok_with, scope};
+use procession_runnable::{
+    Runnable, Service, Start, body, body_thread, chain, concurrent, concurrent_group, leaf,
+    leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, parallel, run_in, run_to_end,
+    sequence, sequential, start_stop, start_stop_thread,
+};
+use procession_supervisor::{Manager, MemoryTable, Supervisor, Unit};
+use procession_tests::{LIMIT, ends_well};
+use tokio_util::sync::CancellationToken;
+
+/// Checks each process below this one, of which there are `count` or more.
+#[track_caller]
+fn check(process: &Process, count: usize) {
+    let snapshot = process.snapshot();
+    let all = snapshot.processes();
+    assert!(all.len() >= count, "{} of {count}:\n{snapshot:#}", all.len());
+    let is_foreign = |process: &&ProcessInfo| process.site.file() != file!();
+    let foreign: Vec<_> = all.iter().filter(is_foreign).map(|process| process.site).collect();
+    assert!(foreign.is_empty(), "{foreign:?} in\n{snapshot:#}");
+    assert!(!snapshot.to_string().contains("crates/procession"), "{snapshot}");
+}
+
+/// Waits until at least this many processes are below this one, itself included.
+#[track_caller]
+fn wait_for(process: &Process, count: usize) {
+    let begin = std::time::Instant::now();
+    while process.snapshot().processes().len() < count {
+        assert!(begin.elapsed() < LIMIT, "{:#}", process.snapshot());
+        thread::yield_now();
+    }
+}
+
+async fn stay(process: Process) {
+    process.closing().await;
+}
+
+fn stay_blocked(process: Process) {
+    process.closing().wait();
+}
+
+#[test]
+fn children_and_bodies() {
+    for app in [Process::new(), Process::with_teardown(|| ()), Process::default()] {
+        let _child = app.child();
+        let builder = || Process::builder().parent(&app);
+        let _built = builder().build().unwrap();
+        builder().spawn(stay).unwrap();
+        builder().spawn_thread(stay_blocked).unwrap();
+        let _tasks = [
+            app.spawn_task(|p| async move { ok_with(p.closing().timeout(LIMIT).await) }).unwrap(),
+            app.spawn_task_thread(|p| ok_with(p.closing().wait_timeout(LIMIT))).unwrap(),
+            builder()
+                .spawn_task(|p| async move { ok_with(p.closing().timeout(LIMIT).await) })
+                .unwrap(),
+            builder().spawn_task_thread(|p| ok_with(p.closing().wait_timeout(LIMIT))).unwrap(),
+        ];
+        app.spawn(stay).unwrap();
+        app.spawn_thread(stay_blocked).unwrap();
+        let _run = app.run(stay);
+        check(&app, 11);
+        drop(_run);
+        app.close_blocking().unwrap();
+    }
+}
+
+#[test]
+fn conditions_and_hooks() {
+    let app = Process::new();
+    let token = CancellationToken::new();
+    app.close_when(pending::<()>()).unwrap();
+    app.close_when_cancelled(&token).unwrap();
+    app.wait_for_future(pending::<()>()).unwrap();
+    app.wait_for_cancelled(&token).unwrap();
+    let (started, start) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let hook = app.on_closing(move || {
+        started.send(()).unwrap();
+        let _ = gate.recv();
+    });
+    hook.unwrap().detach();
+    check(&app, 5);
+    app.close();
+    start.recv_timeout(LIMIT).unwrap();
+    check(&app, 4);
+    assert!(app.snapshot().processes().iter().any(|process| process.work == Work::Hook));
+    drop(go);
+    app.abort();
+    ends_well(&app);
+}
+
+#[test]
+fn limiters_periodic_processes_and_scopes() {
+    let app = Process::new();
+    let limited = Limited::new(&app, 6).unwrap();
+    block_on(limited.spawn(stay)).unwrap();
+    limited.spawn_thread(stay_blocked).unwrap();
+    limited.try_spawn(stay).unwrap();
+    limited.try_spawn_thread(stay_blocked).unwrap();
+    limited.try_acquire().unwrap().spawn(stay).unwrap();
+    limited.try_acquire().unwrap().spawn_thread(stay_blocked).unwrap();
+    let ticks = || stream::once(()).chain(stream::pending());
+    Periodic::on(ticks()).spawn(&app, stay).unwrap();
+    Periodic::on(ticks()).spawn_thread(&app, stay_blocked).unwrap();
+    Periodic::on(ticks()).overlapping().spawn(&app, stay).unwrap();
+    Periodic::on(ticks()).overlapping().spawn_thread(&app, stay_blocked).unwrap();
+    wait_for(&app, 16);
+    check(&app, 16);
+    scope(|scope| {
+        scope.spawn_thread(stay_blocked)?;
+        check(&scope, 2);
+        scope.close();
+        procession::ok()
+    })
+    .unwrap();
+    app.close_blocking().unwrap();
+}
+
+#[test]
+fn programs() {
+    let _exit = main(|p| {
+        p.spawn_thread(stay_blocked)?;
+        check(&p, 2);
+        p.close();
+        procession::ok()
+    });
+}
+
+fn stays() -> Runnable {
+    body(|run| async move {
+        run.ready();
+        run.closing().await;
+    })
+}
+
+/// Runnables of each kind, and how many processes each has while it runs.
+fn runnables() -> Vec<(Runnable, usize)> {
+    let ready = |run: procession_runnable::Run| async move {
+        run.ready();
+        run.closing().await;
+    };
+    let ready_blocked = |run: procession_runnable::Run| {
+        run.ready();
+        run.closing().wait();
+    };
+    let one = stays;
+    vec![
+        (body(ready), 1),
+        (body_thread(ready_blocked), 1),
+        (leaf(ready, |_| async {}), 2),
+        (leaf_thread(ready_blocked, |_| ()), 2),
+        (leaf_without_stop(ready), 2),
+        (leaf_thread_without_stop(ready_blocked), 2),
+        (start_stop(|_| async {}, || async {}), 1),
+        (start_stop_thread(|_| (), || ()), 1),
+        (named("named", one()), 1),
+        (parallel([one(), one()]), 3),
+        (sequential([one(), one()]), 3),
+        (chain([one(), one()]), 3),
+        (concurrent([one(), one()]), 3),
+        (concurrent_group([one(), one()]), 3),
+        (sequence([one(), one()]), 2),
+        (Runnable::new(move |start| start.spawn(ready)), 1),
+        (Runnable::new(move |start| stays().start(start.named("outer"))), 1),
+    ]
+}
+
+#[test]
+fn runnables_of_each_kind() {
+    let app = Process::new();
+    for (runnable, count) in runnables() {
+        let (start, _readiness) = Start::under(&app);
+        let run = runnable.start(start).unwrap();
+        wait_for(&run, count);
+        check(&run, count);
+        run.close_blocking().unwrap();
+    }
+    app.close_blocking().unwrap();
+}
+
+/// The line is that of the innermost description.
+#[test]
+fn the_line_is_that_of_the_description() {
+    let app = Process::new();
+    let line = line!() + 1;
+    let described = body(|run| async move { run.closing().await });
+    let runnable = named("outer", described);
+    let run = runnable.start(Start::under(&app).0).unwrap();
+    assert_eq!((run.site().line(), run.site().file()), (line, file!()));
+    app.close_blocking().unwrap();
+}
+
+/// A stop that hangs is shown where its runnable was described.
+#[test]
+fn stops() {
+    let app = Process::new();
+    let go = Process::new();
+    let waits = go.clone();
+    let stop = move |_: Process| {
+        let closed = waits.closed();
+        async move { drop(closed.await) }
+    };
+    let runnable = leaf(|run: procession_runnable::Run| async move { run.closing().await }, stop);
+    let run = runnable.start(Start::under(&app).0).unwrap();
+    wait_for(&run, 2);
+    run.close();
+    wait_for(&run, 2);
+    check(&app, 2);
+    go.close();
+    app.close_blocking().unwrap();
+}
+
+#[test]
+fn runs_around_a_body_and_services() {
+    let app = Process::new();
+    let runnable = stays();
+    block_on(run_in(&app, &runnable, |p| async move {
+        check(&p, 1);
+        p.close();
+    }))
+    .unwrap();
+    let above = app.clone();
+    block_on(run_in(&app, &runnable, |_| async move {
+        check(&above, 5);
+        procession::ok()
+    }))
+    .unwrap();
+    let ends = run_to_end(&app, &runnable);
+    check(&app, 2);
+    app.close();
+    block_on(ends).unwrap();
+    ends_well(&app);
+
+    let app = Process::new();
+    let service = Service::under(&app, stays()).unwrap();
+    service.start_blocking().unwrap();
+    check(&app, 3);
+    service.stop_blocking().unwrap();
+    let alone = Service::new(body(|run| async move {
+        check(&run, 1);
+        run.ready();
+        run.closing().await;
+    }));
+    alone.start_blocking().unwrap();
+    alone.stop_blocking().unwrap();
+}
+
+#[test]
+fn managers_and_sets() {
+    let table = MemoryTable::new();
+    table.insert("unit", Unit::new(stays()));
+    let manager = Manager::new(table);
+    let app = Process::new();
+    let run = manager.runnable().start(Start::under(&app).0).unwrap();
+    wait_for(&app, 4);
+    check(&app, 4);
+    run.close_blocking().unwrap();
+    let of_body = |p: &Process| check(p, 1);
+    manager
+        .run_blocking(|p| {
+            of_body(&p);
+            check(&manager.get(&"unit").unwrap(), 1);
+        })
+        .unwrap();
+
+    let units = || [("one", stays()), ("other", stays())];
+    let sets = [
+        Supervisor::one_for_one(units()),
+        Supervisor::one_for_all(units()),
+        Supervisor::rest_for_one(units()),
+    ];
+    for set in sets {
+        let above = app.clone();
+        block_on(run_in(&app, &set.runnable(), |_| async move {
+            check(&above, 10);
+            procession::ok()
+        }))
+        .unwrap();
+    }
+    app.close_blocking().unwrap();
+}
