@@ -9,6 +9,7 @@ pub struct Readme;
 
 pub mod foreign;
 pub mod program;
+pub mod recorder;
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;

@@ -21,17 +21,17 @@ fn start(face: &str, what: &str) -> Program {
     program
 }
 
-/// A body that ends without a signal: the code is 0 after `Ok`, and 1 after an error or a panic, which is printed. The
-/// tree is closed in each case. The root is named after the program.
+/// A body that ends without a signal: the code is 0 after `Ok`, 1 after an error or a panic, which is printed, and 70
+/// if the grace had to abort. The tree is closed in each case. The root is named after the program.
 #[test]
 fn a_body_that_ends() {
     for face in FACES {
         for (what, code, error) in [
             ("ok", 0, ""),
             ("children", 0, ""),
-            ("error", 1, "process `daemon` failed: disk full\n"),
+            ("error", 1, "process `daemon` › tests/src/bin/daemon.rs:49 failed: disk full\n"),
             ("panic", 1, "process `daemon` panicked: out of paper\n"),
-            ("own-grace", 0, ""),
+            ("own-grace", 70, "exit code 70\n"),
         ] {
             let Output { status, stdout, stderr } = command(face, what).output().unwrap();
             let (stdout, stderr) = (String::from_utf8(stdout), String::from_utf8(stderr));

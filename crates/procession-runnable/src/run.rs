@@ -2,9 +2,10 @@
 
 use std::future::{Future, pending};
 
+use procession::support::ignore_failures_of_children;
 #[cfg(all(unix, not(loom)))]
-use procession::Exit;
 use procession::support::{close_when_at, run_at};
+use procession::{ChildFailure, Exit, Main};
 use procession::{Error, IntoOutcome, Process, Reason, Site};
 
 use crate::group::NotReady;
@@ -79,6 +80,8 @@ where
         if p.is_closing() {
             return Ok(());
         }
+        // The outcomes of both children are read here.
+        ignore_failures_of_children(&p);
         let (start, readiness) = Start::under(&p);
         let started = runnable.start(start)?;
         match p.run_until_closing(readiness).await {
@@ -143,7 +146,9 @@ pub fn run_to_end(
 #[cfg(all(unix, not(loom)))]
 #[track_caller]
 pub fn run(runnable: &Runnable) -> Exit {
-    procession::main(|p| {
+    // The outcome of the runnable is that of the program.
+    let main = Main::new().on_child_failure(ChildFailure::Ignore);
+    main.run(|p| {
         let started = runnable.start(Start::under(&p).0)?;
         started.closed().wait()
     })
@@ -154,5 +159,6 @@ pub fn run(runnable: &Runnable) -> Exit {
 #[track_caller]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
-    procession::main_async(move |p| async move { run_to_end(&p, &runnable).await })
+    let main = Main::new().on_child_failure(ChildFailure::Ignore);
+    main.run_async(move |p| async move { run_to_end(&p, &runnable).await })
 }

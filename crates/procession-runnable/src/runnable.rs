@@ -182,7 +182,7 @@ impl<'a> Start<'a> {
 
     #[track_caller]
     pub(crate) fn part_of(parent: &'a Process, ready: Sure) -> Self {
-        let on_child_failure = ChildFailure::Ignore;
+        let on_child_failure = ChildFailure::default();
         Self {
             parent,
             site: Site::caller(),

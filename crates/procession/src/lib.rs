@@ -66,7 +66,7 @@
 //! | [`Process::on_closing`] | interrupt blocking I/O when closing begins |
 //! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
-//! | `main` | a program as one process, from `fn main` |
+//! | `main`, `Main` | a program as one process, from `fn main`, which says what happens |
 //!
 //! Coming from goprocess? `from_goprocess` maps each of its names.
 //!
@@ -86,6 +86,15 @@
 //! process is one line about the process itself. Nothing has to be prepared for any of this: each process records where
 //! it was made, when it began to close, and what it runs, in the same 128 bytes.
 //!
+//! A program that runs `Main` says all this without being asked: 5 s after closing began, and again at doubling
+//! intervals. The example `stuck` shows what it prints in eight cases.
+//!
+//! # When something fails
+//!
+//! Nothing fails silently. A failure is handled by a hook on the process or above it, by a parent that ignores it or
+//! closes for it, or by the caller that is handed the outcome. Any other failure is reported at once, as the `tracing`
+//! event `failed` and by `Main`: see [`ChildFailure::Report`].
+//!
 //! # Events
 //!
 //! [`Process::on_event`] calls a hook for everything that happens in the tree of a process: made, closing and why,
@@ -98,7 +107,7 @@
 //! | level | `event` | further fields |
 //! |---|---|---|
 //! | TRACE | `made`, `closing`, `aborting`, `body_ended`, `teardown_queued`, `teardown_started`, `teardown_ended`, `closed` | `reason`; `closing_ms`, `outcome` |
-//! | WARN | `failed` | `kind`: `error` or `panic`, `error` with its causes, `site` |
+//! | ERROR if nothing handles the failure, otherwise WARN | `failed` | `kind`: `error` or `panic`, `error` with its causes, `site` |
 //! | WARN | `aborting`, once for an abort | `site` |
 //! | WARN | `stalled`, and `blocked_by` for each blocker: with [`Process::on_stall`] | `closing_ms`, `open`, `blockers`, `next_report_ms`; `chain`, `kind`, `thread`, `site`, `for_ms`, `more` |
 //! | WARN | `missed`, without `process`: a subscriber was too slow | `count` |
@@ -120,7 +129,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `executor` | yes | async bodies and teardowns share one small executor (async-executor); without it, each has a thread |
-//! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` |
+//! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` (on Windows with ctrlc) |
 //! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
 //! | `tokio-util` | no | `CancellationToken`s that are cancelled with a process, and processes that close with a token |
 //! | `tracing` | yes | events as `tracing` events, and bodies in spans |
@@ -146,7 +155,7 @@ mod value;
 
 // Built on layer 3 only.
 mod clock;
-#[cfg(all(feature = "signal", unix, not(loom)))]
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 mod entry_point;
 mod limiter;
 pub mod periodic;
@@ -161,13 +170,15 @@ pub mod signal;
 pub mod support;
 #[cfg(all(feature = "tokio-util", not(loom)))]
 mod tokens;
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+mod watch;
 
 #[cfg(all(any(doc, doctest), feature = "signal", unix, not(loom)))]
 #[doc = include_str!("../docs/from-goprocess.md")]
 pub mod from_goprocess {}
 
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
-#[cfg(all(feature = "signal", unix, not(loom)))]
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};
 pub use periodic::{Overlapping, Periodic};
@@ -184,6 +195,7 @@ pub use scope::{Scope, scope};
 pub use value::Stall;
 pub use value::{
     Blocker, BlockerKind, Blockers, BoxError, ChainLink, ChildFailure, Cycle, Deadlock, Edge,
-    Error, Event, EventKind, Failed, HeldSlot, IntoOutcome, Label, Link, LinkError, MultiError,
-    NoThread, Panicked, Phase, ProcessId, ProcessInfo, Reason, Site, Snapshot, Work, ok, ok_with,
+    Error, Event, EventKind, Failed, FailedCalls, Forced, HeldSlot, IntoOutcome, Label, Link,
+    LinkError, MultiError, NoThread, Panicked, Phase, ProcessId, ProcessInfo, Reason, Site,
+    Snapshot, Work, ok, ok_with,
 };

@@ -57,7 +57,9 @@ use futures_lite::{Stream, StreamExt};
 /// Calls a body again and again, one call at a time, until closing.
 ///
 /// The first call comes with the first tick: after one interval, or with the first item of the stream. A failed call is
-/// reported to the [hooks](Process::on_failure), and the calls go on; [`on_failure`](Self::on_failure) changes that.
+/// [reported](ChildFailure::Report) unless a hook handles it, and the calls go on; [`on_failure`](Self::on_failure)
+/// changes that. Once the periodic process is Closed, its outcome is [`Error::FailedCalls`], with the first and the
+/// last error and their number.
 /// The periodic process has its parent's spawner.
 ///
 /// ```
@@ -111,10 +113,10 @@ impl Periodic {
     }
 
     fn with(ticks: Ticks) -> Self {
-        Self { ticks, on_failure: ChildFailure::Ignore, clock: Arc::new(SystemClock) }
+        Self { ticks, on_failure: ChildFailure::default(), clock: Arc::new(SystemClock) }
     }
 
-    /// What happens when a call fails; by default, it is only [reported to the hooks](ChildFailure::Ignore).
+    /// What happens when a call fails; by default, it is [reported](ChildFailure::Report) unless it is handled.
     ///
     /// With [`ChildFailure::Close`], a failed call closes the periodic process and its parent, whatever the parent does
     /// when another child fails; the error is part of both outcomes.
@@ -179,17 +181,20 @@ impl Periodic {
             return Err(Error::ZeroInterval(parent.label()));
         }
         let mut seed = Seed { inherited: parent.heritage(), ..Seed::at(site) };
+        seed.extras().on_child_failure = on_failure;
         if on_failure == ChildFailure::Close {
             if parent.node.is_background() {
                 return Err(Error::Background);
             }
-            seed.extras().on_child_failure = ChildFailure::Close;
             seed.extras().closes_parents = true;
         }
         // The clock is foreign code: it is called before there is a process that its panic could leave behind.
         let last = clock.now();
         let (periodic, end) = parent.child_with_body_for(seed)?;
         let pause = Pause { ticks, last, clock };
+        if on_failure != ChildFailure::Close {
+            periodic.node.count_calls(periodic.label());
+        }
         periodic.start(end, move |process| run(process, pause, overlapping, call));
         Ok(periodic)
     }
@@ -326,10 +331,11 @@ async fn run(
     call: impl Fn(&Process) -> Result<Process, Error>,
 ) -> Result<(), BoxError> {
     while process.run_until_closing(pause.next()).await == Some(true) {
+        process.node.count_call();
         match call(&process) {
-            // A failure has been reported to the hooks.
+            // A failure is counted, and was reported.
             Ok(call) if !overlapping => drop(call.closed().await),
-            // So has a thread that could not be created.
+            // So is a thread that could not be created.
             Ok(_) | Err(_) => {}
         }
         pause.call_ended();

@@ -27,7 +27,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -44,6 +43,7 @@ use crate::run::{Node, perform_elsewhere};
 pub use crate::value::SignalError;
 use crate::value::sync::spawn_thread;
 use crate::value::{Phase, Reason};
+use crate::watch::{Listener, Watch};
 
 /// The effects of the first, second and third signal that a bound process receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,15 +89,16 @@ pub fn bind_stages(
     signals: impl IntoIterator<Item = i32>,
     stages: Stages,
 ) -> Result<(), SignalError> {
-    bind_watched(process, signals, stages).map(drop)
+    bind_watched(process, signals, stages, None)
 }
 
-/// [`bind_stages`]. The returned number is 0 until a signal aborts the process, and then that signal's number.
+/// [`bind_stages`]. `watch` hears of the signals.
 pub(crate) fn bind_watched(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
     stages: Stages,
-) -> Result<Arc<AtomicI32>, SignalError> {
+    watch: Option<Arc<dyn Watch>>,
+) -> Result<(), SignalError> {
     if process.node.is_background() {
         return Err(SignalError::Background);
     }
@@ -111,8 +112,7 @@ pub(crate) fn bind_watched(
     for &signal in &signals {
         bound.watch(signal)?;
     }
-    let aborted_by = Arc::new(AtomicI32::new(0));
-    let binding = Binding { signals, stages, aborted_by: aborted_by.clone() };
+    let binding = Binding { signals, stages, watch };
     bound
         .processes
         .entry(Arc::as_ptr(&process.node).addr())
@@ -122,7 +122,17 @@ pub(crate) fn bind_watched(
         })
         .bindings
         .push(binding);
-    Ok(aborted_by)
+    Ok(())
+}
+
+/// Calls `listener` on the signal thread whenever the signal is delivered, as long as it exists. It must return at
+/// once.
+pub(crate) fn listen(signal: i32, listener: &Arc<Listener>) -> Result<(), SignalError> {
+    check(signal)?;
+    let mut bound = BOUND.lock();
+    bound.watch(signal)?;
+    bound.listeners.push((signal, Arc::downgrade(listener)));
+    Ok(())
 }
 
 fn check(signal: i32) -> Result<(), SignalError> {
@@ -138,6 +148,7 @@ static BOUND: Mutex<Signals> = Mutex::new(Signals {
     handle: None,
     former: BTreeMap::new(),
     processes: BTreeMap::new(),
+    listeners: Vec::new(),
     forget_at: 0,
 });
 
@@ -148,6 +159,8 @@ struct Signals {
     former: BTreeMap<i32, Former>,
     /// By the address of the node, which no other node can have while the weak pointer exists.
     processes: BTreeMap<usize, Bound>,
+    /// The functions that are called for signals.
+    listeners: Vec<(i32, Weak<Listener>)>,
     /// The number of processes at which the next binding forgets those that are Closed. It doubles, so that a binding
     /// does not look at all the others.
     forget_at: usize,
@@ -164,8 +177,7 @@ struct Bound {
 struct Binding {
     signals: Vec<i32>,
     stages: Stages,
-    /// The signal that aborted the process; 0 before.
-    aborted_by: Arc<AtomicI32>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 /// The action of a signal before it was watched.
@@ -204,13 +216,28 @@ impl Signals {
     }
 
     /// Counts the signal for each process that is bound to it, and returns what it does to each.
-    fn count(&mut self, signal: i32) -> Vec<(Arc<Node>, Option<Stage>)> {
+    fn count(&mut self, signal: i32) -> Vec<Counted> {
         let bound = self.processes.values_mut();
         bound.filter_map(|process| process.count(signal)).collect()
     }
+
+    /// The functions to call for the signal.
+    fn listeners(&mut self, signal: i32) -> Vec<Arc<Listener>> {
+        self.listeners.retain(|(_, listener)| listener.strong_count() > 0);
+        let of_signal = self.listeners.iter().filter(|(of, _)| *of == signal);
+        of_signal.filter_map(|(_, listener)| listener.upgrade()).collect()
+    }
+}
+
+/// A signal that was counted for a process.
+struct Counted {
+    node: Arc<Node>,
+    stage: Option<Stage>,
+    watches: Vec<Arc<dyn Watch>>,
 }
 
 /// The effect of one signal on one process.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Close,
     Abort,
@@ -219,24 +246,19 @@ enum Stage {
 
 impl Bound {
     /// Counts the signal if the process is bound to it. Of the bindings, the one with the most stages decides.
-    fn count(&mut self, signal: i32) -> Option<(Arc<Node>, Option<Stage>)> {
+    fn count(&mut self, signal: i32) -> Option<Counted> {
         let bindings = self.bindings.iter().filter(|binding| binding.signals.contains(&signal));
         let stages = bindings.map(|binding| binding.stages).max()?;
         let node = self.node.upgrade()?;
         self.seen += 1;
         let stage = match self.seen {
             1 => Some(Stage::Close),
-            2 if stages >= Stages::CloseAbort => {
-                // Before the abort, and so before Closed.
-                for binding in &self.bindings {
-                    binding.aborted_by.store(signal, Ordering::Relaxed);
-                }
-                Some(Stage::Abort)
-            }
+            2 if stages >= Stages::CloseAbort => Some(Stage::Abort),
             3 if stages >= Stages::CloseAbortExit => Some(Stage::Exit),
             _ => None,
         };
-        Some((node, stage))
+        let watches = self.bindings.iter().filter_map(|binding| binding.watch.clone()).collect();
+        Some(Counted { node, stage, watches })
     }
 }
 
@@ -279,20 +301,28 @@ fn deliver(signal: i32) {
     bound.forget_ended();
     let counted = bound.count(signal);
     let former = bound.former.get(&signal).copied();
+    let listeners = bound.listeners(signal);
     drop(bound);
-    if counted.is_empty() {
+    if counted.is_empty() && listeners.is_empty() {
         return act_as_before(signal, former);
     }
     // First, before anything that could hold this thread up.
-    if counted.iter().any(|(_, stage)| matches!(stage, Some(Stage::Exit))) {
+    let exits = counted.iter().filter(|counted| counted.stage == Some(Stage::Exit));
+    let exits: Vec<_> = exits.map(|counted| &counted.watches).collect();
+    if !exits.is_empty() {
+        exits.into_iter().flatten().for_each(|watch| watch.exits(signal));
         exit(128 + signal);
     }
-    for (node, stage) in counted {
-        if let Some(stage) = stage {
-            let abort = matches!(stage, Stage::Abort);
-            perform_elsewhere(node.close(&Reason::Signal(signal), abort));
+    for Counted { node, stage, watches } in counted {
+        let Some(stage) = stage else { continue };
+        let abort = stage == Stage::Abort;
+        for watch in &watches {
+            if abort { watch.aborts(signal) } else { watch.closes(signal) }
         }
+        perform_elsewhere(node.close(&Reason::Signal(signal), abort));
+        watches.iter().for_each(|watch| watch.has_begun());
     }
+    listeners.into_iter().for_each(|listener| listener());
 }
 
 fn act_as_before(signal: i32, former: Option<Former>) {

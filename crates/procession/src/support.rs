@@ -46,7 +46,13 @@ where
 }
 
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
-/// deadline thread does this, so it happens even while users' tasks block every executor.
+/// deadline thread does this, so it happens even while users' tasks block every executor. Nothing is added to the
+/// outcome of the process.
 pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
+}
+
+/// From now on, the process ignores the failures of its children: for code that reads their outcomes.
+pub fn ignore_failures_of_children(process: &Process) {
+    process.node.ignore_failures_of_children();
 }

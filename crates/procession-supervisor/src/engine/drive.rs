@@ -10,7 +10,7 @@ use std::time::Instant;
 use futures_lite::Stream;
 use futures_util::stream::FuturesUnordered;
 use procession::support::{catch, model_has_failed};
-use procession::{Closing, Error, Label, Process, Sleep};
+use procession::{ChildFailure, Closing, Error, Label, Process, Sleep};
 use procession_runnable::Run;
 
 use super::Engine;
@@ -66,7 +66,8 @@ pub(super) struct Drive<K: Key> {
 impl<K: Key> Drive<K> {
     pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
         let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name);
-        let group = group.site(run.site()).build()?;
+        // The engine handles the failures of the units.
+        let group = group.on_child_failure(ChildFailure::Ignore).site(run.site()).build()?;
         let now = engine.settings.policy.time().now();
         let drive = Self {
             now,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use procession::{Closed, Error, Process};
+use procession::{ChildFailure, Closed, Error, Process};
 use procession_runnable::{NotReady, Run, Runnable, Start, Unready, body, named};
 
 use super::Member;
@@ -29,7 +29,8 @@ impl Member {
         }
         // The unit hangs below it without being waited for, so that it can be left alone.
         let group = Process::builder().no_wait_parent(&run).name(self.name.clone());
-        let group = group.site(run.site()).build()?;
+        // The strategy handles their failures.
+        let group = group.on_child_failure(ChildFailure::Ignore).site(run.site()).build()?;
         let (start, readiness) = Start::under(&group);
         let started = match self.unit.start(start.named(&self.name), &run.label()) {
             Ok(started) => started,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use procession::Error;
+use procession::support::ignore_failures_of_children;
 use procession_runnable::{Run, Runnable, Start, body, named};
 
 use super::Set;
@@ -60,6 +61,8 @@ impl Set {
         restarts: &mut Restarts,
     ) -> Result<(), Error> {
         let clock = self.policy.time();
+        // The outcome of the run below it is read here.
+        ignore_failures_of_children(run);
         let (start, readiness) = Start::under(run);
         let started = inner.start(start)?;
         let mut ready_since = None;

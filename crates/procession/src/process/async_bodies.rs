@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::Process;
+use super::handed::Handed;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::spawn_body;
 use crate::value::{Error, IntoOutcome, Site, Work};
@@ -121,14 +122,17 @@ impl Process {
         Fut: Future<Output: IntoOutcome>,
     {
         let child = self.child_with_body(site).map(|(child, end)| {
-            let closed = child.closed();
+            let (closed, handed) = (child.closed(), Handed::polling(&child));
             let future = async move { body(child).await.into_outcome() };
-            (Body::of_caller(end, future), closed)
+            // The body is dropped first, so that its end is left to the caller.
+            (Body::of_caller(end, future), closed, handed)
         });
         async move {
-            let (body, closed) = child?;
+            let (body, closed, mut handed) = child?;
             body.await;
-            closed.await
+            let outcome = closed.await;
+            handed.read();
+            outcome
         }
     }
 

@@ -169,7 +169,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// What the process does when a child fails; by default, [nothing](ChildFailure::Ignore).
+    /// What the process does when a child fails; by default, its failure is
+    /// [reported](ChildFailure::Report) unless it is handled.
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.extras().on_child_failure = on_child_failure;
         self
@@ -280,7 +281,11 @@ impl<'a> Builder<'a> {
 
     /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.
     #[inline]
-    fn make(self, caller: Site, body: bool) -> Result<(Process, Option<BodyEnd>), LinkError> {
+    pub(super) fn make(
+        self,
+        caller: Site,
+        body: bool,
+    ) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let time_limit = self.time_limit;
         #[cfg(not(loom))]
         let own = self.scope.clone();

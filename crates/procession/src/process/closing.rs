@@ -48,9 +48,11 @@ impl Process {
         self.closed()
     }
 
-    /// Closes the process, and aborts it if it is not Closed after `grace`.
+    /// Closes the process, and aborts it if it is not Closed after `grace`. If it had to be aborted,
+    /// [`Error::Forced`](crate::Error::Forced) is part of its outcome, with the names of what did not end in time.
     ///
-    /// The deadline holds even if the returned waiter is dropped.
+    /// The deadline holds even if the returned waiter is dropped. A process that is aborted before, by a call or by
+    /// another deadline, has nothing added to its outcome.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -58,7 +60,8 @@ impl Process {
     ///
     /// let process = Process::new();
     /// let stubborn = process.spawn(|_| std::future::pending::<()>())?;
-    /// process.close_within(Duration::from_millis(10)).wait()?;
+    /// let outcome = process.close_within(Duration::from_millis(10)).wait();
+    /// assert!(matches!(outcome, Err(Error::Forced(_))));
     /// assert!(matches!(stubborn.outcome(), Some(Err(Error::Aborted(_)))));
     /// # Ok::<(), Error>(())
     /// ```

@@ -7,7 +7,7 @@
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`on_closing`] | functions that run when a process begins to close |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
-//! | [`task`] | bodies with a value |
+//! | [`task`], [`handed`] | bodies with a value; callers that are handed an outcome |
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; what they are made of |
 //! | [`milestones`] | waiters for the end of the body and of the children |
 //! | [`conditions`] | closing with, and waiting for, any future |
@@ -25,6 +25,7 @@ mod conditions;
 mod events;
 mod graph;
 mod guards;
+mod handed;
 mod milestones;
 mod observing;
 mod on_closing;

@@ -99,7 +99,7 @@ impl Process {
     ///         // flush a little more
     ///     }
     /// })?;
-    /// process.close_within(Duration::from_millis(5)).wait()?;
+    /// let _forced = process.close_within(Duration::from_millis(5)).wait();
     /// # Ok::<(), procession::Error>(())
     /// ```
     #[must_use = "this makes a waiter: `.await` it, or call `wait`; `is_aborting` looks without waiting"]

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::handed::Handed;
 use super::timeout::Timeout;
 use super::{Builder, Closed, Process};
+use crate::run::body::BodyEnd;
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
-use crate::value::{BoxError, Error};
+use crate::value::{BoxError, Error, Site};
 
 /// A body with a value, and a waiter for the value. Made by [`Process::spawn_task`], [`Process::spawn_task_thread`] and
 /// the same methods of [`Builder`].
@@ -20,7 +22,8 @@ use crate::value::{BoxError, Error};
 /// the children of its process and its teardown. It yields the value only if the outcome is `Ok`; otherwise it yields
 /// the error of the outcome, and a thread of the library drops the value.
 ///
-/// A task that is dropped is detached: the body goes on, and a thread of the library drops its value.
+/// A task that is dropped is detached: the body goes on, and a thread of the library drops its value. Its failure,
+/// which nobody reads, is then [reported](crate::ChildFailure::Report).
 ///
 /// # Cancel safety
 ///
@@ -44,15 +47,29 @@ pub struct Task<T: Send + 'static> {
     closed: Closed,
     value: Value<T>,
     was_read: bool,
+    handed: Handed,
 }
 
 /// The place of the value, which the body fills.
 struct Value<T: Send + 'static>(Arc<Mutex<Option<Foreign<T>>>>);
 
 impl<T: Send + 'static> Task<T> {
-    fn new(process: Process, value: Value<T>) -> Self {
+    fn new(process: Process, value: Value<T>, handed: Handed) -> Self {
         let closed = process.closed();
-        Self { process, closed, value, was_read: false }
+        Self { process, closed, value, was_read: false, handed }
+    }
+
+    /// Starts the blocking body. If there is no thread for it, the caller is handed that error.
+    fn on_thread<F>(process: Process, end: BodyEnd, value: Value<T>, body: F) -> Result<Self, Error>
+    where
+        F: FnOnce(Process) -> Result<(), BoxError> + Send + 'static,
+    {
+        let mut handed = Handed::new(&process);
+        if let Err(error) = process.start_thread(end, body) {
+            handed.read();
+            return Err(error);
+        }
+        Ok(Self::new(process, value, handed))
     }
 
     /// The process of the body.
@@ -149,6 +166,7 @@ impl<T: Send + 'static> Task<T> {
     fn read(&mut self, outcome: Result<(), Error>) -> Result<T, Error> {
         assert!(!self.was_read(), "a task yields its value once");
         self.was_read = true;
+        self.handed.read();
         let value = self.value.take();
         outcome.map(|()| {
             let value = value.expect("a body whose outcome is `Ok` has left its value");
@@ -224,8 +242,10 @@ impl Process {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let process = self.spawn(|p| async move { place.put(body(p).await) })?;
-        Ok(Task::new(process, value))
+        let (process, end) = self.child_with_body(Site::caller())?;
+        let handed = Handed::new(&process);
+        process.start(end, |p| async move { place.put(body(p).await) });
+        Ok(Task::new(process, value, handed))
     }
 
     /// Runs `body` on a new thread, as [`spawn_thread`](Self::spawn_thread) does, for a value.
@@ -255,8 +275,8 @@ impl Process {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let process = self.spawn_thread(|p| place.put(body(p)))?;
-        Ok(Task::new(process, value))
+        let (process, end) = self.child_with_body(Site::caller())?;
+        Task::on_thread(process, end, value, |p| place.put(body(p)))
     }
 }
 
@@ -287,8 +307,11 @@ impl Builder<'_> {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let process = self.spawn(|p| async move { place.put(body(p).await) })?;
-        Ok(Task::new(process, value))
+        let (process, end) = self.make(Site::caller(), true)?;
+        let handed = Handed::new(&process);
+        let end = end.expect("the process is made with a body");
+        process.start(end, |p| async move { place.put(body(p).await) });
+        Ok(Task::new(process, value, handed))
     }
 
     /// Makes the process with a blocking body that has a value, as [`Process::spawn_task_thread`] does, and with
@@ -305,7 +328,8 @@ impl Builder<'_> {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let process = self.spawn_thread(|p| place.put(body(p)))?;
-        Ok(Task::new(process, value))
+        let (process, end) = self.make(Site::caller(), true)?;
+        let end = end.expect("the process is made with a body");
+        Task::on_thread(process, end, value, |p| place.put(body(p)))
     }
 }

@@ -100,6 +100,10 @@ impl BodyEnd {
     pub(crate) fn refuse_thread(self, error: io::Error) -> Error {
         let label = self.node.as_ref().map(Node::label).expect("a body ends once");
         let error = Error::no_thread(label, error);
+        // The caller is handed the error.
+        if let Some(node) = &self.node {
+            node.hand_over();
+        }
         self.refuse(error.clone());
         error
     }

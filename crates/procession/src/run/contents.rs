@@ -8,7 +8,7 @@ use super::hooks::Hook;
 use super::spawn::Spawner;
 use super::teardown::Teardown;
 use crate::state::{Contents, Seen};
-use crate::value::Error;
+use crate::value::{Error, FailedCalls, Label};
 
 // A leaf without a name or a teardown is one allocation: this, and the two counters of an `Arc`.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
@@ -33,6 +33,17 @@ impl Contents for Held {
     fn merge(failures: Vec<Failure>) -> Failure {
         let merged = Error::all(failures.into_iter().map(Failure::into_error));
         Failure::new(merged.expect_err("there is at least one"))
+    }
+
+    fn failed_calls(
+        process: Label,
+        calls: usize,
+        failed: usize,
+        first: Failure,
+        last: Failure,
+    ) -> Failure {
+        let (first, last) = (first.into_error(), last.into_error());
+        Failure::new(Error::FailedCalls(FailedCalls::new(process, calls, failed, first, last)))
     }
 
     #[cfg(not(loom))]
@@ -68,6 +79,11 @@ impl Failure {
     #[cfg(all(feature = "metrics", not(loom)))]
     pub(super) fn is(&self, is_it: impl FnOnce(&Error) -> bool) -> bool {
         self.0.as_ref().is_some_and(is_it)
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn get(&self) -> &Error {
+        self.0.as_ref().expect("it is taken by value")
     }
 
     pub(crate) fn into_error(mut self) -> Error {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::call_stack::run_as;
 use super::catch::catch;
 use super::foreign::Foreign;
+#[cfg(not(loom))]
+use super::reports;
 use super::{Effects, Failure, Node};
 use crate::state::{Failed, Place, Waits};
 use crate::value::sleeper::Sleeper;
@@ -56,12 +58,17 @@ pub(super) fn time_limit_over(node: &Arc<Node>, error: Error, waits: Waits) -> E
 #[inline]
 fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
     let error = result.err()?;
+    let aborted = matches!(error, Error::Aborted(_));
+    let hooks = node.hooks();
+    #[cfg(not(loom))]
+    let is_reported = hooks.is_empty() && reports::failed(node, &error, aborted);
     #[cfg(all(feature = "tracing", not(loom)))]
-    super::tracing::failed(node, &error);
-    for hook in node.hooks() {
+    if !is_reported {
+        super::tracing::failed(node, &error);
+    }
+    for hook in hooks {
         // A panic of a hook is only printed, by the panic hook.
         let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, &error)));
     }
-    let aborted = matches!(error, Error::Aborted(_));
     Some(Failed { failure: Failure::new(error), aborted })
 }

@@ -12,6 +12,7 @@
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
 //! | `tracing`, `metrics` | what these two crates are told |
+//! | `reports` | reports of failures that nothing handles |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
 //! | `timer`, [`deadlines`] | the thread that keeps deadlines; aborts after a grace, and sleeps |
@@ -36,6 +37,8 @@ pub(crate) mod observers;
 pub(crate) mod park;
 mod perform;
 mod pool;
+#[cfg(not(loom))]
+pub(crate) mod reports;
 mod spawn;
 mod teardown;
 #[cfg(not(loom))]
@@ -52,7 +55,7 @@ pub(crate) use body::spawn_body;
 pub(crate) use contents::{Failure, Held};
 pub use job::Job;
 pub(crate) use later::flush;
-#[cfg(all(feature = "signal", unix, not(loom)))]
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 pub(crate) use perform::perform_elsewhere;
 pub(crate) use perform::{perform, perform_here};
 pub(crate) use pool::{help, wait_for_help};

@@ -341,7 +341,7 @@ impl<C: Contents> Walk<C> {
 
     /// Records when the process began to close, unless that is recorded already.
     #[inline(always)]
-    fn date(&mut self, inner: &mut Inner<C>) -> Stamp {
+    pub(super) fn date(&mut self, inner: &mut Inner<C>) -> Stamp {
         let now = *self.now.get_or_insert_with(Stamp::now);
         if inner.closing_since().is_none() {
             inner.set_closing_since(now);

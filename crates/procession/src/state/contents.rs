@@ -1,6 +1,7 @@
 //! [`Contents`]: what nodes keep for the layers above.
 
 use super::watched::Seen;
+use crate::value::Label;
 
 /// The types of the values that nodes keep for the layers above, opaque to this one.
 ///
@@ -29,6 +30,15 @@ pub(crate) trait Contents: Sized + 'static {
 
     /// Is it the observer that everything in the program may have, and that is looked for when a process is made?
     fn is_of_program(observer: &Self::Observer) -> bool;
+
+    /// Makes the failure of a periodic process out of those of its calls. Called under a lock.
+    fn failed_calls(
+        process: Label,
+        calls: usize,
+        failed: usize,
+        first: Self::Failure,
+        last: Self::Failure,
+    ) -> Self::Failure;
 }
 
 /// The error that a body or a teardown ended with.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use super::calls::Calls;
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
 use super::known_hooks::KnownHooks;
@@ -62,6 +63,10 @@ pub(crate) struct Extras<C: Contents> {
     /// The failure of a process whose time limit is over, which is then its only one.
     pub(super) past_limit: Option<C::Failure>,
     pub(super) reason: Option<Reason>,
+    /// The failures that are left to the caller that the process is handed to; `None` if it is handed to none.
+    pub(super) left_to_caller: Option<Vec<C::Failure>>,
+    /// The calls, if it is a periodic process that goes on when one of them fails.
+    pub(super) calls: Option<Box<Calls<C>>>,
     /// What the process does when a child fails.
     pub(crate) on_child_failure: ChildFailure,
     /// Its failure closes its parents, whatever they do when another child fails.
@@ -145,6 +150,8 @@ impl<C: Contents> Default for Extras<C> {
             failures: Vec::new(),
             past_limit: None,
             reason: None,
+            left_to_caller: None,
+            calls: None,
             on_child_failure: ChildFailure::default(),
             closes_parents: false,
             hooks: Vec::new(),

@@ -56,6 +56,9 @@ impl<C: Contents> Walk<C> {
                 let is_dropped = aborted && parent.is_aborting();
                 let hears = news.closes_parents || inner.closes_for_a_child() || inner.is_limiter();
                 let is_open = parent.phase() != Phase::Closed && !parent.is_background();
+                if is_open && !is_dropped && !inner.is_limiter() {
+                    inner.count_failed_call(&failure);
+                }
                 if is_dropped || !hears || !is_open {
                     continue;
                 }
@@ -93,7 +96,7 @@ impl<C: Contents> Walk<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    fn closes_parents(&self) -> bool {
+    pub(super) fn closes_parents(&self) -> bool {
         self.extras_ref().is_some_and(|extras| extras.closes_parents)
     }
 

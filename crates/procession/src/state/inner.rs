@@ -179,7 +179,9 @@ impl<C: Contents> Inner<C> {
 
     /// Merges the failures, when the process becomes Closed.
     pub(super) fn merge_failures(&mut self) {
+        let failed_calls = self.take_failed_calls();
         let Some(extras) = self.extras_mut() else { return };
+        extras.failures.extend(failed_calls);
         if let Some(past_limit) = extras.past_limit.take() {
             extras.failures = vec![past_limit];
         }

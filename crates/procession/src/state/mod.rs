@@ -19,7 +19,9 @@
 //! | [`closing_hooks`] | functions that run when a process begins to close |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`watched`] | the observers of a process, and the events that they are told |
-//! | [`time_limit`] | the end of a time limit |
+//! | [`handled`] | who handles a failure (I17) |
+//! | [`calls`] | the calls of a periodic process, and how many failed |
+//! | [`time_limit`], [`forced`] | the end of a time limit, and of a grace |
 //! | [`counting`] | the number of open children |
 //! | [`children`] | waiting until the children are Closed |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
@@ -29,6 +31,7 @@
 #[cfg(all(feature = "tokio", not(loom)))]
 mod below;
 mod blocked;
+mod calls;
 mod children;
 mod closing;
 mod closing_hooks;
@@ -40,6 +43,8 @@ mod edges;
 mod effects;
 mod extras;
 mod failures;
+mod forced;
+mod handled;
 mod hooks;
 mod inner;
 mod known_hooks;

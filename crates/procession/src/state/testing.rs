@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::contents::Contents;
 use super::node;
 use super::watched::{Happening, Seen};
+use crate::value::Label;
 use crate::value::sync::Mutex;
 
 /// An observer that writes down what it is told.
@@ -42,6 +43,16 @@ impl Contents for Plain {
     type Observer = Log;
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token = ();
+
+    fn failed_calls(
+        _process: Label,
+        calls: usize,
+        failed: usize,
+        first: String,
+        last: String,
+    ) -> String {
+        format!("{failed} of {calls}: {first}, {last}")
+    }
 
     fn merge(failures: Vec<String>) -> String {
         failures.join(", ")

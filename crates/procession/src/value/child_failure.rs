@@ -17,12 +17,23 @@
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChildFailure {
-    /// The process goes on. The error is part of the child's outcome, and is reported to the hooks.
+    /// The process goes on, and the failure is reported unless something else handles it.
+    ///
+    /// A failure is handled by a [hook](crate::Process::on_failure) on the child or above it, by another parent that
+    /// ignores it or closes, or by the caller that it is handed to: the owner of a [`Task`](crate::Task), or of the
+    /// future of [`Process::run`](crate::Process::run). Otherwise, it is reported at once: as the `tracing` event
+    /// `failed` and, in a program that runs [`main`](crate::main()), on standard error; and the program then exits with
+    /// status 1.
     #[default]
+    Report,
+    /// The process goes on. The error is part of the child's outcome, and the hooks are called.
     Ignore,
     /// The process closes at once, with reason [`Reason::ChildFailed`](crate::Reason::ChildFailed); the child's error
     /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work is
     /// [dropped](crate::Error::Aborted) because this process was aborted does not count as failed.
+    ///
+    /// The process has then failed as well, and its own parents decide what to do about that.
     Close,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 #[cfg(all(feature = "signal", unix, not(loom)))]
 use crate::value::SignalError;
-use crate::value::{Label, LinkError};
+use crate::value::{FailedCalls, Forced, Label, LinkError};
 
 /// Any error, as bodies and teardowns may return it.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
@@ -49,6 +49,12 @@ pub enum Error {
     /// The [time limit](crate::Builder::time_limit) of the process was over before the process was Closed.
     #[error("{0} was aborted: its time limit was over")]
     TimeLimit(Label),
+    /// The process was closed by force, because the grace that was set on it was over.
+    #[error(transparent)]
+    Forced(Forced),
+    /// Calls of a periodic process failed.
+    #[error(transparent)]
+    FailedCalls(FailedCalls),
     /// Several errors, in the order in which they happened: those of the body, of children that the process
     /// [closed for](crate::ChildFailure::Close), and of the teardown.
     #[error(transparent)]
@@ -288,6 +294,8 @@ impl Error {
             | Self::ZeroLimit(label)
             | Self::ZeroInterval(label)
             | Self::Link(LinkError::Closed(label)) => Some(label),
+            Self::Forced(forced) => Some(forced.process()),
+            Self::FailedCalls(calls) => Some(calls.process()),
             Self::Many(many) => many.errors.first()?.process(),
             Self::Deadlock(deadlock) => Some(deadlock.target()),
             Self::Link(LinkError::Cycle(cycle)) => cycle.path().first(),
@@ -307,6 +315,7 @@ impl Error {
         match self {
             Self::Failed(failed) => Some(Box::new(Arc::into_inner(failed.source)?)),
             Self::Many(many) => Some(Box::new(many)),
+            Self::FailedCalls(calls) => calls.into_foreign(),
             _ => None,
         }
     }

@@ -149,9 +149,44 @@ impl Label {
         cut.into_iter().chain(segments.map(Segment::to_string)).collect::<Vec<_>>().join("/")
     }
 
+    /// The names or sites of [`path`](Self::path), escaped and joined by ` › `.
+    #[cfg(not(loom))]
+    pub(crate) fn chain(&self) -> impl fmt::Display + '_ {
+        Chain(self)
+    }
+
+    /// Does the site stand for a name in [`chain`](Self::chain)?
+    #[cfg(not(loom))]
+    pub(crate) fn is_site(&self) -> bool {
+        self.name().is_none_or(str::is_empty)
+    }
+
     /// The label without the word "process".
     pub(crate) fn bare(&self) -> impl fmt::Display + '_ {
         Bare(self)
+    }
+}
+
+#[cfg(not(loom))]
+struct Chain<'a>(&'a Label);
+
+#[cfg(not(loom))]
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { own, above, is_cut, .. } = &*self.0.0;
+        if *is_cut {
+            f.write_str("… › ")?;
+        }
+        for (position, segment) in above.iter().chain([own]).enumerate() {
+            if position > 0 {
+                f.write_str(" › ")?;
+            }
+            match segment.name.as_deref().filter(|name| !name.is_empty()) {
+                Some(name) => Escaped::name(name).fmt(f)?,
+                None => segment.site.fmt(f)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ mod child_failure;
 mod conversions;
 mod error;
 mod event;
+mod failed_calls;
+mod forced;
 mod label;
 mod link_error;
 pub(crate) mod model;
@@ -32,6 +34,8 @@ pub(crate) use event::Above;
 #[cfg(not(loom))]
 pub(crate) use event::Source;
 pub use event::{Event, EventKind};
+pub use failed_calls::FailedCalls;
+pub use forced::Forced;
 pub use label::{Label, ProcessId};
 pub(crate) use label::{NEAREST, Segment};
 pub use link_error::{Cycle, LinkError};

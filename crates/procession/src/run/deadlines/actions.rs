@@ -11,12 +11,12 @@ use crate::run::perform::{perform, perform_elsewhere};
 use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
 use crate::run::wakers::drop_sleeper;
-use crate::run::{Effects, Failure, Node};
-use crate::state::Moment;
+use crate::run::{Effects, Failure, Node, ThreadsAtWork};
+use crate::state::{Moment, survey};
 use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
-use crate::value::{Error, Reason};
+use crate::value::{Error, Forced, Phase, Reason, Snapshot};
 
 /// How long a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
 const RETRY: Duration = Duration::from_millis(10);
@@ -39,7 +39,11 @@ fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
 
 /// Runs `action` at `deadline`, unless the process is Closed by then; `false` if the OS cannot create the thread. The
 /// action must not hold the process.
-fn act_at(node: &Arc<Node>, deadline: Instant, action: impl FnOnce() + Send + 'static) -> bool {
+pub(crate) fn act_at(
+    node: &Arc<Node>,
+    deadline: Instant,
+    action: impl FnOnce() + Send + 'static,
+) -> bool {
     let Some(key) = run_at(deadline, action) else { return false };
     let cancel_it = Sleeper::own(Waker::from(Arc::new(Cancel(key))));
     let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, cancel_it);
@@ -50,11 +54,40 @@ fn act_at(node: &Arc<Node>, deadline: Instant, action: impl FnOnce() + Send + 's
     true
 }
 
-/// Aborts the process after `grace`, unless it is Closed by then.
+/// Aborts the process after `grace`, unless it is Closed by then. The outcome of a process that had to be aborted
+/// contains [`Error::Forced`].
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
-    if grace.is_zero() || !abort_at(node, deadline) {
-        perform(node.close(&Reason::Asked, true));
+    let weak = Arc::downgrade(node);
+    let act = move || force_elsewhere(&weak, grace, |_| ());
+    if grace.is_zero() || !act_at(node, deadline, act) {
+        force(node, grace, |_| ());
+    }
+}
+
+/// Closes the process by force on a thread of the pool, because what keeps it open is looked for first, and that takes
+/// longer than the deadline thread may be held up.
+pub(crate) fn force_elsewhere(
+    node: &Weak<Node>,
+    grace: Duration,
+    tell: impl FnOnce(Snapshot) + Send + 'static,
+) {
+    if let Some(node) = node.upgrade() {
+        run_now(Box::new(move || force(&node, grace, tell)));
+    }
+}
+
+/// Aborts the process because the grace is over, and tells what kept it open. If it is Closed, or was aborted before,
+/// nothing happens.
+fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
+    if node.phase() == Phase::Closed || node.is_aborting() {
+        return;
+    }
+    let snapshot = survey(node, &ThreadsAtWork::look());
+    let forced = Forced::new(node.label(), grace, &snapshot);
+    if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
+        tell(snapshot);
+        perform(effects);
     }
 }
 
@@ -66,7 +99,14 @@ pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
     let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
     drop_sleeper(spare);
     if !is_registered {
-        abort_after(node, grace);
+        begin_grace(node, grace);
+    }
+}
+
+fn begin_grace(node: &Arc<Node>, grace: Duration) {
+    let Some(deadline) = deadline_after(grace) else { return };
+    if !abort_at(node, deadline) {
+        perform_elsewhere(node.close(&Reason::Asked, true));
     }
 }
 
@@ -101,11 +141,8 @@ struct Grace {
 impl Wake for Grace {
     /// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
     fn wake(self: Arc<Self>) {
-        let (Some(node), Some(deadline)) = (self.node.upgrade(), deadline_after(self.grace)) else {
-            return;
-        };
-        if !abort_at(&node, deadline) {
-            perform_elsewhere(node.close(&Reason::Asked, true));
+        if let Some(node) = self.node.upgrade() {
+            begin_grace(&node, self.grace);
         }
     }
 }

@@ -15,6 +15,8 @@ mod stalls;
 
 #[cfg(not(loom))]
 pub(crate) use actions::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+pub(crate) use actions::{act_at, force_elsewhere};
 #[cfg(loom)]
 pub(crate) use model::{Sleep, abort_after, abort_past_grace, limit_time, sleep_until};
 #[cfg(not(loom))]

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::run::hooks::time_limit_over;
-use crate::run::{Failure, Node, perform};
+use crate::run::{Failure, Node, ThreadsAtWork, perform};
+use crate::state::survey;
 use crate::value::time::now;
-use crate::value::{Error, Reason};
+use crate::value::{Error, Forced};
 
 /// A future that is ready at a deadline that has passed, and otherwise never.
 pub(crate) struct Sleep {
@@ -31,7 +32,10 @@ impl Future for Sleep {
 /// A grace is over at once if it is zero, and otherwise never.
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
-        perform(node.close(&Reason::Asked, true));
+        let forced = Forced::new(node.label(), grace, &survey(node, &ThreadsAtWork::look()));
+        if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
+            perform(effects);
+        }
     }
 }
 

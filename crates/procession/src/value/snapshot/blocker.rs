@@ -87,6 +87,11 @@ impl Blocker {
         self.chain.last().and_then(|last| last.proper_name()).map(|name| &name[..self.stem])
     }
 
+    /// The beginning of the line, without the common part of the names of its family.
+    pub(crate) fn name(&self) -> impl Display + '_ {
+        Name { blocker: self, with_stem: false }
+    }
+
     /// The end of the line: for how long.
     fn write_since(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(age) = self.age.map(Elapsed) else { return Ok(()) };
@@ -113,10 +118,18 @@ impl Blocker {
     }
 }
 
-impl Display for Blocker {
+/// The way down to a blocker, and the number of others in its family.
+struct Name<'a> {
+    blocker: &'a Blocker,
+    /// Is the common part of the names of the family written too?
+    with_stem: bool,
+}
+
+impl Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { blocker, with_stem } = self;
         let ascii = f.sign_minus();
-        for (position, step) in self.chain.iter().enumerate() {
+        for (position, step) in blocker.chain.iter().enumerate() {
             if position > 0 {
                 let waits = step.link.is_some_and(|link| !link.closes());
                 let joint = match (waits, ascii) {
@@ -125,19 +138,26 @@ impl Display for Blocker {
                     (true, false) => " ⇢ ",
                     (true, true) => " ~> ",
                 };
-                if position == 1 && self.skipped > 0 {
+                if position == 1 && blocker.skipped > 0 {
                     f.write_str(if ascii { " > ..." } else { " › …" })?;
                 }
                 f.write_str(joint)?;
             }
             step.printed().fmt(f)?;
         }
-        if self.more > 0 {
-            write!(f, " and {} more", Count(self.more))?;
-            if let Some(stem) = self.stem().filter(|stem| !stem.is_empty()) {
+        if blocker.more > 0 {
+            write!(f, " and {} more", Count(blocker.more))?;
+            if let Some(stem) = blocker.stem().filter(|stem| *with_stem && !stem.is_empty()) {
                 write_quoted(stem, f)?;
             }
         }
+        Ok(())
+    }
+}
+
+impl Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Name { blocker: self, with_stem: true }.fmt(f)?;
         f.write_str(": ")?;
         f.write_str(self.kind.words())?;
         match (self.kind, self.thread.as_deref()) {

@@ -1,0 +1,81 @@
+//! Eight ways to hang a shutdown, and what the program says about each.
+//!
+//! ```sh
+//! cargo run --example stuck -- thread
+//! ```
+//!
+//! The argument is one of `thread`, `async`, `teardown`, `queued`, `nobody`, `slot`, `future` and `wait`. The program
+//! closes itself, and has a grace of half a second. When it is over, the program prints what it still waits for, and
+//! aborts. What an abort does not help with is printed again 0.2 s later, and the program ends.
+
+#![forbid(unsafe_code)]
+
+use std::future::pending;
+use std::thread;
+use std::time::Duration;
+
+use procession::{Error, Exit, Limited, Main, Process};
+
+fn main() -> Exit {
+    let way = std::env::args().nth(1).unwrap_or_default();
+    let main = Main::new().name("app").grace(Duration::from_millis(500));
+    main.abort_grace(Duration::from_millis(200)).run(|app| hang(&app, &way))
+}
+
+fn hang(app: &Process, way: &str) -> Result<(), Error> {
+    let named = |name: &str| Process::builder().name(name).parent(app);
+    match way {
+        // A body on a thread that does not look at `closing`.
+        "thread" => {
+            named("cache").spawn_thread(|_| sleep())?;
+        }
+        // The same as a future. An abort drops it.
+        "async" => {
+            named("poller").spawn(|_| pending::<()>())?;
+        }
+        // A teardown that never ends.
+        "teardown" => {
+            named("log").teardown(sleep).build()?;
+        }
+        // Teardowns that wait for their turn behind 512 others, which are as many as run at once.
+        "queued" => {
+            for number in 0..600 {
+                named(&format!("file-{number}")).teardown(sleep).build()?;
+            }
+        }
+        // A process that is waited for, and that nobody closes.
+        "nobody" => {
+            let server = Process::builder().name("server").build()?;
+            named("log").wait_for(&server).build()?;
+            // As if another part of the program held it.
+            std::mem::forget(server);
+        }
+        // A body that waits for a slot, which a guard holds.
+        "slot" => {
+            let pool = Process::builder().name("pool").build()?;
+            let limited = Limited::new(&pool, 1)?;
+            let slot = limited.acquire().wait()?;
+            named("importer").spawn_thread(move |_| limited.spawn_thread(|_| ()).map(drop))?;
+            std::mem::forget((pool, slot));
+        }
+        // A future that is waited for.
+        "future" => {
+            named("db").build()?.wait_for_future(pending::<()>())?;
+        }
+        // A body that is blocked in a wait for another process.
+        "wait" => {
+            let exporter = Process::builder().name("exporter");
+            let exporter = exporter.spawn_thread(|_| sleep())?;
+            named("importer").spawn_thread(move |_| exporter.closed().wait())?;
+        }
+        other => return Err(Error::failed(app.label(), format!("`{other}` is no way").into())),
+    }
+    app.close();
+    Ok(())
+}
+
+fn sleep() {
+    loop {
+        thread::park();
+    }
+}

@@ -1,0 +1,137 @@
+//! The reports of `Main` as `tracing` events.
+
+use tracing::Level;
+
+use super::said::{Next, Paint, Said, Waiting};
+use crate::value::text::Signal;
+
+/// Records an event with this name at this level. Its message is the last argument.
+macro_rules! event {
+    ($level:expr, $name:literal, $message:expr, $($field:tt)*) => {
+        tracing::event!(
+            name: $name,
+            target: "procession",
+            $level,
+            event = $name,
+            $($field)*
+            "{}",
+            $message
+        )
+    };
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Does a subscriber want what `Main` says?
+pub(super) fn are_wanted() -> bool {
+    tracing::enabled!(target: "procession", Level::WARN)
+}
+
+/// Records the report. `process` is the path of the root.
+pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Duration>) {
+    let message = said.message(Paint(false));
+    let grace_ms = grace.map(millis);
+    match said {
+        Said::Closing { signal, .. } => {
+            let signal = Signal(*signal).to_string();
+            let signal = signal.as_str();
+            event!(Level::INFO, "signal", message, process, signal, stage = 1, grace_ms,);
+        }
+        Said::Aborting { signal, .. } => {
+            let signal = Signal(*signal).to_string();
+            let signal = signal.as_str();
+            event!(Level::WARN, "signal", message, process, signal, stage = 2, grace_ms,);
+        }
+        Said::Exiting { signal, .. } => {
+            let signal = Signal(*signal).to_string();
+            let signal = signal.as_str();
+            event!(Level::WARN, "signal", message, process, signal, stage = 3, grace_ms,);
+        }
+        Said::Stalled { closing, next_report, next, waiting } => {
+            let (closing_ms, next_report_ms) = (millis(*closing), millis(*next_report));
+            let (open, blockers) = (waiting.open, waiting.blockers.total);
+            let abort_in_ms = match next {
+                Next::Abort(left) => Some(millis(*left)),
+                _ => None,
+            };
+            event!(
+                Level::WARN,
+                "stalled",
+                message,
+                process,
+                closing_ms,
+                open,
+                blockers,
+                abort_in_ms,
+                next_report_ms,
+            );
+        }
+        Said::GraceOver { grace, waiting, .. } => {
+            let (grace_ms, aborted) = (millis(*grace), waiting.open);
+            event!(Level::WARN, "grace_over", message, process, grace_ms, aborted,);
+        }
+        Said::GaveUp { abort_grace, code, waiting, .. } => {
+            let (abort_grace_ms, open, exit_code) = (millis(*abort_grace), waiting.open, *code);
+            event!(Level::ERROR, "gave_up", message, process, abort_grace_ms, open, exit_code,);
+        }
+        // They are recorded where they happen.
+        Said::Failed { .. } | Said::Lost { .. } => {}
+        Said::Closed(ending) => {
+            let (closing_ms, outcome) = (millis(ending.closing), ending.outcome());
+            let (failures, exit_code) = (ending.failures, ending.code);
+            let aborted = ending.forced.as_ref().map_or(0, |(total, _)| *total);
+            if outcome == "ok" {
+                event!(
+                    Level::INFO,
+                    "closed",
+                    message,
+                    process,
+                    closing_ms,
+                    outcome,
+                    failures,
+                    aborted,
+                    exit_code,
+                );
+            } else {
+                event!(
+                    Level::WARN,
+                    "closed",
+                    message,
+                    process,
+                    closing_ms,
+                    outcome,
+                    failures,
+                    aborted,
+                    exit_code,
+                );
+            }
+        }
+        Said::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
+    }
+    said.waiting().into_iter().for_each(record_blockers);
+}
+
+fn record_blockers(waiting: &Waiting) {
+    for (blocker, process) in waiting.blockers.first.iter().zip(&waiting.paths) {
+        let (chain, process) = (blocker.name().to_string(), process.as_str());
+        let (chain, kind, thread) =
+            (chain.as_str(), blocker.kind.name(), blocker.thread.as_deref());
+        let (site, for_ms, more) =
+            (blocker.site.to_string(), blocker.age.map(millis), blocker.more);
+        let site = site.as_str();
+        event!(
+            Level::WARN,
+            "blocked_by",
+            blocker,
+            process,
+            chain,
+            kind,
+            thread,
+            site,
+            for_ms,
+            more,
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! [`Exit`]: how a program ended.
+
+use std::process::{ExitCode, Termination};
+
+use super::reporter::write;
+use super::shared::{Facts, code_of};
+use crate::process::Process;
+use crate::run::catch::catch;
+use crate::value::{Error, Forced, ProcessId, Reason};
+
+/// The exit status if a grace without a signal had to abort.
+pub(super) const FORCED: u8 = 70;
+
+/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error with its
+/// causes and sets the code.
+///
+/// ```
+/// let exit = procession::main(|p| {
+///     p.close();
+///     Err(std::io::Error::other("disk full"))
+/// });
+/// assert_eq!(exit.code(), 1);
+/// let Err(procession::Error::Failed(failed)) = exit.result() else { panic!() };
+/// assert_eq!(failed.get().to_string(), "disk full"); // the body's error itself
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "return it from `main`, or look at its result"]
+pub struct Exit {
+    outcome: Result<(), Error>,
+    code: u8,
+    is_quiet: bool,
+    /// The root, whose end by force has been reported.
+    root: ProcessId,
+}
+
+/// How the root ended.
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    /// What was aborted.
+    pub(super) forced: Option<Forced>,
+    /// How many failures there were, those of the root itself included.
+    pub(super) failures: usize,
+}
+
+impl Ended {
+    pub(super) fn of(
+        root: &Process,
+        outcome: Result<(), Error>,
+        facts: Facts,
+        is_quiet: bool,
+    ) -> Self {
+        let errors = match &outcome {
+            Ok(()) => Vec::new(),
+            Err(Error::Many(many)) => many.iter().collect(),
+            Err(error) => vec![error],
+        };
+        // That of the root: it may also have been handed the outcome of another process.
+        let is_own = |forced: &&Forced| forced.process().id() == root.id();
+        let forced = errors.iter().find_map(|error| match error {
+            Error::Forced(forced) => Some(forced).filter(is_own),
+            _ => None,
+        });
+        let own_failures = errors
+            .iter()
+            .filter(|error| !matches!(error, Error::Forced(forced) if is_own(&forced)));
+        // Failures that the body has returned were reported as well.
+        let failures = facts.failures.max(own_failures.count());
+        let code = match (&facts.aborted_by, forced, root.reason()) {
+            (Some(aborted), ..) => code_of(aborted.signal),
+            (None, Some(_), Some(Reason::Signal(signal))) => code_of(signal),
+            (None, Some(_), _) => FORCED,
+            (None, None, _) => u8::from(outcome.is_err() || failures > 0),
+        };
+        let forced = forced.cloned().or_else(|| facts.aborted_by.map(|aborted| aborted.forced));
+        Self { exit: Exit { outcome, code, is_quiet, root: root.id() }, forced, failures }
+    }
+}
+
+impl Exit {
+    /// The outcome of the root. It contains an error that the body returned [unchanged](crate::Failed::get).
+    ///
+    /// # Errors
+    ///
+    /// Those of the outcome.
+    pub fn result(self) -> Result<(), Error> {
+        self.outcome
+    }
+
+    /// The exit status, the first of these that applies:
+    ///
+    /// 1. 128 + n if signal n aborted the root, or began the grace that did;
+    /// 2. 70 if a grace that no signal began had to abort it;
+    /// 3. 1 if the outcome is an error, or if a failure was [not handled](crate::ChildFailure::Report);
+    /// 4. 0.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code)
+    }
+}
+
+/// Prints the error, if there is one, to standard error. It is a `tracing` event instead if a subscriber wants those of
+/// [`Main`](crate::Main), and nothing after [`quiet`](crate::Main::quiet).
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        let is_said = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);
+        match &self.outcome {
+            Err(Error::Many(many)) if many.iter().any(is_said) => {
+                let others = Error::all(many.iter().filter(|error| !is_said(error)).cloned());
+                others.err().iter().filter(|_| !self.is_quiet).for_each(print);
+            }
+            Err(error) if !self.is_quiet && !is_said(error) => print(error),
+            _ => {}
+        }
+        self.into()
+    }
+}
+
+fn print(error: &Error) {
+    #[cfg(feature = "tracing")]
+    if catch(super::events::are_wanted).unwrap_or(false) {
+        return crate::run::reports::record_outcome(error);
+    }
+    // A user's `Display` may panic.
+    if let Ok(text) = catch(|| format!("{}\n", error.with_causes())) {
+        write(&text);
+    }
+}

@@ -1,0 +1,283 @@
+//! [`main`]: a program as one process, from `fn main` (feature `signal`, on by default; Unix and Windows).
+//!
+//! | file | subject |
+//! |---|---|
+//! | this one | running a program |
+//! | [`settings`] | the settings of [`Main`] |
+//! | [`exit`] | the exit status |
+//! | [`shared`] | what the threads that see something happen tell the reporter thread; begin here |
+//! | [`reporter`] | the thread that writes reports |
+//! | `unix`, `windows` | signals; Ctrl-C and Ctrl-Break |
+//! | [`said`] | the texts; `events`: the same as `tracing` events |
+
+#[cfg(feature = "tracing")]
+mod events;
+mod exit;
+mod reporter;
+mod said;
+mod settings;
+mod shared;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::env;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use exit::Exit;
+
+use crate::process::Process;
+use crate::run::body::{Body, BodyEnd};
+use crate::run::hooks::Hook;
+use crate::run::{Inherited, Seed, inherited_from_context, reports};
+use crate::state::hooks_are_used;
+use crate::value::time::deadline_after;
+use crate::value::{ChildFailure, Error, IntoOutcome, Site};
+use crate::watch::Listener;
+use exit::Ended;
+use shared::{Post, Rules, Shared};
+#[cfg(unix)]
+use unix as os;
+#[cfg(windows)]
+use windows as os;
+
+/// Runs `body` as the body of the program's root, and returns when the root is Closed.
+///
+/// The root is named after the program and bound to SIGINT and SIGTERM: the first signal closes it, the second
+/// aborts it, the third ends the program.
+///
+/// The body ends like any other body. After `Ok`, its children finish: a body that started servers just returns, and
+/// one that no longer needs them calls [`close`](Process::close) first. After an error or a panic, the children are
+/// closed.
+///
+/// [`Main`] has settings, such as a grace, and says what it prints.
+///
+/// # Blocking
+///
+/// Blocks the thread until the root is Closed. In the body, `close_blocking` on the root returns an
+/// [`Error::Deadlock`], because the root waits for its body.
+///
+/// ```no_run
+/// fn main() -> procession::Exit {
+///     procession::main(|p| {
+///         p.spawn_thread(|worker| worker.closing().wait())?;
+///         procession::ok() // until SIGINT or SIGTERM
+///     })
+/// }
+/// ```
+#[track_caller]
+pub fn main<F, R>(body: F) -> Exit
+where
+    F: FnOnce(Process) -> R,
+    R: IntoOutcome,
+{
+    Main::new().run(body)
+}
+
+/// The async form of [`main`], for any executor.
+///
+/// # Cancel safety
+///
+/// Dropping the future before the body has ended drops the body and closes the root.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> procession::Exit {
+///     procession::main_async(|p| async move {
+///         p.spawn(|worker| async move { worker.closing().await })?;
+///         procession::ok()
+///     })
+///     .await
+/// }
+/// ```
+#[track_caller]
+pub fn main_async<F, Fut>(body: F) -> impl Future<Output = Exit> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    Main::new().run_async(body)
+}
+
+/// [`main`] with settings.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`name`](Self::name) | the file name of the program |
+/// | [`grace`](Self::grace) | none: unless a second signal aborts it, closing takes as long as it needs |
+/// | [`abort_grace`](Self::abort_grace) | 5 s after an abort, the program ends |
+/// | [`on_child_failure`](Self::on_child_failure) | failures are [reported](ChildFailure::Report) |
+/// | [`on_failure`](Self::on_failure) | no hook |
+/// | [`signals`](Self::signals) | SIGINT and SIGTERM; on Windows, Ctrl-C and Ctrl-Break, as SIGINT |
+/// | `dump_on` (Unix) | no signal prints the tree |
+/// | [`quiet`](Self::quiet) | it says what happens |
+/// | [`no_exit`](Self::no_exit) | the third signal and the end of the abort grace end the program |
+///
+/// # What it says
+///
+/// On standard error, each line begins with the program's name: the signal and what the next one does; failures that
+/// nothing has handled; 5 s after closing began and at doubling intervals, what it waits for; when the grace is over,
+/// what is aborted; and at the end, after any of these, how long it took. A program that simply ends says nothing.
+///
+/// ```text
+/// app: SIGINT: closing, with a grace of 30 s. A second SIGINT aborts, a third exits at once.
+/// app: still closing after 5.0 s, 3 processes open; grace ends in 25 s. Waiting for:
+/// app:   app › db › cache: thread body `cache` (src/cache.rs:41), asked to close 5.0 s ago
+/// ```
+///
+/// If a `tracing` subscriber wants warnings with the target `procession`, it gets events instead (feature `tracing`).
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// fn main() -> procession::Exit {
+///     procession::Main::new().grace(Duration::from_secs(30)).run(|p| p.closing().wait())
+/// }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing runs until `run` or `run_async`"]
+pub struct Main {
+    name: Option<Arc<str>>,
+    grace: Option<Duration>,
+    abort_grace: Duration,
+    on_child_failure: ChildFailure,
+    hooks: Vec<Hook>,
+    signals: Vec<i32>,
+    dump_on: Vec<i32>,
+    is_quiet: bool,
+    may_exit: bool,
+}
+
+impl Main {
+    /// Runs the program as [`main`] does, with these settings.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread until the root is Closed.
+    #[track_caller]
+    pub fn run<F, R>(self, body: F) -> Exit
+    where
+        F: FnOnce(Process) -> R,
+        R: IntoOutcome,
+    {
+        let (running, end) = self.begin(Site::caller());
+        match &running.bound {
+            Ok(()) => end.run(|| body(running.root.clone())),
+            Err(error) => end.refuse(error.clone()),
+        }
+        let outcome = running.root.closed().wait();
+        running.end(outcome)
+    }
+
+    /// Runs the program as [`main_async`] does, with these settings.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`main_async`].
+    #[track_caller]
+    pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
+    where
+        F: FnOnce(Process) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let (running, end) = self.begin(Site::caller());
+        let process = running.root.clone();
+        let body = match &running.bound {
+            Ok(()) => {
+                let future = async move { body(process).await.into_outcome() };
+                Some(Body::of_caller(end, future))
+            }
+            Err(error) => {
+                end.refuse(error.clone());
+                None
+            }
+        };
+        async move {
+            if let Some(body) = body {
+                body.await;
+            }
+            let outcome = running.root.closed().await;
+            running.end(outcome)
+        }
+    }
+
+    /// Makes the root, which waits for a body that has not started yet, and everything that watches it.
+    fn begin(self, site: Site) -> (Running, BodyEnd) {
+        let name = self.name.clone().unwrap_or_else(|| program().into());
+        let inherited = Some(Inherited::named(name.clone(), inherited_from_context()));
+        let mut seed = Seed { inherited, body: true, ..Seed::at(site) };
+        seed.extras().on_child_failure = self.on_child_failure;
+        if !self.hooks.is_empty() {
+            seed.extras().hooks = self.hooks;
+            hooks_are_used();
+        }
+        let root = Process::from_seed(seed);
+        let end = BodyEnd::of(root.node.clone());
+        let rules = Rules {
+            // One that is longer than a clock can measure is none.
+            grace: self.grace.filter(|grace| deadline_after(*grace).is_some()),
+            abort_grace: self.abort_grace,
+            is_quiet: self.is_quiet,
+            may_exit: self.may_exit,
+        };
+        let shared = Shared::new(rules, &root.node);
+        if !self.is_quiet {
+            reporter::start(&shared, &name, root.path());
+        }
+        shared.watch_root(&root.node);
+        reports::listen(&root.node, shared.clone());
+        let bound = match self.signals.is_empty() {
+            true => Ok(()),
+            false => os::bind(&root, self.signals, self.may_exit, shared.clone()),
+        };
+        let posting = Arc::downgrade(&shared);
+        let dump: Arc<Listener> = Arc::new(move || {
+            posting.upgrade().into_iter().for_each(|shared| {
+                let _has_reporter = shared.post(Post::Dump);
+            });
+        });
+        let mut dump_on = self.dump_on.into_iter();
+        let bound = bound.and_then(|()| dump_on.try_for_each(|on| os::listen(on, &dump)));
+        let bound = bound.map_err(|error| Error::failed(root.label(), error));
+        (Running { root, shared, _dump: dump, bound }, end)
+    }
+}
+
+/// A `Main` whose root was made.
+struct Running {
+    root: Process,
+    shared: Arc<Shared>,
+    /// What prints the tree, as long as this exists.
+    _dump: Arc<Listener>,
+    /// The error of a signal that the root could not be bound to.
+    bound: Result<(), Error>,
+}
+
+impl Running {
+    /// The root is Closed: says so, and computes the exit status.
+    fn end(self, outcome: Result<(), Error>) -> Exit {
+        let shared = &self.shared;
+        let ended = Ended::of(&self.root, outcome, shared.facts(), shared.rules.is_quiet);
+        shared.end(ended.exit.code(), ended.forced, ended.failures);
+        ended.exit
+    }
+}
+
+/// Also when the future of `run_async` is dropped early.
+impl Drop for Running {
+    fn drop(&mut self) {
+        reports::forget_listener(&self.root.node);
+        self.shared.post(Post::Quit);
+    }
+}
+
+/// The file name under which the program was started.
+fn program() -> String {
+    let path = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "main".to_owned())
+}

@@ -1,0 +1,279 @@
+//! The reporter thread: formats what `Main` says, and writes it.
+//!
+//! Errors are formatted here and in a catch, because their `Display` is foreign code.
+
+use std::collections::HashMap;
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking::Parker;
+
+#[cfg(feature = "tracing")]
+use super::events;
+use super::os::exit;
+use super::said::{Ending, Next, Paint, Said, Waiting, open};
+use super::shared::{Post, Shared};
+use crate::run::catch::{catch, contain};
+use crate::run::reports::Unhandled;
+use crate::value::sync::spawn_thread;
+use crate::value::text::Escaped;
+use crate::value::{Forced, Reason, Site};
+
+/// How long after closing began the first report comes. The others come at doubling intervals.
+const FIRST_REPORT: Duration = Duration::from_secs(5);
+
+/// A report is this late, so that the coarse clock has reached its time.
+const LATE: Duration = Duration::from_millis(15);
+
+/// How often identical failures are written, and after which time the others are counted.
+const ALIKE: usize = 3;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How many kinds of failures are distinguished.
+const KINDS: usize = 256;
+
+/// Starts the thread. If the OS cannot create it, nothing is said.
+pub(super) fn start(shared: &Arc<Shared>, name: &str, process: String) {
+    let parker = Parker::new();
+    let unparker = parker.unparker();
+    let reporter = Reporter {
+        shared: shared.clone(),
+        name: Escaped::name(name).to_string(),
+        process,
+        has_spoken: false,
+        reports: 0,
+        alike: HashMap::new(),
+        flush_at: None,
+    };
+    if spawn_thread(Some("procession-reports"), move || reporter.run(&parker)).is_ok() {
+        shared.set_reporter(unparker);
+    }
+}
+
+struct Reporter {
+    shared: Arc<Shared>,
+    /// The name of the program, escaped.
+    name: String,
+    /// The path of the root.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    process: String,
+    /// Has it said anything that the end of the program should follow up?
+    has_spoken: bool,
+    /// How many reports of a slow closing there were.
+    reports: u32,
+    /// The failures that were written, by their sites and messages.
+    alike: HashMap<(Site, String), Alike>,
+    flush_at: Option<Instant>,
+}
+
+/// Failures with the same site and message.
+struct Alike {
+    written: usize,
+    /// How many were not written.
+    more: usize,
+    last: Unhandled,
+}
+
+impl Reporter {
+    fn run(mut self, parker: &Parker) {
+        loop {
+            match self.shared.next() {
+                Some(Ok(Post::Quit)) => return,
+                Some(Ok(Post::Closed(code, forced, failures, written))) => {
+                    self.flush();
+                    self.end(code, forced, failures);
+                    written.unpark();
+                    return;
+                }
+                Some(Ok(post)) => self.handle(post),
+                Some(Err(failures)) => self.say(&Said::Lost { failures }),
+                None => match self.do_what_is_due() {
+                    Some(next) => drop(parker.park_deadline(next)),
+                    None => parker.park(),
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, post: Post) {
+        let (grace, may_exit) = (self.shared.rules.grace, self.shared.rules.may_exit);
+        match post {
+            // The next report is due some time after this.
+            Post::Closing | Post::Closed(..) | Post::Quit => {}
+            Post::FirstSignal(signal) => self.say(&Said::Closing { signal, grace, may_exit }),
+            Post::SecondSignal(signal, aborted) => {
+                let facts = self.shared.facts();
+                let is_same = facts.closed_by == Some(signal);
+                self.say(&Said::Aborting { signal, is_same, aborted, may_exit });
+            }
+            Post::ThirdSignal(signal, written) => {
+                let open = self.shared.snapshot().as_ref().map_or(0, open);
+                self.say(&Said::Exiting { signal, open });
+                written.unpark();
+            }
+            Post::GraceOver(snapshot) => {
+                let abort_grace = self.shared.rules.abort_grace;
+                let exit_in = Some(abort_grace).filter(|limit| may_exit && *limit < Duration::MAX);
+                let (grace, waiting) = (grace.unwrap_or_default(), Waiting::of(&snapshot));
+                self.say(&Said::GraceOver { grace, exit_in, waiting });
+            }
+            Post::GaveUp => self.give_up(),
+            Post::Failed(failure) => self.failed(failure),
+            Post::Dump => {
+                if let Some(snapshot) = self.shared.snapshot() {
+                    self.say(&Said::Dump { tree: snapshot.to_string() });
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        if self.shared.is_closed() {
+            return;
+        }
+        let (code, may_exit) = (self.shared.code_by_force(), self.shared.rules.may_exit);
+        if let Some(snapshot) = self.shared.snapshot() {
+            let (abort_grace, waiting) = (self.shared.rules.abort_grace, Waiting::of(&snapshot));
+            self.say(&Said::GaveUp { abort_grace, code, may_exit, waiting });
+        }
+        if may_exit && !self.shared.is_closed() {
+            exit(i32::from(code));
+        }
+    }
+
+    fn failed(&mut self, failure: Unhandled) {
+        if self.is_recorded() {
+            // The event was recorded where the failure happened.
+            self.has_spoken = true;
+            return;
+        }
+        let message = catch(|| failure.message());
+        let message = message.unwrap_or_else(|_| "its error panicked when it was printed".into());
+        let message = Escaped::error(&message).to_string();
+        if self.alike.len() >= KINDS {
+            self.flush();
+            self.alike.clear();
+        }
+        let now = Instant::now();
+        let alike = self.alike.entry((failure.label.site(), message.clone()));
+        let alike = alike.or_insert_with(|| Alike { written: 0, more: 0, last: failure.clone() });
+        if alike.written < ALIKE {
+            alike.written += 1;
+            self.say(&Said::Failed { failure, message, more: 0 });
+        } else {
+            alike.more += 1;
+            self.flush_at.get_or_insert(now + MINUTE);
+        }
+    }
+
+    /// Says how many failures were not written.
+    fn flush(&mut self) {
+        self.flush_at = None;
+        let more: Vec<_> = self
+            .alike
+            .iter_mut()
+            .filter(|(_, alike)| alike.more > 0)
+            .map(|((_, message), alike)| Said::Failed {
+                failure: alike.last.clone(),
+                message: message.clone(),
+                more: std::mem::take(&mut alike.more),
+            })
+            .collect();
+        for said in &more {
+            self.say(said);
+        }
+    }
+
+    /// Does what is due, and returns when something is due again.
+    fn do_what_is_due(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush();
+        }
+        let since = self.shared.facts().closing_since.filter(|_| !self.shared.is_closed());
+        let mut next_report = None;
+        if let Some(since) = since {
+            let after = |reports: u32| FIRST_REPORT.checked_mul(1_u32.checked_shl(reports)?);
+            let due = |reports| since.checked_add(after(reports)? + LATE);
+            if due(self.reports).is_some_and(|due| due <= now) {
+                // If this thread was held up, the reports that are overdue are one.
+                while due(self.reports + 1).is_some_and(|due| due <= now) {
+                    self.reports += 1;
+                }
+                let nominal = after(self.reports).unwrap_or_default();
+                let elapsed = now.saturating_duration_since(since);
+                let is_late = elapsed > nominal + Duration::from_millis(500);
+                self.report_stall(if is_late { elapsed } else { nominal }, nominal);
+                self.reports += 1;
+            }
+            next_report = due(self.reports);
+        }
+        [self.flush_at, next_report].into_iter().flatten().min()
+    }
+
+    fn report_stall(&mut self, closing: Duration, next_report: Duration) {
+        let Some(snapshot) = self.shared.snapshot() else { return };
+        let (facts, rules) = (self.shared.facts(), &self.shared.rules);
+        let left = |limit: Duration, since: Option<Instant>| {
+            limit.saturating_sub(since.map_or(Duration::ZERO, |since| since.elapsed()))
+        };
+        let exits = rules.may_exit && rules.abort_grace < Duration::MAX;
+        let next = match (facts.aborting_since, rules.grace) {
+            (Some(since), _) if exits => Next::Exit(left(rules.abort_grace, Some(since))),
+            (Some(_), _) => Next::Aborted,
+            (None, Some(grace)) => Next::Abort(grace.saturating_sub(closing)),
+            (None, None) => {
+                let reason = self.shared.root.upgrade().and_then(|root| root.reason());
+                Next::Nothing { by_signal: matches!(reason, Some(Reason::Signal(_))) }
+            }
+        };
+        let waiting = Waiting::of(&snapshot);
+        self.say(&Said::Stalled { closing, next_report, next, waiting });
+    }
+
+    /// The last report, if there was another one.
+    fn end(&mut self, code: u8, forced: Option<Forced>, failures: usize) {
+        let Some(since) = self.shared.facts().closing_since.filter(|_| self.has_spoken) else {
+            return;
+        };
+        let names = |forced: Forced| (forced.total(), forced.names().map(str::to_owned).collect());
+        let (closing, forced) = (since.elapsed(), forced.map(names));
+        self.say(&Said::Closed(Ending { closing, failures, forced, code }));
+    }
+
+    /// Are there `tracing` events instead of texts?
+    fn is_recorded(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return catch(events::are_wanted).unwrap_or(false);
+        #[cfg(not(feature = "tracing"))]
+        return false;
+    }
+
+    fn say(&mut self, said: &Said) {
+        if self.shared.rules.is_quiet {
+            return;
+        }
+        self.has_spoken |= said.is_followed_up();
+        if self.is_recorded() {
+            #[cfg(feature = "tracing")]
+            contain(|| events::record(said, &self.process, self.shared.rules.grace));
+            return;
+        }
+        if let Ok(report) = catch(|| said.report(&self.name, paint())) {
+            write(&report);
+        }
+    }
+}
+
+/// One write. Nothing can be done about an error: standard error may be closed.
+pub(super) fn write(text: &str) {
+    contain(|| drop(io::stderr().write_all(text.as_bytes())));
+}
+
+fn paint() -> Paint {
+    let wants_none = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Paint(!wants_none && io::stderr().is_terminal())
+}

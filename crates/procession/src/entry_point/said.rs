@@ -1,0 +1,366 @@
+//! The texts of `Main`, one variant each. `INSPECT.md`, (e), is their specification.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::run::reports::Unhandled;
+use crate::value::text::{Count, Elapsed, Signal, Span};
+use crate::value::{Blockers, Snapshot};
+
+/// How many blockers are listed.
+const LISTED: usize = 16;
+
+/// Something that `Main` says.
+pub(super) enum Said {
+    /// (1) The first signal has begun to close the program.
+    Closing { signal: i32, grace: Option<Duration>, may_exit: bool },
+    /// (2) The second signal has aborted it.
+    Aborting { signal: i32, is_same: bool, aborted: usize, may_exit: bool },
+    /// (3) The third signal ends it.
+    Exiting { signal: i32, open: usize },
+    /// (4) It is still closing.
+    Stalled {
+        closing: Duration,
+        #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+        next_report: Duration,
+        next: Next,
+        waiting: Waiting,
+    },
+    /// (5) The grace is over.
+    GraceOver { grace: Duration, exit_in: Option<Duration>, waiting: Waiting },
+    /// (6) It is not Closed long after an abort.
+    GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting },
+    /// (7) A failure that nothing has handled, with its message.
+    Failed { failure: Unhandled, message: String, more: usize },
+    /// Failures that came faster than they could be written.
+    Lost { failures: usize },
+    /// (8) It is Closed.
+    Closed(Ending),
+    /// The tree, which was asked for by a signal.
+    Dump { tree: String },
+}
+
+/// What happens next if the program goes on closing.
+pub(super) enum Next {
+    /// The grace ends.
+    Abort(Duration),
+    /// The abort grace ends.
+    Exit(Duration),
+    /// It was aborted, and has all the time it needs.
+    Aborted,
+    /// Nothing; a signal would abort it.
+    Nothing { by_signal: bool },
+}
+
+/// The processes that are open, and what they wait for.
+pub(super) struct Waiting {
+    pub(super) open: usize,
+    pub(super) blockers: Blockers,
+    /// The path of the process of each blocker.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    pub(super) paths: Vec<String>,
+}
+
+/// How the program was closed.
+pub(super) struct Ending {
+    pub(super) closing: Duration,
+    pub(super) failures: usize,
+    /// What was aborted, if it was closed by force.
+    pub(super) forced: Option<(usize, Vec<String>)>,
+    pub(super) code: u8,
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint(pub(super) bool);
+
+impl Waiting {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let blockers = snapshot.blockers(LISTED);
+        let last = |blocker: &crate::value::Blocker| {
+            let last = blocker.chain.last()?;
+            snapshot.path(snapshot.processes().get(last.process)?.id)
+        };
+        let paths = blockers.first.iter().map(|blocker| last(blocker).unwrap_or_default());
+        Self { open: open(snapshot), paths: paths.collect(), blockers }
+    }
+}
+
+/// The number of processes that are not Closed.
+pub(super) fn open(snapshot: &Snapshot) -> usize {
+    let is_open = |phase| phase != crate::value::Phase::Closed;
+    snapshot.processes().iter().filter(|process| is_open(process.phase)).count()
+}
+
+impl Said {
+    /// The text without the name of the program and without the list.
+    pub(super) fn message(&self, paint: Paint) -> String {
+        match self {
+            Self::Closing { signal, grace, may_exit } => {
+                let signal = Signal(*signal);
+                let grace = match grace {
+                    Some(grace) => format!("with a grace of {}", Span(*grace)),
+                    None => "without a grace".to_owned(),
+                };
+                let exits = if *may_exit { ", a third exits at once" } else { "" };
+                format!("{signal}: closing, {grace}. A second {signal} aborts{exits}.")
+            }
+            Self::Aborting { signal, is_same, aborted, may_exit } => {
+                let signal = Signal(*signal);
+                let again = if *is_same { " again" } else { "" };
+                let (aborting, aborted) = (paint.yellow("aborting"), processes(*aborted));
+                let exits = match may_exit {
+                    true => format!(" A third {signal} exits at once."),
+                    false => String::new(),
+                };
+                format!("{signal}{again}: {aborting} {aborted}.{exits}")
+            }
+            Self::Exiting { signal, open } => {
+                let (name, code) = (Signal(*signal), 128 + signal);
+                let (exiting, verb) = (paint.red("exiting"), if *open == 1 { "is" } else { "are" });
+                let open = processes(*open);
+                format!(
+                    "{name} a third time: {exiting} with code {code}; {open} {verb} still open."
+                )
+            }
+            Self::Stalled { closing, next, waiting, .. } => {
+                let (still, open) = (paint.yellow("still closing"), processes(waiting.open));
+                let closing = Elapsed(*closing);
+                let next = match next {
+                    Next::Abort(left) => format!("grace ends in {}", Span(*left)),
+                    Next::Exit(left) => format!("exit in {} at the latest", Elapsed(*left)),
+                    Next::Aborted => "aborted".to_owned(),
+                    Next::Nothing { by_signal: true } => {
+                        "no deadline: send the signal again to abort".to_owned()
+                    }
+                    Next::Nothing { by_signal: false } => "no deadline".to_owned(),
+                };
+                format!("{still} after {closing}, {open} open; {next}. Waiting for:")
+            }
+            Self::GraceOver { grace, exit_in, waiting } => {
+                let (grace, aborting) = (Span(*grace), paint.yellow("aborting"));
+                let aborted = processes(waiting.open);
+                let exit = match exit_in {
+                    Some(left) => format!("; exit in {} at the latest", Elapsed(*left)),
+                    None => String::new(),
+                };
+                format!(
+                    "the grace of {grace} is over: {aborting} {aborted}{exit}. Still waiting for:"
+                )
+            }
+            Self::GaveUp { abort_grace, code, may_exit, .. } => {
+                let late = format!("not closed {} after the abort", Elapsed(*abort_grace));
+                match may_exit {
+                    true => {
+                        format!("{late}: {} with code {code}. Still open:", paint.red("exiting"))
+                    }
+                    false => format!("{late}. Still open:"),
+                }
+            }
+            Self::Failed { failure, message, more } => {
+                let line = failure.line(message, |verb| paint.red(verb), |site| paint.dim(site));
+                match more {
+                    0 => line,
+                    more => format!("{line} … and {} more like it", Count(*more)),
+                }
+            }
+            Self::Lost { failures } => format!("… and {} more", plural(*failures, "failure")),
+            Self::Closed(ending) => ending.message(),
+            Self::Dump { .. } => "the processes:".to_owned(),
+        }
+    }
+
+    /// The whole report: lines that begin with the name of the program.
+    pub(super) fn report(&self, name: &str, paint: Paint) -> String {
+        let prefix = format!("{} ", paint.bold(format_args!("{name}:")));
+        if let Self::Dump { tree } = self {
+            return tree.lines().fold(String::new(), |all, line| all + &prefix + line + "\n");
+        }
+        let mut report = format!("{prefix}{}\n", self.message(paint));
+        for line in self.waiting().into_iter().flat_map(|waiting| waiting.lines(paint)) {
+            report += &format!("{prefix}  {line}\n");
+        }
+        report
+    }
+
+    pub(super) fn waiting(&self) -> Option<&Waiting> {
+        match self {
+            Self::Stalled { waiting, .. }
+            | Self::GraceOver { waiting, .. }
+            | Self::GaveUp { waiting, .. } => Some(waiting),
+            _ => None,
+        }
+    }
+
+    /// Does the end of the program deserve a word after this?
+    pub(super) fn is_followed_up(&self) -> bool {
+        !matches!(self, Self::Dump { .. })
+    }
+}
+
+impl Waiting {
+    fn lines(&self, paint: Paint) -> Vec<String> {
+        let dim_site = |blocker: &crate::value::Blocker| {
+            let (line, site) = (blocker.to_string(), format!("({})", blocker.site));
+            match line.rsplit_once(&site) {
+                Some((before, after)) => format!("{before}{}{after}", paint.dim(&site)),
+                None => line,
+            }
+        };
+        let mut lines: Vec<_> = self.blockers.first.iter().map(dim_site).collect();
+        if self.blockers.more() > 0 {
+            lines.push(format!("… and {} more", Count(self.blockers.more())));
+        }
+        lines
+    }
+}
+
+impl Ending {
+    fn message(&self) -> String {
+        let Self { closing, failures, forced, code } = self;
+        let closed = format!("closed in {}", Elapsed(*closing));
+        match (forced, failures) {
+            (Some((total, names)), _) => {
+                let verb = if *total == 1 { "was" } else { "were" };
+                let (aborted, names) = (processes(*total), names.join(", "));
+                let names = if names.is_empty() { names } else { format!(" ({names})") };
+                format!("{closed} by force: {aborted} {verb} aborted{names}; exit code {code}")
+            }
+            (None, 0) if *code == 0 => closed,
+            (None, 0) => format!("{closed}; exit code {code}"),
+            (None, failures) => {
+                format!("{closed} with {}; exit code {code}", plural(*failures, "failure"))
+            }
+        }
+    }
+
+    /// The outcome in one word.
+    #[cfg(feature = "tracing")]
+    pub(super) fn outcome(&self) -> &'static str {
+        match (&self.forced, self.code) {
+            (Some(_), _) => "forced",
+            (None, 0) => "ok",
+            (None, _) => "failed",
+        }
+    }
+}
+
+fn processes(count: usize) -> String {
+    let noun = if count == 1 { "process" } else { "processes" };
+    format!("{} {noun}", Count(count))
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{} {noun}{}", Count(count), if count == 1 { "" } else { "s" })
+}
+
+impl Paint {
+    fn with(self, code: u8, text: impl Display) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    fn bold(self, text: impl Display) -> String {
+        self.with(1, text)
+    }
+
+    fn dim(self, text: impl Display) -> String {
+        self.with(2, text)
+    }
+
+    fn yellow(self, text: impl Display) -> String {
+        self.with(33, text)
+    }
+
+    fn red(self, text: impl Display) -> String {
+        self.with(31, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Ending, Next, Paint, Said, Waiting};
+    use crate::value::Blockers;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn waiting(open: usize) -> Waiting {
+        Waiting { open, blockers: Blockers::default(), paths: Vec::new() }
+    }
+
+    fn plain(said: &Said) -> String {
+        said.report("app", Paint(false))
+    }
+
+    /// The texts of the specification, byte by byte.
+    #[test]
+    fn the_texts() {
+        let closing = |signal, grace| Said::Closing { signal, grace, may_exit: true };
+        assert_eq!(
+            plain(&closing(2, Some(30 * SECOND))),
+            "app: SIGINT: closing, with a grace of 30 s. A second SIGINT aborts, a third exits at once.\n"
+        );
+        assert_eq!(
+            plain(&closing(15, None)),
+            "app: SIGTERM: closing, without a grace. A second SIGTERM aborts, a third exits at once.\n"
+        );
+        let said = Said::Aborting { signal: 2, is_same: true, aborted: 44, may_exit: true };
+        assert_eq!(
+            plain(&said),
+            "app: SIGINT again: aborting 44 processes. A third SIGINT exits at once.\n"
+        );
+        let said = Said::Exiting { signal: 2, open: 2 };
+        assert_eq!(
+            plain(&said),
+            "app: SIGINT a third time: exiting with code 130; 2 processes are still open.\n"
+        );
+        let stalled = |next| Said::Stalled {
+            closing: 5 * SECOND,
+            next_report: 5 * SECOND,
+            next,
+            waiting: waiting(44),
+        };
+        assert_eq!(
+            plain(&stalled(Next::Abort(25 * SECOND))),
+            "app: still closing after 5.0 s, 44 processes open; grace ends in 25 s. Waiting for:\n"
+        );
+        assert_eq!(
+            stalled(Next::Abort(25 * SECOND)).report("app", Paint(true)),
+            "\x1b[1mapp:\x1b[0m \x1b[33mstill closing\x1b[0m after 5.0 s, 44 processes open; \
+             grace ends in 25 s. Waiting for:\n"
+        );
+        let said =
+            Said::GraceOver { grace: 30 * SECOND, exit_in: Some(5 * SECOND), waiting: waiting(44) };
+        assert_eq!(
+            plain(&said),
+            "app: the grace of 30 s is over: aborting 44 processes; exit in 5.0 s at the latest. \
+             Still waiting for:\n"
+        );
+        let (abort_grace, waiting) = (5 * SECOND, waiting(2));
+        let said = Said::GaveUp { abort_grace, code: 130, may_exit: true, waiting };
+        assert_eq!(
+            plain(&said),
+            "app: not closed 5.0 s after the abort: exiting with code 130. Still open:\n"
+        );
+    }
+
+    #[test]
+    fn the_last_text() {
+        let closed = |millis, failures, forced, code| {
+            let closing = Duration::from_millis(millis);
+            plain(&Said::Closed(Ending { closing, failures, forced, code }))
+        };
+        assert_eq!(closed(41, 0, None, 0), "app: closed in 41 ms\n");
+        assert_eq!(
+            closed(6_300, 2, None, 1),
+            "app: closed in 6.3 s with 2 failures; exit code 1\n"
+        );
+        let names = vec!["app › db › cache".into(), "app › http › session-42 and 37 more".into()];
+        assert_eq!(
+            closed(31_200, 0, Some((39, names)), 130),
+            "app: closed in 31.2 s by force: 39 processes were aborted (app › db › cache, \
+             app › http › session-42 and 37 more); exit code 130\n"
+        );
+    }
+}

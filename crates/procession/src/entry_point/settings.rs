@@ -1,0 +1,117 @@
+//! The settings of [`Main`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Main, os};
+use crate::process::Process;
+use crate::run::hooks::hook;
+use crate::value::{ChildFailure, Error};
+
+/// How long an abort may take by default.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
+impl Main {
+    /// A program without a grace: unless a second signal aborts it, closing takes as long as it needs.
+    pub fn new() -> Self {
+        Self {
+            name: None,
+            grace: None,
+            abort_grace: ABORT_GRACE,
+            on_child_failure: ChildFailure::default(),
+            hooks: Vec::new(),
+            signals: os::SIGNALS.to_vec(),
+            dump_on: Vec::new(),
+            is_quiet: false,
+            may_exit: true,
+        }
+    }
+
+    /// The name of the root, with which each line of a report begins; by default, the file name of the program.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Aborts the root if it is still Closing after `grace`. Its outcome then contains [`Error::Forced`].
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Ends the program if the root is not Closed this long after it was aborted; by default, 5 s. The teardowns that
+    /// have not run by then do not run; they are named in the report. [`Duration::MAX`] waits for ever.
+    pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
+        self.abort_grace = abort_grace;
+        self
+    }
+
+    /// What the root does when a child fails; by default, the failure is [reported](ChildFailure::Report) unless it is
+    /// handled.
+    pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
+        self.on_child_failure = on_child_failure;
+        self
+    }
+
+    /// A hook that is called for each failure in the program, as with [`Process::on_failure`]; these failures are then
+    /// handled. There may be several.
+    pub fn on_failure(
+        mut self,
+        on_failure: impl Fn(&Process, &Error) + Send + Sync + 'static,
+    ) -> Self {
+        let call =
+            move |node: &_, error: &_| on_failure(&Process::of_node(Arc::clone(node)), error);
+        self.hooks.push(hook(call));
+        self
+    }
+
+    /// Prints the tree of all processes whenever this signal is delivered, such as
+    /// [`SIGUSR1`](crate::signal::SIGUSR1). There may be several.
+    #[cfg(unix)]
+    pub fn dump_on(mut self, signal: i32) -> Self {
+        self.dump_on.push(signal);
+        self
+    }
+
+    /// Says nothing, neither on standard error nor as `tracing` events. The exit status stays the same.
+    pub fn quiet(mut self) -> Self {
+        self.is_quiet = true;
+        self
+    }
+
+    /// The signals that close the program, then abort it, then end it; by default, SIGINT and SIGTERM. An empty list is
+    /// for tests, because signals belong to the whole test program. On Windows, SIGINT stands for Ctrl-C and Ctrl-Break,
+    /// and there are no other signals.
+    pub fn signals(mut self, signals: impl IntoIterator<Item = i32>) -> Self {
+        self.signals = signals.into_iter().collect();
+        self
+    }
+
+    /// Never ends the program: a third signal does nothing, and after the abort grace it goes on waiting. For tests.
+    pub fn no_exit(mut self) -> Self {
+        self.may_exit = false;
+        self
+    }
+}
+
+impl Default for Main {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Main {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Main")
+            .field("name", &self.name)
+            .field("grace", &self.grace)
+            .field("abort_grace", &self.abort_grace)
+            .field("on_child_failure", &self.on_child_failure)
+            .field("signals", &self.signals)
+            .field("dump_on", &self.dump_on)
+            .field("quiet", &self.is_quiet)
+            .field("no_exit", &!self.may_exit)
+            .finish_non_exhaustive()
+    }
+}

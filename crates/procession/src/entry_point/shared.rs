@@ -1,0 +1,322 @@
+//! [`Shared`]: what the threads that see something happen tell the reporter thread.
+//!
+//! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so that a slow
+//! terminal holds up none of them. The reporter thread formats and writes. Only a thread that is about to end the
+//! program waits for it, and only for [`LAST_WORD`].
+//!
+//! # Order
+//!
+//! Nothing is said before closing, or an abort, has begun, *because* the posts are made by sleepers of the root, which
+//! are woken after the state has changed. A signal is never overtaken by the end of the root that it leads to, *because*
+//! the signal thread posts it before it calls `close`; it holds the queue until `close` has returned.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use parking::{Parker, Unparker};
+
+use super::os::exit;
+use super::said::open;
+use crate::run::deadlines::{act_at, force_elsewhere};
+use crate::run::reports::{Listen, Unhandled};
+use crate::run::{Node, ThreadsAtWork, drop_sleeper};
+use crate::state::{Moment, survey};
+use crate::value::sleeper::Sleeper;
+use crate::value::sync::Mutex;
+use crate::value::time::deadline_after;
+use crate::value::{Forced, Phase, Reason, Snapshot};
+use crate::watch::Watch;
+
+/// How long the end of the program waits for the reporter thread to write its last word.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// How long a regular end waits for the reporter thread to write everything.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many failures wait to be written. Any more are only counted.
+const WAITING_FAILURES: usize = 1024;
+
+/// The settings that the reports depend on.
+pub(super) struct Rules {
+    pub(super) grace: Option<Duration>,
+    pub(super) abort_grace: Duration,
+    pub(super) is_quiet: bool,
+    pub(super) may_exit: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) rules: Rules,
+    /// Weak, because bindings and hooks hold this.
+    pub(super) root: Weak<Node>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    posts: VecDeque<Post>,
+    /// Nothing is taken from the queue while a signal that is in it is about to close or abort the root.
+    held: bool,
+    /// `None` if there is no reporter thread.
+    reporter: Option<Unparker>,
+    /// How many failures are among the posts, and how many were not posted.
+    waiting_failures: usize,
+    lost_failures: usize,
+    facts: Facts,
+}
+
+/// What the exit status and the last report depend on.
+#[derive(Clone, Default)]
+pub(super) struct Facts {
+    /// How many failures nothing has handled.
+    pub(super) failures: usize,
+    /// The first signal.
+    pub(super) closed_by: Option<i32>,
+    pub(super) aborted_by: Option<AbortedBy>,
+    pub(super) closing_since: Option<Instant>,
+    pub(super) aborting_since: Option<Instant>,
+}
+
+/// A signal has aborted the root.
+#[derive(Clone)]
+pub(super) struct AbortedBy {
+    pub(super) signal: i32,
+    /// What was aborted.
+    pub(super) forced: Forced,
+}
+
+/// Something has happened.
+pub(super) enum Post {
+    /// The root has begun to close.
+    Closing,
+    FirstSignal(i32),
+    /// The signal, and the number of processes that were open.
+    SecondSignal(i32, usize),
+    ThirdSignal(i32, Unparker),
+    /// The grace is over, and this was open.
+    GraceOver(Snapshot),
+    /// The abort grace is over.
+    GaveUp,
+    Failed(Unhandled),
+    Dump,
+    /// The root is Closed, and this is the exit status.
+    Closed(u8, Option<Forced>, usize, Unparker),
+    /// Nothing more is to be said.
+    Quit,
+}
+
+impl Shared {
+    pub(super) fn new(rules: Rules, root: &Arc<Node>) -> Arc<Self> {
+        Arc::new(Self { rules, root: Arc::downgrade(root), state: Mutex::default() })
+    }
+
+    /// There is a reporter thread from now on.
+    pub(super) fn set_reporter(&self, reporter: Unparker) {
+        self.state.lock().reporter = Some(reporter);
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.state.lock().facts.clone()
+    }
+
+    /// Everything that keeps the root open, if it still exists.
+    pub(super) fn snapshot(&self) -> Option<Snapshot> {
+        Some(survey(&self.root.upgrade()?, &ThreadsAtWork::look()))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.root.upgrade().is_none_or(|root| root.phase() == Phase::Closed)
+    }
+
+    /// The exit status of a program that is ended by force.
+    pub(super) fn code_by_force(&self) -> u8 {
+        let facts = self.facts();
+        let reason = self.root.upgrade().and_then(|root| root.reason());
+        match (facts.aborted_by, reason) {
+            (Some(AbortedBy { signal, .. }), _) | (None, Some(Reason::Signal(signal))) => {
+                code_of(signal)
+            }
+            (None, _) => super::exit::FORCED,
+        }
+    }
+
+    /// The next post for the reporter, or how many failures were not posted.
+    pub(super) fn next(&self) -> Option<Result<Post, usize>> {
+        let mut state = self.state.lock();
+        if state.held {
+            return None;
+        }
+        match state.posts.pop_front() {
+            Some(post) => {
+                if matches!(post, Post::Failed(_)) {
+                    state.waiting_failures -= 1;
+                }
+                Some(Ok(post))
+            }
+            None if state.lost_failures > 0 => Some(Err(std::mem::take(&mut state.lost_failures))),
+            None => None,
+        }
+    }
+
+    /// Hands something to the reporter thread; `false` if there is none.
+    pub(super) fn post(&self, post: Post) -> bool {
+        let mut state = self.state.lock();
+        let Some(reporter) = state.reporter.clone() else { return false };
+        state.posts.push_back(post);
+        drop(state);
+        reporter.unpark();
+        true
+    }
+
+    /// Hands something to the reporter thread, and waits a while until it is written.
+    fn post_and_wait(&self, post: impl FnOnce(Unparker) -> Post, limit: Duration) {
+        let parker = Parker::new();
+        if self.post(post(parker.unparker())) {
+            parker.park_timeout(limit);
+        }
+    }
+
+    /// The root is Closed.
+    pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
+        let closed = |written| Post::Closed(code, forced, failures, written);
+        self.post_and_wait(closed, LAST_WORDS);
+    }
+
+    /// Has the grace and the abort grace begin when the root begins to close, or is aborted.
+    pub(super) fn watch_root(self: &Arc<Self>, root: &Arc<Node>) {
+        for moment in [Moment::Closing, Moment::Aborting] {
+            let woken = Arc::new(Woken { shared: self.clone(), moment });
+            let sleeper = Sleeper::own(Waker::from(woken));
+            let (_is_registered, spare) = root.register_sleeper(moment, &mut None, sleeper);
+            drop_sleeper(spare);
+        }
+    }
+
+    fn closing_began(self: &Arc<Self>) {
+        self.state.lock().facts.closing_since = Some(Instant::now());
+        self.post(Post::Closing);
+        let (Some(grace), Some(root)) = (self.rules.grace, self.root.upgrade()) else { return };
+        let Some(deadline) = deadline_after(grace) else { return };
+        let (shared, other) = (self.clone(), self.clone());
+        let force = move |shared: Arc<Self>| {
+            let weak = shared.root.clone();
+            force_elsewhere(&weak, grace, move |snapshot| {
+                shared.post(Post::GraceOver(snapshot));
+            });
+        };
+        if !act_at(&root, deadline, move || force(shared)) {
+            force(other);
+        }
+    }
+
+    fn aborting_began(self: &Arc<Self>) {
+        let Some(root) = self.root.upgrade() else { return };
+        if !root.is_aborting() || root.phase() == Phase::Closed {
+            return;
+        }
+        self.state.lock().facts.aborting_since = Some(Instant::now());
+        let Some(deadline) = deadline_after(self.rules.abort_grace) else { return };
+        let shared = self.clone();
+        act_at(&root, deadline, move || shared.give_up());
+    }
+
+    /// The abort grace is over: the reporter thread says so and ends the program. If it cannot, this thread ends it.
+    fn give_up(self: &Arc<Self>) {
+        let is_posted = self.post(Post::GaveUp);
+        if !self.rules.may_exit {
+            return;
+        }
+        let code = i32::from(self.code_by_force());
+        let deadline = deadline_after(LAST_WORD).filter(|_| is_posted);
+        let (Some(deadline), Some(root)) = (deadline, self.root.upgrade()) else { exit(code) };
+        if !act_at(&root, deadline, move || exit(code)) {
+            exit(code);
+        }
+    }
+}
+
+impl Listen for Shared {
+    fn is_quiet(&self) -> bool {
+        self.rules.is_quiet
+    }
+
+    fn failed(&self, failure: &Unhandled) {
+        let mut state = self.state.lock();
+        state.facts.failures += 1;
+        if self.rules.is_quiet {
+            return;
+        }
+        if state.waiting_failures >= WAITING_FAILURES {
+            state.lost_failures += 1;
+            return;
+        }
+        state.waiting_failures += 1;
+        drop(state);
+        if !self.post(Post::Failed(failure.clone())) {
+            self.state.lock().waiting_failures -= 1;
+        }
+    }
+}
+
+impl Watch for Shared {
+    fn closes(&self, signal: i32) {
+        let mut state = self.state.lock();
+        state.held = true;
+        state.facts.closed_by = Some(signal);
+        state.posts.push_back(Post::FirstSignal(signal));
+    }
+
+    fn aborts(&self, signal: i32) {
+        let Some(root) = self.root.upgrade() else { return };
+        if root.phase() == Phase::Closed {
+            return;
+        }
+        // On the signal thread, because what is aborted has to be looked for before the abort. It takes the locks of
+        // nodes, which nobody holds for long, and runs no foreign code.
+        let snapshot = survey(&root, &ThreadsAtWork::look());
+        let forced = Forced::new(root.label(), Duration::ZERO, &snapshot);
+        let aborted_by = AbortedBy { signal, forced };
+        let mut state = self.state.lock();
+        // If the root was aborted before, the signal changes nothing.
+        if !root.is_aborting() {
+            state.facts.aborted_by = Some(aborted_by);
+        }
+        state.held = true;
+        state.posts.push_back(Post::SecondSignal(signal, open(&snapshot)));
+    }
+
+    fn has_begun(&self) {
+        let mut state = self.state.lock();
+        state.held = false;
+        let reporter = state.reporter.clone();
+        drop(state);
+        if let Some(reporter) = reporter {
+            reporter.unpark();
+        }
+    }
+
+    fn exits(&self, signal: i32) {
+        self.post_and_wait(|written| Post::ThirdSignal(signal, written), LAST_WORD);
+    }
+}
+
+/// Is woken when the root begins to close, or is aborted.
+struct Woken {
+    shared: Arc<Shared>,
+    moment: Moment,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        match self.moment {
+            Moment::Closing => self.shared.closing_began(),
+            _ => self.shared.aborting_began(),
+        }
+    }
+}
+
+/// The exit status of a program that a signal has ended.
+pub(super) fn code_of(signal: i32) -> u8 {
+    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
+}

@@ -1,0 +1,96 @@
+//! Ctrl-C and Ctrl-Break, which stand for SIGINT on Windows (crate ctrlc).
+//!
+//! The thread of ctrlc plays the part of the signal thread: it only begins closings and aborts, in three stages.
+
+use std::sync::{Arc, Weak};
+
+use crate::process::Process;
+use crate::run::{Node, perform_elsewhere};
+use crate::value::sync::Mutex;
+use crate::value::{BoxError, Phase, Reason};
+use crate::watch::{Listener, Watch};
+
+/// The number of SIGINT.
+const SIGINT: i32 = 2;
+
+/// The signals that close a program unless others are set.
+pub(super) const SIGNALS: &[i32] = &[SIGINT];
+
+/// A root that is bound.
+struct Bound {
+    node: Weak<Node>,
+    watch: Arc<dyn Watch>,
+    may_exit: bool,
+    seen: u32,
+}
+
+struct All {
+    has_handler: bool,
+    bound: Vec<Bound>,
+}
+
+static ALL: Mutex<All> = Mutex::new(All { has_handler: false, bound: Vec::new() });
+
+/// Ends the program.
+pub(super) fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// Binds the root to Ctrl-C and Ctrl-Break, if SIGINT is among the signals.
+pub(super) fn bind(
+    root: &Process,
+    signals: Vec<i32>,
+    may_exit: bool,
+    watch: Arc<dyn Watch>,
+) -> Result<(), BoxError> {
+    if !signals.contains(&SIGINT) {
+        return Ok(());
+    }
+    let mut all = ALL.lock();
+    if !all.has_handler {
+        ctrlc::set_handler(deliver)?;
+        all.has_handler = true;
+    }
+    all.bound.push(Bound { node: Arc::downgrade(&root.node), watch, may_exit, seen: 0 });
+    Ok(())
+}
+
+/// There are no other signals.
+pub(super) fn listen(_signal: i32, _listener: &Arc<Listener>) -> Result<(), BoxError> {
+    Ok(())
+}
+
+fn deliver() {
+    let mut all = ALL.lock();
+    let is_open =
+        |bound: &Bound| bound.node.upgrade().is_some_and(|node| node.phase() != Phase::Closed);
+    let (open, closed): (Vec<_>, Vec<_>) = all.bound.drain(..).partition(is_open);
+    all.bound = open;
+    let mut counted = Vec::new();
+    for bound in &mut all.bound {
+        bound.seen += 1;
+        counted.push((bound.node.clone(), bound.watch.clone(), bound.seen, bound.may_exit));
+    }
+    drop(all);
+    drop(closed);
+    if counted.is_empty() {
+        // No `Main` runs any more: the default action.
+        exit(128 + SIGINT);
+    }
+    let mut exits = counted.iter().filter(|(.., seen, may_exit)| *seen == 3 && *may_exit);
+    if let Some((_, watch, ..)) = exits.next() {
+        watch.exits(SIGINT);
+        exit(128 + SIGINT);
+    }
+    for (node, watch, seen, _) in counted {
+        let (Some(node), 1 | 2) = (node.upgrade(), seen) else { continue };
+        let abort = seen == 2;
+        if abort {
+            watch.aborts(SIGINT)
+        } else {
+            watch.closes(SIGINT)
+        }
+        perform_elsewhere(node.close(&Reason::Signal(SIGINT), abort));
+        watch.has_begun();
+    }
+}

@@ -1,0 +1,54 @@
+//! [`Handed`]: a caller that is handed the outcome of a process.
+
+use std::sync::Arc;
+
+use super::Process;
+use crate::run::{Failure, Node};
+use crate::value::Error;
+use crate::value::model::model_has_failed;
+
+/// The caller to whom the failures of a process are left (I17). If it is dropped before the outcome was read, the
+/// failures are reported: at once, or when they happen.
+pub(super) struct Handed {
+    /// `None` once the outcome was read.
+    node: Option<Arc<Node>>,
+    /// Does a caller that is dropped early abort the body, so that the end of the body is no news?
+    aborts: bool,
+}
+
+impl Handed {
+    /// The caller of a process whose body has not started.
+    pub(super) fn new(process: &Process) -> Self {
+        process.node.hand_over();
+        Self { node: Some(process.node.clone()), aborts: false }
+    }
+
+    /// A caller that polls the body itself, so that the body is dropped with the caller.
+    pub(super) fn polling(process: &Process) -> Self {
+        let mut handed = Self::new(process);
+        handed.aborts = true;
+        handed
+    }
+
+    /// The caller has read the outcome.
+    pub(super) fn read(&mut self) {
+        if let Some(node) = self.node.take() {
+            drop(node.take_back());
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let Some(node) = self.node.take().filter(|_| !model_has_failed()) else { return };
+        let mut left: Vec<_> = node.take_back().into_iter().map(Failure::into_error).collect();
+        if self.aborts {
+            left.retain(|error| !matches!(error, Error::Aborted(_)));
+        }
+        let left: Vec<_> = left.into_iter().map(Failure::new).collect();
+        #[cfg(not(loom))]
+        crate::run::reports::report_left(&node, left);
+        #[cfg(loom)]
+        drop(left);
+    }
+}

@@ -1,0 +1,243 @@
+//! Reports of failures that nothing handles (I17): the `tracing` event `failed`, and what `Main` is told.
+//!
+//! Who handles a failure is decided in [`handled`](crate::state). The event is recorded on the thread where the failure
+//! happened, where foreign code runs anyway; `Main` is given the error itself, and formats it on a thread of its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "tracing")]
+use super::catch::contain;
+use super::pool::run_now;
+use super::{Failure, Node};
+use crate::value::sync::Mutex;
+use crate::value::text::Escaped;
+use crate::value::{Error, Label, with_causes};
+
+/// A failure that nothing has handled.
+#[derive(Clone)]
+pub(crate) struct Unhandled {
+    /// The process that failed.
+    pub(crate) label: Label,
+    /// Its error, which is not [`Error::Many`].
+    error: Failure,
+}
+
+/// A `Main` that runs.
+pub(crate) trait Listen: Send + Sync {
+    /// Does it want nothing to be said?
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    fn is_quiet(&self) -> bool;
+
+    /// A failure was not handled. Called with no lock held; it must return at once.
+    fn failed(&self, failure: &Unhandled);
+}
+
+struct Listener {
+    /// The root, which is not held.
+    root: usize,
+    listen: Arc<dyn Listen>,
+}
+
+static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+
+/// From now on, `listen` hears of the failures in the tree of `root`, and of those in no listener's tree.
+#[cfg_attr(
+    not(all(feature = "signal", any(unix, windows))),
+    expect(dead_code, reason = "for `Main`")
+)]
+pub(crate) fn listen(root: &Arc<Node>, listen: Arc<dyn Listen>) {
+    LISTENERS.lock().push(Listener { root: Arc::as_ptr(root).addr(), listen });
+}
+
+/// The listener for this root has ended.
+#[cfg_attr(
+    not(all(feature = "signal", any(unix, windows))),
+    expect(dead_code, reason = "for `Main`")
+)]
+pub(crate) fn forget_listener(root: &Arc<Node>) {
+    let root = Arc::as_ptr(root).addr();
+    let mut listeners = LISTENERS.lock();
+    let position = listeners.iter().position(|listener| listener.root == root);
+    let removed = position.map(|position| listeners.swap_remove(position));
+    drop(listeners);
+    drop(removed);
+}
+
+/// A process has failed, and no hook was called: reports that, unless something else handles it. The error of a process
+/// whose work was dropped because it was aborted is no failure. Returns whether the failure was reported.
+pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
+    if aborted && node.is_aborting() || node.is_handled(&Failure::new(error.clone())) {
+        return false;
+    }
+    report(node, error);
+    true
+}
+
+/// The caller that these failures of the process were left to has let go of it: reports them on a thread of the
+/// library, because the caller may be anywhere.
+pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>) {
+    if left.is_empty() {
+        return;
+    }
+    let unhandled: Vec<_> = left.iter().flat_map(|left| unhandled(node, left.get())).collect();
+    let listeners = listeners_of(node);
+    tell(&listeners, &unhandled);
+    run_now(Box::new(move || record(&listeners, &unhandled)));
+}
+
+fn report(node: &Arc<Node>, error: &Error) {
+    let unhandled = unhandled(node, error);
+    let listeners = listeners_of(node);
+    tell(&listeners, &unhandled);
+    record(&listeners, &unhandled);
+}
+
+/// Each error by itself, with the process that it is about.
+fn unhandled(node: &Arc<Node>, error: &Error) -> Vec<Unhandled> {
+    let errors = match error {
+        Error::Many(many) => many.iter().cloned().collect(),
+        error => vec![error.clone()],
+    };
+    let about = |error: &Error| match error {
+        Error::Failed(_)
+        | Error::Panicked(_)
+        | Error::NoThread(_)
+        | Error::Aborted(_)
+        | Error::TimeLimit(_)
+        | Error::Forced(_)
+        | Error::FailedCalls(_) => error.process().cloned(),
+        _ => None,
+    };
+    let with_label = |error: Error| Unhandled {
+        label: about(&error).unwrap_or_else(|| node.label()),
+        error: Failure::new(error),
+    };
+    errors.into_iter().map(with_label).collect()
+}
+
+fn tell(listeners: &[Arc<dyn Listen>], failures: &[Unhandled]) {
+    for listener in listeners {
+        failures.iter().for_each(|failure| listener.failed(failure));
+    }
+}
+
+/// The listener whose root is above the process; all of them if there is none.
+fn listeners_of(node: &Arc<Node>) -> Vec<Arc<dyn Listen>> {
+    let listeners = LISTENERS.lock();
+    let by_root: Vec<_> =
+        listeners.iter().map(|listener| (listener.root, listener.listen.clone())).collect();
+    drop(listeners);
+    if by_root.len() > 1 {
+        let above = |root: &usize| node.is_below(*root);
+        if let Some((_, listen)) = by_root.iter().find(|(root, _)| above(root)) {
+            return vec![listen.clone()];
+        }
+    }
+    by_root.into_iter().map(|(_, listen)| listen).collect()
+}
+
+/// Records the `tracing` events.
+#[cfg(feature = "tracing")]
+fn record(listeners: &[Arc<dyn Listen>], failures: &[Unhandled]) {
+    if listeners.iter().any(|listener| listener.is_quiet()) {
+        return;
+    }
+    failures.iter().for_each(record_failed);
+}
+
+#[cfg(not(feature = "tracing"))]
+fn record(_listeners: &[Arc<dyn Listen>], _failures: &[Unhandled]) {}
+
+/// Records the outcome of a root that nobody else reads.
+#[cfg(all(feature = "tracing", feature = "signal", any(unix, windows)))]
+pub(crate) fn record_outcome(error: &Error) {
+    let errors = match error {
+        Error::Many(many) => many.iter().collect(),
+        error => vec![error],
+    };
+    for error in errors {
+        if let Some(label) = error.process().cloned() {
+            record_failed(&Unhandled { label, error: Failure::new(error.clone()) });
+        }
+    }
+}
+
+/// Records one `tracing` event `failed`. The subscriber is foreign code, and so is the `Display` of an error.
+#[cfg(feature = "tracing")]
+pub(crate) fn record_failed(failure: &Unhandled) {
+    contain(|| {
+        if !tracing::enabled!(target: "procession", tracing::Level::ERROR) {
+            return;
+        }
+        let (process, site) = (failure.label.path(), failure.label.site());
+        tracing::event!(
+            name: "failed",
+            target: "procession",
+            tracing::Level::ERROR,
+            event = "failed",
+            process = process.as_str(),
+            kind = failure.kind(),
+            error = failure.message().as_str(),
+            site = %site,
+            "{failure}"
+        );
+    });
+}
+
+impl Unhandled {
+    /// `panic` or `error`.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    pub(crate) fn kind(&self) -> &'static str {
+        if matches!(self.error.get(), Error::Panicked(_)) { "panic" } else { "error" }
+    }
+
+    /// The error with all its causes, or the message of the panic. This runs foreign code: call it in a catch.
+    pub(crate) fn message(&self) -> String {
+        match self.error.get() {
+            Error::Panicked(panicked) => panicked.message().to_owned(),
+            Error::Failed(failed) => with_causes(failed.get()).to_string(),
+            Error::Aborted(_) => "it was dropped before its end".to_owned(),
+            Error::TimeLimit(_) => "its time limit was over".to_owned(),
+            Error::NoThread(no_thread) => {
+                let cause = std::error::Error::source(no_thread).map(with_causes);
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+                format!("the OS could not create a thread{cause}")
+            }
+            error => error.with_causes().to_string(),
+        }
+    }
+
+    /// What happened to the process.
+    fn verb(&self) -> &'static str {
+        match self.error.get() {
+            Error::Panicked(_) => "panicked",
+            Error::Aborted(_) | Error::TimeLimit(_) => "was aborted",
+            _ => "failed",
+        }
+    }
+
+    /// The line of the failure. `message` is its [`message`](Self::message); the verb and the site may be painted.
+    pub(crate) fn line(
+        &self,
+        message: &str,
+        verb: impl FnOnce(&str) -> String,
+        site: impl FnOnce(&str) -> String,
+    ) -> String {
+        let Self { label, .. } = self;
+        let (verb, message) = (verb(self.verb()), Escaped::error(message));
+        // The site of an unnamed process stands for its name.
+        let site = match label.is_site() {
+            true => String::new(),
+            false => format!(" {}", site(&format!("({})", label.site()))),
+        };
+        format!("{} {verb}: {message}{site}", label.chain())
+    }
+}
+
+/// The line. This runs foreign code: call it in a catch.
+impl fmt::Display for Unhandled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line(&self.message(), str::to_owned, str::to_owned))
+    }
+}

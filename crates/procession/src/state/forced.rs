@@ -1,0 +1,30 @@
+//! The end of a grace.
+//!
+//! The abort and the failure that records it are one locked section. So the failure is in the outcome exactly if the
+//! deadline had to abort: a process that becomes Closed, or is aborted, before that section has nothing added.
+
+use std::sync::Arc;
+
+use super::closing::Walk;
+use super::contents::Contents;
+use super::effects::Effects;
+use super::node::Node;
+use crate::value::{Phase, Reason};
+
+impl<C: Contents> Node<C> {
+    /// The grace is over: aborts the process, and adds `failure` to its outcome. `None` if the process is Closed or was
+    /// aborted before. No parent hears of the failure.
+    pub(crate) fn force(self: &Arc<Self>, failure: C::Failure) -> Option<Effects<C>> {
+        let mut walk = Walk::new();
+        let mut failure = Some(failure);
+        walk.visit(self, |walk, inner| {
+            if self.phase() == Phase::Closed || self.is_aborting() {
+                return;
+            }
+            walk.begin(self, inner, &Reason::Asked, true);
+            inner.extras().aborted_at = Some(walk.date(inner));
+            inner.extras().failures.extend(failure.take());
+        });
+        failure.is_none().then(|| walk.run())
+    }
+}

@@ -1,0 +1,91 @@
+//! [`FailedCalls`]: the calls of a periodic process that failed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::value::text::Count;
+use crate::value::{Error, Label};
+
+/// Calls of a periodic process failed. The first and the last error are kept, and the number of all of them.
+///
+/// It is the outcome of a [`Periodic`](crate::Periodic) process that does not close for a failed call.
+///
+/// ```
+/// use procession::{ChildFailure, Error, Periodic, Process};
+///
+/// let app = Process::new();
+/// let mut count = 0;
+/// let ticks = futures_lite::stream::iter(0..4);
+/// let periodic = Periodic::on(ticks).on_failure(ChildFailure::Ignore).spawn_thread(&app, move |_| {
+///     count += 1;
+///     if count == 1 { Ok(()) } else { Err(format!("call {count}")) }
+/// })?;
+/// let Err(Error::FailedCalls(failed)) = periodic.closed().wait() else { panic!() };
+/// assert_eq!((failed.calls(), failed.failed()), (4, 3));
+/// assert!(failed.to_string().starts_with("3 of 4 calls failed; first: "));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FailedCalls(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    label: Label,
+    calls: usize,
+    failed: usize,
+    first: Error,
+    last: Error,
+}
+
+impl FailedCalls {
+    pub(crate) fn new(
+        label: Label,
+        calls: usize,
+        failed: usize,
+        first: Error,
+        last: Error,
+    ) -> Self {
+        Self(Arc::new(Parts { label, calls, failed, first, last }))
+    }
+
+    /// The periodic process.
+    pub fn process(&self) -> &Label {
+        &self.0.label
+    }
+
+    /// The number of all calls.
+    pub fn calls(&self) -> usize {
+        self.0.calls
+    }
+
+    /// The number of failures of calls.
+    pub fn failed(&self) -> usize {
+        self.0.failed
+    }
+
+    /// The error of the first call that failed.
+    pub fn first(&self) -> &Error {
+        &self.0.first
+    }
+
+    /// The error of the last call that failed.
+    pub fn last(&self) -> &Error {
+        &self.0.last
+    }
+
+    /// The errors, unless another clone still holds them.
+    pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
+        let Parts { first, last, .. } = Arc::into_inner(self.0)?;
+        Some(Box::new((first, last)))
+    }
+}
+
+impl fmt::Display for FailedCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { calls, failed, first, last, .. } = &*self.0;
+        write!(f, "{} of {} calls failed", Count(*failed), Count(*calls))?;
+        write!(f, "; first: {}; last: {}", first.with_causes(), last.with_causes())
+    }
+}
+
+impl std::error::Error for FailedCalls {}

@@ -1,0 +1,93 @@
+//! [`Forced`]: a deadline had to close a process by force.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::value::text::{Count, Span};
+use crate::value::{BlockerKind, Label, Link, Snapshot};
+
+/// How many names of what was aborted are kept.
+const NAMES: usize = 16;
+
+/// A process was not Closed when its grace was over, so it was aborted.
+///
+/// It is part of the outcome of the process that the grace was set on, with
+/// [`close_within`](crate::Process::close_within) or `Main::grace`, and of no other. An explicit
+/// [`abort`](crate::Process::abort) adds nothing to the outcome.
+///
+/// ```
+/// use procession::{Error, Process};
+/// use std::time::Duration;
+///
+/// let app = Process::builder().name("app").build()?;
+/// let stubborn = Process::builder().name("stubborn").parent(&app);
+/// let _stubborn = stubborn.spawn(|_| std::future::pending::<()>())?;
+/// let outcome = app.close_within(Duration::from_millis(10)).wait();
+/// let Err(Error::Forced(forced)) = outcome else { panic!() };
+/// assert_eq!(forced.total(), 1);
+/// assert_eq!(forced.names().collect::<Vec<_>>(), ["app › stubborn"]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Forced(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    label: Label,
+    grace: Duration,
+    names: Vec<String>,
+    total: usize,
+}
+
+impl Forced {
+    /// What keeps the process open at the moment of the snapshot, and will be aborted.
+    pub(crate) fn new(label: Label, grace: Duration, snapshot: &Snapshot) -> Self {
+        let blockers = snapshot.blockers(usize::MAX).first;
+        // An abort goes only to processes that their parents close.
+        let is_below = |link: Option<Link>| !matches!(link, Some(Link::WaitFor | Link::CloseAfter));
+        let aborted = |blocker: &&crate::value::Blocker| {
+            blocker.kind != BlockerKind::NotAsked
+                && blocker.chain.iter().all(|step| is_below(step.link))
+        };
+        let aborted: Vec<_> = blockers.iter().filter(aborted).collect();
+        // If only processes elsewhere kept it open, these are what did not end in time.
+        let late = if aborted.is_empty() { blockers.iter().collect() } else { aborted };
+        let total = late.iter().map(|blocker| 1 + blocker.more).sum();
+        let names = late.iter().take(NAMES).map(|blocker| blocker.name().to_string()).collect();
+        Self(Arc::new(Parts { label, grace, names, total }))
+    }
+
+    /// The process that the grace was set on.
+    pub fn process(&self) -> &Label {
+        &self.0.label
+    }
+
+    /// The grace that was over.
+    pub fn grace(&self) -> Duration {
+        self.0.grace
+    }
+
+    /// The first 16 names of what did not end in time, each with the way down to it: `app › db › cache`. A family of
+    /// processes is one name: `app › http › session-42 and 37 more`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.names.iter().map(String::as_str)
+    }
+
+    /// The number of bodies, teardowns and other items that did not end in time.
+    pub fn total(&self) -> usize {
+        self.0.total
+    }
+}
+
+impl fmt::Display for Forced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { label, grace, names, total } = &*self.0;
+        write!(f, "{label} was closed by force after {}: ", Span(*grace))?;
+        let verb = if *total == 1 { "process was" } else { "processes were" };
+        write!(f, "{} {verb} aborted", Count(*total))?;
+        if names.is_empty() { Ok(()) } else { write!(f, " ({})", names.join(", ")) }
+    }
+}
+
+impl std::error::Error for Forced {}

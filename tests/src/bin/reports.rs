@@ -1,0 +1,173 @@
+//! Run by the tests in `reports.rs`: programs of which `Main` has something to say. The argument says which.
+
+#![forbid(unsafe_code)]
+
+use std::future::pending;
+use std::thread;
+use std::time::Duration;
+
+use procession::signal::SIGUSR1;
+use procession::{ChildFailure, Error, Exit, Main, Periodic, Process, ok_with};
+use procession_tests::recorder;
+
+const SOON: Duration = Duration::from_millis(100);
+
+fn main() -> Exit {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let mut main = Main::new().name("app");
+    for option in &arguments[1..] {
+        main = match option.as_str() {
+            "grace" => main.grace(Duration::from_secs(30)),
+            "soon" => main.grace(SOON),
+            "give-up" => main.abort_grace(2 * SOON),
+            "for-ever" => main.abort_grace(Duration::MAX),
+            "quiet" => main.quiet(),
+            "no-exit" => main.no_exit(),
+            "hooked" => main.on_failure(|_, error| println!("hook: {error}")),
+            "ignore" => main.on_child_failure(ChildFailure::Ignore),
+            "close" => main.on_child_failure(ChildFailure::Close),
+            "traced" => {
+                recorder::install();
+                main
+            }
+            other => panic!("{other}"),
+        };
+    }
+    main.dump_on(SIGUSR1).run(|p| body(&p, &arguments[0]))
+}
+
+fn body(p: &Process, what: &str) -> Result<(), Error> {
+    let named = |name| Process::builder().name(name).parent(p);
+    match what {
+        "ends" => {}
+        "serve" => {
+            p.spawn_thread(|worker| worker.closing().wait())?;
+        }
+        "stubborn" | "close-itself" => {
+            named("stubborn").spawn_thread(|worker| assert!(worker.aborting().wait()))?;
+            if what == "close-itself" {
+                p.close();
+            }
+        }
+        "aborts-itself" => {
+            named("stubborn").spawn_thread(|worker| assert!(worker.aborting().wait()))?;
+            p.abort();
+        }
+        "hang" | "flood" => {
+            let failures = if what == "flood" { 500 } else { 0 };
+            for number in 0..failures {
+                let fails = move |_| Err(format!("{number} {}", "!".repeat(300)));
+                p.spawn_thread(fails)?.closed().wait().unwrap_err();
+            }
+            named("hang").spawn_thread(|worker| {
+                worker.aborting().wait();
+                println!("hanging");
+                loop {
+                    thread::park();
+                }
+            })?;
+        }
+        "teardown" => {
+            named("store").teardown(park_for_ever).build()?;
+            p.close();
+        }
+        "culprits" => culprits(p)?,
+        "fails" => {
+            named("writer").spawn_thread(|_| Err(std::io::Error::other("disk full")))?;
+            named("reader").spawn(|_| async { panic!("out of paper") })?;
+        }
+        "nasty" => {
+            named("a\u{1b}[2J").spawn_thread(|_| Err("two\nlines\u{202e}"))?;
+            p.spawn_thread(|_| Err(Nasty))?;
+        }
+        "alike" => {
+            let fail = |_| Err("disk full");
+            for number in 0..10 {
+                let writer = Process::builder().name(format!("writer-{number}")).parent(p);
+                writer.spawn_thread(fail)?.closed().wait().unwrap_err();
+            }
+        }
+        "background" => {
+            let elsewhere = Process::builder().name("job").parent(Process::background());
+            elsewhere.spawn_thread(|_| Err("disk full"))?.closed().wait().unwrap_err();
+        }
+        "handled" => handled(p)?,
+        "detached" => {
+            drop(p.spawn_task_thread(|_| Err::<(), _>("detached"))?);
+            let late = p.spawn_task_thread(|_| Err::<(), _>("read too late"))?;
+            late.process().closed().wait().unwrap_err();
+            drop(late);
+        }
+        "periodic" => {
+            let ticks = futures_lite::stream::iter(0..3);
+            Periodic::on(ticks).spawn_thread(p, |_| Err("disk full"))?;
+        }
+        other => panic!("{other}"),
+    }
+    println!("ready");
+    Ok(())
+}
+
+fn park_for_ever() {
+    loop {
+        thread::park();
+    }
+}
+
+/// 110 processes, of which a thread body, an async body and a session do not end.
+fn culprits(p: &Process) -> Result<(), Error> {
+    let below = |parent: &Process, name: &str| Process::builder().name(name).parent(parent).build();
+    let (db, http) = (below(p, "db")?, below(p, "http")?);
+    let cache = Process::builder().name("cache").parent(&db);
+    cache.spawn_thread(|cache| assert!(cache.aborting().wait()))?;
+    Process::builder().name("index").parent(&db).spawn(|_| pending::<()>())?;
+    for number in 0..105 {
+        let session = Process::builder().name(format!("session-{number}")).parent(&http);
+        session.spawn(move |session| async move {
+            match number {
+                42 => pending().await,
+                _ => session.closing().await,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Failures that are handled in every way.
+fn handled(p: &Process) -> Result<(), Error> {
+    let fails = |_| Err("handled");
+    let ignoring = Process::builder().parent(p).on_child_failure(ChildFailure::Ignore).build()?;
+    ignoring.spawn_thread(fails)?.closed().wait().unwrap_err();
+    let closing = Process::builder().parent(&ignoring).on_child_failure(ChildFailure::Close);
+    closing.build()?.spawn_thread(fails)?.closed().wait().unwrap_err();
+    // With a second parent that ignores it.
+    let both = Process::builder().parent(p).parent(&ignoring);
+    both.spawn_thread(fails)?.closed().wait().unwrap_err();
+    let hooked = p.child();
+    hooked.on_failure(|_, _| ());
+    hooked.spawn_thread(fails)?.closed().wait().unwrap_err();
+    Process::new().spawn_task_thread(|_| Err::<(), _>("handled"))?.wait().unwrap_err();
+    p.spawn_task(|_| async { Err::<(), _>("handled") })?.wait().unwrap_err();
+    futures_lite::future::block_on(p.run(|_| async { Err("handled") })).unwrap_err();
+    drop(p.run(|_| pending::<()>()));
+    procession::scope(|scope| scope.spawn_thread(|_| Err("handled")).map(drop)).unwrap_err();
+    Process::with_teardown(|| Err("handled")).close_blocking().unwrap_err();
+    // Aborted from above.
+    let aborted = p.child();
+    aborted.spawn(|_| pending::<()>())?;
+    aborted.abort().wait()?;
+    assert_eq!(p.spawn_task(|_| async { ok_with(1) })?.wait()?, 1);
+    p.close();
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Nasty;
+
+impl std::fmt::Display for Nasty {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("in Display")
+    }
+}
+
+impl std::error::Error for Nasty {}

@@ -1,0 +1,469 @@
+//! What `Main` says, its exit statuses, and the rule that nothing fails silently (I17).
+
+#![cfg(target_os = "linux")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procession_tests::LIMIT;
+use procession_tests::program::{Program, example};
+use rustix::process::Signal;
+
+const FILE: &str = "tests/src/bin/reports.rs";
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reports"));
+    command.args(arguments).env_remove("NO_COLOR").env("TERM", "xterm");
+    command
+}
+
+/// Runs a program that ends without a signal: its exit status, what it printed and what it said.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The lines of standard error while the program runs.
+struct Errors(Receiver<String>);
+
+impl Errors {
+    fn of(errors: impl Read + Send + 'static) -> Self {
+        let (give, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                let _ = give.send(line);
+            }
+        });
+        Self(lines)
+    }
+
+    #[track_caller]
+    fn next(&self) -> String {
+        self.0.recv_timeout(LIMIT).unwrap()
+    }
+
+    fn rest(self) -> Vec<String> {
+        self.0.iter().collect()
+    }
+}
+
+fn start(arguments: &[&str]) -> (Program, Errors) {
+    let mut command = command(arguments);
+    let (program, errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
+    program.read_to("ready");
+    (program, Errors::of(errors))
+}
+
+/// The line without the panic messages of bodies, which the panic hook prints.
+fn said(errors: &str) -> Vec<&str> {
+    errors.lines().filter(|line| line.starts_with("app: ")).collect()
+}
+
+#[track_caller]
+fn assert_closed(line: &str, end: &str) {
+    let rest = line.strip_prefix("app: closed in ").unwrap_or_else(|| panic!("{line}"));
+    let (number, rest) = rest.split_once(' ').unwrap();
+    assert!(number.parse::<f64>().is_ok(), "{line}");
+    let unit = ["µs", "ms", "s"].into_iter().find_map(|unit| rest.strip_prefix(unit));
+    assert_eq!(unit, Some(end), "{line}");
+}
+
+/// A program that simply ends says nothing.
+#[test]
+fn nothing_happens() {
+    assert_eq!(run(&["ends"]), (Some(0), "ready\n".into(), String::new()));
+    assert_eq!(run(&["ends", "soon"]), (Some(0), "ready\n".into(), String::new()));
+}
+
+/// (1) and (8).
+#[test]
+fn one_signal() {
+    for (options, grace, signal, name) in [
+        (&["serve"][..], "without a grace", Signal::INT, "SIGINT"),
+        (&["serve", "grace"], "with a grace of 30 s", Signal::TERM, "SIGTERM"),
+    ] {
+        let (mut program, errors) = start(options);
+        program.signal(signal);
+        let closing = format!(
+            "app: {name}: closing, {grace}. A second {name} aborts, a third exits at once."
+        );
+        assert_eq!(errors.next(), closing);
+        assert_closed(&errors.next(), "");
+        assert_eq!(program.status().code(), Some(0));
+        assert!(errors.rest().is_empty());
+    }
+}
+
+/// (2) and (8) after an abort.
+#[test]
+fn two_signals() {
+    let (mut program, errors) = start(&["stubborn"]);
+    program.signal(Signal::INT);
+    assert!(errors.next().starts_with("app: SIGINT: closing"));
+    program.signal(Signal::INT);
+    let aborting = "app: SIGINT again: aborting 2 processes. A third SIGINT exits at once.";
+    assert_eq!(errors.next(), aborting);
+    let end = " by force: 1 process was aborted (app › stubborn); exit code 130";
+    assert_closed(&errors.next(), end);
+    assert_eq!(program.status().code(), Some(130));
+}
+
+/// (3): the third signal ends the program, whatever hangs; with `no_exit`, it does nothing.
+#[test]
+fn three_signals() {
+    let (mut program, errors) = start(&["hang", "for-ever"]);
+    program.signal(Signal::TERM);
+    assert!(errors.next().starts_with("app: SIGTERM: closing"));
+    program.signal(Signal::INT);
+    assert!(errors.next().starts_with("app: SIGINT: aborting 2 processes."));
+    program.read_to("hanging");
+    program.signal(Signal::INT);
+    let exiting = "app: SIGINT a third time: exiting with code 130; 2 processes are still open.";
+    assert_eq!(errors.next(), exiting);
+    assert_eq!(program.status().code(), Some(130));
+
+    let (mut program, errors) = start(&["hang", "for-ever", "no-exit"]);
+    program.signal(Signal::TERM);
+    let closing = "app: SIGTERM: closing, without a grace. A second SIGTERM aborts.";
+    assert_eq!(errors.next(), closing);
+    program.signal(Signal::TERM);
+    assert_eq!(errors.next(), "app: SIGTERM again: aborting 2 processes.");
+    program.signal(Signal::TERM);
+    program.signal(Signal::USR1);
+    assert!(errors.next().starts_with("app: app: Aborting for "));
+    assert!(!program.has_ended());
+}
+
+/// Nothing that writes holds up the third signal: standard error is a pipe that is full.
+#[test]
+fn a_full_pipe() {
+    let mut command = command(&["flood", "for-ever", "grace"]);
+    let (mut program, _errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
+    program.read_to("ready");
+    program.signal(Signal::INT);
+    program.signal(Signal::TERM);
+    program.read_to("hanging");
+    program.signal(Signal::INT);
+    assert_eq!(program.status().code(), Some(130));
+}
+
+/// (5) and (8): a grace that has to abort.
+#[test]
+fn a_grace() {
+    let over = "app: the grace of 100 ms is over: aborting 2 processes; exit in 5.0 s at the latest. \
+                Still waiting for:";
+    let blocker = |line: &str| {
+        let start = format!("app:   app › stubborn: thread body `stubborn` ({FILE}:");
+        assert!(line.starts_with(&start), "{line}");
+        assert!(line.contains("), asked to close ") && line.ends_with(" ms ago"), "{line}");
+    };
+    let end = |code| format!(" by force: 1 process was aborted (app › stubborn); exit code {code}");
+
+    let (status, _, errors) = run(&["close-itself", "soon"]);
+    assert_eq!(status, Some(70), "{errors}");
+    let lines: Vec<_> = errors.lines().collect();
+    assert_eq!(lines[0], over);
+    blocker(lines[1]);
+    assert_closed(lines[2], &end(70));
+    assert_eq!(lines.len(), 3, "{errors}");
+
+    let (mut program, errors) = start(&["stubborn", "soon"]);
+    program.signal(Signal::TERM);
+    let closing = "app: SIGTERM: closing, with a grace of 100 ms. A second SIGTERM aborts, \
+                   a third exits at once.";
+    assert_eq!(errors.next(), closing);
+    assert_eq!(errors.next(), over);
+    blocker(&errors.next());
+    assert_closed(&errors.next(), &end(143));
+    assert_eq!(program.status().code(), Some(143));
+}
+
+/// An abort that the program asked for adds nothing.
+#[test]
+fn an_abort_of_its_own() {
+    assert_eq!(run(&["aborts-itself", "soon"]), (Some(0), "ready\n".into(), String::new()));
+}
+
+/// (6): a teardown that never ends, and a body that ignores everything, with or without a signal.
+#[test]
+fn an_abort_that_does_not_help() {
+    let (status, _, errors) = run(&["teardown", "soon", "give-up"]);
+    assert_eq!(status, Some(70), "{errors}");
+    let lines: Vec<_> = errors.lines().collect();
+    assert!(lines[0].ends_with("exit in 200 ms at the latest. Still waiting for:"), "{errors}");
+    let teardown = "app:   app › store: teardown on thread `procession-";
+    assert!(lines[1].starts_with(teardown), "{errors}");
+    let gave_up = "app: not closed 200 ms after the abort: exiting with code 70. Still open:";
+    assert_eq!(lines[2], gave_up);
+    assert!(lines[3].starts_with(teardown) && lines[3].contains(", aborted "), "{errors}");
+    assert_eq!(lines.len(), 4, "{errors}");
+
+    let (mut program, errors) = start(&["hang", "soon", "give-up"]);
+    program.signal(Signal::INT);
+    assert_eq!(program.status().code(), Some(130));
+    let rest = errors.rest();
+    let gave_up = "app: not closed 200 ms after the abort: exiting with code 130. Still open:";
+    assert!(rest.iter().any(|line| line == gave_up), "{rest:#?}");
+}
+
+/// (4): in a program with 110 processes, the first report names the three that do not end, 5 s after the signal.
+#[test]
+fn the_three_culprits() {
+    let (mut program, errors) = start(&["culprits", "grace"]);
+    let start = Instant::now();
+    program.signal(Signal::INT);
+    assert!(errors.next().starts_with("app: SIGINT: closing, with a grace of 30 s."));
+    let stalled =
+        "app: still closing after 5.0 s, 6 processes open; grace ends in 25 s. Waiting for:";
+    assert_eq!(errors.next(), stalled);
+    assert!(start.elapsed() >= Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    let mut lines = [(); 3].map(|()| errors.next());
+    lines.sort();
+    for (line, expected) in lines.iter().zip([
+        "app › db › cache: thread body `cache`",
+        "app › db › index: async body",
+        "app › http › session-42: async body",
+    ]) {
+        assert!(line.starts_with(&format!("app:   {expected} ({FILE}:")), "{line}");
+        assert!(line.ends_with("), asked to close 5.0 s ago"), "{line}");
+    }
+    program.signal(Signal::INT);
+    let aborting = "app: SIGINT again: aborting 6 processes. A third SIGINT exits at once.";
+    assert_eq!(errors.next(), aborting);
+    let closed = errors.next();
+    assert!(closed.contains(" by force: 3 processes were aborted (app › "), "{closed}");
+    assert!(closed.ends_with("; exit code 130"), "{closed}");
+    assert_eq!(program.status().code(), Some(130));
+}
+
+/// (7): failures that nothing handles.
+#[test]
+fn failures() {
+    let (status, _, errors) = run(&["fails"]);
+    assert_eq!(status, Some(1), "{errors}");
+    let mut lines = said(&errors);
+    assert_closed(lines.pop().unwrap(), " with 2 failures; exit code 1");
+    lines.sort();
+    assert!(lines[0].starts_with(&format!("app: app › reader panicked: out of paper ({FILE}:")));
+    assert!(lines[1].starts_with(&format!("app: app › writer failed: disk full ({FILE}:")));
+    assert_eq!(lines.len(), 2, "{errors}");
+
+    let (status, _, errors) = run(&["background"]);
+    assert_eq!(status, Some(1), "{errors}");
+    assert!(errors.starts_with("app: background › job failed: disk full ("), "{errors}");
+    let (status, _, errors) = run(&["detached"]);
+    assert_eq!(status, Some(1), "{errors}");
+    assert_eq!(said(&errors).len(), 3, "{errors}");
+    assert!(errors.contains("detached") && errors.contains("read too late"), "{errors}");
+    let (status, _, errors) = run(&["periodic"]);
+    assert_eq!(status, Some(1), "{errors}");
+    assert_eq!(errors.matches("failed: disk full").count(), 3, "{errors}");
+}
+
+/// Each way in which a failure is handled.
+#[test]
+fn failures_that_are_handled() {
+    let (status, _, errors) = run(&["handled"]);
+    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
+    let (status, printed, errors) = run(&["fails", "hooked"]);
+    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
+    assert_eq!(printed.matches("hook: ").count(), 2, "{printed}");
+    let (status, _, errors) = run(&["fails", "ignore"]);
+    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
+    // It is part of the outcome, which is returned.
+    let (status, _, errors) = run(&["fails", "close"]);
+    assert_eq!((status, said(&errors).len()), (Some(1), 0), "{errors}");
+}
+
+/// Names and errors cannot disturb a terminal, and a `Display` that panics does no harm.
+#[test]
+fn hostile_failures() {
+    let (status, _, errors) = run(&["nasty"]);
+    assert_eq!(status, Some(1), "{errors}");
+    let nasty = "app: app › a\\u{1b}[2J failed: two\\u{a}lines\\u{202e} (";
+    assert!(errors.contains(nasty), "{errors}");
+    assert!(errors.contains(" failed: its error panicked when it was printed"), "{errors}");
+    assert!(!errors.contains('\u{1b}'), "{errors}");
+}
+
+/// Identical failures are written three times, and then counted.
+#[test]
+fn failures_alike() {
+    let (status, _, errors) = run(&["alike"]);
+    assert_eq!(status, Some(1), "{errors}");
+    let lines: Vec<_> = errors.lines().collect();
+    for (number, line) in lines[..3].iter().enumerate() {
+        assert!(line.starts_with(&format!("app: app › writer-{number} failed: disk full (")));
+    }
+    assert!(lines[3].ends_with(" … and 7 more like it"), "{errors}");
+    assert_closed(lines[4], " with 10 failures; exit code 1");
+}
+
+/// `quiet` keeps the exit statuses.
+#[test]
+fn quiet() {
+    for (arguments, code) in [
+        (&["fails", "ignore", "quiet"][..], 0),
+        (&["alike", "quiet"], 1),
+        (&["close-itself", "soon", "quiet"], 70),
+        (&["teardown", "soon", "give-up", "quiet"], 70),
+        (&["alike", "quiet", "traced"], 1),
+    ] {
+        let (status, printed, errors) = run(arguments);
+        assert_eq!((status, said(&errors).len()), (Some(code), 0), "{arguments:?}: {errors}");
+        assert_eq!(printed, "ready\n");
+    }
+}
+
+/// Standard error is closed.
+#[test]
+fn without_standard_error() {
+    let mut command = command(&["alike", "grace"]);
+    let (mut program, errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
+    drop(errors);
+    assert_eq!(program.status().code(), Some(1));
+}
+
+/// `dump_on` prints the tree.
+#[test]
+fn a_dump() {
+    let (mut program, errors) = start(&["stubborn"]);
+    program.signal(Signal::USR1);
+    assert!(errors.next().starts_with("app: app: Running"));
+    let child = errors.next();
+    assert!(child.starts_with("app: └─ stubborn: Running, thread body `stubborn`"), "{child}");
+    program.signal(Signal::INT);
+    assert!(errors.next().starts_with("app: SIGINT: closing"));
+    program.signal(Signal::TERM);
+    assert_eq!(program.status().code(), Some(143));
+}
+
+/// On a terminal, there is colour.
+#[test]
+fn a_terminal() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let colours = |variable: Option<(&str, &str)>| {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let end = File::options().read(true).write(true).open(name).unwrap();
+        let mut command = command(&["stubborn"]);
+        command.stderr(end);
+        command.envs(variable);
+        let mut program = Program::start(&mut command);
+        drop(command);
+        program.read_to("ready");
+        let errors = Errors::of(File::from(terminal));
+        program.signal(Signal::INT);
+        let first = errors.next();
+        program.signal(Signal::INT);
+        let second = errors.next();
+        assert_eq!(program.status().code(), Some(130));
+        (first, second)
+    };
+    let (first, second) = colours(None);
+    assert!(first.starts_with("\u{1b}[1mapp:\u{1b}[0m SIGINT: closing"), "{first}");
+    let aborting = "\u{1b}[1mapp:\u{1b}[0m SIGINT again: \u{1b}[33maborting\u{1b}[0m 2 processes.";
+    assert!(second.starts_with(aborting), "{second}");
+    for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        assert!(colours(Some(variable)).1.starts_with("app: SIGINT again: aborting"));
+    }
+}
+
+/// With a subscriber, there are events instead, and nothing on standard error.
+#[test]
+fn events() {
+    let (status, printed, errors) = run(&["alike", "traced"]);
+    assert_eq!((status, errors.as_str()), (Some(1), ""));
+    let failed: Vec<_> = printed.lines().filter(|line| line.starts_with("ERROR failed")).collect();
+    assert_eq!(failed.len(), 10, "{printed}");
+    for field in [
+        " process=\"app/writer-0\"",
+        " kind=\"error\"",
+        " error=\"disk full\"",
+        &format!(" site={FILE}:"),
+        "message=app › writer-0 failed: disk full (",
+    ] {
+        assert!(failed[0].contains(field), "{}", failed[0]);
+    }
+    let closed = printed.lines().last().unwrap();
+    assert!(closed.starts_with("WARN closed message=closed in "), "{closed}");
+    assert!(closed.contains(" outcome=\"failed\" failures=10 aborted=0 exit_code=1"), "{closed}");
+
+    let mut command = command(&["stubborn", "soon", "traced"]);
+    let (mut program, errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
+    program.read_to("ready");
+    program.signal(Signal::INT);
+    assert_eq!(program.status().code(), Some(130));
+    let lines = program.rest();
+    for (line, expected) in lines.iter().zip([
+        "INFO signal message=SIGINT: closing, with a grace of 100 ms.",
+        "WARN grace_over message=the grace of 100 ms is over: aborting 2 processes;",
+        "WARN blocked_by message=app › stubborn: thread body `stubborn` (",
+        "WARN closed message=closed in ",
+    ]) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert!(lines[0].ends_with(" process=\"app\" signal=\"SIGINT\" stage=1 grace_ms=100"));
+    assert!(lines[1].ends_with(" process=\"app\" grace_ms=100 aborted=2"), "{}", lines[1]);
+    for field in [
+        " process=\"app/stubborn\"",
+        " chain=\"app › stubborn\"",
+        " kind=\"thread_body\"",
+        " thread=\"stubborn\"",
+        &format!(" site=\"{FILE}:"),
+        " for_ms=",
+        " more=0",
+    ] {
+        assert!(lines[2].contains(field), "{}", lines[2]);
+    }
+    assert!(lines[3].contains(" outcome=\"forced\" failures=0 aborted=1 exit_code=130"));
+    assert!(Errors::of(errors).rest().is_empty());
+}
+
+/// The example `stuck`: eight ways to hang, and what the program says about each.
+#[test]
+fn eight_ways_to_hang() {
+    let stuck = example("procession", "stuck");
+    // What it says about the item in the way, and whether an abort helps.
+    for (way, expected, is_helped) in [
+        ("thread", "app › cache: thread body `cache` (", false),
+        ("async", "app › poller: async body (", true),
+        ("teardown", "app › log: teardown on thread `procession-", false),
+        ("queued", "app › file-0 and 51", false),
+        ("nobody", "app › log ⇢ server: nobody has asked it to close (", false),
+        ("slot", "app › importer ⇢ crates/procession/examples/stuck.rs:", false),
+        ("future", "app › db › ", true),
+        ("wait", "app › importer ⇢ exporter: nobody has asked it to close (", false),
+    ] {
+        let output = Command::new(&stuck).arg(way).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(70), "{way}: {errors}");
+        let lines: Vec<_> = errors.lines().collect();
+        assert!(lines[0].starts_with("app: the grace of 500 ms is over: aborting "), "{errors}");
+        let expected = format!("app:   {expected}");
+        assert!(lines.iter().any(|line| line.starts_with(&expected)), "{way}: {errors}");
+        let is_queued = |line: &&str| line.contains("queued for ") && line.contains(" behind 51");
+        assert_eq!(lines.iter().any(is_queued), way == "queued", "{way}: {errors}");
+        let gave_up = "app: not closed 200 ms after the abort: exiting with code 70. Still open:";
+        assert_eq!(lines.contains(&gave_up), !is_helped, "{way}: {errors}");
+        if is_helped {
+            assert_closed_by_force(lines[2]);
+        }
+    }
+    let output = Command::new(&stuck).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[track_caller]
+fn assert_closed_by_force(line: &str) {
+    assert!(line.starts_with("app: closed in ") && line.contains(" by force: 1 process"), "{line}");
+    assert!(line.ends_with("; exit code 70"), "{line}");
+}
