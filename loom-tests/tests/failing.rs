@@ -56,7 +56,8 @@ fn a_teardown_that_never_ends() {
         model(2, || {
             let gate = named("gate");
             let waiter = gate.aborting();
-            let app = Process::builder().name("app").teardown(move || waiter.wait()).build();
+            let app =
+                Process::builder().name("app").teardown(move || assert!(waiter.wait())).build();
             let closed = app.unwrap().close();
             closed.wait().unwrap();
             drop(gate);
@@ -66,7 +67,8 @@ fn a_teardown_that_never_ends() {
 
 #[test]
 fn a_slot_that_never_comes() {
-    let expected = ["Id(1) was waiting for process `app` to have a free slot"];
+    let expected =
+        ["Id(1) was waiting for process loom-tests/tests/failing.rs:", " to have a free slot"];
     assert_fails("a_slot_that_never_comes", &expected, || {
         model(2, || {
             let app = named("app");

@@ -33,7 +33,7 @@ pub fn call_everything(process: &Process) {
     process.close();
     process.close_after_children();
     process.close_within(Duration::from_secs(60));
-    process.close_within(Duration::ZERO);
+    process.child().close_within(Duration::ZERO);
     process.abort();
     let _ = (process.phase(), process.is_aborting(), process.outcome(), process.reason());
     let _ = (process.name(), process.id(), process.label(), format!("{process:?}"));

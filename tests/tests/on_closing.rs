@@ -268,7 +268,7 @@ fn one_that_blocks_is_a_blocker() {
         format!("app › server: closing hook (tests/tests/on_closing.rs:{line}), running for ");
     assert!(blockers.starts_with(&hook) && blockers.lines().count() == 1, "{blockers}");
     let snapshot = app.snapshot();
-    let works: Vec<Work> = snapshot.processes().iter().map(|process| process.work).collect();
+    let works: Vec<Work> = snapshot.processes().iter().map(|process| process.work()).collect();
     assert!(works.contains(&Work::Hook), "{works:?}");
     drop(go);
     outcome(&closed).unwrap();

@@ -440,7 +440,7 @@ fn eight_ways_to_hang() {
         ("queued", "app › file-0 and 51", false),
         ("nobody", "app › log ⇢ server: nobody has asked it to close (", false),
         ("slot", "app › importer ⇢ crates/procession/examples/stuck.rs:", false),
-        ("future", "app › db › ", true),
+        ("future", "app › db: future given to wait_for_future (", true),
         ("wait", "app › importer ⇢ exporter: nobody has asked it to close (", false),
     ] {
         let output = Command::new(&stuck).arg(way).output().unwrap();

@@ -22,8 +22,8 @@ fn check(process: &Process, count: usize) {
     let snapshot = process.snapshot();
     let all = snapshot.processes();
     assert!(all.len() >= count, "{} of {count}:\n{snapshot:#}", all.len());
-    let is_foreign = |process: &&ProcessInfo| process.site.file() != file!();
-    let foreign: Vec<_> = all.iter().filter(is_foreign).map(|process| process.site).collect();
+    let is_foreign = |process: &&ProcessInfo| process.site().file() != file!();
+    let foreign: Vec<_> = all.iter().filter(is_foreign).map(|process| process.site()).collect();
     assert!(foreign.is_empty(), "{foreign:?} in\n{snapshot:#}");
     assert!(!snapshot.to_string().contains("crates/procession"), "{snapshot}");
 }
@@ -90,7 +90,7 @@ fn conditions_and_hooks() {
     app.close();
     start.recv_timeout(LIMIT).unwrap();
     check(&app, 4);
-    assert!(app.snapshot().processes().iter().any(|process| process.work == Work::Hook));
+    assert!(app.snapshot().processes().iter().any(|process| process.work() == Work::Hook));
     drop(go);
     app.abort();
     ends_well(&app);

@@ -140,3 +140,22 @@ fn a_hook_that_blocks() {
     release.send(()).unwrap();
     is_out_of_time(&process);
 }
+
+/// A limit that is over while the teardown runs is a failure too: the parent closes for it, and the hooks hear of it,
+/// however soon the teardown ends.
+#[test]
+fn a_limit_that_is_over_during_the_teardown() {
+    for _ in 0..100 {
+        let (tell, told) = mpsc::channel();
+        let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
+        app.on_failure(move |process, _| tell.send(process.label()).unwrap());
+        let request = Process::builder().parent(&app).time_limit(Duration::from_millis(1));
+        let request = request.build().unwrap();
+        let aborting = request.aborting();
+        request.set_teardown(move || assert!(aborting.wait())).unwrap();
+        request.close();
+        assert!(matches!(outcome(&request.closed()), Err(Error::TimeLimit(_))));
+        assert!(matches!(outcome(&app.closed()), Err(Error::TimeLimit(_))));
+        assert_eq!(told.recv_timeout(LIMIT), Ok(request.label()));
+    }
+}

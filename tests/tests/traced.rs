@@ -150,18 +150,19 @@ fn a_subscriber_hears_of_phases_and_failures() {
     assert_eq!(phases("app/db")[2..5], teardown);
     assert_eq!(phases("app/body"), ["made", "closing", "body_ended", "closed"]);
     let warned = |process: &str| capture.names(process, Level::WARN);
-    assert_eq!(warned("app/thread"), ["failed"]);
+    // Nothing handles it.
+    assert_eq!(capture.names("app/thread", Level::ERROR), ["failed"]);
     assert_eq!(warned("app/stubborn"), ["aborting"]);
     assert_eq!(warned("app")[..2], ["stalled", "blocked_by"]);
     assert!(warned("app/body").is_empty() && warned("app/db").is_empty());
 
     let (_, failed) =
-        &capture.of("app/thread").into_iter().find(|(level, _)| *level == Level::WARN).unwrap();
+        &capture.of("app/thread").into_iter().find(|(level, _)| *level == Level::ERROR).unwrap();
     assert_eq!(failed["kind"], "error");
-    assert!(failed["error"].starts_with("process `thread` failed: disk"), "{failed:?}");
+    assert_eq!(failed["error"], "disk\nfull");
     assert_eq!(failed["site"], thread.site().to_string());
     let (_, panicked) =
-        &capture.of("app/panicking").into_iter().find(|(level, _)| *level == Level::WARN).unwrap();
+        &capture.of("app/panicking").into_iter().find(|(level, _)| *level == Level::ERROR).unwrap();
     assert_eq!(panicked["kind"], "panic");
     let stall = capture.of("app").into_iter().find(|(_, fields)| fields["event"] == "blocked_by");
     let (_, blocked) = stall.unwrap();

@@ -135,5 +135,8 @@ fn it_starts_again() {
     let failed = command.args(["--database", "/no/such/place"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
     let stderr = String::from_utf8(failed.stderr).unwrap();
-    assert!(stderr.starts_with("process `database` failed: unable to open"), "{stderr}");
+    assert!(
+        stderr.contains(" › database › ") && stderr.contains(" failed: unable to open"),
+        "{stderr}"
+    );
 }

@@ -28,7 +28,7 @@ fn an_async_teardown_from_queued_to_running() {
     let app = Process::builder().name("app").spawner(move |job: Job| give.send(job).unwrap());
     let (go, gate) = async_channel();
     let app = app.teardown_async(move || gate).build().unwrap();
-    let works = |process: &Process| process.snapshot().processes()[0].work;
+    let works = |process: &Process| process.snapshot().processes()[0].work();
     app.close();
     let job = jobs.recv_timeout(LIMIT).unwrap();
     assert_eq!(works(&app), Work::TeardownQueued);

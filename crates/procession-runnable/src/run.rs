@@ -2,9 +2,8 @@
 
 use std::future::{Future, pending};
 
-use procession::support::ignore_failures_of_children;
+use procession::support::{close_when_at, ignore_failures_of_children, run_at};
 #[cfg(all(unix, not(loom)))]
-use procession::support::{close_when_at, run_at};
 use procession::{ChildFailure, Exit, Main};
 use procession::{Error, IntoOutcome, Process, Reason, Site};
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
-use crate::run::body::BodyEnd;
+use crate::run::body::{BodyEnd, HandedTo};
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
 use crate::run::waits::begin_wait_for_slot;
@@ -389,7 +389,7 @@ impl Slot {
         R: IntoOutcome,
     {
         let (child, end) = self.into_child(Site::caller())?;
-        child.start_thread(end, body)?;
+        child.start_thread(end, HandedTo::Caller, body)?;
         Ok(child)
     }
 

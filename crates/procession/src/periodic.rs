@@ -49,6 +49,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, SystemClock};
 use crate::process::Process;
 use crate::run::Seed;
+use crate::run::body::HandedTo;
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, ChildFailure, Error, IntoOutcome, Site};
@@ -317,7 +318,7 @@ where
     let body = Arc::new(body);
     move |periodic| {
         let body = body.clone();
-        periodic.spawn_thread_at(site, move |call| {
+        periodic.spawn_thread_at(site, HandedTo::Nobody, move |call| {
             if call.is_closing() { Ok(()) } else { body(call).into_outcome() }
         })
     }

@@ -33,6 +33,8 @@ fn main() {
     churn(&mut table);
     is_closing(&mut table);
     tasks::bodies(&mut table);
+    watched(&mut table);
+    tasks::watched_bodies(&mut table);
     tasks::pending_polls(&mut table);
     tasks::subsystems(&mut table);
     built_on::limited(&mut table, 100);
@@ -63,7 +65,10 @@ fn wide_tokens(count: usize) {
 }
 
 fn wide_processes(count: usize) {
-    let root = Process::new();
+    wide_below(&Process::new(), count);
+}
+
+fn wide_below(root: &Process, count: usize) {
     let children: Vec<_> = (0..count).map(|_| root.child()).collect();
     root.close();
     assert!(root.is_closed());
@@ -144,6 +149,19 @@ fn is_closing(table: &mut Table) {
         }));
     }
     table.row("1,000 × `is_closing()`", median(ours), median(theirs), 0.1);
+}
+
+/// The same with a hook for events that does nothing.
+fn watched(table: &mut Table) {
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(each(CHILDREN, || wide_processes(CHILDREN)));
+        let root = Process::new();
+        root.on_event(|_| ());
+        with.push(each(CHILDREN, || wide_below(&root, CHILDREN)));
+    }
+    let name = "the first row with a no-op event hook, beside the same without";
+    table.row(name, median(with), median(without), 3.0);
 }
 
 /// Runs the benchmark that counts allocations.

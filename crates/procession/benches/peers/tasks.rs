@@ -37,15 +37,31 @@ pub(crate) fn bodies(table: &mut Table) {
             tracker.close();
             tracker.wait().await;
         }));
-        ours.push(each_task(&runtime, BODIES, async {
-            let root = Process::new();
-            for _ in 0..BODIES {
-                assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
-            }
-            assert!(root.close().await.is_ok());
-        }));
+        ours.push(each_task(&runtime, BODIES, bodies_below(Process::new(), BODIES)));
     }
     table.row("10,000 tokio bodies: spawn, close, wait", median(ours), median(theirs), 1.1);
+}
+
+async fn bodies_below(root: Process, count: u32) {
+    for _ in 0..count {
+        assert!(root.spawn(|p| async move { p.closing().await }).is_ok());
+    }
+    assert!(root.close().await.is_ok());
+}
+
+/// The same with a hook for events that does nothing.
+pub(crate) fn watched_bodies(table: &mut Table) {
+    const BODIES: u32 = 10_000;
+    let runtime = Runtime::new().expect("a runtime");
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(each_task(&runtime, BODIES, bodies_below(Process::new(), BODIES)));
+        let root = Process::new();
+        root.on_event(|_| ());
+        with.push(each_task(&runtime, BODIES, bodies_below(root, BODIES)));
+    }
+    let name = "10,000 tokio bodies with a no-op event hook, beside the same without";
+    table.row(name, median(with), median(without), 3.0);
 }
 
 /// A task that is woken and is pending again, many times.

@@ -65,13 +65,15 @@ impl Ended {
             .filter(|error| !matches!(error, Error::Forced(forced) if is_own(&forced)));
         // Failures that the body has returned were reported as well.
         let failures = facts.failures.max(own_failures.count());
-        let code = match (&facts.aborted_by, forced, root.reason()) {
+        // The root may have been Closed before the abort.
+        let aborted_by = facts.aborted_by.filter(|_| root.is_aborting());
+        let code = match (&aborted_by, forced, root.reason()) {
             (Some(aborted), ..) => code_of(aborted.signal),
             (None, Some(_), Some(Reason::Signal(signal))) => code_of(signal),
             (None, Some(_), _) => FORCED,
             (None, None, _) => u8::from(outcome.is_err() || failures > 0),
         };
-        let forced = forced.cloned().or_else(|| facts.aborted_by.map(|aborted| aborted.forced));
+        let forced = forced.cloned().or_else(|| aborted_by.map(|aborted| aborted.forced));
         Self { exit: Exit { outcome, code, is_quiet, root: root.id() }, forced, failures }
     }
 }

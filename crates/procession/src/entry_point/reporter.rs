@@ -16,7 +16,7 @@ use super::os::exit;
 use super::said::{Ending, Next, Paint, Said, Waiting, open};
 use super::shared::{Post, Shared};
 use crate::run::catch::{catch, contain};
-use crate::run::reports::Unhandled;
+use crate::run::reports::Failing;
 use crate::value::sync::spawn_thread;
 use crate::value::text::Escaped;
 use crate::value::{Forced, Reason, Site};
@@ -73,7 +73,7 @@ struct Alike {
     written: usize,
     /// How many were not written.
     more: usize,
-    last: Unhandled,
+    last: Failing,
 }
 
 impl Reporter {
@@ -143,7 +143,7 @@ impl Reporter {
         }
     }
 
-    fn failed(&mut self, failure: Unhandled) {
+    fn failed(&mut self, failure: Failing) {
         if self.is_recorded() {
             // The event was recorded where the failure happened.
             self.has_spoken = true;

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::run::reports::Unhandled;
+use crate::run::reports::Failing;
 use crate::value::text::{Count, Elapsed, Signal, Span};
 use crate::value::{Blockers, Snapshot};
 
@@ -31,7 +31,7 @@ pub(super) enum Said {
     /// (6) It is not Closed long after an abort.
     GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting },
     /// (7) A failure that nothing has handled, with its message.
-    Failed { failure: Unhandled, message: String, more: usize },
+    Failed { failure: Failing, message: String, more: usize },
     /// Failures that came faster than they could be written.
     Lost { failures: usize },
     /// (8) It is Closed.

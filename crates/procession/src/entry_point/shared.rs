@@ -20,7 +20,7 @@ use parking::{Parker, Unparker};
 use super::os::exit;
 use super::said::open;
 use crate::run::deadlines::{act_at, force_elsewhere};
-use crate::run::reports::{Listen, Unhandled};
+use crate::run::reports::{Failing, Listen};
 use crate::run::{Node, ThreadsAtWork, drop_sleeper};
 use crate::state::{Moment, survey};
 use crate::value::sleeper::Sleeper;
@@ -98,7 +98,7 @@ pub(super) enum Post {
     GraceOver(Snapshot),
     /// The abort grace is over.
     GaveUp,
-    Failed(Unhandled),
+    Failed(Failing),
     Dump,
     /// The root is Closed, and this is the exit status.
     Closed(u8, Option<Forced>, usize, Unparker),
@@ -223,6 +223,9 @@ impl Shared {
 
     /// The abort grace is over: the reporter thread says so and ends the program. If it cannot, this thread ends it.
     fn give_up(self: &Arc<Self>) {
+        if self.is_closed() {
+            return;
+        }
         let is_posted = self.post(Post::GaveUp);
         if !self.rules.may_exit {
             return;
@@ -241,7 +244,7 @@ impl Listen for Shared {
         self.rules.is_quiet
     }
 
-    fn failed(&self, failure: &Unhandled) {
+    fn failed(&self, failure: &Failing) {
         let mut state = self.state.lock();
         state.facts.failures += 1;
         if self.rules.is_quiet {

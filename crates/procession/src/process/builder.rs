@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Process;
 #[cfg(not(loom))]
 use crate::run::Scope;
-use crate::run::body::BodyEnd;
+use crate::run::body::{BodyEnd, HandedTo};
 use crate::run::hooks::hook;
 use crate::run::{
     Extras, Inherited, Seed, Spawn, Spawner, Teardown, deadlines, inherited_from_context, perform,
@@ -274,7 +274,7 @@ impl<'a> Builder<'a> {
     {
         let (process, end) = self.make(Site::caller(), true)?;
         if let Some(end) = end {
-            process.start_thread(end, body)?;
+            process.start_thread(end, HandedTo::Caller, body)?;
         }
         Ok(process)
     }

@@ -226,7 +226,7 @@ impl Process {
     /// let (sender, receiver) = mpsc::channel();
     /// app.on_failure(move |process, error| drop(sender.send((process.label(), error.to_string()))));
     ///
-    /// let worker = Process::builder().name("worker").parent(&app).build()?;
+    /// let worker = Process::builder().name("worker").parent(&app);
     /// worker.spawn_thread(|_| panic!("out of paper"))?; // its handle is dropped
     /// let (label, error) = receiver.recv()?;
     /// assert_eq!(label.name(), Some("worker"));

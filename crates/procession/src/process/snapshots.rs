@@ -47,7 +47,7 @@ impl Process {
     /// let blockers = app.blockers(16);
     /// assert_eq!(blockers.total, 1);
     /// // app › cache: thread body `cache` (src/main.rs:5), asked to close 0 ms ago
-    /// assert!(blockers.first[0].to_string().starts_with("app › cache: thread body `cache`"));
+    /// assert!(blockers.first[0].to_string().starts_with("app › cache: thread body"));
     /// # app.abort().wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::handed::Handed;
 use super::timeout::Timeout;
 use super::{Builder, Closed, Process};
-use crate::run::body::BodyEnd;
+use crate::run::body::{BodyEnd, HandedTo};
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, Error, Site};
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Task<T> {
         F: FnOnce(Process) -> Result<(), BoxError> + Send + 'static,
     {
         let mut handed = Handed::new(&process);
-        if let Err(error) = process.start_thread(end, body) {
+        if let Err(error) = process.start_thread(end, HandedTo::Caller, body) {
             handed.read();
             return Err(error);
         }
@@ -166,7 +166,10 @@ impl<T: Send + 'static> Task<T> {
     fn read(&mut self, outcome: Result<(), Error>) -> Result<T, Error> {
         assert!(!self.was_read(), "a task yields its value once");
         self.was_read = true;
-        self.handed.read();
+        // A refused wait says nothing about the outcome, which is then still nobody's.
+        if self.process.is_closed() {
+            self.handed.read();
+        }
         let value = self.value.take();
         outcome.map(|()| {
             let value = value.expect("a body whose outcome is `Ok` has left its value");

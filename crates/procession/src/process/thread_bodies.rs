@@ -1,7 +1,7 @@
 //! Bodies on threads, and closing on the caller's own thread.
 
 use super::Process;
-use crate::run::body::BodyEnd;
+use crate::run::body::{BodyEnd, HandedTo};
 use crate::run::foreign::Foreign;
 use crate::run::waits::begin_wait;
 use crate::run::{Effects, perform, perform_here};
@@ -43,33 +43,44 @@ impl Process {
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        self.spawn_thread_at(Site::caller(), body)
+        self.spawn_thread_at(Site::caller(), HandedTo::Caller, body)
     }
 
     /// [`spawn_thread`](Self::spawn_thread), with the place where the process is said to be made.
-    pub(crate) fn spawn_thread_at<F, R>(&self, site: Site, body: F) -> Result<Self, Error>
+    pub(crate) fn spawn_thread_at<F, R>(
+        &self,
+        site: Site,
+        error_to: HandedTo,
+        body: F,
+    ) -> Result<Self, Error>
     where
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
         let (child, end) = self.child_with_body(site)?;
-        child.start_thread(end, body)?;
+        child.start_thread(end, error_to, body)?;
         Ok(child)
     }
 
     /// Starts the body that this process was made with, on a thread of its own.
-    pub(crate) fn start_thread<F, R>(&self, end: BodyEnd, body: F) -> Result<(), Error>
+    pub(crate) fn start_thread<F, R>(
+        &self,
+        end: BodyEnd,
+        error_to: HandedTo,
+        body: F,
+    ) -> Result<(), Error>
     where
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
+        end.goes_to_thread();
         let work = (end, Foreign::new((self.clone(), body)));
         let run = |(end, work): (BodyEnd, Foreign<(Self, F)>)| {
             let (process, body) = work.into_inner();
             end.run(|| body(process));
         };
         let spawned = spawn_thread_with(Some(&self.node.segment().thread_name()), work, run);
-        spawned.map_err(|(error, (end, _work))| end.refuse_thread(error))
+        spawned.map_err(|(error, (end, _work))| end.refuse_thread(error, error_to))
     }
 
     /// Closes the process, and returns its outcome once it is Closed.

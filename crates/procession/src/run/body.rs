@@ -46,6 +46,15 @@ pub(crate) struct BodyEnd {
     span: Option<BodySpan>,
 }
 
+/// Who hears of it that there is no thread for a body.
+#[derive(Clone, Copy)]
+pub(crate) enum HandedTo {
+    /// The caller, which is handed the error.
+    Caller,
+    /// Nobody: it is a failure like any other.
+    Nobody,
+}
+
 /// How a body ended.
 enum Ended {
     Returned(BodyResult),
@@ -74,6 +83,13 @@ impl BodyEnd {
         run()
     }
 
+    /// The body is on its way to a thread.
+    pub(crate) fn goes_to_thread(&self) {
+        if let Some(node) = &self.node {
+            node.work.begin(Work::ThreadBody);
+        }
+    }
+
     /// Runs a blocking body on this thread.
     pub(crate) fn run<R: IntoOutcome>(mut self, body: impl FnOnce() -> R) {
         let node = self.node.take().expect("a body ends once");
@@ -97,11 +113,10 @@ impl BodyEnd {
     }
 
     /// The OS could not create a thread for the body.
-    pub(crate) fn refuse_thread(self, error: io::Error) -> Error {
+    pub(crate) fn refuse_thread(self, error: io::Error, to: HandedTo) -> Error {
         let label = self.node.as_ref().map(Node::label).expect("a body ends once");
         let error = Error::no_thread(label, error);
-        // The caller is handed the error.
-        if let Some(node) = &self.node {
+        if let (HandedTo::Caller, Some(node)) = (to, &self.node) {
             node.hand_over();
         }
         self.refuse(error.clone());

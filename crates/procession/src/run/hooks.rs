@@ -61,10 +61,8 @@ fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<supe
     let aborted = matches!(error, Error::Aborted(_));
     let hooks = node.hooks();
     #[cfg(not(loom))]
-    let is_reported = hooks.is_empty() && reports::failed(node, &error, aborted);
-    #[cfg(all(feature = "tracing", not(loom)))]
-    if !is_reported {
-        super::tracing::failed(node, &error);
+    if !(hooks.is_empty() && reports::failed(node, &error, aborted)) {
+        reports::handled(node, &error);
     }
     for hook in hooks {
         // A panic of a hook is only printed, by the panic hook.

@@ -148,8 +148,8 @@ impl Observer {
         queue.push(seen);
         let is_half_full = queue.count == CAPACITY / 2;
         let was_listed = mem::replace(&mut queue.is_listed, true);
-        drop(queue);
         if !was_listed || is_half_full {
+            // Before the queue is unlocked: whoever sees it as listed finds it in the list (O3).
             let mut list = LIST.lock();
             if !was_listed {
                 list.observers.push(self.clone());
@@ -256,10 +256,10 @@ pub(crate) fn of_program() -> Option<Arc<Scope<Held>>> {
     #[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
     let mut observers: Vec<Observer> = Vec::new();
     #[cfg(feature = "metrics")]
-    observers.push(own(&METRICS, || Role::Metrics));
+    observers.extend([own(&METRICS, || Role::Metrics)]);
     #[cfg(feature = "tracing")]
     if super::tracing::traces_phases() {
-        observers.push(own(&TRACING, || Role::Tracing));
+        observers.extend([own(&TRACING, || Role::Tracing)]);
     }
     (!observers.is_empty()).then(|| Scope::new(observers, None))
 }

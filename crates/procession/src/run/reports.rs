@@ -14,9 +14,9 @@ use crate::value::sync::Mutex;
 use crate::value::text::Escaped;
 use crate::value::{Error, Label, with_causes};
 
-/// A failure that nothing has handled.
+/// A failure of one process.
 #[derive(Clone)]
-pub(crate) struct Unhandled {
+pub(crate) struct Failing {
     /// The process that failed.
     pub(crate) label: Label,
     /// Its error, which is not [`Error::Many`].
@@ -30,7 +30,7 @@ pub(crate) trait Listen: Send + Sync {
     fn is_quiet(&self) -> bool;
 
     /// A failure was not handled. Called with no lock held; it must return at once.
-    fn failed(&self, failure: &Unhandled);
+    fn failed(&self, failure: &Failing);
 }
 
 struct Listener {
@@ -74,27 +74,39 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     true
 }
 
+/// A process has failed, and something handles the failure. That its work was dropped by an abort is no failure.
+#[cfg(feature = "tracing")]
+pub(super) fn handled(node: &Arc<Node>, error: &Error) {
+    if super::tracing::may_warn() && !matches!(error, Error::Aborted(_)) {
+        each_error(node, error).iter().for_each(record_handled);
+    }
+}
+
+/// A process has failed, and something handles the failure.
+#[cfg(not(feature = "tracing"))]
+pub(super) fn handled(_node: &Arc<Node>, _error: &Error) {}
+
 /// The caller that these failures of the process were left to has let go of it: reports them on a thread of the
 /// library, because the caller may be anywhere.
 pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>) {
     if left.is_empty() {
         return;
     }
-    let unhandled: Vec<_> = left.iter().flat_map(|left| unhandled(node, left.get())).collect();
+    let unhandled: Vec<_> = left.iter().flat_map(|left| each_error(node, left.get())).collect();
     let listeners = listeners_of(node);
     tell(&listeners, &unhandled);
     run_now(Box::new(move || record(&listeners, &unhandled)));
 }
 
 fn report(node: &Arc<Node>, error: &Error) {
-    let unhandled = unhandled(node, error);
+    let unhandled = each_error(node, error);
     let listeners = listeners_of(node);
     tell(&listeners, &unhandled);
     record(&listeners, &unhandled);
 }
 
 /// Each error by itself, with the process that it is about.
-fn unhandled(node: &Arc<Node>, error: &Error) -> Vec<Unhandled> {
+fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
     let errors = match error {
         Error::Many(many) => many.iter().cloned().collect(),
         error => vec![error.clone()],
@@ -109,14 +121,14 @@ fn unhandled(node: &Arc<Node>, error: &Error) -> Vec<Unhandled> {
         | Error::FailedCalls(_) => error.process().cloned(),
         _ => None,
     };
-    let with_label = |error: Error| Unhandled {
+    let with_label = |error: Error| Failing {
         label: about(&error).unwrap_or_else(|| node.label()),
         error: Failure::new(error),
     };
     errors.into_iter().map(with_label).collect()
 }
 
-fn tell(listeners: &[Arc<dyn Listen>], failures: &[Unhandled]) {
+fn tell(listeners: &[Arc<dyn Listen>], failures: &[Failing]) {
     for listener in listeners {
         failures.iter().for_each(|failure| listener.failed(failure));
     }
@@ -139,7 +151,7 @@ fn listeners_of(node: &Arc<Node>) -> Vec<Arc<dyn Listen>> {
 
 /// Records the `tracing` events.
 #[cfg(feature = "tracing")]
-fn record(listeners: &[Arc<dyn Listen>], failures: &[Unhandled]) {
+fn record(listeners: &[Arc<dyn Listen>], failures: &[Failing]) {
     if listeners.iter().any(|listener| listener.is_quiet()) {
         return;
     }
@@ -147,7 +159,7 @@ fn record(listeners: &[Arc<dyn Listen>], failures: &[Unhandled]) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn record(_listeners: &[Arc<dyn Listen>], _failures: &[Unhandled]) {}
+fn record(_listeners: &[Arc<dyn Listen>], _failures: &[Failing]) {}
 
 /// Records the outcome of a root that nobody else reads.
 #[cfg(all(feature = "tracing", feature = "signal", any(unix, windows)))]
@@ -158,14 +170,14 @@ pub(crate) fn record_outcome(error: &Error) {
     };
     for error in errors {
         if let Some(label) = error.process().cloned() {
-            record_failed(&Unhandled { label, error: Failure::new(error.clone()) });
+            record_failed(&Failing { label, error: Failure::new(error.clone()) });
         }
     }
 }
 
 /// Records one `tracing` event `failed`. The subscriber is foreign code, and so is the `Display` of an error.
 #[cfg(feature = "tracing")]
-pub(crate) fn record_failed(failure: &Unhandled) {
+pub(crate) fn record_failed(failure: &Failing) {
     contain(|| {
         if !tracing::enabled!(target: "procession", tracing::Level::ERROR) {
             return;
@@ -185,7 +197,29 @@ pub(crate) fn record_failed(failure: &Unhandled) {
     });
 }
 
-impl Unhandled {
+/// [`record_failed`], as a warning.
+#[cfg(feature = "tracing")]
+fn record_handled(failure: &Failing) {
+    contain(|| {
+        if !tracing::enabled!(target: "procession", tracing::Level::WARN) {
+            return;
+        }
+        let (process, site) = (failure.label.path(), failure.label.site());
+        tracing::event!(
+            name: "failed",
+            target: "procession",
+            tracing::Level::WARN,
+            event = "failed",
+            process = process.as_str(),
+            kind = failure.kind(),
+            error = failure.message().as_str(),
+            site = %site,
+            "{failure}"
+        );
+    });
+}
+
+impl Failing {
     /// `panic` or `error`.
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     pub(crate) fn kind(&self) -> &'static str {
@@ -236,7 +270,7 @@ impl Unhandled {
 }
 
 /// The line. This runs foreign code: call it in a catch.
-impl fmt::Display for Unhandled {
+impl fmt::Display for Failing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line(&self.message(), str::to_owned, str::to_owned))
     }

@@ -23,7 +23,7 @@ use ::tracing::{Level, Span, enabled, event, info_span};
 use super::Node;
 use super::catch::{catch, contain};
 use crate::value::text::{Count, Elapsed};
-use crate::value::{Error, Event, EventKind, Stall, with_causes};
+use crate::value::{Event, EventKind, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
 #[inline]
@@ -66,27 +66,6 @@ pub(super) fn missed(count: u64) {
     event!(
         target: "procession", Level::WARN, event = "missed", count,
         "the subscriber was too slow: {count} events are missing here"
-    );
-}
-
-/// A body or a teardown has failed, or a time limit is over. That a body was dropped by an abort is no failure.
-#[inline]
-pub(super) fn failed(node: &Arc<Node>, error: &Error) {
-    if is_on(LevelFilter::WARN) && !matches!(error, Error::Aborted(_)) {
-        contain(|| write_failure(node, error));
-    }
-}
-
-#[cold]
-fn write_failure(node: &Arc<Node>, error: &Error) {
-    if !enabled!(target: "procession", Level::WARN) {
-        return;
-    }
-    let kind = if matches!(error, Error::Panicked(_)) { "panic" } else { "error" };
-    let text = with_causes(error).to_string();
-    event!(
-        target: "procession", Level::WARN, event = "failed", process = node.label().path(), kind,
-        error = text, site = %node.site, "{text} ({})", node.site
     );
 }
 

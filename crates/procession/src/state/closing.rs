@@ -14,13 +14,14 @@
 //! Children that end while the walk goes over their parent's list are counted, and subtracted from the parent's count
 //! together.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
-use std::{hint, mem};
 
 use super::contents::{Contents, Failed};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
+use super::ended::{AHEAD, Ended, fetch};
 use super::extras::{Children, More, Postponed, Up};
 use super::inner::{Inner, TeardownStage};
 use super::node::Node;
@@ -58,49 +59,6 @@ struct Family<C: Contents> {
     abort: bool,
     /// They were taken out of the parent's list, and those that stay open must be put back.
     taken: bool,
-}
-
-/// The rest of the end of a process, for the caller to handle after it has released the lock.
-struct Ended<C: Contents> {
-    /// By how much the count of the parent whose children are being walked must be reduced.
-    counted: u32,
-    /// Its own children, which are dropped with the lock released.
-    more: Option<Box<More<C>>>,
-    no_wait_children: Option<Box<Children<C>>>,
-}
-
-impl<C: Contents> Drop for Ended<C> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(mut more) = self.more.take() {
-            forget_children(&mut more.children);
-        }
-        if let Some(mut children) = self.no_wait_children.take() {
-            forget_children(&mut children);
-        }
-    }
-}
-
-fn forget_children<C: Contents>(children: &mut Children<C>) {
-    for chunk in children.chunks_mut(AHEAD) {
-        fetch(chunk);
-        chunk.iter_mut().for_each(|place| *place = None);
-    }
-}
-
-/// How many nodes are fetched at once.
-const AHEAD: usize = 16;
-
-/// Reads from each node, so that the processor loads them from memory in parallel. Locking or dropping a node is an
-/// atomic read-modify-write, which waits for earlier accesses; without this, each node would cost a cache miss of its
-/// own.
-fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
-    nodes.iter().flatten().for_each(fetch_one);
-}
-
-#[inline]
-pub(super) fn fetch_one<C: Contents>(node: &Arc<Node<C>>) {
-    hint::black_box((Arc::strong_count(node), node.phase()));
 }
 
 impl<C: Contents> Node<C> {
@@ -162,7 +120,8 @@ impl<C: Contents> Node<C> {
         }
         let mut inner = self.inner.lock();
         inner.tell(self, || Happening::TeardownEnded);
-        let ended = walk.finish(self, &mut inner, None);
+        let is_last = !inner.leaves_end_to_report();
+        let ended = is_last.then(|| walk.finish(self, &mut inner, None));
         drop(inner);
         drop(ended);
         walk.run()
@@ -396,7 +355,7 @@ impl<C: Contents> Walk<C> {
 
     /// Closing becomes Closed. Edges to `walking` are counted; the others become steps (S2).
     #[inline(always)]
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         node: &Arc<Node<C>>,
         inner: &mut Inner<C>,

@@ -12,6 +12,7 @@ use super::node::Node;
 use super::sleepers::Moment;
 use super::sleepers::Waiters;
 use super::stable_list::StableList;
+use super::time_limit::LimitReport;
 use super::watched::Watch;
 use crate::value::stamp::Stamp;
 use crate::value::{ChildFailure, Reason};
@@ -62,6 +63,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) failures: Vec<C::Failure>,
     /// The failure of a process whose time limit is over, which is then its only one.
     pub(super) past_limit: Option<C::Failure>,
+    /// The report of that failure is due, and the process ends only after it.
+    pub(super) limit_report: Option<LimitReport>,
     pub(super) reason: Option<Reason>,
     /// The failures that are left to the caller that the process is handed to; `None` if it is handed to none.
     pub(super) left_to_caller: Option<Vec<C::Failure>>,
@@ -149,6 +152,7 @@ impl<C: Contents> Default for Extras<C> {
             aborted_at: None,
             failures: Vec::new(),
             past_limit: None,
+            limit_report: None,
             reason: None,
             left_to_caller: None,
             calls: None,

@@ -15,7 +15,7 @@
 //! | [`edge_kind`], [`edges`] | what an edge does; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
 //! | [`blocked`] | a blocking wait as an edge |
-//! | [`closing`] | the closing walk |
+//! | [`closing`], [`ended`] | the closing walk; what is left of a process that has ended |
 //! | [`closing_hooks`] | functions that run when a process begins to close |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`watched`] | the observers of a process, and the events that they are told |
@@ -41,6 +41,7 @@ mod cycle;
 mod edge_kind;
 mod edges;
 mod effects;
+mod ended;
 mod extras;
 mod failures;
 mod forced;

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::closing::fetch_one;
 use super::contents::Contents;
+use super::ended::fetch_one;
 use super::extras::{Children, Down};
 use super::inner::Inner;
 use super::node::Node;

@@ -1,20 +1,41 @@
 //! The end of a process's time limit.
 //!
 //! It is a failure of the process, and takes the place of every other one. Between the abort and the report of that
-//! failure, the process waits, so that the hooks hear of it before the process is Closed; if the teardown has started,
-//! it no longer can.
+//! failure, the process is not Closed, so that the hooks and the parents hear of it: it waits for the report as it waits
+//! for its body. If its teardown has started, it can wait for nothing more (S3). Then the end of the teardown leaves the
+//! end of the process to the report. *The process still ends once*, because under its lock exactly one of the two
+//! comes second and finds that the other has been there.
 
 use std::sync::Arc;
 
 use super::closing::Walk;
 use super::contents::{Contents, Failed};
 use super::effects::Effects;
+use super::inner::Inner;
 use super::node::Node;
 use crate::value::{Phase, Reason};
 
-/// Does the process wait for the report of the failure?
-#[must_use = "the process may wait for `time_limit_reported`"]
-pub(crate) struct Waits(bool);
+/// The process is not Closed before the report of the failure.
+#[must_use = "the process waits for `time_limit_reported`"]
+pub(crate) struct Waits(WaitsBy);
+
+/// How the process waits for the report.
+#[derive(Clone, Copy)]
+enum WaitsBy {
+    /// It counts one more thing that it waits for.
+    Counting,
+    /// Its teardown has started, and leaves the end to the report.
+    Teardown,
+}
+
+/// The end of a process whose time limit was over during its teardown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LimitReport {
+    /// The report has yet to be made.
+    Due,
+    /// So has it, and the teardown has ended.
+    AfterTeardown,
+}
 
 impl<C: Contents> Node<C> {
     /// The time limit is over: aborts the process, whose outcome is `failure` from now on. `None` if it is Closed.
@@ -26,11 +47,14 @@ impl<C: Contents> Node<C> {
                 return;
             }
             inner.extras().past_limit = Some(failure);
-            let waits = !inner.teardown.has_started();
-            if waits {
+            let waits = if inner.teardown.has_started() {
+                inner.extras().limit_report = Some(LimitReport::Due);
+                WaitsBy::Teardown
+            } else {
                 self.count_in();
                 inner.extras().other_waits += 1;
-            }
+                WaitsBy::Counting
+            };
             walk.begin(self, inner, &Reason::TimeLimit, true);
             ended = Some(Waits(waits));
         });
@@ -47,12 +71,31 @@ impl<C: Contents> Node<C> {
         if let Some(failed) = failed {
             walk.fail(self, failed, |_, _| {});
         }
-        if waits {
-            walk.visit(self, |_, inner| {
+        match waits {
+            WaitsBy::Counting => walk.visit(self, |_, inner| {
                 self.count_off();
                 inner.count_other_off();
-            });
+            }),
+            WaitsBy::Teardown => {
+                let mut inner = self.inner.lock();
+                let report = inner.extras().limit_report.take();
+                let is_torn_down = report == Some(LimitReport::AfterTeardown);
+                let ended = is_torn_down.then(|| walk.finish(self, &mut inner, None));
+                drop(inner);
+                drop(ended);
+            }
         }
         walk.run()
+    }
+}
+
+impl<C: Contents> Inner<C> {
+    /// The teardown has ended: is the end of the process left to the report of its time limit?
+    pub(super) fn leaves_end_to_report(&mut self) -> bool {
+        let report = self.extras_mut().and_then(|extras| extras.limit_report.as_mut());
+        report.is_some_and(|report| {
+            *report = LimitReport::AfterTeardown;
+            true
+        })
     }
 }

@@ -12,9 +12,9 @@ use std::panic::Location;
 /// ```
 /// use procession::Process;
 ///
-/// let site = Process::new().site();
-/// assert_eq!(site.line(), 4);
-/// assert_eq!(site.to_string(), format!("{}:4", site.file()));
+/// let (site, line) = (Process::new().site(), line!());
+/// assert_eq!(site.line(), line);
+/// assert_eq!(site.to_string(), format!("{}:{line}", site.file()));
 /// ```
 #[derive(Clone, Copy)]
 pub struct Site(&'static Location<'static>);
