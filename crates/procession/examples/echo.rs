@@ -32,7 +32,7 @@ use procession::signal::{self, SIGINT, SIGTERM};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How often a connection whose peer does not read its answers looks whether it is aborted.
+/// The interval at which a connection whose peer does not read its answers checks whether it is aborted.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 
 fn main() -> Result<()> {
@@ -98,7 +98,7 @@ fn limit() -> Result<Option<Duration>> {
 
 /// The listener's body: each connection is a child of it.
 fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64>) -> Result<()> {
-    // A thread in `accept` does not see that it should end; a last connection, from here, tells it.
+    // A thread in `accept` does not notice that it should end; a last connection, from here, wakes it.
     let address = listener.local_addr()?;
     let _wakes = p.on_closing(move || TcpStream::connect(address).map(drop))?;
     for number in 1_u64.. {
@@ -130,7 +130,7 @@ fn connection(
     log: &Log,
     echoed: &AtomicU64,
 ) -> Result<()> {
-    // What has come can still be read after this; then the read ends as if the peer had ended.
+    // Data that has arrived can still be read after this; then the read ends as if the peer had ended.
     let reader = stream.try_clone()?;
     let _ends_reading = p.on_closing(move || drop(reader.shutdown(Shutdown::Read)))?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
@@ -184,7 +184,7 @@ async fn metrics(p: Process, log: Log, echoed: Arc<AtomicU64>) -> Result<()> {
     Ok(())
 }
 
-/// The log file, shared by all who write to it.
+/// The log file, shared by everything that writes to it.
 #[derive(Clone)]
 struct Log {
     file: Arc<Mutex<BufWriter<File>>>,

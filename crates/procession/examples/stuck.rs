@@ -1,12 +1,12 @@
-//! Eight ways to hang a shutdown, and what the program says about each.
+//! Eight ways to hang a shutdown, and the report that the program prints for each.
 //!
 //! ```sh
 //! cargo run --example stuck -- thread
 //! ```
 //!
 //! The argument is one of `thread`, `async`, `teardown`, `queued`, `nobody`, `slot`, `future` and `wait`. The program
-//! closes itself, and has a grace of half a second. When it is over, the program prints what it still waits for, and
-//! aborts. What an abort does not help with is printed again 0.2 s later, and the program ends.
+//! closes itself, with a grace of half a second. When the grace is over, the program prints the items that it still
+//! waits for, and aborts. If an item survives the abort, the program prints it again 0.2 s later, and ends.
 
 #![forbid(unsafe_code)]
 
@@ -37,13 +37,13 @@ fn hang(app: &Process, way: &str) -> Result<(), Error> {
         "teardown" => {
             named("log").teardown(sleep).build()?;
         }
-        // Teardowns that wait for their turn behind 512 others, which are as many as run at once.
+        // Teardowns that wait for their turn behind 512 others, because no more run at once.
         "queued" => {
             for number in 0..600 {
                 named(&format!("file-{number}")).teardown(sleep).build()?;
             }
         }
-        // A process that is waited for, and that nobody closes.
+        // A process that another one waits for, and that nobody closes.
         "nobody" => {
             let server = Process::builder().name("server").build()?;
             named("log").wait_for(&server).build()?;
@@ -58,7 +58,7 @@ fn hang(app: &Process, way: &str) -> Result<(), Error> {
             named("importer").spawn_thread(move |_| limited.spawn_thread(|_| ()).map(drop))?;
             std::mem::forget((pool, slot));
         }
-        // A future that is waited for.
+        // A future that a process waits for.
         "future" => {
             named("db").build()?.wait_for_future(pending::<()>())?;
         }

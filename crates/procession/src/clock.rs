@@ -147,7 +147,7 @@ impl ManualClock {
     ///
     /// # Panics
     ///
-    /// If the new time is beyond what an [`Instant`] can express.
+    /// If the new time is later than an [`Instant`] can express.
     pub fn advance(&self, by: Duration) {
         let mut time = self.shared.time.lock();
         time.now += by;

@@ -43,14 +43,13 @@
 //! - If `p` waits for `q`, everything that `q`'s teardown did happens before `p`'s teardown starts.
 //! - A cycle that could never close is refused when the edge is added, and a blocking wait that cannot end is refused
 //!   when it is made.
-//! - Adding late returns an answer or an error; it never panics or hangs. A panic in a body or a teardown becomes an
-//!   error in the outcome.
+//! - Adding something to a process that is already Closing or Closed returns an answer or an error; it never panics or
+//!   hangs. A panic in a body or a teardown becomes an error in the outcome.
 //! - When the last handle to a process that no open parent holds is dropped, the process closes. A waiter is not a
 //!   handle.
-//! - No lock is held while foreign code runs: a teardown or a waker may call anything.
-//!   [`close`](Process::close) and [`abort`](Process::abort) return at once, and are safe inside `Drop`, in
-//!   an executor's poll, and while you hold locks. Values of yours that a process holds, such as the captures of a
-//!   hook, are dropped by a thread of the library.
+//! - No lock is held while foreign code runs: a teardown or a waker may call anything. [`close`](Process::close) and
+//!   [`abort`](Process::abort) return at once, and are safe inside `Drop`, in an executor's poll, and while you hold
+//!   locks. A thread of the library drops your values that a process holds, such as the captures of a hook.
 //! - Nothing recurses over the graph, and a long-lived parent does not grow as its children come and go.
 //!
 //! # What is built on it
@@ -61,19 +60,19 @@
 //! | [`Limited`] | limits how many children run at a time |
 //! | [`Process::on_failure`], [`ChildFailure`] | failures are reported when they happen, or close the parent |
 //! | [`Process::on_event`] | every step of every process in a tree, in order |
-//! | [`Process::on_stall`] | a closing that takes long says what it waits for |
+//! | [`Process::on_stall`] | a slow closing reports the items that it waits for |
 //! | [`Process::body_ended`], [`Process::children_closed`] | wait for a part of a process |
 //! | [`Process::on_closing`] | interrupt blocking I/O when closing begins |
 //! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
-//! | `main`, `Main` | a program as one process, from `fn main`, which says what happens |
+//! | `main`, `Main` | a program as one process, from `fn main`, with reports of signals, failures and slow closings |
 //!
 //! Coming from goprocess? `from_goprocess` maps each of its names.
 //!
 //! # When a shutdown hangs
 //!
-//! [`Process::blockers`] answers with one line for each cause: the chain of processes down to it, what it is, where the
-//! process was made, and for how long. A process that only waits for others is no cause.
+//! [`Process::blockers`] answers with one line for each cause: the chain of processes down to it, its kind, the place
+//! where its process was made, and its age. A process that only waits for others is not a cause.
 //!
 //! ```text
 //! app › db › cache: thread body `cache` (src/cache.rs:41), asked to close 6.1 s ago
@@ -83,11 +82,11 @@
 //!
 //! [`Process::snapshot`] is the whole picture: its `Display` is a tree in which large families are folded, `{:#}` adds
 //! sites and times, and [`to_mermaid`](Snapshot::to_mermaid) and [`to_dot`](Snapshot::to_dot) draw it. `{:?}` of a
-//! process is one line about the process itself. Nothing has to be prepared for any of this: each process records where
-//! it was made, when it began to close, and what it runs, in the same 128 bytes.
+//! process is one line about the process itself. None of this needs any preparation: each process records the place
+//! where it was made, the time when it began to close, and the kind of code that it runs, without becoming larger.
 //!
-//! A program that runs `Main` says all this without being asked: 5 s after closing began, and again at doubling
-//! intervals. The example `stuck` shows what it prints in eight cases.
+//! A program that runs `Main` reports its blockers without being asked: 5 s after closing began, and again at doubling
+//! intervals. The example `stuck` shows the output in eight cases.
 //!
 //! # When something fails
 //!
@@ -97,9 +96,10 @@
 //!
 //! # Events
 //!
-//! [`Process::on_event`] calls a hook for everything that happens in the tree of a process: made, closing and why,
-//! aborting, body ended, teardown due, started and ended, failed, Closed with its outcome. One thread of the library
-//! calls the hooks, so they may block, and no closing waits for them. Without a hook, an event costs next to nothing.
+//! [`Process::on_event`] calls a hook for everything that happens in the tree of a process: made, closing (with the
+//! reason), aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome). One thread of the
+//! library calls the hooks, so they may block, and no closing waits for them. Without a hook, an event costs next to
+//! nothing.
 //!
 //! With the feature `tracing`, these events are also `tracing` events with the target `procession`. The field `event`
 //! is their [stable name](EventKind::name), and `process` is the path:
@@ -112,10 +112,10 @@
 //! | WARN | `stalled`, and `blocked_by` for each blocker: with [`Process::on_stall`] | `closing_ms`, `open`, `blockers`, `next_report_ms`; `chain`, `kind`, `thread`, `site`, `for_ms`, `more` |
 //! | WARN | `missed`, without `process`: a subscriber was too slow | `count` |
 //!
-//! Phases are written by the thread that calls the hooks, for the global subscriber; failures, aborts and stalls where
-//! they happen. Bodies run in a span `body` at INFO, with the field `process`.
+//! The thread that calls the hooks records the events at TRACE, for the global subscriber; the others are recorded
+//! where they happen. Bodies run in a span `body` at INFO, with the field `process`.
 //!
-//! With the feature `metrics`, the recorder of that crate is given these numbers. No label is a name, a path or the
+//! With the feature `metrics`, the recorder of that crate receives these numbers. No label is a name, a path or the
 //! text of an error.
 //!
 //! | name | kind | label | unit |
@@ -128,7 +128,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `executor` | yes | async bodies and teardowns share one small executor (async-executor); without it, each has a thread |
+//! | `executor` | yes | async bodies and teardowns share one small executor (async-executor); without it, each has a thread of its own |
 //! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` (on Windows with ctrlc) |
 //! | `tokio` | no | `tokio::runtime::Handle` is a [`Spawn`], and the default one inside a tokio context |
 //! | `tokio-util` | no | `CancellationToken`s that are cancelled with a process, and processes that close with a token |
@@ -136,9 +136,9 @@
 //! | `metrics` | no | numbers for the `metrics` facade; each process is then watched, which costs a little |
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
-//! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check what it
-//! builds on the crate. Processes then work only inside `loom::model`. [`model_checking`] is the guide to that: what it
-//! takes, what is left out, how to read what loom prints, and four worked models.
+//! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check the code
+//! that it builds on the crate. Processes then work only inside `loom::model`. [`model_checking`] is the guide: the
+//! requirements, the parts that are left out, how to read the output of loom, and four worked models.
 //!
 //! # Where it comes from
 //!

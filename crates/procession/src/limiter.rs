@@ -60,8 +60,8 @@ struct Shared {
 }
 
 impl Limited {
-    /// Makes a limiter for children of `parent`. They are children of a process in between, which is a child of
-    /// `parent`, and which errors call the limiter.
+    /// Makes a limiter for children of `parent`. They are children of an intermediate process, which is a child of
+    /// `parent`, and which errors refer to as the limiter.
     ///
     /// # Errors
     ///

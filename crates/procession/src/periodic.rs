@@ -59,9 +59,8 @@ use futures_lite::{Stream, StreamExt};
 ///
 /// The first call comes with the first tick: after one interval, or with the first item of the stream. A failed call is
 /// [reported](ChildFailure::Report) unless a hook handles it, and the calls go on; [`on_failure`](Self::on_failure)
-/// changes that. Once the periodic process is Closed, its outcome is [`Error::FailedCalls`], with the first and the
-/// last error and their number.
-/// The periodic process has its parent's spawner.
+/// changes that. If calls have failed, the outcome of the periodic process is [`Error::FailedCalls`], with the first
+/// and the last error and their number. The periodic process has its parent's spawner.
 ///
 /// ```
 /// use procession::{Periodic, Process};
@@ -117,7 +116,7 @@ impl Periodic {
         Self { ticks, on_failure: ChildFailure::default(), clock: Arc::new(SystemClock) }
     }
 
-    /// What happens when a call fails; by default, it is [reported](ChildFailure::Report) unless it is handled.
+    /// The reaction to a failed call; by default, the failure is [reported](ChildFailure::Report) unless it is handled.
     ///
     /// With [`ChildFailure::Close`], a failed call closes the periodic process and its parent, whatever the parent does
     /// when another child fails; the error is part of both outcomes.
@@ -334,7 +333,7 @@ async fn run(
     while process.run_until_closing(pause.next()).await == Some(true) {
         process.node.count_call();
         match call(&process) {
-            // A failure is counted, and was reported.
+            // A failure is counted, and has been reported.
             Ok(call) if !overlapping => drop(call.closed().await),
             // So is a thread that could not be created.
             Ok(_) | Err(_) => {}

@@ -1,15 +1,15 @@
 //! Signals that close a process, then abort it, then end the program (feature `signal`, on by default; Unix).
 //!
-//! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the
-//! second aborts it; the third ends the program with status 128 + the signal's number, even if everything
-//! hangs. Each process counts all signals that it is bound to together, in one binding or several. [`Stages`] limits
-//! what they do.
+//! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the second
+//! aborts it; the third ends the program with status 128 + the signal's number, even if everything hangs. Each process
+//! counts all signals that it is bound to together, in one binding or several. [`Stages`] limits their effects.
 //!
 //! One thread serves all bound processes. It only begins the closing: wakers and spawners are called on other threads,
 //! so that nothing can hold up the third signal.
 //!
-//! Once every process that is bound to a signal is Closed, the signal does what it did before. The previous action is
-//! read from `/proc/self/status` at the first binding; where that file does not exist, the default action is assumed.
+//! Once every process that is bound to a signal is Closed, the signal has its previous effect again. The previous
+//! action is read from `/proc/self/status` at the first binding; where that file does not exist, the default action is
+//! assumed.
 //!
 //! ```
 //! use procession::signal::{self, SIGUSR1};
@@ -92,7 +92,7 @@ pub fn bind_stages(
     bind_watched(process, signals, stages, None)
 }
 
-/// [`bind_stages`]. `watch` hears of the signals.
+/// [`bind_stages`]. `watch` is told of the signals.
 pub(crate) fn bind_watched(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
@@ -125,8 +125,8 @@ pub(crate) fn bind_watched(
     Ok(())
 }
 
-/// Calls `listener` on the signal thread whenever the signal is delivered, as long as it exists. It must return at
-/// once.
+/// Calls `listener` on the signal thread whenever the signal is delivered, as long as `listener` exists. It must return
+/// at once.
 pub(crate) fn listen(signal: i32, listener: &Arc<Listener>) -> Result<(), SignalError> {
     check(signal)?;
     let mut bound = BOUND.lock();
@@ -169,7 +169,7 @@ struct Signals {
 /// A process that is bound. Weak, so that a Closed process can be freed.
 struct Bound {
     node: Weak<Node>,
-    /// How many signals that it is bound to were delivered.
+    /// The number of signals that were delivered and that it is bound to.
     seen: u32,
     bindings: Vec<Binding>,
 }
@@ -215,7 +215,7 @@ impl Signals {
         });
     }
 
-    /// Counts the signal for each process that is bound to it, and returns what it does to each.
+    /// Counts the signal for each process that is bound to it, and returns its effect on each.
     fn count(&mut self, signal: i32) -> Vec<Counted> {
         let bound = self.processes.values_mut();
         bound.filter_map(|process| process.count(signal)).collect()
@@ -265,7 +265,7 @@ impl Bound {
 impl Former {
     /// # Errors
     ///
-    /// If the file exists and cannot be read, because no descriptor is free for example.
+    /// If the file exists but cannot be read, for example because no descriptor is free.
     fn of(signal: i32) -> io::Result<Self> {
         let status = match fs::read_to_string("/proc/self/status") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -15,12 +15,16 @@ pub use crate::value::{sync, text, with_causes};
 
 /// Waits until the hooks of [`Process::on_event`] were called for every event so far; `false` if that takes longer than
 /// `timeout`.
+///
+/// # Blocking
+///
+/// Blocks the thread, but no longer than that.
 #[cfg(not(loom))]
 pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)
 }
 
-/// [`Process::run`], with the place where the process is said to be made.
+/// [`Process::run`], with an explicit site.
 pub fn run_at<F, Fut>(
     site: Site,
     parent: &Process,
@@ -33,7 +37,7 @@ where
     parent.run_at(site, body)
 }
 
-/// [`Process::close_when`], with the place where it is said to be called.
+/// [`Process::close_when`], with an explicit site.
 ///
 /// # Errors
 ///

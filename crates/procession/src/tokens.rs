@@ -1,6 +1,6 @@
 //! Bridges to and from tokio-util's `CancellationToken` (feature `tokio-util`).
 //!
-//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. A wait of a process
+//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. The wait of a process
 //! for a token is polled on the shared executor.
 
 use std::sync::Arc;

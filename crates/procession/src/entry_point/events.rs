@@ -24,7 +24,7 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Does a subscriber want what `Main` says?
+/// Does a subscriber want the reports of `Main`?
 pub(super) fn are_wanted() -> bool {
     tracing::enabled!(target: "procession", Level::WARN)
 }

@@ -36,9 +36,9 @@ pub struct Exit {
 /// How the root ended.
 pub(super) struct Ended {
     pub(super) exit: Exit,
-    /// What was aborted.
+    /// Everything that was aborted.
     pub(super) forced: Option<Forced>,
-    /// How many failures there were, those of the root itself included.
+    /// The number of failures, including those of the root itself.
     pub(super) failures: usize,
 }
 
@@ -54,7 +54,7 @@ impl Ended {
             Err(Error::Many(many)) => many.iter().collect(),
             Err(error) => vec![error],
         };
-        // That of the root: it may also have been handed the outcome of another process.
+        // Only that of the root counts: its outcome may also contain that of another process.
         let is_own = |forced: &&Forced| forced.process().id() == root.id();
         let forced = errors.iter().find_map(|error| match error {
             Error::Forced(forced) => Some(forced).filter(is_own),
@@ -91,7 +91,7 @@ impl Exit {
     /// The exit status, the first of these that applies:
     ///
     /// 1. 128 + n if signal n aborted the root, or began the grace that did;
-    /// 2. 70 if a grace that no signal began had to abort it;
+    /// 2. 70 if a grace that was not begun by a signal had to abort it;
     /// 3. 1 if the outcome is an error, or if a failure was [not handled](crate::ChildFailure::Report);
     /// 4. 0.
     pub fn code(&self) -> u8 {
@@ -105,8 +105,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Prints the error, if there is one, to standard error. It is a `tracing` event instead if a subscriber wants those of
-/// [`Main`](crate::Main), and nothing after [`quiet`](crate::Main::quiet).
+/// Prints the error, if there is one, to standard error. If a subscriber wants the `tracing` events of
+/// [`Main`](crate::Main), records an event instead. After [`quiet`](crate::Main::quiet), reports nothing.
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         let is_said = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);

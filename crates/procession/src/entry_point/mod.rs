@@ -5,7 +5,7 @@
 //! | this one | running a program |
 //! | [`settings`] | the settings of [`Main`] |
 //! | [`exit`] | the exit status |
-//! | [`shared`] | what the threads that see something happen tell the reporter thread; begin here |
+//! | [`shared`] | the messages to the reporter thread from the threads where something happens; begin here |
 //! | [`reporter`] | the thread that writes reports |
 //! | `unix`, `windows` | signals; Ctrl-C and Ctrl-Break |
 //! | [`said`] | the texts; `events`: the same as `tracing` events |
@@ -54,7 +54,7 @@ use windows as os;
 /// one that no longer needs them calls [`close`](Process::close) first. After an error or a panic, the children are
 /// closed.
 ///
-/// [`Main`] has settings, such as a grace, and says what it prints.
+/// [`Main`] has settings, such as a grace, and documents its output.
 ///
 /// # Blocking
 ///
@@ -114,14 +114,15 @@ where
 /// | [`on_failure`](Self::on_failure) | no hook |
 /// | [`signals`](Self::signals) | SIGINT and SIGTERM; on Windows, Ctrl-C and Ctrl-Break, as SIGINT |
 /// | `dump_on` (Unix) | no signal prints the tree |
-/// | [`quiet`](Self::quiet) | it says what happens |
+/// | [`quiet`](Self::quiet) | the program reports what happens |
 /// | [`no_exit`](Self::no_exit) | the third signal and the end of the abort grace end the program |
 ///
-/// # What it says
+/// # What it prints
 ///
-/// On standard error, each line begins with the program's name: the signal and what the next one does; failures that
-/// nothing has handled; 5 s after closing began and at doubling intervals, what it waits for; when the grace is over,
-/// what is aborted; and at the end, after any of these, how long it took. A program that simply ends says nothing.
+/// Reports go to standard error, and each line begins with the program's name: the signals, with the effect of the next
+/// one; failures that nothing has handled; 5 s after closing began and again at doubling intervals, the items that it
+/// waits for; when the grace is over, the items that are aborted; and at the end, after any of these, how long it took.
+/// A program that simply ends prints nothing.
 ///
 /// ```text
 /// app: SIGINT: closing, with a grace of 30 s. A second SIGINT aborts, a third exits at once.
@@ -218,7 +219,7 @@ impl Main {
         let root = Process::from_seed(seed);
         let end = BodyEnd::of(root.node.clone());
         let rules = Rules {
-            // One that is longer than a clock can measure is none.
+            // A grace that is longer than a clock can measure counts as none.
             grace: self.grace.filter(|grace| deadline_after(*grace).is_some()),
             abort_grace: self.abort_grace,
             is_quiet: self.is_quiet,
@@ -251,14 +252,14 @@ impl Main {
 struct Running {
     root: Process,
     shared: Arc<Shared>,
-    /// What prints the tree, as long as this exists.
+    /// The listener that prints the tree, as long as this exists.
     _dump: Arc<Listener>,
     /// The error of a signal that the root could not be bound to.
     bound: Result<(), Error>,
 }
 
 impl Running {
-    /// The root is Closed: says so, and computes the exit status.
+    /// The root is Closed: reports that, and computes the exit status.
     fn end(self, outcome: Result<(), Error>) -> Exit {
         let shared = &self.shared;
         let ended = Ended::of(&self.root, outcome, shared.facts(), shared.rules.is_quiet);

@@ -1,4 +1,4 @@
-//! The reporter thread: formats what `Main` says, and writes it.
+//! The reporter thread: formats the reports of `Main`, and writes them.
 //!
 //! Errors are formatted here and in a catch, because their `Display` is foreign code.
 
@@ -21,20 +21,20 @@ use crate::value::sync::spawn_thread;
 use crate::value::text::Escaped;
 use crate::value::{Forced, Reason, Site};
 
-/// How long after closing began the first report comes. The others come at doubling intervals.
+/// The time from the beginning of closing to the first report. The others follow at doubling intervals.
 const FIRST_REPORT: Duration = Duration::from_secs(5);
 
-/// A report is this late, so that the coarse clock has reached its time.
+/// The delay of each report, so that the coarse clock has reached its time.
 const LATE: Duration = Duration::from_millis(15);
 
-/// How often identical failures are written, and after which time the others are counted.
+/// The number of identical failures that are written, and the time after which the others are counted.
 const ALIKE: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many kinds of failures are distinguished.
+/// The number of kinds of failures that are distinguished.
 const KINDS: usize = 256;
 
-/// Starts the thread. If the OS cannot create it, nothing is said.
+/// Starts the thread. If the OS cannot create it, nothing is reported.
 pub(super) fn start(shared: &Arc<Shared>, name: &str, process: String) {
     let parker = Parker::new();
     let unparker = parker.unparker();
@@ -61,7 +61,7 @@ struct Reporter {
     process: String,
     /// Has it said anything that the end of the program should follow up?
     has_spoken: bool,
-    /// How many reports of a slow closing there were.
+    /// The number of reports of the slow closing so far.
     reports: u32,
     /// The failures that were written, by their sites and messages.
     alike: HashMap<(Site, String), Alike>,
@@ -71,7 +71,7 @@ struct Reporter {
 /// Failures with the same site and message.
 struct Alike {
     written: usize,
-    /// How many were not written.
+    /// The number of those that were not written.
     more: usize,
     last: Failing,
 }
@@ -168,7 +168,7 @@ impl Reporter {
         }
     }
 
-    /// Says how many failures were not written.
+    /// Reports the number of failures that were not written.
     fn flush(&mut self) {
         self.flush_at = None;
         let more: Vec<_> = self
@@ -186,7 +186,7 @@ impl Reporter {
         }
     }
 
-    /// Does what is due, and returns when something is due again.
+    /// Does everything that is due, and returns the time at which something is due again.
     fn do_what_is_due(&mut self) -> Option<Instant> {
         let now = Instant::now();
         if self.flush_at.is_some_and(|at| at <= now) {

@@ -1,4 +1,4 @@
-//! The texts of `Main`, one variant each. `INSPECT.md`, (e), is their specification.
+//! The texts of `Main`, one variant each.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::run::reports::Failing;
 use crate::value::text::{Count, Elapsed, Signal, Span};
 use crate::value::{Blockers, Snapshot};
 
-/// How many blockers are listed.
+/// The number of blockers that are listed.
 const LISTED: usize = 16;
 
-/// Something that `Main` says.
+/// A report of `Main`.
 pub(super) enum Said {
     /// (1) The first signal has begun to close the program.
     Closing { signal: i32, grace: Option<Duration>, may_exit: bool },
@@ -40,7 +40,7 @@ pub(super) enum Said {
     Dump { tree: String },
 }
 
-/// What happens next if the program goes on closing.
+/// The next step if the program goes on closing.
 pub(super) enum Next {
     /// The grace ends.
     Abort(Duration),
@@ -52,7 +52,7 @@ pub(super) enum Next {
     Nothing { by_signal: bool },
 }
 
-/// The processes that are open, and what they wait for.
+/// The processes that are open, and the items that they wait for.
 pub(super) struct Waiting {
     pub(super) open: usize,
     pub(super) blockers: Blockers,
@@ -65,7 +65,7 @@ pub(super) struct Waiting {
 pub(super) struct Ending {
     pub(super) closing: Duration,
     pub(super) failures: usize,
-    /// What was aborted, if it was closed by force.
+    /// The aborted items, if it was closed by force: their number and their names.
     pub(super) forced: Option<(usize, Vec<String>)>,
     pub(super) code: u8,
 }
@@ -192,7 +192,7 @@ impl Said {
         }
     }
 
-    /// Does the end of the program deserve a word after this?
+    /// Should the end of the program be reported after this?
     pub(super) fn is_followed_up(&self) -> bool {
         !matches!(self, Self::Dump { .. })
     }

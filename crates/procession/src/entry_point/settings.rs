@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::run::hooks::hook;
 use crate::value::{ChildFailure, Error};
 
-/// How long an abort may take by default.
+/// The default abort grace.
 const ABORT_GRACE: Duration = Duration::from_secs(5);
 
 impl Main {
@@ -47,8 +47,8 @@ impl Main {
         self
     }
 
-    /// What the root does when a child fails; by default, the failure is [reported](ChildFailure::Report) unless it is
-    /// handled.
+    /// The reaction of the root to the failure of a child; by default, the failure is [reported](ChildFailure::Report)
+    /// unless it is handled.
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.on_child_failure = on_child_failure;
         self
@@ -74,21 +74,22 @@ impl Main {
         self
     }
 
-    /// Says nothing, neither on standard error nor as `tracing` events. The exit status stays the same.
+    /// Reports nothing, neither on standard error nor as `tracing` events. The exit status stays the same.
     pub fn quiet(mut self) -> Self {
         self.is_quiet = true;
         self
     }
 
     /// The signals that close the program, then abort it, then end it; by default, SIGINT and SIGTERM. An empty list is
-    /// for tests, because signals belong to the whole test program. On Windows, SIGINT stands for Ctrl-C and Ctrl-Break,
-    /// and there are no other signals.
+    /// for tests, because signals belong to the whole test program. On Windows, SIGINT stands for Ctrl-C and
+    /// Ctrl-Break, and there are no other signals.
     pub fn signals(mut self, signals: impl IntoIterator<Item = i32>) -> Self {
         self.signals = signals.into_iter().collect();
         self
     }
 
-    /// Never ends the program: a third signal does nothing, and after the abort grace it goes on waiting. For tests.
+    /// Never ends the program: a third signal does nothing, and after the abort grace, the call goes on waiting. For
+    /// tests.
     pub fn no_exit(mut self) -> Self {
         self.may_exit = false;
         self

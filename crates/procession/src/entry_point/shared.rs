@@ -1,4 +1,4 @@
-//! [`Shared`]: what the threads that see something happen tell the reporter thread.
+//! [`Shared`]: the messages to the reporter thread from the threads where something happens.
 //!
 //! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so that a slow
 //! terminal holds up none of them. The reporter thread formats and writes. Only a thread that is about to end the
@@ -6,9 +6,9 @@
 //!
 //! # Order
 //!
-//! Nothing is said before closing, or an abort, has begun, *because* the posts are made by sleepers of the root, which
-//! are woken after the state has changed. A signal is never overtaken by the end of the root that it leads to, *because*
-//! the signal thread posts it before it calls `close`; it holds the queue until `close` has returned.
+//! Nothing is reported before closing, or an abort, has begun, *because* the posts are made by sleepers of the root,
+//! which are woken after the state has changed. A signal is never overtaken by the end of the root that it leads to,
+//! *because* the signal thread posts it before it calls `close`; it holds the queue until `close` has returned.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -29,13 +29,13 @@ use crate::value::time::deadline_after;
 use crate::value::{Forced, Phase, Reason, Snapshot};
 use crate::watch::Watch;
 
-/// How long the end of the program waits for the reporter thread to write its last word.
+/// The time that the end of the program waits for the reporter thread to write its last report.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
-/// How long a regular end waits for the reporter thread to write everything.
+/// The time that a regular end waits for the reporter thread to write everything.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How many failures wait to be written. Any more are only counted.
+/// The maximum number of failures that wait to be written. Any more are only counted.
 const WAITING_FAILURES: usize = 1024;
 
 /// The settings that the reports depend on.
@@ -60,16 +60,16 @@ struct State {
     held: bool,
     /// `None` if there is no reporter thread.
     reporter: Option<Unparker>,
-    /// How many failures are among the posts, and how many were not posted.
+    /// The number of failures among the posts, and the number of those that were not posted.
     waiting_failures: usize,
     lost_failures: usize,
     facts: Facts,
 }
 
-/// What the exit status and the last report depend on.
+/// The facts that the exit status and the last report depend on.
 #[derive(Clone, Default)]
 pub(super) struct Facts {
-    /// How many failures nothing has handled.
+    /// The number of failures that nothing has handled.
     pub(super) failures: usize,
     /// The first signal.
     pub(super) closed_by: Option<i32>,
@@ -82,7 +82,7 @@ pub(super) struct Facts {
 #[derive(Clone)]
 pub(super) struct AbortedBy {
     pub(super) signal: i32,
-    /// What was aborted.
+    /// Everything that was aborted.
     pub(super) forced: Forced,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum Post {
     Dump,
     /// The root is Closed, and this is the exit status.
     Closed(u8, Option<Forced>, usize, Unparker),
-    /// Nothing more is to be said.
+    /// There is nothing more to report.
     Quit,
 }
 
@@ -183,7 +183,7 @@ impl Shared {
         self.post_and_wait(closed, LAST_WORDS);
     }
 
-    /// Has the grace and the abort grace begin when the root begins to close, or is aborted.
+    /// Starts the grace when the root begins to close, and the abort grace when the root is aborted.
     pub(super) fn watch_root(self: &Arc<Self>, root: &Arc<Node>) {
         for moment in [Moment::Closing, Moment::Aborting] {
             let woken = Arc::new(Woken { shared: self.clone(), moment });
@@ -275,7 +275,7 @@ impl Watch for Shared {
         if root.phase() == Phase::Closed {
             return;
         }
-        // On the signal thread, because what is aborted has to be looked for before the abort. It takes the locks of
+        // On the signal thread, because the aborted items have to be found before the abort. It takes the locks of
         // nodes, which nobody holds for long, and runs no foreign code.
         let snapshot = survey(&root, &ThreadsAtWork::look());
         let forced = Forced::new(root.label(), Duration::ZERO, &snapshot);

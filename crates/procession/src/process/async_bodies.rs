@@ -42,7 +42,7 @@ impl Process {
         self.spawn_at(Site::caller(), body)
     }
 
-    /// [`spawn`](Self::spawn), with the place where the process is said to be made.
+    /// [`spawn`](Self::spawn), with an explicit site.
     pub(crate) fn spawn_at<F, Fut>(&self, site: Site, body: F) -> Result<Self, Error>
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
@@ -111,7 +111,7 @@ impl Process {
         self.run_at(Site::caller(), body)
     }
 
-    /// [`run`](Self::run), with the place where the process is said to be made.
+    /// [`run`](Self::run), with an explicit site.
     pub(crate) fn run_at<F, Fut>(
         &self,
         site: Site,

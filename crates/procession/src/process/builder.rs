@@ -142,14 +142,15 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Where bodies and teardowns of the process and its children run; by default, the spawner of the first parent.
+    /// The spawner, which runs the bodies and teardowns of the process and its children; by default, that of the first
+    /// parent.
     pub fn spawner(mut self, spawner: impl Spawn) -> Self {
         self.spawner = Some(Spawner::new(spawner));
         self
     }
 
-    /// Where the process is said to be made; by default, where it is built. For libraries that make a process later than
-    /// their caller asked for it: take [`Site::caller`] in a `#[track_caller]` function.
+    /// The [site](Process::site) of the process; by default, the place where it is built. This is for libraries that
+    /// make a process later than their caller asked for it: call [`Site::caller`] in a `#[track_caller]` function.
     ///
     /// ```
     /// use procession::{Process, Site};
@@ -169,7 +170,7 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// What the process does when a child fails; by default, its failure is
+    /// The reaction of the process to the failure of a child; by default, the failure is
     /// [reported](ChildFailure::Report) unless it is handled.
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.extras().on_child_failure = on_child_failure;
@@ -188,13 +189,13 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// How long the process may live. If it is not Closed by then, it is aborted, with reason
-    /// [`TimeLimit`](crate::Reason::TimeLimit) unless it was Closing before. Whatever its body returns, its outcome is
-    /// [`Error::TimeLimit`]. That is a failure of the process: its [hooks](Process::on_failure) and those of its parents
-    /// are called, on a thread of the library.
+    /// The time limit: the longest time that the process may live. If it is not Closed by then, it is aborted, with
+    /// reason [`TimeLimit`](crate::Reason::TimeLimit) unless it was Closing before. Whatever its body returns, its
+    /// outcome is [`Error::TimeLimit`]. That is a failure of the process: its [hooks](Process::on_failure) and those of
+    /// its parents are called, on a thread of the library.
     ///
-    /// The time begins when the process is made. A limit that is longer than a clock can measure is none. A blocking
-    /// body is not interrupted: it sees [`aborting`](Process::aborting), and has to end.
+    /// The time begins when the process is made. A limit that is longer than a clock can measure counts as no limit. A
+    /// blocking body is not interrupted: it sees [`aborting`](Process::aborting), and must return.
     ///
     /// ```
     /// use procession::{Error, Process, Reason};

@@ -49,10 +49,11 @@ impl Process {
     }
 
     /// Closes the process, and aborts it if it is not Closed after `grace`. If it had to be aborted,
-    /// [`Error::Forced`](crate::Error::Forced) is part of its outcome, with the names of what did not end in time.
+    /// [`Error::Forced`](crate::Error::Forced) is part of its outcome, with the names of the items that did not end in
+    /// time.
     ///
-    /// The deadline holds even if the returned waiter is dropped. A process that is aborted before, by a call or by
-    /// another deadline, has nothing added to its outcome.
+    /// The deadline holds even if the returned waiter is dropped. Nothing is added to the outcome of a process that is
+    /// aborted earlier, by a call or by another deadline.
     ///
     /// ```
     /// use procession::{Error, Process};

@@ -37,7 +37,7 @@ impl Process {
         self.close_when_at(Site::caller(), future)
     }
 
-    /// [`close_when`](Self::close_when), with the place where it is said to be called.
+    /// [`close_when`](Self::close_when), with an explicit site.
     pub(crate) fn close_when_at<F>(&self, site: Site, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,

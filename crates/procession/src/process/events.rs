@@ -9,21 +9,22 @@ use crate::run::observers::{Observer, look_for_tracing};
 use crate::value::Event;
 
 impl Process {
-    /// Calls `on_event` for each [`Event`] in the tree of this process, its own included: made, closing with its
-    /// reason, aborting, body ended, teardown due, started and ended, failed, Closed with its outcome.
+    /// Calls `on_event` for each [`Event`] in the tree of this process, its own included: made, closing (with the
+    /// reason), aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome).
     ///
-    /// One thread of the library calls all hooks. Those of one process come in the order in which they happened; those
-    /// of different processes may be exchanged. A hook may block, panic, close processes and set hooks; while it
-    /// blocks, only hooks are delayed. Up to 65,536 events wait for it. If there are more, they are counted, and it is
+    /// One thread of the library calls all hooks. The events of one process arrive in the order in which they happened;
+    /// those of different processes may be reordered. A hook may block, panic, close processes and set hooks; while it
+    /// blocks, only hooks are delayed. Up to 65,536 events wait for a hook. Any more are only counted, and the hook is
     /// told how many it [missed](crate::EventKind::Missed).
     ///
     /// A process inherits hooks from its first parent: when it is made, and when it is added to the process that
-    /// becomes its first parent. Processes that are below this one already are given the hook by this call, which locks
-    /// one of them at a time. If the process closes at the same time, the beginning of a closing may be missed.
+    /// becomes its first parent. This call also gives the hook to the processes that are already below this one, and
+    /// locks one of them at a time. If this process closes at the same time, the hook may miss that some of them begin
+    /// to close.
     ///
     /// A hook that holds a handle to the process that it is set on keeps that process open until it is closed. When the
-    /// processes that have the hook are Closed, a thread of the library drops it. If this process is Closed already,
-    /// that is at once.
+    /// processes that have the hook are Closed, a thread of the library drops it; if this process is already Closed, it
+    /// does so at once.
     ///
     /// ```
     /// use procession::{EventKind, Process};
@@ -49,7 +50,7 @@ impl Process {
 }
 
 impl Process {
-    /// What a process inherits that is made first, and then linked below this one.
+    /// The observers that a process inherits if it is made first and linked below this one afterwards.
     pub(super) fn heritage_of_observers(&self) -> Option<Arc<Scope>> {
         look_for_tracing(&self.node);
         self.node.heritage_of_observers()

@@ -64,7 +64,7 @@ impl Process {
         perform(self.node.close(&Reason::ParentClosed, parent.is_aborting()));
     }
 
-    /// What a child without a name or a spawner of its own inherits from this process.
+    /// The values that a child without a name or a spawner of its own inherits from this process.
     pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
         match self.node.inherited() {
             Some(own) if own.spawner.is_none() => inherited_from_context(),

@@ -46,7 +46,7 @@ pub struct CloseOnDrop(Guard);
 #[must_use = "the process is aborted at once if the guard is dropped: keep it in a variable"]
 pub struct AbortOnDrop(Guard);
 
-/// What both guards are.
+/// The common part of both guards.
 struct Guard {
     process: Process,
     /// `None` once the guard is disarmed.
@@ -64,7 +64,7 @@ impl CloseOnDrop {
         &self.0.process
     }
 
-    /// Gives the process back, and does not close it.
+    /// Returns the process without closing it.
     ///
     /// ```
     /// use procession::{LinkError, Process};
@@ -91,7 +91,7 @@ impl AbortOnDrop {
         &self.0.process
     }
 
-    /// Gives the process back, and does not abort it.
+    /// Returns the process without aborting it.
     ///
     /// ```
     /// use procession::Process;

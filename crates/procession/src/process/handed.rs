@@ -7,12 +7,12 @@ use crate::run::{Failure, Node};
 use crate::value::Error;
 use crate::value::model::model_has_failed;
 
-/// The caller to whom the failures of a process are left (I17). If it is dropped before the outcome was read, the
+/// The caller to whom the failures of a process are left (I17). If it is dropped before it has read the outcome, the
 /// failures are reported: at once, or when they happen.
 pub(super) struct Handed {
-    /// `None` once the outcome was read.
+    /// `None` once the outcome has been read.
     node: Option<Arc<Node>>,
-    /// Does a caller that is dropped early abort the body, so that the end of the body is no news?
+    /// Does dropping the caller early abort the body, so that this abort need not be reported?
     aborts: bool,
 }
 

@@ -18,7 +18,8 @@ use crate::value::Error;
 use crate::value::time::deadline_after;
 
 impl Process {
-    /// A waiter for the end of the body. The children of the process, and what it waits for, may still be open then.
+    /// A waiter for the end of the body. The children of the process, and other processes that it waits for, may still
+    /// be open then.
     ///
     /// A process without a body counts as one whose body has ended. A future that is dropped by an abort has ended too.
     ///
@@ -40,12 +41,12 @@ impl Process {
         BodyEnded::new(&self.node)
     }
 
-    /// A waiter for the moment when no child of this process is open, so that its body can wait for what it has
-    /// started.
+    /// A waiter for the moment when no child of this process is open, so that its body can wait for the children that
+    /// it has started.
     ///
-    /// The body itself does not count, nor do no-wait children and processes that this one only
-    /// [waits for](Self::wait_for). Futures given to [`wait_for_future`](Self::wait_for_future) are children, and so
-    /// are functions given to [`on_closing`](Self::on_closing) while they run. More children can be added later, and waited
+    /// The body itself does not count, nor do no-wait children and processes that this one only [waits
+    /// for](Self::wait_for). Futures given to [`wait_for_future`](Self::wait_for_future) are children, and so are
+    /// functions given to [`on_closing`](Self::on_closing) while they run. More children can be added later, and waited
     /// for again. Each waiter that is waiting when the last child is Closed is woken, even if another child is added at
     /// once.
     ///
@@ -105,7 +106,7 @@ impl BodyEnded {
     /// # Errors
     ///
     /// [`Error::Deadlock`] at once if the caller is the body itself, or if only this thread could poll the body because
-    /// it drives a current-thread tokio runtime. A longer circle of waits is not refused.
+    /// it drives a current-thread tokio runtime. A longer cycle of waits is not refused.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if self.0.peek().is_none() {
@@ -147,10 +148,10 @@ impl fmt::Debug for BodyEnded {
     }
 }
 
-/// Waits until no child of the process is open for which it waits.
+/// Waits until every child that the process waits for is Closed.
 ///
-/// Made by [`Process::children_closed`](crate::Process::children_closed). It looks when it is waited for or polled for
-/// the first time, and can be used again after it was ready.
+/// Made by [`Process::children_closed`](crate::Process::children_closed). It looks at the children when it is first
+/// polled or waited for, and can be used again after it has been ready.
 ///
 /// # Cancel safety
 ///
@@ -188,8 +189,8 @@ impl ChildrenClosed {
     /// # Errors
     ///
     /// [`Error::Deadlock`] at once if the caller is code of a child, or of a process below one, or if children wait for
-    /// work that only this thread could do because it drives a current-thread tokio runtime. A longer circle of waits
-    /// is not refused.
+    /// work that only this thread could do because it drives a current-thread tokio runtime. A longer cycle of waits is
+    /// not refused.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if !self.0.node().has_come(Moment::ChildrenClosed) {

@@ -1,20 +1,20 @@
-//! Layer 3: the handle, [`Process`]. Every `impl Process` is here, one file a topic.
+//! Layer 3: the handle, [`Process`]. Every `impl Process` is here, in one file per topic.
 //!
 //! | file | subject |
 //! |---|---|
 //! | [`graph`] | children, edges, the teardown |
-//! | [`builder`] | making a process with everything it starts with |
+//! | [`builder`] | making a process with everything that it starts with |
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`on_closing`] | functions that run when a process begins to close |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
 //! | [`task`], [`handed`] | bodies with a value; callers that are handed an outcome |
-//! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; what they are made of |
+//! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; their common parts |
 //! | [`milestones`] | waiters for the end of the body and of the children |
 //! | [`conditions`] | closing with, and waiting for, any future |
 //! | [`observing`] | reading the state of a process; hooks |
 //! | `events` | hooks for events |
-//! | `stalls` | hooks for a closing that takes long |
-//! | [`snapshots`] | what a process waits for |
+//! | `stalls` | hooks for a slow closing |
+//! | [`snapshots`] | snapshots, blockers, and `Debug` |
 //! | [`weak`] | referring to a process without keeping it open |
 
 mod async_bodies;
@@ -63,8 +63,8 @@ use crate::value::{IntoOutcome, Site};
 /// A handle to a process: a unit of work that can be closed.
 ///
 /// A process is [Running](crate::Phase::Running), then [Closing](crate::Phase::Closing), then
-/// [Closed](crate::Phase::Closed). Closing one closes its children, waits for everything it waits for, and runs
-/// its teardown, once.
+/// [Closed](crate::Phase::Closed). Closing a process closes its children, waits for them, for its body and along its
+/// wait-for edges, and then runs its teardown, once.
 ///
 /// Handles are cheap to clone, and are equal if they refer to the same process. They own it: when the last
 /// handle to a process that no open parent holds is dropped, the process closes. A waiter is not a handle. A
@@ -218,8 +218,8 @@ impl Drop for Process {
         if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
-        // Release here pairs with Acquire in the drop of the last handle: what a thread did before it dropped its
-        // handle happens-before the teardown (I4).
+        // Release here pairs with Acquire in the drop of the last handle: everything that a thread did before it
+        // dropped its handle happens-before the teardown (I4).
         if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             perform(self.node.last_handle_dropped());

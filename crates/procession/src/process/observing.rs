@@ -173,7 +173,7 @@ impl Process {
         segments.iter().map(Segment::to_string).collect::<Vec<_>>().join("/")
     }
 
-    /// How many of its children are not Closed, no-wait children included.
+    /// The number of its children that are not Closed, including no-wait children.
     ///
     /// Children of children do not count, nor do processes that it only [waits for](Self::wait_for). A child that was
     /// added twice counts twice. While another thread begins to close this process, the children that it is about to
@@ -193,8 +193,8 @@ impl Process {
         self.node.open_children()
     }
 
-    /// How errors refer to the process: by its name or, if it has none, by where it was made and the nearest name above
-    /// it.
+    /// The label by which errors refer to the process: its name or, if it has none, the place where it was made and the
+    /// nearest name above it.
     pub fn label(&self) -> Label {
         self.node.label()
     }
@@ -204,9 +204,9 @@ impl Process {
     ///
     /// It is also called for processes that have no handles left, for panics, and for bodies that were
     /// [aborted](Error::Aborted). It runs on the thread where the failure happened, with no lock held, before the
-    /// failed process is Closed. So when this process is Closed, every failure of a process that it waited for,
-    /// directly or through others, has been reported. An error that a parent takes into its own outcome, with
-    /// [`ChildFailure::Close`](crate::ChildFailure::Close), is reported once, for the child.
+    /// failed process is Closed. So when this process is Closed, the hook has been called for every failure of a
+    /// process that it waited for, directly or through others. An error that a parent takes into its own outcome, with
+    /// [`ChildFailure::Close`](crate::ChildFailure::Close), leads to one call, for the child.
     ///
     /// A process may have several hooks; those of its parents are called too, the nearest first. If a hook panics, the
     /// panic is caught, and the other hooks are called. A hook that holds a handle to the process that it is set on

@@ -23,18 +23,18 @@ impl Process {
     /// This is for interrupting blocking I/O, as with `std::stop_callback` of C++ and `context.AfterFunc` of Go: `f`
     /// shuts the socket down, so that a read that is blocked on it returns. Neither the spawner, nor the limit of 512
     /// teardowns, nor bodies and wakers that block can delay `f`. It never runs on the stack of the call that closes
-    /// the process, so [`close`](Self::close) remains safe while you hold locks and inside `Drop`. Only if the OS cannot
-    /// create threads, a thread that is blocked in a wait without a timeout runs `f`.
+    /// the process, so [`close`](Self::close) remains safe while you hold locks and inside `Drop`. Only if the OS
+    /// cannot create threads does a thread that is blocked in a wait without a timeout run `f`.
     ///
     /// The process waits for `f`: its teardown starts only after `f` has returned. An abort does not skip `f`. While
     /// `f` runs, it counts as a child of the process, and its error or panic is the failure of that child: the
     /// [hooks](Self::on_failure) are called, and with [`ChildFailure::Close`](crate::ChildFailure::Close) it is part of
     /// the outcome of this process. Until closing begins, the process does not wait for `f`, so
-    /// [`close_after_children`](Self::close_after_children) and the end of the body close it all the same.
+    /// [`close_after_children`](Self::close_after_children) and the end of the body still close it.
     ///
-    /// Dropping the guard that is returned cancels `f` unless it has started; [`detach`](OnClosing::detach) keeps `f`
-    /// without the guard. The guard keeps nothing open, but as long as `f` is not cancelled, a handle that `f` holds to
-    /// its own process keeps that process open until it is closed.
+    /// Dropping the returned guard cancels `f` unless `f` has started; [`detach`](OnClosing::detach) keeps `f` without
+    /// the guard. The guard keeps nothing open, but as long as `f` is not cancelled, a handle that `f` holds to its own
+    /// process keeps that process open until it is closed.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ fn take(slot: &Slot) -> Option<Foreign<Hook>> {
 
 /// A guard for a function that runs when a process begins to close. Made by [`Process::on_closing`].
 ///
-/// Dropping it cancels the function unless that has started, and never waits.
+/// Dropping it cancels the function unless the function has started. It never waits.
 ///
 /// ```
 /// use procession::Process;
@@ -120,8 +120,8 @@ pub struct OnClosing {
 }
 
 impl OnClosing {
-    /// Cancels the function unless it has started; returns whether it did, so that `true` means that the function never
-    /// runs. It does not wait for a function that is running. A thread of the library drops a cancelled function.
+    /// Cancels the function unless it has started; returns `true` if it did, which means that the function never runs.
+    /// It does not wait for a function that is running. A thread of the library drops a cancelled function.
     ///
     /// ```
     /// use procession::Process;
@@ -135,7 +135,7 @@ impl OnClosing {
         self.cancel_once()
     }
 
-    /// Gives the guard up without cancelling the function, which runs when the process begins to close.
+    /// Gives up the guard without cancelling the function, which runs when the process begins to close.
     ///
     /// ```
     /// use procession::Process;

@@ -11,8 +11,9 @@ use crate::value::{Blockers, Link, Phase, Snapshot};
 impl Process {
     /// This process with everything that it closes or waits for, as plain values: to print, to draw, to search.
     ///
-    /// The fields of each process are consistent with each other; different processes are read one after the other. It
-    /// locks one process at a time, and reads at most 64 edges in one locked section, so it does not hold up a closing.
+    /// The fields of each process are consistent with each other, except for its work, which is read without a lock;
+    /// different processes are read one after the other. It locks one process at a time, and reads at most 64 edges in
+    /// one locked section, so it does not hold up a closing.
     ///
     /// ```
     /// use procession::Process;
@@ -31,11 +32,11 @@ impl Process {
         survey(&self.node, &ThreadsAtWork::look())
     }
 
-    /// What prevents this process from closing: at most `limit` bodies, teardowns and other causes, those that have
-    /// lasted longest first, each with the chain of processes down to it, and the number of all.
+    /// The causes that prevent this process from closing: at most `limit` bodies, teardowns and other items, the oldest
+    /// first, each with the chain of processes down to it, and the total number.
     ///
-    /// A process that waits for another one is no cause; the chain goes on to the process that it waits for. Each
-    /// cause is one line when it is printed.
+    /// A process that waits for another one is not a cause; the chain continues to the process that it waits for. Each
+    /// cause is printed as one line.
     ///
     /// ```
     /// use procession::Process;
@@ -56,7 +57,7 @@ impl Process {
     }
 }
 
-/// One line: the process, what it does, and how many processes of each kind it waits for.
+/// One line: the process, its phase and work, and the number of processes of each kind that it waits for.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (info, counts) = glance(&self.node, &ThreadsAtWork::look());
@@ -75,7 +76,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// How many processes it waits for in this way.
+/// The number of processes that it waits for in this way.
 struct Counted {
     kind: Link,
     count: usize,

@@ -1,4 +1,4 @@
-//! Hooks for a closing that takes long.
+//! Hooks for a slow closing.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::value::Stall;
 
 impl Process {
     /// Calls `on_stall` when this process has been Closing for `after` and is not Closed, and again when it has been
-    /// Closing for twice that, four times that, and so on. The [`Stall`] says what it waits for.
+    /// Closing for twice that, four times that, and so on. The [`Stall`] lists the items that it waits for.
     ///
-    /// It runs on a thread of the library that nothing else waits for, and never holds up the closing. It may block and
-    /// panic; while it runs, it is not called again. With feature `tracing`, the stall and its blockers are also
-    /// events at WARN. There may be several hooks.
+    /// The hook runs on a thread of the library that nothing else waits for, and never holds up the closing. It may
+    /// block and panic; while it runs, it is not called again. With the feature `tracing`, the stall and its blockers
+    /// are also events at WARN. There may be several hooks.
     ///
     /// A hook that holds a handle to this process keeps it open until it is closed. When the process is Closed, a
     /// thread of the library drops the hook.

@@ -16,11 +16,11 @@ use crate::value::sync::Mutex;
 use crate::value::{BoxError, Error, Site};
 
 /// A body with a value, and a waiter for the value. Made by [`Process::spawn_task`], [`Process::spawn_task_thread`] and
-/// the same methods of [`Builder`].
+/// the methods of the same names of [`Builder`].
 ///
-/// It is a future, and can block a thread. It is ready when the process of the body is Closed, that is, after the body,
-/// the children of its process and its teardown. It yields the value only if the outcome is `Ok`; otherwise it yields
-/// the error of the outcome, and a thread of the library drops the value.
+/// It is a future that can also block a thread. It is ready when the process of the body is Closed, that is, after the
+/// body, the children of its process and its teardown. It yields the value only if the outcome is `Ok`; otherwise it
+/// yields the error of the outcome, and a thread of the library drops the value.
 ///
 /// A task that is dropped is detached: the body goes on, and a thread of the library drops its value. Its failure,
 /// which nobody reads, is then [reported](crate::ChildFailure::Report).
@@ -83,6 +83,10 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// Those of the outcome; or [`Error::Deadlock`] at once, as with [`Closed::wait`](crate::Closed::wait). The body
     /// then goes on, detached.
+    ///
+    /// # Panics
+    ///
+    /// If the task has yielded its value or its error already.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
     /// ```
@@ -136,6 +140,10 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// Those of the outcome.
     ///
+    /// # Panics
+    ///
+    /// When it is polled, if the task has yielded its value or its error already.
+    ///
     /// ```
     /// use procession::{Process, ok_with};
     /// use std::time::Duration;
@@ -162,7 +170,7 @@ impl<T: Send + 'static> Task<T> {
         self.was_read
     }
 
-    /// Turns the outcome into what the task yields.
+    /// Turns the outcome into the result that the task yields.
     fn read(&mut self, outcome: Result<(), Error>) -> Result<T, Error> {
         assert!(!self.was_read(), "a task yields its value once");
         self.was_read = true;
@@ -217,7 +225,7 @@ impl<T: Send + 'static> Value<T> {
 }
 
 impl Process {
-    /// Runs `body` on the spawner, as [`spawn`](Self::spawn) does, for a value.
+    /// Runs `body` on the spawner, as [`spawn`](Self::spawn) does, and returns a [`Task`] for its value.
     ///
     /// The body returns a `Result`, whose error is the outcome of its process. If nothing in it tells the compiler the
     /// type of the error, end it with [`procession::ok_with(value)`](crate::ok_with).
@@ -251,7 +259,7 @@ impl Process {
         Ok(Task::new(process, value, handed))
     }
 
-    /// Runs `body` on a new thread, as [`spawn_thread`](Self::spawn_thread) does, for a value.
+    /// Runs `body` on a new thread, as [`spawn_thread`](Self::spawn_thread) does, and returns a [`Task`] for its value.
     ///
     /// The body returns a `Result`, as that of [`spawn_task`](Self::spawn_task) does.
     ///

@@ -12,10 +12,10 @@ impl Process {
     /// Runs `body` on a new thread, as a child of this process. The child is Closed once the body has returned, the
     /// child's own children are Closed, and its teardown has run.
     ///
-    /// The thread is named after the process or, if that has no name, after the file and line of this call. The body is given the child: its [`closing`](Self::closing) tells the
-    /// body to end, and its [`aborting`](Self::aborting) to end at once. A body that returns `Ok` lets the child's
-    /// children finish; one that fails or panics closes them. If this process is Closing, the body runs with a child
-    /// that is Closing from the start.
+    /// The thread is named after the process or, if that has no name, after the file and line of this call. The body is
+    /// given the child: its [`closing`](Self::closing) tells the body to end, and its [`aborting`](Self::aborting) to
+    /// end at once. A body that returns `Ok` lets the child's children finish; one that fails or panics closes them. If
+    /// this process is Closing, the body runs with a child that is Closing from the start.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Process {
         self.spawn_thread_at(Site::caller(), HandedTo::Caller, body)
     }
 
-    /// [`spawn_thread`](Self::spawn_thread), with the place where the process is said to be made.
+    /// [`spawn_thread`](Self::spawn_thread), with an explicit site.
     pub(crate) fn spawn_thread_at<F, R>(
         &self,
         site: Site,

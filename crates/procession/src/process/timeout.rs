@@ -1,4 +1,4 @@
-//! [`Timeout`]: a waiter that is given up after a while.
+//! [`Timeout`]: a waiter with a timeout.
 
 use std::fmt;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::run::deadlines::{Sleep, sleep_until};
 use crate::value::time::deadline_after;
 
-/// Waits as another waiter does, but not longer than a timeout. Made by the `timeout` methods of
+/// Waits like another waiter, but no longer than a timeout. Made by the `timeout` methods of
 /// [`Closing`](crate::Closing), [`Aborting`](crate::Aborting), [`Closed`](crate::Closed),
 /// [`BodyEnded`](crate::BodyEnded), [`ChildrenClosed`](crate::ChildrenClosed) and [`Task`](crate::Task).
 ///

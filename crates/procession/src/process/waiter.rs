@@ -1,4 +1,4 @@
-//! [`Waiter`]: waits for one moment of one process, as a future or by blocking a thread. All waiters are made of it.
+//! [`Waiter`]: waits for one moment of one process, as a future or by blocking a thread. All waiters are built on it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::value::model::{Waiting, model_has_failed};
 pub(super) struct Waiter<T> {
     node: Arc<Node>,
     moment: Moment,
-    /// Reads what the waiter yields; `None` before the moment. It is told whether the moment is known to have come.
+    /// Reads the value that the waiter yields; `None` before the moment. It is told whether the moment is known to have
+    /// come.
     read: fn(&Node, bool) -> Option<T>,
     /// The place of the future's waker.
     place: Option<Place>,
@@ -37,7 +38,7 @@ impl<T> Waiter<T> {
         &self.node
     }
 
-    /// What it yields, if it need not wait.
+    /// The value that it yields, if it need not wait.
     pub(super) fn peek(&self) -> Option<T> {
         (self.read)(&self.node, false)
     }

@@ -32,7 +32,7 @@ impl WeakProcess {
     ///
     /// Handles, waiters and open parents refer to a process. So the result may be a handle to a Closed process, whose
     /// outcome can still be read. A call that races with the drop of the last handle may return a handle to a process
-    /// that closes all the same.
+    /// that closes nevertheless.
     ///
     /// ```
     /// use procession::{Process, Reason};
@@ -47,7 +47,7 @@ impl WeakProcess {
     /// ```
     pub fn upgrade(&self) -> Option<Process> {
         // The drop of the last handle may have counted down to 0, and be about to close the process. Then the count is
-        // 1 again, and the process closes once all the same, because closing looks at the phase under the lock.
+        // 1 again, and the process still closes once, because closing looks at the phase under the lock.
         self.node.upgrade().map(Process::of_node)
     }
 }

@@ -1,4 +1,4 @@
-//! How jobs are driven: run, polled, dropped or refused, and what their ends lead to.
+//! How jobs are driven: run, polled, dropped or refused; and the effects of their ends.
 
 use std::future::Future;
 use std::io;

@@ -2,8 +2,8 @@
 //!
 //! | name | kind | label | unit | meaning |
 //! |---|---|---|---|---|
-//! | `procession_processes` | gauge | `phase`: `running`, `closing` | processes | how many are in this phase |
-//! | `procession_closing_seconds` | histogram | – | seconds | how long a process was Closing |
+//! | `procession_processes` | gauge | `phase`: `running`, `closing` | processes | processes in this phase |
+//! | `procession_closing_seconds` | histogram | – | seconds | the time that a process was Closing |
 //! | `procession_failures_total` | counter | – | failures | bodies, teardowns and time limits that failed |
 //!
 //! No label is a name, a path, a key or the text of an error. Under the node's lock, only the library's own counters

@@ -4,14 +4,14 @@
 //! | file | subject |
 //! |---|---|
 //! | [`mod@perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
-//! | [`wakers`], [`later`] | how wakers are called; what waits until a spawner has returned |
+//! | [`wakers`], [`later`] | how wakers are called; the work that waits until a spawner has returned |
 //! | [`catch`] | runs foreign code and catches its panic |
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
-//! | `tracing`, `metrics` | what these two crates are told |
+//! | `tracing`, `metrics` | the events and numbers for these two crates |
 //! | `reports` | reports of failures that nothing handles |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
@@ -74,7 +74,7 @@ pub(crate) type Effects = state::Effects<Held>;
 pub(crate) type Scope = state::Scope<Held>;
 pub(crate) type Inherited = state::Inherited<Held>;
 
-/// Starts what has to exist before resources run out (I15): called for each new root.
+/// Starts everything that has to exist before resources run out (I15): called for each new root.
 pub(crate) fn prepare() {
     pool::prepare(perform::tear_down);
 }

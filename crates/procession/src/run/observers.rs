@@ -4,7 +4,7 @@
 //!
 //! - O1. Under a node's lock, an event is only appended to a queue: no foreign code runs (I10). One thread of the
 //!   library, `procession-events`, takes the events out, and calls the hooks, in a catch, with no lock held. So a hook
-//!   may do anything, also close what it hears of; while it blocks, it delays only hooks.
+//!   may do anything, and may even close the process that it hears of; while it blocks, it delays only hooks.
 //! - O2. A queue holds at most [`CAPACITY`] events. If it is full, an event is counted instead, and the count is
 //!   delivered when the queue has been emptied, after the events that came before. (While a batch is being delivered,
 //!   its events no longer count.)
@@ -36,16 +36,16 @@ use crate::state::{Happening, Scope, Seen};
 use crate::value::sync::{Mutex, spawn_thread};
 use crate::value::{Above, Event, EventKind, ProcessId, Segment, Source};
 
-/// How many events wait in a queue at most.
+/// The maximum number of events that wait in a queue.
 const CAPACITY: usize = 65_536;
 
 /// A buffer with more places than this is kept only while that many events come at once.
 const LARGE: usize = 1024;
 
-/// How long the thread waits for more events after it has delivered some.
+/// The time that the thread waits for more events after it has delivered some.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long it takes until the creation of the thread is tried again.
+/// The time until the creation of the thread is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Hears of the events of the processes that it is set on.
@@ -61,7 +61,7 @@ struct Inner {
 
 type Hook = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// What happens to the events.
+/// The recipient of the events.
 enum Role {
     Hook(Foreign<Hook>),
     #[cfg(feature = "tracing")]
@@ -73,9 +73,9 @@ enum Role {
 #[derive(Default)]
 struct Queue {
     entries: Vec<Entry>,
-    /// The address of what the last entry is below, which that keeps, or 0.
+    /// The address of the last [`Above`] in the entries, which its entry keeps alive, or 0.
     above: usize,
-    /// How many of the entries are events.
+    /// The number of entries that are events.
     count: usize,
     missed: u64,
     is_listed: bool,
@@ -83,7 +83,7 @@ struct Queue {
 
 /// An entry of a queue.
 enum Entry {
-    /// What is above the processes of the entries after this one. Siblings share it, and it is counted once for many
+    /// The [`Above`] of the processes of the entries after this one. Siblings share it, and it is counted once for many
     /// events, because that counter would go to and fro between the processors.
     Above(Option<Arc<Above>>),
     Seen {
@@ -223,8 +223,8 @@ fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
     }
 }
 
-/// What has happened, as users see it, and the failure in it, which has to be dropped last, so that no error of a
-/// user's is dropped here.
+/// The event as users see it, and the failure in it, which has to be dropped last, so that no error of a user's is
+/// dropped here.
 fn kind_of(what: Happening<Held>) -> (EventKind, Option<Failure>) {
     let mut kept = None;
     let mut error = |failure: Box<Failure>| {
@@ -309,7 +309,7 @@ struct List {
     unparker: Option<Unparker>,
     /// The thread is parked until it is unparked.
     is_idle: bool,
-    /// How many calls of [`flush`] there were, and how many of them the thread has answered.
+    /// The number of calls of [`flush`], and the number of those that the thread has answered.
     asked: u64,
     answered: u64,
 }
@@ -389,8 +389,8 @@ thread_local! {
     static IS_EVENT_THREAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Waits until the hooks were called for every event so far; `false` if that takes longer than `timeout`, or if it is
-/// a hook that waits.
+/// Waits until the hooks were called for every event so far; `false` if that takes longer than `timeout`, or if a hook
+/// makes the call.
 pub(crate) fn flush(timeout: Duration) -> bool {
     if IS_EVENT_THREAD.get() {
         return false;

@@ -80,7 +80,7 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
     queue.give_away();
 }
 
-/// Runs a teardown, and carries out its effects: what a thread of the pool does.
+/// Runs a teardown on a thread of the pool, and carries out its effects.
 pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
     let effects = Job::tear_down(due);
     if !effects.is_empty() {

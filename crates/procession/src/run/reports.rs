@@ -1,7 +1,8 @@
-//! Reports of failures that nothing handles (I17): the `tracing` event `failed`, and what `Main` is told.
+//! Reports of failures that nothing handles (I17): the `tracing` event `failed`, and the report to `Main`.
 //!
-//! Who handles a failure is decided in [`handled`](crate::state). The event is recorded on the thread where the failure
-//! happened, where foreign code runs anyway; `Main` is given the error itself, and formats it on a thread of its own.
+//! Whether a failure is handled is decided in [`handled`](crate::state). The event is recorded on the thread where the
+//! failure happened, where foreign code runs anyway; `Main` is given the error itself, and formats it on a thread of
+//! its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(crate) struct Failing {
 
 /// A `Main` that runs.
 pub(crate) trait Listen: Send + Sync {
-    /// Does it want nothing to be said?
+    /// Does it want no reports?
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     fn is_quiet(&self) -> bool;
 
@@ -65,7 +66,7 @@ pub(crate) fn forget_listener(root: &Arc<Node>) {
 }
 
 /// A process has failed, and no hook was called: reports that, unless something else handles it. The error of a process
-/// whose work was dropped because it was aborted is no failure. Returns whether the failure was reported.
+/// whose work was dropped because it was aborted is not a failure. Returns whether the failure was reported.
 pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     if aborted && node.is_aborting() || node.is_handled(&Failure::new(error.clone())) {
         return false;
@@ -74,7 +75,7 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     true
 }
 
-/// A process has failed, and something handles the failure. That its work was dropped by an abort is no failure.
+/// A process has failed, and something handles the failure. An abort that dropped its work is not a failure.
 #[cfg(feature = "tracing")]
 pub(super) fn handled(node: &Arc<Node>, error: &Error) {
     if super::tracing::may_warn() && !matches!(error, Error::Aborted(_)) {
@@ -105,7 +106,7 @@ fn report(node: &Arc<Node>, error: &Error) {
     record(&listeners, &unhandled);
 }
 
-/// Each error by itself, with the process that it is about.
+/// Each error separately, with the process that it is about.
 fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
     let errors = match error {
         Error::Many(many) => many.iter().cloned().collect(),
@@ -242,7 +243,7 @@ impl Failing {
         }
     }
 
-    /// What happened to the process.
+    /// The verb for the failure.
     fn verb(&self) -> &'static str {
         match self.error.get() {
             Error::Panicked(_) => "panicked",

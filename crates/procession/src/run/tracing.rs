@@ -3,14 +3,14 @@
 //! A subscriber is foreign code, so it is called with no lock of the library held, and in a catch. There are two ways:
 //!
 //! - The *phases*, at TRACE, are events of an observer that the whole program shares. The thread that calls the hooks
-//!   writes them, in the order in which they happened. So nothing is paid on the way of a closing but an entry in the
-//!   queue; a subscriber that blocks, or that closes a process, does not hold up or nest in a walk; and they are
-//!   complete for each process, which they would not be if they left the lock as effects. They carry the path of their
-//!   process instead of the caller's span, and the subscriber that hears them is the global one.
+//!   writes them, in the order in which they happened. So a closing pays only for an entry in the queue; a subscriber
+//!   that blocks, or that closes a process, does not hold up or nest in a walk; and they are complete for each process,
+//!   which they would not be if they left the lock as effects. They carry the path of their process instead of the
+//!   caller's span, and the subscriber that hears them is the global one.
 //! - *Failures, aborts and stalls*, at WARN, are rare. They are written on the spot, where the caller's span and a
-//!   subscriber that is set for the thread only are still there.
+//!   subscriber that is set only for this thread are still available.
 //!
-//! Without a subscriber for the level, each costs one relaxed load, that of the maximal level. For the phases, that
+//! Without a subscriber for the level, each costs one relaxed load, that of the maximum level. For the phases, that
 //! load happens where a process is made. If a subscriber is set later, the next process that is made finds it, and the
 //! tree that it is made in is traced from then on.
 
@@ -90,7 +90,7 @@ pub(crate) fn aborting(node: &Arc<Node>) {
     });
 }
 
-/// A closing takes long.
+/// A closing is slow.
 pub(super) fn stalled(stall: &Stall) {
     if is_on(LevelFilter::WARN) {
         contain(|| write_stall(stall));

@@ -1,6 +1,6 @@
 //! Waiting until the children of a process are Closed.
 //!
-//! There is no count of the children. It is what remains of `waiting` without the body and without
+//! The children have no counter of their own: their count is `waiting` without the body and without
 //! [`Extras::other_waits`](super::extras::Extras). Both change only under the lock and together with `waiting`, which
 //! only the ends of children change without it. So under the lock, the count is exact, or soon smaller.
 //!
@@ -40,7 +40,7 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Are all children Closed for which the process waits, given the value of `waiting`?
+    /// Are all children that the process waits for Closed, given the value of `waiting`?
     pub(super) fn children_are_closed(&self, node: &Node<C>, waiting: u32) -> bool {
         let others = self.extras_ref().map_or(0, |extras| extras.other_waits);
         waiting & !WATCHED == others + u32::from(node.phase.has_body())
@@ -77,7 +77,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// How often the sleepers that wait for the moment were taken, if it can come again.
+    /// The number of times that the sleepers waiting for the moment were taken, if it can come again.
     pub(super) fn times(&self, moment: Moment) -> u32 {
         match moment {
             Moment::ChildrenClosed => self.extras_ref().map_or(0, |extras| extras.children_closed),

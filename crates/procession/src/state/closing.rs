@@ -530,8 +530,8 @@ impl<C: Contents> Walk<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Has it no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only its phase,
-    /// its teardown and its first parent.
+    /// Does it have no sleepers, no children and no [`Extras`](super::extras::Extras)? Then closing it concerns only
+    /// its phase, its teardown and its first parent.
     #[inline]
     fn is_bare(&self) -> bool {
         self.more.is_none() && !self.has_sleepers()

@@ -7,7 +7,7 @@
 //! is lost*, because it is added with a look at the phase in the same locked section.
 //!
 //! The process and a hook in its list point to each other. *No such ring is left* (S8), because a process that anything
-//! still refers to closes at last, which empties the list, and a hook that is removed lets go of its process.
+//! still refers to eventually closes, which empties the list, and a hook that is removed lets go of its process.
 
 use std::sync::Arc;
 

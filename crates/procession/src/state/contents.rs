@@ -1,4 +1,4 @@
-//! [`Contents`]: what nodes keep for the layers above.
+//! [`Contents`]: the values that nodes keep for the layers above.
 
 use super::watched::Seen;
 use crate::value::Label;

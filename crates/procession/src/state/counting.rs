@@ -5,7 +5,7 @@ use super::node::Node;
 use crate::value::Phase;
 
 impl<C: Contents> Node<C> {
-    /// How many edges to processes that it closes and that are not Closed there are. The closing walk may have taken
+    /// The number of edges to processes that this one closes and that are not Closed. The closing walk may have taken
     /// some of them out of the list for a while; they are not counted then.
     pub(crate) fn open_children(&self) -> usize {
         let inner = self.inner.lock();

@@ -35,7 +35,7 @@ fn forget_children<C: Contents>(children: &mut Children<C>) {
     }
 }
 
-/// How many nodes are fetched at once.
+/// The number of nodes that are fetched at once.
 pub(super) const AHEAD: usize = 16;
 
 /// Reads from each node, so that the processor loads them from memory in parallel. Locking or dropping a node is an

@@ -1,4 +1,5 @@
-//! [`More`] and [`Extras`]: the parts of a node that a leaf without waiters does not need, so that it is one allocation.
+//! [`More`] and [`Extras`]: the parts of a node that a leaf without waiters does not need, so that it is one
+//! allocation.
 
 use std::sync::{Arc, Weak};
 
@@ -49,11 +50,12 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) closes_after: StableList<Down<C>>,
     /// The processes for which threads that run its code are blocked.
     pub(super) blocked_for: StableList<Down<C>>,
-    /// The limiters for a slot of which threads that run its code are blocked.
+    /// The limiters for whose slots threads that run its code are blocked.
     pub(super) slot_waits: StableList<Weak<Node<C>>>,
-    /// How many edges to processes that are not its children it waits for, and the report of the end of its time limit.
+    /// The number of edges along which it waits for processes that are not its children; the report of the end of its
+    /// time limit counts too.
     pub(super) other_waits: u32,
-    /// How often the sleepers that wait for the children were taken.
+    /// The number of times that the sleepers waiting for the children were taken.
     pub(super) children_closed: u32,
     /// A parent has closed it while `closes_after` held it open, perhaps by force.
     pub(super) postponed: Option<Postponed>,
@@ -70,7 +72,7 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) left_to_caller: Option<Vec<C::Failure>>,
     /// The calls, if it is a periodic process that goes on when one of them fails.
     pub(super) calls: Option<Box<Calls<C>>>,
-    /// What the process does when a child fails.
+    /// The reaction of the process to the failure of a child.
     pub(crate) on_child_failure: ChildFailure,
     /// Its failure closes its parents, whatever they do when another child fails.
     pub(crate) closes_parents: bool,

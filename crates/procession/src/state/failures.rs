@@ -13,7 +13,7 @@ use super::node::Node;
 use super::watched::Happening;
 use crate::value::{Label, Phase, Reason};
 
-/// The failure of a process, of which its parents have not heard yet.
+/// A failure of a process that its parents have not heard of yet.
 struct News<C: Contents> {
     child: Label,
     parents: Vec<Arc<Node<C>>>,

@@ -1,7 +1,8 @@
 //! The end of a grace.
 //!
-//! The abort and the failure that records it are one locked section. So the failure is in the outcome exactly if the
-//! deadline had to abort: a process that becomes Closed, or is aborted, before that section has nothing added.
+//! The abort and the failure that records it are one locked section. So the failure is in the outcome if and only if
+//! the deadline had to abort: nothing is added to the outcome of a process that becomes Closed, or is aborted, before
+//! that section.
 
 use std::sync::Arc;
 

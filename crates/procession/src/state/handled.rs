@@ -1,11 +1,11 @@
-//! Who handles a failure (I17). This is the only place that knows the rule.
+//! The rule that decides whether a failure is handled (I17). No other file knows it.
 //!
 //! A failure of a process is *handled* if one of these holds; otherwise it is *reported*.
 //!
 //! 1. A hook on the process or above it has been called. (The layer above knows, because it calls them.)
-//! 2. The process is handed to a caller: its failures are left to that caller, who reads the outcome, or else reports
-//!    them when it lets go of the process without having read it.
-//! 3. It has no parents: the outcome of a root belongs to whoever waits for it. (For the root of `Main`, that is
+//! 2. The process is handed to a caller: its failures are left to that caller, which reads the outcome, or reports them
+//!    when it lets go of the process without having read it.
+//! 3. It has no parents: the outcome of a root belongs to the code that waits for it. (For the root of `Main`, that is
 //!    `Main`, which returns it.)
 //! 4. One of its open parents ignores failures of children.
 //! 5. One of its open parents closes for it, and thereby fails itself, and *that* failure is handled by 2, 3, 4 or 5.
@@ -13,10 +13,10 @@
 //!
 //! A limiter is transparent: the parents of the limiter count as parents of its children.
 //!
-//! *Nothing fails silently, because* each way ends at somebody who has asked for the failure: a hook, a caller, or a
-//! process that was told to ignore it. A parent that closes does not end the way: if it did, a failure could close half
-//! a program without a word. With several parents, one that handles the failure is enough, because the code that set it up
-//! has decided about this child; a second report of the same failure would be noise. Parents that are Closed decide
+//! *Nothing fails silently, because* each way up ends where the failure is expected: at a hook, a caller, or a process
+//! that was told to ignore it. A parent that closes does not end the way: if it did, a failure could close half a
+//! program without a word. With several parents, one that handles the failure is enough, because the code that set it
+//! up has decided about this child; a second report of the same failure would be noise. Parents that are Closed decide
 //! nothing any more, so a no-wait child that outlives its parents is reported; and so is a child of the background
 //! process, which has the default rule. A ring of processes that close each other has no end, so its failure is
 //! reported.
@@ -51,7 +51,8 @@ impl<C: Contents> Node<C> {
         self.inner.lock().extras().left_to_caller.get_or_insert_default();
     }
 
-    /// From now on, the process ignores the failures of its children, because whoever made them reads their outcomes.
+    /// From now on, the process ignores the failures of its children, because the code that made them reads their
+    /// outcomes.
     pub(crate) fn ignore_failures_of_children(&self) {
         self.inner.lock().extras().on_child_failure = ChildFailure::Ignore;
     }

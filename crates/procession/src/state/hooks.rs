@@ -102,8 +102,8 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// A parent was added: what the process and those below it remember is out of date. Without children, that is what
-    /// the process itself remembers.
+    /// A parent was added: the hooks that the process and those below it remember are out of date. Without children,
+    /// only those that the process itself remembers are.
     pub(super) fn forget_hooks_above(&mut self) {
         if !self.may_have_children() {
             if let Some(extras) = self.extras_mut() {

@@ -217,7 +217,7 @@ impl<C: Contents> Inner<C> {
         lists.into_iter().flatten().flatten()
     }
 
-    /// The processes that close this one, with what the edges do.
+    /// The processes that close this one, with the kinds of the edges.
     fn closing_ups(&self) -> impl Iterator<Item = (&Arc<Node<C>>, EdgeKind)> {
         let first = self.parent.iter().map(|parent| (parent, self.parent_edge));
         let further = self.extras_ref().into_iter().flat_map(|extras| extras.parents.iter());

@@ -1,4 +1,4 @@
-//! [`Limit`]: how many slots a process has, and the queue for them.
+//! [`Limit`]: the slots of a process, and the queue for them.
 
 use std::collections::BTreeMap;
 use std::mem;

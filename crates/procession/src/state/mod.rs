@@ -12,21 +12,21 @@
 //! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | the types of these fields |
 //! | [`path`] | the path of a process, which names it in errors |
 //! | [`phase_word`] | the atomic word that publishes the phase |
-//! | [`edge_kind`], [`edges`] | what an edge does; adding and removing edges |
+//! | [`edge_kind`], [`edges`] | the kinds of edges; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
 //! | [`blocked`] | a blocking wait as an edge |
-//! | [`closing`], [`ended`] | the closing walk; what is left of a process that has ended |
+//! | [`closing`], [`ended`] | the closing walk; the rest of the end of a process |
 //! | [`closing_hooks`] | functions that run when a process begins to close |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
 //! | [`watched`] | the observers of a process, and the events that they are told |
-//! | [`handled`] | who handles a failure (I17) |
+//! | [`handled`] | whether a failure is handled (I17) |
 //! | [`calls`] | the calls of a periodic process, and how many failed |
 //! | [`time_limit`], [`forced`] | the end of a time limit, and of a grace |
 //! | [`counting`] | the number of open children |
 //! | [`children`] | waiting until the children are Closed |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`survey`] | everything below a process, as a snapshot |
-//! | [`stable_list`], [`effects`] | the list type of edges and waiters; what is left to do without a lock |
+//! | [`stable_list`], [`effects`] | the list type of edges and waiters; the work that is left to do without a lock |
 
 #[cfg(all(feature = "tokio", not(loom)))]
 mod below;

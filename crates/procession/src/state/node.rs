@@ -24,8 +24,8 @@
 //!   process waits for (I2).
 //! - S4. `waiting` is added to only under the node's lock. While Running, it is also subtracted from only under the
 //!   lock. Once Closing, the end of an edge to a child subtracts without the lock, and takes the lock only if the
-//!   result is 0 or somebody [waits for the children](super::children); the subtractions are one release sequence, and a
-//!   load that then finds 0 acquires it, so everything that the ended processes did happens-before the teardown (I4).
+//!   result is 0 or somebody [waits for the children](super::children); the subtractions are one release sequence, and
+//!   a load that then finds 0 acquires it, so everything that the ended processes did happens-before the teardown (I4).
 //!   *No end is missed*, because each subtraction that comes to 0 is followed by a look under the lock, and an addition
 //!   in between makes a later subtraction come to 0 again.
 //! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed
@@ -43,8 +43,9 @@
 //! # Lock order
 //!
 //! The graph lock, then nodes. Two nodes are locked at once only under the graph lock, and where a watched child is
-//! made, which no other thread knows yet; otherwise a thread locks one node at a time. So nodes need no order among themselves. Dropping a value of the layers above may take a lock of
-//! theirs (that of the pool), under which no node is ever locked.
+//! made, which no other thread knows yet; otherwise a thread locks one node at a time. So nodes need no order among
+//! themselves. Dropping a value of the layers above may take a lock of theirs (that of the pool), under which no node
+//! is ever locked.
 //!
 //! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
 //! section by value, and a waker is cloned before the lock is taken.
@@ -68,9 +69,9 @@ pub(crate) struct Node<C: Contents> {
     pub(super) phase: PhaseWord,
     /// The code that the process runs at the moment.
     pub(crate) work: WorkCell,
-    /// How many handles there are, as long as they [count](Self::counts_handles).
+    /// The number of handles, as long as they [count](Self::counts_handles).
     pub(crate) handles: AtomicU32,
-    /// How many edges and bodies the process waits for (S2, S4), and the bit [`WATCHED`].
+    /// The number of edges and bodies that the process waits for (S2, S4), and the bit [`WATCHED`].
     pub(super) waiting: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
     pub(super) place: AtomicU32,

@@ -21,7 +21,7 @@ impl<C: Contents> Node<C> {
         Label::new(self.id(), self.segment(), above, is_cut)
     }
 
-    /// The label without what is above the process. It takes no lock.
+    /// The label without the processes above this one. It takes no lock.
     pub(crate) fn own_label(self: &Arc<Self>) -> Label {
         Label::new(self.id(), self.segment(), Vec::new(), false)
     }

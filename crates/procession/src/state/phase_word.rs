@@ -38,7 +38,7 @@ const WATCHED: u8 = 0b10_0000;
 const TRACED: u8 = 0b100_0000;
 const BODY: u8 = 0b1000_0000;
 
-/// What keeps a new process open.
+/// The owner that keeps a new process open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Its handles, and parents that are linked later.

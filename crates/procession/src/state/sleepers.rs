@@ -17,11 +17,11 @@ pub(crate) enum Moment {
     Closed,
     /// The body of the process has ended, or there is none.
     BodyEnded,
-    /// The children are Closed for which the process waits. This moment can come again.
+    /// The children that the process waits for are Closed. This moment can come again.
     ChildrenClosed,
 }
 
-/// How many moments there are.
+/// The number of moments.
 const MOMENTS: usize = 5;
 
 /// A set of moments. It is an array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to distinguish its
@@ -108,7 +108,7 @@ pub(super) struct Waiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(super) at: u32,
-    /// How often the moment had come when the sleeper was registered, if it is one that can come again.
+    /// The number of times that the moment had come when the sleeper was registered, if it is one that can come again.
     pub(super) times: u32,
 }
 

@@ -101,8 +101,8 @@ impl<T> StableList<T> {
         Some(rest.iter().take(count).flatten())
     }
 
-    /// The entries in at most `count` places from `place` on, and the place after them; `None` past the end. Entries that
-    /// were taken all at once are left out.
+    /// The entries in at most `count` places from `place` on, and the place after them; `None` past the end. Entries
+    /// that were taken all at once are left out.
     pub(crate) fn chunk_from(
         &self,
         place: u32,

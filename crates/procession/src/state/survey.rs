@@ -17,15 +17,15 @@ use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{Edge, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents};
 
-/// How many places of a list are read in one locked section.
+/// The number of places of a list that are read in one locked section.
 const CHUNK: usize = 64;
 
-/// What the layers above know of the work of processes.
+/// The knowledge that the layers above have about the work of processes.
 pub(crate) trait Workplaces<C: Contents> {
     /// The name of the thread that runs blocking code of the process.
     fn thread_of(&self, node: &Arc<Node<C>>, work: Work) -> Option<Arc<str>>;
 
-    /// How many teardowns the library's threads are running.
+    /// The number of teardowns that the library's threads are running.
     fn pool_busy(&self) -> usize;
 }
 
@@ -121,7 +121,8 @@ fn read<C: Contents>(
     }
 }
 
-/// When the nearest process above that was aborted itself was aborted.
+/// The time of the abort that the process is part of: that of the nearest process, itself or above it, for which a time
+/// is recorded.
 fn aborted_above<C: Contents>(node: &Arc<Node<C>>) -> Option<Stamp> {
     let mut next = Some(node.clone()).filter(|node| node.is_aborting());
     let mut steps: u64 = 0;
@@ -148,7 +149,7 @@ struct Survey<'a, C: Contents, W> {
     shared: HashMap<*const Node<C>, (Arc<Node<C>>, u32)>,
     processes: Vec<ProcessInfo>,
     edges: Vec<Edge>,
-    /// A wait has led to a process before a parent of it did.
+    /// A wait has led to a process before one of its parents did.
     has_late_parents: bool,
 }
 

@@ -8,7 +8,7 @@ use super::watched::{Happening, Seen};
 use crate::value::Label;
 use crate::value::sync::Mutex;
 
-/// An observer that writes down what it is told.
+/// An observer that writes down the events that it is told.
 #[derive(Clone, Default)]
 pub(super) struct Log(pub(super) Arc<Mutex<Vec<String>>>);
 

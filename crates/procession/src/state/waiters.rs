@@ -16,7 +16,7 @@ use crate::value::Phase;
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::Ordering;
 
-/// What became of a sleeper that was to be put back.
+/// The result of putting a sleeper back.
 pub(crate) enum PutBack {
     /// It is in its place.
     Done,

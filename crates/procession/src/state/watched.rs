@@ -1,4 +1,4 @@
-//! Events for observers: which observers a process has, and what they are told.
+//! Events for observers: the observers of a process, and the events that they are told.
 //!
 //! A process that has observers is *watched*. Its node refers to a [`Scope`]: its observers, and the names above it.
 //! All children of a process that inherit from it share one scope, so a watched child costs one counter more, however
@@ -30,9 +30,9 @@
 //!
 //! # Cost
 //!
-//! A process that is not watched pays for the test of one bit where a child is made, of a pointer that was loaded
-//! anyway where a teardown becomes due, and nothing where it closes: a watched process is never bare, so the short way
-//! through the closing walk has no test at all.
+//! A process that is not watched pays for two tests: of one bit where a child is made, and of a pointer that is loaded
+//! anyway where a teardown becomes due. It pays nothing where it closes: a watched process is never bare, so the short
+//! way through the closing walk has no test at all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ use crate::value::stamp::Stamp;
 use crate::value::time::now;
 use crate::value::{Above, Phase, ProcessId, Reason, Site};
 
-/// The observers of processes, and what is above them. It never changes.
+/// The observers of processes, and the names above these. It never changes.
 pub(crate) struct Scope<C: Contents> {
     observers: Vec<C::Observer>,
     above: Option<Arc<Above>>,
@@ -60,14 +60,14 @@ pub(super) struct Watch<C: Contents> {
     below: Option<Box<Below<C>>>,
 }
 
-/// What the children inherit.
+/// The part of a watch that concerns the children.
 struct Below<C: Contents> {
     scope: Arc<Scope<C>>,
     /// Children in the hands of a closing walk lack observers (E4).
     is_pending: bool,
 }
 
-/// What an observer is told.
+/// An event, as an observer is told of it.
 #[cfg_attr(loom, expect(dead_code))]
 pub(crate) struct Seen<'a, C: Contents> {
     pub(crate) id: ProcessId,
@@ -78,7 +78,7 @@ pub(crate) struct Seen<'a, C: Contents> {
     pub(crate) what: Happening<C>,
 }
 
-/// What has happened. It is small, because it is moved several times: failures are rare, and boxed.
+/// Something that has happened. It is small, because it is moved several times: failures are rare, and boxed.
 pub(crate) enum Happening<C: Contents> {
     Made,
     Closing(Reason),
@@ -162,7 +162,7 @@ impl<C: Contents> Inner<C> {
         };
         node.phase.watch(own.observers.iter().any(C::is_of_program));
         let watch = &mut self.more().watch;
-        // Children in the hands of a closing walk still lack what they lacked before.
+        // Children in the hands of a closing walk still lack the observers that they lacked before.
         let below = watch.take().and_then(|watch| watch.below).filter(|below| below.is_pending);
         let below =
             below.map(|_| Box::new(Below { scope: below_of(node, &own), is_pending: true }));
@@ -170,7 +170,7 @@ impl<C: Contents> Inner<C> {
         true
     }
 
-    /// What the children of a watched process inherit.
+    /// The scope that the children of a watched process inherit.
     fn scope_below(&mut self, node: &Node<C>) -> Option<Arc<Scope<C>>> {
         let watch = self.more.as_deref_mut()?.watch.as_mut()?;
         let own = &watch.own;
@@ -178,7 +178,7 @@ impl<C: Contents> Inner<C> {
         Some(watch.below.get_or_insert_with(make).scope.clone())
     }
 
-    /// A child is being made under this process, which is locked: it inherits. `own` is what it was given.
+    /// A child is being made under this process, which is locked: it inherits. `own` is the scope that it was given.
     #[cold]
     pub(super) fn watch_fresh(
         &mut self,
@@ -199,7 +199,7 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// What the children of a process with this scope inherit.
+/// The scope that the children of a process with this scope inherit.
 fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>) -> Arc<Scope<C>> {
     let above = Above { segment: node.segment(), above: own.above.clone() };
     Arc::new(Scope { observers: own.observers.clone(), above: Some(Arc::new(above)) })
@@ -270,7 +270,7 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// A process that no other thread knows inherits, and is told to be made (E2).
+    /// A process that no other thread knows yet inherits, and its observers are told that it was made (E2).
     pub(super) fn watch_from_birth(self: &Arc<Self>, scopes: impl Iterator<Item = Arc<Scope<C>>>) {
         let mut inner = self.inner.lock();
         for scope in scopes {
@@ -279,7 +279,7 @@ impl<C: Contents> Node<C> {
         inner.tell(self, || Happening::Made);
     }
 
-    /// What a new child of this process inherits, if it is watched.
+    /// The scope that a new child of this process inherits, if this process is watched.
     #[cfg(not(loom))]
     pub(crate) fn heritage_of_observers(self: &Arc<Self>) -> Option<Arc<Scope<C>>> {
         if self.phase.is_watched() { self.inner.lock().scope_below(self) } else { None }
@@ -334,7 +334,7 @@ pub(super) fn inherit<C: Contents>(upper: &Arc<Node<C>>, lower: &Arc<Node<C>>) {
     }
 }
 
-/// How many children are read in one locked section.
+/// The number of children that are read in one locked section.
 const CHUNK: usize = 64;
 
 /// Gives the children of these processes the observers that they lack, and the children of those, and so on (E3, E5).
@@ -358,7 +358,7 @@ impl<C: Contents> Node<C> {
         is_first && self.phase() != Phase::Closed && inner.watch(self, scope)
     }
 
-    /// Reads the next children, and what they inherit; `None` if there are no more.
+    /// Reads the next children, and the scope that they inherit; `None` if there are no more.
     fn next_children(
         &self,
         cursors: &mut [u32; 2],

@@ -1,7 +1,7 @@
-//! [`ChildFailure`]: what a process does when a child fails.
+//! [`ChildFailure`]: the reaction of a process to the failure of a child.
 
-/// What a process does when a child fails, that is, when the child's body or teardown returns an error, panics, or is
-/// dropped before its end. Set with [`Builder::on_child_failure`](crate::Builder::on_child_failure).
+/// The reaction of a process to the failure of a child. A child fails if its body or teardown returns an error, panics,
+/// or is dropped before its end. Set with [`Builder::on_child_failure`](crate::Builder::on_child_failure).
 ///
 /// ```
 /// use procession::{ChildFailure, Process, Reason};
@@ -22,9 +22,9 @@ pub enum ChildFailure {
     /// The process goes on, and the failure is reported unless something else handles it.
     ///
     /// A failure is handled by a [hook](crate::Process::on_failure) on the child or above it, by another parent that
-    /// ignores it or closes, or by the caller that it is handed to: the owner of a [`Task`](crate::Task), or of the
-    /// future of [`Process::run`](crate::Process::run). Otherwise, it is reported at once: as the `tracing` event
-    /// `failed` and, in a program that runs [`main`](crate::main()), on standard error; and the program then exits with
+    /// ignores it or closes for it, or by the caller that it is handed to: the owner of a [`Task`](crate::Task), or of
+    /// the future of [`Process::run`](crate::Process::run). Otherwise, it is reported at once: as the `tracing` event
+    /// `failed` and, in a program that runs [`main`](crate::main()), on standard error. Such a program then exits with
     /// status 1.
     #[default]
     Report,
@@ -34,6 +34,6 @@ pub enum ChildFailure {
     /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work is
     /// [dropped](crate::Error::Aborted) because this process was aborted does not count as failed.
     ///
-    /// The process has then failed as well, and its own parents decide what to do about that.
+    /// The process has then failed as well, and its own parents decide how to react.
     Close,
 }

@@ -1,4 +1,4 @@
-//! [`Error`]: what went wrong with a process.
+//! [`Error`]: an error of a process, or of a call that concerns one.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::value::SignalError;
 use crate::value::{FailedCalls, Forced, Label, LinkError};
 
-/// Any error, as bodies and teardowns may return it.
+/// Any error that a body or a teardown may return.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// What went wrong with a process.
+/// An error of a process, or of a call that concerns one.
 ///
 /// Cloning it is cheap, because every caller gets the same outcome. It names the process it is about.
 /// Its `Display` does not repeat the error that a body or a teardown returned: that is its
@@ -202,7 +202,7 @@ impl Error {
     /// [`Error`] is kept as it is.
     pub fn failed(label: Label, error: BoxError) -> Self {
         match error.downcast::<Self>() {
-            // It already says what failed, and where.
+            // It already names the failure and its process.
             Ok(error) => *error,
             Err(source) => Self::Failed(Failed { label, source: Arc::new(source) }),
         }
@@ -305,12 +305,12 @@ impl Error {
         }
     }
 
-    /// Displays the error with its causes, separated by colons: what a program prints once, at the end.
+    /// Displays the error with its causes, separated by colons, for the message that a program prints at its end.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
     }
 
-    /// The part that may hold values of the user's, unless another clone still holds it.
+    /// The part that may hold users' values, unless another clone still holds it.
     pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
         match self {
             Self::Failed(failed) => Some(Box::new(Arc::into_inner(failed.source)?)),
@@ -355,8 +355,8 @@ impl Panicked {
 }
 
 impl Deadlock {
-    /// The process whose code would have waited. If it was code of no process, on a thread that drives a current-thread
-    /// runtime: the process that needs this thread.
+    /// The process whose code would have waited; or, if the code belonged to no process and ran on a thread that drives
+    /// a current-thread runtime, the process that needs this thread.
     pub fn waiting(&self) -> &Label {
         match &self.sides.0 {
             Waiting::Process(label)
@@ -370,7 +370,7 @@ impl Deadlock {
         }
     }
 
-    /// The process that it would have waited for, or the limiter for a slot of which.
+    /// The process that it would have waited for; for a slot, the limiter.
     pub fn target(&self) -> &Label {
         &self.sides.1
     }

@@ -1,4 +1,4 @@
-//! [`Event`]: what happened to a process, and when.
+//! [`Event`]: something that happened to a process, and the time.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Event {
     pub(crate) kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an [`Event`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -43,14 +43,14 @@ pub enum EventKind {
     Closed {
         /// The outcome.
         outcome: Result<(), Error>,
-        /// How long it was Closing, to a few milliseconds.
+        /// How long it was Closing, accurate to a few milliseconds.
         closing_for: Duration,
     },
     /// The hook was too slow, and this many events are missing here. The event is about the process that the hook was
     /// set on.
     #[non_exhaustive]
     Missed {
-        /// How many.
+        /// The number of events.
         count: u64,
     },
 }
@@ -75,8 +75,8 @@ impl Event {
         self.source.own.site
     }
 
-    /// The label of the process, with at most the 16 nearest names of its path. The path is that of the time when the
-    /// process was made or, if the hook was set later, of that time.
+    /// The label of the process, with at most the 16 nearest names of its path. The path is as it was when the process
+    /// was made or, if the hook was set later, when the hook was set.
     #[must_use]
     pub fn label(&self) -> Label {
         self.source.label()
@@ -95,7 +95,7 @@ impl Event {
         self.at
     }
 
-    /// What happened.
+    /// The kind of the event.
     #[must_use]
     pub fn kind(&self) -> &EventKind {
         &self.kind
@@ -176,7 +176,7 @@ pub(crate) struct Source {
     pub(crate) above: Option<Arc<Above>>,
 }
 
-/// A first parent, and what is above that one. Its children share it.
+/// A first parent, and the processes above it. Its children share it.
 pub(crate) struct Above {
     pub(crate) segment: Segment,
     pub(crate) above: Option<Arc<Above>>,

@@ -58,7 +58,7 @@ impl FailedCalls {
         self.0.calls
     }
 
-    /// The number of failures of calls.
+    /// The number of calls that failed.
     pub fn failed(&self) -> usize {
         self.0.failed
     }

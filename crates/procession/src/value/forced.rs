@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::value::text::{Count, Span};
 use crate::value::{BlockerKind, Label, Link, Snapshot};
 
-/// How many names of what was aborted are kept.
+/// The maximum number of names of aborted items that are kept.
 const NAMES: usize = 16;
 
 /// A process was not Closed when its grace was over, so it was aborted.
@@ -41,7 +41,7 @@ struct Parts {
 }
 
 impl Forced {
-    /// What keeps the process open at the moment of the snapshot, and will be aborted.
+    /// The items that keep the process open in the snapshot, and will be aborted.
     pub(crate) fn new(label: Label, grace: Duration, snapshot: &Snapshot) -> Self {
         let blockers = snapshot.blockers(usize::MAX).first;
         // An abort goes only to processes that their parents close.
@@ -51,7 +51,7 @@ impl Forced {
                 && blocker.chain.iter().all(|step| is_below(step.link))
         };
         let aborted: Vec<_> = blockers.iter().filter(aborted).collect();
-        // If only processes elsewhere kept it open, these are what did not end in time.
+        // If only processes elsewhere kept it open, those are the ones that did not end in time.
         let late = if aborted.is_empty() { blockers.iter().collect() } else { aborted };
         let total = late.iter().map(|blocker| 1 + blocker.more).sum();
         let names = late.iter().take(NAMES).map(|blocker| blocker.name().to_string()).collect();
@@ -68,8 +68,8 @@ impl Forced {
         self.0.grace
     }
 
-    /// The first 16 names of what did not end in time, each with the way down to it: `app › db › cache`. A family of
-    /// processes is one name: `app › http › session-42 and 37 more`.
+    /// The first 16 names of items that did not end in time, each with its chain of processes: `app › db › cache`. A
+    /// family of processes is one name: `app › http › session-42 and 37 more`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.names.iter().map(String::as_str)
     }

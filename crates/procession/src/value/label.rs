@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::value::Site;
 use crate::value::text::Escaped;
 
-/// How many segments a label has at most.
+/// The maximum number of segments of a label.
 pub(crate) const NEAREST: usize = 16;
 
 /// Distinguishes processes that exist at the same time.
@@ -75,10 +75,11 @@ impl fmt::Display for Segment {
     }
 }
 
-/// How errors refer to a process: by its name or, if it has none, by where it was made and the nearest name above it.
+/// The label by which errors refer to a process: its name or, if it has none, the place where it was made and the
+/// nearest name above it.
 ///
-/// It is taken when it is asked for or, in an error, when the error happens; a process that is Closed has nothing above
-/// it any more. Labels are equal if they refer to the same process.
+/// It is made when a caller asks for it or, in an error, when the error happens; a process that is Closed has nothing
+/// above it any more. Labels are equal if they refer to the same process.
 ///
 /// When the label is displayed, control characters in the name are escaped, so that it cannot disturb a terminal, and
 /// at most 120 characters are written.
@@ -109,7 +110,7 @@ impl Label {
         Self(Arc::new(Parts { id, own, above, is_cut }))
     }
 
-    /// A label of a process that nothing is above.
+    /// The label of a process that has nothing above it.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn of_test(name: Option<&str>, id: ProcessId) -> Self {
         let own = Segment { name: name.map(Into::into), site: Site::caller() };

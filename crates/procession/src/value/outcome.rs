@@ -1,8 +1,8 @@
-//! [`IntoOutcome`]: what bodies and teardowns may return; [`ok`] and [`ok_with`].
+//! [`IntoOutcome`]: the results that bodies and teardowns may return; [`ok`] and [`ok_with`].
 
 use crate::value::BoxError;
 
-/// What a body or a teardown may return: `()`, `!`, or `Result<(), E>` with any `E` that converts into a boxed
+/// A result that a body or a teardown may return: `()`, `!`, or `Result<(), E>` with any `E` that converts into a boxed
 /// error: error types, [`Error`](crate::Error) itself (kept as it is), `&str`, `String`, `anyhow::Error`.
 ///
 /// ```

@@ -1,10 +1,10 @@
-//! [`Site`]: where in the source a process was made.
+//! [`Site`]: the place in the source where a process was made.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
 
-/// Where in the source a process was made, or where the unit or runnable that it runs was described.
+/// The place in the source where a process was made, or where the unit or runnable that it runs was described.
 ///
 /// Sites are equal if file, line and column are equal. The `Display` leaves out the directories of a dependency above
 /// its last `src`: `foo-1.0/src/x.rs:41`.
@@ -29,7 +29,7 @@ impl Site {
         Self(Location::caller())
     }
 
-    /// The file, as the compiler was given it, without the directories of a dependency.
+    /// The file, by the path that the compiler was given, without the directories of a dependency.
     #[must_use]
     pub fn file(&self) -> &'static str {
         shortened(self.0.file())

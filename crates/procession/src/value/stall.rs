@@ -1,4 +1,4 @@
-//! [`Stall`]: a closing that takes long.
+//! [`Stall`]: the report of a slow closing.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::value::{Blockers, Label};
 pub struct Stall {
     /// The process.
     pub process: Label,
-    /// For how long it has been Closing.
+    /// How long it has been Closing.
     pub closing_for: Duration,
-    /// How many processes are not Closed: it, those that it closes, and those that it waits for.
+    /// The number of processes that are not Closed: this one, those that it closes, and those that it waits for.
     pub open: usize,
-    /// What it waits for: the first 16 items, and the number of all.
+    /// The items that it waits for: the first 16, and the number of all.
     pub blockers: Blockers,
-    /// How long it takes until the next call of the hook, unless the process is Closed by then.
+    /// The time until the next call of the hook, unless the process is Closed by then.
     pub next: Duration,
 }
 

@@ -6,22 +6,22 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-/// How many characters of a name are printed.
+/// The maximum number of characters of a name that are printed.
 pub const NAME_LIMIT: usize = 120;
 
-/// How many characters of an error's message are printed.
+/// The maximum number of characters of an error's message that are printed.
 pub const ERROR_LIMIT: usize = 300;
 
 /// A text from users' code, made safe for a terminal: control characters, and those that change the direction of
 /// writing, are escaped (`\u{1b}`), and at most `limit` characters are written, of which the last is `…` if something
 /// is missing. No escape sequence is cut.
 ///
-/// Only the part of the text that is written is looked at.
+/// Only the part of the text that is written is examined.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a> {
     /// The text.
     pub text: &'a str,
-    /// How many characters may be written.
+    /// The maximum number of characters that are written.
     pub limit: usize,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Escaped<'a> {
         Self { text, limit: ERROR_LIMIT }
     }
 
-    /// The escaped text. A text that can be printed as it is is not copied.
+    /// The escaped text. A text that needs no escaping is not copied.
     #[must_use]
     pub fn into_cow(self) -> Cow<'a, str> {
         match self.cut(is_safe, 1) {
@@ -111,8 +111,8 @@ impl Display for Elapsed {
     }
 }
 
-/// A time that was set, or that is left of it: `500 ms`, `17.6 s`, `30 s`, `2 min`, `1 min 30 s`. Parts that are zero
-/// are left out.
+/// A time that was set, or the part of it that is left: `500 ms`, `17.6 s`, `30 s`, `2 min`, `1 min 30 s`. Parts that
+/// are zero are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Span(pub Duration);
 
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_disturbs_a_terminal_is_escaped() {
+    fn characters_that_disturb_a_terminal_are_escaped() {
         let name = "a\u{1b}[2J\u{202E}é\n\u{2069}";
         assert_eq!(Escaped::name(name).to_string(), "a\\u{1b}[2J\\u{202e}é\\u{a}\\u{2069}");
         assert_eq!(format!("{:-}", Escaped::name("é›")), "\\u{e9}\\u{203a}");

@@ -45,7 +45,7 @@ const ALL: [Work; 10] = [
     Work::TeardownQueued,
 ];
 
-/// The number of an async teardown that its spawner was given, and that has not begun.
+/// The number of an async teardown that was given to its spawner and has not begun.
 const SPAWNED_TEARDOWN: u8 = 9;
 
 /// The work of a process, and when it began, written by the thread that starts or ends it.
@@ -101,7 +101,8 @@ impl WorkCell {
         self.work.store(work as u8, Ordering::Relaxed);
     }
 
-    /// The teardown is due since this time. That of a closing hook is its function, and remains a hook.
+    /// The teardown has been due since this time. The teardown of a closing hook is its function, and remains
+    /// [`Work::Hook`].
     #[inline]
     pub(crate) fn teardown_is_due(&self, since: Stamp) {
         let work = if self.get() == Work::Hook { Work::Hook } else { Work::TeardownQueued };

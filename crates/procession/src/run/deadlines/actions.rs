@@ -1,4 +1,4 @@
-//! What happens at deadlines.
+//! The actions at deadlines.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
 use crate::value::{Error, Forced, Phase, Reason, Snapshot};
 
-/// How long a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
+/// The time that a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the thread.
@@ -65,8 +65,8 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     }
 }
 
-/// Closes the process by force on a thread of the pool, because what keeps it open is looked for first, and that takes
-/// longer than the deadline thread may be held up.
+/// Closes the process by force on a thread of the pool, because the items that keep it open are looked for first, which
+/// takes longer than the deadline thread may be held up.
 pub(crate) fn force_elsewhere(
     node: &Weak<Node>,
     grace: Duration,
@@ -77,8 +77,8 @@ pub(crate) fn force_elsewhere(
     }
 }
 
-/// Aborts the process because the grace is over, and tells what kept it open. If it is Closed, or was aborted before,
-/// nothing happens.
+/// Aborts the process because the grace is over, and gives `tell` a snapshot of everything that kept it open. If it is
+/// Closed, or was aborted before, nothing happens.
 fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
     if node.phase() == Phase::Closed || node.is_aborting() {
         return;

@@ -6,7 +6,7 @@
 //! handle to the process.
 //!
 //! The deadline thread only schedules: the blockers are looked for, and the hook is called, on a thread of the pool,
-//! beyond its limit. If a call takes longer than the time until the next one, that one is left out.
+//! beyond its limit. If a call takes longer than the time until the next one, the next one is left out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -24,7 +24,7 @@ use crate::value::sleeper::Sleeper;
 use crate::value::sync::Mutex;
 use crate::value::{Phase, Stall};
 
-/// How many blockers a hook is told.
+/// The number of blockers that a hook is told of.
 const BLOCKERS: usize = 16;
 
 /// The shortest time between two calls, so that a hook with `after` zero does not spin.
@@ -32,7 +32,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 type Hook = Box<dyn Fn(&Stall) + Send + Sync>;
 
-/// A hook for a closing that takes long.
+/// A hook for a slow closing.
 struct Watcher {
     node: Weak<Node>,
     after: Duration,

@@ -1,5 +1,5 @@
-//! The pool: the library's threads for blocking teardowns, for drops of what the library holds of users, and for what a
-//! deadline leads to.
+//! The pool: the library's threads for blocking teardowns, for dropping the users' values that the library holds, and
+//! for the actions at deadlines.
 //!
 //! Teardowns of siblings run side by side, up to 512 at once, and yet 100,000 that do next to nothing do not start 512
 //! threads, because the pool grows only when it is stuck. A thread for each core is called at once. While tasks wait,
@@ -10,7 +10,7 @@
 //! with that in the same way.
 //!
 //! This is not the crate `blocking`, because that pool grows by the number of tasks that wait (see `BENCHMARKS.md`),
-//! and because it keeps a task for which no thread can be created, while a teardown must run all the same (I2, I15).
+//! and because it keeps a task for which no thread can be created, while a teardown must run even then (I2, I15).
 //!
 //! | file | subject |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | [`queues`] | the tasks that wait |
 //! | [`threads`] | the threads, and everything else that calls into the state |
 //! | `explore` | a test that runs the state through every order of events |
-//! | `model` | what stands in for all of it under loom |
+//! | `model` | the stand-in for all of it under loom |
 
 #[cfg(all(test, not(loom)))]
 mod explore;

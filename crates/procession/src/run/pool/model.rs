@@ -26,7 +26,7 @@ pub(in crate::run) fn busy() -> usize {
     0
 }
 
-/// In a model, values are dropped on the spot: what a model's values do when they are dropped is part of the model.
+/// In a model, values are dropped on the spot, because the effects of dropping a model's values are part of the model.
 pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
     drop(value);
 }

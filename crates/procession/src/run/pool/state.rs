@@ -1,4 +1,4 @@
-//! The pool's state: how many threads there are, what waits, and what has to be done about it.
+//! The pool's state: the number of threads, the tasks that wait, and the steps to take for them.
 //!
 //! It starts no thread, wakes no thread and reads no clock: that is left to its [`Surroundings`]. Each function is one
 //! locked section of the pool.
@@ -23,7 +23,7 @@
 
 use super::queues::Queues;
 
-/// What the pool's state has an effect on.
+/// The surroundings that the pool's state acts on.
 pub(super) trait Surroundings {
     /// Wakes one of the idle threads.
     fn wake_idle(&mut self);
@@ -42,9 +42,9 @@ pub(super) trait Surroundings {
 
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(super) struct State<T> {
-    /// How many threads are called at once if there is work for them.
+    /// The number of threads that are called at once if there is work for them.
     cores: usize,
-    /// How many threads run tasks at once.
+    /// The maximum number of threads that run tasks at once.
     limit: usize,
     pub(super) queues: Queues<T>,
     pub(super) threads: Threads,
@@ -60,7 +60,7 @@ pub(super) struct Threads {
     pub(super) idle: usize,
     /// Called, and not there yet.
     pub(super) called: usize,
-    /// How many of these were idle: the first threads that wake up take these calls.
+    /// The number of these that were idle: the first threads that wake up take these calls.
     pub(super) calls: usize,
     /// Running a task, or looking for one.
     pub(super) busy: usize,
@@ -68,7 +68,7 @@ pub(super) struct Threads {
     pub(super) blocked: usize,
 }
 
-/// What an idle thread does when it stops waiting.
+/// The next step of an idle thread when it stops waiting.
 pub(super) enum WakesUp {
     /// It was called, and is busy.
     Works,
@@ -153,7 +153,7 @@ impl<T> State<T> {
         self.queues.pop()
     }
 
-    /// How many threads run a task.
+    /// The number of threads that run a task.
     pub(super) fn busy(&self) -> usize {
         self.threads.busy
     }

@@ -18,16 +18,16 @@ use crate::run::timer;
 use crate::state::StableList;
 use crate::value::sync::{Mutex, MutexGuard, spawn_thread};
 
-/// How many teardowns run at once.
+/// The maximum number of teardowns that run at once.
 const LIMIT: usize = 512;
 
-/// How long tasks wait before the pool grows.
+/// The time that tasks wait before the pool grows.
 const PATIENCE: Duration = Duration::from_micros(200);
 
-/// How long tasks wait before the pool tries again to have a thread created.
+/// The time that tasks wait before the pool tries again to have a thread created.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// How long a thread without work stays.
+/// The time that a thread without work stays.
 const LINGER: Duration = Duration::from_secs(5);
 
 struct Pool {
@@ -113,7 +113,7 @@ fn add(tasks: Vec<Task>, served: usize) {
     change(|state, around| state.add(tasks, served, around));
 }
 
-/// How many threads of the pool are running a task.
+/// The number of threads of the pool that are running a task.
 pub(in crate::run) fn busy() -> usize {
     POOL.locked.lock().state.busy()
 }
@@ -128,7 +128,7 @@ pub(in crate::run) fn run_now(call: Box<dyn FnOnce() + Send>) {
     change(|state, around| state.add_urgent(Task::Call(call), around));
 }
 
-/// The look at the pool that it has scheduled.
+/// The look that the pool has scheduled.
 fn check() {
     change(|state, around| state.look(around));
 }
@@ -195,8 +195,8 @@ fn work() {
     loop {
         while let Some(task) = locked.state.next(&mut &*POOL) {
             release(locked);
-            // What a task runs of users is caught where it runs; nothing else unwinds (I14).
-            // What follows from a task is added when the task has returned, so this thread takes the first of it.
+            // A panic in users' code is caught where the task runs that code; nothing else unwinds (I14). The tasks
+            // that follow from a task are added when it has returned, so this thread takes the first of them.
             contain(|| run(task, &mut |tasks, soon| add(tasks, usize::from(soon))));
             locked = POOL.locked.lock();
         }

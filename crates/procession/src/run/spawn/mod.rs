@@ -13,8 +13,8 @@
 //! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
 //! every spawner.
 //!
-//! With feature `tokio`, a process that is made in a tokio context, and that neither is given nor inherits a spawner,
-//! uses that context's handle.
+//! With the feature `tokio`, a process that is made in a tokio context, and that neither is given nor inherits a
+//! spawner, uses that context's handle.
 
 #[cfg(all(feature = "executor", not(loom)))]
 mod executor;
@@ -113,13 +113,13 @@ impl Spawner {
     }
 }
 
-/// What a process inherits if neither it nor its parent was given a spawner.
+/// The values that a process inherits if neither it nor its parent was given a spawner.
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
     tokio::inherited_from_context()
 }
 
-/// What a process inherits if neither it nor its parent was given a spawner.
+/// The values that a process inherits if neither it nor its parent was given a spawner.
 #[cfg(not(all(feature = "tokio", not(loom))))]
 pub(crate) fn inherited_from_context() -> Option<Arc<Inherited>> {
     None

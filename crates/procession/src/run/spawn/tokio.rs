@@ -24,7 +24,7 @@ impl Spawn for Handle {
 }
 
 thread_local! {
-    /// The runtime last seen on this thread, so that its processes share what they inherit.
+    /// The runtime last seen on this thread, so that its processes share the values that they inherit.
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
@@ -33,7 +33,7 @@ struct Seen {
     inherited: Weak<Inherited>,
 }
 
-/// What a process inherits from the runtime that this thread is in.
+/// The values that a process inherits from the runtime that this thread is in.
 pub(super) fn inherited_from_context() -> Option<Arc<Inherited>> {
     let handle = Handle::try_current().ok()?;
     let runtime = handle.id();

@@ -153,8 +153,8 @@ fn neighbours_below<C: Contents>(
 }
 
 impl<C: Contents> Inner<C> {
-    /// Calls `add` for each process that this one waits for, or is blocked for, in the places from `skip` on; `false` if
-    /// there are no more places.
+    /// Calls `add` for each process that this one waits for, or is blocked for, in the places from `skip` on; `false`
+    /// if there are no more places.
     pub(in crate::state) fn chunk_below(
         &self,
         skip: usize,

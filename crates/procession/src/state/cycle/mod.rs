@@ -56,7 +56,7 @@ use crate::value::{Label, Phase};
 /// The lock under which edges that could complete a cycle are searched for and linked (S7).
 pub(super) type GraphLock = MutexGuard<'static, Graph>;
 
-/// What is known of the graph as a whole.
+/// The facts that are known about the graph as a whole.
 pub(super) struct Graph {
     /// There is, or was, a ring of processes that close each other.
     pub(super) has_rings: bool,

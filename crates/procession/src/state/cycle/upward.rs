@@ -190,7 +190,7 @@ pub(super) struct Found<C: Contents> {
     node: Arc<Node<C>>,
     /// It requires the given one whatever is chosen.
     pub(super) is_certain: bool,
-    /// How many of the events that it requires might never happen.
+    /// The number of events that it requires and that might never happen.
     all: usize,
     /// How many parents it can choose from, and how many of them might never begin to close.
     choices: usize,
@@ -208,7 +208,7 @@ impl<C: Contents> Found<C> {
 }
 
 impl<C: Contents> Node<C> {
-    /// How many parents it can choose from; `None` if it or one of them has begun to close.
+    /// The number of parents that it can choose from; `None` if it or one of them has begun to close.
     fn choices(&self) -> Option<usize> {
         let inner = self.inner.lock();
         let mut choices = 0;

@@ -24,7 +24,7 @@ pub struct Blockers {
 }
 
 impl Blockers {
-    /// How many items are neither among the first nor folded into one of them.
+    /// The number of items that are neither among the first nor folded into one of them.
     #[must_use]
     pub fn more(&self) -> usize {
         self.total - self.first.iter().map(|blocker| 1 + blocker.more).sum::<usize>()
@@ -57,10 +57,10 @@ impl Display for Blockers {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Blocker {
-    /// The way from the process that was asked down to the one that is in the way. At most 17 steps are kept: the
-    /// first, and the nearest 16.
+    /// The chain from the process that was asked down to the one that the item belongs to. At most 17 steps are kept:
+    /// the first, and the nearest 16.
     pub chain: Vec<ChainLink>,
-    /// How many steps are missing after the first.
+    /// The number of steps that are missing after the first.
     pub skipped: usize,
     /// The kind of item.
     pub kind: BlockerKind,
@@ -72,11 +72,11 @@ pub struct Blocker {
     pub age: Option<Duration>,
     /// How long ago its process was aborted.
     pub aborting_for: Option<Duration>,
-    /// How many teardowns were running on the library's threads while this one is queued.
+    /// The number of teardowns that were running on the library's threads while this one was queued.
     pub behind: usize,
-    /// How many others of its family are folded into it.
+    /// The number of other members of its family that are folded into it.
     pub more: usize,
-    /// How many bytes of the last name the family has in common.
+    /// The number of bytes of the last name that the family has in common.
     pub(super) stem: usize,
 }
 
@@ -92,7 +92,7 @@ impl Blocker {
         Name { blocker: self, with_stem: false }
     }
 
-    /// The end of the line: for how long.
+    /// The end of the line: how long it has lasted.
     fn write_since(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(age) = self.age.map(Elapsed) else { return Ok(()) };
         let (before, after) = match self.kind {
@@ -118,7 +118,7 @@ impl Blocker {
     }
 }
 
-/// The way down to a blocker, and the number of others in its family.
+/// The chain down to a blocker, and the number of others in its family.
 struct Name<'a> {
     blocker: &'a Blocker,
     /// Is the common part of the names of the family written too?
@@ -184,7 +184,7 @@ impl Display for Blocker {
     }
 }
 
-/// One process on the way from the process that was asked down to a [`Blocker`].
+/// One process on the chain from the process that was asked down to a [`Blocker`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChainLink {
@@ -255,7 +255,7 @@ impl BlockerKind {
         })
     }
 
-    /// How a line calls it.
+    /// The words for it in a line.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::ThreadBody => "thread body",

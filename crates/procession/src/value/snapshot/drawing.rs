@@ -52,7 +52,7 @@ impl Drawing {
         pieces.iter().rev().try_for_each(|piece| f.write_str(piece))
     }
 
-    /// Writes the mark of a reference. A wait is marked by the indent already.
+    /// Writes the mark of a reference. A wait is already marked by the indent.
     pub(super) fn write_reference(&self, row: &Row<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_wait(row) { Ok(()) } else { f.write_str(self.reference) }
     }

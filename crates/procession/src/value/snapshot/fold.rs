@@ -10,10 +10,10 @@ use super::info::{State, proper};
 use crate::value::text::{Count, Escaped};
 use crate::value::{Site, Work};
 
-/// A family of at most this many is shown as it is.
+/// A family of at most this many members is shown as it is.
 pub(super) const FAMILY_LIMIT: usize = 8;
 
-/// How many members of a larger family are shown, in addition to protected ones.
+/// The number of members of a larger family that are shown, in addition to protected ones.
 const SHOWN_LIMIT: usize = 3;
 
 /// Folds large families among siblings: of each, the members that are protected are shown, and one for each different
@@ -97,7 +97,7 @@ fn to_show<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
     shown
 }
 
-/// A sibling, as far as the fold looks at it.
+/// The properties of a sibling that the fold looks at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member<'a> {
     pub(super) stem: Stem<'a>,
@@ -198,7 +198,7 @@ fn stem(name: &str) -> &str {
     without_digits.strip_suffix(['-', '_', '#', ':', '/', ' ']).unwrap_or(without_digits)
 }
 
-/// How many members are in each state. Its `Display`: `2 Running, 37 Closing`.
+/// The number of members in each state. Its `Display`: `2 Running, 37 Closing`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts([usize; State::ALL.len()]);
 

@@ -6,7 +6,7 @@ use super::outline::{Bounds, Content, Outline};
 use super::{Link, Snapshot};
 use crate::value::text::{Count, Elapsed};
 
-/// How many nodes are drawn.
+/// The maximum number of nodes that are drawn.
 const NODES: usize = 200;
 
 impl Snapshot {
@@ -85,7 +85,7 @@ struct Picture {
     /// The texts of the nodes, which are not escaped for any format.
     nodes: Vec<String>,
     arrows: Vec<Arrow>,
-    /// Says how many processes have no node, if there are any.
+    /// The text that says how many processes have no node, if there are any.
     missing: Option<String>,
 }
 
@@ -152,7 +152,7 @@ impl Display for ForMermaid<'_> {
     }
 }
 
-/// A text in quotes for Graphviz, which knows escape sequences and HTML's entities there.
+/// A text in quotes for Graphviz, which interprets escape sequences and HTML entities in it.
 struct ForDot<'a>(&'a str);
 
 impl Display for ForDot<'_> {

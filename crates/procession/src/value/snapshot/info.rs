@@ -10,7 +10,8 @@ use super::age::Age;
 use crate::value::text::Escaped;
 use crate::value::{Phase, ProcessId, Reason, Site, Work};
 
-/// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other.
+/// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other, except for its work,
+/// which is read without a lock.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
     pub(crate) id: ProcessId,
@@ -26,7 +27,8 @@ pub struct ProcessInfo {
     pub(crate) work_for: Age,
     pub(crate) closing_children: bool,
     pub(crate) rare: Option<Box<Rare>>,
-    /// The index of the first parent; `None` for the root, and for a process that only waits of others have led to.
+    /// The index of the first parent; `None` for the root, and for a process that was reached only along edges that
+    /// wait without closing.
     pub(crate) first_parent: Option<u32>,
     /// Its edges: the index of the first, and their number.
     pub(crate) edges: (u32, u32),
@@ -88,13 +90,13 @@ impl ProcessInfo {
         self.aborting
     }
 
-    /// Has its body or its teardown failed, or a child that it closes for?
+    /// Has its body, its teardown, or a child that it closes for failed?
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed
     }
 
-    /// Why it closes; while it is Running, why it will close as soon as it waits for nothing.
+    /// The reason why it closes; while it is Running, the reason why it will close as soon as it waits for nothing.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
@@ -106,7 +108,7 @@ impl ProcessInfo {
         self.closing_for.get()
     }
 
-    /// How long ago it was aborted, itself or with a process above it.
+    /// How long ago it was aborted, directly or together with a process above it.
     #[must_use]
     pub fn aborting_for(&self) -> Option<Duration> {
         self.aborting_for.get()
@@ -134,13 +136,13 @@ impl ProcessInfo {
         self.rare.as_ref()?.thread.as_ref()
     }
 
-    /// Is the closing of its children under way, so that they are missing in the snapshot?
+    /// Is the closing of its children under way, so that they are missing from the snapshot?
     #[must_use]
     pub fn is_closing_children(&self) -> bool {
         self.closing_children
     }
 
-    /// The slots that are held by no child, if it limits the number of its children.
+    /// The slots that no child holds, if it limits the number of its children.
     #[must_use]
     pub fn held_slots(&self) -> &[HeldSlot] {
         self.rare.as_ref().map_or(&[], |rare| &rare.held_slots)

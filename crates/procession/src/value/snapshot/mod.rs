@@ -52,7 +52,7 @@ pub struct Snapshot {
     processes: Vec<ProcessInfo>,
     /// By their upper ends; those of one process are next to each other.
     edges: Vec<Edge>,
-    /// How many teardowns the library's threads were running.
+    /// The number of teardowns that the library's threads were running.
     pool_busy: usize,
     /// The indices by id, sorted when a caller looks for an id for the first time.
     by_id: OnceLock<Box<[u32]>>,
@@ -109,7 +109,8 @@ impl Snapshot {
     /// The `limit` oldest items that prevent the root from closing, and the number of all of them.
     ///
     /// These are the bodies, teardowns, hooks and held slots that are not themselves waiting for another process, and
-    /// the processes that nobody has asked to close. More than eight alike below the same parent are one item.
+    /// the processes that nobody has asked to close. More than eight similar ones below the same parent are folded into
+    /// one.
     #[must_use]
     pub fn blockers(&self, limit: usize) -> Blockers {
         search::Search::new(self).blockers(limit)
@@ -174,7 +175,8 @@ fn index(position: usize) -> u32 {
 }
 
 /// Finds the first parents: breadth-first from the root, then from the processes that only waits lead to. Edges may
-/// form a ring, but first parents do not, because a process gets its first parent when it is reached for the first time.
+/// form a ring, but first parents do not, because a process gets its first parent when it is reached for the first
+/// time.
 pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
     let mut has_parent = vec![false; processes.len()];
     let closing = |edge: &&Edge| edge.kind.closes();
@@ -229,28 +231,28 @@ impl Edge {
         self.to as usize
     }
 
-    /// What the upper process does.
+    /// The kind of the edge.
     #[must_use]
     pub fn kind(&self) -> Link {
         self.kind
     }
 }
 
-/// What the upper process of an [`Edge`] does with the lower one.
+/// The kind of an [`Edge`]: the relation of its upper process to its lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Link {
-    /// It closes it and waits for it.
+    /// The upper process closes the lower one and waits for it.
     Child,
-    /// It closes it.
+    /// The upper process closes the lower one, and does not wait for it.
     NoWaitChild,
-    /// It waits for it.
+    /// The upper process waits for the lower one, and does not close it.
     WaitFor,
-    /// It waits for it, and closes after it.
+    /// The upper process waits for the lower one, and is closed by its parents only after that.
     CloseAfter,
-    /// A thread that runs its code is blocked in a wait for it.
+    /// A thread that runs code of the upper process is blocked in a wait for the lower one.
     Blocked,
-    /// A thread that runs its code is blocked in a wait for a slot of it.
+    /// A thread that runs code of the upper process is blocked in a wait for a slot of the lower one.
     SlotWait,
 }
 

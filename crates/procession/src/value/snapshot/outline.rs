@@ -11,13 +11,13 @@ use super::fold::{Fold, Member, Part, fold};
 use super::search::Search;
 use super::{BlockerKind, Edge, Link, Snapshot};
 
-/// How many blockers are protected from being folded.
+/// The number of blockers that are protected from being folded.
 pub(super) const BLOCKERS_SHOWN: usize = 16;
 
 pub(super) struct Outline<'a> {
     /// Breadth-first: the first is the root, and the rows below one row are next to each other.
     pub(super) rows: Vec<Row<'a>>,
-    /// How many processes have no row because the budget was used up, and are not below a fold.
+    /// The number of processes that have no row because the budget was used up, and are not below a fold.
     pub(super) hidden: usize,
 }
 
@@ -88,16 +88,16 @@ struct Planner<'a> {
     bounds: Bounds,
     blocks: Vec<Option<BlockerKind>>,
     is_protected: Vec<bool>,
-    /// How many rows are kept for protected processes.
+    /// The number of rows that are kept for protected processes.
     reserved: usize,
     /// For each process, the edge below which its row is.
     owners: Vec<Option<u32>>,
-    /// Has the process a row, or has one been refused to it?
+    /// Does the process have a row, or was it refused one?
     has_row: Vec<bool>,
     rows: Vec<Row<'a>>,
     /// The processes to which a row was refused.
     hidden: Vec<u32>,
-    /// How many processes are below the last level, where no row could say so.
+    /// The number of processes below the last level that no row could count.
     hidden_deeper: usize,
 }
 
@@ -228,7 +228,7 @@ impl<'a> Planner<'a> {
         below
     }
 
-    /// How many processes are hidden, with all that is below them.
+    /// The number of processes that are hidden, including all that are below them.
     fn size_of_hidden(&mut self) -> usize {
         let (mut size, mut level) = (self.hidden_deeper, std::mem::take(&mut self.hidden));
         while !level.is_empty() {

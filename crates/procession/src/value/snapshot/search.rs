@@ -4,11 +4,12 @@
 //! each chain is as short as it can be. At the end of a chain it finds an item: code that runs, a held slot, or a
 //! process that nobody has asked to close.
 //!
-//! 1. A Running process with a Closing parent is about to be closed, however the search reaches it: it is no item, and
-//!    nothing below it is looked at, except the processes that it closes after.
-//! 2. Any other Running process without a reason that a wait leads to has not been asked, and nothing below it has.
+//! 1. A Running process with a Closing parent is about to be closed, however the search reaches it: it is not an item,
+//!    and nothing below it is looked at, except the processes that it closes after.
+//! 2. Any other Running process that has no reason, and that a wait leads to, has not been asked to close, and neither
+//!    has anything below it.
 //! 3. A Running process closes after its children have finished: their work is an item.
-//! 4. Code that is blocked in a wait for another process or for a slot is no item; the chain goes on there.
+//! 4. Code that is blocked in a wait for another process or for a slot is not an item; the chain continues there.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,7 +20,7 @@ use super::fold::{FAMILY_LIMIT, Stem};
 use super::{Edge, Link, ProcessInfo, Snapshot};
 use crate::value::{Phase, Site, Work};
 
-/// How many steps of a chain are kept, in addition to the first.
+/// The number of steps of a chain that are kept, in addition to the first.
 const NEAREST: usize = 16;
 
 /// All items that prevent the root of a snapshot from closing.
@@ -29,10 +30,11 @@ pub(super) struct Search<'a> {
     phases: Vec<Phase>,
     /// In the order in which they were found.
     items: Vec<Item>,
-    /// For each process, how it was reached for the first time. Since the upper end was reached before, it is no ring.
+    /// For each process, how it was reached for the first time. Because the upper end was reached before, the steps
+    /// form no ring.
     steps: Vec<Option<Step>>,
     is_visited: Vec<bool>,
-    /// Has the process a Closing parent, which is about to close it?
+    /// Does the process have a Closing parent, which is about to close it?
     is_about_to_close: Vec<bool>,
     /// The limiters that were reached by a wait for a slot.
     limiters: HashSet<u32>,
@@ -441,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_postponed_process_waits_for_what_it_closes_after() {
+    fn a_postponed_process_waits_for_those_it_closes_after() {
         let (mut scene, app) = app();
         let log = scene.running("log", "src/log.rs:17");
         scene.work(log, Work::AsyncBody, AGE);

@@ -113,7 +113,7 @@ pub(super) fn app() -> (Scene, usize) {
     (scene, app)
 }
 
-/// The tree of INSPECT.md.
+/// A program that hangs for three reasons.
 pub(super) fn stuck() -> Scene {
     let (mut scene, app) = app();
     let db = scene.closing_below(app, "db", "src/db.rs:12");

@@ -10,10 +10,10 @@ use super::{BlockerKind, Link, ProcessInfo, Snapshot};
 use crate::value::text::{Count, Elapsed, Signal};
 use crate::value::{Phase, Reason, Work};
 
-/// How many lines are written.
+/// The maximum number of lines that are written.
 const LINES: usize = 200;
 
-/// How many levels are drawn.
+/// The maximum number of levels that are drawn.
 const LEVELS: usize = 32;
 
 impl Display for Snapshot {
@@ -74,7 +74,7 @@ impl Display for Snapshot {
     }
 }
 
-/// Writes a process, and with `{:#}` its site and since when it works.
+/// Writes a process, and with `{:#}` its site and how long its work has lasted.
 fn write_process(
     process: &ProcessInfo,
     row: &Row<'_>,
@@ -117,8 +117,8 @@ fn write_process(
     Ok(())
 }
 
-/// Writes the phase, since when, and why. That its parent closed is said only with `{:#}`, and only where it runs
-/// nothing.
+/// Writes the phase, how long it has lasted, and the reason. The reason that a parent closed is written only with
+/// `{:#}`, and only if the process runs nothing.
 fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let state = process.state();
     match process.phase {
@@ -209,7 +209,7 @@ mod tests {
     use crate::value::{Label, Link, Phase, ProcessId, Reason, Snapshot, Work};
 
     #[test]
-    fn the_tree_shows_what_blocks() {
+    fn the_tree_shows_blockers() {
         let expected = "\
 app: Closing for 6.1 s (SIGINT)
 ├─ db: Closing for 6.1 s
@@ -553,7 +553,7 @@ app: Closing for 6.1 s (SIGINT)
         }
     }
 
-    /// Neither the tree nor the search, the paths or the drop recurse.
+    /// The tree, the search, the paths and the drop do not recurse.
     #[test]
     fn a_chain_of_a_million_needs_no_stack() {
         on_small_stack(|| {
