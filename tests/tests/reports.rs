@@ -337,7 +337,7 @@ fn a_dump() {
     program.signal(Signal::USR1);
     assert!(errors.next().starts_with("app: app: Running"));
     let child = errors.next();
-    assert!(child.starts_with("app: └─ stubborn: Running, thread body `stubborn`"), "{child}");
+    assert!(child.starts_with("app: └─ stubborn: Running, thread body"), "{child}");
     program.signal(Signal::INT);
     assert!(errors.next().starts_with("app: SIGINT: closing"));
     program.signal(Signal::TERM);

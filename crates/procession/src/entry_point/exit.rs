@@ -3,13 +3,10 @@
 use std::process::{ExitCode, Termination};
 
 use super::reporter::write;
-use super::shared::{Facts, code_of};
+use super::shared::{FORCED, Facts, code_of};
 use crate::process::Process;
 use crate::run::catch::catch;
 use crate::value::{Error, Forced, ProcessId, Reason};
-
-/// The exit status if a grace without a signal had to abort.
-pub(super) const FORCED: u8 = 70;
 
 /// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error with its
 /// causes and sets the code.

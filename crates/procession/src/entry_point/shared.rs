@@ -29,6 +29,9 @@ use crate::value::time::deadline_after;
 use crate::value::{Forced, Phase, Reason, Snapshot};
 use crate::watch::Watch;
 
+/// The exit status if a grace without a signal had to abort.
+pub(super) const FORCED: u8 = 70;
+
 /// The time that the end of the program waits for the reporter thread to write its last report.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
@@ -137,7 +140,7 @@ impl Shared {
             (Some(AbortedBy { signal, .. }), _) | (None, Some(Reason::Signal(signal))) => {
                 code_of(signal)
             }
-            (None, _) => super::exit::FORCED,
+            (None, _) => FORCED,
         }
     }
 

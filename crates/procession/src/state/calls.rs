@@ -2,18 +2,8 @@
 //! many fail, it keeps two errors.
 
 use super::contents::Contents;
-use super::inner::Inner;
-use super::node::Node;
+use super::node::{Calls, Inner, Node};
 use crate::value::Label;
-
-/// The calls of a periodic process.
-pub(crate) struct Calls<C: Contents> {
-    label: Label,
-    calls: usize,
-    failed: usize,
-    first: Option<C::Failure>,
-    last: Option<C::Failure>,
-}
 
 impl<C: Contents> Node<C> {
     /// From now on, the children are calls, whose failures are counted. `label` is that of the process.

@@ -1,7 +1,7 @@
 //! Waiting until the children of a process are Closed.
 //!
 //! The children have no counter of their own: their count is `waiting` without the body and without
-//! [`Extras::other_waits`](super::extras::Extras). Both change only under the lock and together with `waiting`, which
+//! [`Extras::other_waits`](super::node::Extras). Both change only under the lock and together with `waiting`, which
 //! only the ends of children change without it. So under the lock, the count is exact, or soon smaller.
 //!
 //! While a sleeper waits for the children, `waiting` has the bit [`WATCHED`], and the end of each child takes the lock
@@ -16,13 +16,9 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::effects::Effects;
-use super::inner::Inner;
-use super::node::Node;
+use super::node::{Inner, Node, WATCHED};
 use super::sleepers::Moment;
 use crate::value::sync::Ordering;
-
-/// The bit of `waiting` that says that a sleeper may wait for the children.
-pub(super) const WATCHED: u32 = 1 << 31;
 
 impl<C: Contents> Node<C> {
     /// Subtracts the edges to children that were Closed at once; the caller then looks under the lock.

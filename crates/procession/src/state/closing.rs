@@ -18,15 +18,15 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::contents::{Contents, Failed};
+use super::contents::{Contents, Failed, Happening};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
 use super::ended::{AHEAD, Ended, fetch};
-use super::extras::{Children, More, Postponed, Up};
-use super::inner::{Inner, TeardownStage};
 use super::node::Node;
+use super::node::{Children, More, Postponed, Up};
+use super::node::{Inner, TeardownStage};
 use super::sleepers::{Moment, Place, TeardownOrSleeper};
-use super::watched::{Happening, spread};
+use super::watched::spread;
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
 use crate::value::{Phase, Reason};
@@ -530,7 +530,7 @@ impl<C: Contents> Walk<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Does it have no sleepers, no children and no [`Extras`](super::extras::Extras)? Then closing it concerns only
+    /// Does it have no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only
     /// its phase, its teardown and its first parent.
     #[inline]
     fn is_bare(&self) -> bool {

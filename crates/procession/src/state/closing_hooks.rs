@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
 use super::edges::Added;
-use super::inner::Inner;
+use super::node::Inner;
 use super::node::Node;
 use super::phase_word::Holder;
 use super::seed::Seed;

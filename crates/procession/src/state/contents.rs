@@ -1,7 +1,9 @@
 //! [`Contents`]: the values that nodes keep for the layers above.
 
-use super::watched::Seen;
-use crate::value::Label;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::value::{Above, Label, ProcessId, Reason, Site};
 
 /// The types of the values that nodes keep for the layers above, opaque to this one.
 ///
@@ -46,4 +48,47 @@ pub(crate) struct Failed<C: Contents> {
     pub(crate) failure: C::Failure,
     /// Its work was dropped before its end.
     pub(crate) aborted: bool,
+}
+
+/// An event, as an observer is told of it.
+#[cfg_attr(loom, expect(dead_code))]
+pub(crate) struct Seen<'a, C: Contents> {
+    pub(crate) id: ProcessId,
+    pub(crate) name: Option<&'a Arc<str>>,
+    pub(crate) site: Site,
+    pub(crate) above: Option<&'a Arc<Above>>,
+    pub(crate) at: Instant,
+    pub(crate) what: Happening<C>,
+}
+
+/// Something that has happened. It is small, because it is moved several times: failures are rare, and boxed.
+pub(crate) enum Happening<C: Contents> {
+    Made,
+    Closing(Reason),
+    Aborting,
+    BodyEnded,
+    TeardownQueued,
+    TeardownStarted,
+    TeardownEnded,
+    Failed(Box<C::Failure>),
+    Closed { failure: Option<Box<C::Failure>>, closing_millis: u32 },
+}
+
+/// Not derived, because that would ask for `C: Clone`.
+impl<C: Contents> Clone for Happening<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Made => Self::Made,
+            Self::Closing(reason) => Self::Closing(reason.clone()),
+            Self::Aborting => Self::Aborting,
+            Self::BodyEnded => Self::BodyEnded,
+            Self::TeardownQueued => Self::TeardownQueued,
+            Self::TeardownStarted => Self::TeardownStarted,
+            Self::TeardownEnded => Self::TeardownEnded,
+            Self::Failed(failure) => Self::Failed(failure.clone()),
+            Self::Closed { failure, closing_millis } => {
+                Self::Closed { failure: failure.clone(), closing_millis: *closing_millis }
+            }
+        }
+    }
 }

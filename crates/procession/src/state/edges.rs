@@ -7,12 +7,13 @@ use super::contents::Contents;
 use super::cycle::{self, GraphLock};
 use super::edge_kind::EdgeKind;
 use super::effects::Effects;
-use super::extras::{Down, Up};
-use super::inner::Inner;
+use super::node::Inner;
 use super::node::Node;
+use super::node::{Down, Up};
 use super::phase_word::Holder;
+use super::scope::Scope;
 use super::seed::Seed;
-use super::watched::{Scope, inherit};
+use super::watched::inherit;
 use crate::value::sync::Ordering;
 use crate::value::{LinkError, Phase, Reason};
 

@@ -4,8 +4,8 @@ use std::hint;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::extras::{Children, More};
 use super::node::Node;
+use super::node::{Children, More};
 
 /// The rest of the end of a process, for the caller to handle after it has released the lock.
 pub(super) struct Ended<C: Contents> {

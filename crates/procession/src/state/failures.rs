@@ -7,10 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::closing::Walk;
-use super::contents::{Contents, Failed};
-use super::inner::Inner;
+use super::contents::{Contents, Failed, Happening};
+use super::node::Inner;
 use super::node::Node;
-use super::watched::Happening;
 use crate::value::{Label, Phase, Reason};
 
 /// A failure of a process that its parents have not heard of yet.

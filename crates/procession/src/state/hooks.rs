@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::inner::Inner;
 use super::known_hooks::{Above, KnownHooks, Level};
+use super::node::Inner;
 use super::node::Node;
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};

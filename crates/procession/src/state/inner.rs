@@ -1,66 +1,15 @@
-//! [`Inner`]: the part of a node that its lock guards.
+//! Access to [`Inner`], the part of a node that its lock guards.
 
 use std::mem;
 use std::sync::Arc;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::extras::{Children, Extras, More, Up};
-use super::node::Node;
+use super::node::{BriefReason, Children, Extras, Inner, More, Node, TeardownStage, Up};
 use super::sleepers::TeardownOrSleeper;
 use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
 use crate::value::{ChildFailure, Phase, Reason};
-
-pub(super) struct Inner<C: Contents> {
-    /// The first parent that also waits for this process; all other up edges are in the extras.
-    pub(super) parent: Option<Arc<Node<C>>>,
-    /// The kind of the edge to `parent`.
-    pub(super) parent_edge: EdgeKind,
-    pub(super) teardown: TeardownStage,
-    /// Why it closes. If it is set while Running, the process closes as soon as it waits for nothing.
-    reason: Option<BriefReason>,
-    /// When it began to close, in the parts of a [`Stamp`]. They stay 0 in a process that becomes Closed in the same
-    /// locked section.
-    closing_since_low: u32,
-    closing_since_high: u8,
-    pub(super) teardown_or_sleeper: TeardownOrSleeper<C>,
-    pub(super) more: Option<Box<More<C>>>,
-}
-
-/// How far the teardown has come: from Unset via Set or Skipped to Started. Only the teardown of a process that was
-/// never handed out goes back, from Set to Unset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TeardownStage {
-    /// No teardown was set.
-    Unset,
-    /// A teardown was set, and is in the node.
-    Set,
-    /// The process has stopped waiting and had no teardown: one that is set now is run by the caller that sets it.
-    Skipped,
-    /// The teardown has left the node, or was run by the caller that set it too late.
-    Started,
-}
-
-impl TeardownStage {
-    /// Has the process stopped waiting, so that it can wait for nothing more (S3)?
-    pub(super) fn has_started(self) -> bool {
-        matches!(self, Self::Skipped | Self::Started)
-    }
-}
-
-/// A [`Reason`] in one byte: every process has room for one.
-#[derive(Clone, Copy)]
-enum BriefReason {
-    Asked,
-    ParentClosed,
-    BodyFinished,
-    BodyFailed,
-    Dropped,
-    TimeLimit,
-    /// A reason that carries a value; it is in `Extras::reason`.
-    Detailed,
-}
 
 impl<C: Contents> Inner<C> {
     #[inline]

@@ -6,9 +6,9 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`node`] | a process's node: the invariants S1 to S8, the lock order, the fields outside the lock |
-//! | [`inner`], [`extras`] | the fields under the lock: those of every process, and those that few need |
-//! | [`seed`] | everything that a new process starts with |
+//! | [`node`] | a process's node: the invariants S1 to S8, the lock order, all fields |
+//! | [`inner`], [`extras`] | access to the fields under the lock |
+//! | [`seed`], [`inherited`], [`scope`] | everything that a new process starts with; what children inherit |
 //! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | the types of these fields |
 //! | [`path`] | the path of a process, which names it in errors |
 //! | [`phase_word`] | the atomic word that publishes the phase |
@@ -47,12 +47,14 @@ mod failures;
 mod forced;
 mod handled;
 mod hooks;
+mod inherited;
 mod inner;
 mod known_hooks;
 mod limit;
 mod node;
 mod path;
 mod phase_word;
+mod scope;
 mod seed;
 mod sleepers;
 mod slots;
@@ -63,25 +65,27 @@ mod testing;
 mod time_limit;
 mod waiters;
 mod watched;
+#[cfg(all(test, not(loom)))]
+mod watched_tests;
 
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use below::{everything_below, everything_below_children};
 pub(crate) use blocked::BlockedEdge;
 pub(crate) use closing_hooks::HookPlace;
-pub(crate) use contents::{Contents, Failed};
+pub(crate) use contents::{Contents, Failed, Happening, Seen};
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};
 pub(crate) use effects::{Due, Effects, Wake};
-pub(crate) use extras::Extras;
 pub(crate) use hooks::hooks_are_used;
+pub(crate) use inherited::Inherited;
 pub(crate) use limit::{Limit, Look, Ticket};
-pub(crate) use node::{Node, SetTeardown};
-pub(crate) use seed::{Inherited, Seed};
+pub(crate) use node::{Extras, Node, SetTeardown};
+pub(crate) use scope::Scope;
+pub(crate) use seed::Seed;
 pub(crate) use sleepers::{Moment, Place};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
 pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
 pub(crate) use time_limit::Waits;
 pub(crate) use waiters::PutBack;
-pub(crate) use watched::{Happening, Scope, Seen};

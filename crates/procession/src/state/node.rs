@@ -50,19 +50,25 @@
 //! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
 //! section by value, and a waker is cloned before the lock is taken.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::children::WATCHED;
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::inner::{Inner, TeardownStage};
-use super::phase_word::{Holder, PhaseWord};
-use super::seed::{Inherited, Seed};
+use super::inherited::Inherited;
+use super::known_hooks::KnownHooks;
+use super::limit::Limit;
+use super::phase_word::PhaseWord;
+use super::scope::Watch;
 #[cfg(all(feature = "tokio-util", not(loom)))]
 use super::sleepers::Moment;
-use super::watched::Scope;
+use super::sleepers::{TeardownOrSleeper, Waiters};
+use super::stable_list::StableList;
+use crate::value::stamp::Stamp;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
-use crate::value::{Phase, ProcessId, Reason, Site, WorkCell};
+use crate::value::{ChildFailure, Label, Phase, ProcessId, Reason, Site, WorkCell};
+
+/// The bit of `waiting` that says that a sleeper may wait for the children.
+pub(super) const WATCHED: u32 = 1 << 31;
 
 /// One process.
 pub(crate) struct Node<C: Contents> {
@@ -77,36 +83,172 @@ pub(crate) struct Node<C: Contents> {
     pub(super) place: AtomicU32,
     /// Where it was made.
     pub(crate) site: Site,
-    inherited: Option<Arc<Inherited<C>>>,
+    pub(super) inherited: Option<Arc<Inherited<C>>>,
     pub(super) inner: Mutex<Inner<C>>,
 }
 
+/// The part of a node that its lock guards.
+pub(super) struct Inner<C: Contents> {
+    /// The first parent that also waits for this process; all other up edges are in the extras.
+    pub(super) parent: Option<Arc<Node<C>>>,
+    /// The kind of the edge to `parent`.
+    pub(super) parent_edge: EdgeKind,
+    pub(super) teardown: TeardownStage,
+    /// Why it closes. If it is set while Running, the process closes as soon as it waits for nothing.
+    pub(super) reason: Option<BriefReason>,
+    /// When it began to close, in the parts of a [`Stamp`]. They stay 0 in a process that becomes Closed in the same
+    /// locked section.
+    pub(super) closing_since_low: u32,
+    pub(super) closing_since_high: u8,
+    pub(super) teardown_or_sleeper: TeardownOrSleeper<C>,
+    pub(super) more: Option<Box<More<C>>>,
+}
+
+/// How far the teardown has come: from Unset via Set or Skipped to Started. Only the teardown of a process that was
+/// never handed out goes back, from Set to Unset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TeardownStage {
+    /// No teardown was set.
+    Unset,
+    /// A teardown was set, and is in the node.
+    Set,
+    /// The process has stopped waiting and had no teardown: one that is set now is run by the caller that sets it.
+    Skipped,
+    /// The teardown has left the node, or was run by the caller that set it too late.
+    Started,
+}
+
+impl TeardownStage {
+    /// Has the process stopped waiting, so that it can wait for nothing more (S3)?
+    pub(super) fn has_started(self) -> bool {
+        matches!(self, Self::Skipped | Self::Started)
+    }
+}
+
+/// A [`Reason`] in one byte: every process has room for one.
+#[derive(Clone, Copy)]
+pub(super) enum BriefReason {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    Dropped,
+    TimeLimit,
+    /// A reason that carries a value; it is in `Extras::reason`.
+    Detailed,
+}
+
+/// The children, the sleepers that find no room in the node itself, and the extras.
+pub(super) struct More<C: Contents> {
+    /// The children that the process waits for.
+    pub(super) children: Children<C>,
+    pub(super) waiters: Option<Box<Waiters>>,
+    pub(super) extras: Option<Box<Extras<C>>>,
+    /// If the process is watched.
+    pub(super) watch: Option<Watch<C>>,
+}
+
+/// The children of a process, each in the place that its up edge names. The closing walk takes the children that are
+/// there when it begins, and puts back those that stay open, so that an abort finds them.
+pub(super) type Children<C> = StableList<Arc<Node<C>>>;
+
+/// The fields that few processes need.
+pub(crate) struct Extras<C: Contents> {
+    /// The teardown, if a sleeper has taken the room in `Inner::teardown_or_sleeper`.
+    pub(super) teardown: Option<C::Teardown>,
+    /// The children that the process closes and does not wait for.
+    pub(super) no_wait_children: Option<Box<Children<C>>>,
+    /// The hooks that become children when the process begins to close.
+    pub(super) closing_hooks: Option<Box<Children<C>>>,
+    /// The up edges that close this process, other than the one to `Inner::parent`.
+    pub(super) parents: StableList<Up<C>>,
+    /// The up edges that do not close this process: to those that wait for it, or are closed after it.
+    pub(super) dependents: StableList<Up<C>>,
+    /// The processes that this one waits for without closing them.
+    pub(super) waits_for: StableList<Down<C>>,
+    /// The processes that it waits for, and that must be Closed before its parents close it.
+    pub(super) closes_after: StableList<Down<C>>,
+    /// The processes for which threads that run its code are blocked.
+    pub(super) blocked_for: StableList<Down<C>>,
+    /// The limiters for whose slots threads that run its code are blocked.
+    pub(super) slot_waits: StableList<Weak<Node<C>>>,
+    /// The number of edges along which it waits for processes that are not its children; the report of the end of its
+    /// time limit counts too.
+    pub(super) other_waits: u32,
+    /// The number of times that the sleepers waiting for the children were taken.
+    pub(super) children_closed: u32,
+    /// A parent has closed it while `closes_after` held it open, perhaps by force.
+    pub(super) postponed: Option<Postponed>,
+    /// When it was aborted, if it was not aborted together with a process above it.
+    pub(super) aborted_at: Option<Stamp>,
+    /// The errors of its body, its teardown, and of children that it closed for; merged when it is Closed.
+    pub(super) failures: Vec<C::Failure>,
+    /// The failure of a process whose time limit is over, which is then its only one.
+    pub(super) past_limit: Option<C::Failure>,
+    /// The report of that failure is due, and the process ends only after it.
+    pub(super) limit_report: Option<LimitReport>,
+    pub(super) reason: Option<Reason>,
+    /// The failures that are left to the caller that the process is handed to; `None` if it is handed to none.
+    pub(super) left_to_caller: Option<Vec<C::Failure>>,
+    /// The calls, if it is a periodic process that goes on when one of them fails.
+    pub(super) calls: Option<Box<Calls<C>>>,
+    /// The reaction of the process to the failure of a child.
+    pub(crate) on_child_failure: ChildFailure,
+    /// Its failure closes its parents, whatever they do when another child fails.
+    pub(crate) closes_parents: bool,
+    /// The hooks for failures in its tree.
+    pub(crate) hooks: Vec<C::Hook>,
+    /// The hooks above it, if it has looked for them.
+    pub(super) known_hooks: Option<KnownHooks<C>>,
+    /// It closes, or has closed, a process without waiting for it.
+    pub(super) has_had_no_wait_child: bool,
+    #[cfg(all(feature = "tokio-util", not(loom)))]
+    pub(super) tokens: Vec<(Moment, C::Token)>,
+    /// The slots for its children, if it limits their number.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// A closing by a parent that waits until nothing in `closes_after` holds the process open.
+#[derive(Clone, Copy)]
+pub(super) struct Postponed {
+    pub(super) abort: bool,
+}
+
+/// An edge, as it is stored at its lower end.
+pub(super) struct Up<C: Contents> {
+    pub(super) target: Arc<Node<C>>,
+    /// The place in the target's list of such edges.
+    pub(super) place: u32,
+    pub(super) kind: EdgeKind,
+}
+
+/// An edge that does not close, as it is stored at its upper end.
+pub(super) struct Down<C: Contents> {
+    /// Weak, because a process that waits for another does not hold it.
+    pub(super) target: Weak<Node<C>>,
+    /// The place in the target's `ups`.
+    pub(super) place: u32,
+}
+
+/// The calls of a periodic process.
+pub(crate) struct Calls<C: Contents> {
+    pub(super) label: Label,
+    pub(super) calls: usize,
+    pub(super) failed: usize,
+    pub(super) first: Option<C::Failure>,
+    pub(super) last: Option<C::Failure>,
+}
+
+/// The end of a process whose time limit was over during its teardown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LimitReport {
+    /// The report has yet to be made.
+    Due,
+    /// So has it, and the teardown has ended.
+    AfterTeardown,
+}
+
 impl<C: Contents> Node<C> {
-    /// A process that nothing is linked to yet, with one handle, and with the observers that its maker gives it.
-    pub(crate) fn new(seed: Seed<C>, scope: Option<Arc<Scope<C>>>) -> Arc<Self> {
-        let holder = if seed.background { Holder::Background } else { Holder::Handles };
-        let node = Arc::new(Self::with_parent(seed, None, holder));
-        if scope.is_some() {
-            node.watch_from_birth(scope.into_iter());
-        }
-        node
-    }
-
-    #[inline]
-    pub(super) fn with_parent(seed: Seed<C>, parent: Option<Arc<Self>>, holder: Holder) -> Self {
-        let edge = if seed.limited { EdgeKind::LIMITED_CHILD } else { EdgeKind::CHILD };
-        Self {
-            phase: PhaseWord::new(holder, seed.body),
-            work: WorkCell::new(),
-            handles: AtomicU32::new(1),
-            waiting: AtomicU32::new(u32::from(seed.body)),
-            place: AtomicU32::new(0),
-            site: seed.site,
-            inherited: seed.inherited,
-            inner: Mutex::new(Inner::new(parent, edge, seed.teardown, seed.extras)),
-        }
-    }
-
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::inner::Inner;
+use super::node::Inner;
 use super::node::Node;
 #[cfg(not(loom))]
 use crate::value::{Above, Source};

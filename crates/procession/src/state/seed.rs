@@ -1,10 +1,15 @@
-//! [`Seed`] and [`Inherited`]: everything that a new process starts with.
+//! [`Seed`]: everything that a new process starts with, and how it becomes a node.
 
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::extras::Extras;
-use crate::value::Site;
+use super::edge_kind::EdgeKind;
+use super::inherited::Inherited;
+use super::node::{Extras, Inner, Node};
+use super::phase_word::{Holder, PhaseWord};
+use super::scope::Scope;
+use crate::value::sync::{AtomicU32, Mutex};
+use crate::value::{Site, WorkCell};
 
 /// Everything that a new process starts with.
 pub(crate) struct Seed<C: Contents> {
@@ -40,24 +45,29 @@ impl<C: Contents> Seed<C> {
     }
 }
 
-/// The name of a process, and the spawner that it shares with the processes that inherit it.
-pub(crate) struct Inherited<C: Contents> {
-    /// The name, which no other process inherits.
-    pub(crate) name: Option<Arc<str>>,
-    /// Where bodies and teardowns run; `None` is the default.
-    pub(crate) spawner: Option<C::Spawner>,
-    /// The same without the name, for the children; `None` if there is nothing else.
-    pub(crate) unnamed: Option<Arc<Inherited<C>>>,
-}
-
-impl<C: Contents> Inherited<C> {
-    /// A name, together with a spawner that is inherited without a name.
-    pub(crate) fn named(name: Arc<str>, unnamed: Option<Arc<Self>>) -> Arc<Self> {
-        let spawner = unnamed.as_ref().and_then(|inherited| inherited.spawner.clone());
-        Arc::new(Self { name: Some(name), spawner, unnamed })
+impl<C: Contents> Node<C> {
+    /// A process that nothing is linked to yet, with one handle, and with the observers that its maker gives it.
+    pub(crate) fn new(seed: Seed<C>, scope: Option<Arc<Scope<C>>>) -> Arc<Self> {
+        let holder = if seed.background { Holder::Background } else { Holder::Handles };
+        let node = Arc::new(Self::with_parent(seed, None, holder));
+        if scope.is_some() {
+            node.watch_from_birth(scope.into_iter());
+        }
+        node
     }
 
-    pub(crate) fn unnamed(spawner: C::Spawner) -> Arc<Self> {
-        Arc::new(Self { name: None, spawner: Some(spawner), unnamed: None })
+    #[inline]
+    pub(super) fn with_parent(seed: Seed<C>, parent: Option<Arc<Self>>, holder: Holder) -> Self {
+        let edge = if seed.limited { EdgeKind::LIMITED_CHILD } else { EdgeKind::CHILD };
+        Self {
+            phase: PhaseWord::new(holder, seed.body),
+            work: WorkCell::new(),
+            handles: AtomicU32::new(1),
+            waiting: AtomicU32::new(u32::from(seed.body)),
+            place: AtomicU32::new(0),
+            site: seed.site,
+            inherited: seed.inherited,
+            inner: Mutex::new(Inner::new(parent, edge, seed.teardown, seed.extras)),
+        }
     }
 }

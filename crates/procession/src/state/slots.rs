@@ -11,8 +11,8 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::Effects;
-use super::inner::Inner;
 use super::limit::{Limit, Look, Ticket};
+use super::node::Inner;
 use super::node::Node;
 use crate::value::sleeper::Sleeper;
 use crate::value::{Phase, Site};

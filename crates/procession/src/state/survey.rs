@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::ended::fetch_one;
-use super::extras::{Children, Down};
-use super::inner::Inner;
+use super::node::Inner;
 use super::node::Node;
+use super::node::{Children, Down};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{Edge, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::contents::{Happening, Seen};
 use super::node;
-use super::watched::{Happening, Seen};
 use crate::value::Label;
 use crate::value::sync::Mutex;
 

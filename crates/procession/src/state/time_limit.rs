@@ -11,8 +11,7 @@ use std::sync::Arc;
 use super::closing::Walk;
 use super::contents::{Contents, Failed};
 use super::effects::Effects;
-use super::inner::Inner;
-use super::node::Node;
+use super::node::{Inner, LimitReport, Node};
 use crate::value::{Phase, Reason};
 
 /// The process is not Closed before the report of the failure.
@@ -26,15 +25,6 @@ enum WaitsBy {
     Counting,
     /// Its teardown has started, and leaves the end to the report.
     Teardown,
-}
-
-/// The end of a process whose time limit was over during its teardown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum LimitReport {
-    /// The report has yet to be made.
-    Due,
-    /// So has it, and the teardown has ended.
-    AfterTeardown,
 }
 
 impl<C: Contents> Node<C> {

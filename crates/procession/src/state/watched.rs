@@ -37,78 +37,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contents::Contents;
-use super::extras::{Children, More};
-use super::inner::Inner;
-use super::node::Node;
+use super::contents::{Contents, Happening, Seen};
+use super::node::{Children, Inner, More, Node};
+use super::scope::{Below, Scope, Watch};
 #[cfg(not(loom))]
 use crate::value::NEAREST;
 use crate::value::stamp::Stamp;
 use crate::value::time::now;
-use crate::value::{Above, Phase, ProcessId, Reason, Site};
-
-/// The observers of processes, and the names above these. It never changes.
-pub(crate) struct Scope<C: Contents> {
-    observers: Vec<C::Observer>,
-    above: Option<Arc<Above>>,
-}
-
-/// The part of a node that is watched.
-pub(super) struct Watch<C: Contents> {
-    own: Arc<Scope<C>>,
-    /// Once it had a child.
-    below: Option<Box<Below<C>>>,
-}
-
-/// The part of a watch that concerns the children.
-struct Below<C: Contents> {
-    scope: Arc<Scope<C>>,
-    /// Children in the hands of a closing walk lack observers (E4).
-    is_pending: bool,
-}
-
-/// An event, as an observer is told of it.
-#[cfg_attr(loom, expect(dead_code))]
-pub(crate) struct Seen<'a, C: Contents> {
-    pub(crate) id: ProcessId,
-    pub(crate) name: Option<&'a Arc<str>>,
-    pub(crate) site: Site,
-    pub(crate) above: Option<&'a Arc<Above>>,
-    pub(crate) at: Instant,
-    pub(crate) what: Happening<C>,
-}
-
-/// Something that has happened. It is small, because it is moved several times: failures are rare, and boxed.
-pub(crate) enum Happening<C: Contents> {
-    Made,
-    Closing(Reason),
-    Aborting,
-    BodyEnded,
-    TeardownQueued,
-    TeardownStarted,
-    TeardownEnded,
-    Failed(Box<C::Failure>),
-    Closed { failure: Option<Box<C::Failure>>, closing_millis: u32 },
-}
-
-/// Not derived, because that would ask for `C: Clone`.
-impl<C: Contents> Clone for Happening<C> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Made => Self::Made,
-            Self::Closing(reason) => Self::Closing(reason.clone()),
-            Self::Aborting => Self::Aborting,
-            Self::BodyEnded => Self::BodyEnded,
-            Self::TeardownQueued => Self::TeardownQueued,
-            Self::TeardownStarted => Self::TeardownStarted,
-            Self::TeardownEnded => Self::TeardownEnded,
-            Self::Failed(failure) => Self::Failed(failure.clone()),
-            Self::Closed { failure, closing_millis } => {
-                Self::Closed { failure: failure.clone(), closing_millis: *closing_millis }
-            }
-        }
-    }
-}
+use crate::value::{Above, Phase, Reason};
 
 impl<C: Contents> Inner<C> {
     /// Tells the observers of the process.
@@ -381,99 +317,5 @@ impl<C: Contents> Node<C> {
             below.is_pending = true;
         }
         (!is_done).then_some(scope)
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::edge_kind::EdgeKind;
-    use super::super::edges::{Added, fresh_child, link};
-    use super::super::seed::Seed;
-    use super::super::testing::{Log, Node};
-    use super::spread;
-    use crate::value::{Reason, Site};
-
-    fn root() -> Arc<Node> {
-        Node::new(Seed::at(Site::caller()), None)
-    }
-
-    fn child(parent: &Arc<Node>) -> Arc<Node> {
-        let (child, added) = fresh_child(parent, Seed::at(Site::caller()), None);
-        assert!(matches!(added, Added::Open));
-        child
-    }
-
-    fn count(log: &Log, word: &str) -> usize {
-        log.0.lock().iter().filter(|line| line.ends_with(word)).count()
-    }
-
-    /// Children that a closing walk has in its hands are given the observer when they are put back (E4).
-    #[test]
-    fn children_in_the_hands_of_a_walk_are_not_forgotten() {
-        let (parent, log, other) = (root(), Log::default(), Log::default());
-        let children: Vec<_> = (0..100).map(|_| child(&parent)).collect();
-        let taken = parent.inner.lock().children(EdgeKind::CHILD).take_all();
-        parent.add_observer(log.clone());
-        parent.add_observer(other.clone());
-        assert!(children.iter().all(|child| !child.phase.is_watched()));
-        let mut inner = parent.inner.lock();
-        inner.children(EdgeKind::CHILD).put_back(taken);
-        assert!(inner.is_spread_pending() && !inner.is_spread_pending());
-        drop(inner);
-        spread(vec![parent.clone()]);
-        drop(parent.close(&Reason::Asked, false));
-        assert_eq!((count(&log, "closed"), count(&other, "closed")), (101, 101));
-    }
-
-    /// Whichever of two observers comes first, a process has both, and each hears of each event once.
-    #[test]
-    fn observers_meet_in_any_order() {
-        for outer_first in [false, true] {
-            let top = root();
-            let mid = child(&top);
-            let leaf = child(&mid);
-            let (outer, inner) = (Log::default(), Log::default());
-            let mut sets = [(&top, &outer), (&mid, &inner)];
-            if !outer_first {
-                sets.reverse();
-            }
-            // The second time changes nothing.
-            for (node, log) in sets.into_iter().chain(sets) {
-                node.add_observer(log.clone());
-            }
-            drop(leaf.close(&Reason::Asked, false));
-            assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (1, 1));
-            drop(child(&mid));
-            assert_eq!((count(&outer, "made"), count(&inner, "made")), (1, 1));
-            drop(top.close(&Reason::Asked, false));
-            assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (4, 3));
-        }
-    }
-
-    /// Two processes that close each other are each other's first parents.
-    #[test]
-    fn a_ring_ends_the_spread() {
-        let (one, other, log) = (root(), root(), Log::default());
-        for (upper, lower) in [(&one, &other), (&other, &one)] {
-            assert!(link(upper, lower, EdgeKind::NO_WAIT_CHILD).is_ok());
-        }
-        one.add_observer(log.clone());
-        drop(other.close(&Reason::Asked, false));
-        assert_eq!((count(&log, "closing"), count(&log, "closed")), (2, 2));
-    }
-
-    /// A Closed process has no observers, and keeps nothing of them (E1).
-    #[test]
-    fn the_end_lets_go_of_the_observers() {
-        let (node, log) = (root(), Log::default());
-        node.add_observer(log.clone());
-        let leaf = child(&node);
-        assert_eq!(Arc::strong_count(&log.0), 3);
-        drop(node.close(&Reason::Asked, false));
-        node.add_observer(log.clone());
-        assert_eq!(Arc::strong_count(&log.0), 1);
-        assert!(node.inner.lock().more.is_none() && leaf.inner.lock().more.is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::event::{CHUNK, Cursor, Event, Events, Key};
 use super::upward::Upward;
 use crate::state::contents::Contents;
-use crate::state::inner::Inner;
+use crate::state::node::Inner;
 use crate::state::node::Node;
 use crate::value::Phase;
 

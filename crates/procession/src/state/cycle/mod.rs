@@ -47,8 +47,8 @@ use upward::Upward;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::extras::Extras;
-use super::inner::Inner;
+use super::node::Extras;
+use super::node::Inner;
 use super::node::Node;
 use crate::value::sync::{Mutex, MutexGuard};
 use crate::value::{Label, Phase};

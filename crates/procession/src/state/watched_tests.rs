@@ -1,0 +1,92 @@
+//! Tests of the events that observers are told: see [`watched`](super::watched).
+
+use std::sync::Arc;
+
+use super::edge_kind::EdgeKind;
+use super::edges::{Added, fresh_child, link};
+use super::seed::Seed;
+use super::testing::{Log, Node};
+use super::watched::spread;
+use crate::value::{Reason, Site};
+
+fn root() -> Arc<Node> {
+    Node::new(Seed::at(Site::caller()), None)
+}
+
+fn child(parent: &Arc<Node>) -> Arc<Node> {
+    let (child, added) = fresh_child(parent, Seed::at(Site::caller()), None);
+    assert!(matches!(added, Added::Open));
+    child
+}
+
+fn count(log: &Log, word: &str) -> usize {
+    log.0.lock().iter().filter(|line| line.ends_with(word)).count()
+}
+
+/// Children that a closing walk has in its hands are given the observer when they are put back (E4).
+#[test]
+fn children_in_the_hands_of_a_walk_are_not_forgotten() {
+    let (parent, log, other) = (root(), Log::default(), Log::default());
+    let children: Vec<_> = (0..100).map(|_| child(&parent)).collect();
+    let taken = parent.inner.lock().children(EdgeKind::CHILD).take_all();
+    parent.add_observer(log.clone());
+    parent.add_observer(other.clone());
+    assert!(children.iter().all(|child| !child.phase.is_watched()));
+    let mut inner = parent.inner.lock();
+    inner.children(EdgeKind::CHILD).put_back(taken);
+    assert!(inner.is_spread_pending() && !inner.is_spread_pending());
+    drop(inner);
+    spread(vec![parent.clone()]);
+    drop(parent.close(&Reason::Asked, false));
+    assert_eq!((count(&log, "closed"), count(&other, "closed")), (101, 101));
+}
+
+/// Whichever of two observers comes first, a process has both, and each hears of each event once.
+#[test]
+fn observers_meet_in_any_order() {
+    for outer_first in [false, true] {
+        let top = root();
+        let mid = child(&top);
+        let leaf = child(&mid);
+        let (outer, inner) = (Log::default(), Log::default());
+        let mut sets = [(&top, &outer), (&mid, &inner)];
+        if !outer_first {
+            sets.reverse();
+        }
+        // The second time changes nothing.
+        for (node, log) in sets.into_iter().chain(sets) {
+            node.add_observer(log.clone());
+        }
+        drop(leaf.close(&Reason::Asked, false));
+        assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (1, 1));
+        drop(child(&mid));
+        assert_eq!((count(&outer, "made"), count(&inner, "made")), (1, 1));
+        drop(top.close(&Reason::Asked, false));
+        assert_eq!((count(&outer, "closed"), count(&inner, "closed")), (4, 3));
+    }
+}
+
+/// Two processes that close each other are each other's first parents.
+#[test]
+fn a_ring_ends_the_spread() {
+    let (one, other, log) = (root(), root(), Log::default());
+    for (upper, lower) in [(&one, &other), (&other, &one)] {
+        assert!(link(upper, lower, EdgeKind::NO_WAIT_CHILD).is_ok());
+    }
+    one.add_observer(log.clone());
+    drop(other.close(&Reason::Asked, false));
+    assert_eq!((count(&log, "closing"), count(&log, "closed")), (2, 2));
+}
+
+/// A Closed process has no observers, and keeps nothing of them (E1).
+#[test]
+fn the_end_lets_go_of_the_observers() {
+    let (node, log) = (root(), Log::default());
+    node.add_observer(log.clone());
+    let leaf = child(&node);
+    assert_eq!(Arc::strong_count(&log.0), 3);
+    drop(node.close(&Reason::Asked, false));
+    node.add_observer(log.clone());
+    assert_eq!(Arc::strong_count(&log.0), 1);
+    assert!(node.inner.lock().more.is_none() && leaf.inner.lock().more.is_none());
+}
