@@ -4,9 +4,18 @@ use tracing::Level;
 
 use super::said::{Next, Paint, Said, Waiting};
 use crate::value::text::Signal;
+use crate::value::time::millis;
 
-/// Records an event with this name at this level. Its message is the last argument.
+/// Records an event with this name, at the first level if the condition holds, otherwise at the second. A level has to
+/// be a constant, so a function cannot choose it.
 macro_rules! event {
+    ($condition:expr, $level:expr, $other:expr, $name:literal, $message:expr, $($field:tt)*) => {
+        if $condition {
+            event!($level, $name, $message, $($field)*)
+        } else {
+            event!($other, $name, $message, $($field)*)
+        }
+    };
     ($level:expr, $name:literal, $message:expr, $($field:tt)*) => {
         tracing::event!(
             name: $name,
@@ -20,10 +29,6 @@ macro_rules! event {
     };
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Does a subscriber want the reports of `Main`?
 pub(super) fn are_wanted() -> bool {
     tracing::enabled!(target: "procession", Level::WARN)
@@ -34,21 +39,9 @@ pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Durati
     let message = said.message(Paint(false));
     let grace_ms = grace.map(millis);
     match said {
-        Said::Closing { signal, .. } => {
-            let signal = Signal(*signal).to_string();
-            let signal = signal.as_str();
-            event!(Level::INFO, "signal", message, process, signal, stage = 1, grace_ms,);
-        }
-        Said::Aborting { signal, .. } => {
-            let signal = Signal(*signal).to_string();
-            let signal = signal.as_str();
-            event!(Level::WARN, "signal", message, process, signal, stage = 2, grace_ms,);
-        }
-        Said::Exiting { signal, .. } => {
-            let signal = Signal(*signal).to_string();
-            let signal = signal.as_str();
-            event!(Level::WARN, "signal", message, process, signal, stage = 3, grace_ms,);
-        }
+        Said::Closing { signal, .. } => record_signal(*signal, 1, &message, process, grace_ms),
+        Said::Aborting { signal, .. } => record_signal(*signal, 2, &message, process, grace_ms),
+        Said::Exiting { signal, .. } => record_signal(*signal, 3, &message, process, grace_ms),
         Said::Stalled { closing, next_report, next, waiting } => {
             let (closing_ms, next_report_ms) = (millis(*closing), millis(*next_report));
             let (open, blockers) = (waiting.open, waiting.blockers.total);
@@ -82,35 +75,39 @@ pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Durati
             let (closing_ms, outcome) = (millis(ending.closing), ending.outcome());
             let (failures, exit_code) = (ending.failures, ending.code);
             let aborted = ending.forced.as_ref().map_or(0, |(total, _)| *total);
-            if outcome == "ok" {
-                event!(
-                    Level::INFO,
-                    "closed",
-                    message,
-                    process,
-                    closing_ms,
-                    outcome,
-                    failures,
-                    aborted,
-                    exit_code,
-                );
-            } else {
-                event!(
-                    Level::WARN,
-                    "closed",
-                    message,
-                    process,
-                    closing_ms,
-                    outcome,
-                    failures,
-                    aborted,
-                    exit_code,
-                );
-            }
+            event!(
+                outcome == "ok",
+                Level::INFO,
+                Level::WARN,
+                "closed",
+                message,
+                process,
+                closing_ms,
+                outcome,
+                failures,
+                aborted,
+                exit_code,
+            );
         }
         Said::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
     }
     said.waiting().into_iter().for_each(record_blockers);
+}
+
+fn record_signal(signal: i32, stage: u32, message: &str, process: &str, grace_ms: Option<u64>) {
+    let signal = Signal(signal).to_string();
+    let signal = signal.as_str();
+    event!(
+        stage == 1,
+        Level::INFO,
+        Level::WARN,
+        "signal",
+        message,
+        process,
+        signal,
+        stage,
+        grace_ms,
+    );
 }
 
 fn record_blockers(waiting: &Waiting) {

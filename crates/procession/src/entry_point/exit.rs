@@ -46,11 +46,7 @@ impl Ended {
         facts: Facts,
         is_quiet: bool,
     ) -> Self {
-        let errors = match &outcome {
-            Ok(()) => Vec::new(),
-            Err(Error::Many(many)) => many.iter().collect(),
-            Err(error) => vec![error],
-        };
+        let errors = outcome.as_ref().err().map_or(&[][..], Error::each);
         // Only that of the root counts: its outcome may also contain that of another process.
         let is_own = |forced: &&Forced| forced.process().id() == root.id();
         let forced = errors.iter().find_map(|error| match error {
@@ -107,13 +103,9 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         let is_said = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);
-        match &self.outcome {
-            Err(Error::Many(many)) if many.iter().any(is_said) => {
-                let others = Error::all(many.iter().filter(|error| !is_said(error)).cloned());
-                others.err().iter().filter(|_| !self.is_quiet).for_each(print);
-            }
-            Err(error) if !self.is_quiet && !is_said(error) => print(error),
-            _ => {}
+        if let Err(error) = self.outcome.as_ref().map_err(Error::each) {
+            let others = error.iter().filter(|error| !is_said(error)).cloned();
+            Error::all(others).err().iter().filter(|_| !self.is_quiet).for_each(print);
         }
         self.into()
     }

@@ -13,7 +13,7 @@ use parking::Parker;
 #[cfg(feature = "tracing")]
 use super::events;
 use super::os::exit;
-use super::said::{Ending, Next, Paint, Said, Waiting, open};
+use super::said::{Ending, Next, Paint, Said, Waiting};
 use super::shared::{Post, Shared};
 use crate::run::catch::{catch, contain};
 use crate::run::reports::Failing;
@@ -80,15 +80,17 @@ impl Reporter {
     fn run(mut self, parker: &Parker) {
         loop {
             match self.shared.next() {
-                Some(Ok(Post::Quit)) => return,
-                Some(Ok(Post::Closed(code, forced, failures, written))) => {
+                Some(Post::Quit) => return,
+                Some(Post::Closed(code, forced, failures, written)) => {
+                    if let Some(failures) = self.shared.take_lost() {
+                        self.say(&Said::Lost { failures });
+                    }
                     self.flush();
                     self.end(code, forced, failures);
                     written.unpark();
                     return;
                 }
-                Some(Ok(post)) => self.handle(post),
-                Some(Err(failures)) => self.say(&Said::Lost { failures }),
+                Some(post) => self.handle(post),
                 None => match self.do_what_is_due() {
                     Some(next) => drop(parker.park_deadline(next)),
                     None => parker.park(),
@@ -109,7 +111,7 @@ impl Reporter {
                 self.say(&Said::Aborting { signal, is_same, aborted, may_exit });
             }
             Post::ThirdSignal(signal, written) => {
-                let open = self.shared.snapshot().as_ref().map_or(0, open);
+                let open = self.shared.snapshot().map_or(0, |snapshot| snapshot.open());
                 self.say(&Said::Exiting { signal, open });
                 written.unpark();
             }
@@ -144,8 +146,7 @@ impl Reporter {
     }
 
     fn failed(&mut self, failure: Failing) {
-        if self.is_recorded() {
-            // The event was recorded where the failure happened.
+        if failure.is_recorded {
             self.has_spoken = true;
             return;
         }
@@ -188,6 +189,9 @@ impl Reporter {
 
     /// Does everything that is due, and returns the time at which something is due again.
     fn do_what_is_due(&mut self) -> Option<Instant> {
+        if let Some(failures) = self.shared.take_lost() {
+            self.say(&Said::Lost { failures });
+        }
         let now = Instant::now();
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush();
@@ -256,7 +260,8 @@ impl Reporter {
             return;
         }
         self.has_spoken |= said.is_followed_up();
-        if self.is_recorded() {
+        // Whether a failure is an event was decided when it happened.
+        if !matches!(said, Said::Failed { .. }) && self.is_recorded() {
             #[cfg(feature = "tracing")]
             contain(|| events::record(said, &self.process, self.shared.rules.grace));
             return;

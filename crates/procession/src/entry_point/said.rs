@@ -82,14 +82,8 @@ impl Waiting {
             snapshot.path(snapshot.processes().get(last.process)?.id)
         };
         let paths = blockers.first.iter().map(|blocker| last(blocker).unwrap_or_default());
-        Self { open: open(snapshot), paths: paths.collect(), blockers }
+        Self { open: snapshot.open(), paths: paths.collect(), blockers }
     }
-}
-
-/// The number of processes that are not Closed.
-pub(super) fn open(snapshot: &Snapshot) -> usize {
-    let is_open = |phase| phase != crate::value::Phase::Closed;
-    snapshot.processes().iter().filter(|process| is_open(process.phase)).count()
 }
 
 impl Said {

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant};
 use parking::{Parker, Unparker};
 
 use super::os::exit;
-use super::said::open;
 use crate::run::deadlines::{act_at, force_elsewhere};
 use crate::run::reports::{Failing, Listen};
-use crate::run::{Node, ThreadsAtWork, drop_sleeper};
-use crate::state::{Moment, survey};
+use crate::run::{Node, drop_sleeper, look_at};
+use crate::state::Moment;
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
@@ -125,7 +124,7 @@ impl Shared {
 
     /// Everything that keeps the root open, if it still exists.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        Some(survey(&self.root.upgrade()?, &ThreadsAtWork::look()))
+        Some(look_at(&self.root.upgrade()?))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -144,22 +143,23 @@ impl Shared {
         }
     }
 
-    /// The next post for the reporter, or how many failures were not posted.
-    pub(super) fn next(&self) -> Option<Result<Post, usize>> {
+    /// The next post for the reporter.
+    pub(super) fn next(&self) -> Option<Post> {
         let mut state = self.state.lock();
         if state.held {
             return None;
         }
-        match state.posts.pop_front() {
-            Some(post) => {
-                if matches!(post, Post::Failed(_)) {
-                    state.waiting_failures -= 1;
-                }
-                Some(Ok(post))
-            }
-            None if state.lost_failures > 0 => Some(Err(std::mem::take(&mut state.lost_failures))),
-            None => None,
+        let post = state.posts.pop_front()?;
+        if matches!(post, Post::Failed(_)) {
+            state.waiting_failures -= 1;
         }
+        Some(post)
+    }
+
+    /// The number of failures that were not posted, if there are any.
+    pub(super) fn take_lost(&self) -> Option<usize> {
+        let lost = std::mem::take(&mut self.state.lock().lost_failures);
+        (lost > 0).then_some(lost)
     }
 
     /// Hands something to the reporter thread; `false` if there is none.
@@ -280,7 +280,7 @@ impl Watch for Shared {
         }
         // On the signal thread, because the aborted items have to be found before the abort. It takes the locks of
         // nodes, which nobody holds for long, and runs no foreign code.
-        let snapshot = survey(&root, &ThreadsAtWork::look());
+        let snapshot = look_at(&root);
         let forced = Forced::new(root.label(), Duration::ZERO, &snapshot);
         let aborted_by = AbortedBy { signal, forced };
         let mut state = self.state.lock();
@@ -289,7 +289,7 @@ impl Watch for Shared {
             state.facts.aborted_by = Some(aborted_by);
         }
         state.held = true;
-        state.posts.push_back(Post::SecondSignal(signal, open(&snapshot)));
+        state.posts.push_back(Post::SecondSignal(signal, snapshot.open()));
     }
 
     fn has_begun(&self) {

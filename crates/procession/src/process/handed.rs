@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Process;
+#[cfg(not(loom))]
+use crate::run::reports::{Listeners, choose_listeners, report_left};
 use crate::run::{Failure, Node};
 use crate::value::Error;
 use crate::value::model::model_has_failed;
@@ -14,13 +16,21 @@ pub(super) struct Handed {
     node: Option<Arc<Node>>,
     /// Does dropping the caller early abort the body, so that this abort need not be reported?
     aborts: bool,
+    /// The programs that hear of unread failures, if there are several to choose from.
+    #[cfg(not(loom))]
+    listeners: Option<Listeners>,
 }
 
 impl Handed {
     /// The caller of a process whose body has not started.
     pub(super) fn new(process: &Process) -> Self {
         process.node.hand_over();
-        Self { node: Some(process.node.clone()), aborts: false }
+        Self {
+            node: Some(process.node.clone()),
+            aborts: false,
+            #[cfg(not(loom))]
+            listeners: choose_listeners(&process.node),
+        }
     }
 
     /// A caller that polls the body itself, so that the body is dropped with the caller.
@@ -47,7 +57,7 @@ impl Drop for Handed {
         }
         let left: Vec<_> = left.into_iter().map(Failure::new).collect();
         #[cfg(not(loom))]
-        crate::run::reports::report_left(&node, left);
+        report_left(&node, left, self.listeners.take());
         #[cfg(loom)]
         drop(left);
     }

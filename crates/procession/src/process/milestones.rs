@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use super::Process;
 use super::timeout::Timeout;
 use super::waiter::Waiter;
-use crate::run::park::ThisThread;
+use crate::run::Node;
 use crate::run::waits::{refuse_wait_for_body, refuse_wait_for_children};
-use crate::run::{Node, help, wait_for_help};
 use crate::state::Moment;
 use crate::value::Error;
 use crate::value::time::deadline_after;
@@ -111,7 +110,7 @@ impl BodyEnded {
     pub fn wait(&self) -> Result<(), Error> {
         if self.0.peek().is_none() {
             refuse_wait_for_body(self.0.node())?;
-            block(&self.0);
+            self.0.wait_and_help();
         }
         Ok(())
     }
@@ -195,7 +194,7 @@ impl ChildrenClosed {
     pub fn wait(&self) -> Result<(), Error> {
         if !self.0.node().has_come(Moment::ChildrenClosed) {
             refuse_wait_for_children(self.0.node())?;
-            block(&self.0);
+            self.0.wait_and_help();
         }
         Ok(())
     }
@@ -230,11 +229,4 @@ impl fmt::Debug for ChildrenClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.debug("ChildrenClosed", f)
     }
-}
-
-/// Blocks without a limit. If the OS cannot create threads, this thread runs teardowns that are due.
-fn block(waiter: &Waiter<()>) {
-    let thread = ThisThread::new();
-    let _helper = wait_for_help(thread.waker());
-    waiter.block_with(&thread, None, help);
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Process;
-use crate::run::ThreadsAtWork;
-use crate::state::{glance, survey};
+use crate::run::{ThreadsAtWork, look_at};
+use crate::state::glance;
 use crate::value::{Blockers, Link, Phase, Snapshot};
 
 impl Process {
@@ -29,7 +29,7 @@ impl Process {
     /// # Ok::<(), procession::LinkError>(())
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        survey(&self.node, &ThreadsAtWork::look())
+        look_at(&self.node)
     }
 
     /// The causes that prevent this process from closing: at most `limit` bodies, teardowns and other items, the oldest

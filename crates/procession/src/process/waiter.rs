@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
-use crate::run::{Node, drop_sleeper, flush, register};
+use crate::run::{Node, drop_sleeper, flush, help, register, wait_for_help};
 use crate::state::{Moment, Place};
 use crate::value::model::{Waiting, model_has_failed};
 
@@ -72,7 +72,7 @@ impl<T> Waiter<T> {
     }
 
     /// Blocks. Whenever the thread is woken, it calls `work` until that returns `false`.
-    pub(super) fn block_with(
+    fn block_with(
         &self,
         thread: &ThisThread,
         deadline: Option<Instant>,
@@ -91,6 +91,14 @@ impl<T> Waiter<T> {
             }
         }
         (self.read)(&self.node, true)
+    }
+
+    /// Blocks until the moment comes. If the OS cannot create threads, this thread runs teardowns that are due.
+    pub(super) fn wait_and_help(&self) -> T {
+        let thread = ThisThread::new();
+        let _helper = wait_for_help(thread.waker());
+        let value = self.block_with(&thread, None, help);
+        value.expect("without a deadline, it waits until the moment comes")
     }
 
     fn has_come_since(&self, place: Place) -> bool {

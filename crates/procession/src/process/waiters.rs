@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::timeout::Timeout;
 use super::waiter::Waiter;
-use crate::run::park::ThisThread;
 use crate::run::waits::begin_wait;
-use crate::run::{Failure, Node, help, wait_for_help};
+use crate::run::{Failure, Node};
 use crate::state::Moment;
 use crate::value::Error;
 use crate::value::time::deadline_after;
@@ -232,9 +231,7 @@ impl Closed {
             return outcome;
         }
         let _edges = begin_wait(self.0.node())?;
-        let thread = ThisThread::new();
-        let _helper = wait_for_help(thread.waker());
-        self.0.block_with(&thread, None, help).unwrap_or(Ok(()))
+        self.0.wait_and_help()
     }
 
     /// Blocks until the process is Closed, and returns its outcome; `None` if the timeout comes first.

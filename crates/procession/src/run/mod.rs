@@ -65,7 +65,7 @@ pub use spawn::{Inline, Spawn, Threads};
 pub(crate) use spawn::{Spawner, inherited_from_context};
 pub(crate) use teardown::Teardown;
 pub(crate) use wakers::{drop_sleeper, register};
-pub(crate) use workplaces::ThreadsAtWork;
+pub(crate) use workplaces::{ThreadsAtWork, look_at};
 
 pub(crate) type Node = state::Node<Held>;
 pub(crate) type Seed = state::Seed<Held>;

@@ -149,7 +149,7 @@ impl Observer {
         let is_half_full = queue.count == CAPACITY / 2;
         let was_listed = mem::replace(&mut queue.is_listed, true);
         if !was_listed || is_half_full {
-            // Before the queue is unlocked: whoever sees it as listed finds it in the list (O3).
+            // Before the queue is unlocked, so that an observer which is seen as listed is in the list (O3).
             let mut list = LIST.lock();
             if !was_listed {
                 list.observers.push(self.clone());

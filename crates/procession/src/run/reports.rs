@@ -6,9 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "tracing")]
-use super::catch::contain;
+use super::catch::catch;
 use super::pool::run_now;
 use super::{Failure, Node};
 use crate::value::sync::Mutex;
@@ -22,12 +23,13 @@ pub(crate) struct Failing {
     pub(crate) label: Label,
     /// Its error, which is not [`Error::Many`].
     error: Failure,
+    /// A `tracing` subscriber was told.
+    pub(crate) is_recorded: bool,
 }
 
 /// A `Main` that runs.
 pub(crate) trait Listen: Send + Sync {
     /// Does it want no reports?
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     fn is_quiet(&self) -> bool;
 
     /// A failure was not handled. Called with no lock held; it must return at once.
@@ -42,6 +44,9 @@ struct Listener {
 
 static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
 
+/// The number of listeners, which decides only whether to look for the right one.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
 /// From now on, `listen` hears of the failures in the tree of `root`, and of those in no listener's tree.
 #[cfg_attr(
     not(all(feature = "signal", any(unix, windows))),
@@ -49,6 +54,7 @@ static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
 )]
 pub(crate) fn listen(root: &Arc<Node>, listen: Arc<dyn Listen>) {
     LISTENERS.lock().push(Listener { root: Arc::as_ptr(root).addr(), listen });
+    RUNNING.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The listener for this root has ended.
@@ -61,6 +67,7 @@ pub(crate) fn forget_listener(root: &Arc<Node>) {
     let mut listeners = LISTENERS.lock();
     let position = listeners.iter().position(|listener| listener.root == root);
     let removed = position.map(|position| listeners.swap_remove(position));
+    RUNNING.fetch_sub(usize::from(removed.is_some()), Ordering::Relaxed);
     drop(listeners);
     drop(removed);
 }
@@ -79,7 +86,9 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
 #[cfg(feature = "tracing")]
 pub(super) fn handled(node: &Arc<Node>, error: &Error) {
     if super::tracing::may_warn() && !matches!(error, Error::Aborted(_)) {
-        each_error(node, error).iter().for_each(record_handled);
+        for failure in each_error(node, error) {
+            record(&failure, true);
+        }
     }
 }
 
@@ -87,31 +96,42 @@ pub(super) fn handled(node: &Arc<Node>, error: &Error) {
 #[cfg(not(feature = "tracing"))]
 pub(super) fn handled(_node: &Arc<Node>, _error: &Error) {}
 
-/// The caller that these failures of the process were left to has let go of it: reports them on a thread of the
-/// library, because the caller may be anywhere.
-pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>) {
-    if left.is_empty() {
+/// The caller that these failures of the process were left to has let go of it. `listeners` are those that were found
+/// when the process was handed to the caller. The caller may be anywhere, so a subscriber is told on a thread of the
+/// library.
+pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Option<Listeners>) {
+    let mut failures: Vec<_> = left.iter().flat_map(|left| each_error(node, left.get())).collect();
+    failures.retain(|failure| !failure.label.set_reported());
+    if failures.is_empty() {
         return;
     }
-    let unhandled: Vec<_> = left.iter().flat_map(|left| each_error(node, left.get())).collect();
-    let listeners = listeners_of(node);
-    tell(&listeners, &unhandled);
-    run_now(Box::new(move || record(&listeners, &unhandled)));
+    let listeners = listeners.unwrap_or_else(|| listeners_of(node));
+    if may_record() {
+        run_now(Box::new(move || record_and_tell(&listeners, failures)));
+    } else {
+        record_and_tell(&listeners, failures);
+    }
 }
 
 fn report(node: &Arc<Node>, error: &Error) {
-    let unhandled = each_error(node, error);
-    let listeners = listeners_of(node);
-    tell(&listeners, &unhandled);
-    record(&listeners, &unhandled);
+    let mut failures = each_error(node, error);
+    failures.retain(|failure| !failure.label.set_reported());
+    if !failures.is_empty() {
+        record_and_tell(&listeners_of(node), failures);
+    }
+}
+
+/// Whether a subscriber was told is decided once, here, so that each failure is reported in exactly one way.
+fn record_and_tell(listeners: &[Arc<dyn Listen>], mut failures: Vec<Failing>) {
+    let wants_events = !listeners.iter().any(|listener| listener.is_quiet());
+    for failure in &mut failures {
+        failure.is_recorded = wants_events && record(failure, false);
+        listeners.iter().for_each(|listener| listener.failed(failure));
+    }
 }
 
 /// Each error separately, with the process that it is about.
 fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
-    let errors = match error {
-        Error::Many(many) => many.iter().cloned().collect(),
-        error => vec![error.clone()],
-    };
     let about = |error: &Error| match error {
         Error::Failed(_)
         | Error::Panicked(_)
@@ -122,21 +142,25 @@ fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
         | Error::FailedCalls(_) => error.process().cloned(),
         _ => None,
     };
-    let with_label = |error: Error| Failing {
-        label: about(&error).unwrap_or_else(|| node.label()),
-        error: Failure::new(error),
+    let with_label = |error: &Error| Failing {
+        label: about(error).unwrap_or_else(|| node.label()),
+        error: Failure::new(error.clone()),
+        is_recorded: false,
     };
-    errors.into_iter().map(with_label).collect()
+    error.each().iter().map(with_label).collect()
 }
 
-fn tell(listeners: &[Arc<dyn Listen>], failures: &[Failing]) {
-    for listener in listeners {
-        failures.iter().for_each(|failure| listener.failed(failure));
-    }
+/// The listeners of one process.
+pub(crate) type Listeners = Vec<Arc<dyn Listen>>;
+
+/// The listeners of a process that is being handed to a caller, if there are several to choose from. A process that is
+/// Closed has nothing above it any more, so they have to be found before.
+pub(crate) fn choose_listeners(node: &Arc<Node>) -> Option<Listeners> {
+    (RUNNING.load(Ordering::Relaxed) > 1).then(|| listeners_of(node))
 }
 
 /// The listener whose root is above the process; all of them if there is none.
-fn listeners_of(node: &Arc<Node>) -> Vec<Arc<dyn Listen>> {
+fn listeners_of(node: &Arc<Node>) -> Listeners {
     let listeners = LISTENERS.lock();
     let by_root: Vec<_> =
         listeners.iter().map(|listener| (listener.root, listener.listen.clone())).collect();
@@ -150,74 +174,59 @@ fn listeners_of(node: &Arc<Node>) -> Vec<Arc<dyn Listen>> {
     by_root.into_iter().map(|(_, listen)| listen).collect()
 }
 
-/// Records the `tracing` events.
-#[cfg(feature = "tracing")]
-fn record(listeners: &[Arc<dyn Listen>], failures: &[Failing]) {
-    if listeners.iter().any(|listener| listener.is_quiet()) {
-        return;
-    }
-    failures.iter().for_each(record_failed);
-}
-
-#[cfg(not(feature = "tracing"))]
-fn record(_listeners: &[Arc<dyn Listen>], _failures: &[Failing]) {}
-
 /// Records the outcome of a root that nobody else reads.
 #[cfg(all(feature = "tracing", feature = "signal", any(unix, windows)))]
 pub(crate) fn record_outcome(error: &Error) {
-    let errors = match error {
-        Error::Many(many) => many.iter().collect(),
-        error => vec![error],
-    };
-    for error in errors {
+    for error in error.each() {
         if let Some(label) = error.process().cloned() {
-            record_failed(&Failing { label, error: Failure::new(error.clone()) });
+            let error = Failure::new(error.clone());
+            record(&Failing { label, error, is_recorded: false }, false);
         }
     }
 }
 
-/// Records one `tracing` event `failed`. The subscriber is foreign code, and so is the `Display` of an error.
+/// Records one `tracing` event `failed`: an error, or a warning if something handles the failure. Returns whether the
+/// subscriber wanted it. The subscriber is foreign code, and so is the `Display` of an error.
 #[cfg(feature = "tracing")]
-pub(crate) fn record_failed(failure: &Failing) {
-    contain(|| {
-        if !tracing::enabled!(target: "procession", tracing::Level::ERROR) {
-            return;
-        }
-        let (process, site) = (failure.label.path(), failure.label.site());
-        tracing::event!(
-            name: "failed",
-            target: "procession",
-            tracing::Level::ERROR,
-            event = "failed",
-            process = process.as_str(),
-            kind = failure.kind(),
-            error = failure.message().as_str(),
-            site = %site,
-            "{failure}"
-        );
-    });
+fn record(failure: &Failing, is_handled: bool) -> bool {
+    use tracing::Level;
+
+    // A level has to be a constant, so a function cannot choose it.
+    macro_rules! record_at {
+        ($level:expr) => {{
+            let is_wanted = tracing::enabled!(target: "procession", $level);
+            if is_wanted {
+                tracing::event!(
+                    name: "failed",
+                    target: "procession",
+                    $level,
+                    event = "failed",
+                    process = failure.label.path().as_str(),
+                    kind = failure.kind(),
+                    error = failure.message().as_str(),
+                    site = %failure.label.site(),
+                    "{failure}"
+                );
+            }
+            is_wanted
+        }};
+    }
+
+    let record = || if is_handled { record_at!(Level::WARN) } else { record_at!(Level::ERROR) };
+    catch(record).unwrap_or(true)
 }
 
-/// [`record_failed`], as a warning.
-#[cfg(feature = "tracing")]
-fn record_handled(failure: &Failing) {
-    contain(|| {
-        if !tracing::enabled!(target: "procession", tracing::Level::WARN) {
-            return;
-        }
-        let (process, site) = (failure.label.path(), failure.label.site());
-        tracing::event!(
-            name: "failed",
-            target: "procession",
-            tracing::Level::WARN,
-            event = "failed",
-            process = process.as_str(),
-            kind = failure.kind(),
-            error = failure.message().as_str(),
-            site = %site,
-            "{failure}"
-        );
-    });
+#[cfg(not(feature = "tracing"))]
+fn record(_failure: &Failing, _is_handled: bool) -> bool {
+    false
+}
+
+/// Might a subscriber want errors? One relaxed load.
+fn may_record() -> bool {
+    #[cfg(feature = "tracing")]
+    return super::tracing::may_want_errors();
+    #[cfg(not(feature = "tracing"))]
+    false
 }
 
 impl Failing {

@@ -15,7 +15,6 @@
 //! tree that it is made in is traced from then on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::tracing::level_filters::LevelFilter;
 use ::tracing::{Level, Span, enabled, event, info_span};
@@ -23,6 +22,7 @@ use ::tracing::{Level, Span, enabled, event, info_span};
 use super::Node;
 use super::catch::{catch, contain};
 use crate::value::text::{Count, Elapsed};
+use crate::value::time::millis;
 use crate::value::{Event, EventKind, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
@@ -74,6 +74,11 @@ pub(super) fn may_warn() -> bool {
     is_on(LevelFilter::WARN)
 }
 
+/// Might a subscriber want errors? One relaxed load.
+pub(super) fn may_want_errors() -> bool {
+    is_on(LevelFilter::ERROR)
+}
+
 /// The process was aborted, and not together with a process above it.
 pub(crate) fn aborting(node: &Arc<Node>) {
     if !is_on(LevelFilter::WARN) {
@@ -117,10 +122,6 @@ fn write_stall(stall: &Stall) {
             site = %blocker.site, for_ms = blocker.age.map(millis), more = blocker.more, "{blocker}"
         );
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The span of a body. It is boxed, because every async body has room for one.

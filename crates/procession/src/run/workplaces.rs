@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::call_stack::run_as;
 use super::{Held, Node, pool};
-use crate::state::Workplaces;
-use crate::value::Work;
+use crate::state::{Workplaces, survey};
+use crate::value::{Snapshot, Work};
 
 /// Runs blocking code of the process, which must not panic, with the process on this thread's stack; hands the process
 /// back.
@@ -19,6 +19,11 @@ pub(super) fn run_on_this_thread<R>(node: Arc<Node>, run: impl FnOnce() -> R) ->
     let (node, result) = run_as(node, run);
     entries::replace(outer);
     (node, result)
+}
+
+/// Looks at the process and at everything below it.
+pub(crate) fn look_at(node: &Arc<Node>) -> Snapshot {
+    survey(node, &ThreadsAtWork::look())
 }
 
 /// The threads at work, as they were when this was made.

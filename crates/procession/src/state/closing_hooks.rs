@@ -14,8 +14,7 @@ use std::sync::Arc;
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
 use super::edges::Added;
-use super::node::Inner;
-use super::node::Node;
+use super::node::{Inner, Node};
 use super::phase_word::Holder;
 use super::seed::Seed;
 use crate::value::sync::Ordering;
@@ -46,6 +45,9 @@ impl<C: Contents> Node<C> {
             return (hook, Added::Open, Some(HookPlace(place)));
         }
         self.count_in();
+        if self.phase.is_watched() {
+            inner.watch_fresh(self, &hook, None);
+        }
         let dead = inner.add_late_child(hook.clone(), EdgeKind::CHILD);
         drop(inner);
         drop(dead);
@@ -71,6 +73,10 @@ impl<C: Contents> Node<C> {
             self.count_in();
             let place = inner.children(EdgeKind::CHILD).insert(hook.clone());
             hook.place.store(place, Ordering::Relaxed);
+            if self.phase.is_watched() {
+                // Only the guard knows the hook, and locks it only after it has taken it out of the list.
+                inner.watch_fresh(self, &hook, None);
+            }
         }
     }
 }

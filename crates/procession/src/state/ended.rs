@@ -4,8 +4,7 @@ use std::hint;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::node::Node;
-use super::node::{Children, More};
+use super::node::{Children, More, Node};
 
 /// The rest of the end of a process, for the caller to handle after it has released the lock.
 pub(super) struct Ended<C: Contents> {

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::known_hooks::{Above, KnownHooks, Level};
-use super::node::Inner;
-use super::node::Node;
+use super::node::{Inner, Node};
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};
 

@@ -1,10 +1,10 @@
 //! The path of a process: the names and sites of its first parents, and its own. It names the process in errors.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::node::Inner;
-use super::node::Node;
+use super::node::{Inner, Node};
 #[cfg(not(loom))]
 use crate::value::{Above, Source};
 use crate::value::{Label, NEAREST, Segment};
@@ -28,23 +28,28 @@ impl<C: Contents> Node<C> {
 
     /// The segments of at most `limit` first parents, the nearest first.
     pub(crate) fn path_above(self: &Arc<Self>, limit: usize) -> Vec<Segment> {
-        let mut above = Vec::new();
-        let mut next = self.first_parent();
-        // Processes that close each other may be a ring: it ends where it comes back to the process or to a landmark,
-        // of which there is a new one whenever the number of steps has doubled.
-        let mut landmark = self.clone();
-        while let Some(parent) = next {
-            let is_back = Arc::ptr_eq(&parent, self) || Arc::ptr_eq(&parent, &landmark);
-            if is_back || above.len() == limit {
-                break;
+        self.first_parents().take(limit).map(|parent| parent.segment()).collect()
+    }
+
+    /// The first parent, its first parent, and so on. It locks one of them at a time.
+    ///
+    /// Processes that close each other may be a ring: it ends where it comes back to this process or to a landmark, of
+    /// which there is a new one whenever the number of steps has doubled.
+    pub(super) fn first_parents(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<C> {
+        let (start, mut landmark, mut steps) = (self.clone(), self.clone(), 0_usize);
+        let mut last = self.clone();
+        iter::from_fn(move || {
+            let parent = last.first_parent()?;
+            if Arc::ptr_eq(&parent, &start) || Arc::ptr_eq(&parent, &landmark) {
+                return None;
             }
-            above.push(parent.segment());
-            if above.len().is_power_of_two() {
+            steps += 1;
+            if steps.is_power_of_two() {
                 landmark = parent.clone();
             }
-            next = parent.first_parent();
-        }
-        above
+            last = parent.clone();
+            Some(parent)
+        })
     }
 
     /// The process, as its events name it.

@@ -12,8 +12,7 @@ use std::task::Waker;
 use super::contents::Contents;
 use super::effects::Effects;
 use super::limit::{Limit, Look, Ticket};
-use super::node::Inner;
-use super::node::Node;
+use super::node::{Inner, Node};
 use crate::value::sleeper::Sleeper;
 use crate::value::{Phase, Site};
 

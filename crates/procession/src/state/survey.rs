@@ -6,13 +6,12 @@
 //! go, also while a walk has them, so no child is seen twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::iter;
 use std::sync::Arc;
 
 use super::contents::Contents;
 use super::ended::fetch_one;
-use super::node::Inner;
-use super::node::Node;
-use super::node::{Children, Down};
+use super::node::{Children, Down, Inner, Node};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{Edge, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents};
@@ -124,20 +123,9 @@ fn read<C: Contents>(
 /// The time of the abort that the process is part of: that of the nearest process, itself or above it, for which a time
 /// is recorded.
 fn aborted_above<C: Contents>(node: &Arc<Node<C>>) -> Option<Stamp> {
-    let mut next = Some(node.clone()).filter(|node| node.is_aborting());
-    let mut steps: u64 = 0;
-    while let Some(node) = next {
-        let inner = node.inner.lock();
-        if let Some(aborted_at) = inner.extras_ref().and_then(|extras| extras.aborted_at) {
-            return Some(aborted_at);
-        }
-        let parent = inner.first_parent().filter(|parent| parent.is_aborting()).cloned();
-        drop(inner);
-        steps += 1;
-        // Around a ring there may be no end.
-        next = parent.filter(|_| steps < u64::from(u16::MAX));
-    }
-    None
+    let aborting = iter::once(node.clone()).chain(node.first_parents());
+    let mut aborting = aborting.take_while(|node| node.is_aborting());
+    aborting.find_map(|node| node.inner.lock().extras_ref()?.aborted_at)
 }
 
 struct Survey<'a, C: Contents, W> {

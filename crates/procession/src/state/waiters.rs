@@ -9,8 +9,7 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::{Effects, Wake};
-use super::node::Node;
-use super::node::{Inner, TeardownStage};
+use super::node::{Inner, Node, TeardownStage};
 use super::sleepers::{FIRST, Moment, Moments, Place, TeardownOrSleeper, Waiters, Waiting};
 use crate::value::Phase;
 use crate::value::sleeper::Sleeper;

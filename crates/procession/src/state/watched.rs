@@ -99,9 +99,10 @@ impl<C: Contents> Inner<C> {
         node.phase.watch(own.observers.iter().any(C::is_of_program));
         let watch = &mut self.more().watch;
         // Children in the hands of a closing walk still lack the observers that they lacked before.
-        let below = watch.take().and_then(|watch| watch.below).filter(|below| below.is_pending);
-        let below =
-            below.map(|_| Box::new(Below { scope: below_of(node, &own), is_pending: true }));
+        let below = watch.take().and_then(|watch| watch.below).map(|before| {
+            let scope = below_of(node, &own, Some(before.scope.id));
+            Box::new(Below { scope, is_pending: before.is_pending })
+        });
         *watch = Some(Watch { own, below });
         true
     }
@@ -110,7 +111,7 @@ impl<C: Contents> Inner<C> {
     fn scope_below(&mut self, node: &Node<C>) -> Option<Arc<Scope<C>>> {
         let watch = self.more.as_deref_mut()?.watch.as_mut()?;
         let own = &watch.own;
-        let make = || Box::new(Below { scope: below_of(node, own), is_pending: false });
+        let make = || Box::new(Below { scope: below_of(node, own, None), is_pending: false });
         Some(watch.below.get_or_insert_with(make).scope.clone())
     }
 
@@ -135,10 +136,10 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// The scope that the children of a process with this scope inherit.
-fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>) -> Arc<Scope<C>> {
+/// The scope that the children of a process with this scope inherit, instead of the one with the id `before`.
+fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>, before: Option<u64>) -> Arc<Scope<C>> {
     let above = Above { segment: node.segment(), above: own.above.clone() };
-    Arc::new(Scope { observers: own.observers.clone(), above: Some(Arc::new(above)) })
+    Scope::of(own.observers.clone(), Some(Arc::new(above)), before)
 }
 
 impl<C: Contents> Watch<C> {
@@ -162,7 +163,7 @@ impl<C: Contents> Scope<C> {
         if let Some(parent) = parent {
             above.insert(0, parent.segment());
         }
-        Arc::new(Self { observers, above: Above::of(above) })
+        Self::of(observers, Above::of(above), None)
     }
 
     #[cfg(not(loom))]
@@ -181,6 +182,12 @@ impl<C: Contents> Scope<C> {
 
     /// This scope with the observers of the other one too; `None` if it has them all.
     fn joined_by(&self, other: &Arc<Self>) -> Option<Arc<Self>> {
+        if other.id == self.id {
+            return None;
+        }
+        if other.before == Some(self.id) {
+            return Some(other.clone());
+        }
         if self.observers.iter().all(|observer| other.observers.contains(observer)) {
             let is_same = self.observers.len() == other.observers.len()
                 && (self.above.is_some() || other.above.is_none());
@@ -193,7 +200,7 @@ impl<C: Contents> Scope<C> {
         }
         let observers = self.observers.iter().cloned().chain(new).collect();
         let above = self.above.clone().or_else(|| other.above.clone());
-        Some(Arc::new(Self { observers, above }))
+        Some(Self::of(observers, above, None))
     }
 }
 
@@ -233,7 +240,7 @@ impl<C: Contents> Node<C> {
     #[cfg(not(loom))]
     pub(crate) fn add_observer(self: &Arc<Self>, observer: C::Observer) {
         let above = self.source().above;
-        let scope = Arc::new(Scope { observers: vec![observer], above });
+        let scope = Scope::of(vec![observer], above, None);
         let mut inner = self.inner.lock();
         let is_new = self.phase() != Phase::Closed && inner.watch(self, &scope);
         drop(inner);
@@ -245,19 +252,7 @@ impl<C: Contents> Node<C> {
     /// The topmost process above it, along first parents.
     #[cfg(all(feature = "tracing", not(loom)))]
     pub(crate) fn topmost(self: &Arc<Self>) -> Arc<Self> {
-        let (mut node, mut landmark) = (self.clone(), self.clone());
-        let mut steps: usize = 0;
-        // Around a ring, it ends where it comes back to a process that was visited a power of two of steps ago.
-        while let Some(parent) =
-            node.first_parent().filter(|parent| !Arc::ptr_eq(parent, &landmark))
-        {
-            steps += 1;
-            if steps.is_power_of_two() {
-                landmark = parent.clone();
-            }
-            node = parent;
-        }
-        node
+        self.first_parents().last().unwrap_or_else(|| self.clone())
     }
 }
 

@@ -204,7 +204,9 @@ impl Error {
         match error.downcast::<Self>() {
             // It already names the failure and its process.
             Ok(error) => *error,
-            Err(source) => Self::Failed(Failed { label, source: Arc::new(source) }),
+            Err(source) => {
+                Self::Failed(Failed { label: label.renewed(), source: Arc::new(source) })
+            }
         }
     }
 
@@ -276,6 +278,15 @@ impl Error {
             0 => Ok(()),
             1 => Err(flat.remove(0)),
             _ => Err(Self::Many(MultiError { errors: flat.into() })),
+        }
+    }
+
+    /// The errors that it consists of: those of an [`Error::Many`], otherwise itself.
+    #[cfg(not(loom))]
+    pub(crate) fn each(&self) -> &[Self] {
+        match self {
+            Self::Many(many) => &many.errors,
+            one => std::slice::from_ref(one),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::value::text::{Count, Span};
-use crate::value::{BlockerKind, Label, Link, Snapshot};
+use crate::value::{Blocker, BlockerKind, Label, Link, Snapshot};
 
 /// The maximum number of names of aborted items that are kept.
 const NAMES: usize = 16;
@@ -45,10 +45,9 @@ impl Forced {
     pub(crate) fn new(label: Label, grace: Duration, snapshot: &Snapshot) -> Self {
         let blockers = snapshot.blockers(usize::MAX).first;
         // An abort goes only to processes that their parents close.
-        let is_below = |link: Option<Link>| !matches!(link, Some(Link::WaitFor | Link::CloseAfter));
-        let aborted = |blocker: &&crate::value::Blocker| {
+        let aborted = |blocker: &&Blocker| {
             blocker.kind != BlockerKind::NotAsked
-                && blocker.chain.iter().all(|step| is_below(step.link))
+                && blocker.chain.iter().all(|step| step.link.is_none_or(Link::closes))
         };
         let aborted: Vec<_> = blockers.iter().filter(aborted).collect();
         // If only processes elsewhere kept it open, those are the ones that did not end in time.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+#[cfg(not(loom))]
+use std::sync::atomic::Ordering;
 
 use crate::value::Site;
 use crate::value::text::Escaped;
@@ -103,11 +106,27 @@ struct Parts {
     above: Vec<Segment>,
     /// There are more processes above these.
     is_cut: bool,
+    /// The failure of which this is the label has been reported. Each error has a label of its own, which its clones
+    /// share, so a body that returns the error of another process does not report it again. Relaxed, because the
+    /// clones are handed from thread to thread.
+    is_reported: AtomicBool,
 }
 
 impl Label {
     pub(crate) fn new(id: ProcessId, own: Segment, above: Vec<Segment>, is_cut: bool) -> Self {
-        Self(Arc::new(Parts { id, own, above, is_cut }))
+        Self(Arc::new(Parts { id, own, above, is_cut, is_reported: AtomicBool::new(false) }))
+    }
+
+    /// The same label for another error.
+    pub(crate) fn renewed(&self) -> Self {
+        let Parts { id, own, above, is_cut, .. } = &*self.0;
+        Self::new(*id, own.clone(), above.clone(), *is_cut)
+    }
+
+    /// Records that the error with this label is reported; returns whether it was reported before.
+    #[cfg(not(loom))]
+    pub(crate) fn set_reported(&self) -> bool {
+        self.0.is_reported.swap(true, Ordering::Relaxed)
     }
 
     /// The label of a process that has nothing above it.

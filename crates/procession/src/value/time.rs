@@ -15,6 +15,12 @@ pub(crate) fn now() -> Instant {
     *NOW
 }
 
+/// The duration in whole milliseconds.
+#[cfg(any(feature = "serde", feature = "tracing"))]
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The deadline that is `duration` from now; `None` if that is later than a clock can express, that is, never.
 pub fn deadline_after(duration: Duration) -> Option<Instant> {
     now().checked_add(duration)

@@ -11,8 +11,8 @@ use crate::run::perform::{perform, perform_elsewhere};
 use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
 use crate::run::wakers::drop_sleeper;
-use crate::run::{Effects, Failure, Node, ThreadsAtWork};
-use crate::state::{Moment, survey};
+use crate::run::{Effects, Failure, Node, look_at};
+use crate::state::Moment;
 use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
@@ -83,7 +83,7 @@ fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
     if node.phase() == Phase::Closed || node.is_aborting() {
         return;
     }
-    let snapshot = survey(node, &ThreadsAtWork::look());
+    let snapshot = look_at(node);
     let forced = Forced::new(node.label(), grace, &snapshot);
     if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
         tell(snapshot);

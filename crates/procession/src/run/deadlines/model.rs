@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::run::hooks::time_limit_over;
-use crate::run::{Failure, Node, ThreadsAtWork, perform};
-use crate::state::survey;
+use crate::run::{Failure, Node, look_at, perform};
 use crate::value::time::now;
 use crate::value::{Error, Forced};
 
@@ -32,7 +31,7 @@ impl Future for Sleep {
 /// A grace is over at once if it is zero, and otherwise never.
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
-        let forced = Forced::new(node.label(), grace, &survey(node, &ThreadsAtWork::look()));
+        let forced = Forced::new(node.label(), grace, &look_at(node));
         if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
             perform(effects);
         }

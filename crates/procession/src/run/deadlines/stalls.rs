@@ -18,8 +18,8 @@ use crate::run::foreign::Foreign;
 use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
 use crate::run::wakers::drop_sleeper;
-use crate::run::{Node, ThreadsAtWork};
-use crate::state::{Moment, survey};
+use crate::run::{Node, look_at};
+use crate::state::Moment;
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::Mutex;
 use crate::value::{Phase, Stall};
@@ -137,10 +137,9 @@ impl Watcher {
 
     fn call(&self, total: Duration) {
         let Some(node) = self.node.upgrade() else { return };
-        let snapshot = survey(&node, &ThreadsAtWork::look());
+        let snapshot = look_at(&node);
         let blockers = snapshot.blockers(BLOCKERS);
-        let is_open = |phase| phase != Phase::Closed;
-        let open = snapshot.processes().iter().filter(|info| is_open(info.phase)).count();
+        let open = snapshot.open();
         if node.phase() != Phase::Closing {
             return;
         }

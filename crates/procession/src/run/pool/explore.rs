@@ -320,8 +320,10 @@ impl World {
 
     /// A busy thread looks for a task.
     fn thread_looks(&mut self) {
-        let is_busy = self.state.next(&mut self.around).is_some();
-        self.around.enter(if is_busy { Spot::Runs } else { Spot::Listens });
+        let is_over_limit = self.state.threads.busy > self.state.limit();
+        let task = self.state.next(&mut self.around);
+        assert!(!is_over_limit || task != Some(Task::Plain), "P2: back to the limit");
+        self.around.enter(if task.is_some() { Spot::Runs } else { Spot::Listens });
         self.release();
     }
 

@@ -70,12 +70,20 @@ impl<T> Queues<T> {
 
     /// Takes the next task of any queue.
     pub(super) fn pop(&mut self) -> Option<T> {
-        let task = self.urgent.pop().or_else(|| self.main.pop());
-        if task.is_some() {
+        if let Some(task) = self.pop_urgent() {
+            return Some(task);
+        }
+        if let Some(task) = self.main.pop() {
             self.waiting -= 1;
-            return task;
+            return Some(task);
         }
         self.take_from(*self.filled.first()?)
+    }
+
+    pub(super) fn pop_urgent(&mut self) -> Option<T> {
+        let task = self.urgent.pop()?;
+        self.waiting -= 1;
+        Some(task)
     }
 
     /// Adds a queue that the pool helps with, and returns its place.

@@ -13,10 +13,11 @@
 //! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if
 //!   none is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of
 //!   the library is blocked and does not count, so work that waits for other work does not keep that from a thread;
-//!   when it returns from the wait it counts again, and the limit may be exceeded by that.
+//!   when it returns from the wait it counts again, and the limit may be exceeded by that. While more than `limit` are
+//!   busy, a thread that is done takes only an urgent task, so the pool returns to its limit.
 //! - P3. If a task waits, a thread is called or about to take it, or a look is scheduled, or the task is not urgent,
-//!   the pool is at its limit and every busy thread takes the next task when it is done, or the OS could not create a
-//!   thread and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
+//!   the pool is at its limit and `limit` busy threads take the next task when they are done, or the OS could not create
+//!   a thread and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
 //!   [`State::provide`] in the same locked section, and by waking the threads in `wait` if the state
 //!   [needs help](State::needs_help).
 //! - P4. The last thread never ends, so that a pool that had a thread once has one for ever.
@@ -137,7 +138,8 @@ impl<T> State<T> {
 
     /// The next task of a busy thread; `None` if there is none, and the thread is idle.
     pub(super) fn next(&mut self, around: &mut impl Surroundings) -> Option<T> {
-        let task = self.queues.pop();
+        let is_over_limit = self.threads.busy > self.limit;
+        let task = if is_over_limit { self.queues.pop_urgent() } else { self.queues.pop() };
         if task.is_none() {
             self.threads.busy -= 1;
             self.threads.idle += 1;
@@ -151,6 +153,11 @@ impl<T> State<T> {
     /// A task for a thread in `wait`. No other task counted on that thread.
     pub(super) fn help(&mut self) -> Option<T> {
         self.queues.pop()
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The number of threads that run a task.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::event::{CHUNK, Cursor, Event, Events, Key};
 use super::upward::Upward;
 use crate::state::contents::Contents;
-use crate::state::node::Inner;
-use crate::state::node::Node;
+use crate::state::node::{Inner, Node};
 use crate::value::Phase;
 
 /// The events that a given one might require, directly or through others.

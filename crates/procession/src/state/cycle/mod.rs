@@ -47,9 +47,7 @@ use upward::Upward;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::node::Extras;
-use super::node::Inner;
-use super::node::Node;
+use super::node::{Extras, Inner, Node};
 use crate::value::sync::{Mutex, MutexGuard};
 use crate::value::{Label, Phase};
 

@@ -3,14 +3,13 @@
 //! Processes refer to each other by index. A [`ProcessId`](crate::ProcessId) is never written, because it is an
 //! address. Durations are whole milliseconds.
 
-use std::time::Duration;
-
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
 };
 use crate::value::text::Signal;
+use crate::value::time::millis;
 use crate::value::{Phase, Reason, Site, Work};
 
 impl Serialize for Snapshot {
@@ -161,10 +160,6 @@ impl Serialize for Reason {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use serde_json::{json, to_value};
@@ -181,7 +176,7 @@ mod tests {
     fn a_snapshot_is_lists_of_processes_and_edges() {
         let (mut scene, app) = app();
         let cache = scene.closing_below(app, "cache", "src/cache.rs:41");
-        scene.work(cache, Work::ThreadBody, super::Duration::from_secs(11_105)).rare().thread =
+        scene.work(cache, Work::ThreadBody, std::time::Duration::from_secs(11_105)).rare().thread =
             Some("cache-refresh".into());
         scene.at(cache).rare().held_slots = vec![held("src/pool.rs:20", 8_200)];
         let expected = json!({

@@ -31,7 +31,7 @@ mod tree;
 
 use std::sync::{Arc, OnceLock};
 
-use crate::value::ProcessId;
+use crate::value::{Phase, ProcessId};
 
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 pub(crate) use info::Rare;
@@ -75,6 +75,12 @@ impl Snapshot {
     #[must_use]
     pub fn edges(&self) -> &[Edge] {
         &self.edges
+    }
+
+    /// The number of processes that are not Closed.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.processes.iter().filter(|process| process.phase != Phase::Closed).count()
     }
 
     /// The process with this id.
@@ -258,7 +264,7 @@ pub enum Link {
 
 impl Link {
     /// Does the upper process close the lower one?
-    fn closes(self) -> bool {
+    pub(crate) fn closes(self) -> bool {
         matches!(self, Self::Child | Self::NoWaitChild)
     }
 }
