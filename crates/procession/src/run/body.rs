@@ -46,7 +46,7 @@ pub(crate) struct BodyEnd {
     span: Option<BodySpan>,
 }
 
-/// Who hears of it that there is no thread for a body.
+/// The recipient of the error if there is no thread for a body.
 #[derive(Clone, Copy)]
 pub(crate) enum HandedTo {
     /// The caller, which is handed the error.

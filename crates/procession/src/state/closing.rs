@@ -360,7 +360,7 @@ impl<C: Contents> Walk<C> {
         walking: Option<&Arc<Node<C>>>,
     ) -> Ended<C> {
         node.phase.finish();
-        let mut ended = Ended { counted: 0, more: None, no_wait_children: None };
+        let mut ended = Ended { counted: 0, more: None };
         if let Some(up) = inner.take_first_up(node) {
             self.end_edge(up, walking, &mut ended);
         }
@@ -391,17 +391,18 @@ impl<C: Contents> Walk<C> {
             return;
         }
         inner.forget_hooks();
-        ended.no_wait_children =
-            inner.extras_mut().and_then(|extras| extras.no_wait_children.take());
-        ended.more = match &mut inner.more {
+        ended.more = match inner.more.as_deref_mut() {
             // The extras stay, for the outcome.
-            Some(more) if more.extras.is_some() => {
-                more.waiters = None;
-                let children = mem::take(&mut more.children);
+            Some(More { children, waiters, extras: Some(extras), .. }) => {
+                *waiters = None;
+                let mut children = mem::take(children);
+                for child in extras.no_wait_children.take().into_iter().flat_map(|list| *list) {
+                    children.insert(child);
+                }
                 let has_children = children.may_have_entries();
                 has_children.then(|| Box::new(More { children, ..More::default() }))
             }
-            more => more.take(),
+            _ => inner.more.take(),
         };
         for up in inner.take_further_ups() {
             self.end_edge(up, walking, ended);

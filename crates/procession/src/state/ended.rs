@@ -12,21 +12,18 @@ pub(super) struct Ended<C: Contents> {
     pub(super) counted: u32,
     /// Its own children, which are dropped with the lock released.
     pub(super) more: Option<Box<More<C>>>,
-    pub(super) no_wait_children: Option<Box<Children<C>>>,
 }
 
 impl<C: Contents> Drop for Ended<C> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(mut more) = self.more.take() {
+        if let Some(more) = &mut self.more {
             forget_children(&mut more.children);
-        }
-        if let Some(mut children) = self.no_wait_children.take() {
-            forget_children(&mut children);
         }
     }
 }
 
+#[cold]
 fn forget_children<C: Contents>(children: &mut Children<C>) {
     for chunk in children.chunks_mut(AHEAD) {
         fetch(chunk);

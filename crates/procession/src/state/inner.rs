@@ -12,7 +12,7 @@ use crate::value::sync::Ordering;
 use crate::value::{ChildFailure, Phase, Reason};
 
 impl<C: Contents> Inner<C> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         parent: Option<Arc<Node<C>>>,
         parent_edge: EdgeKind,

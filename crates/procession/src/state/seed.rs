@@ -56,7 +56,7 @@ impl<C: Contents> Node<C> {
         node
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn with_parent(seed: Seed<C>, parent: Option<Arc<Self>>, holder: Holder) -> Self {
         let edge = if seed.limited { EdgeKind::LIMITED_CHILD } else { EdgeKind::CHILD };
         Self {
