@@ -288,6 +288,24 @@ fn a_call_that_fails() {
     app.close_blocking().unwrap();
 }
 
+/// A call whose body and teardown both fail is one failed call.
+#[test]
+fn a_call_that_fails_twice() {
+    let app = Process::new();
+    let on = Periodic::on(futures_lite::stream::iter(0..3)).on_failure(ChildFailure::Ignore);
+    let periodic = on.spawn_thread(&app, |call| {
+        call.set_teardown(|| Err("in the teardown"))?;
+        Err::<(), procession::BoxError>("in the body".into())
+    });
+    match outcome(&periodic.unwrap().closed()) {
+        Err(Error::FailedCalls(failed)) => {
+            assert_eq!((failed.failed(), failed.calls()), (3, 3));
+        }
+        other => panic!("{other:?}"),
+    }
+    app.close_blocking().unwrap();
+}
+
 /// With `ChildFailure::Close`, a failed call closes the parent, which has the error in its outcome, whatever it does
 /// when another child fails.
 #[test]

@@ -266,6 +266,35 @@ fn failures() {
     assert_eq!(errors.matches("failed: disk full").count(), 3, "{errors}");
 }
 
+/// A body that returns the error of another process does not report it again; with `?`, the error of a task is the
+/// failure of the body that read it.
+#[test]
+fn failures_that_are_handed_on() {
+    for what in ["handed-on", "question-mark"] {
+        let (status, _, errors) = run(&[what]);
+        assert_eq!(status, Some(1), "{what}: {errors}");
+        let lines = said(&errors);
+        let [failure, closed] = lines[..] else { panic!("{what}: {errors}") };
+        assert!(failure.ends_with(" failed: disk full"), "{what}: {failure}");
+        assert_closed(closed, " with 1 failure; exit code 1");
+    }
+}
+
+/// A failure below one `Main` is not one of another in the same program.
+#[test]
+fn failures_of_another_main() {
+    let (status, printed, errors) = run(&["two-mains"]);
+    assert_eq!(status, Some(0), "{errors}");
+    let lines: Vec<_> = errors.lines().collect();
+    let [failure, closed] = lines[..] else { panic!("{errors}") };
+    assert!(failure.starts_with("other: other › tests/src/bin/reports.rs:"), "{errors}");
+    assert!(
+        closed.starts_with("other: closed in ") && closed.ends_with(" exit code 1"),
+        "{errors}"
+    );
+    assert!(printed.contains("other: Exit"), "{printed}");
+}
+
 /// Each way in which a failure is handled.
 #[test]
 fn failures_that_are_handled() {

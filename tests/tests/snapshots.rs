@@ -254,6 +254,37 @@ fn a_wait_for_a_slot_leads_to_its_holder() {
     ends_well(&app);
 }
 
+/// A body that waits for its own children, or for the body of another process, is not in the way itself.
+#[test]
+fn a_wait_for_children_or_a_body_continues_the_chain() {
+    let (app, server) = (named("app"), named("server"));
+    let (end, ended) = mpsc::channel::<()>();
+    let batch = Process::builder().name("batch").parent(&app);
+    let batch = batch.spawn_thread(move |batch| {
+        let part = Process::builder().name("part").parent(&batch);
+        part.spawn_thread(move |_| assert!(ended.recv().is_err()))?;
+        batch.children_closed().wait()
+    });
+    let body = Process::builder().name("body").parent(&server).spawn(|p| async move {
+        p.closing().await;
+    });
+    let body = body.unwrap();
+    let importer = Process::builder().name("importer").parent(&app);
+    let importer = importer.spawn_thread(move |_| body.body_ended().wait()).unwrap();
+    app.close();
+    let expected = ["app › batch › part: thread body", "app › importer ⇢ body: nobody has asked"];
+    blockers_become(&app, &expected);
+    let edges = edges(&app);
+    assert!(edges.contains(&"batch ChildrenWait batch".into()), "{edges:?}");
+    assert!(edges.contains(&"importer BodyWait body".into()), "{edges:?}");
+    assert!(format!("{importer:?}").contains("1 wait for a body"), "{importer:?}");
+    server.close();
+    ends_well(&importer);
+    drop(end);
+    ends_well(&batch.unwrap());
+    ends_well(&app);
+}
+
 /// The program of the issue: 110 processes, of which three hang. All three are named, and nothing else.
 #[test]
 fn three_culprits_among_many() {

@@ -122,6 +122,16 @@ fn a_recorder_is_given_the_numbers() {
     app.closed().wait().unwrap();
     assert_eq!(numbers(), [0.0, 0.0, 1.0, 12.0]);
     drop(children);
+    // A hook that is set while functions given to `on_closing` run.
+    let watched = Process::new();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    watched.on_closing(move || assert!(gone.recv().is_err())).unwrap().detach();
+    watched.close();
+    watched.on_event(|_| ());
+    drop(go);
+    watched.closed().wait().unwrap();
+    let [running, closing, ..] = numbers();
+    assert_eq!([running, closing], [0.0, 0.0]);
     // The numbers are right even if events are missed.
     let root = Process::new();
     (0..200_000).for_each(|_| drop(root.child().close()));

@@ -98,6 +98,24 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
             late.process().closed().wait().unwrap_err();
             drop(late);
         }
+        "handed-on" => {
+            let child = p.spawn_thread(|_| Err("disk full"))?;
+            p.spawn_thread(move |_| child.closed().wait())?;
+        }
+        "question-mark" => {
+            p.spawn_thread(|p| {
+                let task = p.spawn_task(|_| async { Err::<(), _>("disk full") })?;
+                task.wait()
+            })?;
+        }
+        "two-mains" => {
+            let other = Main::new().name("other").signals([]).no_exit();
+            let status = other.run(|other| {
+                drop(other.spawn_task_thread(|_| Err::<(), _>("disk full"))?);
+                procession::ok()
+            });
+            println!("other: {status:?}");
+        }
         "periodic" => {
             let ticks = futures_lite::stream::iter(0..3);
             Periodic::on(ticks).spawn_thread(p, |_| Err("disk full"))?;

@@ -101,11 +101,11 @@ impl Process {
         }
         if !self.node.is_background() && (abort || !self.is_closing()) {
             #[cfg(all(feature = "tracing", not(loom)))]
-            let is_news = abort && !self.is_aborting() && !self.is_closed();
+            let news = abort.then(|| crate::run::tracing::Abort::of(&self.node)).flatten();
             perform(self.node.close(reason, abort));
             #[cfg(all(feature = "tracing", not(loom)))]
-            if is_news && self.is_aborting() {
-                crate::run::tracing::aborting(&self.node);
+            if let Some(news) = news.filter(crate::run::tracing::Abort::has_begun) {
+                news.tell();
             }
         }
     }

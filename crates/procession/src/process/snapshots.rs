@@ -92,6 +92,8 @@ impl fmt::Debug for Counted {
             Link::CloseAfter => ("process to close first", "processes to close first"),
             Link::Blocked => ("blocked wait", "blocked waits"),
             Link::SlotWait => ("wait for a slot", "waits for a slot"),
+            Link::ChildrenWait => ("wait for children", "waits for children"),
+            Link::BodyWait => ("wait for a body", "waits for bodies"),
         };
         write!(f, "{count} {}", if *count == 1 { one } else { many })
     }

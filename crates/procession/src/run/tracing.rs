@@ -23,7 +23,7 @@ use super::Node;
 use super::catch::{catch, contain};
 use crate::value::text::{Count, Elapsed};
 use crate::value::time::millis;
-use crate::value::{Event, EventKind, Stall};
+use crate::value::{Event, EventKind, Label, Phase, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
 #[inline]
@@ -79,20 +79,37 @@ pub(super) fn may_want_errors() -> bool {
     is_on(LevelFilter::ERROR)
 }
 
-/// The process was aborted, and not together with a process above it.
-pub(crate) fn aborting(node: &Arc<Node>) {
-    if !is_on(LevelFilter::WARN) {
-        return;
+/// An abort of a process that is not part of an abort above it, and that a subscriber may want to hear of.
+pub(crate) struct Abort {
+    node: Arc<Node>,
+    /// Read before the abort, because a Closed process has nothing above it.
+    label: Label,
+}
+
+impl Abort {
+    /// Must be called before the abort.
+    pub(crate) fn of(node: &Arc<Node>) -> Option<Self> {
+        let is_news = may_warn() && !node.is_aborting() && node.phase() != Phase::Closed;
+        is_news.then(|| Self { node: node.clone(), label: node.label() })
     }
-    contain(|| {
-        if enabled!(target: "procession", Level::WARN) {
-            let process = node.label();
-            event!(
-                target: "procession", Level::WARN, event = "aborting", process = process.path(),
-                site = %node.site, "{process} is being aborted"
-            );
-        }
-    });
+
+    /// Was the process aborted?
+    pub(crate) fn has_begun(&self) -> bool {
+        self.node.is_aborting()
+    }
+
+    /// Tells the subscriber.
+    pub(crate) fn tell(self) {
+        contain(|| {
+            if enabled!(target: "procession", Level::WARN) {
+                let Self { node, label } = self;
+                event!(
+                    target: "procession", Level::WARN, event = "aborting", process = label.path(),
+                    site = %node.site, "{label} is being aborted"
+                );
+            }
+        });
+    }
 }
 
 /// A closing is slow.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::call_stack::stack;
 use super::{Held, Node};
-use crate::state::{BlockedEdge, SlotWait, slots_wait_for};
-use crate::value::Error;
+use crate::state::{BlockedEdge, ShownWait, slots_wait_for};
+use crate::value::{Error, Link};
 
 /// Adds the edges of a wait without a timeout for `target`. They last as long as the returned value.
 ///
@@ -32,35 +32,35 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
     Ok(edges)
 }
 
-/// Refuses a wait without a timeout for the end of the body of `target` if it could never end. It is no edge, because
-/// the children of the target may wait for this too.
+/// Begins a wait without a timeout for the end of the body of `target`, which shows in snapshots as long as the returned
+/// value exists. The search for cycles does not follow it, because the children of the target may wait for this too.
 ///
 /// # Errors
 ///
 /// [`Error::Deadlock`] if code on this stack is that of the target, whose body therefore cannot end.
-pub(crate) fn refuse_wait_for_body(target: &Arc<Node>) -> Result<(), Error> {
+pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_wait_for_body_on_runtime(target, stack.last())?;
     if stack.iter().any(|node| Arc::ptr_eq(node, target)) {
         return Err(Error::body_deadlock(target.label()));
     }
-    Ok(())
+    Ok(show(&stack, Link::BodyWait, target))
 }
 
-/// Refuses a wait without a timeout for the children of `target` if it could never end. It is no edge either, because
-/// the target need not be Closed for it.
+/// Begins a wait without a timeout for the children of `target`, which shows in snapshots as long as the returned value
+/// exists. The search for cycles does not follow it, because the target need not be Closed for it.
 ///
 /// # Errors
 ///
 /// [`Error::Deadlock`] if code on this stack is that of a process below the target, following first parents.
-pub(crate) fn refuse_wait_for_children(target: &Arc<Node>) -> Result<(), Error> {
+pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_wait_for_children_on_runtime(target, stack.last())?;
     match stack.iter().rev().find(|node| node.is_waited_for_below(target)) {
         Some(node) => Err(Error::children_deadlock(node.label(), target.label())),
-        None => Ok(()),
+        None => Ok(show(&stack, Link::ChildrenWait, target)),
     }
 }
 
@@ -70,12 +70,17 @@ pub(crate) fn refuse_wait_for_children(target: &Arc<Node>) -> Result<(), Error> 
 /// # Errors
 ///
 /// [`Error::Deadlock`] if all slots are held by processes that wait for code on this stack.
-pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<SlotWait<Held>>, Error> {
+pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_slot_wait_on_runtime(limiter, stack.last())?;
     match stack.iter().rev().find(|node| slots_wait_for(limiter, node)) {
         Some(node) => Err(Error::slot_deadlock(node.label(), limiter.label())),
-        None => Ok(stack.iter().map(|node| SlotWait::begin(node, limiter)).collect()),
+        None => Ok(show(&stack, Link::SlotWait, limiter)),
     }
+}
+
+/// Shows the wait at each process whose code is on this stack.
+fn show(stack: &[Arc<Node>], kind: Link, target: &Arc<Node>) -> Vec<ShownWait<Held>> {
+    stack.iter().map(|node| ShownWait::begin(node, kind, target)).collect()
 }

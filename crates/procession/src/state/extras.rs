@@ -45,7 +45,7 @@ impl<C: Contents> Default for Extras<C> {
             waits_for: StableList::new(),
             closes_after: StableList::new(),
             blocked_for: StableList::new(),
-            slot_waits: StableList::new(),
+            shown_waits: StableList::new(),
             other_waits: 0,
             children_closed: 0,
             postponed: None,

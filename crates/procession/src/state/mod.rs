@@ -14,7 +14,7 @@
 //! | [`phase_word`] | the atomic word that publishes the phase |
 //! | [`edge_kind`], [`edges`] | the kinds of edges; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
-//! | [`blocked`] | a blocking wait as an edge |
+//! | [`blocked`], [`shown_wait`] | a blocking wait as an edge; other blocking waits, which snapshots show |
 //! | [`closing`], [`ended`] | the closing walk; the rest of the end of a process |
 //! | [`closing_hooks`] | functions that run when a process begins to close |
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
@@ -56,6 +56,7 @@ mod path;
 mod phase_word;
 mod scope;
 mod seed;
+mod shown_wait;
 mod sleepers;
 mod slots;
 mod stable_list;
@@ -83,9 +84,10 @@ pub(crate) use limit::{Limit, Look, Ticket};
 pub(crate) use node::{Extras, Node, SetTeardown};
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
+pub(crate) use shown_wait::ShownWait;
 pub(crate) use sleepers::{Moment, Place};
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
-pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
+pub(crate) use survey::{Workplaces, glance, survey};
 pub(crate) use time_limit::Waits;
 pub(crate) use waiters::PutBack;

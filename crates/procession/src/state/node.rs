@@ -65,7 +65,7 @@ use super::sleepers::{TeardownOrSleeper, Waiters};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
-use crate::value::{ChildFailure, Label, Phase, ProcessId, Reason, Site, WorkCell};
+use crate::value::{ChildFailure, Label, Link, Phase, ProcessId, Reason, Site, WorkCell};
 
 /// The bit of `waiting` that says that a sleeper may wait for the children.
 pub(super) const WATCHED: u32 = 1 << 31;
@@ -170,8 +170,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) closes_after: StableList<Down<C>>,
     /// The processes for which threads that run its code are blocked.
     pub(super) blocked_for: StableList<Down<C>>,
-    /// The limiters for whose slots threads that run its code are blocked.
-    pub(super) slot_waits: StableList<Weak<Node<C>>>,
+    /// The processes for whose slots, children or bodies threads that run its code are blocked.
+    pub(super) shown_waits: StableList<(Weak<Node<C>>, Link)>,
     /// The number of edges along which it waits for processes that are not its children; the report of the end of its
     /// time limit counts too.
     pub(super) other_waits: u32,

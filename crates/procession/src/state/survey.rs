@@ -153,7 +153,7 @@ struct Cursors {
     children: u32,
     no_wait_children: u32,
     downs: [u32; 3],
-    slot_waits: u32,
+    shown_waits: u32,
 }
 
 impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
@@ -195,7 +195,10 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         for_each_edge(&node, |lower, kind| {
             let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
             let aborted_above = aborted_at.filter(|_| is_child);
-            let to = self.find(lower, is_child.then_some(index), aborted_above);
+            let to = match Arc::ptr_eq(lower, &node) {
+                true => index,
+                false => self.find(lower, is_child.then_some(index), aborted_above),
+            };
             self.edges.push(Edge::new(index, kind, to));
         });
         let count = self.edges.len() - first_edge;
@@ -234,8 +237,8 @@ impl<C: Contents> Inner<C> {
             });
         }
         is_done
-            & add(&extras.slot_waits, &mut cursors.slot_waits, |limiter| {
-                below.extend(limiter.upgrade().map(|limiter| (limiter, Link::SlotWait)));
+            & add(&extras.shown_waits, &mut cursors.shown_waits, |(target, kind)| {
+                below.extend(target.upgrade().map(|target| (target, *kind)));
             })
     }
 }
@@ -262,32 +265,5 @@ fn add<T>(list: &StableList<T>, cursor: &mut u32, visit: impl FnMut(&T)) -> bool
             false
         }
         None => true,
-    }
-}
-
-/// An edge that shows that a thread which runs code of a process is blocked in a wait for a slot.
-pub(crate) struct SlotWait<C: Contents> {
-    node: Arc<Node<C>>,
-    place: u32,
-}
-
-impl<C: Contents> SlotWait<C> {
-    pub(crate) fn begin(node: &Arc<Node<C>>, limiter: &Arc<Node<C>>) -> Self {
-        let mut inner = node.inner.lock();
-        let place = inner.extras().slot_waits.insert(Arc::downgrade(limiter));
-        drop(inner);
-        Self { node: node.clone(), place }
-    }
-}
-
-impl<C: Contents> Drop for SlotWait<C> {
-    fn drop(&mut self) {
-        if crate::value::model::model_has_failed() {
-            return;
-        }
-        let mut inner = self.node.inner.lock();
-        let removed = inner.extras_mut().and_then(|extras| extras.slot_waits.remove(self.place));
-        drop(inner);
-        drop(removed);
     }
 }

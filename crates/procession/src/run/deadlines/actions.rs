@@ -27,11 +27,11 @@ fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
     act_at(node, deadline, move || {
         if let Some(node) = weak.upgrade() {
             #[cfg(feature = "tracing")]
-            let is_news = !node.is_aborting();
+            let news = crate::run::tracing::Abort::of(&node);
             perform_elsewhere(node.close(&Reason::Asked, true));
             #[cfg(feature = "tracing")]
-            if is_news && node.is_aborting() && crate::run::tracing::may_warn() {
-                run_now(Box::new(move || crate::run::tracing::aborting(&node)));
+            if let Some(news) = news.filter(crate::run::tracing::Abort::has_begun) {
+                run_now(Box::new(move || news.tell()));
             }
         }
     })

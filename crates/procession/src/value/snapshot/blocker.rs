@@ -17,7 +17,8 @@ use crate::value::{Site, Work};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Blockers {
-    /// The items that have lasted longest, the oldest first. Those that have no age are at the end.
+    /// The items that have lasted longest, the oldest first. An item that has no age of its own has that of the nearest
+    /// Closing process above it.
     pub first: Vec<Blocker>,
     /// The number of all items, including those that are folded into one.
     pub total: usize,
@@ -68,7 +69,8 @@ pub struct Blocker {
     pub thread: Option<Arc<str>>,
     /// Where it was made; for a slot, where the slot was asked for.
     pub site: Site,
-    /// For a body, how long ago its process began to close; otherwise how long it has lasted.
+    /// For a body, how long ago its process began to close; for a process that nobody has asked to close, how long ago
+    /// the nearest process above it began to close; otherwise how long it has lasted.
     pub age: Option<Duration>,
     /// How long ago its process was aborted.
     pub aborting_for: Option<Duration>,
@@ -97,7 +99,9 @@ impl Blocker {
         let Some(age) = self.age.map(Elapsed) else { return Ok(()) };
         let (before, after) = match self.kind {
             BlockerKind::NotAsked => return Ok(()),
-            BlockerKind::ThreadBody | BlockerKind::AsyncBody => (", asked to close ", " ago"),
+            BlockerKind::ThreadBody | BlockerKind::AsyncBody | BlockerKind::ClosingChildren => {
+                (", asked to close ", " ago")
+            }
             BlockerKind::Teardown | BlockerKind::AsyncTeardown | BlockerKind::Hook => {
                 (", running for ", "")
             }
@@ -239,6 +243,8 @@ pub enum BlockerKind {
     Hook,
     /// A future that was given to [`wait_for_future`](crate::Process::wait_for_future).
     Future,
+    /// The closing of its children is under way, so they are missing from the snapshot.
+    ClosingChildren,
 }
 
 impl BlockerKind {
@@ -266,6 +272,7 @@ impl BlockerKind {
             Self::Slot => "slot held by a guard",
             Self::Hook => "closing hook",
             Self::Future => "future given to wait_for_future",
+            Self::ClosingChildren => "its children are being closed",
         }
     }
 
@@ -282,6 +289,7 @@ impl BlockerKind {
             Self::Slot => "slot",
             Self::Hook => "hook",
             Self::Future => "future",
+            Self::ClosingChildren => "closing_children",
         }
     }
 }

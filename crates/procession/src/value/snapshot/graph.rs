@@ -77,6 +77,8 @@ fn words(link: Link) -> &'static str {
         Link::WaitFor | Link::Blocked => "waits for",
         Link::CloseAfter => "closes after",
         Link::SlotWait => "waits for a slot of",
+        Link::ChildrenWait => "waits for the children of",
+        Link::BodyWait => "waits for the body of",
     }
 }
 

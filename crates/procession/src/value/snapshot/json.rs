@@ -139,6 +139,8 @@ impl Serialize for Link {
             Self::CloseAfter => "close_after",
             Self::Blocked => "blocked",
             Self::SlotWait => "slot_wait",
+            Self::ChildrenWait => "children_wait",
+            Self::BodyWait => "body_wait",
         })
     }
 }
@@ -235,9 +237,19 @@ mod tests {
             Link::CloseAfter,
             Link::Blocked,
             Link::SlotWait,
+            Link::ChildrenWait,
+            Link::BodyWait,
         ];
-        let expected =
-            json!(["child", "no_wait", "wait_for", "close_after", "blocked", "slot_wait"]);
+        let expected = json!([
+            "child",
+            "no_wait",
+            "wait_for",
+            "close_after",
+            "blocked",
+            "slot_wait",
+            "children_wait",
+            "body_wait"
+        ]);
         assert_eq!(to_value(links).expect("plain data"), expected);
         let work = [
             Work::None,

@@ -23,6 +23,7 @@ mod graph;
 mod info;
 #[cfg(feature = "serde")]
 mod json;
+mod lines;
 mod outline;
 mod search;
 #[cfg(all(test, not(loom)))]
@@ -260,12 +261,22 @@ pub enum Link {
     Blocked,
     /// A thread that runs code of the upper process is blocked in a wait for a slot of the lower one.
     SlotWait,
+    /// A thread that runs code of the upper process is blocked in a wait for the children of the lower one. Both may be
+    /// the same process.
+    ChildrenWait,
+    /// A thread that runs code of the upper process is blocked in a wait for the end of the body of the lower one.
+    BodyWait,
 }
 
 impl Link {
     /// Does the upper process close the lower one?
     pub(crate) fn closes(self) -> bool {
         matches!(self, Self::Child | Self::NoWaitChild)
+    }
+
+    /// Is a thread blocked that runs code of the upper process?
+    pub(crate) fn blocks(self) -> bool {
+        matches!(self, Self::Blocked | Self::SlotWait | Self::ChildrenWait | Self::BodyWait)
     }
 }
 

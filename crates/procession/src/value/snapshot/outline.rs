@@ -57,10 +57,10 @@ impl<'a> Outline<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, bounds: Bounds) -> Self {
         let search = Search::new(snapshot);
         let mut blocks = vec![None; snapshot.processes.len()];
-        for item in search.items() {
+        for item in &search.items {
             blocks[item.process as usize].get_or_insert(item.kind);
         }
-        if search.items().first().is_some_and(|item| item.is_root_not_asked()) {
+        if search.items.first().is_some_and(|item| item.is_root_not_asked()) {
             blocks[0] = None; // nothing is closing
         }
         let is_protected = search.on_chains(BLOCKERS_SHOWN);
@@ -137,6 +137,9 @@ impl<'a> Planner<'a> {
         }
         let (mut owned, mut elsewhere) = ([vec![], vec![]], [vec![], vec![]]);
         for (position, edge) in numbered_edges_of(self.snapshot, process) {
+            if edge.kind() == Link::ChildrenWait && edge.from() == edge.to() {
+                continue; // its children are below it
+            }
             let waits = usize::from(!edge.kind().closes());
             let target = super::index(edge.to());
             if self.owners[edge.to()] == Some(position) && !self.has_row[edge.to()] {

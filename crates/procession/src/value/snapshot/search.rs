@@ -1,4 +1,4 @@
-//! The search for [`Blockers`].
+//! The search for the items that prevent a process from closing.
 //!
 //! It goes breadth-first from the root along the edges that are waited for, to processes that are not Closed, so that
 //! each chain is as short as it can be. At the end of a chain it finds an item: code that runs, a held slot, or a
@@ -9,51 +9,51 @@
 //! 2. Any other Running process that has no reason, and that a wait leads to, has not been asked to close, and neither
 //!    has anything below it.
 //! 3. A Running process closes after its children have finished: their work is an item.
-//! 4. Code that is blocked in a wait for another process or for a slot is not an item; the chain continues there.
+//! 4. Code that is blocked in a wait for another process, for its children or its body, or for a slot is not an item;
+//!    the chain continues there.
+//! 5. While a walk has the children of a process, the snapshot does not: that they are being closed is an item.
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::collections::{HashSet, VecDeque};
 
-use super::blocker::{Blocker, BlockerKind, Blockers, ChainLink};
-use super::fold::{FAMILY_LIMIT, Stem};
+use super::blocker::BlockerKind;
 use super::{Edge, Link, ProcessInfo, Snapshot};
-use crate::value::{Phase, Site, Work};
-
-/// The number of steps of a chain that are kept, in addition to the first.
-const NEAREST: usize = 16;
+use crate::value::Phase;
 
 /// All items that prevent the root of a snapshot from closing.
 pub(super) struct Search<'a> {
-    snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot,
     /// The phases again, next to each other, because the search looks at each several times.
     phases: Vec<Phase>,
     /// In the order in which they were found.
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     /// For each process, how it was reached for the first time. Because the upper end was reached before, the steps
     /// form no ring.
-    steps: Vec<Option<Step>>,
+    pub(super) steps: Vec<Option<Step>>,
     is_visited: Vec<bool>,
+    /// Does the process have an item for its own work, or for not having been asked?
+    has_item: Vec<bool>,
+    /// For each process that was reached, the nearest Closing process on the way to it, itself included.
+    pub(super) asked: Vec<Option<u32>>,
     /// Does the process have a Closing parent, which is about to close it?
     is_about_to_close: Vec<bool>,
-    /// The limiters that were reached by a wait for a slot.
-    limiters: HashSet<u32>,
+    /// The processes that were reached by a wait for something other than their end.
+    partly: HashSet<(u32, Link)>,
     queue: VecDeque<(u32, Option<Step>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Step {
-    from: u32,
-    link: Link,
+pub(super) struct Step {
+    pub(super) from: u32,
+    pub(super) link: Link,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Item {
     pub(super) process: u32,
     pub(super) kind: BlockerKind,
-    step: Option<Step>,
+    pub(super) step: Option<Step>,
     /// Which of the limiter's slots it is.
-    slot: u32,
+    pub(super) slot: u32,
 }
 
 impl Item {
@@ -79,8 +79,10 @@ impl<'a> Search<'a> {
             items: Vec::new(),
             steps: vec![None; number],
             is_visited: vec![false; number],
+            has_item: vec![false; number],
+            asked: vec![None; number],
             is_about_to_close,
-            limiters: HashSet::new(),
+            partly: HashSet::new(),
             queue: VecDeque::new(),
         };
         if search.is_open(0) {
@@ -92,38 +94,25 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// The oldest items, folded.
-    pub(super) fn blockers(&self, limit: usize) -> Blockers {
-        let first = self.oldest_lines(limit).iter().map(|line| self.blocker(line)).collect();
-        Blockers { first, total: self.items.len() }
-    }
-
-    pub(super) fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    /// For each process, is it on the chain of one of the first `limit` blockers?
-    pub(super) fn on_chains(&self, limit: usize) -> Vec<bool> {
-        let mut on_chains = vec![false; self.steps.len()];
-        for line in self.oldest_lines(limit) {
-            let item = &self.items[line.item];
-            on_chains[item.process as usize] = true;
-            let mut step = item.step;
-            while let Some(Step { from, .. }) = step {
-                on_chains[from as usize] = true;
-                step = self.steps[from as usize];
-            }
-        }
-        on_chains
-    }
-
     fn reach(&mut self, process: u32, step: Option<Step>) {
         let position = process as usize;
         if process != 0 {
             self.steps[position] = self.steps[position].or(step);
         }
-        if let Some(step) = step.filter(|step| step.link == Link::SlotWait) {
-            return self.reach_limiter(process, step);
+        if self.asked[position].is_none() {
+            self.asked[position] = match (self.phases[position], step) {
+                (Phase::Closing, _) => Some(process),
+                (_, Some(step)) => self.asked[step.from as usize],
+                (_, None) => None,
+            };
+        }
+        match step {
+            Some(step) if step.link == Link::SlotWait => return self.reach_limiter(process, step),
+            Some(step) if step.link == Link::ChildrenWait => {
+                return self.reach_children(process, step);
+            }
+            Some(step) if step.link == Link::BodyWait => return self.reach_body(process, step),
+            _ => {}
         }
         if std::mem::replace(&mut self.is_visited[position], true) {
             return;
@@ -138,18 +127,18 @@ impl<'a> Search<'a> {
             self.follow(process, |edge| edge.kind() == Link::CloseAfter);
         } else if is_finished_first {
             if !self.look_at(process, step) && info.reason.is_none() {
-                self.found(process, BlockerKind::NotAsked, step);
+                self.found_work(process, BlockerKind::NotAsked, step);
             }
         } else if info.reason.is_some() {
             self.look_at(process, step);
         } else {
-            self.found(process, BlockerKind::NotAsked, step);
+            self.found_work(process, BlockerKind::NotAsked, step);
         }
     }
 
     /// Each slot that a guard holds is an item. Children hold the other slots, so their work is followed.
     fn reach_limiter(&mut self, process: u32, step: Step) {
-        if !self.limiters.insert(process) {
+        if !self.partly.insert((process, Link::SlotWait)) {
             return;
         }
         for slot in 0..super::index(self.info(process).held_slots().len()) {
@@ -158,21 +147,56 @@ impl<'a> Search<'a> {
         self.follow(process, |edge| edge.kind() == Link::Child);
     }
 
+    /// Only the children are waited for.
+    fn reach_children(&mut self, process: u32, step: Step) {
+        // The children of the process whose own code waits are followed anyway.
+        if step.from != process && self.partly.insert((process, Link::ChildrenWait)) {
+            self.follow(process, |edge| edge.kind() == Link::Child);
+        }
+    }
+
+    /// Only the body is waited for.
+    fn reach_body(&mut self, process: u32, step: Step) {
+        if !self.partly.insert((process, Link::BodyWait)) {
+            return;
+        }
+        let is_asked = self.phases[process as usize] == Phase::Closing
+            || self.info(process).reason.is_some()
+            || self.is_about_to_close[process as usize];
+        if !is_asked {
+            self.found_work(process, BlockerKind::NotAsked, Some(step));
+        } else if !self.look_at_work(process, Some(step)) {
+            self.follow(process, |edge| edge.kind().blocks());
+        }
+    }
+
     /// Its work is an item, unless it is blocked; then it continues with all that the process waits for. Returns
     /// whether there was anything.
     fn look_at(&mut self, process: u32, step: Option<Step>) -> bool {
-        let edges = self.snapshot.edges_of(process).iter();
-        let mut open = edges.filter(|edge| self.is_open(edge.to()));
-        let is_blocked = open.any(|edge| matches!(edge.kind(), Link::Blocked | Link::SlotWait));
-        let kind = BlockerKind::of(self.info(process).work).filter(|_| !is_blocked);
-        if let Some(kind) = kind {
-            self.found(process, kind, step);
+        let mut any = self.look_at_work(process, step);
+        if self.info(process).closing_children {
+            any = true;
+            let kind = BlockerKind::ClosingChildren;
+            self.items.push(Item { process, kind, step, slot: 0 });
         }
-        self.follow(process, |edge| edge.kind() != Link::NoWaitChild) || kind.is_some()
+        self.follow(process, |edge| edge.kind() != Link::NoWaitChild) || any
     }
 
-    fn found(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {
-        self.items.push(Item { process, kind, step, slot: 0 });
+    /// Its work is an item, unless it is blocked. Returns whether it is one.
+    fn look_at_work(&mut self, process: u32, step: Option<Step>) -> bool {
+        let edges = self.snapshot.edges_of(process).iter();
+        let mut open = edges.filter(|edge| self.is_open(edge.to()));
+        if open.any(|edge| edge.kind().blocks()) {
+            return false;
+        }
+        let kind = BlockerKind::of(self.info(process).work);
+        kind.inspect(|&kind| self.found_work(process, kind, step)).is_some()
+    }
+
+    fn found_work(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {
+        if !std::mem::replace(&mut self.has_item[process as usize], true) {
+            self.items.push(Item { process, kind, step, slot: 0 });
+        }
     }
 
     /// Follows these edges to open processes. Returns whether there are any.
@@ -188,159 +212,13 @@ impl<'a> Search<'a> {
         any
     }
 
-    fn info(&self, process: u32) -> &'a ProcessInfo {
+    pub(super) fn info(&self, process: u32) -> &'a ProcessInfo {
         self.snapshot.process(process)
     }
 
     fn is_open(&self, position: usize) -> bool {
         self.phases[position] != Phase::Closed
     }
-
-    /// A hook or a future is a process of its own only inside the library: its chain ends at its parent.
-    fn is_helper(&self, process: u32) -> bool {
-        process != 0 && matches!(self.info(process).work, Work::Hook | Work::Future)
-    }
-}
-
-/// One line: an item, and how many others of its family it stands for.
-struct Line {
-    item: usize,
-    more: usize,
-}
-
-impl Search<'_> {
-    /// The lines that have lasted longest, the oldest first; those of the same age in the order of their items.
-    fn oldest_lines(&self, limit: usize) -> Vec<Line> {
-        let mut lines = self.lines();
-        let by_age = |line: &Line| (Reverse(self.age(&self.items[line.item])), line.item);
-        if limit < lines.len() {
-            if limit > 0 {
-                lines.select_nth_unstable_by_key(limit - 1, by_age);
-            }
-            lines.truncate(limit);
-        }
-        lines.sort_unstable_by_key(by_age);
-        lines
-    }
-
-    /// The items; more than eight of the same family are one line, and the oldest stands for them.
-    fn lines(&self) -> Vec<Line> {
-        let mut families: HashMap<Family<'_>, usize> = HashMap::new();
-        let mut lines: Vec<Line> = Vec::new();
-        let mut family_of = Vec::with_capacity(self.items.len());
-        let mut last = None; // siblings follow each other, so that most need not be looked up
-        for (item, family) in self.items.iter().map(|item| self.family(item)).enumerate() {
-            let position = match last {
-                Some((last, position)) if last == family => position,
-                _ => *families.entry(family).or_insert(lines.len()),
-            };
-            last = Some((family, position));
-            family_of.push(position);
-            match lines.get_mut(position) {
-                None => lines.push(Line { item, more: 0 }),
-                Some(line) => {
-                    line.more += 1;
-                    if self.age(&self.items[item]) > self.age(&self.items[line.item]) {
-                        line.item = item;
-                    }
-                }
-            }
-        }
-        let single =
-            family_of.iter().enumerate().filter(|&(_, &family)| lines[family].more < FAMILY_LIMIT);
-        let single: Vec<Line> = single.map(|(item, _)| Line { item, more: 0 }).collect();
-        lines.retain(|line| line.more >= FAMILY_LIMIT);
-        lines.extend(single);
-        lines
-    }
-
-    fn family(&self, item: &Item) -> Family<'_> {
-        Family {
-            step: item.step,
-            stem: Stem::of(self.info(item.process)),
-            kind: item.kind,
-            site: self.site(item),
-        }
-    }
-
-    fn blocker(&self, line: &Line) -> Blocker {
-        let item = &self.items[line.item];
-        let info = self.info(item.process);
-        let (chain, skipped) = self.chain(item);
-        let is_named = item.kind != BlockerKind::Slot && !self.is_helper(item.process);
-        let stem = match Stem::of(info) {
-            Stem::Name(stem) if is_named => stem.len(),
-            _ => 0,
-        };
-        Blocker {
-            chain,
-            skipped,
-            kind: item.kind,
-            thread: info.thread_name().cloned(),
-            site: self.site(item),
-            age: self.age(item),
-            aborting_for: info.aborting_for(),
-            behind: match item.kind {
-                BlockerKind::TeardownQueued => self.snapshot.pool_busy,
-                _ => 0,
-            },
-            more: line.more,
-            stem,
-        }
-    }
-
-    /// The first step and the nearest ones, from the top, and how many are missing between them.
-    fn chain(&self, item: &Item) -> (Vec<ChainLink>, usize) {
-        let (mut chain, mut skipped) = (Vec::new(), 0);
-        let (mut process, mut step) = (item.process, item.step);
-        loop {
-            let is_first = step.is_none();
-            if !self.is_helper(process) {
-                if chain.len() < NEAREST || is_first {
-                    let info = self.info(process);
-                    chain.push(ChainLink {
-                        process: process as usize,
-                        name: info.name.clone(),
-                        site: info.site,
-                        link: step.map(|step| step.link),
-                    });
-                } else {
-                    skipped += 1;
-                }
-            }
-            let Some(Step { from, .. }) = step else { break };
-            (process, step) = (from, self.steps[from as usize]);
-        }
-        chain.reverse();
-        (chain, skipped)
-    }
-
-    fn age(&self, item: &Item) -> Option<Duration> {
-        let info = self.info(item.process);
-        match item.kind {
-            BlockerKind::NotAsked => None,
-            BlockerKind::ThreadBody | BlockerKind::AsyncBody => info.closing_for(),
-            BlockerKind::Slot => Some(info.held_slots()[item.slot as usize].held_for),
-            _ => info.work_for(),
-        }
-    }
-
-    fn site(&self, item: &Item) -> Site {
-        let info = self.info(item.process);
-        match item.kind {
-            BlockerKind::Slot => info.held_slots()[item.slot as usize].site,
-            _ => info.site,
-        }
-    }
-}
-
-/// The common part of the items of one line.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Family<'a> {
-    step: Option<Step>,
-    stem: Stem<'a>,
-    kind: BlockerKind,
-    site: Site,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -487,10 +365,95 @@ mod tests {
         scene.edge(other, Link::SlotWait, pool);
         let expected = [
             ("app importer pool", BlockerKind::Slot),
+            ("app importer pool worker", BlockerKind::AsyncBody), // as old as the closing above it
             ("app importer pool", BlockerKind::Slot),
-            ("app importer pool worker", BlockerKind::AsyncBody),
         ];
         expect(scene, &expected);
+    }
+
+    /// A body that waits for the children of its own process, or for those of another one.
+    #[test]
+    fn a_wait_for_children_leads_to_them() {
+        let (mut scene, app) = app();
+        let importer = scene.closing_below(app, "importer", "src/export.rs:12");
+        scene.work(importer, Work::ThreadBody, AGE);
+        let part = scene.closing_below(importer, "part", "src/export.rs:12");
+        scene.work(part, Work::ThreadBody, AGE);
+        scene.edge(importer, Link::ChildrenWait, importer);
+        let other = scene.closing_below(app, "other", "src/http.rs:9");
+        scene.work(other, Work::ThreadBody, AGE);
+        let group = scene.running("group", "src/main.rs:33");
+        scene.work(group, Work::AsyncBody, AGE);
+        let member = scene.running("member", "src/main.rs:33");
+        scene.work(member, Work::AsyncBody, AGE);
+        scene.edge(group, Link::Child, member);
+        scene.edge(other, Link::ChildrenWait, group);
+        let snapshot = scene.snapshot();
+        let lines = snapshot.blockers(9).first;
+        let labels = lines.iter().map(|line| line.chain.last().unwrap().label().into_owned());
+        assert_eq!(labels.collect::<Vec<_>>(), ["part", "member"]);
+        let text = snapshot.to_string();
+        assert!(!text.contains("importer (above)") && text.contains("⇢ group: Running"), "{text}");
+    }
+
+    /// A body that is waited for is an item of its own, or nobody has asked it to end.
+    #[test]
+    fn a_wait_for_a_body_leads_to_it() {
+        let (mut scene, app) = app();
+        let importer = scene.closing_below(app, "importer", "src/export.rs:12");
+        scene.work(importer, Work::ThreadBody, AGE);
+        let server = scene.running("server", "src/main.rs:33");
+        scene.work(server, Work::AsyncBody, AGE);
+        let child = scene.running("connection", "src/main.rs:33");
+        scene.work(child, Work::AsyncBody, AGE);
+        scene.edge(server, Link::Child, child);
+        scene.edge(importer, Link::BodyWait, server);
+        let db = scene.closing_below(app, "db", "src/db.rs:12");
+        scene.work(db, Work::ThreadBody, AGE);
+        scene.edge(importer, Link::BodyWait, db);
+        let expected =
+            [("app db", BlockerKind::ThreadBody), ("app importer server", BlockerKind::NotAsked)];
+        expect(scene, &expected);
+    }
+
+    /// While a walk has the children, they are missing from the snapshot.
+    #[test]
+    fn closing_the_children_is_in_the_way() {
+        let (mut scene, app) = app();
+        let db = scene.closing_below(app, "db", "src/db.rs:12");
+        scene.at(db).closing_children = true;
+        let blockers = scene.snapshot().blockers(16);
+        let line = blockers.to_string();
+        let start = "app › db: its children are being closed (";
+        let end = "), asked to close 6.1 s ago";
+        assert!(line.starts_with(start) && line.ends_with(end), "{line}");
+    }
+
+    /// A process that nobody has asked to close is as old as the nearest closing above it.
+    #[test]
+    fn those_that_nobody_has_asked_are_sorted_by_age_too() {
+        let (mut scene, app) = app();
+        let young = scene.closing_below(app, "young", "src/db.rs:12");
+        scene.at(young).closing_for = Some(Duration::from_secs(1)).into();
+        scene.work(young, Work::ThreadBody, AGE);
+        let middle = scene.closing_below(app, "middle", "src/db.rs:12");
+        scene.at(middle).closing_for = Some(Duration::from_secs(4)).into();
+        let group = scene.running("group", "src/main.rs:33");
+        let idle = scene.running("idle", "src/main.rs:33");
+        scene.at(group).reason = Some(Reason::BodyFinished);
+        scene.edge(group, Link::Child, idle);
+        scene.edge(middle, Link::WaitFor, group);
+        let old = scene.closing_below(app, "old", "src/db.rs:12");
+        scene.at(old).closing_for = Some(Duration::from_secs(6)).into();
+        scene.work(old, Work::ThreadBody, AGE);
+        let blockers = scene.snapshot().blockers(16).first;
+        let ages: Vec<_> = blockers.iter().map(|blocker| (blocker.kind, blocker.age)).collect();
+        let expected = [
+            (BlockerKind::ThreadBody, Duration::from_secs(6)),
+            (BlockerKind::NotAsked, Duration::from_secs(4)),
+            (BlockerKind::ThreadBody, Duration::from_secs(1)),
+        ];
+        assert_eq!(ages, expected.map(|(kind, age)| (kind, Some(age))));
     }
 
     /// The chain skips a helper, whose code is the code of its parent.

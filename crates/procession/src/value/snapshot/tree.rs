@@ -345,7 +345,7 @@ app: Closing for 6.1 s (SIGINT)
 ├─ one: Closing for 6.1 s, a slot held by a guard
 ├─ log: Closing for 6.1 s, teardown on thread `procession-7` ← blocks
 ├─ files: Closing for 6.1 s, teardown queued ← blocks
-├─ db: Aborting for 1.2 s (Closing for 6.1 s, its child failed: process `é\\u{a}`), failed, the closing is under way
+├─ db: Aborting for 1.2 s (Closing for 6.1 s, its child failed: process `é\\u{a}`), failed, the closing is under way ← blocks
 ├─ src/main.rs:41: Closed, aborted
 ├─ src/main.rs:41: Closed, failed
 └─ idle: Running (its body finished; closes when it waits for nothing)
@@ -521,6 +521,8 @@ app: Closing for 6.1 s (SIGINT)
             Link::CloseAfter,
             Link::Blocked,
             Link::SlotWait,
+            Link::ChildrenWait,
+            Link::BodyWait,
         ];
         for _ in 0..2_000 {
             let (mut scene, _) = app();
