@@ -6,6 +6,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use procession::support::in_order;
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, level_filters::LevelFilter};
@@ -149,6 +150,8 @@ pub struct Start<'a> {
     site: Site,
     /// The part before it, which is closed after it.
     before: Option<&'a Process>,
+    /// The siblings before and after it.
+    order: (Option<&'a Process>, Option<&'a Process>),
     name: Option<Arc<str>>,
     on_child_failure: ChildFailure,
     #[cfg(feature = "tracing")]
@@ -187,6 +190,7 @@ impl<'a> Start<'a> {
             parent,
             site: Site::caller(),
             before: None,
+            order: (None, None),
             name: None,
             on_child_failure,
             // A part is started in the span of what it is a part of.
@@ -194,6 +198,14 @@ impl<'a> Start<'a> {
             span: current_span(),
             ready,
         }
+    }
+
+    /// The run is between these two in the order in which their common parent closes them, the last one first. None of
+    /// them waits for another.
+    #[doc(hidden)]
+    pub fn in_order(mut self, before: Option<&'a Process>, after: Option<&'a Process>) -> Self {
+        self.order = (before, after);
+        self
     }
 
     /// The part before it is closed after it.
@@ -287,8 +299,9 @@ impl<'a> Start<'a> {
     }
 
     fn into_builder(self) -> (Builder<'a>, Sure) {
-        let Self { parent, site, before, name, on_child_failure, ready, .. } = self;
-        let mut builder = Process::builder().parent(parent).site(site);
+        let Self { parent, site, before, order, name, on_child_failure, ready, .. } = self;
+        let builder = Process::builder().parent(parent).site(site);
+        let mut builder = in_order(builder, order.0, order.1);
         if let Some(before) = before {
             builder = builder.close_before(before);
         }

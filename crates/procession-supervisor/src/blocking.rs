@@ -7,7 +7,7 @@ use async_channel::bounded;
 use futures_lite::stream;
 use procession::BoxError;
 
-use crate::table::{BoxFuture, BoxStream, Key, Row, Table};
+use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 
 /// How many rows are read ahead.
@@ -28,12 +28,21 @@ pub trait BlockingTable<K>: Send + Sync + 'static {
     ///
     /// That the scan could not begin.
     fn iter(&self) -> Result<RowIterator<'_, K>, BoxError>;
+
+    /// [`Table::changes`], blocking: an iterator whose `next` waits for a change. `None` if the table cannot report its
+    /// changes.
+    fn changes(&self) -> Option<ChangeIterator<K>> {
+        None
+    }
 }
 
 /// What [`BlockingTable::iter`] returns: an item that is an error is the end of the scan.
 pub type RowIterator<'a, K> = Box<dyn Iterator<Item = Result<Row<K>, BoxError>> + 'a>;
 
-/// A table of one whose calls block: they are made on a thread of the pool of the crate `blocking`.
+/// The changes that [`BlockingTable::changes`] reports.
+pub type ChangeIterator<K> = Box<dyn Iterator<Item = Change<K>> + Send>;
+
+/// Makes a [`Table`] from a [`BlockingTable`]. Its calls are made on threads of the pool of the crate `blocking`.
 ///
 /// ```
 /// use procession::BoxError;
@@ -91,6 +100,10 @@ impl<K: Key, T: BlockingTable<K>> Table<K> for Blocking<T> {
             let ended = reading.take()?.await;
             Some((Err(ended.err()?), (rows, None)))
         }))
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
+        Some(Box::pin(blocking::Unblock::new(self.table.changes()?)))
     }
 }
 

@@ -1,18 +1,23 @@
-//! [`ManagerError`]: why a call of a manager failed.
+//! [`ManagerError`]: why a call of a manager or a set failed.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use procession::Error;
+use procession::support::text::Escaped;
 use procession::support::with_causes;
+use procession::{BoxError, Error, Process};
 
-use crate::status::State;
+use crate::state::State;
+
+/// The maximum number of units whose blockers are reported, and of blockers of each.
+const BLOCKERS: usize = 16;
 
 /// An error that can be shared.
 pub type SharedError = Arc<dyn StdError + Send + Sync>;
 
-/// Why a call of a [`Manager`](crate::Manager) failed. What concerns a unit names its key.
+/// Why a call of a [`Manager`](crate::Manager) or a [`Supervisor`](crate::Supervisor) failed. Errors about a unit have
+/// its key.
 ///
 /// ```
 /// use procession_supervisor::{Manager, ManagerError, MemoryTable};
@@ -28,64 +33,93 @@ pub type SharedError = Arc<dyn StdError + Send + Sync>;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
-    /// The manager is not running, or stops.
+    /// The manager is not running, or is stopping.
     #[error("the manager is not running")]
     NotRunning,
     /// There is no such unit.
-    #[error("there is no unit `{key}`")]
+    #[error("there is no unit `{}`", Escaped::name(key))]
     NotFound {
         /// The unit.
         key: Arc<str>,
     },
     /// The unit is still starting.
-    #[error("unit `{key}` is still starting")]
+    #[error("unit `{}` is still starting", Escaped::name(key))]
     NotReady {
         /// The unit.
         key: Arc<str>,
     },
-    /// The unit has a run already, which may be stopping.
-    #[error("unit `{key}` has a run already")]
+    /// The unit already has a run, which may be stopping.
+    #[error("unit `{}` already has a run", Escaped::name(key))]
+    HasRun {
+        /// The unit.
+        key: Arc<str>,
+    },
+    /// The set already has a unit with this name.
+    #[error("there already is a unit `{}`", Escaped::name(key))]
     Exists {
         /// The unit.
         key: Arc<str>,
     },
     /// The call does not fit the state.
-    #[error("cannot {call} unit `{key}` while it is {state}")]
+    #[error("cannot {call} unit `{}` while it is {state}", Escaped::name(key))]
     InvalidState {
         /// The unit.
         key: Arc<str>,
-        /// Where it stands.
+        /// Its state.
         state: State,
         /// The call.
         call: &'static str,
     },
-    /// The unit's row could not be loaded.
-    #[error("unit `{key}` could not be loaded")]
+    /// The row of the unit could not be loaded.
+    #[error("unit `{}` could not be loaded", Escaped::name(key))]
     Load {
         /// The unit.
         key: Arc<str>,
-        /// What the table said.
+        /// The error of the table.
+        source: SharedError,
+    },
+    /// The table could not be read to its end.
+    #[error("the table could not be read")]
+    Scan {
+        /// The error of the table.
         source: SharedError,
     },
     /// The unit was stopped while it started.
-    #[error("unit `{key}` was stopped while it started")]
+    #[error("unit `{}` was stopped while it started", Escaped::name(key))]
     Stopped {
         /// The unit.
         key: Arc<str>,
     },
-    /// Units that did not stop, although they were aborted: they keep their keys until they end.
-    #[error("aborted, and did not stop: {}", quoted(keys))]
+    /// The unit ended without an error before the call was answered.
+    #[error("unit `{}` has ended", Escaped::name(key))]
+    Ended {
+        /// The unit.
+        key: Arc<str>,
+    },
+    /// Units that were aborted and have not ended. They keep their keys until they end.
+    #[error("aborted, and has not ended: {}", listed(keys))]
     Stuck {
         /// The units.
         keys: Arc<[Arc<str>]>,
+        /// What prevents them from ending, one line for each item, with its path through nested sets.
+        report: Arc<str>,
     },
-    /// A unit was started again too often, and the manager closes for it.
-    #[error("unit `{key}` was started again too often")]
+    /// A unit was started again too often, and its manager or set closes for it.
+    #[error("unit `{}` was started again too often", Escaped::name(key))]
     GaveUp {
         /// The unit.
         key: Arc<str>,
         /// Its last error; `None` if it ended without one.
         source: Option<Error>,
+    },
+    /// A unit failed, and its manager or set closes for it, because it asks for this ([`EndAll`]) or its
+    /// [`OnFailure`](crate::OnFailure) says so, or because it failed to start in a set that must start as a whole.
+    #[error("unit `{}` failed, and everything closes for it", Escaped::name(key))]
+    ClosedFor {
+        /// The unit.
+        key: Arc<str>,
+        /// Its error.
+        source: Error,
     },
     /// The unit failed: its outcome.
     #[error(transparent)]
@@ -93,13 +127,55 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
+    /// Units that have not ended: their keys and processes.
+    pub(crate) fn stuck(units: impl IntoIterator<Item = (Arc<str>, Process)>) -> Self {
+        let (keys, processes): (Vec<_>, Vec<_>) = units.into_iter().unzip();
+        let reports =
+            processes.iter().take(BLOCKERS).map(|process| process.blockers(BLOCKERS).to_string());
+        let report = reports.collect::<Vec<_>>().join("\n");
+        Self::Stuck { keys: keys.into(), report: report.into() }
+    }
+
     /// Displays the error with its causes, separated by colons.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
     }
 }
 
-fn quoted(keys: &[Arc<str>]) -> String {
-    let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+fn listed(keys: &[Arc<str>]) -> String {
+    let names: Vec<String> = keys.iter().map(|key| format!("`{}`", Escaped::name(key))).collect();
     names.join(", ")
 }
+
+/// An error that ends a unit for good: it is not started again, whatever its [`Restart`](crate::Restart) says.
+///
+/// ```
+/// use procession_runnable::body;
+/// use procession_supervisor::DoNotRestart;
+///
+/// let login = body(|_| async { Err(DoNotRestart("the password is wrong".into())) });
+/// # let _ = login;
+/// ```
+#[derive(Debug)]
+pub struct DoNotRestart(pub BoxError);
+
+/// An error that ends the whole set or manager of the unit that fails with it.
+#[derive(Debug)]
+pub struct EndAll(pub BoxError);
+
+macro_rules! transparent {
+    ($($name:ident)*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl StdError for $name {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                self.0.source()
+            }
+        }
+    )*};
+}
+transparent!(DoNotRestart EndAll);

@@ -1,174 +1,219 @@
-//! [`Event`]s: all that happens to units, for logs and for the caller.
+//! [`Event`]s: everything that happens to units, for logs and for the caller.
 
 mod channel;
 
-use std::fmt;
+use std::fmt::{self, Display};
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession::Error;
-use tracing::{error, info, warn};
-
+use procession::support::text::{Count, Elapsed, Escaped};
 use procession::support::with_causes;
+use tracing::{error, info, warn};
 
 pub(crate) use self::channel::EventSource;
 pub use self::channel::Events;
 use crate::error::SharedError;
+use crate::name::Name;
 
-/// Something that happened. Each event is also a `tracing` event, and goes to all readers of [`Events`].
+/// Something that happened to a unit, or to its manager or set. Each event is also a `tracing` event, and goes to all
+/// readers of [`Events`].
 ///
-/// ```
-/// use procession_supervisor::Event;
-/// use std::time::Duration;
-///
-/// let event = Event::Aborted { key: "importer", grace: Duration::from_secs(10) };
-/// assert_eq!(event.key(), Some(&"importer"));
-/// ```
+/// Its `Display` is one line: ``workers: unit `importer` was aborted after 10 s``.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Event<K> {
-    /// A run of the unit has started.
-    Started {
-        /// The unit.
-        key: K,
-    },
+pub struct Event<K> {
+    /// The name of the manager or set.
+    pub manager: Arc<str>,
+    /// The unit, if the event is about one.
+    pub key: Option<K>,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What an [`Event`] is about.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Happening {
+    /// A run of the unit was started.
+    Started,
     /// The unit is ready.
-    Ready {
-        /// The unit.
-        key: K,
-    },
-    /// The unit ended without an error, and without having been asked to.
-    Ended {
-        /// The unit.
-        key: K,
-    },
-    /// The unit failed: an error, a panic, or an end before it was ready.
+    Ready,
+    /// The unit ended without an error, and without having been asked to stop.
+    Ended,
+    /// The unit failed: with an error, by a panic, or because it ended before it was ready.
     Failed {
-        /// The unit.
-        key: K,
-        /// Why.
+        /// Its error.
         error: Error,
+        /// The pause before its restart; `None` if it is not started again, or together with others of its set.
+        restart_in: Option<Duration>,
     },
-    /// The unit is to be started again.
+    /// The unit will be started again.
     Restarting {
-        /// The unit.
-        key: K,
-        /// In how long a time.
+        /// The pause before that.
         delay: Duration,
-        /// How often it was started again, this time included.
+        /// The number of its restarts, including this one.
         restarts: u64,
     },
-    /// The unit was started again too often, and is not any more.
+    /// The unit was started again too often, and is not started any more.
     GaveUp {
-        /// The unit.
-        key: K,
         /// Its last error; `None` if it ended without one.
         error: Option<Error>,
     },
     /// The row of the unit could not be loaded.
     LoadFailed {
-        /// The unit.
-        key: K,
-        /// What the table said.
+        /// The error of the table.
         error: SharedError,
-        /// In how long a time it is tried again, if a unit is to be started from it.
+        /// The pause before the next attempt, if a unit will be started from the row.
         delay: Option<Duration>,
     },
     /// The table could not be read to its end.
     ScanFailed {
-        /// What the table said.
+        /// The error of the table.
         error: SharedError,
-        /// When it is tried again.
+        /// The pause before the next attempt.
         delay: Duration,
     },
-    /// The row of the unit, which does not run, is gone: it is not started again.
-    Gone {
-        /// The unit.
-        key: K,
-    },
-    /// The unit is asked to stop.
-    Stopping {
-        /// The unit.
-        key: K,
-    },
-    /// The unit did not stop in time, and is aborted.
+    /// The row of the unit, which is not running, is gone: the unit is forgotten.
+    Gone,
+    /// The row of the unit has another version: the unit is restarted in place, or changes at its next start.
+    Changed,
+    /// The unit was asked to stop.
+    Stopping,
+    /// The unit did not stop in time, or everything is being aborted: it was aborted.
     Aborted {
-        /// The unit.
-        key: K,
-        /// How long it had.
-        grace: Duration,
+        /// How long ago it began to close.
+        after: Duration,
     },
-    /// The unit was aborted, and did not stop. It keeps its key until it has.
-    Stuck {
-        /// The unit.
-        key: K,
-    },
+    /// The unit was aborted, and has not ended in time. It keeps its key until it has.
+    Stuck,
     /// The unit has stopped, as it was asked to.
     Stopped {
-        /// The unit.
-        key: K,
-        /// What went wrong with it.
+        /// Its error, apart from that of its own abort.
         error: Option<Error>,
+        /// Was it aborted?
+        forced: bool,
     },
-    /// Who reads is too slow: so many events were dropped, the oldest first.
+    /// The reader was too slow: the oldest events were dropped.
     Missed {
-        /// How many.
+        /// The number of dropped events.
         count: u64,
     },
 }
 
 impl<K> Event<K> {
-    /// The unit that it is of, if it is of one.
+    /// The unit, if the event is about one.
     pub fn key(&self) -> Option<&K> {
-        match self {
-            Self::Started { key }
-            | Self::Ready { key }
-            | Self::Ended { key }
-            | Self::Failed { key, .. }
-            | Self::Restarting { key, .. }
-            | Self::GaveUp { key, .. }
-            | Self::LoadFailed { key, .. }
-            | Self::Gone { key }
-            | Self::Stopping { key }
-            | Self::Aborted { key, .. }
-            | Self::Stuck { key }
-            | Self::Stopped { key, .. } => Some(key),
-            Self::ScanFailed { .. } | Self::Missed { .. } => None,
+        self.key.as_ref()
+    }
+
+    /// A stable name for the kind of event: `started`, `ready`, `load_failed`.
+    pub fn kind(&self) -> &'static str {
+        match self.what {
+            Happening::Started => "started",
+            Happening::Ready => "ready",
+            Happening::Ended => "ended",
+            Happening::Failed { .. } => "failed",
+            Happening::Restarting { .. } => "restarting",
+            Happening::GaveUp { .. } => "gave_up",
+            Happening::LoadFailed { .. } => "load_failed",
+            Happening::ScanFailed { .. } => "scan_failed",
+            Happening::Gone => "gone",
+            Happening::Changed => "changed",
+            Happening::Stopping => "stopping",
+            Happening::Aborted { .. } => "aborted",
+            Happening::Stuck => "stuck",
+            Happening::Stopped { .. } => "stopped",
+            Happening::Missed { .. } => "missed",
         }
     }
 }
 
-impl<K: fmt::Display> Event<K> {
-    /// Tells `tracing`.
-    fn log(&self) {
+impl<K: Display> Display for Event<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", Escaped::name(&self.manager))?;
+        if let Some(key) = &self.key {
+            write!(f, "unit `{}` ", Name(key))?;
+        }
+        self.what.fmt(f)
+    }
+}
+
+impl Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started { key } => info!(unit = %key, "started"),
-            Self::Ready { key } => info!(unit = %key, "ready"),
-            Self::Ended { key } => info!(unit = %key, "ended"),
-            Self::Failed { key, error } => {
-                warn!(unit = %key, error = %error.with_causes(), "failed");
+            Self::Started => f.write_str("was started"),
+            Self::Ready => f.write_str("is ready"),
+            Self::Ended => f.write_str("has ended"),
+            Self::Failed { error, restart_in } => {
+                write!(f, "failed: {}", Text(error))?;
+                match restart_in {
+                    Some(time) => write!(f, "; it will be started again in {}", Elapsed(*time)),
+                    None => Ok(()),
+                }
             }
-            Self::Restarting { key, delay, restarts } => {
-                info!(unit = %key, ?delay, restarts, "is to be started again");
+            Self::Restarting { delay, restarts } => {
+                write!(f, "will be started again in {} (restart {restarts})", Elapsed(*delay))
             }
-            Self::GaveUp { key, error } => match error {
-                Some(error) => error!(unit = %key, error = %error.with_causes(), "given up"),
-                None => error!(unit = %key, "given up"),
-            },
-            Self::LoadFailed { key, error, delay } => {
-                warn!(unit = %key, error = %with_causes(error), ?delay, "could not be loaded");
+            Self::GaveUp { error: None } => f.write_str("was started again too often"),
+            Self::GaveUp { error: Some(error) } => {
+                write!(f, "was started again too often: {}", Text(error))
             }
-            Self::Gone { key } => info!(unit = %key, "its row is gone"),
+            Self::LoadFailed { error, delay } => {
+                write!(f, "could not be loaded: {}", Text(error))?;
+                match delay {
+                    Some(time) => write!(f, "; the next attempt is in {}", Elapsed(*time)),
+                    None => Ok(()),
+                }
+            }
             Self::ScanFailed { error, delay } => {
-                warn!(error = %with_causes(error), ?delay, "the table was not read");
+                write!(f, "the table could not be read: {}", Text(error))?;
+                write!(f, "; the next attempt is in {}", Elapsed(*delay))
             }
-            Self::Stopping { key } => info!(unit = %key, "stopping"),
-            Self::Aborted { key, grace } => warn!(unit = %key, ?grace, "aborted"),
-            Self::Stuck { key } => error!(unit = %key, "stuck: it ignores its abort"),
-            Self::Stopped { key, error } => match error {
-                Some(error) => warn!(unit = %key, error = %error.with_causes(), "stopped"),
-                None => info!(unit = %key, "stopped"),
-            },
-            Self::Missed { .. } => {}
+            Self::Gone => f.write_str("is forgotten, because its row is gone"),
+            Self::Changed => f.write_str("has changed"),
+            Self::Stopping => f.write_str("was asked to stop"),
+            Self::Aborted { after } => write!(f, "was aborted after {}", Elapsed(*after)),
+            Self::Stuck => f.write_str("is stuck: it was aborted, and has not ended"),
+            Self::Stopped { error, forced } => {
+                f.write_str(if *forced { "has stopped by force" } else { "has stopped" })?;
+                match error {
+                    Some(error) => write!(f, ": {}", Text(error)),
+                    None => Ok(()),
+                }
+            }
+            Self::Missed { count } => {
+                write!(f, "the reader was too slow: {} events are missing", Count(*count as usize))
+            }
+        }
+    }
+}
+
+/// An error with its causes, escaped for terminals.
+struct Text<'a, E: ?Sized>(&'a E);
+
+impl<E: std::error::Error + 'static> Display for Text<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped::error(&with_causes(self.0).to_string()).fmt(f)
+    }
+}
+
+impl<K: Display> Event<K> {
+    /// Writes the event to `tracing`.
+    fn log(&self) {
+        let manager = &*self.manager;
+        let unit = self.key.as_ref().map(|key| tracing::field::display(Name(key)));
+        let kind = self.kind();
+        let what = &self.what;
+        match what {
+            Happening::Missed { .. } => {}
+            Happening::GaveUp { .. } | Happening::Stuck => error!(manager, unit, kind, "{what}"),
+            Happening::Failed { .. }
+            | Happening::LoadFailed { .. }
+            | Happening::ScanFailed { .. }
+            | Happening::Aborted { .. }
+            | Happening::Stopped { error: Some(_), .. } => warn!(manager, unit, kind, "{what}"),
+            _ => info!(manager, unit, kind, "{what}"),
         }
     }
 }

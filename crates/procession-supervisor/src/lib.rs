@@ -70,35 +70,38 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 #[cfg(not(loom))]
 mod blocking;
 mod engine;
 mod error;
 mod event;
+mod life;
 mod manager;
 mod memory;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
-mod pace;
+mod name;
 mod policy;
-mod settings;
+mod restarts;
+mod state;
 mod status;
 mod supervisor;
 mod sync;
 mod table;
 mod unit;
 
+pub use backoff::{Backoff, Rate};
 #[cfg(not(loom))]
-pub use blocking::{Blocking, BlockingTable, RowIterator};
-pub use error::{ManagerError, SharedError};
-pub use event::{Event, Events};
-pub use manager::{Builder, Manager};
+pub use blocking::{Blocking, BlockingTable, ChangeIterator, RowIterator};
+pub use error::{DoNotRestart, EndAll, ManagerError, SharedError};
+pub use event::{Event, Events, Happening};
+pub use manager::{Builder, GiveUp, Manager};
 pub use memory::MemoryTable;
-pub use pace::{Backoff, Rate};
 pub use policy::Policy;
-pub use settings::GiveUp;
-pub use status::{State, Status};
-pub use supervisor::Supervisor;
+pub use state::State;
+pub use status::{Counts, Status};
+pub use supervisor::{AutoShutdown, Supervisor};
 pub use table::{BoxFuture, BoxStream, Change, Key, Row, Table};
-pub use unit::{Restart, Unit};
+pub use unit::{OnChange, OnFailure, Restart, Unit};

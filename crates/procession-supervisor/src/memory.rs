@@ -41,6 +41,8 @@ pub struct MemoryTable<K> {
 
 struct Shared<K> {
     rows: HashMap<K, Unit>,
+    /// The number of insertions so far, which is the version of units without one.
+    revision: u64,
     readers: Vec<Weak<Mutex<News<K>>>>,
 }
 
@@ -58,16 +60,23 @@ struct Changes<K> {
 impl<K: Key> MemoryTable<K> {
     /// An empty table.
     pub fn new() -> Self {
-        let shared = Shared { rows: HashMap::new(), readers: Vec::new() };
+        let shared = Shared { rows: HashMap::new(), revision: 0, readers: Vec::new() };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Adds a row, or changes it: the unit that was there is returned. A change is taken when the unit is started
-    /// again: one that runs goes on, and one that has ended, or was stopped or given up, stays so until a call
-    /// starts it.
+    /// Adds a row, or changes it, and returns the unit that was there. Unless the unit has a
+    /// [version](Unit::version) of its own, each insertion is another version, which takes effect as its
+    /// [`OnChange`](crate::OnChange) says: by default, a unit that runs, has ended, or was given up is restarted; one
+    /// that was stopped by a call stays stopped.
     pub fn insert(&self, key: K, unit: impl Into<Unit>) -> Option<Unit> {
-        let unit = unit.into();
-        let before = self.shared.lock().rows.insert(key.clone(), unit);
+        let mut unit = unit.into();
+        let row = key.clone();
+        let before = {
+            let mut shared = self.shared.lock();
+            shared.revision += 1;
+            unit.rules.version.get_or_insert(shared.revision);
+            shared.rows.insert(row, unit)
+        };
         self.tell(key);
         before
     }
@@ -87,9 +96,11 @@ impl<K: Key> MemoryTable<K> {
             shared.readers.iter().filter_map(Weak::upgrade).collect()
         };
         for reader in readers {
+            // Cloned without the lock, because that is the user's code.
+            let change = Change::Row(key.clone());
             let mut news = reader.lock();
             if news.changes.len() < BEHIND {
-                news.changes.push_back(Change::Row(key.clone()));
+                news.changes.push_back(change);
             } else {
                 news.changes.clear();
                 news.changes.push_back(Change::Any);

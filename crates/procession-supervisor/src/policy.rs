@@ -1,18 +1,35 @@
-//! [`Policy`]: how units are started again and stopped, by a [`Manager`](crate::Manager) and by a
-//! [`Supervisor`](crate::Supervisor).
+//! [`Policy`]: how a [`Manager`](crate::Manager) or a [`Supervisor`](crate::Supervisor) starts units again, and stops
+//! them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::ExponentialBackoff;
 use procession::support::abort_past_grace;
 use procession::{Clock, Process, SystemClock};
 
-use crate::pace::{Backoff, Rate};
+use crate::backoff::{Backoff, Rate};
 
-/// How units are started again and stopped. What it does not say is as in the default.
+/// How units are started again, and stopped. All knobs and their defaults:
+///
+/// | knob | default | meaning |
+/// |---|---|---|
+/// | [`grace`](Self::grace) | 10 s | how long a unit may take to stop before it is aborted; [`Unit::grace`](crate::Unit::grace) overrides it |
+/// | [`abort_grace`](Self::abort_grace) | 5 s | how long a unit may take to end after its abort before it is reported as stuck |
+/// | [`backoff`](Self::backoff) | 100 ms to 30 s, doubling, with jitter | the pauses before restarts, and before a table is read again after an error |
+/// | [`steady_after`](Self::steady_after) | 60 s | how long a run must be ready before the pauses begin from the first again |
+/// | [`intensity`](Self::intensity) | none | the maximum number of restarts of one unit within a period |
+/// | [`total_intensity`](Self::total_intensity) | none | the same for all units of a set or manager together |
+/// | [`load_timeout`](Self::load_timeout) | 10 s | how long a table may take to load one row |
+/// | [`scan_timeout`](Self::scan_timeout) | 60 s | how long a table may take to deliver the next row of a scan |
+/// | [`clock`](Self::clock) | the system's | the source of the time |
+///
+/// How they interact: a unit that fails again and again is started after pauses that grow, up to the maximum, for ever,
+/// unless an intensity gives it up before that; with the default pauses, an intensity of 5 in 60 s gives up after about
+/// 3 s. The pauses and the count within the period are kept for each unit and survive its runs; a start by a call
+/// forgives both. The time from the request to stop until the manager stops waiting is at most `grace` plus
+/// `abort_grace` for each unit; the units of a manager stop side by side, those of a set one after the other.
 ///
 /// ```
 /// use procession_supervisor::{Manager, MemoryTable, Policy, Rate};
@@ -25,15 +42,18 @@ use crate::pace::{Backoff, Rate};
 /// # let _ = manager;
 /// ```
 #[derive(Clone)]
-#[must_use]
+#[must_use = "a policy does nothing until a manager or a set has it"]
 pub struct Policy {
     /// `None` is the system's.
     clock: Option<Arc<dyn Clock>>,
     pub(crate) grace: Duration,
     pub(crate) abort_grace: Duration,
     backoff: Backoff,
-    steady_after: Duration,
-    intensity: Option<Rate>,
+    pub(crate) steady_after: Duration,
+    pub(crate) intensity: Option<Rate>,
+    pub(crate) total_intensity: Option<Rate>,
+    pub(crate) load_timeout: Duration,
+    pub(crate) scan_timeout: Duration,
 }
 
 impl Policy {
@@ -46,24 +66,27 @@ impl Policy {
             backoff: Backoff::default(),
             steady_after: Duration::from_secs(60),
             intensity: None,
+            total_intensity: None,
+            load_timeout: Duration::from_secs(10),
+            scan_timeout: Duration::from_secs(60),
         }
     }
 
-    /// Where the time comes from. Default: the system's clock, whose graces end in time even while tasks block every
+    /// The source of the time. Default: the system's clock, whose graces end in time even while tasks block every
     /// executor. Graces by another clock end when the manager's own task is polled.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// How long a unit may take to stop before it is aborted, if it does not say so itself
-    /// ([`Unit::grace`](crate::Unit::grace)). Default: 10 s.
+    /// How long a unit may take to stop before it is aborted, unless it has a [grace of its own](crate::Unit::grace). It
+    /// begins when the process of its run begins to close, for whatever reason. Default: 10 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How long a unit may take to stop after its abort before it is given up. Default: 5 s.
+    /// How long a unit may take to end after its abort before it is reported as stuck. Default: 5 s.
     pub fn abort_grace(mut self, grace: Duration) -> Self {
         self.abort_grace = grace;
         self
@@ -85,6 +108,26 @@ impl Policy {
     /// each unit separately. Default: it is never given up, because the pauses between its restarts grow.
     pub fn intensity(mut self, intensity: Rate) -> Self {
         self.intensity = Some(intensity);
+        self
+    }
+
+    /// The maximum number of restarts of all units of a set or a manager together within a period, as in OTP; beyond
+    /// that, the set or the manager closes. Default: no limit.
+    pub fn total_intensity(mut self, intensity: Rate) -> Self {
+        self.total_intensity = Some(intensity);
+        self
+    }
+
+    /// How long a table may take to load one row. After that, the attempt counts as failed. Default: 10 s.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = timeout;
+        self
+    }
+
+    /// How long a table may take to deliver the next row of a scan. After that, the scan counts as failed. Default:
+    /// 60 s.
+    pub fn scan_timeout(mut self, timeout: Duration) -> Self {
+        self.scan_timeout = timeout;
         self
     }
 
@@ -124,52 +167,9 @@ impl fmt::Debug for Policy {
             .field("backoff", &self.backoff)
             .field("steady_after", &self.steady_after)
             .field("intensity", &self.intensity)
+            .field("total_intensity", &self.total_intensity)
+            .field("load_timeout", &self.load_timeout)
+            .field("scan_timeout", &self.scan_timeout)
             .finish_non_exhaustive()
-    }
-}
-
-/// The restarts of one unit, as far back as they count.
-pub(crate) struct Restarts {
-    /// How many there were.
-    pub(crate) count: u64,
-    pauses: ExponentialBackoff,
-    recent: VecDeque<Instant>,
-}
-
-impl Restarts {
-    pub(crate) fn new(policy: &Policy) -> Self {
-        Self { count: 0, pauses: policy.pauses(), recent: VecDeque::new() }
-    }
-
-    /// One more: the pause before it. `None`: these were too many.
-    pub(crate) fn again(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
-        if let Some(rate) = policy.intensity {
-            self.recent.retain(|at| now.duration_since(*at) < rate.within);
-            if self.recent.len() >= rate.count {
-                return None;
-            }
-            self.recent.push_back(now);
-        }
-        self.count += 1;
-        Some(self.pause(policy))
-    }
-
-    /// The pause before something is tried again that is no restart.
-    pub(crate) fn pause(&mut self, policy: &Policy) -> Duration {
-        policy.next(&mut self.pauses)
-    }
-
-    /// A run has ended that was ready since then: if it was so for long enough, the pauses begin from the
-    /// first again.
-    pub(crate) fn ran(&mut self, policy: &Policy, ready_since: Instant, now: Instant) {
-        if now.duration_since(ready_since) >= policy.steady_after {
-            self.pauses = policy.pauses();
-        }
-    }
-
-    /// Forgets all but their number.
-    pub(crate) fn forgive(&mut self, policy: &Policy) {
-        self.pauses = policy.pauses();
-        self.recent.clear();
     }
 }

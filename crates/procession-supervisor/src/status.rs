@@ -1,76 +1,108 @@
-//! What a manager tells of its units: [`Status`] and [`State`].
+//! Units as readers see them: [`Status`] and [`Counts`].
 
-use std::fmt;
-use std::time::Instant;
+use std::fmt::{self, Display};
+use std::time::{Duration, Instant, SystemTime};
+
+use procession::support::text::{Count, Elapsed};
 
 use crate::error::ManagerError;
+use crate::name::Name;
+use crate::state::State;
 
-/// Where a unit stands, and what it went through. From [`Manager::list`](crate::Manager::list).
+/// The state of a unit, and its past. From [`Manager::list`](crate::Manager::list) and
+/// [`Supervisor::list`](crate::Supervisor::list).
+///
+/// Its `Display` is one line: ``importer: waiting for its restart, in 800 ms; 3 restarts; last error: …``.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status<K> {
-    /// The unit.
+    /// The key of the unit; in a set, its name.
     pub key: K,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// Since when, by the manager's clock.
+    /// When it came into this state, by the manager's clock.
     pub since: Instant,
-    /// How often it was started again.
+    /// The number of its restarts.
     pub restarts: u64,
     /// The last error: of a run, or of loading its row.
     pub last_error: Option<ManagerError>,
-    /// When it is to be started again, if it [waits](State::Waiting) for that.
+    /// When it will be started again, if it [waits](State::Waiting) for that.
     pub next_restart: Option<Instant>,
+    /// When the status was read, by the manager's clock.
+    pub(crate) now: Instant,
 }
 
-/// Where a unit stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// Its row is being read, to start it.
-    Loading,
-    /// Started, and not ready.
-    Starting,
-    /// Ready.
-    Running,
-    /// It was asked to stop, and has not.
-    Stopping,
-    /// It was aborted, and has not stopped in time. It keeps its key until it has.
-    Stuck,
-    /// It has ended, and is to be started again.
-    Waiting,
-    /// It has ended, and is not to be started again.
-    Ended,
-    /// It was started again too often.
-    GivenUp,
-    /// It was stopped by a call, and is started by a call.
-    Stopped,
-}
-
-impl State {
-    /// Has it a run that is not Closed?
-    pub(crate) fn has_run(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Stopping | Self::Stuck)
+impl<K> Status<K> {
+    /// How long it has been in this state.
+    pub fn elapsed(&self) -> Duration {
+        self.now.saturating_duration_since(self.since)
     }
 
-    /// Is it on its way to be ready?
-    pub(crate) fn is_starting(self) -> bool {
-        matches!(self, Self::Loading | Self::Starting)
+    /// How long it has been ready, if it is running.
+    pub fn uptime(&self) -> Option<Duration> {
+        (self.state == State::Running).then(|| self.elapsed())
+    }
+
+    /// The time until it will be started again, if it waits for that.
+    pub fn restarts_in(&self) -> Option<Duration> {
+        self.next_restart.map(|next| next.saturating_duration_since(self.now))
+    }
+
+    /// When it came into this state, by the wall clock, provided that the status was read just now.
+    pub fn since_time(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_sub(self.elapsed()).unwrap_or(now)
     }
 }
 
-impl fmt::Display for State {
+impl<K: Display> Display for Status<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Loading => "loading",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Stuck => "stuck",
-            Self::Waiting => "waiting for its restart",
-            Self::Ended => "ended",
-            Self::GivenUp => "given up",
-            Self::Stopped => "stopped",
-        })
+        write!(f, "{}: {}", Name(&self.key), self.state)?;
+        match self.restarts_in() {
+            Some(time) => write!(f, ", in {}", Elapsed(time))?,
+            None => write!(f, " for {}", Elapsed(self.elapsed()))?,
+        }
+        match self.restarts {
+            0 => {}
+            1 => f.write_str("; 1 restart")?,
+            restarts => write!(f, "; {} restarts", Count(restarts as usize))?,
+        }
+        match &self.last_error {
+            Some(error) => write!(f, "; last error: {}", error.with_causes()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The number of units in each group of states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// All units.
+    pub units: usize,
+    /// The units on their way to be ready: [`Loading`](State::Loading) and [`Starting`](State::Starting).
+    pub starting: usize,
+    /// The units that are [`Running`](State::Running).
+    pub running: usize,
+    /// The units that are [`Stopping`](State::Stopping).
+    pub stopping: usize,
+    /// The units that are [`Stuck`](State::Stuck).
+    pub stuck: usize,
+    /// The units that [wait](State::Waiting) for their restart.
+    pub waiting: usize,
+    /// All others: ended, given up, stopped by a call, or not started yet.
+    pub idle: usize,
+}
+
+impl Counts {
+    pub(crate) fn of(&mut self, state: State) -> &mut usize {
+        match state {
+            State::Loading | State::Starting => &mut self.starting,
+            State::Running => &mut self.running,
+            State::Stopping => &mut self.stopping,
+            State::Stuck => &mut self.stuck,
+            State::Waiting => &mut self.waiting,
+            State::Initial | State::Ended | State::GivenUp | State::Stopped => &mut self.idle,
+        }
     }
 }

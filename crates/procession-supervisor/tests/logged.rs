@@ -53,22 +53,23 @@ fn all_is_logged() {
     let manager = Manager::builder(table).policy(policy).build();
     let mut events = manager.events();
     let ended = manager.run_blocking(|_| {
-        while !matches!(events.recv_blocking(), Some(Event::GaveUp { key: "bad", .. })) {}
+        let is_it = |event: &Event<_>| (event.key(), event.kind()) == (Some(&"bad"), "gave_up");
+        while !events.recv_blocking().is_some_and(|event| is_it(&event)) {}
     });
     ended.unwrap();
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let logged: Vec<&str> = log.lines().map(str::trim).collect();
     for expected in [
-        "INFO started unit=good",
-        "INFO ready unit=good",
-        "WARN failed unit=bad error=process `bad` failed: broken",
-        "INFO is to be started again unit=bad delay=",
-        "ERROR given up unit=bad error=process `bad` failed: broken",
-        "INFO stopping unit=good",
-        "INFO stopped unit=good",
-        "WARN aborted unit=deaf grace=1ms",
-        "WARN stopped unit=deaf error=process `deaf` was aborted",
+        "INFO was started manager=\"manager\" unit=good kind=\"started\"",
+        "INFO is ready manager=\"manager\" unit=good",
+        "WARN failed: process `bad` failed: broken; it will be started again in",
+        "INFO will be started again in",
+        "ERROR was started again too often: process `bad` failed: broken manager=\"manager\" unit=bad",
+        "INFO was asked to stop manager=\"manager\" unit=good",
+        "INFO has stopped manager=\"manager\" unit=good",
+        "WARN was aborted after",
+        "INFO has stopped by force manager=\"manager\" unit=deaf",
     ] {
         // Between the level and the message are the spans of the bodies.
         let (level, message) = expected.split_once(' ').unwrap();

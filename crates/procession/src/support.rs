@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::process::Process;
+use crate::process::{Builder, Process};
 use crate::value::{Error, IntoOutcome, Site};
 
 pub use crate::run::catch::catch;
@@ -54,6 +54,27 @@ where
 /// outcome of the process.
 pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
+}
+
+/// The process that the builder makes is between `before` and `after` in the order in which their parents close them,
+/// the last one first. Unlike with [`Process::close_after`], none of them waits for another.
+pub fn in_order<'a>(
+    builder: Builder<'a>,
+    before: Option<&'a Process>,
+    after: Option<&'a Process>,
+) -> Builder<'a> {
+    builder.in_order(before, after)
+}
+
+/// As long as the returned value exists, snapshots show that code of `process` waits for the children of `other`.
+pub fn show_wait_for_children(process: &Process, other: &Process) -> ShownWait {
+    ShownWait { _shown: crate::run::waits::show_wait_for_children(&process.node, &other.node) }
+}
+
+/// A wait that snapshots show.
+#[must_use = "the wait is shown as long as this exists"]
+pub struct ShownWait {
+    _shown: crate::run::waits::Shown,
 }
 
 /// From now on, the process ignores the failures of its children: for code that reads their outcomes.

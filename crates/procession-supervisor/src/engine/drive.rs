@@ -1,116 +1,98 @@
-//! [`Drive`]: the task that moves the units, from the manager's start to its end.
+//! [`Drive`]: the task that moves the units, from the start of a run to its end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_lite::Stream;
-use futures_util::stream::FuturesUnordered;
-use procession::support::{catch, model_has_failed};
-use procession::{ChildFailure, Closing, Error, Label, Process, Sleep};
-use procession_runnable::Run;
+use procession::support::{ShownWait, catch, model_has_failed};
+use procession::{Aborting, Closing, Error, Sleep};
 
-use super::Engine;
-use super::command::Command;
-use super::contained::Contained;
-use super::rows::{Load, Scan};
-use super::units::Then;
-use crate::error::ManagerError;
-use crate::status::State;
-use crate::table::{BoxFuture, Change, Key, Row};
+use super::core::Core;
+use super::{Command, Face};
+use crate::life::{Input, News, Then};
+use crate::table::Key;
 
-/// How often it looks at everything before it lets other tasks run.
+/// The number of times that it looks at everything before it lets other tasks run.
 const ROUNDS: usize = 32;
 
-pub(super) struct Drive<K: Key> {
-    pub(super) engine: Arc<Engine<K>>,
-    run: Run,
-    now: Instant,
-    /// Where names are written.
-    pub(super) name: String,
+pub(super) struct Drive<K: Key, F: Face<K>> {
+    core: Core<K>,
+    face: F,
     closing: Option<Closing>,
-    /// What the units' processes hang below.
-    pub(super) group: Process,
-    pub(super) scan: Scan<K>,
-    /// Where rows of a scan are put.
-    pub(super) rows: Vec<Row<K>>,
-    /// Another scan is to follow the one under way.
-    pub(super) scan_again: bool,
-    /// Counts the scans.
-    pub(super) generation: u64,
-    /// A scan has come to its end.
-    pub(super) has_scanned: bool,
-    pub(super) changes: Option<Contained<dyn Stream<Item = Change<K>> + Send>>,
-    /// Rows that are being read, one by one.
-    pub(super) loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
-    pub(super) to_load: VecDeque<K>,
-    /// The keys of both; `true`: it has changed since, and is to be read once more.
-    pub(super) loading: HashMap<K, bool>,
-    /// Keys whose row was found to be gone while a scan was under way, that may still tell of it.
-    pub(super) gone: HashSet<K>,
-    /// When the present period of the pace of restarts began, and how many it has had.
-    pub(super) paced: (Instant, usize),
+    aborting: Option<Aborting>,
     /// The body has begun, or can.
-    has_begun: bool,
-    /// Until when the body waits for what is starting; a limit beyond all time is none.
+    is_ready: bool,
+    /// Until when the body waits for units that are starting.
     start_by: Option<Instant>,
+    /// When the present period of the rate of restarts began, and the number of restarts in it.
+    paced: (Instant, usize),
     sleep: Option<(Instant, Sleep)>,
-    is_stopping: bool,
-    /// Why it gives up.
-    pub(super) failure: Option<ManagerError>,
+    /// While it waits for the units to stop.
+    shown: Option<ShownWait>,
 }
 
-impl<K: Key> Drive<K> {
-    pub(super) fn new(engine: Arc<Engine<K>>, run: Run) -> Result<Self, Error> {
-        let group = Process::builder().no_wait_parent(&run).name(&*engine.settings.name);
-        // The engine handles the failures of the units.
-        let group = group.on_child_failure(ChildFailure::Ignore).site(run.site()).build()?;
-        let now = engine.settings.policy.time().now();
-        let drive = Self {
-            now,
-            name: String::new(),
-            closing: Some(run.closing()),
-            group,
-            scan: Scan::At(now, None),
-            rows: Vec::new(),
-            scan_again: false,
-            generation: 0,
-            has_scanned: false,
-            // Before the first scan, so that no change falls between them.
-            changes: catch(|| engine.table.changes()).ok().flatten().map(Contained::new),
-            loads: FuturesUnordered::new(),
-            to_load: VecDeque::new(),
-            loading: HashMap::new(),
-            gone: HashSet::new(),
+impl<K: Key, F: Face<K>> Drive<K, F> {
+    pub(super) fn new(core: Core<K>, face: F) -> Self {
+        let now = core.now();
+        Self {
+            closing: Some(core.run.closing()),
+            aborting: Some(core.run.aborting()),
+            is_ready: false,
+            start_by: core.shared.about.start_limit.and_then(|limit| now.checked_add(limit)),
             paced: (now, 0),
-            has_begun: false,
-            start_by: now.checked_add(engine.settings.start_limit),
             sleep: None,
-            is_stopping: false,
-            failure: None,
-            engine,
-            run,
-        };
-        drive.engine.inbox.open();
-        Ok(drive)
+            shown: None,
+            core,
+            face,
+        }
     }
 
-    /// Moves all that can move; yields the manager's outcome.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Moves the units until the run begins to close, or is over.
+    pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll(context, |drive| {
+            let is_over = drive.core.is_closing() || drive.face.has_ended(&drive.core);
+            is_over.then(|| drive.core.take_failure().map_or(Ok(()), Err))
+        })
+    }
+
+    /// Stops the units, and moves them until none has a run that may still stop in time.
+    pub(super) fn poll_teardown(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.core.set_stopping() {
+            self.core.shared.inbox.close();
+            self.core.see_abort();
+            self.shown = Some(self.core.show_wait());
+            self.core.now = self.core.policy().time().now();
+            self.face.stop(&mut self.core);
+            self.pass_news_on();
+        }
+        self.poll(context, |drive| {
+            let is_open = drive.core.shared.units.lock().is_open();
+            (!is_open).then(|| {
+                let errors = drive.core.take_failure().into_iter().chain(drive.core.stuck());
+                Error::all(errors)
+            })
+        })
+    }
+
+    fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        end: impl Fn(&mut Self) -> Option<T>,
+    ) -> Poll<T> {
         for _ in 0..ROUNDS {
-            self.now = self.engine.settings.policy.time().now();
+            self.core.now = self.core.policy().time().now();
             let mut is_busy = self.poll_closing(context);
             is_busy |= self.poll_inbox(context);
-            is_busy |= self.poll_changes(context);
-            is_busy |= self.poll_scan(context);
-            is_busy |= self.poll_loads(context);
+            if self.core.is_stopping() {
+                is_busy |= self.face.go_on_stopping(&mut self.core);
+            } else if !self.core.is_closing() {
+                is_busy |= self.face.poll(&mut self.core, context);
+            }
+            self.pass_news_on();
             is_busy |= self.poll_due(context);
             self.tell_ready();
-            if let Some(result) = self.ended() {
-                return Poll::Ready(result);
+            if let Some(end) = end(self) {
+                return Poll::Ready(end);
             }
             if !is_busy {
                 return Poll::Pending;
@@ -120,153 +102,154 @@ impl<K: Key> Drive<K> {
         Poll::Pending
     }
 
-    /// The time of this look at everything.
-    pub(super) fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// What its errors say that they are of.
-    pub(super) fn label(&self) -> Label {
-        self.run.label()
-    }
-
-    /// It closes, or has asked for that.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.is_stopping
-    }
-
+    /// Sees that the run closes, and that it is aborted: then the units are aborted too, each in its turn.
     fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(closing) = &mut self.closing else { return false };
-        if Pin::new(closing).poll(context).is_pending() {
-            return false;
+        let mut is_busy = false;
+        if let Some(closing) = &mut self.closing {
+            if Pin::new(closing).poll(context).is_ready() {
+                self.closing = None;
+                is_busy = true;
+            }
         }
-        self.closing = None;
-        self.stop_all();
-        true
-    }
-
-    /// The units close with the manager: what ends after that was asked to, also if this has not seen it yet.
-    pub(super) fn see_closing(&mut self) {
-        if self.run.is_closing() {
-            self.stop_all();
+        if let Some(aborting) = &mut self.aborting {
+            if let Poll::Ready(is_aborted) = Pin::new(aborting).poll(context) {
+                self.aborting = None;
+                self.core.see_abort();
+                is_busy |= is_aborted;
+            }
         }
-    }
-
-    /// Stops all units, side by side, and takes nothing new.
-    pub(super) fn stop_all(&mut self) {
-        if std::mem::replace(&mut self.is_stopping, true) {
-            return;
-        }
-        self.engine.inbox.close();
-        self.scan = Scan::Off;
-        self.changes = None;
-        self.loads = FuturesUnordered::new();
-        self.to_load.clear();
-        let ids = self.engine.units.lock().ids();
-        for id in ids {
-            self.stop(id, Then::Forget);
-        }
+        is_busy
     }
 
     fn poll_inbox(&mut self, context: &Context<'_>) -> bool {
-        let (commands, woken) = self.engine.inbox.take(context.waker());
+        let (commands, woken) = self.core.shared.inbox.take(context.waker());
         let is_busy = !(commands.is_empty() && woken.is_empty());
         for command in commands {
-            match command {
-                Command::Start { key, reply } => self.start_by_call(key, reply),
-                Command::Stop { key, reply } => self.stop_by_call(&key, reply),
-            }
+            self.take(command);
+            self.pass_news_on();
         }
         for run in woken {
-            self.look(run);
+            self.core.look(run);
+            self.pass_news_on();
         }
         is_busy
+    }
+
+    fn take(&mut self, command: Command<K>) {
+        // Commands that are dropped are answered with it.
+        if !self.core.is_closing() {
+            if let Err(command) = self.core.command(command) {
+                self.face.command(&mut self.core, command);
+            }
+        }
+    }
+
+    /// Tells the face how units have moved; while everything stops, nothing is started.
+    fn pass_news_on(&mut self) {
+        while let Some((id, news)) = self.core.next_news() {
+            match news {
+                News::Load if self.core.is_closing() => {
+                    if self.core.state(id).is_some() {
+                        self.core.step(id, Input::Stop(Then::Forget));
+                    }
+                }
+                news => self.face.moved(&mut self.core, id, news),
+            }
+        }
     }
 
     /// Does what is due, and sleeps until something is.
     fn poll_due(&mut self, context: &mut Context<'_>) -> bool {
-        let now = self.now();
-        let mut is_busy = self.scan_if_due(now);
+        let now = self.core.now();
+        let mut is_busy = false;
         loop {
-            // Its own statement: the lock is not held while the unit moves.
-            let due = self.engine.units.lock().pop_due(now);
-            let Some(id) = due else { break };
-            self.due(id, now);
+            let overdue = self.core.shared.units.lock().overdue(now);
+            let Some(id) = overdue else { break };
+            self.step_due(id);
             is_busy = true;
         }
-        let next = [self.engine.units.lock().next_due(), self.scan.next(), self.start_by];
-        let Some(next) = next.into_iter().flatten().min() else {
+        while self.may_restart(now) {
+            let due = self.core.shared.units.lock().due_restart(now);
+            let Some(id) = due else { break };
+            self.paced.1 += 1;
+            self.step_due(id);
+            is_busy = true;
+        }
+        let next = self.next_due(now);
+        is_busy | self.sleep_until(next, context)
+    }
+
+    fn step_due(&mut self, id: usize) {
+        self.core.step(id, Input::Due);
+        self.pass_news_on();
+    }
+
+    /// Units that are due together are not all started at once.
+    fn may_restart(&mut self, now: Instant) -> bool {
+        let Some(pace) = self.core.shared.about.pace.filter(|pace| !pace.within.is_zero()) else {
+            return true;
+        };
+        if now.saturating_duration_since(self.paced.0) >= pace.within {
+            self.paced = (now, 0);
+        }
+        self.paced.1 < pace.count.max(1)
+    }
+
+    /// Restarts that have to wait for the next period wake it once, however many they are.
+    fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        let may_restart = self.may_restart(now);
+        let (deadline, mut restart) = {
+            let units = self.core.shared.units.lock();
+            (units.next_deadline(), units.next_restart())
+        };
+        if let (Some(pace), false) = (self.core.shared.about.pace, may_restart) {
+            restart = restart.and_then(|due| Some(due.max(self.paced.0.checked_add(pace.within)?)));
+        }
+        let face = if self.core.is_stopping() { None } else { self.face.next_due() };
+        [deadline, restart, face, self.start_by].into_iter().flatten().min()
+    }
+
+    fn sleep_until(&mut self, next: Option<Instant>, context: &mut Context<'_>) -> bool {
+        let Some(next) = next else {
             self.sleep = None;
-            return is_busy;
+            return false;
         };
         if self.sleep.as_ref().is_none_or(|(until, _)| *until != next) {
-            self.sleep = Some((next, self.engine.settings.policy.time().sleep_until(next)));
+            self.sleep = Some((next, self.core.policy().time().sleep_until(next)));
         }
-        if let Some((_, sleep)) = &mut self.sleep {
-            if sleep.as_mut().poll(context).is_ready() {
-                self.sleep = None;
-                is_busy = true;
-            }
+        let is_over =
+            self.sleep.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready());
+        if is_over {
+            self.sleep = None;
         }
-        is_busy
+        is_over
     }
 
-    /// The body can begin when all that the first scan has found is ready or has failed, or when it has
-    /// waited for long enough.
+    /// The body can begin when everything that it waits for has been started, or it has waited for long enough.
     fn tell_ready(&mut self) {
-        if self.has_begun {
+        if self.is_ready {
             return;
         }
-        let has_started = self.has_scanned && !self.engine.units.lock().is_starting();
-        if has_started || self.start_by.is_some_and(|limit| self.now() >= limit) {
-            self.has_begun = true;
+        let is_late = self.start_by.is_some_and(|limit| self.core.now() >= limit);
+        if is_late || self.face.is_started(&self.core) {
+            self.is_ready = true;
             self.start_by = None;
-            self.run.ready();
+            self.face.has_begun();
+            self.core.run.ready();
         }
-    }
-
-    /// It has ended when all units have stopped that will.
-    fn ended(&mut self) -> Option<Result<(), Error>> {
-        let units = self.engine.units.lock();
-        if !self.is_stopping || units.is_open() {
-            return None;
-        }
-        let stuck = units.stuck();
-        drop(units);
-        let stuck = (!stuck.is_empty()).then(|| ManagerError::Stuck { keys: stuck.into() });
-        let errors = self.failure.take().into_iter().chain(stuck);
-        let errors: Vec<Error> =
-            errors.map(|error| Error::failed(self.label(), Box::new(error))).collect();
-        Some(Error::all(errors))
     }
 }
 
-impl<K: Key> Drop for Drive<K> {
-    /// At its end, and when an abort drops it: all waiters are told, and a unit that still runs keeps its key.
+impl<K: Key, F: Face<K>> Drop for Drive<K, F> {
+    /// Callers that still wait are told that the manager is not running, and a unit that still has a run keeps its key.
     fn drop(&mut self) {
         if model_has_failed() {
             return;
         }
-        self.engine.inbox.close();
-        self.group.abort();
-        let ids = self.engine.units.lock().ids();
-        for id in ids {
-            let now = self.now();
-            let mut units = self.engine.units.lock();
-            if !units.entry(id).state().has_run() {
-                let removed = units.remove(id);
-                drop(units);
-                drop(removed);
-                continue;
-            }
-            units.set_state(id, State::Stuck, now);
-            units.set_due(id, None);
-            let entry = units.entry(id);
-            entry.then = Then::Forget;
-            // Dropping their replies tells those who wait that the manager is not running.
-            let waiting = (entry.take_starters(), entry.take_stoppers());
-            drop(units);
-            drop(waiting);
-        }
+        self.core.shared.inbox.close();
+        // If this is not the end of the teardown, nothing else would stop them.
+        self.core.abort_group();
+        // The key of a unit may panic.
+        let _left = catch(|| self.core.leave());
     }
 }

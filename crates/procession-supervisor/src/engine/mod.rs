@@ -1,72 +1,251 @@
-//! What stands behind a [`Manager`](crate::Manager).
+//! The engine behind a [`Manager`](crate::Manager) and a [`Supervisor`](crate::Supervisor): one task moves the units.
 //!
-//! One task, the body of the manager's process, moves the units ([`drive`]); it alone changes them. Whatever
-//! else happens reaches it through the [`inbox`]: commands from any thread, and runs that are ready or Closed,
-//! through their wakers. So a unit that runs costs an entry and a waker, and no task beside its own.
+//! | file | subject |
+//! |---|---|
+//! | [`units`] | the units, their due times, and their present runs |
+//! | [`core`] | performs the actions that a [`Life`](crate::life::Life) decides: starts, closes, aborts, answers, tells |
+//! | [`drive`] | the task: takes what happened, moves the units, and ends |
+//! | [`inbox`] | how other threads reach the task: commands, and wakers of runs |
+//! | [`command`], [`reply`] | commands and their answers |
 //!
-//! The units' processes hang below a process of their own, the group, which is closed with the manager's and
-//! which that does not wait for: a thread that ignores its abort does not hold up the manager's end. Its key
-//! stays taken, in the entries that outlive the manager's run.
+//! The difference between a manager and a set is their [`Face`]: where units come from, which of them start when, and
+//! what the failure of one means to the others.
 //!
-//! Locks: the entries and the inbox have one each. Neither is held while a table, a unit, a waker or a reader
-//! of events runs, and the inbox's is never held with another.
+//! A run of a manager or a set is a process. Its **body** drives the units until the process begins to close; its
+//! **teardown** stops them, and drives them until they have ended. Both drive the same [`Drive`], which the end of the
+//! body hands over, even if an abort drops the body half-way. So units are always stopped by the same code, their
+//! teardowns run before the manager is Closed, and the wait for them is bounded by their graces (U2).
+//!
+//! The processes of the units are below a process of their own, the group. It is a no-wait child of the manager's
+//! process: the manager's closing closes it at once, even while tasks block every executor, and a unit that ignores its
+//! abort does not hold up the manager's end. The key of such a unit stays taken, in the entries that outlive the run.
+//!
+//! Locks: the units and the inbox have one each. Neither is held while a table, a unit, a waker or a reader of events
+//! runs, and they are never held together.
 
 mod command;
-mod contained;
+mod core;
 mod drive;
 pub(crate) mod inbox;
-mod life;
 mod reply;
-mod rows;
 mod units;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
 
-use procession::Error;
+use procession::{Error, Process, Site};
 use procession_runnable::Run;
 
-pub(crate) use self::command::{Command, Reply};
+pub(crate) use self::command::{Command, Reply, answer};
+pub(crate) use self::core::Core;
 use self::drive::Drive;
 use self::inbox::Inbox;
-pub(crate) use self::reply::reply;
+use self::reply::reply;
 pub(crate) use self::units::Units;
+use crate::backoff::Rate;
+use crate::error::ManagerError;
 use crate::event::EventSource;
-use crate::settings::Settings;
+use crate::life::News;
+use crate::name::name_of;
+use crate::policy::Policy;
+use crate::state::State;
+use crate::status::{Counts, Status};
 use crate::sync::Mutex;
-use crate::table::{Key, Table};
+use crate::table::Key;
+use crate::unit::OnFailure;
 
-/// What all handles and runs of a manager share.
-pub(crate) struct Engine<K> {
-    pub(crate) table: Arc<dyn Table<K>>,
-    pub(crate) settings: Settings,
+/// Where units come from, in which order they start and stop, and what the end of one means to the others.
+///
+/// Its functions are called by the task, with no lock held.
+pub(crate) trait Face<K: Key>: Send + 'static {
+    /// Moves whatever can move; returns whether anything did.
+    fn poll(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool;
+
+    /// When [`poll`](Self::poll) has to be called at the latest.
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// A unit has moved. The unit may be forgotten by now.
+    fn moved(&mut self, core: &mut Core<K>, id: usize, news: News);
+
+    /// Takes a command that concerns no known unit, or only this face.
+    fn command(&mut self, core: &mut Core<K>, command: Command<K>);
+
+    /// Has everything been started that the body waits for?
+    fn is_started(&self, core: &Core<K>) -> bool;
+
+    /// The body begins.
+    fn has_begun(&mut self) {}
+
+    /// Have all units ended, so that the run is over?
+    fn has_ended(&self, _core: &Core<K>) -> bool {
+        false
+    }
+
+    /// Everything stops: nothing is started any more. Called once.
+    fn stop(&mut self, core: &mut Core<K>);
+
+    /// Moves on with the stop; called in each round after [`stop`](Self::stop).
+    fn go_on_stopping(&mut self, _core: &mut Core<K>) -> bool {
+        false
+    }
+}
+
+/// What all handles and runs of a manager or a set share.
+pub(crate) struct Shared<K> {
+    pub(crate) about: About,
     pub(crate) units: Mutex<Units<K>>,
     pub(crate) inbox: Arc<Inbox<Command<K>>>,
     pub(crate) events: EventSource<K>,
-    /// Held by the run of the manager that has its turn.
+    /// Held by the run that has its turn.
     turn: Arc<async_lock::Mutex<()>>,
 }
 
-impl<K: Key> Engine<K> {
-    pub(crate) fn new(table: Arc<dyn Table<K>>, settings: Settings) -> Self {
-        let events = EventSource::new(settings.events);
+/// What a manager or a set was told when it was made.
+#[derive(Clone)]
+pub(crate) struct About {
+    /// Where it was described.
+    pub(crate) site: Site,
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
+    /// How long the body waits for units that are starting.
+    pub(crate) start_limit: Option<std::time::Duration>,
+    /// The rate of restarts.
+    pub(crate) pace: Option<Rate>,
+    /// The number of unread events that are kept for each reader.
+    pub(crate) events: usize,
+    /// A unit that is given up closes everything.
+    pub(crate) closes_when_given_up: bool,
+}
+
+impl<K: Key> Shared<K> {
+    pub(crate) fn new(about: About) -> Self {
+        let events = EventSource::new(about.name.clone(), about.events);
         Self {
-            table,
-            settings,
+            about,
             units: Mutex::new(Units::new()),
             inbox: Inbox::new(),
             events,
             turn: Arc::default(),
         }
     }
+
+    /// The process of a unit that runs.
+    pub(crate) fn get(&self, key: &K) -> Result<Process, ManagerError> {
+        if !self.inbox.is_open() {
+            return Err(ManagerError::NotRunning);
+        }
+        let state = {
+            let mut units = self.units.lock();
+            let id = units.find(key);
+            match id.map(|id| units.entry(id)) {
+                None => None,
+                Some(entry) => match (entry.life.state(), &entry.live) {
+                    (State::Running, Some(live)) => return Ok(live.process.clone()),
+                    (state, _) => Some(state),
+                },
+            }
+        };
+        let key = name_of(key);
+        Err(match state {
+            None => ManagerError::NotFound { key },
+            Some(State::Initial | State::Loading | State::Starting) => {
+                ManagerError::NotReady { key }
+            }
+            Some(state) => ManagerError::InvalidState { key, state, call: "get" },
+        })
+    }
+
+    pub(crate) fn list(&self) -> Vec<Status<K>> {
+        let now = self.about.policy.time().now();
+        self.units.lock().list(now)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.units.lock().counts
+    }
+
+    /// Starts a unit that has no run, and waits until it is ready.
+    pub(crate) async fn start(&self, key: K) -> Result<Process, ManagerError> {
+        self.call(|reply| Command::Start { key, reply }).await
+    }
+
+    /// Stops a unit, and waits until it has stopped.
+    pub(crate) async fn stop(&self, key: K) -> Result<(), ManagerError> {
+        self.call(|reply| Command::Stop { key, reply }).await
+    }
+
+    /// Stops a unit if it has a run, starts it, and waits until it is ready.
+    pub(crate) async fn restart(&self, key: K) -> Result<Process, ManagerError> {
+        self.call(|reply| Command::Restart { key, reply }).await
+    }
+
+    pub(crate) async fn set_on_failure(
+        &self,
+        key: K,
+        on_failure: OnFailure,
+    ) -> Result<(), ManagerError> {
+        self.call(|reply| Command::SetOnFailure { key, on_failure, reply }).await
+    }
+
+    pub(crate) async fn call<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command<K>,
+    ) -> Result<T, ManagerError> {
+        let (reply, replied) = reply();
+        let put = self.inbox.command(command(reply));
+        put.map_err(|_| ManagerError::NotRunning)?;
+        replied.await.unwrap_or(Err(ManagerError::NotRunning))
+    }
 }
 
-/// A run of the manager, from its turn to its end.
-pub(crate) async fn supervise<K: Key>(engine: Arc<Engine<K>>, run: Run) -> Result<(), Error> {
-    let turn = engine.turn.lock_arc();
-    let Some(_turn) = run.run_until_closing(turn).await else {
+/// A run of a manager or a set, from its turn to its end.
+pub(crate) async fn supervise<K: Key, F: Face<K>>(
+    shared: Arc<Shared<K>>,
+    face: impl FnOnce(&mut Core<K>) -> Result<F, ManagerError>,
+    run: Run,
+) -> Result<(), Error> {
+    let turn = shared.turn.lock_arc();
+    let Some(turn) = run.run_until_closing(turn).await else {
         return Ok(());
     };
-    let mut drive = Drive::new(engine, run)?;
-    poll_fn(|context| drive.poll(context)).await
+    let mut core = Core::new(shared, run.clone(), turn)?;
+    let face = face(&mut core).map_err(|error| Error::failed(run.label(), Box::new(error)))?;
+    let (mut driving, handed_over) = handing_over(Drive::new(core, face));
+    run.set_teardown_async(move || async move {
+        let drive = handed_over.lock().take();
+        match drive {
+            Some(mut drive) => poll_fn(|context| drive.poll_teardown(context)).await,
+            None => Ok(()),
+        }
+    })?;
+    poll_fn(|context| driving.get().poll_body(context)).await
+}
+
+/// Hands the value over to the teardown when the body ends or is dropped.
+struct HandingOver<T> {
+    value: Option<T>,
+    to: Arc<Mutex<Option<T>>>,
+}
+
+fn handing_over<T>(value: T) -> (HandingOver<T>, Arc<Mutex<Option<T>>>) {
+    let to = Arc::new(Mutex::new(None));
+    (HandingOver { value: Some(value), to: to.clone() }, to)
+}
+
+impl<T> HandingOver<T> {
+    fn get(&mut self) -> &mut T {
+        self.value.as_mut().expect("only the drop takes it")
+    }
+}
+
+impl<T> Drop for HandingOver<T> {
+    fn drop(&mut self) {
+        if !procession::support::model_has_failed() {
+            *self.to.lock() = self.value.take();
+        }
+    }
 }

@@ -1,54 +1,46 @@
-//! The units of a manager: the state of each, and when its next step is due. Nothing here waits, runs units or sends
-//! events.
+//! The units of a manager or a set, and when their next steps are due. Nothing here waits, runs units or sends events.
 //!
-//! What always holds:
-//!
-//! - There is one entry for each key, and it has a run exactly while its state says so ([`State::has_run`]):
-//!   from its start until it is Closed, no matter why it ends. So there is never a second run of a key.
-//! - An entry is due at most at one time, and stands in `due` exactly then.
+//! 1. There is one entry for each key, and it has a run exactly while its state says so; so there is never a second run
+//!    of a key (U1). Argument: [`Life`] enters a state with a run only from `Loading`; [`Units::began`] is called
+//!    right before that step, and [`Units::ended`] right before the step that leaves it.
+//! 2. A unit that waits for its restart stands in `restarts` exactly while it has a due time, and any other unit with a
+//!    due time in `deadlines`. Argument: only [`Units::step`] changes lives, and moves the due time.
+//! 3. `counts` has the number of units in each state, for the same reason.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use procession::{Closed, Label, Process};
+use procession::{Closed, Closing, Process};
 use procession_runnable::Readiness;
 use slab::Slab;
 
 use super::command::{Command, Reply};
 use super::inbox::{RunId, Watcher};
-use crate::error::ManagerError;
-use crate::policy::{Policy, Restarts};
-use crate::status::{State, Status};
+use crate::life::{Actions, Input, Life};
+use crate::name::name_of;
+use crate::policy::Policy;
+use crate::state::State;
+use crate::status::{Counts, Status};
 use crate::table::Key;
-use crate::unit::Restart;
 
 pub(crate) struct Units<K> {
     by_key: HashMap<K, usize>,
     entries: Slab<Entry<K>>,
-    due: BTreeSet<(Instant, usize)>,
-    /// How many are on their way to be ready.
-    starting: usize,
-    /// How many have a run that may still stop in time.
-    open: usize,
+    restarts: BTreeSet<(Instant, usize)>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    pub(crate) counts: Counts,
     next_run: u64,
 }
 
 pub(crate) struct Entry<K> {
     pub(crate) key: K,
-    state: State,
-    since: Instant,
-    due: Option<Instant>,
-    /// The scan that has seen its row last.
-    pub(crate) seen: u64,
-    /// Made by a call, and no row has been seen.
-    pub(crate) is_new: bool,
-    pub(crate) restart: Restart,
-    pub(crate) grace: Option<Duration>,
+    pub(crate) life: Life,
     pub(crate) live: Option<Live<K>>,
-    /// What comes after it has stopped.
-    pub(crate) then: Then,
-    past: Option<Box<Past>>,
+    /// The last scan that has seen its row.
+    pub(crate) seen: u64,
+    /// It was made by a call, and no row has been seen.
+    pub(crate) is_new: bool,
     waiting: Option<Box<Waiting>>,
 }
 
@@ -62,34 +54,16 @@ struct Waiting {
 /// A run that is not Closed.
 pub(crate) struct Live<K> {
     pub(crate) process: Process,
-    pub(crate) closed: Closed,
+    pub(crate) milestone: Milestone,
     /// `None` once it has told.
     pub(crate) readiness: Option<Readiness>,
-    /// It ended without having been ready: this process.
-    pub(crate) unready: Option<Box<Label>>,
-    pub(crate) is_aborted: bool,
-    /// Its waker stands where its end will be told.
-    pub(crate) is_watched: bool,
     pub(crate) watcher: Arc<Watcher<Command<K>>>,
 }
 
-/// What comes after a unit has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// It was not asked to stop.
-    Nothing,
-    /// It stays, and is started by a call.
-    Stay,
-    /// It is forgotten: its row is gone, or the manager stops.
-    Forget,
-    /// Its row has come back.
-    Again,
-}
-
-/// What a unit went through that failed, ended, or could not be loaded.
-pub(crate) struct Past {
-    pub(crate) restarts: Restarts,
-    pub(crate) last_error: Option<ManagerError>,
+/// The next milestone of a run. Only one is waited for at a time.
+pub(crate) enum Milestone {
+    Closing(Closing),
+    Closed(Closed),
 }
 
 impl<K: Key> Units<K> {
@@ -97,14 +71,14 @@ impl<K: Key> Units<K> {
         Self {
             by_key: HashMap::new(),
             entries: Slab::new(),
-            due: BTreeSet::new(),
-            starting: 0,
-            open: 0,
+            restarts: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            counts: Counts::default(),
             next_run: 0,
         }
     }
 
-    /// So many more are about to come.
+    /// Makes room for more.
     pub(crate) fn reserve(&mut self, count: usize) {
         self.by_key.reserve(count);
         self.entries.reserve(count);
@@ -118,7 +92,11 @@ impl<K: Key> Units<K> {
         &mut self.entries[id]
     }
 
-    /// The entry of a run, if it is that unit's last.
+    pub(crate) fn get(&self, id: usize) -> Option<&Entry<K>> {
+        self.entries.get(id)
+    }
+
+    /// The entry of a run, if it is that unit's present one.
     pub(crate) fn entry_of(&mut self, run: RunId) -> Option<&mut Entry<K>> {
         let entry = self.entries.get_mut(run.unit)?;
         entry.live.as_ref().is_some_and(|live| live.watcher.run() == run).then_some(entry)
@@ -128,88 +106,102 @@ impl<K: Key> Units<K> {
         self.entries.iter().map(|(id, _)| id).collect()
     }
 
-    /// Those whose row the scan `seen` has not seen.
+    /// The units whose rows the scan `seen` has not seen.
     pub(crate) fn unseen(&self, seen: u64) -> Vec<usize> {
         let unseen = self.entries.iter().filter(|(_, entry)| entry.seen < seen);
         unseen.map(|(id, _)| id).collect()
     }
 
-    /// A unit that is being loaded.
+    /// Adds a unit that has not been started.
     pub(crate) fn insert(&mut self, key: K, seen: u64, now: Instant) -> usize {
-        let id = self.entries.insert(Entry {
-            key: key.clone(),
-            state: State::Loading,
-            since: now,
-            due: None,
-            seen,
-            is_new: false,
-            restart: Restart::default(),
-            grace: None,
-            live: None,
-            then: Then::Nothing,
-            past: None,
-            waiting: None,
-        });
-        self.starting += 1;
-        self.by_key.insert(key, id);
+        let (life, by_key) = (Life::new(now), key.clone());
+        let entry = Entry { key, life, live: None, seen, is_new: false, waiting: None };
+        let id = self.entries.insert(entry);
+        self.counts.units += 1;
+        *self.counts.of(State::Initial) += 1;
+        self.by_key.insert(by_key, id);
         id
     }
 
     pub(crate) fn remove(&mut self, id: usize) -> Entry<K> {
-        self.set_due(id, None);
-        self.count(id, |count| *count -= 1);
+        self.forget_due(id);
         let entry = self.entries.remove(id);
+        self.counts.units -= 1;
+        *self.counts.of(entry.life.state()) -= 1;
         self.by_key.remove(&entry.key);
         entry
     }
 
-    pub(crate) fn set_state(&mut self, id: usize, state: State, now: Instant) {
-        self.count(id, |count| *count -= 1);
-        let entry = &mut self.entries[id];
-        (entry.state, entry.since) = (state, now);
-        self.count(id, |count| *count += 1);
+    pub(crate) fn step(
+        &mut self,
+        id: usize,
+        input: Input,
+        policy: &Policy,
+        now: Instant,
+    ) -> Actions {
+        let life = &mut self.entries[id].life;
+        let (state, due) = (life.state(), life.due());
+        let actions = life.step(input, policy, now);
+        let (new_state, new_due) = (life.state(), life.due());
+        if new_state != state {
+            *self.counts.of(state) -= 1;
+            *self.counts.of(new_state) += 1;
+        }
+        if due.is_some() || new_due.is_some() {
+            if let Some(due) = due {
+                self.due_set(state).remove(&(due, id));
+            }
+            if let Some(due) = new_due {
+                self.due_set(new_state).insert((due, id));
+            }
+        }
+        actions
     }
 
-    fn count(&mut self, id: usize, change: impl Fn(&mut usize)) {
-        let state = self.entries[id].state;
-        if state.is_starting() {
-            change(&mut self.starting);
-        }
-        if state.has_run() && state != State::Stuck {
-            change(&mut self.open);
-        }
+    /// The run of the manager is over, and this unit has not ended.
+    pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) {
+        self.forget_due(id);
+        let life = &mut self.entries[id].life;
+        let before = life.state();
+        life.leave_stuck(now);
+        *self.counts.of(before) -= 1;
+        *self.counts.of(State::Stuck) += 1;
     }
 
-    pub(crate) fn set_due(&mut self, id: usize, due: Option<Instant>) {
-        let entry = &mut self.entries[id];
-        if let Some(before) = std::mem::replace(&mut entry.due, due) {
-            self.due.remove(&(before, id));
-        }
+    fn forget_due(&mut self, id: usize) {
+        let life = &self.entries[id].life;
+        let (state, due) = (life.state(), life.due());
         if let Some(due) = due {
-            self.due.insert((due, id));
+            self.due_set(state).remove(&(due, id));
         }
     }
 
-    /// Takes the first that is due by now.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<usize> {
-        let (due, id) = *self.due.first()?;
-        if due > now {
-            return None;
-        }
-        self.set_due(id, None);
-        Some(id)
+    fn due_set(&mut self, state: State) -> &mut BTreeSet<(Instant, usize)> {
+        if state == State::Waiting { &mut self.restarts } else { &mut self.deadlines }
     }
 
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+    /// The first unit whose deadline has come.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<usize> {
+        self.deadlines.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id)
     }
 
-    pub(crate) fn is_starting(&self) -> bool {
-        self.starting > 0
+    /// The first unit whose restart is due.
+    pub(crate) fn due_restart(&self, now: Instant) -> Option<usize> {
+        self.restarts.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id)
     }
 
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    pub(crate) fn next_restart(&self) -> Option<Instant> {
+        self.restarts.first().map(|(due, _)| *due)
+    }
+
+    /// Does any unit have a run that may still stop in time?
     pub(crate) fn is_open(&self) -> bool {
-        self.open > 0
+        // A unit that is Loading has no run, and is forgotten when everything stops.
+        self.counts.starting + self.counts.running + self.counts.stopping > 0
     }
 
     pub(crate) fn next_run(&mut self, unit: usize) -> RunId {
@@ -217,38 +209,22 @@ impl<K: Key> Units<K> {
         RunId { unit, number: self.next_run }
     }
 
-    pub(crate) fn list(&self) -> Vec<Status<K>> {
-        self.entries.iter().map(|(_, entry)| entry.status()).collect()
+    pub(crate) fn list(&self, now: Instant) -> Vec<Status<K>> {
+        self.entries.iter().map(|(_, entry)| entry.status(now)).collect()
     }
 
-    pub(crate) fn stuck(&self) -> Vec<Arc<str>> {
-        let stuck = self.entries.iter().filter(|(_, entry)| entry.state == State::Stuck);
-        stuck.map(|(_, entry)| entry.name()).collect()
+    /// The units that are stuck, and their processes.
+    pub(crate) fn stuck(&self) -> Vec<(Arc<str>, Process)> {
+        let stuck = self.entries.iter().filter(|(_, entry)| entry.life.state() == State::Stuck);
+        stuck
+            .filter_map(|(_, entry)| Some((entry.name(), entry.live.as_ref()?.process.clone())))
+            .collect()
     }
 }
 
 impl<K: Key> Entry<K> {
-    pub(crate) fn state(&self) -> State {
-        self.state
-    }
-
-    pub(crate) fn since(&self) -> Instant {
-        self.since
-    }
-
     pub(crate) fn name(&self) -> Arc<str> {
-        self.key.to_string().into()
-    }
-
-    pub(crate) fn past(&mut self, policy: &Policy) -> &mut Past {
-        self.past.get_or_insert_with(|| {
-            Box::new(Past { restarts: Restarts::new(policy), last_error: None })
-        })
-    }
-
-    /// Its restarts, if there were any.
-    pub(crate) fn restarts(&mut self) -> Option<&mut Restarts> {
-        self.past.as_mut().map(|past| &mut past.restarts)
+        name_of(&self.key)
     }
 
     /// Adds a caller that waits for it to be ready.
@@ -269,15 +245,17 @@ impl<K: Key> Entry<K> {
         self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.stoppers))
     }
 
-    fn status(&self) -> Status<K> {
-        let past = self.past.as_deref();
+    fn status(&self, now: Instant) -> Status<K> {
+        let past = self.life.past();
+        let state = self.life.state();
         Status {
             key: self.key.clone(),
-            state: self.state,
-            since: self.since,
+            state,
+            since: self.life.since(),
             restarts: past.map_or(0, |past| past.restarts.count),
             last_error: past.and_then(|past| past.last_error.clone()),
-            next_restart: self.due.filter(|_| self.state == State::Waiting),
+            next_restart: self.life.due().filter(|_| state == State::Waiting),
+            now,
         }
     }
 }

@@ -1,41 +1,49 @@
 //! How events reach those that read them: async-broadcast; in a loom model, a queue for each reader.
 
 use std::fmt;
+use std::sync::Arc;
 
-use procession::support::block_on;
+use procession::support::{block_on, catch};
 
-use super::Event;
+use super::{Event, Happening};
 use crate::table::Key;
 
-/// Where events come from.
+/// The largest number of unread events that are kept for each reader. The channel reserves the room for them.
+const MOST: usize = 65_536;
+
+/// The sending end of the events of a manager or a set.
 pub(crate) struct EventSource<K> {
+    manager: Arc<str>,
     sender: imp::Sender<K>,
 }
 
 impl<K: Key> EventSource<K> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { sender: imp::Sender::new(capacity.max(1)) }
+    pub(crate) fn new(manager: Arc<str>, capacity: usize) -> Self {
+        Self { manager, sender: imp::Sender::new(capacity.clamp(1, MOST)) }
     }
 
-    /// Tells all readers. Call it with no lock held, because it calls their wakers.
-    pub(crate) fn tell(&self, event: Event<K>) {
-        event.log();
+    /// Tells all readers. Call it with no lock held, because it calls their wakers and the `tracing` subscriber.
+    pub(crate) fn tell(&self, key: Option<K>, what: Happening) {
+        let event = Event { manager: self.manager.clone(), key, what };
+        // A subscriber that panics changes nothing.
+        let _logged = catch(|| event.log());
         self.sender.send(event);
     }
 
     pub(crate) fn read(&self) -> Events<K> {
-        Events { receiver: self.sender.new_receiver() }
+        Events { manager: self.manager.clone(), receiver: self.sender.new_receiver() }
     }
 }
 
-/// Reads the events of a manager, from when it was made on. Made by [`Manager::events`](crate::Manager::events).
+/// Reads the events of a manager or a set, from when the reader was made. Made by
+/// [`Manager::events`](crate::Manager::events) and [`Supervisor::events`](crate::Supervisor::events).
 ///
 /// It keeps a bounded number of unread events. A reader that is too slow loses the oldest ones, and is told their
-/// number by [`Event::Missed`]. It ends when the manager is gone.
+/// number by [`Happening::Missed`]. It ends when the manager is gone.
 ///
 /// ```
 /// use procession_runnable::nop;
-/// use procession_supervisor::{Event, Manager, MemoryTable};
+/// use procession_supervisor::{Manager, MemoryTable};
 ///
 /// let table = MemoryTable::new();
 /// table.insert("job", nop());
@@ -43,13 +51,16 @@ impl<K: Key> EventSource<K> {
 /// let mut events = manager.events();
 /// futures_lite::future::block_on(async {
 ///     manager.run(|_| async {}).await?;
-///     assert!(matches!(events.recv().await, Some(Event::Started { key: "job" })));
-///     assert!(matches!(events.recv().await, Some(Event::Ready { key: "job" })));
+///     for kind in ["started", "ready", "ended"] {
+///         let event = events.recv().await.expect("the manager exists");
+///         assert_eq!((event.key(), event.kind()), (Some(&"job"), kind));
+///     }
 ///     procession::ok()
 /// })?;
 /// # Ok::<(), procession::BoxError>(())
 /// ```
 pub struct Events<K> {
+    manager: Arc<str>,
     receiver: imp::Receiver<K>,
 }
 
@@ -60,7 +71,8 @@ impl<K: Key> Events<K> {
     ///
     /// No event is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<Event<K>> {
-        self.receiver.recv().await
+        let next = self.receiver.recv().await;
+        next.map(|next| self.event(next))
     }
 
     /// [`recv`](Self::recv), blocking.
@@ -74,9 +86,20 @@ impl<K: Key> Events<K> {
 
     /// The next event, if it is there.
     pub fn try_recv(&mut self) -> Option<Event<K>> {
-        self.receiver.try_recv()
+        self.receiver.try_recv().map(|next| self.event(next))
+    }
+
+    fn event(&self, next: Result<Event<K>, Missed>) -> Event<K> {
+        next.unwrap_or_else(|Missed(count)| Event {
+            manager: self.manager.clone(),
+            key: None,
+            what: Happening::Missed { count },
+        })
     }
 }
+
+/// The number of events that were dropped before the next one.
+struct Missed(u64);
 
 impl<K> fmt::Debug for Events<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +111,7 @@ impl<K> fmt::Debug for Events<K> {
 mod imp {
     use async_broadcast::{InactiveReceiver, RecvError, TryRecvError, broadcast};
 
+    use super::Missed;
     use crate::event::Event;
     use crate::table::Key;
 
@@ -119,18 +143,18 @@ mod imp {
     pub(super) struct Receiver<K>(async_broadcast::Receiver<Event<K>>);
 
     impl<K: Key> Receiver<K> {
-        pub(super) async fn recv(&mut self) -> Option<Event<K>> {
+        pub(super) async fn recv(&mut self) -> Option<Result<Event<K>, Missed>> {
             match self.0.recv_direct().await {
-                Ok(event) => Some(event),
-                Err(RecvError::Overflowed(count)) => Some(Event::Missed { count }),
+                Ok(event) => Some(Ok(event)),
+                Err(RecvError::Overflowed(count)) => Some(Err(Missed(count))),
                 Err(RecvError::Closed) => None,
             }
         }
 
-        pub(super) fn try_recv(&mut self) -> Option<Event<K>> {
+        pub(super) fn try_recv(&mut self) -> Option<Result<Event<K>, Missed>> {
             match self.0.try_recv() {
-                Ok(event) => Some(event),
-                Err(TryRecvError::Overflowed(count)) => Some(Event::Missed { count }),
+                Ok(event) => Some(Ok(event)),
+                Err(TryRecvError::Overflowed(count)) => Some(Err(Missed(count))),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => None,
             }
         }
@@ -148,6 +172,7 @@ mod imp {
 
     use procession::support::{Sleeper, model_has_failed, register};
 
+    use super::Missed;
     use crate::event::Event;
     use crate::sync::Mutex;
     use crate::table::Key;
@@ -165,10 +190,10 @@ mod imp {
     }
 
     impl<K> Unread<K> {
-        fn next(&mut self) -> Option<Event<K>> {
+        fn next(&mut self) -> Option<Result<Event<K>, Missed>> {
             match std::mem::take(&mut self.missed) {
-                0 => self.events.pop_front(),
-                count => Some(Event::Missed { count }),
+                0 => self.events.pop_front().map(Ok),
+                count => Some(Err(Missed(count))),
             }
         }
     }
@@ -221,7 +246,7 @@ mod imp {
     pub(super) struct Receiver<K>(Arc<Mutex<Unread<K>>>);
 
     impl<K: Key> Receiver<K> {
-        pub(super) async fn recv(&mut self) -> Option<Event<K>> {
+        pub(super) async fn recv(&mut self) -> Option<Result<Event<K>, Missed>> {
             poll_fn(|context| {
                 let (mut next, mut is_over) = (None, false);
                 let replaced = register(&self.0, context.waker(), |unread| {
@@ -238,7 +263,7 @@ mod imp {
             .await
         }
 
-        pub(super) fn try_recv(&mut self) -> Option<Event<K>> {
+        pub(super) fn try_recv(&mut self) -> Option<Result<Event<K>, Missed>> {
             self.0.lock().next()
         }
     }

@@ -1,41 +1,41 @@
-//! [`Supervisor`]: a fixed set of units that are started in order, and restarted by a strategy.
-//!
-//! A set is put together from the combinators of `procession-runnable` and two of its own: [`bounded`], one
-//! unit whose stop is bounded, and [`restarting`], what is started again when it fails.
-//!
-//! | strategy | is |
-//! |---|---|
-//! | one for one | `sequential` of `restarting(bounded(unit))` |
-//! | one for all | `restarting(sequential` of `bounded(unit))` |
-//! | rest for one | `restarting(sequential([bounded(first), rest for one of the others]))` |
+//! [`Supervisor`]: an ordered set of units, restarted by a strategy.
 
-mod bounded;
-mod restarting;
+mod members;
+mod strategy;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use procession::{Closed, Site};
-use procession_runnable::{Runnable, named, sequential};
+use procession::{Process, Site};
+use procession_runnable::{Runnable, body, named};
 
-use self::bounded::bounded;
-use self::restarting::restarting;
-use crate::event::{EventSource, Events};
+use self::members::Members;
+pub use self::strategy::AutoShutdown;
+use self::strategy::Strategy;
+use crate::engine::{About, Command, Shared, supervise};
+use crate::error::ManagerError;
+use crate::event::Events;
 use crate::policy::Policy;
-use crate::sync::Mutex;
-use crate::unit::Unit;
+use crate::status::{Counts, Status};
+use crate::unit::{OnFailure, Unit};
 
-/// The number of unread events that are kept for each reader.
-const EVENTS: usize = 1024;
-
-/// Keeps a fixed set of units running that belong together, as a supervisor of Erlang does. Clones describe the
-/// same set.
+/// Keeps an ordered set of units running that belong together, as a supervisor of Erlang does. Clones describe the same
+/// set.
 ///
-/// The units start in order, each when the one before it is ready, and stop in the reverse order, one after
-/// the other, each within its grace time. What is started again when a unit fails is up to the strategy; when,
-/// and how often, to the [`Policy`]. A unit that is started again too often ends the set, whose outcome has its
-/// error. So supervisors nest: a set is a unit of another, or of a [`Manager`](crate::Manager).
+/// The units start in order, each when the one before it is ready, and stop in the reverse order, one after the other,
+/// each within its grace. The strategy decides which units are started again together with one that fails; the
+/// [`Policy`] decides when, and how often. A unit that is started again too often ends the set, and its error is the
+/// outcome of the set. So supervisors nest: a set is a unit of another, or of a [`Manager`](crate::Manager), which is
+/// for independent units that come and go with the rows of a table.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | strategy | chosen by the constructor | what is restarted together |
+/// | [`name`](Self::name) | `supervisor` | for its process, errors and events |
+/// | [`policy`](Self::policy) | [`Policy::new`] | restarts and graces |
+/// | [`keep_open`](Self::keep_open) | `false` | whether the set stays open when all its units have ended |
+/// | [`auto_shutdown`](Self::auto_shutdown) | [`AutoShutdown::Never`] | whether the end of significant units closes it |
+/// | [`start_together`](Self::start_together) | `false` | whether a unit that fails to start ends the set |
 ///
 /// ```
 /// use procession::Process;
@@ -59,39 +59,25 @@ const EVENTS: usize = 1024;
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "a set does nothing until its `runnable` is started"]
 pub struct Supervisor {
-    name: Arc<str>,
-    /// Where it was described.
-    site: Site,
+    set: Arc<Set>,
+}
+
+/// The description of a set, and what its runs share.
+struct Set {
+    about: About,
+    described: Described,
+    shared: Arc<Shared<Arc<str>>>,
+}
+
+#[derive(Clone)]
+struct Described {
     strategy: Strategy,
     units: Vec<(Arc<str>, Unit)>,
-    policy: Policy,
-    events: Arc<EventSource<Arc<str>>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Strategy {
-    OneForOne,
-    OneForAll,
-    RestForOne,
-}
-
-/// A run of a set.
-struct Set {
-    site: Site,
-    policy: Policy,
-    events: Arc<EventSource<Arc<str>>>,
-    /// A unit was given up: nothing is started again.
-    gave_up: AtomicBool,
-}
-
-/// A unit of a run of a set.
-struct Member {
-    name: Arc<str>,
-    unit: Unit,
-    /// Its last run, which may have ignored its abort: the next one waits for it.
-    last: Arc<Mutex<Option<Closed>>>,
-    set: Arc<Set>,
+    keep_open: bool,
+    auto_shutdown: AutoShutdown,
+    start_together: bool,
 }
 
 impl Supervisor {
@@ -131,81 +117,203 @@ impl Supervisor {
         N: Into<Arc<str>>,
         U: Into<Unit>,
     {
+        let about = About {
+            site: Site::caller(),
+            name: "supervisor".into(),
+            policy: Policy::new(),
+            start_limit: None,
+            pace: None,
+            events: 1024,
+            closes_when_given_up: true,
+        };
         let units = units.into_iter().map(|(name, unit)| (name.into(), unit.into())).collect();
-        let (name, policy) = ("supervisor".into(), Policy::new());
-        let site = Site::caller();
-        Self { name, site, strategy, units, policy, events: Arc::new(EventSource::new(EVENTS)) }
+        let described = Described {
+            strategy,
+            units,
+            keep_open: false,
+            auto_shutdown: AutoShutdown::default(),
+            start_together: false,
+        };
+        Self::of(about, described)
     }
 
-    /// Its name, for its process and its errors. Default: `supervisor`.
-    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
-        self
+    fn of(about: About, described: Described) -> Self {
+        let shared = Arc::new(Shared::new(about.clone()));
+        Self { set: Arc::new(Set { about, described, shared }) }
     }
 
-    /// How units are started again and stopped.
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
-        self
+    /// A set with other settings, which shares nothing with clones that were made before.
+    fn with(self, set: impl FnOnce(&mut About, &mut Described)) -> Self {
+        let (mut about, mut described) = (self.set.about.clone(), self.set.described.clone());
+        set(&mut about, &mut described);
+        Self::of(about, described)
     }
 
-    /// Reads all that happens from now on, in all runs. With one for all, it is the set that is started again:
-    /// the events of that have its name.
-    pub fn events(&self) -> Events<Arc<str>> {
-        self.events.read()
-    }
-
-    /// The set as a runnable: ready when all its units were.
+    /// The name of the set, for its process, errors and events. Default: `supervisor`.
     ///
-    /// Its outcome has the error of a unit that was given up, as
-    /// [`ManagerError::GaveUp`](crate::ManagerError::GaveUp), and those of units that did not stop, as
-    /// [`ManagerError::Stuck`](crate::ManagerError::Stuck).
-    pub fn runnable(&self) -> Runnable {
-        let set = self.clone();
-        let assembled = Runnable::new(move |start| set.assemble().at(set.site).start(start));
-        named(self.name.clone(), assembled)
+    /// The settings describe another set than clones made before; so do the readers of events.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.with(|about, _| about.name = name.into())
     }
 
-    /// The set for one run.
-    fn assemble(&self) -> Runnable {
-        let set = Arc::new(Set {
-            site: self.site,
-            policy: self.policy.clone(),
-            events: self.events.clone(),
-            gave_up: AtomicBool::new(false),
+    /// How units are started again, and stopped.
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with(|about, _| about.policy = policy)
+    }
+
+    /// Whether the set stays open when all its units have ended, as in OTP. Default: `false`: it ends.
+    pub fn keep_open(self, keep_open: bool) -> Self {
+        self.with(|_, described| described.keep_open = keep_open)
+    }
+
+    /// Whether the end of [significant](Unit::significant) units closes the set. Default: [`AutoShutdown::Never`].
+    pub fn auto_shutdown(self, auto_shutdown: AutoShutdown) -> Self {
+        self.with(|_, described| described.auto_shutdown = auto_shutdown)
+    }
+
+    /// Whether a unit that fails or ends before the set is ready ends the set, as in OTP, instead of being started
+    /// again. Default: `false`.
+    pub fn start_together(self, start_together: bool) -> Self {
+        self.with(|_, described| described.start_together = start_together)
+    }
+
+    /// The number of unread events that are kept for each reader before the oldest are lost, at most 65,536. Default:
+    /// 1024.
+    pub fn event_capacity(self, capacity: usize) -> Self {
+        self.with(|about, _| about.events = capacity)
+    }
+
+    /// The set as a runnable: ready when each of its units is ready, or has ended for good. A second run at the same
+    /// time waits its turn.
+    ///
+    /// It fails to start with [`ManagerError::Exists`] if two units have the same name. Its outcome has the error of a
+    /// unit that was given up, as [`ManagerError::GaveUp`], and those of units that did not stop, as
+    /// [`ManagerError::Stuck`].
+    pub fn runnable(&self) -> Runnable {
+        let set = self.set.clone();
+        let about = &self.set.about;
+        let body = body(move |run| {
+            let described = set.described.clone();
+            supervise(set.shared.clone(), |core| Members::new(described, core), run)
         });
-        let units = self.units.iter().map(|(name, unit)| {
-            let (name, unit) = (name.clone(), unit.clone());
-            let member =
-                Member { name: name.clone(), unit, last: Arc::default(), set: set.clone() };
-            (name, bounded(Arc::new(member)))
-        });
-        match self.strategy {
-            Strategy::OneForOne => {
-                sequential(units.map(|(name, unit)| restarting(name, unit, set.clone())))
-            }
-            Strategy::OneForAll => {
-                let all = sequential(units.map(|(_, unit)| unit)).at(self.site);
-                restarting(self.name.clone(), all, set)
-            }
-            Strategy::RestForOne => {
-                let units: Vec<_> = units.collect();
-                let rest = units.into_iter().rev().fold(None, |rest, (name, unit)| {
-                    let with_rest = sequential([unit].into_iter().chain(rest)).at(self.site);
-                    Some(restarting(name, with_rest, set.clone()))
-                });
-                sequential(rest)
-            }
-        }
+        named(about.name.clone(), body.at(about.site))
+    }
+
+    /// The process of a unit that is running.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::NotReady`] if the unit has not started;
+    /// [`ManagerError::InvalidState`] if it is stopping, has ended, or waits for its restart.
+    pub fn get(&self, name: &str) -> Result<Process, ManagerError> {
+        self.set.shared.get(&name.into())
+    }
+
+    /// Starts a unit that has no run, whatever became of earlier ones, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::HasRun`] if the unit already has a run;
+    /// [`ManagerError::Failed`], [`ManagerError::Ended`] and [`ManagerError::Stopped`] if it does not become ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the unit continues to start.
+    pub async fn start(&self, name: &str) -> Result<Process, ManagerError> {
+        self.set.shared.start(name.into()).await
+    }
+
+    /// Stops a unit, and waits until it has stopped. It is not started again until [`start`](Self::start) is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::InvalidState`] if the unit has already
+    /// ended; [`ManagerError::Failed`] with its outcome, unless that is only its own abort; [`ManagerError::Stuck`] if
+    /// it ignores its abort.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the future was polled, the unit stops, even if the future is dropped.
+    pub async fn stop(&self, name: &str) -> Result<(), ManagerError> {
+        self.set.shared.stop(name.into()).await
+    }
+
+    /// Stops a unit if it has a run, starts it again, and waits until it is ready. The other units go on, whatever the
+    /// strategy.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start); [`ManagerError::HasRun`] only if the unit is stuck.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the future was polled, the unit is restarted, even if the future is dropped.
+    pub async fn restart(&self, name: &str) -> Result<Process, ManagerError> {
+        self.set.shared.restart(name.into()).await
+    }
+
+    /// Adds a unit at the end of the order, and starts it. It belongs to the present run of the set only.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`]; [`ManagerError::Exists`] if there is a unit with this name.
+    pub async fn add(
+        &self,
+        name: impl Into<Arc<str>>,
+        unit: impl Into<Unit>,
+    ) -> Result<(), ManagerError> {
+        let (key, unit) = (name.into(), Box::new(unit.into()));
+        self.set.shared.call(|reply| Command::Add { key, unit, reply }).await
+    }
+
+    /// Stops a unit, and removes it from the present run of the set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stop`](Self::stop), without [`ManagerError::InvalidState`].
+    pub async fn remove(&self, name: &str) -> Result<(), ManagerError> {
+        let key = name.into();
+        self.set.shared.call(|reply| Command::Remove { key, reply }).await
+    }
+
+    /// Changes what the failure of a unit means, in the present run of the set.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`].
+    pub async fn set_on_failure(
+        &self,
+        name: &str,
+        on_failure: OnFailure,
+    ) -> Result<(), ManagerError> {
+        self.set.shared.set_on_failure(name.into(), on_failure).await
+    }
+
+    /// All units, sorted by their names. While the set is not running, those that are stuck.
+    pub fn list(&self) -> Vec<Status<Arc<str>>> {
+        let mut list = self.set.shared.list();
+        list.sort_by(|one, other| one.key.cmp(&other.key));
+        list
+    }
+
+    /// The number of units in each state.
+    pub fn counts(&self) -> Counts {
+        self.set.shared.counts()
+    }
+
+    /// Reads everything that happens from now on, in all runs.
+    pub fn events(&self) -> Events<Arc<str>> {
+        self.set.shared.events.read()
     }
 }
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.units.iter().map(|(name, _)| &**name).collect();
+        let Set { about, described, .. } = &*self.set;
+        let names: Vec<&str> = described.units.iter().map(|(name, _)| &**name).collect();
         f.debug_struct("Supervisor")
-            .field("name", &self.name)
-            .field("strategy", &self.strategy)
+            .field("name", &about.name)
+            .field("strategy", &described.strategy)
             .field("units", &names)
             .finish_non_exhaustive()
     }

@@ -50,8 +50,8 @@ fn in_each_state() {
     assert_eq!(refused(manager.get(&"ends")), "cannot get unit `ends` while it is ended");
     assert_eq!(refused(manager.get(&"none")), "there is no unit `none`");
 
-    assert_eq!(refused(yielded(world.start_unit("runs"))), "unit `runs` has a run already");
-    assert_eq!(refused(yielded(world.start_unit("starts"))), "unit `starts` has a run already");
+    assert_eq!(refused(yielded(world.start_unit("runs"))), "unit `runs` already has a run");
+    assert_eq!(refused(yielded(world.start_unit("starts"))), "unit `starts` already has a run");
     assert_eq!(refused(yielded(world.start_unit("none"))), "there is no unit `none`");
     assert_eq!(manager.list().len(), 4);
     let failed = "process `waits` failed: cannot start";
@@ -145,7 +145,7 @@ fn a_key_is_free_when_its_run_is_closed() {
     let stopping = world.stop_unit("a");
     let also_stopping = world.stop_unit("a");
     assert_eq!(world.state("a"), Some(State::Stopping));
-    assert_eq!(refused(yielded(world.start_unit("a"))), "unit `a` has a run already");
+    assert_eq!(refused(yielded(world.start_unit("a"))), "unit `a` already has a run");
     assert_eq!(refused(world.manager.get(&"a")), "cannot get unit `a` while it is stopping");
     world.table.remove(&"a");
     world.insert(["a"]);
@@ -154,10 +154,9 @@ fn a_key_is_free_when_its_run_is_closed() {
     world.units.set("a", Does::Serve);
     world.happened();
     world.advance(SECOND * 10);
-    // The unit ignored that it was asked to stop, and was aborted.
-    let aborted = "process `a` was aborted";
-    assert!(refused(yielded(stopping)).contains(aborted));
-    assert!(refused(yielded(also_stopping)).contains(aborted));
+    // The unit ignored that it was asked to stop, and was aborted: that is no failure.
+    yielded(stopping).unwrap();
+    yielded(also_stopping).unwrap();
     assert_eq!(world.happened()[0], "a aborted after 10s");
     managed.close(&world).unwrap();
 }
@@ -180,7 +179,7 @@ fn many_callers() {
         let started = callers.into_iter().map(|caller| caller.join().unwrap());
         let (good, bad): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
         assert_eq!((good.len(), bad.len()), (1, 3));
-        assert!(bad.into_iter().all(|bad| matches!(bad, Err(ManagerError::Exists { .. }))));
+        assert!(bad.into_iter().all(|bad| matches!(bad, Err(ManagerError::HasRun { .. }))));
         assert_eq!(world.units.runs("a"), 1);
     }
     managed.close(&world).unwrap();

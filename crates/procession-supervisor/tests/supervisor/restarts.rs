@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use procession::Reason;
-use procession_supervisor::{Event, GiveUp, ManagerError, Rate, Restart, State};
+use procession_supervisor::{GiveUp, Happening, ManagerError, Rate, Restart, State};
 
 use crate::world::{Does, PLAIN, SECOND, Told, World, yielded};
 
@@ -246,7 +246,8 @@ fn a_slow_reader_is_told_what_it_missed() {
     managed.close(&world).unwrap();
     drop(world.manager);
     let rest = std::iter::from_fn(|| smol::block_on(world.events.recv()));
-    let Some(Event::Missed { count: 4 }) = rest.fuse().next() else { panic!() };
+    let next = rest.fuse().next().unwrap();
+    assert!(matches!(next.what, Happening::Missed { count: 4 }), "{next}");
 }
 
 /// A failure in a unit is seen by the hooks of whatever the manager runs below.

@@ -1,13 +1,15 @@
 //! Stopping is bounded: grace time, abort, and what will not stop is named and keeps its key.
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::Mutex;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use procession::Error;
-use procession_runnable::{body, body_thread, nop};
-use procession_supervisor::{Manager, ManagerError, MemoryTable, State};
+use procession::{Error, Process};
+use procession_runnable::{body, body_thread};
+use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
 
 use crate::world::{Does, LIMIT, Managed, SECOND, World, stubborn, yielded};
 
@@ -36,8 +38,8 @@ fn past_its_grace_time_a_unit_is_aborted() {
     for expected in [
         "start aborted after 5s",
         "run aborted after 20s",
-        "start stopped: process `start` was aborted",
-        "run stopped: process `run` was aborted",
+        "start stopped by force",
+        "run stopped by force",
     ] {
         assert!(happened.iter().any(|event| event.starts_with(expected)), "{happened:#?}");
     }
@@ -95,7 +97,7 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     let error = managed.outcome().unwrap_err();
     assert_eq!(
         error.with_causes().to_string(),
-        "process `manager` failed: aborted, and did not stop: `stubborn`"
+        "process `manager` failed: aborted, and has not ended: `stubborn`"
     );
     let Error::Failed(failed) = error else { panic!() };
     assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. })));
@@ -106,7 +108,7 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     let managed = world.start();
     assert!(managed.body_began());
     assert_eq!(world.state("stubborn"), Some(State::Stuck));
-    assert!(matches!(yielded(world.start_unit("stubborn")), Err(ManagerError::Exists { .. })));
+    assert!(matches!(yielded(world.start_unit("stubborn")), Err(ManagerError::HasRun { .. })));
     assert!(matches!(yielded(world.stop_unit("stubborn")), Err(ManagerError::Stuck { .. })));
     assert!(runs.try_recv().is_err());
     // Its row is there: it is started when the key is free.
@@ -160,7 +162,7 @@ fn an_abort_of_the_manager() {
     managed.app.abort();
     world.settle();
     assert!(managed.has_ended());
-    assert!(matches!(yielded(stopping), Err(ManagerError::NotRunning)));
+    yielded(stopping).unwrap();
     assert!(matches!(yielded(world.start_unit("a")), Err(ManagerError::NotRunning)));
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
     // The keys are free in the next run.
@@ -172,44 +174,74 @@ fn an_abort_of_the_manager() {
     managed.close(&world).unwrap();
 }
 
-/// A key whose name cannot be told.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Nameless(bool);
+/// A key whose `Display` panics, and once it is armed, its `Hash` too.
+#[derive(Clone)]
+struct Hostile(Arc<AtomicBool>);
 
-impl Display for Nameless {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.0 {
-            panic!("no name");
-        }
-        f.write_str("named")
+impl PartialEq for Hostile {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+impl Eq for Hostile {}
+
+impl Hash for Hostile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        assert!(!self.0.load(Ordering::SeqCst), "no hash");
+        7.hash(state);
+    }
+}
+
+impl Display for Hostile {
+    fn fmt(&self, _: &mut Formatter<'_>) -> fmt::Result {
+        panic!("no name");
+    }
+}
+
+/// A manager of one unit with a hostile key, which hangs for ever: the outcome of the manager, after `act`.
+fn with_a_hostile_key(act: impl FnOnce(&Manager<Hostile>, &Process, Hostile)) -> Result<(), Error> {
+    let key = Hostile(Arc::default());
+    let table = MemoryTable::new();
+    let (tell, told) = channel::<()>();
+    let tell = Mutex::new(Some(tell));
+    let hangs = body(move |run| {
+        let dropped = tell.lock().unwrap().take();
+        async move {
+            run.ready();
+            std::future::pending::<()>().await;
+            drop(dropped);
+        }
+    });
+    table.insert(key.clone(), Unit::new(hangs).grace(Duration::from_millis(1)));
+    let manager = Manager::new(table);
+    let ended = manager.run_blocking(|p| act(&manager, &p, key));
+    // It hangs for ever, and has been dropped.
+    assert_eq!(told.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
+    ended
+}
+
+/// A key whose `Display` panics has a name that says so.
+#[test]
+fn a_key_without_a_name() {
+    let ended = with_a_hostile_key(|manager, _, key| {
+        let process = manager.get(&key).unwrap();
+        assert_eq!(process.name().as_deref(), Some("(its name panicked)"));
+        manager.stop_blocking(&key).unwrap();
+        manager.start_blocking(key).unwrap();
+    });
+    ended.unwrap();
 }
 
 /// A panic of the user's code inside the manager ends the manager with all its units: nothing else would stop them.
 #[test]
 fn a_panic_of_the_manager_aborts_the_units() {
-    let table = MemoryTable::new();
-    let (tell, told) = channel::<()>();
-    let tell = Mutex::new(Some(tell));
-    table.insert(
-        Nameless(false),
-        body(move |run| {
-            let dropped = tell.lock().unwrap().take();
-            async move {
-                run.ready();
-                std::future::pending::<()>().await;
-                drop(dropped);
-            }
-        }),
-    );
-    let manager = Manager::new(table.clone());
-    let ended = manager.run_blocking(|p| {
-        table.insert(Nameless(true), nop());
+    let ended = with_a_hostile_key(|manager, p, key| {
+        key.0.store(true, Ordering::SeqCst);
+        assert!(matches!(manager.stop_blocking(&key), Err(ManagerError::NotRunning)));
         p.closing().wait();
     });
-    assert!(ended.unwrap_err().to_string().ends_with("panicked: no name"));
-    // It hangs for ever, and has been dropped.
-    assert_eq!(told.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
+    assert!(ended.unwrap_err().to_string().contains("panicked: no hash"));
 }
 
 /// Dropping the run half-way stops all.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use procession::{BoxError, Error, Job, ManualClock, Process};
 use procession_runnable::{Run, Runnable, body, body_thread, run_in};
 use procession_supervisor::{
-    Backoff, Builder, Event, Events, Manager, ManagerError, MemoryTable, Policy, Restart, State,
-    Table, Unit,
+    Backoff, Builder, Event, Events, Happening, Manager, ManagerError, MemoryTable, Policy,
+    Restart, State, Table, Unit,
 };
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::{Executor, Task};
@@ -23,7 +23,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Pauses that can be foretold.
 pub(crate) const PLAIN: Backoff =
-    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: false };
+    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30), jitter: false };
 
 /// A thread that ignores everything until it is released: what releases it, and its runs.
 pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
@@ -354,28 +354,36 @@ pub(crate) fn yielded<T>(task: Task<T>) -> T {
 }
 
 pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
-    match event {
-        Event::Started { key } => format!("{key} started"),
-        Event::Ready { key } => format!("{key} ready"),
-        Event::Ended { key } => format!("{key} ended"),
-        Event::Failed { key, error } => format!("{key} failed: {}", error.with_causes()),
-        Event::Restarting { key, delay, restarts } => {
-            format!("{key} restarting in {delay:?} ({restarts})")
+    let what = match &event.what {
+        Happening::Started => "started".into(),
+        Happening::Ready => "ready".into(),
+        Happening::Ended => "ended".into(),
+        Happening::Failed { error, .. } => format!("failed: {}", error.with_causes()),
+        Happening::Restarting { delay, restarts } => {
+            format!("restarting in {delay:?} ({restarts})")
         }
-        Event::GaveUp { key, .. } => format!("{key} given up"),
-        Event::LoadFailed { key, error, delay } => {
-            format!("{key} not loaded: {error}, again in {delay:?}")
+        Happening::GaveUp { .. } => "given up".into(),
+        Happening::LoadFailed { error, delay } => {
+            format!("not loaded: {error}, again in {delay:?}")
         }
-        Event::ScanFailed { error, delay } => format!("not scanned: {error}, again in {delay:?}"),
-        Event::Gone { key } => format!("{key} gone"),
-        Event::Stopping { key } => format!("{key} stopping"),
-        Event::Aborted { key, grace } => format!("{key} aborted after {grace:?}"),
-        Event::Stuck { key } => format!("{key} stuck"),
-        Event::Stopped { key, error: None } => format!("{key} stopped"),
-        Event::Stopped { key, error: Some(error) } => {
-            format!("{key} stopped: {}", error.with_causes())
+        Happening::ScanFailed { error, delay } => {
+            format!("not scanned: {error}, again in {delay:?}")
         }
-        Event::Missed { count } => format!("missed {count}"),
+        Happening::Gone => "gone".into(),
+        Happening::Changed => "changed".into(),
+        Happening::Stopping => "stopping".into(),
+        Happening::Aborted { after } => format!("aborted after {after:?}"),
+        Happening::Stuck => "stuck".into(),
+        Happening::Stopped { error: None, forced: false } => "stopped".into(),
+        Happening::Stopped { error: None, forced: true } => "stopped by force".into(),
+        Happening::Stopped { error: Some(error), .. } => {
+            format!("stopped: {}", error.with_causes())
+        }
+        Happening::Missed { count } => format!("missed {count}"),
         other => format!("{other:?}"),
+    };
+    match event.key() {
+        Some(key) => format!("{key} {what}"),
+        None => what,
     }
 }

@@ -37,7 +37,7 @@ pub struct Builder<'a> {
     parent: Option<&'a Process>,
     further_parents: Vec<&'a Process>,
     no_wait_parents: Vec<&'a Process>,
-    close_before: Vec<&'a Process>,
+    close_before: Vec<(&'a Process, EdgeKind)>,
     wait_for: Vec<(&'a Process, EdgeKind)>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
@@ -117,7 +117,19 @@ impl<'a> Builder<'a> {
     /// A process whose parents close it only after this one is Closed, as with [`Process::close_after`]. The order is
     /// in place before `build` returns. It has no effect if the teardown of `other` has started. There may be several.
     pub fn close_before(mut self, other: &'a Process) -> Self {
-        self.close_before.push(other);
+        self.close_before.push((other, EdgeKind::CLOSE_AFTER));
+        self
+    }
+
+    /// The siblings that its parents close only after this one is Closed, and only after which they close it. None of
+    /// them waits for another.
+    pub(crate) fn in_order(
+        mut self,
+        before: Option<&'a Process>,
+        after: Option<&'a Process>,
+    ) -> Self {
+        self.close_before.extend(before.map(|before| (before, EdgeKind::ORDER)));
+        self.wait_for.extend(after.map(|after| (after, EdgeKind::ORDER)));
         self
     }
 
@@ -358,13 +370,12 @@ impl<'a> Builder<'a> {
                     .map(|parent| (parent, &process, EdgeKind::NO_WAIT_CHILD)),
             )
             // Last, because the search for a cycle has to see the parents.
-            .chain(close_before.into_iter().map(|other| (other, &process, EdgeKind::CLOSE_AFTER)));
+            .chain(close_before.into_iter().map(|(other, kind)| (other, &process, kind)));
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => perform(effects),
                 // The teardown of the other process has started: there is nothing to order.
-                Err(LinkError::Closed(_)) if kind == EdgeKind::CLOSE_AFTER && lower == &process => {
-                }
+                Err(LinkError::Closed(_)) if !kind.closes() && lower == &process => {}
                 Err(error) => {
                     refuse(&process, Some(making));
                     return Err(error);

@@ -38,7 +38,7 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
 /// # Errors
 ///
 /// [`Error::Deadlock`] if code on this stack is that of the target, whose body therefore cannot end.
-pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
+pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_wait_for_body_on_runtime(target, stack.last())?;
@@ -54,7 +54,7 @@ pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<ShownWait<He
 /// # Errors
 ///
 /// [`Error::Deadlock`] if code on this stack is that of a process below the target, following first parents.
-pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
+pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_wait_for_children_on_runtime(target, stack.last())?;
@@ -70,7 +70,7 @@ pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<ShownWai
 /// # Errors
 ///
 /// [`Error::Deadlock`] if all slots are held by processes that wait for code on this stack.
-pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<ShownWait<Held>>, Error> {
+pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
     super::spawn::refuse_slot_wait_on_runtime(limiter, stack.last())?;
@@ -80,7 +80,15 @@ pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<ShownWait<H
     }
 }
 
+/// A wait that snapshots show.
+pub(crate) type Shown = ShownWait<Held>;
+
+/// Shows that code of `node` waits for the children of `other`.
+pub(crate) fn show_wait_for_children(node: &Arc<Node>, other: &Arc<Node>) -> Shown {
+    ShownWait::begin(node, Link::ChildrenWait, other)
+}
+
 /// Shows the wait at each process whose code is on this stack.
-fn show(stack: &[Arc<Node>], kind: Link, target: &Arc<Node>) -> Vec<ShownWait<Held>> {
+fn show(stack: &[Arc<Node>], kind: Link, target: &Arc<Node>) -> Vec<Shown> {
     stack.iter().map(|node| ShownWait::begin(node, kind, target)).collect()
 }

@@ -22,6 +22,9 @@ impl EdgeKind {
     pub(crate) const WAIT_FOR: Self = Self(WAITS);
     /// `p` waits for `q`, and the parents of `p` close it only after `q` is Closed.
     pub(crate) const CLOSE_AFTER: Self = Self(WAITS | ORDERS);
+    /// The parents of `p` close it only after `q` is Closed. No search for cycles is made: only siblings in a fixed order
+    /// have such edges.
+    pub(crate) const ORDER: Self = Self(ORDERS);
     /// A thread that runs code of `p` is blocked until `q` is Closed.
     pub(super) const BLOCKED: Self = Self(BLOCKS);
 

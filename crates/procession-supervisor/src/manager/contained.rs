@@ -1,11 +1,15 @@
-//! Futures and streams of a table, which are foreign code: their polls and their drops are caught.
+//! Futures and streams of a table, which are foreign code: their polls and drops are caught, and they have a timeout.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
-use procession::BoxError;
 use procession::support::catch;
+use procession::support::text::Span;
+use procession::{BoxError, Sleep};
+
+use crate::policy::Policy;
 
 /// A future or a stream of a table, whose drop is caught wherever it happens.
 pub(super) struct Contained<T: ?Sized>(Option<Pin<Box<T>>>);
@@ -37,6 +41,32 @@ where
         catch(|| future.get().poll(context)).unwrap_or_else(|message| {
             Poll::Ready(Err(format!("the table panicked: {message}").into()))
         })
+    })
+    .await
+}
+
+/// The output of a future that has to come in time. The timer starts only if it does not come at once.
+///
+/// # Errors
+///
+/// The time is over.
+pub(super) async fn in_time<F: Future + Unpin>(
+    mut future: F,
+    policy: &Policy,
+    timeout: Duration,
+) -> Result<F::Output, BoxError> {
+    let mut sleep: Option<Sleep> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        let clock = policy.time();
+        let Some(deadline) = clock.now().checked_add(timeout) else { return Poll::Pending };
+        let sleep = sleep.get_or_insert_with(|| clock.sleep_until(deadline));
+        sleep
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(format!("the table did not answer within {}", Span(timeout)).into()))
     })
     .await
 }

@@ -1,31 +1,34 @@
-//! How fast things are tried again: [`Backoff`] between the restarts of one unit, and [`Rate`]s.
+//! How fast something is tried again: [`Backoff`], and [`Rate`].
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Pauses that double, with jitter, from a first one up to a longest one: those between the restarts of one
-/// unit, and between the tries to read a table. The pauses are those of the crate `backon`.
+/// Pauses that double, with jitter, from the first one up to a maximum: before the restarts of a unit, and before further
+/// attempts to read a table. They are computed by the crate `backon`.
 ///
 /// ```
 /// use procession_supervisor::Backoff;
 /// use std::time::Duration;
 ///
 /// let backoff = Backoff { first: Duration::from_secs(1), ..Backoff::default() };
-/// assert_eq!(backoff.longest, Duration::from_secs(30));
+/// assert_eq!(backoff.max, Duration::from_secs(30));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first pause. Default: 100 ms.
     pub first: Duration,
-    /// No pause is longer. Default: 30 s.
-    pub longest: Duration,
-    /// Each pause is longer by a random part of itself, up to the longest, so that units which failed together
-    /// do not start together. Default: `true`.
+    /// The longest pause. Default: 30 s.
+    pub max: Duration,
+    /// Whether each pause is extended by a random part of itself, but not beyond the maximum, so that units that failed
+    /// together do not start together. Default: `true`.
     pub jitter: bool,
 }
 
-/// So many in so long a time.
+/// Longer pauses would overflow in `backon`.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// A number of occurrences within a period.
 ///
 /// ```
 /// use procession_supervisor::Rate;
@@ -36,38 +39,38 @@ pub struct Backoff {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number.
     pub count: usize,
-    /// In how long a time.
+    /// The period.
     pub within: Duration,
 }
 
 impl Backoff {
     pub(crate) fn pauses(&self) -> ExponentialBackoff {
         let builder = ExponentialBuilder::default()
-            .with_min_delay(self.first)
-            .with_max_delay(self.longest)
+            .with_min_delay(self.first.min(LONGEST))
+            .with_max_delay(self.max.min(LONGEST))
             .without_max_times();
         if self.jitter { builder.with_jitter().build() } else { builder.build() }
     }
 
     /// The next of the pauses, in whole microseconds.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
-        let pause = pauses.next().unwrap_or(self.longest).min(self.longest);
-        // They are reckoned in floating point; nobody wants to read 200.000003 ms.
+        let pause = pauses.next().unwrap_or(self.max).min(self.max);
+        // They are computed in floating point, and 200.000003 ms is hard to read.
         u64::try_from(pause.as_micros()).map_or(pause, Duration::from_micros)
     }
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(30));
-        Self { first, longest, jitter: true }
+        let (first, max) = (Duration::from_millis(100), Duration::from_secs(30));
+        Self { first, max, jitter: true }
     }
 }
 
 impl Rate {
-    /// So many in so long a time.
+    /// At most `count` within `within`.
     pub const fn new(count: usize, within: Duration) -> Self {
         Self { count, within }
     }
@@ -78,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
+    fn pauses_double_up_to_the_max() {
         let backoff = Backoff { jitter: false, ..Backoff::default() };
         let mut pauses = backoff.pauses();
         let pauses: Vec<u128> = (0..20).map(|_| backoff.next(&mut pauses).as_millis()).collect();
@@ -94,6 +97,6 @@ mod tests {
         assert!(pauses.iter().all(|pause| *pause >= backoff.first && *pause <= 2 * backoff.first));
         assert!(pauses.iter().any(|pause| *pause != pauses[0]));
         let mut pauses = backoff.pauses();
-        assert!((0..50).all(|_| backoff.next(&mut pauses) <= backoff.longest));
+        assert!((0..50).all(|_| backoff.next(&mut pauses) <= backoff.max));
     }
 }

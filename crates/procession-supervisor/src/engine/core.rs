@@ -1,0 +1,531 @@
+//! [`Core`]: performs what the lives of units decide.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use procession::support::{ShownWait, catch, show_wait_for_children};
+use procession::{ChildFailure, Error, Label, Process};
+use procession_runnable::{Run, Start, Unready};
+
+use super::command::{Command, Reply, answer};
+use super::inbox::{RunId, Watcher};
+use super::units::{Live, Milestone};
+use super::{Shared, Units};
+use crate::error::ManagerError;
+use crate::event::Happening;
+use crate::life::{Answer, Closes, End, Input, News, Then};
+use crate::name::name_of;
+use crate::policy::Policy;
+use crate::restarts::Recent;
+use crate::state::State;
+use crate::table::Key;
+use crate::unit::Unit;
+
+/// The units of a run of a manager or a set, and the means to move them.
+pub(crate) struct Core<K: Key> {
+    pub(crate) shared: Arc<Shared<K>>,
+    pub(super) run: Run,
+    /// The units' processes are below it.
+    group: Process,
+    pub(super) now: Instant,
+    /// What the face has to know.
+    news: VecDeque<(usize, News)>,
+    is_stopping: bool,
+    is_aborting: bool,
+    /// The restarts of all units together.
+    recent: Recent,
+    /// Why everything closes.
+    failure: Option<ManagerError>,
+    /// The stuck unit that the failure names.
+    named: Option<Process>,
+    /// The next run has its turn after this one.
+    _turn: async_lock::MutexGuardArc<()>,
+}
+
+impl<K: Key> Core<K> {
+    pub(super) fn new(
+        shared: Arc<Shared<K>>,
+        run: Run,
+        turn: async_lock::MutexGuardArc<()>,
+    ) -> Result<Self, Error> {
+        let group = Process::builder().no_wait_parent(&run).name(&*shared.about.name);
+        // The engine handles the failures of the units.
+        let group = group.on_child_failure(ChildFailure::Ignore).site(run.site()).build()?;
+        let now = shared.about.policy.time().now();
+        shared.inbox.open();
+        Ok(Self {
+            shared,
+            run,
+            group,
+            now,
+            news: VecDeque::new(),
+            is_stopping: false,
+            is_aborting: false,
+            recent: Recent::default(),
+            failure: None,
+            named: None,
+            _turn: turn,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.shared.about.policy
+    }
+
+    /// Snapshots show that the run waits for the units.
+    pub(super) fn show_wait(&self) -> ShownWait {
+        show_wait_for_children(&self.run, &self.group)
+    }
+
+    /// Does everything stop?
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Does everything stop by force?
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.is_aborting
+    }
+
+    pub(super) fn see_abort(&mut self) {
+        self.is_aborting = self.run.is_aborting();
+    }
+
+    /// Returns whether it was known before.
+    pub(super) fn set_stopping(&mut self) -> bool {
+        std::mem::replace(&mut self.is_stopping, true)
+    }
+
+    pub(crate) fn find(&self, key: &K) -> Option<usize> {
+        self.shared.units.lock().find(key)
+    }
+
+    /// The state of a unit; `None` if it is forgotten.
+    pub(crate) fn state(&self, id: usize) -> Option<State> {
+        self.with(id, |units, id| units.entry(id).life.state())
+    }
+
+    /// Reads or changes a unit, if it is not forgotten.
+    pub(crate) fn with<T>(
+        &self,
+        id: usize,
+        act: impl FnOnce(&mut Units<K>, usize) -> T,
+    ) -> Option<T> {
+        let mut units = self.shared.units.lock();
+        units.get(id).is_some().then(|| act(&mut units, id))
+    }
+
+    pub(crate) fn tell(&self, key: Option<K>, what: Happening) {
+        self.shared.events.tell(key, what);
+    }
+
+    /// Closes everything for a failure, with which the body ends. The first one counts.
+    pub(crate) fn fail(&mut self, error: ManagerError) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// Closes everything, because a unit that would have to be restarted has not ended (U1).
+    pub(crate) fn fail_stuck(&mut self, id: usize) {
+        let stuck = self.with(id, |units, id| {
+            let entry = units.entry(id);
+            Some((entry.name(), entry.live.as_ref()?.process.clone()))
+        });
+        if let Some((key, process)) = stuck.flatten() {
+            self.named = Some(process.clone());
+            self.fail(ManagerError::stuck([(key, process)]));
+        }
+    }
+
+    /// Closes everything without a failure.
+    pub(crate) fn close(&mut self) {
+        self.run.close();
+    }
+
+    /// When the next step of a unit is due.
+    pub(crate) fn due(&self, id: usize) -> Option<Instant> {
+        self.with(id, |units, id| units.entry(id).life.due()).flatten()
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        let failure = self.failure.take()?;
+        Some(Error::failed(self.label(), Box::new(failure)))
+    }
+
+    pub(super) fn label(&self) -> Label {
+        self.run.label()
+    }
+
+    pub(super) fn next_news(&mut self) -> Option<(usize, News)> {
+        self.news.pop_front()
+    }
+
+    /// Moves a unit, and does what it decides. It must not be forgotten.
+    pub(crate) fn step(&mut self, id: usize, input: Input) {
+        let mut units = self.shared.units.lock();
+        let mut actions = units.step(id, input, &self.shared.about.policy, self.now);
+        let entry = units.entry(id);
+        let wants_key =
+            actions.tell[0].is_some() || actions.starters.is_some() || actions.stoppers.is_some();
+        let key = wants_key.then(|| entry.key.clone());
+        let process = entry.live.as_ref().map(|live| live.process.clone());
+        let starters = actions.starters.take().map(|answer| (answer, entry.take_starters()));
+        let stoppers = actions.stoppers.take().map(|answer| (answer, entry.take_stoppers()));
+        let live = if entry.life.state().has_run() { None } else { entry.live.take() };
+        let removed = actions.forget.then(|| units.remove(id));
+        drop(units);
+        if let Some(key) = &key {
+            for what in actions.tell.into_iter().flatten() {
+                self.shared.events.tell(Some(key.clone()), what);
+            }
+        }
+        if let Some(process) = process.as_ref().filter(|_| actions.close) {
+            process.close();
+        }
+        if let Some(process) = process.as_ref().filter(|_| actions.abort) {
+            process.abort();
+        }
+        if let (Some((given, replies)), Some(key)) = (starters, &key) {
+            answer_starters(given, replies, process.as_ref(), key);
+        }
+        if let (Some((given, replies)), Some(key)) = (stoppers, &key) {
+            if !replies.is_empty() {
+                answer(replies, &given.result(name_of(key), process.as_ref()));
+            }
+        }
+        if let Some(news) = actions.news {
+            self.hear(id, &key, news);
+        }
+        // What is dropped may be the user's.
+        let _dropped = catch(|| drop((live, removed, key)));
+    }
+
+    /// Passes news on, unless everything has to close for them.
+    fn hear(&mut self, id: usize, key: &Option<K>, news: News) {
+        if let (News::Down(down), Some(key)) = (&news, key) {
+            let name = || name_of(key);
+            match &down.closes_all {
+                Some(Closes::Failed(source)) => {
+                    self.fail(ManagerError::ClosedFor { key: name(), source: source.clone() });
+                }
+                Some(Closes::GaveUp(source)) if self.shared.about.closes_when_given_up => {
+                    self.fail(ManagerError::GaveUp { key: name(), source: source.clone() });
+                }
+                Some(Closes::GaveUp(_)) | None => {}
+            }
+            if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
+                let source = self.with(id, |units, id| units.entry(id).life.last_failure());
+                self.fail(ManagerError::GaveUp { key: name(), source: source.flatten() });
+            }
+        }
+        self.news.push_back((id, news));
+    }
+
+    /// Starts a run of a unit that is [`Loading`](State::Loading), between two others in the order of a set.
+    pub(crate) fn start(
+        &mut self,
+        id: usize,
+        unit: &Unit,
+        before: Option<&Process>,
+        after: Option<&Process>,
+    ) {
+        let Some((name, run)) = self.with(id, |units, id| {
+            units.entry(id).life.rules = unit.rules;
+            (units.entry(id).name(), units.next_run(id))
+        }) else {
+            return;
+        };
+        let (mut start, readiness) = Start::under(&self.group);
+        start = start.in_order(before, after);
+        match unit.start(start.named(&name), &self.group.label()) {
+            Ok(process) => {
+                self.policy().bound(&process, unit.rules.grace);
+                let watcher = Watcher::new(self.shared.inbox.clone(), run);
+                let milestone = Milestone::Closing(process.closing());
+                let live = Live { process, milestone, readiness: Some(readiness), watcher };
+                self.with(id, |units, id| units.entry(id).live = Some(live));
+                self.step(id, Input::Started);
+                self.look(run);
+            }
+            Err(error) => self.step(id, Input::NotStarted(error)),
+        }
+    }
+
+    /// A new unit is about to be started.
+    pub(crate) fn begin(&mut self, id: usize) {
+        self.step(id, Input::Begin);
+    }
+
+    /// Forgets a unit that has no run: its row is gone.
+    pub(crate) fn forget(&mut self, id: usize) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        let (key, is_known) = (entry.key.clone(), !entry.is_new);
+        let starters = entry.take_starters();
+        let removed = units.remove(id);
+        drop(units);
+        if !starters.is_empty() {
+            answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }));
+        }
+        if is_known {
+            self.tell(Some(key), Happening::Gone);
+        }
+        let _dropped = catch(|| drop(removed));
+    }
+
+    /// Looks at a run: is it ready, has it begun to close, is it Closed?
+    pub(super) fn look(&mut self, run: RunId) {
+        let mut seen = Seen::default();
+        {
+            let mut units = self.shared.units.lock();
+            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_mut()) else {
+                return;
+            };
+            live.watcher.rearm();
+            let waker = Waker::from(live.watcher.clone());
+            seen.look_at(live, &mut Context::from_waker(&waker));
+        }
+        let id = run.unit;
+        match seen.ready {
+            Some(Ok(())) => self.step(id, Input::Ready),
+            Some(Err(Some(label))) => self.step(id, Input::EndedUnready(label)),
+            Some(Err(None)) | None => {}
+        }
+        if seen.began_to_close {
+            self.step(id, Input::BeganToClose);
+        }
+        if let Some(end) = seen.end {
+            // A run that ends while everything stops was asked to, even if its turn had not come.
+            if self.is_closing()
+                && self.with(id, |units, id| units.entry(id).life.is_asked()) == Some(false)
+            {
+                self.step(id, Input::Stop(Then::Forget));
+            }
+            self.step(id, Input::Closed(end));
+        }
+    }
+
+    /// Does everything close, whether the task has seen it or not? The units close with the run.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_stopping || self.failure.is_some() || self.run.is_closing()
+    }
+
+    /// Takes a command about a unit.
+    ///
+    /// # Errors
+    ///
+    /// The command, if there is no such unit, or only the face knows the command.
+    pub(super) fn command(&mut self, command: Command<K>) -> Result<(), Command<K>> {
+        let (Command::Start { key, .. }
+        | Command::Stop { key, .. }
+        | Command::Restart { key, .. }
+        | Command::SetOnFailure { key, .. }) = &command
+        else {
+            return Err(command);
+        };
+        let Some(id) = self.find(key) else { return Err(command) };
+        match command {
+            Command::Start { reply, .. } => self.start_by_call(id, reply),
+            Command::Stop { reply, .. } => self.stop_by_call(id, reply, Then::Stay),
+            Command::Restart { reply, .. } => self.restart_by_call(id, reply),
+            Command::SetOnFailure { on_failure, reply, .. } => {
+                self.with(id, |units, id| units.entry(id).life.rules.on_failure = on_failure);
+                reply.give(Ok(()));
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start_by_call(&mut self, id: usize, reply: Reply<Process>) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        let state = entry.life.state();
+        if state.has_run() || state == State::Loading {
+            let exists = ManagerError::HasRun { key: entry.name() };
+            drop(units);
+            return reply.give(Err(exists));
+        }
+        entry.life.forgive(&self.shared.about.policy);
+        entry.add_starter(reply);
+        drop(units);
+        self.step(id, Input::Load);
+    }
+
+    fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        if entry.life.state() == State::Stuck {
+            let stuck = entry.name();
+            drop(units);
+            return reply.give(Err(ManagerError::HasRun { key: stuck }));
+        }
+        entry.life.forgive(&self.shared.about.policy);
+        entry.add_starter(reply);
+        drop(units);
+        self.restart(id);
+    }
+
+    /// Stops a unit if it has a run, and starts it again.
+    pub(crate) fn restart(&mut self, id: usize) {
+        match self.state(id) {
+            Some(State::Loading) | None => {}
+            Some(state) if state.has_run() => self.step(id, Input::Stop(Then::Again)),
+            Some(_) => self.step(id, Input::Load),
+        }
+    }
+
+    pub(crate) fn stop_by_call(&mut self, id: usize, reply: Reply<()>, then: Then) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        let state = entry.life.state();
+        let refused = match state {
+            State::Starting
+            | State::Running
+            | State::Stopping
+            | State::Loading
+            | State::Waiting => None,
+            State::Stuck => Some(Answer::Stuck),
+            _ if then == Then::Forget => None,
+            state => {
+                let refused = ManagerError::InvalidState { key: entry.name(), state, call: "stop" };
+                drop(units);
+                return reply.give(Err(refused));
+            }
+        };
+        if let Some(refused) = refused {
+            let process = entry.live.as_ref().map(|live| live.process.clone());
+            let key = entry.name();
+            if then == Then::Forget {
+                entry.life.set_then(then);
+            }
+            drop(units);
+            return reply.give(refused.result(key, process.as_ref()));
+        }
+        // A unit that will be forgotten is not kept for the sake of this call.
+        let then = match entry.life.then() {
+            Then::Forget if entry.life.is_asked() => Then::Forget,
+            _ => then,
+        };
+        entry.add_stopper(reply);
+        drop(units);
+        self.step(id, Input::Stop(then));
+        // If it had no run, the step has no end to answer at.
+        let left = self.with(id, |units, id| {
+            let entry = units.entry(id);
+            if entry.life.state().has_run() { Vec::new() } else { entry.take_stoppers() }
+        });
+        answer(left.unwrap_or_default(), &Ok(()));
+    }
+
+    /// The error that names the units that have not ended, unless the failure does.
+    pub(super) fn stuck(&self) -> Option<Error> {
+        let mut stuck = self.shared.units.lock().stuck();
+        stuck.retain(|(_, process)| Some(process) != self.named.as_ref());
+        if stuck.is_empty() {
+            return None;
+        }
+        Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
+    }
+
+    pub(super) fn abort_group(&self) {
+        self.group.abort();
+    }
+
+    /// The run is over: forgets all units but those that are stuck.
+    pub(super) fn leave(&self) {
+        let ids = self.shared.units.lock().ids();
+        for id in ids {
+            let mut units = self.shared.units.lock();
+            let entry = units.entry(id);
+            // Dropping the replies tells their callers.
+            let waiting = (entry.take_starters(), entry.take_stoppers());
+            let mut removed = None;
+            if entry.life.state().has_run() {
+                units.leave_stuck(id, self.now);
+            } else {
+                removed = Some(units.remove(id));
+            }
+            drop(units);
+            let _dropped = catch(|| drop((waiting, removed)));
+        }
+    }
+
+    /// The deadline that comes first; a grace beyond all time is none.
+    pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
+        self.now.checked_add(time)
+    }
+}
+
+/// Answers those who wait until a unit is ready.
+fn answer_starters<K: Key>(
+    given: Answer,
+    replies: Vec<Reply<Process>>,
+    process: Option<&Process>,
+    key: &K,
+) {
+    if replies.is_empty() {
+        return;
+    }
+    let result = given.result(name_of(key), process);
+    let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
+    answer(replies, &started);
+}
+
+/// What was seen of a run.
+#[derive(Default)]
+struct Seen {
+    /// Ready, or it can never be; with the process that ended without an error.
+    ready: Option<Result<(), Option<Label>>>,
+    began_to_close: bool,
+    end: Option<End>,
+}
+
+impl Seen {
+    /// First the end, then readiness: what a run said before it ended is seen with its end (B6 cannot happen again).
+    fn look_at<K>(&mut self, live: &mut Live<K>, context: &mut Context<'_>) {
+        if let Milestone::Closing(closing) = &mut live.milestone {
+            if Pin::new(closing).poll(context).is_ready() {
+                self.began_to_close = true;
+                live.milestone = Milestone::Closed(live.process.closed());
+            }
+        }
+        if let Milestone::Closed(closed) = &mut live.milestone {
+            if let Poll::Ready(outcome) = Pin::new(closed).poll(context) {
+                self.end = Some(end_of(&live.process, outcome));
+            }
+        }
+        if let Some(readiness) = &mut live.readiness {
+            match Pin::new(readiness).poll(context) {
+                Poll::Ready(ready) => {
+                    live.readiness = None;
+                    self.ready = Some(ready.map_err(|unready| match unready {
+                        Unready::Ended(label) => Some(label),
+                        // Its outcome says more.
+                        Unready::Failed => None,
+                    }));
+                }
+                Poll::Pending => {}
+            }
+        }
+    }
+}
+
+fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
+    let error = outcome.err();
+    let id = process.id();
+    let is_own_abort = |error: &Error| matches!(error, Error::Aborted(label) if label.id() == id);
+    let foreign_error = match &error {
+        Some(Error::Many(errors)) => {
+            Error::all(errors.iter().filter(|error| !is_own_abort(error)).cloned()).err()
+        }
+        error => error.clone().filter(|error| !is_own_abort(error)),
+    };
+    End { error, foreign_error, aborted: process.is_aborting() }
+}

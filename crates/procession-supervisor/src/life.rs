@@ -1,0 +1,595 @@
+//! [`Life`]: the state machine of one unit. It is pure: [`Life::step`] takes what happened and the time, and returns what
+//! has to be done. All decisions about starting, stopping, aborting and restarting a unit are here; nothing here waits,
+//! takes a lock, runs foreign code or sends an event.
+//!
+//! ```text
+//!                 Load             Started           Ready
+//! Initial, … ───────────▶ Loading ────────▶ Starting ──────▶ Running
+//!                            ▲                  │               │   Stop, or it begins to close
+//!               Due          │                  └──────┬────────┘
+//! Waiting ───────────────────┤                         ▼
+//!    ▲                       │ Closed, then Again   Stopping ── Due: abort ── Due ──▶ Stuck
+//!    │ Closed, not asked     └─────────────────────────┤                               │
+//!    └─────────────────────────────────────────────────┴───────────────────────────────┘
+//!                                         Closed: Stopped, Ended, GivenUp, or forgotten
+//! ```
+//!
+//! 1. There is a run exactly while the state says so ([`State::has_run`]). Argument: only `Started` enters those states,
+//!    only from `Loading`, and only `Closed` leaves them; the engine makes a run only for a unit that is `Loading`, and
+//!    steps `Started` or `NotStarted` right after it.
+//! 2. A run that was asked to stop before its end was seen has stopped, and has not failed (U3). Argument: `Closed` looks
+//!    at `asked`, which `Stop` sets in every state with a run; so it does not matter which of the two happened first
+//!    outside, only that the request was there when the end was seen.
+//! 3. The grace begins when the run begins to close, whoever began it (U2). Argument: `Stop`, `EndedUnready` and
+//!    `BeganToClose` all go through [`Life::begin_stop`], which sets the deadline once.
+//! 4. A transition goes from one state to the state that was decided, without one between them that readers could see:
+//!    the state is written once in each branch of `step`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession::{Error, Label, Process};
+use procession_runnable::NotReady;
+
+use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
+use crate::event::Happening;
+use crate::policy::Policy;
+use crate::restarts::Restarts;
+use crate::state::State;
+use crate::unit::{OnFailure, Restart, Rules};
+
+/// A unit: its state, its rules, and its past.
+pub(crate) struct Life {
+    state: State,
+    since: Instant,
+    /// When its next step is due.
+    due: Option<Instant>,
+    pub(crate) rules: Rules,
+    run: Run,
+    /// What follows after its run.
+    then: Then,
+    /// A strategy restarts it together with others: its own end does not.
+    pub(crate) is_held: bool,
+    past: Option<Box<Past>>,
+}
+
+/// What is known of the present run.
+#[derive(Default)]
+struct Run {
+    /// When it became ready.
+    ready_at: Option<Instant>,
+    /// When it began to close.
+    closing_at: Option<Instant>,
+    /// It was asked to stop.
+    asked: bool,
+    /// It was aborted by a step of this machine.
+    aborted: bool,
+    /// This process ended without an error before the run was ready.
+    unready: Option<Box<Label>>,
+}
+
+/// What follows after a run that was asked to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It stays stopped until a call starts it.
+    #[default]
+    Stay,
+    /// It is started again at once.
+    Again,
+    /// It waits until its strategy starts it again.
+    Hold,
+    /// It is forgotten.
+    Forget,
+}
+
+/// What a unit went through.
+pub(crate) struct Past {
+    pub(crate) restarts: Restarts,
+    pub(crate) last_error: Option<ManagerError>,
+}
+
+/// What happened to a unit, or is asked of it.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// It should run.
+    Load,
+    /// Its description has come with its row, and it is started at once.
+    Begin,
+    /// Its row could not be loaded. A unit that only a call has asked for is forgotten.
+    NotLoaded { key: Arc<str>, error: SharedError, forget: bool },
+    /// A run was started.
+    Started,
+    /// No run could be started.
+    NotStarted(Error),
+    /// The run is ready.
+    Ready,
+    /// This process of the run ended without an error before the run was ready.
+    EndedUnready(Label),
+    /// The run has begun to close.
+    BeganToClose,
+    /// The run is Closed.
+    Closed(End),
+    /// It should stop.
+    Stop(Then),
+    /// It should stop at once, by force.
+    Abort(Then),
+    /// Its deadline has come.
+    Due,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) error: Option<Error>,
+    /// The error without that of its own abort (U3).
+    pub(crate) foreign_error: Option<Error>,
+    /// Was it aborted?
+    pub(crate) aborted: bool,
+}
+
+/// What has to be done, in this order.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Actions {
+    /// What readers of events are told.
+    pub(crate) tell: [Option<Happening>; 3],
+    /// Close the run.
+    pub(crate) close: bool,
+    /// Abort the run.
+    pub(crate) abort: bool,
+    /// The answer to those who wait until it is ready.
+    pub(crate) starters: Option<Answer>,
+    /// The answer to those who wait until it has stopped.
+    pub(crate) stoppers: Option<Answer>,
+    /// Forget the unit.
+    pub(crate) forget: bool,
+    /// What the manager or the set has to know.
+    pub(crate) news: Option<News>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Yes,
+    /// It was stopped while it started.
+    Stopped,
+    /// It ended without an error.
+    Ended,
+    Stuck,
+    Load(SharedError),
+    Failed(Error),
+}
+
+/// What a manager or a set has to know of the step of a unit.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// It has to be loaded.
+    Load,
+    /// It is ready.
+    Ready,
+    /// Its run has ended, or could not begin.
+    Down(Down),
+    /// It has not ended in time.
+    Stuck,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Down {
+    /// It was not asked to stop.
+    pub(crate) by_itself: bool,
+    /// It failed, or ended and should always run: others may have to follow.
+    pub(crate) restarts: bool,
+    /// Everything has to close for it.
+    pub(crate) closes_all: Option<Closes>,
+}
+
+/// Why everything has to close for a unit.
+#[derive(Debug)]
+pub(crate) enum Closes {
+    GaveUp(Option<Error>),
+    Failed(Error),
+}
+
+impl Actions {
+    fn tell(&mut self, what: Happening) {
+        if let Some(place) = self.tell.iter_mut().find(|place| place.is_none()) {
+            *place = Some(what);
+        }
+    }
+}
+
+impl Life {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Initial,
+            since: now,
+            due: None,
+            rules: Rules::default(),
+            run: Run::default(),
+            then: Then::default(),
+            is_held: false,
+            past: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When a step [`Input::Due`] is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(crate) fn then(&self) -> Then {
+        self.then
+    }
+
+    /// Decides what follows after a run that was asked to stop.
+    pub(crate) fn set_then(&mut self, then: Then) {
+        self.then = then;
+    }
+
+    /// Was the present run asked to stop?
+    pub(crate) fn is_asked(&self) -> bool {
+        self.run.asked
+    }
+
+    pub(crate) fn past(&self) -> Option<&Past> {
+        self.past.as_deref()
+    }
+
+    /// The error of the last run that failed.
+    pub(crate) fn last_failure(&self) -> Option<Error> {
+        match &self.past()?.last_error {
+            Some(ManagerError::Failed(error)) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// Forgets past failures: a call starts it.
+    pub(crate) fn forgive(&mut self, policy: &Policy) {
+        if let Some(past) = &mut self.past {
+            past.restarts.forgive(policy);
+        }
+    }
+
+    pub(crate) fn step(&mut self, input: Input, policy: &Policy, now: Instant) -> Actions {
+        let mut actions = Actions::default();
+        match input {
+            Input::Load => self.load(now, &mut actions),
+            Input::Begin if matches!(self.state, State::Initial | State::Waiting) => {
+                self.is_held = false;
+                self.go(State::Loading, now);
+            }
+            Input::NotLoaded { key, error, forget } => {
+                let mut delay = None;
+                if self.state == State::Loading {
+                    actions.starters = Some(Answer::Load(error.clone()));
+                    if forget {
+                        self.rest(Then::Forget, now, &mut actions);
+                    } else {
+                        delay = Some(self.try_later(key, error.clone(), policy, now));
+                    }
+                }
+                actions.tell(Happening::LoadFailed { error, delay });
+            }
+            Input::Started if self.state == State::Loading => {
+                self.run = Run::default();
+                self.go(State::Starting, now);
+                actions.tell(Happening::Started);
+            }
+            Input::Ready if self.state == State::Starting => {
+                self.run.ready_at = Some(now);
+                self.go(State::Running, now);
+                actions.tell(Happening::Ready);
+                actions.starters = Some(Answer::Yes);
+                actions.news = Some(News::Ready);
+            }
+            Input::NotStarted(error) if self.state == State::Loading => {
+                self.run = Run::default();
+                self.ended_by_itself(Some(error), policy, now, &mut actions);
+            }
+            Input::EndedUnready(label) => {
+                self.run.unready = Some(Box::new(label));
+                if self.state == State::Starting {
+                    actions.close = true;
+                    self.begin_stop(policy, now);
+                }
+            }
+            Input::BeganToClose => {
+                if matches!(self.state, State::Starting | State::Running) {
+                    self.begin_stop(policy, now);
+                }
+            }
+            Input::Closed(end) if self.state.has_run() => {
+                self.closed(end, policy, now, &mut actions);
+            }
+            Input::Stop(then) => self.stop(then, policy, now, &mut actions),
+            Input::Abort(then) => {
+                self.stop(then, policy, now, &mut actions);
+                if self.state == State::Stopping && !self.run.aborted {
+                    self.abort(policy, now, &mut actions);
+                }
+            }
+            Input::Due => self.is_due(policy, now, &mut actions),
+            Input::Begin
+            | Input::Started
+            | Input::NotStarted(_)
+            | Input::Ready
+            | Input::Closed(_) => {}
+        }
+        actions
+    }
+
+    /// The manager's run is over before this unit has ended: it keeps its key until it has.
+    pub(crate) fn leave_stuck(&mut self, now: Instant) {
+        if self.state != State::Stuck {
+            self.go(State::Stuck, now);
+        }
+        (self.then, self.run.asked) = (Then::Forget, true);
+    }
+
+    fn load(&mut self, now: Instant, actions: &mut Actions) {
+        if !self.state.has_run() && self.state != State::Loading {
+            self.is_held = false;
+            self.go(State::Loading, now);
+            actions.news = Some(News::Load);
+        }
+    }
+
+    /// Loads it again after a pause.
+    fn try_later(
+        &mut self,
+        key: Arc<str>,
+        source: SharedError,
+        policy: &Policy,
+        now: Instant,
+    ) -> Duration {
+        let past = self.past_mut(policy);
+        past.last_error = Some(ManagerError::Load { key, source });
+        let delay = past.restarts.pause(policy);
+        self.go(State::Waiting, now);
+        self.due = now.checked_add(delay);
+        delay
+    }
+
+    fn stop(&mut self, then: Then, policy: &Policy, now: Instant, actions: &mut Actions) {
+        match self.state {
+            State::Starting | State::Running | State::Stopping => {
+                self.then = then;
+                if std::mem::replace(&mut self.run.asked, true) {
+                    return;
+                }
+                actions.tell(Happening::Stopping);
+                actions.close = true;
+                if self.state != State::Stopping {
+                    self.begin_stop(policy, now);
+                }
+                if self.grace(policy).is_zero() && !self.run.aborted {
+                    self.abort(policy, now, actions);
+                }
+            }
+            State::Stuck => (self.then, self.run.asked) = (then, true),
+            state => {
+                if matches!(state, State::Loading | State::Waiting) && then != Then::Hold {
+                    actions.tell(Happening::Stopped { error: None, forced: false });
+                    actions.stoppers = Some(Answer::Yes);
+                    if then != Then::Again {
+                        actions.starters = Some(Answer::Stopped);
+                    }
+                }
+                self.rest(then, now, actions);
+            }
+        }
+    }
+
+    /// A run begins to close.
+    fn begin_stop(&mut self, policy: &Policy, now: Instant) {
+        self.run.closing_at = Some(now);
+        self.go(State::Stopping, now);
+        self.due = now.checked_add(self.grace(policy));
+    }
+
+    fn abort(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
+        self.run.aborted = true;
+        actions.abort = true;
+        actions.tell(Happening::Aborted { after: self.closing_for(now) });
+        self.due = now.checked_add(policy.abort_grace);
+    }
+
+    fn is_due(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
+        self.due = None;
+        match self.state {
+            State::Waiting => self.load(now, actions),
+            State::Stopping if !self.run.aborted => self.abort(policy, now, actions),
+            State::Stopping => {
+                self.go(State::Stuck, now);
+                actions.tell(Happening::Stuck);
+                actions.starters = Some(Answer::Stuck);
+                actions.stoppers = Some(Answer::Stuck);
+                actions.news = Some(News::Stuck);
+            }
+            _ => {}
+        }
+    }
+
+    /// The run is Closed, and the key is free.
+    fn closed(&mut self, end: End, policy: &Policy, now: Instant, actions: &mut Actions) {
+        let forced = end.aborted || self.run.aborted;
+        // The deadline thread of the core may have been faster than the engine, or the unit was aborted elsewhere.
+        if end.aborted && !self.run.aborted {
+            actions.tell(Happening::Aborted { after: self.closing_for(now) });
+        }
+        if !self.run.asked {
+            return self.ended_by_itself(end.error, policy, now, actions);
+        }
+        let error = end.foreign_error;
+        if let Some(error) = &error {
+            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
+        }
+        if self.then != Then::Again {
+            actions.starters = Some(Answer::Stopped);
+        }
+        actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
+        actions.tell(Happening::Stopped { error, forced });
+        actions.news = Some(News::Down(Down::default()));
+        let then = std::mem::take(&mut self.then);
+        self.run = Run::default();
+        self.rest(then, now, actions);
+    }
+
+    /// Where a unit without a run stays that was asked to stop.
+    fn rest(&mut self, then: Then, now: Instant, actions: &mut Actions) {
+        match then {
+            Then::Stay => self.go(State::Stopped, now),
+            Then::Hold => {
+                let state = if self.may_be_held() { State::Waiting } else { self.state_at_rest() };
+                self.go(state, now);
+            }
+            Then::Forget => {
+                self.go(State::Ended, now);
+                actions.forget = true;
+            }
+            Then::Again => {
+                if self.state.has_run() {
+                    self.go(State::Ended, now);
+                }
+                self.load(now, actions);
+            }
+        }
+    }
+
+    /// Is it started again together with others? A temporary unit never is, nor is one that was stopped by a call or
+    /// given up.
+    fn may_be_held(&self) -> bool {
+        self.rules.restart != Restart::Temporary
+            && !matches!(self.state, State::Stopped | State::GivenUp)
+    }
+
+    fn state_at_rest(&self) -> State {
+        if self.state.has_run() { State::Ended } else { self.state }
+    }
+
+    /// The run has ended without having been asked to stop, or could not begin.
+    fn ended_by_itself(
+        &mut self,
+        error: Option<Error>,
+        policy: &Policy,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        let Run { ready_at, unready, .. } = std::mem::take(&mut self.run);
+        if let (Some(ready_at), Some(past)) = (ready_at, &mut self.past) {
+            past.restarts.was_ready_for(policy, now.saturating_duration_since(ready_at));
+        }
+        let error = error.or_else(|| unready.map(|label| NotReady::of(*label)));
+        if let Some(error) = &error {
+            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
+        }
+        let failed = error.is_some();
+        let wish = error.as_ref().map_or(Wish::None, Wish::of);
+        let mut down = Down { by_itself: true, ..Down::default() };
+        actions.starters = Some(error.clone().map_or(Answer::Ended, Answer::Failed));
+        actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
+        let on_failure = if failed { self.rules.on_failure } else { OnFailure::Restart };
+        let restarts = self.rules.restart.after(failed)
+            && on_failure == OnFailure::Restart
+            && wish == Wish::None;
+        let closes = wish == Wish::EndAll || on_failure == OnFailure::CloseAll;
+        if let (true, Some(error)) = (closes && !self.is_held, &error) {
+            down.closes_all = Some(Closes::Failed(error.clone()));
+        }
+        let ended = |restart_in| match &error {
+            Some(error) => Happening::Failed { error: error.clone(), restart_in },
+            None => Happening::Ended,
+        };
+        if !restarts {
+            actions.tell(ended(None));
+            self.go(State::Ended, now);
+        } else if self.is_held {
+            actions.tell(ended(None));
+            self.go(State::Waiting, now);
+        } else {
+            let restarts = &mut self.past_mut(policy).restarts;
+            let (delay, count) = (restarts.again(policy, now), restarts.count);
+            actions.tell(ended(delay));
+            match delay {
+                Some(delay) => {
+                    down.restarts = true;
+                    self.go(State::Waiting, now);
+                    self.due = now.checked_add(delay);
+                    actions.tell(Happening::Restarting { delay, restarts: count });
+                }
+                None => {
+                    self.go(State::GivenUp, now);
+                    actions.tell(Happening::GaveUp { error: error.clone() });
+                    down.closes_all = Some(Closes::GaveUp(error));
+                }
+            }
+        }
+        actions.news = Some(News::Down(down));
+    }
+
+    /// Enters a state. Its due time, if it has one, is set after this.
+    fn go(&mut self, state: State, now: Instant) {
+        (self.state, self.since, self.due) = (state, now, None);
+    }
+
+    fn grace(&self, policy: &Policy) -> Duration {
+        self.rules.grace.unwrap_or(policy.grace)
+    }
+
+    fn closing_for(&self, now: Instant) -> Duration {
+        self.run.closing_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    fn past_mut(&mut self, policy: &Policy) -> &mut Past {
+        self.past.get_or_insert_with(|| {
+            Box::new(Past { restarts: Restarts::new(policy), last_error: None })
+        })
+    }
+}
+
+/// What the error of a run asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    None,
+    DoNotRestart,
+    EndAll,
+}
+
+impl Wish {
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::Failed(failed) if failed.get().is::<EndAll>() => Self::EndAll,
+            Error::Failed(failed) if failed.get().is::<DoNotRestart>() => Self::DoNotRestart,
+            Error::Many(errors) => {
+                let wishes = errors.iter().map(Self::of);
+                wishes.max_by_key(|wish| *wish as u8).unwrap_or(Self::None)
+            }
+            _ => Self::None,
+        }
+    }
+}
+
+impl Answer {
+    /// The result for the unit `key` with this process.
+    pub(crate) fn result(
+        self,
+        key: Arc<str>,
+        process: Option<&Process>,
+    ) -> Result<(), ManagerError> {
+        Err(match self {
+            Self::Yes => return Ok(()),
+            Self::Stopped => ManagerError::Stopped { key },
+            Self::Ended => ManagerError::Ended { key },
+            Self::Stuck => ManagerError::stuck(process.map(|process| (key, process.clone()))),
+            Self::Load(source) => ManagerError::Load { key, source },
+            Self::Failed(error) => ManagerError::Failed(error),
+        })
+    }
+}

@@ -1,0 +1,485 @@
+//! [`Rows`]: the units of a manager come from the rows of its table, by scans, single rows and changes.
+//!
+//! 1. A scan that fails tells nothing about the rows that it did not reach. Argument: units whose rows were not seen are
+//!    stopped only at the end of a scan that came to its end.
+//! 2. A row that was read is used only if nothing has changed since; otherwise it is read once more. Argument: a change
+//!    of a key that is being loaded sets `again`, and one that a scan may still deliver is in `gone`.
+//! 3. A call of the table that never returns delays no other (U7). Argument: each load and each row of a scan has a
+//!    timeout, and loads that take long do not count towards the limit of loads at a time.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use backon::ExponentialBackoff;
+use futures_lite::{Stream, StreamExt, future};
+use futures_util::stream::FuturesUnordered;
+use procession::BoxError;
+use procession::support::catch;
+
+use super::contained::{Contained, caught, in_time};
+use super::settings::Settings;
+use crate::engine::{Command, Core, Face, Reply, answer};
+use crate::error::{ManagerError, SharedError};
+use crate::event::Happening;
+use crate::life::{Input, News, Then};
+use crate::name::name_of;
+use crate::policy::Policy;
+use crate::state::State;
+use crate::sync::Mutex;
+use crate::table::{BoxFuture, Change, Key, Row, Table};
+use crate::unit::{OnChange, Unit};
+
+/// The number of rows that are loaded at a time, not counting those that take long.
+const LOADS: usize = 64;
+/// The number of rows that are loaded at a time, including those that take long.
+const ALL_LOADS: usize = 4096;
+/// A load that takes longer does not count towards the limit.
+const LONG: Duration = Duration::from_millis(250);
+/// The maximum number of rows for which there is room before they have come.
+const RESERVED: usize = 1 << 20;
+/// The number of rows of a scan that are taken before other tasks run.
+const BATCH: usize = 64;
+
+/// The table of a manager, and what is being read of it.
+pub(super) struct Rows<K> {
+    table: Arc<dyn Table<K>>,
+    settings: Settings,
+    scan: Scan<K>,
+    /// Where rows of a scan are put.
+    rows: Vec<Row<K>>,
+    /// The number of scans that have begun.
+    generation: u64,
+    /// Another scan follows the one that is under way.
+    scan_again: bool,
+    /// A scan has come to its end.
+    has_scanned: bool,
+    /// Callers that wait for the end of the scan with this number.
+    waiting: Vec<(u64, Reply<()>)>,
+    changes: Option<Contained<dyn Stream<Item = Change<K>> + Send>>,
+    /// The rows that are being loaded one by one.
+    loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
+    to_load: VecDeque<K>,
+    /// The keys of both; `true` if the row has changed since, and has to be read once more.
+    loading: HashMap<K, bool>,
+    /// When each of `loads` began.
+    begun: BTreeMap<u64, Instant>,
+    /// The number of loads that have begun.
+    numbered: u64,
+    /// Keys whose rows were found to be gone while a scan was under way that may still deliver them.
+    gone: HashSet<K>,
+    /// Everything has been aborted.
+    has_aborted: bool,
+}
+
+enum Scan<K> {
+    /// When the next one is due, and after a failure the pauses before further ones.
+    At(Instant, Option<ExponentialBackoff>),
+    Reading(Reading<K>),
+    Off,
+}
+
+struct Reading<K> {
+    scan: BoxFuture<'static, Result<(), BoxError>>,
+    read: Arc<Mutex<Read<K>>>,
+    pauses: Option<ExponentialBackoff>,
+}
+
+/// The rows that were read, and the minimum number of rows to come.
+struct Read<K> {
+    rows: Vec<Row<K>>,
+    expected: usize,
+}
+
+/// The result of loading the row of one key.
+struct Load<K> {
+    number: u64,
+    key: K,
+    unit: Result<Option<Unit>, BoxError>,
+}
+
+impl<K: Key> Rows<K> {
+    pub(super) fn new(table: Arc<dyn Table<K>>, settings: Settings, core: &Core<K>) -> Self {
+        Self {
+            scan: Scan::At(core.now(), None),
+            rows: Vec::new(),
+            generation: 0,
+            scan_again: false,
+            has_scanned: false,
+            waiting: Vec::new(),
+            // Before the first scan, so that no change falls between them.
+            changes: catch(|| table.changes()).ok().flatten().map(Contained::new),
+            loads: FuturesUnordered::new(),
+            to_load: VecDeque::new(),
+            loading: HashMap::new(),
+            begun: BTreeMap::new(),
+            numbered: 0,
+            gone: HashSet::new(),
+            has_aborted: false,
+            table,
+            settings,
+        }
+    }
+}
+
+impl<K: Key> Face<K> for Rows<K> {
+    fn poll(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool {
+        let mut is_busy = self.poll_changes(core, context);
+        is_busy |= self.scan_if_due(core);
+        is_busy |= self.poll_scan(core, context);
+        is_busy | self.poll_loads(core, context)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let scan = match &self.scan {
+            Scan::At(next, _) => Some(*next),
+            Scan::Reading(_) | Scan::Off => None,
+        };
+        // When the oldest load that counts towards the limit does not any more.
+        let waits = !self.to_load.is_empty() && self.loads.len() >= LOADS;
+        let counted = self.begun.values().rev().nth(LOADS - 1).filter(|_| waits);
+        let load = counted.and_then(|begun| begun.checked_add(LONG));
+        scan.into_iter().chain(load).min()
+    }
+
+    fn moved(&mut self, core: &mut Core<K>, id: usize, news: News) {
+        if let News::Load = news {
+            if let Some(key) = core.with(id, |units, id| units.entry(id).key.clone()) {
+                self.load(key);
+            }
+        }
+    }
+
+    fn command(&mut self, core: &mut Core<K>, command: Command<K>) {
+        let not_found = |key: &K| ManagerError::NotFound { key: name_of(key) };
+        match command {
+            // The table may have its row.
+            Command::Start { key, reply } | Command::Restart { key, reply } => {
+                let id = {
+                    let mut units = core.shared.units.lock();
+                    let id = units.insert(key, self.generation, core.now());
+                    units.entry(id).is_new = true;
+                    id
+                };
+                core.start_by_call(id, reply);
+            }
+            Command::Stop { key, reply }
+            | Command::SetOnFailure { key, reply, .. }
+            | Command::Add { key, reply, .. }
+            | Command::Remove { key, reply } => reply.give(Err(not_found(&key))),
+            Command::Scan { reply } => {
+                self.scan_soon(core.now());
+                let next = self.generation + 1;
+                self.waiting.push((next, reply));
+            }
+        }
+    }
+
+    fn is_started(&self, core: &Core<K>) -> bool {
+        self.has_scanned && core.shared.counts().starting == 0
+    }
+
+    /// Stops all units side by side, and reads nothing more.
+    fn stop(&mut self, core: &mut Core<K>) {
+        self.scan = Scan::Off;
+        self.changes = None;
+        self.loads = FuturesUnordered::new();
+        self.to_load.clear();
+        self.waiting.clear();
+        self.has_aborted = core.is_aborting();
+        stop_all(core, self.has_aborted);
+    }
+
+    fn go_on_stopping(&mut self, core: &mut Core<K>) -> bool {
+        if self.has_aborted || !core.is_aborting() {
+            return false;
+        }
+        self.has_aborted = true;
+        stop_all(core, true);
+        true
+    }
+}
+
+fn stop_all<K: Key>(core: &mut Core<K>, by_force: bool) {
+    let ids = core.shared.units.lock().ids();
+    for id in ids {
+        let input = if by_force { Input::Abort(Then::Forget) } else { Input::Stop(Then::Forget) };
+        core.step(id, input);
+    }
+}
+
+/// Scans.
+impl<K: Key> Rows<K> {
+    fn scan_if_due(&mut self, core: &Core<K>) -> bool {
+        let Scan::At(next, pauses) = &mut self.scan else { return false };
+        if *next > core.now() {
+            return false;
+        }
+        let pauses = pauses.take();
+        let read = Arc::new(Mutex::new(Read { rows: Vec::new(), expected: 0 }));
+        let scan = scan(self.table.clone(), read.clone(), core.policy().clone());
+        self.generation += 1;
+        let scan = Box::pin(caught(Box::pin(scan)));
+        self.scan = Scan::Reading(Reading { scan, read, pauses });
+        true
+    }
+
+    fn poll_scan(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool {
+        let Scan::Reading(reading) = &mut self.scan else { return false };
+        let ended = reading.scan.as_mut().poll(context);
+        let mut rows = std::mem::take(&mut self.rows);
+        let expected = {
+            let mut read = reading.read.lock();
+            std::mem::swap(&mut read.rows, &mut rows);
+            std::mem::take(&mut read.expected)
+        };
+        if expected > 0 && !self.has_scanned {
+            core.shared.units.lock().reserve(expected.min(RESERVED));
+        }
+        let has_rows = !rows.is_empty();
+        rows.drain(..).for_each(|row| self.row(core, row));
+        self.rows = rows;
+        if let Poll::Ready(ended) = ended {
+            self.scanned(core, ended);
+            return true;
+        }
+        has_rows
+    }
+
+    fn scanned(&mut self, core: &mut Core<K>, ended: Result<(), BoxError>) {
+        let Scan::Reading(Reading { pauses, .. }) = std::mem::replace(&mut self.scan, Scan::Off)
+        else {
+            return;
+        };
+        self.gone.clear();
+        let now = core.now();
+        let result = match ended {
+            Ok(()) => {
+                let again = std::mem::take(&mut self.scan_again);
+                let next = if again { Some(now) } else { core.after(self.settings.scan_every) };
+                self.scan = next.map_or(Scan::Off, |next| Scan::At(next, None));
+                self.has_scanned = true;
+                let unseen = core.shared.units.lock().unseen(self.generation);
+                unseen.into_iter().for_each(|id| self.row_is_gone(core, id));
+                Ok(())
+            }
+            Err(error) => {
+                let mut pauses = pauses.unwrap_or_else(|| core.policy().pauses());
+                let delay = core.policy().next(&mut pauses);
+                self.scan =
+                    core.after(delay).map_or(Scan::Off, |next| Scan::At(next, Some(pauses)));
+                let error = SharedError::from(error);
+                core.tell(None, Happening::ScanFailed { error: error.clone(), delay });
+                Err(ManagerError::Scan { source: error })
+            }
+        };
+        let generation = self.generation;
+        let (over, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(next, _)| *next <= generation);
+        self.waiting = waiting;
+        let over: Vec<(u64, Reply<()>)> = over;
+        answer(over.into_iter().map(|(_, reply)| reply).collect(), &result);
+    }
+
+    fn scan_soon(&mut self, now: Instant) {
+        match &mut self.scan {
+            Scan::At(next, _) => *next = now,
+            Scan::Off => self.scan = Scan::At(now, None),
+            // It may have passed what has changed.
+            Scan::Reading(_) => self.scan_again = true,
+        }
+    }
+
+    fn row(&mut self, core: &mut Core<K>, Row { key, unit }: Row<K>) {
+        // It was read before it went.
+        if self.gone.contains(&key) {
+            return;
+        }
+        let known = core.find(&key);
+        if let Some(id) = known {
+            self.row_is_there(core, id);
+        }
+        match (unit, known) {
+            (Ok(unit), None) => self.start_new(core, key, &unit),
+            (Ok(unit), Some(id)) => change(core, id, &unit),
+            (Err(error), _) => {
+                core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
+            }
+        }
+    }
+
+    fn start_new(&mut self, core: &mut Core<K>, key: K, unit: &Unit) {
+        let id = core.shared.units.lock().insert(key, self.generation, core.now());
+        core.begin(id);
+        core.start(id, unit, None, None);
+    }
+
+    fn row_is_there(&self, core: &Core<K>, id: usize) {
+        core.with(id, |units, id| {
+            let entry = units.entry(id);
+            entry.seen = self.generation;
+            entry.is_new = false;
+            if entry.life.state().has_run() && entry.life.then() == Then::Forget {
+                entry.life.set_then(Then::Again);
+            }
+        });
+    }
+
+    fn row_is_gone(&self, core: &mut Core<K>, id: usize) {
+        let Some(state) = core.state(id) else { return };
+        if !state.has_run() {
+            return core.forget(id);
+        }
+        if self.settings.stop_vanished {
+            core.step(id, Input::Stop(Then::Forget));
+        }
+    }
+}
+
+/// A row that is known has another version.
+fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
+    let changed = core.with(id, |units, id| {
+        let entry = units.entry(id);
+        let is_first = entry.life.state() == State::Loading;
+        let rules = &mut entry.life.rules;
+        let is_new = rules.version != unit.rules.version && !is_first;
+        rules.version = unit.rules.version;
+        is_new.then(|| (entry.key.clone(), entry.life.state()))
+    });
+    let Some((key, state)) = changed.flatten() else { return };
+    core.tell(Some(key), Happening::Changed);
+    let starts = matches!(
+        state,
+        State::Starting | State::Running | State::Ended | State::GivenUp | State::Waiting
+    );
+    if unit.rules.on_change == OnChange::Restart && starts {
+        core.restart(id);
+    }
+}
+
+/// Changes and single rows.
+impl<K: Key> Rows<K> {
+    fn poll_changes(&mut self, core: &Core<K>, context: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        for _ in 0..BATCH {
+            let Some(changes) = self.changes.as_mut().map(Contained::get) else { break };
+            // A table that panics tells of no more changes, and is read by scans.
+            match catch(|| changes.poll_next(context)).unwrap_or(Poll::Ready(None)) {
+                Poll::Pending => break,
+                Poll::Ready(None) => self.changes = None,
+                Poll::Ready(Some(Change::Row(key))) => self.load(key),
+                Poll::Ready(Some(Change::Any)) => self.scan_soon(core.now()),
+            }
+            is_busy = true;
+        }
+        is_busy
+    }
+
+    /// Loads the row of a key: once more, if that is under way.
+    fn load(&mut self, key: K) {
+        if let Some(again) = self.loading.get_mut(&key) {
+            *again = true;
+            return;
+        }
+        self.loading.insert(key.clone(), false);
+        self.to_load.push_back(key);
+    }
+
+    fn poll_loads(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool {
+        for loaded in 0..BATCH {
+            while self.may_load(core.now()) {
+                let Some(key) = self.to_load.pop_front() else { break };
+                self.begin_load(key, core);
+            }
+            match Pin::new(&mut self.loads).poll_next(context) {
+                Poll::Ready(Some(load)) => self.loaded(core, load),
+                Poll::Ready(None) | Poll::Pending => return loaded > 0,
+            }
+        }
+        true
+    }
+
+    fn may_load(&self, now: Instant) -> bool {
+        let count = self.loads.len();
+        if count < LOADS {
+            return true;
+        }
+        // The loads are numbered in the order in which they began.
+        let counted = self.begun.values().rev().nth(LOADS - 1);
+        let is_long = |begun: &Instant| now.saturating_duration_since(*begun) >= LONG;
+        count < ALL_LOADS && counted.is_none_or(is_long)
+    }
+
+    fn begin_load(&mut self, key: K, core: &Core<K>) {
+        let (table, policy) = (self.table.clone(), core.policy().clone());
+        self.numbered += 1;
+        let number = self.numbered;
+        self.begun.insert(number, core.now());
+        self.loads.push(Box::pin(async move {
+            let timeout = policy.load_timeout;
+            let get = caught(Box::pin(async { table.get(&key).await }));
+            let unit = in_time(Box::pin(get), &policy, timeout).await;
+            Load { number, key, unit: unit.and_then(|unit| unit) }
+        }));
+    }
+
+    fn loaded(&mut self, core: &mut Core<K>, Load { number, key, unit }: Load<K>) {
+        self.begun.remove(&number);
+        if self.loading.remove(&key) == Some(true) {
+            return self.load(key);
+        }
+        let known = core.find(&key);
+        match (unit, known) {
+            (Ok(Some(unit)), None) => self.start_new(core, key, &unit),
+            (Ok(Some(unit)), Some(id)) => {
+                self.row_is_there(core, id);
+                if core.state(id) == Some(State::Loading) {
+                    core.start(id, &unit, None, None);
+                } else {
+                    change(core, id, &unit);
+                }
+            }
+            (Ok(None), known) => {
+                if matches!(self.scan, Scan::Reading(_)) {
+                    self.gone.insert(key);
+                }
+                if let Some(id) = known {
+                    self.row_is_gone(core, id);
+                }
+            }
+            (Err(error), None) => {
+                core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
+            }
+            (Err(error), Some(id)) => {
+                let error = SharedError::from(error);
+                let forget = core.with(id, |units, id| units.entry(id).is_new) == Some(true);
+                core.step(id, Input::NotLoaded { key: name_of(&key), error, forget });
+            }
+        }
+    }
+}
+
+/// Reads all rows into `read`, some at a time.
+async fn scan<K: Key>(
+    table: Arc<dyn Table<K>>,
+    read: Arc<Mutex<Read<K>>>,
+    policy: Policy,
+) -> Result<(), BoxError> {
+    let mut stream = table.iter();
+    read.lock().expected = stream.size_hint().0;
+    while let Some(row) = in_time(stream.next(), &policy, policy.scan_timeout).await? {
+        let row = row?;
+        let count = {
+            let rows = &mut read.lock().rows;
+            rows.push(row);
+            rows.len()
+        };
+        if count >= BATCH {
+            future::yield_now().await;
+        }
+    }
+    Ok(())
+}

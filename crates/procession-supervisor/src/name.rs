@@ -1,0 +1,25 @@
+//! The name of a key: its `Display`, which is foreign code.
+
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use procession::support::catch;
+use procession::support::text::Escaped;
+
+/// The name of a key. A `Display` that panics is replaced by a text that says so.
+pub(crate) fn name_of(key: &impl Display) -> Arc<str> {
+    text_of(key).into()
+}
+
+/// Displays a key, escaped for messages and terminals.
+pub(crate) struct Name<'a, K>(pub(crate) &'a K);
+
+impl<K: Display> Display for Name<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped::name(&text_of(self.0)).fmt(f)
+    }
+}
+
+fn text_of(key: &impl Display) -> String {
+    catch(|| key.to_string()).unwrap_or_else(|_| "(its name panicked)".into())
+}

@@ -1,0 +1,371 @@
+//! [`Members`]: the units of a run of a set, in order.
+//!
+//! 1. A unit is started only when each unit before it is running, or has ended for good. Argument: units are started at
+//!    `cursor`, which passes a unit only in such a state; a unit before the cursor that is started again alone had its
+//!    turn already.
+//! 2. Units stop in the reverse order, one after the other. Argument: a round of restarts and the end of the set both go
+//!    down from the last position, and leave a position only when its unit has no run, or is stuck; and the edges of the
+//!    process graph make the group close them in the same order, even before this task sees it.
+//! 3. A unit is never restarted while its run is open (U1). Argument: a round ends the set if a unit is stuck.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::task::Context;
+
+use procession::Process;
+
+use super::Described;
+use super::strategy::AutoShutdown;
+use crate::engine::{Command, Core, Face};
+use crate::error::ManagerError;
+use crate::life::{Down, Input, News, Then};
+use crate::name::name_of;
+use crate::state::State;
+use crate::unit::Unit;
+
+type Name = Arc<str>;
+
+pub(super) struct Members {
+    described: Described,
+    /// The units in order; `None` for those that were removed.
+    places: Vec<Option<Member>>,
+    positions: HashMap<usize, usize>,
+    /// The positions of units that have a run.
+    live: BTreeSet<usize>,
+    /// The number of places of removed units.
+    empty: usize,
+    /// Each unit before it is running, has ended for good, or is restarted alone.
+    cursor: usize,
+    /// The restart of several units together.
+    round: Option<Round>,
+    has_started: bool,
+    is_stopping: bool,
+    /// While the set stops: the units from this position on have no run, or are stuck.
+    stop_at: usize,
+    /// The position of the unit that was asked to stop last, and whether by force.
+    asked: Option<(usize, bool)>,
+}
+
+struct Member {
+    id: usize,
+    unit: Unit,
+}
+
+/// The units from a position on are stopped, and started again when the one that failed would be.
+struct Round {
+    from: usize,
+    failed: usize,
+    /// The units from this position on are stopped.
+    stop_at: usize,
+}
+
+impl Members {
+    /// # Errors
+    ///
+    /// [`ManagerError::Exists`] if two units have the same name.
+    pub(super) fn new(described: Described, core: &mut Core<Name>) -> Result<Self, ManagerError> {
+        let mut members = Self {
+            places: Vec::with_capacity(described.units.len()),
+            positions: HashMap::new(),
+            live: BTreeSet::new(),
+            empty: 0,
+            cursor: 0,
+            round: None,
+            has_started: false,
+            is_stopping: false,
+            stop_at: 0,
+            asked: None,
+            described,
+        };
+        for (name, unit) in std::mem::take(&mut members.described.units) {
+            members.add(core, name, unit)?;
+        }
+        Ok(members)
+    }
+
+    fn add(&mut self, core: &mut Core<Name>, name: Name, unit: Unit) -> Result<(), ManagerError> {
+        let position = self.places.len();
+        let mut units = core.shared.units.lock();
+        let id = match units.find(&name) {
+            // It is stuck since an earlier run, and is started when that has ended.
+            Some(id)
+                if !self.positions.contains_key(&id)
+                    && units.entry(id).life.state() == State::Stuck =>
+            {
+                units.entry(id).life.set_then(Then::Again);
+                self.live.insert(position);
+                id
+            }
+            Some(_) => return Err(ManagerError::Exists { key: name_of(&name) }),
+            None => units.insert(name, 0, core.now()),
+        };
+        units.entry(id).life.rules = unit.rules;
+        drop(units);
+        self.positions.insert(id, position);
+        self.places.push(Some(Member { id, unit }));
+        Ok(())
+    }
+
+    /// Starts the unit at a position, which is [`Loading`](State::Loading).
+    fn start(&mut self, core: &mut Core<Name>, position: usize) {
+        let Some(Member { id, unit }) = &self.places[position] else { return };
+        let process_at = |position: &usize| -> Option<Process> {
+            let id = self.places[*position].as_ref()?.id;
+            core.with(id, |units, id| {
+                units.entry(id).live.as_ref().map(|live| live.process.clone())
+            })?
+        };
+        let before = self.live.range(..position).next_back().and_then(process_at);
+        let after = self.live.range(position + 1..).next().and_then(process_at);
+        core.start(*id, unit, before.as_ref(), after.as_ref());
+        if core.state(*id).is_some_and(State::has_run) {
+            self.live.insert(position);
+        }
+    }
+
+    /// Starts the units whose turn it is.
+    fn go_on_starting(&mut self, core: &mut Core<Name>) -> bool {
+        let mut is_busy = false;
+        while self.round.is_none() && self.cursor < self.places.len() {
+            let position = self.cursor;
+            let id = self.places[position].as_ref().map(|member| member.id);
+            let state = id.and_then(|id| Some((id, core.state(id)?, core.due(id))));
+            match state {
+                Some((id, State::Initial, _) | (id, State::Waiting, None)) => core.begin(id),
+                Some((_, State::Loading, _)) => self.start(core, position),
+                Some((_, State::Waiting | State::Starting | State::Stopping | State::Stuck, _)) => {
+                    break;
+                }
+                _ => self.cursor += 1,
+            }
+            is_busy = true;
+        }
+        is_busy
+    }
+
+    /// Restarts the units from `from` on, when the one that failed would be started again.
+    fn begin_round(&mut self, core: &mut Core<Name>, from: usize, failed: usize) {
+        let stop_at = self.places.len();
+        let (from, failed) = match &self.round {
+            Some(round) => (from.min(round.from), round.failed),
+            None => (from, failed),
+        };
+        self.round = Some(Round { from, failed, stop_at });
+        self.cursor = self.cursor.min(from);
+        for member in self.places[from..].iter().flatten().filter(|member| member.id != failed) {
+            core.with(member.id, |units, id| units.entry(id).life.is_held = true);
+        }
+    }
+
+    /// Stops the units of the round, the last one first.
+    fn go_on_restarting(&mut self, core: &mut Core<Name>) -> bool {
+        let Some(round) = &mut self.round else { return false };
+        while round.stop_at > round.from {
+            let member = self.places[round.stop_at - 1].as_ref();
+            let member = member.filter(|member| member.id != round.failed);
+            let Some((id, state)) =
+                member.and_then(|member| Some((member.id, core.state(member.id)?)))
+            else {
+                round.stop_at -= 1;
+                continue;
+            };
+            match state {
+                State::Stuck => {
+                    self.round = None;
+                    core.fail_stuck(id);
+                    return true;
+                }
+                State::Starting | State::Running => {
+                    core.step(id, Input::Stop(Then::Hold));
+                    return true;
+                }
+                State::Stopping => {
+                    let is_asked = core.with(id, |units, id| units.entry(id).life.is_asked());
+                    if is_asked == Some(false) {
+                        core.step(id, Input::Stop(Then::Hold));
+                    }
+                    return false;
+                }
+                _ => {
+                    core.step(id, Input::Stop(Then::Hold));
+                    round.stop_at -= 1;
+                }
+            }
+        }
+        let waits =
+            core.state(round.failed) == Some(State::Waiting) && core.due(round.failed).is_some();
+        if !waits {
+            self.cursor = self.cursor.min(round.from);
+            self.round = None;
+        }
+        !waits
+    }
+
+    fn is_down(&mut self, core: &mut Core<Name>, position: usize, id: usize, down: &Down) {
+        if !down.by_itself {
+            return;
+        }
+        if self.described.start_together && !self.has_started {
+            let error = core.with(id, |units, id| {
+                let entry = units.entry(id);
+                entry.life.last_failure().map(|source| (entry.name(), source))
+            });
+            if let Some((key, source)) = error.flatten() {
+                return core.fail(ManagerError::ClosedFor { key, source });
+            }
+        }
+        if down.restarts {
+            if let Some(from) = self.described.strategy.restarts_from(position) {
+                self.begin_round(core, from, id);
+            }
+        } else if self.closes_for(core, id) {
+            core.close();
+        }
+    }
+
+    /// Does the set close because this unit has ended for good?
+    fn closes_for(&self, core: &Core<Name>, id: usize) -> bool {
+        let is_significant =
+            |id| core.with(id, |units, id| units.entry(id).life.rules.significant) == Some(true);
+        if !is_significant(id) || core.state(id) != Some(State::Ended) {
+            return false;
+        }
+        match self.described.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => {
+                let mut ids = self.places.iter().flatten().map(|member| member.id);
+                !ids.any(|id| is_significant(id) && core.state(id) != Some(State::Ended))
+            }
+        }
+    }
+
+    /// A unit was removed.
+    fn clear(&mut self, position: usize) {
+        if let Some(member) = self.places[position].take() {
+            self.positions.remove(&member.id);
+            self.live.remove(&position);
+            self.empty += 1;
+        }
+        if self.empty > self.places.len() / 2 && self.round.is_none() && !self.is_stopping {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let cursor = self.places[..self.cursor].iter().flatten().count();
+        let live: Vec<usize> =
+            self.live.iter().filter_map(|at| Some(self.places[*at].as_ref()?.id)).collect();
+        self.places.retain(Option::is_some);
+        let ids = self.places.iter().flatten().map(|member| member.id);
+        self.positions = ids.enumerate().map(|(position, id)| (id, position)).collect();
+        self.live = live.into_iter().map(|id| self.positions[&id]).collect();
+        (self.cursor, self.empty) = (cursor, 0);
+    }
+}
+
+impl Face<Name> for Members {
+    fn poll(&mut self, core: &mut Core<Name>, _: &mut Context<'_>) -> bool {
+        let is_busy = self.go_on_restarting(core);
+        is_busy | self.go_on_starting(core)
+    }
+
+    fn moved(&mut self, core: &mut Core<Name>, id: usize, news: News) {
+        let Some(&position) = self.positions.get(&id) else { return };
+        match news {
+            // At the cursor, and in a round, units are started when their turn comes.
+            News::Load => {
+                let is_in_round = self.round.as_ref().is_some_and(|round| position >= round.from);
+                if position < self.cursor && !is_in_round {
+                    self.start(core, position);
+                }
+            }
+            News::Down(down) => {
+                self.live.remove(&position);
+                if core.state(id).is_none() {
+                    self.clear(position);
+                } else if !core.is_closing() {
+                    self.is_down(core, position, id, &down);
+                }
+            }
+            News::Ready | News::Stuck => {}
+        }
+    }
+
+    fn command(&mut self, core: &mut Core<Name>, command: Command<Name>) {
+        match command {
+            Command::Start { key, reply } | Command::Restart { key, reply } => {
+                reply.give(Err(ManagerError::NotFound { key }));
+            }
+            Command::Stop { key, reply } | Command::SetOnFailure { key, reply, .. } => {
+                reply.give(Err(ManagerError::NotFound { key }));
+            }
+            Command::Add { key, unit, reply } => reply.give(self.add(core, key, *unit)),
+            Command::Remove { key, reply } => match core.find(&key) {
+                None => reply.give(Err(ManagerError::NotFound { key })),
+                Some(id) => {
+                    core.stop_by_call(id, reply, Then::Forget);
+                    if let (None, Some(&position)) = (core.state(id), self.positions.get(&id)) {
+                        self.clear(position);
+                    }
+                }
+            },
+            // A set has no table.
+            Command::Scan { reply } => reply.give(Ok(())),
+        }
+    }
+
+    fn is_started(&self, _: &Core<Name>) -> bool {
+        self.cursor == self.places.len() && self.round.is_none()
+    }
+
+    fn has_begun(&mut self) {
+        self.has_started = true;
+    }
+
+    fn has_ended(&self, core: &Core<Name>) -> bool {
+        let counts = core.shared.counts();
+        if self.described.keep_open || counts.idle < counts.units || !self.is_started(core) {
+            return false;
+        }
+        let mut members = self.places.iter().flatten();
+        members.all(|member| core.state(member.id) == Some(State::Ended))
+    }
+
+    fn stop(&mut self, core: &mut Core<Name>) {
+        self.round = None;
+        self.is_stopping = true;
+        self.stop_at = self.places.len();
+        let idle = self.places.iter().flatten().map(|member| member.id);
+        for id in idle {
+            if core.state(id).is_some_and(|state| !state.has_run()) {
+                core.step(id, Input::Stop(Then::Forget));
+            }
+        }
+    }
+
+    fn go_on_stopping(&mut self, core: &mut Core<Name>) -> bool {
+        while let Some(position) = self.stop_at.checked_sub(1) {
+            let id = self.places[position].as_ref().map(|member| member.id);
+            match id.and_then(|id| Some((id, core.state(id)?))) {
+                Some((id, State::Starting | State::Running | State::Stopping)) => {
+                    let ask = (position, core.is_aborting());
+                    if self.asked.replace(ask) == Some(ask) {
+                        return false;
+                    }
+                    core.step(
+                        id,
+                        if ask.1 { Input::Abort(Then::Forget) } else { Input::Stop(Then::Forget) },
+                    );
+                    return true;
+                }
+                Some((id, _)) => {
+                    core.step(id, Input::Stop(Then::Forget));
+                    self.stop_at = position;
+                }
+                None => self.stop_at = position,
+            }
+        }
+        false
+    }
+}
