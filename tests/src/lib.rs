@@ -10,6 +10,8 @@ pub struct Readme;
 pub mod foreign;
 pub mod program;
 pub mod recorder;
+#[cfg(unix)]
+pub mod screen;
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
