@@ -279,7 +279,7 @@ fn managers_and_sets() {
     for set in sets {
         let above = app.clone();
         block_on(run_in(&app, &set.runnable(), |_| async move {
-            check(&above, 10);
+            check(&above, 9);
             procession::ok()
         }))
         .unwrap();

@@ -427,7 +427,7 @@ fn plain_lines() {
     assert_eq!(first, "20 workers are running");
     let errors: Vec<_> = errors.lines().collect();
     assert!(errors.iter().all(|line| line.starts_with("supervise: ")), "{errors:#?}");
-    assert!(errors.contains(&"supervise: worker 10 is running"), "{errors:#?}");
+    assert!(errors.contains(&"supervise: worker 10 is ready"), "{errors:#?}");
     let mut lines: Vec<_> = table.lines().map(str::to_owned).collect();
     lines.push(errors.last().unwrap().to_string());
     check_end(&lines, 20, 0);

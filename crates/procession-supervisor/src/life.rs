@@ -238,6 +238,11 @@ impl Life {
         self.run.asked
     }
 
+    /// Was the present run aborted by this machine?
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.run.aborted
+    }
+
     pub(crate) fn past(&self) -> Option<&Past> {
         self.past.as_deref()
     }

@@ -28,6 +28,11 @@ pub struct Status<K> {
     pub last_error: Option<ManagerError>,
     /// When it will be started again, if it [waits](State::Waiting) for that.
     pub next_restart: Option<Instant>,
+    /// If it is [stopping](State::Stopping): when it will be aborted, or after its abort, when it will be reported as
+    /// stuck. `None` if there is no limit.
+    pub deadline: Option<Instant>,
+    /// Was its present run aborted?
+    pub aborted: bool,
     /// When the status was read, by the manager's clock.
     pub(crate) now: Instant,
 }
@@ -48,6 +53,11 @@ impl<K> Status<K> {
         self.next_restart.map(|next| next.saturating_duration_since(self.now))
     }
 
+    /// The time until its [`deadline`](Self::deadline).
+    pub fn deadline_in(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(self.now))
+    }
+
     /// When it came into this state, by the wall clock, provided that the status was read just now.
     pub fn since_time(&self) -> SystemTime {
         let now = SystemTime::now();
@@ -58,9 +68,10 @@ impl<K> Status<K> {
 impl<K: Display> Display for Status<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", Name(&self.key), self.state)?;
-        match self.restarts_in() {
-            Some(time) => write!(f, ", in {}", Elapsed(time))?,
-            None => write!(f, " for {}", Elapsed(self.elapsed()))?,
+        match (self.restarts_in(), self.deadline_in()) {
+            (Some(time), _) => write!(f, ", in {}", Elapsed(time))?,
+            (None, Some(time)) if !self.aborted => write!(f, ", abort in {}", Elapsed(time))?,
+            _ => write!(f, " for {}", Elapsed(self.elapsed()))?,
         }
         match self.restarts {
             0 => {}

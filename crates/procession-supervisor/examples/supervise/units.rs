@@ -7,10 +7,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use procession::{Clock, Error, SystemClock};
-use procession_supervisor::{Event, Events, Manager, State, Status};
+use procession_supervisor::{Event, Events, Happening, Manager, State, Status};
 
 use crate::log::Log;
-use crate::workers::GRACE;
 
 /// The units of a manager, by key.
 pub(crate) struct Units {
@@ -101,16 +100,16 @@ impl Units {
         self.log.add(line(event));
         let Some(key) = event.key() else { return };
         let tally = &mut self.units.entry(key.clone()).or_default().tally;
-        match event {
-            Event::Started { .. } => tally.starts += 1,
-            Event::Failed { error: Error::Panicked(_), .. } => tally.panics += 1,
-            Event::Failed { .. } => tally.failures += 1,
-            Event::Aborted { .. } => tally.aborts += 1,
-            Event::Stopped { error: None, .. } => tally.end = "stopped",
-            Event::Stopped { error: Some(Error::Aborted(_)), .. } => tally.end = "aborted",
-            Event::Stopped { .. } => tally.end = "failed",
-            Event::GaveUp { .. } => tally.end = "given up",
-            Event::Stuck { .. } => tally.end = "stuck",
+        match &event.what {
+            Happening::Started => tally.starts += 1,
+            Happening::Failed { error: Error::Panicked(_), .. } => tally.panics += 1,
+            Happening::Failed { .. } => tally.failures += 1,
+            Happening::Aborted { .. } => tally.aborts += 1,
+            Happening::Stopped { error: None, forced: false } => tally.end = "stopped",
+            Happening::Stopped { error: None, forced: true } => tally.end = "aborted",
+            Happening::Stopped { .. } => tally.end = "failed",
+            Happening::GaveUp { .. } => tally.end = "given up",
+            Happening::Stuck => tally.end = "stuck",
             _ => {}
         }
     }
@@ -147,34 +146,15 @@ impl Units {
 }
 
 fn line(event: &Event<String>) -> String {
-    let text = match event {
-        Event::Started { .. } => "was started".to_owned(),
-        Event::Ready { .. } => "is running".to_owned(),
-        Event::Ended { .. } => "ended".to_owned(),
-        Event::Failed { key, error } => without_name(key, error.with_causes().to_string()),
-        Event::Restarting { delay, restarts, .. } => {
-            format!("starts again in {} (restart {restarts})", Seconds(*delay))
+    let Some(key) = event.key() else { return event.what.to_string() };
+    let text = match &event.what {
+        Happening::Failed { error, .. } => without_name(key, error.with_causes().to_string()),
+        Happening::Stopped { error: Some(error), .. } => {
+            format!("has stopped: it {}", without_name(key, error.with_causes().to_string()))
         }
-        Event::GaveUp { .. } => "was given up: it was restarted too often".to_owned(),
-        Event::Stopping { .. } => "was asked to stop".to_owned(),
-        Event::Aborted { grace, .. } => {
-            format!("was aborted: it did not stop within {}", Seconds(*grace))
-        }
-        Event::Stuck { .. } => "ignores its abort".to_owned(),
-        Event::Stopped { error: None, .. } => "stopped".to_owned(),
-        Event::Stopped { error: Some(Error::Aborted(_)), .. } => {
-            "stopped after its abort".to_owned()
-        }
-        Event::Stopped { key, error: Some(error) } => {
-            format!("stopped: it {}", without_name(key, error.with_causes().to_string()))
-        }
-        Event::Missed { count } => return format!("{count} events were missed"),
-        other => format!("{other:?}"),
+        what => what.to_string(),
     };
-    match event.key() {
-        Some(key) => format!("{key} {text}"),
-        None => text,
-    }
+    format!("{key} {text}")
 }
 
 /// The message of an error, without the name of the unit: "failed: no route to host".
@@ -194,16 +174,19 @@ impl Row {
             }
             (State::Waiting, None) => (Shown::Waiting, "waiting".to_owned()),
             (State::Stopping, _) => {
-                let text = match GRACE.checked_sub(since) {
-                    Some(left) => format!("stopping, abort in {}", Seconds(left)),
-                    None => format!("stopping, aborted {} ago", Seconds(since - GRACE)),
+                let text = match status.deadline_in().map(Seconds) {
+                    Some(left) if status.aborted => format!("stopping, aborted ({left} left)"),
+                    Some(left) => format!("stopping, abort in {left}"),
+                    None => "stopping".to_owned(),
                 };
                 (Shown::Stopping, text)
             }
             (State::Stuck, _) => (Shown::Stuck, format!("stuck for {}", Seconds(since))),
             (State::GivenUp, _) => (Shown::GivenUp, "given up".to_owned()),
             (State::Ended | State::Stopped, _) => (Shown::Stopped, status.state.to_string()),
-            (State::Loading | State::Starting, _) => (Shown::Starting, status.state.to_string()),
+            (State::Initial | State::Loading | State::Starting, _) => {
+                (Shown::Starting, status.state.to_string())
+            }
             (other, _) => (Shown::Stopping, other.to_string()),
         };
         let error = status.last_error.as_ref();

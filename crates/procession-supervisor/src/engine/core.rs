@@ -51,7 +51,7 @@ impl<K: Key> Core<K> {
         run: Run,
         turn: async_lock::MutexGuardArc<()>,
     ) -> Result<Self, Error> {
-        let group = Process::builder().no_wait_parent(&run).name(&*shared.about.name);
+        let group = Process::builder().no_wait_parent(&run).name("units");
         // The engine handles the failures of the units.
         let group = group.on_child_failure(ChildFailure::Ignore).site(run.site()).build()?;
         let now = shared.about.policy.time().now();

@@ -255,6 +255,8 @@ impl<K: Key> Entry<K> {
             restarts: past.map_or(0, |past| past.restarts.count),
             last_error: past.and_then(|past| past.last_error.clone()),
             next_restart: self.life.due().filter(|_| state == State::Waiting),
+            deadline: self.life.due().filter(|_| state == State::Stopping),
+            aborted: self.life.is_aborted(),
             now,
         }
     }
