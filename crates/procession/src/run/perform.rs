@@ -35,6 +35,8 @@
 //! 3. Users' wakers are called last. While the first one runs, the others are in a list of the thread. If the first one
 //!    blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 
+use std::mem;
+
 use super::job::Job;
 use super::later::then_do_later;
 use super::pool::{self, Submit, Task};
@@ -47,11 +49,12 @@ use crate::value::{Phase, Work};
 /// Carries out the effects; the pool runs blocking teardowns of the default spawner.
 #[inline]
 pub(crate) fn perform(effects: Effects) {
-    if !effects.is_empty() {
-        // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back
-        // soon.
-        perform_with(effects, &mut |tasks, _| pool::submit(tasks));
+    if effects.are_none() {
+        // There is nothing to drop either, and the drop would have to find that out again.
+        return mem::forget(effects);
     }
+    // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back soon.
+    perform_with(effects, &mut |tasks, _| pool::submit(tasks));
 }
 
 /// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken here. So neither a
@@ -83,9 +86,10 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
 /// Runs a teardown on a thread of the pool, and carries out its effects.
 pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
     let effects = Job::tear_down(due);
-    if !effects.is_empty() {
-        perform_with(effects, submit);
+    if effects.are_none() {
+        return mem::forget(effects);
     }
+    perform_with(effects, submit);
 }
 
 /// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon,

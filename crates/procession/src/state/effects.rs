@@ -52,6 +52,12 @@ impl<C: Contents> Default for Further<C> {
 }
 
 impl<C: Contents> Effects<C> {
+    /// Have there never been any, so that there is nothing to drop either?
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.first.is_none() && self.further.is_none()
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |further: &Further<C>| {
