@@ -55,13 +55,16 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
-    let listed = CALLS.try_with(|calls| {
+    // A single one is called at once, and usually none is in the list.
+    let is_single = depth < NESTED && others.is_empty();
+    let list = |calls: &RefCell<VecDeque<Call>>| {
         let mut calls = calls.borrow_mut();
         if depth >= NESTED {
             calls.extend(first.take());
         }
         calls.extend(others.drain(..).map(Call::Wake));
-    });
+    };
+    let listed = if is_single { Ok(()) } else { CALLS.try_with(list) };
     if let Some(first) = first {
         call_one(first);
         call_listed();

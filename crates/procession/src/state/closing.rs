@@ -95,8 +95,9 @@ impl<C: Contents> Node<C> {
         // The body is counted off only now: until here, the processes that wait for this one are open, and hear of the
         // failure.
         walk.visit(self, |walk, inner| {
-            walk.end_body(self, inner);
+            // Before the sleepers for the end of the body are looked for, because there is usually no other one.
             spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
+            walk.end_body(self, inner);
             if !has_failed {
                 inner.tell(self, || Happening::BodyEnded);
                 self.close_when_idle(inner, &Reason::BodyFinished);
