@@ -84,6 +84,7 @@ pub(crate) use node::{Extras, Node, SetTeardown};
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
 pub(crate) use sleepers::{Moment, Place};
+pub(crate) use slots::Unlinked;
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
 pub(crate) use survey::{SlotWait, Workplaces, glance, survey};
