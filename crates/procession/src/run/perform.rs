@@ -96,16 +96,17 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
-    let due = run_closing_hooks(effects.take_due());
-    let no_wait_due = effects.take_no_wait_due();
-    if due.is_empty() && no_wait_due.is_empty() {
+    let special = run_closing_hooks(effects.take_special_due());
+    let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
+    if special.is_empty() && due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
     }
     then_do_later(|| {
-        let (pooled, mut spawned) = split(due);
-        let (no_wait_pooled, no_wait_spawned) = split(no_wait_due);
-        spawned.extend(no_wait_spawned);
+        let (pooled, mut spawned) = split(due, |due| due.teardown.is_blocking());
+        let (no_wait_pooled, no_wait_spawned) =
+            split(no_wait_due, |due| due.node.spawner().is_none() && due.teardown.is_blocking());
+        spawned.extend(special.into_iter().chain(no_wait_spawned));
         // A spawner or a waker may hold this thread up, so the pool comes first.
         let is_back_soon = spawned.is_empty() && !effects.has_wakes();
         if !no_wait_pooled.is_empty() {
@@ -134,9 +135,11 @@ fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
 }
 
 /// The teardowns that are for the pool, and those that are for their spawners.
-fn split(due: Vec<Due<Held>>) -> (Vec<Task>, Vec<Due<Held>>) {
-    let is_pooled = |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
-    if due.iter().all(is_pooled) {
+fn split(
+    due: Vec<Due<Held>>,
+    is_pooled: impl Fn(&Due<Held>) -> bool,
+) -> (Vec<Task>, Vec<Due<Held>>) {
+    if due.iter().all(&is_pooled) {
         // The vector is reused in place, because a task is as large as a due teardown.
         return (due.into_iter().map(Task::TearDown).collect(), Vec::new());
     }
