@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
 
 use super::catch::catch_payload;
@@ -33,6 +34,9 @@ enum Call {
     Wake(Wake),
     Drop(Sleeper),
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Call>() == size_of::<Wake>());
 
 /// Wakes the sleepers of users. A waker that panics does not keep the others asleep (I9).
 #[inline]
@@ -62,7 +66,12 @@ fn call(first: Call, mut others: Vec<Wake>) {
         if depth >= NESTED {
             calls.extend(first.take());
         }
-        calls.extend(others.drain(..).map(Call::Wake));
+        if calls.is_empty() {
+            // The vector is reused in place, because a call is as large as a wake-up.
+            *calls = mem::take(&mut others).into_iter().map(Call::Wake).collect::<Vec<_>>().into();
+        } else {
+            calls.extend(others.drain(..).map(Call::Wake));
+        }
     };
     let listed = if is_single { Ok(()) } else { CALLS.try_with(list) };
     if let Some(first) = first {

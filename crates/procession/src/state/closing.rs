@@ -275,6 +275,10 @@ impl<C: Contents> Walk<C> {
                 inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
             }
         }
+        if inner.more.is_none() {
+            // It has a sleeper, and nothing else.
+            return;
+        }
         inner.take_queue(&mut self.effects);
         node.begin_closing_hooks(inner);
         if inner.no_wait_children().is_some() {

@@ -120,12 +120,12 @@ impl<C: Contents> Effects<C> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.no_wait_due))
     }
 
-    /// The library's own sleepers, which are woken before those of users.
+    /// The library's own sleepers, which are woken before those of users. Usually there are none, and nothing is moved.
     #[inline]
     pub(crate) fn take_own(&mut self) -> Vec<Wake<C>> {
         let is_own = |wake: &Wake<C>| wake.sleeper.is_own();
-        let is_single = self.further.as_ref().is_none_or(|further| further.wakes.is_empty());
-        if is_single && !self.first.as_ref().is_some_and(is_own) {
+        let further = self.further.iter().flat_map(|further| &further.wakes);
+        if !self.first.iter().chain(further).any(is_own) {
             return Vec::new();
         }
         let further =

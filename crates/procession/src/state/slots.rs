@@ -175,6 +175,7 @@ impl<C: Contents> Inner<C> {
 
     /// The answer, if it can be given without a new sleeper; `None` if one has to be queued, or has to replace the
     /// queued one.
+    #[inline]
     fn look_for_slot(
         &mut self,
         phase: Phase,
