@@ -1,7 +1,7 @@
 //! [`Limited`]: limits how many children a process has at a time.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +12,7 @@ use crate::run::body::{BodyEnd, HandedTo};
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
 use crate::run::waits::begin_wait_for_slot;
-use crate::run::{Seed, drop_sleeper, flush, perform};
+use crate::run::{Seed, Unlinked, drop_sleeper, flush, perform};
 use crate::state::{Added, Limit, Look, Ticket};
 use crate::value::model::{Waiting, model_has_failed};
 use crate::value::time::deadline_after;
@@ -121,9 +121,15 @@ impl Limited {
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let acquire = self.acquire_at(None);
+        let mut acquire = self.acquire_at(None);
         let site = Site::caller();
-        async move { acquire.await?.spawn_at(site, body) }
+        async move {
+            let mut made = None;
+            let child = poll_fn(|context| acquire.poll_child(&mut made, site, context.waker()));
+            let (child, end) = child.await?;
+            child.start(end, body);
+            Ok(child)
+        }
     }
 
     /// Waits for a slot, then runs `body` as [`Process::spawn_thread`] does.
@@ -305,6 +311,27 @@ impl Acquire {
         }
     }
 
+    /// Waits for a slot for a child, which is made at the first call and added to its parent in the visit that takes
+    /// the slot.
+    fn poll_child(
+        &mut self,
+        made: &mut Option<Unlinked>,
+        site: Site,
+        waker: &Waker,
+    ) -> Poll<Result<(Process, BodyEnd), Error>> {
+        let process = &self.shared.process;
+        let child = made.get_or_insert_with(|| process.unlinked_child(site));
+        match process.take_slot_for(child, &mut self.ticket, waker) {
+            Look::Taken => {
+                let node = made.take().expect("it was made above").linked();
+                let end = BodyEnd::of(node.clone());
+                Poll::Ready(Ok((Process { node }, end)))
+            }
+            Look::None => Poll::Pending,
+            Look::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
+        }
+    }
+
     fn poll_slot(&mut self, waker: &Waker) -> Poll<Result<Slot, Error>> {
         let process = &self.shared.process;
         let (look, spare) = process.node.take_slot(&mut self.ticket, waker);
@@ -363,15 +390,7 @@ impl Slot {
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        self.spawn_at(Site::caller(), body)
-    }
-
-    fn spawn_at<F, Fut>(self, site: Site, body: F) -> Result<Process, Error>
-    where
-        F: FnOnce(Process) -> Fut + Send + 'static,
-        Fut: Future<Output: IntoOutcome> + Send + 'static,
-    {
-        let (child, end) = self.into_child(site)?;
+        let (child, end) = self.into_child(Site::caller())?;
         child.start(end, body);
         Ok(child)
     }

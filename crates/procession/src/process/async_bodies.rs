@@ -54,6 +54,7 @@ impl Process {
     }
 
     /// Starts the body that this process was made with, on its spawner.
+    #[inline(always)]
     pub(crate) fn start<F, Fut>(&self, end: BodyEnd, body: F)
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
@@ -63,6 +64,7 @@ impl Process {
     }
 
     /// [`start`](Self::start), for a body that is work of this kind.
+    #[inline(always)]
     pub(crate) fn start_as<F, Fut>(&self, work: Work, end: BodyEnd, body: F)
     where
         F: FnOnce(Self) -> Fut + Send + 'static,

@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::Process;
 use crate::run::body::BodyEnd;
 #[cfg(not(loom))]
 use crate::run::observers;
-use crate::run::{Inherited, Scope, Seed, Teardown, inherited_from_context, perform};
-use crate::state::{Added, EdgeKind, SetTeardown, fresh_child, link};
+use crate::run::{
+    Inherited, Scope, Seed, Teardown, Unlinked, drop_sleeper, inherited_from_context, perform,
+};
+use crate::state::{Added, EdgeKind, Look, SetTeardown, Ticket, fresh_child, link};
 use crate::value::{Error, IntoOutcome, LinkError, Reason, Site};
 
 impl Process {
@@ -57,6 +60,26 @@ impl Process {
             child.close_with(self);
         }
         (child, added)
+    }
+
+    /// A child with a body that will hold a slot of this process, to be [added](Self::take_slot_for) when there is one.
+    pub(crate) fn unlinked_child(&self, site: Site) -> Unlinked {
+        let inherited = self.heritage();
+        Unlinked::new(&self.node, Seed { inherited, body: true, limited: true, ..Seed::at(site) })
+    }
+
+    /// Takes a slot for the child, which is then added, or queues for one.
+    pub(crate) fn take_slot_for(
+        &self,
+        child: &Unlinked,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Look {
+        #[cfg(not(loom))]
+        observers::look_for_tracing(&self.node);
+        let (look, spare) = self.node.take_slot_for(child, ticket, waker);
+        drop_sleeper(spare);
+        look
     }
 
     #[cold]

@@ -21,11 +21,12 @@ use super::spawn::Spawner;
 use super::spawn::Threads;
 #[cfg(all(feature = "tracing", not(loom)))]
 use super::tracing::BodySpan;
-use super::wakers::{drop_sleeper, register};
+use super::wakers::drop_sleeper;
 use super::workplaces::run_on_this_thread;
 use super::{Effects, Node};
 use crate::state::{Moment, Place};
 use crate::value::model::model_has_failed;
+use crate::value::sleeper::{Sleeper, WakerAddress};
 use crate::value::{BoxError, Error, IntoOutcome, Work};
 
 /// The result of an async body.
@@ -40,10 +41,22 @@ pub(crate) type BodyResult = Result<(), BoxError>;
 pub(crate) struct BodyEnd {
     /// `None` once the end is reported.
     node: Option<Arc<Node>>,
-    /// The place of the sleeper for an abort.
-    place: Option<Place>,
+    /// The sleeper for an abort.
+    registered: Option<Registered>,
     #[cfg(all(feature = "tracing", not(loom)))]
     span: Option<BodySpan>,
+}
+
+/// A sleeper that an abort wakes.
+///
+/// A poll with a waker of the same address need not lock the node to find the sleeper registered. *It never finds
+/// another task's*, because the waker with this address lives until the abort or the end of the body, so that no other
+/// one has its address: it is in the node, or was taken for another moment that shares it, and is being woken for that
+/// before it is put back. After an abort, no address is compared.
+#[derive(Clone, Copy)]
+struct Registered {
+    place: Place,
+    waker: WakerAddress,
 }
 
 /// The recipient of the error if there is no thread for a body.
@@ -67,7 +80,7 @@ impl BodyEnd {
     pub(crate) fn of(node: Arc<Node>) -> Self {
         Self {
             node: Some(node),
-            place: None,
+            registered: None,
             #[cfg(all(feature = "tracing", not(loom)))]
             span: None,
         }
@@ -137,34 +150,57 @@ impl BodyEnd {
         }
     }
 
-    /// Polls the future of the body.
+    /// Polls the future of the body. One that is ready is dropped in the same catch.
     fn poll<F: Future<Output = BodyResult>>(
         &mut self,
-        future: Pin<&mut F>,
+        mut future: Pin<&mut Option<F>>,
         context: &mut Context<'_>,
     ) -> Poll<Ended> {
         let node = self.node.take().expect("a body is not polled after its end");
         if node.is_aborting() {
             return self.abort(node);
         }
-        let (node, polled) = run_as(node, || self.in_span(|| catch(|| future.poll(context))));
-        let ended = match polled {
+        let mut returned = None;
+        let poll = || {
+            let running = future.as_mut().as_pin_mut().expect("it is there until it is ready");
+            if let Poll::Ready(result) = running.poll(context) {
+                returned = Some(result);
+                future.set(None);
+            }
+        };
+        let (node, polled) = run_as(node, || self.in_span(|| catch(poll)));
+        let ended = match (returned, polled) {
+            // If the drop has panicked, that was only printed, by the panic hook.
+            (Some(result), _) => Poll::Ready(Ended::Returned(result)),
+            (None, Err(message)) => Poll::Ready(Ended::Panicked(message)),
+            (None, Ok(())) if self.is_registered(context.waker()) => Poll::Pending,
             // The waker is cloned, which is foreign code and may panic.
-            Ok(Poll::Pending) => match catch(|| self.register(&node, context.waker())) {
+            (None, Ok(())) => match catch(|| self.register(&node, context.waker())) {
                 Ok(true) => Poll::Pending,
                 Ok(false) => return self.abort(node),
                 Err(message) => Poll::Ready(Ended::Panicked(message)),
             },
-            Ok(Poll::Ready(result)) => Poll::Ready(Ended::Returned(result)),
-            Err(message) => Poll::Ready(Ended::Panicked(message)),
         };
         self.node = Some(node);
         ended
     }
 
+    /// Is it certain that an abort wakes the task of this waker?
+    #[inline]
+    fn is_registered(&self, waker: &Waker) -> bool {
+        self.registered.is_some_and(|registered| registered.waker.is_of(waker))
+    }
+
     /// Makes sure that an abort wakes the body; `false` if it was aborted already.
     fn register(&mut self, node: &Node, waker: &Waker) -> bool {
-        register(node, Moment::Aborting, &mut self.place, waker)
+        let sleeper = Sleeper::of(waker);
+        let waker = sleeper.address();
+        let mut place = self.registered.map(|registered| registered.place);
+        let (is_registered, replaced) =
+            node.register_sleeper(Moment::Aborting, &mut place, sleeper);
+        self.registered = place.map(|place| Registered { place, waker });
+        drop_sleeper(replaced);
+        is_registered
     }
 
     /// The end of a body that is dropped by an abort.
@@ -174,17 +210,27 @@ impl BodyEnd {
         Poll::Ready(Ended::Early(error))
     }
 
-    /// Drops the future, and reports the end.
-    fn report(&mut self, ended: Ended, drop_future: impl FnOnce()) -> Effects {
+    /// Drops a future that was not ready.
+    #[inline]
+    fn drop_rest<F>(&mut self, mut future: Pin<&mut Option<F>>) {
+        if future.is_some() {
+            let node = self.node.take().expect("a body ends once");
+            let (node, _dropped) = run_as(node, || self.in_span(|| catch(|| future.set(None))));
+            self.node = Some(node);
+        }
+    }
+
+    /// Reports the end. The future was dropped.
+    fn report(&mut self, ended: Ended) -> Effects {
         let node = self.node.take().expect("a body ends once");
-        let (node, _dropped) = run_as(node, || self.in_span(|| catch(drop_future)));
         node.work.end();
         let result = match ended {
             Ended::Returned(result) => outcome(Ok(result), || node.label()),
             Ended::Panicked(message) => outcome(Err(message), || node.label()),
             Ended::Early(error) => Err(error),
         };
-        let (effects, spent) = body_ended(&node, result, self.place);
+        let place = self.registered.map(|registered| registered.place);
+        let (effects, spent) = body_ended(&node, result, place);
         drop_sleeper(spent);
         effects
     }
@@ -201,7 +247,7 @@ impl Drop for BodyEnd {
             return;
         }
         if let Some(error) = self.aborted() {
-            perform(self.report(Ended::Early(error), || ()));
+            perform(self.report(Ended::Early(error)));
         }
     }
 }
@@ -235,6 +281,7 @@ impl<F: Future<Output = BodyResult>> Body<F> {
 
     /// A body that is work of this kind.
     #[cfg_attr(not(all(feature = "tracing", not(loom))), expect(unused_mut))]
+    #[inline(always)]
     pub(crate) fn with_work(work: Work, mut end: BodyEnd, future: F) -> Self {
         if let Some(node) = &end.node {
             node.work.begin(work);
@@ -249,14 +296,16 @@ impl<F: Future<Output = BodyResult>> Body<F> {
 
     fn poll_effects(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Effects> {
         let mut this = self.project();
-        let future = this.future.as_mut().as_pin_mut();
-        let future = future.expect("a body is not polled after its end");
-        this.end.poll(future, context).map(|ended| this.end.report(ended, || this.future.set(None)))
+        this.end.poll(this.future.as_mut(), context).map(|ended| {
+            this.end.drop_rest(this.future);
+            this.end.report(ended)
+        })
     }
 
     fn end_early(self: Pin<&mut Self>, error: Error) -> Effects {
-        let mut this = self.project();
-        this.end.report(Ended::Early(error), || this.future.set(None))
+        let this = self.project();
+        this.end.drop_rest(this.future);
+        this.end.report(Ended::Early(error))
     }
 }
 
@@ -282,6 +331,7 @@ impl<F: Future<Output = BodyResult> + Send> AnyBody for Body<F> {
 
 /// Starts an async body on the spawner, or on the default one. A spawner that takes any future is given the body
 /// without a box.
+#[inline(always)]
 pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
 where
     F: Future<Output = BodyResult> + Send + 'static,

@@ -1,7 +1,10 @@
 //! Which bodies, teardowns and hooks are on this thread's stack, so that a wait that cannot end is refused (I13): see
 //! [`waits`](super::waits).
+//!
+//! Nearly always there is at most one, so the innermost process has a cell of its own. The list of those around it is
+//! only touched where code of one process runs inside that of another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::Node;
@@ -9,7 +12,9 @@ use crate::value::Label;
 use crate::value::sync::thread_local;
 
 thread_local! {
-    static STACK: RefCell<Vec<Arc<Node>>> = RefCell::default();
+    static INNERMOST: Cell<Option<Arc<Node>>> = Cell::default();
+    /// The processes around the innermost one, from the outside in.
+    static OUTER: RefCell<Vec<Arc<Node>>> = RefCell::default();
 }
 
 /// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process back.
@@ -17,17 +22,50 @@ thread_local! {
 pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let mut node = Some(node);
     // At the end of a thread, the stack is gone, and waits are no longer checked.
-    let _ = STACK.try_with(|stack| stack.borrow_mut().extend(node.take()));
+    let mut around = INNERMOST.try_with(|innermost| innermost.replace(node.take())).ok().flatten();
+    let is_nested = around.is_some();
+    if is_nested {
+        push_outer(&mut around);
+    }
     let result = run();
-    let node = node.or_else(|| STACK.with(|stack| stack.borrow_mut().pop()));
+    if is_nested {
+        pop_outer(&mut around);
+    }
+    let node = node.or_else(|| INNERMOST.with(|innermost| innermost.replace(around)));
     (node.expect("what was put on the stack is on it"), result)
 }
 
+/// Puts a process on the list. At the end of a thread there may be no list any more; then the process stays with the
+/// caller, because the frame that it belongs to expects it back.
+#[cold]
+fn push_outer(node: &mut Option<Arc<Node>>) {
+    let _ = OUTER.try_with(|outer| outer.borrow_mut().extend(node.take()));
+}
+
+#[cold]
+fn pop_outer(node: &mut Option<Arc<Node>>) {
+    if node.is_none() {
+        *node = OUTER.with(|outer| outer.borrow_mut().pop());
+    }
+}
+
+/// The processes whose code is on this thread's stack, from the outside in.
 pub(super) fn stack() -> Vec<Arc<Node>> {
-    STACK.try_with(|stack| stack.borrow().clone()).unwrap_or_default()
+    let mut stack = OUTER.try_with(|outer| outer.borrow().clone()).unwrap_or_default();
+    stack.extend(innermost());
+    stack
+}
+
+fn innermost() -> Option<Arc<Node>> {
+    let look = |innermost: &Cell<Option<Arc<Node>>>| {
+        let node = innermost.take();
+        innermost.set(node.clone());
+        node
+    };
+    INNERMOST.try_with(look).ok().flatten()
 }
 
 /// The process whose code runs on this thread.
 pub(crate) fn innermost_label() -> Option<Label> {
-    STACK.try_with(|stack| stack.borrow().last().map(Node::own_label)).ok().flatten()
+    innermost().as_ref().map(Node::own_label)
 }

@@ -21,6 +21,7 @@ pub(crate) fn hook(tell: impl Fn(&Arc<Node>, &Error) + Send + Sync + 'static) ->
 }
 
 /// Turns the result of code of a process, or its panic, into a part of the outcome.
+#[inline]
 pub(super) fn outcome(
     caught: Result<Result<(), BoxError>, Arc<str>>,
     label: impl FnOnce() -> Label,
@@ -33,6 +34,7 @@ pub(super) fn outcome(
 }
 
 /// The body has ended: tells the hooks of a failure, then reports the end.
+#[inline]
 pub(super) fn body_ended(
     node: &Arc<Node>,
     result: Result<(), Error>,
@@ -43,6 +45,7 @@ pub(super) fn body_ended(
 }
 
 /// The teardown has ended: tells the hooks of a failure, then reports the end.
+#[inline]
 pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), Error>) -> Effects {
     let failed = tell_hooks(node, result);
     node.torn_down(failed)
@@ -55,9 +58,16 @@ pub(super) fn time_limit_over(node: &Arc<Node>, error: Error, waits: Waits) -> E
 }
 
 /// Calls the hooks if the result is an error.
-#[inline]
+#[inline(always)]
 fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<super::Held>> {
-    let error = result.err()?;
+    match result {
+        Ok(()) => None,
+        Err(error) => Some(tell_hooks_of(node, error)),
+    }
+}
+
+#[cold]
+fn tell_hooks_of(node: &Arc<Node>, error: Error) -> Failed<super::Held> {
     let aborted = matches!(error, Error::Aborted(_));
     let hooks = node.hooks();
     #[cfg(not(loom))]
@@ -68,5 +78,5 @@ fn tell_hooks(node: &Arc<Node>, result: Result<(), Error>) -> Option<Failed<supe
         // A panic of a hook is only printed, by the panic hook.
         let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, &error)));
     }
-    Some(Failed { failure: Failure::new(error), aborted })
+    Failed { failure: Failure::new(error), aborted }
 }

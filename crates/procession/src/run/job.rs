@@ -124,7 +124,7 @@ impl Job {
 
 /// Begins a teardown: a blocking one runs to its end.
 fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str>>) {
-    node.tell(Happening::TeardownStarted);
+    node.tell(|| Happening::TeardownStarted);
     if teardown.is_blocking() {
         node.work.begin_teardown();
         run_on_this_thread(node, || catch(|| teardown.begin()))

@@ -69,6 +69,7 @@ pub(crate) use workplaces::{ThreadsAtWork, look_at};
 
 pub(crate) type Node = state::Node<Held>;
 pub(crate) type Seed = state::Seed<Held>;
+pub(crate) type Unlinked = state::Unlinked<Held>;
 pub(crate) type Extras = state::Extras<Held>;
 pub(crate) type Effects = state::Effects<Held>;
 pub(crate) type Scope = state::Scope<Held>;

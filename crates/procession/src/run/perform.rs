@@ -35,6 +35,8 @@
 //! 3. Users' wakers are called last. While the first one runs, the others are in a list of the thread. If the first one
 //!    blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 
+use std::mem;
+
 use super::job::Job;
 use super::later::then_do_later;
 use super::pool::{self, Submit, Task};
@@ -47,11 +49,12 @@ use crate::value::{Phase, Work};
 /// Carries out the effects; the pool runs blocking teardowns of the default spawner.
 #[inline]
 pub(crate) fn perform(effects: Effects) {
-    if !effects.is_empty() {
-        // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back
-        // soon.
-        perform_with(effects, &mut |tasks, _| pool::submit(tasks));
+    if effects.are_none() {
+        // There is nothing to drop either, and the drop would have to find that out again.
+        return mem::forget(effects);
     }
+    // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back soon.
+    perform_with(effects, &mut |tasks, _| pool::submit(tasks));
 }
 
 /// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken here. So neither a
@@ -83,25 +86,27 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
 /// Runs a teardown on a thread of the pool, and carries out its effects.
 pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
     let effects = Job::tear_down(due);
-    if !effects.is_empty() {
-        perform_with(effects, submit);
+    if effects.are_none() {
+        return mem::forget(effects);
     }
+    perform_with(effects, submit);
 }
 
 /// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon,
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
-    let due = run_closing_hooks(effects.take_due());
-    let no_wait_due = effects.take_no_wait_due();
-    if due.is_empty() && no_wait_due.is_empty() {
+    let special = run_closing_hooks(effects.take_special_due());
+    let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
+    if special.is_empty() && due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
     }
     then_do_later(|| {
-        let (pooled, mut spawned) = split(due);
-        let (no_wait_pooled, no_wait_spawned) = split(no_wait_due);
-        spawned.extend(no_wait_spawned);
+        let (pooled, mut spawned) = split(due, |due| due.teardown.is_blocking());
+        let (no_wait_pooled, no_wait_spawned) =
+            split(no_wait_due, |due| due.node.spawner().is_none() && due.teardown.is_blocking());
+        spawned.extend(special.into_iter().chain(no_wait_spawned));
         // A spawner or a waker may hold this thread up, so the pool comes first.
         let is_back_soon = spawned.is_empty() && !effects.has_wakes();
         if !no_wait_pooled.is_empty() {
@@ -130,9 +135,11 @@ fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
 }
 
 /// The teardowns that are for the pool, and those that are for their spawners.
-fn split(due: Vec<Due<Held>>) -> (Vec<Task>, Vec<Due<Held>>) {
-    let is_pooled = |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
-    if due.iter().all(is_pooled) {
+fn split(
+    due: Vec<Due<Held>>,
+    is_pooled: impl Fn(&Due<Held>) -> bool,
+) -> (Vec<Task>, Vec<Due<Held>>) {
+    if due.iter().all(&is_pooled) {
         // The vector is reused in place, because a task is as large as a due teardown.
         return (due.into_iter().map(Task::TearDown).collect(), Vec::new());
     }

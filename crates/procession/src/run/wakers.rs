@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
 
 use super::catch::catch_payload;
@@ -34,6 +35,9 @@ enum Call {
     Drop(Sleeper),
 }
 
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Call>() == size_of::<Wake>());
+
 /// Wakes the sleepers of users. A waker that panics does not keep the others asleep (I9).
 #[inline]
 pub(super) fn wake(effects: Effects) {
@@ -55,13 +59,21 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
-    let listed = CALLS.try_with(|calls| {
+    // A single one is called at once, and usually none is in the list.
+    let is_single = depth < NESTED && others.is_empty();
+    let list = |calls: &RefCell<VecDeque<Call>>| {
         let mut calls = calls.borrow_mut();
         if depth >= NESTED {
             calls.extend(first.take());
         }
-        calls.extend(others.drain(..).map(Call::Wake));
-    });
+        if calls.is_empty() {
+            // The vector is reused in place, because a call is as large as a wake-up.
+            *calls = mem::take(&mut others).into_iter().map(Call::Wake).collect::<Vec<_>>().into();
+        } else {
+            calls.extend(others.drain(..).map(Call::Wake));
+        }
+    };
+    let listed = if is_single { Ok(()) } else { CALLS.try_with(list) };
     if let Some(first) = first {
         call_one(first);
         call_listed();

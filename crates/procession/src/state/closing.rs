@@ -95,8 +95,9 @@ impl<C: Contents> Node<C> {
         // The body is counted off only now: until here, the processes that wait for this one are open, and hear of the
         // failure.
         walk.visit(self, |walk, inner| {
-            walk.end_body(self, inner);
+            // Before the sleepers for the end of the body are looked for, because there is usually no other one.
             spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
+            walk.end_body(self, inner);
             if !has_failed {
                 inner.tell(self, || Happening::BodyEnded);
                 self.close_when_idle(inner, &Reason::BodyFinished);
@@ -181,12 +182,15 @@ impl<C: Contents> Walk<C> {
 
     /// Takes steps until there are none.
     #[inline(always)]
-    pub(super) fn run(&mut self) -> Effects<C> {
+    pub(super) fn run(mut self) -> Effects<C> {
         self.tell_next();
-        if !self.steps.is_empty() {
+        if self.steps.is_empty() {
+            // None was ever added, because only `take_steps` removes them, so there is no buffer to drop.
+            mem::forget(self.steps);
+        } else {
             self.take_steps();
         }
-        mem::take(&mut self.effects)
+        self.effects
     }
 
     #[inline(always)]
@@ -270,6 +274,10 @@ impl<C: Contents> Walk<C> {
             if abort {
                 inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
             }
+        }
+        if inner.more.is_none() {
+            // It has a sleeper, and nothing else.
+            return;
         }
         inner.take_queue(&mut self.effects);
         node.begin_closing_hooks(inner);
@@ -473,7 +481,7 @@ impl<C: Contents> Walk<C> {
     /// Goes down: closes the children, and subtracts those that are Closed at once from the parent's count together.
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, kind, abort, taken } = family;
-        let mut counted = 0;
+        let (mut counted, mut are_open) = (0, false);
         for chunk in children.chunks_mut(AHEAD) {
             fetch(chunk);
             for place in chunk {
@@ -482,9 +490,12 @@ impl<C: Contents> Walk<C> {
                 self.begin(child, &mut inner, &Reason::ParentClosed, abort);
                 let ended = self.settle(child, &mut inner, Some(&parent));
                 drop(inner);
-                if let Some(ended) = ended {
-                    counted += ended.counted;
-                    *place = None;
+                match ended {
+                    Some(ended) => {
+                        counted += ended.counted;
+                        *place = None;
+                    }
+                    None => are_open = true,
                 }
             }
         }
@@ -493,7 +504,8 @@ impl<C: Contents> Walk<C> {
         let mut is_spread_pending = false;
         self.visit(&parent, |walk, inner| {
             inner.look_at_children(&parent, &mut walk.effects);
-            if taken && parent.phase() == Phase::Closing {
+            // If none is open, there is nothing to put back: the places of the list are not given again.
+            if taken && are_open && parent.phase() == Phase::Closing {
                 if !abort && parent.is_aborting() {
                     // The abort came while the children were out of the list.
                     let open = children.iter().flat_map(Children::<C>::iter);

@@ -47,8 +47,7 @@ pub(crate) fn fresh_child<C: Contents>(
         inner.watch_fresh(parent, &child, scope);
     }
     if parent.phase() == Phase::Running {
-        let place = inner.children(EdgeKind::CHILD).insert(child.clone());
-        child.place.store(place, Ordering::Relaxed);
+        inner.add_open_child(&child);
         return (child, Added::Open);
     }
     let dead = inner.add_late_child(child.clone(), EdgeKind::CHILD);
@@ -203,6 +202,13 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
 }
 
 impl<C: Contents> Inner<C> {
+    /// Adds a fresh child to a Running process, which was counted in.
+    #[inline(always)]
+    pub(super) fn add_open_child(&mut self, child: &Arc<Node<C>>) {
+        let place = self.children(EdgeKind::CHILD).insert(child.clone());
+        child.place.store(place, Ordering::Relaxed);
+    }
+
     /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
     /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
     pub(super) fn add_late_child(

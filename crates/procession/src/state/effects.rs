@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::node::Node;
+use crate::value::Work;
 use crate::value::sleeper::Sleeper;
 
 /// The effects of a change of state, by value, for the layer above to carry out with no lock held (I10).
@@ -21,6 +22,8 @@ pub(crate) struct Effects<C: Contents> {
 struct Further<C: Contents> {
     wakes: Vec<Wake<C>>,
     due: Vec<Due<C>>,
+    /// Of processes with a spawner of their own, and of closing hooks.
+    special_due: Vec<Due<C>>,
     /// Of no-wait children.
     no_wait_due: Vec<Due<C>>,
 }
@@ -47,15 +50,27 @@ impl<C: Contents> Default for Effects<C> {
 
 impl<C: Contents> Default for Further<C> {
     fn default() -> Self {
-        Self { wakes: Vec::new(), due: Vec::new(), no_wait_due: Vec::new() }
+        Self {
+            wakes: Vec::new(),
+            due: Vec::new(),
+            special_due: Vec::new(),
+            no_wait_due: Vec::new(),
+        }
     }
 }
 
 impl<C: Contents> Effects<C> {
+    /// Have there never been any, so that there is nothing to drop either?
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.first.is_none() && self.further.is_none()
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |further: &Further<C>| {
-            further.wakes.is_empty() && further.due.is_empty() && further.no_wait_due.is_empty()
+            let due = [&further.due, &further.special_due, &further.no_wait_due];
+            further.wakes.is_empty() && due.into_iter().all(Vec::is_empty)
         };
         self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
     }
@@ -73,8 +88,12 @@ impl<C: Contents> Effects<C> {
         }
     }
 
+    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again.
     pub(super) fn tear_down(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
-        self.further().due.push(Due { node, teardown });
+        let is_special = node.spawner().is_some() || node.work.get() == Work::Hook;
+        let further = self.further();
+        let due = if is_special { &mut further.special_due } else { &mut further.due };
+        due.push(Due { node, teardown });
     }
 
     /// [`tear_down`](Self::tear_down) for a process that has parents, none of which waits for it.
@@ -86,9 +105,14 @@ impl<C: Contents> Effects<C> {
         self.further.get_or_insert_default()
     }
 
-    /// The teardowns that are due.
+    /// The teardowns that are due, except the special ones and those of no-wait children.
     pub(crate) fn take_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
+    }
+
+    /// The teardowns that are due, of processes with a spawner of their own, and of closing hooks.
+    pub(crate) fn take_special_due(&mut self) -> Vec<Due<C>> {
+        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.special_due))
     }
 
     /// The teardowns of no-wait children that are due. A thread that waits for a parent must not run them.
@@ -96,12 +120,12 @@ impl<C: Contents> Effects<C> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.no_wait_due))
     }
 
-    /// The library's own sleepers, which are woken before those of users.
+    /// The library's own sleepers, which are woken before those of users. Usually there are none, and nothing is moved.
     #[inline]
     pub(crate) fn take_own(&mut self) -> Vec<Wake<C>> {
         let is_own = |wake: &Wake<C>| wake.sleeper.is_own();
-        let is_single = self.further.as_ref().is_none_or(|further| further.wakes.is_empty());
-        if is_single && !self.first.as_ref().is_some_and(is_own) {
+        let further = self.further.iter().flat_map(|further| &further.wakes);
+        if !self.first.iter().chain(further).any(is_own) {
             return Vec::new();
         }
         let further =

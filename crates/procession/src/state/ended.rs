@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::node::{Children, More, Node};
+use crate::value::sync::Ordering;
 
 /// The rest of the end of a process, for the caller to handle after it has released the lock.
 pub(super) struct Ended<C: Contents> {
@@ -43,5 +44,5 @@ pub(super) fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
 
 #[inline]
 pub(super) fn fetch_one<C: Contents>(node: &Arc<Node<C>>) {
-    hint::black_box((Arc::strong_count(node), node.phase()));
+    hint::black_box((Arc::strong_count(node), node.handles.load(Ordering::Relaxed)));
 }

@@ -51,6 +51,7 @@ impl Limit {
         Self { total, free: total, queue: Queue::default(), held: StableList::new() }
     }
 
+    #[inline]
     pub(super) fn try_take(&mut self) -> Look {
         if self.free == 0 {
             return Look::None;
@@ -60,6 +61,7 @@ impl Limit {
     }
 
     /// Gives a returned slot to the sleeper that has waited longest, if there is one.
+    #[inline]
     pub(super) fn give_back(&mut self) -> Option<Sleeper> {
         let next = self.queue.pop();
         if next.is_none() {

@@ -86,6 +86,7 @@ pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;
 pub(crate) use shown_wait::ShownWait;
 pub(crate) use sleepers::{Moment, Place};
+pub(crate) use slots::Unlinked;
 #[cfg(not(loom))]
 pub(crate) use stable_list::StableList;
 pub(crate) use survey::{Workplaces, glance, survey};

@@ -4,6 +4,9 @@
 //! with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter that it was given to and that has
 //! not fetched it; a [`Slot`](crate::Slot). No slot is free while a sleeper is in the queue, because a returned slot
 //! goes to the first sleeper.
+//!
+//! A child for which a slot is taken can be added in the same locked section, so that its start is one visit to its
+//! parent. Its end is one too: the section that removes the edge returns the slot.
 
 use std::mem;
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use super::contents::Contents;
 use super::effects::Effects;
 use super::limit::{Limit, Look, Ticket};
 use super::node::{Inner, Node};
+use super::phase_word::Holder;
+use super::seed::Seed;
+use crate::value::model::model_has_failed;
 use crate::value::sleeper::Sleeper;
 use crate::value::{Phase, Site};
 
@@ -33,14 +39,49 @@ impl<C: Contents> Node<C> {
         ticket: &mut Option<Ticket>,
         waker: &Waker,
     ) -> (Look, Option<Sleeper>) {
-        let known = |queued: &Sleeper| queued.wakes(waker);
-        if let Some(look) = self.look_for_slot(ticket, known) {
+        self.take_slot_and(ticket, waker, |_| ())
+    }
+
+    /// [`take_slot`](Self::take_slot) for a child of this process, which is added in the same locked section.
+    pub(crate) fn take_slot_for(
+        self: &Arc<Self>,
+        child: &Unlinked<C>,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> (Look, Option<Sleeper>) {
+        self.take_slot_and(ticket, waker, |inner| {
+            // A slot is only given while the process is Running.
+            self.count_in();
+            if self.phase.is_watched() {
+                inner.watch_fresh(self, child.node(), None);
+            }
+            inner.add_open_child(child.node());
+        })
+    }
+
+    /// Calls `then` in the locked section in which a slot is taken.
+    #[inline(always)]
+    fn take_slot_and(
+        &self,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        then: impl Fn(&mut Inner<C>),
+    ) -> (Look, Option<Sleeper>) {
+        let look = |inner: &mut Inner<C>, ticket: &mut Option<Ticket>| {
+            let known = |queued: &Sleeper| queued.wakes(waker);
+            let look = inner.look_for_slot(self.phase(), ticket, known);
+            if let Some(Look::Taken) = look {
+                then(inner);
+            }
+            look
+        };
+        if let Some(look) = look(&mut self.inner.lock(), ticket) {
             return (look, None);
         }
         // Cloned with the lock released.
         let sleeper = Sleeper::of(waker);
         let mut inner = self.inner.lock();
-        if let Some(look) = inner.look_for_slot(self.phase(), ticket, known) {
+        if let Some(look) = look(&mut inner, ticket) {
             return (look, Some(sleeper));
         }
         let queue = &mut inner.limit().queue;
@@ -51,14 +92,6 @@ impl<C: Contents> Node<C> {
                 (Look::None, None)
             }
         }
-    }
-
-    fn look_for_slot(
-        &self,
-        ticket: &mut Option<Ticket>,
-        is_known: impl FnOnce(&Sleeper) -> bool,
-    ) -> Option<Look> {
-        self.inner.lock().look_for_slot(self.phase(), ticket, is_known)
     }
 
     /// Leaves the queue. A slot that was given meanwhile goes to the next; the sleeper is returned, to be dropped.
@@ -104,6 +137,36 @@ impl<C: Contents> Node<C> {
     }
 }
 
+/// A child that has been made, but is not in the list of its parent yet: no other thread knows it. It lets go of its
+/// parent if it is dropped (S8).
+pub(crate) struct Unlinked<C: Contents>(Option<Arc<Node<C>>>);
+
+impl<C: Contents> Unlinked<C> {
+    pub(crate) fn new(parent: &Arc<Node<C>>, seed: Seed<C>) -> Self {
+        let node = Node::with_parent(seed, Some(parent.clone()), Holder::Parent);
+        Self(Some(Arc::new(node)))
+    }
+
+    fn node(&self) -> &Arc<Node<C>> {
+        self.0.as_ref().expect("it is taken by value")
+    }
+
+    /// The child, once it was added to its parent.
+    pub(crate) fn linked(mut self) -> Arc<Node<C>> {
+        self.0.take().expect("it is taken by value")
+    }
+}
+
+impl<C: Contents> Drop for Unlinked<C> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(node) = self.0.take().filter(|_| !model_has_failed()) {
+            let parent = node.inner.lock().parent.take();
+            drop(parent);
+        }
+    }
+}
+
 impl<C: Contents> Inner<C> {
     fn limit(&mut self) -> &mut Limit {
         let limit = self.extras_mut().and_then(|extras| extras.limit.as_mut());
@@ -112,6 +175,7 @@ impl<C: Contents> Inner<C> {
 
     /// The answer, if it can be given without a new sleeper; `None` if one has to be queued, or has to replace the
     /// queued one.
+    #[inline]
     fn look_for_slot(
         &mut self,
         phase: Phase,

@@ -32,6 +32,7 @@ impl<T> StableList<T> {
     /// # Panics
     ///
     /// If there are 2³² places.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         if let Some(place) = self.free.pop() {
             self.entries[(place - self.base) as usize] = Some(value);

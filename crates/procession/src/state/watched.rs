@@ -207,9 +207,9 @@ impl<C: Contents> Scope<C> {
 impl<C: Contents> Node<C> {
     /// Something has happened outside the state machine.
     #[inline]
-    pub(crate) fn tell(self: &Arc<Self>, what: Happening<C>) {
+    pub(crate) fn tell(self: &Arc<Self>, what: impl FnOnce() -> Happening<C>) {
         if self.phase.is_watched() {
-            self.inner.lock().tell(self, || what);
+            self.inner.lock().tell(self, what);
         }
     }
 

@@ -5,7 +5,8 @@
 //! [`Sleeper::wakes`], which looks at pointers only.
 
 use std::cell::RefCell;
-use std::task::Waker;
+use std::ptr;
+use std::task::{RawWakerVTable, Waker};
 
 use crate::value::model::model_has_failed;
 use crate::value::sync::{Mutex, thread_local};
@@ -18,6 +19,22 @@ use crate::value::sync::{Mutex, thread_local};
 pub struct Sleeper {
     waker: Waker,
     is_own: bool,
+}
+
+/// The two addresses in a waker. As long as that waker lives, they tell whether another one
+/// [wakes](Waker::will_wake) the same task.
+#[derive(Clone, Copy)]
+pub(crate) struct WakerAddress {
+    data: usize,
+    vtable: &'static RawWakerVTable,
+}
+
+impl WakerAddress {
+    /// Is it the address of `waker`?
+    #[inline]
+    pub(crate) fn is_of(self, waker: &Waker) -> bool {
+        waker.data().addr() == self.data && ptr::eq(waker.vtable(), self.vtable)
+    }
 }
 
 thread_local! {
@@ -38,6 +55,11 @@ impl Sleeper {
     pub(crate) fn id(&self) -> usize {
         let vtable = std::ptr::from_ref(self.waker.vtable()).addr();
         self.waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2)
+    }
+
+    /// The address of its waker.
+    pub(crate) fn address(&self) -> WakerAddress {
+        WakerAddress { data: self.waker.data().addr(), vtable: self.waker.vtable() }
     }
 
     /// A sleeper of the library's own: `waker` must run library code only, and return at once.

@@ -34,8 +34,12 @@ struct Seen {
 }
 
 /// The values that a process inherits from the runtime that this thread is in.
+#[inline]
 pub(super) fn inherited_from_context() -> Option<Arc<Inherited>> {
-    let handle = Handle::try_current().ok()?;
+    Handle::try_current().ok().and_then(inherited_from)
+}
+
+fn inherited_from(handle: Handle) -> Option<Arc<Inherited>> {
     let runtime = handle.id();
     LAST.try_with(|last| {
         let mut last = last.borrow_mut();
