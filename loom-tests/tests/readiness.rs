@@ -7,7 +7,7 @@ use loom::thread;
 use procession::Process;
 use procession_loom_tests::{Count, model};
 use procession_runnable::model::{is_ready, whole};
-use procession_runnable::{Run, Start, Unready, body_thread};
+use procession_runnable::{NotReady, Run, Start, body_thread};
 
 /// A run says that it is ready, while one thread waits for that, and another one closes it.
 #[test]
@@ -36,7 +36,7 @@ fn a_run_that_ends_before_it_is_ready() {
         let app = Process::new();
         let (start, readiness) = Start::under(&app);
         let run = body_thread(|_| ()).start(start).unwrap();
-        assert_eq!(block_on(readiness), Err(Unready::Ended(run.label())));
+        assert_eq!(block_on(readiness), Err(NotReady::Ended(run.label())));
     });
 }
 
@@ -67,7 +67,7 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
         thread::spawn(move || drop(lost));
         thread::spawn(move || ready.sayer().ready());
         let mut readiness = readiness;
-        assert_eq!(block_on(&mut readiness), Err(Unready::Failed));
+        assert_eq!(block_on(&mut readiness), Err(NotReady::Failed));
         assert!(!is_ready(&readiness));
     });
 }
@@ -100,5 +100,24 @@ fn a_part_says_one_thing() {
         other.sayer().ready();
         let mut readiness = readiness;
         assert_eq!(block_on(&mut readiness).is_ok(), is_ready(&readiness));
+    });
+}
+
+/// A run ends too early, and its end closes the process that waits for it: however the waiter sees the two, the end of
+/// the run is why the start has ended.
+#[test]
+fn an_early_end_that_closes_the_process() {
+    model(2, || {
+        let process = Process::new();
+        let (whole, readiness) = whole();
+        let label = process.label();
+        let run = process.clone();
+        let ending = thread::spawn(move || {
+            whole.sayer().ended(run.label());
+            drop(run.close());
+        });
+        let start = readiness.until_closing(&process);
+        assert_eq!(block_on(start), Err(NotReady::Ended(label)));
+        ending.join().unwrap();
     });
 }

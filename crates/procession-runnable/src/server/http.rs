@@ -19,7 +19,8 @@ use tokio::runtime::Handle;
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable, below};
+use crate::runnable::Runnable;
+use crate::start::{Run, below};
 
 /// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone
 /// of the service, and is a child of the server's process.

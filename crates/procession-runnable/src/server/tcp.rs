@@ -9,7 +9,8 @@ use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable, below};
+use crate::runnable::Runnable;
+use crate::start::{Run, below};
 
 /// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
 ///

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use procession::{Error, Process};
-use procession_runnable::{NotReady, Start, Unready};
+use procession_runnable::{NotReady, Start};
 
 use super::command::{Reply, answer};
 use super::drive::Drive;
@@ -86,12 +86,12 @@ impl<K: Key> Drive<K> {
                 live.readiness = None;
                 match ready {
                     Ok(()) => is_ready = entry.then == Then::Nothing,
-                    Err(Unready::Ended(label)) => {
+                    Err(NotReady::Ended(label)) => {
                         live.unready = Some(Box::new(label));
                         to_close = Some(live.process.clone());
                     }
                     // Its outcome says more.
-                    Err(Unready::Failed) => {}
+                    Err(_) => {}
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use procession::{ChildFailure, Closed, Error, Process};
-use procession_runnable::{NotReady, Run, Runnable, Start, Unready, body, named};
+use procession_runnable::{NotReady, Run, Runnable, Start, body, named};
 
 use super::Member;
 use crate::error::ManagerError;
@@ -45,11 +45,11 @@ impl Member {
                 self.tell(Event::Ready { key: self.name.clone() });
                 run.ready();
             }
-            Some(Err(Unready::Ended(label))) => {
+            Some(Err(NotReady::Ended(label))) => {
                 started.close();
                 unready = Some(NotReady::of(label));
             }
-            Some(Err(Unready::Failed)) | None => {}
+            Some(Err(_)) | None => {}
         }
         match run.run_until_closing(started.closed()).await {
             Some(outcome) if !run.is_closing() => self.ended(&run, outcome.err().or(unready)),
