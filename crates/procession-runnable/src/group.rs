@@ -168,8 +168,13 @@ pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     }
     match part.start(start) {
         Ok(process) => Stop::No(process),
-        // The group closes because of it, or closed before the part had to be started.
-        Err(error) if is_failure_of_part(&error) || run.is_closing() => {
+        // The failure of the part closes the group.
+        Err(error) if is_failure_of_part(&error) => {
+            run.not_ready();
+            Stop::Yes(Ok(()))
+        }
+        // The process that the part would have run under was closed first.
+        Err(Error::Link(_)) if run.is_closing() => {
             run.not_ready();
             Stop::Yes(Ok(()))
         }

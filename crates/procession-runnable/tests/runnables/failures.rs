@@ -125,9 +125,8 @@ fn hooks_are_told_of_bodies_and_early_ends() {
 #[test]
 fn an_abort_by_closing_is_no_failure() {
     let task = leaf_without_stop(|run| async move {
-        run.spawn(|_| pending::<()>())?;
         run.ready();
-        pending::<Result<(), BoxError>>().await
+        pending::<()>().await;
     });
     let thread = leaf_thread_without_stop(|run| {
         run.ready();
@@ -140,9 +139,27 @@ fn an_abort_by_closing_is_no_failure() {
         service.start_blocking().unwrap();
         service.stop_blocking().unwrap();
         app.close_blocking().unwrap();
-        let all = all.lock().unwrap();
-        assert!(all.iter().all(|error| !error.starts_with("process `")), "{all:?}");
+        assert!(all.lock().unwrap().is_empty(), "{all:?}");
     }
+}
+
+/// Closing a leaf without a graceful stop aborts the processes below it.
+#[test]
+fn an_abort_by_closing_reaches_below() {
+    let (tell, given) = smol::channel::bounded(1);
+    let leaf = leaf_without_stop(move |run| {
+        let tell = tell.clone();
+        async move {
+            tell.send(run.spawn(|_| pending::<()>())?).await?;
+            run.ready();
+            pending::<Result<(), BoxError>>().await
+        }
+    });
+    let service = Service::new(leaf);
+    service.start_blocking().unwrap();
+    let below = given.recv_blocking().unwrap();
+    service.stop_blocking().unwrap();
+    assert!(matches!(below.outcome(), Some(Err(Error::Aborted(_)))));
 }
 
 /// The abort of another process, returned by a leaf that stops, is an error like any other.
@@ -174,26 +191,25 @@ fn the_abort_of_another_process_is_an_error() {
 fn the_message_of_a_start_that_panics() {
     let panics = || Runnable::new(|_| panic!("no more runs"));
     let serves = || body(|run| async move { run.closing().await });
-    for runnable in [
+    for (place, runnable) in [
         panics(),
         parallel([serves(), panics()]),
         sequential([nop(), panics()]),
         concurrent([nop(), panics()]),
         sequence([nop(), panics()]),
-        leaf_around(panics()),
-    ] {
+        task("around", panics()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let app = Process::new();
         let all = told(&app);
         let ended = errors(block_on(run_in(&app, &runnable, |_| async {})));
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert!(ended[0].ends_with("panicked: no more runs"), "{ended:?}");
-        assert_eq!(all.lock().unwrap().len(), 1, "{all:?}");
+        assert_eq!(all.lock().unwrap().len(), 1, "{place}: {ended:?}");
         app.close_blocking().unwrap();
     }
-}
-
-fn leaf_around(runnable: Runnable) -> Runnable {
-    task("around", runnable)
 }
 
 /// Names with control characters are escaped in messages, and causes are printed once.
