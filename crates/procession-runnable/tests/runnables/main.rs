@@ -1,4 +1,4 @@
-//! What the runnables promise, with both faces, under tokio, smol and no executor.
+//! The promises of the runnables, with async and blocking bodies, under tokio, smol and the shared executor.
 
 mod common;
 mod failures;

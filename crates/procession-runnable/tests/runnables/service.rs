@@ -1,4 +1,4 @@
-//! Services: their states, their calls with both faces, and their deadlines.
+//! Services: their states, their calls, blocking and async, and their timeouts.
 
 use std::future::pending;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ fn a_start_that_nobody_waits_for() {
     service.stop_blocking().unwrap();
 }
 
-/// Stopping one that was never started makes later starts fail.
+/// A service that was stopped before it was started cannot be started.
 #[test]
 fn stopped_before_it_was_started() {
     let service = serving(Face::Task);
@@ -97,7 +97,7 @@ fn stopped_before_it_was_started() {
     assert!(matches!(service.start_blocking(), Err(ServiceError::InvalidState { .. })));
 }
 
-/// A start that fails, panics, or ends before it is ready.
+/// A run that fails, panics, or ends before it is ready.
 #[test]
 fn starts_that_fail() {
     for face in FACES {
@@ -203,7 +203,7 @@ fn deadlines() {
     assert!(stubborn.done().wait_timeout(LIMIT).is_some());
 }
 
-/// One that fails later is Stopped, with its error; one that ends well, too.
+/// A service whose run fails later is Stopped, with its error; so is one whose run ends without an error.
 #[test]
 fn one_that_ends_by_itself() {
     let service = Service::new(part("a", Does::FailLater, &Events::default(), Face::Task));
@@ -225,7 +225,7 @@ fn one_that_ends_by_itself() {
     assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
 }
 
-/// Under a parent, it is closed with it; without, with its last clone.
+/// A service under a parent closes with the parent; any other closes with its last clone.
 #[test]
 fn who_stops_a_service() {
     let app = Process::new();
