@@ -1,4 +1,4 @@
-//! Readiness of runnables: no word is lost, and it is said once.
+//! Readiness of runnables: no waiter is forgotten, and each part counts once.
 
 #![cfg(loom)]
 
@@ -7,9 +7,9 @@ use loom::thread;
 use procession::Process;
 use procession_loom_tests::{Count, model};
 use procession_runnable::model::{is_ready, whole};
-use procession_runnable::{Run, Start, Unready, body_thread};
+use procession_runnable::{NotReady, Run, Start, body_thread};
 
-/// A run says that it is ready, while one thread waits for that, and another one closes it.
+/// A run says that it is ready while one thread waits for that and another one closes the run.
 #[test]
 fn a_run_that_is_ready_against_closing() {
     model(2, || {
@@ -29,18 +29,18 @@ fn a_run_that_is_ready_against_closing() {
     });
 }
 
-/// A run ends without having been ready: a waiter is told.
+/// A run ends before it is ready, and a waiter is woken.
 #[test]
 fn a_run_that_ends_before_it_is_ready() {
     model(2, || {
         let app = Process::new();
         let (start, readiness) = Start::under(&app);
         let run = body_thread(|_| ()).start(start).unwrap();
-        assert_eq!(block_on(readiness), Err(Unready::Ended(run.label())));
+        assert_eq!(block_on(readiness), Err(NotReady::Ended(run.label())));
     });
 }
 
-/// Two parts become ready while a thread waits: it is woken after both, and sees what they did before.
+/// Two parts become ready while a thread waits. It is woken after both, and sees everything that they did before.
 #[test]
 fn a_waiter_is_woken_when_all_are_ready() {
     model(3, || {
@@ -58,7 +58,7 @@ fn a_waiter_is_woken_when_all_are_ready() {
     });
 }
 
-/// One is ready and one is lost: the whole is never ready, and a waiter is told.
+/// One part is ready and one is lost: the whole is never ready, and a waiter is woken.
 #[test]
 fn a_waiter_is_woken_when_a_part_is_lost() {
     model(3, || {
@@ -67,12 +67,12 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
         thread::spawn(move || drop(lost));
         thread::spawn(move || ready.sayer().ready());
         let mut readiness = readiness;
-        assert_eq!(block_on(&mut readiness), Err(Unready::Failed));
+        assert_eq!(block_on(&mut readiness), Err(NotReady::Failed));
         assert!(!is_ready(&readiness));
     });
 }
 
-/// A part that says it twice at once has said it once.
+/// A part that says it twice at the same time counts once.
 #[test]
 fn a_part_counts_once() {
     model(3, || {
@@ -86,8 +86,7 @@ fn a_part_counts_once() {
     });
 }
 
-/// A part says that it is ready while its end is reported: one of the two counts, once, and what a part of
-/// something larger says is not passed on twice.
+/// A part says that it is ready while its end is reported: exactly one of the two counts.
 #[test]
 fn a_part_says_one_thing() {
     model(3, || {
@@ -100,5 +99,24 @@ fn a_part_says_one_thing() {
         other.sayer().ready();
         let mut readiness = readiness;
         assert_eq!(block_on(&mut readiness).is_ok(), is_ready(&readiness));
+    });
+}
+
+/// A run ends too early, and its end closes the process that waits for it: however the waiter sees the two, the end of
+/// the run is why the start has ended.
+#[test]
+fn an_early_end_that_closes_the_process() {
+    model(2, || {
+        let process = Process::new();
+        let (whole, readiness) = whole();
+        let label = process.label();
+        let run = process.clone();
+        let ending = thread::spawn(move || {
+            whole.sayer().ended(run.label());
+            drop(run.close());
+        });
+        let start = readiness.until_closing(&process);
+        assert_eq!(block_on(start), Err(NotReady::Ended(label)));
+        ending.join().unwrap();
     });
 }

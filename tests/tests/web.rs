@@ -135,8 +135,10 @@ fn it_starts_again() {
     let failed = command.args(["--database", "/no/such/place"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
     let stderr = String::from_utf8(failed.stderr).unwrap();
+    // The failure is the outcome of the program, so it is printed once.
+    assert_eq!(stderr.matches("unable to open database file").count(), 1, "{stderr}");
     assert!(
-        stderr.contains(" › database › ") && stderr.contains(" failed: unable to open"),
+        stderr.contains("process `database` › ") && stderr.contains(" failed: unable to open"),
         "{stderr}"
     );
 }

@@ -1,23 +1,22 @@
 //! Work that runs to its end: [`concurrent`], [`concurrent_group`], [`sequence`].
 //!
-//! With one part, each of them is that part; with none, it is [`nop`](crate::nop). Who starts them waits for their end,
-//! so that it matters little whether a part says that it is ready; the whole is ready when all its parts have
-//! said it.
+//! With one part, each of them is that part; with none, it is [`nop`](crate::nop). A caller that starts them waits for
+//! their end, so their parts need not say that they are ready. The whole is ready once all its parts have said it.
 
-use procession::Error;
-
+use crate::errors::Errors;
 use crate::group::{Stop, start_all, start_part, whole};
-use crate::ready::{Ready, Unready};
-use crate::runnable::{Runnable, Start};
+use crate::ready::{NotReady, Ready};
+use crate::runnable::Runnable;
+use crate::start::Start;
 
-/// All at once, each to its end, also when another fails. All errors are in the outcome, in the order of the
-/// parts.
+/// Runs all parts at once, each to its end, even if another part fails. All errors are in the outcome, in the order of
+/// the parts.
 ///
 /// ```
 /// use procession::{Error, Process};
 /// use procession_runnable::{body, concurrent, run_to_end};
 ///
-/// let fails = |what: &'static str| body(move |_| async move { Err(what) });
+/// let fails = |why: &'static str| body(move |_| async move { Err(why) });
 /// let app = Process::new();
 /// let both = concurrent([fails("no disk"), fails("no network")]);
 /// let ended = futures_lite::future::block_on(run_to_end(&app, &both));
@@ -28,21 +27,28 @@ use crate::runnable::{Runnable, Start};
 pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
         start.spawn(move |run| async move {
-            let processes = match start_all(&parts, &run, run.sure()) {
-                Ok(processes) => processes,
-                Err(result) => return result,
-            };
-            let mut errors = Vec::new();
-            for process in processes {
-                errors.extend(process.closed().await.err());
+            let mut errors = Errors::of_parts(&run);
+            let mut started = Vec::with_capacity(parts.len());
+            for (part, ready) in parts.iter().zip(run.readiness_of_parts().split(parts.len())) {
+                if run.is_closing() {
+                    break;
+                }
+                started.push(part.start(Start::part_of(&run, ready)));
             }
-            Error::all(errors)
+            for started in started {
+                match started {
+                    Ok(process) => errors.add_outcome(process.closed().await),
+                    Err(error) => errors.add_refused(error),
+                }
+            }
+            errors.into_result()
         })
     })
 }
 
-/// All at once; the first error closes the others, and waits for them. On the happy path too, nothing is left
-/// running.
+/// Runs all parts at once, each to its end. The first error closes the other parts, and the group ends once they have.
+///
+/// All processes that the parts have started have ended by then, even if no part fails.
 #[track_caller]
 pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
@@ -51,29 +57,32 @@ pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
             if let Err(result) = start_all(&parts, &run, all) {
                 return result;
             }
-            match run.run_until_closing(readiness).await {
-                Some(Ok(())) => run.ready(),
-                // The error of the part which failed closes the group.
-                Some(Err(Unready::Failed)) | None => run.not_ready(),
-                // It may well be done without having been ready.
-                Some(Err(Unready::Ended(_))) => {}
+            match readiness.until_closing(&run).await {
+                Ok(()) => run.ready(),
+                // A part may finish without having been ready.
+                Err(NotReady::Ended(_)) => {}
+                // The error of the part that failed closes the group.
+                Err(NotReady::Failed | NotReady::Closed) => run.not_ready(),
             }
             Ok(())
         })
     })
 }
 
-/// One after the other, each to its end; the first error ends it, and the rest is never started.
+/// Runs one part after the other, each to its end. The first error ends the sequence, and the rest is never started.
 #[track_caller]
 pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     whole(parts, |parts, start| {
-        start.spawn(move |run| async move {
-            for (part, ready) in parts.iter().zip(run.sure().split(parts.len())) {
+        start.spawn_group(move |run| async move {
+            for (part, ready) in parts.iter().zip(run.readiness_of_parts().split(parts.len())) {
                 let process = match start_part(&run, part, Start::part_of(&run, ready)) {
                     Stop::Yes(result) => return result,
                     Stop::No(process) => process,
                 };
-                process.closed().await?;
+                if process.closed().await.is_err() {
+                    // The error of the part closes the sequence.
+                    break;
+                }
             }
             Ok(())
         })

@@ -1,34 +1,27 @@
 //! Groups whose parts run together: [`parallel`], [`sequential`], [`chain`].
 //!
-//! A group is a process, and its parts are its children. What is said here holds for any number of parts:
-//! with one, the group is that part; with none, it is [`nop`].
+//! A group is a process, and its parts are its children. These rules hold for any number of parts; with one part, the
+//! group is that part, and with none, it is [`nop`].
 //!
-//! - The group is ready when all its parts are.
-//! - A part that fails, before it is ready or after, closes the group, and so the other parts, gracefully.
-//!   All errors are in the outcome of the group, that of the part which failed first before the others.
+//! - The group is ready once all its parts are.
+//! - A part that fails, before it is ready or after, closes the group, and with it the other parts, gracefully. All
+//!   errors are in the outcome of the group, beginning with that of the part that failed first.
 //! - A part that ends without an error before it was ready has not started: the group fails with
-//!   [`NotReady`].
-//! - A part that ends without an error after it was ready just ends. The group ends when all its parts have.
-//! - When the group closes, what has started is stopped, and what has not is not started.
+//!   [`NotReady::Ended`].
+//! - A part may end without an error after it was ready. The group ends when all its parts have.
+//! - When the group closes, the parts that have started are stopped, and the others are not started.
 
 use std::sync::Arc;
 
-use procession::{Error, Label, Process};
+use procession::{Error, Process};
 
+use crate::errors::is_failure_of_part;
 use crate::leaf::nop;
-use crate::ready::{Ready, Sure, Unready};
-use crate::runnable::{Run, Runnable, Start};
+use crate::ready::{NotReady, Ready};
+use crate::runnable::Runnable;
+use crate::start::{Run, Start};
 
-/// A part ended without an error and had not said that it was ready.
-///
-/// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the group.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{label} ended before it was ready")]
-pub struct NotReady {
-    label: Label,
-}
-
-/// All at once: started side by side, stopped side by side.
+/// Starts all parts at once, and stops all at once.
 ///
 /// ```
 /// use procession::Process;
@@ -52,16 +45,16 @@ pub fn parallel(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
         if let Err(result) = start_all(&parts, &run, all) {
             return result;
         }
-        match run.run_until_closing(readiness).await {
-            Some(Ok(())) => run.ready(),
-            other => return not_ready(&run, other.and_then(Result::err)),
+        match readiness.until_closing(&run).await {
+            Ok(()) => run.ready(),
+            Err(not_ready) => return end(&run, not_ready),
         }
         Ok(())
     })
 }
 
-/// One after the other: each starts when the one before is ready, and each begins to stop when the one after
-/// it is Closed.
+/// Starts one part after the other: each starts once the previous one is ready, and each begins to stop once the next
+/// one is Closed.
 ///
 /// ```
 /// use procession::Process;
@@ -87,8 +80,8 @@ pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
-/// Nested: as [`sequential`], and each runs inside the one before, as a child of its process: it is closed
-/// with that, and that is not Closed before it.
+/// [`sequential`], with each part inside the previous one, as a child of its process. So a part that closes, for whatever
+/// reason, closes the next one, and waits for it.
 #[track_caller]
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, true))
@@ -107,12 +100,12 @@ async fn one_by_one(parts: Arc<[Runnable]>, run: Run, nested: bool) -> Result<()
             Stop::No(process) => process,
         };
         if let (Some(before), true) = (&last, nested) {
-            // One that has ended well lets what is inside it go on.
+            // If the part before has ended without an error, the parts inside it go on.
             let _ended = before.add_child(&process);
         }
-        match run.run_until_closing(readiness).await {
-            Some(Ok(())) => last = Some(process),
-            other => return not_ready(&run, other.and_then(Result::err)),
+        match readiness.until_closing(&run).await {
+            Ok(()) => last = Some(process),
+            Err(not_ready) => return end(&run, not_ready),
         }
     }
     run.ready();
@@ -131,7 +124,7 @@ where
     })
 }
 
-/// What none and one part are, in every combination: nothing, and itself.
+/// A combination of parts: one part is that part, and no parts are [`nop`].
 #[track_caller]
 pub(crate) fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
 where
@@ -145,29 +138,29 @@ where
     }
 }
 
-/// Starts all parts, or hands back what the group comes to instead.
+/// Starts all parts. If it cannot, the error is the result of the group.
 pub(crate) fn start_all(
     parts: &[Runnable],
     run: &Run,
-    all: Sure,
-) -> Result<Vec<Process>, Result<(), Error>> {
-    let mut processes = Vec::with_capacity(parts.len());
+    all: Ready,
+) -> Result<(), Result<(), Error>> {
     for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-        match start_part(run, part, Start::part_of(run, ready)) {
-            Stop::Yes(result) => return Err(result),
-            Stop::No(process) => processes.push(process),
+        if let Stop::Yes(result) = start_part(run, part, Start::part_of(run, ready)) {
+            return Err(result);
         }
     }
-    Ok(processes)
+    Ok(())
 }
 
-/// Does the group go on after the start of a part?
+/// Does the group end at the start of a part?
 pub(crate) enum Stop {
+    /// Yes, with this result.
     Yes(Result<(), Error>),
+    /// No: this is the process of the part.
     No(Process),
 }
 
-/// Starts a part, unless the group closes.
+/// Starts a part of a group that closes for the failure of a part, unless the group is closing.
 pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     if run.is_closing() {
         run.not_ready();
@@ -175,32 +168,27 @@ pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
     }
     match part.start(start) {
         Ok(process) => Stop::No(process),
-        // It was not to be started any more.
-        Err(_) if run.is_closing() => Stop::Yes(Ok(())),
+        // The failure of the part closes the group.
+        Err(error) if is_failure_of_part(&error) => {
+            run.not_ready();
+            Stop::Yes(Ok(()))
+        }
+        // The process that the part would have run under was closed first.
+        Err(Error::Link(_)) if run.is_closing() => {
+            run.not_ready();
+            Stop::Yes(Ok(()))
+        }
         Err(error) => Stop::Yes(Err(error)),
     }
 }
 
-/// The outcome of a group with a part that is not ready. If the part failed, its error closes the group anyway; if no
-/// part was lost, the group is closing.
-fn not_ready(run: &Run, lost: Option<Unready>) -> Result<(), Error> {
-    match lost {
-        Some(Unready::Ended(label)) => Err(NotReady::of(label)),
-        Some(Unready::Failed) | None => {
+/// The result of a group with a part that cannot become ready. If the part failed, its error closes the group.
+fn end(run: &Run, not_ready: NotReady) -> Result<(), Error> {
+    match not_ready {
+        NotReady::Ended(label) => Err(NotReady::of(label)),
+        NotReady::Failed | NotReady::Closed => {
             run.not_ready();
             Ok(())
         }
-    }
-}
-
-impl NotReady {
-    /// The error of a group, or of a run, whose part `label` ended so.
-    pub fn of(label: Label) -> Error {
-        Error::failed(label.clone(), Box::new(Self { label }))
-    }
-
-    /// The part.
-    pub fn process(&self) -> &Label {
-        &self.label
     }
 }

@@ -1,13 +1,17 @@
 //! Runnables that combine no others: closures, [`leaf`], [`start_stop`], [`nop`].
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use procession::{Error, IntoOutcome, Process};
 
-use crate::runnable::{Run, Runnable, Start, below};
+use crate::errors::Errors;
+use crate::runnable::Runnable;
+use crate::start::{Run, Start, below};
+use crate::wraps::Wrap;
 
-/// An async closure: it is ready when it says so, and ends on its own or when it is asked to.
+/// An async closure. It is ready when it says so, and ends when it returns: on its own, or because it was asked to stop.
 ///
 /// ```
 /// use procession::Process;
@@ -35,7 +39,7 @@ where
     })
 }
 
-/// A blocking closure, which has a thread while it runs: [`body`] in every other respect.
+/// [`body`] with a blocking closure, which has a thread while it runs.
 #[track_caller]
 pub fn body_thread<F, R>(body: F) -> Runnable
 where
@@ -49,10 +53,11 @@ where
     })
 }
 
-/// Runs `run`, and calls `graceful_stop` on closing, while `run` goes on: it is to make `run` end, and sees
-/// [`aborting`](Process::aborting) of the process that it is given as its deadline.
+/// Runs `run`, and calls `graceful_stop` on closing, while `run` goes on. `graceful_stop` must make `run` end. Its deadline
+/// is [`aborting`](Process::aborting) of the process that it is given.
 ///
-/// The run ends after both have. Its outcome has the error of `graceful_stop` before that of `run`.
+/// The runnable ends once both have ended. In its outcome, the error of `graceful_stop` comes before that of `run`. If the
+/// closing aborts `run`, that is not an error.
 ///
 /// ```
 /// use procession::Process;
@@ -85,13 +90,13 @@ where
     Stop: Future<Output: IntoOutcome> + Send + 'static,
 {
     let graceful_stop = Arc::new(graceful_stop);
-    leaf_of(body(run), move |process| {
+    leaf_of(body(run), move |process, _| {
         let graceful_stop = graceful_stop.clone();
         below(process).spawn(move |process| graceful_stop(process)).map(Some)
     })
 }
 
-/// [`leaf`], with blocking functions, each of which has a thread while it runs.
+/// [`leaf`] with blocking functions, each of which has a thread while it runs.
 #[track_caller]
 pub fn leaf_thread<F, R, S, Stopped>(run: F, graceful_stop: S) -> Runnable
 where
@@ -101,68 +106,93 @@ where
     Stopped: IntoOutcome,
 {
     let graceful_stop = Arc::new(graceful_stop);
-    leaf_of(body_thread(run), move |process| {
+    leaf_of(body_thread(run), move |process, _| {
         let graceful_stop = graceful_stop.clone();
         below(process).spawn_thread(move |process| graceful_stop(process)).map(Some)
     })
 }
 
-/// A leaf without a graceful stop: closing aborts `run`. A future is dropped; that is its end, and no
-/// failure.
+/// A leaf without a graceful stop: closing drops the future of `run`, and aborts the processes below it. That does not
+/// count as a failure.
 #[track_caller]
 pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
 where
     F: Fn(Run) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoOutcome> + Send + 'static,
 {
-    leaf_of(body(run), |_| Ok(None))
+    let run = Arc::new(run);
+    let work = body(move |working| {
+        let run = run.clone();
+        async move {
+            match working.run_until_closing(run(working.clone())).await {
+                Some(result) => result.into_outcome(),
+                None => {
+                    working.abort();
+                    Ok(())
+                }
+            }
+        }
+    });
+    leaf_of(work, |_, _| Ok(None))
 }
 
-/// [`leaf_without_stop`], with a blocking function: it sees [`aborting`](Process::aborting).
+/// [`leaf_without_stop`] with a blocking function, for which [`aborting`](Process::aborting) means that it must return.
 #[track_caller]
 pub fn leaf_thread_without_stop<F, R>(run: F) -> Runnable
 where
     F: Fn(Run) -> R + Send + Sync + 'static,
     R: IntoOutcome,
 {
-    leaf_of(body_thread(run), |_| Ok(None))
+    leaf_of(body_thread(run), |_, working| {
+        working.abort();
+        Ok(None)
+    })
 }
 
-/// `stop` starts the graceful stop, if there is one.
+/// `stop` is given the process of the leaf and that of `work`. It returns the process of the graceful stop, if there is
+/// one.
 #[track_caller]
 fn leaf_of(
     work: Runnable,
-    stop: impl Fn(&Process) -> Result<Option<Process>, Error> + Send + Sync + 'static,
+    stop: impl Fn(&Process, &Process) -> Result<Option<Process>, Error> + Send + Sync + 'static,
 ) -> Runnable {
     let stop = Arc::new(stop);
     Runnable::new(move |start| {
         let (work, stop) = (work.clone(), stop.clone());
         start.spawn(move |run| async move {
-            let working = work.start(Start::part_of(&run, run.sure()))?;
-            let ended = run.run_until_closing(working.closed()).await;
-            // A run that ended because it saw the closing is stopped all the same.
-            if let (Some(ended), false) = (ended, run.is_closing()) {
-                return ended;
-            }
-            let stopped = match stop(&run)? {
-                Some(stopping) => stopping.closed().await,
-                None => {
-                    working.abort();
-                    Ok(())
+            let mut errors = Errors::of_parts(&run);
+            let working = match work.start(Start::part_of(&run, run.readiness_of_parts())) {
+                Ok(working) => working,
+                Err(error) => {
+                    errors.add_refused(error);
+                    return errors.into_result();
                 }
             };
-            let worked = match working.closed().await {
-                // What was to end so has not failed.
-                Err(Error::Aborted(_)) => Ok(()),
-                worked => worked,
-            };
-            Error::all([stopped, worked].into_iter().filter_map(Result::err))
+            let ended = run.run_until_closing(working.closed()).await;
+            // A run that ended because it saw the closing is stopped as well.
+            if let (Some(ended), false) = (ended, run.is_closing()) {
+                errors.add_outcome(ended);
+                return errors.into_result();
+            }
+            match stop(&run, &working) {
+                Ok(Some(stopping)) => errors.add_outcome(stopping.closed().await),
+                Ok(None) => {}
+                Err(error) => errors.add_refused(error),
+            }
+            match working.closed().await {
+                // Its own abort ended it. The abort of another process is an error like any other.
+                Err(Error::Aborted(label)) if label.id() == working.id() => {}
+                worked => errors.add_outcome(worked),
+            }
+            errors.into_result()
         })
     })
 }
 
-/// Ready when `start` has returned; `stop` runs on closing, as the teardown. If `start` fails, that is the
-/// outcome, and `stop` is not called.
+/// Two functions: the runnable is ready once `start` has succeeded, and `stop` runs on closing, as the teardown.
+///
+/// `stop` runs exactly once for each `start` that succeeds, even if an abort comes before or after that. If `start` fails,
+/// or an abort drops its future, `stop` does not run.
 ///
 /// ```
 /// use procession::Process;
@@ -185,8 +215,17 @@ where
     body(move |run| {
         let functions = functions.clone();
         async move {
-            functions.0(run.process().clone()).await.into_outcome()?;
-            run.set_teardown_async(move || functions.1())?;
+            {
+                let mut start = pin!((functions.0)(run.process().clone()));
+                start.as_mut().await.into_outcome()?;
+                // The future is dropped after this, because its drop may panic.
+                let stop = move || (functions.1)();
+                match run.set_teardown_async(stop.clone()) {
+                    // `start` has set a teardown of its own.
+                    Err(Error::TeardownSet(_)) => drop(below(&run).teardown_async(stop).build()?),
+                    result => result?,
+                }
+            }
             run.ready();
             run.closing().await;
             procession::ok()
@@ -194,8 +233,8 @@ where
     })
 }
 
-/// [`start_stop`], with blocking functions: `start` has a thread while it runs, `stop` a pooled one; between
-/// them there is none.
+/// [`start_stop`] with blocking functions: `start` has a thread while it runs, and `stop` one of a pool. Between them, the
+/// runnable has no thread. An abort does not interrupt `start`: if it succeeds after that, `stop` runs.
 #[track_caller]
 pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
 where
@@ -208,10 +247,24 @@ where
     body(move |run| {
         let functions = functions.clone();
         async move {
-            let starting = functions.clone();
-            let started = below(&run).spawn_thread(move |process| starting.0(process))?;
-            started.closed().await?;
-            run.set_teardown(move || functions.1())?;
+            let mut errors = Errors::of_parts(&run);
+            let process = run.process().clone();
+            // The thread itself makes sure that `stop` runs, because an abort may have dropped this future. The process
+            // cannot be torn down before that, because it waits for the thread.
+            let starting = below(&run).spawn_thread(move |starting| {
+                (functions.0)(starting).into_outcome()?;
+                let stop = move || (functions.1)();
+                match process.set_teardown(stop.clone()) {
+                    Err(Error::TeardownSet(_)) => drop(below(&process).teardown(stop).build()?),
+                    result => result?,
+                }
+                procession::ok()
+            });
+            match starting {
+                Ok(starting) => errors.add_outcome(starting.closed().await),
+                Err(error) => errors.add_refused(error),
+            }
+            errors.into_result()?;
             run.ready();
             run.closing().await;
             procession::ok()
@@ -219,14 +272,14 @@ where
     })
 }
 
-/// Nothing: ready at once, and ended at once.
+/// Nothing: it is ready at once, and ends at once.
 #[track_caller]
 pub fn nop() -> Runnable {
     body(|run| async move { run.ready() })
 }
 
-/// Names a runnable: its process is called so, and with that its errors. A name within a name stands after
-/// it: `outer/inner`.
+/// Gives a runnable a name, which its process has, and which appears in its errors. The name of a runnable that already
+/// has one becomes `outer/inner`.
 ///
 /// ```
 /// use procession::Process;
@@ -237,8 +290,6 @@ pub fn nop() -> Runnable {
 /// let ended = futures_lite::future::block_on(run_in(&app, &database, |_| async {}));
 /// assert_eq!(ended.unwrap_err().with_causes().to_string(), "process `database` failed: no such file");
 /// ```
-#[track_caller]
 pub fn named(name: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
-    let name = name.into();
-    Runnable::new(move |start| runnable.start(start.named(&name)))
+    runnable.wrapped(Wrap::Name(name.into()))
 }

@@ -1,10 +1,10 @@
 //! Units of work that are described once and run any number of times: combined, and started and stopped in
 //! order, on the process graph of [`procession`].
 //!
-//! A [`Runnable`] describes work. A run of it has a process of its own. It tells when it is **ready**; it is
-//! asked to stop gracefully by [`closing`](procession::Process::closing), and by force by
-//! [`aborting`](procession::Process::aborting). A run that ends before it said ready has not started, also
-//! when it ends without an error.
+//! A [`Runnable`] describes work. Each run of it has a process of its own. A run says when it is **ready**. It is asked to
+//! stop gracefully by [`closing`](procession::Process::closing), and by force by
+//! [`aborting`](procession::Process::aborting). A run that ends before it was ready has not started, even if it ends
+//! without an error.
 //!
 //! ```
 //! use procession::Process;
@@ -32,17 +32,16 @@
 //! | | |
 //! |---|---|
 //! | [`body`], [`body_thread`] | a closure, async or blocking |
-//! | [`leaf`], [`leaf_thread`] | work with a function that stops it gracefully; [`leaf_without_stop`], [`leaf_thread_without_stop`]: closing aborts it |
+//! | [`leaf`], [`leaf_thread`] | work with a function that stops it gracefully; in [`leaf_without_stop`] and [`leaf_thread_without_stop`], closing aborts the work |
 //! | [`start_stop`], [`start_stop_thread`] | two functions |
-//! | [`nop`], [`named`] | nothing; a name, for the process and its errors |
-//! | [`parallel`], [`sequential`], [`chain`] | several that run together: side by side, one after the other, nested |
-//! | [`concurrent`], [`concurrent_group`], [`sequence`] | several that run to their end |
+//! | [`nop`], [`named`] | nothing; a name for the process and its errors |
+//! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
+//! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
 //! | `server` | servers: TCP on threads, hyper, tower, axum, tonic (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
-//! They nest in each other without limit, and those of several parts take any collection. What has a blocking
-//! form differs in nothing else: the combinators themselves are async bodies on the spawner, and have no
-//! threads.
+//! They nest without a limit, and the combinators take any collection of parts. A blocking form differs from its async
+//! form in nothing else. The combinators themselves are async bodies on the spawner, and need no threads.
 //!
 //! # Running them
 //!
@@ -51,30 +50,32 @@
 //! | [`run_in`] | around a body: started before it, stopped after it |
 //! | [`run_to_end`] | to their end |
 //! | [`run`], [`run_async`] | as a program, from `fn main` (Unix) |
-//! | [`Service`] | started and stopped by calls, with deadlines |
+//! | [`Service`] | started and stopped by calls, with timeouts |
 //!
-//! # What holds for all of them
+//! # Rules for all of them
 //!
-//! - The rule is the same for any number of parts. One part is itself, and none is [`nop`].
-//! - A part that fails, whether it is ready or not, closes its group; the others stop gracefully. All errors
-//!   are in the outcome, the first one in front. What ends since the group closes, or is dropped by an abort,
-//!   is no error beside it.
-//! - A part that ends well after it was ready just ends; its group goes on with the others.
-//! - A panic is an error of the part, with its name.
-//! - Closing before or during the start is honoured: what has started is stopped, what has not is not
-//!   started, and no one waits for readiness that cannot come.
-//! - The structure is that of the process graph: a group is a process with its parts as children, and the
-//!   order in which they close is kept by [`Process::close_after`](procession::Process::close_after).
+//! - One part is the same as the part itself, and no parts are [`nop`].
+//! - A part that fails, whether it is ready or not, closes its group, and the other parts stop gracefully. All errors are in
+//!   the outcome, beginning with the first one. A part that ends because its group closes, or is dropped by an abort, does
+//!   not count as a failure. A hook above is told of each failure once, by the part that failed.
+//! - A part may end without an error after it was ready. Its group continues with the other parts.
+//! - A panic is an error of the part, with its name. That includes a panic of the function that starts a part.
+//! - Closing before or during the start is honoured: parts that have started are stopped, the others are not started, and no
+//!   caller waits for a part that can no longer become ready.
+//! - The structure is that of the process graph: a group is a process with its parts as children, which close in the order
+//!   given by [`Process::close_after`](procession::Process::close_after).
 //!
 //! # Where it comes from
 //!
-//! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those
-//! of Go's pact `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` those of
-//! `proc`. Who comes from there finds each of their names in `from_go`.
+//! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those of Go's pact
+//! `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` are those of `proc`. Coming from one of
+//! them? `from_go` maps each of their names.
 
 #![forbid(unsafe_code)]
 
 mod concurrent;
+mod dropping;
+mod errors;
 #[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
 #[doc = include_str!("../docs/from-go.md")]
 pub mod from_go {}
@@ -89,23 +90,28 @@ mod runnable;
 #[cfg(all(any(feature = "tcp", feature = "hyper", feature = "axum"), not(loom)))]
 pub mod server;
 mod service;
+mod start;
+mod state;
 mod sync;
 #[cfg(feature = "tracing")]
 mod task;
+mod wraps;
 
 pub use concurrent::{concurrent, concurrent_group, sequence};
-pub use group::{NotReady, chain, parallel, sequential};
+pub use group::{chain, parallel, sequential};
 pub use leaf::{
     body, body_thread, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, nop,
     start_stop, start_stop_thread,
 };
-pub use ready::{Readiness, Unready};
+pub use ready::{NotReady, Readiness};
 #[doc(hidden)]
 pub use run::run_in_at;
 #[cfg(all(unix, not(loom)))]
 pub use run::{run, run_async};
 pub use run::{run_in, run_to_end};
-pub use runnable::{Run, Runnable, Start};
-pub use service::{Service, ServiceError, State};
+pub use runnable::Runnable;
+pub use service::{Service, ServiceError};
+pub use start::{Run, Start};
+pub use state::State;
 #[cfg(feature = "tracing")]
 pub use task::{TaskError, task, trace_region};

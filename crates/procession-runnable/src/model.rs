@@ -1,17 +1,17 @@
-//! The parts of readiness, for the model checks of this workspace. It is not part of the public interface.
+//! The parts of readiness, for the model checks of this workspace. This is not part of the public interface.
 
 use procession::Label;
 
-use crate::ready::{Readiness, Ready, Sure, Unready};
+use crate::ready::{NotReady, Readiness, Ready};
 
-/// Something that can be split into parts, and is ready when they are. Dropped before that, it is lost.
-pub struct Part(Sure);
+/// Something that can be split into parts. If it is dropped before it was said to be ready, it is lost.
+pub struct Part(Ready);
 
-/// Says that a part is ready, or lost. Clones are of the same part.
+/// Says that a part is ready, or lost. Clones are about the same part.
 #[derive(Clone)]
 pub struct Sayer(Ready);
 
-/// Something with one part, and what waits for it.
+/// Something with one part, and a future that waits for it.
 pub fn whole() -> (Part, Readiness) {
     let (whole, readiness) = Ready::pair();
     (Part(whole), readiness)
@@ -19,7 +19,7 @@ pub fn whole() -> (Part, Readiness) {
 
 /// Is it ready?
 pub fn is_ready(readiness: &Readiness) -> bool {
-    readiness.watch().is_ready()
+    readiness.is_ready()
 }
 
 impl Part {
@@ -29,9 +29,9 @@ impl Part {
         [(); 2].map(|()| parts.next().expect("there are two"))
     }
 
-    /// Says it for this part.
+    /// Says something about this part.
     pub fn sayer(&self) -> Sayer {
-        Sayer(self.0.ready().clone())
+        Sayer(self.0.clone())
     }
 }
 
@@ -43,6 +43,6 @@ impl Sayer {
 
     /// Says that the part has ended.
     pub fn ended(&self, label: Label) {
-        self.0.lose(|| Unready::Ended(label));
+        self.0.lose(|| NotReady::Ended(label));
     }
 }

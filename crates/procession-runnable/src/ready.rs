@@ -1,217 +1,312 @@
-//! Readiness: how a run tells that it has started, and how that is waited for.
+//! Readiness: how a run reports that it has started, and how others wait for that.
+//!
+//! Something is ready once all its parts are. What holds here:
+//!
+//! 1. *A part counts once.* Its flag in [`Whole::said`] is swapped to `true`, and only the caller that finds `false`
+//!    goes on. Because the swap is atomic, two callers cannot both find `false`.
+//! 2. *The result is decided once*: when the last part is ready, or when the first part is lost. Both happen under the
+//!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] never does, because it is only set while
+//!    it is `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
+//! 3. *Each part says something in the end*, because the [`Ready`] that is answerable for it does so when it is dropped.
+//! 4. *The waiter is woken*: it stores its sleeper under the lock only while nothing is decided, and whoever decides
+//!    takes the sleeper in the same locked section.
+//! 5. *Nothing recurses*: a decided whole passes the news to the whole that it is a part of in a loop, and gives up its
+//!    place there, so that no chain of wholes is ever dropped link by link.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use procession::Label;
 use procession::support::{Sleeper, model_has_failed, register};
+use procession::{Error, Label, Process};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
-/// Something that is ready when all its parts are.
-struct Waiting {
-    /// Which parts have said whether they are ready: the first, and the others.
-    said: (AtomicBool, Box<[AtomicBool]>),
-    /// A part is lost: what the others say changes nothing.
-    is_lost: AtomicBool,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// How many parts are not ready.
-    left: usize,
-    /// A part ended without having been ready: this can never be.
-    lost: Option<Unready>,
-    sleeper: Option<Sleeper>,
-    /// What this is a part of.
-    whole: Option<Ready>,
-}
-
-/// Why a run can never be ready any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unready {
-    /// It failed, or was closed; more says the outcome of its process.
-    Failed,
-    /// This process ended without an error.
-    Ended(Label),
-}
-
-/// The right to say that a part is ready; it is said once. Clones are of the same part; when [`Sure`] is
-/// dropped and nothing was said, the part has failed.
-#[derive(Clone)]
+/// The right to say that a part is ready. Clones are about the same part, which says something once.
+///
+/// One of them is *answerable* for the part: if it is dropped before anything was said, the part has failed. A clone is
+/// not answerable.
 pub(crate) struct Ready {
-    of: Arc<Waiting>,
-    part: usize,
+    of: Arc<Whole>,
+    part: u32,
+    is_answerable: bool,
 }
 
-/// What makes sure that a part says something in the end.
-#[derive(Debug)]
-pub(crate) struct Sure {
-    /// `None` once its parts see to it.
-    ready: Option<Ready>,
-}
-
-/// Waits until a run is ready, or cannot be any more. Made by [`Start::under`](crate::Start::under).
+/// A future that waits until a run is ready, or can no longer become ready. It is made by
+/// [`Start::under`](crate::Start::under).
+///
+/// A run can no longer become ready once its body has returned, failed, panicked or been dropped.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped and polled again, by one task at a time.
+/// It can be dropped, and it can be polled again after it was ready. Only one task at a time is woken.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Readiness {
-    of: Arc<Waiting>,
+    of: Arc<Whole>,
 }
 
-/// Tells whether something is ready, without waiting for it.
-pub(crate) struct Watch {
-    of: Arc<Waiting>,
+/// Why a run is not ready, and cannot become ready any more.
+///
+/// [`Ended`](Self::Ended) is the [source](std::error::Error::source) of an [`Error::Failed`] if a part of a group ends
+/// too early.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The run failed, or was closed. The outcome of its process says more.
+    #[error("the run failed or was closed before it was ready")]
+    Failed,
+    /// This process ended without an error, and had not said that it was ready.
+    #[error("{0} ended before it was ready")]
+    Ended(Label),
+    /// The process that waited for it began to close first. Only [`Readiness::until_closing`] says this.
+    #[error("closing began before the run was ready")]
+    Closed,
+}
+
+/// Something that is ready once all its parts are.
+struct Whole {
+    /// Which parts have said something: the first part, and the others. A run has one part and needs no list.
+    ///
+    /// The swaps are `AcqRel`, so that what a part did before it said that it is ready happens-before a second call that
+    /// finds the flag set and does nothing.
+    said: (AtomicBool, Box<[AtomicBool]>),
+    /// A part is lost, so what the others say changes nothing. This only saves making a label; it is set before the
+    /// lock is taken, with `Release`, and pairs with the `Acquire` in [`Ready::lose`].
+    is_lost: AtomicBool,
+    count: Mutex<Count>,
+}
+
+struct Count {
+    /// The number of parts that have said nothing.
+    left: usize,
+    /// The first part that was lost. If there is one, the whole never becomes ready.
+    lost: Option<NotReady>,
+    sleeper: Option<Sleeper>,
+    /// The part that this is of another whole.
+    above: Option<(Arc<Whole>, u32)>,
+}
+
+impl NotReady {
+    /// The error of a group, or of a run, whose part `label` ended without an error before it was ready.
+    pub fn of(label: Label) -> Error {
+        Error::failed(label.clone(), Box::new(Self::Ended(label)))
+    }
 }
 
 impl Ready {
     /// Something with one part.
-    pub(crate) fn pair() -> (Sure, Readiness) {
-        let of = Waiting::new(1, None);
-        (Self { of: of.clone(), part: 0 }.sure(), Readiness { of })
+    pub(crate) fn pair() -> (Self, Readiness) {
+        let of = Whole::new(1, None);
+        (Self { of: of.clone(), part: 0, is_answerable: true }, Readiness { of })
     }
 
-    pub(crate) fn sure(self) -> Sure {
-        Sure { ready: Some(self) }
+    /// The same part, for code that is answerable for it from now on.
+    pub(crate) fn into_answerable(mut self) -> Self {
+        self.is_answerable = true;
+        self
     }
 
+    /// Splits the part: it is ready once all `count` parts of it are.
+    pub(crate) fn split(mut self, count: usize) -> Vec<Self> {
+        if count == 0 {
+            self.say();
+            return Vec::new();
+        }
+        // The parts are answerable in its place.
+        self.is_answerable = false;
+        let of = Whole::new(count, Some((self.of.clone(), self.part)));
+        let parts = 0..u32::try_from(count).expect("fewer parts than 2^32");
+        parts.map(|part| Self { of: of.clone(), part, is_answerable: true }).collect()
+    }
+
+    /// The part is ready.
     pub(crate) fn say(&self) {
         self.end(None);
     }
 
-    /// The part has ended.
-    pub(crate) fn lose(&self, lost: impl FnOnce() -> Unready) {
+    /// The part has ended. If it has said nothing, it is lost.
+    pub(crate) fn lose(&self, lost: impl FnOnce() -> NotReady) {
         let has_said = self.of.said(self.part).load(Ordering::Acquire);
         if !has_said && !self.of.is_lost.load(Ordering::Acquire) {
             self.end(Some(lost()));
         }
     }
 
-    /// Goes up from part to whole. A loop, since what is nested may be nested deep.
-    fn end(&self, lost: Option<Unready>) {
-        let mut next = Some(self.clone());
-        while let Some(Self { of, part }) = next {
-            if of.said(part).swap(true, Ordering::AcqRel) {
-                return;
-            }
-            if lost.is_some() {
-                of.is_lost.store(true, Ordering::Release);
-            }
-            let mut state = of.state.lock();
-            state.left -= 1;
-            state.lost = state.lost.take().or_else(|| lost.clone());
-            let is_over = state.left == 0 || state.lost.is_some();
-            let sleeper = if is_over { state.sleeper.take() } else { None };
-            next = if is_over { state.whole.take() } else { None };
-            drop(state);
-            sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+    /// Is the whole that this is a part of ready?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.of.result() == Some(Ok(()))
+    }
+
+    fn end(&self, lost: Option<NotReady>) {
+        let mut next = self.of.end(self.part, &lost);
+        while let Some((of, part)) = next {
+            next = of.end(part, &lost);
         }
     }
 }
 
-impl Sure {
-    /// Splits it: it is said when all of `count` parts have said it.
-    pub(crate) fn split(mut self, count: usize) -> Vec<Self> {
-        let whole = self.ready.take();
-        if count == 0 {
-            whole.iter().for_each(Ready::say);
-            return Vec::new();
-        }
-        let of = Waiting::new(count, whole);
-        (0..count).map(|part| Ready { of: of.clone(), part }.sure()).collect()
-    }
-
-    pub(crate) fn ready(&self) -> &Ready {
-        self.ready.as_ref().expect("it is split by value")
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self { of: self.of.clone(), part: self.part, is_answerable: false }
     }
 }
 
-impl Drop for Sure {
+impl Drop for Ready {
     fn drop(&mut self) {
-        if model_has_failed() {
-            return;
+        if self.is_answerable && !model_has_failed() {
+            self.lose(|| NotReady::Failed);
         }
-        self.ready.iter().for_each(|ready| ready.lose(|| Unready::Failed));
     }
 }
 
-impl Waiting {
-    fn new(left: usize, whole: Option<Ready>) -> Arc<Self> {
+impl Whole {
+    fn new(left: usize, above: Option<(Arc<Self>, u32)>) -> Arc<Self> {
         let others = (1..left).map(|_| AtomicBool::new(false)).collect();
         let said = (AtomicBool::new(false), others);
-        let state = State { left, lost: None, sleeper: None, whole };
-        Arc::new(Self { said, is_lost: AtomicBool::new(false), state: Mutex::new(state) })
+        let count = Count { left, lost: None, sleeper: None, above };
+        Arc::new(Self { said, is_lost: AtomicBool::new(false), count: Mutex::new(count) })
     }
 
-    /// Has this part said it? What has one part, as a run has, needs no list.
-    fn said(&self, part: usize) -> &AtomicBool {
+    fn said(&self, part: u32) -> &AtomicBool {
         match part.checked_sub(1) {
             None => &self.said.0,
-            Some(other) => &self.said.1[other],
+            Some(other) => &self.said.1[other as usize],
+        }
+    }
+
+    /// A part is ready, or `lost`. If that decides the whole, returns the part that the whole is of another one.
+    fn end(&self, part: u32, lost: &Option<NotReady>) -> Option<(Arc<Self>, u32)> {
+        if self.said(part).swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        if lost.is_some() {
+            self.is_lost.store(true, Ordering::Release);
+        }
+        let mut count = self.count.lock();
+        count.left -= 1;
+        count.lost = count.lost.take().or_else(|| lost.clone());
+        if count.left > 0 && count.lost.is_none() {
+            return None;
+        }
+        let (sleeper, above) = (count.sleeper.take(), count.above.take());
+        drop(count);
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        above
+    }
+
+    fn result(&self) -> Option<Result<(), NotReady>> {
+        self.count.lock().result()
+    }
+}
+
+impl Count {
+    fn result(&self) -> Option<Result<(), NotReady>> {
+        match &self.lost {
+            Some(lost) => Some(Err(lost.clone())),
+            None => (self.left == 0).then_some(Ok(())),
         }
     }
 }
 
 impl Readiness {
-    pub(crate) fn watch(&self) -> Watch {
-        Watch { of: self.of.clone() }
+    /// Waits until the start has ended in one way or another: the run is ready, or ended before it was ready, or
+    /// failed; or `process`, for which it is started, began to close first.
+    ///
+    /// A run that fails may also close `process`. Then the failure is why the start has ended, whichever of the two this
+    /// future sees first: when it sees the closing, it looks at the run once more.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_runnable::{NotReady, Start, body};
+    ///
+    /// let app = Process::new();
+    /// let (start, readiness) = Start::under(&app);
+    /// let never_ready = body(|run| async move { run.closing().await }).start(start)?;
+    /// app.close();
+    /// let ended = futures_lite::future::block_on(readiness.until_closing(&app));
+    /// assert!(ended.is_err());
+    /// # never_ready.closed().wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`], in each case but the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing about the run.
+    pub fn until_closing(
+        self,
+        process: &Process,
+    ) -> impl Future<Output = Result<(), NotReady>> + Send + use<> {
+        self.until(process.closing())
     }
-}
 
-impl Watch {
+    /// [`until_closing`](Self::until_closing), for anything that says when closing has begun.
+    async fn until(mut self, closing: impl Future<Output = ()>) -> Result<(), NotReady> {
+        let mut closing = pin!(closing);
+        poll_fn(|context| {
+            if let Poll::Ready(result) = Pin::new(&mut self).poll(context) {
+                return Poll::Ready(result);
+            }
+            ready!(closing.as_mut().poll(context));
+            // The end of the run may have come in between, and then it is why the process closes. A run says how it
+            // ended before its end closes anything, so this look cannot come too early.
+            Poll::Ready(self.of.result().unwrap_or(Err(NotReady::Closed)))
+        })
+        .await
+    }
+
+    /// Is the run ready?
+    #[cfg(loom)]
     pub(crate) fn is_ready(&self) -> bool {
-        let state = self.of.state.lock();
-        state.left == 0 && state.lost.is_none()
+        self.of.result() == Some(Ok(()))
     }
 }
 
 impl Future for Readiness {
-    type Output = Result<(), Unready>;
+    type Output = Result<(), NotReady>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut ended = None;
-        let replaced = register(&self.of.state, context.waker(), |state| {
-            ended = match &state.lost {
-                Some(lost) => Some(Err(lost.clone())),
-                None => (state.left == 0).then_some(Ok(())),
-            };
-            ended.is_none().then_some(&mut state.sleeper)
+        let mut result = None;
+        let replaced = register(&self.of.count, context.waker(), |count| {
+            result = count.result();
+            result.is_none().then_some(&mut count.sleeper)
         });
         drop(replaced);
-        ended.map_or(Poll::Pending, Poll::Ready)
+        result.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl fmt::Debug for Waiting {
+impl fmt::Debug for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("parts", &(1 + self.said.1.len())).finish_non_exhaustive()
+        f.debug_struct("Whole").field("parts", &(1 + self.said.1.len())).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").finish_non_exhaustive()
+        f.debug_struct("Ready").field("part", &self.part).finish_non_exhaustive()
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use futures_lite::future::{block_on, poll_once};
+    use procession::Process;
 
-    use super::{Readiness, Ready, Sure, Unready};
+    use super::{NotReady, Readiness, Ready};
 
-    fn now(readiness: &mut Readiness) -> Option<Result<(), Unready>> {
+    fn now(readiness: &mut Readiness) -> Option<Result<(), NotReady>> {
         block_on(poll_once(readiness))
     }
 
-    fn say(part: Sure) {
-        part.ready().say();
+    fn say(part: Ready) {
+        part.say();
     }
 
     #[test]
@@ -225,15 +320,14 @@ mod tests {
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
-    /// Saying it twice is saying it once.
     #[test]
-    fn a_part_says_it_once() {
+    fn a_part_counts_once() {
         let (whole, mut readiness) = Ready::pair();
         let parts = whole.split(2);
-        parts[0].ready().say();
-        parts[0].ready().clone().say();
+        parts[0].say();
+        parts[0].clone().say();
         assert_eq!(now(&mut readiness), None);
-        parts[1].ready().say();
+        parts[1].say();
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
@@ -242,16 +336,25 @@ mod tests {
         let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
         drop(parts.pop());
-        assert_eq!(now(&mut readiness), Some(Err(Unready::Failed)));
+        assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
         parts.into_iter().for_each(say);
-        assert_eq!(now(&mut readiness), Some(Err(Unready::Failed)));
+        assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
     }
 
     #[test]
-    fn what_has_no_parts_is_ready() {
+    fn a_whole_without_parts_is_ready() {
         let (whole, mut readiness) = Ready::pair();
         assert!(whole.split(0).is_empty());
         assert_eq!(now(&mut readiness), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_clone_is_not_answerable() {
+        let (ready, mut readiness) = Ready::pair();
+        drop(ready.clone());
+        assert_eq!(now(&mut readiness), None);
+        drop(ready.clone().into_answerable());
+        assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
     }
 
     #[test]
@@ -262,5 +365,21 @@ mod tests {
         }
         say(ready);
         assert_eq!(now(&mut readiness), Some(Ok(())));
+    }
+
+    /// The run ends exactly between the look at the run and the look at the process.
+    #[test]
+    fn an_end_that_also_closes_the_process_is_seen() {
+        let label = Process::new().label();
+        for lost in [Some(NotReady::Ended(label)), Some(NotReady::Failed), None] {
+            let (ready, readiness) = Ready::pair();
+            let closing = async {
+                lost.iter().for_each(|lost| ready.lose(|| lost.clone()));
+            };
+            let expected = lost.clone().unwrap_or(NotReady::Closed);
+            assert_eq!(block_on(readiness.until(closing)), Err(expected));
+        }
+        let (ready, readiness) = Ready::pair();
+        assert_eq!(block_on(readiness.until(async { ready.say() })), Ok(()));
     }
 }

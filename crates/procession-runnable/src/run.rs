@@ -2,29 +2,30 @@
 
 use std::future::{Future, pending};
 
-use procession::support::{close_when_at, ignore_failures_of_children, run_at};
+use procession::support::{close_when_at, run_at};
 #[cfg(all(unix, not(loom)))]
 use procession::{ChildFailure, Exit, Main};
 use procession::{Error, IntoOutcome, Process, Reason, Site};
 
-use crate::group::NotReady;
-use crate::ready::Unready;
-use crate::runnable::{Runnable, Start, below};
+use crate::errors::Errors;
+use crate::ready::NotReady;
+use crate::runnable::Runnable;
+use crate::start::{Start, below};
 
-/// Starts `runnable` under `parent`, runs `body` when it is ready, and stops it when the body has ended.
+/// Starts `runnable` under `parent`, runs `body` once it is ready, and stops it once the body has ended.
 ///
-/// The body is not run if the runnable fails to start, or if closing comes first. If the runnable fails while
-/// the body runs, the process of the body closes. The outcome has the body's error before those of the
-/// runnable; none is lost.
+/// The body is not run if the runnable fails to start, or if `parent` closes first. If the runnable fails while the body
+/// runs, the process of the body closes. All errors are in the outcome, with the body's error before those of the
+/// runnable. A hook above is told of each failure once.
 ///
 /// # Errors
 ///
-/// The outcome's; [`NotReady`] if the runnable ends without an error before it is ready; [`Error::Closed`] if
-/// the teardown of `parent` has started.
+/// Those of the outcome. [`NotReady::Ended`] if the runnable ends without an error before it is ready. [`Error::Closed`]
+/// if the teardown of `parent` has started.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future half-way drops the body and closes the runnable.
+/// Dropping the future early drops the body and closes the runnable.
 ///
 /// ```
 /// use procession::{BoxError, Process};
@@ -62,7 +63,7 @@ where
     run_in_at(Site::caller(), parent, runnable, body)
 }
 
-/// [`run_in`], with the place where its processes are said to be made.
+/// [`run_in`], with an explicit site.
 #[doc(hidden)]
 pub fn run_in_at<F, Fut>(
     site: Site,
@@ -79,33 +80,53 @@ where
         if p.is_closing() {
             return Ok(());
         }
-        // The outcomes of both children are read here.
-        ignore_failures_of_children(&p);
+        let mut errors = Errors::of_parts(&p);
         let (start, readiness) = Start::under(&p);
-        let started = runnable.start(start)?;
-        match p.run_until_closing(readiness).await {
-            Some(Ok(())) => {}
-            Some(Err(Unready::Ended(label))) => {
-                let ended = started.close().await.err();
-                return Error::all(ended.into_iter().chain([NotReady::of(label)]));
+        let started = match runnable.start(start) {
+            Ok(started) => started,
+            Err(error) => {
+                errors.add_refused(error);
+                return errors.into_result();
             }
-            Some(Err(Unready::Failed)) | None => return started.close().await,
-        }
-        let inside = below(&p).build()?;
-        close_when_at(site, &inside, failing(&started))?;
-        let result = match run_at(site, &inside, body).await {
-            // The runnable has failed before the body could begin.
-            Err(Error::Closed(label)) if label == inside.label() => Ok(()),
-            result => result,
         };
-        inside.close();
-        let stopped = started.close().await;
-        Error::all([result, stopped].into_iter().filter_map(Result::err))
+        match readiness.until_closing(&p).await {
+            Ok(()) if !p.is_closing() => match run_inside(site, &p, &started, body).await {
+                Ok(outcome) => errors.add_outcome(outcome),
+                Err(error) => errors.add_own(error),
+            },
+            Err(NotReady::Ended(label)) => errors.add_own(NotReady::of(label)),
+            // Its outcome says more.
+            Ok(()) | Err(NotReady::Failed | NotReady::Closed) => {}
+        }
+        errors.add_outcome(started.close().await);
+        errors.into_result()
     })
 }
 
-/// Ends when the run begins to close since it failed; one that ends well leaves the body alone.
-fn failing(started: &Process) -> impl Future<Output = ()> + Send + use<> {
+/// Runs `body` in a process below `process` that closes if `started` fails, and returns the outcome of the body.
+async fn run_inside<F, Fut>(
+    site: Site,
+    process: &Process,
+    started: &Process,
+    body: F,
+) -> Result<Result<(), Error>, Error>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let inside = below(process).build()?;
+    close_when_at(site, &inside, failure_of(started))?;
+    let outcome = match run_at(site, &inside, body).await {
+        // The runnable has failed before the body could begin.
+        Err(Error::Closed(label)) if label == inside.label() => Ok(()),
+        outcome => outcome,
+    };
+    inside.close();
+    Ok(outcome)
+}
+
+/// Ends when the run begins to close because it has failed. If it begins to close for another reason, this never ends.
+fn failure_of(started: &Process) -> impl Future<Output = ()> + Send + use<> {
     let started = started.clone();
     async move {
         started.closing().await;
@@ -115,11 +136,11 @@ fn failing(started: &Process) -> impl Future<Output = ()> + Send + use<> {
     }
 }
 
-/// Starts `runnable` under `parent`, and waits for its end.
+/// Starts `runnable` under `parent` at once, and returns a future that waits for its end.
 ///
 /// # Errors
 ///
-/// The outcome's; [`Error::Link`] if the teardown of `parent` has started.
+/// Those of the outcome, and those of [`Runnable::start`].
 pub fn run_to_end(
     parent: &Process,
     runnable: &Runnable,
@@ -128,11 +149,11 @@ pub fn run_to_end(
     async move { started?.closed().await }
 }
 
-/// Runs `runnable` as a program: what [`procession::main`] is for a body. Signals close it.
+/// Runs `runnable` as a program, as [`procession::main`] runs a body. Signals close it.
 ///
 /// # Blocking
 ///
-/// Blocks the thread until all of it is Closed.
+/// Blocks the thread until the runnable is Closed.
 ///
 /// ```no_run
 /// use procession_runnable::{named, run, sequential, start_stop};
@@ -145,7 +166,7 @@ pub fn run_to_end(
 #[cfg(all(unix, not(loom)))]
 #[track_caller]
 pub fn run(runnable: &Runnable) -> Exit {
-    // The outcome of the runnable is that of the program.
+    // The outcome of the runnable is that of the program, so its failures are handled.
     let main = Main::new().on_child_failure(ChildFailure::Ignore);
     main.run(|p| {
         let started = runnable.start(Start::under(&p).0)?;

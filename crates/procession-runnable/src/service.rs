@@ -9,14 +9,16 @@ use futures_lite::future::or;
 use procession::support::{block_on, deadline_after, with_causes};
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
-use crate::group::NotReady;
-use crate::ready::{Readiness, Unready, Watch};
-use crate::runnable::{Runnable, Start};
+use crate::errors::is_failure_of_part;
+use crate::ready::{NotReady, Readiness, Ready};
+use crate::runnable::Runnable;
+use crate::start::Start;
+use crate::state::State;
 use crate::sync::Mutex;
 
-/// One run of a runnable, started and stopped by calls, from any thread or task. Clones are the same service.
+/// One run of a runnable, started and stopped by calls, from any thread or task. Clones refer to the same service.
 ///
-/// It is started once. When its last clone is dropped, it stops.
+/// A service can be started once. It stops when its last clone is dropped.
 ///
 /// ```
 /// use procession_runnable::{Service, State, start_stop};
@@ -34,20 +36,14 @@ pub struct Service {
     runnable: Runnable,
     process: Process,
     /// `None` until it is started.
-    started: Arc<Mutex<Option<Watch>>>,
+    started: Arc<Mutex<Option<Started>>>,
 }
 
-/// Where a [`Service`] stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Not started.
-    Initial,
-    /// Started, and not ready.
-    Starting,
-    /// Ready.
-    Running,
-    /// At its end: stopped, ended or failed.
-    Stopped,
+/// The run of a service.
+struct Started {
+    ready: Ready,
+    /// `None` while it is being made, or if it could not be.
+    run: Option<Process>,
 }
 
 /// Why a call on a [`Service`] failed.
@@ -62,31 +58,31 @@ pub enum ServiceError {
         /// The call: `start` or `stop`.
         call: &'static str,
     },
-    /// The time limit was over, and the service was aborted.
+    /// The call took longer than its timeout, and the service was aborted.
     #[error("{call} took longer than {limit:?}, so the service was aborted")]
     TimedOut {
         /// The call: `start` or `stop`.
         call: &'static str,
-        /// The limit.
+        /// The timeout.
         limit: Duration,
     },
-    /// It was stopped while it started.
+    /// The service was stopped while it started.
     #[error("the service was stopped while it started")]
     Stopped,
-    /// It failed: its outcome.
+    /// The service failed. This is its outcome; if the run ended before it was ready, [`NotReady::Ended`] is part of it.
     #[error(transparent)]
     Failed(Error),
 }
 
 impl Service {
-    /// A service that hangs under nothing.
+    /// A service without a parent.
     #[track_caller]
     pub fn new(runnable: Runnable) -> Self {
         let built = Process::builder().on_child_failure(ChildFailure::Close).build();
         Self::of(runnable, built.unwrap_or_default())
     }
 
-    /// A service that is closed with `parent`, which waits for it.
+    /// A service that `parent` closes and waits for.
     ///
     /// # Errors
     ///
@@ -101,33 +97,31 @@ impl Service {
         Self { runnable, process, started: Arc::default() }
     }
 
-    /// Starts it, and returns when it is ready.
+    /// Starts the service, and returns once it is ready, or once it has stopped if it does not become ready.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::InvalidState`] if it was started or stopped before; [`ServiceError::Failed`] if it
-    /// fails to start, or ends before it is ready; [`ServiceError::Stopped`] if it is stopped meanwhile.
+    /// [`ServiceError::InvalidState`] if it was started or stopped before. [`ServiceError::Failed`] with all errors if it
+    /// fails to start, or ends before it is ready. [`ServiceError::Stopped`] if it is stopped meanwhile, without an error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the service to itself: it goes on to start.
+    /// If the future is dropped, the service continues to start.
     pub async fn start(&self) -> Result<(), ServiceError> {
-        let readiness = self.begin()?;
-        match or(async { Some(readiness.await) }, async {
-            drop(self.process.closed().await);
-            None
-        })
-        .await
-        {
-            Some(Ok(())) => Ok(()),
-            Some(Err(Unready::Ended(label))) => {
-                self.process.close();
-                Err(ServiceError::Failed(NotReady::of(label)))
-            }
-            Some(Err(Unready::Failed)) | None => {
-                let ended = self.process.close().await;
-                Err(ended.err().map_or(ServiceError::Stopped, ServiceError::Failed))
-            }
+        let error = match self.begin()? {
+            Ok(readiness) => match readiness.until_closing(&self.process).await {
+                Ok(()) => return Ok(()),
+                Err(NotReady::Ended(label)) => Some(NotReady::of(label)),
+                Err(NotReady::Failed | NotReady::Closed) => None,
+            },
+            // It is part of the outcome, or the service was closed before its run was made.
+            Err(error) if is_failure_of_part(&error) || matches!(error, Error::Link(_)) => None,
+            Err(error) => Some(error),
+        };
+        let outcome = self.process.close().await;
+        match Error::all(error.into_iter().chain(outcome.err())) {
+            Ok(()) => Err(ServiceError::Stopped),
+            Err(errors) => Err(ServiceError::Failed(errors)),
         }
     }
 
@@ -139,12 +133,13 @@ impl Service {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread without a limit.
+    /// Blocks the thread for as long as the start takes.
     pub fn start_blocking(&self) -> Result<(), ServiceError> {
         block_on(self.start())
     }
 
-    /// [`start`](Self::start), with a time limit: past it, the service is aborted.
+    /// [`start`](Self::start) with a timeout, after which the service is aborted. Then the call returns without waiting for
+    /// code that ignores the abort.
     ///
     /// # Errors
     ///
@@ -162,13 +157,13 @@ impl Service {
         block_on(self.start_within(limit))
     }
 
-    /// Stops it gracefully, and returns when it has stopped. One that was not started cannot be started after
-    /// that.
+    /// Stops the service gracefully, and returns once it has stopped. A service that was never started cannot be started
+    /// after that.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Failed`] with the outcome; [`ServiceError::InvalidState`] if it had stopped already: how,
-    /// tells [`outcome`](Self::outcome).
+    /// [`ServiceError::Failed`] with the outcome. [`ServiceError::InvalidState`] if the service has already stopped; its
+    /// [`outcome`](Self::outcome) is still available.
     pub async fn stop(&self) -> Result<(), ServiceError> {
         self.check_stop()?;
         self.process.close().await.map_err(ServiceError::Failed)
@@ -178,19 +173,19 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Those of [`stop`](Self::stop); [`Error::Deadlock`] in it if the caller is a body that the service
-    /// waits for.
+    /// Those of [`stop`](Self::stop). [`ServiceError::Failed`] with [`Error::Deadlock`] if the service waits for the
+    /// caller.
     ///
     /// # Blocking
     ///
-    /// Blocks the thread without a limit.
+    /// Blocks the thread for as long as the stop takes.
     pub fn stop_blocking(&self) -> Result<(), ServiceError> {
         self.check_stop()?;
         self.process.close_blocking().map_err(ServiceError::Failed)
     }
 
-    /// [`stop`](Self::stop), with a time limit: past it, the service is aborted, and this returns without
-    /// waiting for what ignores that.
+    /// [`stop`](Self::stop) with a timeout, after which the service is aborted. Then the call returns without waiting for
+    /// code that ignores the abort.
     ///
     /// # Errors
     ///
@@ -208,24 +203,29 @@ impl Service {
         block_on(self.stop_within(limit))
     }
 
-    /// Waits until it has stopped, and yields the outcome; it does not stop it.
+    /// Waits until the service has stopped, and yields the outcome. It does not stop the service.
     pub fn done(&self) -> Closed {
         self.process.closed()
     }
 
-    /// Where it stands.
+    /// The state. A service that has begun to stop, for whatever reason, is `Stopping` until it is `Stopped`.
     pub fn state(&self) -> State {
         if self.process.is_closed() {
             return State::Stopped;
         }
-        match &*self.started.lock() {
+        let started = self.started.lock();
+        let run_is_closing =
+            |started: &Started| started.run.as_ref().is_some_and(|run| run.is_closing());
+        match &*started {
+            _ if self.process.is_closing() => State::Stopping,
             None => State::Initial,
-            Some(started) if started.is_ready() => State::Running,
+            Some(started) if run_is_closing(started) => State::Stopping,
+            Some(started) if started.ready.is_ready() => State::Running,
             Some(_) => State::Starting,
         }
     }
 
-    /// The outcome, when it has stopped.
+    /// The outcome, once the service has stopped.
     pub fn outcome(&self) -> Option<Result<(), Error>> {
         self.process.outcome()
     }
@@ -237,23 +237,23 @@ impl Service {
         }
     }
 
-    fn begin(&self) -> Result<Readiness, ServiceError> {
+    /// Starts the run, unless the service was started or stopped before. The inner error is that of the start.
+    fn begin(&self) -> Result<Result<Readiness, Error>, ServiceError> {
         let (start, readiness) = Start::under(&self.process);
         let mut started = self.started.lock();
         if started.is_some() || self.process.is_closing() {
             drop(started);
             return Err(ServiceError::InvalidState { state: self.state(), call: "start" });
         }
-        *started = Some(readiness.watch());
+        *started = Some(Started { ready: start.ready(), run: None });
         drop(started);
-        let started = self.runnable.start(start);
-        // It stops when its run has ended.
-        self.process.close_after_children();
-        match started {
-            Ok(_) => Ok(readiness),
-            Err(_) if self.process.is_closing() => Err(ServiceError::Stopped),
-            Err(error) => Err(ServiceError::Failed(error)),
+        let run = self.runnable.start(start);
+        if let (Ok(run), Some(started)) = (&run, &mut *self.started.lock()) {
+            started.run = Some(run.clone());
         }
+        // The service stops when its run has ended.
+        self.process.close_after_children();
+        Ok(run.map(|_| readiness))
     }
 
     async fn within(
@@ -262,7 +262,7 @@ impl Service {
         limit: Duration,
         work: impl Future<Output = Result<(), ServiceError>>,
     ) -> Result<(), ServiceError> {
-        // A limit beyond what a clock can say is none.
+        // A timeout that is longer than a clock can measure never ends.
         let Some(deadline) = deadline_after(limit) else { return work.await };
         or(work, async {
             SystemClock.sleep_until(deadline).await;
@@ -279,17 +279,6 @@ impl fmt::Debug for Service {
             .field("state", &self.state())
             .field("process", &self.process)
             .finish()
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Initial => "initial",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-        })
     }
 }
 

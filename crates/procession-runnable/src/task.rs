@@ -1,24 +1,32 @@
 //! Tracing: [`task`] and [`trace_region`] (feature `tracing`, on by default).
 
+use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use procession::Error;
-use tracing::info_span;
+use procession::support::text::Escaped;
 
-use crate::runnable::{Runnable, Start};
+use crate::dropping::{Nested, drop_nested};
+use crate::errors::{Errors, is_failure_of_part};
+use crate::runnable::Runnable;
+use crate::start::Start;
+use crate::wraps::Wrap;
 
-/// A task failed: what kind of task, and with what.
+/// A task failed. It tells the kind of the task, and the error.
 ///
 /// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the task's process.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("task `{task}` failed")]
+#[derive(Clone, thiserror::Error)]
+#[error("task `{}` failed", Escaped::name(task))]
 pub struct TaskError {
     task: Arc<str>,
     source: Error,
 }
 
-/// Runs `runnable` in a `tracing` span named `task`, whose field `kind` is `kind`; if it fails, the error is
-/// a [`TaskError`].
+/// Runs `runnable` in a `tracing` span named `task`, with the field `kind`. If the runnable fails, the error is a
+/// [`TaskError`].
+///
+/// A hook above is told once, of the error that the runnable failed with.
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -36,26 +44,25 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
     let kind = kind.into();
     Runnable::new(move |start| {
         let (kind, runnable) = (kind.clone(), runnable.clone());
-        let span = info_span!(parent: start.span(), "task", kind = &*kind);
-        start.in_span(span).spawn(move |run| async move {
-            let started = runnable.start(Start::part_of(&run, run.sure()))?;
-            let ended = started.closed().await;
-            ended.map_err(|source| {
-                Error::failed(run.label(), Box::new(TaskError { task: kind, source }))
-            })
+        start.in_task(&kind).spawn(move |run| async move {
+            let mut errors = Errors::of_parts(&run);
+            let failed = |source| {
+                let error = TaskError { task: kind, source };
+                Error::failed(run.label(), Box::new(error))
+            };
+            match runnable.start(Start::part_of(&run, run.readiness_of_parts())) {
+                Ok(started) => errors.add_outcome(started.closed().await.map_err(failed)),
+                Err(error) if is_failure_of_part(&error) => errors.add_outcome(Err(failed(error))),
+                Err(error) => errors.add_own(failed(error)),
+            }
+            errors.into_result()
         })
     })
 }
 
-/// Runs `runnable` in a `tracing` span named `region`, whose field `kind` is `kind`. Its errors are as they
-/// are.
-#[track_caller]
+/// Runs `runnable` in a `tracing` span named `region`, with the field `kind`. Errors are not changed.
 pub fn trace_region(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
-    let kind = kind.into();
-    Runnable::new(move |start| {
-        let span = info_span!(parent: start.span(), "region", kind = &*kind);
-        runnable.start(start.in_span(span))
-    })
+    runnable.wrapped(Wrap::Region(kind.into()))
 }
 
 impl TaskError {
@@ -67,5 +74,22 @@ impl TaskError {
     /// The error that it failed with.
     pub fn error(&self) -> &Error {
         &self.source
+    }
+}
+
+impl Drop for TaskError {
+    /// The errors of nested tasks are nested as well.
+    fn drop(&mut self) {
+        drop_nested(Nested::Error(mem::replace(&mut self.source, Error::Background)));
+    }
+}
+
+impl fmt::Debug for TaskError {
+    /// It does not format the causes of the error, because the errors of nested tasks are nested as well.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskError")
+            .field("task", &self.task)
+            .field("error", &format_args!("{}", self.source))
+            .finish()
     }
 }

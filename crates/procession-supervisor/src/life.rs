@@ -14,7 +14,7 @@
 //!                                         Closed: Stopped, Ended, GivenUp, or forgotten
 //! ```
 //!
-//! 1. There is a run exactly while the state says so ([`State::has_run`]). Argument: only `Started` enters those states,
+//! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started` enters those states,
 //!    only from `Loading`, and only `Closed` leaves them; the engine makes a run only for a unit that is `Loading`, and
 //!    steps `Started` or `NotStarted` right after it.
 //! 2. A run that was asked to stop before its end was seen has stopped, and has not failed (U3). Argument: `Closed` looks
@@ -35,7 +35,7 @@ use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::Restarts;
-use crate::state::State;
+use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
 /// A unit: its state, its rules, and its past.

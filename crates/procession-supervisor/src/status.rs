@@ -113,7 +113,7 @@ impl Counts {
             State::Stopping => &mut self.stopping,
             State::Stuck => &mut self.stuck,
             State::Waiting => &mut self.waiting,
-            State::Initial | State::Ended | State::GivenUp | State::Stopped => &mut self.idle,
+            _ => &mut self.idle,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Items that `procession-runnable` and `procession-supervisor` share with this crate. They are not part of the public
 //! interface, and may change in any release.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::{Builder, Process};
-use crate::value::{Error, IntoOutcome, Site};
+use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
 
 pub use crate::run::catch::catch;
 pub use crate::run::park::block_on;
@@ -75,6 +76,24 @@ pub fn show_wait_for_children(process: &Process, other: &Process) -> ShownWait {
 #[must_use = "the wait is shown as long as this exists"]
 pub struct ShownWait {
     _shown: crate::run::waits::Shown,
+}
+
+/// From now on, the process passes on the failures of its children: whether such a failure is handled is decided as for a
+/// failure of the process. This is for a body that reads the outcomes of the children, and returns their errors with
+/// [`pass_on`], which tells nobody of them again.
+pub fn pass_failures_on(process: &Process) {
+    process.node.pass_failures_on();
+}
+
+/// The error of a body that [passes failures on](pass_failures_on). `error` is all that the body has to report, and `own`
+/// is the part of it that is not a failure of a child.
+pub fn pass_on(error: Error, own: Option<Error>) -> BoxError {
+    crate::run::hooks::pass_on(error, own)
+}
+
+/// The error for code that concerns a process, and that panicked with this message.
+pub fn panicked(label: Label, message: Arc<str>) -> Error {
+    Error::panicked(label, message)
 }
 
 /// From now on, the process ignores the failures of its children: for code that reads their outcomes.

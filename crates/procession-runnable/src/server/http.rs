@@ -19,15 +19,16 @@ use tokio::runtime::Handle;
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable, below};
+use crate::runnable::Runnable;
+use crate::start::{Run, below};
 
 /// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone
 /// of the service, and is a child of the server's process.
 ///
-/// It needs a tokio runtime with I/O: the process must run its bodies there.
+/// It needs a tokio runtime with I/O, on which the process must run its bodies.
 ///
-/// Closing takes no new connections, and lets the running requests finish; an abort drops them. A connection
-/// that fails is told to the hooks, and the server goes on.
+/// On closing, the server accepts no more connections, and running requests finish; an abort drops them. Hooks are told of
+/// a connection that fails, and the server continues.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -71,7 +72,7 @@ where
     })
 }
 
-/// [`hyper()`], with a tower service.
+/// [`hyper()`] with a tower service.
 #[track_caller]
 pub fn tower<B, S, Reply>(bind: B, service: S) -> Runnable
 where
@@ -109,7 +110,7 @@ where
     Ok(())
 }
 
-/// Serves one connection; on closing, to the end of the requests that it has.
+/// Serves one connection. On closing, it finishes the requests that it has.
 async fn serve<S, Reply>(process: Process, stream: TcpStream, service: S) -> Result<(), BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<Reply>> + Send + 'static,

@@ -9,15 +9,16 @@ use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
 
 use super::after_refusal;
 use crate::leaf::body;
-use crate::runnable::{Run, Runnable, below};
+use crate::runnable::Runnable;
+use crate::start::{Run, below};
 
 /// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
 ///
-/// Closing takes no new connections, and waits for the handlers of those that were accepted: they see
-/// [`closing`](Process::closing), and finish what they have begun. An abort shuts their sockets down, so that
-/// no handler hangs in a read. A handler that fails is told to the hooks, and the server goes on.
+/// On closing, the server accepts no more connections, and waits for the handlers of those that it has accepted. They see
+/// [`closing`](Process::closing), and finish their work. An abort shuts their sockets down, so that no handler hangs in a
+/// read. Hooks are told of a handler that fails, and the server continues.
 ///
-/// No thread waits for connections: that is an async body.
+/// The server waits for connections in an async body, without a thread.
 ///
 /// ```
 /// use procession::Process;
@@ -80,7 +81,7 @@ where
     Ok(())
 }
 
-/// Shuts the socket down when the connection is aborted, as long as the guard is there.
+/// Shuts the socket down if the connection is aborted while the guard exists.
 fn shut_on_abort(connection: &Process, stream: TcpStream) -> Result<CloseOnDrop, Error> {
     let handling = Process::builder().site(connection.site()).build()?;
     let handled = handling.closed();

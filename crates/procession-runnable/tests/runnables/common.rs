@@ -1,4 +1,4 @@
-//! Parts whose doing the tests choose, and a record of what they did.
+//! Parts whose behaviour the tests choose, and a record of their actions.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Services: their states, their calls with both faces, and their deadlines.
+//! Services: their states, their calls, blocking and async, and their timeouts.
 
 use std::future::pending;
 use std::time::{Duration, Instant};
@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, poll_once};
 use procession::Process;
 use procession_runnable::{
-    Service, ServiceError, State, body, body_thread, leaf_without_stop, nop, start_stop,
+    Runnable, Service, ServiceError, State, body, body_thread, leaf_without_stop, named, nop,
+    start_stop,
 };
 
-use crate::common::{Does, Events, FACES, Face, LIMIT, part};
+use crate::common::{Does, Events, FACES, Face, LIMIT, errors, part};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -17,7 +18,7 @@ fn serving(face: Face) -> Service {
     Service::new(part("a", Does::Serve, &Events::default(), face))
 }
 
-/// Initial, Starting, Running, Stopped; blocking and async.
+/// Initial, Starting, Running, Stopping, Stopped; blocking and async.
 #[test]
 fn the_states() {
     for face in FACES {
@@ -57,13 +58,13 @@ fn the_states() {
     told.recv_blocking().unwrap();
     assert_eq!(starting.state(), State::Starting);
     assert!(starting.start_blocking().is_err());
-    // Stopping one that starts is honoured: what ignores it is aborted past the limit.
+    // A service can be stopped while it starts. One that ignores that is aborted.
     let stopped = starting.stop_blocking_within(SHORT);
     assert!(matches!(stopped, Err(ServiceError::TimedOut { call: "stop", .. })));
     assert!(starter.join().unwrap().is_err());
 }
 
-/// Who starts a service can stop waiting for it: it goes on, and is seen to be ready.
+/// A caller can stop waiting for the start: the service continues to start, and its state says when it is ready.
 #[test]
 fn a_start_that_nobody_waits_for() {
     let (tell, told) = smol::channel::bounded::<()>(1);
@@ -87,7 +88,7 @@ fn a_start_that_nobody_waits_for() {
     service.stop_blocking().unwrap();
 }
 
-/// Stopping one that was never started makes later starts fail.
+/// A service that was stopped before it was started cannot be started.
 #[test]
 fn stopped_before_it_was_started() {
     let service = serving(Face::Task);
@@ -96,7 +97,7 @@ fn stopped_before_it_was_started() {
     assert!(matches!(service.start_blocking(), Err(ServiceError::InvalidState { .. })));
 }
 
-/// A start that fails, panics, or ends before it is ready.
+/// A run that fails, panics, or ends before it is ready.
 #[test]
 fn starts_that_fail() {
     for face in FACES {
@@ -114,7 +115,7 @@ fn starts_that_fail() {
     }
 }
 
-/// One that ends before it is ready is stopped with all that it has started.
+/// A run that ends before it is ready is stopped, with everything that it has started.
 #[test]
 fn an_end_before_readiness_closes_what_it_started() {
     let service = Service::new(body(|run| async move {
@@ -125,8 +126,60 @@ fn an_end_before_readiness_closes_what_it_started() {
     assert!(service.done().wait_timeout(LIMIT).is_some());
 }
 
-/// Past its deadline, a start is aborted, and the error says so; so is a stop, and who ignores the abort does
-/// not hold up the call.
+/// A run ends before it is ready, and then fails to stop: the start returns once the service has stopped, with both errors.
+#[test]
+fn an_early_end_has_all_errors() {
+    let early = body(|run| async move { run.set_teardown(|| Err("cannot stop")) });
+    let service = Service::new(named("early", early));
+    let Err(ServiceError::Failed(error)) = service.start_blocking_within(LIMIT) else { panic!() };
+    assert_eq!(service.state(), State::Stopped);
+    let errors = errors(Err(error));
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].ends_with("ended before it was ready"), "{errors:?}");
+    assert_eq!(errors[1], "process `early` failed: cannot stop");
+}
+
+/// A function that starts a run and panics is a failure of the service, with the panic's message.
+#[test]
+fn a_start_that_panics() {
+    let service = Service::new(Runnable::new(|_| panic!("no more runs")));
+    let Err(ServiceError::Failed(error)) = service.start_blocking() else { panic!() };
+    assert!(error.to_string().ends_with("panicked: no more runs"), "{error}");
+    assert_eq!(service.state(), State::Stopped);
+}
+
+/// A service is stopping while its run ends, whether it was asked to stop or not.
+#[test]
+fn a_service_that_stops_slowly() {
+    for ends_alone in [true, false] {
+        let (release, released) = smol::channel::bounded::<()>(1);
+        let (tell, told) = smol::channel::bounded(1);
+        let service = Service::new(body_thread(move |run| {
+            let released = released.clone();
+            run.set_teardown(move || {
+                let _released = released.recv_blocking();
+            })?;
+            run.ready();
+            tell.send_blocking(run.process().closing())?;
+            if !ends_alone {
+                run.closing().wait();
+            }
+            procession::ok()
+        }));
+        service.start_blocking().unwrap();
+        let closing = told.recv_blocking().unwrap();
+        let stopped = (!ends_alone).then(|| service.stop_blocking_within(SHORT));
+        closing.wait();
+        assert_eq!(service.state(), State::Stopping);
+        assert!(stopped.is_none_or(|stopped| stopped.is_err()));
+        drop(release);
+        service.done().wait().unwrap();
+        assert_eq!(service.state(), State::Stopped);
+    }
+}
+
+/// A start that takes longer than its timeout is aborted, and the error says so. So is a stop, and code that ignores the
+/// abort does not hold up the call.
 #[test]
 fn deadlines() {
     let service = Service::new(body(|_| pending::<()>()));
@@ -145,12 +198,12 @@ fn deadlines() {
     stubborn.start_blocking().unwrap();
     let late = stubborn.stop_blocking_within(SHORT);
     assert!(matches!(late, Err(ServiceError::TimedOut { call: "stop", .. })));
-    assert_eq!(stubborn.state(), State::Running);
+    assert_eq!(stubborn.state(), State::Stopping);
     drop(release);
     assert!(stubborn.done().wait_timeout(LIMIT).is_some());
 }
 
-/// One that fails later is Stopped, with its error; one that ends well, too.
+/// A service whose run fails later is Stopped, with its error; so is one whose run ends without an error.
 #[test]
 fn one_that_ends_by_itself() {
     let service = Service::new(part("a", Does::FailLater, &Events::default(), Face::Task));
@@ -172,7 +225,7 @@ fn one_that_ends_by_itself() {
     assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
 }
 
-/// Under a parent, it is closed with it; without, with its last clone.
+/// A service under a parent closes with the parent; any other closes with its last clone.
 #[test]
 fn who_stops_a_service() {
     let app = Process::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use procession::support::{ShownWait, catch, show_wait_for_children};
 use procession::{ChildFailure, Error, Label, Process};
-use procession_runnable::{Run, Start, Unready};
+use procession_runnable::{NotReady, Run, Start};
 
 use super::command::{Command, Reply, answer};
 use super::inbox::{RunId, Watcher};
@@ -20,7 +20,7 @@ use crate::life::{Answer, Closes, End, Input, News, Then};
 use crate::name::name_of;
 use crate::policy::Policy;
 use crate::restarts::Recent;
-use crate::state::State;
+use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
 
@@ -505,10 +505,10 @@ impl Seen {
             match Pin::new(readiness).poll(context) {
                 Poll::Ready(ready) => {
                     live.readiness = None;
-                    self.ready = Some(ready.map_err(|unready| match unready {
-                        Unready::Ended(label) => Some(label),
+                    self.ready = Some(ready.map_err(|lost| match lost {
+                        NotReady::Ended(label) => Some(label),
                         // Its outcome says more.
-                        Unready::Failed => None,
+                        _ => None,
                     }));
                 }
                 Poll::Pending => {}

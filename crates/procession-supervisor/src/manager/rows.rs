@@ -27,7 +27,7 @@ use crate::event::Happening;
 use crate::life::{Input, News, Then};
 use crate::name::name_of;
 use crate::policy::Policy;
-use crate::state::State;
+use crate::state::{HasRun, State};
 use crate::sync::Mutex;
 use crate::table::{BoxFuture, Change, Key, Row, Table};
 use crate::unit::{OnChange, Unit};

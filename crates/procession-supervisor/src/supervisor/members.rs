@@ -20,7 +20,7 @@ use crate::engine::{Command, Core, Face};
 use crate::error::ManagerError;
 use crate::life::{Down, Input, News, Then};
 use crate::name::name_of;
-use crate::state::State;
+use crate::state::{HasRun, State};
 use crate::unit::Unit;
 
 type Name = Arc<str>;

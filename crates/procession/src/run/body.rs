@@ -121,7 +121,7 @@ impl BodyEnd {
     /// The body ends here with this error, without having run.
     pub(crate) fn refuse(mut self, error: Error) {
         if let Some(node) = self.node.take() {
-            perform(body_ended(&node, Err(error), None).0);
+            perform(body_ended(&node, Err(error.into()), None).0);
         }
     }
 
@@ -227,7 +227,7 @@ impl BodyEnd {
         let result = match ended {
             Ended::Returned(result) => outcome(Ok(result), || node.label()),
             Ended::Panicked(message) => outcome(Err(message), || node.label()),
-            Ended::Early(error) => Err(error),
+            Ended::Early(error) => Err(error.into()),
         };
         let place = self.registered.map(|registered| registered.place);
         let (effects, spent) = body_ended(&node, result, place);

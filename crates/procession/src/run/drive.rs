@@ -77,7 +77,7 @@ impl Drop for TearingDown {
         if let Some(future) = self.future.take() {
             let (node, _dropped) = run_as(self.node.clone(), || catch(|| drop(future)));
             node.work.end();
-            perform_polled(torn_down(&node, Err(Error::Aborted(node.label()))));
+            perform_polled(torn_down(&node, Err(Error::Aborted(node.label()).into())));
         }
     }
 }

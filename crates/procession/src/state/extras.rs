@@ -57,6 +57,7 @@ impl<C: Contents> Default for Extras<C> {
             left_to_caller: None,
             calls: None,
             on_child_failure: ChildFailure::default(),
+            passes_failures_on: false,
             closes_parents: false,
             hooks: Vec::new(),
             known_hooks: None,

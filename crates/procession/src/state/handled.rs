@@ -8,8 +8,8 @@
 //! 3. It has no parents: the outcome of a root belongs to the code that waits for it. (For the root of `Main`, that is
 //!    `Main`, which returns it.)
 //! 4. One of its open parents ignores failures of children.
-//! 5. One of its open parents closes for it, and thereby fails itself, and *that* failure is handled by 2, 3, 4 or 5.
-//!    (A hook above that parent is also above the process.)
+//! 5. One of its open parents closes for it, and thereby fails itself, or its body passes the failure on; and *that*
+//!    failure is handled by 2, 3, 4 or 5. (A hook above that parent is also above the process.)
 //!
 //! A limiter is transparent: the parents of the limiter count as parents of its children.
 //!
@@ -57,6 +57,12 @@ impl<C: Contents> Node<C> {
         self.inner.lock().extras().on_child_failure = ChildFailure::Ignore;
     }
 
+    /// From now on, the process passes the failures of its children on, because its body reads their outcomes and returns
+    /// their errors. So whether one is handled is decided as for a failure of this process.
+    pub(crate) fn pass_failures_on(&self) {
+        self.inner.lock().extras().passes_failures_on = true;
+    }
+
     /// The caller lets go of the process. Its failures are no longer left to the caller; those that were are returned.
     pub(crate) fn take_back(&self) -> Vec<C::Failure> {
         let mut inner = self.inner.lock();
@@ -85,14 +91,16 @@ impl<C: Contents> Node<C> {
                 }
                 let inner = parent.inner.lock();
                 let is_limiter = inner.is_limiter();
-                let rule = inner.extras_ref().map(|extras| extras.on_child_failure);
+                let extras = inner.extras_ref();
+                let passes_on = extras.is_some_and(|extras| extras.passes_failures_on);
+                let rule = extras.map(|extras| extras.on_child_failure);
                 drop(inner);
                 if is_limiter {
                     asking.push(Asking { node: parent, closes_parents });
                     continue;
                 }
                 let is_handled = match rule.unwrap_or_default() {
-                    _ if closes_parents => parent.arrive(failure, &mut asking),
+                    _ if closes_parents || passes_on => parent.arrive(failure, &mut asking),
                     ChildFailure::Report => false,
                     ChildFailure::Ignore => true,
                     ChildFailure::Close => parent.arrive(failure, &mut asking),

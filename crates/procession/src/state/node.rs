@@ -194,6 +194,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) calls: Option<Box<Calls<C>>>,
     /// The reaction of the process to the failure of a child.
     pub(crate) on_child_failure: ChildFailure,
+    /// It passes the failures of its children on, whatever its reaction to them.
+    pub(super) passes_failures_on: bool,
     /// Its failure closes its parents, whatever they do when another child fails.
     pub(crate) closes_parents: bool,
     /// The hooks for failures in its tree.

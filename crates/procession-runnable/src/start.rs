@@ -1,0 +1,281 @@
+//! [`Start`], which is given to the code that starts a run, and [`Run`], which is given to the code that runs.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use procession::support::in_order;
+use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site};
+#[cfg(feature = "tracing")]
+use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
+
+use crate::ready::{NotReady, Readiness, Ready};
+
+/// A function that starts runs.
+pub(crate) type StartRun = dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync;
+
+/// The settings of a run that is about to start: the process that it will run under, its name, and the [`Readiness`]
+/// that it reports to.
+#[must_use = "a run that is not started never becomes ready"]
+pub struct Start<'a> {
+    parent: &'a Process,
+    /// Where the runnable was described.
+    site: Site,
+    /// The part before this one, which is closed after it.
+    before: Option<&'a Process>,
+    /// The siblings before and after this run, in the order of closing.
+    order: (Option<&'a Process>, Option<&'a Process>),
+    name: Option<Arc<str>>,
+    on_child_failure: ChildFailure,
+    #[cfg(feature = "tracing")]
+    span: Span,
+    ready: Ready,
+}
+
+impl<'a> Start<'a> {
+    /// The start of a run under `parent`, and a future that waits until the run is ready.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_runnable::{Start, body};
+    ///
+    /// let server = body(|run| async move {
+    ///     run.ready();
+    ///     run.closing().await;
+    /// });
+    /// let app = Process::new();
+    /// let (start, readiness) = Start::under(&app);
+    /// let process = server.start(start.named("server"))?;
+    /// assert_eq!(futures_lite::future::block_on(readiness), Ok(()));
+    /// process.close_blocking()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn under(parent: &'a Process) -> (Self, Readiness) {
+        let (ready, readiness) = Ready::pair();
+        (Self::part_of(parent, ready), readiness)
+    }
+
+    #[track_caller]
+    pub(crate) fn part_of(parent: &'a Process, ready: Ready) -> Self {
+        let on_child_failure = ChildFailure::default();
+        Self {
+            parent,
+            site: Site::caller(),
+            before: None,
+            order: (None, None),
+            name: None,
+            on_child_failure,
+            // A part is started in the span of what it is a part of.
+            #[cfg(feature = "tracing")]
+            span: current_span(),
+            ready,
+        }
+    }
+
+    /// The run is between these two in the order in which their common parent closes them, the last one first. None of
+    /// them waits for another.
+    #[doc(hidden)]
+    pub fn in_order(mut self, before: Option<&'a Process>, after: Option<&'a Process>) -> Self {
+        self.order = (before, after);
+        self
+    }
+
+    /// Closes `before`, the part before this one, after this one.
+    pub(crate) fn after(mut self, before: &'a Process) -> Self {
+        self.before = Some(before);
+        self
+    }
+
+    /// Names the process of the run. If a name was given before, the new one follows it: `outer/inner`.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(match self.name {
+            Some(outer) => format!("{outer}/{name}").into(),
+            None => name.into(),
+        });
+        self
+    }
+
+    pub(crate) fn take_name(&mut self) -> Option<Arc<str>> {
+        self.name.take()
+    }
+
+    pub(crate) fn with_name(mut self, name: Option<Arc<str>>) -> Self {
+        self.name = name;
+        self
+    }
+
+    pub(crate) fn described_at(&mut self, site: Site) {
+        self.site = site;
+    }
+
+    pub(crate) fn parent(&self) -> &'a Process {
+        self.parent
+    }
+
+    /// Tells whether the run is ready, once it has started. It is not answerable for that.
+    pub(crate) fn ready(&self) -> Ready {
+        self.ready.clone()
+    }
+
+    /// The name, if there is one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Starts an async body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::spawn`].
+    pub fn spawn<F, Fut>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        #[cfg(feature = "tracing")]
+        let span = self.span.clone();
+        let (builder, ready) = self.into_builder();
+        let body = move |process: Process| async move {
+            let run = Run { process: process.clone(), ready: ready.clone() };
+            let result = body(run).await.into_outcome();
+            ended(&process, &ready, &result);
+            result
+        };
+        #[cfg(feature = "tracing")]
+        if !span.is_none() {
+            return builder.spawn(move |process| body(process).instrument(span));
+        }
+        builder.spawn(body)
+    }
+
+    /// Starts a blocking body on a thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::spawn_thread`].
+    pub fn spawn_thread<F, R>(self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
+        #[cfg(feature = "tracing")]
+        let span = self.span.clone();
+        let (builder, ready) = self.into_builder();
+        let body = move |process: Process| {
+            #[cfg(feature = "tracing")]
+            let _entered = span.entered();
+            let run = Run { process: process.clone(), ready: ready.clone() };
+            let result = body(run).into_outcome();
+            ended(&process, &ready, &result);
+            result
+        };
+        builder.spawn_thread(body)
+    }
+
+    /// Starts an async body that starts parts below its process. A part that fails closes the others, and its error is
+    /// part of the outcome.
+    pub(crate) fn spawn_group<F, Fut>(mut self, body: F) -> Result<Process, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.on_child_failure = ChildFailure::Close;
+        self.spawn(body)
+    }
+
+    /// Starts the run in a `tracing` span `task`.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn in_task(self, kind: &str) -> Self {
+        let span = info_span!(parent: &self.span, "task", kind);
+        Self { span, ..self }
+    }
+
+    /// Starts the run in a `tracing` span `region`.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn in_region(self, kind: &str) -> Self {
+        let span = info_span!(parent: &self.span, "region", kind);
+        Self { span, ..self }
+    }
+
+    fn into_builder(self) -> (Builder<'a>, Ready) {
+        let Self { parent, site, before, order, name, on_child_failure, ready, .. } = self;
+        let builder = Process::builder().parent(parent).site(site);
+        let mut builder = in_order(builder, order.0, order.1);
+        if let Some(before) = before {
+            builder = builder.close_before(before);
+        }
+        if let Some(name) = name {
+            builder = builder.name(name);
+        }
+        if on_child_failure == ChildFailure::Close {
+            builder = builder.on_child_failure(on_child_failure);
+        }
+        (builder, ready)
+    }
+}
+
+/// The current span. Without a subscriber, there is none.
+#[cfg(feature = "tracing")]
+fn current_span() -> Span {
+    if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
+}
+
+/// Makes a process of the library below the process of a run, with the same site.
+pub(crate) fn below(process: &Process) -> Builder<'_> {
+    Process::builder().parent(process).site(process.site())
+}
+
+/// The body of a run has ended, so the run cannot become ready any more. A run that failed or was closed is lost when
+/// `ready` is dropped.
+fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
+    if result.is_ok() && !process.is_closing() {
+        ready.lose(|| NotReady::Ended(process.label()));
+    }
+}
+
+/// A run, as the code that runs sees it: its process, and the way to say that it is ready.
+///
+/// The run is asked to stop by [`closing`](Process::closing), and by force by [`aborting`](Process::aborting).
+#[derive(Clone, Debug)]
+pub struct Run {
+    process: Process,
+    ready: Ready,
+}
+
+impl Run {
+    /// Marks the run as ready, and wakes everything that waits for that. Further calls do nothing.
+    pub fn ready(&self) {
+        self.ready.say();
+    }
+
+    /// The process of this run.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Makes code other than this run answerable for its readiness: its parts.
+    pub(crate) fn readiness_of_parts(&self) -> Ready {
+        self.ready.clone().into_answerable()
+    }
+
+    /// The run will not become ready, and its outcome says why.
+    pub(crate) fn not_ready(&self) {
+        self.ready.lose(|| NotReady::Failed);
+    }
+}
+
+impl Deref for Run {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl fmt::Debug for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("name", &self.name).finish_non_exhaustive()
+    }
+}
