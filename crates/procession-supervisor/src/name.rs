@@ -20,6 +20,7 @@ impl<K: Display> Display for Name<'_, K> {
     }
 }
 
-fn text_of(key: &impl Display) -> String {
+/// The name of a key, as [`name_of`] has it.
+pub(crate) fn text_of(key: &impl Display) -> String {
     catch(|| key.to_string()).unwrap_or_else(|_| "(its name panicked)".into())
 }

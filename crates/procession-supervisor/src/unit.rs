@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use procession::support::catch;
-use procession::{Error, Label, Process};
+use procession::support::{catch, panicked};
+use procession::{Error, Process};
 use procession_runnable::{Runnable, Start};
 
 /// A runnable under supervision: when it is started again, how long it may take to stop, and what its failures and
@@ -136,11 +136,9 @@ impl Unit {
     }
 
     /// Starts a run. A panic of the code that starts it is an error of `owner`.
-    pub(crate) fn start(&self, start: Start<'_>, owner: &Label) -> Result<Process, Error> {
+    pub(crate) fn start(&self, start: Start<'_>, owner: &Process) -> Result<Process, Error> {
         let started = catch(|| self.runnable.start(start));
-        started.unwrap_or_else(|message| {
-            Err(Error::failed(owner.clone(), format!("a start panicked: {message}").into()))
-        })
+        started.unwrap_or_else(|message| Err(panicked(owner.label(), message)))
     }
 }
 

@@ -171,16 +171,20 @@ impl<K: Key> Core<K> {
         let mut units = self.shared.units.lock();
         let mut actions = units.step(id, input, &self.shared.about.policy, self.now);
         let entry = units.entry(id);
-        let wants_key =
-            actions.tell[0].is_some() || actions.starters.is_some() || actions.stoppers.is_some();
-        let key = wants_key.then(|| entry.key.clone());
-        let process = entry.live.as_ref().map(|live| live.process.clone());
         let starters = actions.starters.take().map(|answer| (answer, entry.take_starters()));
         let stoppers = actions.stoppers.take().map(|answer| (answer, entry.take_stoppers()));
+        let waits = starters.as_ref().is_some_and(|(_, replies)| !replies.is_empty())
+            || stoppers.as_ref().is_some_and(|(_, replies)| !replies.is_empty());
+        let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
+        let is_down = matches!(actions.news, Some(News::Down(_)));
+        let key = (waits || tells || is_down).then(|| entry.key.clone());
+        let has_to_act = waits || actions.close || actions.abort;
+        let live = entry.live.as_ref().filter(|_| has_to_act);
+        let process = live.map(|live| live.process.clone());
         let live = if entry.life.state().has_run() { None } else { entry.live.take() };
         let removed = actions.forget.then(|| units.remove(id));
         drop(units);
-        if let Some(key) = &key {
+        if let Some(key) = key.as_ref().filter(|_| tells) {
             for what in actions.tell.into_iter().flatten() {
                 self.shared.events.tell(Some(key.clone()), what);
             }
@@ -231,19 +235,20 @@ impl<K: Key> Core<K> {
     pub(crate) fn start(
         &mut self,
         id: usize,
+        name: &str,
         unit: &Unit,
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
-        let Some((name, run)) = self.with(id, |units, id| {
+        let Some(run) = self.with(id, |units, id| {
             units.entry(id).life.rules = unit.rules;
-            (units.entry(id).name(), units.next_run(id))
+            units.next_run(id)
         }) else {
             return;
         };
         let (mut start, readiness) = Start::under(&self.group);
         start = start.in_order(before, after);
-        match unit.start(start.named(&name), &self.group.label()) {
+        match unit.start(start.named(name), &self.group) {
             Ok(process) => {
                 self.policy().bound(&process, unit.rules.grace);
                 let watcher = Watcher::new(self.shared.inbox.clone(), run);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use procession::support::{block_on, catch};
+
+use tracing::level_filters::LevelFilter;
 
 use super::{Event, Happening};
 use crate::table::Key;
@@ -14,12 +17,20 @@ const MOST: usize = 65_536;
 /// The sending end of the events of a manager or a set.
 pub(crate) struct EventSource<K> {
     manager: Arc<str>,
+    /// The number of readers. Relaxed: a reader that is being made may miss what happens meanwhile.
+    readers: Arc<AtomicUsize>,
     sender: imp::Sender<K>,
 }
 
 impl<K: Key> EventSource<K> {
     pub(crate) fn new(manager: Arc<str>, capacity: usize) -> Self {
-        Self { manager, sender: imp::Sender::new(capacity.clamp(1, MOST)) }
+        let sender = imp::Sender::new(capacity.clamp(1, MOST));
+        Self { manager, readers: Arc::default(), sender }
+    }
+
+    /// Is there a reader, or a subscriber that may want events?
+    pub(crate) fn is_heard(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0 || LevelFilter::current() >= LevelFilter::INFO
     }
 
     /// Tells all readers. Call it with no lock held, because it calls their wakers and the `tracing` subscriber.
@@ -31,7 +42,12 @@ impl<K: Key> EventSource<K> {
     }
 
     pub(crate) fn read(&self) -> Events<K> {
-        Events { manager: self.manager.clone(), receiver: self.sender.new_receiver() }
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Events {
+            manager: self.manager.clone(),
+            readers: self.readers.clone(),
+            receiver: self.sender.new_receiver(),
+        }
     }
 }
 
@@ -61,6 +77,7 @@ impl<K: Key> EventSource<K> {
 /// ```
 pub struct Events<K> {
     manager: Arc<str>,
+    readers: Arc<AtomicUsize>,
     receiver: imp::Receiver<K>,
 }
 
@@ -95,6 +112,12 @@ impl<K: Key> Events<K> {
             key: None,
             what: Happening::Missed { count },
         })
+    }
+}
+
+impl<K> Drop for Events<K> {
+    fn drop(&mut self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::engine::{Command, Core, Face, Reply, answer};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::life::{Input, News, Then};
-use crate::name::name_of;
+use crate::name::{name_of, text_of};
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
 use crate::sync::Mutex;
@@ -312,9 +312,10 @@ impl<K: Key> Rows<K> {
     }
 
     fn start_new(&mut self, core: &mut Core<K>, key: K, unit: &Unit) {
+        let name = text_of(&key);
         let id = core.shared.units.lock().insert(key, self.generation, core.now());
         core.begin(id);
-        core.start(id, unit, None, None);
+        core.start(id, &name, unit, None, None);
     }
 
     fn row_is_there(&self, core: &Core<K>, id: usize) {
@@ -437,7 +438,7 @@ impl<K: Key> Rows<K> {
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
-                    core.start(id, &unit, None, None);
+                    core.start(id, &text_of(&key), &unit, None, None);
                 } else {
                     change(core, id, &unit);
                 }

@@ -48,6 +48,7 @@ pub(super) struct Members {
 
 struct Member {
     id: usize,
+    name: Name,
     unit: Unit,
 }
 
@@ -97,18 +98,18 @@ impl Members {
                 id
             }
             Some(_) => return Err(ManagerError::Exists { key: name_of(&name) }),
-            None => units.insert(name, 0, core.now()),
+            None => units.insert(name.clone(), 0, core.now()),
         };
         units.entry(id).life.rules = unit.rules;
         drop(units);
         self.positions.insert(id, position);
-        self.places.push(Some(Member { id, unit }));
+        self.places.push(Some(Member { id, name, unit }));
         Ok(())
     }
 
     /// Starts the unit at a position, which is [`Loading`](State::Loading).
     fn start(&mut self, core: &mut Core<Name>, position: usize) {
-        let Some(Member { id, unit }) = &self.places[position] else { return };
+        let Some(Member { id, name, unit }) = &self.places[position] else { return };
         let process_at = |position: &usize| -> Option<Process> {
             let id = self.places[*position].as_ref()?.id;
             core.with(id, |units, id| {
@@ -117,7 +118,7 @@ impl Members {
         };
         let before = self.live.range(..position).next_back().and_then(process_at);
         let after = self.live.range(position + 1..).next().and_then(process_at);
-        core.start(*id, unit, before.as_ref(), after.as_ref());
+        core.start(*id, name, unit, before.as_ref(), after.as_ref());
         if core.state(*id).is_some_and(State::has_run) {
             self.live.insert(position);
         }
