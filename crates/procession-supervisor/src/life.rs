@@ -3,7 +3,7 @@
 //! takes a lock, runs foreign code or sends an event.
 //!
 //! ```text
-//!                 Load             Started           Ready
+//!               Load, Begin        Started           Ready
 //! Initial, … ───────────▶ Loading ────────▶ Starting ──────▶ Running
 //!                            ▲                  │               │   Stop, or it begins to close
 //!               Due          │                  └──────┬────────┘
@@ -17,20 +17,33 @@
 //! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started` enters those states,
 //!    only from `Loading`, and only `Closed` leaves them; the engine makes a run only for a unit that is `Loading`, and
 //!    steps `Started` or `NotStarted` right after it.
-//! 2. A run that was asked to stop before its end was seen has stopped, and has not failed (U3). Argument: `Closed` looks
-//!    at `asked`, which `Stop` sets in every state with a run; so it does not matter which of the two happened first
-//!    outside, only that the request was there when the end was seen.
-//! 3. The grace begins when the run begins to close, whoever began it (U2). Argument: `Stop`, `EndedUnready` and
-//!    `BeganToClose` all go through [`Life::begin_stop`], which sets the deadline once.
-//! 4. A transition goes from one state to the state that was decided, without one between them that readers could see:
-//!    the state is written once in each branch of `step`.
+//! 2. A run that was asked to stop before its end was seen has stopped, and has not failed (U3). Argument: only the step
+//!    `Closed` decides between the two, and it looks at `asked`, which `Stop` and `Abort` set in every state with a run.
+//!    So the order in which the end and the request happened outside does not matter.
+//! 3. The grace begins when the run begins to close, whoever began it, and it is set once (U2). Argument: `Stop`, `Abort`,
+//!    `EndedUnready` and `BeganToClose` all go through [`Life::begin_closing`], which is called only in `Starting` and
+//!    `Running`, and no step leads from `Stopping` back to these. After the grace there is one abort, because
+//!    [`Life::abort`] is called only if `aborted` is not set, and sets it; after the abort grace, the unit is `Stuck`.
+//! 4. Readers see no state between the one before a step and the one after it. Argument: each branch of `step` calls
+//!    [`Life::go`] at most once.
+//! 5. `then` is [`Then::Stay`] unless the present run was asked to stop. Argument: [`Life::set_then`] and `stop` set both,
+//!    only while there is a run, and `closed` resets both.
+//! 6. Each caller that waits is answered once. Argument: the engine takes the callers out when it answers. Callers that
+//!    wait for a start are answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and will not
+//!    be started again for them; callers that wait for a stop when the run is Closed, becomes `Stuck`, or if there is
+//!    none. A unit in a state without a run, other than `Loading` and `Waiting`, has no callers.
+
+mod actions;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procession::{Error, Label, Process};
+use procession::{Error, Label};
 use procession_runnable::NotReady;
 
+pub(crate) use self::actions::{Actions, Answer, Closes, Down, News};
 use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
@@ -46,14 +59,15 @@ pub(crate) struct Life {
     due: Option<Instant>,
     pub(crate) rules: Rules,
     run: Run,
-    /// What follows after its run.
+    /// What follows after its run, if that was asked to stop.
     then: Then,
-    /// A strategy restarts it together with others: its own end does not.
+    /// Its strategy is about to stop it, and to start it again together with others. If its run ends before that, this
+    /// end neither restarts it nor counts as a failure of its own.
     pub(crate) is_held: bool,
     past: Option<Box<Past>>,
 }
 
-/// What is known of the present run.
+/// The facts about the present run.
 #[derive(Default)]
 struct Run {
     /// When it became ready.
@@ -82,7 +96,7 @@ pub(crate) enum Then {
     Forget,
 }
 
-/// What a unit went through.
+/// The past of a unit that has failed or was started again.
 pub(crate) struct Past {
     pub(crate) restarts: Restarts,
     pub(crate) last_error: Option<ManagerError>,
@@ -91,9 +105,9 @@ pub(crate) struct Past {
 /// What happened to a unit, or is asked of it.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It should run.
+    /// It should run: its face has to load its description, and to start it.
     Load,
-    /// Its description has come with its row, and it is started at once.
+    /// Its turn has come, and its face has its description already: it is started right after this.
     Begin,
     /// Its row could not be loaded. A unit that only a call has asked for is forgotten.
     NotLoaded { key: Arc<str>, error: SharedError, forget: bool },
@@ -113,7 +127,7 @@ pub(crate) enum Input {
     Stop(Then),
     /// It should stop at once, by force.
     Abort(Then),
-    /// Its deadline has come.
+    /// The time of [`Life::due`] has come.
     Due,
 }
 
@@ -125,76 +139,6 @@ pub(crate) struct End {
     pub(crate) foreign_error: Option<Error>,
     /// Was it aborted?
     pub(crate) aborted: bool,
-}
-
-/// What has to be done, in this order.
-#[derive(Debug, Default)]
-#[must_use]
-pub(crate) struct Actions {
-    /// What readers of events are told.
-    pub(crate) tell: [Option<Happening>; 3],
-    /// Close the run.
-    pub(crate) close: bool,
-    /// Abort the run.
-    pub(crate) abort: bool,
-    /// The answer to those who wait until it is ready.
-    pub(crate) starters: Option<Answer>,
-    /// The answer to those who wait until it has stopped.
-    pub(crate) stoppers: Option<Answer>,
-    /// Forget the unit.
-    pub(crate) forget: bool,
-    /// What the manager or the set has to know.
-    pub(crate) news: Option<News>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Yes,
-    /// It was stopped while it started.
-    Stopped,
-    /// It ended without an error.
-    Ended,
-    Stuck,
-    Load(SharedError),
-    Failed(Error),
-}
-
-/// What a manager or a set has to know of the step of a unit.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// It has to be loaded.
-    Load,
-    /// It is ready.
-    Ready,
-    /// Its run has ended, or could not begin.
-    Down(Down),
-    /// It has not ended in time.
-    Stuck,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Down {
-    /// It was not asked to stop.
-    pub(crate) by_itself: bool,
-    /// It failed, or ended and should always run: others may have to follow.
-    pub(crate) restarts: bool,
-    /// Everything has to close for it.
-    pub(crate) closes_all: Option<Closes>,
-}
-
-/// Why everything has to close for a unit.
-#[derive(Debug)]
-pub(crate) enum Closes {
-    GaveUp(Option<Error>),
-    Failed(Error),
-}
-
-impl Actions {
-    fn tell(&mut self, what: Happening) {
-        if let Some(place) = self.tell.iter_mut().find(|place| place.is_none()) {
-            *place = Some(what);
-        }
-    }
 }
 
 impl Life {
@@ -228,9 +172,10 @@ impl Life {
         self.then
     }
 
-    /// Decides what follows after a run that was asked to stop.
+    /// Decides what follows after the present run. It counts as asked to stop from now on.
     pub(crate) fn set_then(&mut self, then: Then) {
-        self.then = then;
+        debug_assert!(self.state.has_run());
+        (self.then, self.run.asked) = (then, true);
     }
 
     /// Was the present run asked to stop?
@@ -255,19 +200,20 @@ impl Life {
         }
     }
 
-    /// Forgets past failures: a call starts it.
+    /// Forgives past failures, because a call starts it.
     pub(crate) fn forgive(&mut self, policy: &Policy) {
         if let Some(past) = &mut self.past {
             past.restarts.forgive(policy);
         }
     }
 
+    /// Decides what follows from an input. An input that does not fit the state, such as `Ready` from a run that already
+    /// closes, changes nothing.
     pub(crate) fn step(&mut self, input: Input, policy: &Policy, now: Instant) -> Actions {
         let mut actions = Actions::default();
         match input {
             Input::Load => self.load(now, &mut actions),
             Input::Begin if matches!(self.state, State::Initial | State::Waiting) => {
-                self.is_held = false;
                 self.go(State::Loading, now);
             }
             Input::NotLoaded { key, error, forget } => {
@@ -277,7 +223,7 @@ impl Life {
                     if forget {
                         self.rest(Then::Forget, now, &mut actions);
                     } else {
-                        delay = Some(self.try_later(key, error.clone(), policy, now));
+                        delay = Some(self.load_later(key, error.clone(), policy, now));
                     }
                 }
                 actions.tell(Happening::LoadFailed { error, delay });
@@ -302,12 +248,12 @@ impl Life {
                 self.run.unready = Some(Box::new(label));
                 if self.state == State::Starting {
                     actions.close = true;
-                    self.begin_stop(policy, now);
+                    self.begin_closing(policy, now);
                 }
             }
             Input::BeganToClose => {
                 if matches!(self.state, State::Starting | State::Running) {
-                    self.begin_stop(policy, now);
+                    self.begin_closing(policy, now);
                 }
             }
             Input::Closed(end) if self.state.has_run() => {
@@ -320,7 +266,7 @@ impl Life {
                     self.abort(policy, now, &mut actions);
                 }
             }
-            Input::Due => self.is_due(policy, now, &mut actions),
+            Input::Due => self.time_is_up(policy, now, &mut actions),
             Input::Begin
             | Input::Started
             | Input::NotStarted(_)
@@ -330,24 +276,26 @@ impl Life {
         actions
     }
 
-    /// The manager's run is over before this unit has ended: it keeps its key until it has.
+    /// The manager's run is over, and this unit, which has a run, has not ended: it keeps its key until it has.
     pub(crate) fn leave_stuck(&mut self, now: Instant) {
-        if self.state != State::Stuck {
-            self.go(State::Stuck, now);
-        }
-        (self.then, self.run.asked) = (Then::Forget, true);
+        self.go(State::Stuck, now);
+        self.set_then(Then::Forget);
     }
 
     fn load(&mut self, now: Instant, actions: &mut Actions) {
         if !self.state.has_run() && self.state != State::Loading {
-            self.is_held = false;
-            self.go(State::Loading, now);
-            actions.news = Some(News::Load);
+            self.begin_load(now, actions);
         }
     }
 
+    fn begin_load(&mut self, now: Instant, actions: &mut Actions) {
+        self.is_held = false;
+        self.go(State::Loading, now);
+        actions.news = Some(News::Load);
+    }
+
     /// Loads it again after a pause.
-    fn try_later(
+    fn load_later(
         &mut self,
         key: Arc<str>,
         source: SharedError,
@@ -372,19 +320,21 @@ impl Life {
                 actions.tell(Happening::Stopping);
                 actions.close = true;
                 if self.state != State::Stopping {
-                    self.begin_stop(policy, now);
+                    self.begin_closing(policy, now);
                 }
                 if self.grace(policy).is_zero() && !self.run.aborted {
                     self.abort(policy, now, actions);
                 }
             }
-            State::Stuck => (self.then, self.run.asked) = (then, true),
+            State::Stuck => self.set_then(then),
             state => {
-                if matches!(state, State::Loading | State::Waiting) && then != Then::Hold {
-                    actions.tell(Happening::Stopped { error: None, forced: false });
+                if then != Then::Hold {
                     actions.stoppers = Some(Answer::Yes);
-                    if then != Then::Again {
-                        actions.starters = Some(Answer::Stopped);
+                    if matches!(state, State::Loading | State::Waiting) {
+                        actions.tell(Happening::Stopped { error: None, forced: false });
+                        if then != Then::Again {
+                            actions.starters = Some(Answer::Stopped);
+                        }
                     }
                 }
                 self.rest(then, now, actions);
@@ -393,7 +343,7 @@ impl Life {
     }
 
     /// A run begins to close.
-    fn begin_stop(&mut self, policy: &Policy, now: Instant) {
+    fn begin_closing(&mut self, policy: &Policy, now: Instant) {
         self.run.closing_at = Some(now);
         self.go(State::Stopping, now);
         self.due = now.checked_add(self.grace(policy));
@@ -406,7 +356,7 @@ impl Life {
         self.due = now.checked_add(policy.abort_grace);
     }
 
-    fn is_due(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
+    fn time_is_up(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
         self.due = None;
         match self.state {
             State::Waiting => self.load(now, actions),
@@ -429,6 +379,11 @@ impl Life {
         if end.aborted && !self.run.aborted {
             actions.tell(Happening::Aborted { after: self.closing_for(now) });
         }
+        // Whoever ended it, it was steady; but a run that closes is not ready any more.
+        if let (Some(ready_at), Some(past)) = (self.run.ready_at, &mut self.past) {
+            let until = self.run.closing_at.unwrap_or(now);
+            past.restarts.was_ready_for(policy, until.saturating_duration_since(ready_at));
+        }
         if !self.run.asked {
             return self.ended_by_itself(end.error, policy, now, actions);
         }
@@ -447,23 +402,22 @@ impl Life {
         self.rest(then, now, actions);
     }
 
-    /// Where a unit without a run stays that was asked to stop.
+    /// What follows for a unit that was asked to stop and has no run any more, or had none.
     fn rest(&mut self, then: Then, now: Instant, actions: &mut Actions) {
         match then {
             Then::Stay => self.go(State::Stopped, now),
-            Then::Hold => {
-                let state = if self.may_be_held() { State::Waiting } else { self.state_at_rest() };
-                self.go(state, now);
-            }
             Then::Forget => {
                 self.go(State::Ended, now);
                 actions.forget = true;
             }
-            Then::Again => {
-                if self.state.has_run() {
+            Then::Again => self.begin_load(now, actions),
+            Then::Hold => {
+                self.is_held = false;
+                if self.may_be_held() {
+                    self.go(State::Waiting, now);
+                } else if self.state.has_run() {
                     self.go(State::Ended, now);
                 }
-                self.load(now, actions);
             }
         }
     }
@@ -475,11 +429,7 @@ impl Life {
             && !matches!(self.state, State::Stopped | State::GivenUp)
     }
 
-    fn state_at_rest(&self) -> State {
-        if self.state.has_run() { State::Ended } else { self.state }
-    }
-
-    /// The run has ended without having been asked to stop, or could not begin.
+    /// The run has ended without having been asked to stop, or no run could be started.
     fn ended_by_itself(
         &mut self,
         error: Option<Error>,
@@ -487,10 +437,7 @@ impl Life {
         now: Instant,
         actions: &mut Actions,
     ) {
-        let Run { ready_at, unready, .. } = std::mem::take(&mut self.run);
-        if let (Some(ready_at), Some(past)) = (ready_at, &mut self.past) {
-            past.restarts.was_ready_for(policy, now.saturating_duration_since(ready_at));
-        }
+        let Run { unready, .. } = std::mem::take(&mut self.run);
         let error = error.or_else(|| unready.map(|label| NotReady::of(*label)));
         if let Some(error) = &error {
             self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
@@ -539,9 +486,12 @@ impl Life {
         actions.news = Some(News::Down(down));
     }
 
-    /// Enters a state. Its due time, if it has one, is set after this.
+    /// Enters a state, or stays in it with nothing due. The due time, if there is one, is set after this.
     fn go(&mut self, state: State, now: Instant) {
-        (self.state, self.since, self.due) = (state, now, None);
+        if self.state != state {
+            (self.state, self.since) = (state, now);
+        }
+        self.due = None;
     }
 
     fn grace(&self, policy: &Policy) -> Duration {
@@ -578,23 +528,5 @@ impl Wish {
             }
             _ => Self::None,
         }
-    }
-}
-
-impl Answer {
-    /// The result for the unit `key` with this process.
-    pub(crate) fn result(
-        self,
-        key: Arc<str>,
-        process: Option<&Process>,
-    ) -> Result<(), ManagerError> {
-        Err(match self {
-            Self::Yes => return Ok(()),
-            Self::Stopped => ManagerError::Stopped { key },
-            Self::Ended => ManagerError::Ended { key },
-            Self::Stuck => ManagerError::stuck(process.map(|process| (key, process.clone()))),
-            Self::Load(source) => ManagerError::Load { key, source },
-            Self::Failed(error) => ManagerError::Failed(error),
-        })
     }
 }

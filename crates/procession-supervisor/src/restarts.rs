@@ -67,3 +67,96 @@ impl Restarts {
         self.recent = Recent::default();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::backoff::Backoff;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const STEADY: Duration = Duration::from_secs(60);
+
+    fn policy() -> Policy {
+        let backoff = Backoff { first: SECOND, max: 8 * SECOND, jitter: false };
+        Policy::new().backoff(backoff).steady_after(STEADY)
+    }
+
+    /// The pauses before the next restarts, which come one second after the other; `None` for too many.
+    fn pauses(restarts: &mut Restarts, policy: &Policy, times: u32) -> Vec<Option<u64>> {
+        let now = Instant::now();
+        let again = |n| restarts.again(policy, now + n * SECOND).map(|pause| pause.as_secs());
+        (0..times).map(again).collect()
+    }
+
+    #[test]
+    fn the_pauses_grow_up_to_the_longest_and_all_restarts_count() {
+        let (policy, mut restarts) = (policy(), Restarts::new(&policy()));
+        assert_eq!(pauses(&mut restarts, &policy, 6), [1, 2, 4, 8, 8, 8].map(Some));
+        assert_eq!(restarts.count, 6);
+    }
+
+    #[test]
+    fn an_attempt_that_is_no_restart_has_the_next_pause_and_does_not_count() {
+        let policy = policy().intensity(Rate::new(1, 60 * SECOND));
+        let mut restarts = Restarts::new(&policy);
+        assert_eq!([(); 3].map(|()| restarts.pause(&policy).as_secs()), [1, 2, 4]);
+        assert_eq!(pauses(&mut restarts, &policy, 2), [Some(8), None]);
+        assert_eq!(restarts.count, 1);
+    }
+
+    #[test]
+    fn after_a_steady_run_the_pauses_begin_again_but_the_rate_counts_on() {
+        let policy = policy().intensity(Rate::new(3, 60 * SECOND));
+        let mut restarts = Restarts::new(&policy);
+        assert_eq!(pauses(&mut restarts, &policy, 2), [1, 2].map(Some));
+        restarts.was_ready_for(&policy, STEADY - Duration::from_nanos(1));
+        assert_eq!(restarts.pause(&policy).as_secs(), 4);
+        restarts.was_ready_for(&policy, STEADY);
+        assert_eq!(pauses(&mut restarts, &policy, 2), [Some(1), None]);
+        assert_eq!(restarts.count, 3);
+    }
+
+    #[test]
+    fn forgiving_forgets_all_but_the_number() {
+        let policy = policy().intensity(Rate::new(2, 60 * SECOND));
+        let mut restarts = Restarts::new(&policy);
+        assert_eq!(pauses(&mut restarts, &policy, 3), [Some(1), Some(2), None]);
+        restarts.forgive(&policy);
+        assert_eq!(pauses(&mut restarts, &policy, 3), [Some(1), Some(2), None]);
+        assert_eq!(restarts.count, 4);
+    }
+
+    #[test]
+    fn without_a_rate_there_are_never_too_many() {
+        let (mut recent, now) = (Recent::default(), Instant::now());
+        assert!((0..1000).all(|_| recent.add(None, now)));
+        assert!(recent.0.is_empty());
+    }
+
+    /// One that was refused does not count towards the rate.
+    #[test]
+    fn a_time_stops_counting_at_the_end_of_the_period() {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        let rate = Some(Rate::new(2, 10 * SECOND));
+        let mut add = |at: u32| recent.add(rate, start + at * SECOND);
+        assert_eq!([0, 4, 9].map(&mut add), [true, true, false]);
+        assert_eq!([10, 11, 13, 14].map(&mut add), [true, false, false, true]);
+        assert_eq!(recent.0.len(), 2);
+    }
+
+    #[test]
+    fn a_rate_of_zero_allows_none_and_a_period_of_zero_any_number() {
+        let (mut recent, now) = (Recent::default(), Instant::now());
+        assert!(!recent.add(Some(Rate::new(0, SECOND)), now));
+        assert!((0..5).all(|_| recent.add(Some(Rate::new(1, Duration::ZERO)), now)));
+    }
+
+    /// A clock of the caller's own may go back.
+    #[test]
+    fn a_time_in_the_future_counts() {
+        let (mut recent, now) = (Recent::default(), Instant::now());
+        let rate = Some(Rate::new(1, SECOND));
+        assert!(recent.add(rate, now + 5 * SECOND));
+        assert!(!recent.add(rate, now));
+    }
+}

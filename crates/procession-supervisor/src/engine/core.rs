@@ -421,12 +421,6 @@ impl<K: Key> Core<K> {
         entry.add_stopper(reply);
         drop(units);
         self.step(id, Input::Stop(then));
-        // If it had no run, the step has no end to answer at.
-        let left = self.with(id, |units, id| {
-            let entry = units.entry(id);
-            if entry.life.state().has_run() { Vec::new() } else { entry.take_stoppers() }
-        });
-        answer(left.unwrap_or_default(), &Ok(()));
     }
 
     /// The error that names the units that have not ended, unless the failure does.

@@ -276,6 +276,7 @@ impl Face<Name> for Members {
         match news {
             // At the cursor, and in a round, units are started when their turn comes.
             News::Load => {
+                self.live.remove(&position);
                 let is_in_round = self.round.as_ref().is_some_and(|round| position >= round.from);
                 if position < self.cursor && !is_in_round {
                     self.start(core, position);

@@ -1,0 +1,155 @@
+//! Tests of [`Life`](super::Life): a table of all transitions, and random sequences of inputs against a model.
+
+mod model;
+mod sequences;
+mod table;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use procession::{BoxError, Error, Label, Process};
+
+use super::{Actions, Answer, Closes, End, Happening, Input, News};
+use crate::backoff::Backoff;
+use crate::error::{DoNotRestart, EndAll, SharedError};
+use crate::policy::Policy;
+
+const GRACE: Duration = Duration::from_secs(10);
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+const FIRST: Duration = Duration::from_millis(100);
+const MAX: Duration = Duration::from_secs(30);
+const STEADY: Duration = Duration::from_secs(60);
+
+/// All pauses are exact.
+fn policy() -> Policy {
+    let backoff = Backoff { first: FIRST, max: MAX, jitter: false };
+    Policy::new().grace(GRACE).abort_grace(ABORT_GRACE).steady_after(STEADY).backoff(backoff)
+}
+
+fn label() -> Label {
+    static LABEL: LazyLock<Label> = LazyLock::new(|| Process::new().label());
+    LABEL.clone()
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    Error,
+    /// Only the error of its own abort.
+    Aborted,
+    /// That and another error.
+    AbortedAndError,
+    DoNotRestart,
+    /// Among other errors.
+    EndAll,
+}
+
+impl Fault {
+    fn end(self) -> End {
+        let failed = |error: BoxError| Error::failed(label(), error);
+        let all = |errors: Vec<Error>| Error::all(errors).err();
+        let own = || Error::Aborted(label());
+        let (error, foreign_error) = match self {
+            Self::None => (None, None),
+            Self::Error => (Some(failed("it failed".into())), Some(failed("it failed".into()))),
+            Self::Aborted => (Some(own()), None),
+            Self::AbortedAndError => {
+                let error = failed("it failed".into());
+                (all(vec![own(), error.clone()]), Some(error))
+            }
+            Self::DoNotRestart => {
+                let error = failed(Box::new(DoNotRestart("it failed".into())));
+                (Some(error.clone()), Some(error))
+            }
+            Self::EndAll => {
+                let first = failed(Box::new(DoNotRestart("it failed".into())));
+                let error = all(vec![first, failed(Box::new(EndAll("it failed".into())))]);
+                (error.clone(), error)
+            }
+        };
+        End { error, foreign_error, aborted: self.is_abort() }
+    }
+
+    fn is_abort(self) -> bool {
+        matches!(self, Self::Aborted | Self::AbortedAndError)
+    }
+
+    fn is_error(self) -> bool {
+        self != Self::None
+    }
+
+    /// Is there an error besides that of its own abort?
+    fn is_foreign(self) -> bool {
+        self.is_error() && self != Self::Aborted
+    }
+}
+
+fn kind(what: &Happening) -> &'static str {
+    match what {
+        Happening::Started => "started",
+        Happening::Ready => "ready",
+        Happening::Ended => "ended",
+        Happening::Failed { restart_in: None, .. } => "failed",
+        Happening::Failed { restart_in: Some(_), .. } => "failed-again-soon",
+        Happening::Restarting { .. } => "restarting",
+        Happening::GaveUp { .. } => "gave-up",
+        Happening::LoadFailed { delay: None, .. } => "load-failed",
+        Happening::LoadFailed { delay: Some(_), .. } => "load-failed-again-soon",
+        Happening::Stopping => "stopping",
+        Happening::Aborted { .. } => "aborted",
+        Happening::Stuck => "stuck",
+        Happening::Stopped { error: None, forced: false } => "stopped",
+        Happening::Stopped { error: None, forced: true } => "stopped-by-force",
+        Happening::Stopped { error: Some(_), forced: false } => "stopped-with-error",
+        Happening::Stopped { error: Some(_), forced: true } => "stopped-by-force-with-error",
+        other => unreachable!("a life does not tell of {other:?}"),
+    }
+}
+
+fn news(news: &News) -> String {
+    match news {
+        News::Load => "load".into(),
+        News::Ready => "ready".into(),
+        News::Stuck => "stuck".into(),
+        News::Down(down) => {
+            let by_itself = if down.by_itself { "-by-itself" } else { "" };
+            let restarts = if down.restarts { "-restarts" } else { "" };
+            let closes = match &down.closes_all {
+                None => "",
+                Some(Closes::Failed(_)) => "-closes-all",
+                Some(Closes::GaveUp(_)) => "-gave-up",
+            };
+            format!("down{by_itself}{restarts}{closes}")
+        }
+    }
+}
+
+fn answer(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Yes => "yes",
+        Answer::Stopped => "stopped",
+        Answer::Ended => "ended",
+        Answer::Stuck => "stuck",
+        Answer::Load(_) => "load-error",
+        Answer::Failed(_) => "error",
+    }
+}
+
+/// The actions, a word for each.
+fn words(actions: &Actions) -> Vec<String> {
+    let mut words: Vec<String> =
+        actions.tell.iter().flatten().map(|what| kind(what).to_owned()).collect();
+    words.extend(actions.close.then(|| "CLOSE".into()));
+    words.extend(actions.abort.then(|| "ABORT".into()));
+    words.extend(actions.starters.as_ref().map(|given| format!("starters:{}", answer(given))));
+    words.extend(actions.stoppers.as_ref().map(|given| format!("stoppers:{}", answer(given))));
+    words.extend(actions.forget.then(|| "FORGET".into()));
+    words.extend(actions.news.as_ref().map(|it| format!("news:{}", news(it))));
+    words
+}
+
+fn not_loaded(forget: bool) -> Input {
+    let error = SharedError::from(BoxError::from("the table is away"));
+    Input::NotLoaded { key: Arc::from("unit"), error, forget }
+}

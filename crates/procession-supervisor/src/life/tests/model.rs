@@ -1,0 +1,507 @@
+//! [`World`]: a [`Life`] next to a model of it. Each step of the life is compared with what the model expects.
+//!
+//! The model knows no transitions. It keeps facts about the present run (was it asked to stop, when did it begin to
+//! close, when was it aborted), from which the state follows, and it counts the callers that wait for an answer.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Actions, Input, Life, Then};
+use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, words};
+use crate::event::Happening;
+use crate::policy::Policy;
+use crate::state::State;
+use crate::unit::{OnFailure, Restart, Rules};
+
+/// The present run, as far as the engine has seen it.
+#[derive(Default)]
+pub(super) struct Run {
+    pub(super) asked: Option<Then>,
+    pub(super) is_resolved: bool,
+    pub(super) ready_at: Option<Instant>,
+    pub(super) unready: bool,
+    pub(super) closing_at: Option<Instant>,
+    pub(super) aborted_at: Option<Instant>,
+    pub(super) is_stuck: bool,
+}
+
+/// What has to follow from an input.
+#[derive(Default)]
+struct Expected {
+    told: Vec<&'static str>,
+    close: bool,
+    abort: bool,
+    starters: Option<&'static str>,
+    stoppers: Option<&'static str>,
+    forget: bool,
+    news: Option<String>,
+}
+
+pub(super) struct World {
+    pub(super) life: Life,
+    pub(super) policy: Policy,
+    pub(super) rules: Rules,
+    pub(super) is_set: bool,
+    pub(super) now: Instant,
+    /// `None`: it has no run, and is in the state `idle`.
+    pub(super) run: Option<Run>,
+    pub(super) idle: (State, Option<Instant>),
+    pub(super) is_held: bool,
+    /// A call, or its first turn, has started it since its last run.
+    pub(super) is_called: bool,
+    pub(super) starters: usize,
+    pub(super) stoppers: usize,
+    pub(super) restarts: u64,
+    pub(super) pauses: u32,
+    pub(super) recent: Vec<Instant>,
+    pub(super) in_round: bool,
+    pub(super) closes: bool,
+}
+
+impl Expected {
+    fn words(self) -> Vec<String> {
+        let mut words: Vec<String> = self.told.into_iter().map(str::to_owned).collect();
+        words.extend(self.close.then(|| "CLOSE".into()));
+        words.extend(self.abort.then(|| "ABORT".into()));
+        words.extend(self.starters.map(|given| format!("starters:{given}")));
+        words.extend(self.stoppers.map(|given| format!("stoppers:{given}")));
+        words.extend(self.forget.then(|| "FORGET".into()));
+        words.extend(self.news.map(|news| format!("news:{news}")));
+        words
+    }
+}
+
+impl World {
+    pub(super) fn new(rules: Rules, policy: Policy, is_set: bool) -> Self {
+        let now = Instant::now();
+        let mut world = Self {
+            life: Life::new(now),
+            policy,
+            rules,
+            is_set,
+            now,
+            run: None,
+            idle: (State::Initial, None),
+            is_held: false,
+            is_called: false,
+            starters: 0,
+            stoppers: 0,
+            restarts: 0,
+            pauses: 0,
+            recent: Vec::new(),
+            in_round: false,
+            closes: false,
+        };
+        world.life.rules = rules;
+        world
+    }
+
+    /// The unit is forgotten, and a new one has its key.
+    pub(super) fn forgotten(&mut self) {
+        assert!(!self.life.state().has_run() && self.run.is_none(), "U1: the key was not free");
+        assert_eq!((self.starters, self.stoppers), (0, 0), "callers were forgotten with the unit");
+        let new = Self::new(self.rules, self.policy.clone(), self.is_set);
+        *self = Self { now: self.now, closes: self.closes, life: Life::new(self.now), ..new };
+        self.life.rules = self.rules;
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.rules.grace.unwrap_or(GRACE)
+    }
+
+    /// The state, and when the next step is due.
+    fn state(&self) -> (State, Option<Instant>) {
+        let Some(run) = &self.run else { return self.idle };
+        match (run.is_stuck, run.closing_at, run.aborted_at) {
+            (true, ..) => (State::Stuck, None),
+            (_, Some(_), Some(at)) => (State::Stopping, at.checked_add(ABORT_GRACE)),
+            (_, Some(at), None) => (State::Stopping, at.checked_add(self.grace())),
+            (_, None, _) if run.ready_at.is_some() => (State::Running, None),
+            _ => (State::Starting, None),
+        }
+    }
+
+    fn step(&mut self, input: Input, expected: Expected) {
+        let text = name(&input);
+        let (before, since) = (self.life.state(), self.life.since());
+        let actions = self.life.step(input, &self.policy, self.now);
+        self.count(&actions);
+        assert_eq!((self.life.state(), self.life.due()), self.state(), "{text} in {before:?}");
+        assert_eq!(words(&actions), expected.words(), "{text} in {before:?}");
+        let since = if self.life.state() == before { since } else { self.now };
+        assert_eq!(self.life.since(), since, "{text} in {before:?}");
+        self.check();
+        if actions.forget {
+            self.forgotten();
+        } else if self.closes && words(&actions).contains(&"news:load".into()) {
+            // The engine starts nothing any more.
+            self.ask(Then::Forget, false);
+        }
+    }
+
+    fn count(&mut self, actions: &Actions) {
+        for what in actions.tell.iter().flatten() {
+            if let Happening::Restarting { restarts, .. } = what {
+                self.restarts += 1;
+                assert_eq!(*restarts, self.restarts);
+            }
+        }
+        if actions.starters.is_some() {
+            self.starters = 0;
+        }
+        if actions.stoppers.is_some() {
+            self.stoppers = 0;
+        }
+    }
+
+    /// What is always true.
+    fn check(&self) {
+        let (state, life) = (self.life.state(), &self.life);
+        assert_eq!(state.has_run(), self.run.is_some(), "U1");
+        assert_eq!(life.past().map_or(0, |past| past.restarts.count), self.restarts);
+        assert_eq!(life.is_held, self.is_held);
+        let asked = self.run.as_ref().and_then(|run| run.asked);
+        assert_eq!(life.is_asked(), asked.is_some());
+        assert_eq!(life.then(), asked.unwrap_or_default());
+        let will_be_ready = matches!(state, State::Loading | State::Starting | State::Stopping)
+            || (state == State::Waiting && life.due().is_none());
+        assert!(self.starters == 0 || will_be_ready, "a start has no answer in {state:?}");
+        let will_stop = state == State::Stopping && life.is_asked();
+        assert!(self.stoppers == 0 || will_stop, "a stop has no answer in {state:?}");
+        if state == State::Loading && self.rules.restart == Restart::Temporary {
+            assert!(self.is_called, "U5: nothing but a call starts a temporary unit again");
+        }
+    }
+
+    /// It is asked to stop.
+    pub(super) fn ask(&mut self, then: Then, by_force: bool) {
+        let mut expected = Expected::default();
+        let (now, no_grace) = (self.now, self.grace().is_zero());
+        self.is_called |= then == Then::Again;
+        match &mut self.run {
+            Some(run) => {
+                let is_first = run.asked.replace(then).is_none();
+                if !run.is_stuck {
+                    run.closing_at.get_or_insert(now);
+                    if is_first {
+                        expected.told.push("stopping");
+                        expected.close = true;
+                    }
+                    if run.aborted_at.is_none() && (by_force || (is_first && no_grace)) {
+                        run.aborted_at = Some(now);
+                        expected.told.push("aborted");
+                        expected.abort = true;
+                    }
+                }
+            }
+            None if then == Then::Hold => self.hold(),
+            None => {
+                expected.stoppers = Some("yes");
+                if matches!(self.idle.0, State::Loading | State::Waiting) {
+                    expected.told.push("stopped");
+                    expected.starters = Some("stopped");
+                }
+                self.rest(then, &mut expected);
+            }
+        }
+        let input = if by_force { Input::Abort(then) } else { Input::Stop(then) };
+        self.step(input, expected);
+    }
+
+    fn hold(&mut self) {
+        self.is_held = false;
+        let stays = matches!(self.idle.0, State::Stopped | State::GivenUp);
+        if self.rules.restart != Restart::Temporary && !stays {
+            self.idle = (State::Waiting, None);
+        }
+    }
+
+    fn rest(&mut self, then: Then, expected: &mut Expected) {
+        match then {
+            Then::Stay => self.idle = (State::Stopped, None),
+            Then::Again => self.loads(expected),
+            Then::Hold => {
+                self.idle = (State::Ended, None);
+                self.hold();
+            }
+            Then::Forget => {
+                self.idle = (State::Ended, None);
+                expected.forget = true;
+            }
+        }
+    }
+
+    fn loads(&mut self, expected: &mut Expected) {
+        self.idle = (State::Loading, None);
+        self.is_held = false;
+        expected.news = Some("load".into());
+    }
+
+    /// It is its turn in its set.
+    pub(super) fn begin(&mut self) {
+        self.is_called |= self.idle.0 == State::Initial;
+        self.is_held = false;
+        self.idle = (State::Loading, None);
+        self.step(Input::Begin, Expected::default());
+    }
+
+    pub(super) fn load(&mut self) {
+        let mut expected = Expected::default();
+        self.loads(&mut expected);
+        self.step(Input::Load, expected);
+    }
+
+    /// The time until its restart.
+    pub(super) fn next_pause(&self) -> Option<Duration> {
+        Some(self.life.due()?.saturating_duration_since(self.now))
+    }
+
+    fn restart_at(&mut self) -> Option<Instant> {
+        let pause = FIRST.saturating_mul(2_u32.saturating_pow(self.pauses)).min(MAX);
+        self.pauses += 1;
+        self.now.checked_add(pause)
+    }
+
+    /// The run is Closed.
+    pub(super) fn ends(&mut self, fault: Fault) {
+        self.begins_to_close();
+        if self.closes && !self.life.is_asked() {
+            self.ask(Then::Forget, false);
+        }
+        let Some(run) = self.run.take() else { return };
+        let mut expected = Expected::default();
+        if fault.is_abort() && run.aborted_at.is_none() {
+            expected.told.push("aborted");
+        }
+        // A run that was left by its manager was never seen to close.
+        let ready_until = run.closing_at.unwrap_or(self.now);
+        if run.ready_at.is_some_and(|at| ready_until.saturating_duration_since(at) >= STEADY) {
+            self.pauses = 0;
+        }
+        self.is_called = run.asked == Some(Then::Again);
+        match run.asked {
+            Some(then) => {
+                let is_forced = fault.is_abort() || run.aborted_at.is_some();
+                expected.told.push(match (is_forced, fault.is_foreign()) {
+                    (false, false) => "stopped",
+                    (true, false) => "stopped-by-force",
+                    (false, true) => "stopped-with-error",
+                    (true, true) => "stopped-by-force-with-error",
+                });
+                expected.starters = (then != Then::Again).then_some("stopped");
+                expected.stoppers = Some(if fault.is_foreign() { "error" } else { "yes" });
+                expected.news = Some("down".into());
+                self.rest(then, &mut expected);
+            }
+            None => self.ends_by_itself(fault, run.unready, &mut expected),
+        }
+        self.step(Input::Closed(fault.end()), expected);
+    }
+
+    fn ends_by_itself(&mut self, fault: Fault, unready: bool, expected: &mut Expected) {
+        let failed = fault.is_error() || unready;
+        let (starters, stoppers) = if failed { ("error", "error") } else { ("ended", "yes") };
+        (expected.starters, expected.stoppers) = (Some(starters), Some(stoppers));
+        let told = if failed { "failed" } else { "ended" };
+        let is_final = matches!(fault, Fault::DoNotRestart | Fault::EndAll);
+        let wanted = match self.rules.restart {
+            Restart::Permanent => true,
+            Restart::Transient => failed,
+            Restart::Temporary => false,
+        };
+        let on_failure = self.rules.on_failure;
+        let restarts = wanted && !is_final && !(failed && on_failure != OnFailure::Restart);
+        let closes_all = failed && (fault == Fault::EndAll || on_failure == OnFailure::CloseAll);
+        let news = if !restarts {
+            expected.told.push(told);
+            self.idle = (State::Ended, None);
+            if closes_all && !self.is_held { "down-by-itself-closes-all" } else { "down-by-itself" }
+        } else if self.is_held {
+            expected.told.push(told);
+            self.idle = (State::Waiting, None);
+            "down-by-itself"
+        } else if self.is_too_often() {
+            expected.told.extend([told, "gave-up"]);
+            self.idle = (State::GivenUp, None);
+            "down-by-itself-gave-up"
+        } else {
+            expected.told.push(if failed { "failed-again-soon" } else { told });
+            expected.told.push("restarting");
+            self.idle = (State::Waiting, self.restart_at());
+            "down-by-itself-restarts"
+        };
+        expected.news = Some(news.into());
+    }
+
+    fn is_too_often(&mut self) -> bool {
+        let Some(rate) = self.policy.intensity else { return false };
+        let recent =
+            self.recent.iter().filter(|at| self.now.duration_since(**at) < rate.within).count();
+        if recent < rate.count {
+            self.recent.push(self.now);
+        }
+        recent >= rate.count
+    }
+
+    pub(super) fn begins_to_close(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        if !run.is_stuck {
+            run.closing_at.get_or_insert(self.now);
+        }
+        self.step(Input::BeganToClose, Expected::default());
+    }
+
+    pub(super) fn forgive(&mut self) {
+        self.life.forgive(&self.policy);
+        self.pauses = 0;
+        self.recent.clear();
+    }
+
+    /// As `Core::restart`.
+    pub(super) fn restart(&mut self) {
+        self.is_called = true;
+        match self.life.state() {
+            State::Loading => {}
+            state if state.has_run() => self.ask(Then::Again, false),
+            _ => self.load(),
+        }
+    }
+
+    /// As `Core::stop_by_call`.
+    pub(super) fn stop_by_call(&mut self, then: Then) {
+        let is_kept = then != Then::Forget;
+        match self.life.state() {
+            State::Stuck if is_kept => return,
+            State::Stuck => return self.set_then(then),
+            State::Initial | State::Ended | State::GivenUp | State::Stopped if is_kept => return,
+            _ => {}
+        }
+        let is_forgotten = self.life.is_asked() && self.life.then() == Then::Forget;
+        self.stoppers += 1;
+        self.ask(if is_forgotten { Then::Forget } else { then }, false);
+    }
+
+    pub(super) fn set_then(&mut self, then: Then) {
+        self.life.set_then(then);
+        self.run.as_mut().expect("it has a run").asked = Some(then);
+        self.is_called |= then == Then::Again;
+        self.check();
+    }
+
+    pub(super) fn time_is_up(&mut self, late: Duration) {
+        let Some(due) = self.life.due() else { return };
+        let Some(late) = due.checked_add(late) else { return };
+        self.now = self.now.max(late);
+        let mut expected = Expected::default();
+        match &mut self.run {
+            None => self.loads(&mut expected),
+            Some(run) if run.aborted_at.is_none() => {
+                run.aborted_at = Some(self.now);
+                expected.told.push("aborted");
+                expected.abort = true;
+            }
+            Some(run) => {
+                run.is_stuck = true;
+                expected.told.push("stuck");
+                (expected.starters, expected.stoppers) = (Some("stuck"), Some("stuck"));
+                expected.news = Some("stuck".into());
+            }
+        }
+        self.step(Input::Due, expected);
+    }
+
+    pub(super) fn may_start(&self) -> bool {
+        self.life.state() == State::Loading && !self.closes && !self.in_round
+    }
+
+    pub(super) fn run_starts(&mut self) {
+        assert!(self.run.is_none(), "U1: a second run");
+        self.run = Some(Run::default());
+        self.step(Input::Started, Expected { told: vec!["started"], ..Expected::default() });
+    }
+
+    pub(super) fn start_fails(&mut self, fault: Fault) {
+        let mut expected = Expected::default();
+        self.is_called = false;
+        self.ends_by_itself(fault, false, &mut expected);
+        self.step(Input::NotStarted(fault.end().error.expect("it failed")), expected);
+    }
+
+    pub(super) fn load_fails(&mut self, forget: bool) {
+        let mut expected = Expected { starters: Some("load-error"), ..Expected::default() };
+        if forget {
+            expected.told.push("load-failed");
+            self.rest(Then::Forget, &mut expected);
+        } else {
+            expected.told.push("load-failed-again-soon");
+            self.idle = (State::Waiting, self.restart_at());
+        }
+        self.step(not_loaded(forget), expected);
+    }
+
+    pub(super) fn is_ready(&mut self) {
+        let now = self.now;
+        let Some(run) = self.run.as_mut().filter(|run| !run.is_resolved) else { return };
+        run.is_resolved = true;
+        let mut expected = Expected::default();
+        if run.closing_at.is_none() && !run.is_stuck {
+            run.ready_at = Some(now);
+            expected.told.push("ready");
+            expected.starters = Some("yes");
+            expected.news = Some("ready".into());
+        }
+        self.step(Input::Ready, expected);
+    }
+
+    pub(super) fn ends_unready(&mut self) {
+        let now = self.now;
+        let Some(run) = self.run.as_mut().filter(|run| !run.is_resolved) else { return };
+        (run.is_resolved, run.unready) = (true, true);
+        let mut expected = Expected::default();
+        if run.closing_at.is_none() && !run.is_stuck {
+            run.closing_at = Some(now);
+            expected.close = true;
+        }
+        self.step(Input::EndedUnready(label()), expected);
+    }
+
+    /// The manager's task is gone.
+    pub(super) fn leave(&mut self) {
+        (self.starters, self.stoppers) = (0, 0);
+        (self.closes, self.in_round) = (false, false);
+        let Some(run) = &mut self.run else { return self.forgotten() };
+        (run.is_stuck, run.asked) = (true, Some(Then::Forget));
+        self.life.leave_stuck(self.now);
+        assert_eq!((self.life.state(), self.life.due()), (State::Stuck, None));
+        self.check();
+    }
+
+    /// As `Members::go_on_restarting`.
+    pub(super) fn go_on_restarting(&mut self) {
+        match self.life.state() {
+            State::Stuck => (self.in_round, self.closes) = (false, true),
+            State::Stopping if self.life.is_asked() => {}
+            state => {
+                self.in_round = state.has_run();
+                self.ask(Then::Hold, false);
+            }
+        }
+    }
+}
+
+/// What an assertion says of an input.
+fn name(input: &Input) -> &'static str {
+    match input {
+        Input::Load => "Load",
+        Input::Begin => "Begin",
+        Input::NotLoaded { .. } => "NotLoaded",
+        Input::Started => "Started",
+        Input::NotStarted(_) => "NotStarted",
+        Input::Ready => "Ready",
+        Input::EndedUnready(_) => "EndedUnready",
+        Input::BeganToClose => "BeganToClose",
+        Input::Closed(_) => "Closed",
+        Input::Stop(_) => "Stop",
+        Input::Abort(_) => "Abort",
+        Input::Due => "Due",
+    }
+}

@@ -1,0 +1,185 @@
+//! The table of transitions: what each input does in each state.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::super::{Actions, Input, Life, Then};
+use super::{Fault, label, not_loaded, policy, words};
+use crate::backoff::Rate;
+use crate::policy::Policy;
+
+/// One line for each transition: the state, the input, the state after it with the time until its due time, and the
+/// actions. An input without a line changes nothing, and no action follows.
+const TABLE: &str = include_str!("table.txt");
+
+/// The states, and what else decides what follows.
+const STATES: [&str; 18] = [
+    "initial",
+    "loading",
+    "starting",
+    "running",
+    "closing",
+    "unready",
+    "asked-stay",
+    "asked-again",
+    "asked-hold",
+    "asked-forget",
+    "aborted",
+    "stuck",
+    "stuck-asked",
+    "waiting",
+    "held",
+    "ended",
+    "given-up",
+    "stopped",
+];
+
+const INPUTS: [&str; 19] = [
+    "load",
+    "begin",
+    "not-loaded",
+    "not-loaded-forget",
+    "started",
+    "not-started",
+    "ready",
+    "ended-unready",
+    "began-to-close",
+    "closed",
+    "closed-error",
+    "closed-abort",
+    "closed-abort-error",
+    "stop-stay",
+    "stop-again",
+    "stop-hold",
+    "stop-forget",
+    "abort-forget",
+    "due",
+];
+
+fn input(name: &str) -> Input {
+    match name {
+        "load" => Input::Load,
+        "begin" => Input::Begin,
+        "not-loaded" => not_loaded(false),
+        "not-loaded-forget" => not_loaded(true),
+        "started" => Input::Started,
+        "not-started" => Input::NotStarted(Fault::Error.end().error.expect("it has one")),
+        "ready" => Input::Ready,
+        "ended-unready" => Input::EndedUnready(label()),
+        "began-to-close" => Input::BeganToClose,
+        "closed" => Input::Closed(Fault::None.end()),
+        "closed-error" => Input::Closed(Fault::Error.end()),
+        "closed-abort" => Input::Closed(Fault::Aborted.end()),
+        "closed-abort-error" => Input::Closed(Fault::AbortedAndError.end()),
+        "stop-stay" => Input::Stop(Then::Stay),
+        "stop-again" => Input::Stop(Then::Again),
+        "stop-hold" => Input::Stop(Then::Hold),
+        "stop-forget" => Input::Stop(Then::Forget),
+        "abort-forget" => Input::Abort(Then::Forget),
+        "due" => Input::Due,
+        other => panic!("there is no input `{other}`"),
+    }
+}
+
+/// The inputs that lead to a state.
+fn way(state: &str) -> Vec<&'static str> {
+    let (before, last) = match state {
+        "initial" => return Vec::new(),
+        "loading" => ("initial", "load"),
+        "starting" => ("loading", "started"),
+        "running" => ("starting", "ready"),
+        "closing" => ("running", "began-to-close"),
+        "unready" => ("starting", "ended-unready"),
+        "asked-stay" => ("running", "stop-stay"),
+        "asked-again" => ("running", "stop-again"),
+        "asked-hold" => ("running", "stop-hold"),
+        "asked-forget" => ("running", "stop-forget"),
+        "aborted" => ("closing", "due"),
+        "stuck" => ("aborted", "due"),
+        "stuck-asked" => ("stuck", "stop-stay"),
+        "waiting" => ("running", "closed-error"),
+        "held" => ("running", "stop-hold"),
+        "ended" => ("running", "closed"),
+        // The policy allows one restart.
+        "given-up" => ("running-again", "closed-error"),
+        "running-again" => {
+            let mut way = way("waiting");
+            way.extend(["due", "started", "ready"]);
+            return way;
+        }
+        "stopped" => ("asked-stay", "closed"),
+        other => panic!("there is no state `{other}`"),
+    };
+    let mut way = way(before);
+    way.push(last);
+    if state == "held" {
+        way.push("closed");
+    }
+    way
+}
+
+fn one_restart() -> Policy {
+    policy().intensity(Rate::new(1, Duration::from_secs(3600)))
+}
+
+/// A unit in a state, and the time.
+fn unit_in(state: &str, policy: &Policy) -> (Life, Instant) {
+    let mut now = Instant::now();
+    let mut life = Life::new(now);
+    for name in way(state) {
+        now = life.due().filter(|_| name == "due").unwrap_or(now);
+        let _ = life.step(input(name), policy, now);
+    }
+    (life, now)
+}
+
+fn text_of(life: &Life, now: Instant, actions: &Actions) -> String {
+    let due = life.due().map(|due| format!("@{:?}", due.saturating_duration_since(now)));
+    let state = format!("{:?}{}", life.state(), due.unwrap_or_default());
+    [state].into_iter().chain(words(actions)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn each_input_does_in_each_state_what_the_table_says() {
+    let policy = one_restart();
+    let mut written = String::new();
+    for state in STATES {
+        for name in INPUTS {
+            let (mut life, now) = unit_in(state, &policy);
+            let (since, nothing) = (life.since(), text_of(&life, now, &Actions::default()));
+            let later = now + Duration::from_millis(1);
+            let actions = life.step(input(name), &policy, later);
+            if name.starts_with("not-loaded") && state != "loading" {
+                continue;
+            }
+            if life.since() == since && text_of(&life, now, &actions) == nothing {
+                continue;
+            }
+            written += &format!("{state:<12} {name:<18} {}\n", text_of(&life, later, &actions));
+        }
+    }
+    let (expected, written) = (lines(TABLE), lines(&written));
+    let missing = expected.difference(&written).map(|line| format!("- {line}\n"));
+    let wrong = written.difference(&expected).map(|line| format!("+ {line}\n"));
+    let differences: String = missing.chain(wrong).collect();
+    assert!(differences.is_empty(), "the table differs:\n{differences}");
+}
+
+/// A table may be read for other reasons than a start.
+#[test]
+fn only_a_unit_that_is_loading_minds_that_its_row_could_not_be_loaded() {
+    let policy = one_restart();
+    for state in STATES.into_iter().filter(|state| *state != "loading") {
+        for name in ["not-loaded", "not-loaded-forget"] {
+            let (mut life, now) = unit_in(state, &policy);
+            let (since, before) = (life.since(), text_of(&life, now, &Actions::default()));
+            let actions = life.step(input(name), &policy, now);
+            assert_eq!(life.since(), since, "{state}");
+            assert_eq!(text_of(&life, now, &actions), format!("{before} load-failed"), "{state}");
+        }
+    }
+}
+
+fn lines(text: &str) -> BTreeSet<&str> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
