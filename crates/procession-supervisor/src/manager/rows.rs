@@ -138,7 +138,7 @@ impl<K: Key> Face<K> for Rows<K> {
             Scan::Reading(_) | Scan::Off => None,
         };
         // When the oldest load that counts towards the limit does not any more.
-        let waits = !self.to_load.is_empty() && self.loads.len() >= LOADS;
+        let waits = !self.to_load.is_empty() && (LOADS..ALL_LOADS).contains(&self.loads.len());
         let counted = self.begun.values().rev().nth(LOADS - 1).filter(|_| waits);
         let load = counted.and_then(|begun| begun.checked_add(LONG));
         scan.into_iter().chain(load).min()
@@ -314,7 +314,7 @@ impl<K: Key> Rows<K> {
     fn start_new(&mut self, core: &mut Core<K>, key: K, unit: &Unit) {
         let id = core.shared.units.lock().insert(key, self.generation, core.now());
         core.begin(id);
-        core.start(id, unit, None, None);
+        start(core, id, unit);
     }
 
     fn row_is_there(&self, core: &Core<K>, id: usize) {
@@ -337,6 +337,12 @@ impl<K: Key> Rows<K> {
             core.step(id, Input::Stop(Then::Forget));
         }
     }
+}
+
+/// Starts a unit as its row says.
+fn start<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
+    core.set_rules(id, unit);
+    core.start(id, unit, None, None);
 }
 
 /// A row that is known has another version.
@@ -437,7 +443,7 @@ impl<K: Key> Rows<K> {
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
-                    core.start(id, &unit, None, None);
+                    start(core, id, &unit);
                 } else {
                     change(core, id, &unit);
                 }
