@@ -159,7 +159,8 @@ fn listed(keys: &[Arc<str>]) -> String {
 #[derive(Debug)]
 pub struct DoNotRestart(pub BoxError);
 
-/// An error that ends the whole set or manager of the unit that fails with it.
+/// An error that ends the whole tree of supervision: the set or manager of the unit that fails with it, and the sets and
+/// managers that this one is a unit of.
 #[derive(Debug)]
 pub struct EndAll(pub BoxError);
 

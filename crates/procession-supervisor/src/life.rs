@@ -519,14 +519,25 @@ enum Wish {
 
 impl Wish {
     fn of(error: &Error) -> Self {
-        match error {
-            Error::Failed(failed) if failed.get().is::<EndAll>() => Self::EndAll,
-            Error::Failed(failed) if failed.get().is::<DoNotRestart>() => Self::DoNotRestart,
-            Error::Many(errors) => {
-                let wishes = errors.iter().map(Self::of);
-                wishes.max_by_key(|wish| *wish as u8).unwrap_or(Self::None)
+        let mut wish = Self::None;
+        // With each error: is it of a unit of a nested set or manager, which has closed for it?
+        let mut errors = vec![(error, false)];
+        while let Some((error, is_nested)) = errors.pop() {
+            match error {
+                Error::Many(many) => errors.extend(many.iter().map(|error| (error, is_nested))),
+                Error::Failed(failed) => {
+                    let failed = failed.get();
+                    if let Some(ManagerError::ClosedFor { source, .. }) = failed.downcast_ref() {
+                        errors.push((source, true));
+                    } else if failed.is::<EndAll>() {
+                        return Self::EndAll;
+                    } else if failed.is::<DoNotRestart>() && !is_nested {
+                        wish = Self::DoNotRestart;
+                    }
+                }
+                _ => {}
             }
-            _ => Self::None,
         }
+        wish
     }
 }

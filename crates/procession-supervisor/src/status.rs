@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::time::{Duration, Instant, SystemTime};
 
-use procession::support::text::{Count, Elapsed};
+use procession::support::text::{Count, Elapsed, Escaped};
 
 use crate::error::ManagerError;
 use crate::name::Name;
@@ -79,7 +79,9 @@ impl<K: Display> Display for Status<K> {
             restarts => write!(f, "; {} restarts", Count(restarts as usize))?,
         }
         match &self.last_error {
-            Some(error) => write!(f, "; last error: {}", error.with_causes()),
+            Some(error) => {
+                write!(f, "; last error: {}", Escaped::error(&error.with_causes().to_string()))
+            }
             None => Ok(()),
         }
     }

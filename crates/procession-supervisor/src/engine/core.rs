@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use procession::support::{ShownWait, catch, show_wait_for_children};
+use procession::support::{ShownWait, catch, model_has_failed, show_wait_for_children};
 use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::{NotReady, Run, Start};
 
@@ -231,6 +231,11 @@ impl<K: Key> Core<K> {
         self.news.push_back((id, news));
     }
 
+    /// A unit has come with its row, or another version of it.
+    pub(crate) fn set_rules(&mut self, id: usize, unit: &Unit) {
+        self.with(id, |units, id| units.entry(id).life.rules = unit.rules);
+    }
+
     /// Starts a run of a unit that is [`Loading`](State::Loading), between two others in the order of a set.
     pub(crate) fn start(
         &mut self,
@@ -240,10 +245,7 @@ impl<K: Key> Core<K> {
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
-        let Some(run) = self.with(id, |units, id| {
-            units.entry(id).life.rules = unit.rules;
-            units.next_run(id)
-        }) else {
+        let Some(run) = self.with(id, |units, id| units.next_run(id)) else {
             return;
         };
         let (mut start, readiness) = Start::under(&self.group);
@@ -258,6 +260,8 @@ impl<K: Key> Core<K> {
                 self.step(id, Input::Started);
                 self.look(run);
             }
+            // It could not start because everything closes: it has stopped, and has not failed (U3).
+            Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
             Err(error) => self.step(id, Input::NotStarted(error)),
         }
     }
@@ -407,10 +411,10 @@ impl<K: Key> Core<K> {
         if let Some(refused) = refused {
             let process = entry.live.as_ref().map(|live| live.process.clone());
             let key = entry.name();
-            if then == Then::Forget {
-                entry.life.set_then(then);
-            }
             drop(units);
+            if then == Then::Forget {
+                self.step(id, Input::Stop(then));
+            }
             return reply.give(refused.result(key, process.as_ref()));
         }
         // A unit that will be forgotten is not kept for the sake of this call.
@@ -433,12 +437,8 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    pub(super) fn abort_group(&self) {
-        self.group.abort();
-    }
-
     /// The run is over: forgets all units but those that are stuck.
-    pub(super) fn leave(&self) {
+    fn leave(&self) {
         let ids = self.shared.units.lock().ids();
         for id in ids {
             let mut units = self.shared.units.lock();
@@ -459,6 +459,45 @@ impl<K: Key> Core<K> {
     /// The deadline that comes first; a grace beyond all time is none.
     pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
         self.now.checked_add(time)
+    }
+}
+
+impl<K: Key> Drop for Core<K> {
+    /// Callers that still wait are told that the manager is not running, and a unit that still has a run keeps its key.
+    fn drop(&mut self) {
+        if model_has_failed() {
+            return;
+        }
+        self.shared.inbox.close();
+        // If this is not the end of the teardown, nothing else would stop them.
+        self.group.abort();
+        // The key of a unit may panic.
+        let _left = catch(|| self.leave());
+    }
+}
+
+impl<K: Key> Shared<K> {
+    /// Forgets the units that were stuck at the end of the last run, and have ended since.
+    ///
+    /// Only one task moves units at a time, because it has the turn.
+    pub(super) fn forget_ended(&self) {
+        let Some(_turn) = self.turn.try_lock() else { return };
+        let policy = &self.about.policy;
+        let now = policy.time().now();
+        let ids = self.units.lock().ids();
+        for id in ids {
+            let mut units = self.units.lock();
+            let process = units.entry(id).live.as_ref().map(|live| live.process.clone());
+            let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
+            let Some(end) = ended else { continue };
+            let actions = units.step(id, Input::Closed(end), policy, now);
+            let removed = units.remove(id);
+            drop(units);
+            for what in actions.tell.into_iter().flatten() {
+                self.events.tell(Some(removed.key.clone()), what);
+            }
+            let _dropped = catch(|| drop(removed));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use procession::support::{ShownWait, catch, model_has_failed};
+use procession::support::ShownWait;
 use procession::{Aborting, Closing, Error, Sleep};
 
 use super::core::Core;
@@ -237,19 +237,5 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             self.face.has_begun();
             self.core.run.ready();
         }
-    }
-}
-
-impl<K: Key, F: Face<K>> Drop for Drive<K, F> {
-    /// Callers that still wait are told that the manager is not running, and a unit that still has a run keeps its key.
-    fn drop(&mut self) {
-        if model_has_failed() {
-            return;
-        }
-        self.core.shared.inbox.close();
-        // If this is not the end of the teardown, nothing else would stop them.
-        self.core.abort_group();
-        // The key of a unit may panic.
-        let _left = catch(|| self.core.leave());
     }
 }

@@ -160,8 +160,15 @@ impl<K: Key> Shared<K> {
     }
 
     pub(crate) fn list(&self) -> Vec<Status<K>> {
+        self.forget_ended();
         let now = self.about.policy.time().now();
         self.units.lock().list(now)
+    }
+
+    /// The number of units in each state, as readers see them.
+    pub(crate) fn shown_counts(&self) -> Counts {
+        self.forget_ended();
+        self.counts()
     }
 
     pub(crate) fn counts(&self) -> Counts {

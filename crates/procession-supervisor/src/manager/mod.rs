@@ -303,7 +303,7 @@ impl<K: Key> Manager<K> {
 
     /// The number of units in each state.
     pub fn counts(&self) -> Counts {
-        self.shared.counts()
+        self.shared.shown_counts()
     }
 
     /// Reads everything that happens from now on.

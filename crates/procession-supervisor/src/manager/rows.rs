@@ -138,7 +138,7 @@ impl<K: Key> Face<K> for Rows<K> {
             Scan::Reading(_) | Scan::Off => None,
         };
         // When the oldest load that counts towards the limit does not any more.
-        let waits = !self.to_load.is_empty() && self.loads.len() >= LOADS;
+        let waits = !self.to_load.is_empty() && (LOADS..ALL_LOADS).contains(&self.loads.len());
         let counted = self.begun.values().rev().nth(LOADS - 1).filter(|_| waits);
         let load = counted.and_then(|begun| begun.checked_add(LONG));
         scan.into_iter().chain(load).min()
@@ -315,7 +315,7 @@ impl<K: Key> Rows<K> {
         let name = text_of(&key);
         let id = core.shared.units.lock().insert(key, self.generation, core.now());
         core.begin(id);
-        core.start(id, &name, unit, None, None);
+        start(core, id, &name, unit);
     }
 
     fn row_is_there(&self, core: &Core<K>, id: usize) {
@@ -338,6 +338,12 @@ impl<K: Key> Rows<K> {
             core.step(id, Input::Stop(Then::Forget));
         }
     }
+}
+
+/// Starts a unit as its row says.
+fn start<K: Key>(core: &mut Core<K>, id: usize, name: &str, unit: &Unit) {
+    core.set_rules(id, unit);
+    core.start(id, name, unit, None, None);
 }
 
 /// A row that is known has another version.
@@ -438,7 +444,7 @@ impl<K: Key> Rows<K> {
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
-                    core.start(id, &text_of(&key), &unit, None, None);
+                    start(core, id, &text_of(&key), &unit);
                 } else {
                     change(core, id, &unit);
                 }

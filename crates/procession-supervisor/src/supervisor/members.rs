@@ -148,7 +148,11 @@ impl Members {
     fn begin_round(&mut self, core: &mut Core<Name>, from: usize, failed: usize) {
         let stop_at = self.places.len();
         let (from, failed) = match &self.round {
-            Some(round) => (from.min(round.from), round.failed),
+            // The pause of each unit that failed is its own: the last one to end counts.
+            Some(round) => {
+                let is_later = core.due(failed) > core.due(round.failed);
+                (from.min(round.from), if is_later { failed } else { round.failed })
+            }
             None => (from, failed),
         };
         self.round = Some(Round { from, failed, stop_at });

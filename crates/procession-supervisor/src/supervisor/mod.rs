@@ -298,7 +298,7 @@ impl Supervisor {
 
     /// The number of units in each state.
     pub fn counts(&self) -> Counts {
-        self.set.shared.counts()
+        self.set.shared.shown_counts()
     }
 
     /// Reads everything that happens from now on, in all runs.

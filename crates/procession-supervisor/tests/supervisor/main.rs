@@ -2,9 +2,11 @@
 //! they run until nothing moves any more: no test sleeps.
 
 mod calls;
+mod defects;
 mod faulty;
 mod large;
 mod model;
+mod peers;
 mod restarts;
 mod scans;
 mod sets;

@@ -1,0 +1,916 @@
+//! One test for each defect of earlier versions (B1 to B19), and for those that were found beside them. Those that need
+//! a race repeat it on real threads.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use futures_lite::stream;
+use procession::{BoxError, Clock, Error, ManualClock, Process, Sleep};
+use procession_runnable::{Run, Runnable, Start, body, body_thread};
+use procession_supervisor::{
+    Backoff, Blocking, BlockingTable, BoxFuture, BoxStream, Change, ChangeIterator, Happening,
+    Manager, ManagerError, MemoryTable, OnChange, OnFailure, Policy, Rate, Restart, Row,
+    RowIterator, State, Supervisor, Table, Unit,
+};
+use smol::channel::{Receiver, Sender, unbounded};
+
+use crate::world::{
+    Does, Key, LIMIT, Managed, PLAIN, SECOND, Told, World, in_words, stubborn, yielded,
+};
+
+type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
+
+const STRATEGIES: [Strategy; 3] = [
+    |units| Supervisor::one_for_one(units),
+    |units| Supervisor::one_for_all(units),
+    |units| Supervisor::rest_for_one(units),
+];
+
+fn policy(world: &World) -> Policy {
+    Policy::new().clock(world.clock.clone()).backoff(PLAIN)
+}
+
+/// A body that is ready, and ends when it is asked to.
+fn serve() -> Runnable {
+    body(|run| async move {
+        run.ready();
+        run.closing().await;
+    })
+}
+
+/// Closes a part on real threads at a random time after its start: its outcome.
+fn close_at_random(part: &Runnable) -> Result<(), Error> {
+    let app = Process::new();
+    let (start, _readiness) = Start::under(&app);
+    let process = part.start(start).unwrap();
+    let until = Instant::now() + Duration::from_nanos(fastrand::u64(..150_000));
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+    app.close();
+    assert!(app.closed().wait_timeout(LIMIT).is_some());
+    process.outcome().unwrap()
+}
+
+/// B1, B2: a unit that starts or runs while its set closes has stopped: no event and no outcome says that it failed, even
+/// where each failure would count.
+#[test]
+fn a_set_that_closes_while_its_units_start_or_run() {
+    for round in 0..600 {
+        let units = ["a", "b", "c", "d"].map(|key| {
+            let unit = Unit::new(serve()).restart(Restart::Permanent);
+            (key, if round % 2 == 0 { unit.on_failure(OnFailure::CloseAll) } else { unit })
+        });
+        let none = Rate::new(0, SECOND);
+        let set = STRATEGIES[round % 3](units.into())
+            .policy(Policy::new().intensity(none).total_intensity(none))
+            .start_together(round % 4 < 2);
+        let mut events = set.events();
+        let outcome = close_at_random(&set.runnable());
+        let happened: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+        let happened: Vec<_> = happened.iter().map(in_words).collect();
+        let is_wrong = |event: &String| {
+            ["failed", "ended", "restarting", "given up"].iter().any(|what| event.contains(what))
+        };
+        assert!(!happened.iter().any(is_wrong), "{round}: {happened:#?}");
+        outcome.unwrap_or_else(|error| panic!("{round}: {}", error.with_causes()));
+    }
+}
+
+/// The same of a manager.
+#[test]
+fn a_manager_that_closes_while_its_units_start_or_run() {
+    let table = MemoryTable::new();
+    for key in ["a", "b", "c", "d"] {
+        let unit = Unit::new(serve()).restart(Restart::Permanent);
+        table.insert(key, unit.on_failure(OnFailure::CloseAll));
+    }
+    for round in 0..300 {
+        let manager = Manager::new(table.clone());
+        let mut events = manager.events();
+        let outcome = close_at_random(&manager.runnable());
+        let happened: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+        let happened: Vec<_> = happened.iter().map(in_words).collect();
+        let is_wrong = |event: &String| {
+            ["failed", "ended", "restarting", "given up"].iter().any(|what| event.contains(what))
+        };
+        assert!(!happened.iter().any(is_wrong), "{round}: {happened:#?}");
+        outcome.unwrap_or_else(|error| panic!("{round}: {}", error.with_causes()));
+    }
+}
+
+/// A unit that is dropped by an abort, and whose teardown takes as long as the test wants: how many teardowns have run.
+struct Slow {
+    release: Sender<()>,
+    released: Receiver<()>,
+    torn: Arc<AtomicUsize>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        let (release, released) = unbounded();
+        Self { release, released, torn: Arc::default() }
+    }
+
+    fn unit(&self) -> Unit {
+        let (released, torn) = (self.released.clone(), self.torn.clone());
+        Unit::new(body(move |run| {
+            let (released, torn) = (released.clone(), torn.clone());
+            async move {
+                run.set_teardown_async(move || async move {
+                    let _released = released.recv().await;
+                    torn.fetch_add(1, Ordering::SeqCst);
+                })?;
+                run.ready();
+                std::future::pending::<()>().await;
+                Ok::<(), Error>(())
+            }
+        }))
+    }
+
+    fn torn(&self) -> usize {
+        self.torn.load(Ordering::SeqCst)
+    }
+}
+
+/// Each way to nest the two units: what is started.
+fn nested(world: &World, slow: &Slow) -> Vec<(&'static str, Runnable)> {
+    let table = || {
+        let table = MemoryTable::new();
+        table.insert("a", slow.unit());
+        table.insert("b", slow.unit());
+        Manager::builder(table).policy(policy(world)).build().runnable()
+    };
+    let set = || {
+        let units = [("a", slow.unit()), ("b", slow.unit())];
+        Supervisor::one_for_one(units).policy(policy(world)).runnable()
+    };
+    let in_set = |inner| Supervisor::rest_for_one([("inner", inner)]).policy(policy(world));
+    let in_manager = |inner: Runnable| {
+        let table = MemoryTable::new();
+        table.insert("inner", inner);
+        Manager::builder(table).policy(policy(world)).build().runnable()
+    };
+    vec![
+        ("manager", table()),
+        ("set", set()),
+        ("set in set", in_set(set()).runnable()),
+        ("manager in set", in_set(table()).runnable()),
+        ("set in manager", in_manager(set())),
+        ("set in set in set", in_set(in_set(set()).runnable()).runnable()),
+    ]
+}
+
+/// B3: an abort from above waits for the teardowns of the units.
+#[test]
+fn an_abort_from_above_waits_for_teardowns() {
+    for case in 0..6 {
+        let (world, slow) = (World::new(), Slow::new());
+        let (name, part) = nested(&world, &slow).swap_remove(case);
+        let managed = world.run(part);
+        assert!(managed.body_began(), "{name}");
+        managed.app.abort();
+        world.advance(SECOND * 3);
+        assert!(!managed.has_ended() && !managed.app.is_closed(), "{name}");
+        assert_eq!(slow.torn(), 0, "{name}");
+        for _ in 0..2 {
+            slow.release.try_send(()).unwrap();
+            world.settle();
+        }
+        assert_eq!(slow.torn(), 2, "{name}");
+        assert!(managed.has_ended() && managed.app.is_closed(), "{name}");
+    }
+}
+
+/// B3: past the abort grace of the units, an abort from above names them, and they finish their teardowns later.
+#[test]
+fn an_abort_from_above_is_bounded() {
+    for case in 0..6 {
+        let (world, slow) = (World::new(), Slow::new());
+        let (name, part) = nested(&world, &slow).swap_remove(case);
+        let app = world.app();
+        let (start, _readiness) = Start::under(&app);
+        let part = part.start(start).unwrap();
+        world.settle();
+        app.abort();
+        // The units of a set stop one after the other, each within its abort grace.
+        for _ in 0..4 {
+            world.advance(SECOND * 5);
+        }
+        assert!(app.is_closed(), "{name}");
+        let error = part.outcome().unwrap().unwrap_err().with_causes().to_string();
+        assert!(error.contains("has not ended: `"), "{name}: {error}");
+        assert_eq!(slow.torn(), 0, "{name}");
+        slow.release.try_send(()).unwrap();
+        slow.release.try_send(()).unwrap();
+        world.settle();
+        assert_eq!(slow.torn(), 2, "{name}");
+    }
+}
+
+/// U2: a unit at the end of a set that never ends holds up none of those before it, whether the set is closed or aborted.
+#[test]
+fn a_stuck_unit_does_not_keep_the_others_from_stopping() {
+    for by_force in [false, true] {
+        for strategy in STRATEGIES {
+            let world = World::new();
+            let (stubborn, release, runs) = stubborn();
+            let units = vec![
+                ("a", world.units.unit("a")),
+                ("b", world.units.unit("b")),
+                ("stubborn", Unit::new(stubborn)),
+            ];
+            let app = world.app();
+            let (start, _readiness) = Start::under(&app);
+            let set = strategy(units).policy(policy(&world));
+            let process = set.runnable().start(start).unwrap();
+            world.until(|| set.counts().running == 3);
+            runs.recv_timeout(LIMIT).unwrap();
+            let _closed = if by_force { app.abort() } else { app.close() };
+            world.advance(SECOND * 10);
+            world.advance(SECOND * 5);
+            assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0), "{by_force}");
+            assert!(app.is_closed());
+            let error = process.outcome().unwrap().unwrap_err().with_causes().to_string();
+            assert!(error.contains("has not ended: `stubborn`"), "{error}");
+            drop(release);
+        }
+    }
+}
+
+/// A body below which something does not end when it is asked to; then it fails, or ends before it is ready.
+fn leaves_something(starts: Arc<AtomicUsize>, fails: bool) -> Runnable {
+    body(move |run: Run| {
+        let start = starts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if start > 0 {
+                run.ready();
+                run.closing().await;
+                return Ok(());
+            }
+            run.spawn(|_| std::future::pending::<()>()).map_err(BoxError::from)?;
+            if fails {
+                run.ready();
+                return Err(BoxError::from("broken"));
+            }
+            Ok(())
+        }
+    })
+}
+
+/// B4: a unit that fails, or ends before it is ready, while something below it does not end, is stopping; it is aborted
+/// after its grace and restarted.
+#[test]
+fn a_failed_unit_is_aborted_after_its_grace_and_restarted() {
+    for fails in [true, false] {
+        let world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
+        let starts = Arc::new(AtomicUsize::new(0));
+        world.table.insert("a", leaves_something(starts.clone(), fails));
+        let set_starts = Arc::new(AtomicUsize::new(0));
+        let set = Supervisor::one_for_all([("a", leaves_something(set_starts.clone(), fails))])
+            .policy(policy(&world));
+        let mut events = set.events();
+        let (managed, of_set) = (world.start(), world.run(set.runnable()));
+        let states = || (world.state("a").unwrap(), set.list()[0].state);
+        assert_eq!(states(), (State::Stopping, State::Stopping), "{fails}");
+        world.advance(SECOND * 9);
+        assert_eq!(states(), (State::Stopping, State::Stopping), "{fails}");
+        world.advance(SECOND);
+        assert_eq!(states(), (State::Waiting, State::Waiting), "{fails}");
+        world.advance(SECOND);
+        assert_eq!(states(), (State::Running, State::Running), "{fails}");
+        let starts = [starts, set_starts].map(|starts| starts.load(Ordering::SeqCst));
+        assert_eq!(starts, [2, 2]);
+        let happened: Vec<_> =
+            std::iter::from_fn(|| events.try_recv()).map(|event| in_words(&event)).collect();
+        let aborted = |event: &String| event == "a aborted after 10s";
+        assert_eq!(happened.iter().filter(|event| aborted(event)).count(), 1, "{happened:#?}");
+        managed.close(&world).unwrap();
+        of_set.close(&world).unwrap();
+    }
+}
+
+/// B5: a thread in an inner set that ignores its abort has one run, whatever restarts the inner set, and is started again
+/// when it has ended.
+#[test]
+fn a_stubborn_thread_in_a_set_that_is_restarted() {
+    for outer_strategy in [1, 2] {
+        let world = World::new();
+        let (stubborn, release, runs) = stubborn();
+        // The inner set ends in time, with the thread left behind; the outer one starts it again.
+        let inner_policy = policy(&world).grace(SECOND).abort_grace(SECOND);
+        let inner = Supervisor::one_for_one([("stubborn", stubborn)]).policy(inner_policy);
+        let units = vec![("b", world.units.unit("b")), ("inner", Unit::new(inner.runnable()))];
+        let outer = STRATEGIES[outer_strategy](units).policy(policy(&world));
+        let managed = world.run(outer.runnable());
+        runs.recv_timeout(LIMIT).unwrap();
+        world.until(|| managed.body_began());
+        for _ in 0..3 {
+            world.units.tell("b", Told::Fail);
+            for _ in 0..20 {
+                world.advance(SECOND);
+            }
+            assert!(runs.try_recv().is_err(), "two runs");
+            assert_eq!(inner.counts().stuck, 1);
+        }
+        assert!(!managed.has_ended());
+        assert_eq!(outer.list()[1].state, State::Starting);
+        release.send(()).unwrap();
+        world.until(|| runs.try_recv().is_ok());
+        world.until(|| inner.counts().running == 1);
+        managed.app.close();
+        release.send(()).unwrap();
+        world.until(|| managed.has_ended());
+        managed.outcome().unwrap();
+    }
+}
+
+/// B6: a unit that says that it is ready and ends at once was ready, and one that ends before it is ready has failed.
+#[test]
+fn readiness_and_the_end_at_once() {
+    let table = MemoryTable::new();
+    table.insert("ready", body(|run| async move { run.ready() }));
+    table.insert("ready in a thread", body_thread(|run| run.ready()));
+    table.insert("unready", body(|_| async {}));
+    table.insert("unready in a thread", body_thread(|_| ()));
+    let long = Backoff { first: SECOND * 3600, max: SECOND * 3600, jitter: false };
+    let manager = Manager::builder(table).policy(Policy::new().backoff(long)).build();
+    let ended = manager.run_blocking(|_| {
+        for round in 0..400 {
+            for key in ["ready", "ready in a thread"] {
+                match manager.start_blocking(key) {
+                    Ok(process) => process.closed().wait().unwrap(),
+                    // Its last run has ended, but the manager has not seen it.
+                    Err(ManagerError::HasRun { .. }) => {}
+                    Err(error) => panic!("{round} {key}: {error:?}"),
+                }
+            }
+            for key in ["unready", "unready in a thread"] {
+                let error = manager.start_blocking(key).unwrap_err();
+                assert!(matches!(error, ManagerError::Failed(_)), "{round} {key}: {error:?}");
+                let list = manager.list();
+                let status = list.iter().find(|status| status.key == key).unwrap();
+                assert_eq!(status.state, State::Waiting, "{round} {key}");
+            }
+        }
+    });
+    ended.unwrap();
+}
+
+/// B8, U5: temporary units are not started again, whatever happens to the others.
+#[test]
+fn temporary_units_are_not_started_again_with_others() {
+    for strategy in STRATEGIES {
+        let world = World::new();
+        let temporary = |key| (key, world.units.unit(key).restart(Restart::Temporary));
+        let units = vec![
+            temporary("long ago"),
+            ("fails", world.units.unit("fails")),
+            temporary("ended"),
+            temporary("running"),
+            ("last", world.units.unit("last")),
+        ];
+        let set = strategy(units).policy(policy(&world));
+        let managed = world.run(set.runnable());
+        world.units.tell("long ago", Told::End);
+        world.units.tell("ended", Told::Fail);
+        world.advance(SECOND);
+        for round in 1..3 {
+            world.units.tell("fails", Told::Fail);
+            world.advance(SECOND);
+            assert_eq!(world.units.runs("fails"), 1);
+            assert_eq!(world.units.runs("last"), 1);
+            for key in ["long ago", "ended", "running"] {
+                assert_eq!(world.units.starts(key), 1, "{round} {key}");
+            }
+        }
+        managed.close(&world).unwrap();
+    }
+}
+
+/// B9: the abort of another process, returned by a unit that stops, is kept; its own is not.
+#[test]
+fn the_abort_of_another_process_is_kept() {
+    let other = Process::builder().name("other").build().unwrap();
+    let aborted = other.spawn(|_| std::future::pending::<()>()).unwrap();
+    aborted.abort();
+    let error = aborted.closed().wait().unwrap_err();
+    assert!(matches!(&error, Error::Aborted(_)));
+    let returns = || {
+        let error = error.clone();
+        body(move |run| {
+            let error = error.clone();
+            async move {
+                run.ready();
+                run.closing().await;
+                Err::<(), _>(error)
+            }
+        })
+    };
+    let world = World::new();
+    world.table.insert("a", returns());
+    world.insert(["own"]);
+    world.units.set("own", Does::IgnoreClosing);
+    let set = Supervisor::one_for_one([("a", returns())]).policy(policy(&world));
+    let mut events = set.events();
+    let (managed, of_set) = (world.start(), world.run(set.runnable()));
+    let stopped = yielded(world.stop_unit("a")).unwrap_err();
+    assert!(matches!(stopped, ManagerError::Failed(Error::Aborted(_))), "{stopped:?}");
+    let own = world.stop_unit("own");
+    world.advance(SECOND * 10);
+    yielded(own).unwrap();
+    managed.close(&world).unwrap();
+    of_set.close(&world).unwrap();
+    let last = std::iter::from_fn(|| events.try_recv()).last().unwrap();
+    assert!(
+        matches!(&last.what, Happening::Stopped { error: Some(Error::Aborted(_)), forced: false }),
+        "{last:?}"
+    );
+}
+
+/// B11: no reader sees a state that was never decided: a unit that will be restarted is never listed as ended.
+#[test]
+fn the_list_never_shows_an_end_that_was_none() {
+    let table = MemoryTable::new();
+    table.insert(
+        "a",
+        body(|run| async move {
+            run.ready();
+            Err::<(), _>("broken")
+        }),
+    );
+    let short = Duration::from_micros(50);
+    let backoff = Backoff { first: short, max: short, jitter: false };
+    let policy = Policy::new().backoff(backoff);
+    let manager =
+        Manager::builder(table).policy(policy.clone()).pace(Rate::new(1, Duration::ZERO)).build();
+    let fails = body(|run| async move {
+        run.ready();
+        Err::<(), _>("broken")
+    });
+    let set = Supervisor::one_for_all([("a", Unit::new(serve())), ("b", Unit::new(fails))]);
+    let set = set.policy(policy);
+    let ended = manager.run_blocking(|process| {
+        let (start, _readiness) = Start::under(&process);
+        let set_process = set.runnable().start(start).unwrap();
+        let began = Instant::now();
+        let restarts = |restarts: Option<u64>| restarts.unwrap_or(0) < 300;
+        loop {
+            let (list, of_set) = (manager.list(), set.list());
+            let done = list.first().map(|status| status.restarts);
+            let set_done = of_set.last().map(|status| status.restarts);
+            let states = list.iter().map(|status| status.state);
+            for state in states.chain(of_set.iter().map(|status| status.state)) {
+                assert!(
+                    !matches!(state, State::Ended | State::GivenUp | State::Stopped),
+                    "{state}"
+                );
+            }
+            if !restarts(done) && !restarts(set_done) {
+                break;
+            }
+            assert!(began.elapsed() < LIMIT, "{done:?} {set_done:?}");
+        }
+        set_process.close();
+    });
+    ended.unwrap();
+}
+
+/// B12: a hook above a set or a manager is told once of each failure.
+#[test]
+fn hooks_are_told_once() {
+    let world = World::new();
+    let app = world.app();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let told_too = told.clone();
+    app.on_failure(move |process, error| {
+        told_too.lock().unwrap().push(format!("{}: {error}", process.label()));
+    });
+    let inner = Supervisor::one_for_one([("a", world.units.unit("a"))]).policy(policy(&world));
+    let outer = Supervisor::one_for_all([("inner", inner.runnable())]).policy(policy(&world));
+    let (start, _readiness) = Start::under(&app);
+    outer.runnable().start(start).unwrap();
+    world.settle();
+    for failures in 1..4 {
+        world.units.tell("a", Told::Fail);
+        world.until(|| world.units.runs("a") == 0);
+        let seen = || told.lock().unwrap().clone();
+        world.until(|| seen().len() >= failures);
+        world.advance(SECOND);
+        assert_eq!(world.units.runs("a"), 1);
+        assert_eq!(seen().len(), failures, "{:#?}", seen());
+    }
+    app.close();
+    world.settle();
+    assert!(app.is_closed());
+    assert_eq!(told.lock().unwrap().len(), 3);
+}
+
+/// A table of which some rows, or the scan, are never read to their end.
+#[derive(Clone)]
+struct Hanging {
+    rows: MemoryTable<String>,
+    scan_hangs: Arc<AtomicBool>,
+    gets: Arc<AtomicUsize>,
+}
+
+impl Table<String> for Hanging {
+    fn get<'a>(&'a self, key: &'a String) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        if key.starts_with("hangs") { Box::pin(std::future::pending()) } else { self.rows.get(key) }
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<String>, BoxError>> {
+        if self.scan_hangs.load(Ordering::SeqCst) {
+            return Box::pin(stream::pending());
+        }
+        Box::pin(stream::empty())
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, Change<String>>> {
+        self.rows.changes()
+    }
+}
+
+/// A manager of such a table, on its own executor.
+fn hanging() -> (World, Hanging, Manager<String>, Managed) {
+    let world = World::new();
+    let hanging = Hanging {
+        rows: MemoryTable::new(),
+        scan_hangs: Arc::new(AtomicBool::new(false)),
+        gets: Arc::default(),
+    };
+    let policy = policy(&world).load_timeout(SECOND * 60);
+    let manager = Manager::builder(hanging.clone()).policy(policy).build();
+    let managed = world.run(manager.runnable());
+    (world, hanging, manager, managed)
+}
+
+/// B13, U7: 64 rows that are never loaded delay others by a quarter of a second.
+#[test]
+fn gets_that_hang() {
+    let (world, table, manager, managed) = hanging();
+    for number in 0..64 {
+        table.rows.insert(format!("hangs {number}"), serve());
+    }
+    world.settle();
+    table.rows.insert("good".to_owned(), serve());
+    world.advance(Duration::from_millis(250));
+    assert!(manager.get(&"good".to_owned()).is_ok());
+    managed.close(&world).unwrap();
+}
+
+/// B13, I15: however many hang, the manager does not spin, and goes on when they are given up.
+#[test]
+fn more_gets_hang_than_there_may_be() {
+    let (world, table, manager, managed) = hanging();
+    for number in 0..5_000 {
+        let (manager, key) = (manager.clone(), format!("hangs {number}"));
+        world.executor.spawn(async move { manager.start(key).await }).detach();
+    }
+    world.settle();
+    // It has to wait for its turn.
+    table.rows.insert("good".to_owned(), serve());
+    let began = Instant::now();
+    for _ in 0..330 {
+        world.clock.advance(Duration::from_millis(250));
+        let mut ticks = 0_u32;
+        while world.executor.try_tick() {
+            ticks += 1;
+            assert!(ticks < 500_000, "it spins");
+        }
+    }
+    assert!(began.elapsed() < LIMIT);
+    assert!(table.gets.load(Ordering::SeqCst) > 5_000);
+    assert!(manager.get(&"good".to_owned()).is_ok());
+    managed.close(&world).unwrap();
+}
+
+/// B13, U7: a scan that hangs delays no load and no restart, and is given up.
+#[test]
+fn a_scan_that_hangs() {
+    let (world, table, manager, managed) = hanging();
+    table.scan_hangs.store(true, Ordering::SeqCst);
+    let mut events = manager.events();
+    let scan = {
+        let manager = manager.clone();
+        world.spawn(async move { manager.scan_now().await })
+    };
+    table.rows.insert("good".to_owned(), serve());
+    world.settle();
+    assert!(manager.get(&"good".to_owned()).is_ok());
+    world.advance(SECOND * 59);
+    assert!(!scan.is_finished());
+    world.advance(SECOND);
+    assert!(matches!(yielded(scan), Err(ManagerError::Scan { .. })));
+    let is_told =
+        std::iter::from_fn(|| events.try_recv()).any(|event| event.kind() == "scan_failed");
+    assert!(is_told);
+    // It is tried again.
+    table.scan_hangs.store(false, Ordering::SeqCst);
+    let scan = {
+        let manager = manager.clone();
+        world.spawn(async move { manager.scan_now().await })
+    };
+    world.settle();
+    yielded(scan).unwrap();
+    managed.close(&world).unwrap();
+}
+
+/// A key and an error whose `Display` panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Unspeakable(u8);
+
+impl Display for Unspeakable {
+    fn fmt(&self, _: &mut Formatter<'_>) -> fmt::Result {
+        panic!("no text")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// B14, I14: with a `tracing` subscriber that writes everything, keys and errors without a text change nothing.
+#[test]
+fn keys_and_errors_without_a_text() {
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let world = World::new();
+        let table = MemoryTable::new();
+        let fails = body(|run| async move {
+            run.ready();
+            Err::<(), _>(Unspeakable(0))
+        });
+        table.insert(Unspeakable(1), fails.clone());
+        table.insert(Unspeakable(2), serve());
+        let manager = Manager::builder(table.clone()).policy(policy(&world)).build();
+        let set = Supervisor::one_for_one([("a", Unit::new(serve())), ("b", Unit::new(fails))]);
+        let set = set.policy(policy(&world));
+        let (managed, of_set) = (world.run(manager.runnable()), world.run(set.runnable()));
+        for _ in 0..5 {
+            world.advance(SECOND * 30);
+        }
+        assert!(manager.list()[0].restarts > 3 && set.list()[1].restarts > 3);
+        assert!(manager.get(&Unspeakable(2)).is_ok() && set.get("a").is_ok());
+        table.remove(&Unspeakable(1));
+        world.settle();
+        assert_eq!(manager.list().len(), 1);
+        managed.close(&world).unwrap();
+        of_set.close(&world).unwrap();
+    });
+}
+
+/// B14: settings without a bound are bounded.
+#[test]
+fn settings_without_bounds() {
+    let all_time = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: true };
+    let world = World::new();
+    let policy = policy(&world).backoff(all_time);
+    let table = crate::faulty::Faulty::new(world.table.clone(), true);
+    table.set(crate::faulty::Answers::FailAtOnce);
+    let manager = Manager::builder(table).policy(policy.clone()).event_capacity(usize::MAX).build();
+    let mut events = manager.events();
+    let set = Supervisor::one_for_all([("a", world.units.unit("a"))]).policy(policy);
+    let set = set.event_capacity(usize::MAX);
+    let (managed, of_set) = (world.run(manager.runnable()), world.run(set.runnable()));
+    world.units.tell("a", Told::Fail);
+    world.advance(SECOND * 3600);
+    assert_eq!(events.try_recv().unwrap().kind(), "scan_failed");
+    assert_eq!((world.units.runs("a"), set.list()[0].state), (0, State::Waiting));
+    managed.close(&world).unwrap();
+    of_set.close(&world).unwrap();
+}
+
+/// A clock that counts how often somebody sleeps.
+#[derive(Clone)]
+struct Counting(ManualClock, Arc<AtomicUsize>);
+
+impl Clock for Counting {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.sleep_until(deadline)
+    }
+}
+
+/// B16, I16: units that are due together are started at the pace, and those that have to wait cost nothing in each period.
+#[test]
+fn the_pace() {
+    let world = World::new();
+    let sleeps = Arc::new(AtomicUsize::new(0));
+    let clock = Counting(world.clock.clone(), sleeps.clone());
+    let table = MemoryTable::new();
+    let starts = Arc::new(AtomicUsize::new(0));
+    let count = starts.clone();
+    let fails_once = body(move |run| {
+        let start = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            run.ready();
+            if start < 1_000 {
+                return Err("broken");
+            }
+            run.closing().await;
+            Ok(())
+        }
+    });
+    for key in 0..1_000 {
+        table.insert(key, fails_once.clone());
+    }
+    let pace = Rate::new(50, Duration::from_millis(100));
+    let policy = Policy::new().clock(clock).backoff(PLAIN);
+    let manager = Manager::builder(table).policy(policy).pace(pace).build();
+    let managed = world.run(manager.runnable());
+    assert_eq!(manager.counts().waiting, 1_000);
+    for period in 1..=20 {
+        let before = sleeps.load(Ordering::SeqCst);
+        world.advance(Duration::from_millis(100));
+        assert_eq!(starts.load(Ordering::SeqCst), 1_000 + period * 50);
+        assert!(sleeps.load(Ordering::SeqCst) - before < 10);
+    }
+    assert_eq!(manager.counts().running, 1_000);
+    managed.close(&world).unwrap();
+}
+
+/// B18, U6: a row that is inserted over another restarts the unit in place, after its old run has ended.
+#[test]
+fn an_insertion_over_a_key_that_runs() {
+    let mut world = World::new();
+    world.insert(["a"]);
+    world.units.set("a", Does::StopWhenTold);
+    let managed = world.start();
+    world.happened();
+    world.insert(["a"]);
+    assert_eq!(world.happened(), ["a changed", "a stopping"]);
+    world.insert(["a"]);
+    world.settle();
+    assert_eq!((world.units.starts("a"), world.state("a")), (1, Some(State::Stopping)));
+    world.units.set("a", Does::Serve);
+    world.units.tell("a", Told::End);
+    world.settle();
+    assert_eq!((world.units.starts("a"), world.state("a")), (2, Some(State::Running)));
+    managed.close(&world).unwrap();
+}
+
+/// B18, U6: a version says whether a row has changed, and `OnChange` when that takes effect.
+#[test]
+fn versions() {
+    let world = World::new();
+    let row = |version, on_change| {
+        world.table.insert("a", world.units.unit("a").version(version).on_change(on_change));
+    };
+    row(1, OnChange::Restart);
+    let managed = world.start();
+    row(1, OnChange::Restart);
+    world.settle();
+    assert_eq!(world.units.starts("a"), 1);
+    row(2, OnChange::Restart);
+    world.settle();
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
+    row(3, OnChange::NextStart);
+    world.settle();
+    assert_eq!(world.units.starts("a"), 2);
+    // The next start is of the row as it is now.
+    let manager = world.manager.clone();
+    yielded(world.spawn(async move { manager.restart("a").await })).unwrap();
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (3, 1));
+    row(3, OnChange::Restart);
+    world.settle();
+    assert_eq!(world.units.starts("a"), 3);
+    managed.close(&world).unwrap();
+}
+
+/// A blocking table that tells of its changes.
+struct Told18 {
+    rows: Arc<Mutex<BTreeMap<Key, Unit>>>,
+    changes: Mutex<Option<mpsc::Receiver<Change<Key>>>>,
+}
+
+impl BlockingTable<Key> for Told18 {
+    fn get(&self, key: &Key) -> Result<Option<Unit>, BoxError> {
+        Ok(self.rows.lock().unwrap().get(key).cloned())
+    }
+
+    fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
+        let rows = self.rows.lock().unwrap().clone();
+        Ok(Box::new(rows.into_iter().map(|(key, unit)| Ok(Row { key, unit: Ok(unit) }))))
+    }
+
+    fn changes(&self) -> Option<ChangeIterator<Key>> {
+        Some(Box::new(self.changes.lock().unwrap().take()?.into_iter()))
+    }
+}
+
+/// B18: a blocking table's changes take effect, and `scan_now` and `restart` read it without one.
+#[test]
+fn a_blocking_table_that_tells_of_changes() {
+    let world = World::new();
+    let (tell, changes) = mpsc::channel();
+    let rows = Arc::new(Mutex::new(BTreeMap::new()));
+    let table = Told18 { rows: rows.clone(), changes: Mutex::new(Some(changes)) };
+    let manager = Manager::builder(Blocking::new(table)).policy(policy(&world)).build();
+    let managed = world.run(manager.runnable());
+    world.until(|| managed.body_began());
+    let put = |key, version| {
+        rows.lock().unwrap().insert(key, world.units.unit(key).version(version));
+    };
+    put("a", 1);
+    tell.send(Change::Row("a")).unwrap();
+    world.until(|| world.units.runs("a") == 1);
+    put("a", 2);
+    tell.send(Change::Any).unwrap();
+    world.until(|| world.units.starts("a") == 2 && manager.get(&"a").is_ok());
+    // Without a change.
+    put("a", 3);
+    put("b", 1);
+    let scan = {
+        let manager = manager.clone();
+        world.spawn(async move { manager.scan_now().await })
+    };
+    world.until(|| scan.is_finished());
+    yielded(scan).unwrap();
+    world.until(|| world.units.starts("a") == 3 && world.units.runs("b") == 1);
+    world.until(|| manager.get(&"b").is_ok());
+    let restart = {
+        let manager = manager.clone();
+        world.spawn(async move { manager.restart("b").await })
+    };
+    world.until(|| restart.is_finished());
+    yielded(restart).unwrap();
+    assert_eq!((world.units.starts("b"), world.units.runs("b")), (2, 1));
+    drop(tell);
+    managed.close(&world).unwrap();
+}
+
+/// B19: a unit that was stuck is not listed once its thread has ended, even while the manager is not running.
+#[test]
+fn a_stuck_unit_that_has_ended_is_not_listed() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    world.table.insert("stubborn", thread);
+    let (thread, release_of_set, runs_of_set) = stubborn();
+    let set = Supervisor::one_for_one([("stubborn", thread)]).policy(policy(&world));
+    let (managed, of_set) = (world.start(), world.run(set.runnable()));
+    runs.recv_timeout(LIMIT).unwrap();
+    runs_of_set.recv_timeout(LIMIT).unwrap();
+    world.until(|| managed.body_began() && of_set.body_began());
+    let mut events = set.events();
+    managed.app.close();
+    of_set.app.close();
+    world.advance(SECOND * 10);
+    world.advance(SECOND * 5);
+    managed.outcome().unwrap_err();
+    of_set.outcome().unwrap_err();
+    assert_eq!((world.state("stubborn"), world.manager.counts().stuck), (Some(State::Stuck), 1));
+    assert_eq!((set.list()[0].state, set.counts().stuck), (State::Stuck, 1));
+    drop((release, release_of_set));
+    world.until(|| world.manager.list().is_empty() && set.list().is_empty());
+    assert_eq!((world.manager.counts().units, set.counts().units), (0, 0));
+    let last = std::iter::from_fn(|| events.try_recv()).last().unwrap();
+    assert_eq!(in_words(&last), "stubborn stopped by force");
+}
+
+/// B19: names and errors are escaped in whatever is shown.
+#[test]
+fn hostile_names_are_escaped() {
+    const HOSTILE: &str = "two\nlines \u{1b}[31mred";
+    let is_tame = |text: String| {
+        assert!(!text.contains('\u{1b}') && !text.contains('\n'), "{text:?}");
+        assert!(text.contains("two"), "{text:?}");
+    };
+    let world = World::new();
+    world.table.insert(HOSTILE, body(|_| async { Err::<(), _>(HOSTILE) }));
+    let manager =
+        Manager::builder(world.table.clone()).name(HOSTILE).policy(policy(&world)).build();
+    let mut events = manager.events();
+    let managed = world.run(manager.runnable());
+    let status = manager.list().remove(0);
+    is_tame(status.to_string());
+    for event in std::iter::from_fn(|| events.try_recv()) {
+        is_tame(event.to_string());
+    }
+    is_tame(manager.get(&HOSTILE).unwrap_err().to_string());
+    let missing = "two other\n";
+    is_tame(manager.get(&missing).unwrap_err().to_string());
+    managed.close(&world).unwrap();
+
+    let (thread, release, runs) = stubborn();
+    let set = Supervisor::one_for_one([(HOSTILE, thread)]).policy(policy(&world)).name(HOSTILE);
+    let managed = world.run(set.runnable());
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| managed.body_began());
+    managed.app.close();
+    world.advance(SECOND * 10);
+    world.advance(SECOND * 5);
+    let error = managed.outcome().unwrap_err();
+    is_tame(error.with_causes().to_string());
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    let Some(ManagerError::Stuck { report, .. }) = failed.get().downcast_ref() else { panic!() };
+    report.lines().for_each(|line| is_tame(line.to_owned()));
+    assert_eq!(report.lines().count(), 1, "{report}");
+    drop(release);
+}

@@ -1,0 +1,749 @@
+//! Behaviours of the peers: OTP's `supervisor_SUITE`, suture, and tokio-graceful-shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession::{BoxError, Error, Process};
+use procession_runnable::{Runnable, Start, body};
+use procession_supervisor::{
+    AutoShutdown, Backoff, DoNotRestart, EndAll, Events, Happening, Manager, ManagerError,
+    MemoryTable, OnFailure, Policy, Rate, Restart, State, Supervisor, Unit,
+};
+use smol::Task;
+
+use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, stubborn, yielded};
+
+const AT_ONCE: Backoff = Backoff { first: SECOND, max: SECOND, jitter: false };
+
+type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
+
+const STRATEGIES: [(&str, Strategy); 3] = [
+    ("one for one", |units| Supervisor::one_for_one(units)),
+    ("one for all", |units| Supervisor::one_for_all(units)),
+    ("rest for one", |units| Supervisor::rest_for_one(units)),
+];
+
+fn policy(world: &World) -> Policy {
+    Policy::new().clock(world.clock.clone()).backoff(AT_ONCE)
+}
+
+/// A set that runs, in a world of its own.
+struct Set {
+    world: World,
+    set: Supervisor,
+    events: Events<Arc<str>>,
+    managed: Managed,
+}
+
+impl Set {
+    fn start(world: World, set: Supervisor) -> Self {
+        let events = set.events();
+        let managed = world.run(set.runnable());
+        Self { world, set, events, managed }
+    }
+
+    /// Of units with rules.
+    fn of(strategy: Strategy, units: &[Key], rules: impl Fn(Key, Unit) -> Unit) -> Self {
+        let world = World::new();
+        let units = units.iter().map(|key| (*key, rules(key, world.units.unit(key)))).collect();
+        let set = strategy(units).policy(policy(&world));
+        Self::start(world, set)
+    }
+
+    fn tell(&self, key: Key, told: Told) {
+        self.world.units.tell(key, told);
+        self.world.settle();
+    }
+
+    fn runs<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
+        keys.map(|key| self.world.units.runs(key))
+    }
+
+    fn starts<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
+        keys.map(|key| self.world.units.starts(key))
+    }
+
+    fn state(&self, key: Key) -> Option<State> {
+        let list = self.set.list();
+        list.into_iter().find(|status| &*status.key == key).map(|status| status.state)
+    }
+
+    /// What happened since it was asked last.
+    fn happened(&mut self) -> Vec<String> {
+        self.world.settle();
+        std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
+    }
+
+    /// Makes a call, which has to be answered without any time passing.
+    #[track_caller]
+    fn call<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        yielded(self.begin(call))
+    }
+
+    fn begin<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.world.spawn(call(self.set.clone()))
+    }
+
+    #[track_caller]
+    fn close(self) -> Result<(), Error> {
+        self.managed.close(&self.world)
+    }
+}
+
+/// The error of the engine in the outcome.
+fn cause(error: &Error) -> &ManagerError {
+    let Error::Failed(failed) = error else { panic!("{error:?}") };
+    failed.get().downcast_ref().unwrap_or_else(|| panic!("{error:?}"))
+}
+
+/// OTP: children start from left to right, each when the one before it has started, and stop from right to left, each
+/// when the one after it has ended.
+#[test]
+fn start_order_and_stop_order() {
+    for (name, strategy) in STRATEGIES {
+        let world = World::new();
+        world.units.set("b", Does::StopWhenTold);
+        let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key)));
+        let mut set = Set::start(world, strategy(units.into()));
+        assert_eq!(
+            set.happened(),
+            ["a started", "a ready", "b started", "b ready", "c started", "c ready"],
+            "{name}"
+        );
+        set.managed.app.close();
+        set.world.settle();
+        assert_eq!(set.runs(["a", "b", "c"]), [1, 1, 0], "{name}");
+        assert_eq!(set.state("a"), Some(State::Running), "{name}");
+        set.tell("b", Told::End);
+        assert_eq!(
+            set.happened(),
+            ["c stopping", "c stopped", "b stopping", "b stopped", "a stopping", "a stopped"],
+            "{name}"
+        );
+        set.managed.outcome().unwrap();
+    }
+}
+
+/// OTP: `child_adm`, `child_specs`: names are unique, unknown ones are refused, and calls fit the state.
+#[test]
+fn calls_by_name() {
+    let set = Set::of(STRATEGIES[0].1, &["a", "b"], |_, unit| unit);
+    let not_found = |error| matches!(error, ManagerError::NotFound { .. });
+    assert!(not_found(set.set.get("z").unwrap_err()));
+    assert!(not_found(set.call(|set| async move { set.start("z").await.unwrap_err() })));
+    assert!(not_found(set.call(|set| async move { set.stop("z").await.unwrap_err() })));
+    assert!(not_found(set.call(|set| async move { set.restart("z").await.unwrap_err() })));
+    assert!(not_found(set.call(|set| async move { set.remove("z").await.unwrap_err() })));
+    let unit = set.world.units.unit("a");
+    let exists = set.call(|set| async move { set.add("a", unit).await.unwrap_err() });
+    assert!(matches!(exists, ManagerError::Exists { .. }));
+    let has_run = set.call(|set| async move { set.start("a").await.unwrap_err() });
+    assert!(matches!(has_run, ManagerError::HasRun { .. }));
+    // OTP: terminate_child, twice; restart_child.
+    set.call(|set| async move { set.stop("a").await }).unwrap();
+    assert_eq!((set.state("a"), set.runs(["a", "b"])), (Some(State::Stopped), [0, 1]));
+    let again = set.call(|set| async move { set.stop("a").await.unwrap_err() });
+    assert!(matches!(again, ManagerError::InvalidState { .. }));
+    let process = set.call(|set| async move { set.start("a").await }).unwrap();
+    assert_eq!(set.set.get("a").unwrap(), process);
+    let restarted = set.call(|set| async move { set.restart("a").await }).unwrap();
+    assert!(process.is_closed() && restarted != process);
+    assert_eq!((set.starts(["a", "b"]), set.runs(["a", "b"])), ([3, 1], [1, 1]));
+    // OTP: delete_child.
+    set.call(|set| async move { set.remove("a").await }).unwrap();
+    assert_eq!((set.state("a"), set.set.counts().units), (None, 1));
+    set.close().unwrap();
+}
+
+/// Two units with the same name are refused; the set can be asked afterwards, and says that it is not running.
+#[test]
+fn two_units_with_one_name() {
+    let world = World::new();
+    let set = Supervisor::one_for_one(["a", "b", "a"].map(|key| (key, world.units.unit(key))));
+    for _ in 0..2 {
+        let app = world.app();
+        let (start, _readiness) = Start::under(&app);
+        let process = set.runnable().start(start).unwrap();
+        world.settle();
+        let error = process.outcome().unwrap().unwrap_err();
+        assert!(
+            matches!(cause(&error), ManagerError::Exists { key } if &**key == "a"),
+            "{error:?}"
+        );
+        assert_eq!((set.list().len(), set.counts().units), (0, 0));
+        assert!(matches!(set.get("a"), Err(ManagerError::NotRunning)));
+        let called = set.clone();
+        let called = world.spawn(async move { called.start("a").await });
+        assert!(matches!(yielded(called), Err(ManagerError::NotRunning)));
+    }
+    assert_eq!(world.units.starts("a"), 0);
+}
+
+/// OTP: start_child and delete_child while the set runs: the new one is the last to start and the first to stop, has its
+/// turn in the strategies, and the next run of the set knows the units of its description.
+#[test]
+fn units_come_and_go() {
+    for (name, strategy) in STRATEGIES {
+        let mut set = Set::of(strategy, &["a", "b"], |_, unit| unit);
+        let unit = set.world.units.unit("c");
+        set.call(|set| async move { set.add("c", unit).await }).unwrap();
+        set.world.settle();
+        assert_eq!(set.runs(["a", "b", "c"]), [1; 3], "{name}");
+        set.tell("b", Told::Fail);
+        set.world.advance(SECOND);
+        let starts = match name {
+            "one for one" => [1, 2, 1],
+            "one for all" => [2, 2, 2],
+            _ => [1, 2, 2],
+        };
+        assert_eq!(set.starts(["a", "b", "c"]), starts, "{name}");
+        set.call(|set| async move { set.remove("a").await }).unwrap();
+        set.tell("c", Told::Fail);
+        set.world.advance(SECOND);
+        assert_eq!(set.runs(["a", "b", "c"]), [0, 1, 1], "{name}");
+        // A name that is free can be given again.
+        let unit = set.world.units.unit("a");
+        set.call(|set| async move { set.add("a", unit).await }).unwrap();
+        set.happened();
+        set.managed.app.close();
+        let stopped = set.happened();
+        let stopped: Vec<_> = stopped.iter().filter(|event| event.ends_with("stopped")).collect();
+        assert_eq!(stopped, ["a stopped", "c stopped", "b stopped"], "{name}");
+        set.managed.outcome().unwrap();
+        let managed = set.world.run(set.set.runnable());
+        assert_eq!((set.set.counts().units, set.world.units.runs("c")), (2, 0));
+        managed.close(&set.world).unwrap();
+    }
+}
+
+/// OTP: `simple_one_for_one`: many that come and go leave nothing behind.
+#[test]
+fn many_come_and_go() {
+    let set = Set::of(STRATEGIES[2].1, &["a", "b"], |_, unit| unit);
+    for _ in 0..200 {
+        for key in ["c", "d", "e"] {
+            let unit = set.world.units.unit(key);
+            set.call(|set| async move { set.add(key, unit).await }).unwrap();
+        }
+        for key in ["d", "c", "e"] {
+            set.call(|set| async move { set.remove(key).await }).unwrap();
+        }
+    }
+    assert_eq!((set.set.counts().units, set.set.counts().running), (2, 2));
+    set.tell("a", Told::Fail);
+    set.world.advance(SECOND);
+    assert_eq!(set.starts(["a", "b", "c"]), [2, 2, 200]);
+    set.close().unwrap();
+}
+
+/// OTP: permanent, transient and temporary children, ending well and with an error, in each strategy: which are started
+/// again.
+#[test]
+fn restart_types_in_each_strategy() {
+    for (name, strategy) in STRATEGIES {
+        for (restart, told, again) in [
+            (Restart::Permanent, Told::End, true),
+            (Restart::Permanent, Told::Fail, true),
+            (Restart::Permanent, Told::Panic, true),
+            (Restart::Transient, Told::End, false),
+            (Restart::Transient, Told::Fail, true),
+            (Restart::Temporary, Told::End, false),
+            (Restart::Temporary, Told::Fail, false),
+            (Restart::Temporary, Told::Panic, false),
+        ] {
+            let rules = |key, unit: Unit| if key == "b" { unit.restart(restart) } else { unit };
+            let set = Set::of(strategy, &["a", "b", "c"], rules);
+            set.tell("b", told);
+            set.world.advance(SECOND);
+            let starts = match (again, name) {
+                (false, _) => [1, 1, 1],
+                (true, "one for one") => [1, 2, 1],
+                (true, "one for all") => [2, 2, 2],
+                (true, _) => [1, 2, 2],
+            };
+            assert_eq!(set.starts(["a", "b", "c"]), starts, "{name} {restart:?} {told:?}");
+            assert_eq!(set.runs(["a", "b", "c"]), [1, usize::from(again), 1]);
+            set.close().unwrap();
+        }
+    }
+}
+
+/// OTP: `one_for_all_other_child_fails_restart`, `rest_for_one_other_child_fails_restart`: another unit that fails during
+/// the restart begins it anew, and nothing runs twice.
+#[test]
+fn another_unit_fails_during_a_restart() {
+    for (name, strategy) in &STRATEGIES[1..] {
+        let set = Set::of(*strategy, &["a", "b", "c", "d"], |_, unit| unit);
+        set.tell("c", Told::Fail);
+        assert_eq!(set.state("c"), Some(State::Waiting));
+        set.world.units.set("d", Does::FailToStart);
+        set.world.advance(SECOND);
+        assert_eq!(set.runs(["c", "d"]), if *name == "one for all" { [0, 0] } else { [1, 0] });
+        set.world.units.set("d", Does::Serve);
+        set.world.advance(SECOND);
+        assert_eq!(set.runs(["a", "b", "c", "d"]), [1; 4], "{name}");
+        set.close().unwrap();
+    }
+}
+
+/// A unit before those that wait for their restart fails too: its pause is its own, and is not cut short.
+#[test]
+fn an_earlier_unit_fails_during_a_restart() {
+    let set = Set::of(STRATEGIES[2].1, &["a", "b", "c"], |_, unit| unit);
+    set.tell("c", Told::Fail);
+    set.world.advance(Duration::from_millis(900));
+    set.tell("a", Told::Fail);
+    assert_eq!(set.runs(["a", "b", "c"]), [0; 3]);
+    set.world.advance(Duration::from_millis(100));
+    assert_eq!(set.runs(["a", "b", "c"]), [0; 3], "its pause of a second is not over");
+    set.world.advance(Duration::from_millis(900));
+    assert_eq!(set.runs(["a", "b", "c"]), [1; 3]);
+    set.close().unwrap();
+}
+
+/// OTP: `multiple_restarts`, intensity: more restarts of all children together than allowed in the period end the set.
+#[test]
+fn intensity_of_a_set() {
+    for (name, strategy) in STRATEGIES {
+        let world = World::new();
+        let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key)));
+        let rate = Rate::new(2, SECOND * 10);
+        let set = strategy(units.into()).policy(policy(&world).total_intensity(rate));
+        let set = Set::start(world, set);
+        for key in ["a", "b"] {
+            set.tell(key, Told::Fail);
+            set.world.advance(SECOND);
+        }
+        // Two of them are long ago.
+        set.world.advance(SECOND * 10);
+        for key in ["c", "a"] {
+            set.tell(key, Told::Fail);
+            set.world.advance(SECOND);
+            assert_eq!(set.runs(["a", "b", "c"]), [1; 3], "{name}");
+        }
+        set.tell("b", Told::Fail);
+        assert_eq!(set.runs(["a", "b", "c"]), [0; 3], "{name}");
+        let error = set.managed.outcome().unwrap_err();
+        assert!(
+            matches!(cause(&error), ManagerError::GaveUp { key, source: Some(_) } if &**key == "b"),
+            "{name} {error:?}"
+        );
+    }
+}
+
+/// OTP: intensity 0: the first failure ends the set.
+#[test]
+fn intensity_of_none() {
+    let world = World::new();
+    let none = Rate::new(0, SECOND);
+    let set = Supervisor::one_for_one(["a", "b"].map(|key| (key, world.units.unit(key))));
+    let set = Set::start(world, set.keep_open(true).policy(Policy::new().total_intensity(none)));
+    set.tell("a", Told::Fail);
+    assert_eq!(set.runs(["a", "b"]), [0, 0]);
+    assert!(matches!(cause(&set.managed.outcome().unwrap_err()), ManagerError::GaveUp { .. }));
+}
+
+/// OTP: `significant_*`, auto_shutdown any and all. A unit that is started again, or that a call has stopped, has not
+/// ended.
+#[test]
+fn auto_shutdown() {
+    let rules = |key, unit: Unit| {
+        let unit = unit.significant(key != "c");
+        if key == "b" { unit.restart(Restart::Temporary) } else { unit }
+    };
+    {
+        // With other strategies, the temporary unit would end with the first failure.
+        let (name, strategy) = STRATEGIES[0];
+        for (auto, ends, closes) in [
+            (AutoShutdown::Never, &["a", "b"][..], false),
+            (AutoShutdown::AnySignificant, &["a"], true),
+            (AutoShutdown::AnySignificant, &["b"], true),
+            (AutoShutdown::AnySignificant, &["c"], false),
+            (AutoShutdown::AllSignificant, &["a"], false),
+            (AutoShutdown::AllSignificant, &["b", "c"], false),
+            (AutoShutdown::AllSignificant, &["b", "a"], true),
+        ] {
+            let world = World::new();
+            let units = ["a", "b", "c"].map(|key| (key, rules(key, world.units.unit(key))));
+            let set = strategy(units.into()).policy(policy(&world)).auto_shutdown(auto);
+            let set = Set::start(world, set.keep_open(true));
+            // It is started again.
+            set.tell("a", Told::Fail);
+            set.world.advance(SECOND);
+            assert_eq!(set.set.counts().running, 3, "{name} {auto:?}");
+            set.call(|set| async move { set.stop("a").await }).unwrap();
+            assert_eq!(set.set.counts().running, 2, "{name} {auto:?}");
+            set.call(|set| async move { set.start("a").await }).unwrap();
+            for key in ends {
+                set.tell(key, Told::End);
+            }
+            {
+                assert_eq!(set.set.counts().units == 0, closes, "{name} {auto:?} {ends:?}");
+            }
+            if closes {
+                assert_eq!(set.runs(["a", "b", "c"]), [0; 3]);
+            }
+            set.close().unwrap();
+        }
+    }
+}
+
+/// A significant temporary unit that fails has ended; the set that closes for it has not failed, and its own set does
+/// not start it again.
+#[test]
+fn auto_shutdown_in_a_set() {
+    let world = World::new();
+    let unit = world.units.unit("a").restart(Restart::Temporary).significant(true);
+    let inner = Supervisor::one_for_one([("a", unit), ("b", world.units.unit("b"))])
+        .auto_shutdown(AutoShutdown::AnySignificant)
+        .policy(policy(&world));
+    let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
+    let set = Set::start(world, outer.keep_open(true));
+    set.tell("a", Told::Fail);
+    set.world.advance(SECOND);
+    assert_eq!((set.runs(["a", "b"]), set.state("inner")), ([0, 0], Some(State::Ended)));
+    set.close().unwrap();
+}
+
+/// OTP: a supervisor without children keeps running; here, if it is told so.
+#[test]
+fn keep_open() {
+    for keep_open in [true, false] {
+        let world = World::new();
+        let set = Supervisor::one_for_one([("a", world.units.unit("a"))]).keep_open(keep_open);
+        let set = Set::start(world, set);
+        set.tell("a", Told::End);
+        assert_eq!(set.managed.body_began(), true);
+        if keep_open {
+            let unit = set.world.units.unit("b");
+            set.call(|set| async move { set.add("b", unit).await }).unwrap();
+            set.world.settle();
+            assert_eq!(set.runs(["a", "b"]), [0, 1]);
+            set.close().unwrap();
+        } else {
+            assert_eq!(set.set.counts().units, 0);
+            let called = set.call(|set| async move { set.start("a").await });
+            assert!(matches!(called, Err(ManagerError::NotRunning)));
+            set.close().unwrap();
+        }
+    }
+}
+
+/// OTP: `brutal_kill`: a grace of zero aborts at once; `infinity`: a grace of all time waits.
+#[test]
+fn brutal_kill_and_infinity() {
+    let world = World::new();
+    for key in ["brutal", "infinite", "stops"] {
+        world.units.set(key, Does::IgnoreClosing);
+    }
+    world.units.set("stops", Does::Serve);
+    let grace = |key, grace| (key, world.units.unit(key).grace(grace));
+    let set = Supervisor::one_for_one([
+        grace("infinite", Duration::MAX),
+        grace("stops", Duration::MAX),
+        grace("brutal", Duration::ZERO),
+    ]);
+    let set = set.policy(policy(&world));
+    let mut set = Set::start(world, set);
+    set.happened();
+    set.managed.app.close();
+    let mut happened = set.happened();
+    // The process graph may be faster than the set.
+    happened[..2].sort();
+    assert_eq!(
+        happened,
+        [
+            "brutal aborted after 0ns",
+            "brutal stopping",
+            "brutal stopped by force",
+            "stops stopping",
+            "stops stopped",
+            "infinite stopping",
+        ]
+    );
+    set.world.advance(SECOND * 1_000_000);
+    assert!(!set.managed.has_ended());
+    set.managed.app.abort();
+    set.world.settle();
+    assert_eq!(set.runs(["infinite"]), [0]);
+    assert!(set.managed.has_ended());
+}
+
+/// The same by the system's clock, whose graces are also deadlines of the core.
+#[test]
+fn brutal_kill_and_infinity_by_the_systems_clock() {
+    let ignores = || {
+        body(|run| async move {
+            run.ready();
+            std::future::pending::<()>().await;
+        })
+    };
+    let waits = body(|run| async move {
+        run.ready();
+        run.closing().await;
+    });
+    let set = Supervisor::one_for_one([
+        ("brutal", Unit::new(ignores()).grace(Duration::ZERO)),
+        ("infinite", Unit::new(waits).grace(Duration::MAX)),
+        ("short", Unit::new(ignores()).grace(Duration::from_millis(5))),
+    ]);
+    let mut events = set.events();
+    let app = Process::new();
+    let (start, _readiness) = Start::under(&app);
+    let process = set.runnable().start(start).unwrap();
+    while events.recv_blocking().unwrap().key().map(|key| &**key) != Some("short") {}
+    app.close();
+    assert!(app.closed().wait_timeout(LIMIT).is_some());
+    process.outcome().unwrap().unwrap();
+    let events: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+    let forced =
+        |what: &Happening| matches!(what, Happening::Stopped { error: None, forced: true });
+    let forced: Vec<_> = events.iter().filter(|event| forced(&event.what)).collect();
+    let keys: Vec<_> = forced.iter().map(|event| &**event.key().unwrap()).collect();
+    assert_eq!(keys, ["short", "brutal"], "{events:#?}");
+}
+
+/// OTP: `sup_start_fail`, `start_child_fail`: with `start_together`, a unit that cannot start ends the set, after those
+/// before it were stopped; without, it is started again. After the start, it makes no difference.
+#[test]
+fn start_together() {
+    for does in [Does::FailToStart, Does::EndUnready, Does::Panic] {
+        for together in [true, false] {
+            let world = World::new();
+            world.units.set("b", does);
+            let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key)));
+            let set = Supervisor::rest_for_one(units).policy(policy(&world));
+            let mut set = Set::start(world, set.start_together(together));
+            assert!(!set.managed.body_began());
+            assert_eq!(set.starts(["a", "b", "c"]), [1, 1, 0]);
+            if together {
+                let last = set.happened().pop().unwrap();
+                assert_eq!((set.runs(["a"]), &*last), ([0], "a stopped"));
+                let error = set.managed.outcome().unwrap_err();
+                let cause = cause(&error);
+                assert!(matches!(cause, ManagerError::ClosedFor { key, .. } if &**key == "b"));
+                continue;
+            }
+            set.world.units.set("b", Does::Serve);
+            set.world.advance(SECOND);
+            assert!(set.managed.body_began());
+            set.close().unwrap();
+        }
+    }
+    let world = World::new();
+    let set = Supervisor::one_for_one([("a", world.units.unit("a"))]).policy(policy(&world));
+    let set = Set::start(world, set.start_together(true));
+    set.tell("a", Told::Fail);
+    set.world.advance(SECOND);
+    assert_eq!((set.starts(["a"]), set.runs(["a"])), ([2], [1]));
+    set.close().unwrap();
+}
+
+/// A body that is ready, and fails with what it is given when it is told.
+fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) {
+    let (tell, told) = smol::channel::unbounded::<()>();
+    let fails = body(move |run| {
+        let told = told.clone();
+        async move {
+            run.ready();
+            match run.run_until_closing(told.recv()).await {
+                Some(_) => Err(error()),
+                None => Ok(()),
+            }
+        }
+    });
+    (fails, tell)
+}
+
+/// suture: `ErrDoNotRestart`: a permanent unit whose run asks for it is not started again, in a set and in a manager.
+#[test]
+fn do_not_restart() {
+    for (name, strategy) in STRATEGIES {
+        let world = World::new();
+        let (unit, tell) = fails_with(|| DoNotRestart("wrong password".into()).into());
+        let unit = Unit::new(unit).restart(Restart::Permanent);
+        world.table.insert("a", unit.clone());
+        let set = strategy(vec![("a", unit), ("b", world.units.unit("b"))]).policy(policy(&world));
+        let of_manager = world.start();
+        let mut set = Set::start(world, set);
+        set.happened();
+        for _ in 0..2 {
+            tell.try_send(()).unwrap();
+            set.world.settle();
+        }
+        set.world.advance(SECOND * 10);
+        assert_eq!(set.happened(), ["a failed: process `a` failed: wrong password"], "{name}");
+        assert_eq!(set.state("a"), Some(State::Ended));
+        assert_eq!(set.world.state("a"), Some(State::Ended));
+        assert_eq!(set.starts(["b"]), [1]);
+        of_manager.close(&set.world).unwrap();
+        set.close().unwrap();
+    }
+}
+
+/// suture: `ErrTerminateSupervisorTree`: a run ends the whole tree, through nested sets and managers, and its error is in
+/// the outcome.
+#[test]
+fn end_all() {
+    let world = World::new();
+    let (unit, tell) = fails_with(|| EndAll("no licence".into()).into());
+    let inner = Supervisor::one_for_one([("a", Unit::new(unit)), ("b", world.units.unit("b"))])
+        .policy(policy(&world));
+    let table = MemoryTable::new();
+    table.insert("inner", Unit::new(inner.runnable()));
+    table.insert("c", world.units.unit("c"));
+    let manager = Manager::builder(table).policy(policy(&world)).build();
+    let outer = Supervisor::one_for_one([
+        ("manager", Unit::new(manager.runnable())),
+        ("d", world.units.unit("d")),
+    ]);
+    let set = Set::start(world, outer.clone().policy(policy(&World::new())));
+    assert_eq!(set.runs(["b", "c", "d"]), [1; 3]);
+    tell.try_send(()).unwrap();
+    set.world.settle();
+    assert_eq!(set.runs(["b", "c", "d"]), [0; 3]);
+    let error = set.managed.outcome().unwrap_err();
+    assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "manager"));
+    let text = error.with_causes().to_string();
+    assert!(text.ends_with("process `a` failed: no licence"), "{text}");
+}
+
+/// A unit that closes its set for its own failure does not end the sets above: they start the set again.
+#[test]
+fn close_all_ends_one_set() {
+    let world = World::new();
+    let unit = world.units.unit("a").on_failure(OnFailure::CloseAll);
+    let inner = Supervisor::one_for_one([("a", unit)]).policy(policy(&world));
+    let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
+    let set = Set::start(world, outer);
+    set.tell("a", Told::Fail);
+    assert_eq!((set.runs(["a"]), set.state("inner")), ([0], Some(State::Waiting)));
+    set.world.advance(SECOND);
+    assert_eq!((set.runs(["a"]), set.state("inner")), ([1], Some(State::Running)));
+    set.close().unwrap();
+}
+
+/// suture: `UnstoppedServiceReport`: what did not stop is reported with its path through nested sets.
+#[test]
+fn a_report_of_what_did_not_stop() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let short = policy(&world).grace(SECOND).abort_grace(SECOND);
+    let inner = Supervisor::one_for_one([("thread", thread)]).name("inner set").policy(short);
+    let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
+    let outer = outer.name("outer set").policy(policy(&world));
+    let app = world.app();
+    let (start, _readiness) = Start::under(&app);
+    let process = outer.runnable().start(start).unwrap();
+    world.until(|| outer.counts().running == 1);
+    runs.recv_timeout(LIMIT).unwrap();
+    let mut events = outer.events();
+    app.close();
+    world.advance(SECOND);
+    world.advance(SECOND);
+    assert!(app.is_closed());
+    process.outcome().unwrap().unwrap();
+    // The inner set has ended, with an error that names the thread.
+    let stopped = std::iter::from_fn(|| events.try_recv()).last().unwrap();
+    let Happening::Stopped { error: Some(error), .. } = &stopped.what else {
+        panic!("{stopped:?}")
+    };
+    let ManagerError::Stuck { keys, report } = cause(error) else { panic!("{error:?}") };
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["thread"]);
+    assert!(report.contains("thread"), "{report}");
+    drop(release);
+}
+
+/// A unit that failed and did not end is stuck; once it was removed, it is not started again when it ends.
+#[test]
+fn a_stuck_unit_that_is_removed() {
+    let world = World::new();
+    let (release, released) = smol::channel::unbounded::<()>();
+    let (fail, failing) = smol::channel::unbounded::<()>();
+    let unit = body(move |run| {
+        let (released, failing) = (released.clone(), failing.clone());
+        async move {
+            run.set_teardown_async(move || async move { released.recv().await.unwrap_or(()) })?;
+            run.ready();
+            let _told = failing.recv().await;
+            Err::<(), BoxError>("broken".into())
+        }
+    });
+    let set = Supervisor::one_for_one([("a", Unit::new(unit)), ("b", world.units.unit("b"))]);
+    let set = set.policy(policy(&world));
+    let mut set = Set::start(world, set);
+    fail.try_send(()).unwrap();
+    set.world.advance(SECOND * 10);
+    set.world.advance(SECOND * 5);
+    assert_eq!(set.state("a"), Some(State::Stuck));
+    let removed = set.call(|set| async move { set.remove("a").await });
+    assert!(matches!(removed, Err(ManagerError::Stuck { .. })));
+    set.happened();
+    release.try_send(()).unwrap();
+    set.world.advance(SECOND * 10);
+    assert_eq!(set.state("a"), None, "{:#?}", set.happened());
+    assert_eq!(set.runs(["b"]), [1]);
+    set.close().unwrap();
+}
+
+/// tokio-graceful-shutdown: what a failure means, for each unit; the others go on, or everything closes.
+#[test]
+fn on_failure_of_each_unit() {
+    for (name, strategy) in STRATEGIES {
+        let rules = |key, unit: Unit| match key {
+            "end" => unit.restart(Restart::Permanent).on_failure(OnFailure::End),
+            "all" => unit.restart(Restart::Temporary).on_failure(OnFailure::CloseAll),
+            _ => unit,
+        };
+        let set = Set::of(strategy, &["a", "end", "all"], rules);
+        set.tell("end", Told::Panic);
+        set.world.advance(SECOND);
+        assert_eq!(set.starts(["a", "end", "all"]), [1; 3], "{name}");
+        assert_eq!(set.state("end"), Some(State::Ended));
+        set.tell("all", Told::Panic);
+        assert_eq!(set.runs(["a", "end", "all"]), [0; 3], "{name}");
+        let error = set.managed.outcome().unwrap_err();
+        assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "all"));
+    }
+}
+
+/// tokio-graceful-shutdown: it is changed while the unit runs, and stays so in the present run of the set.
+#[test]
+fn on_failure_is_changed_while_it_runs() {
+    for restarts in [false, true] {
+        for (on_failure, ends) in [(OnFailure::End, false), (OnFailure::CloseAll, true)] {
+            let set = Set::of(STRATEGIES[0].1, &["a", "b"], |_, unit| unit);
+            set.call(move |set| async move { set.set_on_failure("a", on_failure).await }).unwrap();
+            if restarts {
+                set.call(|set| async move { set.restart("a").await }).unwrap();
+            }
+            set.tell("a", Told::Fail);
+            set.world.advance(SECOND);
+            assert_eq!(set.runs(["a", "b"]), [0, usize::from(!ends)], "{on_failure:?} {restarts}");
+            if ends {
+                set.managed.outcome().unwrap_err();
+            } else {
+                set.close().unwrap();
+            }
+        }
+    }
+    // In a manager, until the row is loaded again.
+    let world = World::new();
+    world.insert(["a"]);
+    let managed = world.start();
+    let manager = world.manager.clone();
+    let changed = async move { manager.set_on_failure(&"a", OnFailure::End).await };
+    yielded(world.spawn(changed)).unwrap();
+    world.units.tell("a", Told::Fail);
+    world.advance(SECOND);
+    assert_eq!(world.state("a"), Some(State::Ended));
+    managed.close(&world).unwrap();
+}
