@@ -1,14 +1,15 @@
-//! Keeps units running: started from a table, started again when they fail, stopped in time.
+//! Keeps units running: starts them from a table or in order, restarts them when they fail, and stops them in time.
 //!
-//! A [`Unit`] is a [`Runnable`](procession_runnable::Runnable) with what is to happen when it ends. There are
-//! two ways to keep units running:
+//! A [`Unit`] is a [`Runnable`](procession_runnable::Runnable) with rules for its supervision. There are two ways to keep
+//! units running:
 //!
 //! | | |
 //! |---|---|
-//! | [`Manager`] | units of a [`Table`], that come and go, found by a key; side by side |
-//! | [`Supervisor`] | a fixed set of units that belong together, in order, with a strategy: one for one, one for all, rest for one |
+//! | [`Manager`] | independent units that come and go with the rows of a [`Table`], side by side, found by a key |
+//! | [`Supervisor`] | units that belong together, in order, with a strategy: one for one, one for all, rest for one |
 //!
-//! Both are runnables themselves, so that they nest, and stand in groups beside servers.
+//! Both are runnables themselves, so they nest, and are parts of groups next to servers. Work that nothing has to restart
+//! needs neither: `Process::spawn` is enough.
 //!
 //! ```
 //! use procession_runnable::body;
@@ -19,13 +20,13 @@
 //!     table.insert(name, body(move |run| async move {
 //!         // connect to the queue
 //!         run.ready();
-//!         run.closing().await; // or return an error: then it is started again
+//!         run.closing().await; // or return an error: then the unit is restarted
 //!     }));
 //! }
 //! let manager = Manager::new(table.clone());
 //! manager.run_blocking(|_| {
 //!     assert!(manager.list().iter().all(|unit| unit.state == State::Running));
-//!     table.remove(&"invoices"); // it is stopped
+//!     table.remove(&"invoices"); // the unit stops
 //!     manager.stop_blocking(&"orders")
 //! })?;
 //! # Ok::<(), procession::Error>(())
@@ -37,36 +38,41 @@
 //!           start              ready                fails, or ends
 //! Loading ────────▶ Starting ────────▶ Running ────────────────────▶ Waiting ──▶ Loading
 //!                      │                  │    no restart: Ended       (pause)
-//!                      │   asked to stop  │    too many:   GivenUp
+//!                      │   asked to stop, │    too often:  GivenUp
+//!                      │   or it closes   │
 //!                      └──────▶ Stopping ◀┘
 //!                                  │ grace: aborted; abort grace: Stuck
 //!                                  ▼
-//!                        Stopped, or forgotten
+//!                     Stopped, forgotten, or as above
 //! ```
 //!
-//! - There is **at most one run of a key**, whatever happens at once. A key is free when its run is Closed, not
-//!   when it was asked to stop. A thread that ignores its abort keeps its key, and is reported.
-//! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] says when
-//!   it is started again; the pauses before that are the unit's own ([`Backoff`]), and it never waits for a
-//!   scan. Nothing else is paused for it. Units that are due together are started at a [pace](Builder::pace).
-//! - A unit that is started again **too often** is given up ([`Policy::intensity`]), or closes its manager
-//!   ([`GiveUp`]).
-//! - **Stopping is bounded**: each unit has a grace time, then it is aborted; past a second time it is left
-//!   alone, and named in the outcome.
-//! - **Nothing is swallowed**: everything that happens is an [`Event`], for `tracing` and for all readers.
+//! - There is **at most one run of a unit**, whatever happens at once. A key is free when its run is Closed, not when the
+//!   run was asked to stop. A thread that ignores its abort keeps its key, and is reported as stuck.
+//! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] says when it is
+//!   restarted; the pauses before that are the unit's own ([`Backoff`]), and do not depend on scans. A unit that was asked
+//!   to stop has stopped, and has not failed, whatever its end looks like.
+//! - A unit that is restarted **too often** is given up ([`Policy::intensity`]), and can close its manager ([`GiveUp`]); a
+//!   set always closes for it. A unit may also ask not to be restarted ([`DoNotRestart`]), or that everything ends
+//!   ([`EndAll`]).
+//! - **Stopping is bounded**, whoever began it: a unit is aborted when its grace is over; after its abort grace, nothing
+//!   waits for it any more, and the outcome names it.
+//! - **Nothing is lost**: everything that happens is an [`Event`], for `tracing` and for all readers.
+//!
+//! All settings, their defaults and how they interact are described at [`Policy`], [`Unit`], [`Builder`] and
+//! [`Supervisor`].
 //!
 //! # The table
 //!
-//! It may be remote, slow and shared. A scan that fails is tried again after a pause, and is no absence of
-//! rows; a row that cannot be loaded is reported and skipped. A unit whose row is gone is stopped after the
-//! next scan that has come to its end, or at once where the table tells of its changes. A unit that is to end
-//! for good deletes its row before it ends.
+//! A table may be remote, slow and shared. A scan that fails is tried again after a pause, and says nothing about the rows
+//! that it did not reach; a row that cannot be loaded is reported and skipped. A unit whose row is gone is stopped after
+//! the next complete scan, or at once if the table reports its changes; a unit whose row has another
+//! [version](Unit::version) is restarted in place. A unit that should end for good deletes its row before it ends.
 //!
 //! # Where it comes from
 //!
-//! The manager and its table are those of Go's pact `process`; the policies and strategies those of Erlang's
-//! supervisors; that a unit which crashes does not pause its siblings is what Go's suture does not do.
-//! Time comes from a [`Clock`](procession::Clock), so that nothing of it need be tested by sleeping.
+//! The manager and its table are those of Go's pact `process`; the policies and strategies are those of Erlang's
+//! supervisors. Unlike in Go's suture, a unit that crashes does not delay its siblings, and is never restarted while its
+//! last run is still open. The time comes from a [`Clock`](procession::Clock), so tests need not sleep.
 
 #![forbid(unsafe_code)]
 

@@ -421,7 +421,7 @@ fn keep_open() {
         let set = Supervisor::one_for_one([("a", world.units.unit("a"))]).keep_open(keep_open);
         let set = Set::start(world, set);
         set.tell("a", Told::End);
-        assert_eq!(set.managed.body_began(), true);
+        assert!(set.managed.body_began());
         if keep_open {
             let unit = set.world.units.unit("b");
             set.call(|set| async move { set.add("b", unit).await }).unwrap();

@@ -9,7 +9,7 @@ use super::super::{Actions, Input, Life, Then};
 use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, words};
 use crate::event::Happening;
 use crate::policy::Policy;
-use crate::state::State;
+use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
 /// The present run, as far as the engine has seen it.
