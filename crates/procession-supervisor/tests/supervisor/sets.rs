@@ -292,7 +292,8 @@ fn many_units() {
 /// across the runs of the set too (B5).
 #[test]
 fn what_does_not_stop_is_named_and_not_started_twice() {
-    let strategies: [fn([(Key, Unit); 2]) -> Supervisor; 2] =
+    type Strategy = fn([(Key, Unit); 2]) -> Supervisor;
+    let strategies: [Strategy; 2] =
         [|units| Supervisor::one_for_all(units), |units| Supervisor::rest_for_one(units)];
     for strategy in strategies {
         let world = World::new();
