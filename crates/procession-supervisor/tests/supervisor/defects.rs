@@ -337,7 +337,10 @@ fn readiness_and_the_end_at_once() {
     table.insert("unready", body(|_| async {}));
     table.insert("unready in a thread", body_thread(|_| ()));
     let long = Backoff { first: SECOND * 3600, max: SECOND * 3600, jitter: false };
-    let manager = Manager::builder(table).policy(Policy::new().backoff(long)).build();
+    let manager = Manager::builder(table)
+        .policy(Policy::new().backoff(long))
+        .start_limit(Duration::MAX)
+        .build();
     let ended = manager.run_blocking(|_| {
         for round in 0..400 {
             for key in ["ready", "ready in a thread"] {
@@ -580,7 +583,7 @@ fn more_gets_hang_than_there_may_be() {
         let mut ticks = 0_u32;
         while world.executor.try_tick() {
             ticks += 1;
-            assert!(ticks < 500_000, "it spins");
+            assert!(ticks < 50_000, "it spins");
         }
     }
     assert!(began.elapsed() < LIMIT);

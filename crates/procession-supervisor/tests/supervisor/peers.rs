@@ -359,40 +359,36 @@ fn auto_shutdown() {
         let unit = unit.significant(key != "c");
         if key == "b" { unit.restart(Restart::Temporary) } else { unit }
     };
-    {
-        // With other strategies, the temporary unit would end with the first failure.
-        let (name, strategy) = STRATEGIES[0];
-        for (auto, ends, closes) in [
-            (AutoShutdown::Never, &["a", "b"][..], false),
-            (AutoShutdown::AnySignificant, &["a"], true),
-            (AutoShutdown::AnySignificant, &["b"], true),
-            (AutoShutdown::AnySignificant, &["c"], false),
-            (AutoShutdown::AllSignificant, &["a"], false),
-            (AutoShutdown::AllSignificant, &["b", "c"], false),
-            (AutoShutdown::AllSignificant, &["b", "a"], true),
-        ] {
-            let world = World::new();
-            let units = ["a", "b", "c"].map(|key| (key, rules(key, world.units.unit(key))));
-            let set = strategy(units.into()).policy(policy(&world)).auto_shutdown(auto);
-            let set = Set::start(world, set.keep_open(true));
-            // It is started again.
-            set.tell("a", Told::Fail);
-            set.world.advance(SECOND);
-            assert_eq!(set.set.counts().running, 3, "{name} {auto:?}");
-            set.call(|set| async move { set.stop("a").await }).unwrap();
-            assert_eq!(set.set.counts().running, 2, "{name} {auto:?}");
-            set.call(|set| async move { set.start("a").await }).unwrap();
-            for key in ends {
-                set.tell(key, Told::End);
-            }
-            {
-                assert_eq!(set.set.counts().units == 0, closes, "{name} {auto:?} {ends:?}");
-            }
-            if closes {
-                assert_eq!(set.runs(["a", "b", "c"]), [0; 3]);
-            }
-            set.close().unwrap();
+    // With other strategies, the temporary unit would end with the first failure.
+    let (name, strategy) = STRATEGIES[0];
+    for (auto, ends, closes) in [
+        (AutoShutdown::Never, &["a", "b"][..], false),
+        (AutoShutdown::AnySignificant, &["a"], true),
+        (AutoShutdown::AnySignificant, &["b"], true),
+        (AutoShutdown::AnySignificant, &["c"], false),
+        (AutoShutdown::AllSignificant, &["a"], false),
+        (AutoShutdown::AllSignificant, &["b", "c"], false),
+        (AutoShutdown::AllSignificant, &["b", "a"], true),
+    ] {
+        let world = World::new();
+        let units = ["a", "b", "c"].map(|key| (key, rules(key, world.units.unit(key))));
+        let set = strategy(units.into()).policy(policy(&world)).auto_shutdown(auto);
+        let set = Set::start(world, set.keep_open(true));
+        // It is started again.
+        set.tell("a", Told::Fail);
+        set.world.advance(SECOND);
+        assert_eq!(set.set.counts().running, 3, "{name} {auto:?}");
+        set.call(|set| async move { set.stop("a").await }).unwrap();
+        assert_eq!(set.set.counts().running, 2, "{name} {auto:?}");
+        set.call(|set| async move { set.start("a").await }).unwrap();
+        for key in ends {
+            set.tell(key, Told::End);
         }
+        assert_eq!(set.set.counts().units == 0, closes, "{name} {auto:?} {ends:?}");
+        if closes {
+            assert_eq!(set.runs(["a", "b", "c"]), [0; 3]);
+        }
+        set.close().unwrap();
     }
 }
 
