@@ -85,6 +85,8 @@ mod event;
 mod life;
 mod manager;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;

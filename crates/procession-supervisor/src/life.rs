@@ -64,6 +64,8 @@ pub(crate) struct Life {
     /// Its strategy is about to stop it, and to start it again together with others. If its run ends before that, this
     /// end neither restarts it nor counts as a failure of its own.
     pub(crate) is_held: bool,
+    /// Its last failure asked for no restart, or its rules did.
+    is_over: bool,
     past: Option<Box<Past>>,
 }
 
@@ -151,6 +153,7 @@ impl Life {
             run: Run::default(),
             then: Then::default(),
             is_held: false,
+            is_over: false,
             past: None,
         }
     }
@@ -289,7 +292,7 @@ impl Life {
     }
 
     fn begin_load(&mut self, now: Instant, actions: &mut Actions) {
-        self.is_held = false;
+        (self.is_held, self.is_over) = (false, false);
         self.go(State::Loading, now);
         actions.news = Some(News::Load);
     }
@@ -422,10 +425,11 @@ impl Life {
         }
     }
 
-    /// Is it started again together with others? A temporary unit never is, nor is one that was stopped by a call or
-    /// given up.
+    /// Is it started again together with others? A temporary unit never is, nor is one that ended for good, was stopped by
+    /// a call, or was given up.
     fn may_be_held(&self) -> bool {
         self.rules.restart != Restart::Temporary
+            && !self.is_over
             && !matches!(self.state, State::Stopped | State::GivenUp)
     }
 
@@ -452,7 +456,10 @@ impl Life {
             && on_failure == OnFailure::Restart
             && wish == Wish::None;
         let closes = wish == Wish::EndAll || on_failure == OnFailure::CloseAll;
-        if let (true, Some(error)) = (closes && !self.is_held, &error) {
+        self.is_over = failed && (wish != Wish::None || on_failure != OnFailure::Restart);
+        // A failure that its round brings about closes nothing, unless the unit asks for it.
+        let closes = wish == Wish::EndAll || closes && !self.is_held;
+        if let (true, Some(error)) = (closes, &error) {
             down.closes_all = Some(Closes::Failed(error.clone()));
         }
         let ended = |restart_in| match &error {

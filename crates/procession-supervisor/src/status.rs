@@ -119,3 +119,53 @@ impl Counts {
         }
     }
 }
+
+/// Times are in milliseconds; `since` is the wall clock's time since 1970.
+#[cfg(feature = "serde")]
+impl<K: serde::Serialize> serde::Serialize for Status<K> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let since = self.since_time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut fields = serializer.serialize_struct("Status", 9)?;
+        fields.serialize_field("key", &self.key)?;
+        fields.serialize_field("state", &self.state.to_string())?;
+        fields.serialize_field("since", &millis(since))?;
+        fields.serialize_field("elapsed", &millis(self.elapsed()))?;
+        fields.serialize_field("restarts", &self.restarts)?;
+        let error = self.last_error.as_ref().map(|error| error.with_causes().to_string());
+        fields.serialize_field("last_error", &error)?;
+        fields.serialize_field("restarts_in", &self.restarts_in().map(millis))?;
+        fields.serialize_field("deadline_in", &self.deadline_in().map(millis))?;
+        fields.serialize_field("aborted", &self.aborted)?;
+        fields.end()
+    }
+}
+
+#[cfg(all(test, feature = "serde", not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_can_be_serialized() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let status = Status {
+            key: "importer",
+            state: State::Waiting,
+            since: now,
+            restarts: 3,
+            last_error: Some(ManagerError::NotRunning),
+            next_restart: Some(now + 3 * second),
+            deadline: None,
+            aborted: false,
+            now: now + second,
+        };
+        let json = serde_json::to_value(&status).expect("plain data");
+        assert_eq!(json["state"], "waiting for its restart");
+        assert_eq!((&json["restarts_in"], &json["elapsed"]), (&2000.into(), &1000.into()));
+        assert_eq!(json["last_error"], "the manager is not running");
+        assert!(json["since"].as_u64().is_some_and(|since| since > 1_700_000_000_000));
+    }
+}

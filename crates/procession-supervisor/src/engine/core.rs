@@ -223,6 +223,10 @@ impl<K: Key> Core<K> {
                 }
                 Some(Closes::GaveUp(_)) | None => {}
             }
+            #[cfg(feature = "metrics")]
+            if down.restarts {
+                crate::metrics::count_restart();
+            }
             if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
                 let source = self.with(id, |units, id| units.entry(id).life.last_failure());
                 self.fail(ManagerError::GaveUp { key: name(), source: source.flatten() });
@@ -370,7 +374,9 @@ impl<K: Key> Core<K> {
     fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        if entry.life.state() == State::Stuck {
+        // A unit that was removed is not brought back.
+        let is_removed = entry.life.is_asked() && entry.life.then() == Then::Forget;
+        if entry.life.state() == State::Stuck || is_removed {
             let stuck = entry.name();
             drop(units);
             return reply.give(Err(ManagerError::HasRun { key: stuck }));

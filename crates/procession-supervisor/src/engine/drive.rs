@@ -27,6 +27,8 @@ pub(super) struct Drive<K: Key, F: Face<K>> {
     /// When the present period of the rate of restarts began, and the number of restarts in it.
     paced: (Instant, usize),
     sleep: Option<(Instant, Sleep)>,
+    #[cfg(feature = "metrics")]
+    counted: crate::metrics::Added,
     /// While it waits for the units to stop.
     shown: Option<ShownWait>,
 }
@@ -41,6 +43,8 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             start_by: core.shared.about.start_limit.and_then(|limit| now.checked_add(limit)),
             paced: (now, 0),
             sleep: None,
+            #[cfg(feature = "metrics")]
+            counted: crate::metrics::Added::default(),
             shown: None,
             core,
             face,
@@ -91,6 +95,8 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             self.pass_news_on();
             is_busy |= self.poll_due(context);
             self.tell_ready();
+            #[cfg(feature = "metrics")]
+            self.counted.publish(self.core.shared.counts());
             if let Some(end) = end(self) {
                 return Poll::Ready(end);
             }

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) run: Option<Run>,
     pub(super) idle: (State, Option<Instant>),
     pub(super) is_held: bool,
+    /// Its last failure was its last one, until a call starts it.
+    pub(super) is_over: bool,
     /// A call, or its first turn, has started it since its last run.
     pub(super) is_called: bool,
     pub(super) starters: usize,
@@ -82,6 +84,7 @@ impl World {
             run: None,
             idle: (State::Initial, None),
             is_held: false,
+            is_over: false,
             is_called: false,
             starters: 0,
             stoppers: 0,
@@ -209,7 +212,7 @@ impl World {
 
     fn hold(&mut self) {
         self.is_held = false;
-        let stays = matches!(self.idle.0, State::Stopped | State::GivenUp);
+        let stays = matches!(self.idle.0, State::Stopped | State::GivenUp) || self.is_over;
         if self.rules.restart != Restart::Temporary && !stays {
             self.idle = (State::Waiting, None);
         }
@@ -232,7 +235,7 @@ impl World {
 
     fn loads(&mut self, expected: &mut Expected) {
         self.idle = (State::Loading, None);
-        self.is_held = false;
+        (self.is_held, self.is_over) = (false, false);
         expected.news = Some("load".into());
     }
 
@@ -310,11 +313,13 @@ impl World {
         };
         let on_failure = self.rules.on_failure;
         let restarts = wanted && !is_final && !(failed && on_failure != OnFailure::Restart);
-        let closes_all = failed && (fault == Fault::EndAll || on_failure == OnFailure::CloseAll);
+        let closes_all =
+            fault == Fault::EndAll || failed && on_failure == OnFailure::CloseAll && !self.is_held;
+        self.is_over = is_final || failed && on_failure != OnFailure::Restart;
         let news = if !restarts {
             expected.told.push(told);
             self.idle = (State::Ended, None);
-            if closes_all && !self.is_held { "down-by-itself-closes-all" } else { "down-by-itself" }
+            if closes_all { "down-by-itself-closes-all" } else { "down-by-itself" }
         } else if self.is_held {
             expected.told.push(told);
             self.idle = (State::Waiting, None);

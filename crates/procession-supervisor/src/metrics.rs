@@ -1,0 +1,73 @@
+//! Numbers for the facade of the crate `metrics`.
+//!
+//! | name | kind | label | meaning |
+//! |---|---|---|---|
+//! | `procession_units` | gauge | `state`: `starting`, `running`, `stopping`, `stuck`, `waiting`, `idle` | units in this group of states |
+//! | `procession_restarts_total` | counter | – | restarts of units |
+//!
+//! No label is a name, a key or the text of an error. Under the lock of the units, only the library's own counters change;
+//! the recorder is foreign code, and is called by the task with no lock held.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use once_cell::sync::OnceCell;
+use procession::support::catch;
+
+use crate::status::Counts;
+
+const UNITS: &str = "procession_units";
+const RESTARTS: &str = "procession_restarts_total";
+const STATES: [&str; 6] = ["starting", "running", "stopping", "stuck", "waiting", "idle"];
+
+// Relaxed: each is a number on its own.
+static NOW: [AtomicI64; 6] = [const { AtomicI64::new(0) }; 6];
+static RESTARTED: AtomicU64 = AtomicU64::new(0);
+
+/// A unit will be started again.
+pub(crate) fn count_restart() {
+    RESTARTED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The numbers that one manager or set has added to the totals.
+#[derive(Default)]
+pub(crate) struct Added(Counts);
+
+impl Added {
+    /// Gives the recorder the totals, if the numbers of this manager or set have changed.
+    pub(crate) fn publish(&mut self, counts: Counts) {
+        if counts == self.0 {
+            return;
+        }
+        let (before, after) = (groups(&self.0), groups(&counts));
+        self.0 = counts;
+        for (total, (before, after)) in NOW.iter().zip(before.into_iter().zip(after)) {
+            total.fetch_add(after as i64 - before as i64, Ordering::Relaxed);
+        }
+        // A recorder that panics changes nothing.
+        let _recorded = catch(record);
+    }
+}
+
+impl Drop for Added {
+    fn drop(&mut self) {
+        self.publish(Counts::default());
+    }
+}
+
+fn groups(counts: &Counts) -> [usize; 6] {
+    let Counts { starting, running, stopping, stuck, waiting, idle, .. } = *counts;
+    [starting, running, stopping, stuck, waiting, idle]
+}
+
+fn record() {
+    static DESCRIBED: OnceCell<()> = OnceCell::new();
+    DESCRIBED.get_or_init(|| {
+        describe_gauge!(UNITS, Unit::Count, "Units of managers and sets, by state.");
+        describe_counter!(RESTARTS, Unit::Count, "Restarts of units.");
+    });
+    for (state, total) in STATES.into_iter().zip(&NOW) {
+        gauge!(UNITS, "state" => state).set(total.load(Ordering::Relaxed) as f64);
+    }
+    counter!(RESTARTS).absolute(RESTARTED.load(Ordering::Relaxed));
+}
