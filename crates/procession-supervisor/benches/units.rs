@@ -5,17 +5,18 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
-use procession::{Job, Process};
+use procession::{ChildFailure, Job, Process};
 use procession_runnable::{body, run_in};
-use procession_supervisor::{Manager, MemoryTable, State};
+use procession_supervisor::{Backoff, Manager, MemoryTable, Policy, Rate, State};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 const UNITS: u32 = 100_000;
+const FAILING: u32 = 10_000;
 const ROUNDS: usize = 9;
 
 fn main() {
@@ -33,7 +34,118 @@ fn main() {
     let each = |time: Duration| (time / UNITS).as_nanos();
     println!("| start to ready | {} | {} | {ratio:.2} | ≤ 2{mark} |", each(ours), each(plain));
 
+    restarts(&runtime);
     memory();
+}
+
+/// Units that fail at once and are ready again, and plain bodies that fail at once and are spawned again.
+fn restarts(runtime: &Runtime) {
+    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        plain.push(runtime.block_on(bodies_again()));
+        ours.push(runtime.block_on(units_again()));
+    }
+    let (ours, plain) = (median(ours), median(plain));
+    let ratio = ours.as_secs_f64() / plain.as_secs_f64();
+    let mark = if ratio <= 3.0 { "" } else { " (missed)" };
+    let each = |time: Duration| (time / FAILING).as_nanos();
+    println!(
+        "| fail to ready again, of 10,000 | {} | {} | {ratio:.2} | ≤ 3{mark} |",
+        each(ours),
+        each(plain)
+    );
+}
+
+/// A gate that opens once, and the number of bodies that are ready.
+#[derive(Default)]
+struct Rounds {
+    is_open: AtomicBool,
+    opened: Notify,
+    ready: AtomicU32,
+    all: Notify,
+}
+
+impl Rounds {
+    /// A body is ready; it fails when the gate opens. `false` if it is open already.
+    async fn is_first(&self) -> bool {
+        let opened = self.opened.notified();
+        let is_first = !self.is_open.load(Ordering::SeqCst);
+        if (self.ready.fetch_add(1, Ordering::SeqCst) + 1) % FAILING == 0 {
+            self.all.notify_one();
+        }
+        if is_first {
+            opened.await;
+        }
+        is_first
+    }
+
+    async fn open(&self) -> Duration {
+        let start = Instant::now();
+        self.is_open.store(true, Ordering::SeqCst);
+        self.opened.notify_waiters();
+        self.all.notified().await;
+        start.elapsed()
+    }
+}
+
+async fn units_again() -> Duration {
+    let table = MemoryTable::new();
+    let rounds = Arc::new(Rounds::default());
+    for key in 0..FAILING {
+        let rounds = rounds.clone();
+        let unit = body(move |run| {
+            let rounds = rounds.clone();
+            async move {
+                run.ready();
+                if rounds.is_first().await {
+                    return Err("broken");
+                }
+                run.closing().await;
+                Ok(())
+            }
+        });
+        table.insert(key, unit);
+    }
+    let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO, jitter: false };
+    let manager = Manager::builder(table)
+        .start_limit(Duration::MAX)
+        .policy(Policy::new().backoff(backoff))
+        .pace(Rate::new(1, Duration::ZERO))
+        .build();
+    let mut taken = Duration::ZERO;
+    let ended = manager.run(|_| async {
+        rounds.all.notified().await;
+        taken = rounds.open().await;
+    });
+    assert!(ended.await.is_ok());
+    taken
+}
+
+async fn bodies_again() -> Duration {
+    let app = Process::builder().on_child_failure(ChildFailure::Ignore).build();
+    let app = app.expect("a process without edges");
+    let rounds = Arc::new(Rounds::default());
+    let spawn = |rounds: Arc<Rounds>| {
+        let spawned = app.spawn(move |p| async move {
+            if rounds.is_first().await {
+                return Err("broken");
+            }
+            p.closing().await;
+            Ok(())
+        });
+        spawned.expect("the parent is open")
+    };
+    let bodies: Vec<Process> = (0..FAILING).map(|_| spawn(rounds.clone())).collect();
+    rounds.all.notified().await;
+    let again = async {
+        for body in bodies {
+            assert!(body.closed().await.is_err());
+            spawn(rounds.clone());
+        }
+    };
+    let (taken, ()) = futures_lite::future::zip(rounds.open(), again).await;
+    assert!(app.close().await.is_ok());
+    taken
 }
 
 /// What an idle unit holds, its own body's task included, and what a plain body does.
@@ -77,7 +189,7 @@ fn memory() {
         let count = counted.count_current as f64 / f64::from(UNITS);
         println!("| {what} | {bytes:.0} | {count:.1} | {bound} |");
     };
-    row("supervised unit", supervised, "≤ 2048");
+    row("supervised unit", supervised, "≤ 600, 5 (missed)");
     row("plain body", plain, "");
 }
 
