@@ -69,7 +69,7 @@ fn all_is_logged() {
         "INFO was asked to stop manager=\"manager\" unit=good",
         "INFO has stopped manager=\"manager\" unit=good",
         "WARN was aborted after",
-        "INFO has stopped by force manager=\"manager\" unit=deaf",
+        "INFO was stopped by force manager=\"manager\" unit=deaf",
     ] {
         // Between the level and the message are the spans of the bodies.
         let (level, message) = expected.split_once(' ').unwrap();
