@@ -8,7 +8,7 @@
 //! | [`Manager`] | independent units that come and go with the rows of a [`Table`], each found by its key |
 //! | [`Supervisor`] | units that belong together, in order, with a strategy: one for one, one for all, rest for one |
 //!
-//! Both can run as runnables, so they can nest, and can be parts of groups next to servers. Work that never needs a
+//! Both can become a runnable, so they can nest, and can be parts of groups next to servers. Work that never needs a
 //! restart needs neither: `Process::spawn` is enough.
 //!
 //! ```
