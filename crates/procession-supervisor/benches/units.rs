@@ -1,6 +1,6 @@
-//! What supervision costs, for 100,000 units, beside the same as plain async bodies, measured in one run:
-//! `cargo bench -p procession-supervisor --bench units` prints tables. Times are medians of the rounds, and
-//! the two sides take turns.
+//! Compares the cost of 100,000 supervised units with that of 100,000 plain async bodies, in one run. `cargo bench -p
+//! procession-supervisor --bench units` prints the tables. The two sides take turns, and each time is the median of its
+//! rounds.
 
 #![forbid(unsafe_code)]
 
@@ -148,7 +148,7 @@ async fn bodies_again() -> Duration {
     taken
 }
 
-/// What an idle unit holds, its own body's task included, and what a plain body does.
+/// Measures the heap that an idle unit holds, including the task of its body, and the heap that a plain body holds.
 fn memory() {
     let executor = Arc::new(smol::Executor::new());
     let spawner = executor.clone();
@@ -182,7 +182,7 @@ fn memory() {
     app.close();
     settle();
     println!();
-    println!("| heap for each idle one of 100,000 | bytes | allocations | must be |");
+    println!("| heap for each of 100,000 when idle | bytes | allocations | must be |");
     println!("|---|---|---|---|");
     let row = |what: &str, counted: AllocationInfo, bound: &str| {
         let bytes = counted.bytes_current as f64 / f64::from(UNITS);
@@ -198,7 +198,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// The bodies of 100,000 that are ready when they are first polled.
+/// The time until 100,000 plain bodies are ready. Each is ready when it is first polled.
 async fn plain_bodies() -> Duration {
     let app = Process::new();
     let ready = Arc::new((AtomicU32::new(0), Notify::new()));

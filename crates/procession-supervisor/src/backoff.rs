@@ -1,11 +1,11 @@
-//! How fast something is tried again: [`Backoff`], and [`Rate`].
+//! [`Backoff`] and [`Rate`]: how fast something is retried.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Pauses that double, with jitter, from the first one up to a maximum: before the restarts of a unit, and before further
-/// attempts to read a table. They are computed by the crate `backon`.
+/// Pauses that double from the first one up to a maximum, with jitter. They come before the restarts of a unit, and
+/// before further attempts to read a table. The crate `backon` computes them.
 ///
 /// ```
 /// use procession_supervisor::Backoff;
@@ -18,10 +18,10 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 pub struct Backoff {
     /// The first pause. Default: 100 ms.
     pub first: Duration,
-    /// The longest pause. Default: 30 s.
+    /// The maximum pause. Default: 30 s.
     pub max: Duration,
     /// Whether each pause is extended by a random part of itself, but not beyond the maximum, so that units that failed
-    /// together do not start together. Default: `true`.
+    /// together do not restart together. Default: `true`.
     pub jitter: bool,
 }
 
@@ -54,10 +54,10 @@ impl Backoff {
         if self.jitter { builder.with_jitter().build() } else { builder.build() }
     }
 
-    /// The next of the pauses, in whole microseconds.
+    /// Returns the next pause, in whole microseconds.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
         let pause = pauses.next().unwrap_or(self.max).min(self.max);
-        // They are computed in floating point, and 200.000003 ms is hard to read.
+        // `backon` computes in floating point, and 200.000003 ms is hard to read.
         u64::try_from(pause.as_micros()).map_or(pause, Duration::from_micros)
     }
 }
@@ -70,7 +70,7 @@ impl Default for Backoff {
 }
 
 impl Rate {
-    /// At most `count` within `within`.
+    /// A rate of `count` occurrences within `within`.
     pub const fn new(count: usize, within: Duration) -> Self {
         Self { count, within }
     }

@@ -1,4 +1,4 @@
-//! [`Blocking`]: makes a table of one whose calls block.
+//! [`Blocking`]: adapts a table whose calls block.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use procession::BoxError;
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 
-/// How many rows are read ahead.
+/// The number of rows that a scan may read ahead.
 const AHEAD: usize = 64;
 
-/// A [`Table`] whose calls block: a file, a database with a blocking driver.
+/// A [`Table`] whose calls block, such as a file or a database with a blocking driver.
 pub trait BlockingTable<K>: Send + Sync + 'static {
     /// [`Table::get`], blocking.
     ///
@@ -26,23 +26,26 @@ pub trait BlockingTable<K>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// That the scan could not begin.
+    /// The scan could not begin.
     fn iter(&self) -> Result<RowIterator<'_, K>, BoxError>;
 
-    /// [`Table::changes`], blocking: an iterator whose `next` waits for a change. `None` if the table cannot report its
-    /// changes.
+    /// [`Table::changes`], blocking: returns an iterator whose `next` waits for a change. `None` if the table cannot
+    /// report its changes.
+    ///
+    /// The manager's task calls this function directly, so it should return at once. Only `next` may block.
     fn changes(&self) -> Option<ChangeIterator<K>> {
         None
     }
 }
 
-/// What [`BlockingTable::iter`] returns: an item that is an error is the end of the scan.
+/// The rows that [`BlockingTable::iter`] yields. An item that is an error ends the scan.
 pub type RowIterator<'a, K> = Box<dyn Iterator<Item = Result<Row<K>, BoxError>> + 'a>;
 
 /// The changes that [`BlockingTable::changes`] reports.
 pub type ChangeIterator<K> = Box<dyn Iterator<Item = Change<K>> + Send>;
 
-/// Makes a [`Table`] from a [`BlockingTable`]. Its calls are made on threads of the pool of the crate `blocking`.
+/// Makes a [`Table`] from a [`BlockingTable`]. Its reads, and the `next` of its iterators, run on the thread pool of
+/// the crate `blocking`.
 ///
 /// ```
 /// use procession::BoxError;
@@ -69,7 +72,7 @@ pub struct Blocking<T> {
 }
 
 impl<T> Blocking<T> {
-    /// A table of one whose calls block.
+    /// Adapts `table`.
     pub fn new(table: T) -> Self {
         Self { table: Arc::new(table) }
     }
@@ -86,7 +89,7 @@ impl<K: Key, T: BlockingTable<K>> Table<K> for Blocking<T> {
         let table = self.table.clone();
         let reading = blocking::unblock(move || -> Result<(), BoxError> {
             for row in table.iter()? {
-                // The scan was dropped.
+                // The receiver is closed, because the scan was dropped.
                 if give.send_blocking(row).is_err() {
                     break;
                 }

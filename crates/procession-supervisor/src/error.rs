@@ -10,7 +10,7 @@ use procession::{BoxError, Error, Process};
 
 use crate::state::State;
 
-/// The maximum number of units whose blockers are reported, and of blockers of each.
+/// The maximum number of units in a report, and the maximum number of blockers of each.
 const BLOCKERS: usize = 16;
 
 /// An error that can be shared.
@@ -55,7 +55,7 @@ pub enum ManagerError {
         key: Arc<str>,
     },
     /// The set already has a unit with this name.
-    #[error("there already is a unit `{}`", Escaped::name(key))]
+    #[error("there is already a unit `{}`", Escaped::name(key))]
     Exists {
         /// The unit.
         key: Arc<str>,
@@ -90,21 +90,21 @@ pub enum ManagerError {
         /// The unit.
         key: Arc<str>,
     },
-    /// The unit ended without an error before the call was answered.
+    /// The unit ended without an error before the call could be answered.
     #[error("unit `{}` has ended", Escaped::name(key))]
     Ended {
         /// The unit.
         key: Arc<str>,
     },
-    /// Units that were aborted and have not ended. They keep their keys until they end.
+    /// Some units have not ended within their abort grace. They keep their keys until they end.
     #[error("aborted, and has not ended: {}", listed(keys))]
     Stuck {
         /// The units.
         keys: Arc<[Arc<str>]>,
-        /// What prevents them from ending, one line for each item, with its path through nested sets.
+        /// The blockers that keep them from ending, one on each line, with their paths through nested sets.
         report: Arc<str>,
     },
-    /// A unit was started again too often, and its manager or set closes for it.
+    /// A unit was restarted too often, so its manager or set closes.
     #[error("unit `{}` was started again too often", Escaped::name(key))]
     GaveUp {
         /// The unit.
@@ -112,8 +112,8 @@ pub enum ManagerError {
         /// Its last error; `None` if it ended without one.
         source: Option<Error>,
     },
-    /// A unit failed, and its manager or set closes for it, because it asks for this ([`EndAll`]) or its
-    /// [`OnFailure`](crate::OnFailure) says so, or because it failed to start in a set that must start as a whole.
+    /// A unit failed, and its manager or set closes because of it: its error asks for this ([`EndAll`]), its
+    /// [`OnFailure`](crate::OnFailure) says so, or it failed to start in a set that must start as a whole.
     #[error("unit `{}` failed, and everything closes for it", Escaped::name(key))]
     ClosedFor {
         /// The unit.
@@ -121,13 +121,13 @@ pub enum ManagerError {
         /// Its error.
         source: Error,
     },
-    /// The unit failed: its outcome.
+    /// The unit failed, with this outcome.
     #[error(transparent)]
     Failed(Error),
 }
 
 impl ManagerError {
-    /// Units that have not ended: their keys and processes.
+    /// The error for units that have not ended, from their keys and processes.
     pub(crate) fn stuck(units: impl IntoIterator<Item = (Arc<str>, Process)>) -> Self {
         let (keys, processes): (Vec<_>, Vec<_>) = units.into_iter().unzip();
         let reports =
@@ -147,7 +147,7 @@ fn listed(keys: &[Arc<str>]) -> String {
     names.join(", ")
 }
 
-/// An error that ends a unit for good: it is not started again, whatever its [`Restart`](crate::Restart) says.
+/// An error that ends a unit for good: the unit is not restarted, whatever its [`Restart`](crate::Restart) says.
 ///
 /// ```
 /// use procession_runnable::body;
@@ -159,8 +159,8 @@ fn listed(keys: &[Arc<str>]) -> String {
 #[derive(Debug)]
 pub struct DoNotRestart(pub BoxError);
 
-/// An error that ends the whole tree of supervision: the set or manager of the unit that fails with it, and the sets and
-/// managers that this one is a unit of.
+/// An error that ends the whole supervision tree: the set or manager of the unit that fails with it, and all sets and
+/// managers that this one is nested in.
 #[derive(Debug)]
 pub struct EndAll(pub BoxError);
 

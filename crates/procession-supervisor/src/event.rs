@@ -1,4 +1,4 @@
-//! [`Event`]s: everything that happens to units, for logs and for the caller.
+//! [`Event`]: something that happened to a unit, for logs and for the caller.
 
 mod channel;
 
@@ -16,8 +16,8 @@ pub use self::channel::Events;
 use crate::error::SharedError;
 use crate::name::Name;
 
-/// Something that happened to a unit, or to its manager or set. Each event is also a `tracing` event, and goes to all
-/// readers of [`Events`].
+/// Something that happened to a unit, or to its manager or set. Each event goes to all [`Events`] readers and to
+/// `tracing`.
 ///
 /// Its `Display` is one line: ``workers: unit `importer` was aborted after 10 s``.
 #[derive(Clone, Debug)]
@@ -25,13 +25,13 @@ use crate::name::Name;
 pub struct Event<K> {
     /// The name of the manager or set.
     pub manager: Arc<str>,
-    /// The unit, if the event is about one.
+    /// The key of the unit, if the event is about one.
     pub key: Option<K>,
     /// What happened.
     pub what: Happening,
 }
 
-/// What an [`Event`] is about.
+/// The kind of an [`Event`], with its details.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Happening {
@@ -39,23 +39,24 @@ pub enum Happening {
     Started,
     /// The unit is ready.
     Ready,
-    /// The unit ended without an error, and without having been asked to stop.
+    /// The unit ended without an error, and nothing had asked it to stop.
     Ended,
     /// The unit failed: with an error, by a panic, or because it ended before it was ready.
     Failed {
         /// Its error.
         error: Error,
-        /// The pause before its restart; `None` if it is not started again, or together with others of its set.
+        /// The pause before its restart. `None` if it will not be restarted, or if its set restarts it together with
+        /// others.
         restart_in: Option<Duration>,
     },
-    /// The unit will be started again.
+    /// The unit will be restarted.
     Restarting {
-        /// The pause before that.
+        /// The pause before the restart.
         delay: Duration,
         /// The number of its restarts, including this one.
         restarts: u64,
     },
-    /// The unit was started again too often, and is not started any more.
+    /// The unit was restarted too often, and is given up.
     GaveUp {
         /// Its last error; `None` if it ended without one.
         error: Option<Error>,
@@ -74,40 +75,40 @@ pub enum Happening {
         /// The pause before the next attempt.
         delay: Duration,
     },
-    /// The row of the unit, which is not running, is gone: the unit is forgotten.
+    /// The unit was not running and its row is gone, so the manager has forgotten it.
     Gone,
-    /// The row of the unit has another version: the unit is restarted in place, or changes at its next start.
+    /// The row of the unit has another version. The unit is restarted now, or uses the new row at its next start.
     Changed,
     /// The unit was asked to stop.
     Stopping,
-    /// The unit did not stop in time, or everything is being aborted: it was aborted.
+    /// The unit was aborted, because it did not stop in time or because everything is being aborted.
     Aborted {
-        /// How long ago it began to close.
+        /// The time since it began to close.
         after: Duration,
     },
-    /// The unit was aborted, and has not ended in time. It keeps its key until it has.
+    /// The unit has not ended within its abort grace. It keeps its key until it ends.
     Stuck,
-    /// The unit has stopped, as it was asked to.
+    /// The unit has stopped after it was asked to.
     Stopped {
-        /// Its error, apart from that of its own abort.
+        /// Its error; an error that only reports its own abort does not count.
         error: Option<Error>,
         /// Was it aborted?
         forced: bool,
     },
-    /// The reader was too slow: the oldest events were dropped.
+    /// The reader was too slow, and has lost the oldest events.
     Missed {
-        /// The number of dropped events.
+        /// The number of lost events.
         count: u64,
     },
 }
 
 impl<K> Event<K> {
-    /// The unit, if the event is about one.
+    /// The key of the unit, if the event is about one.
     pub fn key(&self) -> Option<&K> {
         self.key.as_ref()
     }
 
-    /// A stable name for the kind of event: `started`, `ready`, `load_failed`.
+    /// A stable name for the kind of event, such as `started`, `ready` or `load_failed`.
     pub fn kind(&self) -> &'static str {
         match self.what {
             Happening::Started => "started",
@@ -174,9 +175,9 @@ impl Display for Happening {
             Self::Changed => f.write_str("has changed"),
             Self::Stopping => f.write_str("was asked to stop"),
             Self::Aborted { after } => write!(f, "was aborted after {}", Elapsed(*after)),
-            Self::Stuck => f.write_str("is stuck: it was aborted, and has not ended"),
+            Self::Stuck => f.write_str("is stuck: it was aborted, but has not ended"),
             Self::Stopped { error, forced } => {
-                f.write_str(if *forced { "has stopped by force" } else { "has stopped" })?;
+                f.write_str(if *forced { "was stopped by force" } else { "has stopped" })?;
                 match error {
                     Some(error) => write!(f, ": {}", Text(error)),
                     None => Ok(()),

@@ -1,15 +1,15 @@
 //! Keeps units running: starts them from a table or in order, restarts them when they fail, and stops them in time.
 //!
-//! A [`Unit`] is a [`Runnable`](procession_runnable::Runnable) with rules for its supervision. There are two ways to keep
-//! units running:
+//! A [`Unit`] is a [`Runnable`](procession_runnable::Runnable) with rules for its supervision. There are two ways to
+//! keep units running:
 //!
 //! | | |
 //! |---|---|
-//! | [`Manager`] | independent units that come and go with the rows of a [`Table`], side by side, found by a key |
+//! | [`Manager`] | independent units that come and go with the rows of a [`Table`], each found by its key |
 //! | [`Supervisor`] | units that belong together, in order, with a strategy: one for one, one for all, rest for one |
 //!
-//! Both are runnables themselves, so they nest, and are parts of groups next to servers. Work that nothing has to restart
-//! needs neither: `Process::spawn` is enough.
+//! Both can become a runnable, so they can nest, and can be parts of groups next to servers. Work that never needs a
+//! restart needs neither: `Process::spawn` is enough.
 //!
 //! ```
 //! use procession_runnable::body;
@@ -46,33 +46,34 @@
 //!                     Stopped, forgotten, or as above
 //! ```
 //!
-//! - There is **at most one run of a unit**, whatever happens at once. A key is free when its run is Closed, not when the
-//!   run was asked to stop. A thread that ignores its abort keeps its key, and is reported as stuck.
+//! - There is **at most one run of a unit**, whatever happens at once. A key becomes free when its run is Closed, not
+//!   when the run is asked to stop. A thread that ignores its abort keeps its key, and is reported as stuck.
 //! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] says when it is
-//!   restarted; the pauses before that are the unit's own ([`Backoff`]), and do not depend on scans. A unit that was asked
-//!   to stop has stopped, and has not failed, whatever its end looks like.
-//! - A unit that is restarted **too often** is given up ([`Policy::intensity`]), and can close its manager ([`GiveUp`]); a
-//!   set always closes for it. A unit may also ask not to be restarted ([`DoNotRestart`]), or that everything ends
-//!   ([`EndAll`]).
-//! - **Stopping is bounded**, whoever began it: a unit is aborted when its grace is over; after its abort grace, nothing
-//!   waits for it any more, and the outcome names it.
-//! - **Nothing is lost**: everything that happens is an [`Event`], for `tracing` and for all readers.
+//!   restarted. The pauses before the restarts ([`Backoff`]) are counted for each unit, and do not depend on scans. A
+//!   unit that was asked to stop has stopped, not failed, however it ends.
+//! - A unit that is restarted **too often** is given up ([`Policy::intensity`]). This can close its manager
+//!   ([`GiveUp`]), and always closes its set. With its error, a unit can also prevent its restart ([`DoNotRestart`]),
+//!   or end everything ([`EndAll`]).
+//! - **Stopping is bounded**, whatever caused it: a unit is aborted when its grace is over. After its abort grace,
+//!   nothing waits for it any more, and the outcome names it.
+//! - **Nothing goes unreported**: everything that happens is an [`Event`], for `tracing` and for all readers. A reader
+//!   that is too slow learns how many events it has missed.
 //!
 //! All settings, their defaults and how they interact are described at [`Policy`], [`Unit`], [`Builder`] and
 //! [`Supervisor`].
 //!
 //! # The table
 //!
-//! A table may be remote, slow and shared. A scan that fails is tried again after a pause, and says nothing about the rows
-//! that it did not reach; a row that cannot be loaded is reported and skipped. A unit whose row is gone is stopped after
-//! the next complete scan, or at once if the table reports its changes; a unit whose row has another
-//! [version](Unit::version) is restarted in place. A unit that should end for good deletes its row before it ends.
+//! A table may be remote, slow and shared. A scan that fails is retried after a pause, and says nothing about the rows
+//! that it did not reach; a row that cannot be loaded is reported and skipped. A unit whose row is gone is stopped
+//! after the next complete scan, or at once if the table reports its changes; a unit whose row has another
+//! [version](Unit::version) is restarted in place. A unit that should end for good must delete its row before it ends.
 //!
-//! # Where it comes from
+//! # Origins
 //!
-//! The manager and its table are those of Go's pact `process`; the policies and strategies are those of Erlang's
-//! supervisors. Unlike in Go's suture, a unit that crashes does not delay its siblings, and is never restarted while its
-//! last run is still open. The time comes from a [`Clock`](procession::Clock), so tests need not sleep.
+//! The manager and its table come from Go's pact `process`, and the policies and strategies from Erlang's supervisors.
+//! Unlike in Go's suture, a unit that crashes does not delay its siblings, and is never restarted while its last run is
+//! still open. The time comes from a [`Clock`](procession::Clock), so tests need not sleep.
 
 #![forbid(unsafe_code)]
 

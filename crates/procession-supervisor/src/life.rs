@@ -1,6 +1,6 @@
-//! [`Life`]: the state machine of one unit. It is pure: [`Life::step`] takes what happened and the time, and returns what
-//! has to be done. All decisions about starting, stopping, aborting and restarting a unit are here; nothing here waits,
-//! takes a lock, runs foreign code or sends an event.
+//! [`Life`]: the state machine of one unit. It is pure: [`Life::step`] takes an input and the time, and returns the
+//! actions to perform. All decisions about starting, stopping, aborting and restarting a unit are here. Nothing here
+//! waits, takes a lock, runs foreign code or sends an event.
 //!
 //! ```text
 //!               Load, Begin        Started           Ready
@@ -14,24 +14,26 @@
 //!                                         Closed: Stopped, Ended, GivenUp, or forgotten
 //! ```
 //!
-//! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started` enters those states,
-//!    only from `Loading`, and only `Closed` leaves them; the engine makes a run only for a unit that is `Loading`, and
-//!    steps `Started` or `NotStarted` right after it.
-//! 2. A run that was asked to stop before its end was seen has stopped, and has not failed (U3). Argument: only the step
-//!    `Closed` decides between the two, and it looks at `asked`, which `Stop` and `Abort` set in every state with a run.
-//!    So the order in which the end and the request happened outside does not matter.
-//! 3. The grace begins when the run begins to close, whoever began it, and it is set once (U2). Argument: `Stop`, `Abort`,
-//!    `EndedUnready` and `BeganToClose` all go through [`Life::begin_closing`], which is called only in `Starting` and
-//!    `Running`, and no step leads from `Stopping` back to these. After the grace there is one abort, because
-//!    [`Life::abort`] is called only if `aborted` is not set, and sets it; after the abort grace, the unit is `Stuck`.
-//! 4. Readers see no state between the one before a step and the one after it. Argument: each branch of `step` calls
-//!    [`Life::go`] at most once.
-//! 5. `then` is [`Then::Stay`] unless the present run was asked to stop. Argument: [`Life::set_then`] and `stop` set both,
-//!    only while there is a run, and `closed` resets both.
-//! 6. Each caller that waits is answered once. Argument: the engine takes the callers out when it answers. Callers that
-//!    wait for a start are answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and will not
-//!    be started again for them; callers that wait for a stop when the run is Closed, becomes `Stuck`, or if there is
-//!    none. A unit in a state without a run, other than `Loading` and `Waiting`, has no callers.
+//! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started`
+//!    enters those states, only from `Loading`, and only `Closed` leaves them. The engine starts a run only for a unit
+//!    that is `Loading`, and steps `Started` or `NotStarted` right after it.
+//! 2. A run that was asked to stop before its end was seen has stopped, not failed (U3). Argument: only the step
+//!    `Closed` decides between the two. It looks at `asked`, which `Stop` and `Abort` set in every state with a run. So
+//!    the real order of the end and the request does not matter.
+//! 3. The grace begins when the run begins to close, for whatever reason, and it is set once (U2). Argument: `Stop`,
+//!    `Abort`, `EndedUnready` and `BeganToClose` all go through [`Life::begin_closing`], which is called only in
+//!    `Starting` and `Running`, and no step leads from `Stopping` back to these. After the grace there is one abort,
+//!    because [`Life::abort`] is called only if `aborted` is not set, and sets it; after the abort grace, the unit is
+//!    `Stuck`.
+//! 4. Readers see only the state before a step or the state after it, and none between. Argument: each branch of `step`
+//!    calls [`Life::go`] at most once.
+//! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Life::set_then`] and `stop` set
+//!    both, only while there is a run, and `closed` resets both.
+//! 6. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
+//!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
+//!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
+//!    becomes `Stuck`, or at once if there is no run. A unit has no callers in a state without a run, except in
+//!    `Loading` and `Waiting`.
 
 mod actions;
 #[cfg(all(test, not(loom)))]
@@ -59,17 +61,17 @@ pub(crate) struct Life {
     due: Option<Instant>,
     pub(crate) rules: Rules,
     run: Run,
-    /// What follows after its run, if that was asked to stop.
+    /// What follows its run, if that run was asked to stop.
     then: Then,
-    /// Its strategy is about to stop it, and to start it again together with others. If its run ends before that, this
-    /// end neither restarts it nor counts as a failure of its own.
+    /// Its strategy is about to restart it together with others. If its run ends before that, this end neither restarts
+    /// the unit nor counts as a failure of its own.
     pub(crate) is_held: bool,
-    /// Its last failure asked for no restart, or its rules did.
+    /// Its last failure was final: the error asked for no restart, or the unit's rules forbid one.
     is_over: bool,
     past: Option<Box<Past>>,
 }
 
-/// The facts about the present run.
+/// The facts about the current run.
 #[derive(Default)]
 struct Run {
     /// When it became ready.
@@ -78,13 +80,13 @@ struct Run {
     closing_at: Option<Instant>,
     /// It was asked to stop.
     asked: bool,
-    /// It was aborted by a step of this machine.
+    /// A step of this machine has aborted it.
     aborted: bool,
     /// This process ended without an error before the run was ready.
     unready: Option<Box<Label>>,
 }
 
-/// What follows after a run that was asked to stop.
+/// What follows a run that was asked to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Then {
     /// It stays stopped until a call starts it.
@@ -98,20 +100,20 @@ pub(crate) enum Then {
     Forget,
 }
 
-/// The past of a unit that has failed or was started again.
+/// The past of a unit that has failed or was restarted.
 pub(crate) struct Past {
     pub(crate) restarts: Restarts,
     pub(crate) last_error: Option<ManagerError>,
 }
 
-/// What happened to a unit, or is asked of it.
+/// An event or a request that concerns a unit.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It should run: its face has to load its description, and to start it.
+    /// It should run. Its face must load its description and start it.
     Load,
-    /// Its turn has come, and its face has its description already: it is started right after this.
+    /// Its turn has come, and its face already has its description. The engine starts it right after this.
     Begin,
-    /// Its row could not be loaded. A unit that only a call has asked for is forgotten.
+    /// Its row could not be loaded. `forget` is set for a unit that exists only because of a call.
     NotLoaded { key: Arc<str>, error: SharedError, forget: bool },
     /// A run was started.
     Started,
@@ -127,7 +129,7 @@ pub(crate) enum Input {
     Closed(End),
     /// It should stop.
     Stop(Then),
-    /// It should stop at once, by force.
+    /// It should be aborted now.
     Abort(Then),
     /// The time of [`Life::due`] has come.
     Due,
@@ -166,7 +168,7 @@ impl Life {
         self.since
     }
 
-    /// When a step [`Input::Due`] is due.
+    /// When the next step [`Input::Due`] is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -175,18 +177,18 @@ impl Life {
         self.then
     }
 
-    /// Decides what follows after the present run. It counts as asked to stop from now on.
+    /// Decides what follows the current run. The run counts as asked to stop from now on.
     pub(crate) fn set_then(&mut self, then: Then) {
         debug_assert!(self.state.has_run());
         (self.then, self.run.asked) = (then, true);
     }
 
-    /// Was the present run asked to stop?
+    /// Returns whether the current run was asked to stop.
     pub(crate) fn is_asked(&self) -> bool {
         self.run.asked
     }
 
-    /// Was the present run aborted by this machine?
+    /// Returns whether this machine has aborted the current run.
     pub(crate) fn is_aborted(&self) -> bool {
         self.run.aborted
     }
@@ -210,8 +212,8 @@ impl Life {
         }
     }
 
-    /// Decides what follows from an input. An input that does not fit the state, such as `Ready` from a run that already
-    /// closes, changes nothing.
+    /// Moves to the next state, and returns the actions to perform. An input that does not fit the state, such as
+    /// `Ready` from a run that is already closing, changes nothing.
     pub(crate) fn step(&mut self, input: Input, policy: &Policy, now: Instant) -> Actions {
         let mut actions = Actions::default();
         match input {
@@ -279,7 +281,8 @@ impl Life {
         actions
     }
 
-    /// The manager's run is over, and this unit, which has a run, has not ended: it keeps its key until it has.
+    /// Marks a unit as stuck, because the manager's run is over but the unit's run is not. It keeps its key until it
+    /// ends.
     pub(crate) fn leave_stuck(&mut self, now: Instant) {
         self.go(State::Stuck, now);
         self.set_then(Then::Forget);
@@ -297,7 +300,7 @@ impl Life {
         actions.news = Some(News::Load);
     }
 
-    /// Loads it again after a pause.
+    /// Waits for a pause before the next attempt to load the row.
     fn load_later(
         &mut self,
         key: Arc<str>,
@@ -378,11 +381,11 @@ impl Life {
     /// The run is Closed, and the key is free.
     fn closed(&mut self, end: End, policy: &Policy, now: Instant, actions: &mut Actions) {
         let forced = end.aborted || self.run.aborted;
-        // The deadline thread of the core may have been faster than the engine, or the unit was aborted elsewhere.
+        // Something else may have aborted the run, such as the deadline thread of the core.
         if end.aborted && !self.run.aborted {
             actions.tell(Happening::Aborted { after: self.closing_for(now) });
         }
-        // Whoever ended it, it was steady; but a run that closes is not ready any more.
+        // A long ready time counts as steady, whatever ended the run. It ends when the run begins to close.
         if let (Some(ready_at), Some(past)) = (self.run.ready_at, &mut self.past) {
             let until = self.run.closing_at.unwrap_or(now);
             past.restarts.was_ready_for(policy, until.saturating_duration_since(ready_at));
@@ -405,7 +408,7 @@ impl Life {
         self.rest(then, now, actions);
     }
 
-    /// What follows for a unit that was asked to stop and has no run any more, or had none.
+    /// Decides what follows for a unit that was asked to stop and has no run.
     fn rest(&mut self, then: Then, now: Instant, actions: &mut Actions) {
         match then {
             Then::Stay => self.go(State::Stopped, now),
@@ -425,15 +428,15 @@ impl Life {
         }
     }
 
-    /// Is it started again together with others? A temporary unit never is, nor is one that ended for good, was stopped by
-    /// a call, or was given up.
+    /// Returns whether it may be restarted together with others. A temporary unit never is, and neither is one that has
+    /// failed for good, was stopped by a call, or was given up.
     fn may_be_held(&self) -> bool {
         self.rules.restart != Restart::Temporary
             && !self.is_over
             && !matches!(self.state, State::Stopped | State::GivenUp)
     }
 
-    /// The run has ended without having been asked to stop, or no run could be started.
+    /// Handles a run that nothing had asked to stop, or that could not start.
     fn ended_by_itself(
         &mut self,
         error: Option<Error>,
@@ -457,7 +460,7 @@ impl Life {
             && wish == Wish::None;
         let closes = wish == Wish::EndAll || on_failure == OnFailure::CloseAll;
         self.is_over = failed && (wish != Wish::None || on_failure != OnFailure::Restart);
-        // A failure that its round brings about closes nothing, unless the unit asks for it.
+        // A failure during a round closes nothing, unless its error asks for it.
         let closes = wish == Wish::EndAll || closes && !self.is_held;
         if let (true, Some(error)) = (closes, &error) {
             down.closes_all = Some(Closes::Failed(error.clone()));
@@ -493,7 +496,7 @@ impl Life {
         actions.news = Some(News::Down(down));
     }
 
-    /// Enters a state, or stays in it with nothing due. The due time, if there is one, is set after this.
+    /// Enters a state, or stays in it, and clears the due time. A new due time must be set after this call.
     fn go(&mut self, state: State, now: Instant) {
         if self.state != state {
             (self.state, self.since) = (state, now);
@@ -516,7 +519,7 @@ impl Life {
     }
 }
 
-/// What the error of a run asks for.
+/// The request that the error of a run carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     None,
@@ -527,7 +530,7 @@ enum Wish {
 impl Wish {
     fn of(error: &Error) -> Self {
         let mut wish = Self::None;
-        // With each error: is it of a unit of a nested set or manager, which has closed for it?
+        // Each error, and whether it comes from a unit of a nested set or manager that closed because of it.
         let mut errors = vec![(error, false)];
         while let Some((error, is_nested)) = errors.pop() {
             match error {

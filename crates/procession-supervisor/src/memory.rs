@@ -1,4 +1,4 @@
-//! [`MemoryTable`]: a table in memory, that tells of its changes.
+//! [`MemoryTable`]: a table in memory that reports its changes.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::sync::Mutex;
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 
-/// How many changes a reader may be behind before it is told to look at all rows instead.
+/// The maximum number of unread changes of a reader. Beyond that, the reader is told to scan all rows instead.
 const BEHIND: usize = 1024;
 
-/// A table in memory. Clones are the same table.
+/// A table in memory. Clones share its rows.
 ///
 /// ```
 /// use procession_runnable::body;
@@ -41,18 +41,18 @@ pub struct MemoryTable<K> {
 
 struct Shared<K> {
     rows: HashMap<K, Unit>,
-    /// The number of insertions so far, which is the version of units without one.
+    /// The number of insertions so far. It serves as the version of units that have none.
     revision: u64,
     readers: Vec<Weak<Mutex<News<K>>>>,
 }
 
-/// What a reader of changes has not read.
+/// The changes that a reader has not read yet.
 struct News<K> {
     changes: VecDeque<Change<K>>,
     sleeper: Option<Sleeper>,
 }
 
-/// A reader of changes.
+/// Reads the changes of a table.
 struct Changes<K> {
     news: Arc<Mutex<News<K>>>,
 }
@@ -64,10 +64,10 @@ impl<K: Key> MemoryTable<K> {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Adds a row, or changes it, and returns the unit that was there. Unless the unit has a
-    /// [version](Unit::version) of its own, each insertion is another version, which takes effect as its
-    /// [`OnChange`](crate::OnChange) says: by default, a unit that runs, has ended, or was given up is restarted; one
-    /// that was stopped by a call stays stopped.
+    /// Adds or replaces a row, and returns the unit that it replaces. Unless the unit has a [version](Unit::version) of
+    /// its own, each insertion counts as a new version, which takes effect as its [`OnChange`](crate::OnChange) says:
+    /// by default, a unit that is running, has ended, or was given up is restarted; a unit that a call has stopped
+    /// stays stopped.
     pub fn insert(&self, key: K, unit: impl Into<Unit>) -> Option<Unit> {
         let mut unit = unit.into();
         let row = key.clone();
@@ -81,14 +81,14 @@ impl<K: Key> MemoryTable<K> {
         before
     }
 
-    /// Removes a row: the unit that was there is returned.
+    /// Removes a row, and returns its unit.
     pub fn remove(&self, key: &K) -> Option<Unit> {
         let removed = self.shared.lock().rows.remove(key)?;
         self.tell(key.clone());
         Some(removed)
     }
 
-    /// Tells the readers, with no lock of the table held, since that wakes them.
+    /// Notifies the readers. It holds no lock of the table, because it calls their wakers.
     fn tell(&self, key: K) {
         let readers: Vec<_> = {
             let mut shared = self.shared.lock();
@@ -96,7 +96,7 @@ impl<K: Key> MemoryTable<K> {
             shared.readers.iter().filter_map(Weak::upgrade).collect()
         };
         for reader in readers {
-            // Cloned without the lock, because that is the user's code.
+            // Cloned before the reader's lock is taken, because `Clone` of a key is foreign code.
             let change = Change::Row(key.clone());
             let mut news = reader.lock();
             if news.changes.len() < BEHIND {
@@ -111,12 +111,12 @@ impl<K: Key> MemoryTable<K> {
         }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.shared.lock().rows.len()
     }
 
-    /// Is there no row?
+    /// Returns whether the table has no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_is_behind_is_told_to_look_at_all() {
+    fn a_reader_that_falls_behind_is_told_to_scan_all_rows() {
         let table = MemoryTable::new();
         let mut changes = table.changes().unwrap();
         let mut next = || block_on(poll_once(changes.next())).flatten();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_that_are_gone_are_forgotten() {
+    fn dropped_readers_are_forgotten() {
         let table = MemoryTable::new();
         let _changes = table.changes();
         for _ in 0..10 {

@@ -1,12 +1,12 @@
-//! Numbers for the facade of the crate `metrics`.
+//! Publishes metrics through the facade crate `metrics`.
 //!
 //! | name | kind | label | meaning |
 //! |---|---|---|---|
 //! | `procession_units` | gauge | `state`: `starting`, `running`, `stopping`, `stuck`, `waiting`, `idle` | units in this group of states |
-//! | `procession_restarts_total` | counter | – | restarts of units |
+//! | `procession_restarts_total` | counter | – | restarts of units after their own end |
 //!
-//! No label is a name, a key or the text of an error. Under the lock of the units, only the library's own counters change;
-//! the recorder is foreign code, and is called by the task with no lock held.
+//! No label is a name, a key or the text of an error. Only the library's own counters change under the lock of the
+//! units. The recorder is foreign code, so the task calls it with no lock held.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -20,21 +20,21 @@ const UNITS: &str = "procession_units";
 const RESTARTS: &str = "procession_restarts_total";
 const STATES: [&str; 6] = ["starting", "running", "stopping", "stuck", "waiting", "idle"];
 
-// Relaxed: each is a number on its own.
+// Relaxed is enough, because each number is independent.
 static NOW: [AtomicI64; 6] = [const { AtomicI64::new(0) }; 6];
 static RESTARTED: AtomicU64 = AtomicU64::new(0);
 
-/// A unit will be started again.
+/// Counts a unit that will be restarted after its own end.
 pub(crate) fn count_restart() {
     RESTARTED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The numbers that one manager or set has added to the totals.
+/// The numbers that one run of a manager or a set has added to the totals.
 #[derive(Default)]
 pub(crate) struct Added(Counts);
 
 impl Added {
-    /// Gives the recorder the totals, if the numbers of this manager or set have changed.
+    /// Publishes the totals if the numbers of this manager or set have changed.
     pub(crate) fn publish(&mut self, counts: Counts) {
         if counts == self.0 {
             return;
@@ -44,7 +44,7 @@ impl Added {
         for (total, (before, after)) in NOW.iter().zip(before.into_iter().zip(after)) {
             total.fetch_add(after as i64 - before as i64, Ordering::Relaxed);
         }
-        // A recorder that panics changes nothing.
+        // A panic of the recorder has no effect here.
         let _recorded = catch(record);
     }
 }
@@ -64,7 +64,7 @@ fn record() {
     static DESCRIBED: OnceCell<()> = OnceCell::new();
     DESCRIBED.get_or_init(|| {
         describe_gauge!(UNITS, Unit::Count, "Units of managers and sets, by state.");
-        describe_counter!(RESTARTS, Unit::Count, "Restarts of units.");
+        describe_counter!(RESTARTS, Unit::Count, "Restarts of units after their own end.");
     });
     for (state, total) in STATES.into_iter().zip(&NOW) {
         gauge!(UNITS, "state" => state).set(total.load(Ordering::Relaxed) as f64);

@@ -8,7 +8,7 @@ use crate::engine::inbox;
 /// The inbox, for commands `C`.
 pub struct Inbox<C>(Arc<inbox::Inbox<C>>);
 
-/// The watcher of a run: its waker puts the run in the inbox.
+/// The watcher of a run: its waker adds the run to the inbox.
 pub struct Watcher<C>(Arc<inbox::Watcher<C>>);
 
 impl<C: Send + 'static> Inbox<C> {
@@ -17,37 +17,37 @@ impl<C: Send + 'static> Inbox<C> {
         Self(inbox::Inbox::new())
     }
 
-    /// Takes commands from now on.
+    /// Accepts commands from now on.
     pub fn open(&self) {
         self.0.open();
     }
 
-    /// Takes no more commands, and drops those that are in it.
+    /// Rejects commands from now on, and drops the queued ones.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// Does it take commands?
+    /// Returns whether the inbox accepts commands.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
     }
 
-    /// Puts a command in it.
+    /// Queues a command.
     ///
     /// # Errors
     ///
-    /// The command, if it is closed.
+    /// Returns the command if the inbox is closed.
     pub fn command(&self, command: C) -> Result<(), C> {
         self.0.command(command)
     }
 
-    /// The commands that are in it, and how many runs have something to tell.
+    /// Takes the queued commands, and returns the number of woken runs.
     pub fn take(&self, waker: &Waker) -> (Vec<C>, usize) {
         let (commands, woken) = self.0.take(waker);
         (commands, woken.len())
     }
 
-    /// The watcher of a run.
+    /// Makes the watcher of a run.
     pub fn watcher(&self) -> Watcher<C> {
         let run = inbox::RunId { unit: 0, number: 1 };
         Watcher(inbox::Watcher::new(self.0.clone(), run))
@@ -72,7 +72,7 @@ impl<C: Send + 'static> Watcher<C> {
         Waker::from(self.0.clone())
     }
 
-    /// The run is about to be looked at.
+    /// Call this right before looking at the run.
     pub fn rearm(&self) {
         self.0.rearm();
     }

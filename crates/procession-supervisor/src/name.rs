@@ -1,4 +1,4 @@
-//! The name of a key: its `Display`, which is foreign code.
+//! The name of a key: the output of its `Display`, which is foreign code.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use procession::support::catch;
 use procession::support::text::Escaped;
 
-/// The name of a key. A `Display` that panics is replaced by a text that says so.
+/// The name of a key. If its `Display` panics, the name says so.
 pub(crate) fn name_of(key: &impl Display) -> Arc<str> {
     text_of(key).into()
 }
@@ -20,7 +20,7 @@ impl<K: Display> Display for Name<'_, K> {
     }
 }
 
-/// The name of a key, as [`name_of`] has it.
+/// The name of a key, as [`name_of`] returns it.
 pub(crate) fn text_of(key: &impl Display) -> String {
     catch(|| key.to_string()).unwrap_or_else(|_| "(its name panicked)".into())
 }

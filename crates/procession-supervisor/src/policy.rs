@@ -1,5 +1,4 @@
-//! [`Policy`]: how a [`Manager`](crate::Manager) or a [`Supervisor`](crate::Supervisor) starts units again, and stops
-//! them.
+//! [`Policy`]: how a [`Manager`](crate::Manager) or a [`Supervisor`](crate::Supervisor) restarts and stops its units.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use procession::{Clock, Process, SystemClock};
 
 use crate::backoff::{Backoff, Rate};
 
-/// How units are started again, and stopped. All knobs and their defaults:
+/// How units are restarted and stopped. All knobs and their defaults:
 ///
 /// | knob | default | meaning |
 /// |---|---|---|
@@ -25,11 +24,11 @@ use crate::backoff::{Backoff, Rate};
 /// | [`scan_timeout`](Self::scan_timeout) | 60 s | how long a table may take to deliver the next row of a scan |
 /// | [`clock`](Self::clock) | the system's | the source of the time |
 ///
-/// How they interact: a unit that fails again and again is started after pauses that grow, up to the maximum, for ever,
-/// unless an intensity gives it up before that; with the default pauses, an intensity of 5 in 60 s gives up after about
-/// 3 s. The pauses and the count within the period are kept for each unit and survive its runs; a start by a call
-/// forgives both. The time from the request to stop until the manager stops waiting is at most `grace` plus
-/// `abort_grace` for each unit; the units of a manager stop side by side, those of a set one after the other.
+/// How they interact: a unit that keeps failing is restarted for ever, after pauses that grow up to the maximum, unless
+/// an intensity gives it up. With the default pauses, an intensity of 5 in 60 s gives it up after about 3 s. Each unit
+/// has its own pauses and its own count within the period, and both survive its runs; a start by a call resets both.
+/// After a request to stop, the manager waits at most `grace` plus `abort_grace` for each unit. The units of a manager
+/// stop concurrently, those of a set one after the other.
 ///
 /// ```
 /// use procession_supervisor::{Manager, MemoryTable, Policy, Rate};
@@ -44,7 +43,7 @@ use crate::backoff::{Backoff, Rate};
 #[derive(Clone)]
 #[must_use = "a policy does nothing until a manager or a set has it"]
 pub struct Policy {
-    /// `None` is the system's.
+    /// `None` stands for the system's clock.
     clock: Option<Arc<dyn Clock>>,
     pub(crate) grace: Duration,
     pub(crate) abort_grace: Duration,
@@ -57,7 +56,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The default.
+    /// Makes a policy with the default settings.
     pub fn new() -> Self {
         Self {
             clock: None,
@@ -72,60 +71,61 @@ impl Policy {
         }
     }
 
-    /// The source of the time. Default: the system's clock, whose graces end in time even while tasks block every
-    /// executor. Graces by another clock end when the manager's own task is polled.
+    /// Sets the source of the time. Default: the system's clock. With it, graces end in time even while tasks block
+    /// every executor; with another clock, graces end when the manager's own task is polled.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// How long a unit may take to stop before it is aborted, unless it has a [grace of its own](crate::Unit::grace). It
-    /// begins when the process of its run begins to close, for whatever reason. Default: 10 s.
+    /// Sets how long a unit may take to stop before it is aborted, unless it has a [grace of its
+    /// own](crate::Unit::grace). The grace begins when the process of its run begins to close, for whatever reason.
+    /// Default: 10 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How long a unit may take to end after its abort before it is reported as stuck. Default: 5 s.
+    /// Sets how long a unit may take to end after its abort before it is reported as stuck. Default: 5 s.
     pub fn abort_grace(mut self, grace: Duration) -> Self {
         self.abort_grace = grace;
         self
     }
 
-    /// The pauses before a unit is started again, and between tries to read a table.
+    /// Sets the pauses before a unit is restarted, and before a table is read again after an error.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How long a run must be ready before the next pause of its unit is the first one again. Default: 60 s.
+    /// Sets how long a run must be ready before the pauses of its unit begin from the first again. Default: 60 s.
     pub fn steady_after(mut self, time: Duration) -> Self {
         self.steady_after = time;
         self
     }
 
-    /// The maximum number of restarts of a unit within a period; beyond that, it is given up. Restarts are counted for
-    /// each unit separately. Default: it is never given up, because the pauses between its restarts grow.
+    /// Sets the maximum number of restarts of a unit within a period; beyond that, the unit is given up. Restarts are
+    /// counted for each unit separately. Default: no limit, because the pauses between restarts grow.
     pub fn intensity(mut self, intensity: Rate) -> Self {
         self.intensity = Some(intensity);
         self
     }
 
-    /// The maximum number of restarts of all units of a set or a manager together within a period, as in OTP; beyond
-    /// that, the set or the manager closes. Default: no limit.
+    /// Sets the maximum number of restarts of all units of a set or a manager together within a period, as in OTP;
+    /// beyond that, the set or the manager closes. Default: no limit.
     pub fn total_intensity(mut self, intensity: Rate) -> Self {
         self.total_intensity = Some(intensity);
         self
     }
 
-    /// How long a table may take to load one row. After that, the attempt counts as failed. Default: 10 s.
+    /// Sets how long a table may take to load one row. After that, the attempt counts as failed. Default: 10 s.
     pub fn load_timeout(mut self, timeout: Duration) -> Self {
         self.load_timeout = timeout;
         self
     }
 
-    /// How long a table may take to deliver the next row of a scan. After that, the scan counts as failed. Default:
-    /// 60 s.
+    /// Sets how long a table may take to deliver the next row of a scan. After that, the scan counts as failed.
+    /// Default: 60 s.
     pub fn scan_timeout(mut self, timeout: Duration) -> Self {
         self.scan_timeout = timeout;
         self
@@ -135,19 +135,19 @@ impl Policy {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }
 
-    /// Aborts a run that is still Closing after its grace, no matter what closed it.
+    /// Aborts a run if it is still Closing after its grace, whatever closed it.
     pub(crate) fn bound(&self, run: &Process, grace: Option<Duration>) {
         if self.clock.is_none() {
             abort_past_grace(run, grace.unwrap_or(self.grace));
         }
     }
 
-    /// New pauses.
+    /// Makes the sequence of pauses, from the first.
     pub(crate) fn pauses(&self) -> ExponentialBackoff {
         self.backoff.pauses()
     }
 
-    /// The next of the pauses.
+    /// Returns the next pause.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
         self.backoff.next(pauses)
     }

@@ -1,4 +1,4 @@
-//! The past restarts of a unit, and of all units together: the pauses before them, and whether there were too many.
+//! Counts the restarts of one unit, and of all units together, and decides the pauses before them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use backon::ExponentialBackoff;
 use crate::backoff::Rate;
 use crate::policy::Policy;
 
-/// The times of past restarts, as far back as they count.
+/// The times of recent restarts, as far back as the period reaches.
 #[derive(Default)]
 pub(crate) struct Recent(VecDeque<Instant>);
 
 impl Recent {
-    /// Counts one more; `false` if there would be too many.
+    /// Counts one more restart. Returns `false`, and does not count it, if it exceeds the rate.
     pub(crate) fn add(&mut self, rate: Option<Rate>, now: Instant) -> bool {
         let Some(rate) = rate else { return true };
         while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= rate.within) {
@@ -40,7 +40,7 @@ impl Restarts {
         Self { count: 0, pauses: policy.pauses(), recent: Recent::default() }
     }
 
-    /// Counts one more, and returns the pause before it; `None` if there were too many.
+    /// Counts one more restart, and returns the pause before it. Returns `None` if it exceeds the intensity.
     pub(crate) fn again(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
         if !self.recent.add(policy.intensity, now) {
             return None;
@@ -49,19 +49,19 @@ impl Restarts {
         Some(self.pause(policy))
     }
 
-    /// The pause before another attempt that is no restart.
+    /// Returns the pause before an attempt that does not count as a restart.
     pub(crate) fn pause(&mut self, policy: &Policy) -> Duration {
         policy.next(&mut self.pauses)
     }
 
-    /// A run has ended that was ready for this long: if that is long enough, the pauses begin from the first again.
+    /// Notes that a run has been ready for `time`. If that is long enough, the pauses begin from the first again.
     pub(crate) fn was_ready_for(&mut self, policy: &Policy, time: Duration) {
         if time >= policy.steady_after {
             self.pauses = policy.pauses();
         }
     }
 
-    /// Forgets all but their number.
+    /// Forgets everything except the number of restarts.
     pub(crate) fn forgive(&mut self, policy: &Policy) {
         self.pauses = policy.pauses();
         self.recent = Recent::default();
@@ -81,7 +81,7 @@ mod tests {
         Policy::new().backoff(backoff).steady_after(STEADY)
     }
 
-    /// The pauses before the next restarts, which come one second after the other; `None` for too many.
+    /// The pauses before the next restarts, which happen one second apart; `None` for each one too many.
     fn pauses(restarts: &mut Restarts, policy: &Policy, times: u32) -> Vec<Option<u64>> {
         let now = Instant::now();
         let again = |n| restarts.again(policy, now + n * SECOND).map(|pause| pause.as_secs());
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn the_pauses_grow_up_to_the_longest_and_all_restarts_count() {
+    fn the_pauses_grow_up_to_the_maximum_and_all_restarts_count() {
         let (policy, mut restarts) = (policy(), Restarts::new(&policy()));
         assert_eq!(pauses(&mut restarts, &policy, 6), [1, 2, 4, 8, 8, 8].map(Some));
         assert_eq!(restarts.count, 6);
     }
 
     #[test]
-    fn an_attempt_that_is_no_restart_has_the_next_pause_and_does_not_count() {
+    fn another_attempt_takes_the_next_pause_but_does_not_count_as_a_restart() {
         let policy = policy().intensity(Rate::new(1, 60 * SECOND));
         let mut restarts = Restarts::new(&policy);
         assert_eq!([(); 3].map(|()| restarts.pause(&policy).as_secs()), [1, 2, 4]);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_steady_run_the_pauses_begin_again_but_the_rate_counts_on() {
+    fn after_a_steady_run_the_pauses_begin_again_but_the_count_continues() {
         let policy = policy().intensity(Rate::new(3, 60 * SECOND));
         let mut restarts = Restarts::new(&policy);
         assert_eq!(pauses(&mut restarts, &policy, 2), [1, 2].map(Some));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn forgiving_forgets_all_but_the_number() {
+    fn forgiving_keeps_only_the_number() {
         let policy = policy().intensity(Rate::new(2, 60 * SECOND));
         let mut restarts = Restarts::new(&policy);
         assert_eq!(pauses(&mut restarts, &policy, 3), [Some(1), Some(2), None]);
@@ -127,15 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_there_are_never_too_many() {
+    fn without_a_rate_there_is_no_limit() {
         let (mut recent, now) = (Recent::default(), Instant::now());
         assert!((0..1000).all(|_| recent.add(None, now)));
         assert!(recent.0.is_empty());
     }
 
-    /// One that was refused does not count towards the rate.
+    /// A refused restart does not count towards the rate.
     #[test]
-    fn a_time_stops_counting_at_the_end_of_the_period() {
+    fn a_restart_stops_counting_at_the_end_of_the_period() {
         let (mut recent, start) = (Recent::default(), Instant::now());
         let rate = Some(Rate::new(2, 10 * SECOND));
         let mut add = |at: u32| recent.add(rate, start + at * SECOND);
@@ -151,9 +151,9 @@ mod tests {
         assert!((0..5).all(|_| recent.add(Some(Rate::new(1, Duration::ZERO)), now)));
     }
 
-    /// A clock of the caller's own may go back.
+    /// A custom clock may go back.
     #[test]
-    fn a_time_in_the_future_counts() {
+    fn a_restart_in_the_future_counts() {
         let (mut recent, now) = (Recent::default(), Instant::now());
         let rate = Some(Rate::new(1, SECOND));
         assert!(recent.add(rate, now + 5 * SECOND));

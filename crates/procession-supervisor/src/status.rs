@@ -9,7 +9,7 @@ use crate::error::ManagerError;
 use crate::name::Name;
 use crate::state::State;
 
-/// The state of a unit, and its past. From [`Manager::list`](crate::Manager::list) and
+/// The state and the past of a unit. Returned by [`Manager::list`](crate::Manager::list) and
 /// [`Supervisor::list`](crate::Supervisor::list).
 ///
 /// Its `Display` is one line: ``importer: waiting for its restart, in 800 ms; 3 restarts; last error: …``.
@@ -20,18 +20,18 @@ pub struct Status<K> {
     pub key: K,
     /// Its state.
     pub state: State,
-    /// When it came into this state, by the manager's clock.
+    /// When it entered this state, by the manager's clock.
     pub since: Instant,
     /// The number of its restarts.
     pub restarts: u64,
-    /// The last error: of a run, or of loading its row.
+    /// The last error of a run, or of loading the row.
     pub last_error: Option<ManagerError>,
-    /// When it will be started again, if it [waits](State::Waiting) for that.
+    /// When it will be restarted, if it [waits](State::Waiting) for its restart.
     pub next_restart: Option<Instant>,
-    /// If it is [stopping](State::Stopping): when it will be aborted, or after its abort, when it will be reported as
-    /// stuck. `None` if there is no limit.
+    /// If it is [stopping](State::Stopping): when it will be aborted or, once it is aborted, when it will be reported
+    /// as stuck. `None` if there is no limit.
     pub deadline: Option<Instant>,
-    /// Was its present run aborted?
+    /// Whether its current run was aborted.
     pub aborted: bool,
     /// When the status was read, by the manager's clock.
     pub(crate) now: Instant,
@@ -48,7 +48,7 @@ impl<K> Status<K> {
         (self.state == State::Running).then(|| self.elapsed())
     }
 
-    /// The time until it will be started again, if it waits for that.
+    /// The time until its restart, if it waits for one.
     pub fn restarts_in(&self) -> Option<Duration> {
         self.next_restart.map(|next| next.saturating_duration_since(self.now))
     }
@@ -58,7 +58,8 @@ impl<K> Status<K> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(self.now))
     }
 
-    /// When it came into this state, by the wall clock, provided that the status was read just now.
+    /// When it entered this state, by the wall clock. Call it right after the status was read, because it counts back
+    /// from the current time.
     pub fn since_time(&self) -> SystemTime {
         let now = SystemTime::now();
         now.checked_sub(self.elapsed()).unwrap_or(now)

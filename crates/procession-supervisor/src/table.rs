@@ -1,4 +1,4 @@
-//! [`Table`]: where the units come from.
+//! [`Table`]: the source of a manager's units.
 
 use std::fmt;
 use std::future::Future;
@@ -16,17 +16,17 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A boxed stream.
 pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 
-/// What tells the units of a table apart. A unit's process is named by it.
+/// Identifies a unit of a table, and names its process.
 ///
-/// It is implemented for all types that have what it asks for: strings, numbers, enums that can be displayed.
+/// Every type that satisfies the bounds implements it: strings, numbers, enums that implement `Display`.
 pub trait Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 
-/// Keys and units, possibly remote and shared: every call may fail or be slow, and rows come and go between
-/// calls. No snapshot is promised.
+/// Maps keys to units. A table may be remote and shared: every call may fail or be slow, and rows may come and go
+/// between calls. A scan need not be a consistent snapshot.
 ///
-/// [`MemoryTable`](crate::MemoryTable) is one in memory; [`Blocking`](crate::Blocking) makes one of a
+/// [`MemoryTable`](crate::MemoryTable) keeps its rows in memory; [`Blocking`](crate::Blocking) adapts a
 /// [`BlockingTable`](crate::BlockingTable).
 ///
 /// ```
@@ -35,7 +35,7 @@ impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 /// use procession_runnable::body;
 /// use procession_supervisor::{BoxFuture, BoxStream, Row, Table, Unit};
 ///
-/// /// Two workers, for ever.
+/// /// Always lists the same two workers.
 /// struct Workers;
 ///
 /// fn worker(number: u32) -> Unit {
@@ -57,19 +57,20 @@ impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 /// }
 /// ```
 pub trait Table<K>: Send + Sync + 'static {
-    /// The unit of this key; `None` if there is no such row.
+    /// Loads the unit with this key; `None` if there is no such row.
     ///
     /// # Errors
     ///
-    /// That the row could not be loaded: it is no absence.
+    /// An error means that the row could not be loaded, not that it is absent.
     fn get<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<Unit>, BoxError>>;
 
-    /// All rows. A row that cannot be loaded is an item with an error in it, and the scan goes on; an item
-    /// that is an error is the end of the scan, which then has told nothing of the rows that it did not
+    /// Scans all rows. If one row cannot be loaded, yield it with an error in [`Row::unit`]; the scan continues. An
+    /// item that is itself an error ends the scan; the manager then assumes nothing about the rows that it did not
     /// reach.
     fn iter(&self) -> BoxStream<'_, Result<Row<K>, BoxError>>;
 
-    /// Reports what changes from now on, so that a change takes effect before the next scan. `None` if it cannot.
+    /// Reports changes from now on, so that they take effect before the next scan. `None` if the table cannot report
+    /// changes.
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
         None
     }
@@ -78,16 +79,16 @@ pub trait Table<K>: Send + Sync + 'static {
 /// A row of a table.
 #[derive(Debug)]
 pub struct Row<K> {
-    /// What it is found by.
+    /// The key of the row.
     pub key: K,
     /// The unit, or why it could not be loaded.
     pub unit: Result<Unit, BoxError>,
 }
 
-/// What has changed in a table.
+/// A change of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<K> {
-    /// The row of this key has come, gone or changed.
+    /// The row with this key was added, removed or changed.
     Row(K),
     /// Any row may have changed.
     Any,

@@ -7,18 +7,18 @@ use procession::support::{catch, panicked};
 use procession::{Error, Process};
 use procession_runnable::{Runnable, Start};
 
-/// A runnable under supervision: when it is started again, how long it may take to stop, and what its failures and
-/// changes mean to others.
+/// A runnable with rules for its supervision: when it is restarted, how long it may take to stop, and what its failures
+/// mean to others.
 ///
-/// A [`Runnable`] is a unit with the defaults.
+/// A [`Runnable`] converts into a unit with the default rules.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | [`restart`](Self::restart) | [`Restart::Transient`] | when it is started again |
+/// | [`restart`](Self::restart) | [`Restart::Transient`] | when it is restarted |
 /// | [`on_failure`](Self::on_failure) | [`OnFailure::Restart`] | what its failure means to its set or manager |
 /// | [`grace`](Self::grace) | [`Policy::grace`](crate::Policy::grace) | how long it may take to stop before it is aborted |
 /// | [`significant`](Self::significant) | `false` | whether its end may close its set ([`AutoShutdown`](crate::AutoShutdown)) |
-/// | [`version`](Self::version) | none | what its row is compared by |
+/// | [`version`](Self::version) | none | a number that changes with its row |
 /// | [`on_change`](Self::on_change) | [`OnChange::Restart`] | when a changed row takes effect |
 ///
 /// ```
@@ -51,7 +51,7 @@ pub(crate) struct Rules {
     pub(crate) on_change: OnChange,
 }
 
-/// When a unit that has ended without having been asked to stop is started again. The names are Erlang's.
+/// When a unit restarts after an end that nothing asked for. The names are Erlang's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Restart {
@@ -64,14 +64,14 @@ pub enum Restart {
     Temporary,
 }
 
-/// What the failure of a unit means to the set or the manager that it belongs to.
+/// What the failure of a unit means to its set or manager.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// The unit is started again, as its [`Restart`] says; the others go on, or follow the strategy of their set.
+    /// The unit is restarted, as its [`Restart`] says. The others continue, or follow the strategy of their set.
     #[default]
     Restart,
-    /// The unit stays ended, and the others go on.
+    /// The unit stays ended, and the others continue.
     End,
     /// The set or the manager closes, with the error in its outcome.
     CloseAll,
@@ -81,47 +81,49 @@ pub enum OnFailure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnChange {
-    /// At once: the unit is stopped, and started as its row says now.
+    /// At once: the unit is stopped, and starts again from its current row.
     #[default]
     Restart,
-    /// When the unit is started again for another reason.
+    /// When the unit starts again for another reason.
     NextStart,
 }
 
 impl Unit {
-    /// A unit that is started again after a failure.
+    /// Makes a unit with the default rules.
     pub fn new(runnable: Runnable) -> Self {
         Self { runnable, rules: Rules::default() }
     }
 
-    /// When it is started again.
+    /// Sets when the unit is restarted. Default: [`Restart::Transient`].
     pub fn restart(mut self, restart: Restart) -> Self {
         self.rules.restart = restart;
         self
     }
 
-    /// What its failure means to its set or manager. `set_on_failure` of both changes it while the unit runs.
+    /// Sets what the failure of the unit means to its set or manager. Default: [`OnFailure::Restart`]. The
+    /// `set_on_failure` methods of both change it while the unit runs.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.rules.on_failure = on_failure;
         self
     }
 
-    /// How long it may take to stop before it is aborted, instead of [`Policy::grace`](crate::Policy::grace).
-    /// [`Duration::ZERO`] aborts it at once (OTP's `brutal_kill`); [`Duration::MAX`] waits for ever (`infinity`).
+    /// Sets how long the unit may take to stop before it is aborted. Default: [`Policy::grace`](crate::Policy::grace).
+    /// [`Duration::ZERO`] aborts it at once, like `brutal_kill` in OTP; [`Duration::MAX`] waits for ever, like
+    /// `infinity`.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.rules.grace = Some(grace);
         self
     }
 
-    /// Whether its end can close its set: see [`AutoShutdown`](crate::AutoShutdown).
+    /// Sets whether the end of the unit can close its set: see [`AutoShutdown`](crate::AutoShutdown). Default: `false`.
     pub fn significant(mut self, significant: bool) -> Self {
         self.rules.significant = significant;
         self
     }
 
-    /// The version of its row, such as a hash of its contents. When a scan or a change finds another version, the unit
-    /// changes, as [`on_change`](Self::on_change) says. Without a version, only [`Manager::restart`] applies a changed
-    /// row to a unit that runs.
+    /// Sets the version of the unit's row, such as a hash of its contents. When a scan or a change finds another
+    /// version, the new row takes effect as [`on_change`](Self::on_change) says. Without a version, only
+    /// [`Manager::restart`] applies a changed row to a unit that runs.
     ///
     /// [`Manager::restart`]: crate::Manager::restart
     pub fn version(mut self, version: u64) -> Self {
@@ -129,13 +131,13 @@ impl Unit {
         self
     }
 
-    /// When a changed row takes effect.
+    /// Sets when a changed row takes effect. Default: [`OnChange::Restart`].
     pub fn on_change(mut self, on_change: OnChange) -> Self {
         self.rules.on_change = on_change;
         self
     }
 
-    /// Starts a run. A panic of the code that starts it is an error of `owner`.
+    /// Starts a run. A panic of the code that starts it becomes an error of `owner`.
     pub(crate) fn start(&self, start: Start<'_>, owner: &Process) -> Result<Process, Error> {
         let started = catch(|| self.runnable.start(start));
         started.unwrap_or_else(|message| Err(panicked(owner.label(), message)))
@@ -143,7 +145,7 @@ impl Unit {
 }
 
 impl Restart {
-    /// Is a unit that ended like this started again?
+    /// Returns whether a unit that ended like this is restarted.
     pub(crate) fn after(self, failed: bool) -> bool {
         match self {
             Self::Permanent => true,

@@ -1,4 +1,4 @@
-//! Events are `tracing` events too. A program of its own, since who logs is the same for a whole program.
+//! Events also go to `tracing`. This is a program of its own, because a program has only one global subscriber.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use procession_runnable::body;
 use procession_supervisor::{Backoff, Event, Manager, MemoryTable, Policy, Rate, Unit};
 
-/// What was logged.
+/// The log output.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -22,7 +22,7 @@ impl Write for Log {
 }
 
 #[test]
-fn all_is_logged() {
+fn every_event_is_logged() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -69,9 +69,9 @@ fn all_is_logged() {
         "INFO was asked to stop manager=\"manager\" unit=good",
         "INFO has stopped manager=\"manager\" unit=good",
         "WARN was aborted after",
-        "INFO has stopped by force manager=\"manager\" unit=deaf",
+        "INFO was stopped by force manager=\"manager\" unit=deaf",
     ] {
-        // Between the level and the message are the spans of the bodies.
+        // The spans of the bodies stand between the level and the message.
         let (level, message) = expected.split_once(' ').unwrap();
         let is_it = |line: &&str| line.starts_with(level) && line.contains(message);
         assert!(logged.iter().any(is_it), "{expected}: {logged:#?}");

@@ -1,4 +1,4 @@
-//! What a `metrics` recorder is given. A program has one recorder, so this is one test.
+//! The metrics that a recorder gets. A program has one recorder, so there is only one test.
 
 #![cfg(not(loom))]
 
@@ -60,7 +60,7 @@ impl Recorder for Values {
 }
 
 #[test]
-fn a_recorder_is_given_the_numbers() {
+fn a_recorder_gets_the_metrics() {
     let values = Values::default();
     metrics::set_global_recorder(values.clone()).unwrap();
     let table = MemoryTable::new();
@@ -89,7 +89,7 @@ fn a_recorder_is_given_the_numbers() {
             while !is_restarted() {
                 events.recv_blocking().unwrap();
             }
-            // The task gives the numbers after the events.
+            // The task publishes the metrics after the events.
             while numbers() != [3, 1] {
                 std::thread::yield_now();
             }

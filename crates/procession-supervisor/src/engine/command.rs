@@ -1,4 +1,4 @@
-//! The commands that calls give to a manager or a set.
+//! The commands that calls send to a manager or a set.
 
 use procession::Process;
 
@@ -6,7 +6,7 @@ use super::reply;
 use crate::error::ManagerError;
 use crate::unit::{OnFailure, Unit};
 
-/// Where the answer to a command goes. If it is dropped without one, the manager is not running.
+/// Sends the answer to a command. If it is dropped without one, the call fails because the manager is not running.
 pub(crate) type Reply<T> = reply::Reply<Result<T, ManagerError>>;
 
 pub(crate) enum Command<K> {
@@ -27,24 +27,24 @@ pub(crate) enum Command<K> {
         on_failure: OnFailure,
         reply: Reply<()>,
     },
-    /// A set gets another unit, at its end.
+    /// Adds a unit at the end of a set.
     Add {
         key: K,
         unit: Box<Unit>,
         reply: Reply<()>,
     },
-    /// A set stops a unit and forgets it.
+    /// Stops a unit of a set, and forgets it.
     Remove {
         key: K,
         reply: Reply<()>,
     },
-    /// A manager scans its table, and answers at the end of that scan.
+    /// Scans the table of a manager. The answer comes at the end of that scan.
     Scan {
         reply: Reply<()>,
     },
 }
 
-/// Answers commands. Callers that do not wait any more are not told.
+/// Answers commands. It ignores callers that no longer wait.
 pub(crate) fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
     for reply in replies {
         reply.give(result.clone());

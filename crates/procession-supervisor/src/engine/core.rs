@@ -1,4 +1,4 @@
-//! [`Core`]: performs what the lives of units decide.
+//! [`Core`]: performs the actions that the lives of units decide.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -24,24 +24,24 @@ use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
 
-/// The units of a run of a manager or a set, and the means to move them.
+/// The units of one run of a manager or a set, and the means to drive them.
 pub(crate) struct Core<K: Key> {
     pub(crate) shared: Arc<Shared<K>>,
     pub(super) run: Run,
-    /// The units' processes are below it.
+    /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
-    /// What the face has to know.
+    /// News for the face.
     news: VecDeque<(usize, News)>,
     is_stopping: bool,
     is_aborting: bool,
-    /// The restarts of all units together.
+    /// The recent restarts of all units together.
     recent: Recent,
     /// Why everything closes.
     failure: Option<ManagerError>,
     /// The stuck unit that the failure names.
     named: Option<Process>,
-    /// The next run has its turn after this one.
+    /// Keeps the next run waiting until this one is over.
     _turn: async_lock::MutexGuardArc<()>,
 }
 
@@ -79,17 +79,17 @@ impl<K: Key> Core<K> {
         &self.shared.about.policy
     }
 
-    /// Snapshots show that the run waits for the units.
+    /// Shows in snapshots that the run waits for the units.
     pub(super) fn show_wait(&self) -> ShownWait {
         show_wait_for_children(&self.run, &self.group)
     }
 
-    /// Does everything stop?
+    /// Returns whether the teardown is stopping everything.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping
     }
 
-    /// Does everything stop by force?
+    /// Returns whether everything is being aborted.
     pub(crate) fn is_aborting(&self) -> bool {
         self.is_aborting
     }
@@ -98,7 +98,7 @@ impl<K: Key> Core<K> {
         self.is_aborting = self.run.is_aborting();
     }
 
-    /// Returns whether it was known before.
+    /// Returns whether the stop had already begun.
     pub(super) fn set_stopping(&mut self) -> bool {
         std::mem::replace(&mut self.is_stopping, true)
     }
@@ -126,20 +126,20 @@ impl<K: Key> Core<K> {
         self.shared.events.tell(key, what);
     }
 
-    /// Closes everything for a failure, with which the body ends. The first one counts.
+    /// Closes everything because of a failure, which becomes the error of the body. Later failures are ignored.
     pub(crate) fn fail(&mut self, error: ManagerError) {
         self.failure.get_or_insert(error);
     }
 
-    /// Closes everything, because a unit that would have to be restarted has not ended (U1).
+    /// Closes everything, because a unit that must be restarted has not ended (U1).
     pub(crate) fn fail_stuck(&mut self, id: usize) {
         let stuck = self.with(id, |units, id| {
             let entry = units.entry(id);
-            Some((entry.name(), entry.live.as_ref()?.process.clone()))
+            Some((entry.key.clone(), entry.live.as_ref()?.process.clone()))
         });
         if let Some((key, process)) = stuck.flatten() {
             self.named = Some(process.clone());
-            self.fail(ManagerError::stuck([(key, process)]));
+            self.fail(ManagerError::stuck([(name_of(&key), process)]));
         }
     }
 
@@ -166,7 +166,7 @@ impl<K: Key> Core<K> {
         self.news.pop_front()
     }
 
-    /// Moves a unit, and does what it decides. It must not be forgotten.
+    /// Moves a unit one step, and performs the actions. The unit must not be forgotten.
     pub(crate) fn step(&mut self, id: usize, input: Input) {
         let mut units = self.shared.units.lock();
         let mut actions = units.step(id, input, &self.shared.about.policy, self.now);
@@ -206,11 +206,11 @@ impl<K: Key> Core<K> {
         if let Some(news) = actions.news {
             self.hear(id, &key, news);
         }
-        // What is dropped may be the user's.
+        // These drops may run foreign code.
         let _dropped = catch(|| drop((live, removed, key)));
     }
 
-    /// Passes news on, unless everything has to close for them.
+    /// Passes news on to the face, and closes everything if the news require it.
     fn hear(&mut self, id: usize, key: &Option<K>, news: News) {
         if let (News::Down(down), Some(key)) = (&news, key) {
             let name = || name_of(key);
@@ -235,12 +235,13 @@ impl<K: Key> Core<K> {
         self.news.push_back((id, news));
     }
 
-    /// A unit has come with its row, or another version of it.
+    /// Sets the rules of a unit from its row.
     pub(crate) fn set_rules(&mut self, id: usize, unit: &Unit) {
         self.with(id, |units, id| units.entry(id).life.rules = unit.rules);
     }
 
-    /// Starts a run of a unit that is [`Loading`](State::Loading), between two others in the order of a set.
+    /// Starts a run of a [`Loading`](State::Loading) unit. In a set, `before` and `after` are its neighbours in the
+    /// order.
     pub(crate) fn start(
         &mut self,
         id: usize,
@@ -264,18 +265,18 @@ impl<K: Key> Core<K> {
                 self.step(id, Input::Started);
                 self.look(run);
             }
-            // It could not start because everything closes: it has stopped, and has not failed (U3).
+            // The start was refused because everything closes, so the unit has stopped, not failed (U3).
             Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
             Err(error) => self.step(id, Input::NotStarted(error)),
         }
     }
 
-    /// A new unit is about to be started.
+    /// Prepares a unit for [`start`](Self::start), which must follow.
     pub(crate) fn begin(&mut self, id: usize) {
         self.step(id, Input::Begin);
     }
 
-    /// Forgets a unit that has no run: its row is gone.
+    /// Forgets a unit without a run, because its row is gone.
     pub(crate) fn forget(&mut self, id: usize) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
@@ -292,7 +293,7 @@ impl<K: Key> Core<K> {
         let _dropped = catch(|| drop(removed));
     }
 
-    /// Looks at a run: is it ready, has it begun to close, is it Closed?
+    /// Checks whether a run has become ready, has begun to close, or is Closed.
     pub(super) fn look(&mut self, run: RunId) {
         let mut seen = Seen::default();
         {
@@ -314,7 +315,7 @@ impl<K: Key> Core<K> {
             self.step(id, Input::BeganToClose);
         }
         if let Some(end) = seen.end {
-            // A run that ends while everything stops was asked to, even if its turn had not come.
+            // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
             if self.is_closing()
                 && self.with(id, |units, id| units.entry(id).life.is_asked()) == Some(false)
             {
@@ -324,16 +325,16 @@ impl<K: Key> Core<K> {
         }
     }
 
-    /// Does everything close, whether the task has seen it or not? The units close with the run.
+    /// Returns whether everything closes, even if the task has not seen it yet. The units close together with the run.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// Takes a command about a unit.
+    /// Handles a command about a known unit.
     ///
     /// # Errors
     ///
-    /// The command, if there is no such unit, or only the face knows the command.
+    /// Returns the command if there is no such unit, or if only the face understands it.
     pub(super) fn command(&mut self, command: Command<K>) -> Result<(), Command<K>> {
         let (Command::Start { key, .. }
         | Command::Stop { key, .. }
@@ -361,8 +362,9 @@ impl<K: Key> Core<K> {
         let entry = units.entry(id);
         let state = entry.life.state();
         if state.has_run() || state == State::Loading {
-            let exists = ManagerError::HasRun { key: entry.name() };
+            let key = entry.key.clone();
             drop(units);
+            let exists = ManagerError::HasRun { key: name_of(&key) };
             return reply.give(Err(exists));
         }
         entry.life.forgive(&self.shared.about.policy);
@@ -374,11 +376,12 @@ impl<K: Key> Core<K> {
     fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        // A unit that was removed is not brought back.
+        // A restart does not bring back a removed unit.
         let is_removed = entry.life.is_asked() && entry.life.then() == Then::Forget;
         if entry.life.state() == State::Stuck || is_removed {
-            let stuck = entry.name();
+            let key = entry.key.clone();
             drop(units);
+            let stuck = name_of(&key);
             return reply.give(Err(ManagerError::HasRun { key: stuck }));
         }
         entry.life.forgive(&self.shared.about.policy);
@@ -387,7 +390,7 @@ impl<K: Key> Core<K> {
         self.restart(id);
     }
 
-    /// Stops a unit if it has a run, and starts it again.
+    /// Restarts a unit: stops its run, if there is one, and starts the unit again.
     pub(crate) fn restart(&mut self, id: usize) {
         match self.state(id) {
             Some(State::Loading) | None => {}
@@ -409,21 +412,23 @@ impl<K: Key> Core<K> {
             State::Stuck => Some(Answer::Stuck),
             _ if then == Then::Forget => None,
             state => {
-                let refused = ManagerError::InvalidState { key: entry.name(), state, call: "stop" };
+                let key = entry.key.clone();
                 drop(units);
+                let key = name_of(&key);
+                let refused = ManagerError::InvalidState { key, state, call: "stop" };
                 return reply.give(Err(refused));
             }
         };
         if let Some(refused) = refused {
             let process = entry.live.as_ref().map(|live| live.process.clone());
-            let key = entry.name();
+            let key = entry.key.clone();
             drop(units);
             if then == Then::Forget {
                 self.step(id, Input::Stop(then));
             }
-            return reply.give(refused.result(key, process.as_ref()));
+            return reply.give(refused.result(name_of(&key), process.as_ref()));
         }
-        // A unit that will be forgotten is not kept for the sake of this call.
+        // This call does not keep a unit that will be forgotten anyway.
         let then = match entry.life.then() {
             Then::Forget if entry.life.is_asked() => Then::Forget,
             _ => then,
@@ -433,23 +438,24 @@ impl<K: Key> Core<K> {
         self.step(id, Input::Stop(then));
     }
 
-    /// The error that names the units that have not ended, unless the failure does.
+    /// The error that names the stuck units, except the one that the failure names already.
     pub(super) fn stuck(&self) -> Option<Error> {
         let mut stuck = self.shared.units.lock().stuck();
         stuck.retain(|(_, process)| Some(process) != self.named.as_ref());
         if stuck.is_empty() {
             return None;
         }
+        let stuck = stuck.into_iter().map(|(key, process)| (name_of(&key), process));
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// The run is over: forgets all units but those that are stuck.
+    /// Forgets all units except the stuck ones, because the run is over.
     fn leave(&self) {
         let ids = self.shared.units.lock().ids();
         for id in ids {
             let mut units = self.shared.units.lock();
             let entry = units.entry(id);
-            // Dropping the replies tells their callers.
+            // Dropping the replies answers their callers.
             let waiting = (entry.take_starters(), entry.take_stoppers());
             let mut removed = None;
             if entry.life.state().has_run() {
@@ -462,20 +468,20 @@ impl<K: Key> Core<K> {
         }
     }
 
-    /// The deadline that comes first; a grace beyond all time is none.
+    /// The time that lies `time` from now; `None` if the clock cannot represent it.
     pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
         self.now.checked_add(time)
     }
 }
 
 impl<K: Key> Drop for Core<K> {
-    /// Callers that still wait are told that the manager is not running, and a unit that still has a run keeps its key.
+    /// Answers waiting callers that the manager is not running, and keeps the keys of units that still have a run.
     fn drop(&mut self) {
         if model_has_failed() {
             return;
         }
         self.shared.inbox.close();
-        // If this is not the end of the teardown, nothing else would stop them.
+        // If the teardown did not reach its end, nothing else would stop the units.
         self.group.abort();
         // The key of a unit may panic.
         let _left = catch(|| self.leave());
@@ -483,9 +489,9 @@ impl<K: Key> Drop for Core<K> {
 }
 
 impl<K: Key> Shared<K> {
-    /// Forgets the units that were stuck at the end of the last run, and have ended since.
+    /// Forgets the units that were stuck at the end of the last run and have ended since. It does nothing during a run.
     ///
-    /// Only one task moves units at a time, because it has the turn.
+    /// It holds the turn, so nothing else moves the units meanwhile.
     pub(super) fn forget_ended(&self) {
         let Some(_turn) = self.turn.try_lock() else { return };
         let policy = &self.about.policy;
@@ -507,7 +513,7 @@ impl<K: Key> Shared<K> {
     }
 }
 
-/// Answers those who wait until a unit is ready.
+/// Answers the callers that wait until a unit is ready.
 fn answer_starters<K: Key>(
     given: Answer,
     replies: Vec<Reply<Process>>,
@@ -522,17 +528,17 @@ fn answer_starters<K: Key>(
     answer(replies, &started);
 }
 
-/// What was seen of a run.
+/// The result of looking at a run.
 #[derive(Default)]
 struct Seen {
-    /// Ready, or it can never be; with the process that ended without an error.
+    /// `Ok` if the run is ready. `Err` if it can never be, with the process that ended without an error, if one did.
     ready: Option<Result<(), Option<Label>>>,
     began_to_close: bool,
     end: Option<End>,
 }
 
 impl Seen {
-    /// First the end, then readiness: what a run said before it ended is seen with its end (B6 cannot happen again).
+    /// Checks the end first and readiness last, so that a run that was ready before it ended is seen as ready (B6).
     fn look_at<K>(&mut self, live: &mut Live<K>, context: &mut Context<'_>) {
         if let Milestone::Closing(closing) = &mut live.milestone {
             if Pin::new(closing).poll(context).is_ready() {
@@ -551,7 +557,7 @@ impl Seen {
                     live.readiness = None;
                     self.ready = Some(ready.map_err(|lost| match lost {
                         NotReady::Ended(label) => Some(label),
-                        // Its outcome says more.
+                        // The outcome of the run says more.
                         _ => None,
                     }));
                 }

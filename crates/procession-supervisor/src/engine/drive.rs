@@ -12,7 +12,7 @@ use super::{Command, Face};
 use crate::life::{Input, News, Then};
 use crate::table::Key;
 
-/// The number of times that it looks at everything before it lets other tasks run.
+/// The maximum number of rounds in one poll, so that other tasks get to run.
 const ROUNDS: usize = 32;
 
 pub(super) struct Drive<K: Key, F: Face<K>> {
@@ -20,16 +20,16 @@ pub(super) struct Drive<K: Key, F: Face<K>> {
     face: F,
     closing: Option<Closing>,
     aborting: Option<Aborting>,
-    /// The body has begun, or can.
+    /// The body may begin, or has begun.
     is_ready: bool,
-    /// Until when the body waits for units that are starting.
+    /// When the body begins even if units are still starting.
     start_by: Option<Instant>,
-    /// When the present period of the rate of restarts began, and the number of restarts in it.
+    /// The start of the current period of the restart rate, and the number of restarts in it.
     paced: (Instant, usize),
     sleep: Option<(Instant, Sleep)>,
     #[cfg(feature = "metrics")]
     counted: crate::metrics::Added,
-    /// While it waits for the units to stop.
+    /// Shows in snapshots that the teardown waits for the units.
     shown: Option<ShownWait>,
 }
 
@@ -51,7 +51,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         }
     }
 
-    /// Moves the units until the run begins to close, or is over.
+    /// Drives the units until the run begins to close, or all units have ended for good.
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll(context, |drive| {
             let is_over = drive.core.is_closing() || drive.face.has_ended(&drive.core);
@@ -59,7 +59,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         })
     }
 
-    /// Stops the units, and moves them until none has a run that may still stop in time.
+    /// Stops the units, and drives them until each has ended or is stuck.
     pub(super) fn poll_teardown(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.core.set_stopping() {
             self.core.shared.inbox.close();
@@ -108,7 +108,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         Poll::Pending
     }
 
-    /// Sees that the run closes, and that it is aborted: then the units are aborted too, each in its turn.
+    /// Notices that the run closes or is aborted. After an abort, the face aborts the units too, each in its turn.
     fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
         let mut is_busy = false;
         if let Some(closing) = &mut self.closing {
@@ -142,7 +142,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
     }
 
     fn take(&mut self, command: Command<K>) {
-        // Commands that are dropped are answered with it.
+        // Dropping a command answers it.
         if !self.core.is_closing() {
             if let Err(command) = self.core.command(command) {
                 self.face.command(&mut self.core, command);
@@ -150,7 +150,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         }
     }
 
-    /// Tells the face how units have moved; while everything stops, nothing is started.
+    /// Tells the face how units have moved. While everything closes, it starts nothing.
     fn pass_news_on(&mut self) {
         while let Some((id, news)) = self.core.next_news() {
             match news {
@@ -164,7 +164,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         }
     }
 
-    /// Does what is due, and sleeps until something is.
+    /// Performs the steps that are due, and sleeps until the next one.
     fn poll_due(&mut self, context: &mut Context<'_>) -> bool {
         let now = self.core.now();
         let mut is_busy = false;
@@ -190,7 +190,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         self.pass_news_on();
     }
 
-    /// Units that are due together are not all started at once.
+    /// Returns whether the restart rate allows another restart in the current period.
     fn may_restart(&mut self, now: Instant) -> bool {
         let Some(pace) = self.core.shared.about.pace.filter(|pace| !pace.within.is_zero()) else {
             return true;
@@ -201,7 +201,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         self.paced.1 < pace.count.max(1)
     }
 
-    /// Restarts that have to wait for the next period wake it once, however many they are.
+    /// When the task must wake next. Restarts that must wait for the next period share one timer.
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
         let may_restart = self.may_restart(now);
         let (deadline, mut restart) = {
@@ -231,7 +231,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         is_over
     }
 
-    /// The body can begin when everything that it waits for has been started, or it has waited for long enough.
+    /// Becomes ready when everything that the body waits for has started, or at the start limit.
     fn tell_ready(&mut self) {
         if self.is_ready {
             return;

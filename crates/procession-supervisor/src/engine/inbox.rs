@@ -1,5 +1,5 @@
-//! The inbox of a manager: commands, and runs that have something to tell. It is how other threads reach the
-//! one task that moves the units.
+//! The inbox of a manager: commands, and runs with something to report. Other threads reach the manager's single task
+//! only through it.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use procession::support::{Sleeper, register};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
-/// A run of a unit: the place of the unit, which another may have later, and the run's own number.
+/// Identifies a run: the index of its unit, which another unit may use later, and the run's own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunId {
     pub(crate) unit: usize,
     pub(crate) number: u64,
 }
 
-/// Of commands `C`.
+/// An inbox for commands of type `C`.
 pub(crate) struct Inbox<C> {
     queue: Mutex<Queue<C>>,
 }
 
 struct Queue<C> {
-    /// Commands are taken: the manager is running.
+    /// The inbox accepts commands, because the manager is running.
     is_open: bool,
     commands: Vec<C>,
     woken: Vec<RunId>,
@@ -44,8 +44,8 @@ impl<C> Inbox<C> {
         self.queue.lock().is_open = true;
     }
 
-    /// Takes no more commands. Those that are in it are dropped, and so are answered. Runs that have something
-    /// to tell stay in it: the next run of the manager looks at those that are left.
+    /// Rejects commands from now on, and drops the queued ones, which answers their callers. Woken runs stay queued:
+    /// the next run of the manager looks at them.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_open = false;
@@ -54,11 +54,11 @@ impl<C> Inbox<C> {
         drop(commands);
     }
 
-    /// Puts a command in it.
+    /// Queues a command.
     ///
     /// # Errors
     ///
-    /// The command, if it takes none.
+    /// Returns the command if the inbox is closed.
     pub(crate) fn command(&self, command: C) -> Result<(), C> {
         let mut queue = self.queue.lock();
         if !queue.is_open {
@@ -71,7 +71,7 @@ impl<C> Inbox<C> {
         Ok(())
     }
 
-    /// All that is in it. Who puts something in it after this wakes `waker`.
+    /// Takes everything in the inbox. Whatever is added later wakes `waker`.
     pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<RunId>) {
         drop(register(&self.queue, waker, |queue| Some(&mut queue.sleeper)));
         let mut queue = self.queue.lock();
@@ -79,17 +79,17 @@ impl<C> Inbox<C> {
     }
 }
 
-/// The waker of a run: puts it in the inbox, once until it is looked at. So a unit that runs has no task of
-/// its manager's beside it.
+/// The waker of a run: it adds the run to the inbox, at most once until the manager looks at the run. The manager
+/// therefore needs no task for each running unit.
 pub(crate) struct Watcher<C> {
     inbox: Arc<Inbox<C>>,
     run: RunId,
-    /// It is in the inbox, or was not looked at.
+    /// The run is in the inbox, or the manager has not looked at it yet.
     is_queued: AtomicBool,
 }
 
 impl<C> Watcher<C> {
-    /// The watcher of a run that is to be looked at.
+    /// The watcher of a new run. It counts as queued, because the manager looks at the run next.
     pub(crate) fn new(inbox: Arc<Inbox<C>>, run: RunId) -> Arc<Self> {
         Arc::new(Self { inbox, run, is_queued: AtomicBool::new(true) })
     }
@@ -98,9 +98,10 @@ impl<C> Watcher<C> {
         self.run
     }
 
-    /// The run is about to be looked at: what happens after that is told again.
+    /// Call this right before looking at the run: a wake after it queues the run again.
     pub(crate) fn rearm(&self) {
-        // A swap, not a store: what was done before a call that found the run queued already is seen after this.
+        // A swap, not a store: it acquires the writes that precede a `wake` that found the run already queued. Pairs
+        // with the swap in `wake_by_ref`.
         self.is_queued.swap(false, Ordering::AcqRel);
     }
 }

@@ -1,27 +1,27 @@
-//! The engine behind a [`Manager`](crate::Manager) and a [`Supervisor`](crate::Supervisor): one task moves the units.
+//! The engine behind a [`Manager`](crate::Manager) and a [`Supervisor`](crate::Supervisor): one task drives all units.
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`units`] | the units, their due times, and their present runs |
-//! | [`core`] | performs the actions that a [`Life`](crate::life::Life) decides: starts, closes, aborts, answers, tells |
-//! | [`drive`] | the task: takes what happened, moves the units, and ends |
+//! | [`units`] | the units, their due times, and their current runs |
+//! | [`core`] | performs the actions that a [`Life`](crate::life::Life) decides, such as starts, aborts and events |
+//! | [`drive`] | the task: reacts to what happened, and drives the units to the end of the run |
 //! | [`inbox`] | how other threads reach the task: commands, and wakers of runs |
 //! | [`command`], [`reply`] | commands and their answers |
 //!
-//! The difference between a manager and a set is their [`Face`]: where units come from, which of them start when, and
-//! what the failure of one means to the others.
+//! A manager and a set differ in their [`Face`]: the source of the units, the order in which they start and stop, and
+//! the effect of one unit's failure on the others.
 //!
 //! A run of a manager or a set is a process. Its **body** drives the units until the process begins to close; its
-//! **teardown** stops them, and drives them until they have ended. Both drive the same [`Drive`], which the end of the
-//! body hands over, even if an abort drops the body half-way. So units are always stopped by the same code, their
-//! teardowns run before the manager is Closed, and the wait for them is bounded by their graces (U2).
+//! **teardown** stops them, and drives them until they have ended. Both poll the same [`Drive`]: the body
+//! hands it over to the teardown when it ends, even if an abort drops the body half-way. So the same code always stops
+//! the units, their teardowns run before the manager is Closed, and their graces bound the wait for them (U2).
 //!
-//! The processes of the units are below a process of their own, the group. It is a no-wait child of the manager's
+//! The processes of the units are children of one process, the group. It is a no-wait child of the manager's
 //! process: the manager's closing closes it at once, even while tasks block every executor, and a unit that ignores its
-//! abort does not hold up the manager's end. The key of such a unit stays taken, in the entries that outlive the run.
+//! abort does not hold up the manager's end. The entries outlive the run, so the key of such a unit stays taken.
 //!
-//! Locks: the units and the inbox have one each. Neither is held while a table, a unit, a waker or a reader of events
-//! runs, and they are never held together.
+//! Locks: the units have one, and the inbox has one. Neither is held while the code of a table, a unit or a reader of
+//! events runs, and they are never held together.
 
 mod command;
 mod core;
@@ -56,14 +56,14 @@ use crate::sync::Mutex;
 use crate::table::Key;
 use crate::unit::OnFailure;
 
-/// Where units come from, in which order they start and stop, and what the end of one means to the others.
+/// Decides where units come from, in which order they start and stop, and what the end of one means to the others.
 ///
-/// Its functions are called by the task, with no lock held.
+/// The task calls its functions with no lock held.
 pub(crate) trait Face<K: Key>: Send + 'static {
     /// Moves whatever can move; returns whether anything did.
     fn poll(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool;
 
-    /// When [`poll`](Self::poll) has to be called at the latest.
+    /// The latest time of the next call of [`poll`](Self::poll).
     fn next_due(&self) -> Option<Instant> {
         None
     }
@@ -71,53 +71,53 @@ pub(crate) trait Face<K: Key>: Send + 'static {
     /// A unit has moved. The unit may be forgotten by now.
     fn moved(&mut self, core: &mut Core<K>, id: usize, news: News);
 
-    /// Takes a command that concerns no known unit, or only this face.
+    /// Handles a command about an unknown unit, or one that only this face understands.
     fn command(&mut self, core: &mut Core<K>, command: Command<K>);
 
-    /// Has everything been started that the body waits for?
+    /// Returns whether everything that the body waits for has started.
     fn is_started(&self, core: &Core<K>) -> bool;
 
     /// The body begins.
     fn has_begun(&mut self) {}
 
-    /// Have all units ended, so that the run is over?
+    /// Returns whether the run is over, because all units have ended for good.
     fn has_ended(&self, _core: &Core<K>) -> bool {
         false
     }
 
-    /// Everything stops: nothing is started any more. Called once.
+    /// Begins to stop everything. It is called once, and nothing is started after it.
     fn stop(&mut self, core: &mut Core<K>);
 
-    /// Moves on with the stop; called in each round after [`stop`](Self::stop).
+    /// Continues the stop. It is called in each round after [`stop`](Self::stop).
     fn go_on_stopping(&mut self, _core: &mut Core<K>) -> bool {
         false
     }
 }
 
-/// What all handles and runs of a manager or a set share.
+/// The state that all handles and runs of a manager or a set share.
 pub(crate) struct Shared<K> {
     pub(crate) about: About,
     pub(crate) units: Mutex<Units<K>>,
     pub(crate) inbox: Arc<Inbox<Command<K>>>,
     pub(crate) events: EventSource<K>,
-    /// Held by the run that has its turn.
+    /// The run whose turn it is holds this lock.
     turn: Arc<async_lock::Mutex<()>>,
 }
 
-/// What a manager or a set was told when it was made.
+/// The settings that managers and sets have in common.
 #[derive(Clone)]
 pub(crate) struct About {
-    /// Where it was described.
+    /// The place in the code that made it.
     pub(crate) site: Site,
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     /// How long the body waits for units that are starting.
     pub(crate) start_limit: Option<std::time::Duration>,
-    /// The rate of restarts.
+    /// The maximum rate of restarts.
     pub(crate) pace: Option<Rate>,
     /// The number of unread events that are kept for each reader.
     pub(crate) events: usize,
-    /// A unit that is given up closes everything.
+    /// Whether everything closes when a unit is given up.
     pub(crate) closes_when_given_up: bool,
 }
 
@@ -175,7 +175,7 @@ impl<K: Key> Shared<K> {
         self.units.lock().counts
     }
 
-    /// Starts a unit that has no run, and waits until it is ready.
+    /// Starts a unit without a run, and waits until it is ready.
     pub(crate) async fn start(&self, key: K) -> Result<Process, ManagerError> {
         self.call(|reply| Command::Start { key, reply }).await
     }
@@ -209,7 +209,7 @@ impl<K: Key> Shared<K> {
     }
 }
 
-/// A run of a manager or a set, from its turn to its end.
+/// Waits for the turn of a run of a manager or a set, and drives the run to its end.
 pub(crate) async fn supervise<K: Key, F: Face<K>>(
     shared: Arc<Shared<K>>,
     face: impl FnOnce(&mut Core<K>) -> Result<F, ManagerError>,
@@ -232,7 +232,7 @@ pub(crate) async fn supervise<K: Key, F: Face<K>>(
     poll_fn(|context| driving.get().poll_body(context)).await
 }
 
-/// Hands the value over to the teardown when the body ends or is dropped.
+/// Hands its value over to the teardown when the body ends or is dropped.
 struct HandingOver<T> {
     value: Option<T>,
     to: Arc<Mutex<Option<T>>>,

@@ -1,4 +1,5 @@
-//! The answer to a command: it is given once, or never if the [`Reply`] is dropped.
+//! The answer to a command: [`Reply`] sends it once, and [`Answer`] waits for it. No answer comes if the [`Reply`] is
+//! dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,12 +10,12 @@ use procession::support::{Sleeper, model_has_failed, register};
 
 use crate::sync::Mutex;
 
-/// Gives the answer. If it is dropped without one, the [`Answer`] yields `None`.
+/// Sends the answer. If it is dropped without one, the [`Answer`] resolves to `None`.
 pub(crate) struct Reply<T> {
     shared: Arc<Mutex<Shared<T>>>,
 }
 
-/// Waits for the answer; `None` if none will come.
+/// Resolves to the answer, or to `None` if none will come.
 pub(crate) struct Answer<T> {
     shared: Arc<Mutex<Shared<T>>>,
 }
@@ -25,7 +26,7 @@ struct Shared<T> {
     sleeper: Option<Sleeper>,
 }
 
-/// The two ends of one answer.
+/// Makes the two ends of one answer.
 pub(crate) fn reply<T>() -> (Reply<T>, Answer<T>) {
     let shared = Shared { answer: None, is_over: false, sleeper: None };
     let shared = Arc::new(Mutex::new(shared));

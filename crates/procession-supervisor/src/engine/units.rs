@@ -1,11 +1,14 @@
-//! The units of a manager or a set, and when their next steps are due. Nothing here waits, runs units or sends events.
+//! The units of a manager or a set, and the due times of their next steps. Nothing here waits, runs units or sends
+//! events.
 //!
-//! 1. There is one entry for each key, and it has a run exactly while its state says so; so there is never a second run
-//!    of a key (U1). Argument: [`Life`] enters a state with a run only from `Loading`; [`Units::began`] is called
-//!    right before that step, and [`Units::ended`] right before the step that leaves it.
-//! 2. A unit that waits for its restart stands in `restarts` exactly while it has a due time, and any other unit with a
-//!    due time in `deadlines`. Argument: only [`Units::step`] changes lives, and moves the due time.
-//! 3. `counts` has the number of units in each state, for the same reason.
+//! 1. There is one entry for each key, and it has a run exactly while its state says so. So no key ever has a second
+//!    run (U1). Argument: [`Life`] enters a state with a run only from `Loading`. `Core::start` sets [`Entry::live`]
+//!    right before that step, and `Core::step` takes it under the same lock as the step that leaves such a state.
+//! 2. A unit that waits for its restart is in `restarts` exactly while it has a due time. Any other unit is in
+//!    `deadlines` exactly while it has one. Argument: only [`Units::step`], [`Units::leave_stuck`] and
+//!    [`Units::remove`] change or remove a due time, and each updates the sets.
+//! 3. `counts` has the number of units in each state. Argument: the same functions and [`Units::insert`] are the only
+//!    ones that change a state, and each updates `counts`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,7 +21,6 @@ use slab::Slab;
 use super::command::{Command, Reply};
 use super::inbox::{RunId, Watcher};
 use crate::life::{Actions, Input, Life};
-use crate::name::name_of;
 use crate::policy::Policy;
 use crate::state::State;
 use crate::status::{Counts, Status};
@@ -37,14 +39,14 @@ pub(crate) struct Entry<K> {
     pub(crate) key: K,
     pub(crate) life: Life,
     pub(crate) live: Option<Live<K>>,
-    /// The last scan that has seen its row.
+    /// The number of the last scan that delivered its row.
     pub(crate) seen: u64,
-    /// It was made by a call, and no row has been seen.
+    /// A call made the entry, and its row has not been seen yet.
     pub(crate) is_new: bool,
     waiting: Option<Box<Waiting>>,
 }
 
-/// The callers that wait for a unit to be ready, and to stop.
+/// The callers that wait for a unit to become ready, or to stop.
 #[derive(Default)]
 struct Waiting {
     starters: Vec<Reply<Process>>,
@@ -55,12 +57,12 @@ struct Waiting {
 pub(crate) struct Live<K> {
     pub(crate) process: Process,
     pub(crate) milestone: Milestone,
-    /// `None` once it has told.
+    /// `None` once its result is known.
     pub(crate) readiness: Option<Readiness>,
     pub(crate) watcher: Arc<Watcher<Command<K>>>,
 }
 
-/// The next milestone of a run. Only one is waited for at a time.
+/// The next milestone of a run. The engine waits for one at a time.
 pub(crate) enum Milestone {
     Closing(Closing),
     Closed(Closed),
@@ -78,7 +80,7 @@ impl<K: Key> Units<K> {
         }
     }
 
-    /// Makes room for more.
+    /// Reserves room for `count` more units.
     pub(crate) fn reserve(&mut self, count: usize) {
         self.by_key.reserve(count);
         self.entries.reserve(count);
@@ -96,7 +98,7 @@ impl<K: Key> Units<K> {
         self.entries.get(id)
     }
 
-    /// The entry of a run, if it is that unit's present one.
+    /// The entry of a run, if it is the unit's current run.
     pub(crate) fn entry_of(&mut self, run: RunId) -> Option<&mut Entry<K>> {
         let entry = self.entries.get_mut(run.unit)?;
         entry.live.as_ref().is_some_and(|live| live.watcher.run() == run).then_some(entry)
@@ -106,7 +108,7 @@ impl<K: Key> Units<K> {
         self.entries.iter().map(|(id, _)| id).collect()
     }
 
-    /// The units whose rows the scan `seen` has not seen.
+    /// The units whose rows the scan `seen` did not deliver.
     pub(crate) fn unseen(&self, seen: u64) -> Vec<usize> {
         let unseen = self.entries.iter().filter(|(_, entry)| entry.seen < seen);
         unseen.map(|(id, _)| id).collect()
@@ -158,7 +160,7 @@ impl<K: Key> Units<K> {
         actions
     }
 
-    /// The run of the manager is over, and this unit has not ended.
+    /// Marks a unit that has not ended at the end of the manager's run as stuck.
     pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) {
         self.forget_due(id);
         let life = &mut self.entries[id].life;
@@ -198,9 +200,9 @@ impl<K: Key> Units<K> {
         self.restarts.first().map(|(due, _)| *due)
     }
 
-    /// Does any unit have a run that may still stop in time?
+    /// Returns whether any unit has a run that may still stop in time.
     pub(crate) fn is_open(&self) -> bool {
-        // A unit that is Loading has no run, and is forgotten when everything stops.
+        // A Loading unit has no run, and is forgotten when everything stops.
         self.counts.starting + self.counts.running + self.counts.stopping > 0
     }
 
@@ -214,25 +216,23 @@ impl<K: Key> Units<K> {
     }
 
     /// The units that are stuck, and their processes.
-    pub(crate) fn stuck(&self) -> Vec<(Arc<str>, Process)> {
+    pub(crate) fn stuck(&self) -> Vec<(K, Process)> {
         let stuck = self.entries.iter().filter(|(_, entry)| entry.life.state() == State::Stuck);
         stuck
-            .filter_map(|(_, entry)| Some((entry.name(), entry.live.as_ref()?.process.clone())))
+            .filter_map(|(_, entry)| {
+                Some((entry.key.clone(), entry.live.as_ref()?.process.clone()))
+            })
             .collect()
     }
 }
 
 impl<K: Key> Entry<K> {
-    pub(crate) fn name(&self) -> Arc<str> {
-        name_of(&self.key)
-    }
-
-    /// Adds a caller that waits for it to be ready.
+    /// Adds a caller that waits for the unit to become ready.
     pub(crate) fn add_starter(&mut self, reply: Reply<Process>) {
         self.waiting.get_or_insert_default().starters.push(reply);
     }
 
-    /// Adds a caller that waits for it to stop.
+    /// Adds a caller that waits for the unit to stop.
     pub(crate) fn add_stopper(&mut self, reply: Reply<()>) {
         self.waiting.get_or_insert_default().stoppers.push(reply);
     }

@@ -1,4 +1,5 @@
-//! How events reach those that read them: async-broadcast; in a loom model, a queue for each reader.
+//! The channel from a manager or a set to the readers of its events. It uses async-broadcast, or one queue for each
+//! reader in a loom model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use tracing::level_filters::LevelFilter;
 use super::{Event, Happening};
 use crate::table::Key;
 
-/// The largest number of unread events that are kept for each reader. The channel reserves the room for them.
+/// The maximum capacity for unread events. The channel allocates its whole capacity up front.
 const MOST: usize = 65_536;
 
 /// The sending end of the events of a manager or a set.
 pub(crate) struct EventSource<K> {
     manager: Arc<str>,
-    /// The number of readers. Relaxed: a reader that is being made may miss what happens meanwhile.
+    /// The number of readers. Relaxed is enough, because a reader that is being made may miss concurrent events.
     readers: Arc<AtomicUsize>,
     sender: imp::Sender<K>,
 }
@@ -28,15 +29,16 @@ impl<K: Key> EventSource<K> {
         Self { manager, readers: Arc::default(), sender }
     }
 
-    /// Is there a reader, or a subscriber that may want events?
+    /// Returns whether a reader, or possibly a `tracing` subscriber, wants events.
     pub(crate) fn is_heard(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > 0 || LevelFilter::current() >= LevelFilter::INFO
     }
 
-    /// Tells all readers. Call it with no lock held, because it calls their wakers and the `tracing` subscriber.
+    /// Sends an event to all readers. Call it with no lock held, because it calls their wakers and the `tracing`
+    /// subscriber.
     pub(crate) fn tell(&self, key: Option<K>, what: Happening) {
         let event = Event { manager: self.manager.clone(), key, what };
-        // A subscriber that panics changes nothing.
+        // A panic of the subscriber has no effect here.
         let _logged = catch(|| event.log());
         self.sender.send(event);
     }
@@ -51,11 +53,11 @@ impl<K: Key> EventSource<K> {
     }
 }
 
-/// Reads the events of a manager or a set, from when the reader was made. Made by
+/// Reads the events of a manager or a set that happen after the reader is made. Made by
 /// [`Manager::events`](crate::Manager::events) and [`Supervisor::events`](crate::Supervisor::events).
 ///
-/// It keeps a bounded number of unread events. A reader that is too slow loses the oldest ones, and is told their
-/// number by [`Happening::Missed`]. It ends when the manager is gone.
+/// The number of unread events is bounded. A reader that is too slow loses the oldest ones; [`Happening::Missed`] says
+/// how many. The events end when the last handle and the last run of the manager or set are dropped.
 ///
 /// ```
 /// use procession_runnable::nop;
@@ -82,7 +84,7 @@ pub struct Events<K> {
 }
 
 impl<K: Key> Events<K> {
-    /// The next event; `None` when the manager is gone.
+    /// Waits for the next event; `None` when the manager or set has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -96,12 +98,12 @@ impl<K: Key> Events<K> {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread without a limit.
+    /// Blocks the thread until the next event, without a limit.
     pub fn recv_blocking(&mut self) -> Option<Event<K>> {
         block_on(self.recv())
     }
 
-    /// The next event, if it is there.
+    /// Returns the next event if there is one already.
     pub fn try_recv(&mut self) -> Option<Event<K>> {
         self.receiver.try_recv().map(|next| self.event(next))
     }
@@ -121,7 +123,7 @@ impl<K> Drop for Events<K> {
     }
 }
 
-/// The number of events that were dropped before the next one.
+/// The number of events that were lost before the next one.
 struct Missed(u64);
 
 impl<K> fmt::Debug for Events<K> {
@@ -153,7 +155,7 @@ mod imp {
 
         pub(super) fn send(&self, event: Event<K>) {
             if self.sender.receiver_count() > 0 {
-                // The last reader may be gone by now.
+                // Sending fails if the last reader has just been dropped.
                 let _unread = self.sender.try_broadcast(event);
             }
         }
@@ -184,8 +186,8 @@ mod imp {
     }
 }
 
-/// async-broadcast wakes its receivers with a lock of the standard library's held. In a model, where all threads are on
-/// one OS thread, that would block for ever.
+/// Replaces async-broadcast, which wakes its receivers while it holds a lock of the standard library. In a model, all
+/// threads share one OS thread, so this would deadlock.
 #[cfg(loom)]
 mod imp {
     use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! The outputs of [`Life::step`](super::Life::step): what the engine has to do, and what its face has to know.
+//! The outputs of [`Life::step`](super::Life::step): actions for the engine, and news for its face.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use procession::{Error, Process};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 
-/// What the engine has to do. It tells of events first, and passes the news on last.
+/// The actions that the engine must perform. It sends the events first, and passes the news on last.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Actions {
-    /// What readers of events are told.
+    /// The events to send.
     pub(crate) tell: [Option<Happening>; 3],
     /// Close the run.
     pub(crate) close: bool,
     /// Abort the run.
     pub(crate) abort: bool,
-    /// The answer to those who wait until it is ready.
+    /// The answer to the callers that wait until it is ready.
     pub(crate) starters: Option<Answer>,
-    /// The answer to those who wait until it has stopped.
+    /// The answer to the callers that wait until it has stopped.
     pub(crate) stoppers: Option<Answer>,
     /// Forget the unit.
     pub(crate) forget: bool,
-    /// What the manager or the set has to know.
+    /// The news for the manager or the set.
     pub(crate) news: Option<News>,
 }
 
-/// The answer to callers that wait for a unit to be ready, or to stop.
+/// The answer to callers that wait for a unit to become ready, or to stop.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// It is ready, or has stopped.
@@ -36,24 +36,24 @@ pub(crate) enum Answer {
     Stopped,
     /// It ended without an error.
     Ended,
-    /// It was aborted, and has not ended in time.
+    /// It has not ended within its abort grace.
     Stuck,
     /// Its row could not be loaded.
     Load(SharedError),
-    /// Its run ended with this error, or could not be started.
+    /// Its run ended with this error, or could not start.
     Failed(Error),
 }
 
-/// What a manager or a set has to know of the step of a unit.
+/// The news that a manager or a set must know about the step of a unit.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// It has to be loaded, and started. If it had a run, that has ended.
+    /// It must be loaded and started. If it had a run, that run has ended.
     Load,
     /// It is ready.
     Ready,
-    /// Its run has ended, or could not begin.
+    /// Its run has ended, or could not start.
     Down(Down),
-    /// It has not ended in time.
+    /// It has not ended within its abort grace.
     Stuck,
 }
 
@@ -61,13 +61,13 @@ pub(crate) enum News {
 pub(crate) struct Down {
     /// It was not asked to stop.
     pub(crate) by_itself: bool,
-    /// It failed, or ended and should always run: others may have to follow.
+    /// It will be restarted because of its own end. A strategy may restart others together with it.
     pub(crate) restarts: bool,
-    /// Everything has to close for it.
+    /// Everything must close because of it.
     pub(crate) closes_all: Option<Closes>,
 }
 
-/// Why everything has to close for a unit.
+/// Why everything must close because of a unit.
 #[derive(Debug)]
 pub(crate) enum Closes {
     GaveUp(Option<Error>),

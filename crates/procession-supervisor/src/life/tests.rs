@@ -20,7 +20,7 @@ const FIRST: Duration = Duration::from_millis(100);
 const MAX: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(60);
 
-/// All pauses are exact.
+/// A policy with exact pauses.
 fn policy() -> Policy {
     let backoff = Backoff { first: FIRST, max: MAX, jitter: false };
     Policy::new().grace(GRACE).abort_grace(ABORT_GRACE).steady_after(STEADY).backoff(backoff)
@@ -79,7 +79,7 @@ impl Fault {
         self != Self::None
     }
 
-    /// Is there an error besides that of its own abort?
+    /// Returns whether there is an error other than that of its own abort.
     fn is_foreign(self) -> bool {
         self.is_error() && self != Self::Aborted
     }
@@ -136,7 +136,7 @@ fn answer(answer: &Answer) -> &'static str {
     }
 }
 
-/// The actions, a word for each.
+/// The actions, as one word each.
 fn words(actions: &Actions) -> Vec<String> {
     let mut words: Vec<String> =
         actions.tell.iter().flatten().map(|what| kind(what).to_owned()).collect();
@@ -150,6 +150,6 @@ fn words(actions: &Actions) -> Vec<String> {
 }
 
 fn not_loaded(forget: bool) -> Input {
-    let error = SharedError::from(BoxError::from("the table is away"));
+    let error = SharedError::from(BoxError::from("the table is unreachable"));
     Input::NotLoaded { key: Arc::from("unit"), error, forget }
 }

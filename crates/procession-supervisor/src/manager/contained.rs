@@ -1,4 +1,5 @@
-//! Futures and streams of a table, which are foreign code: their polls and drops are caught, and they have a timeout.
+//! The futures and streams of a table are foreign code: panics of their polls and drops are caught, and polls have a
+//! timeout.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use procession::{BoxError, Sleep};
 
 use crate::policy::Policy;
 
-/// A future or a stream of a table, whose drop is caught wherever it happens.
+/// A future or a stream of a table. A panic of its drop is caught.
 pub(super) struct Contained<T: ?Sized>(Option<Pin<Box<T>>>);
 
 impl<T: ?Sized> Contained<T> {
@@ -31,7 +32,7 @@ impl<T: ?Sized> Drop for Contained<T> {
     }
 }
 
-/// The result of a future of a table. A panic is an error of the table.
+/// Awaits a future of a table. A panic counts as an error of the table.
 pub(super) async fn caught<F, T>(future: Pin<Box<F>>) -> Result<T, BoxError>
 where
     F: Future<Output = Result<T, BoxError>> + ?Sized,
@@ -45,11 +46,11 @@ where
     .await
 }
 
-/// The output of a future that has to come in time. The timer starts only if it does not come at once.
+/// Awaits a future for at most `timeout`. The timer starts only if the first poll is pending.
 ///
 /// # Errors
 ///
-/// The time is over.
+/// The timeout has passed.
 pub(super) async fn in_time<F: Future + Unpin>(
     mut future: F,
     policy: &Policy,

@@ -27,10 +27,10 @@ use crate::unit::OnFailure;
 
 /// Keeps the units of a [`Table`] running. Clones are the same manager.
 ///
-/// Conceptually, a manager is a loop that makes the units that run equal to the rows of the table: it starts those that
-/// are new, stops those whose rows are gone, restarts those that have changed or failed. The units are independent of
-/// each other, and found by their keys. For a fixed set of units that depend on each other, use a
-/// [`Supervisor`](crate::Supervisor); for work that nothing has to restart, `Process::spawn` is enough.
+/// Conceptually, a manager is a loop that makes the running units match the rows of the table: it starts new units,
+/// stops units whose rows are gone, and restarts units that have changed or failed. The units are independent of each
+/// other, and are found by their keys. For a fixed set of units that depend on each other, use a
+/// [`Supervisor`](crate::Supervisor); for work that never needs a restart, `Process::spawn` is enough.
 ///
 /// ```
 /// use procession_runnable::body;
@@ -61,7 +61,7 @@ pub struct Manager<K> {
 }
 
 impl<K: Key> Manager<K> {
-    /// A manager with the default settings.
+    /// Makes a manager with the default settings.
     #[track_caller]
     pub fn new(table: impl Table<K>) -> Self {
         Self::builder(table).build()
@@ -82,25 +82,25 @@ impl<K: Key> Manager<K> {
         Builder { table: Arc::new(table), about, settings: Settings::default() }
     }
 
-    /// Starts the units that the table lists, runs `body`, then stops all units, side by side.
+    /// Starts the units that the table lists, runs `body`, and then stops all units concurrently.
     ///
-    /// `body` begins when each unit that the first scan has found is ready or has failed, at the latest after the
-    /// [start limit](Builder::start_limit). If the manager gives up ([`GiveUp::Manager`]), the body's process closes. A
-    /// second run at the same time waits its turn.
+    /// `body` begins when each unit that the first scan found is ready or has failed, but no later than the [start
+    /// limit](Builder::start_limit). If the manager gives up ([`GiveUp::Manager`]), the body's process closes. If the
+    /// manager is already running, the new run waits for its turn.
     ///
-    /// The run ends at the latest when each unit has had its grace and its abort grace. A unit that has not ended then
-    /// is named in the error, and keeps its key until it has.
+    /// The run ends at the latest when the grace and the abort grace of each unit are over. The error names each unit
+    /// that has not ended by then; such a unit keeps its key until it ends.
     ///
-    /// To run the manager below a process, or as a part of something larger, use [`runnable`](Self::runnable).
+    /// To run the manager below another process, or as a part of something larger, use [`runnable`](Self::runnable).
     ///
     /// # Errors
     ///
-    /// The body's; [`ManagerError::Stuck`], [`ManagerError::GaveUp`] and [`ManagerError::ClosedFor`], as the source of
-    /// an [`Error::Failed`] of the manager. None is lost.
+    /// All errors of the body; and [`ManagerError::Stuck`], [`ManagerError::GaveUp`] and [`ManagerError::ClosedFor`],
+    /// each as the source of an [`Error::Failed`] of the manager.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future half-way drops the body, and closes the manager and its units.
+    /// If the future is dropped before its end, the body is dropped, and the manager and its units close.
     pub async fn run<F, Fut>(&self, body: F) -> Result<(), Error>
     where
         F: FnOnce(Process) -> Fut,
@@ -111,7 +111,7 @@ impl<K: Key> Manager<K> {
         run_in_at(site, &root, &self.runnable(), body).await
     }
 
-    /// [`run`](Self::run), for a blocking body, which runs on this thread.
+    /// [`run`](Self::run) for a blocking body, which runs on the calling thread.
     ///
     /// # Errors
     ///
@@ -128,8 +128,8 @@ impl<K: Key> Manager<K> {
         block_on(self.run(|process| async { body(process) }))
     }
 
-    /// The manager as a part of something larger: ready when [`run`](Self::run) would begin its body. So managers nest,
-    /// and are parts of groups next to servers.
+    /// Returns a runnable that runs the manager as a part of something larger. It is ready when [`run`](Self::run)
+    /// would begin its body. With it, managers can nest, and can be parts of groups next to servers.
     ///
     /// ```
     /// use procession::Process;
@@ -151,28 +151,29 @@ impl<K: Key> Manager<K> {
         named(about.name.clone(), body.at(about.site))
     }
 
-    /// The process of a unit that is running.
+    /// Returns the process of a running unit.
     ///
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::NotReady`] if the unit is still
-    /// starting; [`ManagerError::InvalidState`] if it is stopping, has ended, or waits for its restart.
+    /// starting; [`ManagerError::InvalidState`] in any other state, for example if it has ended or waits for its
+    /// restart.
     pub fn get(&self, key: &K) -> Result<Process, ManagerError> {
         self.shared.get(key)
     }
 
-    /// Starts a unit of the table that has no run, whatever became of earlier ones, and waits until it is ready.
+    /// Starts a unit of the table that has no run, however its earlier runs ended, and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`]; [`ManagerError::HasRun`] if the unit already has a run, which may be stopping, or
-    /// is about to be started; [`ManagerError::NotFound`] if the table has no such row, and [`ManagerError::Load`] if
-    /// the table cannot be read; [`ManagerError::Failed`], [`ManagerError::Ended`] and [`ManagerError::Stopped`] if the
-    /// unit does not become ready. A unit that fails is started again as usual.
+    /// [`ManagerError::NotRunning`]; [`ManagerError::HasRun`] if the unit already has a run, even one that is stopping,
+    /// or is about to start; [`ManagerError::NotFound`] if the table has no such row; [`ManagerError::Load`] if the row
+    /// cannot be loaded; [`ManagerError::Failed`], [`ManagerError::Ended`], [`ManagerError::Stopped`] and
+    /// [`ManagerError::Stuck`] if the unit does not become ready. A unit that fails is restarted as usual.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the unit continues to start.
+    /// If the future is dropped after its first poll, the unit still starts.
     ///
     /// ```
     /// use procession_runnable::body;
@@ -206,26 +207,26 @@ impl<K: Key> Manager<K> {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread without a limit.
+    /// Blocks the thread until the unit is ready, without a limit.
     pub fn start_blocking(&self, key: K) -> Result<Process, ManagerError> {
         block_on(self.start(key))
     }
 
-    /// Stops a unit, and waits until it has stopped. It is not started again until [`start`](Self::start) is called, or
-    /// its row has gone and come back.
+    /// Stops a unit, and waits until it has stopped. The unit stays stopped until [`start`](Self::start) or
+    /// [`restart`](Self::restart) is called, or until its row is removed and added again.
     ///
-    /// A unit that should end for good deletes its row before it ends.
+    /// A unit that should end for good must delete its row before it ends.
     ///
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::InvalidState`] if the unit has already
-    /// ended; [`ManagerError::Failed`] with its outcome, unless that is only its own abort; [`ManagerError::Stuck`] if
-    /// it ignores its abort.
+    /// ended or stopped, or was given up; [`ManagerError::Failed`] with its outcome, unless that only reports its own
+    /// abort; [`ManagerError::Stuck`] if it has not ended within its abort grace.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, the unit stops, even if the future is dropped. A unit that stops itself in this way
-    /// waits for itself, until its grace is over.
+    /// Once the future has been polled, the unit stops even if the future is dropped. Do not await this future inside
+    /// the unit that it stops: the unit would wait for itself until its grace is over.
     pub async fn stop(&self, key: &K) -> Result<(), ManagerError> {
         self.shared.stop(key.clone()).await
     }
@@ -238,20 +239,21 @@ impl<K: Key> Manager<K> {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread for at most the unit's grace and abort grace.
+    /// Blocks the thread for at most the sum of the unit's grace and abort grace.
     pub fn stop_blocking(&self, key: &K) -> Result<(), ManagerError> {
         block_on(self.stop(key))
     }
 
-    /// Stops a unit if it has a run, starts it as its row says now, and waits until it is ready.
+    /// Stops a unit if it has a run, starts it again from its current row, and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// Those of [`start`](Self::start); [`ManagerError::HasRun`] only if the unit is stuck.
+    /// Those of [`start`](Self::start), but [`ManagerError::HasRun`] only if the unit is stuck, or is stopping because
+    /// its row is gone.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, the unit is restarted, even if the future is dropped.
+    /// Once the future has been polled, the unit is restarted even if the future is dropped.
     pub async fn restart(&self, key: K) -> Result<Process, ManagerError> {
         self.shared.restart(key).await
     }
@@ -264,12 +266,12 @@ impl<K: Key> Manager<K> {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread without a limit.
+    /// Blocks the thread until the unit is ready again, without a limit.
     pub fn restart_blocking(&self, key: K) -> Result<Process, ManagerError> {
         block_on(self.restart(key))
     }
 
-    /// Changes what the failure of a unit means, until its row is loaded again.
+    /// Changes what the failure of a unit means, until the unit is started from its row again.
     ///
     /// # Errors
     ///
@@ -278,7 +280,8 @@ impl<K: Key> Manager<K> {
         self.shared.set_on_failure(key.clone(), on_failure).await
     }
 
-    /// Scans the table now, and waits until that scan has come to its end. A scan that is under way does not count.
+    /// Scans the table now, and waits until that scan has ended. If a scan is under way already, another one follows
+    /// it.
     ///
     /// # Errors
     ///
@@ -286,12 +289,12 @@ impl<K: Key> Manager<K> {
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, the table is scanned, even if the future is dropped.
+    /// Once the future has been polled, the table is scanned even if the future is dropped.
     pub async fn scan_now(&self) -> Result<(), ManagerError> {
         self.shared.call(|reply| Command::Scan { reply }).await
     }
 
-    /// All units, sorted by their keys. While the manager is not running, those that are stuck.
+    /// Lists all units, sorted by key. While the manager is not running, these are the stuck units only.
     pub fn list(&self) -> Vec<Status<K>>
     where
         K: Ord,
@@ -301,12 +304,12 @@ impl<K: Key> Manager<K> {
         list
     }
 
-    /// The number of units in each state.
+    /// Returns the number of units in each group of states.
     pub fn counts(&self) -> Counts {
         self.shared.shown_counts()
     }
 
-    /// Reads everything that happens from now on.
+    /// Makes a reader of all events from now on.
     pub fn events(&self) -> Events<K> {
         self.shared.events.read()
     }
@@ -316,9 +319,9 @@ impl<K: Key> Manager<K> {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | [`name`](Self::name) | `manager` | for its process, errors and events |
+/// | [`name`](Self::name) | `manager` | the name in its process, errors and events |
 /// | [`policy`](Self::policy) | [`Policy::new`] | restarts, graces, timeouts |
-/// | [`start_limit`](Self::start_limit) | 1 s | how long the body waits for units that are starting |
+/// | [`start_limit`](Self::start_limit) | 1 s | how long the body waits for starting units |
 /// | [`scan_every`](Self::scan_every) | 60 s | the time between two scans of the table |
 /// | [`stop_vanished`](Self::stop_vanished) | `true` | whether a unit stops when its row is gone |
 /// | [`give_up`](Self::give_up) | [`GiveUp::Unit`] | what happens when a unit is given up |
@@ -344,52 +347,52 @@ pub struct Builder<K> {
 }
 
 impl<K: Key> Builder<K> {
-    /// The manager's name, for its process, errors and events. Default: `manager`.
+    /// Sets the manager's name, which its process, errors and events show. Default: `manager`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.about.name = name.into();
         self
     }
 
-    /// How units are started again, and stopped.
+    /// Sets how units are restarted and stopped. Default: [`Policy::new`].
     pub fn policy(mut self, policy: Policy) -> Self {
         self.about.policy = policy;
         self
     }
 
-    /// How long the body waits for units that are starting. Default: 1 s.
+    /// Sets how long the body waits for starting units. Default: 1 s.
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.about.start_limit = Some(limit);
         self
     }
 
-    /// The time from the end of a scan of the table to the next scan. Default: 60 s.
+    /// Sets the time from the end of a complete scan of the table to the next scan. Default: 60 s.
     pub fn scan_every(mut self, interval: Duration) -> Self {
         self.settings.scan_every = interval;
         self
     }
 
-    /// Whether a unit that runs is stopped when its row is gone. Default: `true`. Otherwise it continues to its end, and
-    /// is not started again.
+    /// Sets whether a running unit is stopped when its row is gone. Default: `true`. Otherwise the unit continues to
+    /// its own end, and is not restarted.
     pub fn stop_vanished(mut self, stop: bool) -> Self {
         self.settings.stop_vanished = stop;
         self
     }
 
-    /// What happens when a unit is given up. Default: [`GiveUp::Unit`].
+    /// Sets what happens when a unit is given up. Default: [`GiveUp::Unit`].
     pub fn give_up(mut self, give_up: GiveUp) -> Self {
         self.about.closes_when_given_up = give_up == GiveUp::Manager;
         self
     }
 
-    /// The maximum rate of restarts, so that units that failed together are not all started at once. Default: 100 in
-    /// 100 ms. At least one is started in each period; a period of zero means no limit.
+    /// Sets the maximum rate of restarts, so that units that failed together do not all restart at once. Default: 100
+    /// in 100 ms. At least one unit is restarted in each period; a period of zero means no limit.
     pub fn pace(mut self, pace: Rate) -> Self {
         self.about.pace = Some(pace);
         self
     }
 
-    /// The number of unread events that are kept for each reader before the oldest are lost, at most 65,536. Default:
-    /// 1024.
+    /// Sets the maximum number of unread events of each reader, at most 65,536. A slower reader loses the oldest
+    /// events. Default: 1024.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.about.events = capacity;
         self

@@ -1,11 +1,12 @@
-//! [`Rows`]: the units of a manager come from the rows of its table, by scans, single rows and changes.
+//! [`Rows`]: loads the units of a manager from the rows of its table, by scans, single rows and changes.
 //!
-//! 1. A scan that fails tells nothing about the rows that it did not reach. Argument: units whose rows were not seen are
-//!    stopped only at the end of a scan that came to its end.
-//! 2. A row that was read is used only if nothing has changed since; otherwise it is read once more. Argument: a change
-//!    of a key that is being loaded sets `again`, and one that a scan may still deliver is in `gone`.
-//! 3. A call of the table that never returns delays no other (U7). Argument: each load and each row of a scan has a
-//!    timeout, and loads that take long do not count towards the limit of loads at a time.
+//! 1. A scan that fails tells nothing about the rows that it did not reach. Argument: units whose rows were not seen
+//!    are stopped only at the end of a complete scan.
+//! 2. A loaded row is used only if it has not changed since its load began; otherwise it is loaded once more. A row
+//!    that is gone is not used even if a scan still delivers it. Argument: a change of a key that is being loaded sets
+//!    its flag in `loading`, and `gone` has the keys that were found to be gone during the scan.
+//! 3. A future of the table that never completes hardly delays other rows (U7). Argument: each load and each row of a
+//!    scan has a timeout, and slow loads do not count towards the limit of concurrent loads.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -32,29 +33,29 @@ use crate::sync::Mutex;
 use crate::table::{BoxFuture, Change, Key, Row, Table};
 use crate::unit::{OnChange, Unit};
 
-/// The number of rows that are loaded at a time, not counting those that take long.
+/// The maximum number of concurrent loads, not counting slow ones.
 const LOADS: usize = 64;
-/// The number of rows that are loaded at a time, including those that take long.
+/// The maximum number of concurrent loads, including slow ones.
 const ALL_LOADS: usize = 4096;
-/// A load that takes longer does not count towards the limit.
+/// A load that takes at least this long is slow, and no longer counts towards [`LOADS`].
 const LONG: Duration = Duration::from_millis(250);
-/// The maximum number of rows for which there is room before they have come.
+/// The maximum number of rows for which the first scan reserves room in advance.
 const RESERVED: usize = 1 << 20;
-/// The number of rows of a scan that are taken before other tasks run.
+/// The number of rows, changes or loads that are handled before other tasks run.
 const BATCH: usize = 64;
 
-/// The table of a manager, and what is being read of it.
+/// The table of a manager, and the reads that are under way.
 pub(super) struct Rows<K> {
     table: Arc<dyn Table<K>>,
     settings: Settings,
     scan: Scan<K>,
-    /// Where rows of a scan are put.
+    /// An empty buffer, kept for its capacity: it changes places with the rows of the scan.
     rows: Vec<Row<K>>,
     /// The number of scans that have begun.
     generation: u64,
     /// Another scan follows the one that is under way.
     scan_again: bool,
-    /// A scan has come to its end.
+    /// A complete scan has ended.
     has_scanned: bool,
     /// Callers that wait for the end of the scan with this number.
     waiting: Vec<(u64, Reply<()>)>,
@@ -62,20 +63,20 @@ pub(super) struct Rows<K> {
     /// The rows that are being loaded one by one.
     loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
     to_load: VecDeque<K>,
-    /// The keys of both; `true` if the row has changed since, and has to be read once more.
+    /// The keys of `loads` and `to_load`. `true` if the row has changed meanwhile, and must be loaded once more.
     loading: HashMap<K, bool>,
     /// When each of `loads` began.
     begun: BTreeMap<u64, Instant>,
     /// The number of loads that have begun.
     numbered: u64,
-    /// Keys whose rows were found to be gone while a scan was under way that may still deliver them.
+    /// Keys whose rows were found to be gone during the current scan, which may still deliver them.
     gone: HashSet<K>,
     /// Everything has been aborted.
     has_aborted: bool,
 }
 
 enum Scan<K> {
-    /// When the next one is due, and after a failure the pauses before further ones.
+    /// When the next scan is due, and the pauses before further attempts if the last one failed.
     At(Instant, Option<ExponentialBackoff>),
     Reading(Reading<K>),
     Off,
@@ -109,7 +110,7 @@ impl<K: Key> Rows<K> {
             scan_again: false,
             has_scanned: false,
             waiting: Vec::new(),
-            // Before the first scan, so that no change falls between them.
+            // Called before the first scan, so that no change is missed between the two.
             changes: catch(|| table.changes()).ok().flatten().map(Contained::new),
             loads: FuturesUnordered::new(),
             to_load: VecDeque::new(),
@@ -137,7 +138,7 @@ impl<K: Key> Face<K> for Rows<K> {
             Scan::At(next, _) => Some(*next),
             Scan::Reading(_) | Scan::Off => None,
         };
-        // When the oldest load that counts towards the limit does not any more.
+        // When the oldest load that counts towards the limit becomes slow.
         let waits = !self.to_load.is_empty() && (LOADS..ALL_LOADS).contains(&self.loads.len());
         let counted = self.begun.values().rev().nth(LOADS - 1).filter(|_| waits);
         let load = counted.and_then(|begun| begun.checked_add(LONG));
@@ -155,7 +156,7 @@ impl<K: Key> Face<K> for Rows<K> {
     fn command(&mut self, core: &mut Core<K>, command: Command<K>) {
         let not_found = |key: &K| ManagerError::NotFound { key: name_of(key) };
         match command {
-            // The table may have its row.
+            // The table may have a row for the key.
             Command::Start { key, reply } | Command::Restart { key, reply } => {
                 let id = {
                     let mut units = core.shared.units.lock();
@@ -181,7 +182,7 @@ impl<K: Key> Face<K> for Rows<K> {
         self.has_scanned && core.shared.counts().starting == 0
     }
 
-    /// Stops all units side by side, and reads nothing more.
+    /// Stops all units concurrently, and reads nothing more.
     fn stop(&mut self, core: &mut Core<K>) {
         self.scan = Scan::Off;
         self.changes = None;
@@ -288,13 +289,13 @@ impl<K: Key> Rows<K> {
         match &mut self.scan {
             Scan::At(next, _) => *next = now,
             Scan::Off => self.scan = Scan::At(now, None),
-            // It may have passed what has changed.
+            // The current scan may have passed the changed row already.
             Scan::Reading(_) => self.scan_again = true,
         }
     }
 
     fn row(&mut self, core: &mut Core<K>, Row { key, unit }: Row<K>) {
-        // It was read before it went.
+        // The scan read the row before it was removed.
         if self.gone.contains(&key) {
             return;
         }
@@ -340,13 +341,13 @@ impl<K: Key> Rows<K> {
     }
 }
 
-/// Starts a unit as its row says.
+/// Starts a unit from its row.
 fn start<K: Key>(core: &mut Core<K>, id: usize, name: &str, unit: &Unit) {
     core.set_rules(id, unit);
     core.start(id, name, unit, None, None);
 }
 
-/// A row that is known has another version.
+/// Applies the row of a known unit, if it has another version.
 fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
     let changed = core.with(id, |units, id| {
         let entry = units.entry(id);
@@ -373,7 +374,7 @@ impl<K: Key> Rows<K> {
         let mut is_busy = false;
         for _ in 0..BATCH {
             let Some(changes) = self.changes.as_mut().map(Contained::get) else { break };
-            // A table that panics tells of no more changes, and is read by scans.
+            // If the stream panics, only scans find later changes.
             match catch(|| changes.poll_next(context)).unwrap_or(Poll::Ready(None)) {
                 Poll::Pending => break,
                 Poll::Ready(None) => self.changes = None,
@@ -385,7 +386,7 @@ impl<K: Key> Rows<K> {
         is_busy
     }
 
-    /// Loads the row of a key: once more, if that is under way.
+    /// Loads the row of a key. If a load is under way already, another one follows it.
     fn load(&mut self, key: K) {
         if let Some(again) = self.loading.get_mut(&key) {
             *again = true;
@@ -469,7 +470,7 @@ impl<K: Key> Rows<K> {
     }
 }
 
-/// Reads all rows into `read`, some at a time.
+/// Reads all rows into `read`, in batches.
 async fn scan<K: Key>(
     table: Arc<dyn Table<K>>,
     read: Arc<Mutex<Read<K>>>,

@@ -1,15 +1,15 @@
-//! [`Settings`]: what a manager is told about its table.
+//! [`Settings`]: how a manager treats its table, and [`GiveUp`].
 
 use std::time::Duration;
 
-/// What happens when a unit is started again too often.
+/// What happens when a unit is restarted too often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUp {
-    /// That unit is given up, and the others go on.
+    /// Only that unit is given up; the others continue.
     #[default]
     Unit,
-    /// The manager closes, and with it all units; its outcome has the reason.
+    /// The manager closes with all its units, and its outcome names the unit.
     Manager,
 }
 

@@ -1,12 +1,12 @@
 //! [`Members`]: the units of a run of a set, in order.
 //!
-//! 1. A unit is started only when each unit before it is running, or has ended for good. Argument: units are started at
-//!    `cursor`, which passes a unit only in such a state; a unit before the cursor that is started again alone had its
-//!    turn already.
-//! 2. Units stop in the reverse order, one after the other. Argument: a round of restarts and the end of the set both go
-//!    down from the last position, and leave a position only when its unit has no run, or is stuck; and the edges of the
-//!    process graph make the group close them in the same order, even before this task sees it.
-//! 3. A unit is never restarted while its run is open (U1). Argument: a round ends the set if a unit is stuck.
+//! 1. A unit starts for the first time only when each unit before it is running or has ended for good. Argument: units
+//!    start at `cursor`, which passes a unit only in such a state. A unit before the cursor that restarts alone has had
+//!    its turn already.
+//! 2. Units stop in the reverse order, one after the other. Argument: a round of restarts and the end of the set both
+//!    walk down from the last position, and leave a position only when its unit has no run or is stuck. The edges of
+//!    the process graph make the group close the units in the same order, even before this task notices.
+//! 3. A unit is never restarted while its last run is open (U1). Argument: a round ends the set if a unit is stuck.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -34,13 +34,13 @@ pub(super) struct Members {
     live: BTreeSet<usize>,
     /// The number of places of removed units.
     empty: usize,
-    /// Each unit before it is running, has ended for good, or is restarted alone.
+    /// Each unit before this position is running, has ended for good, or restarts alone.
     cursor: usize,
-    /// The restart of several units together.
+    /// The restart of several units together, if one is under way.
     round: Option<Round>,
     has_started: bool,
     is_stopping: bool,
-    /// While the set stops: the units from this position on have no run, or are stuck.
+    /// While the set stops, the units from this position on have no run or are stuck.
     stop_at: usize,
     /// The position of the unit that was asked to stop last, and whether by force.
     asked: Option<(usize, bool)>,
@@ -52,11 +52,11 @@ struct Member {
     unit: Unit,
 }
 
-/// The units from a position on are stopped, and started again when the one that failed would be.
+/// The units from position `from` on are stopped, and restarted when the pause of the failed unit is over.
 struct Round {
     from: usize,
     failed: usize,
-    /// The units from this position on are stopped.
+    /// The units from this position on have stopped.
     stop_at: usize,
 }
 
@@ -88,7 +88,7 @@ impl Members {
         let position = self.places.len();
         let mut units = core.shared.units.lock();
         let id = match units.find(&name) {
-            // It is stuck since an earlier run, and is started when that has ended.
+            // The unit is stuck since an earlier run of the set, and starts when that old run has ended.
             Some(id)
                 if !self.positions.contains_key(&id)
                     && units.entry(id).life.state() == State::Stuck =>
@@ -124,7 +124,7 @@ impl Members {
         }
     }
 
-    /// Starts the units whose turn it is.
+    /// Starts the next units in the order, as far as possible.
     fn go_on_starting(&mut self, core: &mut Core<Name>) -> bool {
         let mut is_busy = false;
         while self.round.is_none() && self.cursor < self.places.len() {
@@ -144,11 +144,11 @@ impl Members {
         is_busy
     }
 
-    /// Restarts the units from `from` on, when the one that failed would be started again.
+    /// Begins to restart the units from `from` on, together with the failed one.
     fn begin_round(&mut self, core: &mut Core<Name>, from: usize, failed: usize) {
         let stop_at = self.places.len();
         let (from, failed) = match &self.round {
-            // The pause of each unit that failed is its own: the last one to end counts.
+            // Each failed unit has a pause of its own. The round waits for the last one.
             Some(round) => {
                 let is_later = core.due(failed) > core.due(round.failed);
                 (from.min(round.from), if is_later { failed } else { round.failed })
@@ -162,7 +162,7 @@ impl Members {
         }
     }
 
-    /// Stops the units of the round, the last one first.
+    /// Stops the units of the round, in reverse order.
     fn go_on_restarting(&mut self, core: &mut Core<Name>) -> bool {
         let Some(round) = &mut self.round else { return false };
         while round.stop_at > round.from {
@@ -213,7 +213,7 @@ impl Members {
         if self.described.start_together && !self.has_started {
             let error = core.with(id, |units, id| {
                 let entry = units.entry(id);
-                entry.life.last_failure().map(|source| (entry.name(), source))
+                entry.life.last_failure().map(|source| (entry.key.clone(), source))
             });
             if let Some((key, source)) = error.flatten() {
                 return core.fail(ManagerError::ClosedFor { key, source });
@@ -228,7 +228,7 @@ impl Members {
         }
     }
 
-    /// Does the set close because this unit has ended for good?
+    /// Returns whether the set closes because this unit has ended for good.
     fn closes_for(&self, core: &Core<Name>, id: usize) -> bool {
         let is_significant =
             |id| core.with(id, |units, id| units.entry(id).life.rules.significant) == Some(true);
@@ -245,7 +245,7 @@ impl Members {
         }
     }
 
-    /// A unit was removed.
+    /// Clears the position of a removed unit.
     fn clear(&mut self, position: usize) {
         if let Some(member) = self.places[position].take() {
             self.positions.remove(&member.id);
@@ -278,7 +278,7 @@ impl Face<Name> for Members {
     fn moved(&mut self, core: &mut Core<Name>, id: usize, news: News) {
         let Some(&position) = self.positions.get(&id) else { return };
         match news {
-            // At the cursor, and in a round, units are started when their turn comes.
+            // At the cursor and in a round, a unit starts when its turn comes.
             News::Load => {
                 self.live.remove(&position);
                 let is_in_round = self.round.as_ref().is_some_and(|round| position >= round.from);

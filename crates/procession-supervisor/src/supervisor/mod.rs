@@ -19,19 +19,18 @@ use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::unit::{OnFailure, Unit};
 
-/// Keeps an ordered set of units running that belong together, as a supervisor of Erlang does. Clones describe the same
-/// set.
+/// Keeps an ordered set of related units running, like an Erlang supervisor. Clones are the same set.
 ///
 /// The units start in order, each when the one before it is ready, and stop in the reverse order, one after the other,
-/// each within its grace. The strategy decides which units are started again together with one that fails; the
-/// [`Policy`] decides when, and how often. A unit that is started again too often ends the set, and its error is the
-/// outcome of the set. So supervisors nest: a set is a unit of another, or of a [`Manager`](crate::Manager), which is
-/// for independent units that come and go with the rows of a table.
+/// each within its grace. The strategy decides which units restart together with a failed one; the [`Policy`] decides
+/// when and how often. A unit that is restarted too often ends the set, and the outcome of the set has its error.
+/// Supervisors can nest: a set can be a unit of another set or of a [`Manager`](crate::Manager), which is for
+/// independent units that come and go with the rows of a table.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | strategy | chosen by the constructor | what is restarted together |
-/// | [`name`](Self::name) | `supervisor` | for its process, errors and events |
+/// | strategy | chosen by the constructor | which units restart together |
+/// | [`name`](Self::name) | `supervisor` | the name in its process, errors and events |
 /// | [`policy`](Self::policy) | [`Policy::new`] | restarts and graces |
 /// | [`keep_open`](Self::keep_open) | `false` | whether the set stays open when all its units have ended |
 /// | [`auto_shutdown`](Self::auto_shutdown) | [`AutoShutdown::Never`] | whether the end of significant units closes it |
@@ -49,7 +48,7 @@ use crate::unit::{OnFailure, Unit};
 ///         run.closing().await;
 ///     })
 /// };
-/// // If the connection fails, the session is of no use any more: it is stopped, and both start again.
+/// // Without its connection, the session is useless. If the connection fails, both restart.
 /// let link = Supervisor::rest_for_one([
 ///     ("connection", part("the connection")),
 ///     ("session", part("the session")),
@@ -64,7 +63,7 @@ pub struct Supervisor {
     set: Arc<Set>,
 }
 
-/// The description of a set, and what its runs share.
+/// The description of a set, and the state that its runs share.
 struct Set {
     about: About,
     described: Described,
@@ -81,7 +80,7 @@ struct Described {
 }
 
 impl Supervisor {
-    /// A unit that fails is started again, and no other.
+    /// When a unit fails, only that unit is restarted.
     #[track_caller]
     pub fn one_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -91,7 +90,7 @@ impl Supervisor {
         Self::new(Strategy::OneForOne, units)
     }
 
-    /// When a unit fails, all others are stopped, and all are started again.
+    /// When a unit fails, all others are stopped, and then all units start again in order.
     #[track_caller]
     pub fn one_for_all<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -101,7 +100,7 @@ impl Supervisor {
         Self::new(Strategy::OneForAll, units)
     }
 
-    /// When a unit fails, those after it are stopped, and it and those are started again.
+    /// When a unit fails, the units after it are stopped, and then it and they start again in order.
     #[track_caller]
     pub fn rest_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -142,53 +141,54 @@ impl Supervisor {
         Self { set: Arc::new(Set { about, described, shared }) }
     }
 
-    /// A set with other settings, which shares nothing with clones that were made before.
+    /// Makes a set with other settings, which shares nothing with earlier clones.
     fn with(self, set: impl FnOnce(&mut About, &mut Described)) -> Self {
         let (mut about, mut described) = (self.set.about.clone(), self.set.described.clone());
         set(&mut about, &mut described);
         Self::of(about, described)
     }
 
-    /// The name of the set, for its process, errors and events. Default: `supervisor`.
+    /// Sets the name of the set, which its process, errors and events show. Default: `supervisor`.
     ///
-    /// The settings describe another set than clones made before; so do the readers of events.
+    /// Each setting makes a new set: earlier clones keep their settings, and earlier event readers do not see its
+    /// events.
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
         self.with(|about, _| about.name = name.into())
     }
 
-    /// How units are started again, and stopped.
+    /// Sets how units are restarted and stopped. Default: [`Policy::new`].
     pub fn policy(self, policy: Policy) -> Self {
         self.with(|about, _| about.policy = policy)
     }
 
-    /// Whether the set stays open when all its units have ended, as in OTP. Default: `false`: it ends.
+    /// Sets whether the set stays open when all its units have ended, as in OTP. Default: `false`; the set ends.
     pub fn keep_open(self, keep_open: bool) -> Self {
         self.with(|_, described| described.keep_open = keep_open)
     }
 
-    /// Whether the end of [significant](Unit::significant) units closes the set. Default: [`AutoShutdown::Never`].
+    /// Sets whether the end of [significant](Unit::significant) units closes the set. Default: [`AutoShutdown::Never`].
     pub fn auto_shutdown(self, auto_shutdown: AutoShutdown) -> Self {
         self.with(|_, described| described.auto_shutdown = auto_shutdown)
     }
 
-    /// Whether a unit that fails or ends before the set is ready ends the set, as in OTP, instead of being started
-    /// again. Default: `false`.
+    /// Sets whether a unit that fails before the set is ready ends the set, as in OTP, instead of being restarted. A
+    /// unit that ends before it is ready has failed. Default: `false`.
     pub fn start_together(self, start_together: bool) -> Self {
         self.with(|_, described| described.start_together = start_together)
     }
 
-    /// The number of unread events that are kept for each reader before the oldest are lost, at most 65,536. Default:
-    /// 1024.
+    /// Sets the maximum number of unread events of each reader, at most 65,536. A slower reader loses the oldest
+    /// events. Default: 1024.
     pub fn event_capacity(self, capacity: usize) -> Self {
         self.with(|about, _| about.events = capacity)
     }
 
-    /// The set as a runnable: ready when each of its units is ready, or has ended for good. A second run at the same
-    /// time waits its turn.
+    /// Returns a runnable that runs the set. It is ready when each unit is ready or has ended for good. If the set is
+    /// already running, the new run waits for its turn.
     ///
-    /// It fails to start with [`ManagerError::Exists`] if two units have the same name. Its outcome has the error of a
-    /// unit that was given up, as [`ManagerError::GaveUp`], and those of units that did not stop, as
-    /// [`ManagerError::Stuck`].
+    /// It fails with [`ManagerError::Exists`] if two units have the same name, with [`ManagerError::GaveUp`] if a unit
+    /// was given up, with [`ManagerError::ClosedFor`] if the set closed because of a failed unit, and with
+    /// [`ManagerError::Stuck`] if a unit has not ended within its abort grace.
     pub fn runnable(&self) -> Runnable {
         let set = self.set.clone();
         let about = &self.set.about;
@@ -199,64 +199,67 @@ impl Supervisor {
         named(about.name.clone(), body.at(about.site))
     }
 
-    /// The process of a unit that is running.
+    /// Returns the process of a running unit.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::NotReady`] if the unit has not started;
-    /// [`ManagerError::InvalidState`] if it is stopping, has ended, or waits for its restart.
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::NotReady`] if the unit is not ready
+    /// yet; [`ManagerError::InvalidState`] in any other state, for example if it has ended or waits for its restart.
     pub fn get(&self, name: &str) -> Result<Process, ManagerError> {
         self.set.shared.get(&name.into())
     }
 
-    /// Starts a unit that has no run, whatever became of earlier ones, and waits until it is ready.
+    /// Starts a unit that has no run, however its earlier runs ended, and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::HasRun`] if the unit already has a run;
-    /// [`ManagerError::Failed`], [`ManagerError::Ended`] and [`ManagerError::Stopped`] if it does not become ready.
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::HasRun`] if the unit already has a
+    /// run; [`ManagerError::Failed`], [`ManagerError::Ended`], [`ManagerError::Stopped`] and [`ManagerError::Stuck`] if
+    /// it does not become ready.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the unit continues to start.
+    /// If the future is dropped after its first poll, the unit still starts.
     pub async fn start(&self, name: &str) -> Result<Process, ManagerError> {
         self.set.shared.start(name.into()).await
     }
 
-    /// Stops a unit, and waits until it has stopped. It is not started again until [`start`](Self::start) is called.
+    /// Stops a unit, and waits until it has stopped. The unit stays stopped until [`start`](Self::start) or
+    /// [`restart`](Self::restart) is called.
     ///
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::InvalidState`] if the unit has already
-    /// ended; [`ManagerError::Failed`] with its outcome, unless that is only its own abort; [`ManagerError::Stuck`] if
-    /// it ignores its abort.
+    /// ended or stopped, or was given up; [`ManagerError::Failed`] with its outcome, unless that only reports its own
+    /// abort; [`ManagerError::Stuck`] if it has not ended within its abort grace.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, the unit stops, even if the future is dropped.
+    /// Once the future has been polled, the unit stops even if the future is dropped.
     pub async fn stop(&self, name: &str) -> Result<(), ManagerError> {
         self.set.shared.stop(name.into()).await
     }
 
-    /// Stops a unit if it has a run, starts it again, and waits until it is ready. The other units go on, whatever the
-    /// strategy.
+    /// Stops a unit if it has a run, starts it again, and waits until it is ready. The other units continue, whatever
+    /// the strategy.
     ///
     /// # Errors
     ///
-    /// Those of [`start`](Self::start); [`ManagerError::HasRun`] only if the unit is stuck.
+    /// Those of [`start`](Self::start), but [`ManagerError::HasRun`] only if the unit is stuck or is being removed.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled, the unit is restarted, even if the future is dropped.
+    /// Once the future has been polled, the unit is restarted even if the future is dropped.
     pub async fn restart(&self, name: &str) -> Result<Process, ManagerError> {
         self.set.shared.restart(name.into()).await
     }
 
-    /// Adds a unit at the end of the order, and starts it. It belongs to the present run of the set only.
+    /// Adds a unit at the end of the order, for the current run of the set only. It returns at once; the unit starts
+    /// when its turn comes.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`]; [`ManagerError::Exists`] if there is a unit with this name.
+    /// [`ManagerError::NotRunning`]; [`ManagerError::Exists`] if there already is a unit with this name.
     pub async fn add(
         &self,
         name: impl Into<Arc<str>>,
@@ -266,17 +269,17 @@ impl Supervisor {
         self.set.shared.call(|reply| Command::Add { key, unit, reply }).await
     }
 
-    /// Stops a unit, and removes it from the present run of the set.
+    /// Stops a unit, and removes it from the current run of the set.
     ///
     /// # Errors
     ///
-    /// Those of [`stop`](Self::stop), without [`ManagerError::InvalidState`].
+    /// Those of [`stop`](Self::stop), except [`ManagerError::InvalidState`].
     pub async fn remove(&self, name: &str) -> Result<(), ManagerError> {
         let key = name.into();
         self.set.shared.call(|reply| Command::Remove { key, reply }).await
     }
 
-    /// Changes what the failure of a unit means, in the present run of the set.
+    /// Changes what the failure of a unit means, for the current run of the set.
     ///
     /// # Errors
     ///
@@ -289,19 +292,19 @@ impl Supervisor {
         self.set.shared.set_on_failure(name.into(), on_failure).await
     }
 
-    /// All units, sorted by their names. While the set is not running, those that are stuck.
+    /// Lists all units, sorted by name. While the set is not running, these are the stuck units only.
     pub fn list(&self) -> Vec<Status<Arc<str>>> {
         let mut list = self.set.shared.list();
         list.sort_by(|one, other| one.key.cmp(&other.key));
         list
     }
 
-    /// The number of units in each state.
+    /// Returns the number of units in each group of states.
     pub fn counts(&self) -> Counts {
         self.set.shared.shown_counts()
     }
 
-    /// Reads everything that happens from now on, in all runs.
+    /// Makes a reader of all events from now on, in all runs.
     pub fn events(&self) -> Events<Arc<str>> {
         self.set.shared.events.read()
     }

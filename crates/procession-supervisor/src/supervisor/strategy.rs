@@ -1,6 +1,6 @@
-//! The strategies of a set: which units follow one that fails, and when the set ends.
+//! The strategies of a set: which units restart together with a failed one, and when the set closes.
 
-/// Which units are restarted together with one that fails.
+/// The units that restart together with a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strategy {
     OneForOne,
@@ -9,7 +9,8 @@ pub(super) enum Strategy {
 }
 
 impl Strategy {
-    /// The first of the units that are restarted because the one at `failed` failed; `None` if it is alone.
+    /// The position of the first unit that restarts because the unit at `failed` failed; `None` if only that unit
+    /// restarts.
     pub(super) fn restarts_from(self, failed: usize) -> Option<usize> {
         match self {
             Self::OneForOne => None,
@@ -19,12 +20,12 @@ impl Strategy {
     }
 }
 
-/// Whether the end of [significant](crate::Unit::significant) units closes their set. The unit must have ended for good:
-/// one that is started again does not count.
+/// Whether the end of [significant](crate::Unit::significant) units closes their set. The unit must have ended for
+/// good: a unit that is restarted does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AutoShutdown {
-    /// It does not.
+    /// It does not close the set.
     #[default]
     Never,
     /// The end of one significant unit closes the set.

@@ -1,4 +1,4 @@
-//! `get`, `start`, `stop` and `list`: what they do in each state, and that there is one run for each key.
+//! `get`, `start`, `stop` and `list` in each state, and at most one run for each key.
 
 use std::thread;
 
@@ -15,7 +15,7 @@ fn refused<T>(result: Result<T, ManagerError>) -> String {
 }
 
 #[test]
-fn while_it_does_not_run() {
+fn calls_are_refused_while_the_manager_is_not_running() {
     let world = World::new();
     world.insert(["a"]);
     let not_running = "the manager is not running";
@@ -31,7 +31,7 @@ fn while_it_does_not_run() {
 }
 
 #[test]
-fn in_each_state() {
+fn calls_in_each_state() {
     let mut world = World::new();
     world.insert(["runs", "starts", "waits", "ends"]);
     world.units.set("starts", Does::HangInStart);
@@ -65,19 +65,19 @@ fn in_each_state() {
         let stopped = format!("cannot stop unit `{key}` while it is stopped");
         assert_eq!(refused(yielded(world.stop_unit(key))), stopped);
     }
-    // It stays so, whatever is scanned, until a call starts it.
+    // It stays stopped through scans, until a call starts it.
     world.advance(SECOND * 100);
     assert_eq!(world.units.starts("runs"), 1);
     yielded(world.start_unit("runs")).unwrap();
     assert_eq!(world.units.starts("runs"), 2);
     managed.close(&world).unwrap();
-    // What there is no row of has not gone.
+    // A unit that never had a row is not reported as gone.
     assert!(!world.happened().iter().any(|event| event.starts_with("none")));
 }
 
-/// One that waits for its restart has stopped at once, and that is told.
+/// Stopping a unit that waits for its restart takes effect at once, and sends an event.
 #[test]
-fn stopping_one_that_waits() {
+fn stopping_a_waiting_unit() {
     let mut world = World::new();
     world.insert(["a"]);
     let managed = world.start();
@@ -98,7 +98,7 @@ fn stopping_one_that_waits() {
     assert_eq!(world.happened(), ["a stopped"]);
 }
 
-/// A caller that waits for a start is told when the unit is stopped, and when the manager is.
+/// A caller that waits for a start is answered when the unit, or the manager, is stopped.
 #[test]
 fn a_start_that_is_cut_short() {
     let world = World::new();
@@ -116,9 +116,9 @@ fn a_start_that_is_cut_short() {
     assert_eq!(refused(yielded(starting)), "unit `a` was stopped while it started");
 }
 
-/// While it stops, it is not running any more.
+/// A manager that is stopping counts as not running.
 #[test]
-fn while_it_stops() {
+fn calls_are_refused_while_the_manager_stops() {
     let world = World::new();
     world.insert(["a"]);
     world.units.set("a", Does::IgnoreClosing);
@@ -135,7 +135,7 @@ fn while_it_stops() {
     managed.outcome().unwrap();
 }
 
-/// A key is free when its run is Closed, not when its stop was asked for.
+/// A key becomes free when its run is Closed, not when the run is asked to stop.
 #[test]
 fn a_key_is_free_when_its_run_is_closed() {
     let mut world = World::new();
@@ -154,16 +154,16 @@ fn a_key_is_free_when_its_run_is_closed() {
     world.units.set("a", Does::Serve);
     world.happened();
     world.advance(SECOND * 10);
-    // The unit ignored that it was asked to stop, and was aborted: that is no failure.
+    // The unit ignored the request to stop, and was aborted. This does not count as a failure.
     yielded(stopping).unwrap();
     yielded(also_stopping).unwrap();
     assert_eq!(world.happened()[0], "a aborted after 10s");
     managed.close(&world).unwrap();
 }
 
-/// However many threads start it, there is one run.
+/// If many threads start the same unit, there is only one run.
 #[test]
-fn many_callers() {
+fn many_callers_start_one_run() {
     let world = World::new();
     world.insert(["a"]);
     let managed = world.start();

@@ -1,5 +1,5 @@
-//! One test for each defect of earlier versions (B1 to B19), and for those that were found beside them. Those that need
-//! a race repeat it on real threads.
+//! Tests for the defects of earlier versions (B1 to B19), and for others that were found with them. Tests of races
+//! repeat them on real threads.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -33,7 +33,7 @@ fn policy(world: &World) -> Policy {
     Policy::new().clock(world.clock.clone()).backoff(PLAIN)
 }
 
-/// A body that is ready, and ends when it is asked to.
+/// A body that is ready at once, and ends when it is asked to stop.
 fn serve() -> Runnable {
     body(|run| async move {
         run.ready();
@@ -41,7 +41,7 @@ fn serve() -> Runnable {
     })
 }
 
-/// Closes a part on real threads at a random time after its start: its outcome.
+/// Closes a runnable at a random time after its start, on real threads. Returns its outcome.
 fn close_at_random(part: &Runnable) -> Result<(), Error> {
     let app = Process::new();
     let (start, _readiness) = Start::under(&app);
@@ -55,10 +55,10 @@ fn close_at_random(part: &Runnable) -> Result<(), Error> {
     process.outcome().unwrap()
 }
 
-/// B1, B2: a unit that starts or runs while its set closes has stopped: no event and no outcome says that it failed, even
-/// where each failure would count.
+/// B1, B2: a unit that is starting or running when its set closes has stopped, not failed. No event and no outcome says
+/// otherwise, even if every failure would count.
 #[test]
-fn a_set_that_closes_while_its_units_start_or_run() {
+fn units_do_not_fail_when_their_set_closes() {
     for round in 0..600 {
         let units = ["a", "b", "c", "d"].map(|key| {
             let unit = Unit::new(serve()).restart(Restart::Permanent);
@@ -80,9 +80,9 @@ fn a_set_that_closes_while_its_units_start_or_run() {
     }
 }
 
-/// The same of a manager.
+/// The same for a manager.
 #[test]
-fn a_manager_that_closes_while_its_units_start_or_run() {
+fn units_do_not_fail_when_their_manager_closes() {
     let table = MemoryTable::new();
     for key in ["a", "b", "c", "d"] {
         let unit = Unit::new(serve()).restart(Restart::Permanent);
@@ -102,7 +102,7 @@ fn a_manager_that_closes_while_its_units_start_or_run() {
     }
 }
 
-/// A unit that is dropped by an abort, and whose teardown takes as long as the test wants: how many teardowns have run.
+/// A unit whose body an abort drops, and whose teardown ends when the test releases it. It counts finished teardowns.
 struct Slow {
     release: Sender<()>,
     released: Receiver<()>,
@@ -136,7 +136,7 @@ impl Slow {
     }
 }
 
-/// Each way to nest the two units: what is started.
+/// Each way to nest the two units, with the runnable to start.
 fn nested(world: &World, slow: &Slow) -> Vec<(&'static str, Runnable)> {
     let table = || {
         let table = MemoryTable::new();
@@ -185,7 +185,7 @@ fn an_abort_from_above_waits_for_teardowns() {
     }
 }
 
-/// B3: past the abort grace of the units, an abort from above names them, and they finish their teardowns later.
+/// B3: after the abort grace of the units, an abort from above ends and names them. They finish their teardowns later.
 #[test]
 fn an_abort_from_above_is_bounded() {
     for case in 0..6 {
@@ -211,9 +211,9 @@ fn an_abort_from_above_is_bounded() {
     }
 }
 
-/// U2: a unit at the end of a set that never ends holds up none of those before it, whether the set is closed or aborted.
+/// U2: if the last unit of a set never ends, the units before it still stop, whether the set is closed or aborted.
 #[test]
-fn a_stuck_unit_does_not_keep_the_others_from_stopping() {
+fn a_stuck_unit_does_not_prevent_the_others_from_stopping() {
     for by_force in [false, true] {
         for strategy in STRATEGIES {
             let world = World::new();
@@ -241,7 +241,7 @@ fn a_stuck_unit_does_not_keep_the_others_from_stopping() {
     }
 }
 
-/// A body below which something does not end when it is asked to; then it fails, or ends before it is ready.
+/// A body that fails, or ends before it is ready, while a child of it ignores its closing.
 fn leaves_something(starts: Arc<AtomicUsize>, fails: bool) -> Runnable {
     body(move |run: Run| {
         let start = starts.fetch_add(1, Ordering::SeqCst);
@@ -261,8 +261,8 @@ fn leaves_something(starts: Arc<AtomicUsize>, fails: bool) -> Runnable {
     })
 }
 
-/// B4: a unit that fails, or ends before it is ready, while something below it does not end, is stopping; it is aborted
-/// after its grace and restarted.
+/// B4: a unit that fails, or ends before it is ready, is Stopping while a child of it does not end. It is aborted after
+/// its grace, and then restarted.
 #[test]
 fn a_failed_unit_is_aborted_after_its_grace_and_restarted() {
     for fails in [true, false] {
@@ -293,14 +293,14 @@ fn a_failed_unit_is_aborted_after_its_grace_and_restarted() {
     }
 }
 
-/// B5: a thread in an inner set that ignores its abort has one run, whatever restarts the inner set, and is started again
-/// when it has ended.
+/// B5: a thread in an inner set that ignores its abort has only one run, whatever restarts the inner set. It starts
+/// again once it has ended.
 #[test]
 fn a_stubborn_thread_in_a_set_that_is_restarted() {
     for outer_strategy in [1, 2] {
         let world = World::new();
         let (stubborn, release, runs) = stubborn();
-        // The inner set ends in time, with the thread left behind; the outer one starts it again.
+        // The inner set ends in time and leaves the thread behind; the outer set restarts the inner one.
         let inner_policy = policy(&world).grace(SECOND).abort_grace(SECOND);
         let inner = Supervisor::one_for_one([("stubborn", stubborn)]).policy(inner_policy);
         let units = vec![("b", world.units.unit("b")), ("inner", Unit::new(inner.runnable()))];
@@ -328,9 +328,9 @@ fn a_stubborn_thread_in_a_set_that_is_restarted() {
     }
 }
 
-/// B6: a unit that says that it is ready and ends at once was ready, and one that ends before it is ready has failed.
+/// B6: a unit that becomes ready and ends at once was ready. A unit that ends before it is ready has failed.
 #[test]
-fn readiness_and_the_end_at_once() {
+fn a_unit_that_is_ready_and_ends_at_once() {
     let table = MemoryTable::new();
     table.insert("ready", body(|run| async move { run.ready() }));
     table.insert("ready in a thread", body_thread(|run| run.ready()));
@@ -346,7 +346,7 @@ fn readiness_and_the_end_at_once() {
             for key in ["ready", "ready in a thread"] {
                 match manager.start_blocking(key) {
                     Ok(process) => process.closed().wait().unwrap(),
-                    // Its last run has ended, but the manager has not seen it.
+                    // Its last run has ended, but the manager has not seen that yet.
                     Err(ManagerError::HasRun { .. }) => {}
                     Err(error) => panic!("{round} {key}: {error:?}"),
                 }
@@ -363,9 +363,9 @@ fn readiness_and_the_end_at_once() {
     ended.unwrap();
 }
 
-/// B8, U5: temporary units are not started again, whatever happens to the others.
+/// B8, U5: temporary units are never restarted, whatever happens to the others.
 #[test]
-fn temporary_units_are_not_started_again_with_others() {
+fn temporary_units_are_not_restarted_with_others() {
     for strategy in STRATEGIES {
         let world = World::new();
         let temporary = |key| (key, world.units.unit(key).restart(Restart::Temporary));
@@ -394,7 +394,8 @@ fn temporary_units_are_not_started_again_with_others() {
     }
 }
 
-/// B9: the abort of another process, returned by a unit that stops, is kept; its own is not.
+/// B9: if a stopping unit returns the abort error of another process, the error is kept. The error of its own abort is
+/// not.
 #[test]
 fn the_abort_of_another_process_is_kept() {
     let other = Process::builder().name("other").build().unwrap();
@@ -434,9 +435,9 @@ fn the_abort_of_another_process_is_kept() {
     );
 }
 
-/// B11: no reader sees a state that was never decided: a unit that will be restarted is never listed as ended.
+/// B11: readers see no intermediate state: a unit that will be restarted is never listed as ended.
 #[test]
-fn the_list_never_shows_an_end_that_was_none() {
+fn the_list_never_shows_a_unit_as_ended_that_will_restart() {
     let table = MemoryTable::new();
     table.insert(
         "a",
@@ -482,9 +483,9 @@ fn the_list_never_shows_an_end_that_was_none() {
     ended.unwrap();
 }
 
-/// B12: a hook above a set or a manager is told once of each failure.
+/// B12: a hook above a set or a manager sees each failure once.
 #[test]
-fn hooks_are_told_once() {
+fn hooks_see_each_failure_once() {
     let world = World::new();
     let app = world.app();
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -512,7 +513,7 @@ fn hooks_are_told_once() {
     assert_eq!(told.lock().unwrap().len(), 3);
 }
 
-/// A table of which some rows, or the scan, are never read to their end.
+/// A table with rows that never load, and scans that may never end.
 #[derive(Clone)]
 struct Hanging {
     rows: MemoryTable<String>,
@@ -552,9 +553,9 @@ fn hanging() -> (World, Hanging, Manager<String>, Managed) {
     (world, hanging, manager, managed)
 }
 
-/// B13, U7: 64 rows that are never loaded delay others by a quarter of a second.
+/// B13, U7: 64 loads that hang delay other loads by a quarter of a second.
 #[test]
-fn gets_that_hang() {
+fn loads_that_hang_delay_others_only_briefly() {
     let (world, table, manager, managed) = hanging();
     for number in 0..64 {
         table.rows.insert(format!("hangs {number}"), serve());
@@ -566,16 +567,16 @@ fn gets_that_hang() {
     managed.close(&world).unwrap();
 }
 
-/// B13, I15: however many hang, the manager does not spin, and goes on when they are given up.
+/// B13, I15: if more loads hang than the limit allows, the manager does not spin, and continues when they time out.
 #[test]
-fn more_gets_hang_than_there_may_be() {
+fn more_loads_hang_than_the_limit() {
     let (world, table, manager, managed) = hanging();
     for number in 0..5_000 {
         let (manager, key) = (manager.clone(), format!("hangs {number}"));
         world.executor.spawn(async move { manager.start(key).await }).detach();
     }
     world.settle();
-    // It has to wait for its turn.
+    // This load must wait for its turn.
     table.rows.insert("good".to_owned(), serve());
     let began = Instant::now();
     for _ in 0..330 {
@@ -592,7 +593,7 @@ fn more_gets_hang_than_there_may_be() {
     managed.close(&world).unwrap();
 }
 
-/// B13, U7: a scan that hangs delays no load and no restart, and is given up.
+/// B13, U7: a scan that hangs delays no load and no restart, and times out.
 #[test]
 fn a_scan_that_hangs() {
     let (world, table, manager, managed) = hanging();
@@ -612,7 +613,7 @@ fn a_scan_that_hangs() {
     let is_told =
         std::iter::from_fn(|| events.try_recv()).any(|event| event.kind() == "scan_failed");
     assert!(is_told);
-    // It is tried again.
+    // The scan is retried.
     table.scan_hangs.store(false, Ordering::SeqCst);
     let scan = {
         let manager = manager.clone();
@@ -635,9 +636,10 @@ impl Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
-/// B14, I14: with a `tracing` subscriber that writes everything, keys and errors without a text change nothing.
+/// B14, I14: keys and errors whose `Display` panics do no harm, even with a `tracing` subscriber that writes
+/// everything.
 #[test]
-fn keys_and_errors_without_a_text() {
+fn keys_and_errors_whose_display_panics() {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
     tracing::subscriber::with_default(subscriber, || {
         let world = World::new();
@@ -665,9 +667,9 @@ fn keys_and_errors_without_a_text() {
     });
 }
 
-/// B14: settings without a bound are bounded.
+/// B14: extreme settings are clamped.
 #[test]
-fn settings_without_bounds() {
+fn extreme_settings() {
     let all_time = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: true };
     let world = World::new();
     let policy = policy(&world).backoff(all_time);
@@ -686,7 +688,7 @@ fn settings_without_bounds() {
     of_set.close(&world).unwrap();
 }
 
-/// A clock that counts how often somebody sleeps.
+/// A clock that counts its sleeps.
 #[derive(Clone)]
 struct Counting(ManualClock, Arc<AtomicUsize>);
 
@@ -701,9 +703,10 @@ impl Clock for Counting {
     }
 }
 
-/// B16, I16: units that are due together are started at the pace, and those that have to wait cost nothing in each period.
+/// B16, I16: units that are due together restart at the pace. Units that wait for a later period cost nothing
+/// meanwhile.
 #[test]
-fn the_pace() {
+fn restarts_follow_the_pace() {
     let world = World::new();
     let sleeps = Arc::new(AtomicUsize::new(0));
     let clock = Counting(world.clock.clone(), sleeps.clone());
@@ -739,9 +742,9 @@ fn the_pace() {
     managed.close(&world).unwrap();
 }
 
-/// B18, U6: a row that is inserted over another restarts the unit in place, after its old run has ended.
+/// B18, U6: a row that replaces another restarts the unit in place, after its old run has ended.
 #[test]
-fn an_insertion_over_a_key_that_runs() {
+fn replacing_the_row_of_a_running_unit_restarts_it() {
     let mut world = World::new();
     world.insert(["a"]);
     world.units.set("a", Does::StopWhenTold);
@@ -759,7 +762,7 @@ fn an_insertion_over_a_key_that_runs() {
     managed.close(&world).unwrap();
 }
 
-/// B18, U6: a version says whether a row has changed, and `OnChange` when that takes effect.
+/// B18, U6: the version decides whether a row has changed, and `OnChange` decides when the change takes effect.
 #[test]
 fn versions() {
     let world = World::new();
@@ -777,7 +780,7 @@ fn versions() {
     row(3, OnChange::NextStart);
     world.settle();
     assert_eq!(world.units.starts("a"), 2);
-    // The next start is of the row as it is now.
+    // The next start uses the current row.
     let manager = world.manager.clone();
     yielded(world.spawn(async move { manager.restart("a").await })).unwrap();
     assert_eq!((world.units.starts("a"), world.units.runs("a")), (3, 1));
@@ -787,7 +790,7 @@ fn versions() {
     managed.close(&world).unwrap();
 }
 
-/// A blocking table that tells of its changes.
+/// A blocking table that reports its changes.
 struct Told18 {
     rows: Arc<Mutex<BTreeMap<Key, Unit>>>,
     changes: Mutex<Option<mpsc::Receiver<Change<Key>>>>,
@@ -808,9 +811,9 @@ impl BlockingTable<Key> for Told18 {
     }
 }
 
-/// B18: a blocking table's changes take effect, and `scan_now` and `restart` read it without one.
+/// B18: the changes of a blocking table take effect, and `scan_now` and `restart` read it even without a change.
 #[test]
-fn a_blocking_table_that_tells_of_changes() {
+fn a_blocking_table_that_reports_changes() {
     let world = World::new();
     let (tell, changes) = mpsc::channel();
     let rows = Arc::new(Mutex::new(BTreeMap::new()));
@@ -877,7 +880,7 @@ fn a_stuck_unit_that_has_ended_is_not_listed() {
     assert_eq!(in_words(&last), "stubborn stopped by force");
 }
 
-/// B19: names and errors are escaped in whatever is shown.
+/// B19: names and errors are escaped wherever they are shown.
 #[test]
 fn hostile_names_are_escaped() {
     const HOSTILE: &str = "two\nlines \u{1b}[31mred";

@@ -1,4 +1,4 @@
-//! A table with faults, over one in memory.
+//! A table with faults, on top of one in memory.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -13,7 +13,7 @@ use procession_supervisor::{BoxFuture, BoxStream, Change, MemoryTable, Row, Tabl
 
 use crate::world::Key;
 
-/// What a table does when it is asked.
+/// How a table answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answers {
     Well,
@@ -29,14 +29,14 @@ pub(crate) enum Answers {
     PanicOnDrop,
 }
 
-/// A table with a fault, that tells of changes or not.
+/// A table with a fault. It may report changes or not.
 #[derive(Clone)]
 pub(crate) struct Faulty {
     rows: MemoryTable<Key>,
     answers: Arc<Mutex<Answers>>,
     tells_changes: bool,
     pub(crate) scans: Arc<AtomicUsize>,
-    /// It was asked, and will never answer.
+    /// A call has begun that will never be answered.
     hangs: Arc<AtomicBool>,
 }
 
@@ -56,13 +56,13 @@ impl Faulty {
         answers
     }
 
-    /// Has it been asked, and did it not answer?
+    /// Returns whether a call has begun that will never be answered.
     pub(crate) fn is_hanging(&self) -> bool {
         self.hangs.load(Ordering::SeqCst)
     }
 }
 
-/// Its drop panics.
+/// A value whose drop panics.
 struct PanicsOnDrop<T>(T);
 
 impl<T> Drop for PanicsOnDrop<T> {

@@ -12,7 +12,7 @@ use procession_supervisor::{
 
 const UNITS: u32 = 100_000;
 
-/// Counts what is asked of a table.
+/// Counts the calls of a table.
 #[derive(Clone)]
 struct Counted {
     rows: MemoryTable<u32>,
@@ -32,9 +32,9 @@ impl Table<u32> for Counted {
     }
 }
 
-/// One of many that fails is started again by its own timer: no scan, and no row is read but its own.
+/// One failed unit among many is restarted by its own timer, without a scan, and only its own row is loaded.
 #[test]
-fn one_of_many_is_restarted_alone() {
+fn one_unit_of_many_restarts_alone() {
     let rows = MemoryTable::new();
     let (fail, failed) = smol::channel::bounded::<()>(1);
     for key in 0..UNITS {

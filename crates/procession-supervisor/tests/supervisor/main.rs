@@ -1,5 +1,5 @@
-//! What the supervisor promises. Time is a clock that the tests move, and all tasks run on an executor that
-//! they run until nothing moves any more: no test sleeps.
+//! Tests of the supervisor's guarantees. Most tests move a clock themselves, and run all tasks on an executor until
+//! nothing moves any more, so that they need not sleep.
 
 mod calls;
 mod defects;

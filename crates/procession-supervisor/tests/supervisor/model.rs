@@ -1,5 +1,5 @@
-//! Random tables, units and commands, on a clock that the test moves: what must hold whenever nothing moves,
-//! and after the next scan.
+//! Random tables, units and commands, on a clock that the test moves. The tests check what must hold whenever nothing
+//! moves, and after the next scan.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -24,9 +24,9 @@ enum Step {
     Stop(Key),
     Table(Answers),
     Advance(Duration),
-    /// The table is well, and time passes: a scan and all grace times.
+    /// The table works again, and enough time passes for a scan and all graces.
     Scan,
-    /// The manager is closed, and runs again.
+    /// The manager closes, and runs again.
     Again,
 }
 
@@ -70,12 +70,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the table and the calls were.
+/// The rows and calls so far.
 #[derive(Default)]
 struct Model {
     rows: HashMap<Key, Restart>,
-    /// Those that may have ended for good: one of their rows since the manager began said so, and an ended unit
-    /// stays so when its row changes.
+    /// Units that may have ended for good: one of their rows since the start of the manager allows it, and an ended
+    /// unit stays ended when its row changes.
     relaxed: HashSet<Key>,
     stopped: HashSet<Key>,
 }
@@ -93,7 +93,7 @@ impl Model {
                 world.table.remove(&key);
             }
             Step::Does(key, does) => world.units.set(key, does),
-            // Only who runs is told: it would be news for the next run too.
+            // Only a running unit gets the message, because the next run would get it otherwise.
             Step::Tell(key, told) if world.state(key) == Some(State::Running) => {
                 if world.units.does(key) == Does::Serve {
                     world.units.tell(key, told);
@@ -101,7 +101,7 @@ impl Model {
             }
             Step::Tell(..) => {}
             Step::Start(key) => {
-                // One that still stops is refused.
+                // A unit that is still stopping is refused.
                 if world.state(key) != Some(State::Stopping) {
                     self.stopped.remove(key);
                 }
@@ -130,11 +130,11 @@ impl Model {
         self.relaxed.extend(relaxed.map(|(key, _)| *key));
     }
 
-    /// After a scan and all grace times: no run of a removed row, and each row's unit runs, has a restart due,
-    /// was given up or stopped, or has ended as its policy lets it.
+    /// After a scan and all graces, no unit without a row has a run. The unit of each row is running, waits for its
+    /// restart, was given up or stopped, or has ended as its rules allow.
     fn scan(&mut self, world: &World, table: &Faulty) {
         table.set(Answers::Well);
-        // What hangs in a call of the table is given up at the latest when the manager is closed.
+        // A call of the table that hangs is given up when the manager closes, if not before.
         if world.manager.list().iter().any(|unit| unit.state == State::Loading)
             || table.is_hanging()
         {
@@ -160,7 +160,7 @@ impl Model {
     }
 }
 
-/// What holds whenever nothing moves.
+/// Checks the invariants that hold whenever nothing moves.
 fn check(world: &World) {
     let list = world.manager.list();
     let keys: HashSet<Key> = list.iter().map(|unit| unit.key).collect();
@@ -175,7 +175,7 @@ fn check(world: &World) {
     assert_eq!(running, known, "a run that is not in the list");
 }
 
-/// On return nothing runs.
+/// Closes the manager, and checks that nothing runs any more.
 fn end(world: &World, managed: Managed) {
     managed.app.close();
     world.advance(SECOND * 11);

@@ -1,4 +1,4 @@
-//! Behaviours of the peers: OTP's `supervisor_SUITE`, suture, and tokio-graceful-shutdown.
+//! Behaviours of comparable libraries: OTP's `supervisor_SUITE`, suture, and tokio-graceful-shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn policy(world: &World) -> Policy {
     Policy::new().clock(world.clock.clone()).backoff(AT_ONCE)
 }
 
-/// A set that runs, in a world of its own.
+/// A running set, in a world of its own.
 struct Set {
     world: World,
     set: Supervisor,
@@ -42,7 +42,7 @@ impl Set {
         Self { world, set, events, managed }
     }
 
-    /// Of units with rules.
+    /// Makes a set of units with rules.
     fn of(strategy: Strategy, units: &[Key], rules: impl Fn(Key, Unit) -> Unit) -> Self {
         let world = World::new();
         let units = units.iter().map(|key| (*key, rules(key, world.units.unit(key)))).collect();
@@ -68,13 +68,13 @@ impl Set {
         list.into_iter().find(|status| &*status.key == key).map(|status| status.state)
     }
 
-    /// What happened since it was asked last.
+    /// The events since the last call.
     fn happened(&mut self) -> Vec<String> {
         self.world.settle();
         std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
     }
 
-    /// Makes a call, which has to be answered without any time passing.
+    /// Makes a call, which must be answered before the clock moves.
     #[track_caller]
     fn call<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> T
     where
@@ -98,7 +98,7 @@ impl Set {
     }
 }
 
-/// The error of the engine in the outcome.
+/// The engine's error in the outcome.
 fn cause(error: &Error) -> &ManagerError {
     let Error::Failed(failed) = error else { panic!("{error:?}") };
     failed.get().downcast_ref().unwrap_or_else(|| panic!("{error:?}"))
@@ -163,7 +163,7 @@ fn calls_by_name() {
     set.close().unwrap();
 }
 
-/// Two units with the same name are refused; the set can be asked afterwards, and says that it is not running.
+/// A set with two units of the same name fails to start. Calls after that say that it is not running.
 #[test]
 fn two_units_with_one_name() {
     let world = World::new();
@@ -187,8 +187,8 @@ fn two_units_with_one_name() {
     assert_eq!(world.units.starts("a"), 0);
 }
 
-/// OTP: start_child and delete_child while the set runs: the new one is the last to start and the first to stop, has its
-/// turn in the strategies, and the next run of the set knows the units of its description.
+/// OTP: start_child and delete_child while the set runs. The new unit is the last to start and the first to stop, and
+/// takes part in the strategies. The next run of the set has only the units of its description.
 #[test]
 fn units_come_and_go() {
     for (name, strategy) in STRATEGIES {
@@ -209,7 +209,7 @@ fn units_come_and_go() {
         set.tell("c", Told::Fail);
         set.world.advance(SECOND);
         assert_eq!(set.runs(["a", "b", "c"]), [0, 1, 1], "{name}");
-        // A name that is free can be given again.
+        // A free name can be used again.
         let unit = set.world.units.unit("a");
         set.call(|set| async move { set.add("a", unit).await }).unwrap();
         set.happened();
@@ -224,9 +224,9 @@ fn units_come_and_go() {
     }
 }
 
-/// OTP: `simple_one_for_one`: many that come and go leave nothing behind.
+/// OTP: `simple_one_for_one`: many units that come and go leave nothing behind.
 #[test]
-fn many_come_and_go() {
+fn many_units_come_and_go() {
     let set = Set::of(STRATEGIES[2].1, &["a", "b"], |_, unit| unit);
     for _ in 0..200 {
         for key in ["c", "d", "e"] {
@@ -244,8 +244,8 @@ fn many_come_and_go() {
     set.close().unwrap();
 }
 
-/// OTP: permanent, transient and temporary children, ending well and with an error, in each strategy: which are started
-/// again.
+/// OTP: which permanent, transient and temporary children restart after an end with or without an error, in each
+/// strategy.
 #[test]
 fn restart_types_in_each_strategy() {
     for (name, strategy) in STRATEGIES {
@@ -276,8 +276,8 @@ fn restart_types_in_each_strategy() {
     }
 }
 
-/// OTP: `one_for_all_other_child_fails_restart`, `rest_for_one_other_child_fails_restart`: another unit that fails during
-/// the restart begins it anew, and nothing runs twice.
+/// OTP: `one_for_all_other_child_fails_restart`, `rest_for_one_other_child_fails_restart`: another unit that fails
+/// during the restart makes it begin again, and nothing runs twice.
 #[test]
 fn another_unit_fails_during_a_restart() {
     for (name, strategy) in &STRATEGIES[1..] {
@@ -294,7 +294,7 @@ fn another_unit_fails_during_a_restart() {
     }
 }
 
-/// A unit before those that wait for their restart fails too: its pause is its own, and is not cut short.
+/// If a unit before the waiting ones fails too, it has its own pause, which is not cut short.
 #[test]
 fn an_earlier_unit_fails_during_a_restart() {
     let set = Set::of(STRATEGIES[2].1, &["a", "b", "c"], |_, unit| unit);
@@ -322,7 +322,7 @@ fn intensity_of_a_set() {
             set.tell(key, Told::Fail);
             set.world.advance(SECOND);
         }
-        // Two of them are long ago.
+        // Two of them are outside the period.
         set.world.advance(SECOND * 10);
         for key in ["c", "a"] {
             set.tell(key, Told::Fail);
@@ -341,7 +341,7 @@ fn intensity_of_a_set() {
 
 /// OTP: intensity 0: the first failure ends the set.
 #[test]
-fn intensity_of_none() {
+fn intensity_of_zero() {
     let world = World::new();
     let none = Rate::new(0, SECOND);
     let set = Supervisor::one_for_one(["a", "b"].map(|key| (key, world.units.unit(key))));
@@ -351,8 +351,8 @@ fn intensity_of_none() {
     assert!(matches!(cause(&set.managed.outcome().unwrap_err()), ManagerError::GaveUp { .. }));
 }
 
-/// OTP: `significant_*`, auto_shutdown any and all. A unit that is started again, or that a call has stopped, has not
-/// ended.
+/// OTP: `significant_*`, auto_shutdown any and all. A unit that is restarted, or that a call has stopped, does not
+/// count as ended.
 #[test]
 fn auto_shutdown() {
     let rules = |key, unit: Unit| {
@@ -374,7 +374,7 @@ fn auto_shutdown() {
         let units = ["a", "b", "c"].map(|key| (key, rules(key, world.units.unit(key))));
         let set = strategy(units.into()).policy(policy(&world)).auto_shutdown(auto);
         let set = Set::start(world, set.keep_open(true));
-        // It is started again.
+        // The unit is restarted.
         set.tell("a", Told::Fail);
         set.world.advance(SECOND);
         assert_eq!(set.set.counts().running, 3, "{name} {auto:?}");
@@ -392,8 +392,8 @@ fn auto_shutdown() {
     }
 }
 
-/// A significant temporary unit that fails has ended; the set that closes for it has not failed, and its own set does
-/// not start it again.
+/// A significant temporary unit that fails counts as ended. The set that closes because of it has not failed, so its
+/// outer set does not restart it.
 #[test]
 fn auto_shutdown_in_a_set() {
     let world = World::new();
@@ -409,7 +409,7 @@ fn auto_shutdown_in_a_set() {
     set.close().unwrap();
 }
 
-/// OTP: a supervisor without children keeps running; here, if it is told so.
+/// OTP: a supervisor without children keeps running. Here, it does so with `keep_open`.
 #[test]
 fn keep_open() {
     for keep_open in [true, false] {
@@ -433,7 +433,7 @@ fn keep_open() {
     }
 }
 
-/// OTP: `brutal_kill`: a grace of zero aborts at once; `infinity`: a grace of all time waits.
+/// OTP: `brutal_kill`: a grace of zero aborts at once; `infinity`: a maximal grace waits for ever.
 #[test]
 fn brutal_kill_and_infinity() {
     let world = World::new();
@@ -473,7 +473,7 @@ fn brutal_kill_and_infinity() {
     assert!(set.managed.has_ended());
 }
 
-/// The same by the system's clock, whose graces are also deadlines of the core.
+/// The same with the system's clock, whose graces are also deadlines of the core.
 #[test]
 fn brutal_kill_and_infinity_by_the_systems_clock() {
     let ignores = || {
@@ -543,7 +543,7 @@ fn start_together() {
     set.close().unwrap();
 }
 
-/// A body that is ready, and fails with what it is given when it is told.
+/// A body that is ready, and fails with the error that the test sends it.
 fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) {
     let (tell, told) = smol::channel::unbounded::<()>();
     let fails = body(move |run| {
@@ -559,7 +559,7 @@ fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) 
     (fails, tell)
 }
 
-/// suture: `ErrDoNotRestart`: a permanent unit whose run asks for it is not started again, in a set and in a manager.
+/// suture: `ErrDoNotRestart`: a permanent unit that fails with it is not restarted, in a set and in a manager.
 #[test]
 fn do_not_restart() {
     for (name, strategy) in STRATEGIES {
@@ -585,8 +585,8 @@ fn do_not_restart() {
     }
 }
 
-/// suture: `ErrTerminateSupervisorTree`: a run ends the whole tree, through nested sets and managers, and its error is in
-/// the outcome.
+/// suture: `ErrTerminateSupervisorTree`: a unit that fails with it ends the whole tree, through nested sets and
+/// managers, and the outcome has its error.
 #[test]
 fn end_all() {
     let world = World::new();
@@ -612,7 +612,7 @@ fn end_all() {
     assert!(text.ends_with("process `a` failed: no licence"), "{text}");
 }
 
-/// A unit that closes its set for its own failure does not end the sets above: they start the set again.
+/// A unit whose failure closes its set does not end the sets above: they restart the set.
 #[test]
 fn close_all_ends_one_set() {
     let world = World::new();
@@ -627,9 +627,9 @@ fn close_all_ends_one_set() {
     set.close().unwrap();
 }
 
-/// suture: `UnstoppedServiceReport`: what did not stop is reported with its path through nested sets.
+/// suture: `UnstoppedServiceReport`: a stuck unit is reported with its path through nested sets.
 #[test]
-fn a_report_of_what_did_not_stop() {
+fn stuck_units_are_reported_with_their_paths() {
     let world = World::new();
     let (thread, release, runs) = stubborn();
     let short = policy(&world).grace(SECOND).abort_grace(SECOND);
@@ -658,9 +658,9 @@ fn a_report_of_what_did_not_stop() {
     drop(release);
 }
 
-/// A unit that failed and did not end is stuck; once it was removed, it is not started again when it ends.
+/// A unit that failed and did not end is stuck. If it is removed, it does not restart when it ends.
 #[test]
-fn a_stuck_unit_that_is_removed() {
+fn a_removed_stuck_unit_does_not_restart() {
     let world = World::new();
     let (release, released) = smol::channel::unbounded::<()>();
     let (fail, failing) = smol::channel::unbounded::<()>();
@@ -690,7 +690,7 @@ fn a_stuck_unit_that_is_removed() {
     set.close().unwrap();
 }
 
-/// tokio-graceful-shutdown: what a failure means, for each unit; the others go on, or everything closes.
+/// tokio-graceful-shutdown: `OnFailure` of each unit decides whether the others continue or everything closes.
 #[test]
 fn on_failure_of_each_unit() {
     for (name, strategy) in STRATEGIES {
@@ -711,7 +711,7 @@ fn on_failure_of_each_unit() {
     }
 }
 
-/// tokio-graceful-shutdown: it is changed while the unit runs, and stays so in the present run of the set.
+/// tokio-graceful-shutdown: `OnFailure` can change while the unit runs, for the current run of the set.
 #[test]
 fn on_failure_is_changed_while_it_runs() {
     for restarts in [false, true] {
@@ -731,7 +731,7 @@ fn on_failure_is_changed_while_it_runs() {
             }
         }
     }
-    // In a manager, until the row is loaded again.
+    // In a manager, the change lasts until the unit starts from its row again.
     let world = World::new();
     world.insert(["a"]);
     let managed = world.start();

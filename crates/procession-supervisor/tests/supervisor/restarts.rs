@@ -1,4 +1,4 @@
-//! What has ended is started again, or not: policies, pauses, intensity, pace.
+//! Whether and when units restart: rules, pauses, intensity, pace.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use procession_supervisor::{GiveUp, Happening, ManagerError, Rate, Restart, Stat
 use crate::world::{Does, PLAIN, SECOND, Told, World, yielded};
 
 #[test]
-fn policies() {
+fn restart_rules() {
     for (restart, after_failure, after_end) in [
         (Restart::Permanent, true, true),
         (Restart::Transient, true, false),
@@ -36,9 +36,9 @@ fn policies() {
     }
 }
 
-/// An end before readiness is a failure; so is a panic.
+/// An end before readiness counts as a failure, and so does a panic.
 #[test]
-fn what_counts_as_a_failure() {
+fn failures_before_readiness() {
     for (does, error) in [
         (Does::EndUnready, "failed: process `a` ended before it was ready"),
         (Does::FailToStart, "failed: cannot start"),
@@ -66,7 +66,7 @@ fn what_counts_as_a_failure() {
     }
 }
 
-/// The pauses double; after a run that stayed up they begin from the first.
+/// The pauses double. After a steady run, they begin from the first again.
 #[test]
 fn pauses() {
     let mut world = World::with(|builder, policy| {
@@ -92,7 +92,7 @@ fn pauses() {
     managed.close(&world).unwrap();
 }
 
-/// Too many restarts give up on that unit, and on no other; a call starts it again.
+/// A unit that restarts too often is given up, but no other unit is. A call starts it again.
 #[test]
 fn intensity_is_counted_for_each_unit() {
     let mut world = World::with(|builder, policy| {
@@ -106,7 +106,7 @@ fn intensity_is_counted_for_each_unit() {
         }
         world.advance(SECOND);
     }
-    // The restarts of `b` are forgotten in time; those of `a` are too many.
+    // The restarts of `b` leave the period in time; those of `a` are too many.
     world.units.tell("a", Told::Fail);
     world.settle();
     assert_eq!(world.state("a"), Some(State::GivenUp));
@@ -123,7 +123,7 @@ fn intensity_is_counted_for_each_unit() {
     managed.close(&world).unwrap();
 }
 
-/// The pause of a unit that a call starts meanwhile is over.
+/// A call that starts a waiting unit ends its pause.
 #[test]
 fn a_call_ends_a_pause() {
     let mut world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
@@ -138,7 +138,7 @@ fn a_call_ends_a_pause() {
     managed.close(&world).unwrap();
 }
 
-/// A unit that a call starts is as good as new, whatever became of it before.
+/// A start by a call resets the pauses and the intensity of a unit.
 #[test]
 fn a_call_forgives() {
     let mut world = World::with(|builder, policy| {
@@ -157,7 +157,7 @@ fn a_call_forgives() {
     managed.close(&world).unwrap();
 }
 
-/// A pace of nothing in no time limits nothing, and hangs nothing.
+/// A pace without a count or a period does not block restarts.
 #[test]
 fn a_pace_without_a_length() {
     for pace in [Rate::new(0, Duration::ZERO), Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)] {
@@ -173,8 +173,8 @@ fn a_pace_without_a_length() {
     }
 }
 
-/// The manager closes for a unit that it gives up, if it is told to: its body closes, and its outcome names
-/// the unit and its error.
+/// With `GiveUp::Manager`, the manager closes when it gives up a unit: its body closes, and its outcome names the unit
+/// and the error.
 #[test]
 fn giving_up_can_close_the_manager() {
     let world = World::with(|builder, policy| {
@@ -196,7 +196,7 @@ fn giving_up_can_close_the_manager() {
     assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
 }
 
-/// Many that failed together are not started in one burst.
+/// Many units that failed together do not restart in one burst.
 #[test]
 fn restarts_are_paced() {
     const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
@@ -216,14 +216,14 @@ fn restarts_are_paced() {
     managed.close(&world).unwrap();
 }
 
-/// A unit that deletes its row before it fails is not started again.
+/// A unit that deletes its row before it fails is not restarted.
 #[test]
-fn a_unit_removes_itself() {
+fn a_unit_that_removes_its_row_ends_for_good() {
     let mut world = World::new();
     world.insert(["a"]);
     let managed = world.start();
     world.units.tell("a", Told::Fail);
-    // It is gone before its failure is seen.
+    // Its row is gone before the manager sees the failure.
     world.table.remove(&"a");
     world.advance(SECOND * 100);
     assert_eq!(world.state("a"), None);
@@ -234,7 +234,7 @@ fn a_unit_removes_itself() {
     managed.close(&world).unwrap();
 }
 
-/// What a reader of events cannot keep up with is counted.
+/// A slow reader learns how many events it has missed.
 #[test]
 fn a_slow_reader_is_told_what_it_missed() {
     let mut world = World::with(|builder, policy| builder.policy(policy).event_capacity(4));
@@ -250,7 +250,7 @@ fn a_slow_reader_is_told_what_it_missed() {
     assert!(matches!(next.what, Happening::Missed { count: 4 }), "{next}");
 }
 
-/// A failure in a unit is seen by the hooks of whatever the manager runs below.
+/// The hooks of processes above the manager see the failures of its units.
 #[test]
 fn hooks_see_failures_of_units() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Tables that are remote, slow, shared and broken.
+//! Tables that come and go, fail, panic, hang and block.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn world(tells_changes: bool) -> (World, Faulty) {
     )
 }
 
-/// Without changes, rows that come and go are seen by the next scan.
+/// If the table reports no changes, the next scan finds the rows that come and go.
 #[test]
 fn rows_come_and_go() {
     for tells_changes in [true, false] {
@@ -44,9 +44,9 @@ fn rows_come_and_go() {
     }
 }
 
-/// Units whose row is gone go on if that is wanted, and are not started again.
+/// With `stop_vanished(false)`, a unit whose row is gone continues, but is not restarted.
 #[test]
-fn vanished_units_can_go_on() {
+fn vanished_units_can_continue() {
     let world = World::with(|builder, policy| builder.policy(policy).stop_vanished(false));
     world.insert(["a"]);
     let managed = world.start();
@@ -59,10 +59,9 @@ fn vanished_units_can_go_on() {
     managed.close(&world).unwrap();
 }
 
-/// A scan that fails, at once or half-way, is no absence: nothing is stopped; it is tried again after pauses
-/// that grow, and then all is as it should be.
+/// A scan that fails, at once or half-way, stops no unit. It is retried after growing pauses until it succeeds.
 #[test]
-fn a_scan_that_fails() {
+fn a_failed_scan_is_retried() {
     let all = [Answers::FailAtOnce, Answers::FailHalfWay, Answers::Panic, Answers::PanicOnDrop];
     for answers in all {
         let (mut world, faulty) = world(false);
@@ -88,9 +87,9 @@ fn a_scan_that_fails() {
     }
 }
 
-/// A table that cannot be read when the manager starts does not keep the body for ever.
+/// A table that cannot be read when the manager starts delays the body only until the start limit.
 #[test]
-fn a_first_scan_that_fails() {
+fn a_failed_first_scan_does_not_block_the_body() {
     for answers in [Answers::FailAtOnce, Answers::Never] {
         let (world, faulty) = world(true);
         faulty.set(answers);
@@ -103,8 +102,8 @@ fn a_first_scan_that_fails() {
     }
 }
 
-/// Rows that cannot be loaded are reported and skipped; a unit that runs goes on, one that is to be started
-/// again is, when its row can be read.
+/// Rows that cannot be loaded are reported and skipped. A running unit continues, and a waiting unit restarts once its
+/// row can be loaded.
 #[test]
 fn rows_that_cannot_be_loaded() {
     let (mut world, faulty) = world(false);
@@ -143,7 +142,7 @@ fn rows_that_cannot_be_loaded() {
     managed.close(&world).unwrap();
 }
 
-/// A table that panics is one that fails; one that never answers holds up nothing else.
+/// A panic of a table counts as its failure. A table that never answers delays nothing else.
 #[test]
 fn tables_that_panic_or_hang() {
     let (mut world, faulty) = world(true);
@@ -163,8 +162,8 @@ fn tables_that_panic_or_hang() {
     managed.close(&world).unwrap();
 }
 
-/// The drop of a table's future is caught: after its end, when it is an error of the table, and when the manager stops
-/// before that.
+/// A panic of the drop of a table's future is caught. After the future has completed, it counts as an error of the
+/// table; it is also caught when the manager stops first.
 #[test]
 fn a_future_that_panics_when_it_is_dropped() {
     let (mut world, faulty) = world(true);
@@ -182,7 +181,7 @@ fn a_future_that_panics_when_it_is_dropped() {
     assert_eq!(world.units.runs("b"), 0);
 }
 
-/// A row that goes and comes back while its unit stops: it is started again when it has stopped.
+/// If a row goes and comes back while its unit stops, the unit restarts once it has stopped.
 #[test]
 fn a_row_that_comes_back_while_its_unit_stops() {
     let world = World::new();
@@ -201,9 +200,10 @@ fn a_row_that_comes_back_while_its_unit_stops() {
     managed.close(&world).unwrap();
 }
 
-/// One that is stopped by a call while it stops for its row, which has come back, stays stopped.
+/// If a call stops a unit that is already stopping because of its row, the unit stays stopped even if the row comes
+/// back.
 #[test]
-fn a_call_counts_more_than_a_row() {
+fn a_stop_by_a_call_overrides_the_row() {
     let world = World::new();
     world.insert(["a"]);
     world.units.set("a", Does::StopWhenTold);
@@ -220,7 +220,7 @@ fn a_call_counts_more_than_a_row() {
     managed.close(&world).unwrap();
 }
 
-/// A unit that a call has started, and whose row has been seen, is started again as any other.
+/// A unit that a call has started restarts like any other once its row has been seen.
 #[test]
 fn a_unit_that_a_call_started_is_one_of_the_table() {
     let (world, faulty) = world(false);
@@ -237,9 +237,9 @@ fn a_unit_that_a_call_started_is_one_of_the_table() {
     managed.close(&world).unwrap();
 }
 
-/// The grace time of a run that has stopped is not that of the next.
+/// The deadline of a stopped run does not apply to the next run.
 #[test]
-fn a_grace_time_ends_with_its_run() {
+fn a_grace_ends_with_its_run() {
     let mut world = World::new();
     world.insert(["a"]);
     world.units.set("a", Does::StopWhenTold);

@@ -1,4 +1,4 @@
-//! Fixed sets of units: what is restarted with what, in which order.
+//! Ordered sets of units: which units restart together, and in which order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ const STRATEGIES: [(&str, Strategy); 3] = [
     ("rest for one", |units| Supervisor::rest_for_one(units)),
 ];
 
-/// A set of `a`, `b` and `c` that runs.
+/// A running set of `a`, `b` and `c`.
 struct Running {
     world: World,
     events: Events<Arc<str>>,
@@ -45,7 +45,7 @@ impl Running {
         Self { world, events, managed }
     }
 
-    /// What happened since it was asked last, but for the beginnings that are sure to be there.
+    /// The events since the last call, without the expected `started` and `stopping`.
     fn happened(&mut self) -> Vec<String> {
         self.world.settle();
         let events = std::iter::from_fn(|| self.events.try_recv());
@@ -58,9 +58,9 @@ impl Running {
     }
 }
 
-/// They start in order and stop in the reverse order, whatever the strategy.
+/// Units start in order and stop in the reverse order, whatever the strategy.
 #[test]
-fn in_order() {
+fn units_start_and_stop_in_order() {
     for (name, strategy) in STRATEGIES {
         let mut set = Running::start(strategy, Restart::Transient, None);
         assert!(set.managed.body_began());
@@ -71,7 +71,7 @@ fn in_order() {
     }
 }
 
-/// One that is not ready keeps those after it.
+/// A unit that is not ready delays the units after it.
 #[test]
 fn each_waits_for_the_one_before_it() {
     for (name, strategy) in STRATEGIES {
@@ -86,7 +86,7 @@ fn each_waits_for_the_one_before_it() {
     }
 }
 
-/// What is restarted when the middle one fails.
+/// Each strategy restarts its units when the middle one fails.
 #[test]
 fn strategies() {
     for ((name, strategy), stopped, again) in [
@@ -111,9 +111,9 @@ fn strategies() {
     }
 }
 
-/// When a unit that has ended is started again.
+/// Each `Restart` decides whether a unit that has ended restarts.
 #[test]
-fn policies() {
+fn restart_rules() {
     for (restart, after_failure, after_end) in [
         (Restart::Permanent, true, true),
         (Restart::Transient, true, false),
@@ -132,7 +132,7 @@ fn policies() {
     }
 }
 
-/// A temporary unit that does not start holds up nothing.
+/// A temporary unit that fails to start delays nothing.
 #[test]
 fn a_temporary_unit_that_fails_to_start() {
     let world = World::new();
@@ -142,8 +142,7 @@ fn a_temporary_unit_that_fails_to_start() {
     set.managed.close(&set.world).unwrap();
 }
 
-/// A unit that is started again too often ends the set, and its error is the outcome; the others are
-/// stopped.
+/// A unit that is restarted too often ends the set, and the outcome has its error. The other units stop.
 #[test]
 fn too_many_restarts_end_the_set() {
     for (name, strategy) in STRATEGIES {
@@ -171,7 +170,7 @@ fn too_many_restarts_end_the_set() {
     }
 }
 
-/// Failures of one unit are no failures of another: intensity is counted for each.
+/// Intensity is counted for each unit, so failures of one unit do not count for another.
 #[test]
 fn intensity_is_counted_for_each_unit() {
     let rate = Rate::new(2, SECOND * 60);
@@ -184,7 +183,7 @@ fn intensity_is_counted_for_each_unit() {
     set.managed.close(&set.world).unwrap();
 }
 
-/// A unit that ignores its closing is aborted after its grace time, in its turn.
+/// A unit that ignores its closing is aborted after its grace, when its turn comes.
 #[test]
 fn stopping_is_bounded() {
     for (name, strategy) in STRATEGIES {
@@ -203,7 +202,7 @@ fn stopping_is_bounded() {
     }
 }
 
-/// After a run that stayed up, the pauses begin from the first again.
+/// After a steady run, the pauses begin from the first again.
 #[test]
 fn pauses() {
     let world = World::new();
@@ -225,7 +224,7 @@ fn pauses() {
     assert_eq!(pause(), "a restarting in 4s (3)");
     world.advance(SECOND * 20);
     assert_eq!(pause(), "a restarting in 1s (4)");
-    // Closing during the pause is honoured: nothing is started any more.
+    // If the set closes during the pause, nothing starts any more.
     world.units.tell("a", Told::Fail);
     world.settle();
     let starts = world.units.starts("a");
@@ -233,9 +232,10 @@ fn pauses() {
     assert_eq!(world.units.starts("a"), starts);
 }
 
-/// A unit that ends before it is ready, and leaves something running, is closed with that, and started again.
+/// A unit whose body ends before it is ready, but leaves a child running, is closed together with that child, and
+/// restarts.
 #[test]
-fn an_end_before_readiness() {
+fn a_unit_that_ends_before_it_is_ready_restarts() {
     let world = World::new();
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
@@ -259,9 +259,9 @@ fn an_end_before_readiness() {
     managed.close(&world).unwrap();
 }
 
-/// A unit may have a grace time of its own.
+/// A unit may have a grace of its own.
 #[test]
-fn a_grace_time_of_its_own() {
+fn a_unit_with_its_own_grace() {
     let world = World::new();
     world.units.set("a", Does::IgnoreClosing);
     let set = Supervisor::one_for_one([("a", world.units.unit("a").grace(SECOND * 3))])
@@ -272,7 +272,7 @@ fn a_grace_time_of_its_own() {
     managed.outcome().unwrap();
 }
 
-/// Many units, which with rest for one are nested as deep.
+/// A set can have many units, with each strategy.
 #[test]
 fn many_units() {
     for strategy in [Supervisor::one_for_one, Supervisor::one_for_all, Supervisor::rest_for_one] {
@@ -288,10 +288,10 @@ fn many_units() {
     }
 }
 
-/// A thread that ignores its abort and would have to be restarted ends the set, which names it; it has one run at a time,
-/// across the runs of the set too (B5).
+/// If a thread that ignores its abort must be restarted, the set ends and names it. The thread has only one run at a
+/// time, even across the runs of the set (B5).
 #[test]
-fn what_does_not_stop_is_named_and_not_started_twice() {
+fn a_stuck_unit_is_named_and_not_started_twice() {
     type OfTwo = fn([(Key, Unit); 2]) -> Supervisor;
     let strategies: [OfTwo; 2] =
         [|units| Supervisor::one_for_all(units), |units| Supervisor::rest_for_one(units)];
@@ -303,7 +303,7 @@ fn what_does_not_stop_is_named_and_not_started_twice() {
         let managed = world.run(set.runnable());
         runs.recv_timeout(LIMIT).unwrap();
         world.until(|| managed.body_began());
-        // Both have to be started again, and one does not stop.
+        // Both must restart, but one does not stop.
         for _ in 0..2 {
             world.units.tell("b", Told::Fail);
             world.advance(SECOND);
@@ -315,14 +315,14 @@ fn what_does_not_stop_is_named_and_not_started_twice() {
         let error = managed.outcome().unwrap_err().with_causes().to_string();
         assert!(error.ends_with("aborted, and has not ended: `stubborn`"), "{error}");
 
-        // The next run of the set waits for its end.
+        // The next run of the set waits for the thread to end.
         let managed = world.run(set.runnable());
         assert!(!managed.body_began() && runs.try_recv().is_err());
         assert_eq!(world.units.runs("b"), 1);
         release.send(()).unwrap();
         world.until(|| managed.body_began());
         runs.recv_timeout(LIMIT).unwrap();
-        // A set that closes waits for the graces, and names it.
+        // A closing set waits for the graces, and then names the thread.
         managed.app.close();
         for time in [10, 5] {
             world.advance(SECOND * time);
@@ -333,7 +333,7 @@ fn what_does_not_stop_is_named_and_not_started_twice() {
     }
 }
 
-/// A set is a unit: one that was given up is started again by what it is a unit of.
+/// A set can be a unit. When it ends because it gave up a unit, its own manager restarts it.
 #[test]
 fn sets_nest() {
     let world = World::new();
@@ -353,7 +353,7 @@ fn sets_nest() {
     assert_eq!(world.units.runs("a"), 0);
 }
 
-/// A set of none is nothing.
+/// An empty set is ready, and ends.
 #[test]
 fn an_empty_set() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Tables that take their time: what is read of a row may be old when it comes.
+//! Slow tables: a row may be out of date when it arrives.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::world::{Key, World};
 
-/// A table that answers when it is let: with what was there when it was asked.
+/// A table that answers only when its gate opens, with the rows that it had when it was asked.
 #[derive(Clone)]
 struct Slow {
     rows: MemoryTable<Key>,
@@ -21,7 +21,7 @@ struct Slow {
     asked: Arc<Asked>,
 }
 
-/// How often a table was asked.
+/// Counts the calls of a table.
 #[derive(Default)]
 struct Asked {
     gets: AtomicUsize,
@@ -82,9 +82,9 @@ fn world() -> (World, Gate) {
     (World::of(rows, slow, |builder, policy| builder.policy(policy)), gate)
 }
 
-/// A row that changes while it is read is read once more.
+/// A row that changes while it is loaded is loaded once more.
 #[test]
-fn a_row_that_changes_while_it_is_read() {
+fn a_row_that_changes_while_it_is_loaded() {
     let (world, gate) = world();
     let managed = world.start();
     *gate.is_slow.lock().unwrap() = true;
@@ -92,13 +92,13 @@ fn a_row_that_changes_while_it_is_read() {
     world.settle();
     world.table.remove(&"a");
     world.settle();
-    // It was there when it was asked for, and has gone since.
+    // The row existed when the load began, and is gone since.
     gate.get.try_send(()).unwrap();
     world.settle();
     assert_eq!(world.units.starts("a"), 0);
     world.insert(["a"]);
     world.settle();
-    // It was gone when it was asked for, and is there again.
+    // The row was gone when the load began, and is back since.
     gate.get.try_send(()).unwrap();
     world.settle();
     assert_eq!(world.units.starts("a"), 0);
@@ -108,7 +108,7 @@ fn a_row_that_changes_while_it_is_read() {
     managed.close(&world).unwrap();
 }
 
-/// A row that a scan has read before it went is not started when the scan comes to tell of it.
+/// A unit does not start if its row is removed after the scan has read it, but before the scan delivers it.
 #[test]
 fn a_row_that_goes_while_a_scan_reads() {
     let (world, gate) = world();
@@ -125,9 +125,9 @@ fn a_row_that_goes_while_a_scan_reads() {
     managed.close(&world).unwrap();
 }
 
-/// Rows are read side by side, so many at a time.
+/// Rows are loaded concurrently, up to a limit.
 #[test]
-fn rows_are_read_side_by_side() {
+fn rows_are_loaded_concurrently() {
     let keys: Vec<Key> = (0..100).map(|number| &*number.to_string().leak()).collect();
     let (world, gate) = world();
     let managed = world.start();
@@ -143,9 +143,9 @@ fn rows_are_read_side_by_side() {
     managed.close(&world).unwrap();
 }
 
-/// When anything may have changed, all is read at once; once more, if that is under way.
+/// `Change::Any` starts a scan at once. If one is under way already, another one follows it.
 #[test]
-fn anything_may_have_changed() {
+fn a_change_of_any_row_starts_a_scan() {
     let (world, gate) = world();
     world.insert(["a"]);
     let managed = world.start();
@@ -169,7 +169,7 @@ fn anything_may_have_changed() {
     managed.close(&world).unwrap();
 }
 
-/// A table that tells of more changes than are looked at in one go.
+/// A table that reports more changes at once than one batch holds.
 struct Restless(MemoryTable<Key>);
 
 impl Table<Key> for Restless {

@@ -1,4 +1,4 @@
-//! What the table lists is started, the body runs, and all is stopped.
+//! The units of the table start, the body runs, and the units stop.
 
 use std::sync::mpsc;
 
@@ -27,7 +27,7 @@ fn the_body_runs_between_start_and_stop() {
     assert!(world.manager.list().is_empty());
 }
 
-/// The body waits for what starts slowly, up to a limit; one that fails to start does not keep it.
+/// The body waits for slow units up to the start limit. A unit that fails to start does not delay it.
 #[test]
 fn the_body_waits_for_the_start_limit() {
     let world = World::new();
@@ -43,7 +43,7 @@ fn the_body_waits_for_the_start_limit() {
     managed.close(&world).unwrap();
 }
 
-/// The body's error is the outcome; it is run once, with nothing in the table too.
+/// The outcome has the body's error. The body runs once, even if the table is empty.
 #[test]
 fn the_bodys_outcome() {
     let manager = Manager::new(MemoryTable::<u32>::new());
@@ -61,7 +61,7 @@ fn one_run_at_a_time() {
     let second = world.start();
     let third = world.start();
     assert!(first.body_began() && !second.body_began() && !third.body_began());
-    // One that is closed while it waits has done nothing.
+    // A run that closes while it waits for its turn starts nothing.
     third.close(&world).unwrap();
     first.close(&world).unwrap();
     world.settle();
@@ -70,9 +70,9 @@ fn one_run_at_a_time() {
     second.close(&world).unwrap();
 }
 
-/// On the executors that people use, and with threads.
+/// Managers work on the common executors, and with threads.
 #[test]
-fn everywhere() {
+fn managers_work_on_common_executors() {
     let table = MemoryTable::new();
     for key in 0..20 {
         table.insert(key, start_stop_thread(|_| (), || ()));
@@ -99,7 +99,7 @@ fn everywhere() {
     assert!(manager.list().is_empty());
 }
 
-/// Managers are units, and stand in groups.
+/// A manager can be a unit, and a part of a group.
 #[test]
 fn managers_nest() {
     let world = World::new();

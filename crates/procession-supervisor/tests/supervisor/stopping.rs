@@ -1,4 +1,5 @@
-//! Stopping is bounded: grace time, abort, and what will not stop is named and keeps its key.
+//! Stopping is bounded: a unit is aborted after its grace, and a unit that still does not end is named and keeps its
+//! key.
 
 use std::fmt::{self, Display, Formatter};
 use std::hash::{Hash, Hasher};
@@ -13,10 +14,10 @@ use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
 
 use crate::world::{Does, LIMIT, Managed, SECOND, World, stubborn, yielded};
 
-/// A unit stuck in its start, and one that ignores its closing, are aborted when their grace time is over;
-/// each has its own.
+/// A unit that hangs while it starts, and one that ignores its closing, are aborted when their graces are over. Each
+/// has a grace of its own.
 #[test]
-fn past_its_grace_time_a_unit_is_aborted() {
+fn a_unit_is_aborted_after_its_grace() {
     let mut world = World::with(|builder, policy| builder.policy(policy.grace(SECOND * 20)));
     world.insert(["start", "run", "good"]);
     world.units.set("start", Does::HangForEver);
@@ -46,9 +47,9 @@ fn past_its_grace_time_a_unit_is_aborted() {
     managed.outcome().unwrap();
 }
 
-/// One that is ready when it is asked to stop is not running for that.
+/// A unit that becomes ready only after it was asked to stop does not count as running.
 #[test]
-fn ready_too_late() {
+fn a_unit_that_is_ready_too_late_keeps_stopping() {
     let mut world = World::new();
     world.insert(["a"]);
     world.units.set("a", Does::ReadyLate);
@@ -63,17 +64,17 @@ fn ready_too_late() {
     managed.close(&world).unwrap();
 }
 
-/// A manager of a thread that ignores everything, until it is released.
+/// A manager whose unit is a thread that ignores everything until the test releases it.
 struct Stubborn {
     world: World,
     managed: Managed,
     release: Sender<()>,
-    /// Its runs.
+    /// Receives a message for each run of the thread.
     runs: Receiver<()>,
 }
 
 impl Stubborn {
-    /// It runs.
+    /// Starts the manager.
     fn start() -> Self {
         let world = World::new();
         let (stubborn, release, runs) = stubborn();
@@ -85,10 +86,10 @@ impl Stubborn {
     }
 }
 
-/// Past the second limit the manager returns, and names what would not stop; that keeps its key, in the next
-/// run of the manager too, until it ends.
+/// After the abort grace, the manager ends, and names the unit that has not ended. The unit keeps its key until it
+/// ends, even in the next run of the manager.
 #[test]
-fn what_does_not_stop_is_named_and_keeps_its_key() {
+fn a_stuck_unit_is_named_and_keeps_its_key() {
     let Stubborn { mut world, managed, release, runs } = Stubborn::start();
     managed.app.close();
     world.advance(SECOND * 10);
@@ -104,23 +105,23 @@ fn what_does_not_stop_is_named_and_keeps_its_key() {
     assert!(world.happened().contains(&"stubborn stuck".to_owned()));
     assert_eq!(world.state("stubborn"), Some(State::Stuck));
 
-    // The next run of the manager finds the key taken.
+    // The key is still taken in the next run of the manager.
     let managed = world.start();
     assert!(managed.body_began());
     assert_eq!(world.state("stubborn"), Some(State::Stuck));
     assert!(matches!(yielded(world.start_unit("stubborn")), Err(ManagerError::HasRun { .. })));
     assert!(matches!(yielded(world.stop_unit("stubborn")), Err(ManagerError::Stuck { .. })));
     assert!(runs.try_recv().is_err());
-    // Its row is there: it is started when the key is free.
+    // The unit still has a row, so it starts when its key is free.
     drop(release);
     world.until(|| runs.try_recv().is_ok());
     world.until(|| world.state("stubborn").is_none_or(|state| state != State::Stuck));
     managed.close(&world).unwrap();
 }
 
-/// A call that stops such a one is answered when its time is over; a call may start it when it has ended.
+/// A call that stops such a unit is answered when its abort grace is over. A call can start the unit once it has ended.
 #[test]
-fn a_stop_that_is_ignored() {
+fn stopping_a_unit_that_ignores_it() {
     let Stubborn { world, managed, release, .. } = Stubborn::start();
     let stopping = world.stop_unit("stubborn");
     world.advance(SECOND * 10);
@@ -133,9 +134,9 @@ fn a_stop_that_is_ignored() {
     managed.close(&world).unwrap();
 }
 
-/// One that ends while the manager does not run has freed its key.
+/// A stuck unit that ends while the manager is not running frees its key.
 #[test]
-fn a_key_that_was_freed_between_two_runs() {
+fn a_key_is_freed_between_two_runs() {
     let Stubborn { world, managed, release, runs } = Stubborn::start();
     let process = world.manager.get(&"stubborn").unwrap();
     managed.app.close();
@@ -149,9 +150,9 @@ fn a_key_that_was_freed_between_two_runs() {
     managed.close(&world).unwrap();
 }
 
-/// An abort of the manager aborts the units, and tells all waiters.
+/// An abort of the manager aborts its units, and answers all waiting callers.
 #[test]
-fn an_abort_of_the_manager() {
+fn an_abort_of_the_manager_aborts_its_units() {
     let world = World::new();
     world.insert(["a", "b"]);
     world.units.set("a", Does::IgnoreClosing);
@@ -174,7 +175,7 @@ fn an_abort_of_the_manager() {
     managed.close(&world).unwrap();
 }
 
-/// A key whose `Display` panics, and once it is armed, its `Hash` too.
+/// A key whose `Display` panics. Once it is armed, its `Hash` panics too.
 #[derive(Clone)]
 struct Hostile(Arc<AtomicBool>);
 
@@ -199,7 +200,8 @@ impl Display for Hostile {
     }
 }
 
-/// A manager of one unit with a hostile key, which hangs for ever: the outcome of the manager, after `act`.
+/// Runs a manager of one unit that hangs for ever and has a hostile key. Returns the outcome of the manager after
+/// `act`.
 fn with_a_hostile_key(act: impl FnOnce(&Manager<Hostile>, &Process, Hostile)) -> Result<(), Error> {
     let key = Hostile(Arc::default());
     let table = MemoryTable::new();
@@ -216,12 +218,12 @@ fn with_a_hostile_key(act: impl FnOnce(&Manager<Hostile>, &Process, Hostile)) ->
     table.insert(key.clone(), Unit::new(hangs).grace(Duration::from_millis(1)));
     let manager = Manager::new(table);
     let ended = manager.run_blocking(|p| act(&manager, &p, key));
-    // It hangs for ever, and has been dropped.
+    // The unit hangs for ever, so only its drop disconnects the channel.
     assert_eq!(told.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
     ended
 }
 
-/// A key whose `Display` panics has a name that says so.
+/// If the `Display` of a key panics, the name of its process says so.
 #[test]
 fn a_key_without_a_name() {
     let ended = with_a_hostile_key(|manager, _, key| {
@@ -233,7 +235,8 @@ fn a_key_without_a_name() {
     ended.unwrap();
 }
 
-/// A panic of the user's code inside the manager ends the manager with all its units: nothing else would stop them.
+/// A panic of foreign code inside the manager ends the manager with all its units, because nothing else would stop
+/// them.
 #[test]
 fn a_panic_of_the_manager_aborts_the_units() {
     let ended = with_a_hostile_key(|manager, p, key| {
@@ -244,9 +247,9 @@ fn a_panic_of_the_manager_aborts_the_units() {
     assert!(ended.unwrap_err().to_string().contains("panicked: no hash"));
 }
 
-/// Dropping the run half-way stops all.
+/// Dropping the future of a run stops everything.
 #[test]
-fn dropping_the_run_stops_all() {
+fn dropping_a_run_stops_everything() {
     let table = MemoryTable::new();
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
@@ -271,9 +274,9 @@ fn dropping_the_run_stops_all() {
     told.recv_timeout(LIMIT).unwrap();
 }
 
-/// A grace time that no clock can say is none.
+/// A grace that no clock can represent never ends.
 #[test]
-fn limits_beyond_all_time() {
+fn a_grace_beyond_all_time_never_ends() {
     let world = World::with(|builder, policy| {
         let policy = policy.grace(Duration::MAX).abort_grace(Duration::MAX);
         builder.policy(policy).scan_every(Duration::MAX).start_limit(Duration::MAX)

@@ -1,4 +1,4 @@
-//! A manager under test: with a clock that stands still, on an executor that runs until nothing moves.
+//! A manager under test, with a clock that only the test moves, on an executor that runs until nothing moves.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Display};
@@ -16,16 +16,17 @@ use procession_supervisor::{
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::{Executor, Task};
 
-/// How long a test waits for a thread: for ever, but that a failure should be seen.
+/// How long a test waits for a thread before it fails instead of hanging.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Pauses that can be foretold.
+/// A policy with predictable pauses.
 pub(crate) const PLAIN: Backoff =
     Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30), jitter: false };
 
-/// A thread that ignores everything until it is released: what releases it, and its runs.
+/// A thread that ignores everything until it is released; the sender that releases it; and a message for each of its
+/// runs.
 pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (release, released) = mpsc::channel::<()>();
     let (tell, runs) = mpsc::channel();
@@ -40,7 +41,7 @@ pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
 
 pub(crate) type Key = &'static str;
 
-/// What a unit does from its start on, unless it is told something else.
+/// The script of a unit from its start on, until it gets a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Does {
     /// Is ready, and stops when it is asked to.
@@ -51,19 +52,19 @@ pub(crate) enum Does {
     EndUnready,
     /// Is never ready, and stops when it is asked to.
     HangInStart,
-    /// Is never ready, and is dropped by an abort only.
+    /// Is never ready, and ends only by an abort.
     HangForEver,
-    /// Is ready, and is dropped by an abort only.
+    /// Is ready, and ends only by an abort.
     IgnoreClosing,
-    /// Is ready, and when it is asked to stop, it does so when it is told.
+    /// Is ready. After it is asked to stop, it ends when the test tells it.
     StopWhenTold,
-    /// Is ready when it is asked to stop, and is dropped by an abort only.
+    /// Becomes ready when it is asked to stop, and ends only by an abort.
     ReadyLate,
     /// Panics before it is ready.
     Panic,
 }
 
-/// What a running unit is told to do.
+/// A message to a running unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Told {
     Fail,
@@ -71,11 +72,11 @@ pub(crate) enum Told {
     Panic,
 }
 
-/// The units of a test: what they do, and how many runs of each there are.
+/// The units of a test: their scripts and their runs.
 #[derive(Clone, Default)]
 pub(crate) struct Units {
     scripts: Arc<Mutex<HashMap<Key, Script>>>,
-    /// There were two runs of one key: a panic there would only be one more failed unit.
+    /// Set if one key ever had two runs at once. A panic at that place would only make one more unit fail.
     overlapped: Arc<AtomicBool>,
 }
 
@@ -99,7 +100,7 @@ impl Units {
         act(self.scripts.lock().unwrap().entry(key).or_default())
     }
 
-    /// What it does from its next start on.
+    /// Sets the script of a unit from its next start on.
     pub(crate) fn set(&self, key: Key, does: Does) {
         self.with(key, |script| script.does = does);
     }
@@ -108,7 +109,7 @@ impl Units {
         self.with(key, |script| script.does)
     }
 
-    /// Tells the run that there is.
+    /// Sends a message to the current run of a unit.
     pub(crate) fn tell(&self, key: Key, told: Told) {
         self.with(key, |script| script.tell.try_send(told).unwrap());
     }
@@ -121,7 +122,7 @@ impl Units {
         self.with(key, |script| script.starts)
     }
 
-    /// A unit that does what its script says.
+    /// A unit that follows its script.
     pub(crate) fn unit(&self, key: Key) -> Unit {
         let units = self.clone();
         Unit::new(body(move |run| units.clone().live(key, run)))
@@ -170,7 +171,7 @@ impl Units {
     }
 }
 
-/// A run that there is.
+/// A run that has not ended.
 struct Running<'a> {
     units: &'a Units,
     key: Key,
@@ -222,7 +223,7 @@ impl World {
         }
     }
 
-    /// Adds a row of a unit that is started again so.
+    /// Adds a row with a unit that has this restart rule.
     pub(crate) fn insert_as(&self, key: Key, restart: Restart) {
         self.table.insert(key, self.units.unit(key).restart(restart));
     }
@@ -242,29 +243,29 @@ impl World {
         assert!(!self.units.overlapped.load(Ordering::SeqCst), "two runs of one key");
     }
 
-    /// Moves the clock, and lets all happen that this brings about.
+    /// Moves the clock, and then runs all tasks until nothing moves.
     pub(crate) fn advance(&self, by: Duration) {
         self.settle();
         self.clock.advance(by);
         self.settle();
     }
 
-    /// Runs tasks, as threads go on, until something holds.
+    /// Runs tasks, while threads run too, until a condition holds.
     pub(crate) fn until(&self, holds: impl Fn() -> bool) {
         let end = std::time::Instant::now() + LIMIT;
         while !holds() {
-            assert!(std::time::Instant::now() < end, "it did not come");
+            assert!(std::time::Instant::now() < end, "the condition never held");
             self.settle();
             std::thread::yield_now();
         }
     }
 
-    /// Starts the manager; it runs until the process is closed.
+    /// Starts the manager. It runs until its process is closed.
     pub(crate) fn start(&self) -> Managed {
         self.run(self.manager.runnable())
     }
 
-    /// Starts anything; it runs until the process is closed.
+    /// Starts a runnable. It runs until its process is closed.
     pub(crate) fn run(&self, runnable: Runnable) -> Managed {
         let app = self.app();
         let (tell_body, body_began) = unbounded();
@@ -281,7 +282,7 @@ impl World {
         managed
     }
 
-    /// Runs a future beside all else; what it yields when nothing moves any more.
+    /// Spawns a future, and runs all tasks until nothing moves.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -308,14 +309,14 @@ impl World {
         list.into_iter().find(|status| status.key == key).map(|status| status.state)
     }
 
-    /// What happened since it was asked last, in words.
+    /// The events since the last call, in words.
     pub(crate) fn happened(&mut self) -> Vec<String> {
         self.settle();
         std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
     }
 }
 
-/// A manager that runs.
+/// A running manager, or another runnable.
 pub(crate) struct Managed {
     pub(crate) app: Process,
     ended: Task<Result<(), Error>>,
@@ -331,7 +332,7 @@ impl Managed {
         self.ended.is_finished()
     }
 
-    /// Closes it, and returns its outcome, which must come without any time passing.
+    /// Closes it, and returns its outcome, which must come before the clock moves.
     #[track_caller]
     pub(crate) fn close(self, world: &World) -> Result<(), Error> {
         self.app.close();
@@ -339,14 +340,14 @@ impl Managed {
         self.outcome()
     }
 
-    /// Its outcome, which must be there.
+    /// Its outcome. It must have ended.
     #[track_caller]
     pub(crate) fn outcome(self) -> Result<(), Error> {
         yielded(self.ended)
     }
 }
 
-/// What a task has yielded.
+/// The output of a task, which must have ended.
 #[track_caller]
 pub(crate) fn yielded<T>(task: Task<T>) -> T {
     assert!(task.is_finished(), "it has not ended");

@@ -24,7 +24,7 @@ pub(super) struct Run {
     pub(super) is_stuck: bool,
 }
 
-/// What has to follow from an input.
+/// The expected results of an input.
 #[derive(Default)]
 struct Expected {
     told: Vec<&'static str>,
@@ -46,7 +46,7 @@ pub(super) struct World {
     pub(super) run: Option<Run>,
     pub(super) idle: (State, Option<Instant>),
     pub(super) is_held: bool,
-    /// Its last failure was its last one, until a call starts it.
+    /// Its last failure was final, until a call starts it.
     pub(super) is_over: bool,
     /// A call, or its first turn, has started it since its last run.
     pub(super) is_called: bool,
@@ -98,7 +98,7 @@ impl World {
         world
     }
 
-    /// The unit is forgotten, and a new one has its key.
+    /// Replaces the forgotten unit by a new one with its key.
     pub(super) fn forgotten(&mut self) {
         assert!(!self.life.state().has_run() && self.run.is_none(), "U1: the key was not free");
         assert_eq!((self.starters, self.stoppers), (0, 0), "callers were forgotten with the unit");
@@ -136,7 +136,7 @@ impl World {
         if actions.forget {
             self.forgotten();
         } else if self.closes && words(&actions).contains(&"news:load".into()) {
-            // The engine starts nothing any more.
+            // While everything closes, the engine starts nothing.
             self.ask(Then::Forget, false);
         }
     }
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// What is always true.
+    /// Checks what is always true.
     fn check(&self) {
         let (state, life) = (self.life.state(), &self.life);
         assert_eq!(state.has_run(), self.run.is_some(), "U1");
@@ -275,7 +275,7 @@ impl World {
         if fault.is_abort() && run.aborted_at.is_none() {
             expected.told.push("aborted");
         }
-        // A run that was left by its manager was never seen to close.
+        // The run may have begun to close after its manager had left it.
         let ready_until = run.closing_at.unwrap_or(self.now);
         if run.ready_at.is_some_and(|at| ready_until.saturating_duration_since(at) >= STEADY) {
             self.pauses = 0;
@@ -469,7 +469,7 @@ impl World {
         self.step(Input::EndedUnready(label()), expected);
     }
 
-    /// The manager's task is gone.
+    /// The manager's task has been dropped.
     pub(super) fn leave(&mut self) {
         (self.starters, self.stoppers) = (0, 0);
         (self.closes, self.in_round) = (false, false);
@@ -493,7 +493,7 @@ impl World {
     }
 }
 
-/// What an assertion says of an input.
+/// The name of an input in assertions.
 fn name(input: &Input) -> &'static str {
     match input {
         Input::Load => "Load",

@@ -1,4 +1,4 @@
-//! Random sequences of what can happen to a unit, given to a [`World`] as the engine gives it.
+//! Random sequences of inputs for a unit, passed to a [`World`] as the engine would pass them.
 
 use std::iter;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::unit::{OnFailure, Restart, Rules};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Something happens, if it can.
+/// An operation, which does nothing if it is not possible now.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     CallStart,
@@ -46,12 +46,12 @@ enum Op {
     StopAll {
         by_force: bool,
     },
-    /// The manager's task is gone, with or without having stopped the unit.
+    /// The manager's task is dropped, before or after it has stopped the unit.
     Leave,
     /// The next run of a set finds the unit stuck.
     Adopt,
     TimePasses(Duration),
-    /// The time of the next due step comes; the step itself is late.
+    /// The time of the next due step comes, but the step itself is late.
     TimeIsUp {
         late: Duration,
     },
@@ -81,7 +81,7 @@ impl World {
             Op::RowIsGone if is_open && !is_set => match has_run {
                 true => self.ask(Then::Forget, false),
                 false => {
-                    // As `Core::forget`, which answers those who wait for a start.
+                    // As `Core::forget`, which answers the callers that wait for a start.
                     self.starters = 0;
                     self.forgotten();
                 }
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-/// What can happen, and how often.
+/// The operations and their weights.
 const OPS: [(usize, Op); 37] = [
     (6, Op::CallStart),
     (6, Op::CallStop),
@@ -221,7 +221,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// The pause before the restart of a unit that has failed before, after a run that was ready, and then did this.
+/// The pause before the restart of a unit that has failed before, after a ready run that then got these inputs.
 fn pause_after(ops: &[Op]) -> Option<Duration> {
     let mut world = World::new(Rules::default(), policy(), false);
     let first = [Op::CallStart, Op::RunStarts, Op::Ends(Fault::Error)];
@@ -233,7 +233,7 @@ fn pause_after(ops: &[Op]) -> Option<Duration> {
 }
 
 #[test]
-fn the_pauses_begin_again_after_a_steady_run_whoever_ends_it() {
+fn the_pauses_begin_again_after_a_steady_run_whatever_ends_it() {
     let (steady, nearly) = (Op::TimePasses(STEADY), Op::TimePasses(STEADY - MILLISECOND));
     assert_eq!(pause_after(&[nearly]), Some(2 * FIRST));
     assert_eq!(pause_after(&[steady]), Some(FIRST));
@@ -243,7 +243,7 @@ fn the_pauses_begin_again_after_a_steady_run_whoever_ends_it() {
 }
 
 #[test]
-fn a_run_that_closes_for_long_is_not_steady() {
+fn time_spent_closing_does_not_count_as_steady() {
     let steady = Op::TimePasses(STEADY);
     assert_eq!(pause_after(&[Op::BeginsToClose, steady]), Some(2 * FIRST));
     assert_eq!(pause_after(&[steady, Op::BeginsToClose]), Some(FIRST));

@@ -1,4 +1,4 @@
-//! The table of transitions: what each input does in each state.
+//! The transition table: the effect of each input in each state.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use super::{Fault, label, not_loaded, policy, words};
 use crate::backoff::Rate;
 use crate::policy::Policy;
 
-/// One line for each transition: the state, the input, the state after it with the time until its due time, and the
-/// actions. An input without a line changes nothing, and no action follows.
+/// One line for each transition: the state, the input, the next state with the time until it is due, and the actions.
+/// An input without a line changes nothing and causes no action.
 const TABLE: &str = include_str!("table.txt");
 
-/// The states, and what else decides what follows.
+/// The states, subdivided where other facts decide the transition.
 const STATES: [&str; 18] = [
     "initial",
     "loading",
@@ -140,7 +140,7 @@ fn text_of(life: &Life, now: Instant, actions: &Actions) -> String {
 }
 
 #[test]
-fn each_input_does_in_each_state_what_the_table_says() {
+fn transitions_match_the_table() {
     let policy = one_restart();
     let mut written = String::new();
     for state in STATES {
@@ -165,9 +165,9 @@ fn each_input_does_in_each_state_what_the_table_says() {
     assert!(differences.is_empty(), "the table differs:\n{differences}");
 }
 
-/// A table may be read for other reasons than a start.
+/// A row may be loaded for other reasons than a start.
 #[test]
-fn only_a_unit_that_is_loading_minds_that_its_row_could_not_be_loaded() {
+fn a_failed_load_affects_only_a_loading_unit() {
     let policy = one_restart();
     for state in STATES.into_iter().filter(|state| *state != "loading") {
         for name in ["not-loaded", "not-loaded-forget"] {
