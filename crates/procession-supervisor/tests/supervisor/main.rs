@@ -4,6 +4,7 @@
 mod calls;
 mod defects;
 mod faulty;
+mod final_failures;
 mod large;
 mod model;
 mod peers;
@@ -13,4 +14,5 @@ mod sets;
 mod slow;
 mod starting;
 mod stopping;
+mod table_defects;
 mod world;

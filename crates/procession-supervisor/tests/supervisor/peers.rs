@@ -3,80 +3,80 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::{BoxError, Error, Process};
-use procession_runnable::{Runnable, Start, body};
+use procession::{Error, Process};
+use procession_runnable::{Start, body};
 use procession_supervisor::{
-    AutoShutdown, Backoff, DoNotRestart, EndAll, Events, Happening, Manager, ManagerError,
-    MemoryTable, OnFailure, Policy, Rate, Restart, State, Supervisor, Unit,
+    AutoShutdown, Backoff, Events, Happening, ManagerError, Policy, Rate, Restart, State,
+    Supervisor, Unit,
 };
 use smol::Task;
 
-use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, stubborn, yielded};
+use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, yielded};
 
-const AT_ONCE: Backoff = Backoff { first: SECOND, max: SECOND, jitter: false };
+pub(crate) const AT_ONCE: Backoff = Backoff { first: SECOND, max: SECOND, jitter: false };
 
-type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
+pub(crate) type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
 
-const STRATEGIES: [(&str, Strategy); 3] = [
+pub(crate) const STRATEGIES: [(&str, Strategy); 3] = [
     ("one for one", |units| Supervisor::one_for_one(units)),
     ("one for all", |units| Supervisor::one_for_all(units)),
     ("rest for one", |units| Supervisor::rest_for_one(units)),
 ];
 
-fn policy(world: &World) -> Policy {
+pub(crate) fn policy(world: &World) -> Policy {
     Policy::new().clock(world.clock.clone()).backoff(AT_ONCE)
 }
 
 /// A running set, in a world of its own.
-struct Set {
-    world: World,
-    set: Supervisor,
-    events: Events<Arc<str>>,
-    managed: Managed,
+pub(crate) struct Set {
+    pub(crate) world: World,
+    pub(crate) set: Supervisor,
+    pub(crate) events: Events<Arc<str>>,
+    pub(crate) managed: Managed,
 }
 
 impl Set {
-    fn start(world: World, set: Supervisor) -> Self {
+    pub(crate) fn start(world: World, set: Supervisor) -> Self {
         let events = set.events();
         let managed = world.run(set.runnable());
         Self { world, set, events, managed }
     }
 
     /// Makes a set of units with rules.
-    fn of(strategy: Strategy, units: &[Key], rules: impl Fn(Key, Unit) -> Unit) -> Self {
+    pub(crate) fn of(strategy: Strategy, units: &[Key], rules: impl Fn(Key, Unit) -> Unit) -> Self {
         let world = World::new();
         let units = units.iter().map(|key| (*key, rules(key, world.units.unit(key)))).collect();
         let set = strategy(units).policy(policy(&world));
         Self::start(world, set)
     }
 
-    fn tell(&self, key: Key, told: Told) {
+    pub(crate) fn tell(&self, key: Key, told: Told) {
         self.world.units.tell(key, told);
         self.world.settle();
     }
 
-    fn runs<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
+    pub(crate) fn runs<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
         keys.map(|key| self.world.units.runs(key))
     }
 
-    fn starts<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
+    pub(crate) fn starts<const N: usize>(&self, keys: [Key; N]) -> [usize; N] {
         keys.map(|key| self.world.units.starts(key))
     }
 
-    fn state(&self, key: Key) -> Option<State> {
+    pub(crate) fn state(&self, key: Key) -> Option<State> {
         let list = self.set.list();
         list.into_iter().find(|status| &*status.key == key).map(|status| status.state)
     }
 
     /// The events since the last call.
-    fn happened(&mut self) -> Vec<String> {
+    pub(crate) fn happened(&mut self) -> Vec<String> {
         self.world.settle();
         std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
     }
 
     /// Makes a call, which must be answered before the clock moves.
     #[track_caller]
-    fn call<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> T
+    pub(crate) fn call<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -84,7 +84,7 @@ impl Set {
         yielded(self.begin(call))
     }
 
-    fn begin<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> Task<T>
+    pub(crate) fn begin<T, F>(&self, call: impl FnOnce(Supervisor) -> F) -> Task<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -93,13 +93,13 @@ impl Set {
     }
 
     #[track_caller]
-    fn close(self) -> Result<(), Error> {
+    pub(crate) fn close(self) -> Result<(), Error> {
         self.managed.close(&self.world)
     }
 }
 
 /// The engine's error in the outcome.
-fn cause(error: &Error) -> &ManagerError {
+pub(crate) fn cause(error: &Error) -> &ManagerError {
     let Error::Failed(failed) = error else { panic!("{error:?}") };
     failed.get().downcast_ref().unwrap_or_else(|| panic!("{error:?}"))
 }
@@ -541,205 +541,4 @@ fn start_together() {
     set.world.advance(SECOND);
     assert_eq!((set.starts(["a"]), set.runs(["a"])), ([2], [1]));
     set.close().unwrap();
-}
-
-/// A body that is ready, and fails with the error that the test sends it.
-fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) {
-    let (tell, told) = smol::channel::unbounded::<()>();
-    let fails = body(move |run| {
-        let told = told.clone();
-        async move {
-            run.ready();
-            match run.run_until_closing(told.recv()).await {
-                Some(_) => Err(error()),
-                None => Ok(()),
-            }
-        }
-    });
-    (fails, tell)
-}
-
-/// suture: `ErrDoNotRestart`: a permanent unit that fails with it is not restarted, in a set and in a manager.
-#[test]
-fn do_not_restart() {
-    for (name, strategy) in STRATEGIES {
-        let world = World::new();
-        let (unit, tell) = fails_with(|| DoNotRestart("wrong password".into()).into());
-        let unit = Unit::new(unit).restart(Restart::Permanent);
-        world.table.insert("a", unit.clone());
-        let set = strategy(vec![("a", unit), ("b", world.units.unit("b"))]).policy(policy(&world));
-        let of_manager = world.start();
-        let mut set = Set::start(world, set);
-        set.happened();
-        for _ in 0..2 {
-            tell.try_send(()).unwrap();
-            set.world.settle();
-        }
-        set.world.advance(SECOND * 10);
-        assert_eq!(set.happened(), ["a failed: process `a` failed: wrong password"], "{name}");
-        assert_eq!(set.state("a"), Some(State::Ended));
-        assert_eq!(set.world.state("a"), Some(State::Ended));
-        assert_eq!(set.starts(["b"]), [1]);
-        of_manager.close(&set.world).unwrap();
-        set.close().unwrap();
-    }
-}
-
-/// suture: `ErrTerminateSupervisorTree`: a unit that fails with it ends the whole tree, through nested sets and
-/// managers, and the outcome has its error.
-#[test]
-fn end_all() {
-    let world = World::new();
-    let (unit, tell) = fails_with(|| EndAll("no licence".into()).into());
-    let inner = Supervisor::one_for_one([("a", Unit::new(unit)), ("b", world.units.unit("b"))])
-        .policy(policy(&world));
-    let table = MemoryTable::new();
-    table.insert("inner", Unit::new(inner.runnable()));
-    table.insert("c", world.units.unit("c"));
-    let manager = Manager::builder(table).policy(policy(&world)).build();
-    let outer = Supervisor::one_for_one([
-        ("manager", Unit::new(manager.runnable())),
-        ("d", world.units.unit("d")),
-    ]);
-    let set = Set::start(world, outer.clone().policy(policy(&World::new())));
-    assert_eq!(set.runs(["b", "c", "d"]), [1; 3]);
-    tell.try_send(()).unwrap();
-    set.world.settle();
-    assert_eq!(set.runs(["b", "c", "d"]), [0; 3]);
-    let error = set.managed.outcome().unwrap_err();
-    assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "manager"));
-    let text = error.with_causes().to_string();
-    assert!(text.ends_with("process `a` failed: no licence"), "{text}");
-}
-
-/// A unit whose failure closes its set does not end the sets above: they restart the set.
-#[test]
-fn close_all_ends_one_set() {
-    let world = World::new();
-    let unit = world.units.unit("a").on_failure(OnFailure::CloseAll);
-    let inner = Supervisor::one_for_one([("a", unit)]).policy(policy(&world));
-    let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
-    let set = Set::start(world, outer);
-    set.tell("a", Told::Fail);
-    assert_eq!((set.runs(["a"]), set.state("inner")), ([0], Some(State::Waiting)));
-    set.world.advance(SECOND);
-    assert_eq!((set.runs(["a"]), set.state("inner")), ([1], Some(State::Running)));
-    set.close().unwrap();
-}
-
-/// suture: `UnstoppedServiceReport`: a stuck unit is reported with its path through nested sets.
-#[test]
-fn stuck_units_are_reported_with_their_paths() {
-    let world = World::new();
-    let (thread, release, runs) = stubborn();
-    let short = policy(&world).grace(SECOND).abort_grace(SECOND);
-    let inner = Supervisor::one_for_one([("thread", thread)]).name("inner set").policy(short);
-    let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
-    let outer = outer.name("outer set").policy(policy(&world));
-    let app = world.app();
-    let (start, _readiness) = Start::under(&app);
-    let process = outer.runnable().start(start).unwrap();
-    world.until(|| outer.counts().running == 1);
-    runs.recv_timeout(LIMIT).unwrap();
-    let mut events = outer.events();
-    app.close();
-    world.advance(SECOND);
-    world.advance(SECOND);
-    assert!(app.is_closed());
-    process.outcome().unwrap().unwrap();
-    // The inner set has ended, with an error that names the thread.
-    let stopped = std::iter::from_fn(|| events.try_recv()).last().unwrap();
-    let Happening::Stopped { error: Some(error), .. } = &stopped.what else {
-        panic!("{stopped:?}")
-    };
-    let ManagerError::Stuck { keys, report } = cause(error) else { panic!("{error:?}") };
-    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["thread"]);
-    assert!(report.contains("thread"), "{report}");
-    drop(release);
-}
-
-/// A unit that failed and did not end is stuck. If it is removed, it does not restart when it ends.
-#[test]
-fn a_removed_stuck_unit_does_not_restart() {
-    let world = World::new();
-    let (release, released) = smol::channel::unbounded::<()>();
-    let (fail, failing) = smol::channel::unbounded::<()>();
-    let unit = body(move |run| {
-        let (released, failing) = (released.clone(), failing.clone());
-        async move {
-            run.set_teardown_async(move || async move { released.recv().await.unwrap_or(()) })?;
-            run.ready();
-            let _told = failing.recv().await;
-            Err::<(), BoxError>("broken".into())
-        }
-    });
-    let set = Supervisor::one_for_one([("a", Unit::new(unit)), ("b", world.units.unit("b"))]);
-    let set = set.policy(policy(&world));
-    let mut set = Set::start(world, set);
-    fail.try_send(()).unwrap();
-    set.world.advance(SECOND * 10);
-    set.world.advance(SECOND * 5);
-    assert_eq!(set.state("a"), Some(State::Stuck));
-    let removed = set.call(|set| async move { set.remove("a").await });
-    assert!(matches!(removed, Err(ManagerError::Stuck { .. })));
-    set.happened();
-    release.try_send(()).unwrap();
-    set.world.advance(SECOND * 10);
-    assert_eq!(set.state("a"), None, "{:#?}", set.happened());
-    assert_eq!(set.runs(["b"]), [1]);
-    set.close().unwrap();
-}
-
-/// tokio-graceful-shutdown: `OnFailure` of each unit decides whether the others continue or everything closes.
-#[test]
-fn on_failure_of_each_unit() {
-    for (name, strategy) in STRATEGIES {
-        let rules = |key, unit: Unit| match key {
-            "end" => unit.restart(Restart::Permanent).on_failure(OnFailure::End),
-            "all" => unit.restart(Restart::Temporary).on_failure(OnFailure::CloseAll),
-            _ => unit,
-        };
-        let set = Set::of(strategy, &["a", "end", "all"], rules);
-        set.tell("end", Told::Panic);
-        set.world.advance(SECOND);
-        assert_eq!(set.starts(["a", "end", "all"]), [1; 3], "{name}");
-        assert_eq!(set.state("end"), Some(State::Ended));
-        set.tell("all", Told::Panic);
-        assert_eq!(set.runs(["a", "end", "all"]), [0; 3], "{name}");
-        let error = set.managed.outcome().unwrap_err();
-        assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "all"));
-    }
-}
-
-/// tokio-graceful-shutdown: `OnFailure` can change while the unit runs, for the current run of the set.
-#[test]
-fn on_failure_is_changed_while_it_runs() {
-    for restarts in [false, true] {
-        for (on_failure, ends) in [(OnFailure::End, false), (OnFailure::CloseAll, true)] {
-            let set = Set::of(STRATEGIES[0].1, &["a", "b"], |_, unit| unit);
-            set.call(move |set| async move { set.set_on_failure("a", on_failure).await }).unwrap();
-            if restarts {
-                set.call(|set| async move { set.restart("a").await }).unwrap();
-            }
-            set.tell("a", Told::Fail);
-            set.world.advance(SECOND);
-            assert_eq!(set.runs(["a", "b"]), [0, usize::from(!ends)], "{on_failure:?} {restarts}");
-            if ends {
-                set.managed.outcome().unwrap_err();
-            } else {
-                set.close().unwrap();
-            }
-        }
-    }
-    // In a manager, the change lasts until the unit starts from its row again.
-    let world = World::new();
-    world.insert(["a"]);
-    let managed = world.start();
-    let manager = world.manager.clone();
-    let changed = async move { manager.set_on_failure(&"a", OnFailure::End).await };
-    yielded(world.spawn(changed)).unwrap();
-    world.units.tell("a", Told::Fail);
-    world.advance(SECOND);
-    assert_eq!(world.state("a"), Some(State::Ended));
-    managed.close(&world).unwrap();
 }
