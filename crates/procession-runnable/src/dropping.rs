@@ -2,7 +2,9 @@
 //!
 //! A thread that drops such a value, and is not dropping one already, keeps a list while it does. Values that are
 //! dropped meanwhile on the same thread, because the first one held them, are put on the list, and the thread drops them
-//! one after the other. So the stack never holds more than one drop of a foreign value.
+//! one after the other. So the stack never holds more than one drop of a foreign value. Each drop is in a catch of its
+//! own: a panic of a captured value is only printed, by the panic hook, and the other values are dropped all the same.
+//! So a runnable may be dropped anywhere in the library.
 //!
 //! *This is right under races*, because it does not depend on reference counts: whichever thread drops the last handle
 //! to a value, it drops what the value holds through its own list.
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "tracing")]
 use procession::Error;
+use procession::support::catch;
 
 use crate::start::StartRun;
 
@@ -46,21 +49,15 @@ pub(crate) fn drop_nested(value: Nested) {
             Some(value)
         }
     });
-    let Some(first) = first else { return };
-    let _end = TakeList;
-    let mut next = Some(first);
+    let mut next = first;
     while let Some(value) = next {
-        drop(value);
-        next = TO_DROP.with_borrow_mut(|to_drop| to_drop.as_mut().and_then(Vec::pop));
-    }
-}
-
-/// Takes the list away, even if a drop panics. Values that are left on it are dropped.
-struct TakeList;
-
-impl Drop for TakeList {
-    fn drop(&mut self) {
-        let left = TO_DROP.with_borrow_mut(|to_drop| to_drop.take());
-        drop(left);
+        let _dropped = catch(|| drop(value));
+        next = TO_DROP.with_borrow_mut(|to_drop| {
+            let next = to_drop.as_mut().and_then(Vec::pop);
+            if next.is_none() {
+                **to_drop = None;
+            }
+            next
+        });
     }
 }

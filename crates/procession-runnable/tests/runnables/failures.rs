@@ -228,3 +228,26 @@ fn messages_are_safe_and_short() {
     let text = service.done().wait().unwrap_err().with_causes().to_string();
     assert_eq!(text, "process `a\\u{a}b/part` failed: broken");
 }
+
+/// A captured value whose drop panics does not unwind out of the drop of the runnable, and the others are dropped.
+#[test]
+fn a_captured_value_whose_drop_panics() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+
+    let kept = std::sync::Arc::new(());
+    let part = || {
+        let held = (Panics, kept.clone());
+        body(move |_| {
+            let _held = &held;
+            async {}
+        })
+    };
+    drop(named("outer", parallel([part(), part(), part()])));
+    assert_eq!(std::sync::Arc::strong_count(&kept), 1);
+}
