@@ -120,6 +120,8 @@ pub enum ManagerError {
         key: Arc<str>,
         /// Its error.
         source: Error,
+        /// Whether the unit asks that the sets and managers above close too ([`EndAll`]).
+        ends_all: bool,
     },
     /// The unit failed, with this outcome.
     #[error(transparent)]

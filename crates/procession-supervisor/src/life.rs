@@ -463,7 +463,8 @@ impl Life {
         // A failure during a round closes nothing, unless its error asks for it.
         let closes = wish == Wish::EndAll || closes && !self.is_held;
         if let (true, Some(error)) = (closes, &error) {
-            down.closes_all = Some(Closes::Failed(error.clone()));
+            let ends_all = wish == Wish::EndAll;
+            down.closes_all = Some(Closes::Failed { error: error.clone(), ends_all });
         }
         let ended = |restart_in| match &error {
             Some(error) => Happening::Failed { error: error.clone(), restart_in },
@@ -528,26 +529,27 @@ enum Wish {
 }
 
 impl Wish {
+    /// It does not look into the errors of nested sets, which say themselves whether everything ends.
     fn of(error: &Error) -> Self {
-        let mut wish = Self::None;
-        // Each error, and whether it comes from a unit of a nested set or manager that closed because of it.
-        let mut errors = vec![(error, false)];
-        while let Some((error, is_nested)) = errors.pop() {
-            match error {
-                Error::Many(many) => errors.extend(many.iter().map(|error| (error, is_nested))),
-                Error::Failed(failed) => {
-                    let failed = failed.get();
-                    if let Some(ManagerError::ClosedFor { source, .. }) = failed.downcast_ref() {
-                        errors.push((source, true));
-                    } else if failed.is::<EndAll>() {
-                        return Self::EndAll;
-                    } else if failed.is::<DoNotRestart>() && !is_nested {
-                        wish = Self::DoNotRestart;
-                    }
-                }
-                _ => {}
+        match error {
+            Error::Many(errors) => {
+                let wishes = errors.iter().map(Self::of);
+                wishes.max_by_key(|wish| *wish as u8).unwrap_or(Self::None)
             }
+            Error::Failed(failed) => {
+                let failed = failed.get();
+                let nested = failed.downcast_ref();
+                if failed.is::<EndAll>()
+                    || matches!(nested, Some(ManagerError::ClosedFor { ends_all: true, .. }))
+                {
+                    Self::EndAll
+                } else if failed.is::<DoNotRestart>() {
+                    Self::DoNotRestart
+                } else {
+                    Self::None
+                }
+            }
+            _ => Self::None,
         }
-        wish
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | name | kind | label | meaning |
 //! |---|---|---|---|
-//! | `procession_units` | gauge | `state`: `starting`, `running`, `stopping`, `stuck`, `waiting`, `idle` | units in this group of states |
+//! | `procession_units` | gauge | `state`: `starting`, `running`, `stopping`, `stuck`, `waiting`, `ended`, `idle` | units in this group of states |
 //! | `procession_restarts_total` | counter | – | restarts of units after their own end |
 //!
 //! No label is a name, a key or the text of an error. Only the library's own counters change under the lock of the
@@ -18,10 +18,10 @@ use crate::status::Counts;
 
 const UNITS: &str = "procession_units";
 const RESTARTS: &str = "procession_restarts_total";
-const STATES: [&str; 6] = ["starting", "running", "stopping", "stuck", "waiting", "idle"];
+const STATES: [&str; 7] = ["starting", "running", "stopping", "stuck", "waiting", "ended", "idle"];
 
 // Relaxed is enough, because each number is independent.
-static NOW: [AtomicI64; 6] = [const { AtomicI64::new(0) }; 6];
+static NOW: [AtomicI64; STATES.len()] = [const { AtomicI64::new(0) }; STATES.len()];
 static RESTARTED: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a unit that will be restarted after its own end.
@@ -55,9 +55,9 @@ impl Drop for Added {
     }
 }
 
-fn groups(counts: &Counts) -> [usize; 6] {
-    let Counts { starting, running, stopping, stuck, waiting, idle, .. } = *counts;
-    [starting, running, stopping, stuck, waiting, idle]
+fn groups(counts: &Counts) -> [usize; STATES.len()] {
+    let Counts { starting, running, stopping, stuck, waiting, ended, idle, .. } = *counts;
+    [starting, running, stopping, stuck, waiting, ended, idle]
 }
 
 fn record() {

@@ -104,7 +104,9 @@ pub struct Counts {
     pub stuck: usize,
     /// The units that [wait](State::Waiting) for their restart.
     pub waiting: usize,
-    /// All others: ended, given up, stopped by a call, or not started yet.
+    /// The units that have [`Ended`](State::Ended) for good.
+    pub ended: usize,
+    /// All others: given up, stopped by a call, or not started yet.
     pub idle: usize,
 }
 
@@ -116,6 +118,7 @@ impl Counts {
             State::Stopping => &mut self.stopping,
             State::Stuck => &mut self.stuck,
             State::Waiting => &mut self.waiting,
+            State::Ended => &mut self.ended,
             _ => &mut self.idle,
         }
     }

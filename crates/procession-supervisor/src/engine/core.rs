@@ -215,8 +215,9 @@ impl<K: Key> Core<K> {
         if let (News::Down(down), Some(key)) = (&news, key) {
             let name = || name_of(key);
             match &down.closes_all {
-                Some(Closes::Failed(source)) => {
-                    self.fail(ManagerError::ClosedFor { key: name(), source: source.clone() });
+                Some(Closes::Failed { error, ends_all }) => {
+                    let (source, ends_all) = (error.clone(), *ends_all);
+                    self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
                 }
                 Some(Closes::GaveUp(source)) if self.shared.about.closes_when_given_up => {
                     self.fail(ManagerError::GaveUp { key: name(), source: source.clone() });
@@ -381,8 +382,7 @@ impl<K: Key> Core<K> {
         if entry.life.state() == State::Stuck || is_removed {
             let key = entry.key.clone();
             drop(units);
-            let stuck = name_of(&key);
-            return reply.give(Err(ManagerError::HasRun { key: stuck }));
+            return reply.give(Err(ManagerError::HasRun { key: name_of(&key) }));
         }
         entry.life.forgive(&self.shared.about.policy);
         entry.add_starter(reply);
@@ -538,7 +538,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Checks the end first and readiness last, so that a run that was ready before it ended is seen as ready (B6).
+    /// Checks the end first and readiness last, so that a run that was ready before it ended is seen as ready.
     fn look_at<K>(&mut self, live: &mut Live<K>, context: &mut Context<'_>) {
         if let Milestone::Closing(closing) = &mut live.milestone {
             if Pin::new(closing).poll(context).is_ready() {

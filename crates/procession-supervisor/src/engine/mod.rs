@@ -33,7 +33,7 @@ mod units;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use procession::{Error, Process, Site};
 use procession_runnable::Run;
@@ -112,7 +112,7 @@ pub(crate) struct About {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     /// How long the body waits for units that are starting.
-    pub(crate) start_limit: Option<std::time::Duration>,
+    pub(crate) start_limit: Option<Duration>,
     /// The maximum rate of restarts.
     pub(crate) pace: Option<Rate>,
     /// The number of unread events that are kept for each reader.

@@ -71,7 +71,11 @@ pub(crate) struct Down {
 #[derive(Debug)]
 pub(crate) enum Closes {
     GaveUp(Option<Error>),
-    Failed(Error),
+    Failed {
+        error: Error,
+        /// Those above close too.
+        ends_all: bool,
+    },
 }
 
 impl Actions {

@@ -117,7 +117,7 @@ fn news(news: &News) -> String {
             let restarts = if down.restarts { "-restarts" } else { "" };
             let closes = match &down.closes_all {
                 None => "",
-                Some(Closes::Failed(_)) => "-closes-all",
+                Some(Closes::Failed { .. }) => "-closes-all",
                 Some(Closes::GaveUp(_)) => "-gave-up",
             };
             format!("down{by_itself}{restarts}{closes}")

@@ -8,7 +8,7 @@
 //!    the process graph make the group close the units in the same order, even before this task notices.
 //! 3. A unit is never restarted while its last run is open (U1). Argument: a round ends the set if a unit is stuck.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -32,6 +32,8 @@ pub(super) struct Members {
     positions: HashMap<usize, usize>,
     /// The positions of units that have a run.
     live: BTreeSet<usize>,
+    /// The significant units that have not ended for good.
+    significant: HashSet<usize>,
     /// The number of places of removed units.
     empty: usize,
     /// Each unit before this position is running, has ended for good, or restarts alone.
@@ -69,6 +71,7 @@ impl Members {
             places: Vec::with_capacity(described.units.len()),
             positions: HashMap::new(),
             live: BTreeSet::new(),
+            significant: HashSet::new(),
             empty: 0,
             cursor: 0,
             round: None,
@@ -102,6 +105,9 @@ impl Members {
         };
         units.entry(id).life.rules = unit.rules;
         drop(units);
+        if unit.rules.significant {
+            self.significant.insert(id);
+        }
         self.positions.insert(id, position);
         self.places.push(Some(Member { id, name, unit }));
         Ok(())
@@ -144,20 +150,28 @@ impl Members {
         is_busy
     }
 
-    /// Begins to restart the units from `from` on, together with the failed one.
+    /// Begins to restart the units from `from` on, together with the failed one; or extends the round that is under way.
+    /// Each unit is visited once for each round, however many fail in it.
     fn begin_round(&mut self, core: &mut Core<Name>, from: usize, failed: usize) {
-        let stop_at = self.places.len();
-        let (from, failed) = match &self.round {
-            // Each failed unit has a pause of its own. The round waits for the last one.
-            Some(round) => {
-                let is_later = core.due(failed) > core.due(round.failed);
-                (from.min(round.from), if is_later { failed } else { round.failed })
-            }
-            None => (from, failed),
+        let Some(round) = &mut self.round else {
+            self.round = Some(Round { from, failed, stop_at: self.places.len() });
+            return self.hold(core, from, self.places.len());
         };
-        self.round = Some(Round { from, failed, stop_at });
+        // Each failed unit has a pause of its own. The round waits for the last one.
+        let is_later = core.due(failed) > core.due(round.failed);
+        let other = if is_later { std::mem::replace(&mut round.failed, failed) } else { failed };
+        let held_from = round.from;
+        round.from = from.min(held_from);
+        self.hold(core, from, held_from);
+        core.step(other, Input::Stop(Then::Hold));
+    }
+
+    /// Holds the units of a round at these positions, except the one that it waits for.
+    fn hold(&mut self, core: &Core<Name>, from: usize, to: usize) {
         self.cursor = self.cursor.min(from);
-        for member in self.places[from..].iter().flatten().filter(|member| member.id != failed) {
+        let failed = self.round.as_ref().map(|round| round.failed);
+        let members = self.places.get(from..to).unwrap_or_default().iter().flatten();
+        for member in members.filter(|member| Some(member.id) != failed) {
             core.with(member.id, |units, id| units.entry(id).life.is_held = true);
         }
     }
@@ -216,7 +230,7 @@ impl Members {
                 entry.life.last_failure().map(|source| (entry.key.clone(), source))
             });
             if let Some((key, source)) = error.flatten() {
-                return core.fail(ManagerError::ClosedFor { key, source });
+                return core.fail(ManagerError::ClosedFor { key, source, ends_all: false });
             }
         }
         if down.restarts {
@@ -229,19 +243,14 @@ impl Members {
     }
 
     /// Returns whether the set closes because this unit has ended for good.
-    fn closes_for(&self, core: &Core<Name>, id: usize) -> bool {
-        let is_significant =
-            |id| core.with(id, |units, id| units.entry(id).life.rules.significant) == Some(true);
-        if !is_significant(id) || core.state(id) != Some(State::Ended) {
+    fn closes_for(&mut self, core: &Core<Name>, id: usize) -> bool {
+        if core.state(id) != Some(State::Ended) || !self.significant.remove(&id) {
             return false;
         }
         match self.described.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => {
-                let mut ids = self.places.iter().flatten().map(|member| member.id);
-                !ids.any(|id| is_significant(id) && core.state(id) != Some(State::Ended))
-            }
+            AutoShutdown::AllSignificant => self.significant.is_empty(),
         }
     }
 
@@ -249,6 +258,7 @@ impl Members {
     fn clear(&mut self, position: usize) {
         if let Some(member) = self.places[position].take() {
             self.positions.remove(&member.id);
+            self.significant.remove(&member.id);
             self.live.remove(&position);
             self.empty += 1;
         }
@@ -281,6 +291,9 @@ impl Face<Name> for Members {
             // At the cursor and in a round, a unit starts when its turn comes.
             News::Load => {
                 self.live.remove(&position);
+                if self.places[position].as_ref().is_some_and(|m| m.unit.rules.significant) {
+                    self.significant.insert(id);
+                }
                 let is_in_round = self.round.as_ref().is_some_and(|round| position >= round.from);
                 if position < self.cursor && !is_in_round {
                     self.start(core, position);
@@ -331,11 +344,7 @@ impl Face<Name> for Members {
 
     fn has_ended(&self, core: &Core<Name>) -> bool {
         let counts = core.shared.counts();
-        if self.described.keep_open || counts.idle < counts.units || !self.is_started(core) {
-            return false;
-        }
-        let mut members = self.places.iter().flatten();
-        members.all(|member| core.state(member.id) == Some(State::Ended))
+        !self.described.keep_open && counts.ended == counts.units && self.is_started(core)
     }
 
     fn stop(&mut self, core: &mut Core<Name>) {

@@ -52,6 +52,59 @@ fn do_not_restart() {
     }
 }
 
+/// A unit that asked for no restart is not restarted together with others either, but by a call.
+#[test]
+fn do_not_restart_with_others() {
+    let world = World::new();
+    let (unit, tell) = fails_with(|| DoNotRestart("wrong password".into()).into());
+    let units = vec![("a", Unit::new(unit)), ("b", world.units.unit("b"))];
+    let set = Supervisor::one_for_all(units).policy(policy(&world));
+    let set = Set::start(world, set);
+    tell.try_send(()).unwrap();
+    set.world.settle();
+    set.tell("b", Told::Fail);
+    set.world.advance(SECOND);
+    assert_eq!(set.starts(["b"]), [2]);
+    assert_eq!(set.state("a"), Some(State::Ended));
+    let called = set.set.clone();
+    set.world.spawn(async move { called.start("a").await.unwrap() }).detach();
+    assert_eq!(set.state("a"), Some(State::Running));
+    set.close().unwrap();
+}
+
+/// However many units fail in whatever order, a round of restarts visits each unit once.
+#[test]
+fn many_failures_in_one_round() {
+    const UNITS: usize = 2_000;
+    let world = World::new();
+    let gates: Vec<_> = (0..UNITS).map(|_| smol::channel::bounded::<()>(1)).collect();
+    let units = gates.iter().enumerate().map(|(number, (_, gate))| {
+        let gate = gate.clone();
+        let unit = body(move |run| {
+            let gate = gate.clone();
+            async move {
+                run.ready();
+                match run.run_until_closing(gate.recv()).await {
+                    Some(_) => Err("broken"),
+                    None => Ok(()),
+                }
+            }
+        });
+        (number.to_string(), unit)
+    });
+    let set = Supervisor::rest_for_one(units).policy(policy(&world));
+    let managed = world.run(set.runnable());
+    assert_eq!(set.counts().running, UNITS);
+    // The last one fails first.
+    for (tell, _) in gates.iter().rev() {
+        tell.try_send(()).unwrap();
+        world.settle();
+    }
+    world.advance(SECOND);
+    assert_eq!((set.counts().running, managed.has_ended()), (UNITS, false));
+    managed.close(&world).unwrap();
+}
+
 /// suture: `ErrTerminateSupervisorTree`: a unit that fails with it ends the whole tree, through nested sets and
 /// managers, and the outcome has its error.
 #[test]

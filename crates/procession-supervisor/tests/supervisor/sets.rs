@@ -289,7 +289,7 @@ fn many_units() {
 }
 
 /// If a thread that ignores its abort must be restarted, the set ends and names it. The thread has only one run at a
-/// time, even across the runs of the set (B5).
+/// time, even across the runs of the set.
 #[test]
 fn a_stuck_unit_is_named_and_not_started_twice() {
     type OfTwo = fn([(Key, Unit); 2]) -> Supervisor;

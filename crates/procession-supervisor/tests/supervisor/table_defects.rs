@@ -60,7 +60,7 @@ fn hanging() -> (World, Hanging, Manager<String>, Managed) {
     (world, hanging, manager, managed)
 }
 
-/// B13, U7: 64 loads that hang delay other loads by a quarter of a second.
+/// 64 loads that hang delay other loads by a quarter of a second.
 #[test]
 fn loads_that_hang_delay_others_only_briefly() {
     let (world, table, manager, managed) = hanging();
@@ -74,7 +74,7 @@ fn loads_that_hang_delay_others_only_briefly() {
     managed.close(&world).unwrap();
 }
 
-/// B13, I15: if more loads hang than the limit allows, the manager does not spin, and continues when they time out.
+/// If more loads hang than the limit allows, the manager does not spin, and continues when they time out.
 #[test]
 fn more_loads_hang_than_the_limit() {
     let (world, table, manager, managed) = hanging();
@@ -100,7 +100,7 @@ fn more_loads_hang_than_the_limit() {
     managed.close(&world).unwrap();
 }
 
-/// B13, U7: a scan that hangs delays no load and no restart, and times out.
+/// A scan that hangs delays no load and no restart, and times out.
 #[test]
 fn a_scan_that_hangs() {
     let (world, table, manager, managed) = hanging();
@@ -143,7 +143,7 @@ impl Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
-/// B14, I14: keys and errors whose `Display` panics do no harm, even with a `tracing` subscriber that writes
+/// Keys and errors whose `Display` panics do no harm, even with a `tracing` subscriber that writes
 /// everything.
 #[test]
 fn keys_and_errors_whose_display_panics() {
@@ -174,7 +174,7 @@ fn keys_and_errors_whose_display_panics() {
     });
 }
 
-/// B14: extreme settings are clamped.
+/// Extreme settings are clamped.
 #[test]
 fn extreme_settings() {
     let all_time = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: true };
@@ -210,7 +210,7 @@ impl Clock for Counting {
     }
 }
 
-/// B16, I16: units that are due together restart at the pace. Units that wait for a later period cost nothing
+/// Units that are due together restart at the pace. Units that wait for a later period cost nothing
 /// meanwhile.
 #[test]
 fn restarts_follow_the_pace() {
@@ -249,7 +249,7 @@ fn restarts_follow_the_pace() {
     managed.close(&world).unwrap();
 }
 
-/// B18, U6: a row that replaces another restarts the unit in place, after its old run has ended.
+/// A row that replaces another restarts the unit in place, after its old run has ended.
 #[test]
 fn replacing_the_row_of_a_running_unit_restarts_it() {
     let mut world = World::new();
@@ -269,7 +269,7 @@ fn replacing_the_row_of_a_running_unit_restarts_it() {
     managed.close(&world).unwrap();
 }
 
-/// B18, U6: the version decides whether a row has changed, and `OnChange` decides when the change takes effect.
+/// The version decides whether a row has changed, and `OnChange` decides when the change takes effect.
 #[test]
 fn versions() {
     let world = World::new();
@@ -318,7 +318,7 @@ impl BlockingTable<Key> for Told18 {
     }
 }
 
-/// B18: the changes of a blocking table take effect, and `scan_now` and `restart` read it even without a change.
+/// The changes of a blocking table take effect, and `scan_now` and `restart` read it even without a change.
 #[test]
 fn a_blocking_table_that_reports_changes() {
     let world = World::new();
@@ -359,7 +359,7 @@ fn a_blocking_table_that_reports_changes() {
     managed.close(&world).unwrap();
 }
 
-/// B19: a unit that was stuck is not listed once its thread has ended, even while the manager is not running.
+/// A unit that was stuck is not listed once its thread has ended, even while the manager is not running.
 #[test]
 fn a_stuck_unit_that_has_ended_is_not_listed() {
     let world = World::new();
@@ -387,7 +387,7 @@ fn a_stuck_unit_that_has_ended_is_not_listed() {
     assert_eq!(in_words(&last), "stubborn stopped by force");
 }
 
-/// B19: names and errors are escaped wherever they are shown.
+/// Names and errors are escaped wherever they are shown.
 #[test]
 fn hostile_names_are_escaped() {
     const HOSTILE: &str = "two\nlines \u{1b}[31mred";
