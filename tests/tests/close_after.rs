@@ -344,3 +344,29 @@ fn one_of_the_two_halves_is_refused() {
         assert_ne!(first, second);
     }
 }
+
+/// The order of the units of a set: a parent closes them from the last to the first, and one that closes alone waits for
+/// none of the others.
+#[test]
+fn siblings_in_order_do_not_wait_for_each_other() {
+    use procession::support::in_order;
+
+    let app = Process::new();
+    let gate = Process::new();
+    let make = |before| in_order(Process::builder().parent(&app), before, None).build().unwrap();
+    let first = make(None);
+    let second = make(Some(&first));
+    let third = make(Some(&second));
+    third.wait_for(&gate).unwrap();
+    // One that closes alone.
+    second.close();
+    ends_well(&second);
+    let again = in_order(Process::builder().parent(&app), Some(&first), Some(&third));
+    let second = again.build().unwrap();
+    app.close();
+    assert_eq!(third.phase(), Phase::Closing);
+    assert_eq!((first.phase(), second.phase()), (Phase::Running, Phase::Running));
+    gate.close();
+    ends_well(&app);
+    assert!(first.is_closed() && second.is_closed());
+}
