@@ -1,5 +1,8 @@
 //! Failures that end a unit or everything for good, as in suture and tokio-graceful-shutdown, and reports of stuck units.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use procession::BoxError;
 use procession_runnable::{Runnable, Start, body};
 use procession_supervisor::{
@@ -72,15 +75,17 @@ fn do_not_restart_with_others() {
     set.close().unwrap();
 }
 
-/// However many units fail in whatever order, a round of restarts visits each unit once.
+/// Units that fail one after the other, the last one first, are restarted in one round: each is started once more.
 #[test]
 fn many_failures_in_one_round() {
     const UNITS: usize = 2_000;
     let world = World::new();
+    let starts = Arc::new(AtomicUsize::new(0));
     let gates: Vec<_> = (0..UNITS).map(|_| smol::channel::bounded::<()>(1)).collect();
     let units = gates.iter().enumerate().map(|(number, (_, gate))| {
-        let gate = gate.clone();
+        let (gate, starts) = (gate.clone(), starts.clone());
         let unit = body(move |run| {
+            starts.fetch_add(1, Ordering::SeqCst);
             let gate = gate.clone();
             async move {
                 run.ready();
@@ -102,6 +107,7 @@ fn many_failures_in_one_round() {
     }
     world.advance(SECOND);
     assert_eq!((set.counts().running, managed.has_ended()), (UNITS, false));
+    assert_eq!(starts.load(Ordering::SeqCst), 2 * UNITS);
     managed.close(&world).unwrap();
 }
 
