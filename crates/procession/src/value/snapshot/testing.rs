@@ -37,6 +37,18 @@ pub(super) fn as_specified(text: impl ToString) -> String {
 pub(super) const AGE: Duration = Duration::from_millis(6_100);
 pub(super) const HOURS: Duration = Duration::from_secs(3 * 3600 + 5 * 60);
 
+/// All kinds of edges.
+pub(super) const LINKS: [Link; 8] = [
+    Link::Child,
+    Link::NoWaitChild,
+    Link::WaitFor,
+    Link::CloseAfter,
+    Link::Blocked,
+    Link::SlotWait,
+    Link::ChildrenWait,
+    Link::BodyWait,
+];
+
 #[derive(Default)]
 pub(super) struct Scene {
     pub(super) above: Vec<std::sync::Arc<str>>,

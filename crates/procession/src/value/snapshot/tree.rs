@@ -203,7 +203,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::testing::{
-        AGE, Scene, app, as_specified, deep, held, hostile, on_small_stack, stuck, wide,
+        AGE, LINKS, Scene, app, as_specified, deep, held, hostile, on_small_stack, stuck, wide,
     };
     use super::{LEVELS, LINES};
     use crate::value::{Label, Link, Phase, ProcessId, Reason, Snapshot, Work};
@@ -513,17 +513,8 @@ app: Closing for 6.1 s (SIGINT)
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) as usize % below
         };
-        let kinds = [
-            Link::Child,
-            Link::Child,
-            Link::NoWaitChild,
-            Link::WaitFor,
-            Link::CloseAfter,
-            Link::Blocked,
-            Link::SlotWait,
-            Link::ChildrenWait,
-            Link::BodyWait,
-        ];
+        // Half as many children again.
+        let kinds = [&LINKS[..], &[Link::Child; 3]].concat();
         for _ in 0..2_000 {
             let (mut scene, _) = app();
             let number = 2 + random(14);
