@@ -14,7 +14,8 @@
 //!      └─ log (teardown: flush and sync)
 //! ```
 //!
-//! The first Ctrl-C or SIGTERM closes `app`, the second aborts it, the third ends the program.
+//! The first Ctrl-C or SIGTERM closes `app`. The second one, or the end of the grace, aborts it; the third one ends the
+//! program.
 
 #![forbid(unsafe_code)]
 
@@ -27,24 +28,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use procession::Process;
-use procession::signal::{self, SIGINT, SIGTERM};
+use procession::{Exit, Main, Process};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The time from the beginning of closing to the abort.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// The interval at which a connection whose peer does not read its answers checks whether it is aborted.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 
-fn main() -> Result<()> {
+fn main() -> Result<Exit> {
     let limit = limit()?;
-    let app = Process::builder().name("app").build()?;
-    signal::bind(&app, [SIGINT, SIGTERM])?;
+    let exit = Main::new().name("app").grace(GRACE).run(|app| {
+        serve(&app)?;
+        let closing = app.closing();
+        match limit {
+            Some(limit) if closing.wait_timeout(limit).is_none() => drop(app.close()),
+            Some(_) => {}
+            None => closing.wait(),
+        }
+        if let Some(reason) = app.reason() {
+            println!("closing: {reason}");
+        }
+        procession::ok()
+    });
+    println!("closed");
+    Ok(exit)
+}
 
+/// Makes the graph below `app`.
+fn serve(app: &Process) -> Result<()> {
     let path = std::env::temp_dir().join(format!("procession-echo-{}.log", std::process::id()));
     let log = Log::create(&path)?;
     let server = Process::builder()
         .name("server")
-        .parent(&app)
+        .parent(app)
         .teardown(|| println!("server: closed"))
         .build()?;
     let echoed = Arc::new(AtomicU64::new(0));
@@ -54,7 +73,7 @@ fn main() -> Result<()> {
     })?;
     let _log_file = Process::builder()
         .name("log")
-        .parent(&app)
+        .parent(app)
         .wait_for(&server)
         .wait_for(&metrics)
         .teardown({
@@ -66,18 +85,6 @@ fn main() -> Result<()> {
     println!("log file: {}", path.display());
     println!("listening on {}", listener.local_addr()?);
     server.spawn_thread(move |p| accept(&p, &listener, &log, &echoed))?;
-
-    let closing = app.closing();
-    match limit {
-        Some(limit) if closing.wait_timeout(limit).is_none() => drop(app.close()),
-        Some(_) => {}
-        None => closing.wait(),
-    }
-    if let Some(reason) = app.reason() {
-        println!("closing: {reason}");
-    }
-    app.closed().wait()?;
-    println!("closed");
     Ok(())
 }
 

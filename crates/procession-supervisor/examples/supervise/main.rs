@@ -42,6 +42,9 @@ use procession_runnable::run_in;
 use crate::log::Log;
 use crate::view::View;
 
+/// The time from the beginning of closing to the abort. The manager stops its workers much earlier.
+const GRACE: Duration = Duration::from_secs(30);
+
 fn main() -> Result<ExitCode, BoxError> {
     let options = Options::from_arguments()?;
     let log = Log::install()?;
@@ -50,7 +53,7 @@ fn main() -> Result<ExitCode, BoxError> {
 
     let manager = workers::manager(options.workers, options.has_stuck);
     let mut view = View::new(&manager, &log, options.limit);
-    let exit = signals::bind(Main::new()).run(|app| {
+    let exit = signals::bind(Main::new().grace(GRACE)).run(|app| {
         view.show(&app)?;
         if let Some(limit) = options.limit {
             let end = SystemClock.now() + limit;
