@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::block_on;
 use procession::{ChildFailure, Error, Main, Process};
 use procession_runnable::{
-    DrainTooLong, ReadyFlag, Runnable, body, drain, named, run_in, run_with, run_with_async,
+    DrainTooLong, ReadyFlag, Runnable, Start, body, drain, named, run_in, run_with, run_with_async,
     sequential, start_stop,
 };
 
@@ -96,20 +96,36 @@ fn a_drain_keeps_the_servers_running() {
     assert!(closed_after.lock().is_none());
 }
 
-/// An abort does not wait for the delay, and turns the flag off.
+/// The flag is off as soon as the drain is asked to end, and an abort does not wait for the delay.
 #[test]
 fn an_abort_ends_a_drain() {
     for delay in [LIMIT, Duration::MAX] {
         let flag = ReadyFlag::new();
         let app = Process::new();
-        let (process, ready) = (app.clone(), flag.clone());
-        let ended = block_on(run_in(&app, &drain(delay, &flag), |_| async move {
-            assert!(ready.is_ready());
-            drop(process.abort());
-        }));
-        assert!(matches!(ended, Err(Error::Aborted(_) | Error::Many(_))), "{ended:?}");
-        assert!(!flag.is_ready());
+        let (start, readiness) = Start::under(&app);
+        let draining = drain(delay, &flag).start(start).unwrap();
+        block_on(readiness).unwrap();
+        assert!(flag.is_ready());
+        app.close();
+        let end = Instant::now() + LIMIT;
+        while flag.is_ready() {
+            assert!(Instant::now() < end);
+            std::thread::yield_now();
+        }
+        assert!(!draining.is_closed());
+        app.abort();
+        assert!(matches!(draining.closed().wait(), Err(Error::Aborted(_))));
     }
+    // One that is aborted before it is asked to end.
+    let flag = ReadyFlag::new();
+    let app = Process::new();
+    let (aborted, ready) = (app.clone(), flag.clone());
+    let ended = block_on(run_in(&app, &drain(LIMIT, &flag), |_| async move {
+        assert!(ready.is_ready());
+        drop(aborted.abort());
+    }));
+    assert!(matches!(ended, Err(Error::Aborted(_) | Error::Many(_))), "{ended:?}");
+    assert!(!flag.is_ready());
 }
 
 /// A drain that is not over when the grace is: the program does not start.
