@@ -75,6 +75,7 @@
 
 mod concurrent;
 mod dropping;
+mod ending;
 mod errors;
 #[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
 #[doc = include_str!("../docs/from-go.md")]

@@ -1,23 +1,23 @@
 //! [`Core`]: performs the actions that the lives of units decide.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::mem::take;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use procession::support::{ShownWait, catch, model_has_failed, show_wait_for_children};
+use procession::support::{
+    self, RunId, ShownWait, Supervised, Told, catch, model_has_failed, show_wait_for_children,
+};
 use procession::{ChildFailure, Error, Label, Process};
-use procession_runnable::{NotReady, Run, Start};
+use procession_runnable::{Run, Start};
 
 use super::command::{Command, Reply, answer};
-use super::inbox::{RunId, Watcher};
-use super::units::{Live, Milestone};
+use super::units::{Entry, Live, Looked};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::life::{Answer, Closes, End, Input, News, Then};
-use crate::name::name_of;
+use crate::life::{Actions, Answer, Closes, End, Input, News, Then};
+use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::{HasRun, State};
@@ -31,6 +31,8 @@ pub(crate) struct Core<K: Key> {
     /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
+    /// The actions of a step. They are empty between two steps.
+    actions: Actions,
     /// News for the face.
     news: VecDeque<(usize, News)>,
     is_stopping: bool,
@@ -61,6 +63,7 @@ impl<K: Key> Core<K> {
             run,
             group,
             now,
+            actions: Actions::default(),
             news: VecDeque::new(),
             is_stopping: false,
             is_aborting: false,
@@ -101,6 +104,10 @@ impl<K: Key> Core<K> {
     /// Returns whether the stop had already begun.
     pub(super) fn set_stopping(&mut self) -> bool {
         std::mem::replace(&mut self.is_stopping, true)
+    }
+
+    pub(crate) fn look_for(&self, key: &K) -> Looked {
+        self.shared.units.lock().look_for(key)
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<usize> {
@@ -168,46 +175,58 @@ impl<K: Key> Core<K> {
 
     /// Moves a unit one step, and performs the actions. The unit must not be forgotten.
     pub(crate) fn step(&mut self, id: usize, input: Input) {
+        self.step_after(id, |_| (), input);
+    }
+
+    /// [`step`](Self::step), after a change of the unit under the same lock.
+    fn step_after(&mut self, id: usize, change: impl FnOnce(&mut Entry<K>), input: Input) {
+        let actions = &mut self.actions;
         let mut units = self.shared.units.lock();
-        let mut actions = units.step(id, input, &self.shared.about.policy, self.now);
+        change(units.entry(id));
+        units.step(id, input, &self.shared.about.policy, self.now, actions);
         let entry = units.entry(id);
-        let starters = actions.starters.take().map(|answer| (answer, entry.take_starters()));
-        let stoppers = actions.stoppers.take().map(|answer| (answer, entry.take_stoppers()));
-        let waits = starters.as_ref().is_some_and(|(_, replies)| !replies.is_empty())
-            || stoppers.as_ref().is_some_and(|(_, replies)| !replies.is_empty());
+        let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
         let is_down = matches!(actions.news, Some(News::Down(_)));
-        let key = (waits || tells || is_down).then(|| entry.key.clone());
-        let has_to_act = waits || actions.close || actions.abort;
+        let key = (waiting.is_some() || tells || is_down).then(|| entry.key.clone());
+        let has_to_act = waiting.is_some() || actions.close || actions.abort;
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
         let live = if entry.life.state().has_run() { None } else { entry.live.take() };
-        let removed = actions.forget.then(|| units.remove(id));
+        let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
-        if let Some(key) = key.as_ref().filter(|_| tells) {
-            for what in actions.tell.into_iter().flatten() {
+        for what in actions.tell.iter_mut().map_while(Option::take) {
+            if let Some(key) = key.as_ref().filter(|_| tells) {
                 self.shared.events.tell(Some(key.clone()), what);
             }
         }
-        if let Some(process) = process.as_ref().filter(|_| actions.close) {
+        let (closes, aborts) = (take(&mut actions.close), take(&mut actions.abort));
+        if let Some(process) = process.as_ref().filter(|_| closes) {
             process.close();
         }
-        if let Some(process) = process.as_ref().filter(|_| actions.abort) {
+        if let Some(process) = process.as_ref().filter(|_| aborts) {
             process.abort();
         }
-        if let (Some((given, replies)), Some(key)) = (starters, &key) {
-            answer_starters(given, replies, process.as_ref(), key);
-        }
-        if let (Some((given, replies)), Some(key)) = (stoppers, &key) {
-            if !replies.is_empty() {
-                answer(replies, &given.result(name_of(key), process.as_ref()));
+        let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
+        let news = actions.news.take();
+        if let (Some(waiting), Some(key)) = (waiting, &key) {
+            if let Some(given) = starters {
+                answer_starters(given, waiting.starters, process.as_ref(), key);
+            }
+            if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
+                let result = given.result(name_of(key), process.as_ref());
+                answer(waiting.stoppers, &result);
             }
         }
-        if let Some(news) = actions.news {
-            self.hear(id, &key, news);
+        match news {
+            // No face does anything then.
+            Some(News::Ready) | None => {}
+            Some(news) => self.hear(id, &key, news),
         }
-        // These drops may run foreign code.
-        let _dropped = catch(|| drop((live, removed, key)));
+        if live.is_some() || removed.is_some() || key.is_some() {
+            // These drops may run foreign code.
+            let _dropped = catch(|| drop((live, removed, key)));
+        }
     }
 
     /// Passes news on to the face, and closes everything if the news require it.
@@ -241,30 +260,57 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).life.rules = unit.rules);
     }
 
+    /// Adds a unit, and starts a run of it. Its key was looked for, and is not known.
+    pub(crate) fn start_new(&mut self, looked: &Looked, key: K, unit: &Unit, seen: u32) {
+        let name = process_name_of(&key);
+        let run = {
+            let mut units = self.shared.units.lock();
+            let id = units.insert(looked, key, seen, self.now);
+            units.entry(id).life.rules = unit.rules;
+            // This leads to no action.
+            let policy = &self.shared.about.policy;
+            units.step(id, Input::Begin, policy, self.now, &mut self.actions);
+            units.next_run(id)
+        };
+        self.start_run(run, name, unit, None, None);
+    }
+
     /// Starts a run of a [`Loading`](State::Loading) unit. In a set, `before` and `after` are its neighbours in the
     /// order.
     pub(crate) fn start(
         &mut self,
         id: usize,
-        name: &str,
+        name: support::Name,
         unit: &Unit,
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
-        let Some(run) = self.with(id, |units, id| units.next_run(id)) else {
-            return;
-        };
-        let (mut start, readiness) = Start::under(&self.group);
-        start = start.in_order(before, after);
-        match unit.start(start.named(name), &self.group) {
+        if let Some(run) = self.with(id, |units, id| units.next_run(id)) {
+            self.start_run(run, name, unit, before, after);
+        }
+    }
+
+    fn start_run(
+        &mut self,
+        run: RunId,
+        name: support::Name,
+        unit: &Unit,
+        before: Option<&Process>,
+        after: Option<&Process>,
+    ) {
+        let id = run.unit as usize;
+        let grace = self.policy().grace_of_run(unit.rules.grace);
+        let listener = self.shared.inbox.clone();
+        let supervised = Supervised::new(&self.group, name, listener, run, grace);
+        let mut start = Start::supervised(&self.group, &supervised);
+        if before.is_some() || after.is_some() {
+            start = start.in_order(before, after);
+        }
+        match unit.start(start) {
             Ok(process) => {
-                self.policy().bound(&process, unit.rules.grace);
-                let watcher = Watcher::new(self.shared.inbox.clone(), run);
-                let milestone = Milestone::Closing(process.closing());
-                let live = Live { process, milestone, readiness: Some(readiness), watcher };
-                self.with(id, |units, id| units.entry(id).live = Some(live));
-                self.step(id, Input::Started);
-                self.look(run);
+                supervised.attach(&process);
+                let live = Live { process, number: run.number };
+                self.step_after(id, |entry| entry.live = Some(live), Input::Started);
             }
             // The start was refused because everything closes, so the unit has stopped, not failed (U3).
             Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
@@ -294,36 +340,38 @@ impl<K: Key> Core<K> {
         let _dropped = catch(|| drop(removed));
     }
 
-    /// Checks whether a run has become ready, has begun to close, or is Closed.
-    pub(super) fn look(&mut self, run: RunId) {
-        let mut seen = Seen::default();
-        {
+    /// Handles what a run has told, unless its unit has another run by now, or none.
+    pub(super) fn hear_from(&mut self, run: RunId, told: Told) {
+        let process = {
             let mut units = self.shared.units.lock();
-            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_mut()) else {
+            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_ref()) else {
                 return;
             };
-            live.watcher.rearm();
-            let waker = Waker::from(live.watcher.clone());
-            seen.look_at(live, &mut Context::from_waker(&waker));
-        }
-        let id = run.unit;
-        match seen.ready {
-            Some(Ok(())) => self.step(id, Input::Ready),
-            Some(Err(Some(label))) => self.step(id, Input::EndedUnready(label)),
-            Some(Err(None)) | None => {}
-        }
-        if seen.began_to_close {
-            self.step(id, Input::BeganToClose);
-        }
-        if let Some(end) = seen.end {
-            // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
-            if self.is_closing()
-                && self.with(id, |units, id| units.entry(id).life.is_asked()) == Some(false)
-            {
-                self.step(id, Input::Stop(Then::Forget));
+            matches!(told, Told::Closed).then(|| live.process.clone())
+        };
+        let id = run.unit as usize;
+        match told {
+            Told::Ready => self.step(id, Input::Ready),
+            Told::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
+            Told::Closing => self.step(id, Input::BeganToClose),
+            Told::Closed => {
+                // Another thread may not have told yet that it has begun to close.
+                self.step(id, Input::BeganToClose);
+                let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
+                if let Some(end) = ended {
+                    self.closed(id, end);
+                }
             }
-            self.step(id, Input::Closed(end));
         }
+    }
+
+    fn closed(&mut self, id: usize, end: End) {
+        // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
+        let is_asked = |units: &mut Units<K>, id| units.entry(id).life.is_asked();
+        if self.is_closing() && self.with(id, is_asked) == Some(false) {
+            self.step(id, Input::Stop(Then::Forget));
+        }
+        self.step(id, Input::Closed(end));
     }
 
     /// Returns whether everything closes, even if the task has not seen it yet. The units close together with the run.
@@ -502,7 +550,8 @@ impl<K: Key> Shared<K> {
             let process = units.entry(id).live.as_ref().map(|live| live.process.clone());
             let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
             let Some(end) = ended else { continue };
-            let actions = units.step(id, Input::Closed(end), policy, now);
+            let mut actions = Actions::default();
+            units.step(id, Input::Closed(end), policy, now, &mut actions);
             let removed = units.remove(id);
             drop(units);
             for what in actions.tell.into_iter().flatten() {
@@ -526,45 +575,6 @@ fn answer_starters<K: Key>(
     let result = given.result(name_of(key), process);
     let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
     answer(replies, &started);
-}
-
-/// The result of looking at a run.
-#[derive(Default)]
-struct Seen {
-    /// `Ok` if the run is ready. `Err` if it can never be, with the process that ended without an error, if one did.
-    ready: Option<Result<(), Option<Label>>>,
-    began_to_close: bool,
-    end: Option<End>,
-}
-
-impl Seen {
-    /// Checks the end first and readiness last, so that a run that was ready before it ended is seen as ready.
-    fn look_at<K>(&mut self, live: &mut Live<K>, context: &mut Context<'_>) {
-        if let Milestone::Closing(closing) = &mut live.milestone {
-            if Pin::new(closing).poll(context).is_ready() {
-                self.began_to_close = true;
-                live.milestone = Milestone::Closed(live.process.closed());
-            }
-        }
-        if let Milestone::Closed(closed) = &mut live.milestone {
-            if let Poll::Ready(outcome) = Pin::new(closed).poll(context) {
-                self.end = Some(end_of(&live.process, outcome));
-            }
-        }
-        if let Some(readiness) = &mut live.readiness {
-            match Pin::new(readiness).poll(context) {
-                Poll::Ready(ready) => {
-                    live.readiness = None;
-                    self.ready = Some(ready.map_err(|lost| match lost {
-                        NotReady::Ended(label) => Some(label),
-                        // The outcome of the run says more.
-                        _ => None,
-                    }));
-                }
-                Poll::Pending => {}
-            }
-        }
-    }
 }
 
 fn end_of(process: &Process, outcome: Result<(), Error>) -> End {

@@ -128,14 +128,14 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
     }
 
     fn poll_inbox(&mut self, context: &Context<'_>) -> bool {
-        let (commands, woken) = self.core.shared.inbox.take(context.waker());
-        let is_busy = !(commands.is_empty() && woken.is_empty());
+        let (commands, told) = self.core.shared.inbox.take(context.waker());
+        let is_busy = !(commands.is_empty() && told.is_empty());
         for command in commands {
             self.take(command);
             self.pass_news_on();
         }
-        for run in woken {
-            self.core.look(run);
+        for (run, told) in told {
+            self.core.hear_from(run, told);
             self.pass_news_on();
         }
         is_busy

@@ -18,7 +18,7 @@ use backon::ExponentialBackoff;
 use futures_lite::{Stream, StreamExt, future};
 use futures_util::stream::FuturesUnordered;
 use procession::BoxError;
-use procession::support::catch;
+use procession::support::{Name, catch};
 
 use super::contained::{Contained, caught, in_time};
 use super::settings::Settings;
@@ -26,7 +26,7 @@ use crate::engine::{Command, Core, Face, Reply, answer};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::life::{Input, News, Then};
-use crate::name::{name_of, text_of};
+use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
 use crate::sync::Mutex;
@@ -52,13 +52,13 @@ pub(super) struct Rows<K> {
     /// An empty buffer, kept for its capacity: it changes places with the rows of the scan.
     rows: Vec<Row<K>>,
     /// The number of scans that have begun.
-    generation: u64,
+    generation: u32,
     /// Another scan follows the one that is under way.
     scan_again: bool,
     /// A complete scan has ended.
     has_scanned: bool,
     /// Callers that wait for the end of the scan with this number.
-    waiting: Vec<(u64, Reply<()>)>,
+    waiting: Vec<(u32, Reply<()>)>,
     changes: Option<Contained<dyn Stream<Item = Change<K>> + Send>>,
     /// The rows that are being loaded one by one.
     loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
@@ -160,7 +160,8 @@ impl<K: Key> Face<K> for Rows<K> {
             Command::Start { key, reply } | Command::Restart { key, reply } => {
                 let id = {
                     let mut units = core.shared.units.lock();
-                    let id = units.insert(key, self.generation, core.now());
+                    let looked = units.look_for(&key);
+                    let id = units.insert(&looked, key, self.generation, core.now());
                     units.entry(id).is_new = true;
                     id
                 };
@@ -281,7 +282,7 @@ impl<K: Key> Rows<K> {
             .into_iter()
             .partition(|(next, _)| *next <= generation);
         self.waiting = waiting;
-        let over: Vec<(u64, Reply<()>)> = over;
+        let over: Vec<(u32, Reply<()>)> = over;
         answer(over.into_iter().map(|(_, reply)| reply).collect(), &result);
     }
 
@@ -299,24 +300,17 @@ impl<K: Key> Rows<K> {
         if self.gone.contains(&key) {
             return;
         }
-        let known = core.find(&key);
-        if let Some(id) = known {
+        let looked = core.look_for(&key);
+        if let Some(id) = looked.known {
             self.row_is_there(core, id);
         }
-        match (unit, known) {
-            (Ok(unit), None) => self.start_new(core, key, &unit),
+        match (unit, looked.known) {
+            (Ok(unit), None) => core.start_new(&looked, key, &unit, self.generation),
             (Ok(unit), Some(id)) => change(core, id, &unit),
             (Err(error), _) => {
                 core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
             }
         }
-    }
-
-    fn start_new(&mut self, core: &mut Core<K>, key: K, unit: &Unit) {
-        let name = text_of(&key);
-        let id = core.shared.units.lock().insert(key, self.generation, core.now());
-        core.begin(id);
-        start(core, id, &name, unit);
     }
 
     fn row_is_there(&self, core: &Core<K>, id: usize) {
@@ -342,7 +336,7 @@ impl<K: Key> Rows<K> {
 }
 
 /// Starts a unit from its row.
-fn start<K: Key>(core: &mut Core<K>, id: usize, name: &str, unit: &Unit) {
+fn start<K: Key>(core: &mut Core<K>, id: usize, name: Name, unit: &Unit) {
     core.set_rules(id, unit);
     core.start(id, name, unit, None, None);
 }
@@ -353,8 +347,8 @@ fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
         let entry = units.entry(id);
         let is_first = entry.life.state() == State::Loading;
         let rules = &mut entry.life.rules;
-        let is_new = rules.version != unit.rules.version && !is_first;
-        rules.version = unit.rules.version;
+        let is_new = rules.version() != unit.rules.version() && !is_first;
+        rules.set_version(unit.rules.version());
         is_new.then(|| (entry.key.clone(), entry.life.state()))
     });
     let Some((key, state)) = changed.flatten() else { return };
@@ -439,13 +433,13 @@ impl<K: Key> Rows<K> {
         if self.loading.remove(&key) == Some(true) {
             return self.load(key);
         }
-        let known = core.find(&key);
-        match (unit, known) {
-            (Ok(Some(unit)), None) => self.start_new(core, key, &unit),
+        let looked = core.look_for(&key);
+        match (unit, looked.known) {
+            (Ok(Some(unit)), None) => core.start_new(&looked, key, &unit, self.generation),
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
-                    start(core, id, &text_of(&key), &unit);
+                    start(core, id, process_name_of(&key), &unit);
                 } else {
                     change(core, id, &unit);
                 }
