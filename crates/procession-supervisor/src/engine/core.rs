@@ -1,17 +1,19 @@
 //! [`Core`]: performs the actions that the lives of units decide.
 
 use std::collections::VecDeque;
-use std::mem::take;
+use std::mem::{replace, take};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use procession::support::{
-    self, RunId, ShownWait, Supervised, Told, catch, model_has_failed, show_wait_for_children,
+    self, RunId, ShownWait, Told, catch, model_has_failed, show_wait_for_children,
 };
 use procession::{ChildFailure, Error, Label, Process};
-use procession_runnable::{Run, Start};
+use procession_runnable::Run;
 
-use super::command::{Command, Reply, answer};
+use super::command::{Reply, answer};
+use super::starts::{self, Planned, Started, Starts, Turn};
 use super::units::{Entry, Live, Looked};
 use super::{Shared, Units};
 use crate::error::ManagerError;
@@ -23,6 +25,9 @@ use crate::restarts::Recent;
 use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
+
+/// The number of runs from which on helpers start them together with the task.
+const MANY: usize = 128;
 
 /// The units of one run of a manager or a set, and the means to drive them.
 pub(crate) struct Core<K: Key> {
@@ -43,8 +48,12 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The stuck unit that the failure names.
     named: Option<Process>,
+    /// Runs that are started soon.
+    planned: Vec<Planned>,
+    /// Runs that are being started.
+    starts: Option<Arc<Starts<K>>>,
     /// Keeps the next run waiting until this one is over.
-    _turn: async_lock::MutexGuardArc<()>,
+    turn: Turn,
 }
 
 impl<K: Key> Core<K> {
@@ -70,7 +79,9 @@ impl<K: Key> Core<K> {
             recent: Recent::default(),
             failure: None,
             named: None,
-            _turn: turn,
+            planned: Vec::new(),
+            starts: None,
+            turn: Arc::new(turn),
         })
     }
 
@@ -261,18 +272,60 @@ impl<K: Key> Core<K> {
     }
 
     /// Adds a unit, and starts a run of it. Its key was looked for, and is not known.
-    pub(crate) fn start_new(&mut self, looked: &Looked, key: K, unit: &Unit, seen: u32) {
+    pub(crate) fn start_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
+        let Planned { run, name, unit } = self.add_loading(looked, key, unit, seen);
+        self.start_run(run, name, &unit, None, None);
+    }
+
+    /// Adds a unit, and plans a run of it, which is started [later](Self::begin_starts) together with others.
+    pub(crate) fn plan_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
+        let planned = self.add_loading(looked, key, unit, seen);
+        self.planned.push(planned);
+    }
+
+    fn add_loading(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) -> Planned {
         let name = process_name_of(&key);
-        let run = {
-            let mut units = self.shared.units.lock();
-            let id = units.insert(looked, key, seen, self.now);
-            units.entry(id).life.rules = unit.rules;
-            // This leads to no action.
-            let policy = &self.shared.about.policy;
-            units.step(id, Input::Begin, policy, self.now, &mut self.actions);
-            units.next_run(id)
-        };
-        self.start_run(run, name, unit, None, None);
+        let mut units = self.shared.units.lock();
+        let id = units.insert(looked, key, seen, self.now);
+        units.entry(id).life.rules = unit.rules;
+        // This leads to no action.
+        let policy = &self.shared.about.policy;
+        units.step(id, Input::Begin, policy, self.now, &mut self.actions);
+        Planned { run: units.next_run(id), name, unit }
+    }
+
+    /// Returns whether runs are planned, so that nothing else may happen before they are started.
+    pub(crate) fn has_planned(&self) -> bool {
+        !self.planned.is_empty()
+    }
+
+    /// Begins to start the planned runs: with helpers, if there are many. Returns their number.
+    pub(super) fn begin_starts(&mut self) -> usize {
+        let count = self.planned.len();
+        if count < MANY {
+            let mut planned = take(&mut self.planned);
+            for Planned { run, name, unit } in planned.drain(..) {
+                self.start_run(run, name, &unit, None, None);
+            }
+            self.planned = planned;
+        } else {
+            let planned = replace(&mut self.planned, Vec::with_capacity(count));
+            let (shared, group) = (self.shared.clone(), self.group.clone());
+            let starts = Starts::new(shared, group, planned, self.turn.clone());
+            starts.spawn_helpers(&self.run);
+            self.starts = Some(starts);
+        }
+        count
+    }
+
+    /// Waits until the runs that have begun to start are started. Nothing else may happen before that.
+    pub(super) fn poll_starts(&mut self, context: &Context<'_>) -> Poll<()> {
+        let Some(starts) = &self.starts else { return Poll::Ready(()) };
+        starts.work();
+        let all = ready!(starts.poll_started(context));
+        self.starts = None;
+        all.into_iter().for_each(|Started { run, result }| self.started(run, result));
+        Poll::Ready(())
     }
 
     /// Starts a run of a [`Loading`](State::Loading) unit. In a set, `before` and `after` are its neighbours in the
@@ -298,17 +351,14 @@ impl<K: Key> Core<K> {
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
+        let result = starts::start(&self.shared, &self.group, run, name, unit, (before, after));
+        self.started(run, result);
+    }
+
+    fn started(&mut self, run: RunId, result: Result<Process, Error>) {
         let id = run.unit as usize;
-        let grace = self.policy().grace_of_run(unit.rules.grace);
-        let listener = self.shared.inbox.clone();
-        let supervised = Supervised::new(&self.group, name, listener, run, grace);
-        let mut start = Start::supervised(&self.group, &supervised);
-        if before.is_some() || after.is_some() {
-            start = start.in_order(before, after);
-        }
-        match unit.start(start) {
+        match result {
             Ok(process) => {
-                supervised.attach(&process);
                 let live = Live { process, number: run.number };
                 self.step_after(id, |entry| entry.live = Some(live), Input::Started);
             }
@@ -379,113 +429,6 @@ impl<K: Key> Core<K> {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// Handles a command about a known unit.
-    ///
-    /// # Errors
-    ///
-    /// Returns the command if there is no such unit, or if only the face understands it.
-    pub(super) fn command(&mut self, command: Command<K>) -> Result<(), Command<K>> {
-        let (Command::Start { key, .. }
-        | Command::Stop { key, .. }
-        | Command::Restart { key, .. }
-        | Command::SetOnFailure { key, .. }) = &command
-        else {
-            return Err(command);
-        };
-        let Some(id) = self.find(key) else { return Err(command) };
-        match command {
-            Command::Start { reply, .. } => self.start_by_call(id, reply),
-            Command::Stop { reply, .. } => self.stop_by_call(id, reply, Then::Stay),
-            Command::Restart { reply, .. } => self.restart_by_call(id, reply),
-            Command::SetOnFailure { on_failure, reply, .. } => {
-                self.with(id, |units, id| units.entry(id).life.rules.on_failure = on_failure);
-                reply.give(Ok(()));
-            }
-            other => return Err(other),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn start_by_call(&mut self, id: usize, reply: Reply<Process>) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        let state = entry.life.state();
-        if state.has_run() || state == State::Loading {
-            let key = entry.key.clone();
-            drop(units);
-            let exists = ManagerError::HasRun { key: name_of(&key) };
-            return reply.give(Err(exists));
-        }
-        entry.life.forgive(&self.shared.about.policy);
-        entry.add_starter(reply);
-        drop(units);
-        self.step(id, Input::Load);
-    }
-
-    fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        // A restart does not bring back a removed unit.
-        let is_removed = entry.life.is_asked() && entry.life.then() == Then::Forget;
-        if entry.life.state() == State::Stuck || is_removed {
-            let key = entry.key.clone();
-            drop(units);
-            return reply.give(Err(ManagerError::HasRun { key: name_of(&key) }));
-        }
-        entry.life.forgive(&self.shared.about.policy);
-        entry.add_starter(reply);
-        drop(units);
-        self.restart(id);
-    }
-
-    /// Restarts a unit: stops its run, if there is one, and starts the unit again.
-    pub(crate) fn restart(&mut self, id: usize) {
-        match self.state(id) {
-            Some(State::Loading) | None => {}
-            Some(state) if state.has_run() => self.step(id, Input::Stop(Then::Again)),
-            Some(_) => self.step(id, Input::Load),
-        }
-    }
-
-    pub(crate) fn stop_by_call(&mut self, id: usize, reply: Reply<()>, then: Then) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        let state = entry.life.state();
-        let refused = match state {
-            State::Starting
-            | State::Running
-            | State::Stopping
-            | State::Loading
-            | State::Waiting => None,
-            State::Stuck => Some(Answer::Stuck),
-            _ if then == Then::Forget => None,
-            state => {
-                let key = entry.key.clone();
-                drop(units);
-                let key = name_of(&key);
-                let refused = ManagerError::InvalidState { key, state, call: "stop" };
-                return reply.give(Err(refused));
-            }
-        };
-        if let Some(refused) = refused {
-            let process = entry.live.as_ref().map(|live| live.process.clone());
-            let key = entry.key.clone();
-            drop(units);
-            if then == Then::Forget {
-                self.step(id, Input::Stop(then));
-            }
-            return reply.give(refused.result(name_of(&key), process.as_ref()));
-        }
-        // This call does not keep a unit that will be forgotten anyway.
-        let then = match entry.life.then() {
-            Then::Forget if entry.life.is_asked() => Then::Forget,
-            _ => then,
-        };
-        entry.add_stopper(reply);
-        drop(units);
-        self.step(id, Input::Stop(then));
-    }
-
     /// The error that names the stuck units, except the one that the failure names already.
     pub(super) fn stuck(&self) -> Option<Error> {
         let mut stuck = self.shared.units.lock().stuck();
@@ -497,10 +440,11 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets all units except the stuck ones, because the run is over.
+    /// Forgets all units except the stuck ones and those that helpers are starting, because the run is over.
     fn leave(&self) {
+        let with_helpers = self.starts.as_ref().map(|starts| starts.abandon()).unwrap_or_default();
         let ids = self.shared.units.lock().ids();
-        for id in ids {
+        for id in ids.into_iter().filter(|id| !with_helpers.contains(id)) {
             let mut units = self.shared.units.lock();
             let entry = units.entry(id);
             // Dropping the replies answers their callers.

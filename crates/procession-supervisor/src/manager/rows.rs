@@ -41,8 +41,10 @@ const ALL_LOADS: usize = 4096;
 const LONG: Duration = Duration::from_millis(250);
 /// The maximum number of rows for which the first scan reserves room in advance.
 const RESERVED: usize = 1 << 20;
-/// The number of rows, changes or loads that are handled before other tasks run.
+/// The number of changes or loads that are handled before other tasks run.
 const BATCH: usize = 64;
+/// The number of rows that a scan reads at once. Enough for helpers to take part in starting the units.
+const ROWS: usize = 512;
 
 /// The table of a manager, and the reads that are under way.
 pub(super) struct Rows<K> {
@@ -130,7 +132,8 @@ impl<K: Key> Face<K> for Rows<K> {
         let mut is_busy = self.poll_changes(core, context);
         is_busy |= self.scan_if_due(core);
         is_busy |= self.poll_scan(core, context);
-        is_busy | self.poll_loads(core, context)
+        // A load could start a unit whose run is planned.
+        core.has_planned() || self.poll_loads(core, context) || is_busy
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -305,7 +308,7 @@ impl<K: Key> Rows<K> {
             self.row_is_there(core, id);
         }
         match (unit, looked.known) {
-            (Ok(unit), None) => core.start_new(&looked, key, &unit, self.generation),
+            (Ok(unit), None) => core.plan_new(&looked, key, unit, self.generation),
             (Ok(unit), Some(id)) => change(core, id, &unit),
             (Err(error), _) => {
                 core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
@@ -435,7 +438,7 @@ impl<K: Key> Rows<K> {
         }
         let looked = core.look_for(&key);
         match (unit, looked.known) {
-            (Ok(Some(unit)), None) => core.start_new(&looked, key, &unit, self.generation),
+            (Ok(Some(unit)), None) => core.start_new(&looked, key, unit, self.generation),
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
@@ -479,7 +482,7 @@ async fn scan<K: Key>(
             rows.push(row);
             rows.len()
         };
-        if count >= BATCH {
+        if count >= ROWS {
             future::yield_now().await;
         }
     }
