@@ -82,6 +82,7 @@ mod concurrent;
 #[cfg(not(loom))]
 mod drain;
 mod dropping;
+mod ending;
 mod errors;
 #[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
 #[doc = include_str!("../docs/from-go.md")]

@@ -19,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use procession::support::{Sleeper, model_has_failed, register};
+use procession::support::{Sleeper, Supervised, model_has_failed, register};
 use procession::{Error, Label, Process};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -28,10 +28,19 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 ///
 /// One of them is *answerable* for the part: if it is dropped before anything was said, the part has failed. A clone is
 /// not answerable.
-pub(crate) struct Ready {
-    of: Arc<Whole>,
-    part: u32,
-    is_answerable: bool,
+pub(crate) struct Ready(Of);
+
+enum Of {
+    Whole {
+        of: Arc<Whole>,
+        part: u32,
+        is_answerable: bool,
+    },
+    /// A run of a supervisor, which is told at once.
+    Supervised {
+        of: Supervised,
+        is_answerable: bool,
+    },
 }
 
 /// A future that waits until a run is ready, or can no longer become ready. It is made by
@@ -85,8 +94,8 @@ struct Count {
     /// The first part that was lost. If there is one, the whole never becomes ready.
     lost: Option<NotReady>,
     sleeper: Option<Sleeper>,
-    /// The part that this is of another whole.
-    above: Option<(Arc<Whole>, u32)>,
+    /// The part that this is of another whole, or of a run of a supervisor.
+    above: Option<Ready>,
 }
 
 impl NotReady {
@@ -100,12 +109,21 @@ impl Ready {
     /// Something with one part.
     pub(crate) fn pair() -> (Self, Readiness) {
         let of = Whole::new(1, None);
-        (Self { of: of.clone(), part: 0, is_answerable: true }, Readiness { of })
+        (Self::part(of.clone(), 0), Readiness { of })
+    }
+
+    /// A run of a supervisor.
+    pub(crate) fn supervised(of: Supervised) -> Self {
+        Self(Of::Supervised { of, is_answerable: true })
+    }
+
+    fn part(of: Arc<Whole>, part: u32) -> Self {
+        Self(Of::Whole { of, part, is_answerable: true })
     }
 
     /// The same part, for code that is answerable for it from now on.
     pub(crate) fn into_answerable(mut self) -> Self {
-        self.is_answerable = true;
+        self.set_answerable(true);
         self
     }
 
@@ -116,10 +134,10 @@ impl Ready {
             return Vec::new();
         }
         // The parts are answerable in its place.
-        self.is_answerable = false;
-        let of = Whole::new(count, Some((self.of.clone(), self.part)));
+        self.set_answerable(false);
+        let of = Whole::new(count, Some(self));
         let parts = 0..u32::try_from(count).expect("fewer parts than 2^32");
-        parts.map(|part| Self { of: of.clone(), part, is_answerable: true }).collect()
+        parts.map(|part| Self::part(of.clone(), part)).collect()
     }
 
     /// The part is ready.
@@ -129,41 +147,78 @@ impl Ready {
 
     /// The part has ended. If it has said nothing, it is lost.
     pub(crate) fn lose(&self, lost: impl FnOnce() -> NotReady) {
-        let has_said = self.of.said(self.part).load(Ordering::Acquire);
-        if !has_said && !self.of.is_lost.load(Ordering::Acquire) {
+        let is_over = match &self.0 {
+            Of::Whole { of, part, .. } => {
+                of.said(*part).load(Ordering::Acquire) || of.is_lost.load(Ordering::Acquire)
+            }
+            Of::Supervised { of, .. } => of.has_said(),
+        };
+        if !is_over {
             self.end(Some(lost()));
         }
     }
 
     /// Is the whole that this is a part of ready?
     pub(crate) fn is_ready(&self) -> bool {
-        self.of.result() == Some(Ok(()))
+        match &self.0 {
+            Of::Whole { of, .. } => of.result() == Some(Ok(())),
+            // Only its supervisor knows, and asks nobody else.
+            Of::Supervised { .. } => false,
+        }
     }
 
     fn end(&self, lost: Option<NotReady>) {
-        let mut next = self.of.end(self.part, &lost);
-        while let Some((of, part)) = next {
-            next = of.end(part, &lost);
+        let mut next = self.end_one(&lost);
+        while let Some(above) = next {
+            next = above.end_one(&lost);
         }
+    }
+
+    /// The part is ready, or `lost`. If that decides the whole, returns the part that the whole is of another one.
+    fn end_one(&self, lost: &Option<NotReady>) -> Option<Self> {
+        match (&self.0, lost) {
+            (Of::Whole { of, part, .. }, _) => return of.end(*part, lost),
+            (Of::Supervised { of, .. }, None) => of.ready(),
+            (Of::Supervised { of, .. }, Some(NotReady::Ended(label))) => {
+                of.ended_unready(label.clone());
+            }
+            (Of::Supervised { of, .. }, Some(_)) => of.not_ready(),
+        }
+        None
+    }
+
+    fn set_answerable(&mut self, to: bool) {
+        let (Of::Whole { is_answerable, .. } | Of::Supervised { is_answerable, .. }) = &mut self.0;
+        *is_answerable = to;
+    }
+
+    fn is_answerable(&self) -> bool {
+        let (Of::Whole { is_answerable, .. } | Of::Supervised { is_answerable, .. }) = &self.0;
+        *is_answerable
     }
 }
 
 impl Clone for Ready {
     fn clone(&self) -> Self {
-        Self { of: self.of.clone(), part: self.part, is_answerable: false }
+        Self(match &self.0 {
+            Of::Whole { of, part, .. } => {
+                Of::Whole { of: of.clone(), part: *part, is_answerable: false }
+            }
+            Of::Supervised { of, .. } => Of::Supervised { of: of.clone(), is_answerable: false },
+        })
     }
 }
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        if self.is_answerable && !model_has_failed() {
+        if self.is_answerable() && !model_has_failed() {
             self.lose(|| NotReady::Failed);
         }
     }
 }
 
 impl Whole {
-    fn new(left: usize, above: Option<(Arc<Self>, u32)>) -> Arc<Self> {
+    fn new(left: usize, above: Option<Ready>) -> Arc<Self> {
         let others = (1..left).map(|_| AtomicBool::new(false)).collect();
         let said = (AtomicBool::new(false), others);
         let count = Count { left, lost: None, sleeper: None, above };
@@ -178,7 +233,7 @@ impl Whole {
     }
 
     /// A part is ready, or `lost`. If that decides the whole, returns the part that the whole is of another one.
-    fn end(&self, part: u32, lost: &Option<NotReady>) -> Option<(Arc<Self>, u32)> {
+    fn end(&self, part: u32, lost: &Option<NotReady>) -> Option<Ready> {
         if self.said(part).swap(true, Ordering::AcqRel) {
             return None;
         }
@@ -290,7 +345,7 @@ impl fmt::Debug for Whole {
 
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").field("part", &self.part).finish_non_exhaustive()
+        f.debug_struct("Ready").finish_non_exhaustive()
     }
 }
 

@@ -103,12 +103,13 @@ impl Runnable {
     /// return other errors.
     pub fn start(&self, mut start: Start<'_>) -> Result<Process, Error> {
         start.described_at(self.site);
-        if let Some(wraps) = &self.wraps {
-            start = wraps.apply(start);
-        }
         let parent = start.parent();
         let start_run = self.start.as_ref().expect("a runnable is not started while it is dropped");
-        catch(|| start_run(start)).unwrap_or_else(|message| Err(panicked(parent.label(), message)))
+        let started = catch(|| match &self.wraps {
+            Some(wraps) => start_run(wraps.apply(start)),
+            None => start_run(start),
+        });
+        started.unwrap_or_else(|message| Err(panicked(parent.label(), message)))
     }
 }
 

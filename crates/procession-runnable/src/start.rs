@@ -5,11 +5,12 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use procession::support::in_order;
+use procession::support::{Supervised, in_order, supervised};
 use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
 
+use crate::ending::Ending;
 use crate::ready::{NotReady, Readiness, Ready};
 
 /// A function that starts runs.
@@ -31,6 +32,7 @@ pub struct Start<'a> {
     #[cfg(feature = "tracing")]
     span: Span,
     ready: Ready,
+    supervised: Option<Supervised>,
 }
 
 impl<'a> Start<'a> {
@@ -57,6 +59,14 @@ impl<'a> Start<'a> {
         (Self::part_of(parent, ready), readiness)
     }
 
+    /// The start of a run of a supervisor, which hears when the run is ready.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn supervised(parent: &'a Process, run: &Supervised) -> Self {
+        let ready = Ready::supervised(run.clone());
+        Self { supervised: Some(run.clone()), ..Self::part_of(parent, ready) }
+    }
+
     #[track_caller]
     pub(crate) fn part_of(parent: &'a Process, ready: Ready) -> Self {
         let on_child_failure = ChildFailure::default();
@@ -71,6 +81,7 @@ impl<'a> Start<'a> {
             #[cfg(feature = "tracing")]
             span: current_span(),
             ready,
+            supervised: None,
         }
     }
 
@@ -90,7 +101,7 @@ impl<'a> Start<'a> {
 
     /// Names the process of the run. If a name was given before, the new one follows it: `outer/inner`.
     pub fn named(mut self, name: &str) -> Self {
-        self.name = Some(match self.name {
+        self.name = Some(match self.name() {
             Some(outer) => format!("{outer}/{name}").into(),
             None => name.into(),
         });
@@ -98,7 +109,7 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn take_name(&mut self) -> Option<Arc<str>> {
-        self.name.take()
+        self.name.take().or_else(|| Some(self.supervised.as_ref()?.name()?.to_shared()))
     }
 
     pub(crate) fn with_name(mut self, name: Option<Arc<str>>) -> Self {
@@ -121,7 +132,7 @@ impl<'a> Start<'a> {
 
     /// The name, if there is one.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_deref().or_else(|| self.supervised.as_ref()?.name().map(|name| &**name))
     }
 
     /// Starts an async body.
@@ -137,11 +148,9 @@ impl<'a> Start<'a> {
         #[cfg(feature = "tracing")]
         let span = self.span.clone();
         let (builder, ready) = self.into_builder();
-        let body = move |process: Process| async move {
+        let body = move |process: Process| {
             let run = Run { process: process.clone(), ready: ready.clone() };
-            let result = body(run).await.into_outcome();
-            ended(&process, &ready, &result);
-            result
+            Ending::new(process, ready, body(run))
         };
         #[cfg(feature = "tracing")]
         if !span.is_none() {
@@ -201,13 +210,17 @@ impl<'a> Start<'a> {
 
     fn into_builder(self) -> (Builder<'a>, Ready) {
         let Self { parent, site, before, order, name, on_child_failure, ready, .. } = self;
+        let run = self.supervised;
         let builder = Process::builder().parent(parent).site(site);
         let mut builder = in_order(builder, order.0, order.1);
         if let Some(before) = before {
             builder = builder.close_before(before);
         }
-        if let Some(name) = name {
-            builder = builder.name(name);
+        match (run, name) {
+            (Some(run), Some(name)) => builder = supervised(builder, run.renamed(name.into())),
+            (Some(run), None) => builder = supervised(builder, run),
+            (None, Some(name)) => builder = builder.name(name),
+            (None, None) => {}
         }
         if on_child_failure == ChildFailure::Close {
             builder = builder.on_child_failure(on_child_failure);
@@ -229,7 +242,7 @@ pub(crate) fn below(process: &Process) -> Builder<'_> {
 
 /// The body of a run has ended, so the run cannot become ready any more. A run that failed or was closed is lost when
 /// `ready` is dropped.
-fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
+pub(crate) fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
     if result.is_ok() && !process.is_closing() {
         ready.lose(|| NotReady::Ended(process.label()));
     }

@@ -53,37 +53,37 @@ use crate::restarts::Restarts;
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
-/// A unit: its state, its rules, and its past.
+/// A unit: its state, its rules, and its past. Most units are running most of the time, so everything else is in boxes.
 pub(crate) struct Life {
-    state: State,
     since: Instant,
-    /// When its next step is due.
-    due: Option<Instant>,
     pub(crate) rules: Rules,
-    run: Run,
+    past: Option<Box<Past>>,
+    rare: Option<Box<Rare>>,
+    state: State,
     /// What follows its run, if that run was asked to stop.
     then: Then,
+    /// The current run was asked to stop.
+    asked: bool,
+    /// A step of this machine has aborted the current run.
+    aborted: bool,
     /// Its strategy is about to restart it together with others. If its run ends before that, this end neither restarts
     /// the unit nor counts as a failure of its own.
     pub(crate) is_held: bool,
     /// Its last failure was final: the error asked for no restart, or the unit's rules forbid one.
     is_over: bool,
-    past: Option<Box<Past>>,
 }
 
-/// The facts about the current run.
+/// What only a unit has that is stopping or waits for its restart.
 #[derive(Default)]
-struct Run {
-    /// When it became ready.
-    ready_at: Option<Instant>,
-    /// When it began to close.
+struct Rare {
+    /// When its next step is due.
+    due: Option<Instant>,
+    /// When its run began to close.
     closing_at: Option<Instant>,
-    /// It was asked to stop.
-    asked: bool,
-    /// A step of this machine has aborted it.
-    aborted: bool,
-    /// This process ended without an error before the run was ready.
-    unready: Option<Box<Label>>,
+    /// How long its run was ready before it began to close.
+    ready_for: Option<Duration>,
+    /// This process of its run ended without an error before the run was ready.
+    unready: Option<Label>,
 }
 
 /// What follows a run that was asked to stop.
@@ -148,15 +148,16 @@ pub(crate) struct End {
 impl Life {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            state: State::Initial,
             since: now,
-            due: None,
             rules: Rules::default(),
-            run: Run::default(),
+            past: None,
+            rare: None,
+            state: State::Initial,
             then: Then::default(),
+            asked: false,
+            aborted: false,
             is_held: false,
             is_over: false,
-            past: None,
         }
     }
 
@@ -170,7 +171,7 @@ impl Life {
 
     /// When the next step [`Input::Due`] is due.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+        self.rare.as_ref()?.due
     }
 
     pub(crate) fn then(&self) -> Then {
@@ -180,17 +181,17 @@ impl Life {
     /// Decides what follows the current run. The run counts as asked to stop from now on.
     pub(crate) fn set_then(&mut self, then: Then) {
         debug_assert!(self.state.has_run());
-        (self.then, self.run.asked) = (then, true);
+        (self.then, self.asked) = (then, true);
     }
 
     /// Returns whether the current run was asked to stop.
     pub(crate) fn is_asked(&self) -> bool {
-        self.run.asked
+        self.asked
     }
 
     /// Returns whether this machine has aborted the current run.
     pub(crate) fn is_aborted(&self) -> bool {
-        self.run.aborted
+        self.aborted
     }
 
     pub(crate) fn past(&self) -> Option<&Past> {
@@ -212,12 +213,17 @@ impl Life {
         }
     }
 
-    /// Moves to the next state, and returns the actions to perform. An input that does not fit the state, such as
+    /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that does not fit the state, such as
     /// `Ready` from a run that is already closing, changes nothing.
-    pub(crate) fn step(&mut self, input: Input, policy: &Policy, now: Instant) -> Actions {
-        let mut actions = Actions::default();
+    pub(crate) fn step(
+        &mut self,
+        input: Input,
+        policy: &Policy,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
         match input {
-            Input::Load => self.load(now, &mut actions),
+            Input::Load => self.load(now, actions),
             Input::Begin if matches!(self.state, State::Initial | State::Waiting) => {
                 self.go(State::Loading, now);
             }
@@ -226,7 +232,7 @@ impl Life {
                 if self.state == State::Loading {
                     actions.starters = Some(Answer::Load(error.clone()));
                     if forget {
-                        self.rest(Then::Forget, now, &mut actions);
+                        self.rest(Then::Forget, now, actions);
                     } else {
                         delay = Some(self.load_later(key, error.clone(), policy, now));
                     }
@@ -234,23 +240,22 @@ impl Life {
                 actions.tell(Happening::LoadFailed { error, delay });
             }
             Input::Started if self.state == State::Loading => {
-                self.run = Run::default();
+                self.forget_run();
                 self.go(State::Starting, now);
                 actions.tell(Happening::Started);
             }
             Input::Ready if self.state == State::Starting => {
-                self.run.ready_at = Some(now);
                 self.go(State::Running, now);
                 actions.tell(Happening::Ready);
                 actions.starters = Some(Answer::Yes);
                 actions.news = Some(News::Ready);
             }
             Input::NotStarted(error) if self.state == State::Loading => {
-                self.run = Run::default();
-                self.ended_by_itself(Some(error), policy, now, &mut actions);
+                self.forget_run();
+                self.ended_by_itself(Some(error), policy, now, actions);
             }
             Input::EndedUnready(label) => {
-                self.run.unready = Some(Box::new(label));
+                self.rare().unready = Some(label);
                 if self.state == State::Starting {
                     actions.close = true;
                     self.begin_closing(policy, now);
@@ -262,23 +267,22 @@ impl Life {
                 }
             }
             Input::Closed(end) if self.state.has_run() => {
-                self.closed(end, policy, now, &mut actions);
+                self.closed(end, policy, now, actions);
             }
-            Input::Stop(then) => self.stop(then, policy, now, &mut actions),
+            Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
-                self.stop(then, policy, now, &mut actions);
-                if self.state == State::Stopping && !self.run.aborted {
-                    self.abort(policy, now, &mut actions);
+                self.stop(then, policy, now, actions);
+                if self.state == State::Stopping && !self.aborted {
+                    self.abort(policy, now, actions);
                 }
             }
-            Input::Due => self.time_is_up(policy, now, &mut actions),
+            Input::Due => self.time_is_up(policy, now, actions),
             Input::Begin
             | Input::Started
             | Input::NotStarted(_)
             | Input::Ready
             | Input::Closed(_) => {}
         }
-        actions
     }
 
     /// Marks a unit as stuck, because the manager's run is over but the unit's run is not. It keeps its key until it
@@ -312,7 +316,7 @@ impl Life {
         past.last_error = Some(ManagerError::Load { key, source });
         let delay = past.restarts.pause(policy);
         self.go(State::Waiting, now);
-        self.due = now.checked_add(delay);
+        self.rare().due = now.checked_add(delay);
         delay
     }
 
@@ -320,7 +324,7 @@ impl Life {
         match self.state {
             State::Starting | State::Running | State::Stopping => {
                 self.then = then;
-                if std::mem::replace(&mut self.run.asked, true) {
+                if std::mem::replace(&mut self.asked, true) {
                     return;
                 }
                 actions.tell(Happening::Stopping);
@@ -328,7 +332,7 @@ impl Life {
                 if self.state != State::Stopping {
                     self.begin_closing(policy, now);
                 }
-                if self.grace(policy).is_zero() && !self.run.aborted {
+                if self.grace(policy).is_zero() && !self.aborted {
                     self.abort(policy, now, actions);
                 }
             }
@@ -350,23 +354,25 @@ impl Life {
 
     /// A run begins to close.
     fn begin_closing(&mut self, policy: &Policy, now: Instant) {
-        self.run.closing_at = Some(now);
+        let (ready_for, grace) = (self.ready_for(now), self.grace(policy));
         self.go(State::Stopping, now);
-        self.due = now.checked_add(self.grace(policy));
+        let rare = self.rare();
+        (rare.closing_at, rare.ready_for) = (Some(now), ready_for);
+        rare.due = now.checked_add(grace);
     }
 
     fn abort(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
-        self.run.aborted = true;
+        self.aborted = true;
         actions.abort = true;
         actions.tell(Happening::Aborted { after: self.closing_for(now) });
-        self.due = now.checked_add(policy.abort_grace);
+        self.rare().due = now.checked_add(policy.abort_grace);
     }
 
     fn time_is_up(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
-        self.due = None;
+        self.clear_due();
         match self.state {
             State::Waiting => self.load(now, actions),
-            State::Stopping if !self.run.aborted => self.abort(policy, now, actions),
+            State::Stopping if !self.aborted => self.abort(policy, now, actions),
             State::Stopping => {
                 self.go(State::Stuck, now);
                 actions.tell(Happening::Stuck);
@@ -380,17 +386,16 @@ impl Life {
 
     /// The run is Closed, and the key is free.
     fn closed(&mut self, end: End, policy: &Policy, now: Instant, actions: &mut Actions) {
-        let forced = end.aborted || self.run.aborted;
+        let forced = end.aborted || self.aborted;
         // Something else may have aborted the run, such as the deadline thread of the core.
-        if end.aborted && !self.run.aborted {
+        if end.aborted && !self.aborted {
             actions.tell(Happening::Aborted { after: self.closing_for(now) });
         }
         // A long ready time counts as steady, whatever ended the run. It ends when the run begins to close.
-        if let (Some(ready_at), Some(past)) = (self.run.ready_at, &mut self.past) {
-            let until = self.run.closing_at.unwrap_or(now);
-            past.restarts.was_ready_for(policy, until.saturating_duration_since(ready_at));
+        if let (Some(ready_for), Some(past)) = (self.ready_for(now), &mut self.past) {
+            past.restarts.was_ready_for(policy, ready_for);
         }
-        if !self.run.asked {
+        if !self.asked {
             return self.ended_by_itself(end.error, policy, now, actions);
         }
         let error = end.foreign_error;
@@ -404,7 +409,7 @@ impl Life {
         actions.tell(Happening::Stopped { error, forced });
         actions.news = Some(News::Down(Down::default()));
         let then = std::mem::take(&mut self.then);
-        self.run = Run::default();
+        self.forget_run();
         self.rest(then, now, actions);
     }
 
@@ -444,8 +449,9 @@ impl Life {
         now: Instant,
         actions: &mut Actions,
     ) {
-        let Run { unready, .. } = std::mem::take(&mut self.run);
-        let error = error.or_else(|| unready.map(|label| NotReady::of(*label)));
+        let unready = self.rare.take().and_then(|rare| rare.unready);
+        self.forget_run();
+        let error = error.or_else(|| unready.map(NotReady::of));
         if let Some(error) = &error {
             self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
         }
@@ -484,7 +490,7 @@ impl Life {
                 Some(delay) => {
                     down.restarts = true;
                     self.go(State::Waiting, now);
-                    self.due = now.checked_add(delay);
+                    self.rare().due = now.checked_add(delay);
                     actions.tell(Happening::Restarting { delay, restarts: count });
                 }
                 None => {
@@ -502,15 +508,39 @@ impl Life {
         if self.state != state {
             (self.state, self.since) = (state, now);
         }
-        self.due = None;
+        self.clear_due();
+    }
+
+    fn clear_due(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.due = None;
+        }
+    }
+
+    /// Forgets the facts about the run.
+    fn forget_run(&mut self) {
+        (self.rare, self.asked, self.aborted) = (None, false, false);
     }
 
     fn grace(&self, policy: &Policy) -> Duration {
-        self.rules.grace.unwrap_or(policy.grace)
+        self.rules.grace.get().unwrap_or(policy.grace)
+    }
+
+    /// How long the run was ready, up to now or until it began to close. `None` if it never was.
+    fn ready_for(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Running => Some(now.saturating_duration_since(self.since)),
+            _ => self.rare.as_ref()?.ready_for,
+        }
     }
 
     fn closing_for(&self, now: Instant) -> Duration {
-        self.run.closing_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+        let closing_at = self.rare.as_ref().and_then(|rare| rare.closing_at);
+        closing_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn past_mut(&mut self, policy: &Policy) -> &mut Past {

@@ -74,7 +74,8 @@ impl<K: Key> MemoryTable<K> {
         let before = {
             let mut shared = self.shared.lock();
             shared.revision += 1;
-            unit.rules.version.get_or_insert(shared.revision);
+            let version = unit.rules.version().unwrap_or(shared.revision);
+            unit.rules.set_version(Some(version));
             shared.rows.insert(row, unit)
         };
         self.tell(key);

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use procession::support::{Listener, RunId, Told};
+
 use crate::engine::inbox;
 
 /// The inbox, for commands `C`.
 pub struct Inbox<C>(Arc<inbox::Inbox<C>>);
-
-/// The watcher of a run: its waker adds the run to the inbox.
-pub struct Watcher<C>(Arc<inbox::Watcher<C>>);
 
 impl<C: Send + 'static> Inbox<C> {
     /// A closed inbox.
@@ -41,16 +40,16 @@ impl<C: Send + 'static> Inbox<C> {
         self.0.command(command)
     }
 
-    /// Takes the queued commands, and returns the number of woken runs.
+    /// Takes the queued commands, and returns how often runs have told something.
     pub fn take(&self, waker: &Waker) -> (Vec<C>, usize) {
-        let (commands, woken) = self.0.take(waker);
-        (commands, woken.len())
+        let (commands, told) = self.0.take(waker);
+        (commands, told.len())
     }
 
-    /// Makes the watcher of a run.
-    pub fn watcher(&self) -> Watcher<C> {
-        let run = inbox::RunId { unit: 0, number: 1 };
-        Watcher(inbox::Watcher::new(self.0.clone(), run))
+    /// A run tells that it is ready.
+    pub fn tell(&self) {
+        let sleeper = self.0.hear(RunId { unit: 0, number: 1 }, Told::Ready);
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
     }
 }
 
@@ -63,17 +62,5 @@ impl<C: Send + 'static> Default for Inbox<C> {
 impl<C> Clone for Inbox<C> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
-    }
-}
-
-impl<C: Send + 'static> Watcher<C> {
-    /// The waker of the run.
-    pub fn waker(&self) -> Waker {
-        Waker::from(self.0.clone())
-    }
-
-    /// Call this right before looking at the run.
-    pub fn rearm(&self) {
-        self.0.rearm();
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::sync::Arc;
 
+use procession::support;
 use procession::support::catch;
 use procession::support::text::Escaped;
 
@@ -20,7 +21,14 @@ impl<K: Display> Display for Name<'_, K> {
     }
 }
 
-/// The name of a key, as [`name_of`] returns it.
-pub(crate) fn text_of(key: &impl Display) -> String {
+/// The name of the process of a key: the text of [`name_of`].
+pub(crate) fn process_name_of(key: &impl Display) -> support::Name {
+    match catch(|| support::Name::of(key)) {
+        Ok(Ok(name)) => name,
+        Ok(Err(_)) | Err(_) => name_of(key).into(),
+    }
+}
+
+fn text_of(key: &impl Display) -> String {
     catch(|| key.to_string()).unwrap_or_else(|_| "(its name panicked)".into())
 }

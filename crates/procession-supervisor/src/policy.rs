@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
-use procession::support::abort_past_grace;
-use procession::{Clock, Process, SystemClock};
+use procession::{Clock, SystemClock};
 
 use crate::backoff::{Backoff, Rate};
+use crate::unit::Grace;
 
 /// How units are restarted and stopped. All knobs and their defaults:
 ///
@@ -135,11 +135,10 @@ impl Policy {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }
 
-    /// Aborts a run if it is still Closing after its grace, whatever closed it.
-    pub(crate) fn bound(&self, run: &Process, grace: Option<Duration>) {
-        if self.clock.is_none() {
-            abort_past_grace(run, grace.unwrap_or(self.grace));
-        }
+    /// The grace after which the library aborts a run that is still Closing, whatever closed it. `None` with another
+    /// clock than the system's, which only the manager's own task reads.
+    pub(crate) fn grace_of_run(&self, grace: Grace) -> Option<Duration> {
+        self.clock.is_none().then(|| grace.get().unwrap_or(self.grace))
     }
 
     /// Makes the sequence of pauses, from the first.

@@ -1,3 +1,3 @@
-//! The locks and atomics of this crate. Under `--cfg loom`, they are loom's.
+//! The locks of this crate. Under `--cfg loom`, they are loom's.
 
-pub(crate) use procession::support::sync::{AtomicBool, Mutex, Ordering};
+pub(crate) use procession::support::sync::Mutex;

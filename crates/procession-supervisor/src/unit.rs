@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use procession::support::{catch, panicked};
 use procession::{Error, Process};
 use procession_runnable::{Runnable, Start};
 
@@ -40,15 +39,52 @@ pub struct Unit {
     pub(crate) rules: Rules,
 }
 
-/// The rules of a unit.
+/// The rules of a unit. A manager keeps them for each of its units, so they are small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rules {
+    pub(crate) grace: Grace,
+    version: u64,
+    has_version: bool,
     pub(crate) restart: Restart,
     pub(crate) on_failure: OnFailure,
-    pub(crate) grace: Option<Duration>,
     pub(crate) significant: bool,
-    pub(crate) version: Option<u64>,
     pub(crate) on_change: OnChange,
+}
+
+/// How long a unit may take to stop, if it has a time of its own, in 8 bytes: 0, or one more than the nanoseconds. The
+/// largest value stands for longer times, which never end.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Grace(u64);
+
+impl Grace {
+    pub(crate) fn of(grace: Duration) -> Self {
+        let nanos = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        Self(nanos.saturating_add(1))
+    }
+
+    pub(crate) fn get(self) -> Option<Duration> {
+        match self.0 {
+            0 => None,
+            u64::MAX => Some(Duration::MAX),
+            nanos => Some(Duration::from_nanos(nanos - 1)),
+        }
+    }
+}
+
+impl fmt::Debug for Grace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+impl Rules {
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.has_version.then_some(self.version)
+    }
+
+    pub(crate) fn set_version(&mut self, version: Option<u64>) {
+        (self.version, self.has_version) = (version.unwrap_or_default(), version.is_some());
+    }
 }
 
 /// When a unit restarts after an end that nothing asked for. The names are Erlang's.
@@ -111,7 +147,7 @@ impl Unit {
     /// [`Duration::ZERO`] aborts it at once, like `brutal_kill` in OTP; [`Duration::MAX`] waits for ever, like
     /// `infinity`.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.rules.grace = Some(grace);
+        self.rules.grace = Grace::of(grace);
         self
     }
 
@@ -127,7 +163,7 @@ impl Unit {
     ///
     /// [`Manager::restart`]: crate::Manager::restart
     pub fn version(mut self, version: u64) -> Self {
-        self.rules.version = Some(version);
+        self.rules.set_version(Some(version));
         self
     }
 
@@ -137,10 +173,9 @@ impl Unit {
         self
     }
 
-    /// Starts a run. A panic of the code that starts it becomes an error of `owner`.
-    pub(crate) fn start(&self, start: Start<'_>, owner: &Process) -> Result<Process, Error> {
-        let started = catch(|| self.runnable.start(start));
-        started.unwrap_or_else(|message| Err(panicked(owner.label(), message)))
+    /// Starts a run. A panic of the code that starts it becomes an error of the process that it is started under.
+    pub(crate) fn start(&self, start: Start<'_>) -> Result<Process, Error> {
+        self.runnable.start(start)
     }
 }
 

@@ -2,17 +2,18 @@
 //! interface, and may change in any release.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
 
+pub use crate::process::Supervised;
 pub use crate::run::catch::catch;
 pub use crate::run::park::block_on;
+pub use crate::run::report::{Listener, RunId, Told};
 pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
-pub use crate::value::{sync, text, with_causes};
+pub use crate::value::{Name, sync, text, with_causes};
 
 /// Waits until the hooks of [`Process::on_event`] were called for every event so far; `false` if that takes longer than
 /// `timeout`.
@@ -21,7 +22,7 @@ pub use crate::value::{sync, text, with_causes};
 ///
 /// Blocks the thread, but no longer than that.
 #[cfg(not(loom))]
-pub fn flush_events(timeout: Duration) -> bool {
+pub fn flush_events(timeout: std::time::Duration) -> bool {
     crate::run::observers::flush(timeout)
 }
 
@@ -50,11 +51,10 @@ where
     process.close_when_at(site, future)
 }
 
-/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
-/// deadline thread does this, so it happens even while users' tasks block every executor. Nothing is added to the
-/// outcome of the process.
-pub fn abort_past_grace(process: &Process, grace: Duration) {
-    crate::run::deadlines::abort_past_grace(&process.node, grace);
+/// The process that the builder makes is that of a run. It has the name of the run, and the spawner of its parent.
+#[inline]
+pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
+    builder.supervised(supervised)
 }
 
 /// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.
@@ -65,6 +65,7 @@ pub fn grace_of_program(process: &Process) -> Option<Duration> {
 
 /// The process that the builder makes is between `before` and `after` in the order in which their parents close them,
 /// the last one first. Unlike with [`Process::close_after`], none of them waits for another.
+#[inline]
 pub fn in_order<'a>(
     builder: Builder<'a>,
     before: Option<&'a Process>,

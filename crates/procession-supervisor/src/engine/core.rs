@@ -1,28 +1,33 @@
 //! [`Core`]: performs the actions that the lives of units decide.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::mem::{replace, take};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use procession::support::{ShownWait, catch, model_has_failed, show_wait_for_children};
+use procession::support::{
+    self, RunId, ShownWait, Told, catch, model_has_failed, show_wait_for_children,
+};
 use procession::{ChildFailure, Error, Label, Process};
-use procession_runnable::{NotReady, Run, Start};
+use procession_runnable::Run;
 
-use super::command::{Command, Reply, answer};
-use super::inbox::{RunId, Watcher};
-use super::units::{Live, Milestone};
+use super::command::{Reply, answer};
+use super::starts::{self, Planned, Started, Starts, Turn};
+use super::units::{Entry, Live, Looked};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::life::{Answer, Closes, End, Input, News, Then};
-use crate::name::name_of;
+use crate::life::{Actions, Answer, Closes, End, Input, News, Then};
+use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
+
+/// The number of runs from which on helpers start them together with the task.
+const MANY: usize = 128;
 
 /// The units of one run of a manager or a set, and the means to drive them.
 pub(crate) struct Core<K: Key> {
@@ -31,6 +36,8 @@ pub(crate) struct Core<K: Key> {
     /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
+    /// The actions of a step. They are empty between two steps.
+    actions: Actions,
     /// News for the face.
     news: VecDeque<(usize, News)>,
     is_stopping: bool,
@@ -41,8 +48,12 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The stuck unit that the failure names.
     named: Option<Process>,
+    /// Runs that are started soon.
+    planned: Vec<Planned>,
+    /// Runs that are being started.
+    starts: Option<Arc<Starts<K>>>,
     /// Keeps the next run waiting until this one is over.
-    _turn: async_lock::MutexGuardArc<()>,
+    turn: Turn,
 }
 
 impl<K: Key> Core<K> {
@@ -61,13 +72,16 @@ impl<K: Key> Core<K> {
             run,
             group,
             now,
+            actions: Actions::default(),
             news: VecDeque::new(),
             is_stopping: false,
             is_aborting: false,
             recent: Recent::default(),
             failure: None,
             named: None,
-            _turn: turn,
+            planned: Vec::new(),
+            starts: None,
+            turn: Arc::new(turn),
         })
     }
 
@@ -101,6 +115,10 @@ impl<K: Key> Core<K> {
     /// Returns whether the stop had already begun.
     pub(super) fn set_stopping(&mut self) -> bool {
         std::mem::replace(&mut self.is_stopping, true)
+    }
+
+    pub(crate) fn look_for(&self, key: &K) -> Looked {
+        self.shared.units.lock().look_for(key)
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<usize> {
@@ -168,46 +186,58 @@ impl<K: Key> Core<K> {
 
     /// Moves a unit one step, and performs the actions. The unit must not be forgotten.
     pub(crate) fn step(&mut self, id: usize, input: Input) {
+        self.step_after(id, |_| (), input);
+    }
+
+    /// [`step`](Self::step), after a change of the unit under the same lock.
+    fn step_after(&mut self, id: usize, change: impl FnOnce(&mut Entry<K>), input: Input) {
+        let actions = &mut self.actions;
         let mut units = self.shared.units.lock();
-        let mut actions = units.step(id, input, &self.shared.about.policy, self.now);
+        change(units.entry(id));
+        units.step(id, input, &self.shared.about.policy, self.now, actions);
         let entry = units.entry(id);
-        let starters = actions.starters.take().map(|answer| (answer, entry.take_starters()));
-        let stoppers = actions.stoppers.take().map(|answer| (answer, entry.take_stoppers()));
-        let waits = starters.as_ref().is_some_and(|(_, replies)| !replies.is_empty())
-            || stoppers.as_ref().is_some_and(|(_, replies)| !replies.is_empty());
+        let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
         let is_down = matches!(actions.news, Some(News::Down(_)));
-        let key = (waits || tells || is_down).then(|| entry.key.clone());
-        let has_to_act = waits || actions.close || actions.abort;
+        let key = (waiting.is_some() || tells || is_down).then(|| entry.key.clone());
+        let has_to_act = waiting.is_some() || actions.close || actions.abort;
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
         let live = if entry.life.state().has_run() { None } else { entry.live.take() };
-        let removed = actions.forget.then(|| units.remove(id));
+        let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
-        if let Some(key) = key.as_ref().filter(|_| tells) {
-            for what in actions.tell.into_iter().flatten() {
+        for what in actions.tell.iter_mut().map_while(Option::take) {
+            if let Some(key) = key.as_ref().filter(|_| tells) {
                 self.shared.events.tell(Some(key.clone()), what);
             }
         }
-        if let Some(process) = process.as_ref().filter(|_| actions.close) {
+        let (closes, aborts) = (take(&mut actions.close), take(&mut actions.abort));
+        if let Some(process) = process.as_ref().filter(|_| closes) {
             process.close();
         }
-        if let Some(process) = process.as_ref().filter(|_| actions.abort) {
+        if let Some(process) = process.as_ref().filter(|_| aborts) {
             process.abort();
         }
-        if let (Some((given, replies)), Some(key)) = (starters, &key) {
-            answer_starters(given, replies, process.as_ref(), key);
-        }
-        if let (Some((given, replies)), Some(key)) = (stoppers, &key) {
-            if !replies.is_empty() {
-                answer(replies, &given.result(name_of(key), process.as_ref()));
+        let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
+        let news = actions.news.take();
+        if let (Some(waiting), Some(key)) = (waiting, &key) {
+            if let Some(given) = starters {
+                answer_starters(given, waiting.starters, process.as_ref(), key);
+            }
+            if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
+                let result = given.result(name_of(key), process.as_ref());
+                answer(waiting.stoppers, &result);
             }
         }
-        if let Some(news) = actions.news {
-            self.hear(id, &key, news);
+        match news {
+            // No face does anything then.
+            Some(News::Ready) | None => {}
+            Some(news) => self.hear(id, &key, news),
         }
-        // These drops may run foreign code.
-        let _dropped = catch(|| drop((live, removed, key)));
+        if live.is_some() || removed.is_some() || key.is_some() {
+            // These drops may run foreign code.
+            let _dropped = catch(|| drop((live, removed, key)));
+        }
     }
 
     /// Passes news on to the face, and closes everything if the news require it.
@@ -241,30 +271,96 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).life.rules = unit.rules);
     }
 
+    /// Adds a unit, and starts a run of it. Its key was looked for, and is not known.
+    pub(crate) fn start_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
+        let Planned { run, name, unit } = self.add_loading(looked, key, unit, seen);
+        self.start_run(run, name, &unit, None, None);
+    }
+
+    /// Adds a unit, and plans a run of it, which is started [later](Self::begin_starts) together with others.
+    pub(crate) fn plan_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
+        let planned = self.add_loading(looked, key, unit, seen);
+        self.planned.push(planned);
+    }
+
+    fn add_loading(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) -> Planned {
+        let name = process_name_of(&key);
+        let mut units = self.shared.units.lock();
+        let id = units.insert(looked, key, seen, self.now);
+        units.entry(id).life.rules = unit.rules;
+        // This leads to no action.
+        let policy = &self.shared.about.policy;
+        units.step(id, Input::Begin, policy, self.now, &mut self.actions);
+        Planned { run: units.next_run(id), name, unit }
+    }
+
+    /// Returns whether runs are planned, so that nothing else may happen before they are started.
+    pub(crate) fn has_planned(&self) -> bool {
+        !self.planned.is_empty()
+    }
+
+    /// Begins to start the planned runs: with helpers, if there are many. Returns their number.
+    pub(super) fn begin_starts(&mut self) -> usize {
+        let count = self.planned.len();
+        if count < MANY {
+            let mut planned = take(&mut self.planned);
+            for Planned { run, name, unit } in planned.drain(..) {
+                self.start_run(run, name, &unit, None, None);
+            }
+            self.planned = planned;
+        } else {
+            let planned = replace(&mut self.planned, Vec::with_capacity(count));
+            let (shared, group) = (self.shared.clone(), self.group.clone());
+            let starts = Starts::new(shared, group, planned, self.turn.clone());
+            starts.spawn_helpers(&self.run);
+            self.starts = Some(starts);
+        }
+        count
+    }
+
+    /// Waits until the runs that have begun to start are started. Nothing else may happen before that.
+    pub(super) fn poll_starts(&mut self, context: &Context<'_>) -> Poll<()> {
+        let Some(starts) = &self.starts else { return Poll::Ready(()) };
+        starts.work();
+        let all = ready!(starts.poll_started(context));
+        self.starts = None;
+        all.into_iter().for_each(|Started { run, result }| self.started(run, result));
+        Poll::Ready(())
+    }
+
     /// Starts a run of a [`Loading`](State::Loading) unit. In a set, `before` and `after` are its neighbours in the
     /// order.
     pub(crate) fn start(
         &mut self,
         id: usize,
-        name: &str,
+        name: support::Name,
         unit: &Unit,
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
-        let Some(run) = self.with(id, |units, id| units.next_run(id)) else {
-            return;
-        };
-        let (mut start, readiness) = Start::under(&self.group);
-        start = start.in_order(before, after);
-        match unit.start(start.named(name), &self.group) {
+        if let Some(run) = self.with(id, |units, id| units.next_run(id)) {
+            self.start_run(run, name, unit, before, after);
+        }
+    }
+
+    fn start_run(
+        &mut self,
+        run: RunId,
+        name: support::Name,
+        unit: &Unit,
+        before: Option<&Process>,
+        after: Option<&Process>,
+    ) {
+        let result = starts::start(&self.shared, &self.group, run, name, unit, (before, after));
+        self.started(run, result);
+    }
+
+    fn started(&mut self, run: RunId, result: Result<Process, Error>) {
+        let id = run.unit as usize;
+        match result {
             Ok(process) => {
-                self.policy().bound(&process, unit.rules.grace);
-                let watcher = Watcher::new(self.shared.inbox.clone(), run);
-                let milestone = Milestone::Closing(process.closing());
-                let live = Live { process, milestone, readiness: Some(readiness), watcher };
-                self.with(id, |units, id| units.entry(id).live = Some(live));
-                self.step(id, Input::Started);
-                self.look(run);
+                let live = Live { process, number: run.number };
+                self.step_after(id, |entry| entry.live = Some(live), Input::Started);
             }
             // The start was refused because everything closes, so the unit has stopped, not failed (U3).
             Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
@@ -294,148 +390,43 @@ impl<K: Key> Core<K> {
         let _dropped = catch(|| drop(removed));
     }
 
-    /// Checks whether a run has become ready, has begun to close, or is Closed.
-    pub(super) fn look(&mut self, run: RunId) {
-        let mut seen = Seen::default();
-        {
+    /// Handles what a run has told, unless its unit has another run by now, or none.
+    pub(super) fn hear_from(&mut self, run: RunId, told: Told) {
+        let process = {
             let mut units = self.shared.units.lock();
-            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_mut()) else {
+            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_ref()) else {
                 return;
             };
-            live.watcher.rearm();
-            let waker = Waker::from(live.watcher.clone());
-            seen.look_at(live, &mut Context::from_waker(&waker));
-        }
-        let id = run.unit;
-        match seen.ready {
-            Some(Ok(())) => self.step(id, Input::Ready),
-            Some(Err(Some(label))) => self.step(id, Input::EndedUnready(label)),
-            Some(Err(None)) | None => {}
-        }
-        if seen.began_to_close {
-            self.step(id, Input::BeganToClose);
-        }
-        if let Some(end) = seen.end {
-            // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
-            if self.is_closing()
-                && self.with(id, |units, id| units.entry(id).life.is_asked()) == Some(false)
-            {
-                self.step(id, Input::Stop(Then::Forget));
+            matches!(told, Told::Closed).then(|| live.process.clone())
+        };
+        let id = run.unit as usize;
+        match told {
+            Told::Ready => self.step(id, Input::Ready),
+            Told::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
+            Told::Closing => self.step(id, Input::BeganToClose),
+            Told::Closed => {
+                // Another thread may not have told yet that it has begun to close.
+                self.step(id, Input::BeganToClose);
+                let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
+                if let Some(end) = ended {
+                    self.closed(id, end);
+                }
             }
-            self.step(id, Input::Closed(end));
         }
+    }
+
+    fn closed(&mut self, id: usize, end: End) {
+        // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
+        let is_asked = |units: &mut Units<K>, id| units.entry(id).life.is_asked();
+        if self.is_closing() && self.with(id, is_asked) == Some(false) {
+            self.step(id, Input::Stop(Then::Forget));
+        }
+        self.step(id, Input::Closed(end));
     }
 
     /// Returns whether everything closes, even if the task has not seen it yet. The units close together with the run.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
-    }
-
-    /// Handles a command about a known unit.
-    ///
-    /// # Errors
-    ///
-    /// Returns the command if there is no such unit, or if only the face understands it.
-    pub(super) fn command(&mut self, command: Command<K>) -> Result<(), Command<K>> {
-        let (Command::Start { key, .. }
-        | Command::Stop { key, .. }
-        | Command::Restart { key, .. }
-        | Command::SetOnFailure { key, .. }) = &command
-        else {
-            return Err(command);
-        };
-        let Some(id) = self.find(key) else { return Err(command) };
-        match command {
-            Command::Start { reply, .. } => self.start_by_call(id, reply),
-            Command::Stop { reply, .. } => self.stop_by_call(id, reply, Then::Stay),
-            Command::Restart { reply, .. } => self.restart_by_call(id, reply),
-            Command::SetOnFailure { on_failure, reply, .. } => {
-                self.with(id, |units, id| units.entry(id).life.rules.on_failure = on_failure);
-                reply.give(Ok(()));
-            }
-            other => return Err(other),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn start_by_call(&mut self, id: usize, reply: Reply<Process>) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        let state = entry.life.state();
-        if state.has_run() || state == State::Loading {
-            let key = entry.key.clone();
-            drop(units);
-            let exists = ManagerError::HasRun { key: name_of(&key) };
-            return reply.give(Err(exists));
-        }
-        entry.life.forgive(&self.shared.about.policy);
-        entry.add_starter(reply);
-        drop(units);
-        self.step(id, Input::Load);
-    }
-
-    fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        // A restart does not bring back a removed unit.
-        let is_removed = entry.life.is_asked() && entry.life.then() == Then::Forget;
-        if entry.life.state() == State::Stuck || is_removed {
-            let key = entry.key.clone();
-            drop(units);
-            return reply.give(Err(ManagerError::HasRun { key: name_of(&key) }));
-        }
-        entry.life.forgive(&self.shared.about.policy);
-        entry.add_starter(reply);
-        drop(units);
-        self.restart(id);
-    }
-
-    /// Restarts a unit: stops its run, if there is one, and starts the unit again.
-    pub(crate) fn restart(&mut self, id: usize) {
-        match self.state(id) {
-            Some(State::Loading) | None => {}
-            Some(state) if state.has_run() => self.step(id, Input::Stop(Then::Again)),
-            Some(_) => self.step(id, Input::Load),
-        }
-    }
-
-    pub(crate) fn stop_by_call(&mut self, id: usize, reply: Reply<()>, then: Then) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        let state = entry.life.state();
-        let refused = match state {
-            State::Starting
-            | State::Running
-            | State::Stopping
-            | State::Loading
-            | State::Waiting => None,
-            State::Stuck => Some(Answer::Stuck),
-            _ if then == Then::Forget => None,
-            state => {
-                let key = entry.key.clone();
-                drop(units);
-                let key = name_of(&key);
-                let refused = ManagerError::InvalidState { key, state, call: "stop" };
-                return reply.give(Err(refused));
-            }
-        };
-        if let Some(refused) = refused {
-            let process = entry.live.as_ref().map(|live| live.process.clone());
-            let key = entry.key.clone();
-            drop(units);
-            if then == Then::Forget {
-                self.step(id, Input::Stop(then));
-            }
-            return reply.give(refused.result(name_of(&key), process.as_ref()));
-        }
-        // This call does not keep a unit that will be forgotten anyway.
-        let then = match entry.life.then() {
-            Then::Forget if entry.life.is_asked() => Then::Forget,
-            _ => then,
-        };
-        entry.add_stopper(reply);
-        drop(units);
-        self.step(id, Input::Stop(then));
     }
 
     /// The error that names the stuck units, except the one that the failure names already.
@@ -449,10 +440,11 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets all units except the stuck ones, because the run is over.
+    /// Forgets all units except the stuck ones and those that helpers are starting, because the run is over.
     fn leave(&self) {
+        let with_helpers = self.starts.as_ref().map(|starts| starts.abandon()).unwrap_or_default();
         let ids = self.shared.units.lock().ids();
-        for id in ids {
+        for id in ids.into_iter().filter(|id| !with_helpers.contains(id)) {
             let mut units = self.shared.units.lock();
             let entry = units.entry(id);
             // Dropping the replies answers their callers.
@@ -502,7 +494,8 @@ impl<K: Key> Shared<K> {
             let process = units.entry(id).live.as_ref().map(|live| live.process.clone());
             let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
             let Some(end) = ended else { continue };
-            let actions = units.step(id, Input::Closed(end), policy, now);
+            let mut actions = Actions::default();
+            units.step(id, Input::Closed(end), policy, now, &mut actions);
             let removed = units.remove(id);
             drop(units);
             for what in actions.tell.into_iter().flatten() {
@@ -526,45 +519,6 @@ fn answer_starters<K: Key>(
     let result = given.result(name_of(key), process);
     let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
     answer(replies, &started);
-}
-
-/// The result of looking at a run.
-#[derive(Default)]
-struct Seen {
-    /// `Ok` if the run is ready. `Err` if it can never be, with the process that ended without an error, if one did.
-    ready: Option<Result<(), Option<Label>>>,
-    began_to_close: bool,
-    end: Option<End>,
-}
-
-impl Seen {
-    /// Checks the end first and readiness last, so that a run that was ready before it ended is seen as ready.
-    fn look_at<K>(&mut self, live: &mut Live<K>, context: &mut Context<'_>) {
-        if let Milestone::Closing(closing) = &mut live.milestone {
-            if Pin::new(closing).poll(context).is_ready() {
-                self.began_to_close = true;
-                live.milestone = Milestone::Closed(live.process.closed());
-            }
-        }
-        if let Milestone::Closed(closed) = &mut live.milestone {
-            if let Poll::Ready(outcome) = Pin::new(closed).poll(context) {
-                self.end = Some(end_of(&live.process, outcome));
-            }
-        }
-        if let Some(readiness) = &mut live.readiness {
-            match Pin::new(readiness).poll(context) {
-                Poll::Ready(ready) => {
-                    live.readiness = None;
-                    self.ready = Some(ready.map_err(|lost| match lost {
-                        NotReady::Ended(label) => Some(label),
-                        // The outcome of the run says more.
-                        _ => None,
-                    }));
-                }
-                Poll::Pending => {}
-            }
-        }
-    }
 }
 
 fn end_of(process: &Process, outcome: Result<(), Error>) -> End {

@@ -1,7 +1,7 @@
 //! [`Drive`]: the task that moves the units, from the start of a run to its end.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use procession::support::ShownWait;
@@ -14,6 +14,8 @@ use crate::table::Key;
 
 /// The maximum number of rounds in one poll, so that other tasks get to run.
 const ROUNDS: usize = 32;
+/// The number of starts that count as a round.
+const BATCH: usize = 64;
 
 pub(super) struct Drive<K: Key, F: Face<K>> {
     core: Core<K>,
@@ -61,6 +63,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
 
     /// Stops the units, and drives them until each has ended or is stuck.
     pub(super) fn poll_teardown(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.core.poll_starts(context));
         if !self.core.set_stopping() {
             self.core.shared.inbox.close();
             self.core.see_abort();
@@ -83,7 +86,10 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         context: &mut Context<'_>,
         end: impl Fn(&mut Self) -> Option<T>,
     ) -> Poll<T> {
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            rounds += 1;
+            ready!(self.core.poll_starts(context));
             self.core.now = self.core.policy().time().now();
             let mut is_busy = self.poll_closing(context);
             is_busy |= self.poll_inbox(context);
@@ -91,6 +97,8 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
                 is_busy |= self.face.go_on_stopping(&mut self.core);
             } else if !self.core.is_closing() {
                 is_busy |= self.face.poll(&mut self.core, context);
+                rounds += self.core.begin_starts() / BATCH;
+                ready!(self.core.poll_starts(context));
             }
             self.pass_news_on();
             is_busy |= self.poll_due(context);
@@ -128,14 +136,14 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
     }
 
     fn poll_inbox(&mut self, context: &Context<'_>) -> bool {
-        let (commands, woken) = self.core.shared.inbox.take(context.waker());
-        let is_busy = !(commands.is_empty() && woken.is_empty());
+        let (commands, told) = self.core.shared.inbox.take(context.waker());
+        let is_busy = !(commands.is_empty() && told.is_empty());
         for command in commands {
             self.take(command);
             self.pass_news_on();
         }
-        for run in woken {
-            self.core.look(run);
+        for (run, told) in told {
+            self.core.hear_from(run, told);
             self.pass_news_on();
         }
         is_busy

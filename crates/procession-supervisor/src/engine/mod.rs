@@ -1,12 +1,14 @@
 //! The engine behind a [`Manager`](crate::Manager) and a [`Supervisor`](crate::Supervisor): one task drives all units.
+//! Helpers share only the work of starting very many runs at once.
 //!
 //! | file | subject |
 //! |---|---|
 //! | [`units`] | the units, their due times, and their current runs |
 //! | [`core`] | performs the actions that a [`Life`](crate::life::Life) decides, such as starts, aborts and events |
+//! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to what happened, and drives the units to the end of the run |
-//! | [`inbox`] | how other threads reach the task: commands, and wakers of runs |
-//! | [`command`], [`reply`] | commands and their answers |
+//! | [`inbox`] | how other threads reach the task: commands, and what runs tell |
+//! | [`command`], [`reply`], [`calls`] | commands and their answers; what they do |
 //!
 //! A manager and a set differ in their [`Face`]: the source of the units, the order in which they start and stop, and
 //! the effect of one unit's failure on the others.
@@ -20,14 +22,16 @@
 //! process: the manager's closing closes it at once, even while tasks block every executor, and a unit that ignores its
 //! abort does not hold up the manager's end. The entries outlive the run, so the key of such a unit stays taken.
 //!
-//! Locks: the units have one, and the inbox has one. Neither is held while the code of a table, a unit or a reader of
+//! Locks: the units have one, the inbox has one, and the starts under way have one. None is held while the code of a table, a unit or a reader of
 //! events runs, and they are never held together.
 
+mod calls;
 mod command;
 mod core;
 mod drive;
 pub(crate) mod inbox;
 mod reply;
+mod starts;
 mod units;
 
 use std::future::poll_fn;

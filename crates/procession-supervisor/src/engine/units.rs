@@ -10,16 +10,16 @@
 //! 3. `counts` has the number of units in each state. Argument: the same functions and [`Units::insert`] are the only
 //!    ones that change a state, and each updates `counts`.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use procession::{Closed, Closing, Process};
-use procession_runnable::Readiness;
+use hashbrown::HashTable;
+use procession::Process;
+use procession::support::RunId;
 use slab::Slab;
 
-use super::command::{Command, Reply};
-use super::inbox::{RunId, Watcher};
+use super::command::Reply;
 use crate::life::{Actions, Input, Life};
 use crate::policy::Policy;
 use crate::state::State;
@@ -27,7 +27,9 @@ use crate::status::{Counts, Status};
 use crate::table::Key;
 
 pub(crate) struct Units<K> {
-    by_key: HashMap<K, usize>,
+    /// The ids of the units, found by the hashes of their keys. The keys themselves are in the entries.
+    by_key: HashTable<u32>,
+    hasher: RandomState,
     entries: Slab<Entry<K>>,
     restarts: BTreeSet<(Instant, usize)>,
     deadlines: BTreeSet<(Instant, usize)>,
@@ -38,40 +40,40 @@ pub(crate) struct Units<K> {
 pub(crate) struct Entry<K> {
     pub(crate) key: K,
     pub(crate) life: Life,
-    pub(crate) live: Option<Live<K>>,
+    pub(crate) live: Option<Live>,
+    waiting: Option<Box<Waiting>>,
     /// The number of the last scan that delivered its row.
-    pub(crate) seen: u64,
+    pub(crate) seen: u32,
     /// A call made the entry, and its row has not been seen yet.
     pub(crate) is_new: bool,
-    waiting: Option<Box<Waiting>>,
 }
 
 /// The callers that wait for a unit to become ready, or to stop.
 #[derive(Default)]
-struct Waiting {
-    starters: Vec<Reply<Process>>,
-    stoppers: Vec<Reply<()>>,
+pub(crate) struct Waiting {
+    pub(crate) starters: Vec<Reply<Process>>,
+    pub(crate) stoppers: Vec<Reply<()>>,
+}
+
+/// The result of looking for a key.
+pub(crate) struct Looked {
+    hash: u64,
+    /// The unit with the key.
+    pub(crate) known: Option<usize>,
 }
 
 /// A run that is not Closed.
-pub(crate) struct Live<K> {
+pub(crate) struct Live {
     pub(crate) process: Process,
-    pub(crate) milestone: Milestone,
-    /// `None` once its result is known.
-    pub(crate) readiness: Option<Readiness>,
-    pub(crate) watcher: Arc<Watcher<Command<K>>>,
-}
-
-/// The next milestone of a run. The engine waits for one at a time.
-pub(crate) enum Milestone {
-    Closing(Closing),
-    Closed(Closed),
+    /// The number of the run.
+    pub(crate) number: u64,
 }
 
 impl<K: Key> Units<K> {
     pub(crate) fn new() -> Self {
         Self {
-            by_key: HashMap::new(),
+            by_key: HashTable::new(),
+            hasher: RandomState::new(),
             entries: Slab::new(),
             restarts: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -82,12 +84,19 @@ impl<K: Key> Units<K> {
 
     /// Reserves room for `count` more units.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.by_key.reserve(count);
-        self.entries.reserve(count);
+        self.by_key.reserve(count, |id| self.hasher.hash_one(&self.entries[*id as usize].key));
+        self.entries.reserve_exact(count);
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<usize> {
-        self.by_key.get(key).copied()
+        self.look_for(key).known
+    }
+
+    /// Looks for a key, which may then be [inserted](Self::insert) if no other unit was inserted or removed since.
+    pub(crate) fn look_for(&self, key: &K) -> Looked {
+        let hash = self.hasher.hash_one(key);
+        let found = self.by_key.find(hash, |id| self.entries[*id as usize].key == *key);
+        Looked { hash, known: found.map(|id| *id as usize) }
     }
 
     pub(crate) fn entry(&mut self, id: usize) -> &mut Entry<K> {
@@ -100,8 +109,8 @@ impl<K: Key> Units<K> {
 
     /// The entry of a run, if it is the unit's current run.
     pub(crate) fn entry_of(&mut self, run: RunId) -> Option<&mut Entry<K>> {
-        let entry = self.entries.get_mut(run.unit)?;
-        entry.live.as_ref().is_some_and(|live| live.watcher.run() == run).then_some(entry)
+        let entry = self.entries.get_mut(run.unit as usize)?;
+        entry.live.as_ref().is_some_and(|live| live.number == run.number).then_some(entry)
     }
 
     pub(crate) fn ids(&self) -> Vec<usize> {
@@ -109,41 +118,47 @@ impl<K: Key> Units<K> {
     }
 
     /// The units whose rows the scan `seen` did not deliver.
-    pub(crate) fn unseen(&self, seen: u64) -> Vec<usize> {
+    pub(crate) fn unseen(&self, seen: u32) -> Vec<usize> {
         let unseen = self.entries.iter().filter(|(_, entry)| entry.seen < seen);
         unseen.map(|(id, _)| id).collect()
     }
 
-    /// Adds a unit that has not been started.
-    pub(crate) fn insert(&mut self, key: K, seen: u64, now: Instant) -> usize {
-        let (life, by_key) = (Life::new(now), key.clone());
-        let entry = Entry { key, life, live: None, seen, is_new: false, waiting: None };
+    /// Adds a unit that has not been started. There must be no unit with its key.
+    pub(crate) fn insert(&mut self, looked: &Looked, key: K, seen: u32, now: Instant) -> usize {
+        let life = Life::new(now);
+        let entry = Entry { key, life, live: None, waiting: None, seen, is_new: false };
         let id = self.entries.insert(entry);
         self.counts.units += 1;
         *self.counts.of(State::Initial) += 1;
-        self.by_key.insert(by_key, id);
+        let hash_of = |id: &u32| self.hasher.hash_one(&self.entries[*id as usize].key);
+        self.by_key.insert_unique(looked.hash, small(id), hash_of);
         id
     }
 
     pub(crate) fn remove(&mut self, id: usize) -> Entry<K> {
         self.forget_due(id);
+        let hash = self.hasher.hash_one(&self.entries[id].key);
+        if let Ok(found) = self.by_key.find_entry(hash, |other| *other as usize == id) {
+            found.remove();
+        }
         let entry = self.entries.remove(id);
         self.counts.units -= 1;
         *self.counts.of(entry.life.state()) -= 1;
-        self.by_key.remove(&entry.key);
         entry
     }
 
+    /// Moves a unit one step, and adds the actions to perform.
     pub(crate) fn step(
         &mut self,
         id: usize,
         input: Input,
         policy: &Policy,
         now: Instant,
-    ) -> Actions {
+        actions: &mut Actions,
+    ) {
         let life = &mut self.entries[id].life;
         let (state, due) = (life.state(), life.due());
-        let actions = life.step(input, policy, now);
+        life.step(input, policy, now, actions);
         let (new_state, new_due) = (life.state(), life.due());
         if new_state != state {
             *self.counts.of(state) -= 1;
@@ -157,7 +172,6 @@ impl<K: Key> Units<K> {
                 self.due_set(new_state).insert((due, id));
             }
         }
-        actions
     }
 
     /// Marks a unit that has not ended at the end of the manager's run as stuck.
@@ -208,7 +222,7 @@ impl<K: Key> Units<K> {
 
     pub(crate) fn next_run(&mut self, unit: usize) -> RunId {
         self.next_run += 1;
-        RunId { unit, number: self.next_run }
+        RunId { unit: small(unit), number: self.next_run }
     }
 
     pub(crate) fn list(&self, now: Instant) -> Vec<Status<K>> {
@@ -226,6 +240,10 @@ impl<K: Key> Units<K> {
     }
 }
 
+fn small(id: usize) -> u32 {
+    u32::try_from(id).expect("fewer units than 2^32")
+}
+
 impl<K: Key> Entry<K> {
     /// Adds a caller that waits for the unit to become ready.
     pub(crate) fn add_starter(&mut self, reply: Reply<Process>) {
@@ -235,6 +253,20 @@ impl<K: Key> Entry<K> {
     /// Adds a caller that waits for the unit to stop.
     pub(crate) fn add_stopper(&mut self, reply: Reply<()>) {
         self.waiting.get_or_insert_default().stoppers.push(reply);
+    }
+
+    /// Takes the callers that are answered.
+    pub(crate) fn take_waiting(&mut self, starters: bool, stoppers: bool) -> Option<Box<Waiting>> {
+        let mut taken = self.waiting.take_if(|_| starters || stoppers)?;
+        if starters != stoppers {
+            let waiting = self.waiting.get_or_insert_default();
+            if starters {
+                std::mem::swap(&mut waiting.stoppers, &mut taken.stoppers);
+            } else {
+                std::mem::swap(&mut waiting.starters, &mut taken.starters);
+            }
+        }
+        Some(taken)
     }
 
     pub(crate) fn take_starters(&mut self) -> Vec<Reply<Process>> {

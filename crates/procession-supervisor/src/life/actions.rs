@@ -7,9 +7,9 @@ use procession::{Error, Process};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 
-/// The actions that the engine must perform. It sends the events first, and passes the news on last.
+/// The actions that the engine must perform. It sends the events first, and passes the news on last. The value is large,
+/// and most of it is usually empty, so the engine uses the same one for all steps.
 #[derive(Debug, Default)]
-#[must_use]
 pub(crate) struct Actions {
     /// The events to send.
     pub(crate) tell: [Option<Happening>; 3],

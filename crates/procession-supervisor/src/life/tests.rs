@@ -5,11 +5,11 @@ mod sequences;
 mod table;
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession::{BoxError, Error, Label, Process};
 
-use super::{Actions, Answer, Closes, End, Happening, Input, News};
+use super::{Actions, Answer, Closes, End, Happening, Input, Life, News};
 use crate::backoff::Backoff;
 use crate::error::{DoNotRestart, EndAll, SharedError};
 use crate::policy::Policy;
@@ -134,6 +134,13 @@ fn answer(answer: &Answer) -> &'static str {
         Answer::Load(_) => "load-error",
         Answer::Failed(_) => "error",
     }
+}
+
+/// Moves a life one step, and returns the actions.
+fn step(life: &mut Life, input: Input, policy: &Policy, now: Instant) -> Actions {
+    let mut actions = Actions::default();
+    life.step(input, policy, now, &mut actions);
+    actions
 }
 
 /// The actions, as one word each.

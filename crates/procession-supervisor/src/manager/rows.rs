@@ -18,7 +18,7 @@ use backon::ExponentialBackoff;
 use futures_lite::{Stream, StreamExt, future};
 use futures_util::stream::FuturesUnordered;
 use procession::BoxError;
-use procession::support::catch;
+use procession::support::{Name, catch};
 
 use super::contained::{Contained, caught, in_time};
 use super::settings::Settings;
@@ -26,7 +26,7 @@ use crate::engine::{Command, Core, Face, Reply, answer};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::life::{Input, News, Then};
-use crate::name::{name_of, text_of};
+use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
 use crate::sync::Mutex;
@@ -41,8 +41,10 @@ const ALL_LOADS: usize = 4096;
 const LONG: Duration = Duration::from_millis(250);
 /// The maximum number of rows for which the first scan reserves room in advance.
 const RESERVED: usize = 1 << 20;
-/// The number of rows, changes or loads that are handled before other tasks run.
+/// The number of changes or loads that are handled before other tasks run.
 const BATCH: usize = 64;
+/// The number of rows that a scan reads at once. Enough for helpers to take part in starting the units.
+const ROWS: usize = 512;
 
 /// The table of a manager, and the reads that are under way.
 pub(super) struct Rows<K> {
@@ -52,13 +54,13 @@ pub(super) struct Rows<K> {
     /// An empty buffer, kept for its capacity: it changes places with the rows of the scan.
     rows: Vec<Row<K>>,
     /// The number of scans that have begun.
-    generation: u64,
+    generation: u32,
     /// Another scan follows the one that is under way.
     scan_again: bool,
     /// A complete scan has ended.
     has_scanned: bool,
     /// Callers that wait for the end of the scan with this number.
-    waiting: Vec<(u64, Reply<()>)>,
+    waiting: Vec<(u32, Reply<()>)>,
     changes: Option<Contained<dyn Stream<Item = Change<K>> + Send>>,
     /// The rows that are being loaded one by one.
     loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
@@ -130,7 +132,8 @@ impl<K: Key> Face<K> for Rows<K> {
         let mut is_busy = self.poll_changes(core, context);
         is_busy |= self.scan_if_due(core);
         is_busy |= self.poll_scan(core, context);
-        is_busy | self.poll_loads(core, context)
+        // A load could start a unit whose run is planned.
+        core.has_planned() || self.poll_loads(core, context) || is_busy
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -160,7 +163,8 @@ impl<K: Key> Face<K> for Rows<K> {
             Command::Start { key, reply } | Command::Restart { key, reply } => {
                 let id = {
                     let mut units = core.shared.units.lock();
-                    let id = units.insert(key, self.generation, core.now());
+                    let looked = units.look_for(&key);
+                    let id = units.insert(&looked, key, self.generation, core.now());
                     units.entry(id).is_new = true;
                     id
                 };
@@ -281,7 +285,7 @@ impl<K: Key> Rows<K> {
             .into_iter()
             .partition(|(next, _)| *next <= generation);
         self.waiting = waiting;
-        let over: Vec<(u64, Reply<()>)> = over;
+        let over: Vec<(u32, Reply<()>)> = over;
         answer(over.into_iter().map(|(_, reply)| reply).collect(), &result);
     }
 
@@ -299,24 +303,17 @@ impl<K: Key> Rows<K> {
         if self.gone.contains(&key) {
             return;
         }
-        let known = core.find(&key);
-        if let Some(id) = known {
+        let looked = core.look_for(&key);
+        if let Some(id) = looked.known {
             self.row_is_there(core, id);
         }
-        match (unit, known) {
-            (Ok(unit), None) => self.start_new(core, key, &unit),
+        match (unit, looked.known) {
+            (Ok(unit), None) => core.plan_new(&looked, key, unit, self.generation),
             (Ok(unit), Some(id)) => change(core, id, &unit),
             (Err(error), _) => {
                 core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
             }
         }
-    }
-
-    fn start_new(&mut self, core: &mut Core<K>, key: K, unit: &Unit) {
-        let name = text_of(&key);
-        let id = core.shared.units.lock().insert(key, self.generation, core.now());
-        core.begin(id);
-        start(core, id, &name, unit);
     }
 
     fn row_is_there(&self, core: &Core<K>, id: usize) {
@@ -342,7 +339,7 @@ impl<K: Key> Rows<K> {
 }
 
 /// Starts a unit from its row.
-fn start<K: Key>(core: &mut Core<K>, id: usize, name: &str, unit: &Unit) {
+fn start<K: Key>(core: &mut Core<K>, id: usize, name: Name, unit: &Unit) {
     core.set_rules(id, unit);
     core.start(id, name, unit, None, None);
 }
@@ -353,8 +350,8 @@ fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
         let entry = units.entry(id);
         let is_first = entry.life.state() == State::Loading;
         let rules = &mut entry.life.rules;
-        let is_new = rules.version != unit.rules.version && !is_first;
-        rules.version = unit.rules.version;
+        let is_new = rules.version() != unit.rules.version() && !is_first;
+        rules.set_version(unit.rules.version());
         is_new.then(|| (entry.key.clone(), entry.life.state()))
     });
     let Some((key, state)) = changed.flatten() else { return };
@@ -439,13 +436,13 @@ impl<K: Key> Rows<K> {
         if self.loading.remove(&key) == Some(true) {
             return self.load(key);
         }
-        let known = core.find(&key);
-        match (unit, known) {
-            (Ok(Some(unit)), None) => self.start_new(core, key, &unit),
+        let looked = core.look_for(&key);
+        match (unit, looked.known) {
+            (Ok(Some(unit)), None) => core.start_new(&looked, key, unit, self.generation),
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
-                    start(core, id, &text_of(&key), &unit);
+                    start(core, id, process_name_of(&key), &unit);
                 } else {
                     change(core, id, &unit);
                 }
@@ -485,7 +482,7 @@ async fn scan<K: Key>(
             rows.push(row);
             rows.len()
         };
-        if count >= BATCH {
+        if count >= ROWS {
             future::yield_now().await;
         }
     }

@@ -90,7 +90,8 @@ impl Members {
     fn add(&mut self, core: &mut Core<Name>, name: Name, unit: Unit) -> Result<(), ManagerError> {
         let position = self.places.len();
         let mut units = core.shared.units.lock();
-        let id = match units.find(&name) {
+        let looked = units.look_for(&name);
+        let id = match looked.known {
             // The unit is stuck since an earlier run of the set, and starts when that old run has ended.
             Some(id)
                 if !self.positions.contains_key(&id)
@@ -101,7 +102,7 @@ impl Members {
                 id
             }
             Some(_) => return Err(ManagerError::Exists { key: name_of(&name) }),
-            None => units.insert(name.clone(), 0, core.now()),
+            None => units.insert(&looked, name.clone(), 0, core.now()),
         };
         units.entry(id).life.rules = unit.rules;
         drop(units);
@@ -124,7 +125,7 @@ impl Members {
         };
         let before = self.live.range(..position).next_back().and_then(process_at);
         let after = self.live.range(position + 1..).next().and_then(process_at);
-        core.start(*id, name, unit, before.as_ref(), after.as_ref());
+        core.start(*id, name.clone().into(), unit, before.as_ref(), after.as_ref());
         if core.state(*id).is_some_and(State::has_run) {
             self.live.insert(position);
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use procession::{BoxError, ManualClock};
-use procession_runnable::body;
+use procession::{BoxError, Error, ManualClock, Process};
+use procession_runnable::{Runnable, body};
 use procession_supervisor::{
-    BoxFuture, BoxStream, Event, Happening, Manager, MemoryTable, Policy, Row, State, Table, Unit,
+    Backoff, BoxFuture, BoxStream, Event, Happening, Manager, MemoryTable, Policy, Row, State,
+    Table, Unit,
 };
 
 const UNITS: u32 = 100_000;
@@ -85,6 +86,54 @@ fn one_unit_of_many_restarts_alone() {
             assert_eq!(table.scans.load(Ordering::SeqCst), 1);
             assert_eq!(table.loads.load(Ordering::SeqCst), 1);
         })
+        .unwrap();
+    assert!(manager.list().is_empty());
+}
+
+/// Many units that the first scan finds are started by several threads, each of them once.
+#[test]
+fn each_of_many_units_is_started_once() {
+    const MANY: usize = 5_000;
+    let starts: Arc<[AtomicUsize]> = (0..MANY).map(|_| AtomicUsize::new(0)).collect();
+    let rows = MemoryTable::new();
+    let idle = body(|run| async move {
+        run.ready();
+        run.closing().await;
+    });
+    for key in 0..MANY {
+        let (starts, idle) = (starts.clone(), idle.clone());
+        rows.insert(
+            key,
+            Runnable::new(move |start| {
+                starts[key].fetch_add(1, Ordering::SeqCst);
+                // Some cannot be started, and some have a process that was made elsewhere.
+                match key % 5 {
+                    0 => Err(Error::Background),
+                    1 => {
+                        let elsewhere =
+                            Process::background().spawn(|p| async move { p.closing().await });
+                        drop(idle.start(start)?);
+                        elsewhere
+                    }
+                    _ => idle.start(start),
+                }
+            }),
+        );
+    }
+    let policy = Policy::new().backoff(Backoff { first: Duration::MAX, ..Backoff::default() });
+    let manager = Manager::builder(rows).policy(policy).start_limit(Duration::MAX).build();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime
+        .block_on(manager.run(|_| async {
+            let counts = manager.counts();
+            assert_eq!(
+                (counts.units, counts.waiting, counts.running),
+                (MANY, MANY / 5, MANY / 5 * 4)
+            );
+            let process = manager.get(&1).unwrap();
+            process.close().await.unwrap();
+            assert!(starts.iter().all(|starts| starts.load(Ordering::SeqCst) == 1));
+        }))
         .unwrap();
     assert!(manager.list().is_empty());
 }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use super::Process;
 use super::handed::Handed;
+use super::lazy_body::LazyBody;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::spawn_body;
 use crate::value::{Error, IntoOutcome, Site, Work};
@@ -70,8 +71,7 @@ impl Process {
         F: FnOnce(Self) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let process = self.clone();
-        let future = async move { body(process).await.into_outcome() };
+        let future = LazyBody::new(self.clone(), body);
         spawn_body(self.node.spawner(), Body::with_work(work, end, future));
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Process;
+use super::{Process, Supervised};
 #[cfg(not(loom))]
 use crate::run::Scope;
 use crate::run::body::{BodyEnd, HandedTo};
@@ -35,17 +35,25 @@ use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
 pub struct Builder<'a> {
     name: Option<Arc<str>>,
     parent: Option<&'a Process>,
-    further_parents: Vec<&'a Process>,
-    no_wait_parents: Vec<&'a Process>,
-    close_before: Vec<(&'a Process, EdgeKind)>,
-    wait_for: Vec<(&'a Process, EdgeKind)>,
+    /// All edges but the one to the first parent. Few processes have any.
+    edges: Option<Box<Edges<'a>>>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
     site: Option<Site>,
     extras: Option<Box<Extras>>,
     time_limit: Option<Duration>,
+    pub(super) supervised: Option<Supervised>,
     #[cfg(not(loom))]
     pub(super) scope: Option<Arc<Scope>>,
+}
+
+/// The edges that few processes are made with.
+#[derive(Debug, Default)]
+struct Edges<'a> {
+    further_parents: Vec<&'a Process>,
+    no_wait_parents: Vec<&'a Process>,
+    close_before: Vec<(&'a Process, EdgeKind)>,
+    wait_for: Vec<(&'a Process, EdgeKind)>,
 }
 
 impl<'a> Builder<'a> {
@@ -54,15 +62,13 @@ impl<'a> Builder<'a> {
         Self {
             name: None,
             parent: None,
-            further_parents: Vec::new(),
-            no_wait_parents: Vec::new(),
-            close_before: Vec::new(),
-            wait_for: Vec::new(),
+            edges: None,
             teardown: None,
             spawner: None,
             site: None,
             extras: None,
             time_limit: None,
+            supervised: None,
             #[cfg(not(loom))]
             scope: None,
         }
@@ -79,7 +85,7 @@ impl<'a> Builder<'a> {
     pub fn parent(mut self, parent: &'a Process) -> Self {
         match self.parent {
             None => self.parent = Some(parent),
-            Some(_) => self.further_parents.push(parent),
+            Some(_) => self.edges().further_parents.push(parent),
         }
         self
     }
@@ -97,39 +103,43 @@ impl<'a> Builder<'a> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn no_wait_parent(mut self, parent: &'a Process) -> Self {
-        self.no_wait_parents.push(parent);
+        self.edges().no_wait_parents.push(parent);
         self
     }
 
     /// A process to wait for, as with [`Process::wait_for`]. There may be several.
     pub fn wait_for(mut self, other: &'a Process) -> Self {
-        self.wait_for.push((other, EdgeKind::WAIT_FOR));
+        self.edges().wait_for.push((other, EdgeKind::WAIT_FOR));
         self
     }
 
     /// A process that must be Closed before a parent closes this one, as with [`Process::close_after`]. There may be
     /// several.
     pub fn close_after(mut self, other: &'a Process) -> Self {
-        self.wait_for.push((other, EdgeKind::CLOSE_AFTER));
+        self.edges().wait_for.push((other, EdgeKind::CLOSE_AFTER));
         self
     }
 
     /// A process whose parents close it only after this one is Closed, as with [`Process::close_after`]. The order is
     /// in place before `build` returns. It has no effect if the teardown of `other` has started. There may be several.
     pub fn close_before(mut self, other: &'a Process) -> Self {
-        self.close_before.push((other, EdgeKind::CLOSE_AFTER));
+        self.edges().close_before.push((other, EdgeKind::CLOSE_AFTER));
         self
     }
 
     /// The siblings that its parents close only after this one is Closed, and only after which they close it. None of
     /// them waits for another.
+    #[inline]
     pub(crate) fn in_order(
         mut self,
         before: Option<&'a Process>,
         after: Option<&'a Process>,
     ) -> Self {
-        self.close_before.extend(before.map(|before| (before, EdgeKind::ORDER)));
-        self.wait_for.extend(after.map(|after| (after, EdgeKind::ORDER)));
+        if before.is_some() || after.is_some() {
+            let edges = self.edges();
+            edges.close_before.extend(before.map(|before| (before, EdgeKind::ORDER)));
+            edges.wait_for.extend(after.map(|after| (after, EdgeKind::ORDER)));
+        }
         self
     }
 
@@ -177,6 +187,7 @@ impl<'a> Builder<'a> {
     /// assert_eq!(open()?.site().line(), line!());
     /// # Ok::<(), procession::LinkError>(())
     /// ```
+    #[inline]
     pub fn site(mut self, site: Site) -> Self {
         self.site = Some(site);
         self
@@ -223,6 +234,10 @@ impl<'a> Builder<'a> {
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
+    }
+
+    fn edges(&mut self) -> &mut Edges<'a> {
+        self.edges.get_or_insert_default()
     }
 
     fn extras(&mut self) -> &mut Extras {
@@ -313,17 +328,13 @@ impl<'a> Builder<'a> {
 
     #[inline]
     fn make_without_limit(
-        self,
+        mut self,
         caller: Site,
         body: bool,
     ) -> Result<(Process, Option<BodyEnd>), LinkError> {
         let inherited = self.inherited();
         let site = self.site.unwrap_or(caller);
-        let Self { parent, further_parents, no_wait_parents, close_before, wait_for, .. } = self;
-        let has_no_edges = further_parents.is_empty()
-            && no_wait_parents.is_empty()
-            && wait_for.is_empty()
-            && close_before.is_empty();
+        let Self { parent, edges, .. } = self;
         let mut seed = Seed {
             inherited,
             teardown: self.teardown,
@@ -332,7 +343,7 @@ impl<'a> Builder<'a> {
             ..Seed::at(site)
         };
         #[cfg(not(loom))]
-        let first_parent = parent.or_else(|| no_wait_parents.first().copied());
+        let first_parent = parent.or_else(|| edges.as_ref()?.no_wait_parents.first().copied());
         #[cfg(not(loom))]
         let scope = self.scope.map(|own| {
             let observers = own.observers().to_vec();
@@ -341,7 +352,7 @@ impl<'a> Builder<'a> {
         #[cfg(loom)]
         let scope = None;
         // With a single parent and no other edge, there is nothing to search for.
-        if let (Some(parent), true) = (parent, has_no_edges) {
+        if let (Some(parent), None) = (parent, &edges) {
             let (process, added) = parent.fresh_watched_child(seed, scope);
             let end = body.then(|| BodyEnd::of(process.node.clone()));
             return match added {
@@ -359,6 +370,8 @@ impl<'a> Builder<'a> {
         let scope = Scope::both(first_parent.and_then(Process::heritage_of_observers), scope);
         let process = Process::watched_from_seed(seed, scope);
         let making = BodyEnd::of(process.node.clone());
+        let edges = edges.map_or_else(Edges::default, |edges| *edges);
+        let Edges { further_parents, no_wait_parents, close_before, wait_for } = edges;
         let parents = parent.into_iter().chain(further_parents);
         let edges = wait_for
             .into_iter()
@@ -389,8 +402,11 @@ impl<'a> Builder<'a> {
         Ok((process, None))
     }
 
-    fn inherited(&self) -> Option<Arc<Inherited>> {
-        let parent = self.parent.or_else(|| self.no_wait_parents.first().copied());
+    fn inherited(&mut self) -> Option<Arc<Inherited>> {
+        if let Some(supervised) = self.supervised.take() {
+            return Some(supervised.into_inherited());
+        }
+        let parent = self.parent.or_else(|| self.edges.as_ref()?.no_wait_parents.first().copied());
         let heritage = parent.map_or_else(inherited_from_context, Process::heritage);
         let unnamed = self.spawner.clone().map(Inherited::unnamed).or(heritage);
         match &self.name {
@@ -412,9 +428,7 @@ impl fmt::Debug for Builder<'_> {
         f.debug_struct("Builder")
             .field("name", &self.name)
             .field("parent", &self.parent)
-            .field("further_parents", &self.further_parents)
-            .field("no_wait_parents", &self.no_wait_parents)
-            .field("edges", &self.wait_for)
+            .field("edges", &self.edges)
             .finish_non_exhaustive()
     }
 }

@@ -90,10 +90,8 @@ impl Process {
     /// The values that a child without a name or a spawner of its own inherits from this process.
     pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
         match self.node.inherited() {
-            Some(own) if own.spawner.is_none() => inherited_from_context(),
-            Some(own) if own.name.is_none() => Some(own.clone()),
-            Some(own) => own.unnamed.clone(),
-            None => inherited_from_context(),
+            Some(own) if own.spawner().is_some() => own.passed_on(),
+            _ => inherited_from_context(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`on_closing`] | functions that run when a process begins to close |
 //! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
+//! | [`lazy_body`] | the future of an async body |
 //! | [`task`], [`handed`] | bodies with a value; callers that are handed an outcome |
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; their common parts |
 //! | [`milestones`] | waiters for the end of the body and of the children |
@@ -14,6 +15,7 @@
 //! | [`observing`] | reading the state of a process; hooks |
 //! | `events` | hooks for events |
 //! | `stalls` | hooks for a slow closing |
+//! | [`supervised`] | the values that a supervisor gives to a process |
 //! | [`snapshots`] | snapshots, blockers, and `Debug` |
 //! | [`weak`] | referring to a process without keeping it open |
 
@@ -26,12 +28,14 @@ mod events;
 mod graph;
 mod guards;
 mod handed;
+mod lazy_body;
 mod milestones;
 mod observing;
 mod on_closing;
 mod snapshots;
 #[cfg(not(loom))]
 mod stalls;
+mod supervised;
 mod task;
 mod thread_bodies;
 mod timeout;
@@ -46,6 +50,7 @@ pub use builder::Builder;
 pub use guards::{AbortOnDrop, CloseOnDrop};
 pub use milestones::{BodyEnded, ChildrenClosed};
 pub use on_closing::OnClosing;
+pub use supervised::Supervised;
 pub use task::Task;
 pub use timeout::Timeout;
 pub use waiters::{Aborting, Closed, Closing};
@@ -163,6 +168,7 @@ impl Process {
     ///     .build()?;
     /// # Ok::<(), procession::LinkError>(())
     /// ```
+    #[inline]
     pub fn builder<'a>() -> Builder<'a> {
         Builder::new()
     }
@@ -203,7 +209,7 @@ fn background() -> &'static Process {
 }
 
 fn background_process() -> Process {
-    let inherited = Some(Inherited::named("background".into(), None));
+    let inherited = Some(Inherited::named("background", None));
     Process::from_seed(Seed { inherited, background: true, ..Seed::at(Site::caller()) })
 }
 

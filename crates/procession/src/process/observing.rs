@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Aborting, Closed, Closing, Process};
 use crate::run::Failure;
 use crate::run::hooks::hook;
-use crate::value::{Error, Label, Phase, ProcessId, Reason, Segment, Site};
+use crate::value::{Error, Label, Name, Phase, ProcessId, Reason, Segment, Site};
 
 impl Process {
     /// The phase. One atomic load.
@@ -140,7 +140,7 @@ impl Process {
 
     /// The name given with [`Builder::name`](crate::Builder::name). It is not inherited.
     pub fn name(&self) -> Option<Arc<str>> {
-        self.node.name().cloned()
+        self.node.name().map(Name::to_shared)
     }
 
     /// The id, which is equal for all handles to one process.

@@ -24,6 +24,7 @@ impl Contents for Held {
     type Hook = Hook;
     #[cfg(not(loom))]
     type Observer = super::observers::Observer;
+    type Report = super::report::Report;
     /// A model has no events.
     #[cfg(loom)]
     type Observer = std::convert::Infallible;

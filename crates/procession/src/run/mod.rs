@@ -10,6 +10,7 @@
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
+//! | [`report`] | what supervised processes tell their supervisors |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
 //! | `tracing`, `metrics` | the events and numbers for these two crates |
 //! | `reports` | reports of failures that nothing handles |
@@ -37,6 +38,7 @@ pub(crate) mod observers;
 pub(crate) mod park;
 mod perform;
 mod pool;
+pub(crate) mod report;
 #[cfg(not(loom))]
 pub(crate) mod reports;
 mod spawn;

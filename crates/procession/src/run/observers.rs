@@ -31,10 +31,10 @@ use parking::{Parker, Unparker};
 
 use super::catch::contain;
 use super::foreign::Foreign;
-use super::{Failure, Held, Node, timer};
+use super::{Failure, Held, Inherited, Node, timer};
 use crate::state::{Happening, Scope, Seen};
 use crate::value::sync::{Mutex, spawn_thread};
-use crate::value::{Above, Event, EventKind, ProcessId, Segment, Source};
+use crate::value::{Above, Event, EventKind, ProcessId, Segment, Site, Source};
 
 /// The maximum number of events that wait in a queue.
 const CAPACITY: usize = 65_536;
@@ -88,7 +88,8 @@ enum Entry {
     Above(Option<Arc<Above>>),
     Seen {
         id: ProcessId,
-        own: Segment,
+        named: Option<Arc<Inherited>>,
+        site: Site,
         at: Instant,
         what: Happening<Held>,
     },
@@ -97,14 +98,13 @@ enum Entry {
 impl Queue {
     /// Appends an event.
     fn push(&mut self, seen: Seen<'_, Held>) {
-        let Seen { id, name, site, above, at, what } = seen;
+        let Seen { id, named, site, above, at, what } = seen;
         let address = above.map_or(0, |above| Arc::as_ptr(above).addr());
         if self.above != address || self.entries.is_empty() {
             self.entries.push(Entry::Above(above.cloned()));
             self.above = address;
         }
-        let own = Segment { name: name.cloned(), site };
-        self.entries.push(Entry::Seen { id, own, at, what });
+        self.entries.push(Entry::Seen { id, named: named.cloned(), site, at, what });
         self.count += 1;
     }
 }
@@ -212,8 +212,10 @@ fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
     for entry in entries.drain(..) {
         match entry {
             Entry::Above(above) => above_all = above,
-            Entry::Seen { id, own, at, what } => {
+            Entry::Seen { id, named, site, at, what } => {
                 let (kind, _kept) = kind_of(what);
+                let name = named.and_then(|named| named.name().cloned());
+                let own = Segment { name, site };
                 let source = Source { id, own, above: above_all.take() };
                 let event = Event { source, at, kind };
                 contain(|| call(&event));
@@ -422,4 +424,4 @@ pub(crate) fn flush(timeout: Duration) -> bool {
 
 // An event is moved several times on its way into the queue.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Entry>() <= 72);
+const _: () = assert!(size_of::<Entry>() <= 64);

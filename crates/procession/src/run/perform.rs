@@ -28,7 +28,8 @@
 //!
 //! # The order of the three steps
 //!
-//! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9).
+//! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9). The graces of supervised
+//!    processes begin, and their supervisors are told, for the same reason.
 //!    Then closing hooks are given to the pool, ahead of its other tasks: bodies may be blocked until they have run.
 //! 2. Teardowns are handed to their spawners next, so that a waker that waits for a teardown does not wait for its own
 //!    stack.
@@ -40,6 +41,7 @@ use std::mem;
 use super::job::Job;
 use super::later::then_do_later;
 use super::pool::{self, Submit, Task};
+use super::report::tell_supervisors;
 use super::spawn::Threads;
 use super::wakers::{wake, wake_one};
 use super::{Effects, Held, Node};
@@ -62,6 +64,7 @@ pub(crate) fn perform(effects: Effects) {
 #[cfg(not(loom))]
 pub(crate) fn perform_elsewhere(mut effects: Effects) {
     effects.take_own().into_iter().for_each(wake_one);
+    tell_supervisors(&mut effects);
     if !effects.is_empty() {
         pool::run_now(Box::new(move || perform(effects)));
     }
@@ -96,6 +99,7 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
+    tell_supervisors(&mut effects);
     let special = run_closing_hooks(effects.take_special_due());
     let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
     if special.is_empty() && due.is_empty() && no_wait_due.is_empty() {

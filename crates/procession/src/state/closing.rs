@@ -257,6 +257,9 @@ impl<C: Contents> Walk<C> {
     #[inline(always)]
     fn begin_now(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
         node.phase.begin_closing(abort);
+        if node.report().is_some() {
+            self.effects.report_closing(node);
+        }
         if !inner.is_bare() {
             self.begin_around(node, inner, abort);
         }
@@ -368,6 +371,9 @@ impl<C: Contents> Walk<C> {
         walking: Option<&Arc<Node<C>>>,
     ) -> Ended<C> {
         node.phase.finish();
+        if node.report().is_some() {
+            self.effects.report_closed(node);
+        }
         let mut ended = Ended { counted: 0, more: None };
         if let Some(up) = inner.take_first_up(node) {
             self.end_edge(up, walking, &mut ended);

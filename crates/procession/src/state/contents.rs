@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::inherited::Inherited;
 use crate::value::{Above, Label, ProcessId, Reason, Site};
 
 /// The types of the values that nodes keep for the layers above, opaque to this one.
@@ -20,6 +21,8 @@ pub(crate) trait Contents: Sized + 'static {
     type Hook: Clone + Send;
     /// Hears of events.
     type Observer: Clone + PartialEq + Send + Sync;
+    /// Tells the supervisor of a process what happens to it.
+    type Report: Send + Sync;
     /// A value that is kept for a moment of a process; every caller gets the same one.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
@@ -54,7 +57,8 @@ pub(crate) struct Failed<C: Contents> {
 #[cfg_attr(loom, expect(dead_code))]
 pub(crate) struct Seen<'a, C: Contents> {
     pub(crate) id: ProcessId,
-    pub(crate) name: Option<&'a Arc<str>>,
+    /// The values with its name, if it has one.
+    pub(crate) named: Option<&'a Arc<Inherited<C>>>,
     pub(crate) site: Site,
     pub(crate) above: Option<&'a Arc<Above>>,
     pub(crate) at: Instant,

@@ -26,6 +26,7 @@ struct Further<C: Contents> {
     special_due: Vec<Due<C>>,
     /// Of no-wait children.
     no_wait_due: Vec<Due<C>>,
+    reports: Vec<Reported<C>>,
 }
 
 /// A sleeper that must be woken.
@@ -34,6 +35,12 @@ pub(crate) struct Wake<C: Contents> {
     /// The process of which the sleeper also awaits another moment. After it was woken, it must be
     /// [put back](Node::put_back).
     pub(crate) put_back: Option<Arc<Node<C>>>,
+}
+
+/// A supervised process that has begun to close, or is Closed.
+pub(crate) struct Reported<C: Contents> {
+    pub(crate) node: Arc<Node<C>>,
+    pub(crate) is_closed: bool,
 }
 
 /// A process whose teardown must run now.
@@ -55,6 +62,7 @@ impl<C: Contents> Default for Further<C> {
             due: Vec::new(),
             special_due: Vec::new(),
             no_wait_due: Vec::new(),
+            reports: Vec::new(),
         }
     }
 }
@@ -70,7 +78,9 @@ impl<C: Contents> Effects<C> {
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |further: &Further<C>| {
             let due = [&further.due, &further.special_due, &further.no_wait_due];
-            further.wakes.is_empty() && due.into_iter().all(Vec::is_empty)
+            further.wakes.is_empty()
+                && further.reports.is_empty()
+                && due.into_iter().all(Vec::is_empty)
         };
         self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
     }
@@ -99,6 +109,23 @@ impl<C: Contents> Effects<C> {
     /// [`tear_down`](Self::tear_down) for a process that has parents, none of which waits for it.
     pub(super) fn tear_down_no_wait_child(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
         self.further().no_wait_due.push(Due { node, teardown });
+    }
+
+    /// The supervisor of the process is told that it has begun to close.
+    #[cold]
+    pub(super) fn report_closing(&mut self, node: &Arc<Node<C>>) {
+        self.further().reports.push(Reported { node: node.clone(), is_closed: false });
+    }
+
+    /// The supervisor of the process is told that it is Closed.
+    #[cold]
+    pub(super) fn report_closed(&mut self, node: &Arc<Node<C>>) {
+        let reports = &mut self.further().reports;
+        match reports.last_mut() {
+            // It has begun to close in the same step.
+            Some(last) if Arc::ptr_eq(&last.node, node) => last.is_closed = true,
+            _ => reports.push(Reported { node: node.clone(), is_closed: true }),
+        }
     }
 
     fn further(&mut self) -> &mut Further<C> {
@@ -134,6 +161,12 @@ impl<C: Contents> Effects<C> {
         let (own, users): (Vec<_>, Vec<_>) = all.partition(is_own);
         users.into_iter().for_each(|wake| self.push(wake));
         own
+    }
+
+    /// The supervised processes whose supervisors must be told, before the sleepers of users are woken.
+    #[inline]
+    pub(crate) fn take_reports(&mut self) -> Vec<Reported<C>> {
+        self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.reports))
     }
 
     pub(crate) fn has_wakes(&self) -> bool {

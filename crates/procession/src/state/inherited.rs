@@ -3,25 +3,100 @@
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::node::Node;
+use crate::value::Name;
 
-/// The name of a process, and the spawner that it shares with the processes that inherit it.
-pub(crate) struct Inherited<C: Contents> {
-    /// The name, which no other process inherits.
-    pub(crate) name: Option<Arc<str>>,
-    /// Where bodies and teardowns run; `None` is the default.
-    pub(crate) spawner: Option<C::Spawner>,
-    /// The same without the name, for the children; `None` if there is nothing else.
-    pub(crate) unnamed: Option<Arc<Inherited<C>>>,
+/// The values that a process has from its birth.
+pub(crate) enum Inherited<C: Contents> {
+    /// Those that it shares with every process that inherits them.
+    Shared {
+        /// Where bodies and teardowns run.
+        spawner: C::Spawner,
+    },
+    /// Those that no other process inherits.
+    Own {
+        /// The name.
+        name: Name,
+        /// It is supervised.
+        report: Option<C::Report>,
+        /// What it passes on to its children; `None` if there is nothing.
+        shared: Option<Arc<Self>>,
+    },
 }
 
 impl<C: Contents> Inherited<C> {
     /// A name, together with a spawner that is inherited without a name.
-    pub(crate) fn named(name: Arc<str>, unnamed: Option<Arc<Self>>) -> Arc<Self> {
-        let spawner = unnamed.as_ref().and_then(|inherited| inherited.spawner.clone());
-        Arc::new(Self { name: Some(name), spawner, unnamed })
+    pub(crate) fn named(name: impl Into<Name>, shared: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self::Own { name: name.into(), report: None, shared })
+    }
+
+    /// The name and the report of a supervised process.
+    pub(crate) fn supervised(
+        name: Name,
+        report: C::Report,
+        shared: Option<Arc<Self>>,
+    ) -> Arc<Self> {
+        Arc::new(Self::Own { name, report: Some(report), shared })
     }
 
     pub(crate) fn unnamed(spawner: C::Spawner) -> Arc<Self> {
-        Arc::new(Self { name: None, spawner: Some(spawner), unnamed: None })
+        Arc::new(Self::Shared { spawner })
+    }
+
+    pub(crate) fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Shared { .. } => None,
+            Self::Own { name, .. } => Some(name),
+        }
+    }
+
+    /// Where bodies and teardowns run; `None` is the default.
+    #[inline]
+    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
+        match self {
+            Self::Shared { spawner } => Some(spawner),
+            Self::Own { shared, .. } => match shared.as_deref()? {
+                Self::Shared { spawner } => Some(spawner),
+                // Only what is shared is passed on.
+                Self::Own { .. } => None,
+            },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn report(&self) -> Option<&C::Report> {
+        match self {
+            Self::Own { report, .. } => report.as_ref(),
+            Self::Shared { .. } => None,
+        }
+    }
+
+    /// The values for the children.
+    pub(crate) fn passed_on(self: &Arc<Self>) -> Option<Arc<Self>> {
+        match &**self {
+            Self::Shared { .. } => Some(self.clone()),
+            Self::Own { shared, .. } => shared.clone(),
+        }
+    }
+}
+
+impl<C: Contents> Node<C> {
+    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited<C>>> {
+        self.inherited.as_ref()
+    }
+
+    pub(crate) fn name(&self) -> Option<&Name> {
+        self.inherited.as_ref()?.name()
+    }
+
+    #[inline]
+    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
+        self.inherited.as_ref()?.spawner()
+    }
+
+    /// The report to its supervisor, if it has one.
+    #[inline]
+    pub(crate) fn report(&self) -> Option<&C::Report> {
+        self.inherited.as_ref()?.report()
     }
 }

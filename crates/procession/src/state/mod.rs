@@ -77,7 +77,7 @@ pub(crate) use contents::{Contents, Failed, Happening, Seen};
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};
-pub(crate) use effects::{Due, Effects, Wake};
+pub(crate) use effects::{Due, Effects, Reported, Wake};
 pub(crate) use hooks::hooks_are_used;
 pub(crate) use inherited::Inherited;
 pub(crate) use limit::{Limit, Look, Ticket};

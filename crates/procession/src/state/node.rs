@@ -303,18 +303,6 @@ impl<C: Contents> Node<C> {
         self.phase.is_background()
     }
 
-    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited<C>>> {
-        self.inherited.as_ref()
-    }
-
-    pub(crate) fn name(&self) -> Option<&Arc<str>> {
-        self.inherited.as_ref()?.name.as_ref()
-    }
-
-    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
-        self.inherited.as_ref()?.spawner.as_ref()
-    }
-
     pub(crate) fn id(self: &Arc<Self>) -> ProcessId {
         ProcessId::of(Arc::as_ptr(self))
     }

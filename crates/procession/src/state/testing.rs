@@ -41,6 +41,7 @@ impl Contents for Plain {
     type Failure = String;
     type Hook = &'static str;
     type Observer = Log;
+    type Report = ();
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token = ();
 
@@ -59,7 +60,7 @@ impl Contents for Plain {
     }
 
     fn observe(observer: &Log, seen: Seen<'_, Self>) {
-        let name = seen.name.map_or("?", |name| &**name);
+        let name = seen.named.and_then(|named| named.name()).map_or("?", |name| &**name);
         observer.0.lock().push(format!("{name} {}", word(&seen.what)));
     }
 

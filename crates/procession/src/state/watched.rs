@@ -145,13 +145,14 @@ fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>, before: Option<u64>) ->
 impl<C: Contents> Watch<C> {
     #[cold]
     fn tell(&self, node: &Arc<Node<C>>, at: Instant, what: Happening<C>) {
-        let (id, name, site) = (node.id(), node.name(), node.site);
+        let (id, site) = (node.id(), node.site);
+        let named = node.inherited().filter(|inherited| inherited.name().is_some());
         let above = self.own.above.as_ref();
         let Some((last, others)) = self.own.observers.split_last() else { return };
         for observer in others {
-            C::observe(observer, Seen { id, name, site, above, at, what: what.clone() });
+            C::observe(observer, Seen { id, named, site, above, at, what: what.clone() });
         }
-        C::observe(last, Seen { id, name, site, above, at, what });
+        C::observe(last, Seen { id, named, site, above, at, what });
     }
 }
 

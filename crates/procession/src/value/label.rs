@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::value::Site;
 use crate::value::text::Escaped;
+use crate::value::{Name, Site};
 
 /// The maximum number of segments of a label.
 pub(crate) const NEAREST: usize = 16;
@@ -48,7 +48,7 @@ impl fmt::Display for ProcessId {
 /// One process in a path: its name if it has one, and where it was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) name: Option<Name>,
     pub(crate) site: Site,
 }
 
@@ -130,7 +130,10 @@ impl Label {
     /// The label of a process that has nothing above it.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn of_test(name: Option<&str>, id: ProcessId) -> Self {
-        let own = Segment { name: name.map(Into::into), site: Site::caller() };
+        let own = Segment {
+            name: name.map(|name| Name::from(Arc::<str>::from(name))),
+            site: Site::caller(),
+        };
         Self::new(id, own, Vec::new(), false)
     }
 

@@ -63,7 +63,6 @@ impl Sleeper {
     }
 
     /// A sleeper of the library's own: `waker` must run library code only, and return at once.
-    #[cfg(not(loom))]
     pub(crate) fn own(waker: Waker) -> Self {
         Self { waker, is_own: true }
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Life, Then};
-use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, words};
+use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, words};
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
@@ -108,7 +108,7 @@ impl World {
     }
 
     pub(super) fn grace(&self) -> Duration {
-        self.rules.grace.unwrap_or(GRACE)
+        self.rules.grace.get().unwrap_or(GRACE)
     }
 
     /// The state, and when the next step is due.
@@ -126,7 +126,7 @@ impl World {
     fn step(&mut self, input: Input, expected: Expected) {
         let text = name(&input);
         let (before, since) = (self.life.state(), self.life.since());
-        let actions = self.life.step(input, &self.policy, self.now);
+        let actions = step(&mut self.life, input, &self.policy, self.now);
         self.count(&actions);
         assert_eq!((self.life.state(), self.life.due()), self.state(), "{text} in {before:?}");
         assert_eq!(words(&actions), expected.words(), "{text} in {before:?}");

@@ -12,7 +12,7 @@ use super::{ABORT_GRACE, FIRST, Fault, STEADY, policy};
 use crate::backoff::Rate;
 use crate::policy::Policy;
 use crate::state::State;
-use crate::unit::{OnFailure, Restart, Rules};
+use crate::unit::{Grace, OnFailure, Restart, Rules};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -204,11 +204,11 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         1 => Just(Some(Duration::ZERO)),
         1 => Just(Some(Duration::MAX)),
     ];
-    (restart, on_failure, grace).prop_map(|(restart, on_failure, grace)| Rules {
-        restart,
-        on_failure,
-        grace,
-        ..Rules::default()
+    (restart, on_failure, grace).prop_map(|(restart, on_failure, grace)| {
+        let mut rules = Rules::default();
+        (rules.restart, rules.on_failure) = (restart, on_failure);
+        rules.grace = grace.map(Grace::of).unwrap_or_default();
+        rules
     })
 }
 

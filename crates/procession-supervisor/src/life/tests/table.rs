@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Life, Then};
-use super::{Fault, label, not_loaded, policy, words};
+use super::{Fault, label, not_loaded, policy, step, words};
 use crate::backoff::Rate;
 use crate::policy::Policy;
 
@@ -128,7 +128,7 @@ fn unit_in(state: &str, policy: &Policy) -> (Life, Instant) {
     let mut life = Life::new(now);
     for name in way(state) {
         now = life.due().filter(|_| name == "due").unwrap_or(now);
-        let _ = life.step(input(name), policy, now);
+        step(&mut life, input(name), policy, now);
     }
     (life, now)
 }
@@ -148,7 +148,7 @@ fn transitions_match_the_table() {
             let (mut life, now) = unit_in(state, &policy);
             let (since, nothing) = (life.since(), text_of(&life, now, &Actions::default()));
             let later = now + Duration::from_millis(1);
-            let actions = life.step(input(name), &policy, later);
+            let actions = step(&mut life, input(name), &policy, later);
             if name.starts_with("not-loaded") && state != "loading" {
                 continue;
             }
@@ -173,7 +173,7 @@ fn a_failed_load_affects_only_a_loading_unit() {
         for name in ["not-loaded", "not-loaded-forget"] {
             let (mut life, now) = unit_in(state, &policy);
             let (since, before) = (life.since(), text_of(&life, now, &Actions::default()));
-            let actions = life.step(input(name), &policy, now);
+            let actions = step(&mut life, input(name), &policy, now);
             assert_eq!(life.since(), since, "{state}");
             assert_eq!(text_of(&life, now, &actions), format!("{before} load-failed"), "{state}");
         }

@@ -91,19 +91,10 @@ fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
     }
 }
 
-/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason.
-pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
-    let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
-    // The sleeper is the library's own, so that it is woken before the wakers of users, which may block.
-    let sleeper = Sleeper::own(begin);
-    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
-    drop_sleeper(spare);
-    if !is_registered {
-        begin_grace(node, grace);
-    }
-}
-
-fn begin_grace(node: &Arc<Node>, grace: Duration) {
+/// The process has begun to close: aborts it after `grace`, unless it is Closed by then. Nothing is added to its outcome.
+///
+/// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
+pub(crate) fn begin_grace(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     if !abort_at(node, deadline) {
         perform_elsewhere(node.close(&Reason::Asked, true));
@@ -130,21 +121,6 @@ fn end_time(node: Arc<Node>) {
     let Some((effects, waits)) = node.end_time(Failure::new(error.clone())) else { return };
     perform_elsewhere(effects);
     run_now(Box::new(move || perform(time_limit_over(&node, error, waits))));
-}
-
-/// Starts the grace when it is woken.
-struct Grace {
-    node: Weak<Node>,
-    grace: Duration,
-}
-
-impl Wake for Grace {
-    /// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
-    fn wake(self: Arc<Self>) {
-        if let Some(node) = self.node.upgrade() {
-            begin_grace(&node, self.grace);
-        }
-    }
 }
 
 /// Removes an entry when it is woken.

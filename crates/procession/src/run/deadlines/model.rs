@@ -38,7 +38,7 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     }
 }
 
-pub(crate) fn abort_past_grace(_node: &Arc<Node>, _grace: Duration) {}
+pub(crate) fn begin_grace(_node: &Arc<Node>, _grace: Duration) {}
 
 /// A time limit is over at once if it is zero, and otherwise never.
 pub(crate) fn limit_time(node: &Arc<Node>, limit: Duration) {

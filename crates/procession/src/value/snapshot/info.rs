@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::Edge;
 use super::age::Age;
 use crate::value::text::Escaped;
-use crate::value::{Phase, ProcessId, Reason, Site, Work};
+use crate::value::{Name, Phase, ProcessId, Reason, Site, Work};
 
 /// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other, except for its work,
 /// which is read without a lock.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
     pub(crate) id: ProcessId,
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) name: Option<Name>,
     pub(crate) site: Site,
     pub(crate) phase: Phase,
     pub(crate) aborting: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 use super::fold::{FAMILY_LIMIT, Stem};
 use super::search::{Item, Search, Step};
-use crate::value::{Site, Work};
+use crate::value::{Name, Site, Work};
 
 /// The number of steps of a chain that are kept, in addition to the first.
 const NEAREST: usize = 16;
@@ -131,7 +131,7 @@ impl Search<'_> {
                     let info = self.info(process);
                     chain.push(ChainLink {
                         process: process as usize,
-                        name: info.name.clone(),
+                        name: info.name.as_ref().map(Name::to_shared),
                         site: info.site,
                         link: step.map(|step| step.link),
                     });

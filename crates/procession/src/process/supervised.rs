@@ -1,0 +1,103 @@
+//! [`Supervised`]: the values that a supervisor gives to the process of a run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Builder, Process};
+use crate::run::Inherited;
+use crate::run::report::{Listener, Report, RunId, Told};
+use crate::value::{Label, Name};
+
+/// The name of the process of a run, and its report to the supervisor. Clones are about the same run.
+#[derive(Clone)]
+pub struct Supervised(Arc<Inherited>);
+
+impl Supervised {
+    /// A run below `parent`. Its process is aborted if it is still Closing `grace` after it began to close, for
+    /// whatever reason. The library's deadline thread does this, so it happens even while users' tasks block every
+    /// executor. Nothing is added to the outcome of the process.
+    pub fn new(
+        parent: &Process,
+        name: Name,
+        listener: Arc<dyn Listener>,
+        run: RunId,
+        grace: Option<Duration>,
+    ) -> Self {
+        let report = Report::new(listener, run, grace);
+        Self(Inherited::supervised(name, report, parent.heritage()))
+    }
+
+    /// The same run, whose process has another name.
+    #[must_use]
+    pub fn renamed(&self, name: Name) -> Self {
+        let shared = match &*self.0 {
+            Inherited::Own { shared, .. } => shared.clone(),
+            Inherited::Shared { .. } => None,
+        };
+        Self(Inherited::supervised(name, Report::of(&self.0), shared))
+    }
+
+    /// The name of the process.
+    pub fn name(&self) -> Option<&Name> {
+        self.0.name()
+    }
+
+    /// Has the run said that it is ready, or that it will never be?
+    pub fn has_said(&self) -> bool {
+        self.0.report().is_some_and(Report::has_said)
+    }
+
+    /// The run is ready. Only the first call of this and of the two others counts.
+    pub fn ready(&self) {
+        self.say(Some(Told::Ready));
+    }
+
+    /// This process ended without an error before the run was ready, which it will never be.
+    pub fn ended_unready(&self, label: Label) {
+        self.say(Some(Told::EndedUnready(label)));
+    }
+
+    /// The run will never be ready. The end of its process says why.
+    pub fn not_ready(&self) {
+        self.say(None);
+    }
+
+    fn say(&self, told: Option<Told>) {
+        let sleeper = self.0.report().and_then(|report| report.say(told));
+        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+    }
+
+    /// The run has this process: makes sure that the supervisor hears of its end, even if the process was not made
+    /// with [`Builder::supervised`].
+    pub fn attach(&self, process: &Process) {
+        let is_own = match (self.0.report(), process.node.report()) {
+            (Some(one), Some(other)) => one.is(other),
+            _ => false,
+        };
+        if !is_own {
+            Report::attach(&self.0, &process.node);
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// The process is that of a run. This replaces its name, and the spawner is that of the parent of the run.
+    #[inline]
+    pub(crate) fn supervised(mut self, supervised: Supervised) -> Self {
+        self.supervised = Some(supervised);
+        self
+    }
+}
+
+impl Supervised {
+    pub(super) fn into_inherited(self) -> Arc<Inherited> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Supervised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervised").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

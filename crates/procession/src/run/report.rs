@@ -1,0 +1,179 @@
+//! What supervised processes tell their supervisors.
+//!
+//! A supervisor may have very many processes, so it registers no waker for any of them. Instead, each process has a
+//! [`Report`], beside its name, from its birth on. The closing walk leaves an effect for each supervised process that it
+//! closes or ends, and the interpreter calls the supervisor's [`Listener`]. It does so before it calls wakers of users,
+//! because one that blocks must delay neither the grace of the process nor the supervisor (I9).
+
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::deadlines::begin_grace;
+use super::pool::run_now;
+use super::wakers::drop_sleeper;
+use super::{Effects, Inherited, Node};
+use crate::state::{Moment, Reported};
+use crate::value::sleeper::Sleeper;
+use crate::value::sync::{AtomicBool, Ordering};
+use crate::value::{Label, Phase};
+
+/// A supervisor, as its processes know it.
+pub trait Listener: Send + Sync + 'static {
+    /// Something has happened to a run. Returns the sleeper that must be woken for it.
+    ///
+    /// It is called with no lock of this crate held, and must run no foreign code: not even the drop of a sleeper.
+    fn hear(&self, run: RunId, told: Told) -> Option<Sleeper>;
+}
+
+/// Identifies a run: a number of its unit, which another unit may have later, and the run's own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct RunId {
+    /// The number of the unit.
+    pub unit: u32,
+    /// The number of the run.
+    pub number: u64,
+}
+
+/// What a listener hears of a run.
+///
+/// Closed may be told before Closing if different threads tell them.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Told {
+    /// The run is ready.
+    Ready,
+    /// This process ended without an error before the run was ready.
+    EndedUnready(Label),
+    /// The process of the run has begun to close.
+    Closing,
+    /// The process of the run is Closed.
+    Closed,
+}
+
+/// The report of a supervised process.
+pub(crate) struct Report(To);
+
+enum To {
+    Listener(Direct),
+    /// The process was renamed, and shares the report of the values that it would have had.
+    Other(Arc<Inherited>),
+}
+
+struct Direct {
+    listener: Arc<dyn Listener>,
+    number: u64,
+    unit: u32,
+    /// The run is ready, or will never be. `AcqRel`, so that what was done before it was said happens-before a second
+    /// call, which does nothing.
+    has_said: AtomicBool,
+    has_grace: bool,
+    /// In nanoseconds. The largest value stands for longer ones, which never end.
+    grace: u64,
+}
+
+impl Report {
+    /// The report of a run, which is aborted if it is still Closing `grace` after it began to close.
+    pub(crate) fn new(listener: Arc<dyn Listener>, run: RunId, grace: Option<Duration>) -> Self {
+        let RunId { unit, number } = run;
+        let (has_said, has_grace) = (AtomicBool::new(false), grace.is_some());
+        let grace = grace.map_or(0, |grace| u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX));
+        Self(To::Listener(Direct { listener, number, unit, has_said, has_grace, grace }))
+    }
+
+    /// The report of these values, for other ones.
+    pub(crate) fn of(inherited: &Arc<Inherited>) -> Self {
+        match inherited.report() {
+            Some(Self(To::Other(other))) => Self(To::Other(other.clone())),
+            _ => Self(To::Other(inherited.clone())),
+        }
+    }
+
+    fn direct(&self) -> &Direct {
+        match &self.0 {
+            To::Listener(direct) => direct,
+            To::Other(other) => match other.report() {
+                Some(Self(To::Listener(direct))) => direct,
+                _ => unreachable!("`of` refers to a report of its own"),
+            },
+        }
+    }
+
+    /// Are they the report of the same run?
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self.direct(), other.direct())
+    }
+
+    /// Has the run said whether it is ready?
+    pub(crate) fn has_said(&self) -> bool {
+        self.direct().has_said.load(Ordering::Acquire)
+    }
+
+    /// The run is ready, or will never be. Only the first call counts.
+    pub(crate) fn say(&self, told: Option<Told>) -> Option<Sleeper> {
+        let direct = self.direct();
+        if direct.has_said.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        direct.hear(told?)
+    }
+
+    /// The process has begun to close, or is Closed.
+    fn tell(&self, node: &Arc<Node>, is_closed: bool) -> Option<Sleeper> {
+        let direct = self.direct();
+        if is_closed {
+            return direct.hear(Told::Closed);
+        }
+        if direct.has_grace && direct.grace < u64::MAX && node.phase() != Phase::Closed {
+            begin_grace(node, Duration::from_nanos(direct.grace));
+        }
+        direct.hear(Told::Closing)
+    }
+
+    /// The run has this process, which was made for something else.
+    pub(crate) fn attach(inherited: &Arc<Inherited>, node: &Arc<Node>) {
+        for (moment, is_closed) in [(Moment::Closing, false), (Moment::Closed, true)] {
+            let attached =
+                Attached { to: Self::of(inherited), node: Arc::downgrade(node), is_closed };
+            let sleeper = Sleeper::own(Waker::from(Arc::new(attached)));
+            let (is_registered, spare) = node.register_sleeper(moment, &mut None, sleeper);
+            if let (false, Some(spare)) = (is_registered, &spare) {
+                spare.wake_by_ref();
+            }
+            drop_sleeper(spare);
+        }
+    }
+}
+
+impl Direct {
+    fn hear(&self, told: Told) -> Option<Sleeper> {
+        self.listener.hear(RunId { unit: self.unit, number: self.number }, told)
+    }
+}
+
+/// Begins the graces, and tells the supervisors. The sleepers that must be woken for that are added to the effects.
+#[inline]
+pub(super) fn tell_supervisors(effects: &mut Effects) {
+    for Reported { node, is_closed } in effects.take_reports() {
+        let sleeper = node.report().and_then(|report| report.tell(&node, is_closed));
+        sleeper.into_iter().for_each(|sleeper| effects.wake(sleeper));
+    }
+}
+
+/// Tells the supervisor when it is woken.
+struct Attached {
+    to: Report,
+    node: Weak<Node>,
+    is_closed: bool,
+}
+
+impl Wake for Attached {
+    /// This counts as a waker of the library's own, so the task of the supervisor is woken by the pool.
+    fn wake(self: Arc<Self>) {
+        let Some(node) = self.node.upgrade() else { return };
+        if let Some(sleeper) = self.to.tell(&node, self.is_closed) {
+            run_now(Box::new(move || sleeper.into_waker().wake()));
+        }
+    }
+}
