@@ -2,6 +2,8 @@
 //! interface, and may change in any release.
 
 use std::sync::Arc;
+#[cfg(not(loom))]
+use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
