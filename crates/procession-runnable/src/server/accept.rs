@@ -1,7 +1,7 @@
 //! The accept loop, which all servers share.
 //!
 //! 1. *Nothing that concerns a single connection ends it*, because only the errors of the listener itself are returned.
-//!    A connection that cannot be served, for want of a descriptor or a thread, is dropped and [reported](refuse).
+//!    A connection that cannot be served, for want of a descriptor or a thread, is dropped and [reported](Dropped).
 //! 2. *It does not spin*: `accept` without a free descriptor fails at once and again, so after each error that is not a
 //!    peer's the loop pauses. The pause needs no descriptor, because the deadline thread keeps it.
 //! 3. *It resumes without help*, because the connection is still in the queue of the OS, and the loop tries again after
@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use procession::{BoxError, Clock, Process, SystemClock};
+use procession::{BoxError, Clock, Error, Process, SystemClock};
 
 use crate::start::{Run, below};
 
@@ -29,7 +29,7 @@ pub(super) const CONNECTION: &str = "connection";
 pub(super) async fn accept<C, Next>(
     run: &Run,
     mut next: impl FnMut() -> Next,
-    mut serve: impl FnMut(C) -> Result<(), BoxError>,
+    mut serve: impl FnMut(C) -> Result<(), Dropped>,
 ) -> Result<(), BoxError>
 where
     Next: Future<Output = io::Result<C>>,
@@ -40,8 +40,8 @@ where
         match accepted {
             Ok(connection) => {
                 is_refused = false;
-                if let Err(error) = serve(connection) {
-                    refuse(run, error);
+                if let Err(dropped) = serve(connection) {
+                    dropped.report(run);
                     pause(run).await;
                 }
             }
@@ -60,11 +60,36 @@ where
     Ok(())
 }
 
-/// Reports a connection that was dropped, as the failure of a process in its place.
-fn refuse(server: &Process, error: BoxError) {
-    let refused = below(server).name(CONNECTION).spawn(|_| async { Err::<(), _>(error) });
-    // A process cannot refuse its children while its body runs.
-    debug_assert!(refused.is_ok());
+/// A connection was dropped, because the OS lacks something for it.
+pub(super) enum Dropped {
+    /// Its process has failed, which is the report.
+    Reported,
+    /// It has no process.
+    Unreported(BoxError),
+}
+
+impl Dropped {
+    /// Reports it, as the failure of a process in its place.
+    fn report(self, server: &Process) {
+        if let Self::Unreported(error) = self {
+            let failed = below(server).name(CONNECTION).spawn(|_| async { Err::<(), _>(error) });
+            // A process cannot refuse children while its body runs.
+            debug_assert!(failed.is_ok());
+        }
+    }
+}
+
+impl From<io::Error> for Dropped {
+    fn from(error: io::Error) -> Self {
+        Self::Unreported(error.into())
+    }
+}
+
+impl From<Error> for Dropped {
+    /// The error of starting the connection's process, which has no other caller.
+    fn from(_: Error) -> Self {
+        Self::Reported
+    }
 }
 
 /// Says that connections have to wait. They are not lost, so this is not a failure.
@@ -114,7 +139,7 @@ mod tests {
 
     /// Runs the loop on these results of `accept`, and closes the server after the last one; returns its outcome, and
     /// the numbers of the connections that were served and of those that were refused.
-    fn accepted(results: Vec<io::Result<bool>>) -> (Result<(), procession::Error>, usize, usize) {
+    fn accepted(results: Vec<io::Result<bool>>) -> (Result<(), Error>, usize, usize) {
         let (served, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counts = (served.clone(), refused.clone());
         let app = Process::builder().on_failure(move |process, _| {
@@ -144,7 +169,7 @@ mod tests {
                 };
                 let serve = |can_be_served: bool| {
                     if !can_be_served {
-                        return Err("no thread".into());
+                        return Err(Dropped::Unreported("no thread".into()));
                     }
                     served.fetch_add(1, Ordering::SeqCst);
                     Ok(())

@@ -73,7 +73,7 @@ impl<S: Answer> Service<Request<Incoming>> for Answers<S> {
                     open.is_answered();
                     Ok(response.map(|body| ResponseBody::on_stream(body, stream, open)))
                 }
-                Err(error) => Err(stream.fail(error)),
+                Err(error) => Err(stream.fail(error).into()),
             }
         })
     }

@@ -3,16 +3,12 @@
 //! A server cannot prevent its peers from breaking off, from breaking the protocol or from being slow. None of that is a
 //! failure of its processes (I17 is about failures of the program), and it reaches the log only as a `tracing` event at
 //! DEBUG. These are failures: a handler that panics, a service that returns an error, a response body that fails. Each is
-//! reported once:
-//!
-//! - On HTTP/2, the request has a task of its own, and the failure is that of its process.
-//! - On HTTP/1, a handler is polled by the task of its connection, which ends with the error of the request.
-//!
-//! In both cases, hyper is given [`Ended`] or the error of a process, and passes it back as the error of the connection.
+//! the failure of the request's process, and is reported there, once. hyper is given [`Ended`] instead of the error. On
+//! HTTP/1, where it cannot continue, it passes that back as the error of the connection, which has not failed.
 
 use std::error::Error as StdError;
 
-use procession::{BoxError, Error, Process};
+use procession::{BoxError, Process};
 
 use super::request_body::BodyError;
 
@@ -26,19 +22,12 @@ pub(super) fn is_clients(error: &BoxError) -> bool {
     causes(&**error).any(|cause| cause.is::<BodyError>())
 }
 
-/// The part of an error of hyper that the connection must report.
+/// The failure of a connection that ended with this error of hyper.
 pub(super) fn failure_of(connection: &Process, error: BoxError) -> Result<(), BoxError> {
-    for cause in causes(&*error) {
-        if cause.is::<Ended>() {
-            return Ok(());
-        }
-        match cause.downcast_ref::<Error>() {
-            None => {}
-            // The request was aborted: by an abort from above, or by its handler.
-            Some(Error::Aborted(_)) => return Ok(()),
-            Some(failure) => return Err(failure.clone().into()),
-        }
+    if causes(&*error).any(|cause| cause.is::<Ended>()) {
+        return Ok(());
     }
+    // The service has broken the rules of hyper, for example with a body that is shorter than its `Content-Length`.
     if error.downcast_ref::<::hyper::Error>().is_some_and(::hyper::Error::is_user) {
         return Err(error);
     }

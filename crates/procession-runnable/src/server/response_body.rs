@@ -51,8 +51,8 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
         let frame = ready!(this.body.poll_frame(context));
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|error| match this.request {
-                Answered::InTurn(turn) => turn.fail(error.into(), context),
-                Answered::OnStream(stream) => stream.fail(error.into()),
+                Answered::InTurn(turn) => turn.fail(error.into(), context).into(),
+                Answered::OnStream(stream) => stream.fail(error.into()).into(),
             })
         }))
     }

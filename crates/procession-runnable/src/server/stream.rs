@@ -34,11 +34,11 @@ impl Stream {
 
     /// The request has failed. Its process reports that once its task ends, which hyper sees to when it is given the
     /// error that this returns.
-    pub(super) fn fail(&self, error: BoxError) -> BoxError {
+    pub(super) fn fail(&self, error: BoxError) -> Ended {
         if !is_clients(&error) {
             *self.failure.lock() = Some(error);
         }
-        Ended.into()
+        Ended
     }
 }
 

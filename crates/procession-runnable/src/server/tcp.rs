@@ -5,10 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use async_io::Async;
-use procession::support::abort_past_grace;
-use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
+use procession::support::{abort_past_grace, spawn_thread_unattended};
+use procession::{CloseOnDrop, Error, IntoOutcome, Process};
 
-use super::accept::{CONNECTION, accept};
+use super::accept::{CONNECTION, Dropped, accept};
 use super::bind::Bind;
 use super::settings::Server;
 use crate::leaf::body;
@@ -89,7 +89,7 @@ async fn next(listener: &Async<TcpListener>) -> io::Result<Async<TcpStream>> {
 }
 
 /// Starts the handler of a connection. Whatever the OS refuses here concerns this connection only.
-fn serve<H, R>(run: &Run, stream: Async<TcpStream>, handler: Arc<H>) -> Result<(), BoxError>
+fn serve<H, R>(run: &Run, stream: Async<TcpStream>, handler: Arc<H>) -> Result<(), Dropped>
 where
     H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
     R: IntoOutcome + 'static,
@@ -98,7 +98,7 @@ where
     stream.set_nonblocking(false)?;
     // The handler owns its stream, so the abort needs a descriptor of its own.
     let shut_down = stream.try_clone()?;
-    below(run).name(CONNECTION).spawn_thread(move |connection| {
+    spawn_thread_unattended(below(run).name(CONNECTION), move |connection| {
         let _handling = shut_on_abort(&connection, shut_down)?;
         handler(stream, connection).into_outcome()
     })?;
