@@ -46,8 +46,12 @@ impl Drop for Scratch {
 }
 
 fn start(database: &Path) -> (Program, String) {
+    start_with(database, &[])
+}
+
+fn start_with(database: &Path, arguments: &[&str]) -> (Program, String) {
     let mut command = Command::new(example("procession-runnable", "web"));
-    let program = Program::start(command.arg("--database").arg(database));
+    let program = Program::start(command.arg("--database").arg(database).args(arguments));
     let lines = program.read_to("listening on ");
     let address = lines.last().unwrap().rsplit(' ').next().unwrap().to_owned();
     (program, address)
@@ -115,6 +119,33 @@ fn nothing_is_lost_under_load() {
     let rows = Connection::open(&database.0).unwrap();
     let count = "SELECT count(*) FROM notes JOIN counts ON note = id WHERE words = 2";
     assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    io::read_to_string(stream).unwrap()
+}
+
+/// `/readyz` says no as soon as the program is asked to stop, while requests are still answered; `/healthz` never does.
+#[test]
+fn it_drains_before_it_stops() {
+    let database = Scratch::new("drain");
+    let (mut program, address) = start_with(&database.0, &["--drain", "29s"]);
+    // The drain starts after the server.
+    while !get(&address, "/readyz").starts_with("HTTP/1.1 200 OK") {
+        assert!(!program.has_ended());
+    }
+    program.signal(Signal::TERM);
+    while get(&address, "/readyz").starts_with("HTTP/1.1 200 OK") {
+        assert!(!program.has_ended());
+    }
+    assert!(get(&address, "/readyz").starts_with("HTTP/1.1 503"));
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200 OK"));
+    // Nobody has to wait for the rest of the drain.
+    program.signal(Signal::TERM);
+    assert_eq!(program.status().code(), Some(128 + 15));
 }
 
 /// Written notes are there when the program runs again; a database that cannot be opened is an error with its name.

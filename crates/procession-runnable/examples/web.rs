@@ -7,48 +7,56 @@
 //! curl -d 'some words' http://127.0.0.1:8080/notes
 //! ```
 //!
-//! `sequential([database, worker, http])`: each starts when the one before it is ready, and stops after the one
-//! behind it is Closed. So Ctrl-C
+//! `sequential([database, worker, http, drain])`: each part starts when the one before it is ready, and stops after the
+//! one behind it is Closed. So Ctrl-C
 //!
-//! 1. stops `http`: no new connections, and the requests that it has are answered;
-//! 2. stops `worker`: its queue takes no more, and it writes the rows that are in it;
-//! 3. stops `database`: the file is closed.
+//! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, so that load balancers turn away;
+//! 2. stops `http`: it accepts no new connections, and the requests that it has are answered;
+//! 3. stops `worker`: its queue takes no more, and it writes the rows that are in it;
+//! 4. stops `database`: the file is closed.
 //!
-//! The second Ctrl-C aborts what is left, the third ends the program.
+//! Clients that are slow, silent or gone delay none of that: see the timeouts of `server::Server`. After a grace of 30 s, what is left is aborted. A second Ctrl-C does that at once; a third ends the program.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use parking_lot::Mutex;
-use procession::{BoxError, Exit};
+use procession::{BoxError, Exit, Main};
+use procession_runnable::server::Bind;
 use procession_runnable::{
-    Runnable, leaf_thread, named, run_async, sequential, server, start_stop_thread,
+    ReadyFlag, Runnable, drain, leaf_thread, named, run_with_async, sequential, server,
+    start_stop_thread,
 };
 use rusqlite::Connection;
 use smol::channel::{Receiver, Sender, bounded};
 
-/// How many notes wait for the worker before requests wait too.
+/// The number of notes that may wait for the worker. When there are more, requests wait too.
 const QUEUE: usize = 1024;
+
+/// The time from the first Ctrl-C to the abort.
+const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<Exit, BoxError> {
-    let Options { listen, database } = Options::parse()?;
-    let notes = Database::default();
+    let Options { listen, database, drain_for } = Options::parse()?;
+    let (notes, ready) = (Database::default(), ReadyFlag::new());
     let (queue, queued) = bounded(QUEUE);
     let stack = sequential([
         named("database", open(notes.clone(), database)),
         named("worker", worker(notes.clone(), queued)),
-        named("http", http(listen, App { notes, queue })),
+        named("http", http(listen, App { notes, queue, ready: ready.clone() })),
+        named("drain", drain(drain_for, &ready)),
     ]);
-    Ok(run_async(&stack).await)
+    Ok(run_with_async(Main::new().grace(GRACE), &stack).await)
 }
 
 /// The file is open from the start of this to its stop.
@@ -87,11 +95,23 @@ fn worker(database: Database, queue: Receiver<Note>) -> Runnable {
 
 fn http(listen: SocketAddr, app: App) -> Runnable {
     let bind = move || {
-        let listener = TcpListener::bind(listen)?;
+        let listener = listen.listen()?; // an error names the address
         println!("http: listening on {}", listener.local_addr()?);
         Ok::<_, io::Error>(listener)
     };
-    server::axum(bind, Router::new().route("/notes", post(add)).with_state(app))
+    let routes = Router::new()
+        .route("/notes", post(add))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(is_ready));
+    server::axum(bind, routes.with_state(app))
+}
+
+/// Should a load balancer send requests here?
+async fn is_ready(State(app): State<App>) -> (StatusCode, &'static str) {
+    match app.ready.is_ready() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    }
 }
 
 /// Accepts a note: it is in the database, and in the worker's queue, when this answers.
@@ -109,6 +129,7 @@ async fn add(State(app): State<App>, text: String) -> Result<String, (StatusCode
 struct App {
     notes: Database,
     queue: Sender<Note>,
+    ready: ReadyFlag,
 }
 
 struct Note {
@@ -174,6 +195,7 @@ impl Database {
 struct Options {
     listen: SocketAddr,
     database: PathBuf,
+    drain_for: Duration,
 }
 
 impl Options {
@@ -183,12 +205,17 @@ impl Options {
         let mut options = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: std::env::temp_dir().join("procession-web.db"),
+            drain_for: Duration::ZERO,
         };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("listen") => options.listen = arguments.value()?.parse()?,
                 Long("database") => options.database = arguments.value()?.into(),
+                Long("drain") => {
+                    let value = arguments.value()?.string()?;
+                    options.drain_for = humantime::parse_duration(&value)?;
+                }
                 _ => return Err(argument.unexpected().into()),
             }
         }

@@ -37,6 +37,7 @@
 //! | [`nop`], [`named`] | nothing; a name for the process and its errors |
 //! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
+//! | [`drain`] | the last part of a stack: keeps the servers serving while a load balancer turns away |
 //! | `server` | servers: TCP on threads, hyper, tower, axum, tonic (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
@@ -49,7 +50,8 @@
 //! |---|---|
 //! | [`run_in`] | around a body: started before it, stopped after it |
 //! | [`run_to_end`] | to their end |
-//! | [`run`], [`run_async`] | as a program, from `fn main` (Unix) |
+//! | [`run`], [`run_async`] | as a program, from `fn main` |
+//! | [`run_with`], [`run_with_async`] | as a program with settings, such as a grace |
 //! | [`Service`] | started and stopped by calls, with timeouts |
 //!
 //! # Rules for all of them
@@ -74,6 +76,8 @@
 #![forbid(unsafe_code)]
 
 mod concurrent;
+#[cfg(not(loom))]
+mod drain;
 mod dropping;
 mod errors;
 #[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
@@ -98,6 +102,8 @@ mod task;
 mod wraps;
 
 pub use concurrent::{concurrent, concurrent_group, sequence};
+#[cfg(not(loom))]
+pub use drain::{DrainTooLong, ReadyFlag, drain};
 pub use group::{chain, parallel, sequential};
 pub use leaf::{
     body, body_thread, leaf, leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, nop,
@@ -106,8 +112,8 @@ pub use leaf::{
 pub use ready::{NotReady, Readiness};
 #[doc(hidden)]
 pub use run::run_in_at;
-#[cfg(all(unix, not(loom)))]
-pub use run::{run, run_async};
+#[cfg(not(loom))]
+pub use run::{run, run_async, run_with, run_with_async};
 pub use run::{run_in, run_to_end};
 pub use runnable::Runnable;
 pub use service::{Service, ServiceError};

@@ -1,11 +1,14 @@
-//! Running a runnable: around a body ([`run_in`]), to its end ([`run_to_end`]), or as a program ([`run`]).
+//! Running a runnable: around a body ([`run_in`]), to its end ([`run_to_end`]), or as a program ([`run`],
+//! [`run_with`]).
 
 use std::future::{Future, pending};
 
+#[cfg(not(loom))]
+use procession::support::ignore_failures_of_children;
 use procession::support::{close_when_at, run_at};
-#[cfg(all(unix, not(loom)))]
-use procession::{ChildFailure, Exit, Main};
 use procession::{Error, IntoOutcome, Process, Reason, Site};
+#[cfg(not(loom))]
+use procession::{Exit, Main};
 
 use crate::errors::Errors;
 use crate::ready::NotReady;
@@ -151,6 +154,8 @@ pub fn run_to_end(
 
 /// Runs `runnable` as a program, as [`procession::main`] runs a body. Signals close it.
 ///
+/// The outcome of the runnable is that of the program. [`run_with`] has the settings of [`Main`], such as a grace.
+///
 /// # Blocking
 ///
 /// Blocks the thread until the runnable is Closed.
@@ -163,22 +168,64 @@ pub fn run_to_end(
 ///     run(&sequential([named("database", database)]))
 /// }
 /// ```
-#[cfg(all(unix, not(loom)))]
+#[cfg(not(loom))]
 #[track_caller]
 pub fn run(runnable: &Runnable) -> Exit {
-    // The outcome of the runnable is that of the program, so its failures are handled.
-    let main = Main::new().on_child_failure(ChildFailure::Ignore);
-    main.run(|p| {
-        let started = runnable.start(Start::under(&p).0)?;
-        started.closed().wait()
-    })
+    run_with(Main::new(), runnable)
 }
 
 /// The async form of [`run`].
-#[cfg(all(unix, not(loom)))]
+///
+/// # Cancel safety
+///
+/// Dropping the future early closes the runnable.
+#[cfg(not(loom))]
 #[track_caller]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
+    run_with_async(Main::new(), runnable)
+}
+
+/// [`run`], with the settings of [`Main`].
+///
+/// The failure of the runnable is the outcome of the program, whatever [`Main::on_child_failure`] says: it is reported
+/// once, when the program ends. Failures below the runnable are reported as usual.
+///
+/// # Blocking
+///
+/// Blocks the thread until the runnable is Closed.
+///
+/// ```no_run
+/// use procession::Main;
+/// use procession_runnable::{named, run_with, sequential, start_stop};
+/// use std::time::Duration;
+///
+/// fn main() -> procession::Exit {
+///     let database = start_stop(|_| async { println!("open") }, || async { println!("close") });
+///     let main = Main::new().name("app").grace(Duration::from_secs(30));
+///     run_with(main, &sequential([named("database", database)]))
+/// }
+/// ```
+#[cfg(not(loom))]
+#[track_caller]
+pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
+    main.run(|root| start_in_root(&root, runnable)?.closed().wait())
+}
+
+/// The async form of [`run_with`].
+///
+/// # Cancel safety
+///
+/// Dropping the future early closes the runnable.
+#[cfg(not(loom))]
+#[track_caller]
+pub fn run_with_async(main: Main, runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
-    let main = Main::new().on_child_failure(ChildFailure::Ignore);
-    main.run_async(move |p| async move { run_to_end(&p, &runnable).await })
+    main.run_async(move |root| async move { start_in_root(&root, &runnable)?.closed().await })
+}
+
+#[cfg(not(loom))]
+fn start_in_root(root: &Process, runnable: &Runnable) -> Result<Process, Error> {
+    // Their outcome is returned by the body of the root.
+    ignore_failures_of_children(root);
+    runnable.start(Start::under(root).0)
 }

@@ -58,6 +58,12 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
 }
 
+/// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.
+#[cfg(not(loom))]
+pub fn grace_of_program(process: &Process) -> Option<Duration> {
+    crate::run::reports::grace_of_program(&process.node)
+}
+
 /// The process that the builder makes is between `before` and `after` in the order in which their parents close them,
 /// the last one first. Unlike with [`Process::close_after`], none of them waits for another.
 pub fn in_order<'a>(

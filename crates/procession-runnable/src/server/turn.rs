@@ -27,10 +27,13 @@ use super::request_body::RequestBody;
 use crate::start::below;
 use crate::sync::Mutex;
 
+/// The future of [`run_at`].
+type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
 /// A request on its turn. Dropping it ends the request.
 pub(super) struct Turn {
     /// `None` once it has returned. It is dropped before `state`, which may keep the process open.
-    body: Option<Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>>,
+    body: Option<Running>,
     state: Arc<Mutex<State>>,
 }
 

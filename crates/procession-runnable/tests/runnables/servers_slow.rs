@@ -32,10 +32,8 @@ fn reader(tell: mpsc::Sender<Option<String>>, pause: Duration) -> Router {
     let read = move |body: Body| async move {
         SystemClock.sleep(pause).await;
         let read = body.collect().await.map(|body| body.to_bytes());
-        let error = read.err().map(|error| {
-            let error = std::error::Error::source(&error).unwrap_or(&error).to_string();
-            error
-        });
+        let error =
+            read.err().map(|error| std::error::Error::source(&error).unwrap_or(&error).to_string());
         tell.send(error).unwrap();
         "read"
     };

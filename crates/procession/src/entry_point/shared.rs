@@ -247,6 +247,10 @@ impl Listen for Shared {
         self.rules.is_quiet
     }
 
+    fn grace(&self) -> Option<Duration> {
+        self.rules.grace
+    }
+
     fn failed(&self, failure: &Failing) {
         let mut state = self.state.lock();
         state.facts.failures += 1;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[cfg(feature = "tracing")]
 use super::catch::catch;
@@ -31,6 +32,9 @@ pub(crate) struct Failing {
 pub(crate) trait Listen: Send + Sync {
     /// Does it want no reports?
     fn is_quiet(&self) -> bool;
+
+    /// The time between the closing of its root and the abort, if there is a limit.
+    fn grace(&self) -> Option<Duration>;
 
     /// A failure was not handled. Called with no lock held; it must return at once.
     fn failed(&self, failure: &Failing);
@@ -161,17 +165,33 @@ pub(crate) fn choose_listeners(node: &Arc<Node>) -> Option<Listeners> {
 
 /// The listener whose root is above the process; all of them if there is none.
 fn listeners_of(node: &Arc<Node>) -> Listeners {
-    let listeners = LISTENERS.lock();
-    let by_root: Vec<_> =
-        listeners.iter().map(|listener| (listener.root, listener.listen.clone())).collect();
-    drop(listeners);
-    if by_root.len() > 1 {
-        let above = |root: &usize| node.is_below(*root);
-        if let Some((_, listen)) = by_root.iter().find(|(root, _)| above(root)) {
-            return vec![listen.clone()];
-        }
+    let listeners = all_listeners();
+    // With one listener, there is nothing to choose from.
+    let above = (listeners.len() > 1).then(|| listener_above(node, &listeners)).flatten();
+    if let Some(listen) = above {
+        return vec![listen];
     }
-    by_root.into_iter().map(|(_, listen)| listen).collect()
+    listeners.into_iter().map(|(_, listen)| listen).collect()
+}
+
+/// The grace of the program that the process is part of, if it has one.
+#[cfg(not(loom))]
+pub(crate) fn grace_of_program(node: &Arc<Node>) -> Option<Duration> {
+    listener_above(node, &all_listeners())?.grace()
+}
+
+/// The listeners, and their roots.
+fn all_listeners() -> Vec<(usize, Arc<dyn Listen>)> {
+    LISTENERS.lock().iter().map(|listener| (listener.root, listener.listen.clone())).collect()
+}
+
+/// The listener whose root is the process, or above it.
+fn listener_above(
+    node: &Arc<Node>,
+    listeners: &[(usize, Arc<dyn Listen>)],
+) -> Option<Arc<dyn Listen>> {
+    let (_, listen) = listeners.iter().find(|(root, _)| node.is_below(*root))?;
+    Some(listen.clone())
 }
 
 /// Records the outcome of a root that nobody else reads.

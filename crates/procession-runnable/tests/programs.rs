@@ -1,0 +1,140 @@
+//! Runnables as programs: [`run_with`] and [`drain`]. Signals belong to the whole test program, so `Main` has none here;
+//! `tests/` runs whole programs.
+
+#![cfg(not(loom))]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_lite::future::block_on;
+use procession::{ChildFailure, Error, Main, Process};
+use procession_runnable::{
+    DrainTooLong, ReadyFlag, Runnable, body, drain, named, run_in, run_with, run_with_async,
+    sequential, start_stop,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn main() -> Main {
+    Main::new().signals([]).no_exit().quiet()
+}
+
+fn fails() -> Runnable {
+    named("fails", body(|_| async { Err("the disk is gone") }))
+}
+
+/// The grace of `Main` is the grace of the runnable: it is aborted after that, and the exit status says so. No other test
+/// of this program uses the signal.
+#[test]
+#[cfg(unix)]
+fn the_grace_of_main_aborts_a_runnable() {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    let stuck = named(
+        "stuck",
+        body(|run| async move {
+            run.ready();
+            kill_process(getpid(), Signal::USR2)?;
+            std::future::pending::<Result<(), std::io::Error>>().await
+        }),
+    );
+    let main = main().signals([procession::signal::SIGUSR2]).grace(Duration::from_millis(10));
+    let code = 128 + u8::try_from(procession::signal::SIGUSR2).unwrap();
+    assert_eq!(run_with(main.clone(), &stuck).code(), code);
+    assert_eq!(block_on(run_with_async(main, &stuck)).code(), code);
+}
+
+/// The failure of the runnable is the outcome of the program, whatever the setting for failures of children, and is in it
+/// once. Hooks are told once.
+#[test]
+fn the_failure_is_the_outcome() {
+    for reaction in [ChildFailure::Report, ChildFailure::Ignore, ChildFailure::Close] {
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = told.clone();
+        let counted = main().on_child_failure(reaction).on_failure(move |process, _| {
+            assert_eq!(process.name().as_deref(), Some("fails"));
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let exit = run_with(counted, &fails());
+        assert_eq!(exit.code(), 1);
+        let error = exit.result().unwrap_err();
+        assert_eq!(error.with_causes().to_string(), "process `fails` failed: the disk is gone");
+        assert_eq!(told.load(Ordering::SeqCst), 1, "{reaction:?}");
+    }
+}
+
+/// The flag is on between the start of the drain and the closing, and everything below it goes on for the delay.
+#[test]
+fn a_drain_keeps_the_servers_running() {
+    const DELAY: Duration = Duration::from_millis(50);
+    let flag = ReadyFlag::new();
+    let closed_after = Arc::new(parking_lot::Mutex::new(None));
+    let (began, stopped) = (closed_after.clone(), closed_after.clone());
+    let (before, after) = (flag.clone(), flag.clone());
+    let server = start_stop(
+        move |_| {
+            assert!(!before.is_ready(), "the flag is on before the server is ready");
+            async {}
+        },
+        move || {
+            assert!(!after.is_ready());
+            let mut began = stopped.lock();
+            let since: Instant = began.take().expect("the body has ended");
+            assert!(since.elapsed() >= DELAY, "{:?}", since.elapsed());
+            async {}
+        },
+    );
+    let stack = sequential([named("http", server), named("drain", drain(DELAY, &flag))]);
+    let app = Process::new();
+    let ready = flag.clone();
+    block_on(run_in(&app, &stack, |_| async move {
+        assert!(ready.is_ready());
+        *began.lock() = Some(Instant::now());
+    }))
+    .unwrap();
+    assert!(closed_after.lock().is_none());
+}
+
+/// An abort does not wait for the delay, and turns the flag off.
+#[test]
+fn an_abort_ends_a_drain() {
+    for delay in [LIMIT, Duration::MAX] {
+        let flag = ReadyFlag::new();
+        let app = Process::new();
+        let (process, ready) = (app.clone(), flag.clone());
+        let ended = block_on(run_in(&app, &drain(delay, &flag), |_| async move {
+            assert!(ready.is_ready());
+            drop(process.abort());
+        }));
+        assert!(matches!(ended, Err(Error::Aborted(_) | Error::Many(_))), "{ended:?}");
+        assert!(!flag.is_ready());
+    }
+}
+
+/// A drain that is not over when the grace is: the program does not start.
+#[test]
+fn a_drain_as_long_as_the_grace_is_refused() {
+    let second = Duration::from_secs(1);
+    for (delay, is_refused) in [(second, true), (second * 2, true), (second / 100, false)] {
+        let stack = sequential([named("drain", drain(delay, &ReadyFlag::new())), fails()]);
+        let exit = run_with(main().grace(second), &stack);
+        let Err(Error::Failed(failed)) = exit.result() else { panic!("{delay:?}") };
+        let refused = failed.get().downcast_ref::<DrainTooLong>();
+        let refused = refused.map(|refused| (refused.delay, refused.grace));
+        assert_eq!(refused, is_refused.then_some((delay, second)));
+    }
+    // The grace of another program has no effect.
+    let elsewhere = body(move |run| async move {
+        run.ready();
+        let (app, flag) = (Process::new(), ReadyFlag::new());
+        let (aborted, ready) = (app.clone(), flag.clone());
+        let started = run_in(&app, &drain(second, &flag), |_| async move {
+            assert!(ready.is_ready());
+            drop(aborted.abort());
+        });
+        drop(started.await);
+        procession::ok()
+    });
+    assert_eq!(run_with(main().grace(second), &elsewhere).code(), 0);
+}
