@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -20,7 +20,18 @@ pub struct Program {
 impl Program {
     /// Starts the program.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// Starts the program, and also returns its standard input.
+    pub fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut program = Self::spawn(command.stdin(Stdio::piped()));
+        let input = program.child.stdin.take().unwrap();
+        (program, input)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (give, lines) = channel();
         thread::spawn(move || {

@@ -38,6 +38,7 @@
 //! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
 //! | [`drain`] | the last part of a stack: keeps the servers serving while a load balancer turns away |
+//! | `command` | a program of the operating system (feature `command`, Unix) |
 //! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
@@ -75,6 +76,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "command", unix, not(loom)))]
+mod command;
 mod concurrent;
 #[cfg(not(loom))]
 mod drain;
@@ -101,6 +104,8 @@ mod sync;
 mod task;
 mod wraps;
 
+#[cfg(all(feature = "command", unix, not(loom)))]
+pub use command::{Command, CommandError, command};
 pub use concurrent::{concurrent, concurrent_group, sequence};
 #[cfg(not(loom))]
 pub use drain::{DrainTooLong, ReadyFlag, drain};

@@ -4,14 +4,14 @@
 use std::future::{Future, pending};
 
 #[cfg(not(loom))]
-use procession::support::ignore_failures_of_children;
+use procession::support::{block_on, ignore_failures_of_children};
 use procession::support::{close_when_at, run_at};
 use procession::{Error, IntoOutcome, Process, Reason, Site};
 #[cfg(not(loom))]
 use procession::{Exit, Main};
 
 use crate::errors::Errors;
-use crate::ready::NotReady;
+use crate::ready::{NotReady, Readiness};
 use crate::runnable::Runnable;
 use crate::start::{Start, below};
 
@@ -208,7 +208,11 @@ pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
 #[cfg(not(loom))]
 #[track_caller]
 pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
-    main.run(|root| start_in_root(&root, runnable)?.closed().wait())
+    main.run(|root| {
+        let (started, readiness) = start_in_root(&root, runnable)?;
+        block_on(tell_when_ready(&root, readiness));
+        started.closed().wait()
+    })
 }
 
 /// The async form of [`run_with`].
@@ -220,12 +224,27 @@ pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
 #[track_caller]
 pub fn run_with_async(main: Main, runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
-    main.run_async(move |root| async move { start_in_root(&root, &runnable)?.closed().await })
+    main.run_async(move |root| async move {
+        let (started, readiness) = start_in_root(&root, &runnable)?;
+        tell_when_ready(&root, readiness).await;
+        started.closed().await
+    })
 }
 
 #[cfg(not(loom))]
-fn start_in_root(root: &Process, runnable: &Runnable) -> Result<Process, Error> {
+fn start_in_root(root: &Process, runnable: &Runnable) -> Result<(Process, Readiness), Error> {
     // Their outcome is returned by the body of the root.
     ignore_failures_of_children(root);
-    runnable.start(Start::under(root).0)
+    let (start, readiness) = Start::under(root);
+    Ok((runnable.start(start)?, readiness))
+}
+
+/// Tells the service manager, if there is one, that the program has started.
+#[cfg(not(loom))]
+async fn tell_when_ready(root: &Process, readiness: Readiness) {
+    if readiness.until_closing(root).await.is_ok() {
+        // An error has no remedy: the service manager will notice that nothing comes.
+        #[cfg(all(feature = "systemd", target_os = "linux"))]
+        drop(procession::systemd::ready());
+    }
 }

@@ -178,6 +178,8 @@ mod watch;
 pub mod from_goprocess {}
 
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
+#[cfg(all(feature = "systemd", target_os = "linux", not(loom)))]
+pub use entry_point::systemd;
 #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 pub use entry_point::{Exit, Main, main, main_async};
 pub use limiter::{Acquire, Limited, Slot};

@@ -8,6 +8,7 @@
 //! | [`shared`] | the messages to the reporter thread from the threads where something happens; begin here |
 //! | [`reporter`] | the thread that writes reports |
 //! | `unix`, `windows` | signals; Ctrl-C and Ctrl-Break |
+//! | `systemd` | notifications for systemd |
 //! | [`said`] | the texts; `events`: the same as `tracing` events |
 
 #[cfg(feature = "tracing")]
@@ -17,6 +18,8 @@ mod reporter;
 mod said;
 mod settings;
 mod shared;
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+pub mod systemd;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -229,6 +232,8 @@ impl Main {
         if !self.is_quiet {
             reporter::start(&shared, &name, root.path());
         }
+        #[cfg(all(feature = "systemd", target_os = "linux"))]
+        systemd::start(&shared);
         shared.watch_root(&root.node);
         reports::listen(&root.node, shared.clone());
         let bound = match self.signals.is_empty() {

@@ -62,10 +62,21 @@ struct State {
     held: bool,
     /// `None` if there is no reporter thread.
     reporter: Option<Unparker>,
+    /// `None` if systemd does not want to hear of the program.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    notifier: Option<Notifier>,
     /// The number of failures among the posts, and the number of those that were not posted.
     waiting_failures: usize,
     lost_failures: usize,
     facts: Facts,
+}
+
+/// The thread that sends notifications to systemd.
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+struct Notifier {
+    thread: Unparker,
+    /// Waits until the notifier has sent everything.
+    end: Option<Unparker>,
 }
 
 /// The facts that the exit status and the last report depend on.
@@ -116,6 +127,44 @@ impl Shared {
     /// There is a reporter thread from now on.
     pub(super) fn set_reporter(&self, reporter: Unparker) {
         self.state.lock().reporter = Some(reporter);
+    }
+
+    /// There is a thread for systemd from now on. It is woken when the root begins to close, and when it is Closed.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    pub(super) fn set_notifier(&self, thread: Unparker) {
+        self.state.lock().notifier = Some(Notifier { thread, end: None });
+    }
+
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    pub(super) fn notifier_has_ended(&self) {
+        let notifier = self.state.lock().notifier.take();
+        if let Some(end) = notifier.and_then(|notifier| notifier.end) {
+            end.unpark();
+        }
+    }
+
+    /// The root has begun to close.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    fn wake_notifier(&self) {
+        let thread = self.state.lock().notifier.as_ref().map(|notifier| notifier.thread.clone());
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+
+    /// The root is Closed: waits a while for the last notification.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    fn end_notifier(&self) {
+        let parker = Parker::new();
+        let set_end = |notifier: &mut Notifier| {
+            notifier.end = Some(parker.unparker());
+            notifier.thread.clone()
+        };
+        let thread = self.state.lock().notifier.as_mut().map(set_end);
+        if let Some(thread) = thread {
+            thread.unpark();
+            parker.park_timeout(LAST_WORDS);
+        }
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -184,6 +233,8 @@ impl Shared {
     pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
         let closed = |written| Post::Closed(code, forced, failures, written);
         self.post_and_wait(closed, LAST_WORDS);
+        #[cfg(all(feature = "systemd", target_os = "linux"))]
+        self.end_notifier();
     }
 
     /// Starts the grace when the root begins to close, and the abort grace when the root is aborted.
@@ -199,6 +250,8 @@ impl Shared {
     fn closing_began(self: &Arc<Self>) {
         self.state.lock().facts.closing_since = Some(Instant::now());
         self.post(Post::Closing);
+        #[cfg(all(feature = "systemd", target_os = "linux"))]
+        self.wake_notifier();
         let (Some(grace), Some(root)) = (self.rules.grace, self.root.upgrade()) else { return };
         let Some(deadline) = deadline_after(grace) else { return };
         let (shared, other) = (self.clone(), self.clone());

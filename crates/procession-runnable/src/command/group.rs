@@ -1,0 +1,35 @@
+//! [`Group`]: the process group of a program.
+
+use procession::BoxError;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// The process group whose leader is a program that this one has started.
+///
+/// Signals reach only the program and what it has started, *because* they are sent either before the end of the program
+/// is known, or at once after that: the system gives a number away again only when all others have been used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group(Pid);
+
+impl Group {
+    /// The group of the program with this number.
+    pub(super) fn of(program: u32) -> Option<Self> {
+        i32::try_from(program).ok().and_then(Pid::from_raw).map(Self)
+    }
+
+    /// Sends a signal to all processes of the group. If there is none left, nothing happens.
+    pub(super) fn signal(self, signal: i32) -> Result<(), BoxError> {
+        let signal = Signal::from_named_raw(signal)
+            .ok_or_else(|| format!("there is no signal with the number {signal}"))?;
+        match kill_process_group(self.0, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            // The program may have changed its user.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends all processes of the group.
+    pub(super) fn kill(self) {
+        // An error means that there is none left, or that it belongs to another user.
+        let _ended = kill_process_group(self.0, Signal::KILL);
+    }
+}

@@ -1,0 +1,232 @@
+//! [`command()`]: a program of the operating system as a runnable (feature `command`, Unix).
+//!
+//! | file | subject |
+//! |---|---|
+//! | this one | the settings |
+//! | [`running`] | one run, from its start to its end |
+//! | [`output`] | what the program prints |
+//! | [`group`] | signals to the program and everything that it has started |
+
+mod group;
+mod output;
+mod running;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use procession::Site;
+use procession::signal::SIGTERM;
+
+use crate::leaf::body;
+use crate::runnable::Runnable;
+pub use running::CommandError;
+
+/// The variables by which systemd speaks to this program, and not to the programs that it starts.
+const OF_SYSTEMD: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
+
+/// A program of the operating system, as a runnable.
+///
+/// Each run starts the program anew, in a process group of its own, so that a Ctrl-C in the terminal reaches only this
+/// program, which then stops the other in its turn.
+///
+/// - The run is ready once the program has started, or when it prints a line for which
+///   [`ready_when`](Command::ready_when) returns `true`.
+/// - On closing, the group is sent SIGTERM, or [`stop_signal`](Command::stop_signal).
+/// - On an abort, the group is sent SIGKILL. The process of the run is Closed only once the program has ended, so that
+///   a restart never runs beside it.
+/// - When the program has ended, whatever is left of its group is sent SIGKILL.
+/// - The outcome is an error if the exit status is not 0. A program that was asked to stop may also be ended by that
+///   signal, or exit with the status 128 + n that stands for it.
+/// - Each line that the program prints is a `tracing` event of level INFO with the target `procession::command` and the
+///   fields `process`, `stream` and `message`. If no subscriber wants these, the program has the standard output and
+///   the standard error of this one. Its standard input is empty.
+///
+/// The program survives if this one ends without closing: if it is killed by SIGKILL, for example, or by the third
+/// Ctrl-C. A service manager ends both. Programs that the program starts and that leave its process group are out of
+/// reach.
+///
+/// ```
+/// use procession::Process;
+/// use procession_runnable::{command, run_in};
+///
+/// let sleeper = command("sleep").arg("1000").runnable();
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &sleeper, |_| async { println!("it runs") }))?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[track_caller]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    Command {
+        program: program.as_ref().to_owned(),
+        arguments: Vec::new(),
+        environment: OF_SYSTEMD.map(|name| (name.into(), None)).to_vec(),
+        folder: None,
+        stop_signal: SIGTERM,
+        is_ready: None,
+        configure: None,
+        site: Site::caller(),
+    }
+}
+
+/// A program of the operating system and its settings. Made by [`command()`]; [`runnable`](Self::runnable) turns it into
+/// a runnable.
+#[derive(Clone)]
+#[must_use = "it does nothing until it is a `runnable`, and that runs"]
+pub struct Command {
+    program: OsString,
+    arguments: Vec<OsString>,
+    /// Variables to set or to remove, in this order.
+    environment: Vec<(OsString, Option<OsString>)>,
+    folder: Option<PathBuf>,
+    stop_signal: i32,
+    is_ready: Option<Arc<IsReady>>,
+    configure: Option<Arc<Configure>>,
+    site: Site,
+}
+
+type IsReady = dyn Fn(&str) -> bool + Send + Sync;
+type Configure = dyn Fn(&mut std::process::Command) + Send + Sync;
+
+impl Command {
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Removes an environment variable. Those by which systemd speaks to this program are removed in any case.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), None));
+        self
+    }
+
+    /// Sets the folder in which the program starts.
+    pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// The signal that asks the program to stop; by default, SIGTERM.
+    pub fn stop_signal(mut self, signal: i32) -> Self {
+        self.stop_signal = signal;
+        self
+    }
+
+    /// The run is ready when the program prints a line for which `is_ready` returns `true`, on its standard output or
+    /// its standard error. If the program ends before that, the run has not started.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_runnable::{command, run_in};
+    ///
+    /// let server = command("sh").args(["-c", "echo listening; sleep 1000"]);
+    /// let server = server.ready_when(|line| line.contains("listening")).runnable();
+    /// let app = Process::new();
+    /// futures_lite::future::block_on(run_in(&app, &server, |_| async {}))?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn ready_when(mut self, is_ready: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.is_ready = Some(Arc::new(is_ready));
+        self
+    }
+
+    /// Settings for which there is no method here, such as the user id. `configure` is called for each run, after the
+    /// other settings. The standard streams and the process group are set afterwards.
+    ///
+    /// ```
+    /// use procession_runnable::command;
+    ///
+    /// let bare = command("env").configure(|command| {
+    ///     command.env_clear();
+    /// });
+    /// # let _ = bare.runnable();
+    /// ```
+    pub fn configure(
+        mut self,
+        configure: impl Fn(&mut std::process::Command) + Send + Sync + 'static,
+    ) -> Self {
+        self.configure = Some(Arc::new(configure));
+        self
+    }
+
+    /// The runnable.
+    pub fn runnable(self) -> Runnable {
+        let site = self.site;
+        let command = Arc::new(self);
+        body(move |run| running::run(run, command.clone())).at(site)
+    }
+
+    /// The command for one run.
+    fn build(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.arguments);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        if let Some(configure) = &self.configure {
+            configure(&mut command);
+        }
+        command
+    }
+}
+
+impl From<Command> for Runnable {
+    fn from(command: Command) -> Self {
+        command.runnable()
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("folder", &self.folder)
+            .field("stop_signal", &self.stop_signal)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variables by which systemd speaks to this program are not inherited, unless they are set.
+    #[test]
+    fn variables_of_systemd() {
+        let built = command("true").env("NOTIFY_SOCKET", "/a/socket").build();
+        let variables: Vec<_> = built.get_envs().collect();
+        assert_eq!(variables.len(), OF_SYSTEMD.len());
+        for (name, value) in variables {
+            let kept = (name == "NOTIFY_SOCKET").then(|| OsStr::new("/a/socket"));
+            assert_eq!(value, kept, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a program prints: each line is a `tracing` event.
+
+use std::future::pending;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use async_process::{Child, ChildStderr, ChildStdout};
+use futures_lite::future::{poll_once, yield_now, zip};
+use futures_lite::{AsyncRead, AsyncReadExt};
+#[cfg(feature = "tracing")]
+use procession::support::text::Escaped;
+#[cfg(feature = "tracing")]
+use tracing::Level;
+
+use super::IsReady;
+use crate::start::Run;
+
+/// A line that is longer than this is split.
+const LONGEST_LINE: usize = 8 * 1024;
+
+/// The most that is read after the end of the program: a pipe holds no more, but something else may go on writing.
+const MOST_REST: usize = 1024 * 1024;
+
+/// The standard output and the standard error of a program.
+pub(super) struct Output {
+    stdout: Option<Lines<ChildStdout>>,
+    stderr: Option<Lines<ChildStderr>>,
+    sink: Sink,
+}
+
+impl Output {
+    pub(super) fn of(child: &mut Child, sink: Sink) -> Self {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        Self { stdout: stdout.map(Lines::of), stderr: stderr.map(Lines::of), sink }
+    }
+
+    /// Passes on all that the program prints. It goes on until it is dropped, and then nothing is lost.
+    pub(super) async fn copy<T>(&mut self) -> T {
+        let Self { stdout, stderr, sink } = self;
+        zip(Lines::copy(stdout, Stream::Stdout, sink), Lines::copy(stderr, Stream::Stderr, sink))
+            .await;
+        pending().await
+    }
+
+    /// Passes on the rest. The program has ended, so everything that it has printed can be read at once.
+    pub(super) async fn copy_rest(&mut self) {
+        if let Some(lines) = &mut self.stdout {
+            lines.copy_rest(Stream::Stdout, &self.sink).await;
+        }
+        if let Some(lines) = &mut self.stderr {
+            lines.copy_rest(Stream::Stderr, &self.sink).await;
+        }
+    }
+}
+
+/// One of the streams, cut into lines.
+struct Lines<R> {
+    reader: R,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn of(reader: R) -> Self {
+        Self { reader, begun: Vec::new() }
+    }
+
+    /// Copies up to the end of the stream.
+    async fn copy(lines: &mut Option<Self>, stream: Stream, sink: &Sink) {
+        let Some(lines) = lines else { return };
+        let mut buffer = vec![0; LONGEST_LINE];
+        while let Ok(length @ 1..) = lines.reader.read(&mut buffer).await {
+            lines.add(&buffer[..length], stream, sink);
+            // The reads of a program that never stops printing never wait.
+            yield_now().await;
+        }
+    }
+
+    async fn copy_rest(&mut self, stream: Stream, sink: &Sink) {
+        let (mut buffer, mut read) = (vec![0; LONGEST_LINE], 0);
+        while read < MOST_REST {
+            let Some(Ok(length @ 1..)) = poll_once(self.reader.read(&mut buffer)).await else {
+                break;
+            };
+            self.add(&buffer[..length], stream, sink);
+            read += length;
+        }
+        if !self.begun.is_empty() {
+            sink.line(&std::mem::take(&mut self.begun), stream);
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8], stream: Stream, sink: &Sink) {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.begun.extend_from_slice(part);
+            let is_whole = self.begun.ends_with(b"\n");
+            if is_whole || self.begun.len() >= LONGEST_LINE {
+                let line = self.begun.strip_suffix(b"\n").unwrap_or(&self.begun);
+                sink.line(line.strip_suffix(b"\r").unwrap_or(line), stream);
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Where the lines go.
+pub(super) struct Sink {
+    run: Run,
+    /// The path of the process, if a subscriber wants events.
+    #[cfg(feature = "tracing")]
+    path: Option<String>,
+    is_ready: Option<Arc<IsReady>>,
+}
+
+impl Sink {
+    pub(super) fn new(run: &Run, is_ready: Option<Arc<IsReady>>) -> Self {
+        Self {
+            run: run.clone(),
+            #[cfg(feature = "tracing")]
+            path: tracing::enabled!(target: "procession::command", Level::INFO).then(|| run.path()),
+            is_ready,
+        }
+    }
+
+    /// If not, the program can have the standard streams of this one.
+    pub(super) fn is_needed(&self) -> bool {
+        self.wants_events() || self.is_ready.is_some()
+    }
+
+    #[cfg(feature = "tracing")]
+    fn wants_events(&self) -> bool {
+        self.path.is_some()
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn wants_events(&self) -> bool {
+        false
+    }
+
+    fn line(&self, line: &[u8], stream: Stream) {
+        let text = String::from_utf8_lossy(line);
+        if self.is_ready.as_ref().is_some_and(|is_ready| is_ready(&text)) {
+            self.run.ready();
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(path) = &self.path {
+            record(path, &text, stream);
+            return;
+        }
+        print(line, stream);
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn record(path: &str, line: &str, stream: Stream) {
+    let stream = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    tracing::event!(
+        name: "output",
+        target: "procession::command",
+        Level::INFO,
+        process = path,
+        stream,
+        "{}",
+        // A tab is no danger to a terminal.
+        Escaped { text: &line.replace('\t', "    "), limit: LONGEST_LINE }
+    );
+}
+
+/// Prints the line where the program would have printed it. An error has no remedy: the stream may be closed.
+fn print(line: &[u8], stream: Stream) {
+    let line = [line, b"\n"].concat();
+    let _printed = match stream {
+        Stream::Stdout => io::stdout().write_all(&line),
+        Stream::Stderr => io::stderr().write_all(&line),
+    };
+}

@@ -1,0 +1,116 @@
+//! One run of a program, from its start to its end.
+//!
+//! 1. *The process is Closed only once the program has ended, because* its teardown waits for that. The teardown is set
+//!    in the same poll in which the program is started, so no abort can come in between; and the abort of a run that has
+//!    not been polled has started nothing.
+//! 2. *The program ends, because* the teardown, which runs after every end of the body, sends SIGKILL first.
+//! 3. *No zombie is left, because* waiting for the program reaps it.
+
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use async_process::{Child, Command as AsyncCommand};
+use futures_lite::future::or;
+use procession::BoxError;
+use procession::support::text::{Escaped, Signal};
+
+use super::Command;
+use super::group::Group;
+use super::output::{Output, Sink};
+use crate::start::Run;
+
+/// Why a program was not run to a good end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The program could not be started.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        /// The error of the operating system.
+        source: Arc<io::Error>,
+    },
+    /// The program has failed.
+    #[error("`{program}` {}", How(*status))]
+    Ended {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: ExitStatus,
+    },
+}
+
+pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError> {
+    if run.is_closing() {
+        return Ok(());
+    }
+    let program = Escaped::name(&command.program.to_string_lossy()).to_string();
+    let sink = Sink::new(&run, command.is_ready.clone());
+    let started = start(&command, &sink);
+    let start_failed = |source: io::Error| CommandError::Start {
+        program: program.clone(),
+        source: Arc::new(source),
+    };
+    let (mut child, group) = started.map_err(start_failed)?;
+    let mut output = Output::of(&mut child, sink);
+    let (end, end_for_teardown) = (child.status(), child.status());
+    run.set_teardown_async(move || async move {
+        group.kill();
+        let ended = end_for_teardown.await;
+        drop(child);
+        ended.map(drop)
+    })?;
+    if command.is_ready.is_none() {
+        run.ready();
+    }
+    let mut was_asked = false;
+    let ending = async {
+        let mut end = std::pin::pin!(end);
+        if let Some(ended) = run.run_until_closing(end.as_mut()).await {
+            return Ok(ended?);
+        }
+        was_asked = true;
+        group.signal(command.stop_signal)?;
+        Ok::<_, BoxError>(end.await?)
+    };
+    let status = or(ending, output.copy()).await?;
+    output.copy_rest().await;
+    if status.success() || was_asked && is_stopped(status, command.stop_signal) {
+        return Ok(());
+    }
+    Err(CommandError::Ended { program, status }.into())
+}
+
+fn start(command: &Command, sink: &Sink) -> io::Result<(Child, Group)> {
+    let mut builder = command.build();
+    builder.process_group(0);
+    let mut builder = AsyncCommand::from(builder);
+    let stdio = || if sink.is_needed() { Stdio::piped() } else { Stdio::inherit() };
+    builder.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
+    // For the case that something fails before the teardown is set.
+    builder.kill_on_drop(true);
+    let child = builder.spawn()?;
+    let group = Group::of(child.id()).ok_or_else(|| io::Error::other("it has no valid number"))?;
+    Ok((child, group))
+}
+
+/// Has the signal ended the program, or has the program said so, as a shell does?
+fn is_stopped(status: ExitStatus, signal: i32) -> bool {
+    status.signal() == Some(signal) || status.code() == Some(128 + signal)
+}
+
+/// How a program has ended.
+struct How(ExitStatus);
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0.code(), self.0.signal()) {
+            (Some(code), _) => write!(f, "exited with status {code}"),
+            (None, Some(signal)) => write!(f, "was ended by {}", Signal(signal)),
+            (None, None) => write!(f, "ended: {}", self.0),
+        }
+    }
+}

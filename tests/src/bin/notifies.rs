@@ -1,0 +1,39 @@
+//! Run by the tests in `systemd.rs`: a service whose closing, and whose executor, the test controls through standard
+//! input.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, BufRead};
+
+use procession::{Exit, Main, Process, systemd};
+
+fn main() -> Exit {
+    // An executor with one thread, which a task can block.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+    let runtime = runtime.expect("a runtime");
+    let _inside = runtime.enter();
+    Main::new().name("app").run(|p| {
+        // Each line ends one of these. They close one after the other, the last one first.
+        let mut last = None;
+        for number in 0..3 {
+            let step = Process::builder().name(format!("step-{number}")).parent(&p);
+            let step = match &last {
+                Some(last) => step.close_before(last),
+                None => step,
+            };
+            last = Some(step.teardown(|| read_line().map(drop)).build()?);
+        }
+        println!("started");
+        systemd::ready()?;
+        if read_line()? == "block" {
+            p.spawn(|_| async { read_line().map(drop) })?;
+        }
+        procession::ok()
+    })
+}
+
+fn read_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}

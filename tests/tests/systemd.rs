@@ -1,0 +1,170 @@
+//! Notifications for systemd, on a datagram socket that stands for systemd's.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{ChildStdin, Command};
+use std::time::Duration;
+
+use procession_tests::LIMIT;
+use procession_tests::program::{Program, example};
+use rustix::process::Signal;
+
+/// A socket in a folder of its own, which is removed in the end.
+struct Systemd {
+    folder: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl Systemd {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("procession-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        Self { folder, socket }
+    }
+
+    fn start(&self, command: &mut Command) -> (Program, ChildStdin) {
+        let command = command.env("NOTIFY_SOCKET", self.folder.join("notify"));
+        Program::start_with_input(command)
+    }
+
+    /// The lines of the next message.
+    #[track_caller]
+    fn message(&self) -> Vec<String> {
+        let mut buffer = [0; 65536];
+        let length = self.socket.recv(&mut buffer).expect("a message");
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The next message that contains a line beginning like this.
+    #[track_caller]
+    fn next(&self, line: &str) -> Vec<String> {
+        loop {
+            let message = self.message();
+            if message.iter().any(|found| found.starts_with(line)) {
+                return message;
+            }
+        }
+    }
+
+    /// The number of messages with this line that arrive within this time.
+    fn count(&self, line: &str, time: Duration) -> usize {
+        let end = std::time::Instant::now() + time;
+        let mut count = 0;
+        while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
+            self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
+            let mut buffer = [0; 65536];
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => count += usize::from(buffer[..length].starts_with(line.as_bytes())),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        self.socket.set_read_timeout(Some(LIMIT)).unwrap();
+        count
+    }
+}
+
+impl Drop for Systemd {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn notifies() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_notifies"))
+}
+
+fn extends(message: &[String]) -> bool {
+    message.iter().any(|line| line == "EXTEND_TIMEOUT_USEC=10000000")
+}
+
+/// The program is ready when it says so, and stopping when it begins to close. While it closes, each step buys time, and
+/// a closing that stalls buys none, but says what it waits for.
+#[test]
+fn progress_extends_the_timeout() {
+    let systemd = Systemd::new("progress");
+    let (mut program, mut input) = systemd.start(&mut notifies());
+    assert_eq!(systemd.message(), ["READY=1"]);
+    writeln!(input, "go on").unwrap();
+    program.signal(Signal::TERM);
+    assert_eq!(systemd.message(), ["STOPPING=1", "STATUS=closing"]);
+    for step in (0..3).rev() {
+        // The steps close from the last to the first.
+        let waiting = format!("app › step-{step}: teardown");
+        let (mut extensions, mut stalled) = (0, 0);
+        while stalled < 2 {
+            let message = systemd.message();
+            let is_known = message[0].starts_with("STATUS=closing for");
+            assert!(is_known && message.len() <= 2, "{message:?}");
+            if extends(&message) {
+                extensions += 1;
+                stalled = 0;
+            } else {
+                stalled += 1;
+                assert!(message[0].contains(&waiting), "{message:?}");
+            }
+        }
+        // The end of the last step, and the beginning of this one.
+        assert!((1..=2).contains(&extensions), "{extensions}");
+        writeln!(input, "step").unwrap();
+    }
+    assert_eq!(program.status().code(), Some(0));
+}
+
+/// The watchdog is fed while the root's executor runs jobs, while the program closes too, and not while a task
+/// blocks the executor.
+#[test]
+fn the_watchdog_notices_a_blocked_executor() {
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    let systemd = Systemd::new("watchdog");
+    let mut command = notifies();
+    let command = command.env("WATCHDOG_USEC", TIMEOUT.as_micros().to_string());
+    let (mut program, mut input) = systemd.start(command);
+    for _ in 0..3 {
+        systemd.next("WATCHDOG=1");
+    }
+    writeln!(input, "block").unwrap();
+    // One may be under way. A watchdog that is fed gets ten.
+    while systemd.count("WATCHDOG=1", 2 * TIMEOUT) > 1 {}
+    assert_eq!(systemd.count("WATCHDOG=1", 5 * TIMEOUT), 0);
+    writeln!(input, "unblock").unwrap();
+    systemd.next("WATCHDOG=1");
+    program.signal(Signal::TERM);
+    systemd.next("STOPPING=1");
+    for _ in 0..3 {
+        systemd.next("WATCHDOG=1");
+    }
+    drop(input);
+    assert_eq!(program.status().code(), Some(0));
+}
+
+/// A runnable that runs as a program is ready when it says so.
+#[test]
+fn a_stack_of_runnables_is_ready() {
+    let systemd = Systemd::new("stack");
+    let database = systemd.folder.join("web.db");
+    let mut command = Command::new(example("procession-runnable", "web"));
+    let (mut program, _input) = systemd.start(command.arg("--database").arg(&database));
+    assert_eq!(systemd.message(), ["READY=1"]);
+    program.read_to("listening on");
+    program.signal(Signal::TERM);
+    assert_eq!(systemd.message()[0], "STOPPING=1");
+    assert_eq!(program.status().code(), Some(0));
+}
+
+/// Without a socket that somebody reads, the program works as usual.
+#[test]
+fn a_dead_socket_is_no_obstacle() {
+    let mut command = notifies();
+    let (mut program, input) =
+        Program::start_with_input(command.env("NOTIFY_SOCKET", "/nonexistent/notify"));
+    program.read_to("started");
+    drop(input);
+    // `ready` has failed, and so has the body.
+    assert_eq!(program.status().code(), Some(1));
+}
