@@ -3,12 +3,13 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use procession_tests::LIMIT;
 use procession_tests::program::{Program, example};
@@ -119,6 +120,44 @@ fn nothing_is_lost_under_load() {
     let rows = Connection::open(&database.0).unwrap();
     let count = "SELECT count(*) FROM notes JOIN counts ON note = id WHERE words = 2";
     assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
+}
+
+/// Clients that have sent nothing, a part of a header, a part of a body, or the preface of HTTP/2 do not hold the program
+/// up, and are not a failure of it.
+#[test]
+fn slow_clients_do_not_hold_up_the_stop() {
+    let database = Scratch::new("slow");
+    let (mut program, address) = start(&database.0);
+    let beginnings: [&[u8]; 4] =
+        [b"", b"G", b"POST /notes HTTP/1.1\r\nHost", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
+    let clients = beginnings.map(|bytes| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    });
+    // Accepted after all of them.
+    assert!(get(&address, "/healthz").ends_with("ok"));
+    let start = Instant::now();
+    program.signal(Signal::INT);
+    assert_eq!(program.status().code(), Some(0));
+    // The grace of the program is 30 s.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    drop(clients);
+}
+
+/// A port in use is an error with the address and the name of the server.
+#[test]
+fn a_port_in_use_is_named() {
+    let database = Scratch::new("port");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = Command::new(example("procession-runnable", "web"));
+    command.arg("--database").arg(&database.0).args(["--listen", &address]);
+    let failed = command.output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    let expected = format!("failed: cannot listen on {address}: Address already in use");
+    assert!(stderr.contains("`http`") && stderr.contains(&expected), "{stderr}");
 }
 
 fn get(address: &str, path: &str) -> String {

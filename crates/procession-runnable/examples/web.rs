@@ -15,12 +15,12 @@
 //! 3. stops `worker`: its queue takes no more, and it writes the rows that are in it;
 //! 4. stops `database`: the file is closed.
 //!
-//! After a grace of 30 s, what is left is aborted. A second Ctrl-C does that at once; a third ends the program.
+//! Clients that are slow, silent or gone delay none of that: see the timeouts of `server::Server`. After a grace of 30 s, what is left is aborted. A second Ctrl-C does that at once; a third ends the program.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
 use procession::{BoxError, Exit, Main};
+use procession_runnable::server::Bind;
 use procession_runnable::{
     ReadyFlag, Runnable, drain, leaf_thread, named, run_with_async, sequential, server,
     start_stop_thread,
@@ -94,7 +95,7 @@ fn worker(database: Database, queue: Receiver<Note>) -> Runnable {
 
 fn http(listen: SocketAddr, app: App) -> Runnable {
     let bind = move || {
-        let listener = TcpListener::bind(listen)?;
+        let listener = listen.listen()?; // an error names the address
         println!("http: listening on {}", listener.local_addr()?);
         Ok::<_, io::Error>(listener)
     };

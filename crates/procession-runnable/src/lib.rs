@@ -39,7 +39,7 @@
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
 //! | [`drain`] | the last part of a stack: keeps the servers serving while a load balancer turns away |
 //! | `command` | a program of the operating system (feature `command`, Unix) |
-//! | `server` | servers: TCP on threads, hyper, tower, axum, tonic (features) |
+//! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
 //! They nest without a limit, and the combinators take any collection of parts. A blocking form differs from its async
@@ -84,7 +84,7 @@ mod drain;
 mod dropping;
 mod ending;
 mod errors;
-#[cfg(all(any(doc, doctest), feature = "axum", feature = "tracing"))]
+#[cfg(all(any(doc, doctest), feature = "axum", feature = "tls", feature = "tracing"))]
 #[doc = include_str!("../docs/from-go.md")]
 pub mod from_go {}
 mod group;

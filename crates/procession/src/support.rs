@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::{Builder, Process};
+use crate::run::body::HandedTo;
 use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
 
 pub use crate::process::Supervised;
@@ -74,6 +75,20 @@ pub fn in_order<'a>(
     after: Option<&'a Process>,
 ) -> Builder<'a> {
     builder.in_order(before, after)
+}
+
+/// [`Builder::spawn_thread`], for a caller that passes no error on: if the OS cannot create a thread, this is a failure of
+/// the process like any other, and is reported.
+///
+/// # Errors
+///
+/// Those of `spawn_thread`.
+pub fn spawn_thread_unattended<F, R>(builder: Builder<'_>, body: F) -> Result<Process, Error>
+where
+    F: FnOnce(Process) -> R + Send + 'static,
+    R: IntoOutcome,
+{
+    builder.spawn_thread_handed(HandedTo::Nobody, body)
 }
 
 /// As long as the returned value exists, snapshots show that code of `process` waits for the children of `other`.

@@ -1,34 +1,53 @@
 //! HTTP servers on hyper (feature `hyper`).
 
 use std::error::Error as StdError;
-use std::future::{Future, poll_fn};
-use std::io;
-use std::net::TcpListener;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::hyper::body::{Body, Incoming};
+use ::hyper::body::Body;
 use ::hyper::service::Service;
 use ::hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use procession::{BoxError, Process};
-use tokio::net::TcpStream;
+use procession::BoxError;
+use procession::support::abort_past_grace;
 use tokio::runtime::Handle;
 
-use super::after_refusal;
+use super::accept::{CONNECTION, accept};
+use super::bind::Bind;
+use super::connection::{Shared, serve};
+use super::request_body::RequestBody;
+use super::settings::Server;
+use super::unanswered::Lost;
 use crate::leaf::body;
 use crate::runnable::Runnable;
-use crate::start::{Run, below};
+use crate::start::below;
 
-/// Serves a hyper service on the listener that `bind` makes: HTTP/1 and HTTP/2. Each connection has a clone
-/// of the service, and is a child of the server's process.
+/// The time between the end of the grace, when each connection ends its requests and counts them, and the abort of
+/// everything that is still open then, such as processes that handlers have started.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Serves a hyper service on HTTP/1 and HTTP/2, with the default settings: those of [`Server`]. Each connection has a
+/// clone of the service.
 ///
-/// It needs a tokio runtime with I/O, on which the process must run its bodies.
+/// It needs a tokio runtime with I/O, on which the process must run its bodies. It needs no time driver.
 ///
-/// On closing, the server accepts no more connections, and running requests finish; an abort drops them. Hooks are told of
-/// a connection that fails, and the server continues.
+/// Each connection is a child of the server's process, and each request is a child of its connection: see
+/// [`ConnectionProcess`](super::ConnectionProcess) and [`RequestProcess`](super::RequestProcess).
+///
+/// On closing, the server accepts no more connections. Requests in progress are answered; connections without a request
+/// end: see [`Server`]. An abort drops the requests.
+///
+/// # Failures
+///
+/// A handler that panics, a service that returns an error and a response body that fails are failures of the request or
+/// its connection; the server continues. The mistakes, delays and disconnections of clients are not failures: they are
+/// `tracing` events at DEBUG. An error that has a [`BodyError`](super::BodyError) among its sources counts as the
+/// client's.
+///
+/// # Upgrades
+///
+/// An upgraded connection, such as a WebSocket, belongs to the code that takes it. The server no longer waits for it, so
+/// serve it in a process of your own.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -36,98 +55,94 @@ use crate::start::{Run, below};
 /// use hyper::service::service_fn;
 /// use hyper::{Request, Response};
 /// use procession::Process;
-/// use procession_runnable::{run_in, server};
+/// use procession_runnable::run_in;
+/// use procession_runnable::server::{self, RequestBody};
 /// use std::convert::Infallible;
-/// use std::net::TcpListener;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), procession::Error> {
-/// let hello = service_fn(|_: Request<hyper::body::Incoming>| async {
+/// let hello = service_fn(|_: Request<RequestBody>| async {
 ///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
 /// });
-/// let http = server::hyper(|| TcpListener::bind("127.0.0.1:0"), hello);
+/// let http = server::hyper("127.0.0.1:0", hello);
 /// run_in(&Process::new(), &http, |_| async { println!("listening") }).await
 /// # }
 /// ```
 #[track_caller]
-pub fn hyper<B, S, Reply>(bind: B, service: S) -> Runnable
+pub fn hyper<S, Reply>(bind: impl Bind, service: S) -> Runnable
 where
-    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<Reply>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<Reply>> + Clone + Send + Sync + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let shared = Arc::new((bind, service));
-    body(move |run| {
-        let shared = shared.clone();
-        async move {
-            if Handle::try_current().is_err() {
-                return Err("an HTTP server needs a tokio runtime".into());
-            }
-            let listener = (shared.0)()?;
-            listener.set_nonblocking(true)?;
-            accept(run, tokio::net::TcpListener::from_std(listener)?, &shared.1).await
-        }
-    })
+    Server::new(bind).hyper(service)
 }
 
 /// [`hyper()`] with a tower service.
 #[track_caller]
-pub fn tower<B, S, Reply>(bind: B, service: S) -> Runnable
+pub fn tower<S, Reply>(bind: impl Bind, service: S) -> Runnable
 where
-    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
-    S: tower_service::Service<Request<Incoming>, Response = Response<Reply>>,
+    S: tower_service::Service<Request<RequestBody>, Response = Response<Reply>>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError> + 'static,
     Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    hyper(bind, TowerToHyperService::new(service))
+    Server::new(bind).tower(service)
 }
 
-async fn accept<S, Reply>(
-    run: Run,
-    listener: tokio::net::TcpListener,
-    service: &S,
-) -> Result<(), BoxError>
-where
-    S: Service<Request<Incoming>, Response = Response<Reply>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
-{
-    run.ready();
-    while let Some(accepted) = run.run_until_closing(listener.accept()).await {
-        match accepted {
-            Ok((stream, _)) => {
-                let service = service.clone();
-                below(&run).spawn(move |connection| serve(connection, stream, service))?;
+impl Server {
+    /// Serves a hyper service: see [`hyper()`].
+    #[track_caller]
+    pub fn hyper<S, Reply>(self, service: S) -> Runnable
+    where
+        S: Service<Request<RequestBody>, Response = Response<Reply>>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+    {
+        let server = Arc::new((self, service));
+        body(move |run| {
+            let server = server.clone();
+            async move {
+                let (settings, service) = &*server;
+                if Handle::try_current().is_err() {
+                    return Err("an HTTP server needs a tokio runtime".into());
+                }
+                let listener = settings.bind.listen()?;
+                listener.set_nonblocking(true)?;
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let timeouts = settings.timeouts;
+                abort_past_grace(&run, timeouts.grace.saturating_add(LAST));
+                let shared = Arc::new(Shared {
+                    timeouts,
+                    #[cfg(feature = "tls")]
+                    tls: settings.tls.clone(),
+                    lost: Lost::of(run.process().clone(), timeouts.grace),
+                });
+                let serve = |accepted| {
+                    let (service, shared) = (service.clone(), shared.clone());
+                    let serve = |process| serve(process, accepted, service, shared);
+                    below(&run).name(CONNECTION).spawn(serve)?;
+                    Ok(())
+                };
+                accept(&run, || listener.accept(), serve).await
             }
-            Err(error) => after_refusal(&run, error).await?,
-        }
+        })
     }
-    Ok(())
-}
 
-/// Serves one connection. On closing, it finishes the requests that it has.
-async fn serve<S, Reply>(process: Process, stream: TcpStream, service: S) -> Result<(), BoxError>
-where
-    S: Service<Request<Incoming>, Response = Response<Reply>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
-{
-    let builder = Builder::new(TokioExecutor::new());
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let mut closing = Some(process.closing());
-    poll_fn(|context| {
-        if closing.as_mut().is_some_and(|closing| Pin::new(closing).poll(context).is_ready()) {
-            closing = None;
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.as_mut().poll(context)
-    })
-    .await
+    /// Serves a tower service: see [`hyper()`].
+    #[track_caller]
+    pub fn tower<S, Reply>(self, service: S) -> Runnable
+    where
+        S: tower_service::Service<Request<RequestBody>, Response = Response<Reply>>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError> + 'static,
+        Reply: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+    {
+        self.hyper(TowerToHyperService::new(service))
+    }
 }

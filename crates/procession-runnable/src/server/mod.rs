@@ -1,84 +1,79 @@
-//! Servers as runnables, each behind a feature: ready when they listen; asked to stop, they take no new
-//! connections and let the running requests finish; an abort drops those too.
-//!
-//! Since a runnable can be run any number of times, a server is given a function that makes its listener, not
-//! the listener.
+//! Servers as runnables, each behind a feature. A server is ready when it listens. On closing, it accepts no more
+//! connections, and answers the requests that it has; an abort drops those too.
 //!
 //! | function | feature | what it serves |
 //! |---|---|---|
 //! | `tcp` | `tcp` | a blocking handler for each connection, on threads |
-//! | `hyper` | `hyper` | any hyper service, HTTP/1 and HTTP/2, on tokio |
-//! | `tower` | `hyper` | any tower service, HTTP/1 and HTTP/2, on tokio |
+//! | `hyper` | `hyper` | a hyper service, HTTP/1 and HTTP/2, on tokio |
+//! | `tower` | `hyper` | a tower service, HTTP/1 and HTTP/2, on tokio |
 //! | `axum` | `axum` | a router, on tokio |
 //! | `tonic` | `tonic` | gRPC services, on tokio |
+//!
+//! Each is given the place where it listens: an address or a function that makes a listener, see [`Bind`]. Timeouts, the
+//! grace of a stop and TLS (feature `tls`) are settings of [`Server`].
+//!
+//! What a client does is never a failure of the server: one that is silent, slow, gone or wrong loses its connection,
+//! and delays a stop only within the bounds of [`Server`].
 
-use std::io;
-use std::time::{Duration, Instant};
+mod accept;
+mod bind;
+mod settings;
 
-use procession::{Clock, Process, SystemClock};
+#[cfg(feature = "tcp")]
+mod tcp;
 
+// HTTP, from the listener down to a request.
+#[cfg(feature = "hyper")]
+mod activity;
+#[cfg(feature = "hyper")]
+mod answer;
 #[cfg(feature = "axum")]
 mod axum;
 #[cfg(feature = "hyper")]
+mod connection;
+#[cfg(feature = "hyper")]
+mod faults;
+#[cfg(feature = "hyper")]
 mod http;
-#[cfg(feature = "tcp")]
-mod tcp;
+#[cfg(feature = "hyper")]
+mod processes;
+#[cfg(feature = "hyper")]
+mod request_body;
+#[cfg(feature = "hyper")]
+mod response_body;
+#[cfg(feature = "hyper")]
+mod socket;
+#[cfg(feature = "hyper")]
+mod stream;
+#[cfg(feature = "hyper")]
+mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "tonic")]
 mod tonic;
+#[cfg(feature = "hyper")]
+mod turn;
+#[cfg(feature = "hyper")]
+mod unanswered;
+#[cfg(feature = "hyper")]
+mod watch;
 
 #[cfg(feature = "axum")]
 pub use self::axum::axum;
 #[cfg(feature = "tonic")]
 pub use self::tonic::tonic;
+pub use bind::Bind;
 #[cfg(feature = "hyper")]
 pub use http::{hyper, tower};
+#[cfg(feature = "hyper")]
+pub use processes::{ConnectionProcess, RequestProcess};
+#[cfg(feature = "hyper")]
+pub use request_body::{BodyError, RequestBody};
+pub use settings::Server;
 #[cfg(feature = "tcp")]
 pub use tcp::tcp;
-
-/// How long a server waits when the system has no room for one more connection.
-const NO_ROOM: Duration = Duration::from_millis(100);
-
-/// After an error of `accept`: waits for as long as it takes until that may go better.
-///
-/// # Errors
-///
-/// The error, if it is the listener's: that does not pass.
-async fn after_refusal(server: &Process, error: io::Error) -> io::Result<()> {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, InvalidInput,
-    };
-    match error.kind() {
-        // The peer has gone again.
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted => {}
-        InvalidInput => return Err(error),
-        // Too many open files, no memory: until others are closed.
-        _ => {
-            let pause = SystemClock.sleep_until(Instant::now() + NO_ROOM);
-            server.run_until_closing(pause).await;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_lite::future::{block_on, poll_once};
-
-    use super::*;
-
-    /// The peer's errors pass at once, the listener's end the server, and for want of room it pauses, until
-    /// it closes at the latest.
-    #[test]
-    fn errors_of_accept() {
-        let server = Process::new();
-        let refused = |kind: io::ErrorKind| after_refusal(&server, kind.into());
-        for passes in [io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted] {
-            assert!(block_on(refused(passes)).is_ok());
-        }
-        assert!(block_on(refused(io::ErrorKind::InvalidInput)).is_err());
-        let mut no_room = Box::pin(refused(io::ErrorKind::OutOfMemory));
-        assert!(block_on(poll_once(&mut no_room)).is_none());
-        server.close();
-        assert!(block_on(no_room).is_ok());
-    }
-}
+/// The rustls of the feature `tls`.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+#[cfg(feature = "hyper")]
+pub use unanswered::Unanswered;

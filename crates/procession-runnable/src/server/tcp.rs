@@ -5,18 +5,28 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use async_io::Async;
-use procession::{BoxError, CloseOnDrop, Error, IntoOutcome, Process};
+use procession::support::{abort_past_grace, spawn_thread_unattended};
+use procession::{CloseOnDrop, Error, IntoOutcome, Process};
 
-use super::after_refusal;
+use super::accept::{CONNECTION, Dropped, accept};
+use super::bind::Bind;
+use super::settings::Server;
 use crate::leaf::body;
 use crate::runnable::Runnable;
 use crate::start::{Run, below};
 
-/// Calls `handler` for each connection to the listener that `bind` makes, on a thread of its own.
+/// Calls `handler` for each connection, on a thread of its own, with the default settings: those of [`Server`].
 ///
-/// On closing, the server accepts no more connections, and waits for the handlers of those that it has accepted. They see
-/// [`closing`](Process::closing), and finish their work. An abort shuts their sockets down, so that no handler hangs in a
-/// read. Hooks are told of a handler that fails, and the server continues.
+/// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits for
+/// the handlers of those that it has accepted. They see [`closing`](Process::closing), and finish their work. If a handler
+/// may be blocked in a read then, [`on_closing`](Process::on_closing) can interrupt it. An abort shuts the sockets down,
+/// so that no handler hangs in a read or a write; so does the end of the [grace](Server::grace).
+///
+/// # Failures
+///
+/// The error of a handler, or its panic, is the failure of its connection; the server continues. If the OS has no thread
+/// or no file descriptor for a connection, that connection is dropped, which is a failure in its place, and the server
+/// goes on once it can.
 ///
 /// The server waits for connections in an async body, without a thread.
 ///
@@ -45,39 +55,53 @@ use crate::start::{Run, below};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[track_caller]
-pub fn tcp<B, H, R>(bind: B, handler: H) -> Runnable
+pub fn tcp<H, R>(bind: impl Bind, handler: H) -> Runnable
 where
-    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
     H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
     R: IntoOutcome + 'static,
 {
-    let shared = Arc::new((bind, handler));
-    body(move |run| serve(run, shared.clone()))
+    Server::new(bind).tcp(handler)
 }
 
-async fn serve<B, H, R>(run: Run, shared: Arc<(B, H)>) -> Result<(), BoxError>
+impl Server {
+    /// Calls `handler` for each connection, on a thread of its own: see [`tcp()`].
+    #[track_caller]
+    pub fn tcp<H, R>(self, handler: H) -> Runnable
+    where
+        H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
+        R: IntoOutcome + 'static,
+    {
+        let handler = Arc::new(handler);
+        body(move |run| {
+            let (server, handler) = (self.clone(), handler.clone());
+            async move {
+                let listener = Async::new(server.bind.listen()?)?;
+                abort_past_grace(&run, server.timeouts.grace);
+                let next = || next(&listener);
+                accept(&run, next, |stream| serve(&run, stream, handler.clone())).await
+            }
+        })
+    }
+}
+
+async fn next(listener: &Async<TcpListener>) -> io::Result<Async<TcpStream>> {
+    Ok(listener.accept().await?.0)
+}
+
+/// Starts the handler of a connection. Whatever the OS refuses here concerns this connection only.
+fn serve<H, R>(run: &Run, stream: Async<TcpStream>, handler: Arc<H>) -> Result<(), Dropped>
 where
-    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
     H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
     R: IntoOutcome + 'static,
 {
-    let listener = Async::new((shared.0)()?)?;
-    run.ready();
-    while let Some(accepted) = run.run_until_closing(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream.into_inner()?,
-            Err(error) => {
-                after_refusal(&run, error).await?;
-                continue;
-            }
-        };
-        let shared = shared.clone();
-        below(&run).spawn_thread(move |connection| {
-            stream.set_nonblocking(false)?;
-            let _handling = shut_on_abort(&connection, stream.try_clone()?)?;
-            (shared.1)(stream, connection).into_outcome()
-        })?;
-    }
+    let stream = stream.into_inner()?;
+    stream.set_nonblocking(false)?;
+    // The handler owns its stream, so the abort needs a descriptor of its own.
+    let shut_down = stream.try_clone()?;
+    spawn_thread_unattended(below(run).name(CONNECTION), move |connection| {
+        let _handling = shut_on_abort(&connection, shut_down)?;
+        handler(stream, connection).into_outcome()
+    })?;
     Ok(())
 }
 

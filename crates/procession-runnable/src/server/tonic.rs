@@ -1,36 +1,37 @@
 //! gRPC servers of tonic (feature `tonic`).
 
-use std::io;
-use std::net::TcpListener;
-
 use ::tonic::service::Routes;
 
-use super::http::tower;
+use super::bind::Bind;
+use super::settings::Server;
 use crate::runnable::Runnable;
 
-/// Serves gRPC services on the listener that `bind` makes: all that holds for [`hyper()`](super::hyper())
-/// holds here.
+/// Serves gRPC services, with the default settings. Everything said about [`hyper()`](super::hyper()) also holds here.
 ///
-/// What tonic's own transport adds is not in it: TLS, and the end of a call whose `grpc-timeout` is over.
-/// Layers stand around the routes, with [`tower`].
+/// One feature of tonic's own transport is missing: a call does not end when its `grpc-timeout` is over. To add layers
+/// around the routes, use [`tower`](super::tower); for TLS, use [`Server`] with the feature `tls`.
 ///
 /// ```
 /// use procession::Process;
 /// use procession_runnable::{run_in, server};
-/// use std::net::TcpListener;
 /// use tonic::service::Routes;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), procession::Error> {
 /// let (_reporter, health) = tonic_health::server::health_reporter();
-/// let grpc = server::tonic(|| TcpListener::bind("127.0.0.1:0"), Routes::new(health));
+/// let grpc = server::tonic("127.0.0.1:0", Routes::new(health));
 /// run_in(&Process::new(), &grpc, |_| async { println!("listening") }).await
 /// # }
 /// ```
 #[track_caller]
-pub fn tonic<B>(bind: B, routes: Routes) -> Runnable
-where
-    B: Fn() -> io::Result<TcpListener> + Send + Sync + 'static,
-{
-    tower(bind, routes.prepare())
+pub fn tonic(bind: impl Bind, routes: Routes) -> Runnable {
+    Server::new(bind).tonic(routes)
+}
+
+impl Server {
+    /// Serves gRPC services: see [`tonic()`].
+    #[track_caller]
+    pub fn tonic(self, routes: Routes) -> Runnable {
+        self.tower(routes.prepare())
+    }
 }

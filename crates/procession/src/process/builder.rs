@@ -300,9 +300,23 @@ impl<'a> Builder<'a> {
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
+        self.spawn_thread_handed(HandedTo::Caller, body)
+    }
+
+    /// [`spawn_thread`](Self::spawn_thread), with an explicit recipient of the error if there is no thread.
+    #[track_caller]
+    pub(crate) fn spawn_thread_handed<F, R>(
+        self,
+        error_to: HandedTo,
+        body: F,
+    ) -> Result<Process, Error>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: IntoOutcome,
+    {
         let (process, end) = self.make(Site::caller(), true)?;
         if let Some(end) = end {
-            process.start_thread(end, HandedTo::Caller, body)?;
+            process.start_thread(end, error_to, body)?;
         }
         Ok(process)
     }

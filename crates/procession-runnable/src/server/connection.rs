@@ -1,0 +1,107 @@
+//! The body of a connection's process: TLS, HTTP, and the end.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::Builder;
+use procession::{BoxError, Process};
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+use super::answer::{Answer, Answers};
+use super::faults::{failure_of, note};
+use super::processes::ConnectionProcess;
+use super::settings::Timeouts;
+use super::socket::{Socket, Stream};
+use super::stream::Streams;
+use super::unanswered::Lost;
+use super::watch::{Act, Watch};
+
+/// What the connections of a server share.
+pub(super) struct Shared {
+    pub(super) timeouts: Timeouts,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::Acceptor>,
+    pub(super) lost: Lost,
+}
+
+/// Serves one connection.
+pub(super) async fn serve<S: Answer>(
+    process: Process,
+    (stream, peer_address): (TcpStream, SocketAddr),
+    service: S,
+    shared: Arc<Shared>,
+) -> Result<(), BoxError> {
+    let (timeouts, now) = (shared.timeouts, Instant::now());
+    let activity = Activity::new(now);
+    let mut watch = Watch::new(&process, activity.clone(), timeouts, now);
+    // A response is sent when it is complete, not when more of it could follow. An error means that the peer has gone.
+    let _set = stream.set_nodelay(true);
+    let stream = match accept(stream, &shared, &mut watch).await {
+        Some(Ok(stream)) => stream,
+        Some(Err(error)) => {
+            note(&process, &error);
+            return Ok(());
+        }
+        None => return Ok(()),
+    };
+    let answers = Answers {
+        service: Arc::new(service),
+        connection: ConnectionProcess::new(process.clone(), peer_address),
+        activity: activity.clone(),
+        body_timeout: timeouts.body,
+    };
+    let socket = TokioIo::new(Socket::new(stream, activity.clone()));
+    let builder = Builder::new(Streams::of(&process));
+    let mut http = pin!(builder.serve_connection_with_upgrades(socket, answers));
+    let ended = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(ended) = http.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            match watch.poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Act::Stop) => http.as_mut().graceful_shutdown(),
+                Poll::Ready(Act::Cut) => return Poll::Ready(None),
+            }
+        }
+    })
+    .await;
+    match ended {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => failure_of(&process, error),
+        None => {
+            if watch.is_grace_over() {
+                shared.lost.add(activity.look().working());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Makes the stream of a connection; `None` if the TLS handshake takes too long.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, clippy::unused_async))]
+async fn accept(
+    stream: TcpStream,
+    shared: &Shared,
+    watch: &mut Watch,
+) -> Option<io::Result<Stream>> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &shared.tls {
+        let mut handshake = pin!(tls.accept(stream));
+        return poll_fn(|context| {
+            if let Poll::Ready(accepted) = handshake.as_mut().poll(context) {
+                return Poll::Ready(Some(accepted.map(|stream| Stream::Tls(Box::new(stream)))));
+            }
+            watch.poll(context).map(|_act| None)
+        })
+        .await;
+    }
+    Some(Ok(Stream::Plain(stream)))
+}

@@ -1,0 +1,51 @@
+//! Whose fault is it when a connection or a request ends with an error?
+//!
+//! A server cannot prevent its peers from breaking off, from breaking the protocol or from being slow. None of that is a
+//! failure of its processes (I17 is about failures of the program), and it reaches the log only as a `tracing` event at
+//! DEBUG. These are failures: a handler that panics, a service that returns an error, a response body that fails. Each is
+//! the failure of the request's process, and is reported there, once. hyper is given [`Ended`] instead of the error. On
+//! HTTP/1, where it cannot continue, it passes that back as the error of the connection, which has not failed.
+
+use std::error::Error as StdError;
+
+use procession::{BoxError, Process};
+
+use super::request_body::BodyError;
+
+/// The error for hyper when a request has ended and there is nothing more to report about it.
+#[derive(Debug, thiserror::Error)]
+#[error("the request has ended without a response")]
+pub(super) struct Ended;
+
+/// Is the error that a service returned its client's fault?
+pub(super) fn is_clients(error: &BoxError) -> bool {
+    causes(&**error).any(|cause| cause.is::<BodyError>())
+}
+
+/// The failure of a connection that ended with this error of hyper.
+pub(super) fn failure_of(connection: &Process, error: BoxError) -> Result<(), BoxError> {
+    if causes(&*error).any(|cause| cause.is::<Ended>()) {
+        return Ok(());
+    }
+    // The service has broken the rules of hyper, for example with a body that is shorter than its `Content-Length`.
+    if error.downcast_ref::<::hyper::Error>().is_some_and(::hyper::Error::is_user) {
+        return Err(error);
+    }
+    note(connection, &*error);
+    Ok(())
+}
+
+/// Says in the log, for those who look for it, that the peer has broken off or broken the protocol.
+pub(super) fn note(_connection: &Process, _error: &(dyn StdError + 'static)) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        target: "procession", event = "connection_broken", process = _connection.path(),
+        error = _error, "the connection was broken by the peer"
+    );
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

@@ -1,0 +1,80 @@
+//! The processes that a handler can reach: those of its connection and of its request.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use procession::Process;
+
+/// The process of the connection that a request came on, in the request's extensions. It closes when the server does,
+/// and is Closed once the connection has ended and all its requests have.
+///
+/// With axum, a handler takes it as `Extension<ConnectionProcess>`.
+#[derive(Clone, Debug)]
+pub struct ConnectionProcess {
+    process: Process,
+    peer_address: SocketAddr,
+}
+
+/// The process of a request, below that of its connection, in the request's extensions.
+///
+/// It is open until the response was sent to its end, or was dropped because the client has gone, and until everything
+/// that was started below it is Closed. It begins to close when the server does, so a handler that serves a stream of
+/// events, for example, ends it [then](Process::closing).
+///
+/// ```
+/// use axum::{Extension, Router, routing::get};
+/// use procession_runnable::server::{self, RequestProcess};
+///
+/// async fn wait(Extension(request): Extension<RequestProcess>) -> &'static str {
+///     request.closing().await;
+///     "the server is closing"
+/// }
+///
+/// let http = server::axum("127.0.0.1:8080", Router::new().route("/wait", get(wait)));
+/// # let _ = http;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestProcess(Process);
+
+impl ConnectionProcess {
+    pub(super) fn new(process: Process, peer_address: SocketAddr) -> Self {
+        Self { process, peer_address }
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The address of the client, or of the proxy that it uses.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+}
+
+impl RequestProcess {
+    pub(super) fn new(process: Process) -> Self {
+        Self(process)
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.0
+    }
+}
+
+impl Deref for ConnectionProcess {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Deref for RequestProcess {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}

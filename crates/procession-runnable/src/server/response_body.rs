@@ -1,0 +1,67 @@
+//! [`ResponseBody`]: the body of a response, whose end is the end of its request.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::hyper::body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use procession::BoxError;
+
+use super::activity::Open;
+use super::stream::Stream;
+use super::turn::Turn;
+
+pin_project! {
+    pub(super) struct ResponseBody<B> {
+        #[pin]
+        body: B,
+        request: Answered,
+        // Dropped last.
+        _open: Open,
+    }
+}
+
+/// A request whose handler has returned.
+enum Answered {
+    InTurn(Turn),
+    OnStream(Stream),
+}
+
+impl<B> ResponseBody<B> {
+    /// That of a request on HTTP/1.
+    pub(super) fn in_turn(body: B, turn: Turn, open: Open) -> Self {
+        Self { body, request: Answered::InTurn(turn), _open: open }
+    }
+
+    /// That of a request on HTTP/2.
+    pub(super) fn on_stream(body: B, stream: Stream, open: Open) -> Self {
+        Self { body, request: Answered::OnStream(stream), _open: open }
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|error| match this.request {
+                Answered::InTurn(turn) => turn.fail(error.into(), context).into(),
+                Answered::OnStream(stream) => stream.fail(error.into()).into(),
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,145 @@
+//! [`Server`]: an address with settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bind::Bind;
+
+/// The timeouts of a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    #[cfg(feature = "hyper")]
+    pub(super) header: Duration,
+    #[cfg(feature = "hyper")]
+    pub(super) body: Duration,
+    #[cfg(feature = "hyper")]
+    pub(super) idle: Duration,
+    pub(super) grace: Duration,
+}
+
+/// A server before it is a [`Runnable`](crate::Runnable): where it listens, and its settings. The methods
+#[cfg_attr(feature = "tcp", doc = "[`tcp`](Self::tcp),")]
+#[cfg_attr(feature = "hyper", doc = "[`hyper`](Self::hyper), [`tower`](Self::tower),")]
+#[cfg_attr(feature = "axum", doc = "[`axum`](Self::axum),")]
+#[cfg_attr(feature = "tonic", doc = "[`tonic`](Self::tonic)")]
+/// turn it into one.
+///
+/// All settings, and how they act together:
+///
+/// | setting | default | it bounds | when it is over |
+/// |---|---|---|---|
+/// | [`grace`](Self::grace) | 30 s | the time from the beginning of closing to the end of the last connection | what is left is aborted |
+#[cfg_attr(
+    feature = "hyper",
+    doc = "| [`header_timeout`](Self::header_timeout) | 30 s | the time for the header of a request: from its first byte; for the first request of a connection from the time when the connection was accepted, including its TLS handshake | the connection ends |"
+)]
+#[cfg_attr(
+    feature = "hyper",
+    doc = "| [`body_timeout`](Self::body_timeout) | 30 s | the time without progress: without a further byte of a request body for which a handler waits, or without the peer taking a byte of a response | the handler is given [`BodyError::TimedOut`](super::BodyError::TimedOut); a connection that takes nothing ends |"
+)]
+#[cfg_attr(
+    feature = "hyper",
+    doc = "| [`idle_timeout`](Self::idle_timeout) | 2 min | the time between two requests on one connection | the connection ends; on HTTP/2 with GOAWAY |"
+)]
+#[cfg_attr(feature = "tls", doc = "| [`tls`](Self::tls) | none | – | – |")]
+///
+/// `Duration::MAX` is no limit.
+#[cfg_attr(
+    feature = "hyper",
+    doc = r#"
+On closing, an HTTP server needs none of them for a connection that has no request: an idle connection ends at once, and
+one that is silent, or has sent only a part of a header or of a TLS handshake, ends after one second. Only requests in
+progress are waited for: a handler as long as it needs, its request body while bytes arrive at intervals shorter than
+`body_timeout`, and its response while the peer takes bytes at such intervals; in total no longer than `grace`.
+"#
+)]
+#[cfg_attr(
+    feature = "axum",
+    doc = r#"
+```
+use axum::Router;
+use axum::routing::get;
+use procession_runnable::server::Server;
+use std::time::Duration;
+
+let router = Router::new().route("/", get(|| async { "hello" }));
+let http = Server::new("127.0.0.1:8080")
+    .header_timeout(Duration::from_secs(5))
+    .grace(Duration::from_secs(10))
+    .axum(router);
+# let _ = http;
+```
+"#
+)]
+#[must_use = "a server does nothing until it is turned into a runnable and started"]
+#[derive(Clone)]
+pub struct Server {
+    pub(super) bind: Arc<dyn Bind>,
+    pub(super) timeouts: Timeouts,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::Acceptor>,
+}
+
+impl Server {
+    /// A server that listens on `bind`, with the default settings.
+    pub fn new(bind: impl Bind) -> Self {
+        let timeouts = Timeouts {
+            #[cfg(feature = "hyper")]
+            header: Duration::from_secs(30),
+            #[cfg(feature = "hyper")]
+            body: Duration::from_secs(30),
+            #[cfg(feature = "hyper")]
+            idle: Duration::from_secs(120),
+            grace: Duration::from_secs(30),
+        };
+        Self {
+            bind: Arc::new(bind),
+            timeouts,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The grace of a stop: connections that are still open this long after closing began are aborted.
+    ///
+    /// It should be shorter than that of the program. If it ends while handlers of an HTTP server still work, their
+    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). A connection that is only waiting
+    /// for its peer is no failure.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.timeouts.grace = grace;
+        self
+    }
+
+    /// The time that a client may take for the header of a request. A connection that has not sent its first header
+    /// in this time after it was accepted ends, and so does one that takes longer for a later header.
+    #[cfg(feature = "hyper")]
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.header = timeout;
+        self
+    }
+
+    /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time in
+    /// which it must take some bytes of what is sent to it.
+    #[cfg(feature = "hyper")]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.body = timeout;
+        self
+    }
+
+    /// The time that a connection may be without a request, after its first one.
+    ///
+    /// It should be longer than that of a load balancer in front of the server. Otherwise, the balancer can send a
+    /// request at the moment when the server ends the connection.
+    #[cfg(feature = "hyper")]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("timeouts", &self.timeouts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! TLS for the HTTP servers, by rustls (feature `tls`).
+
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::settings::Server;
+
+/// Makes the TLS side of connections.
+pub(super) type Acceptor = TlsAcceptor;
+
+impl Server {
+    /// Serves HTTPS. The configuration has the certificates; it may choose them anew for each connection, with a
+    /// [certificate resolver](tokio_rustls::rustls::server::ResolvesServerCert).
+    ///
+    /// If the configuration names no protocols, the server offers `h2` and `http/1.1` (ALPN). The handshake is part of
+    /// the time for the first header: see [`header_timeout`](Self::header_timeout). A client whose handshake fails loses
+    /// its connection, which does not count as a failure of the server.
+    ///
+    /// rustls needs a provider of cryptography, which you choose by a feature of the crate `rustls`.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use procession_runnable::server::{Server, rustls::ServerConfig};
+    /// use rcgen::{CertifiedKey, generate_simple_self_signed};
+    ///
+    /// let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+    /// let key = signing_key.serialize_der().try_into()?;
+    /// let config = ServerConfig::builder()
+    ///     .with_no_client_auth()
+    ///     .with_single_cert(vec![cert.der().clone()], key)?;
+    /// let https = Server::new("127.0.0.1:8443").tls(config).axum(Router::new());
+    /// # let _ = https;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tls(mut self, config: impl Into<Arc<ServerConfig>>) -> Self {
+        let mut config = config.into();
+        if config.alpn_protocols.is_empty() {
+            let mut offering = ServerConfig::clone(&config);
+            offering.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config = Arc::new(offering);
+        }
+        self.tls = Some(config.into());
+        self
+    }
+}

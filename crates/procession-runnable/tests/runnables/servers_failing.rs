@@ -1,0 +1,133 @@
+//! What counts as a failure: panics and errors of handlers, each reported once; not the behaviour of clients.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use procession::BoxError;
+use procession_runnable::server::RequestBody;
+
+use crate::servers_running::{PREFACE, Running, get as ask, request, until};
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
+
+/// The failures without the places where their processes were made.
+fn failures(server: &Running) -> Vec<String> {
+    let site = format!(" › {}", file!());
+    let without_site = |failure: &String| match failure.split_once(&site) {
+        None => failure.clone(),
+        Some((before, after)) => {
+            let number = |c: char| c == ':' || c.is_ascii_digit();
+            format!("{before}{}", after.trim_start_matches(number))
+        }
+    };
+    server.failures().iter().map(without_site).collect()
+}
+
+/// Sends a request that fails on both versions of HTTP; each failure is reported once, and the server continues.
+fn fails(server: &Running, path: &str, expected: &str) {
+    drop(server.connect().send(ask(path)).rest());
+    until(|| !failures(server).is_empty());
+    let mut client = server.connect_http2();
+    server.runtime.block_on(async {
+        let answer = client.send_request(request(path)).await;
+        assert!(answer.is_err() || answer.unwrap().collect().await.is_err());
+        let answer = client.send_request(request("/")).await.unwrap();
+        assert!(answer.status().is_success());
+    });
+    until(|| failures(server).len() >= 2);
+    assert!(server.connect().send(ask("/")).read_to("hello").0.peer_addr().is_ok());
+    drop(client);
+    server.stop().unwrap();
+    assert_eq!(failures(server), [expected, expected]);
+}
+
+/// A panic is the failure of its request. On HTTP/2, the other requests of the connection continue.
+#[test]
+fn a_panic_is_a_failure() {
+    let routes = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/panic", get(|| async { panic!("no paper") as &str }));
+    let server = Running::start(|server| server.axum(routes));
+    fails(&server, "/panic", "process `connection` panicked: no paper");
+}
+
+/// So is an error that a service returns.
+#[test]
+fn an_error_is_a_failure() {
+    let service = service_fn(|request: Request<RequestBody>| {
+        let is_good = request.uri().path() == "/";
+        async move {
+            if is_good {
+                Ok(Response::new(Full::new(Bytes::from("hello"))))
+            } else {
+                Err("no paper")
+            }
+        }
+    });
+    let server = Running::start(|server| server.hyper(service));
+    fails(&server, "/error", "process `connection` failed: no paper");
+}
+
+/// So is a response body that fails.
+#[test]
+fn a_response_body_that_fails_is_a_failure() {
+    let broken = || async {
+        let parts = futures_lite::stream::iter([Ok("a part"), Err(io::Error::other("no paper"))]);
+        Body::from_stream(parts)
+    };
+    let routes = Router::new().route("/", get(|| async { "hello" })).route("/broken", get(broken));
+    let server = Running::start(|server| server.axum(routes));
+    // axum's error repeats its source.
+    let expected = "process `connection` failed: no paper: no paper: no paper";
+    fails(&server, "/broken", expected);
+}
+
+/// Clients that break off or break the protocol are not failures, even if the service passes their errors on.
+#[test]
+fn clients_are_not_failures() {
+    let service = service_fn(|request: Request<RequestBody>| -> Answer {
+        Box::pin(async move {
+            request.into_body().collect().await?;
+            Ok(Response::new(Full::default()))
+        })
+    });
+    let server = Running::start(|server| server.hyper(service));
+    assert!(server.connect().send("nonsense\r\n\r\n").rest().starts_with("HTTP/1.1 400"));
+    let mut wrong = PREFACE.to_vec();
+    wrong.extend_from_slice(&[0xff; 64]);
+    drop(server.connect().send(&wrong).rest());
+    drop(server.connect().send("GET / HT"));
+    drop(server.connect().send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc"));
+    let stalled = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n";
+    drop(server.connect().send(stalled).rest());
+    // Unread data makes the OS reset the connection.
+    drop(server.connect().send(ask("/")));
+    server.stop().unwrap();
+    assert_eq!(server.failures(), [""; 0]);
+}
+
+/// A request that its handler aborts ends its connection, and is not a failure.
+#[test]
+fn a_handler_can_abort_its_request() {
+    use axum::Extension;
+    use procession_runnable::server::RequestProcess;
+
+    let abort = |request: Extension<RequestProcess>| async move {
+        request.abort();
+        std::future::pending::<Infallible>().await;
+    };
+    let routes = Router::new().route("/", get(abort));
+    let server = Running::start(|server| server.axum(routes));
+    assert_eq!(server.connect().send(ask("/")).rest(), "");
+    server.stop().unwrap();
+    // Hooks are told of the abort.
+    assert!(failures(&server).iter().all(|failure| failure.contains("was aborted")));
+}
