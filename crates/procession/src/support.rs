@@ -60,6 +60,14 @@ pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
     builder.supervised(supervised)
 }
 
+/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. The library's
+/// deadline thread does this, so it happens even while users' tasks block every executor. Nothing is added to the
+/// outcome of the process.
+#[cfg(not(loom))]
+pub fn abort_past_grace(process: &Process, grace: Duration) {
+    crate::run::deadlines::abort_past_grace(&process.node, grace);
+}
+
 /// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.
 #[cfg(not(loom))]
 pub fn grace_of_program(process: &Process) -> Option<Duration> {

@@ -91,6 +91,33 @@ fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
     }
 }
 
+/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. Nothing is added to
+/// its outcome.
+pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
+    let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
+    // The sleeper is the library's own, so that it is woken before the wakers of users, which may block.
+    let sleeper = Sleeper::own(begin);
+    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
+    drop_sleeper(spare);
+    if !is_registered {
+        begin_grace(node, grace);
+    }
+}
+
+/// Starts the grace when it is woken.
+struct Grace {
+    node: Weak<Node>,
+    grace: Duration,
+}
+
+impl Wake for Grace {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.node.upgrade() {
+            begin_grace(&node, self.grace);
+        }
+    }
+}
+
 /// The process has begun to close: aborts it after `grace`, unless it is Closed by then. Nothing is added to its outcome.
 ///
 /// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.

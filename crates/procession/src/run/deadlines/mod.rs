@@ -14,7 +14,9 @@ mod model;
 mod stalls;
 
 #[cfg(not(loom))]
-pub(crate) use actions::{Sleep, abort_after, begin_grace, limit_time, sleep_until};
+pub(crate) use actions::{
+    Sleep, abort_after, abort_past_grace, begin_grace, limit_time, sleep_until,
+};
 #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 pub(crate) use actions::{act_at, force_elsewhere};
 #[cfg(loom)]
