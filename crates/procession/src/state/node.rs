@@ -358,6 +358,7 @@ impl<C: Contents> Node<C> {
     }
 
     /// Sets the teardown, unless one was set or the process has stopped waiting.
+    #[inline]
     pub(crate) fn set_teardown(&self, teardown: C::Teardown) -> SetTeardown<C> {
         let mut inner = self.inner.lock();
         match inner.teardown {

@@ -69,6 +69,12 @@ impl WorkCell {
         ALL[usize::from(self.work.load(Ordering::Relaxed))]
     }
 
+    /// Is it a closing hook?
+    #[inline]
+    pub(crate) fn is_hook(&self) -> bool {
+        self.work.load(Ordering::Relaxed) == Work::Hook as u8
+    }
+
     /// The work, and for how long it has lasted.
     pub(crate) fn get_since(&self, now: Stamp) -> (Work, Option<Duration>) {
         let since = Stamp::from_parts(
@@ -105,7 +111,7 @@ impl WorkCell {
     /// [`Work::Hook`].
     #[inline]
     pub(crate) fn teardown_is_due(&self, since: Stamp) {
-        let work = if self.get() == Work::Hook { Work::Hook } else { Work::TeardownQueued };
+        let work = if self.is_hook() { Work::Hook } else { Work::TeardownQueued };
         self.begin_at(work, since);
     }
 
@@ -121,9 +127,10 @@ impl WorkCell {
         is_queued || matches!(self.get(), Work::AsyncBody | Work::AsyncTeardown | Work::Future)
     }
 
-    /// A teardown begins now.
+    /// A blocking teardown begins now.
+    #[inline]
     pub(crate) fn begin_teardown(&self) {
-        let work = if self.get() == Work::Hook { Work::Hook } else { Work::Teardown };
+        let work = if self.is_hook() { Work::Hook } else { Work::Teardown };
         self.begin(work);
     }
 
