@@ -1,7 +1,6 @@
 //! [`Work`]: the kind of code that a process runs at the moment.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::value::stamp::Stamp;
 
@@ -75,15 +74,16 @@ impl WorkCell {
         self.work.load(Ordering::Relaxed) == Work::Hook as u8
     }
 
-    /// The work, and for how long it has lasted.
-    pub(crate) fn get_since(&self, now: Stamp) -> (Work, Option<Duration>) {
+    /// The work, and when it began.
+    #[inline]
+    pub(crate) fn get_since(&self) -> (Work, Option<Stamp>) {
         let since = Stamp::from_parts(
             self.since_low.load(Ordering::Relaxed),
             self.since_high.load(Ordering::Relaxed),
         );
         match self.get() {
             Work::None => (Work::None, None),
-            work => (work, since.map(|since| now.since(since))),
+            work => (work, since),
         }
     }
 
