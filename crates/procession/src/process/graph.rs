@@ -31,8 +31,7 @@ impl Process {
     /// ```
     #[track_caller]
     pub fn child(&self) -> Self {
-        let inherited = self.heritage();
-        let (child, added) = self.fresh_child(Seed { inherited, ..Seed::at(Site::caller()) });
+        let (child, added) = self.fresh_child(Seed::inheriting(Site::caller(), self.heritage()));
         if let Added::Refused = added {
             child.close_with(self);
         }

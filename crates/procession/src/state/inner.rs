@@ -112,6 +112,9 @@ impl<C: Contents> Inner<C> {
 
     /// Merges the failures, when the process becomes Closed.
     pub(super) fn merge_failures(&mut self) {
+        if self.extras_ref().is_none() {
+            return;
+        }
         let failed_calls = self.take_failed_calls();
         let Some(extras) = self.extras_mut() else { return };
         extras.failures.extend(failed_calls);
