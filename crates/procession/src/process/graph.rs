@@ -63,8 +63,8 @@ impl Process {
 
     /// A child with a body that will hold a slot of this process, to be [added](Self::take_slot_for) when there is one.
     pub(crate) fn unlinked_child(&self, site: Site) -> Unlinked {
-        let inherited = self.heritage();
-        Unlinked::new(&self.node, Seed { inherited, body: true, limited: true, ..Seed::at(site) })
+        let seed = Seed::inheriting(site, self.heritage());
+        Unlinked::new(&self.node, Seed { body: true, limited: true, ..seed })
     }
 
     /// Takes a slot for the child, which is then added, or queues for one.
