@@ -31,8 +31,7 @@ impl Process {
     /// ```
     #[track_caller]
     pub fn child(&self) -> Self {
-        let inherited = self.heritage();
-        let (child, added) = self.fresh_child(Seed { inherited, ..Seed::at(Site::caller()) });
+        let (child, added) = self.fresh_child(Seed::inheriting(Site::caller(), self.heritage()));
         if let Added::Refused = added {
             child.close_with(self);
         }
@@ -64,8 +63,8 @@ impl Process {
 
     /// A child with a body that will hold a slot of this process, to be [added](Self::take_slot_for) when there is one.
     pub(crate) fn unlinked_child(&self, site: Site) -> Unlinked {
-        let inherited = self.heritage();
-        Unlinked::new(&self.node, Seed { inherited, body: true, limited: true, ..Seed::at(site) })
+        let seed = Seed::inheriting(site, self.heritage());
+        Unlinked::new(&self.node, Seed { body: true, limited: true, ..seed })
     }
 
     /// Takes a slot for the child, which is then added, or queues for one.

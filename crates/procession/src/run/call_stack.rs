@@ -18,7 +18,7 @@ thread_local! {
 }
 
 /// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process back.
-#[inline]
+#[inline(always)]
 pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let mut node = Some(node);
     // At the end of a thread, the stack is gone, and waits are no longer checked.

@@ -31,6 +31,11 @@ impl Contents for Held {
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token = tokio_util::sync::CancellationToken;
 
+    #[inline]
+    fn is_blocking(teardown: &Teardown) -> bool {
+        teardown.is_blocking()
+    }
+
     fn merge(failures: Vec<Failure>) -> Failure {
         let merged = Error::all(failures.into_iter().map(Failure::into_error));
         Failure::new(merged.expect_err("there is at least one"))

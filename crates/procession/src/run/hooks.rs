@@ -49,7 +49,7 @@ pub(crate) fn pass_on(error: Error, own: Option<Error>) -> BoxError {
 }
 
 /// Turns the result of code of a process, or its panic, into a part of the outcome.
-#[inline]
+#[inline(always)]
 pub(super) fn outcome(
     caught: Result<Result<(), BoxError>, Arc<str>>,
     label: impl FnOnce() -> Label,

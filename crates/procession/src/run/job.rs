@@ -63,8 +63,10 @@ impl Job {
     }
 
     /// Runs a blocking teardown to its end on this thread.
+    #[inline]
     pub(super) fn tear_down(due: Due<Held>) -> Effects {
-        match begin(due) {
+        debug_assert!(due.teardown.is_blocking());
+        match begin(due, true) {
             (node, Ok(Begun::Ended(result))) => ended(&node, Ok(result)),
             (node, Ok(Begun::Future(future))) => {
                 Self(State::TearingDown(TearingDown { node, future: Some(future) })).execute()
@@ -102,7 +104,8 @@ impl Job {
     pub(super) fn poll_effects(&mut self, context: &mut Context<'_>) -> Poll<Effects> {
         if let State::Teardown(_) = &self.0 {
             let State::Teardown(due) = self.take() else { unreachable!("looked at above") };
-            match begin(due) {
+            let is_blocking = due.teardown.is_blocking();
+            match begin(due, is_blocking) {
                 (node, Ok(Begun::Ended(result))) => return Poll::Ready(ended(&node, Ok(result))),
                 (node, Ok(Begun::Future(future))) => {
                     self.0 = State::TearingDown(TearingDown { node, future: Some(future) });
@@ -123,9 +126,13 @@ impl Job {
 }
 
 /// Begins a teardown: a blocking one runs to its end.
-fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str>>) {
+#[inline(always)]
+fn begin(
+    Due { node, teardown }: Due<Held>,
+    is_blocking: bool,
+) -> (Arc<Node>, Result<Begun, Arc<str>>) {
     node.tell(|| Happening::TeardownStarted);
-    if teardown.is_blocking() {
+    if is_blocking {
         node.work.begin_teardown();
         run_on_this_thread(node, || catch(|| teardown.begin()))
     } else {
@@ -135,6 +142,7 @@ fn begin(Due { node, teardown }: Due<Held>) -> (Arc<Node>, Result<Begun, Arc<str
 }
 
 /// Reports the end of a teardown.
+#[inline(always)]
 fn ended(
     node: &Arc<Node>,
     caught: Result<Result<(), crate::value::BoxError>, Arc<str>>,

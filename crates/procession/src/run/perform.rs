@@ -81,12 +81,17 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
     perform_with(effects, &mut |tasks, is_back_soon| queue.extend(tasks, is_back_soon));
     while target.phase() != Phase::Closed {
         let Some(task) = queue.next() else { return };
-        pool::run(task, &mut |tasks, is_back_soon| queue.extend(tasks, is_back_soon));
+        let submit = &mut |tasks, is_back_soon| queue.extend(tasks, is_back_soon);
+        match task {
+            Task::TearDown(due) => tear_down(due, submit),
+            Task::Call(_) => pool::run(task, submit),
+        }
     }
     queue.give_away();
 }
 
 /// Runs a teardown on a thread of the pool, and carries out its effects.
+#[inline]
 pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
     let effects = Job::tear_down(due);
     if effects.are_none() {
@@ -100,24 +105,25 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
     tell_supervisors(&mut effects);
-    let special = run_closing_hooks(effects.take_special_due());
+    let mut spawned = run_closing_hooks(effects.take_special_due());
     let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
-    if special.is_empty() && due.is_empty() && no_wait_due.is_empty() {
+    if spawned.is_empty() && due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
     }
     then_do_later(|| {
-        let (pooled, mut spawned) = split(due, |due| due.teardown.is_blocking());
-        let (no_wait_pooled, no_wait_spawned) =
-            split(no_wait_due, |due| due.node.spawner().is_none() && due.teardown.is_blocking());
-        spawned.extend(special.into_iter().chain(no_wait_spawned));
+        let is_pooled =
+            |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
+        let (no_wait_pooled, no_wait_spawned): (Vec<_>, Vec<_>) =
+            no_wait_due.into_iter().partition(is_pooled);
+        spawned.extend(no_wait_spawned);
         // A spawner or a waker may hold this thread up, so the pool comes first.
         let is_back_soon = spawned.is_empty() && !effects.has_wakes();
         if !no_wait_pooled.is_empty() {
-            pool::submit(no_wait_pooled);
+            pool::submit(tasks(no_wait_pooled));
         }
-        if !pooled.is_empty() {
-            submit(pooled, is_back_soon);
+        if !due.is_empty() {
+            submit(tasks(due), is_back_soon);
         }
         spawned.into_iter().for_each(hand_over);
         wake(effects);
@@ -138,17 +144,9 @@ fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
     others
 }
 
-/// The teardowns that are for the pool, and those that are for their spawners.
-fn split(
-    due: Vec<Due<Held>>,
-    is_pooled: impl Fn(&Due<Held>) -> bool,
-) -> (Vec<Task>, Vec<Due<Held>>) {
-    if due.iter().all(&is_pooled) {
-        // The vector is reused in place, because a task is as large as a due teardown.
-        return (due.into_iter().map(Task::TearDown).collect(), Vec::new());
-    }
-    let (pooled, spawned): (Vec<_>, Vec<_>) = due.into_iter().partition(is_pooled);
-    (pooled.into_iter().map(Task::TearDown).collect(), spawned)
+/// The tasks for the pool. The vector is reused in place, because a task is as large as a due teardown.
+fn tasks(due: Vec<Due<Held>>) -> Vec<Task> {
+    due.into_iter().map(Task::TearDown).collect()
 }
 
 /// Gives a teardown to its spawner.

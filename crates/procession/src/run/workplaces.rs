@@ -14,6 +14,7 @@ use crate::value::{Snapshot, Work};
 
 /// Runs blocking code of the process, which must not panic, with the process on this thread's stack; hands the process
 /// back.
+#[inline(always)]
 pub(super) fn run_on_this_thread<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let outer = entries::replace(Arc::as_ptr(&node).addr());
     let (node, result) = run_as(node, run);
@@ -88,6 +89,7 @@ mod entries {
     }
 
     /// Enters the process that this thread works for; returns the one that was there.
+    #[inline]
     pub(super) fn replace(process: usize) -> usize {
         let replace = |entry: &Arc<Entry>| {
             let before = entry.process.load(Ordering::Relaxed);

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use super::contents::{Contents, Failed, Happening};
 use super::edge_kind::EdgeKind;
-use super::effects::Effects;
+use super::effects::{Due, Effects};
 use super::ended::{AHEAD, Ended, fetch};
 use super::node::{Children, Inner, More, Node, Postponed, TeardownStage, Up};
 use super::sleepers::{Moment, Place, TeardownOrSleeper};
@@ -37,6 +37,8 @@ pub(super) struct Walk<C: Contents> {
     pub(super) effects: Effects<C>,
     /// The time, once it has been read.
     now: Option<Stamp>,
+    /// The number of places in the last list of children that was walked over.
+    family: usize,
     /// When observers were last told that a process is Closing.
     told_at: Option<Instant>,
 }
@@ -112,6 +114,7 @@ impl<C: Contents> Node<C> {
     }
 
     /// The teardown that was handed out has ended.
+    #[inline]
     pub(crate) fn torn_down(self: &Arc<Self>, failed: Option<Failed<C>>) -> Effects<C> {
         let mut walk = Walk::new();
         if let Some(failed) = failed {
@@ -154,6 +157,7 @@ impl<C: Contents> Walk<C> {
             steps: Vec::new(),
             effects: Effects::default(),
             now: None,
+            family: 0,
             told_at: None,
         }
     }
@@ -184,13 +188,14 @@ impl<C: Contents> Walk<C> {
     #[inline(always)]
     pub(super) fn run(mut self) -> Effects<C> {
         self.tell_next();
-        if self.steps.is_empty() {
-            // None was ever added, because only `take_steps` removes them, so there is no buffer to drop.
-            mem::forget(self.steps);
-        } else {
+        if !self.steps.is_empty() {
             self.take_steps();
+            return self.effects;
         }
-        self.effects
+        let effects = mem::take(&mut self.effects);
+        // No step was ever added, because only `take_steps` removes them, so there is nothing to drop.
+        mem::forget(self);
+        effects
     }
 
     #[inline(always)]
@@ -348,10 +353,11 @@ impl<C: Contents> Walk<C> {
                 inner.teardown = TeardownStage::Started;
                 node.work.teardown_is_due(self.date(inner));
                 inner.tell(node, || Happening::TeardownQueued);
+                let due = Due { node: node.clone(), teardown };
                 if inner.is_no_wait_child() {
-                    self.effects.tear_down_no_wait_child(node.clone(), teardown);
+                    self.effects.tear_down_no_wait_child(due);
                 } else {
-                    self.effects.tear_down(node.clone(), teardown);
+                    self.effects.tear_down(due, self.family);
                 }
                 None
             }
@@ -437,16 +443,26 @@ impl<C: Contents> Walk<C> {
     }
 
     /// Goes up: a process that this one waited for, or closes, is Closed (S4).
+    #[inline(always)]
     fn tell(&mut self, up: Up<C>) {
+        if up.target.phase() != Phase::Closing || !up.kind.closes() {
+            return self.tell_under_lock(up);
+        }
+        if up.kind.waits() && up.target.count_child_off() {
+            self.tell_of_last(&up.target);
+        }
+    }
+
+    /// No child of the process is left, or somebody waits for the children.
+    fn tell_of_last(&mut self, node: &Arc<Node<C>>) {
+        self.visit(node, |walk, inner| inner.look_at_children(node, &mut walk.effects));
+    }
+
+    /// [`tell`](Self::tell) for a process that is Running, or that does not close the one that is Closed.
+    fn tell_under_lock(&mut self, up: Up<C>) {
         let Up { target: node, place, kind } = up;
         if kind == EdgeKind::BLOCKED {
             // The thread that is blocked was woken, and removes the edge itself.
-            return;
-        }
-        if node.phase() == Phase::Closing && kind.closes() {
-            if kind.waits() && node.count_child_off() {
-                self.visit(&node, |walk, inner| inner.look_at_children(&node, &mut walk.effects));
-            }
             return;
         }
         let mut removed = None;
@@ -488,6 +504,7 @@ impl<C: Contents> Walk<C> {
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, kind, abort, taken } = family;
         let (mut counted, mut are_open) = (0, false);
+        self.family = children.places();
         for chunk in children.chunks_mut(AHEAD) {
             fetch(chunk);
             for place in chunk {

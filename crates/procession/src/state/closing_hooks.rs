@@ -69,7 +69,8 @@ impl<C: Contents> Node<C> {
     /// The hooks become children, in the locked section in which the process begins to close.
     pub(super) fn begin_closing_hooks(&self, inner: &mut Inner<C>) {
         let hooks = inner.extras_mut().and_then(|extras| extras.closing_hooks.take());
-        for hook in hooks.into_iter().flat_map(|hooks| *hooks) {
+        let Some(hooks) = hooks else { return };
+        for hook in *hooks {
             self.count_in();
             let place = inner.children(EdgeKind::CHILD).insert(hook.clone());
             hook.place.store(place, Ordering::Relaxed);

@@ -27,6 +27,9 @@ pub(crate) trait Contents: Sized + 'static {
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
 
+    /// Can a thread run the teardown to its end, without polling anything?
+    fn is_blocking(teardown: &Self::Teardown) -> bool;
+
     /// Makes one failure out of several. There is at least one. Called under a lock.
     fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
 

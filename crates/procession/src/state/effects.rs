@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::node::Node;
-use crate::value::Work;
 use crate::value::sleeper::Sleeper;
 
 /// The effects of a change of state, by value, for the layer above to carry out with no lock held (I10).
@@ -22,7 +21,7 @@ pub(crate) struct Effects<C: Contents> {
 struct Further<C: Contents> {
     wakes: Vec<Wake<C>>,
     due: Vec<Due<C>>,
-    /// Of processes with a spawner of their own, and of closing hooks.
+    /// Of processes with a spawner of their own, of closing hooks, and those that have to be polled.
     special_due: Vec<Due<C>>,
     /// Of no-wait children.
     no_wait_due: Vec<Due<C>>,
@@ -98,17 +97,28 @@ impl<C: Contents> Effects<C> {
         }
     }
 
-    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again.
-    pub(super) fn tear_down(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
-        let is_special = node.spawner().is_some() || node.work.get() == Work::Hook;
+    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again. Those of the
+    /// `family` of siblings that it belongs to may follow it.
+    #[inline]
+    pub(super) fn tear_down(&mut self, due: Due<C>, family: usize) {
+        let Due { node, teardown } = &due;
+        let is_special =
+            node.spawner().is_some() || node.work.is_hook() || !C::is_blocking(teardown);
         let further = self.further();
-        let due = if is_special { &mut further.special_due } else { &mut further.due };
-        due.push(Due { node, teardown });
+        if is_special {
+            further.special_due.push(due);
+            return;
+        }
+        if further.due.len() == further.due.capacity() {
+            // Often all siblings have teardowns.
+            further.due.reserve(family);
+        }
+        further.due.push(due);
     }
 
     /// [`tear_down`](Self::tear_down) for a process that has parents, none of which waits for it.
-    pub(super) fn tear_down_no_wait_child(&mut self, node: Arc<Node<C>>, teardown: C::Teardown) {
-        self.further().no_wait_due.push(Due { node, teardown });
+    pub(super) fn tear_down_no_wait_child(&mut self, due: Due<C>) {
+        self.further().no_wait_due.push(due);
     }
 
     /// The supervisor of the process is told that it has begun to close.
@@ -128,16 +138,18 @@ impl<C: Contents> Effects<C> {
         }
     }
 
+    #[inline]
     fn further(&mut self) -> &mut Further<C> {
         self.further.get_or_insert_default()
     }
 
-    /// The teardowns that are due, except the special ones and those of no-wait children.
+    /// The blocking teardowns that are due, except the special ones and those of no-wait children.
     pub(crate) fn take_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
     }
 
-    /// The teardowns that are due, of processes with a spawner of their own, and of closing hooks.
+    /// The teardowns that are due, of processes with a spawner of their own, of closing hooks, and those that have to be
+    /// polled.
     pub(crate) fn take_special_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.special_due))
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::node::{BriefReason, Children, Extras, Inner, More, Node, TeardownStage, Up};
+use super::node::{Children, Extras, Inner, More, Node, TeardownStage, Up};
 use super::sleepers::TeardownOrSleeper;
 use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
-use crate::value::{ChildFailure, Phase, Reason};
+use crate::value::{BriefReason, ChildFailure, Phase, Reason};
 
 impl<C: Contents> Inner<C> {
     #[inline(always)]
@@ -82,15 +82,7 @@ impl<C: Contents> Inner<C> {
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {
-        Some(match self.reason? {
-            BriefReason::Asked => Reason::Asked,
-            BriefReason::ParentClosed => Reason::ParentClosed,
-            BriefReason::BodyFinished => Reason::BodyFinished,
-            BriefReason::BodyFailed => Reason::BodyFailed,
-            BriefReason::Dropped => Reason::Dropped,
-            BriefReason::TimeLimit => Reason::TimeLimit,
-            BriefReason::Detailed => return self.extras_ref()?.reason.clone(),
-        })
+        self.reason?.get().or_else(|| self.extras_ref()?.reason.as_ref()).cloned()
     }
 
     #[inline]
@@ -100,18 +92,10 @@ impl<C: Contents> Inner<C> {
 
     #[inline]
     pub(super) fn set_reason(&mut self, reason: &Reason) {
-        let brief = match reason {
-            Reason::Asked => BriefReason::Asked,
-            Reason::ParentClosed => BriefReason::ParentClosed,
-            Reason::BodyFinished => BriefReason::BodyFinished,
-            Reason::BodyFailed => BriefReason::BodyFailed,
-            Reason::Dropped => BriefReason::Dropped,
-            Reason::TimeLimit => BriefReason::TimeLimit,
-            Reason::Signal(_) | Reason::ChildFailed(_) => {
-                self.extras().reason = Some(reason.clone());
-                BriefReason::Detailed
-            }
-        };
+        let brief = BriefReason::from(reason);
+        if brief == BriefReason::Detailed {
+            self.extras().reason = Some(reason.clone());
+        }
         self.reason = Some(brief);
     }
 
@@ -128,6 +112,9 @@ impl<C: Contents> Inner<C> {
 
     /// Merges the failures, when the process becomes Closed.
     pub(super) fn merge_failures(&mut self) {
+        if self.extras_ref().is_none() {
+            return;
+        }
         let failed_calls = self.take_failed_calls();
         let Some(extras) = self.extras_mut() else { return };
         extras.failures.extend(failed_calls);

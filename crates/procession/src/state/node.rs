@@ -65,7 +65,9 @@ use super::sleepers::{TeardownOrSleeper, Waiters};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
-use crate::value::{ChildFailure, Label, Link, Phase, ProcessId, Reason, Site, WorkCell};
+use crate::value::{
+    BriefReason, ChildFailure, Label, Link, Phase, ProcessId, Reason, Site, WorkCell,
+};
 
 /// The bit of `waiting` that says that a sleeper may wait for the children.
 pub(super) const WATCHED: u32 = 1 << 31;
@@ -125,19 +127,6 @@ impl TeardownStage {
     }
 }
 
-/// A [`Reason`] in one byte: every process has room for one.
-#[derive(Clone, Copy)]
-pub(super) enum BriefReason {
-    Asked,
-    ParentClosed,
-    BodyFinished,
-    BodyFailed,
-    Dropped,
-    TimeLimit,
-    /// A reason that carries a value; it is in `Extras::reason`.
-    Detailed,
-}
-
 /// The children, the sleepers that find no room in the node itself, and the extras.
 pub(super) struct More<C: Contents> {
     /// The children that the process waits for.
@@ -187,6 +176,7 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) past_limit: Option<C::Failure>,
     /// The report of that failure is due, and the process ends only after it.
     pub(super) limit_report: Option<LimitReport>,
+    /// The reason, if it carries a value.
     pub(super) reason: Option<Reason>,
     /// The failures that are left to the caller that the process is handed to; `None` if it is handed to none.
     pub(super) left_to_caller: Option<Vec<C::Failure>>,
@@ -346,6 +336,7 @@ impl<C: Contents> Node<C> {
     }
 
     /// Sets the teardown, unless one was set or the process has stopped waiting.
+    #[inline]
     pub(crate) fn set_teardown(&self, teardown: C::Teardown) -> SetTeardown<C> {
         let mut inner = self.inner.lock();
         match inner.teardown {

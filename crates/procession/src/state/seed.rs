@@ -29,9 +29,15 @@ pub(crate) struct Seed<C: Contents> {
 impl<C: Contents> Seed<C> {
     #[inline]
     pub(crate) fn at(site: Site) -> Self {
+        Self::inheriting(site, None)
+    }
+
+    /// A seed of a process that inherits these values. Each field is written once, because a child is made from it.
+    #[inline(always)]
+    pub(crate) fn inheriting(site: Site, inherited: Option<Arc<Inherited<C>>>) -> Self {
         Self {
             site,
-            inherited: None,
+            inherited,
             teardown: None,
             body: false,
             limited: false,
@@ -51,7 +57,7 @@ impl<C: Contents> Node<C> {
         let holder = if seed.background { Holder::Background } else { Holder::Handles };
         let node = Arc::new(Self::with_parent(seed, None, holder));
         if scope.is_some() {
-            node.watch_from_birth(scope.into_iter());
+            node.watch_from_birth(scope, None);
         }
         node
     }

@@ -142,6 +142,7 @@ impl<C: Contents> Node<C> {
 pub(crate) struct Unlinked<C: Contents>(Option<Arc<Node<C>>>);
 
 impl<C: Contents> Unlinked<C> {
+    #[inline]
     pub(crate) fn new(parent: &Arc<Node<C>>, seed: Seed<C>) -> Self {
         let node = Node::with_parent(seed, Some(parent.clone()), Holder::Parent);
         Self(Some(Arc::new(node)))

@@ -120,6 +120,11 @@ impl<T> StableList<T> {
         self.base > 0
     }
 
+    /// The number of entries and gaps.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Has it no entries? Those that were taken through [`entries_mut`](Self::entries_mut) still count.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.len() == self.free.len()

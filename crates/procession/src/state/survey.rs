@@ -14,7 +14,9 @@ use super::ended::fetch_one;
 use super::node::{Children, Down, Inner, Node};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
-use crate::value::{Edge, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents};
+use crate::value::{
+    Age, Edge, Index, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents,
+};
 
 /// The number of places of a list that are read in one locked section.
 const CHUNK: usize = 64;
@@ -87,6 +89,7 @@ fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut see: impl FnMut(&Arc<Node
 }
 
 /// Reads the fields of a process that is locked.
+#[inline]
 fn read<C: Contents>(
     node: &Arc<Node<C>>,
     inner: &Inner<C>,
@@ -95,28 +98,26 @@ fn read<C: Contents>(
     aborted_at: Option<Stamp>,
     workplaces: &impl Workplaces<C>,
 ) -> ProcessInfo {
-    let extras = inner.extras_ref();
-    let age = |since: Stamp| now.since(since);
-    let (work, work_for) = node.work.get_since(now);
-    let lists = [inner.waited_children(), inner.no_wait_children()];
-    let limit = extras.and_then(|extras| extras.limit.as_ref());
-    let held_slots = limit.map_or_else(Vec::new, |limit| limit.held(now));
+    let (work, work_since) = node.work.get_since();
+    let thread = workplaces.thread_of(node, work);
     ProcessInfo {
         id: node.id(),
         name: node.name().cloned(),
         site: node.site,
+        rare: if inner.more.is_none() && thread.is_none() {
+            None
+        } else {
+            inner.rare_info(thread, now).boxed()
+        },
+        closing_for: Age::between(inner.closing_since(), now),
+        aborting_for: Age::between(aborted_at, now),
+        work_for: Age::between(work_since, now),
+        first_parent: first_parent.map_or(Index::NONE, Index::from),
+        first_edge: Index::NONE,
         phase: node.phase(),
         aborting: node.is_aborting(),
-        failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
-        reason: inner.reason(),
-        closing_for: inner.closing_since().map(age).into(),
-        aborting_for: aborted_at.map(age).into(),
         work,
-        work_for: work_for.into(),
-        closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),
-        rare: Rare::boxed(workplaces.thread_of(node, work), held_slots),
-        first_parent,
-        edges: (0, 0),
+        reason: inner.reason,
     }
 }
 
@@ -145,6 +146,8 @@ struct Found<C: Contents> {
     node: Arc<Node<C>>,
     index: u32,
     aborted_at: Option<Stamp>,
+    /// The number of its children, at most.
+    children: usize,
 }
 
 /// One place after another of each list of edges.
@@ -171,7 +174,7 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
             if let Some((_, known)) = self.shared.get(&Arc::as_ptr(node)) {
                 let known = *known;
                 let first = self.processes[known as usize].first_parent;
-                let is_late = first_parent.is_some() && first.is_none();
+                let is_late = first_parent.is_some() && first.get().is_none();
                 self.has_late_parents |= is_late && known > 0;
                 return known;
             }
@@ -182,15 +185,19 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         let info = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
         self.processes.push(info);
         let has_edges = inner.more.is_some();
+        let children = inner.waited_children().map_or(0, Children::<C>::places);
         drop(inner);
         if has_edges {
-            self.open.push_back(Found { node: node.clone(), index, aborted_at });
+            self.open.push_back(Found { node: node.clone(), index, aborted_at, children });
         }
         index
     }
 
     /// Reads the edges of a process.
-    fn look_below(&mut self, Found { node, index, aborted_at }: Found<C>) {
+    fn look_below(&mut self, found: Found<C>) {
+        let Found { node, index, aborted_at, children } = found;
+        self.processes.reserve(children);
+        self.edges.reserve(children);
         let first_edge = self.edges.len();
         for_each_edge(&node, |lower, kind| {
             let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
@@ -201,12 +208,27 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
             };
             self.edges.push(Edge::new(index, kind, to));
         });
-        let count = self.edges.len() - first_edge;
-        self.processes[index as usize].edges = (first_edge as u32, count as u32);
+        if self.edges.len() > first_edge {
+            self.processes[index as usize].first_edge = (first_edge as u32).into();
+        }
     }
 }
 
 impl<C: Contents> Inner<C> {
+    /// The part of a [`ProcessInfo`] that few processes have.
+    fn rare_info(&self, thread: Option<Arc<str>>, now: Stamp) -> Rare {
+        let extras = self.extras_ref();
+        let lists = [self.waited_children(), self.no_wait_children()];
+        let limit = extras.and_then(|extras| extras.limit.as_ref());
+        Rare {
+            reason: extras.and_then(|extras| extras.reason.clone()),
+            failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
+            closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),
+            thread,
+            held_slots: limit.map_or_else(Vec::new, |limit| limit.held(now)),
+        }
+    }
+
     /// May more edges than the one to its first parent lead to it?
     fn has_further_ups(&self) -> bool {
         self.parent.is_none()

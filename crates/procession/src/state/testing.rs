@@ -45,6 +45,10 @@ impl Contents for Plain {
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token = ();
 
+    fn is_blocking(_teardown: &&'static str) -> bool {
+        true
+    }
+
     fn failed_calls(
         _process: Label,
         calls: usize,

@@ -286,6 +286,7 @@ impl<C: Contents> Inner<C> {
     }
 
     /// Puts the teardown where there is room for it.
+    #[inline]
     pub(super) fn put_teardown(&mut self, teardown: C::Teardown) {
         match self.teardown_or_sleeper {
             TeardownOrSleeper::Empty => {

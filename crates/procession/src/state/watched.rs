@@ -87,14 +87,14 @@ impl<C: Contents> Inner<C> {
     }
 
     /// Gives it the observers that it lacks. Returns whether it lacked any. It must not be Closed.
-    pub(super) fn watch(&mut self, node: &Node<C>, scope: &Arc<Scope<C>>) -> bool {
+    pub(super) fn watch(&mut self, node: &Node<C>, scope: Arc<Scope<C>>) -> bool {
         let own = self.more.as_deref().and_then(|more| more.watch.as_ref()).map(|watch| &watch.own);
         let own = match own {
-            Some(own) => match own.joined_by(scope) {
+            Some(own) => match own.joined_by(&scope) {
                 None => return false,
                 Some(joined) => joined,
             },
-            None => scope.clone(),
+            None => scope,
         };
         node.phase.watch(own.observers.iter().any(C::is_of_program));
         let watch = &mut self.more().watch;
@@ -123,8 +123,7 @@ impl<C: Contents> Inner<C> {
         child: &Arc<Node<C>>,
         own: Option<Arc<Scope<C>>>,
     ) {
-        let scopes = [self.scope_below(node), own].into_iter().flatten();
-        child.watch_from_birth(scopes);
+        child.watch_from_birth(self.scope_below(node), own);
     }
 
     /// The children that a closing walk had were put back: do some of them lack observers (E4)?
@@ -215,10 +214,17 @@ impl<C: Contents> Node<C> {
     }
 
     /// A process that no other thread knows yet inherits, and its observers are told that it was made (E2).
-    pub(super) fn watch_from_birth(self: &Arc<Self>, scopes: impl Iterator<Item = Arc<Scope<C>>>) {
+    pub(super) fn watch_from_birth(
+        self: &Arc<Self>,
+        inherited: Option<Arc<Scope<C>>>,
+        own: Option<Arc<Scope<C>>>,
+    ) {
         let mut inner = self.inner.lock();
-        for scope in scopes {
-            inner.watch(self, &scope);
+        if let Some(inherited) = inherited {
+            inner.watch(self, inherited);
+        }
+        if let Some(own) = own {
+            inner.watch(self, own);
         }
         inner.tell(self, || Happening::Made);
     }
@@ -243,7 +249,7 @@ impl<C: Contents> Node<C> {
         let above = self.source().above;
         let scope = Scope::of(vec![observer], above, None);
         let mut inner = self.inner.lock();
-        let is_new = self.phase() != Phase::Closed && inner.watch(self, &scope);
+        let is_new = self.phase() != Phase::Closed && inner.watch(self, scope);
         drop(inner);
         if is_new {
             spread(vec![self.clone()]);
@@ -287,7 +293,7 @@ impl<C: Contents> Node<C> {
     fn inherit(&self, parent: &Arc<Self>, scope: &Arc<Scope<C>>) -> bool {
         let mut inner = self.inner.lock();
         let is_first = inner.first_parent().is_some_and(|first| Arc::ptr_eq(first, parent));
-        is_first && self.phase() != Phase::Closed && inner.watch(self, scope)
+        is_first && self.phase() != Phase::Closed && inner.watch(self, scope.clone())
     }
 
     /// Reads the next children, and the scope that they inherit; `None` if there are no more.

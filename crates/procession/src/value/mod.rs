@@ -43,14 +43,15 @@ pub use link_error::{Cycle, LinkError};
 pub use name::Name;
 pub use outcome::{IntoOutcome, ok, ok_with};
 pub use phase::Phase;
+pub(crate) use reason::BriefReason;
 pub use reason::Reason;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub use signal_error::SignalError;
 pub use site::Site;
+pub(crate) use snapshot::{Age, Index, Rare, set_first_parents};
 pub use snapshot::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
 };
-pub(crate) use snapshot::{Rare, set_first_parents};
 #[cfg(not(loom))]
 pub use stall::Stall;
 pub use work::Work;

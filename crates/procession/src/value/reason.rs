@@ -41,6 +41,49 @@ pub enum Reason {
     ChildFailed(Label),
 }
 
+/// A [`Reason`] in one byte: every process has room for one, and so has every process of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BriefReason {
+    Asked,
+    ParentClosed,
+    BodyFinished,
+    BodyFailed,
+    TimeLimit,
+    Dropped,
+    /// A reason that carries a value, which is kept elsewhere.
+    Detailed,
+}
+
+impl BriefReason {
+    /// The reason, unless it carries a value.
+    pub(crate) fn get(self) -> Option<&'static Reason> {
+        Some(match self {
+            Self::Asked => &Reason::Asked,
+            Self::ParentClosed => &Reason::ParentClosed,
+            Self::BodyFinished => &Reason::BodyFinished,
+            Self::BodyFailed => &Reason::BodyFailed,
+            Self::TimeLimit => &Reason::TimeLimit,
+            Self::Dropped => &Reason::Dropped,
+            Self::Detailed => return None,
+        })
+    }
+}
+
+impl From<&Reason> for BriefReason {
+    #[inline]
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::Asked => Self::Asked,
+            Reason::ParentClosed => Self::ParentClosed,
+            Reason::BodyFinished => Self::BodyFinished,
+            Reason::BodyFailed => Self::BodyFailed,
+            Reason::TimeLimit => Self::TimeLimit,
+            Reason::Dropped => Self::Dropped,
+            Reason::Signal(_) | Reason::ChildFailed(_) => Self::Detailed,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) struct Stamp(u64);
 
 /// Ticks per second.
-const RATE: u64 = 1024;
+pub(crate) const RATE: u64 = 1024;
 
 /// The coarse clock's own ticks for each of ours.
 #[cfg(not(loom))]
@@ -40,9 +40,14 @@ impl Stamp {
         (ticks > 0).then_some(Self(ticks))
     }
 
+    /// How many ticks before this time the other one was; zero if it was later.
+    pub(crate) fn ticks_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// How long before this time the other one was; zero if it was later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
-        let ticks = self.0.saturating_sub(earlier.0);
+        let ticks = self.ticks_since(earlier);
         let nanos = (ticks % RATE) * 1_000_000_000 / RATE;
         Duration::new(ticks / RATE, nanos as u32)
     }

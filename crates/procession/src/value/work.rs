@@ -1,7 +1,6 @@
 //! [`Work`]: the kind of code that a process runs at the moment.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::value::stamp::Stamp;
 
@@ -69,15 +68,22 @@ impl WorkCell {
         ALL[usize::from(self.work.load(Ordering::Relaxed))]
     }
 
-    /// The work, and for how long it has lasted.
-    pub(crate) fn get_since(&self, now: Stamp) -> (Work, Option<Duration>) {
+    /// Is it a closing hook?
+    #[inline]
+    pub(crate) fn is_hook(&self) -> bool {
+        self.work.load(Ordering::Relaxed) == Work::Hook as u8
+    }
+
+    /// The work, and when it began.
+    #[inline]
+    pub(crate) fn get_since(&self) -> (Work, Option<Stamp>) {
         let since = Stamp::from_parts(
             self.since_low.load(Ordering::Relaxed),
             self.since_high.load(Ordering::Relaxed),
         );
         match self.get() {
             Work::None => (Work::None, None),
-            work => (work, since.map(|since| now.since(since))),
+            work => (work, since),
         }
     }
 
@@ -105,7 +111,7 @@ impl WorkCell {
     /// [`Work::Hook`].
     #[inline]
     pub(crate) fn teardown_is_due(&self, since: Stamp) {
-        let work = if self.get() == Work::Hook { Work::Hook } else { Work::TeardownQueued };
+        let work = if self.is_hook() { Work::Hook } else { Work::TeardownQueued };
         self.begin_at(work, since);
     }
 
@@ -121,9 +127,10 @@ impl WorkCell {
         is_queued || matches!(self.get(), Work::AsyncBody | Work::AsyncTeardown | Work::Future)
     }
 
-    /// A teardown begins now.
+    /// A blocking teardown begins now.
+    #[inline]
     pub(crate) fn begin_teardown(&self) {
-        let work = if self.get() == Work::Hook { Work::Hook } else { Work::Teardown };
+        let work = if self.is_hook() { Work::Hook } else { Work::Teardown };
         self.begin(work);
     }
 

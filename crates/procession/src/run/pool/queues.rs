@@ -102,6 +102,7 @@ impl<T> Queues<T> {
     }
 
     /// Takes the next task of this queue, which is removed if there is none.
+    #[inline]
     pub(super) fn pop_from(&mut self, place: u32) -> Option<T> {
         let task = self.take_from(place);
         if task.is_none() {
@@ -110,6 +111,7 @@ impl<T> Queues<T> {
         task
     }
 
+    #[inline]
     fn take_from(&mut self, place: u32) -> Option<T> {
         let queue = self.shared.get_mut(place)?;
         let task = queue.pop()?;
@@ -143,6 +145,7 @@ impl<T> Queue<T> {
         }
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<T> {
         let task = self.tasks.pop_front()?;
         self.has_moved = true;

@@ -257,6 +257,7 @@ impl OwnQueue {
     }
 
     /// The next task; `None` if there are none any more.
+    #[inline]
     pub(in crate::run) fn next(&mut self) -> Option<Task> {
         let place = match self {
             Self::Single(single) => return single.take(),

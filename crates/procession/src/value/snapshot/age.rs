@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::value::stamp::{RATE, Stamp};
+
 /// How long something has lasted, if that is known: in ticks of 1/1024 s, or in seconds from 24 days on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age(u32);
@@ -9,9 +11,28 @@ pub(crate) struct Age(u32);
 const NONE: u32 = u32::MAX;
 /// The number is one of seconds, not of ticks.
 const SECONDS: u32 = 1 << 31;
-const TICKS_PER_SECOND: u64 = 1024;
 
 impl Age {
+    /// How long before `now` the other time was, if there is one.
+    #[inline]
+    pub(crate) fn between(since: Option<Stamp>, now: Stamp) -> Self {
+        since.map_or(Self(NONE), |since| Self::of_ticks(now.ticks_since(since)))
+    }
+
+    #[inline]
+    fn of_ticks(ticks: u64) -> Self {
+        match u32::try_from(ticks) {
+            Ok(ticks) if ticks < SECONDS => Self(ticks),
+            _ => Self::of_seconds(ticks / RATE),
+        }
+    }
+
+    #[cold]
+    fn of_seconds(seconds: u64) -> Self {
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Self(SECONDS + seconds.min(NONE - SECONDS - 1))
+    }
+
     pub(crate) fn get(self) -> Option<Duration> {
         match self.0 {
             NONE => None,
@@ -20,27 +41,22 @@ impl Age {
             }
             ticks => {
                 let ticks = u64::from(ticks);
-                let nanos = ticks % TICKS_PER_SECOND * 1_000_000_000 / TICKS_PER_SECOND;
-                Some(Duration::new(ticks / TICKS_PER_SECOND, nanos as u32))
+                let nanos = ticks % RATE * 1_000_000_000 / RATE;
+                Some(Duration::new(ticks / RATE, nanos as u32))
             }
         }
     }
 }
 
+#[cfg(test)]
 impl From<Option<Duration>> for Age {
     fn from(age: Option<Duration>) -> Self {
         let Some(age) = age else { return Self(NONE) };
         // Rounded up, so that a duration of whole milliseconds is not shown as one less.
-        let nanos = u64::from(age.subsec_nanos()) * TICKS_PER_SECOND;
-        let whole = age.as_secs().saturating_mul(TICKS_PER_SECOND);
+        let nanos = u64::from(age.subsec_nanos()) * RATE;
+        let whole = age.as_secs().saturating_mul(RATE);
         let ticks = whole.saturating_add(nanos.div_ceil(1_000_000_000));
-        match u32::try_from(ticks) {
-            Ok(ticks) if ticks < SECONDS => Self(ticks),
-            _ => {
-                let seconds = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
-                Self(SECONDS + seconds.min(NONE - SECONDS - 1))
-            }
-        }
+        Self::of_ticks(ticks)
     }
 }
 
@@ -48,7 +64,7 @@ impl From<Option<Duration>> for Age {
 mod tests {
     use std::time::Duration;
 
-    use super::Age;
+    use super::{Age, Stamp};
 
     #[test]
     fn an_age_is_kept_to_the_millisecond_or_the_second() {
@@ -62,6 +78,14 @@ mod tests {
             let age = Duration::from_secs(days * 86_400);
             assert_eq!(Age::from(Some(age)).get(), Some(age));
         }
+        let between = |ticks: u64| {
+            let now = Stamp::from_parts((1 + ticks) as u32, ((1 + ticks) >> 32) as u8);
+            Age::between(Stamp::from_parts(1, 0), now.unwrap())
+        };
+        assert_eq!(between(6 * 1024 + 512).get(), Some(Duration::from_millis(6_500)));
+        assert_eq!(between((1 << 31) - 1).get().unwrap().as_secs(), (1 << 21) - 1);
+        assert_eq!(between(1 << 31).get(), Some(Duration::from_secs(1 << 21)));
+        assert_eq!(Age::between(None, Stamp::now()).get(), None);
         assert!(Age::from(Some(Duration::MAX)).get().unwrap().as_secs() > 1 << 30);
     }
 }

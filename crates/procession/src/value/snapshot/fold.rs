@@ -118,7 +118,7 @@ impl<'a> Member<'a> {
             stem: Stem::of(process),
             protected,
             blocks,
-            failed: process.failed,
+            failed: process.has_failed(),
             state: process.state(),
             closing_for: process.closing_for(),
             work: process.work,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Edge;
 use super::age::Age;
 use crate::value::text::Escaped;
-use crate::value::{Name, Phase, ProcessId, Reason, Site, Work};
+use crate::value::{BriefReason, Name, Phase, ProcessId, Reason, Site, Work};
 
 /// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other, except for its work,
 /// which is read without a lock.
@@ -17,35 +17,61 @@ pub struct ProcessInfo {
     pub(crate) id: ProcessId,
     pub(crate) name: Option<Name>,
     pub(crate) site: Site,
-    pub(crate) phase: Phase,
-    pub(crate) aborting: bool,
-    pub(crate) failed: bool,
-    pub(crate) reason: Option<Reason>,
+    pub(crate) rare: Option<Box<Rare>>,
     pub(crate) closing_for: Age,
     pub(crate) aborting_for: Age,
-    pub(crate) work: Work,
     pub(crate) work_for: Age,
-    pub(crate) closing_children: bool,
-    pub(crate) rare: Option<Box<Rare>>,
-    /// The index of the first parent; `None` for the root, and for a process that was reached only along edges that
-    /// wait without closing.
-    pub(crate) first_parent: Option<u32>,
-    /// Its edges: the index of the first, and their number.
-    pub(crate) edges: (u32, u32),
+    /// The index of the first parent; none for the root, and for a process that was reached only along edges that wait
+    /// without closing.
+    pub(crate) first_parent: Index,
+    /// The index of the first of its edges, which are next to each other.
+    pub(crate) first_edge: Index,
+    pub(crate) phase: Phase,
+    pub(crate) aborting: bool,
+    pub(crate) work: Work,
+    /// A reason that carries a value is among the rare fields.
+    pub(crate) reason: Option<BriefReason>,
 }
+
+// A large snapshot consists of these, and most of the time that it takes is spent on the memory.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<ProcessInfo>() == 72);
 
 /// The fields that few processes have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rare {
+    pub(crate) reason: Option<Reason>,
+    pub(crate) failed: bool,
+    pub(crate) closing_children: bool,
     pub(crate) thread: Option<Arc<str>>,
     pub(crate) held_slots: Vec<HeldSlot>,
 }
 
 impl Rare {
     /// The fields, boxed if there are any.
-    pub(crate) fn boxed(thread: Option<Arc<str>>, held_slots: Vec<HeldSlot>) -> Option<Box<Self>> {
-        let is_empty = thread.is_none() && held_slots.is_empty();
-        (!is_empty).then(|| Box::new(Self { thread, held_slots }))
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let Self { reason, failed, closing_children, thread, held_slots } = &self;
+        let is_empty = reason.is_none() && thread.is_none() && held_slots.is_empty();
+        let is_plain = is_empty && !failed && !closing_children;
+        (!is_plain).then(|| Box::new(self))
+    }
+}
+
+/// An optional index in four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Index(u32);
+
+impl Index {
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
+    pub(crate) fn get(self) -> Option<u32> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl From<u32> for Index {
+    fn from(index: u32) -> Self {
+        Self(index)
     }
 }
 
@@ -93,13 +119,13 @@ impl ProcessInfo {
     /// Has its body, its teardown, or a child that it closes for failed?
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.rare.as_ref().is_some_and(|rare| rare.failed)
     }
 
     /// The reason why it closes; while it is Running, the reason why it will close as soon as it waits for nothing.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
-        self.reason.as_ref()
+        self.reason?.get().or_else(|| self.rare.as_ref()?.reason.as_ref())
     }
 
     /// How long ago it began to close.
@@ -139,13 +165,19 @@ impl ProcessInfo {
     /// Is the closing of its children under way, so that they are missing from the snapshot?
     #[must_use]
     pub fn is_closing_children(&self) -> bool {
-        self.closing_children
+        self.rare.as_ref().is_some_and(|rare| rare.closing_children)
     }
 
     /// The slots that no child holds, if it limits the number of its children.
     #[must_use]
     pub fn held_slots(&self) -> &[HeldSlot] {
         self.rare.as_ref().map_or(&[], |rare| &rare.held_slots)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_reason(&mut self, reason: Reason) {
+        self.reason = Some(BriefReason::from(&reason));
+        self.rare().reason = Some(reason);
     }
 
     #[cfg(test)]
@@ -169,18 +201,16 @@ impl ProcessInfo {
             id,
             name: None,
             site,
-            phase: Phase::Running,
-            aborting: false,
-            failed: false,
-            reason: None,
+            rare: None,
             closing_for: None.into(),
             aborting_for: None.into(),
-            work: Work::None,
             work_for: None.into(),
-            closing_children: false,
-            rare: None,
-            first_parent: None,
-            edges: (0, 0),
+            first_parent: Index::NONE,
+            first_edge: Index::NONE,
+            phase: Phase::Running,
+            aborting: false,
+            work: Work::None,
+            reason: None,
         }
     }
 
@@ -196,7 +226,7 @@ impl ProcessInfo {
 
     pub(super) fn state(&self) -> State {
         match self.phase {
-            Phase::Closed if self.failed => State::Failed,
+            Phase::Closed if self.has_failed() => State::Failed,
             Phase::Closed => State::Closed,
             Phase::Closing if self.aborting => State::Aborting,
             Phase::Closing => State::Closing,
@@ -205,8 +235,10 @@ impl ProcessInfo {
     }
 
     pub(super) fn edges_in<'a>(&self, edges: &'a [Edge]) -> &'a [Edge] {
-        let (first, number) = self.edges;
-        &edges[first as usize..][..number as usize]
+        let Some(first) = self.first_edge.get() else { return &[] };
+        let edges = &edges[first as usize..];
+        let own = edges[0].from();
+        &edges[..edges.partition_point(|edge| edge.from() == own)]
     }
 }
 

@@ -28,16 +28,16 @@ impl Serialize for ProcessInfo {
         fields.serialize_field("site", &self.site)?;
         fields.serialize_field("phase", &self.phase)?;
         fields.serialize_field("aborting", &self.aborting)?;
-        fields.serialize_field("failed", &self.failed)?;
-        fields.serialize_field("reason", &self.reason)?;
+        fields.serialize_field("failed", &self.has_failed())?;
+        fields.serialize_field("reason", &self.reason())?;
         fields.serialize_field("closing_ms", &self.closing_for().map(millis))?;
         fields.serialize_field("aborting_ms", &self.aborting_for().map(millis))?;
         fields.serialize_field("work", &self.work)?;
         fields.serialize_field("work_ms", &self.work_for().map(millis))?;
         fields.serialize_field("thread", &self.thread())?;
-        fields.serialize_field("closing_children", &self.closing_children)?;
+        fields.serialize_field("closing_children", &self.is_closing_children())?;
         fields.serialize_field("held_slots", &self.held_slots())?;
-        fields.serialize_field("first_parent", &self.first_parent)?;
+        fields.serialize_field("first_parent", &self.first_parent.get())?;
         fields.end()
     }
 }
@@ -269,7 +269,7 @@ mod tests {
     fn no_id_is_written() {
         let mut scene = stuck();
         let id = ProcessId::of(std::ptr::without_provenance::<u8>(0xABCDEF0));
-        scene.at(0).reason = Some(Reason::ChildFailed(Label::of_test(None, id)));
+        scene.at(0).set_reason(Reason::ChildFailed(Label::of_test(None, id)));
         scene.processes.iter_mut().for_each(|process| process.id = id);
         let snapshot: Snapshot = scene.snapshot();
         for text in [

@@ -34,9 +34,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::value::{Phase, ProcessId};
 
+pub(crate) use age::Age;
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
-pub(crate) use info::Rare;
 pub use info::{HeldSlot, ProcessInfo};
+pub(crate) use info::{Index, Rare};
 
 /// A process with everything that it closes or waits for, as it was when
 /// [`Process::snapshot`](crate::Process::snapshot) looked at it.
@@ -95,7 +96,7 @@ impl Snapshot {
     #[must_use]
     pub fn path(&self, id: ProcessId) -> Option<String> {
         let mut ways = vec![&self.processes[self.index_of(id)?]];
-        while let Some(parent) = ways.last().and_then(|process| process.first_parent) {
+        while let Some(parent) = ways.last().and_then(|process| process.first_parent.get()) {
             ways.push(&self.processes[parent as usize]);
         }
         let is_below_root = ways.last().is_some_and(|top| top.id == self.root().id);
@@ -145,12 +146,12 @@ impl Snapshot {
         pool_busy: usize,
     ) -> Self {
         for (position, edge) in edges.iter().enumerate() {
-            let (first, number) = &mut processes[edge.from()].edges;
-            if *number == 0 {
-                *first = index(position);
+            let is_next = position == 0 || edges[position - 1].from() != edge.from();
+            let first = &mut processes[edge.from()].first_edge;
+            debug_assert_eq!(is_next, first.get().is_none(), "edges are sorted by `from`");
+            if is_next {
+                *first = index(position).into();
             }
-            *number += 1;
-            debug_assert_eq!(*first + *number, index(position + 1), "edges are sorted by `from`");
         }
         set_first_parents(&mut processes, &edges);
         Self::new(above, processes, edges, pool_busy)
@@ -205,7 +206,7 @@ pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
             next += 1;
             for edge in processes[parent as usize].edges_in(edges).iter().filter(closing) {
                 if !std::mem::replace(&mut reached[edge.to()], true) {
-                    processes[edge.to()].first_parent = Some(parent);
+                    processes[edge.to()].first_parent = parent.into();
                     queue.push(index(edge.to()));
                 }
             }
@@ -339,7 +340,7 @@ mod tests {
         scene.edge(inner, Link::Child, app);
         scene.edge(inner, Link::Child, inner);
         let snapshot = scene.snapshot();
-        let first_parents = snapshot.processes().iter().map(|process| process.first_parent);
+        let first_parents = snapshot.processes().iter().map(|process| process.first_parent.get());
         assert_eq!(first_parents.collect::<Vec<_>>(), [None, None, Some(1), Some(0)]);
         let expected = "\
 app: Closing for 6.1 s (SIGINT)

@@ -274,5 +274,6 @@ fn owners(snapshot: &Snapshot) -> Vec<Option<u32>> {
 
 /// The edges from a process, with their indices.
 fn numbered_edges_of(snapshot: &Snapshot, process: u32) -> impl Iterator<Item = (u32, &Edge)> {
-    (snapshot.process(process).edges.0..).zip(snapshot.edges_of(process))
+    let first = snapshot.process(process).first_edge.get().unwrap_or(0);
+    (first..).zip(snapshot.edges_of(process))
 }

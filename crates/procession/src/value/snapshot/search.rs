@@ -174,7 +174,7 @@ impl<'a> Search<'a> {
     /// whether there was anything.
     fn look_at(&mut self, process: u32, step: Option<Step>) -> bool {
         let mut any = self.look_at_work(process, step);
-        if self.info(process).closing_children {
+        if self.info(process).is_closing_children() {
             any = true;
             let kind = BlockerKind::ClosingChildren;
             self.items.push(Item { process, kind, step, slot: 0 });
@@ -288,7 +288,7 @@ mod tests {
     fn children_of_a_running_process_are_finished_first() {
         let mut scene = Scene::default();
         let app = scene.running("app", "src/main.rs:9");
-        scene.at(app).reason = Some(Reason::BodyFinished);
+        scene.at(app).set_reason(Reason::BodyFinished);
         let body = scene.running("body", "src/db.rs:12");
         scene.work(body, Work::ThreadBody, AGE);
         let idle = scene.running("idle", "src/db.rs:12");
@@ -296,7 +296,7 @@ mod tests {
         let inner = scene.running("inner", "src/db.rs:12");
         scene.work(inner, Work::AsyncBody, AGE);
         let ending = scene.running("ending", "src/db.rs:12");
-        scene.at(ending).reason = Some(Reason::BodyFinished);
+        scene.at(ending).set_reason(Reason::BodyFinished);
         for child in [body, idle, group, ending] {
             scene.edge(app, Link::Child, child);
         }
@@ -421,7 +421,7 @@ mod tests {
     fn closing_the_children_is_in_the_way() {
         let (mut scene, app) = app();
         let db = scene.closing_below(app, "db", "src/db.rs:12");
-        scene.at(db).closing_children = true;
+        scene.at(db).rare().closing_children = true;
         let blockers = scene.snapshot().blockers(16);
         let line = blockers.to_string();
         let start = "app › db: its children are being closed (";
@@ -440,7 +440,7 @@ mod tests {
         scene.at(middle).closing_for = Some(Duration::from_secs(4)).into();
         let group = scene.running("group", "src/main.rs:33");
         let idle = scene.running("idle", "src/main.rs:33");
-        scene.at(group).reason = Some(Reason::BodyFinished);
+        scene.at(group).set_reason(Reason::BodyFinished);
         scene.edge(group, Link::Child, idle);
         scene.edge(middle, Link::WaitFor, group);
         let old = scene.closing_below(app, "old", "src/db.rs:12");

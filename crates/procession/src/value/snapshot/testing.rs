@@ -64,7 +64,7 @@ impl Scene {
         let process = self.at(index);
         process.phase = Phase::Closing;
         process.closing_for = Some(AGE).into();
-        process.reason = Some(Reason::ParentClosed);
+        process.set_reason(Reason::ParentClosed);
         index
     }
 
@@ -121,7 +121,7 @@ pub(super) fn held(site: &str, millis: u64) -> HeldSlot {
 pub(super) fn app() -> (Scene, usize) {
     let mut scene = Scene::default();
     let app = scene.closing("app", "src/main.rs:9");
-    scene.at(app).reason = Some(Reason::Signal(2));
+    scene.at(app).set_reason(Reason::Signal(2));
     (scene, app)
 }
 

@@ -88,7 +88,7 @@ fn write_process(
     if row.link == Some(Link::NoWaitChild) {
         f.write_str(", not waited for")?;
     }
-    if process.closing_children {
+    if process.is_closing_children() {
         f.write_str(", the closing is under way")?;
     }
     if process.work != Work::None {
@@ -144,7 +144,7 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Reason::ParentClosed => f.alternate() && process.work == Work::None,
         _ => true,
     };
-    if let Some(reason) = process.reason.as_ref().filter(is_said) {
+    if let Some(reason) = process.reason().filter(is_said) {
         f.write_str(separator)?;
         separator = ", ";
         match reason {
@@ -169,7 +169,7 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
     if process.aborting && process.phase == Phase::Closed {
         f.write_str(", aborted")?;
     }
-    if process.failed { f.write_str(", failed") } else { Ok(()) }
+    if process.has_failed() { f.write_str(", failed") } else { Ok(()) }
 }
 
 fn write_work(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -327,17 +327,19 @@ app: Closing for 6.1 s (SIGINT)
         scene.work(files, Work::TeardownQueued, AGE);
         let db = scene.closing_below(app, "db", "src/db.rs:12");
         let process = scene.at(db);
-        (process.aborting, process.failed, process.closing_children) = (true, true, true);
+        process.aborting = true;
+        (process.rare().failed, process.rare().closing_children) = (true, true);
         process.aborting_for = Some(Duration::from_millis(1_200)).into();
         let id = ProcessId::of(&0_u8);
-        process.reason = Some(Reason::ChildFailed(Label::of_test(Some("é\n"), id)));
+        process.set_reason(Reason::ChildFailed(Label::of_test(Some("é\n"), id)));
         for (aborting, failed) in [(true, false), (false, true)] {
             let done = scene.closing_below(app, "", "src/main.rs:41");
             let process = scene.at(done);
-            (process.phase, process.aborting, process.failed) = (Phase::Closed, aborting, failed);
+            (process.phase, process.aborting) = (Phase::Closed, aborting);
+            process.rare().failed = failed;
         }
         let idle = scene.running("idle", "src/main.rs:33");
-        scene.at(idle).reason = Some(Reason::BodyFinished);
+        scene.at(idle).set_reason(Reason::BodyFinished);
         scene.edge(app, Link::Child, idle);
         let expected = "\
 app: Closing for 6.1 s (SIGINT)
