@@ -11,7 +11,9 @@ use procession::{Error, IntoOutcome, Process, Reason, Site};
 use procession::{Exit, Main};
 
 use crate::errors::Errors;
-use crate::ready::{NotReady, Readiness};
+use crate::ready::NotReady;
+#[cfg(not(loom))]
+use crate::ready::Readiness;
 use crate::runnable::Runnable;
 use crate::start::{Start, below};
 
