@@ -132,3 +132,17 @@ pub fn panicked(label: Label, message: Arc<str>) -> Error {
 pub fn ignore_failures_of_children(process: &Process) {
     process.node.ignore_failures_of_children();
 }
+
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub use crate::run::faults::{Fault, FaultPlace, Gate};
+
+/// From now on, `faults` decides which fault strikes the process and those below it, like a hook that is set with
+/// [`Process::on_event`]. It is called whenever one of them reaches such a place.
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub fn inject(
+    root: &Process,
+    faults: impl Fn(FaultPlace, &Process) -> Option<Fault> + Send + Sync + 'static,
+) {
+    let look = move |place, node: &Arc<_>| faults(place, &Process::of_node(Arc::clone(node)));
+    crate::run::faults::inject(&root.node, Box::new(look));
+}

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,8 +12,10 @@ use pin_project_lite::pin_project;
 use super::call_stack::run_as;
 use super::catch::catch;
 use super::drive::perform_polled;
+use super::faults::{BodyFault, drops_jobs};
 use super::hooks::{body_ended, outcome};
 use super::job::{AnyBody, Job};
+use super::later::call_spawner;
 use super::perform::perform;
 #[cfg(all(feature = "executor", not(loom)))]
 use super::spawn::BODIES;
@@ -43,6 +46,7 @@ pub(crate) struct BodyEnd {
     node: Option<Arc<Node>>,
     /// The sleeper for an abort.
     registered: Option<Registered>,
+    fault: BodyFault,
     #[cfg(all(feature = "tracing", not(loom)))]
     span: Option<BodySpan>,
 }
@@ -81,6 +85,7 @@ impl BodyEnd {
         Self {
             node: Some(node),
             registered: None,
+            fault: BodyFault::unasked(),
             #[cfg(all(feature = "tracing", not(loom)))]
             span: None,
         }
@@ -111,7 +116,8 @@ impl BodyEnd {
         {
             self.span = BodySpan::root(&node);
         }
-        let run = || self.in_span(|| catch(|| body().into_outcome()));
+        let fault = BodyFault::of(&node);
+        let run = || self.in_span(|| catch(|| fault.run(body)));
         let (node, caught) = run_on_this_thread(node, run);
         node.work.end();
         let result = outcome(caught, || node.label());
@@ -160,15 +166,24 @@ impl BodyEnd {
         if node.is_aborting() {
             return self.abort(node);
         }
+        self.fault.begin(&node);
+        let mut fault = mem::replace(&mut self.fault, BodyFault::unasked());
         let mut returned = None;
         let poll = || {
+            if fault.replaces_poll(future.as_mut(), &mut returned) {
+                return;
+            }
             let running = future.as_mut().as_pin_mut().expect("it is there until it is ready");
             if let Poll::Ready(result) = running.poll(context) {
                 returned = Some(result);
                 future.set(None);
             }
         };
-        let (node, polled) = run_as(node, || self.in_span(|| catch(poll)));
+        let (node, mut polled) = run_as(node, || self.in_span(|| catch(poll)));
+        if fault.holds(returned.is_some() || polled.is_err()) {
+            (returned, polled) = (None, Ok(()));
+        }
+        self.fault = fault;
         let ended = match (returned, polled) {
             // If the drop has panicked, that was only printed, by the panic hook.
             (Some(result), _) => Poll::Ready(Ended::Returned(result)),
@@ -336,6 +351,9 @@ pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
 where
     F: Future<Output = BodyResult> + Send + 'static,
 {
+    if spawner.is_some() && drops_jobs(body.end.node.as_ref()) {
+        return call_spawner(|| drop(body));
+    }
     match spawner {
         #[cfg(all(feature = "executor", not(loom)))]
         None => match BODIES.start() {

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use super::call_stack::run_as;
 use super::catch::catch;
+use super::faults::TeardownFault;
 use super::hooks::{outcome, torn_down};
 use super::park;
 use super::pool::Task;
@@ -134,10 +135,12 @@ fn begin(
     node.tell(|| Happening::TeardownStarted);
     if is_blocking {
         node.work.begin_teardown();
-        run_on_this_thread(node, || catch(|| teardown.begin()))
+        let fault = TeardownFault::of(&node);
+        run_on_this_thread(node, || catch(|| fault.begin(teardown)))
     } else {
         node.work.begin(Work::AsyncTeardown);
-        run_as(node, || catch(|| teardown.begin()))
+        let fault = TeardownFault::of(&node);
+        run_as(node, || catch(|| fault.begin(teardown)))
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
+//! | [`faults`] | faults that tests inject |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | [`report`] | what supervised processes tell their supervisors |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
@@ -27,6 +28,7 @@ pub(crate) mod catch;
 mod contents;
 pub(crate) mod deadlines;
 mod drive;
+pub(crate) mod faults;
 pub(crate) mod foreign;
 pub(crate) mod hooks;
 mod job;

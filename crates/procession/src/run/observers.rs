@@ -30,6 +30,8 @@ use once_cell::sync::OnceCell;
 use parking::{Parker, Unparker};
 
 use super::catch::contain;
+#[cfg(feature = "test-faults")]
+use super::faults::{Fault, FaultHook, FaultPlace};
 use super::foreign::Foreign;
 use super::{Failure, Held, Inherited, Node, timer};
 use crate::state::{Happening, Scope, Seen};
@@ -68,6 +70,9 @@ enum Role {
     Tracing,
     #[cfg(feature = "metrics")]
     Metrics,
+    /// It hears of nothing, and decides which faults strike.
+    #[cfg(feature = "test-faults")]
+    Faults(Foreign<FaultHook>),
 }
 
 #[derive(Default)]
@@ -116,6 +121,26 @@ impl Observer {
         Self::new(Role::Hook(Foreign::new(Box::new(hook))))
     }
 
+    /// An observer that decides which faults strike.
+    #[cfg(feature = "test-faults")]
+    pub(super) fn faults(faults: FaultHook) -> Self {
+        Self::new(Role::Faults(Foreign::new(faults)))
+    }
+
+    #[cfg(feature = "test-faults")]
+    pub(super) fn has_faults(&self) -> bool {
+        matches!(self.0.role, Role::Faults(_))
+    }
+
+    /// The fault that strikes at a place, which is foreign code.
+    #[cfg(feature = "test-faults")]
+    pub(super) fn fault(&self, place: FaultPlace, node: &Arc<Node>) -> Option<Fault> {
+        match &self.0.role {
+            Role::Faults(faults) => (faults.get())(place, node),
+            _ => None,
+        }
+    }
+
     fn new(role: Role) -> Self {
         let queue = Mutex::new(Queue::default());
         Self(Arc::new(Inner { role, source: OnceCell::new(), queue }))
@@ -139,6 +164,10 @@ impl Observer {
         #[cfg(feature = "metrics")]
         if let Role::Metrics = self.0.role {
             super::metrics::count(&seen.what);
+        }
+        #[cfg(feature = "test-faults")]
+        if self.has_faults() {
+            return;
         }
         let mut queue = self.0.queue.lock();
         if queue.count >= CAPACITY {
@@ -183,6 +212,8 @@ impl Observer {
                     contain(|| super::tracing::missed(missed));
                 }
             }
+            #[cfg(feature = "test-faults")]
+            Role::Faults(_) => {}
             #[cfg(feature = "metrics")]
             Role::Metrics => {
                 let happened = entries.iter().filter_map(|entry| match entry {

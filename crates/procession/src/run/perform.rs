@@ -38,8 +38,9 @@
 
 use std::mem;
 
+use super::faults::drops_jobs;
 use super::job::Job;
-use super::later::then_do_later;
+use super::later::{call_spawner, then_do_later};
 use super::pool::{self, Submit, Task};
 use super::report::tell_supervisors;
 use super::spawn::Threads;
@@ -152,8 +153,10 @@ fn tasks(due: Vec<Due<Held>>) -> Vec<Task> {
 /// Gives a teardown to its spawner.
 fn hand_over(due: Due<Held>) {
     let spawner = due.node.spawner().cloned();
+    let drops = spawner.is_some() && drops_jobs(Some(&due.node));
     let job = Job::teardown(due);
     match spawner {
+        _ if drops => call_spawner(|| drop(job)),
         None => Threads::spawn_async(job),
         Some(spawner) => spawner.spawn(job),
     }

@@ -256,6 +256,17 @@ impl<C: Contents> Node<C> {
         }
     }
 
+    /// An observer of the process.
+    #[cfg(all(feature = "test-faults", not(loom)))]
+    pub(crate) fn find_observer(
+        &self,
+        is_it: impl Fn(&C::Observer) -> bool,
+    ) -> Option<C::Observer> {
+        let inner = self.inner.lock();
+        let watch = inner.more.as_deref()?.watch.as_ref()?;
+        watch.own.observers.iter().find(|observer| is_it(observer)).cloned()
+    }
+
     /// The topmost process above it, along first parents.
     #[cfg(all(feature = "tracing", not(loom)))]
     pub(crate) fn topmost(self: &Arc<Self>) -> Arc<Self> {

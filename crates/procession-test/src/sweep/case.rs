@@ -1,0 +1,223 @@
+//! One run of the user's graph, with or without a fault.
+//!
+//! The user's function, the closing and the waits have threads of their own, because with an
+//! [`Inline`](procession::Inline) spawner each of them may run a teardown that hangs. The thread of the sweep only
+//! waits for what they tell the [`Watch`], with a deadline, so that it never hangs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use procession::{BlockerKind, Error, Event, Process, support};
+
+use super::fault::Fault;
+use super::lives::{self, Life};
+use super::rules::{self, Broken, Rule, Waits, broken};
+use super::target::Target;
+use super::watch::{Seen, Watch};
+
+/// The user's function.
+pub(super) type Build<R> = Arc<dyn Fn(&Process) -> R + Send + Sync>;
+
+/// The times of a sweep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) grace: Duration,
+    pub(super) timeout: Duration,
+}
+
+/// A run that has ended.
+pub(super) struct Run<R> {
+    pub(super) watch: Arc<Watch>,
+    pub(super) lives: Vec<Life>,
+    pub(super) events: Vec<Event>,
+    pub(super) outcome: Result<(), Error>,
+    pub(super) value: Option<R>,
+    pub(super) was_struck: bool,
+}
+
+/// A rule that a run has broken, and the events of the run.
+pub(super) struct Failed {
+    pub(super) broken: Broken,
+    pub(super) events: Vec<Event>,
+}
+
+/// Runs the graph. `first` is what happened in the run without a fault.
+pub(super) fn run<R: Send + 'static>(
+    build: &Build<R>,
+    case: Option<&(Target, Fault)>,
+    times: Times,
+    first: Option<&[Life]>,
+) -> Result<Run<R>, Failed> {
+    let root = Process::builder().name("app").build().expect("it has no parent");
+    let watch = Watch::of(&root, case.cloned(), times.grace);
+    let fault = case.map(|(_, fault)| *fault);
+    let run = Running { root, watch, fault, times, deadline: Instant::now() + times.timeout };
+    let ended = run.to_its_end(build);
+    // Whatever was found, nothing is left hanging.
+    run.watch.gate.open();
+    run.root.abort();
+    let _delivered = support::flush_events(times.timeout);
+    let mut events = run.watch.look().events.clone();
+    events.sort_by_key(Event::at);
+    let lives = lives::of(&events);
+    match ended.and_then(|(value, waits)| run.check(&lives, &waits, first).map(|()| value)) {
+        Ok(value) => {
+            let Running { root, watch, .. } = run;
+            let was_struck = watch.look().struck.is_some();
+            let outcome = root.outcome().expect("it was seen Closed");
+            Ok(Run { watch, lives, events, outcome, value, was_struck })
+        }
+        Err(broken) => Err(Failed { broken, events }),
+    }
+}
+
+struct Running {
+    root: Process,
+    watch: Arc<Watch>,
+    fault: Option<Fault>,
+    times: Times,
+    deadline: Instant,
+}
+
+impl Running {
+    /// Builds the graph, closes it, and waits until it is Closed.
+    fn to_its_end<R: Send + 'static>(
+        &self,
+        build: &Build<R>,
+    ) -> Result<(Option<R>, Waits), Broken> {
+        let value = Arc::new(Mutex::new(None));
+        self.start("sweep-build", {
+            let (build, root, value) = (build.clone(), self.root.clone(), value.clone());
+            let watch = self.watch.clone();
+            move || {
+                let built = catch_unwind(AssertUnwindSafe(|| build(&root)));
+                *value.lock() = Some(built);
+                watch.change(|seen| seen.has_built = true);
+            }
+        });
+        let hangs = self.fault == Some(Fault::TeardownHangs);
+        let mut was_seen = !hangs;
+        self.watch
+            .wait(self.deadline, |seen| seen.has_built || (!was_seen && seen.struck.is_some()));
+        if !was_seen && self.watch.look().struck.is_some() {
+            // The function closes something itself.
+            self.see_hang()?;
+            was_seen = true;
+        }
+        if !self.watch.wait(self.deadline, |seen| seen.has_built) {
+            let found = format!("it has not returned within {:?}", self.times.timeout);
+            return broken(Rule::Returns, found);
+        }
+        let built = value.lock().take();
+        let Some(Ok(value)) = built else {
+            return broken(Rule::NoPanic, "the function that builds the graph panicked: see above");
+        };
+        let waits = Waits::of(&self.root.snapshot());
+        self.close();
+        if !was_seen {
+            let ends = |seen: &Seen| seen.struck.is_some() || seen.all_closed();
+            self.watch.wait(self.deadline, ends);
+            if self.watch.look().struck.is_some() {
+                self.see_hang()?;
+            }
+        }
+        let is_closed = self.watch.wait(self.deadline, |seen| seen.outcomes.len() == 2);
+        // Processes that no other one waits for may still be closing.
+        if !is_closed || !self.watch.wait(self.deadline, Seen::all_closed) {
+            return self.not_closed();
+        }
+        Ok((Some(value), waits))
+    }
+
+    fn not_closed<T>(&self) -> Result<T, Broken> {
+        let blockers = self.root.blockers(16);
+        if blockers.total > 0 {
+            let found = format!("after {:?}, it waits for\n{blockers}", self.times.timeout);
+            return broken(Rule::AllClosed, found);
+        }
+        let events = self.watch.look().events.clone();
+        rules::all_closed(&lives::of(&events))?;
+        broken(Rule::AllClosed, format!("the root is not Closed after {:?}", self.times.timeout))
+    }
+
+    /// Closes the root; two callers wait for it.
+    fn close(&self) {
+        for is_closer in [true, false] {
+            let (root, watch, times) = (self.root.clone(), self.watch.clone(), self.times);
+            let is_ignored = self.fault == Some(Fault::BodyIgnoresClosing);
+            self.start("sweep-wait", move || {
+                match (is_closer, is_ignored) {
+                    (true, true) => drop(root.close_within(times.grace)),
+                    (true, false) => drop(root.close()),
+                    (false, _) => {}
+                }
+                // With a timeout longer than that of the sweep, so that the sweep is what says that it takes too long.
+                if let Some(outcome) = root.closed().wait_timeout(times.timeout * 2) {
+                    watch.change(|seen| seen.outcomes.push(outcome));
+                }
+            });
+        }
+    }
+
+    /// A teardown hangs: the blockers must name it. Then it is released.
+    fn see_hang(&self) -> Result<(), Broken> {
+        let struck = self.watch.look().struck.clone();
+        let (process, id, _) = struck.expect("the fault has struck");
+        let process = process.upgrade();
+        let snapshot = self.root.snapshot();
+        let is_waited_for =
+            self.root.is_closing() && Waits::of(&snapshot).reach(self.root.id(), id);
+        let blockers = match (&process, is_waited_for) {
+            (_, true) => snapshot.blockers(usize::MAX),
+            (Some(process), false) => process.blockers(usize::MAX),
+            (None, false) => return broken(Rule::HangIsNamed, "nothing refers to its process"),
+        };
+        let Some(process) = process else {
+            return broken(Rule::HangIsNamed, "nothing refers to its process");
+        };
+        let is_teardown = |kind| matches!(kind, BlockerKind::Teardown | BlockerKind::AsyncTeardown);
+        let names = |blocker: &procession::Blocker| {
+            is_teardown(blocker.kind) && blocker.site == process.site()
+        };
+        let is_named = blockers.first.iter().any(names);
+        self.watch.gate.open();
+        match is_named {
+            true => Ok(()),
+            false => broken(Rule::HangIsNamed, format!("the blockers are\n{blockers}")),
+        }
+    }
+
+    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) {
+        let thread = thread::Builder::new().name(name.to_owned());
+        drop(thread.spawn(run).expect("the OS should be able to create a thread"));
+    }
+
+    /// Checks the rules.
+    fn check(&self, lives: &[Life], waits: &Waits, first: Option<&[Life]>) -> Result<(), Broken> {
+        rules::all_closed(lives)?;
+        rules::phases_in_order(lives)?;
+        rules::teardowns_once(lives)?;
+        rules::waits_first(lives, waits)?;
+        let seen = self.watch.look();
+        let mut outcomes = seen.outcomes.clone();
+        let struck = seen.struck.as_ref().map(|(_, id, at)| (*id, *at));
+        drop(seen);
+        outcomes.extend(self.root.outcome());
+        rules::one_outcome(&outcomes)?;
+        if let (Some(struck), Some(fault)) = (struck, self.fault) {
+            rules::outcome_has_fault(lives, struck, fault)?;
+        }
+        // Other faults may have kept the user's code from setting a teardown.
+        let sets_all = matches!(
+            self.fault,
+            Some(Fault::TeardownPanics | Fault::TeardownFails | Fault::TeardownHangs)
+        );
+        match first.filter(|_| sets_all) {
+            Some(first) => rules::no_teardown_lost(first, lives),
+            None => Ok(()),
+        }
+    }
+}

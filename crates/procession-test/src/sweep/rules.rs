@@ -1,0 +1,222 @@
+//! The guarantees that hold whatever fails, as checks of what happened in a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+use procession::{Error, Link, ProcessId, Snapshot};
+
+use super::fault::Fault;
+use super::lives::{Life, Step};
+
+/// A guarantee that a sweep checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    AllClosed,
+    PhasesInOrder,
+    TeardownOnce,
+    WaitsFirst,
+    OutcomeHasFault,
+    OneOutcome,
+    HangIsNamed,
+    NoPanic,
+    Returns,
+    Check,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllClosed => "every process becomes Closed after the root is closed",
+            Self::PhasesInOrder => "phases only advance",
+            Self::TeardownOnce => "each teardown runs exactly once",
+            Self::WaitsFirst => {
+                "a teardown starts only after everything that its process waits for is Closed"
+            }
+            Self::OutcomeHasFault => "the outcome of a process contains its failure",
+            Self::OneOutcome => "every caller gets the same outcome",
+            Self::HangIsNamed => "a teardown that hangs is among the blockers",
+            Self::NoPanic => "a panic becomes an error in the outcome, and does not escape",
+            Self::Returns => "the function that builds the graph returns",
+            Self::Check => "the check of this test passes",
+        })
+    }
+}
+
+/// A rule that a run has broken.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) rule: Rule,
+    pub(super) found: String,
+}
+
+pub(super) fn broken<T>(rule: Rule, found: impl Into<String>) -> Result<T, Broken> {
+    Err(Broken { rule, found: found.into() })
+}
+
+/// The waits between processes, at a moment.
+pub(super) struct Waits {
+    at: Instant,
+    /// The process that waits, and the one that it waits for.
+    pairs: Vec<(ProcessId, ProcessId)>,
+}
+
+impl Waits {
+    /// The waits in a snapshot that was just taken.
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let processes = snapshot.processes();
+        let lasting = |kind| matches!(kind, Link::Child | Link::WaitFor | Link::CloseAfter);
+        let edges = snapshot.edges().iter().filter(|edge| lasting(edge.kind()));
+        let pairs = edges.map(|edge| (processes[edge.from()].id(), processes[edge.to()].id()));
+        Self { at: Instant::now(), pairs: pairs.collect() }
+    }
+
+    /// Does `upper` wait for `lower`, perhaps by way of others?
+    pub(super) fn reach(&self, upper: ProcessId, lower: ProcessId) -> bool {
+        let mut found = vec![upper];
+        let mut next = 0;
+        while let Some(id) = found.get(next).copied() {
+            if id == lower {
+                return true;
+            }
+            let below = self.pairs.iter().filter(|(from, _)| *from == id).map(|(_, to)| *to);
+            let fresh: Vec<_> = below.filter(|to| !found.contains(to)).collect();
+            found.extend(fresh);
+            next += 1;
+        }
+        false
+    }
+}
+
+/// Every process is Closed.
+pub(super) fn all_closed(lives: &[Life]) -> Result<(), Broken> {
+    match lives.iter().find(|life| life.at(Step::Closed).is_none()) {
+        Some(open) => broken(Rule::AllClosed, format!("{} is not Closed", open.name())),
+        None => Ok(()),
+    }
+}
+
+/// The phases of each process came in order, and its teardown between them.
+pub(super) fn phases_in_order(lives: &[Life]) -> Result<(), Broken> {
+    for life in lives {
+        let out_of_order = life.steps.windows(2).find(|pair| pair[0].1 > pair[1].1);
+        if let Some(pair) = out_of_order {
+            let ((_, first), (_, then)) = (pair[0], pair[1]);
+            let found = format!("of {}, {then:?} came after {first:?}", life.name());
+            return broken(Rule::PhasesInOrder, found);
+        }
+        for step in [Step::Closing, Step::Closed] {
+            if life.count(step) > 1 {
+                let found = format!("{} was {step:?} twice", life.name());
+                return broken(Rule::PhasesInOrder, found);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each teardown that was due ran once.
+pub(super) fn teardowns_once(lives: &[Life]) -> Result<(), Broken> {
+    for life in lives {
+        let due = usize::from(life.has_teardown());
+        let (started, ended) = (life.count(Step::TeardownStarted), life.count(Step::TeardownEnded));
+        if (started, ended) != (due, due) {
+            let found = format!(
+                "the teardown of {} was due {due} times, started {started} times and ended {ended} times",
+                life.name()
+            );
+            return broken(Rule::TeardownOnce, found);
+        }
+    }
+    Ok(())
+}
+
+/// A process whose teardown ran without a fault has one in this run, too.
+pub(super) fn no_teardown_lost(first: &[Life], lives: &[Life]) -> Result<(), Broken> {
+    let (before, now) = (tally(first), tally(lives));
+    for (key, (processes, teardowns)) in now {
+        let was = before.get(&key).copied().unwrap_or_default();
+        if was.0 == processes && teardowns < was.1 {
+            let (path, site) = key;
+            let found = format!(
+                "of `{path}` ({site}), {teardowns} teardowns ran, but without a fault, {} did",
+                was.1
+            );
+            return broken(Rule::TeardownOnce, found);
+        }
+    }
+    Ok(())
+}
+
+/// How many processes there are with the same path and site, and how many of them have a teardown.
+fn tally(lives: &[Life]) -> BTreeMap<(&str, &str), (usize, usize)> {
+    let mut tally = BTreeMap::<_, (usize, usize)>::new();
+    for life in lives {
+        let (processes, teardowns) = tally.entry((&*life.path, &*life.site)).or_default();
+        *processes += 1;
+        *teardowns += usize::from(life.has_teardown());
+    }
+    tally
+}
+
+/// Everything that a process waits for was Closed before its teardown started or, without one, before it was Closed.
+pub(super) fn waits_first(lives: &[Life], waits: &Waits) -> Result<(), Broken> {
+    let find = |id| lives.iter().find(|life| life.id == id && life.is_open_at(waits.at));
+    for (upper, lower) in &waits.pairs {
+        let (Some(upper), Some(lower)) = (find(*upper), find(*lower)) else { continue };
+        let begins = upper.at(Step::TeardownStarted).or_else(|| upper.at(Step::Closed));
+        let (Some(begins), Some(closed)) = (begins, lower.at(Step::Closed)) else { continue };
+        if closed > begins {
+            let found = format!(
+                "{} waits for {}, which was Closed {:?} too late",
+                upper.name(),
+                lower.name(),
+                closed - begins
+            );
+            return broken(Rule::WaitsFirst, found);
+        }
+    }
+    Ok(())
+}
+
+/// The outcome of the process that was struck contains the fault.
+pub(super) fn outcome_has_fault(
+    lives: &[Life],
+    struck: (ProcessId, Instant),
+    fault: Fault,
+) -> Result<(), Broken> {
+    let (id, at) = struck;
+    let Some(expected) = fault.in_outcome() else { return Ok(()) };
+    let Some(life) = lives.iter().find(|life| life.id == id && life.is_open_at(at)) else {
+        return broken(Rule::OutcomeHasFault, "no event tells of the process that was struck");
+    };
+    let outcome = match &life.error {
+        // It takes the place of the outcome of the body.
+        Some(Error::TimeLimit(_)) => return Ok(()),
+        Some(error) => error.with_causes().to_string(),
+        None => "Ok".to_owned(),
+    };
+    match outcome.contains(&expected) {
+        true => Ok(()),
+        false => {
+            broken(Rule::OutcomeHasFault, format!("the outcome of {} is: {outcome}", life.name()))
+        }
+    }
+}
+
+/// All callers got the same outcome.
+pub(super) fn one_outcome(outcomes: &[Result<(), Error>]) -> Result<(), Broken> {
+    let text = |outcome: &Result<(), Error>| match outcome {
+        Ok(()) => "Ok".to_owned(),
+        Err(error) => error.with_causes().to_string(),
+    };
+    let texts: Vec<_> = outcomes.iter().map(text).collect();
+    match texts.windows(2).find(|pair| pair[0] != pair[1]) {
+        Some(pair) => {
+            let found =
+                format!("of the root, one caller got {}, another one got {}", pair[0], pair[1]);
+            broken(Rule::OneOutcome, found)
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,355 @@
+//! Faults that a test injects into the code of processes, to see whether a shutdown survives them (feature
+//! `test-faults`). Without that feature, everything here is empty.
+//!
+//! # Invariants
+//!
+//! - F1. A fault strikes where the interpreter runs the user's code, and inside the catch of that code. So the
+//!   interpreter meets a panic, an error or a hang that it cannot tell from one of the user's.
+//! - F2. Faults are set on a process like a hook for events, and apply to the processes that inherit that hook. Their
+//!   function is called with no lock held, and a panic of it is contained.
+//! - F3. Until a process is first given faults, it costs one relaxed load to find none. Relaxed, because the processes
+//!   that a fault is meant for are made after it was set, or by code that otherwise happens after that.
+//! - F4. A future that a fault replaces is dropped in the catch of its body, as if it had ended.
+
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub(super) use injected::{BodyFault, TeardownFault, drops_jobs};
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub use injected::{Fault, FaultPlace, Gate};
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub(crate) use injected::{FaultHook, inject};
+#[cfg(not(all(feature = "test-faults", not(loom))))]
+pub(super) use none::{BodyFault, TeardownFault, drops_jobs};
+
+#[cfg(all(feature = "test-faults", not(loom)))]
+mod injected {
+    use std::future::poll_fn;
+    use std::mem;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll};
+
+    use event_listener::{Event, Listener};
+
+    use crate::run::Node;
+    use crate::run::body::BodyResult;
+    use crate::run::catch::catch;
+    use crate::run::observers::Observer;
+    use crate::run::park::block_on;
+    use crate::run::teardown::{Begun, Teardown};
+    use crate::run::wakers::drop_sleeper;
+    use crate::state::Moment;
+    use crate::value::sleeper::Sleeper;
+    use crate::value::{IntoOutcome, Phase, Work};
+
+    /// Set once a process is given faults (F3).
+    static ARE_USED: AtomicBool = AtomicBool::new(false);
+
+    /// A place where a fault can strike.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum FaultPlace {
+        /// A body begins.
+        Body,
+        /// A teardown begins.
+        Teardown,
+        /// A body or a teardown is given to a spawner.
+        Spawner,
+    }
+
+    /// A fault.
+    #[derive(Clone, Debug)]
+    pub enum Fault {
+        /// It panics with this message instead of running. The panic hook is not called.
+        Panic(String),
+        /// A teardown returns this error instead of running.
+        Fail(String),
+        /// A body returns `Ok` instead of running.
+        EndEarly,
+        /// A body that was asked to close does not end before it is aborted.
+        IgnoreClosing,
+        /// A teardown runs only after the gate is open.
+        Hang(Arc<Gate>),
+        /// The spawner drops the job.
+        DropJob,
+    }
+
+    /// Keeps teardowns waiting until it is opened. No wait for another process is on record, so that a report names the
+    /// teardown.
+    #[derive(Debug, Default)]
+    pub struct Gate {
+        is_open: AtomicBool,
+        opened: Event,
+    }
+
+    /// The function that decides which fault strikes.
+    pub(crate) type FaultHook = Box<dyn Fn(FaultPlace, &Arc<Node>) -> Option<Fault> + Send + Sync>;
+
+    /// Sets faults on the process and on what is below it.
+    pub(crate) fn inject(node: &Arc<Node>, faults: FaultHook) {
+        ARE_USED.store(true, Ordering::Relaxed);
+        let observer = Observer::faults(faults);
+        observer.is_set_on(node);
+        node.add_observer(observer);
+    }
+
+    /// The fault that strikes here.
+    #[inline]
+    fn at(place: FaultPlace, node: &Arc<Node>) -> Option<Fault> {
+        if ARE_USED.load(Ordering::Relaxed) { look(place, node) } else { None }
+    }
+
+    #[cold]
+    fn look(place: FaultPlace, node: &Arc<Node>) -> Option<Fault> {
+        let observer = node.find_observer(Observer::has_faults)?;
+        catch(|| observer.fault(place, node)).ok().flatten()
+    }
+
+    /// Does the spawner drop the jobs of this process?
+    pub(in crate::run) fn drops_jobs(node: Option<&Arc<Node>>) -> bool {
+        let fault = node.and_then(|node| at(FaultPlace::Spawner, node));
+        matches!(fault, Some(Fault::DropJob))
+    }
+
+    /// The fault of a body.
+    pub(in crate::run) enum BodyFault {
+        /// The body has not begun.
+        Unasked,
+        None,
+        Panics(String),
+        EndsEarly,
+        IgnoresClosing(Arc<Node>),
+        /// The body has ended, which is not reported before it is aborted.
+        Held,
+    }
+
+    impl BodyFault {
+        pub(in crate::run) fn unasked() -> Self {
+            Self::Unasked
+        }
+
+        /// The fault of the body of this process, which begins.
+        pub(in crate::run) fn of(node: &Arc<Node>) -> Self {
+            if node.work.get() == Work::Future {
+                return Self::None;
+            }
+            match at(FaultPlace::Body, node) {
+                Some(Fault::Panic(message)) => Self::Panics(message),
+                Some(Fault::EndEarly) => Self::EndsEarly,
+                Some(Fault::IgnoreClosing) => Self::IgnoresClosing(node.clone()),
+                _ => Self::None,
+            }
+        }
+
+        /// The body of this process is polled, perhaps for the first time.
+        pub(in crate::run) fn begin(&mut self, node: &Arc<Node>) {
+            if let Self::Unasked = self {
+                *self = Self::of(node);
+            }
+        }
+
+        /// Runs a blocking body. This is foreign code: call it in a catch.
+        pub(in crate::run) fn run<R: IntoOutcome>(self, body: impl FnOnce() -> R) -> BodyResult {
+            match self {
+                Self::Panics(message) => {
+                    drop(body);
+                    resume_unwind(Box::new(message))
+                }
+                Self::EndsEarly => Ok(()),
+                Self::IgnoresClosing(node) => {
+                    let ended = catch_unwind(AssertUnwindSafe(|| body().into_outcome()));
+                    if node.phase() != Phase::Running {
+                        wait_for_abort(&node);
+                    }
+                    ended.unwrap_or_else(|payload| resume_unwind(payload))
+                }
+                Self::Unasked | Self::None | Self::Held => body().into_outcome(),
+            }
+        }
+
+        /// Before a poll of an async body: whether the fault replaces the poll, and the result if it ends the body. This
+        /// is called in the catch of the body (F4).
+        pub(in crate::run) fn replaces_poll<F>(
+            &mut self,
+            future: Pin<&mut Option<F>>,
+            result: &mut Option<BodyResult>,
+        ) -> bool {
+            match mem::replace(self, Self::None) {
+                Self::Panics(message) => resume_unwind(Box::new(message)),
+                Self::EndsEarly => {
+                    *result = Some(Ok(()));
+                    // Last, because the drop may panic.
+                    drop_future(future);
+                    true
+                }
+                Self::Held => {
+                    *self = Self::Held;
+                    true
+                }
+                other => {
+                    *self = other;
+                    false
+                }
+            }
+        }
+
+        /// After a poll of an async body: whether the body, which has ended, is held until it is aborted.
+        pub(in crate::run) fn holds(&mut self, has_ended: bool) -> bool {
+            let Self::IgnoresClosing(node) = self else { return false };
+            let holds = has_ended && node.phase() != Phase::Running;
+            if holds {
+                *self = Self::Held;
+            }
+            holds
+        }
+    }
+
+    fn drop_future<F>(mut future: Pin<&mut Option<F>>) {
+        future.set(None);
+    }
+
+    fn wait_for_abort(node: &Arc<Node>) {
+        let mut place = None;
+        block_on(poll_fn(|context: &mut Context<'_>| {
+            if node.is_aborting() {
+                return Poll::Ready(());
+            }
+            let sleeper = Sleeper::of(context.waker());
+            let (is_registered, spent) =
+                node.register_sleeper(Moment::Aborting, &mut place, sleeper);
+            drop_sleeper(spent);
+            if is_registered { Poll::Pending } else { Poll::Ready(()) }
+        }));
+    }
+
+    /// The fault of a teardown.
+    pub(in crate::run) struct TeardownFault(Option<Fault>);
+
+    impl TeardownFault {
+        /// The fault of the teardown of this process, which begins. A hook of `on_closing` has none.
+        pub(in crate::run) fn of(node: &Arc<Node>) -> Self {
+            let is_hook = node.work.get() == Work::Hook;
+            Self(if is_hook { None } else { at(FaultPlace::Teardown, node) })
+        }
+
+        /// Begins the teardown. This is foreign code: call it in a catch.
+        pub(in crate::run) fn begin(self, teardown: Teardown) -> Begun {
+            match self.0 {
+                Some(Fault::Panic(message)) => {
+                    drop(teardown);
+                    resume_unwind(Box::new(message))
+                }
+                Some(Fault::Fail(message)) => Begun::Ended(Err(message.into())),
+                Some(Fault::Hang(gate)) if teardown.is_blocking() => {
+                    gate.wait();
+                    teardown.begin()
+                }
+                Some(Fault::Hang(gate)) => Begun::Future(Box::pin(async move {
+                    gate.opened().await;
+                    match teardown.begin() {
+                        Begun::Ended(result) => result,
+                        Begun::Future(future) => future.await,
+                    }
+                })),
+                _ => teardown.begin(),
+            }
+        }
+    }
+
+    impl Gate {
+        /// Opens it for ever.
+        pub fn open(&self) {
+            // Paired with the load after `listen`: a listener either sees this or is notified.
+            self.is_open.store(true, Ordering::SeqCst);
+            self.opened.notify(usize::MAX);
+        }
+
+        fn is_open(&self) -> bool {
+            self.is_open.load(Ordering::SeqCst)
+        }
+
+        fn wait(&self) {
+            while !self.is_open() {
+                let listener = self.opened.listen();
+                if !self.is_open() {
+                    listener.wait();
+                }
+            }
+        }
+
+        async fn opened(&self) {
+            while !self.is_open() {
+                let listener = self.opened.listen();
+                if !self.is_open() {
+                    listener.await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(all(feature = "test-faults", not(loom))))]
+mod none {
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use crate::run::Node;
+    use crate::run::body::BodyResult;
+    use crate::run::teardown::{Begun, Teardown};
+    use crate::value::IntoOutcome;
+
+    #[inline(always)]
+    pub(in crate::run) fn drops_jobs(_node: Option<&Arc<Node>>) -> bool {
+        false
+    }
+
+    pub(in crate::run) struct BodyFault;
+
+    impl BodyFault {
+        #[inline(always)]
+        pub(in crate::run) fn unasked() -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(in crate::run) fn of(_node: &Arc<Node>) -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(in crate::run) fn begin(&mut self, _node: &Arc<Node>) {}
+
+        #[inline(always)]
+        pub(in crate::run) fn run<R: IntoOutcome>(self, body: impl FnOnce() -> R) -> BodyResult {
+            body().into_outcome()
+        }
+
+        #[inline(always)]
+        pub(in crate::run) fn replaces_poll<F>(
+            &mut self,
+            _future: Pin<&mut Option<F>>,
+            _result: &mut Option<BodyResult>,
+        ) -> bool {
+            false
+        }
+
+        #[inline(always)]
+        pub(in crate::run) fn holds(&mut self, _has_ended: bool) -> bool {
+            false
+        }
+    }
+
+    pub(in crate::run) struct TeardownFault;
+
+    impl TeardownFault {
+        #[inline(always)]
+        pub(in crate::run) fn of(_node: &Arc<Node>) -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(in crate::run) fn begin(self, teardown: Teardown) -> Begun {
+            teardown.begin()
+        }
+    }
+}
