@@ -10,7 +10,7 @@
 //! `sequential([database, worker, http, drain])`: each part starts when the one before it is ready, and stops after the
 //! one behind it is Closed. So Ctrl-C
 //!
-//! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, so that load balancers turn away;
+//! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, while load balancers stop sending requests;
 //! 2. stops `http`: it accepts no new connections, and the requests that it has are answered;
 //! 3. stops `worker`: its queue takes no more, and it writes the rows that are in it;
 //! 4. stops `database`: the file is closed.

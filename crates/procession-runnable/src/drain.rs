@@ -1,4 +1,4 @@
-//! [`drain`]: the time between "send no more work here" and the stop.
+//! [`drain`]: a delay between turning readiness off and stopping.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,7 @@ use procession::{BoxError, Clock, SystemClock};
 use crate::leaf::body;
 use crate::runnable::Runnable;
 
-/// Whether a program wants to be sent work, for the answer to a load balancer or to a readiness probe (`/readyz`).
-/// [`drain`] turns it on and off. Clones are the same flag.
+/// Tells a load balancer or a readiness probe (`/readyz`) whether the program accepts work. [`drain`] turns it on and off. Clones are the same flag.
 #[derive(Clone, Debug, Default)]
 pub struct ReadyFlag(Arc<AtomicBool>);
 

@@ -37,7 +37,7 @@
 //! | [`nop`], [`named`] | nothing; a name for the process and its errors |
 //! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
-//! | [`drain`] | the last part of a stack: keeps the servers serving while a load balancer turns away |
+//! | [`drain`] | the last part of a stack: keeps the servers running while load balancers stop sending requests |
 //! | `command` | a program of the operating system (feature `command`, Unix) |
 //! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (features) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |

@@ -4,16 +4,14 @@
 use std::future::{Future, pending};
 
 #[cfg(not(loom))]
-use procession::support::{block_on, ignore_failures_of_children};
+use procession::support::block_on;
 use procession::support::{close_when_at, run_at};
-use procession::{Error, IntoOutcome, Process, Reason, Site};
 #[cfg(not(loom))]
-use procession::{Exit, Main};
+use procession::{ChildFailure, Exit, Main};
+use procession::{Error, IntoOutcome, Process, Reason, Site};
 
 use crate::errors::Errors;
 use crate::ready::NotReady;
-#[cfg(not(loom))]
-use crate::ready::Readiness;
 use crate::runnable::Runnable;
 use crate::start::{Start, below};
 
@@ -190,7 +188,8 @@ pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
 /// [`run`], with the settings of [`Main`].
 ///
 /// The failure of the runnable is the outcome of the program, whatever [`Main::on_child_failure`] says: it is reported
-/// once, when the program ends. Failures below the runnable are reported as usual.
+/// once, when the program ends. Failures below the runnable are reported as usual. A runnable that ends before it is ready
+/// has failed, with [`NotReady::Ended`].
 ///
 /// # Blocking
 ///
@@ -210,11 +209,7 @@ pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
 #[cfg(not(loom))]
 #[track_caller]
 pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
-    main.run(|root| {
-        let (started, readiness) = start_in_root(&root, runnable)?;
-        block_on(tell_when_ready(&root, readiness));
-        started.closed().wait()
-    })
+    as_program(main).run(|root| block_on(start_in_root(root, runnable.clone())))
 }
 
 /// The async form of [`run_with`].
@@ -226,27 +221,31 @@ pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
 #[track_caller]
 pub fn run_with_async(main: Main, runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
     let runnable = runnable.clone();
-    main.run_async(move |root| async move {
-        let (started, readiness) = start_in_root(&root, &runnable)?;
-        tell_when_ready(&root, readiness).await;
-        started.closed().await
-    })
+    as_program(main).run_async(move |root| start_in_root(root, runnable))
 }
 
+/// The failure of the runnable closes the root, and is part of its outcome.
 #[cfg(not(loom))]
-fn start_in_root(root: &Process, runnable: &Runnable) -> Result<(Process, Readiness), Error> {
-    // Their outcome is returned by the body of the root.
-    ignore_failures_of_children(root);
-    let (start, readiness) = Start::under(root);
-    Ok((runnable.start(start)?, readiness))
+fn as_program(main: Main) -> Main {
+    main.on_child_failure(ChildFailure::Close)
 }
 
-/// Tells the service manager, if there is one, that the program has started.
+/// The body of the root: starts the runnable, and ends once it is ready, or will not be. The root goes on until the runnable
+/// is Closed, because it is its child. So nothing but the runnable is listed when a closing takes long.
 #[cfg(not(loom))]
-async fn tell_when_ready(root: &Process, readiness: Readiness) {
-    if readiness.until_closing(root).await.is_ok() {
-        // An error has no remedy: the service manager will notice that nothing comes.
-        #[cfg(all(feature = "systemd", target_os = "linux"))]
-        drop(procession::systemd::ready());
+async fn start_in_root(root: Process, runnable: Runnable) -> Result<(), Error> {
+    let (start, readiness) = Start::under(&root);
+    // Kept, because the handle to a run that has ended is not the root's.
+    let _started = runnable.start(start)?;
+    match readiness.until_closing(&root).await {
+        Ok(()) => {
+            // Ignore errors: the service manager notices if no message arrives.
+            #[cfg(all(feature = "systemd", target_os = "linux"))]
+            drop(procession::systemd::ready());
+            Ok(())
+        }
+        Err(NotReady::Ended(label)) => Err(NotReady::of(label)),
+        // The outcome of the runnable says more.
+        Err(NotReady::Failed | NotReady::Closed) => Ok(()),
     }
 }

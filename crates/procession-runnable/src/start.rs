@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use procession::support::{Supervised, in_order, supervised};
-use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site};
+use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
 
@@ -29,6 +29,8 @@ pub struct Start<'a> {
     order: (Option<&'a Process>, Option<&'a Process>),
     name: Option<Arc<str>>,
     on_child_failure: ChildFailure,
+    /// The run is on the library's own executor, and does not depend on that of its parent.
+    is_on_library: bool,
     #[cfg(feature = "tracing")]
     span: Span,
     ready: Ready,
@@ -77,6 +79,7 @@ impl<'a> Start<'a> {
             order: (None, None),
             name: None,
             on_child_failure,
+            is_on_library: false,
             // A part is started in the span of what it is a part of.
             #[cfg(feature = "tracing")]
             span: current_span(),
@@ -194,6 +197,13 @@ impl<'a> Start<'a> {
         self.spawn(body)
     }
 
+    /// The run is on the library's own executor, so that it goes on while the executor of its parent is blocked.
+    #[cfg(all(feature = "command", unix, not(loom)))]
+    pub(crate) fn on_library(mut self) -> Self {
+        self.is_on_library = true;
+        self
+    }
+
     /// Starts the run in a `tracing` span `task`.
     #[cfg(feature = "tracing")]
     pub(crate) fn in_task(self, kind: &str) -> Self {
@@ -209,8 +219,8 @@ impl<'a> Start<'a> {
     }
 
     fn into_builder(self) -> (Builder<'a>, Ready) {
-        let Self { parent, site, before, order, name, on_child_failure, ready, .. } = self;
-        let run = self.supervised;
+        let Self { parent, site, before, order, name, on_child_failure, .. } = self;
+        let Self { is_on_library, ready, supervised: run, .. } = self;
         let builder = Process::builder().parent(parent).site(site);
         let mut builder = in_order(builder, order.0, order.1);
         if let Some(before) = before {
@@ -224,6 +234,9 @@ impl<'a> Start<'a> {
         }
         if on_child_failure == ChildFailure::Close {
             builder = builder.on_child_failure(on_child_failure);
+        }
+        if is_on_library {
+            builder = builder.spawner(Threads);
         }
         (builder, ready)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::block_on;
 use once::subscriber;
 use procession::signal::{SIGINT, SIGQUIT};
-use procession::{Error, Process};
+use procession::{Error, Job, Process};
 use procession_runnable::{
     Command, CommandError, NotReady, Start, command, named, run_in, run_to_end,
 };
@@ -177,7 +177,8 @@ fn starts_that_fail() {
 #[test]
 fn output_is_recorded() {
     let script = "echo first; echo wrong >&2; printf 'a\\tb\\033[2J\\377\\r\\n'; \
-                  head -c 20000 /dev/zero | tr '\\0' x; printf end";
+                  printf 'xxxxx'; sleep 0.1; head -c 20000 /dev/zero | tr '\\0' '\\011'; printf 'é%.0s' 5 5 5; \
+                  head -c 9000 /dev/zero | sed 's/\\x00/é/g'; printf end";
     let prints = named("prints", shell(script).runnable());
     let app = Process::builder().name("app").build().unwrap();
     block_on(run_to_end(&app, &prints)).unwrap();
@@ -195,7 +196,8 @@ fn output_is_recorded() {
     let stdout = of("stdout");
     assert_eq!(stdout[..2], ["first", "a    b\\u{1b}[2J\u{fffd}"]);
     let long = stdout[2..].concat();
-    assert!(stdout.len() >= 4 && long.len() == 20_003 && long.ends_with("xend"), "{stdout:?}");
+    let expected = format!("xxxxx{}{}end", "    ".repeat(20_000), "é".repeat(9_003));
+    assert!(stdout.len() >= 5 && long == expected, "{} parts, {} bytes", stdout.len(), long.len());
     assert_eq!(of("stderr"), ["wrong"]);
 }
 
@@ -210,15 +212,63 @@ fn settings() {
     assert!(ended(command.env_remove("A")).is_err());
 }
 
-/// A signal with a number that does not exist is an error, and the program is killed.
+/// Somebody else sends the signal, and asks the program above to close only afterwards.
+#[test]
+fn a_signal_to_both_programs_is_no_failure() {
+    let (command, number) = prints_number("echo $$; exec sleep 1000");
+    let app = Process::new();
+    let (start, readiness) = Start::under(&app);
+    let process = command.runnable().start(start).unwrap();
+    block_on(readiness).unwrap();
+    kill_process(number.recv().unwrap(), Signal::TERM).unwrap();
+    app.close();
+    process.closed().wait().unwrap();
+}
+
+/// A signal with a number that does not exist is an error before the program is started.
 #[test]
 fn a_signal_that_does_not_exist() {
     let (command, number) = prints_number("echo $$; exec sleep 1000");
     let runnable = command.stop_signal(12345).runnable();
     let error = block_on(run_in(&Process::new(), &runnable, |_| async {})).unwrap_err();
     let text = error.with_causes().to_string();
-    assert!(text.contains("there is no signal with the number 12345"), "{text}");
-    assert!(is_gone(number.recv().unwrap()));
+    assert!(text.contains("with the signal 12345: it does not exist"), "{text}");
+    drop(runnable);
+    assert!(number.recv().is_err());
+}
+
+/// The program ends even if the executor of the process above it runs nothing any more.
+#[test]
+fn a_blocked_executor_does_not_keep_a_program_alive() {
+    let app = Process::builder().spawner(|job: Job| std::mem::forget(job)).build().unwrap();
+    for abort in [false, true] {
+        let (command, number) = prints_number("echo $$; exec sleep 1000");
+        let (start, readiness) = Start::under(&app);
+        let process = command.runnable().start(start).unwrap();
+        block_on(readiness).unwrap();
+        if abort {
+            process.abort()
+        } else {
+            process.close()
+        };
+        assert_eq!(process.closed().wait().is_err(), abort);
+        assert!(is_gone(number.recv().unwrap()));
+    }
+}
+
+/// A line that was begun when the run is aborted is not lost.
+#[test]
+fn an_abort_keeps_the_line_that_was_begun() {
+    let script = "printf 'last words'; echo ready >&2; exec sleep 1000";
+    let prints = named("interrupted", shell(script).ready_when(|line| line == "ready").runnable());
+    let app = Process::builder().name("app").build().unwrap();
+    let (start, readiness) = Start::under(&app);
+    let process = prints.start(start).unwrap();
+    block_on(readiness).unwrap();
+    process.abort();
+    process.closed().wait().unwrap_err();
+    let text = subscriber().text();
+    assert!(text.lines().any(|line| line.contains("last words") && line.contains("interrupted")));
 }
 
 /// A program that prints without end does not keep its run from being closed, and holds up nothing else.

@@ -4,7 +4,6 @@
 #![cfg(not(loom))]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
@@ -49,19 +48,40 @@ fn the_grace_of_main_aborts_a_runnable() {
 /// once. Hooks are told once.
 #[test]
 fn the_failure_is_the_outcome() {
+    let ready_first = body(|run| async move {
+        run.ready();
+        Err("the disk is gone")
+    });
     for reaction in [ChildFailure::Report, ChildFailure::Ignore, ChildFailure::Close] {
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = told.clone();
-        let counted = main().on_child_failure(reaction).on_failure(move |process, _| {
-            assert_eq!(process.name().as_deref(), Some("fails"));
-            count.fetch_add(1, Ordering::SeqCst);
-        });
-        let exit = run_with(counted, &fails());
-        assert_eq!(exit.code(), 1);
-        let error = exit.result().unwrap_err();
-        assert_eq!(error.with_causes().to_string(), "process `fails` failed: the disk is gone");
-        assert_eq!(told.load(Ordering::SeqCst), 1, "{reaction:?}");
+        for runnable in [fails(), named("fails", ready_first.clone())] {
+            let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
+            let names = told.clone();
+            let hooked = main().on_child_failure(reaction).on_failure(move |process, _| {
+                names.lock().push(process.name().unwrap_or_default().to_string());
+            });
+            for exit in [
+                run_with(hooked.clone(), &runnable),
+                block_on(run_with_async(hooked.clone(), &runnable)),
+            ] {
+                assert_eq!(exit.code(), 1);
+                let error = exit.result().unwrap_err().with_causes().to_string();
+                assert_eq!(error, "process `fails` failed: the disk is gone");
+            }
+            // Once for each of the two programs.
+            assert_eq!(*told.lock(), ["fails", "fails"], "{reaction:?}");
+        }
     }
+}
+
+/// A runnable that ends before it is ready has not started.
+#[test]
+fn a_runnable_that_is_never_ready_fails() {
+    let exit = run_with(main(), &named("early", body(|_| async {})));
+    assert_eq!(exit.code(), 1);
+    let error = exit.result().unwrap_err().with_causes().to_string();
+    assert!(error.contains("`early` ended before it was ready"), "{error}");
+    let ends = body(|run| async move { run.ready() });
+    assert_eq!(run_with(main(), &ends).code(), 0);
 }
 
 /// The flag is on between the start of the drain and the closing, and everything below it goes on for the delay.

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// The process group whose leader is a program that this one has started.
 ///
 /// Signals reach only the program and what it has started, *because* they are sent either before the end of the program
-/// is known, or at once after that: the system gives a number away again only when all others have been used.
+/// is known, or at once after that: the kernel reuses a number only after it has used all others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group(Pid);
 
@@ -17,9 +17,7 @@ impl Group {
     }
 
     /// Sends a signal to all processes of the group. If there is none left, nothing happens.
-    pub(super) fn signal(self, signal: i32) -> Result<(), BoxError> {
-        let signal = Signal::from_named_raw(signal)
-            .ok_or_else(|| format!("there is no signal with the number {signal}"))?;
+    pub(super) fn signal(self, signal: Signal) -> Result<(), BoxError> {
         match kill_process_group(self.0, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             // The program may have changed its user.

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use procession::Site;
 use procession::signal::SIGTERM;
 
-use crate::leaf::body;
 use crate::runnable::Runnable;
+use crate::start::Start;
 pub use running::CommandError;
 
-/// The variables by which systemd speaks to this program, and not to the programs that it starts.
+/// systemd's variables, which are meant for this program only.
 const OF_SYSTEMD: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -36,22 +36,26 @@ const OF_SYSTEMD: [&str; 6] = [
 /// A program of the operating system, as a runnable.
 ///
 /// Each run starts the program anew, in a process group of its own, so that a Ctrl-C in the terminal reaches only this
-/// program, which then stops the other in its turn.
+/// program, which then stops the command in order.
 ///
 /// - The run is ready once the program has started, or when it prints a line for which
 ///   [`ready_when`](Command::ready_when) returns `true`.
 /// - On closing, the group is sent SIGTERM, or [`stop_signal`](Command::stop_signal).
-/// - On an abort, the group is sent SIGKILL. The process of the run is Closed only once the program has ended, so that
-///   a restart never runs beside it.
+/// - On an abort, the group is sent SIGKILL. The process of the run is Closed only once the program has ended, so a
+///   restart never overlaps it.
 /// - When the program has ended, whatever is left of its group is sent SIGKILL.
-/// - The outcome is an error if the exit status is not 0. A program that was asked to stop may also be ended by that
-///   signal, or exit with the status 128 + n that stands for it.
+/// - The outcome is an error if the exit status is not 0. If the program was asked to stop, being killed by that signal
+///   or exiting with status 128 + n also counts as success. So does such an end shortly before closing, because service
+///   managers may signal both programs at the same time.
 /// - Each line that the program prints is a `tracing` event of level INFO with the target `procession::command` and the
-///   fields `process`, `stream` and `message`. If no subscriber wants these, the program has the standard output and
-///   the standard error of this one. Its standard input is empty.
+///   fields `process`, `stream` and `message`; a line of more than 8 KiB is split. If no subscriber wants them, the
+///   program inherits the standard output and the standard error of this one; with `ready_when`, its lines are copied
+///   there. Its standard input is empty.
 ///
-/// The program survives if this one ends without closing: if it is killed by SIGKILL, for example, or by the third
-/// Ctrl-C. A service manager ends both. Programs that the program starts and that leave its process group are out of
+/// The run does not depend on the executor of the process above it: its code runs on the library's own.
+///
+/// The command survives if this program ends without closing: if it is killed by SIGKILL, for example, or by the third
+/// Ctrl-C. A service manager ends both. Programs that the command starts and that leave its process group are out of
 /// reach.
 ///
 /// ```
@@ -80,7 +84,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// A program of the operating system and its settings. Made by [`command()`]; [`runnable`](Self::runnable) turns it into
 /// a runnable.
 #[derive(Clone)]
-#[must_use = "it does nothing until it is a `runnable`, and that runs"]
+#[must_use = "a command does nothing until it is turned into a runnable and started"]
 pub struct Command {
     program: OsString,
     arguments: Vec<OsString>,
@@ -115,7 +119,8 @@ impl Command {
         self
     }
 
-    /// Removes an environment variable. Those by which systemd speaks to this program are removed in any case.
+    /// Removes an environment variable. systemd's variables are always removed, unless they are set with
+    /// [`env`](Self::env).
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), None));
         self
@@ -174,7 +179,12 @@ impl Command {
     pub fn runnable(self) -> Runnable {
         let site = self.site;
         let command = Arc::new(self);
-        body(move |run| running::run(run, command.clone())).at(site)
+        // On the library's executor, so that the program is stopped even while the user's executor is blocked.
+        let start = move |start: Start<'_>| {
+            let command = command.clone();
+            start.on_library().spawn(move |run| running::run(run, command))
+        };
+        Runnable::new(start).at(site)
     }
 
     /// The command for one run.

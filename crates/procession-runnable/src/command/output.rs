@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_process::{Child, ChildStderr, ChildStdout};
 use futures_lite::future::{poll_once, yield_now, zip};
 use futures_lite::{AsyncRead, AsyncReadExt};
+use procession::support::catch;
 #[cfg(feature = "tracing")]
 use procession::support::text::Escaped;
 #[cfg(feature = "tracing")]
@@ -15,7 +16,7 @@ use tracing::Level;
 use super::IsReady;
 use crate::start::Run;
 
-/// A line that is longer than this is split.
+/// A line that is longer than this is split, so that a program that prints no line feeds needs no more memory.
 const LONGEST_LINE: usize = 8 * 1024;
 
 /// The most that is read after the end of the program: a pipe holds no more, but something else may go on writing.
@@ -34,7 +35,7 @@ impl Output {
         Self { stdout: stdout.map(Lines::of), stderr: stderr.map(Lines::of), sink }
     }
 
-    /// Passes on all that the program prints. It goes on until it is dropped, and then nothing is lost.
+    /// Passes on all that the program prints. It goes on until it is dropped; what it has read by then is kept.
     pub(super) async fn copy<T>(&mut self) -> T {
         let Self { stdout, stderr, sink } = self;
         zip(Lines::copy(stdout, Stream::Stdout, sink), Lines::copy(stderr, Stream::Stderr, sink))
@@ -50,6 +51,24 @@ impl Output {
         if let Some(lines) = &mut self.stderr {
             lines.copy_rest(Stream::Stderr, &self.sink).await;
         }
+    }
+
+    /// Passes on the lines that were begun.
+    fn copy_begun(&mut self) {
+        if let Some(lines) = &mut self.stdout {
+            lines.copy_begun(Stream::Stdout, &self.sink);
+        }
+        if let Some(lines) = &mut self.stderr {
+            lines.copy_begun(Stream::Stderr, &self.sink);
+        }
+    }
+}
+
+/// An abort drops the run before the program has ended.
+impl Drop for Output {
+    fn drop(&mut self) {
+        // The subscriber may panic.
+        let _printed = catch(|| self.copy_begun());
     }
 }
 
@@ -85,6 +104,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.add(&buffer[..length], stream, sink);
             read += length;
         }
+        self.copy_begun(stream, sink);
+    }
+
+    fn copy_begun(&mut self, stream: Stream, sink: &Sink) {
         if !self.begun.is_empty() {
             sink.line(&std::mem::take(&mut self.begun), stream);
         }
@@ -93,13 +116,26 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     fn add(&mut self, bytes: &[u8], stream: Stream, sink: &Sink) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.begun.extend_from_slice(part);
-            let is_whole = self.begun.ends_with(b"\n");
-            if is_whole || self.begun.len() >= LONGEST_LINE {
-                let line = self.begun.strip_suffix(b"\n").unwrap_or(&self.begun);
+            if let Some(line) = self.begun.strip_suffix(b"\n") {
                 sink.line(line.strip_suffix(b"\r").unwrap_or(line), stream);
                 self.begun.clear();
+            } else if self.begun.len() >= LONGEST_LINE {
+                let end = whole_characters(&self.begun);
+                sink.line(&self.begun[..end], stream);
+                self.begun.drain(..end);
             }
         }
+    }
+}
+
+/// The length of the text without a character of which only a part is there.
+fn whole_characters(text: &[u8]) -> usize {
+    // A character takes at most four bytes, of which all but the first are `10xx_xxxx`.
+    let is_first = |&byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
+    let last = text.iter().rposition(is_first).filter(|last| text.len() - last < 4).unwrap_or(0);
+    match std::str::from_utf8(&text[last..]) {
+        Err(error) if error.error_len().is_none() && last > 0 => last,
+        _ => text.len(),
     }
 }
 
@@ -171,7 +207,7 @@ fn record(path: &str, line: &str, stream: Stream) {
         stream,
         "{}",
         // A tab is no danger to a terminal.
-        Escaped { text: &line.replace('\t', "    "), limit: LONGEST_LINE }
+        Escaped { text: &line.replace('\t', "    "), limit: usize::MAX }
     );
 }
 

@@ -10,18 +10,23 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_process::{Child, Command as AsyncCommand};
 use futures_lite::future::or;
 use procession::BoxError;
-use procession::support::text::{Escaped, Signal};
+use procession::support::{catch, text};
+use rustix::process::Signal;
 
 use super::Command;
 use super::group::Group;
 use super::output::{Output, Sink};
 use crate::start::Run;
 
-/// Why a program was not run to a good end.
+/// The time in which the closing has to follow the signal, if somebody else has sent it.
+const AT_THE_SAME_TIME: Duration = Duration::from_millis(500);
+
+/// Why a command failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -47,7 +52,10 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
     if run.is_closing() {
         return Ok(());
     }
-    let program = Escaped::name(&command.program.to_string_lossy()).to_string();
+    let stop_signal = Signal::from_named_raw(command.stop_signal).ok_or_else(|| {
+        format!("cannot stop a program with the signal {}: it does not exist", command.stop_signal)
+    })?;
+    let program = text::Escaped::name(&command.program.to_string_lossy()).to_string();
     let sink = Sink::new(&run, command.is_ready.clone());
     let started = start(&command, &sink);
     let start_failed = |source: io::Error| CommandError::Start {
@@ -73,13 +81,19 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
             return Ok(ended?);
         }
         was_asked = true;
-        group.signal(command.stop_signal)?;
+        group.signal(stop_signal)?;
         Ok::<_, BoxError>(end.await?)
     };
     let status = or(ending, output.copy()).await?;
     output.copy_rest().await;
-    if status.success() || was_asked && is_stopped(status, command.stop_signal) {
+    if status.success() {
         return Ok(());
+    }
+    if is_stopped(status, command.stop_signal) {
+        // A service manager may signal both programs at the same time.
+        if was_asked || run.closing().timeout(AT_THE_SAME_TIME).await.is_some() {
+            return Ok(());
+        }
     }
     Err(CommandError::Ended { program, status }.into())
 }
@@ -92,7 +106,9 @@ fn start(command: &Command, sink: &Sink) -> io::Result<(Child, Group)> {
     builder.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
     // For the case that something fails before the teardown is set.
     builder.kill_on_drop(true);
-    let child = builder.spawn()?;
+    // The reaper of async-process panics if there is no descriptor for it.
+    let child =
+        catch(|| builder.spawn()).unwrap_or_else(|message| Err(io::Error::other(&*message)))?;
     let group = Group::of(child.id()).ok_or_else(|| io::Error::other("it has no valid number"))?;
     Ok((child, group))
 }
@@ -109,7 +125,7 @@ impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.0.code(), self.0.signal()) {
             (Some(code), _) => write!(f, "exited with status {code}"),
-            (None, Some(signal)) => write!(f, "was ended by {}", Signal(signal)),
+            (None, Some(signal)) => write!(f, "was ended by {}", text::Signal(signal)),
             (None, None) => write!(f, "ended: {}", self.0),
         }
     }

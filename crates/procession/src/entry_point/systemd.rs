@@ -17,16 +17,20 @@
 //! The watchdog shows whether the spawner still runs jobs. If the root's executor is stuck, for example because a task
 //! blocks its only thread, no more messages are sent, and systemd restarts the service.
 //!
-//! Everything but the watchdog's jobs runs on a thread of its own, because sending may block.
+//! Everything is sent by a thread of its own, because sending may block; the watchdog's jobs only wake it. The socket is
+//! opened when the program starts, so that a program without a free descriptor still sends.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking::Parker;
+use once_cell::sync::OnceCell;
+use parking::{Parker, Unparker};
 use sd_notify::NotifyState;
 
 use super::shared::Shared;
@@ -44,6 +48,9 @@ const EXTENSION: Duration = Duration::from_secs(10);
 /// The number of blockers in the status.
 const LISTED: usize = 3;
 
+/// The time that a message may wait for room in systemd's queue.
+const SEND: Duration = Duration::from_secs(1);
+
 /// Tells systemd that the program has started: `READY=1`. Without `NOTIFY_SOCKET`, it does nothing.
 ///
 /// ```no_run
@@ -60,32 +67,48 @@ const LISTED: usize = 3;
 ///
 /// # Errors
 ///
-/// Those of the socket.
+/// Those of the socket. Calling it again is harmless.
 ///
 /// # Blocking
 ///
-/// May block the thread while the buffer of the socket is full.
+/// Blocks the thread while systemd's queue is full, but no longer than a second.
 pub fn ready() -> io::Result<()> {
-    sd_notify::notify(&[NotifyState::Ready])
+    match socket()? {
+        Some(socket) => send(socket, &[NotifyState::Ready]),
+        None => Ok(()),
+    }
 }
 
 /// Starts the thread, if systemd wants to hear of the program.
 pub(super) fn start(shared: &Arc<Shared>) {
-    if env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
-    }
+    // Without a socket, `ready` fails, and says so.
+    let Ok(Some(socket)) = socket() else { return };
     let parker = Parker::new();
     shared.set_notifier(parker.unparker());
     let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
-    let watchdog = timeout.and_then(Watchdog::new);
-    let notifier = Notifier { shared: shared.clone(), watchdog, fingerprint: 0 };
+    let watchdog = timeout.and_then(|timeout| Watchdog::new(timeout, parker.unparker()));
+    let notifier = Notifier { shared: shared.clone(), socket, watchdog, fingerprint: 0 };
     if spawn_thread(Some("procession-systemd"), move || notifier.run(&parker)).is_err() {
         shared.notifier_has_ended();
     }
 }
 
+/// The socket to systemd, which is opened once; none if systemd does not want to hear of the program.
+fn socket() -> io::Result<Option<&'static UnixDatagram>> {
+    static SOCKET: OnceCell<UnixDatagram> = OnceCell::new();
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
+    let open = || {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        socket.set_write_timeout(Some(SEND))?;
+        Ok(socket)
+    };
+    SOCKET.get_or_try_init(open).map(Some)
+}
+
 struct Notifier {
     shared: Arc<Shared>,
+    socket: &'static UnixDatagram,
     watchdog: Option<Watchdog>,
     /// Stands for everything that was open when the closing was last looked at.
     fingerprint: u64,
@@ -96,7 +119,7 @@ impl Notifier {
         while self.phase() == Phase::Running {
             self.rest(parker, None);
         }
-        send(&[NotifyState::Stopping, NotifyState::Status("closing")]);
+        self.send(&[NotifyState::Stopping, NotifyState::Status("closing")]);
         let mut next_look = Instant::now();
         while self.phase() != Phase::Closed {
             if next_look <= Instant::now() {
@@ -115,6 +138,9 @@ impl Notifier {
 
     /// Feeds the watchdog, and waits until that, or something else, is due.
     fn rest(&mut self, parker: &Parker, other: Option<Instant>) {
+        if self.watchdog.as_ref().is_some_and(Watchdog::was_fed) {
+            self.send(&[NotifyState::Watchdog]);
+        }
         let feed = self.watchdog.as_mut().map(Watchdog::feed_if_due);
         match feed.into_iter().chain(other).min() {
             Some(due) => drop(parker.park_deadline(due)),
@@ -132,26 +158,44 @@ impl Notifier {
         let has_changed = std::mem::replace(&mut self.fingerprint, fingerprint) != fingerprint;
         let extension = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
         match has_changed {
-            true => send(&[status, NotifyState::ExtendTimeoutUsec(extension)]),
-            false => send(&[status]),
+            true => self.send(&[status, NotifyState::ExtendTimeoutUsec(extension)]),
+            false => self.send(&[status]),
         }
+    }
+
+    /// Ignores errors: systemd notices if no message arrives.
+    fn send(&self, states: &[NotifyState<'_>]) {
+        let _sent = send(self.socket, states);
     }
 }
 
-/// Feeds systemd's watchdog from a job on the spawner of the root.
+/// Feeds systemd's watchdog while the spawner of the root runs jobs.
 struct Watchdog {
     interval: Duration,
     next: Instant,
     /// A process that has the spawner of the root, and that neither closes with it nor is part of what it waits for.
     feeder: Process,
+    fed: Arc<Fed>,
+}
+
+/// A job of the watchdog has run.
+struct Fed {
+    flag: AtomicBool,
+    notifier: Unparker,
 }
 
 impl Watchdog {
     /// It is made where the root is made, so that its spawner is the same.
-    fn new(timeout: Duration) -> Option<Self> {
+    fn new(timeout: Duration, notifier: Unparker) -> Option<Self> {
         let feeder = Process::builder().name("systemd watchdog");
         let feeder = feeder.on_child_failure(ChildFailure::Ignore).build().ok()?;
-        Some(Self { interval: timeout / 2, next: Instant::now(), feeder })
+        let fed = Arc::new(Fed { flag: AtomicBool::new(false), notifier });
+        Some(Self { interval: timeout / 2, next: Instant::now(), feeder, fed })
+    }
+
+    /// Has a job run since this was called last?
+    fn was_fed(&self) -> bool {
+        self.fed.flag.swap(false, Ordering::Relaxed)
     }
 
     /// Spawns a job if one is due, and returns the time of the next one. There is at most one job that has not run.
@@ -160,16 +204,21 @@ impl Watchdog {
         if self.next <= now {
             self.next = now + self.interval;
             if self.feeder.child_count() == 0 {
-                let _started = self.feeder.spawn(|_| async { send(&[NotifyState::Watchdog]) });
+                let fed = self.fed.clone();
+                let _started = self.feeder.spawn(|_| async move {
+                    fed.flag.store(true, Ordering::Relaxed);
+                    fed.notifier.unpark();
+                });
             }
         }
         self.next
     }
 }
 
-/// An error has no remedy: systemd will notice that nothing comes.
-fn send(states: &[NotifyState<'_>]) {
-    let _sent = sd_notify::notify(states);
+/// Sends one message.
+fn send(socket: &UnixDatagram, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    socket.send(message.as_bytes()).map(drop)
 }
 
 /// One line.
