@@ -78,7 +78,7 @@ pub(super) async fn serve<S: Answer>(
         Some(Err(error)) => failure_of(&process, error),
         None => {
             if watch.is_grace_over() {
-                shared.lost.add(activity.look().working());
+                shared.lost.add(activity.working());
             }
             Ok(())
         }

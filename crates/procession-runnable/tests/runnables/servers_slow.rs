@@ -246,6 +246,45 @@ fn handlers_that_work_end_with_the_grace() {
     assert_eq!(server.failures().len(), 1);
 }
 
+/// A request that is answered already, and waits for more of its body, hides no handler of its connection.
+#[test]
+fn an_answered_request_hides_no_handler() {
+    let entered = Arc::new(AtomicUsize::new(0));
+    let count = entered.clone();
+    let never = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<&str>()
+    };
+    let routes =
+        Router::new().route("/echo", post(|body: Body| async { body })).route("/never", get(never));
+    let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
+    let address = server.address;
+    let (sender, frames) = smol::channel::bounded::<Result<Frame<Bytes>, std::io::Error>>(1);
+    let call = server.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        sender.send(Ok(Frame::data(Bytes::from("abc")))).await.unwrap();
+        let echoed = hyper::Request::post("http://localhost/echo")
+            .body(http_body_util::Either::Left(StreamBody::new(Box::pin(frames))))
+            .unwrap();
+        let mut echo = client.send_request(echoed).await.unwrap().into_body();
+        assert_eq!(echo.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        let never = request("/never").map(http_body_util::Either::Right);
+        let call = client.send_request(never);
+        tokio::spawn(async move { (call.await.is_err(), echo) })
+    });
+    until(|| entered.load(Ordering::SeqCst) == 1);
+    let error = server.stop().unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    assert_eq!(failed.get().downcast_ref::<Unanswered>().unwrap().requests, 1);
+    assert!(server.runtime.block_on(call).unwrap().0);
+    drop(sender);
+}
+
 /// Timers need no time driver of tokio.
 #[test]
 fn a_runtime_without_time_is_enough() {
