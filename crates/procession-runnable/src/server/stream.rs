@@ -11,6 +11,7 @@ use ::hyper::rt::Executor;
 use procession::{BoxError, Process};
 
 use super::faults::{Ended, is_clients};
+use super::processes::request_name;
 use crate::start::below;
 use crate::sync::Mutex;
 
@@ -57,7 +58,7 @@ impl Streams {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, task: F) {
-        let spawned = below(&self.connection).spawn(|process| {
+        let spawned = below(&self.connection).name(request_name()).spawn(|process| {
             let failure = Arc::new(Mutex::new(None));
             let stream = Stream { process, failure: failure.clone() };
             async move {
