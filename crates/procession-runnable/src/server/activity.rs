@@ -20,6 +20,8 @@ pub(super) struct Activity(Mutex<State>);
 
 struct State {
     seen: Seen,
+    /// When the peer last took bytes of a response, on HTTP/2; before that, when the connection was accepted.
+    taken_at: Instant,
     /// Those that have not returned.
     handlers: Vec<Handler>,
 }
@@ -66,7 +68,7 @@ impl Activity {
             has_written: false,
             is_blocked: false,
         };
-        Arc::new(Self(Mutex::new(State { seen, handlers: Vec::new() })))
+        Arc::new(Self(Mutex::new(State { seen, taken_at: now, handlers: Vec::new() })))
     }
 
     /// Looks at everything, and forgets what has happened since the last look.
@@ -101,6 +103,17 @@ impl Activity {
         if let Some(handler) = handlers.find(|handler| handler.request == request) {
             handler.is_waiting = is_waiting;
         }
+    }
+
+    /// The peer has taken bytes of a response.
+    pub(super) fn takes(&self) {
+        let now = Instant::now();
+        self.0.lock().taken_at = now;
+    }
+
+    /// When the peer last took bytes of a response.
+    pub(super) fn taken_at(&self) -> Instant {
+        self.0.lock().taken_at
     }
 
     /// These bytes have arrived.

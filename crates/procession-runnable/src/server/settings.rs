@@ -36,7 +36,7 @@ pub(super) struct Timeouts {
 )]
 #[cfg_attr(
     feature = "hyper",
-    doc = "| [`body_timeout`](Self::body_timeout) | 30 s | the time without progress: without a further byte of a request body for which a handler waits, or without the peer taking a byte of a response | the handler is given [`BodyError::TimedOut`](super::BodyError::TimedOut); a connection that takes nothing ends |"
+    doc = "| [`body_timeout`](Self::body_timeout) | 30 s | the time without progress: without a further byte of a request body for which a handler waits, or without the peer taking a byte of a response | the handler is given [`BodyError::TimedOut`](super::BodyError::TimedOut); a connection that takes nothing ends; on HTTP/2, the stream of a response that is not taken is reset |"
 )]
 #[cfg_attr(
     feature = "hyper",
@@ -120,7 +120,8 @@ impl Server {
     }
 
     /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time in
-    /// which it must take some bytes of what is sent to it.
+    /// which it must take some bytes of what is sent to it. On HTTP/2, where a client can hold back a single response, the
+    /// time begins anew whenever it takes bytes of any response on the connection.
     #[cfg(feature = "hyper")]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.body = timeout;

@@ -197,6 +197,31 @@ fn responses_that_are_not_read_have_a_timeout() {
     server.stop().unwrap();
 }
 
+/// A client that gives a response no HTTP/2 window loses that response, and not its connection.
+#[test]
+fn responses_without_a_window_have_a_timeout() {
+    let server = Running::start(|server| server.body_timeout(SHORT).axum(hello()));
+    let address = server.address;
+    server.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(0)
+                .handshake(TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let answer = client.send_request(request("/")).await.unwrap();
+            assert!(answer.status().is_success());
+            let read = answer.into_body().collect();
+            assert!(tokio::time::timeout(LIMIT, read).await.unwrap().is_err());
+        }
+    });
+    server.stop().unwrap();
+    assert_eq!(server.failures(), [""; 0]);
+}
+
 /// The grace is an upper bound on the stop. That a client does not read is no failure.
 #[test]
 fn a_response_that_is_not_read_ends_with_the_grace() {
