@@ -104,7 +104,8 @@ impl Server {
     /// The grace of a stop: connections that are still open this long after closing began are aborted.
     ///
     /// It should be shorter than that of the program. If it ends while handlers of an HTTP server still work, their
-    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). A connection that is only waiting
+    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). It also does if processes that
+    /// handlers have started are still open one second later, and have to be aborted. A connection that is only waiting
     /// for its peer is no failure.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.timeouts.grace = grace;

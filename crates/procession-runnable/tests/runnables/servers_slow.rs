@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use procession::{Clock, Error, SystemClock};
-use procession_runnable::server::{BodyError, Server, Unanswered};
+use procession_runnable::server::{BodyError, RequestProcess, Server, Unanswered};
 
 use crate::common::LIMIT;
 use crate::servers_running::{Client, PREFACE, Running, get as ask, request, until};
@@ -308,6 +308,23 @@ fn an_answered_request_hides_no_handler() {
     assert_eq!(failed.get().downcast_ref::<Unanswered>().unwrap().requests, 1);
     assert!(server.runtime.block_on(call).unwrap().0);
     drop(sender);
+}
+
+/// A process that a handler has started, and that does not end, is aborted after the grace: the server fails.
+#[test]
+fn processes_of_requests_that_are_aborted_are_a_failure() {
+    let start = |request: axum::Extension<RequestProcess>| async move {
+        request.spawn(|_| std::future::pending::<()>()).unwrap();
+        "started"
+    };
+    let routes = Router::new().route("/", get(start));
+    let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
+    let _client = server.connect().send(ask("/")).read_to("started");
+    let error = server.stop().unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    let lost = failed.get().downcast_ref::<Unanswered>().unwrap();
+    let expected = "the grace of 50 ms was over: processes below the server were aborted";
+    assert_eq!((lost.requests, lost.to_string().as_str()), (0, expected));
 }
 
 /// Timers need no time driver of tokio.
