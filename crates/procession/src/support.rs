@@ -42,6 +42,20 @@ where
     parent.run_at(site, body)
 }
 
+/// [`run_at`], with a name for the child.
+pub fn run_named_at<F, Fut>(
+    site: Site,
+    parent: &Process,
+    name: Arc<str>,
+    body: F,
+) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    parent.run_named_at(site, name, body)
+}
+
 /// [`Process::close_when`], with an explicit site.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 //!    each pause.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use procession::{BoxError, Clock, Error, Process, SystemClock};
@@ -92,13 +92,22 @@ impl From<Error> for Dropped {
     }
 }
 
-/// Says that connections have to wait. They are not lost, so this is not a failure.
-fn warn(_server: &Process, _error: &io::Error) {
+/// Says that connections have to wait: on standard error, if no `tracing` subscriber wants the event. They are not lost,
+/// so this is not a failure.
+fn warn(server: &Process, error: &io::Error) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(
-        target: "procession", event = "accept_failed", process = _server.path(), error = %_error,
-        "cannot accept connections: {_error}; trying again until it succeeds"
-    );
+    if tracing::enabled!(target: "procession", tracing::Level::WARN) {
+        tracing::warn!(
+            target: "procession", event = "accept_failed", process = server.path(), error = %error,
+            "cannot accept connections: {error}; trying again until it succeeds"
+        );
+        return;
+    }
+    let label = server.label();
+    let text =
+        format!("{label} cannot accept connections: {error}; trying again until it succeeds\n");
+    // Nothing can be done about an error: standard error may be closed.
+    let _written = io::stderr().write_all(text.as_bytes());
 }
 
 /// Waits before the next attempt. Closing ends the pause.

@@ -59,7 +59,9 @@ impl<S: Answer> Service<Request<Incoming>> for Answers<S> {
         let mut open = self.activity.begin();
         let (service, connection) = (self.service.clone(), self.connection.clone());
         let activity = self.activity.clone();
-        let mut request = request.map(|body| RequestBody::new(body, self.body_timeout, activity));
+        let number = open.request();
+        let mut request =
+            request.map(|body| RequestBody::new(body, self.body_timeout, activity, number));
         Box::pin(async move {
             request.extensions_mut().insert(connection.clone());
             let Some(stream) = Stream::current() else {

@@ -58,7 +58,7 @@ pub(super) async fn serve<S: Answer>(
         body_timeout: timeouts.body,
     };
     let socket = TokioIo::new(Socket::new(stream, activity.clone()));
-    let builder = Builder::new(Streams::of(&process));
+    let builder = Builder::new(Streams::of(&process, activity.clone(), timeouts.body));
     let mut http = pin!(builder.serve_connection_with_upgrades(socket, answers));
     let ended = poll_fn(|context| {
         loop {
@@ -78,7 +78,7 @@ pub(super) async fn serve<S: Answer>(
         Some(Err(error)) => failure_of(&process, error),
         None => {
             if watch.is_grace_over() {
-                shared.lost.add(activity.look().working());
+                shared.lost.add(activity.working());
             }
             Ok(())
         }

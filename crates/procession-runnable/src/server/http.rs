@@ -120,7 +120,7 @@ impl Server {
                     timeouts,
                     #[cfg(feature = "tls")]
                     tls: settings.tls.clone(),
-                    lost: Lost::of(run.process().clone(), timeouts.grace),
+                    lost: Lost::of(run.process(), timeouts.grace, LAST),
                 });
                 let serve = |accepted| {
                     let (service, shared) = (service.clone(), shared.clone());

@@ -56,6 +56,8 @@ mod turn;
 #[cfg(feature = "hyper")]
 mod unanswered;
 #[cfg(feature = "hyper")]
+mod untaken;
+#[cfg(feature = "hyper")]
 mod watch;
 
 #[cfg(feature = "axum")]

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use procession::Process;
 
-/// The process of the connection that a request came on, in the request's extensions. It closes when the server does,
-/// and is Closed once the connection has ended and all its requests have.
+/// The process of the connection that a request came on, in the request's extensions. It is named `connection`, closes
+/// when the server does, and is Closed once the connection has ended and all its requests have.
 ///
 /// With axum, a handler takes it as `Extension<ConnectionProcess>`.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct ConnectionProcess {
 
 /// The process of a request, below that of its connection, in the request's extensions.
 ///
-/// It is open until the response was sent to its end, or was dropped because the client has gone, and until everything
+/// It is named `request`. It is open until the response was sent to its end, or was dropped because the client has gone, and until everything
 /// that was started below it is Closed. It begins to close when the server does, so a handler that serves a stream of
 /// events, for example, ends it [then](Process::closing).
 ///
@@ -77,4 +78,10 @@ impl Deref for RequestProcess {
     fn deref(&self) -> &Process {
         &self.0
     }
+}
+
+/// The name of the process of each request, which all of them share.
+pub(super) fn request_name() -> Arc<str> {
+    static NAME: OnceLock<Arc<str>> = OnceLock::new();
+    NAME.get_or_init(|| "request".into()).clone()
 }

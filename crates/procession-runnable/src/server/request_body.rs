@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ::hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use procession::support::text::Span;
 
-use super::activity::Activity;
+use super::activity::{Activity, Number};
 use super::timer::Timer;
 
 /// The body of a request. It is hyper's [`Incoming`] with the [`body_timeout`](super::Server::body_timeout) of the
@@ -20,6 +20,7 @@ pub struct RequestBody {
     incoming: Option<Incoming>,
     timeout: Duration,
     activity: Arc<Activity>,
+    request: Number,
     /// When the present wait began, if there is one.
     waiting_since: Option<Instant>,
     timer: Timer,
@@ -41,15 +42,21 @@ pub enum BodyError {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, timeout: Duration, activity: Arc<Activity>) -> Self {
+    /// That of a request on the connection that `activity` is about.
+    pub(super) fn new(
+        incoming: Incoming,
+        timeout: Duration,
+        activity: Arc<Activity>,
+        request: Number,
+    ) -> Self {
         let timer = Timer::default();
-        Self { incoming: Some(incoming), timeout, activity, waiting_since: None, timer }
+        Self { incoming: Some(incoming), timeout, activity, request, waiting_since: None, timer }
     }
 
     /// The code that reads the body waits, or no longer does.
     fn wait(&mut self, since: Option<Instant>) {
         if self.waiting_since.is_some() != since.is_some() {
-            self.activity.waits(since.is_some());
+            self.activity.waits(self.request, since.is_some());
         }
         self.waiting_since = since;
     }

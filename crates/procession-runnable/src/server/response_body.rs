@@ -10,6 +10,7 @@ use procession::BoxError;
 use super::activity::Open;
 use super::stream::Stream;
 use super::turn::Turn;
+use super::untaken::Piece;
 
 pin_project! {
     pub(super) struct ResponseBody<B> {
@@ -40,20 +41,22 @@ impl<B> ResponseBody<B> {
 }
 
 impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
-    type Data = B::Data;
+    type Data = Piece<B::Data>;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Piece<B::Data>>, BoxError>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
-            frame.map_err(|error| match this.request {
-                Answered::InTurn(turn) => turn.fail(error.into(), context).into(),
-                Answered::OnStream(stream) => stream.fail(error.into()).into(),
-            })
+        Poll::Ready(frame.map(|frame| match (frame, this.request) {
+            (Ok(frame), Answered::InTurn(_)) => Ok(frame.map_data(|data| Piece::new(data, None))),
+            (Ok(frame), Answered::OnStream(stream)) => {
+                Ok(frame.map_data(|data| Piece::new(data, Some(&stream.untaken))))
+            }
+            (Err(error), Answered::InTurn(turn)) => Err(turn.fail(error.into(), context).into()),
+            (Err(error), Answered::OnStream(stream)) => Err(stream.fail(error.into()).into()),
         }))
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Timeouts {
 )]
 #[cfg_attr(
     feature = "hyper",
-    doc = "| [`body_timeout`](Self::body_timeout) | 30 s | the time without progress: without a further byte of a request body for which a handler waits, or without the peer taking a byte of a response | the handler is given [`BodyError::TimedOut`](super::BodyError::TimedOut); a connection that takes nothing ends |"
+    doc = "| [`body_timeout`](Self::body_timeout) | 30 s | the time without progress: without a further byte of a request body for which a handler waits, or without the peer taking a byte of a response | the handler is given [`BodyError::TimedOut`](super::BodyError::TimedOut); a connection that takes nothing ends; on HTTP/2, the stream of a response that is not taken is reset |"
 )]
 #[cfg_attr(
     feature = "hyper",
@@ -104,7 +104,8 @@ impl Server {
     /// The grace of a stop: connections that are still open this long after closing began are aborted.
     ///
     /// It should be shorter than that of the program. If it ends while handlers of an HTTP server still work, their
-    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). A connection that is only waiting
+    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). It also does if processes that
+    /// handlers have started are still open one second later, and have to be aborted. A connection that is only waiting
     /// for its peer is no failure.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.timeouts.grace = grace;
@@ -120,7 +121,8 @@ impl Server {
     }
 
     /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time in
-    /// which it must take some bytes of what is sent to it.
+    /// which it must take some bytes of what is sent to it. On HTTP/2, where a client can hold back a single response, the
+    /// time begins anew whenever it takes bytes of any response on the connection.
     #[cfg(feature = "hyper")]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.body = timeout;

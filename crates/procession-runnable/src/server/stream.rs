@@ -3,14 +3,23 @@
 //! hyper answers each HTTP/2 request in a task of its own, and forgets it. Here, that task is the body of a child of the
 //! connection's process. So the connection is not Closed while a handler runs, even if its client has gone; an abort of
 //! the connection drops the handlers; and the panic or error of a handler is the failure of its own process.
+//!
+//! A task whose response is not taken for too long is dropped, which resets its stream.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use ::hyper::rt::Executor;
 use procession::{BoxError, Process};
 
+use super::activity::Activity;
 use super::faults::{Ended, is_clients};
+use super::processes::request_name;
+use super::timer::Timer;
+use super::untaken::Untaken;
 use crate::start::below;
 use crate::sync::Mutex;
 
@@ -24,6 +33,7 @@ tokio::task_local! {
 pub(super) struct Stream {
     pub(super) process: Process,
     failure: Arc<Mutex<Option<BoxError>>>,
+    pub(super) untaken: Untaken,
 }
 
 impl Stream {
@@ -46,22 +56,29 @@ impl Stream {
 #[derive(Clone)]
 pub(super) struct Streams {
     connection: Process,
+    activity: Arc<Activity>,
+    body_timeout: Duration,
 }
 
 impl Streams {
     /// For the process of this connection.
-    pub(super) fn of(connection: &Process) -> Self {
-        Self { connection: connection.clone() }
+    pub(super) fn of(
+        connection: &Process,
+        activity: Arc<Activity>,
+        body_timeout: Duration,
+    ) -> Self {
+        Self { connection: connection.clone(), activity, body_timeout }
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, task: F) {
-        let spawned = below(&self.connection).spawn(|process| {
+        let (untaken, timeout) = (Untaken::new(self.activity.clone()), self.body_timeout);
+        let spawned = below(&self.connection).name(request_name()).spawn(move |process| {
             let failure = Arc::new(Mutex::new(None));
-            let stream = Stream { process, failure: failure.clone() };
+            let stream = Stream { process, failure: failure.clone(), untaken: untaken.clone() };
             async move {
-                STREAM.scope(stream, task).await;
+                run_until_stalled(STREAM.scope(stream, task), &untaken, timeout).await;
                 let failure = failure.lock().take();
                 failure.map_or(Ok(()), Err)
             }
@@ -69,4 +86,17 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         // The connection's body runs while this is called, so its process accepts children.
         debug_assert!(spawned.is_ok());
     }
+}
+
+/// Runs the task, and drops it if the peer takes nothing of its response for as long as `timeout`.
+async fn run_until_stalled(task: impl Future<Output = ()>, untaken: &Untaken, timeout: Duration) {
+    let (mut task, mut timer) = (pin!(task), Timer::default());
+    poll_fn(|context| {
+        if task.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let deadline = untaken.since().and_then(|since| since.checked_add(timeout));
+        timer.poll(deadline, context)
+    })
+    .await;
 }

@@ -15,6 +15,9 @@ use crate::leaf::body;
 use crate::runnable::Runnable;
 use crate::start::{Run, below};
 
+#[cfg(feature = "tls")]
+const NO_TLS: &str = "`Server::tcp` has no TLS: serve HTTP, or leave `Server::tls` out";
+
 /// Calls `handler` for each connection, on a thread of its own, with the default settings: those of [`Server`].
 ///
 /// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits for
@@ -65,6 +68,10 @@ where
 
 impl Server {
     /// Calls `handler` for each connection, on a thread of its own: see [`tcp()`].
+    #[cfg_attr(
+        feature = "tls",
+        doc = "\nA TCP server has no TLS: with a configuration that was given to [`tls`](Self::tls), it refuses to start."
+    )]
     #[track_caller]
     pub fn tcp<H, R>(self, handler: H) -> Runnable
     where
@@ -75,6 +82,10 @@ impl Server {
         body(move |run| {
             let (server, handler) = (self.clone(), handler.clone());
             async move {
+                #[cfg(feature = "tls")]
+                if server.tls.is_some() {
+                    return Err(NO_TLS.into());
+                }
                 let listener = Async::new(server.bind.listen()?)?;
                 abort_past_grace(&run, server.timeouts.grace);
                 let next = || next(&listener);

@@ -18,6 +18,10 @@ impl Server {
     /// the time for the first header: see [`header_timeout`](Self::header_timeout). A client whose handshake fails loses
     /// its connection, which does not count as a failure of the server.
     ///
+    #[cfg_attr(
+        feature = "tcp",
+        doc = "Only HTTP servers have TLS: with [`tcp`](Self::tcp), a server that has a configuration refuses to start.\n"
+    )]
     /// rustls needs a provider of cryptography, which you choose by a feature of the crate `rustls`.
     ///
     /// ```

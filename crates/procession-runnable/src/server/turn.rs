@@ -6,10 +6,10 @@
 //!
 //! 1. *A request that its client gives up is not aborted*, because [`Turn`] polls the body once more when it is dropped,
 //!    and the body returns when it sees that. The handler's future is dropped in that poll.
-//! 2. *A failure is that of the request's process, and is reported there, once*, as on HTTP/2. [`run_at`] leaves
-//!    failures to a caller that reads the outcome, so no outcome is read here: before the body of a request returns an
-//!    error, it adds a child that keeps the process open, and only after the future of `run_at` was dropped does that
-//!    child close. The panic of a handler is caught for the same purpose.
+//! 2. *A failure is that of the request's process, and is reported there, once*, as on HTTP/2. [`run_named_at`]
+//!    leaves failures to a caller that reads the outcome, so no outcome is read here: before the body of a request
+//!    returns an error, it adds a child that keeps the process open, and only after the future of `run_named_at` was
+//!    dropped does that child close. The panic of a handler is caught for the same purpose.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -17,17 +17,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ::hyper::{Request, Response};
-use procession::support::{catch, panicked, run_at};
+use procession::support::{catch, panicked, run_named_at};
 use procession::{BoxError, CloseOnDrop, Error, Process};
 
 use super::answer::Answer;
 use super::faults::{Ended, is_clients};
-use super::processes::RequestProcess;
+use super::processes::{RequestProcess, request_name};
 use super::request_body::RequestBody;
 use crate::start::below;
 use crate::sync::Mutex;
 
-/// The future of [`run_at`].
+/// The future of [`run_named_at`].
 type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A request on its turn. Dropping it ends the request.
@@ -63,7 +63,8 @@ impl Turn {
         let state = Arc::new(Mutex::new(State::Open));
         let answered = Arc::new(Mutex::new(None));
         let (of_body, answer) = (state.clone(), answered.clone());
-        let body = run_at(connection.site(), connection, move |process| async move {
+        let (site, name) = (connection.site(), request_name());
+        let body = run_named_at(site, connection, name, move |process| async move {
             request.extensions_mut().insert(RequestProcess::new(process.clone()));
             let ended = {
                 let mut handler = pin!(service.answer(request));

@@ -7,53 +7,57 @@ use std::time::Duration;
 use procession::Process;
 use procession::support::text::{Count, Span};
 
-/// The [grace](super::Server::grace) of a server was over while handlers worked, and their requests were dropped.
+/// The [grace](super::Server::grace) of a server was over while handlers worked, and their requests were dropped; or it
+/// had been over for a second, and processes that were still open below the server were aborted, such as those that
+/// handlers start below their [`RequestProcess`](super::RequestProcess).
 ///
 /// It is the [source](std::error::Error::source) of the server's error. Requests whose handler was only waiting for its
 /// client, and responses that their client did not take, are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the grace of {} was over: {} dropped unanswered", Span(*.grace), number_of(*.requests))]
+#[error("the grace of {} was over: {}", Span(*.grace), what_was_lost(*.requests))]
 #[non_exhaustive]
 pub struct Unanswered {
-    /// The number of requests that were dropped.
+    /// The number of requests that were dropped: 0 if only processes were aborted that handlers had started.
     pub requests: usize,
     /// The grace.
     pub grace: Duration,
 }
 
-fn number_of(count: usize) -> String {
-    match count {
-        1 => "1 request was".into(),
-        _ => format!("{} requests were", Count(count)),
+fn what_was_lost(requests: usize) -> String {
+    match requests {
+        0 => "processes below the server were aborted".into(),
+        1 => "1 request was dropped unanswered".into(),
+        _ => format!("{} requests were dropped unanswered", Count(requests)),
     }
 }
 
 /// Counts the requests that a server has dropped, for its outcome.
 ///
-/// The first connection that drops one sets a teardown on the server's process, which returns the error. The teardown
-/// runs after all connections are Closed, and therefore knows the final number; the process accepts it, because a
-/// connection of it is still open.
-pub(super) struct Lost {
-    server: Process,
-    requests: Arc<AtomicUsize>,
-    grace: Duration,
-}
+/// A teardown on the server's process returns the error. It runs after all connections are Closed, and therefore knows
+/// the final number, and whether the server had to be aborted.
+pub(super) struct Lost(Arc<AtomicUsize>);
 
 impl Lost {
-    /// For a server that has this process.
-    pub(super) fn of(server: Process, grace: Duration) -> Self {
-        Self { server, requests: Arc::default(), grace }
+    /// For a server that has this process, and is aborted `last` after its grace.
+    pub(super) fn of(server: &Process, grace: Duration, last: Duration) -> Self {
+        let (requests, process) = (Arc::new(AtomicUsize::new(0)), server.clone());
+        let count = requests.clone();
+        let set = server.set_teardown(move || {
+            let requests = count.load(Ordering::Relaxed);
+            let is_late = || {
+                // An abort that comes earlier is not the server's own.
+                let end = grace.saturating_add(last / 2);
+                let closing_for = process.snapshot().root().closing_for();
+                process.is_aborting() && closing_for.is_some_and(|closing_for| closing_for >= end)
+            };
+            if requests > 0 || is_late() { Err(Unanswered { requests, grace }) } else { Ok(()) }
+        });
+        debug_assert!(set.is_ok());
+        Self(requests)
     }
 
     /// A connection has dropped `count` requests.
     pub(super) fn add(&self, count: usize) {
-        if count == 0 || self.requests.fetch_add(count, Ordering::Relaxed) > 0 {
-            return;
-        }
-        let (requests, grace) = (self.requests.clone(), self.grace);
-        let set = self.server.set_teardown(move || {
-            Err::<(), _>(Unanswered { requests: requests.load(Ordering::Relaxed), grace })
-        });
-        debug_assert!(set.is_ok());
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@
 //! | state | deadline | what it does |
 //! |---|---|---|
 //! | the socket takes nothing | `body_timeout` after it last took something | [`Cut`](Act::Cut) |
-//! | a request is open | none, except the end of the grace | – |
+//! | a request is open | none, except the end of the grace; a [stream](super::stream) has its own for its response | – |
 //! | a header has begun | `header_timeout` after its first byte | [`Cut`](Act::Cut) |
 //! | no request yet | `header_timeout` after the connection was accepted | [`Cut`](Act::Cut), on HTTP/2 [`Stop`](Act::Stop) |
 //! | no request any more | `idle_timeout` after the last one | [`Stop`](Act::Stop) |

@@ -18,23 +18,10 @@ use crate::servers_running::{PREFACE, Running, get as ask, request, until};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
-/// The failures without the places where their processes were made.
-fn failures(server: &Running) -> Vec<String> {
-    let site = format!(" › {}", file!());
-    let without_site = |failure: &String| match failure.split_once(&site) {
-        None => failure.clone(),
-        Some((before, after)) => {
-            let number = |c: char| c == ':' || c.is_ascii_digit();
-            format!("{before}{}", after.trim_start_matches(number))
-        }
-    };
-    server.failures().iter().map(without_site).collect()
-}
-
 /// Sends a request that fails on both versions of HTTP; each failure is reported once, and the server continues.
 fn fails(server: &Running, path: &str, expected: &str) {
     drop(server.connect().send(ask(path)).rest());
-    until(|| !failures(server).is_empty());
+    until(|| !server.failures().is_empty());
     let mut client = server.connect_http2();
     server.runtime.block_on(async {
         let answer = client.send_request(request(path)).await;
@@ -42,11 +29,11 @@ fn fails(server: &Running, path: &str, expected: &str) {
         let answer = client.send_request(request("/")).await.unwrap();
         assert!(answer.status().is_success());
     });
-    until(|| failures(server).len() >= 2);
+    until(|| server.failures().len() >= 2);
     assert!(server.connect().send(ask("/")).read_to("hello").0.peer_addr().is_ok());
     drop(client);
     server.stop().unwrap();
-    assert_eq!(failures(server), [expected, expected]);
+    assert_eq!(server.failures(), [expected, expected]);
 }
 
 /// A panic is the failure of its request. On HTTP/2, the other requests of the connection continue.
@@ -56,7 +43,7 @@ fn a_panic_is_a_failure() {
         .route("/", get(|| async { "hello" }))
         .route("/panic", get(|| async { panic!("no paper") as &str }));
     let server = Running::start(|server| server.axum(routes));
-    fails(&server, "/panic", "process `connection` panicked: no paper");
+    fails(&server, "/panic", "process `request` panicked: no paper");
 }
 
 /// So is an error that a service returns.
@@ -73,7 +60,7 @@ fn an_error_is_a_failure() {
         }
     });
     let server = Running::start(|server| server.hyper(service));
-    fails(&server, "/error", "process `connection` failed: no paper");
+    fails(&server, "/error", "process `request` failed: no paper");
 }
 
 /// So is a response body that fails.
@@ -86,7 +73,7 @@ fn a_response_body_that_fails_is_a_failure() {
     let routes = Router::new().route("/", get(|| async { "hello" })).route("/broken", get(broken));
     let server = Running::start(|server| server.axum(routes));
     // axum's error repeats its source.
-    let expected = "process `connection` failed: no paper: no paper: no paper";
+    let expected = "process `request` failed: no paper: no paper: no paper";
     fails(&server, "/broken", expected);
 }
 
@@ -129,5 +116,5 @@ fn a_handler_can_abort_its_request() {
     assert_eq!(server.connect().send(ask("/")).rest(), "");
     server.stop().unwrap();
     // Hooks are told of the abort.
-    assert!(failures(&server).iter().all(|failure| failure.contains("was aborted")));
+    assert!(server.failures().iter().all(|failure| failure.contains("was aborted")));
 }

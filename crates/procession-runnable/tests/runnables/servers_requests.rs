@@ -21,7 +21,7 @@ fn telling() -> (Running, mpsc::Receiver<Processes>) {
     let here = move |connection: Extension<ConnectionProcess>,
                      request: Extension<RequestProcess>| async move {
         assert!(connection.peer_address().ip().is_loopback());
-        assert!(request.path().contains("/http/connection/"));
+        assert!(request.path().contains("/http/connection/request"));
         tell.send((connection.process().clone(), request.process().clone())).unwrap();
         "here"
     };

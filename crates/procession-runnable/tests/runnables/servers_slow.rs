@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use procession::{Clock, Error, SystemClock};
-use procession_runnable::server::{BodyError, Server, Unanswered};
+use procession_runnable::server::{BodyError, RequestProcess, Server, Unanswered};
 
 use crate::common::LIMIT;
 use crate::servers_running::{Client, PREFACE, Running, get as ask, request, until};
@@ -197,6 +197,31 @@ fn responses_that_are_not_read_have_a_timeout() {
     server.stop().unwrap();
 }
 
+/// A client that gives a response no HTTP/2 window loses that response, and not its connection.
+#[test]
+fn responses_without_a_window_have_a_timeout() {
+    let server = Running::start(|server| server.body_timeout(SHORT).axum(hello()));
+    let address = server.address;
+    server.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(0)
+                .handshake(TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let answer = client.send_request(request("/")).await.unwrap();
+            assert!(answer.status().is_success());
+            let read = answer.into_body().collect();
+            assert!(tokio::time::timeout(LIMIT, read).await.unwrap().is_err());
+        }
+    });
+    server.stop().unwrap();
+    assert_eq!(server.failures(), [""; 0]);
+}
+
 /// The grace is an upper bound on the stop. That a client does not read is no failure.
 #[test]
 fn a_response_that_is_not_read_ends_with_the_grace() {
@@ -244,6 +269,62 @@ fn handlers_that_work_end_with_the_grace() {
     assert_eq!(lost.to_string(), expected);
     assert!(server.runtime.block_on(call).unwrap().is_err());
     assert_eq!(server.failures().len(), 1);
+}
+
+/// A request that is answered already, and waits for more of its body, hides no handler of its connection.
+#[test]
+fn an_answered_request_hides_no_handler() {
+    let entered = Arc::new(AtomicUsize::new(0));
+    let count = entered.clone();
+    let never = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<&str>()
+    };
+    let routes =
+        Router::new().route("/echo", post(|body: Body| async { body })).route("/never", get(never));
+    let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
+    let address = server.address;
+    let (sender, frames) = smol::channel::bounded::<Result<Frame<Bytes>, std::io::Error>>(1);
+    let call = server.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        sender.send(Ok(Frame::data(Bytes::from("abc")))).await.unwrap();
+        let echoed = hyper::Request::post("http://localhost/echo")
+            .body(http_body_util::Either::Left(StreamBody::new(Box::pin(frames))))
+            .unwrap();
+        let mut echo = client.send_request(echoed).await.unwrap().into_body();
+        assert_eq!(echo.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        let never = request("/never").map(http_body_util::Either::Right);
+        let call = client.send_request(never);
+        tokio::spawn(async move { (call.await.is_err(), echo) })
+    });
+    until(|| entered.load(Ordering::SeqCst) == 1);
+    let error = server.stop().unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    assert_eq!(failed.get().downcast_ref::<Unanswered>().unwrap().requests, 1);
+    assert!(server.runtime.block_on(call).unwrap().0);
+    drop(sender);
+}
+
+/// A process that a handler has started, and that does not end, is aborted after the grace: the server fails.
+#[test]
+fn processes_of_requests_that_are_aborted_are_a_failure() {
+    let start = |request: axum::Extension<RequestProcess>| async move {
+        request.spawn(|_| std::future::pending::<()>()).unwrap();
+        "started"
+    };
+    let routes = Router::new().route("/", get(start));
+    let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
+    let _client = server.connect().send(ask("/")).read_to("started");
+    let error = server.stop().unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    let lost = failed.get().downcast_ref::<Unanswered>().unwrap();
+    let expected = "the grace of 50 ms was over: processes below the server were aborted";
+    assert_eq!((lost.requests, lost.to_string().as_str()), (0, expected));
 }
 
 /// Timers need no time driver of tokio.

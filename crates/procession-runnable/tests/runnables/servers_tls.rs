@@ -9,30 +9,37 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use procession_runnable::Service;
+use procession_runnable::server::Server;
 use procession_runnable::server::rustls::pki_types::ServerName;
 use procession_runnable::server::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::common::LIMIT;
 use crate::servers_running::{Running, request};
 
-/// A server, and what its clients need to trust it.
-fn secure(protocols: &[&str], header_timeout: Duration) -> (Running, Arc<RootCertStore>) {
+/// The configuration of a server, and what its clients need to trust it.
+fn trusted() -> (ServerConfig, RootCertStore) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = signing_key.serialize_der().try_into().unwrap();
-    let mut config = ServerConfig::builder()
+    let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
+    (config, roots)
+}
+
+/// A server, and what its clients need to trust it.
+fn secure(protocols: &[&str], header_timeout: Duration) -> (Running, Arc<RootCertStore>) {
+    let (mut config, roots) = trusted();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let routes = Router::new().route("/", get(|| async { "hello" }));
-    let start = |server: procession_runnable::server::Server| {
-        server.tls(config).header_timeout(header_timeout).axum(routes)
-    };
+    let start = |server: Server| server.tls(config).header_timeout(header_timeout).axum(routes);
     (Running::start(start), Arc::new(roots))
 }
 
@@ -119,4 +126,14 @@ fn a_stalled_handshake_ends() {
     let client = server.connect().send([0x16, 3, 1]);
     server.stop().unwrap();
     assert_eq!(client.rest(), "");
+}
+
+/// A TCP server serves no plain text in place of TLS: it refuses to start.
+#[test]
+fn a_tcp_server_refuses_tls() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let handler = |_: std::net::TcpStream, _: procession::Process| procession::ok();
+    let service = Service::new(Server::new(address).tls(trusted().0).tcp(handler));
+    let error = service.start_blocking_within(LIMIT).unwrap_err().with_causes().to_string();
+    assert!(error.contains("`Server::tcp` has no TLS"), "{error}");
 }

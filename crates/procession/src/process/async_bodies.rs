@@ -2,13 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::Process;
 use super::handed::Handed;
 use super::lazy_body::LazyBody;
 use crate::run::body::{Body, BodyEnd};
-use crate::run::spawn_body;
+use crate::run::{Inherited, Seed, spawn_body};
 use crate::value::{Error, IntoOutcome, Site, Work};
 
 impl Process {
@@ -123,7 +124,34 @@ impl Process {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let child = self.child_with_body(site).map(|(child, end)| {
+        Self::run_child(self.child_with_body(site), body)
+    }
+
+    /// [`run_at`](Self::run_at), with a name for the child.
+    pub(crate) fn run_named_at<F, Fut>(
+        &self,
+        site: Site,
+        name: Arc<str>,
+        body: F,
+    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let inherited = Some(Inherited::named(name, self.heritage()));
+        let child = self.child_with_body_for(Seed::inheriting(site, inherited));
+        Self::run_child(child, body)
+    }
+
+    fn run_child<F, Fut>(
+        child: Result<(Self, BodyEnd), Error>,
+        body: F,
+    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let child = child.map(|(child, end)| {
             let (closed, handed) = (child.closed(), Handed::polling(&child));
             let future = async move { body(child).await.into_outcome() };
             // The body is dropped first, so that its end is left to the caller.
