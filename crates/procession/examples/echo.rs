@@ -21,8 +21,8 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,31 +41,9 @@ fn main() -> Result<()> {
     signal::bind(&app, [SIGINT, SIGTERM])?;
 
     let path = std::env::temp_dir().join(format!("procession-echo-{}.log", std::process::id()));
-    let log = Log::create(&path)?;
-    let server = Process::builder()
-        .name("server")
-        .parent(&app)
-        .teardown(|| println!("server: closed"))
-        .build()?;
-    let echoed = Arc::new(AtomicU64::new(0));
-    let metrics = app.spawn({
-        let (log, echoed) = (log.clone(), echoed.clone());
-        move |p| metrics(p, log, echoed)
-    })?;
-    let _log_file = Process::builder()
-        .name("log")
-        .parent(&app)
-        .wait_for(&server)
-        .wait_for(&metrics)
-        .teardown({
-            let log = log.clone();
-            move || log.sync()
-        })
-        .build()?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = start(&app, &path)?;
     println!("log file: {}", path.display());
-    println!("listening on {}", listener.local_addr()?);
-    server.spawn_thread(move |p| accept(&p, &listener, &log, &echoed))?;
+    println!("listening on {address}");
 
     let closing = app.closing();
     match limit {
@@ -79,6 +57,35 @@ fn main() -> Result<()> {
     app.closed().wait()?;
     println!("closed");
     Ok(())
+}
+
+/// Makes the graph below `app`, and returns the address of the server.
+pub(crate) fn start(app: &Process, log_file: &Path) -> Result<SocketAddr> {
+    let log = Log::create(log_file)?;
+    let server = Process::builder()
+        .name("server")
+        .parent(app)
+        .teardown(|| println!("server: closed"))
+        .build()?;
+    let echoed = Arc::new(AtomicU64::new(0));
+    let metrics = app.spawn({
+        let (log, echoed) = (log.clone(), echoed.clone());
+        move |p| metrics(p, log, echoed)
+    })?;
+    let _log_file = Process::builder()
+        .name("log")
+        .parent(app)
+        .wait_for(&server)
+        .wait_for(&metrics)
+        .teardown({
+            let log = log.clone();
+            move || log.sync()
+        })
+        .build()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    server.spawn_thread(move |p| accept(&p, &listener, &log, &echoed))?;
+    Ok(address)
 }
 
 /// The time given with `--for`.
@@ -191,7 +198,7 @@ struct Log {
 }
 
 impl Log {
-    fn create(path: &PathBuf) -> io::Result<Self> {
+    fn create(path: &Path) -> io::Result<Self> {
         let file = BufWriter::new(File::create(path)?);
         Ok(Self { file: Arc::new(Mutex::new(file)) })
     }
