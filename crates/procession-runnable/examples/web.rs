@@ -48,15 +48,20 @@ const GRACE: Duration = Duration::from_secs(30);
 #[tokio::main]
 async fn main() -> Result<Exit, BoxError> {
     let Options { listen, database, drain_for } = Options::parse()?;
+    let stack = stack(listen, database, drain_for);
+    Ok(run_with_async(Main::new().grace(GRACE), &stack).await)
+}
+
+/// The parts, in the order in which they start.
+pub(crate) fn stack(listen: SocketAddr, database: PathBuf, drain_for: Duration) -> Runnable {
     let (notes, ready) = (Database::default(), ReadyFlag::new());
     let (queue, queued) = bounded(QUEUE);
-    let stack = sequential([
+    sequential([
         named("database", open(notes.clone(), database)),
         named("worker", worker(notes.clone(), queued)),
         named("http", http(listen, App { notes, queue, ready: ready.clone() })),
         named("drain", drain(drain_for, &ready)),
-    ]);
-    Ok(run_with_async(Main::new().grace(GRACE), &stack).await)
+    ])
 }
 
 /// The file is open from the start of this to its stop.

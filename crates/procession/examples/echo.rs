@@ -22,8 +22,8 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,10 +57,18 @@ fn main() -> Result<Exit> {
     Ok(exit)
 }
 
-/// Makes the graph below `app`.
+/// Starts the server, and says where it is.
 fn serve(app: &Process) -> Result<()> {
     let path = std::env::temp_dir().join(format!("procession-echo-{}.log", std::process::id()));
-    let log = Log::create(&path)?;
+    let address = start(app, &path)?;
+    println!("log file: {}", path.display());
+    println!("listening on {address}");
+    Ok(())
+}
+
+/// Makes the graph below `app`, and returns the address of the server.
+pub(crate) fn start(app: &Process, log_file: &Path) -> Result<SocketAddr> {
+    let log = Log::create(log_file)?;
     let server = Process::builder()
         .name("server")
         .parent(app)
@@ -82,10 +90,9 @@ fn serve(app: &Process) -> Result<()> {
         })
         .build()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    println!("log file: {}", path.display());
-    println!("listening on {}", listener.local_addr()?);
+    let address = listener.local_addr()?;
     server.spawn_thread(move |p| accept(&p, &listener, &log, &echoed))?;
-    Ok(())
+    Ok(address)
 }
 
 /// The time given with `--for`.
@@ -198,7 +205,7 @@ struct Log {
 }
 
 impl Log {
-    fn create(path: &PathBuf) -> io::Result<Self> {
+    fn create(path: &Path) -> io::Result<Self> {
         let file = BufWriter::new(File::create(path)?);
         Ok(Self { file: Arc::new(Mutex::new(file)) })
     }

@@ -29,7 +29,7 @@ pub(super) struct Timeouts {
 ///
 /// | setting | default | it bounds | when it is over |
 /// |---|---|---|---|
-/// | [`grace`](Self::grace) | 30 s | the time from the beginning of closing to the end of the last connection | what is left is aborted |
+/// | [`grace`](Self::grace) | 20 s | the time from the beginning of closing to the end of the last connection | what is left is aborted |
 #[cfg_attr(
     feature = "hyper",
     doc = "| [`header_timeout`](Self::header_timeout) | 30 s | the time for the header of a request: from its first byte; for the first request of a connection from the time when the connection was accepted, including its TLS handshake | the connection ends |"
@@ -91,7 +91,7 @@ impl Server {
             body: Duration::from_secs(30),
             #[cfg(feature = "hyper")]
             idle: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
+            grace: Duration::from_secs(20),
         };
         Self {
             bind: Arc::new(bind),

@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use procession::{BoxError, Error, Job, ManualClock, Process};
+use procession::{BoxError, Error, ManualClock, Process};
 use procession_runnable::{Run, Runnable, body, body_thread, run_in};
 use procession_supervisor::{
     Backoff, Builder, Event, Events, Happening, Manager, ManagerError, MemoryTable, Policy,
     Restart, State, Table, Unit,
 };
+use procession_test::{Task, TestExecutor};
 use smol::channel::{Receiver, Sender, unbounded};
-use smol::{Executor, Task};
 
-/// How long a test waits for a thread before it fails instead of hanging.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) use procession_test::LIMIT;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -184,7 +183,7 @@ impl Drop for Running<'_> {
 }
 
 pub(crate) struct World {
-    pub(crate) executor: Arc<Executor<'static>>,
+    pub(crate) executor: TestExecutor,
     pub(crate) clock: ManualClock,
     pub(crate) units: Units,
     pub(crate) table: MemoryTable<Key>,
@@ -212,7 +211,7 @@ impl World {
         let clock = ManualClock::new();
         let manager = set(Manager::builder(managed), Policy::new().clock(clock.clone())).build();
         let events = manager.events();
-        let (executor, units) = (Arc::default(), Units::default());
+        let (executor, units) = (TestExecutor::new(), Units::default());
         Self { executor, clock, units, table, manager, events }
     }
 
@@ -230,16 +229,12 @@ impl World {
 
     /// A process whose bodies run on this executor.
     pub(crate) fn app(&self) -> Process {
-        let executor = self.executor.clone();
-        let spawner = move |job: Job| {
-            if job.is_blocking() { job.run() } else { executor.spawn(job).detach() }
-        };
-        Process::builder().spawner(spawner).build().unwrap()
+        Process::builder().spawner(self.executor.clone()).build().unwrap()
     }
 
     /// Runs all tasks until nothing moves.
     pub(crate) fn settle(&self) {
-        while self.executor.try_tick() {}
+        self.executor.run_until_idle();
         assert!(!self.units.overlapped.load(Ordering::SeqCst), "two runs of one key");
     }
 
@@ -252,12 +247,8 @@ impl World {
 
     /// Runs tasks, while threads run too, until a condition holds.
     pub(crate) fn until(&self, holds: impl Fn() -> bool) {
-        let end = std::time::Instant::now() + LIMIT;
-        while !holds() {
-            assert!(std::time::Instant::now() < end, "the condition never held");
-            self.settle();
-            std::thread::yield_now();
-        }
+        self.executor.until(holds);
+        self.settle();
     }
 
     /// Starts the manager. It runs until its process is closed.

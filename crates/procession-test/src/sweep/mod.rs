@@ -19,6 +19,7 @@ mod rules_tests;
 mod target;
 mod watch;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,7 @@ where
 /// |---|---|---|
 /// | [`faults`](Self::faults) | [all](Fault::ALL) | the faults that strike |
 /// | [`only`](Self::only) | all processes | one process and one fault: the message of a sweep that fails says which |
+/// | [`except`](Self::except) | none | cases that the graph need not survive |
 /// | [`timeout`](Self::timeout) | 10 s | how long each run may take |
 /// | [`grace`](Self::grace) | 50 ms | the grace after which a root is aborted if a body ignores closing |
 ///
@@ -124,19 +126,23 @@ where
 /// in the order in which their code first ran. Processes that only some runs have, because they depend on the time,
 /// may be missed: [`Report::missed`]. The function of [`on_closing`](Process::on_closing) gets no faults. Neither does
 /// a process that is not below the root.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a sweep does nothing before `run`"]
 pub struct Sweep {
     faults: Vec<Fault>,
     only: Option<(String, Fault)>,
+    except: Option<Except>,
     times: Times,
 }
+
+/// Which cases are left out?
+type Except = Arc<dyn Fn(&str, Fault) -> bool + Send + Sync>;
 
 impl Sweep {
     /// A sweep with the defaults.
     pub fn new() -> Self {
         let times = Times { grace: Duration::from_millis(50), timeout: Duration::from_secs(10) };
-        Self { faults: Fault::ALL.to_vec(), only: None, times }
+        Self { faults: Fault::ALL.to_vec(), only: None, except: None, times }
     }
 
     /// Only these faults.
@@ -149,6 +155,27 @@ impl Sweep {
     /// of the sweep prints it, such as `app/db` or `app/session#2`.
     pub fn only(mut self, process: impl Into<String>, fault: Fault) -> Self {
         self.only = Some((process.into(), fault));
+        self
+    }
+
+    /// Leaves out the cases of which `is_left_out`, given a path and a fault, says so: those that the graph need not
+    /// survive. For example, if a function that should wake a thread panics, nothing else may end that thread.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_test::{Fault, Sweep};
+    ///
+    /// let sweep = Sweep::new().except(|path, fault| path == "app/db" && fault == Fault::TeardownPanics);
+    /// let report = sweep.run(|app| {
+    ///     Process::builder().name("db").parent(app).teardown(|| println!("closed")).build()
+    /// });
+    /// assert_eq!(report.cases().len(), 2); // the teardown fails, and it hangs
+    /// ```
+    pub fn except(
+        mut self,
+        is_left_out: impl Fn(&str, Fault) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.except = Some(Arc::new(is_left_out));
         self
     }
 
@@ -246,6 +273,9 @@ impl Sweep {
         let mut report = Report::new(first.lives.len());
         for (target, place) in places.iter().filter(|(target, _)| strikes(target)) {
             for fault in all.iter().filter(|fault| fault.place() == *place) {
+                if self.except.as_ref().is_some_and(|except| except(&target.to_string(), *fault)) {
+                    continue;
+                }
                 let case = (target.clone(), *fault);
                 let run = self.run_case(build, check, Some(&case), Some(&first.lives))?;
                 report.add(Case::of(&run, Some(&case)), run.was_struck);
@@ -277,6 +307,16 @@ impl Sweep {
             }
         }
         Ok(run)
+    }
+}
+
+impl fmt::Debug for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sweep")
+            .field("faults", &self.faults)
+            .field("only", &self.only)
+            .field("times", &self.times)
+            .finish_non_exhaustive()
     }
 }
 
