@@ -26,7 +26,7 @@ use crate::start::below;
 /// everything that is still open then, such as processes that handlers have started.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Serves a hyper service on HTTP/1 and HTTP/2, with the default settings: those of [`Server`]. Each connection has a
+/// Serves a hyper service on HTTP/1 and HTTP/2, with the default settings of [`Server`]. Each connection has a
 /// clone of the service.
 ///
 /// It needs a tokio runtime with I/O, on which the process must run its bodies. It needs no time driver.
@@ -109,7 +109,7 @@ impl Server {
             async move {
                 let (settings, service) = &*server;
                 if Handle::try_current().is_err() {
-                    return Err("an HTTP server needs a tokio runtime".into());
+                    return Err("an HTTP server needs a tokio runtime: use `run_with_async` inside `#[tokio::main]`, for example".into());
                 }
                 let listener = settings.bind.listen()?;
                 listener.set_nonblocking(true)?;

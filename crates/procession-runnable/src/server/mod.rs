@@ -1,5 +1,5 @@
 //! Servers as runnables, each behind a feature. A server is ready when it listens. On closing, it accepts no more
-//! connections, and answers the requests that it has; an abort drops those too.
+//! connections, and finishes the requests in progress; an abort drops them.
 //!
 //! | function | feature | what it serves |
 //! |---|---|---|

@@ -26,7 +26,7 @@ pub struct RequestBody {
     timer: Timer,
 }
 
-/// The client's part in the failure of a request: its body did not arrive.
+/// A request failed because its body did not arrive.
 ///
 /// A service that returns this error, or one that it is the [source](std::error::Error::source) of, has not failed: the
 /// connection ends, and nothing is reported.

@@ -27,12 +27,12 @@ pub(super) struct Timeouts {
 ///
 /// All settings, and how they act together:
 ///
-/// | setting | default | it bounds | when it is over |
+/// | setting | default | limits | on expiry |
 /// |---|---|---|---|
 /// | [`grace`](Self::grace) | 20 s | the time from the beginning of closing to the end of the last connection | what is left is aborted |
 #[cfg_attr(
     feature = "hyper",
-    doc = "| [`header_timeout`](Self::header_timeout) | 30 s | the time for the header of a request: from its first byte; for the first request of a connection from the time when the connection was accepted, including its TLS handshake | the connection ends |"
+    doc = "| [`header_timeout`](Self::header_timeout) | 30 s | the header of a request: from its first byte; for the first request, from when the connection was accepted (including the TLS handshake) | the connection ends |"
 )]
 #[cfg_attr(
     feature = "hyper",
@@ -48,8 +48,8 @@ pub(super) struct Timeouts {
 #[cfg_attr(
     feature = "hyper",
     doc = r#"
-On closing, an HTTP server needs none of them for a connection that has no request: an idle connection ends at once, and
-one that is silent, or has sent only a part of a header or of a TLS handshake, ends after one second. Only requests in
+On closing, connections without a request do not wait for these timeouts: an idle connection ends at once, and one that is
+silent, or has sent only a part of a header or of a TLS handshake, ends after one second. Only requests in
 progress are waited for: a handler as long as it needs, its request body while bytes arrive at intervals shorter than
 `body_timeout`, and its response while the peer takes bytes at such intervals; in total no longer than `grace`.
 "#
@@ -120,8 +120,8 @@ impl Server {
         self
     }
 
-    /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time in
-    /// which it must take some bytes of what is sent to it. On HTTP/2, where a client can hold back a single response, the
+    /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time for which
+    /// it may take no byte of a response. On HTTP/2, where a client can hold back a single response, the
     /// time begins anew whenever it takes bytes of any response on the connection.
     #[cfg(feature = "hyper")]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
@@ -129,7 +129,7 @@ impl Server {
         self
     }
 
-    /// The time that a connection may be without a request, after its first one.
+    /// The time that a connection may stay idle after its first request.
     ///
     /// It should be longer than that of a load balancer in front of the server. Otherwise, the balancer can send a
     /// request at the moment when the server ends the connection.

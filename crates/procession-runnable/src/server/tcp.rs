@@ -18,7 +18,7 @@ use crate::start::{Run, below};
 #[cfg(feature = "tls")]
 const NO_TLS: &str = "`Server::tcp` has no TLS: serve HTTP, or leave `Server::tls` out";
 
-/// Calls `handler` for each connection, on a thread of its own, with the default settings: those of [`Server`].
+/// Calls `handler` for each connection, on a thread of its own, with the default settings of [`Server`].
 ///
 /// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits for
 /// the handlers of those that it has accepted. They see [`closing`](Process::closing), and finish their work. If a handler

@@ -11,7 +11,7 @@ use super::settings::Server;
 pub(super) type Acceptor = TlsAcceptor;
 
 impl Server {
-    /// Serves HTTPS. The configuration has the certificates; it may choose them anew for each connection, with a
+    /// Serves HTTPS. The configuration has the certificates; it can choose them per connection, with a
     /// [certificate resolver](tokio_rustls::rustls::server::ResolvesServerCert).
     ///
     /// If the configuration names no protocols, the server offers `h2` and `http/1.1` (ALPN). The handshake is part of
@@ -22,7 +22,7 @@ impl Server {
         feature = "tcp",
         doc = "Only HTTP servers have TLS: with [`tcp`](Self::tcp), a server that has a configuration refuses to start.\n"
     )]
-    /// rustls needs a provider of cryptography, which you choose by a feature of the crate `rustls`.
+    /// rustls needs a crypto provider, selected by a feature of the crate `rustls`.
     ///
     /// ```
     /// use axum::Router;

@@ -1,4 +1,4 @@
-//! [`Watch`]: when does a connection end that does not end on its own?
+//! [`Watch`]: decides when to end a connection that does not end on its own.
 //!
 //! The task of the connection polls it after hyper. In each state there is one deadline:
 //!

@@ -124,7 +124,9 @@ fn what_a_server_needs() {
     );
     drop((taken, _context));
     let outside = errors(block_on(run_in(&Process::new(), &http, |_| async {})));
-    assert_eq!(outside, ["process `http` failed: an HTTP server needs a tokio runtime"]);
+    let expected = "process `http` failed: an HTTP server needs a tokio runtime: use `run_with_async` inside \
+                    `#[tokio::main]`, for example";
+    assert_eq!(outside, [expected]);
 }
 
 /// A TCP server: each accepted connection is served to its end, also when the server is asked to stop; no
