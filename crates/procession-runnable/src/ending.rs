@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use procession::{BoxError, IntoOutcome, Process};
 
-use crate::ready::Ready;
-use crate::start::ended;
+use crate::ready::{NotReady, Ready};
 
 pin_project! {
     /// The future of a run. The fields are dropped in this order.
@@ -39,5 +38,13 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Ending<Fut> {
         let result = output.into_outcome();
         ended(this.process, this.ready, &result);
         Poll::Ready(result)
+    }
+}
+
+/// The body of a run has ended, so the run cannot become ready any more. A run that failed or was closed is lost when
+/// `ready` is dropped.
+pub(crate) fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
+    if result.is_ok() && !process.is_closing() {
+        ready.lose(|| NotReady::Ended(process.label()));
     }
 }

@@ -6,11 +6,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use procession::support::{Supervised, in_order, supervised};
-use procession::{BoxError, Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads};
+use procession::{Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
 
-use crate::ending::Ending;
+use crate::ending::{Ending, ended};
 use crate::ready::{NotReady, Readiness, Ready};
 
 /// A function that starts runs.
@@ -251,14 +251,6 @@ fn current_span() -> Span {
 /// Makes a process of the library below the process of a run, with the same site.
 pub(crate) fn below(process: &Process) -> Builder<'_> {
     Process::builder().parent(process).site(process.site())
-}
-
-/// The body of a run has ended, so the run cannot become ready any more. A run that failed or was closed is lost when
-/// `ready` is dropped.
-pub(crate) fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
-    if result.is_ok() && !process.is_closing() {
-        ready.lose(|| NotReady::Ended(process.label()));
-    }
 }
 
 /// A run, as the code that runs sees it: its process, and the way to say that it is ready.

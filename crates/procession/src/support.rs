@@ -148,7 +148,7 @@ pub fn ignore_failures_of_children(process: &Process) {
 }
 
 #[cfg(all(feature = "test-faults", not(loom)))]
-pub use crate::run::faults::{Fault, FaultPlace, Gate};
+pub use crate::run::fault::{Fault, FaultPlace, Gate};
 
 /// From now on, `faults` decides which fault strikes the process and those below it, like a hook that is set with
 /// [`Process::on_event`]. It is called whenever one of them reaches such a place.

@@ -1,23 +1,15 @@
-//! [`Answers`]: the service that hyper is given, around that of the user.
+//! [`Answer`]: a service of the user.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
 
-use ::hyper::body::{Body, Incoming};
+use ::hyper::body::Body;
 use ::hyper::service::Service;
 use ::hyper::{Request, Response};
 use procession::BoxError;
 
-use super::activity::Activity;
-use super::processes::{ConnectionProcess, RequestProcess};
 use super::request_body::RequestBody;
-use super::response_body::ResponseBody;
-use super::stream::Stream;
-use super::turn::Turn;
 
-/// A service of the user.
+/// A service of the user, hyper's or tower's.
 pub(super) trait Answer: Send + Sync + 'static {
     type Reply: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
 
@@ -38,45 +30,5 @@ where
 
     async fn answer(&self, request: Request<RequestBody>) -> Result<Response<Reply>, BoxError> {
         self.call(request).await.map_err(Into::into)
-    }
-}
-
-/// Answers the requests of one connection.
-pub(super) struct Answers<S> {
-    pub(super) service: Arc<S>,
-    pub(super) connection: ConnectionProcess,
-    pub(super) activity: Arc<Activity>,
-    pub(super) body_timeout: Duration,
-}
-
-impl<S: Answer> Service<Request<Incoming>> for Answers<S> {
-    type Response = Response<ResponseBody<S::Reply>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    /// The user's service is called by the first poll of the future, so that it is called in the process of the request.
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut open = self.activity.begin();
-        let (service, connection) = (self.service.clone(), self.connection.clone());
-        let activity = self.activity.clone();
-        let number = open.request();
-        let mut request =
-            request.map(|body| RequestBody::new(body, self.body_timeout, activity, number));
-        Box::pin(async move {
-            request.extensions_mut().insert(connection.clone());
-            let Some(stream) = Stream::current() else {
-                let (response, turn) = Turn::begin(&connection, service, request).await?;
-                open.is_answered();
-                return Ok(response.map(|body| ResponseBody::in_turn(body, turn, open)));
-            };
-            request.extensions_mut().insert(RequestProcess::new(stream.process.clone()));
-            match service.answer(request).await {
-                Ok(response) => {
-                    open.is_answered();
-                    Ok(response.map(|body| ResponseBody::on_stream(body, stream, open)))
-                }
-                Err(error) => Err(stream.fail(error).into()),
-            }
-        })
     }
 }

@@ -14,7 +14,8 @@ use procession::{BoxError, Process};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::answer::{Answer, Answers};
+use super::answer::Answer;
+use super::answers::Answers;
 use super::faults::{failure_of, note};
 use super::processes::ConnectionProcess;
 use super::settings::Timeouts;
@@ -27,7 +28,7 @@ use super::watch::{Act, Watch};
 pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<super::tls::Acceptor>,
+    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
     pub(super) lost: Lost,
 }
 

@@ -27,6 +27,8 @@ mod tcp;
 mod activity;
 #[cfg(feature = "hyper")]
 mod answer;
+#[cfg(feature = "hyper")]
+mod answers;
 #[cfg(feature = "axum")]
 mod axum;
 #[cfg(feature = "hyper")]

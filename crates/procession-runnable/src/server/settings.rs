@@ -78,7 +78,7 @@ pub struct Server {
     pub(super) bind: Arc<dyn Bind>,
     pub(super) timeouts: Timeouts,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<super::tls::Acceptor>,
+    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 impl Server {

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::settings::Server;
-
-/// Makes the TLS side of connections.
-pub(super) type Acceptor = TlsAcceptor;
 
 impl Server {
     /// Serves HTTPS. The configuration has the certificates; it can choose them per connection, with a

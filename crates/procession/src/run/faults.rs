@@ -12,11 +12,9 @@
 //! - F4. A future that a fault replaces is dropped in the catch of its body, as if it had ended.
 
 #[cfg(all(feature = "test-faults", not(loom)))]
+pub(crate) use injected::inject;
+#[cfg(all(feature = "test-faults", not(loom)))]
 pub(super) use injected::{BodyFault, TeardownFault, drops_jobs};
-#[cfg(all(feature = "test-faults", not(loom)))]
-pub use injected::{Fault, FaultPlace, Gate};
-#[cfg(all(feature = "test-faults", not(loom)))]
-pub(crate) use injected::{FaultHook, inject};
 #[cfg(not(all(feature = "test-faults", not(loom))))]
 pub(super) use none::{BodyFault, TeardownFault, drops_jobs};
 
@@ -30,60 +28,19 @@ mod injected {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::{Context, Poll};
 
-    use event_listener::{Event, Listener};
-
     use crate::run::Node;
-    use crate::run::body::BodyResult;
     use crate::run::catch::catch;
+    use crate::run::fault::{Fault, FaultHook, FaultPlace};
     use crate::run::observers::Observer;
     use crate::run::park::block_on;
     use crate::run::teardown::{Begun, Teardown};
     use crate::run::wakers::drop_sleeper;
     use crate::state::Moment;
     use crate::value::sleeper::Sleeper;
-    use crate::value::{IntoOutcome, Phase, Work};
+    use crate::value::{BoxError, IntoOutcome, Phase, Work};
 
     /// Set once a process is given faults (F3).
     static ARE_USED: AtomicBool = AtomicBool::new(false);
-
-    /// A place where a fault can strike.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub enum FaultPlace {
-        /// A body begins.
-        Body,
-        /// A teardown begins.
-        Teardown,
-        /// A body or a teardown is given to a spawner.
-        Spawner,
-    }
-
-    /// A fault.
-    #[derive(Clone, Debug)]
-    pub enum Fault {
-        /// It panics with this message instead of running. The panic hook is not called.
-        Panic(String),
-        /// A teardown returns this error instead of running.
-        Fail(String),
-        /// A body returns `Ok` instead of running.
-        EndEarly,
-        /// A body that was asked to close does not end before it is aborted.
-        IgnoreClosing,
-        /// A teardown runs only after the gate is open.
-        Hang(Arc<Gate>),
-        /// The spawner drops the job.
-        DropJob,
-    }
-
-    /// Keeps teardowns waiting until it is opened. No wait for another process is on record, so that a report names the
-    /// teardown.
-    #[derive(Debug, Default)]
-    pub struct Gate {
-        is_open: AtomicBool,
-        opened: Event,
-    }
-
-    /// The function that decides which fault strikes.
-    pub(crate) type FaultHook = Box<dyn Fn(FaultPlace, &Arc<Node>) -> Option<Fault> + Send + Sync>;
 
     /// Sets faults on the process and on what is below it.
     pub(crate) fn inject(node: &Arc<Node>, faults: FaultHook) {
@@ -149,7 +106,10 @@ mod injected {
         }
 
         /// Runs a blocking body. This is foreign code: call it in a catch.
-        pub(in crate::run) fn run<R: IntoOutcome>(self, body: impl FnOnce() -> R) -> BodyResult {
+        pub(in crate::run) fn run<R: IntoOutcome>(
+            self,
+            body: impl FnOnce() -> R,
+        ) -> Result<(), BoxError> {
             match self {
                 Self::Panics(message) => {
                     drop(body);
@@ -172,7 +132,7 @@ mod injected {
         pub(in crate::run) fn replaces_poll<F>(
             &mut self,
             future: Pin<&mut Option<F>>,
-            result: &mut Option<BodyResult>,
+            result: &mut Option<Result<(), BoxError>>,
         ) -> bool {
             match mem::replace(self, Self::None) {
                 Self::Panics(message) => resume_unwind(Box::new(message)),
@@ -255,37 +215,6 @@ mod injected {
             }
         }
     }
-
-    impl Gate {
-        /// Opens it for ever.
-        pub fn open(&self) {
-            // Paired with the load after `listen`: a listener either sees this or is notified.
-            self.is_open.store(true, Ordering::SeqCst);
-            self.opened.notify(usize::MAX);
-        }
-
-        fn is_open(&self) -> bool {
-            self.is_open.load(Ordering::SeqCst)
-        }
-
-        fn wait(&self) {
-            while !self.is_open() {
-                let listener = self.opened.listen();
-                if !self.is_open() {
-                    listener.wait();
-                }
-            }
-        }
-
-        async fn opened(&self) {
-            while !self.is_open() {
-                let listener = self.opened.listen();
-                if !self.is_open() {
-                    listener.await;
-                }
-            }
-        }
-    }
 }
 
 #[cfg(not(all(feature = "test-faults", not(loom))))]
@@ -294,9 +223,8 @@ mod none {
     use std::sync::Arc;
 
     use crate::run::Node;
-    use crate::run::body::BodyResult;
     use crate::run::teardown::{Begun, Teardown};
-    use crate::value::IntoOutcome;
+    use crate::value::{BoxError, IntoOutcome};
 
     #[inline(always)]
     pub(in crate::run) fn drops_jobs(_node: Option<&Arc<Node>>) -> bool {
@@ -320,7 +248,10 @@ mod none {
         pub(in crate::run) fn begin(&mut self, _node: &Arc<Node>) {}
 
         #[inline(always)]
-        pub(in crate::run) fn run<R: IntoOutcome>(self, body: impl FnOnce() -> R) -> BodyResult {
+        pub(in crate::run) fn run<R: IntoOutcome>(
+            self,
+            body: impl FnOnce() -> R,
+        ) -> Result<(), BoxError> {
             body().into_outcome()
         }
 
@@ -328,7 +259,7 @@ mod none {
         pub(in crate::run) fn replaces_poll<F>(
             &mut self,
             _future: Pin<&mut Option<F>>,
-            _result: &mut Option<BodyResult>,
+            _result: &mut Option<Result<(), BoxError>>,
         ) -> bool {
             false
         }

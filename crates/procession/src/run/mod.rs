@@ -9,7 +9,7 @@
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
-//! | [`faults`] | faults that tests inject |
+//! | [`faults`], `fault` | faults that tests inject, and their kinds |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
 //! | [`report`] | what supervised processes tell their supervisors |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
@@ -28,6 +28,8 @@ pub(crate) mod catch;
 mod contents;
 pub(crate) mod deadlines;
 mod drive;
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub(crate) mod fault;
 pub(crate) mod faults;
 pub(crate) mod foreign;
 pub(crate) mod hooks;
@@ -77,7 +79,8 @@ pub(crate) type Unlinked = state::Unlinked<Held>;
 pub(crate) type Extras = state::Extras<Held>;
 pub(crate) type Effects = state::Effects<Held>;
 pub(crate) type Scope = state::Scope<Held>;
-pub(crate) type Inherited = state::Inherited<Held>;
+pub(crate) type Inherited =
+    state::Inherited<<Held as state::Contents>::Spawner, <Held as state::Contents>::Report>;
 
 /// Starts everything that has to exist before resources run out (I15): called for each new root.
 pub(crate) fn prepare() {

@@ -31,7 +31,7 @@ use parking::{Parker, Unparker};
 
 use super::catch::contain;
 #[cfg(feature = "test-faults")]
-use super::faults::{Fault, FaultHook, FaultPlace};
+use super::fault::{Fault, FaultHook, FaultPlace};
 use super::foreign::Foreign;
 use super::{Failure, Held, Inherited, Node, timer};
 use crate::state::{Happening, Scope, Seen};

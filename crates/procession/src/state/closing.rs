@@ -23,7 +23,7 @@ use super::edge_kind::EdgeKind;
 use super::effects::{Due, Effects};
 use super::ended::{AHEAD, Ended, fetch};
 use super::node::{Children, Inner, More, Node, Postponed, TeardownStage, Up};
-use super::sleepers::{Moment, Place, TeardownOrSleeper};
+use super::sleepers::{Moment, Place};
 use super::watched::spread;
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
@@ -560,47 +560,5 @@ impl<C: Contents> Walk<C> {
         }
         let parent = parent.clone();
         self.steps.push(Step::Close(Family { parent, children, kind, abort: true, taken: false }));
-    }
-}
-
-impl<C: Contents> Inner<C> {
-    /// Does it have no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only
-    /// its phase, its teardown and its first parent.
-    #[inline]
-    fn is_bare(&self) -> bool {
-        self.more.is_none() && !self.has_sleepers()
-    }
-
-    /// May it have sleepers? A process with children or observers often has none.
-    #[inline]
-    fn is_awaited(&self) -> bool {
-        let is_free = matches!(
-            self.teardown_or_sleeper,
-            TeardownOrSleeper::Empty | TeardownOrSleeper::Teardown(_)
-        );
-        !is_free || self.more.as_deref().is_some_and(|more| more.waiters.is_some())
-    }
-
-    /// Must its closing by a parent wait for another process that is not Closed?
-    fn is_held_open(&self) -> bool {
-        self.extras_ref().is_some_and(|extras| !extras.closes_after.is_empty())
-    }
-
-    /// Has a parent aborted it while it was held open?
-    #[inline]
-    fn is_abort_postponed(&self) -> bool {
-        let postponed = self.extras_ref().and_then(|extras| extras.postponed);
-        postponed.is_some_and(|postponed| postponed.abort)
-    }
-
-    /// A parent closes it: postpones that if the process is held open, and returns whether it is.
-    #[inline]
-    fn postpone(&mut self, abort: bool) -> bool {
-        let is_held_open = self.is_held_open();
-        if is_held_open {
-            let before = self.extras().postponed.is_some_and(|postponed| postponed.abort);
-            self.extras().postponed = Some(Postponed { abort: before || abort });
-        }
-        is_held_open
     }
 }

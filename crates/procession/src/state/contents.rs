@@ -61,7 +61,7 @@ pub(crate) struct Failed<C: Contents> {
 pub(crate) struct Seen<'a, C: Contents> {
     pub(crate) id: ProcessId,
     /// The values with its name, if it has one.
-    pub(crate) named: Option<&'a Arc<Inherited<C>>>,
+    pub(crate) named: Option<&'a Arc<Inherited<C::Spawner, C::Report>>>,
     pub(crate) site: Site,
     pub(crate) above: Option<&'a Arc<Above>>,
     pub(crate) at: Instant,

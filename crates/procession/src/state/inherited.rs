@@ -2,44 +2,38 @@
 
 use std::sync::Arc;
 
-use super::contents::Contents;
-use super::node::Node;
 use crate::value::Name;
 
-/// The values that a process has from its birth.
-pub(crate) enum Inherited<C: Contents> {
+/// The values that a process has from its birth: a spawner `S`, and a report `R` for its supervisor.
+pub(crate) enum Inherited<S, R> {
     /// Those that it shares with every process that inherits them.
     Shared {
         /// Where bodies and teardowns run.
-        spawner: C::Spawner,
+        spawner: S,
     },
     /// Those that no other process inherits.
     Own {
         /// The name.
         name: Name,
         /// It is supervised.
-        report: Option<C::Report>,
+        report: Option<R>,
         /// What it passes on to its children; `None` if there is nothing.
         shared: Option<Arc<Self>>,
     },
 }
 
-impl<C: Contents> Inherited<C> {
+impl<S, R> Inherited<S, R> {
     /// A name, together with a spawner that is inherited without a name.
     pub(crate) fn named(name: impl Into<Name>, shared: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self::Own { name: name.into(), report: None, shared })
     }
 
     /// The name and the report of a supervised process.
-    pub(crate) fn supervised(
-        name: Name,
-        report: C::Report,
-        shared: Option<Arc<Self>>,
-    ) -> Arc<Self> {
+    pub(crate) fn supervised(name: Name, report: R, shared: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self::Own { name, report: Some(report), shared })
     }
 
-    pub(crate) fn unnamed(spawner: C::Spawner) -> Arc<Self> {
+    pub(crate) fn unnamed(spawner: S) -> Arc<Self> {
         Arc::new(Self::Shared { spawner })
     }
 
@@ -52,7 +46,7 @@ impl<C: Contents> Inherited<C> {
 
     /// Where bodies and teardowns run; `None` is the default.
     #[inline]
-    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
+    pub(crate) fn spawner(&self) -> Option<&S> {
         match self {
             Self::Shared { spawner } => Some(spawner),
             Self::Own { shared, .. } => match shared.as_deref()? {
@@ -64,7 +58,7 @@ impl<C: Contents> Inherited<C> {
     }
 
     #[inline]
-    pub(crate) fn report(&self) -> Option<&C::Report> {
+    pub(crate) fn report(&self) -> Option<&R> {
         match self {
             Self::Own { report, .. } => report.as_ref(),
             Self::Shared { .. } => None,
@@ -77,26 +71,5 @@ impl<C: Contents> Inherited<C> {
             Self::Shared { .. } => Some(self.clone()),
             Self::Own { shared, .. } => shared.clone(),
         }
-    }
-}
-
-impl<C: Contents> Node<C> {
-    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited<C>>> {
-        self.inherited.as_ref()
-    }
-
-    pub(crate) fn name(&self) -> Option<&Name> {
-        self.inherited.as_ref()?.name()
-    }
-
-    #[inline]
-    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
-        self.inherited.as_ref()?.spawner()
-    }
-
-    /// The report to its supervisor, if it has one.
-    #[inline]
-    pub(crate) fn report(&self) -> Option<&C::Report> {
-        self.inherited.as_ref()?.report()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::edge_kind::EdgeKind;
-use super::node::{Children, Extras, Inner, More, Node, TeardownStage, Up};
+use super::node::{Children, Extras, Inner, More, Node, Postponed, TeardownStage, Up};
 use super::sleepers::TeardownOrSleeper;
 use crate::value::stamp::Stamp;
 use crate::value::sync::Ordering;
@@ -190,4 +190,47 @@ impl<C: Contents> Inner<C> {
 fn none_waits(edges: impl Iterator<Item = EdgeKind>) -> bool {
     let mut edges = edges.peekable();
     edges.peek().is_some() && edges.all(|kind| !kind.waits())
+}
+
+/// What a closing walk asks.
+impl<C: Contents> Inner<C> {
+    /// Does it have no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only
+    /// its phase, its teardown and its first parent.
+    #[inline]
+    pub(super) fn is_bare(&self) -> bool {
+        self.more.is_none() && !self.has_sleepers()
+    }
+
+    /// May it have sleepers? A process with children or observers often has none.
+    #[inline]
+    pub(super) fn is_awaited(&self) -> bool {
+        let is_free = matches!(
+            self.teardown_or_sleeper,
+            TeardownOrSleeper::Empty | TeardownOrSleeper::Teardown(_)
+        );
+        !is_free || self.more.as_deref().is_some_and(|more| more.waiters.is_some())
+    }
+
+    /// Must its closing by a parent wait for another process that is not Closed?
+    pub(super) fn is_held_open(&self) -> bool {
+        self.extras_ref().is_some_and(|extras| !extras.closes_after.is_empty())
+    }
+
+    /// Has a parent aborted it while it was held open?
+    #[inline]
+    pub(super) fn is_abort_postponed(&self) -> bool {
+        let postponed = self.extras_ref().and_then(|extras| extras.postponed);
+        postponed.is_some_and(|postponed| postponed.abort)
+    }
+
+    /// A parent closes it: postpones that if the process is held open, and returns whether it is.
+    #[inline]
+    pub(super) fn postpone(&mut self, abort: bool) -> bool {
+        let is_held_open = self.is_held_open();
+        if is_held_open {
+            let before = self.extras().postponed.is_some_and(|postponed| postponed.abort);
+            self.extras().postponed = Some(Postponed { abort: before || abort });
+        }
+        is_held_open
+    }
 }

@@ -66,7 +66,7 @@ use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::sync::{AtomicU32, Mutex, Ordering};
 use crate::value::{
-    BriefReason, ChildFailure, Label, Link, Phase, ProcessId, Reason, Site, WorkCell,
+    BriefReason, ChildFailure, Label, Link, Name, Phase, ProcessId, Reason, Site, WorkCell,
 };
 
 /// The bit of `waiting` that says that a sleeper may wait for the children.
@@ -85,7 +85,7 @@ pub(crate) struct Node<C: Contents> {
     pub(super) place: AtomicU32,
     /// Where it was made.
     pub(crate) site: Site,
-    pub(super) inherited: Option<Arc<Inherited<C>>>,
+    pub(super) inherited: Option<Arc<Inherited<C::Spawner, C::Report>>>,
     pub(super) inner: Mutex<Inner<C>>,
 }
 
@@ -370,4 +370,25 @@ pub(crate) enum SetTeardown<C: Contents> {
     AlreadySet(C::Teardown),
     /// The process has stopped waiting and had no teardown: the caller must run this one, once.
     TooLate(C::Teardown),
+}
+
+impl<C: Contents> Node<C> {
+    pub(crate) fn inherited(&self) -> Option<&Arc<Inherited<C::Spawner, C::Report>>> {
+        self.inherited.as_ref()
+    }
+
+    pub(crate) fn name(&self) -> Option<&Name> {
+        self.inherited.as_ref()?.name()
+    }
+
+    #[inline]
+    pub(crate) fn spawner(&self) -> Option<&C::Spawner> {
+        self.inherited.as_ref()?.spawner()
+    }
+
+    /// The report to its supervisor, if it has one.
+    #[inline]
+    pub(crate) fn report(&self) -> Option<&C::Report> {
+        self.inherited.as_ref()?.report()
+    }
 }

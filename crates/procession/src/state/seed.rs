@@ -15,7 +15,7 @@ use crate::value::{Site, WorkCell};
 pub(crate) struct Seed<C: Contents> {
     /// Where it is made.
     pub(crate) site: Site,
-    pub(crate) inherited: Option<Arc<Inherited<C>>>,
+    pub(crate) inherited: Option<Arc<Inherited<C::Spawner, C::Report>>>,
     pub(crate) teardown: Option<C::Teardown>,
     /// It has a body, or its maker has yet to add edges: it waits for that to end.
     pub(crate) body: bool,
@@ -34,7 +34,10 @@ impl<C: Contents> Seed<C> {
 
     /// A seed of a process that inherits these values. Each field is written once, because a child is made from it.
     #[inline(always)]
-    pub(crate) fn inheriting(site: Site, inherited: Option<Arc<Inherited<C>>>) -> Self {
+    pub(crate) fn inheriting(
+        site: Site,
+        inherited: Option<Arc<Inherited<C::Spawner, C::Report>>>,
+    ) -> Self {
         Self {
             site,
             inherited,
