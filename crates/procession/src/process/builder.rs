@@ -418,7 +418,7 @@ impl<'a> Builder<'a> {
 
     fn inherited(&mut self) -> Option<Arc<Inherited>> {
         if let Some(supervised) = self.supervised.take() {
-            return Some(supervised.into_inherited());
+            return Some(supervised.into_inherited(self.spawner.clone()));
         }
         let parent = self.parent.or_else(|| self.edges.as_ref()?.no_wait_parents.first().copied());
         let heritage = parent.map_or_else(inherited_from_context, Process::heritage);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Builder, Process};
-use crate::run::Inherited;
 use crate::run::report::{Listener, Report, RunId, Told};
+use crate::run::{Inherited, Spawner};
 use crate::value::{Label, Name};
 
 /// The name of the process of a run, and its report to the supervisor. Clones are about the same run.
@@ -82,7 +82,8 @@ impl Supervised {
 }
 
 impl Builder<'_> {
-    /// The process is that of a run. This replaces its name, and the spawner is that of the parent of the run.
+    /// The process is that of a run. This replaces its name. Unless the builder was given a spawner, it has that of the
+    /// parent of the run.
     #[inline]
     pub(crate) fn supervised(mut self, supervised: Supervised) -> Self {
         self.supervised = Some(supervised);
@@ -91,13 +92,68 @@ impl Builder<'_> {
 }
 
 impl Supervised {
-    pub(super) fn into_inherited(self) -> Arc<Inherited> {
-        self.0
+    /// The values for the process, which may have a spawner of its own.
+    pub(super) fn into_inherited(self, spawner: Option<Spawner>) -> Arc<Inherited> {
+        match (spawner, self.name()) {
+            (Some(spawner), Some(name)) => {
+                let shared = Some(Inherited::unnamed(spawner));
+                Inherited::supervised(name.clone(), Report::of(&self.0), shared)
+            }
+            _ => self.0,
+        }
     }
 }
 
 impl fmt::Debug for Supervised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Supervised").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::run::Job;
+    use crate::value::sleeper::Sleeper;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Passes on what it hears.
+    struct Heard(Mutex<Sender<&'static str>>);
+
+    impl Listener for Heard {
+        fn hear(&self, run: RunId, told: Told) -> Option<Sleeper> {
+            assert_eq!(run, RunId { unit: 1, number: 2 });
+            let what = match told {
+                Told::Ready => "ready",
+                Told::EndedUnready(_) => "ended unready",
+                Told::Closing => "closing",
+                Told::Closed => "closed",
+            };
+            self.0.lock().unwrap().send(what).unwrap();
+            None
+        }
+    }
+
+    /// A supervised process can have a spawner of its own, and its supervisor still hears of it.
+    #[test]
+    fn a_spawner_of_its_own() {
+        let dropping = |job: Job| drop(job);
+        let parent = Process::builder().spawner(dropping).build().unwrap();
+        let (hears, heard) = channel();
+        let listener = Arc::new(Heard(Mutex::new(hears)));
+        let name = Name::from(Arc::<str>::from("unit"));
+        let run = RunId { unit: 1, number: 2 };
+        let supervised = Supervised::new(&parent, name, listener, run, None);
+        let says = supervised.clone();
+        let builder = Process::builder().parent(&parent).spawner(crate::Threads);
+        let body = move |_| async move { says.ready() };
+        let process = builder.supervised(supervised).spawn(body).unwrap();
+        process.closed().wait().unwrap();
+        assert_eq!(process.name().as_deref(), Some("unit"));
+        let limit = Duration::from_secs(60);
+        let next = || heard.recv_timeout(limit).unwrap();
+        // It begins to close and is Closed in one step.
+        assert_eq!([next(), next()], ["ready", "closed"]);
     }
 }
