@@ -91,6 +91,8 @@ fn the_exit_status_is_the_outcome() {
     assert_eq!(missing.to_string(), "cannot start `/no/such\\u{1b}program`");
     let CommandError::Start { source, .. } = missing else { panic!() };
     assert_eq!(source.kind(), io::ErrorKind::NotFound);
+    let nowhere = ended(shell("exit 0").current_dir("/no/such/folder")).unwrap_err();
+    assert_eq!(nowhere.to_string(), "cannot start `sh` in `/no/such/folder`");
 
     let fails = shell("trap 'exit 7' TERM; echo 1; while :; do sleep 0.01; done");
     let fails = named("fails", fails.ready_when(|_| true).runnable());

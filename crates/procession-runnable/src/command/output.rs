@@ -4,7 +4,7 @@ use std::future::pending;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use async_process::{Child, ChildStderr, ChildStdout};
+use async_process::Child;
 use futures_lite::future::{poll_once, yield_now, zip};
 use futures_lite::{AsyncRead, AsyncReadExt};
 use procession::support::catch;
@@ -24,104 +24,94 @@ const MOST_REST: usize = 1024 * 1024;
 
 /// The standard output and the standard error of a program.
 pub(super) struct Output {
-    stdout: Option<Lines<ChildStdout>>,
-    stderr: Option<Lines<ChildStderr>>,
+    stdout: Option<Lines>,
+    stderr: Option<Lines>,
     sink: Sink,
 }
 
 impl Output {
     pub(super) fn of(child: &mut Child, sink: Sink) -> Self {
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Self { stdout: stdout.map(Lines::of), stderr: stderr.map(Lines::of), sink }
+        let stdout = child.stdout.take().map(|stdout| Lines::of(Box::new(stdout), Stream::Stdout));
+        let stderr = child.stderr.take().map(|stderr| Lines::of(Box::new(stderr), Stream::Stderr));
+        Self { stdout, stderr, sink }
     }
 
     /// Passes on all that the program prints. It goes on until it is dropped; what it has read by then is kept.
     pub(super) async fn copy<T>(&mut self) -> T {
         let Self { stdout, stderr, sink } = self;
-        zip(Lines::copy(stdout, Stream::Stdout, sink), Lines::copy(stderr, Stream::Stderr, sink))
-            .await;
+        zip(Lines::copy(stdout, sink), Lines::copy(stderr, sink)).await;
         pending().await
     }
 
     /// Passes on the rest. The program has ended, so everything that it has printed can be read at once.
     pub(super) async fn copy_rest(&mut self) {
-        if let Some(lines) = &mut self.stdout {
-            lines.copy_rest(Stream::Stdout, &self.sink).await;
-        }
-        if let Some(lines) = &mut self.stderr {
-            lines.copy_rest(Stream::Stderr, &self.sink).await;
-        }
-    }
-
-    /// Passes on the lines that were begun.
-    fn copy_begun(&mut self) {
-        if let Some(lines) = &mut self.stdout {
-            lines.copy_begun(Stream::Stdout, &self.sink);
-        }
-        if let Some(lines) = &mut self.stderr {
-            lines.copy_begun(Stream::Stderr, &self.sink);
+        let Self { stdout, stderr, sink } = self;
+        for lines in [stdout, stderr].into_iter().flatten() {
+            lines.copy_rest(sink).await;
         }
     }
 }
 
-/// An abort drops the run before the program has ended.
+/// An abort drops the run before the program has ended: the lines that were begun are passed on.
 impl Drop for Output {
     fn drop(&mut self) {
+        let Self { stdout, stderr, sink } = self;
+        let lines = [stdout, stderr].into_iter().flatten();
         // The subscriber may panic.
-        let _printed = catch(|| self.copy_begun());
+        let _printed = catch(|| lines.for_each(|lines| lines.copy_begun(sink)));
     }
 }
 
 /// One of the streams, cut into lines.
-struct Lines<R> {
-    reader: R,
+struct Lines {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    stream: Stream,
     /// The beginning of a line.
     begun: Vec<u8>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn of(reader: R) -> Self {
-        Self { reader, begun: Vec::new() }
+impl Lines {
+    fn of(reader: Box<dyn AsyncRead + Send + Unpin>, stream: Stream) -> Self {
+        Self { reader, stream, begun: Vec::new() }
     }
 
     /// Copies up to the end of the stream.
-    async fn copy(lines: &mut Option<Self>, stream: Stream, sink: &Sink) {
+    async fn copy(lines: &mut Option<Self>, sink: &Sink) {
         let Some(lines) = lines else { return };
         let mut buffer = vec![0; LONGEST_LINE];
         while let Ok(length @ 1..) = lines.reader.read(&mut buffer).await {
-            lines.add(&buffer[..length], stream, sink);
+            lines.add(&buffer[..length], sink);
             // The reads of a program that never stops printing never wait.
             yield_now().await;
         }
     }
 
-    async fn copy_rest(&mut self, stream: Stream, sink: &Sink) {
+    async fn copy_rest(&mut self, sink: &Sink) {
         let (mut buffer, mut read) = (vec![0; LONGEST_LINE], 0);
         while read < MOST_REST {
-            let Some(Ok(length @ 1..)) = poll_once(self.reader.read(&mut buffer)).await else {
-                break;
-            };
-            self.add(&buffer[..length], stream, sink);
+            let next = poll_once(self.reader.read(&mut buffer)).await;
+            let Some(Ok(length @ 1..)) = next else { break };
+            self.add(&buffer[..length], sink);
             read += length;
         }
-        self.copy_begun(stream, sink);
+        self.copy_begun(sink);
     }
 
-    fn copy_begun(&mut self, stream: Stream, sink: &Sink) {
+    fn copy_begun(&mut self, sink: &Sink) {
         if !self.begun.is_empty() {
-            sink.line(&std::mem::take(&mut self.begun), stream);
+            sink.line(&std::mem::take(&mut self.begun), self.stream);
         }
     }
 
-    fn add(&mut self, bytes: &[u8], stream: Stream, sink: &Sink) {
+    fn add(&mut self, bytes: &[u8], sink: &Sink) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.begun.extend_from_slice(part);
             if let Some(line) = self.begun.strip_suffix(b"\n") {
-                sink.line(line.strip_suffix(b"\r").unwrap_or(line), stream);
+                sink.line(line.strip_suffix(b"\r").unwrap_or(line), self.stream);
                 self.begun.clear();
             } else if self.begun.len() >= LONGEST_LINE {
                 let end = whole_characters(&self.begun);
-                sink.line(&self.begun[..end], stream);
+                sink.line(&self.begun[..end], self.stream);
                 self.begun.drain(..end);
             }
         }
@@ -211,7 +201,7 @@ fn record(path: &str, line: &str, stream: Stream) {
     );
 }
 
-/// Prints the line where the program would have printed it. An error has no remedy: the stream may be closed.
+/// Prints the line where the program would have printed it. Errors are ignored: the stream may be closed.
 fn print(line: &[u8], stream: Stream) {
     let line = [line, b"\n"].concat();
     let _printed = match stream {

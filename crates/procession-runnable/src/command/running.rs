@@ -6,8 +6,11 @@
 //! 2. *The program ends, because* the teardown, which runs after every end of the body, sends SIGKILL first.
 //! 3. *No zombie is left, because* waiting for the program reaps it.
 
+use std::fmt;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +34,12 @@ const AT_THE_SAME_TIME: Duration = Duration::from_millis(500);
 #[non_exhaustive]
 pub enum CommandError {
     /// The program could not be started.
-    #[error("cannot start `{program}`")]
+    #[error("cannot start `{program}`{}", In(folder))]
     Start {
         /// The program.
         program: String,
+        /// The folder, if one was set.
+        folder: Option<PathBuf>,
         /// The error of the operating system.
         source: Arc<io::Error>,
     },
@@ -60,6 +65,7 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
     let started = start(&command, &sink);
     let start_failed = |source: io::Error| CommandError::Start {
         program: program.clone(),
+        folder: command.folder.clone(),
         source: Arc::new(source),
     };
     let (mut child, group) = started.map_err(start_failed)?;
@@ -76,7 +82,7 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
     }
     let mut was_asked = false;
     let ending = async {
-        let mut end = std::pin::pin!(end);
+        let mut end = pin!(end);
         if let Some(ended) = run.run_until_closing(end.as_mut()).await {
             return Ok(ended?);
         }
@@ -86,16 +92,11 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
     };
     let status = or(ending, output.copy()).await?;
     output.copy_rest().await;
-    if status.success() {
-        return Ok(());
-    }
-    if is_stopped(status, command.stop_signal) {
-        // A service manager may signal both programs at the same time.
-        if was_asked || run.closing().timeout(AT_THE_SAME_TIME).await.is_some() {
-            return Ok(());
-        }
-    }
-    Err(CommandError::Ended { program, status }.into())
+    let is_good = status.success()
+        || is_stopped(status, command.stop_signal)
+            // A service manager may signal both programs at the same time.
+            && (was_asked || run.closing().timeout(AT_THE_SAME_TIME).await.is_some());
+    if is_good { Ok(()) } else { Err(CommandError::Ended { program, status }.into()) }
 }
 
 fn start(command: &Command, sink: &Sink) -> io::Result<(Child, Group)> {
@@ -118,11 +119,21 @@ fn is_stopped(status: ExitStatus, signal: i32) -> bool {
     status.signal() == Some(signal) || status.code() == Some(128 + signal)
 }
 
+/// The folder in which a program was to be started.
+struct In<'a>(&'a Option<PathBuf>);
+
+impl fmt::Display for In<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(folder) = self.0 else { return Ok(()) };
+        write!(f, " in `{}`", text::Escaped::name(&folder.to_string_lossy()))
+    }
+}
+
 /// How a program has ended.
 struct How(ExitStatus);
 
-impl std::fmt::Display for How {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.code(), self.0.signal()) {
             (Some(code), _) => write!(f, "exited with status {code}"),
             (None, Some(signal)) => write!(f, "was ended by {}", text::Signal(signal)),
