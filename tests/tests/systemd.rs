@@ -5,7 +5,7 @@
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{ChildStdin, Command};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use procession_tests::LIMIT;
@@ -157,14 +157,40 @@ fn a_stack_of_runnables_is_ready() {
     assert_eq!(program.status().code(), Some(0));
 }
 
-/// Without a socket that somebody reads, the program works as usual.
+/// The program says that it cannot reach systemd, and works as usual.
 #[test]
 fn a_dead_socket_is_no_obstacle() {
     let mut command = notifies();
-    let (mut program, input) =
-        Program::start_with_input(command.env("NOTIFY_SOCKET", "/nonexistent/notify"));
-    program.read_to("started");
+    command.env("NOTIFY_SOCKET", "/nonexistent/notify").stderr(Stdio::piped());
+    let (mut program, errors) = Program::start_with_errors(&mut command);
+    program.read_to("has started");
+    program.signal(Signal::TERM);
+    assert_eq!(program.status().code(), Some(0));
+    let errors = std::io::read_to_string(errors).unwrap();
+    assert_eq!(errors.matches("cannot notify systemd").count(), 1, "{errors}");
+}
+
+/// A systemd that reads nothing holds up neither the program nor its end, and hears that the program is ready as soon as
+/// its queue has room.
+#[test]
+fn a_full_queue_holds_nothing_up() {
+    let systemd = Systemd::new("full");
+    let path = systemd.folder.join("notify");
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    let mut filled = 0;
+    while filler.send_to(b"FILLER=1", &path).is_ok() {
+        filled += 1;
+    }
+    let (mut program, mut input) = systemd.start(&mut notifies());
+    writeln!(input, "go on").unwrap();
+    program.read_to("has started");
+    for _ in 0..filled {
+        assert_eq!(systemd.message(), ["FILLER=1"]);
+    }
+    assert_eq!(systemd.message(), ["READY=1"]);
+    while filler.send_to(b"FILLER=1", &path).is_ok() {}
+    program.signal(Signal::TERM);
     drop(input);
-    // `ready` has failed, and so has the body.
-    assert_eq!(program.status().code(), Some(1));
+    assert_eq!(program.status().code(), Some(0));
 }

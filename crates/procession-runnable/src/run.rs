@@ -4,7 +4,7 @@
 use std::future::{Future, pending};
 
 #[cfg(not(loom))]
-use procession::support::block_on;
+use procession::support::{block_on, program_is_ready};
 use procession::support::{close_when_at, run_at};
 #[cfg(not(loom))]
 use procession::{ChildFailure, Exit, Main};
@@ -235,13 +235,10 @@ fn as_program(main: Main) -> Main {
 #[cfg(not(loom))]
 async fn start_in_root(root: Process, runnable: Runnable) -> Result<(), Error> {
     let (start, readiness) = Start::under(&root);
-    // Kept, because the handle to a run that has ended is not the root's.
-    let _started = runnable.start(start)?;
+    drop(runnable.start(start)?);
     match readiness.until_closing(&root).await {
         Ok(()) => {
-            // Ignore errors: the service manager notices if no message arrives.
-            #[cfg(all(feature = "systemd", target_os = "linux"))]
-            drop(procession::systemd::ready());
+            program_is_ready(&root);
             Ok(())
         }
         Err(NotReady::Ended(label)) => Err(NotReady::of(label)),

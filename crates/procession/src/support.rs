@@ -11,6 +11,8 @@ use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
 
 pub use crate::process::Supervised;
 pub use crate::run::catch::catch;
+#[cfg(all(feature = "test-faults", not(loom)))]
+pub use crate::run::fault::{Fault, FaultPlace, Gate};
 pub use crate::run::park::block_on;
 pub use crate::run::report::{Listener, RunId, Told};
 pub use crate::value::model::model_has_failed;
@@ -25,7 +27,7 @@ pub use crate::value::{Name, sync, text, with_causes};
 ///
 /// Blocks the thread, but no longer than that.
 #[cfg(not(loom))]
-pub fn flush_events(timeout: std::time::Duration) -> bool {
+pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)
 }
 
@@ -68,7 +70,8 @@ where
     process.close_when_at(site, future)
 }
 
-/// The process that the builder makes is that of a run. It has the name of the run, and the spawner of its parent.
+/// The process that the builder makes is that of a run. It has the name of the run and, unless the builder was given one,
+/// the spawner of its parent.
 #[inline]
 pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
     builder.supervised(supervised)
@@ -80,6 +83,12 @@ pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
 #[cfg(not(loom))]
 pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
+}
+
+/// The program that the process is part of has started: tells its service manager, without waiting for that.
+#[cfg(not(loom))]
+pub fn program_is_ready(process: &Process) {
+    crate::run::reports::program_is_ready(&process.node);
 }
 
 /// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.
@@ -146,9 +155,6 @@ pub fn panicked(label: Label, message: Arc<str>) -> Error {
 pub fn ignore_failures_of_children(process: &Process) {
     process.node.ignore_failures_of_children();
 }
-
-#[cfg(all(feature = "test-faults", not(loom)))]
-pub use crate::run::fault::{Fault, FaultPlace, Gate};
 
 /// From now on, `faults` decides which fault strikes the process and those below it, like a hook that is set with
 /// [`Process::on_event`]. It is called whenever one of them reaches such a place.

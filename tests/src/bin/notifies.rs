@@ -24,10 +24,11 @@ fn main() -> Exit {
             last = Some(step.teardown(|| read_line().map(drop)).build()?);
         }
         println!("started");
-        systemd::ready()?;
+        systemd::ready(&p);
         if read_line()? == "block" {
             p.spawn(|_| async { read_line().map(drop) })?;
         }
+        println!("has started");
         procession::ok()
     })
 }

@@ -75,6 +75,8 @@ struct State {
 #[cfg(all(feature = "systemd", target_os = "linux"))]
 struct Notifier {
     thread: Unparker,
+    /// The program has started.
+    is_ready: bool,
     /// Waits until the notifier has sent everything.
     end: Option<Unparker>,
 }
@@ -129,10 +131,11 @@ impl Shared {
         self.state.lock().reporter = Some(reporter);
     }
 
-    /// There is a thread for systemd from now on. It is woken when the root begins to close, and when it is Closed.
+    /// There is a thread for systemd from now on. It is woken when the program has started, when the root begins to
+    /// close, and when it is Closed.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     pub(super) fn set_notifier(&self, thread: Unparker) {
-        self.state.lock().notifier = Some(Notifier { thread, end: None });
+        self.state.lock().notifier = Some(Notifier { thread, is_ready: false, end: None });
     }
 
     #[cfg(all(feature = "systemd", target_os = "linux"))]
@@ -143,26 +146,28 @@ impl Shared {
         }
     }
 
-    /// The root has begun to close.
+    /// Has the program said that it has started?
     #[cfg(all(feature = "systemd", target_os = "linux"))]
-    fn wake_notifier(&self) {
-        let thread = self.state.lock().notifier.as_ref().map(|notifier| notifier.thread.clone());
-        if let Some(thread) = thread {
-            thread.unpark();
-        }
+    pub(super) fn has_started(&self) -> bool {
+        self.state.lock().notifier.as_ref().is_some_and(|notifier| notifier.is_ready)
+    }
+
+    /// Changes what the thread for systemd is told, and wakes it; `false` if there is none.
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
+    fn wake_notifier(&self, change: impl FnOnce(&mut Notifier)) -> bool {
+        let tell = |notifier: &mut Notifier| {
+            change(notifier);
+            notifier.thread.clone()
+        };
+        let thread = self.state.lock().notifier.as_mut().map(tell);
+        thread.map(|thread| thread.unpark()).is_some()
     }
 
     /// The root is Closed: waits a while for the last notification.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     fn end_notifier(&self) {
         let parker = Parker::new();
-        let set_end = |notifier: &mut Notifier| {
-            notifier.end = Some(parker.unparker());
-            notifier.thread.clone()
-        };
-        let thread = self.state.lock().notifier.as_mut().map(set_end);
-        if let Some(thread) = thread {
-            thread.unpark();
+        if self.wake_notifier(|notifier| notifier.end = Some(parker.unparker())) {
             parker.park_timeout(LAST_WORDS);
         }
     }
@@ -251,7 +256,7 @@ impl Shared {
         self.state.lock().facts.closing_since = Some(Instant::now());
         self.post(Post::Closing);
         #[cfg(all(feature = "systemd", target_os = "linux"))]
-        self.wake_notifier();
+        self.wake_notifier(|_| ());
         let (Some(grace), Some(root)) = (self.rules.grace, self.root.upgrade()) else { return };
         let Some(deadline) = deadline_after(grace) else { return };
         let (shared, other) = (self.clone(), self.clone());
@@ -302,6 +307,11 @@ impl Listen for Shared {
 
     fn grace(&self) -> Option<Duration> {
         self.rules.grace
+    }
+
+    fn is_ready(&self) {
+        #[cfg(all(feature = "systemd", target_os = "linux"))]
+        self.wake_notifier(|notifier| notifier.is_ready = true);
     }
 
     fn failed(&self, failure: &Failing) {

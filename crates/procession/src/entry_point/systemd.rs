@@ -5,7 +5,7 @@
 //!
 //! | message | when |
 //! |---|---|
-//! | `READY=1` | the body calls [`ready`]; `procession_runnable::run_with` does that when its runnable is ready |
+//! | `READY=1` | the program calls [`ready`]; `procession_runnable::run_with` does that when its runnable is ready |
 //! | `STOPPING=1` | the root begins to close |
 //! | `STATUS=` | while closing, each second: for how long, and the first items that it waits for |
 //! | `EXTEND_TIMEOUT_USEC=` | while closing, each second in which something has changed: 10 more seconds |
@@ -22,6 +22,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
+use std::ffi::OsStr;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -29,12 +30,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use once_cell::sync::OnceCell;
 use parking::{Parker, Unparker};
 use sd_notify::NotifyState;
 
+use super::reporter::write;
 use super::shared::Shared;
 use crate::process::Process;
+use crate::run::reports::program_is_ready;
 use crate::value::sync::spawn_thread;
 use crate::value::text::{Count, Elapsed};
 use crate::value::{ChildFailure, Phase, Snapshot};
@@ -51,7 +53,9 @@ const LISTED: usize = 3;
 /// The time that a message may wait for room in systemd's queue.
 const SEND: Duration = Duration::from_secs(1);
 
-/// Tells systemd that the program has started: `READY=1`. Without `NOTIFY_SOCKET`, it does nothing.
+/// Tells systemd that the program that `process` is part of has started: `READY=1`. Without `NOTIFY_SOCKET`, it does
+/// nothing. It returns at once: the message is sent by a thread of the library, which tries again if systemd's queue is
+/// full.
 ///
 /// ```no_run
 /// use procession::{Main, systemd};
@@ -59,57 +63,49 @@ const SEND: Duration = Duration::from_secs(1);
 /// fn main() -> procession::Exit {
 ///     Main::new().run(|p| {
 ///         p.spawn_thread(|worker| worker.closing().wait())?;
-///         systemd::ready()?;
+///         systemd::ready(&p);
 ///         procession::ok()
 ///     })
 /// }
 /// ```
-///
-/// # Errors
-///
-/// Those of the socket. Calling it again is harmless.
-///
-/// # Blocking
-///
-/// Blocks the thread while systemd's queue is full, but no longer than a second.
-pub fn ready() -> io::Result<()> {
-    match socket()? {
-        Some(socket) => send(socket, &[NotifyState::Ready]),
-        None => Ok(()),
-    }
+pub fn ready(process: &Process) {
+    program_is_ready(&process.node);
 }
 
 /// Starts the thread, if systemd wants to hear of the program.
 pub(super) fn start(shared: &Arc<Shared>) {
-    // Without a socket, `ready` fails, and says so.
-    let Ok(Some(socket)) = socket() else { return };
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let socket = match connect(&path) {
+        Ok(socket) => socket,
+        Err(error) => {
+            write(&format!("cannot notify systemd on the socket in NOTIFY_SOCKET: {error}\n"));
+            return;
+        }
+    };
     let parker = Parker::new();
     shared.set_notifier(parker.unparker());
     let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
     let watchdog = timeout.and_then(|timeout| Watchdog::new(timeout, parker.unparker()));
-    let notifier = Notifier { shared: shared.clone(), socket, watchdog, fingerprint: 0 };
+    let is_for = shared.clone();
+    let notifier = Notifier { shared: is_for, socket, watchdog, was_ready: false, fingerprint: 0 };
     if spawn_thread(Some("procession-systemd"), move || notifier.run(&parker)).is_err() {
         shared.notifier_has_ended();
     }
 }
 
-/// The socket to systemd, which is opened once; none if systemd does not want to hear of the program.
-fn socket() -> io::Result<Option<&'static UnixDatagram>> {
-    static SOCKET: OnceCell<UnixDatagram> = OnceCell::new();
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
-    let open = || {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(path)?;
-        socket.set_write_timeout(Some(SEND))?;
-        Ok(socket)
-    };
-    SOCKET.get_or_try_init(open).map(Some)
+fn connect(path: &OsStr) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    socket.set_write_timeout(Some(SEND))?;
+    Ok(socket)
 }
 
 struct Notifier {
     shared: Arc<Shared>,
-    socket: &'static UnixDatagram,
+    socket: UnixDatagram,
     watchdog: Option<Watchdog>,
+    /// `READY=1` was sent.
+    was_ready: bool,
     /// Stands for everything that was open when the closing was last looked at.
     fingerprint: u64,
 }
@@ -117,8 +113,10 @@ struct Notifier {
 impl Notifier {
     fn run(mut self, parker: &Parker) {
         while self.phase() == Phase::Running {
-            self.rest(parker, None);
+            let retry = self.tell_ready();
+            self.rest(parker, retry);
         }
+        self.tell_ready();
         self.send(&[NotifyState::Stopping, NotifyState::Status("closing")]);
         let mut next_look = Instant::now();
         while self.phase() != Phase::Closed {
@@ -129,6 +127,15 @@ impl Notifier {
             self.rest(parker, Some(next_look));
         }
         self.shared.notifier_has_ended();
+    }
+
+    /// Sends `READY=1` if the program has started, and returns when to try again if that fails.
+    fn tell_ready(&mut self) -> Option<Instant> {
+        if self.was_ready || !self.shared.has_started() {
+            return None;
+        }
+        self.was_ready = self.send(&[NotifyState::Ready]);
+        (!self.was_ready).then(|| Instant::now() + LOOK)
     }
 
     /// A `Main` that has ended counts as Closed.
@@ -157,15 +164,17 @@ impl Notifier {
         let fingerprint = fingerprint(&snapshot);
         let has_changed = std::mem::replace(&mut self.fingerprint, fingerprint) != fingerprint;
         let extension = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
-        match has_changed {
-            true => self.send(&[status, NotifyState::ExtendTimeoutUsec(extension)]),
-            false => self.send(&[status]),
+        if has_changed {
+            self.send(&[status, NotifyState::ExtendTimeoutUsec(extension)]);
+        } else {
+            self.send(&[status]);
         }
     }
 
-    /// Ignores errors: systemd notices if no message arrives.
-    fn send(&self, states: &[NotifyState<'_>]) {
-        let _sent = send(self.socket, states);
+    /// Sends one message, and returns whether that has worked. Otherwise, systemd notices that no message arrives.
+    fn send(&self, states: &[NotifyState<'_>]) -> bool {
+        let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+        self.socket.send(message.as_bytes()).is_ok()
     }
 }
 
@@ -213,12 +222,6 @@ impl Watchdog {
         }
         self.next
     }
-}
-
-/// Sends one message.
-fn send(socket: &UnixDatagram, states: &[NotifyState<'_>]) -> io::Result<()> {
-    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
-    socket.send(message.as_bytes()).map(drop)
 }
 
 /// One line.

@@ -36,6 +36,9 @@ pub(crate) trait Listen: Send + Sync {
     /// The time between the closing of its root and the abort, if there is a limit.
     fn grace(&self) -> Option<Duration>;
 
+    /// The program has started. It must return at once.
+    fn is_ready(&self);
+
     /// A failure was not handled. Called with no lock held; it must return at once.
     fn failed(&self, failure: &Failing);
 }
@@ -175,9 +178,15 @@ fn listeners_of(node: &Arc<Node>) -> Listeners {
 }
 
 /// The grace of the program that the process is part of, if it has one.
-#[cfg(not(loom))]
 pub(crate) fn grace_of_program(node: &Arc<Node>) -> Option<Duration> {
     listener_above(node, &all_listeners())?.grace()
+}
+
+/// The program that the process is part of, if it is part of one, has started.
+pub(crate) fn program_is_ready(node: &Arc<Node>) {
+    if let Some(listener) = listener_above(node, &all_listeners()) {
+        listener.is_ready();
+    }
 }
 
 /// The listeners, and their roots.
