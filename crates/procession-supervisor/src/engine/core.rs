@@ -13,7 +13,7 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::starts::{self, Planned, Started, Starts, Turn};
+use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Looked};
 use super::{Shared, Units};
 use crate::error::ManagerError;
@@ -53,7 +53,7 @@ pub(crate) struct Core<K: Key> {
     /// Runs that are being started.
     starts: Option<Arc<Starts<K>>>,
     /// Keeps the next run waiting until this one is over.
-    turn: Turn,
+    _turn: async_lock::MutexGuardArc<()>,
 }
 
 impl<K: Key> Core<K> {
@@ -81,7 +81,7 @@ impl<K: Key> Core<K> {
             named: None,
             planned: Vec::new(),
             starts: None,
-            turn: Arc::new(turn),
+            _turn: turn,
         })
     }
 
@@ -311,7 +311,7 @@ impl<K: Key> Core<K> {
         } else {
             let planned = replace(&mut self.planned, Vec::with_capacity(count));
             let (shared, group) = (self.shared.clone(), self.group.clone());
-            let starts = Starts::new(shared, group, planned, self.turn.clone());
+            let starts = Starts::new(shared, group, planned);
             starts.spawn_helpers(&self.run);
             self.starts = Some(starts);
         }
@@ -440,11 +440,10 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets all units except the stuck ones and those that helpers are starting, because the run is over.
+    /// Forgets all units except the stuck ones, because the run is over.
     fn leave(&self) {
-        let with_helpers = self.starts.as_ref().map(|starts| starts.abandon()).unwrap_or_default();
         let ids = self.shared.units.lock().ids();
-        for id in ids.into_iter().filter(|id| !with_helpers.contains(id)) {
+        for id in ids {
             let mut units = self.shared.units.lock();
             let entry = units.entry(id);
             // Dropping the replies answers their callers.
