@@ -36,8 +36,8 @@ pub(crate) struct Core<K: Key> {
     /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
-    /// The actions of a step. They are empty between two steps.
-    actions: Actions,
+    /// The actions of the next step, which are empty. A step that panics does not put them back.
+    actions: Option<Box<Actions>>,
     /// News for the face.
     news: VecDeque<(usize, News)>,
     is_stopping: bool,
@@ -72,7 +72,7 @@ impl<K: Key> Core<K> {
             run,
             group,
             now,
-            actions: Actions::default(),
+            actions: None,
             news: VecDeque::new(),
             is_stopping: false,
             is_aborting: false,
@@ -191,10 +191,10 @@ impl<K: Key> Core<K> {
 
     /// [`step`](Self::step), after a change of the unit under the same lock.
     fn step_after(&mut self, id: usize, change: impl FnOnce(&mut Entry<K>), input: Input) {
-        let actions = &mut self.actions;
+        let mut actions = self.actions.take().unwrap_or_default();
         let mut units = self.shared.units.lock();
         change(units.entry(id));
-        units.step(id, input, &self.shared.about.policy, self.now, actions);
+        units.step(id, input, &self.shared.about.policy, self.now, &mut actions);
         let entry = units.entry(id);
         let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
@@ -220,6 +220,7 @@ impl<K: Key> Core<K> {
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let news = actions.news.take();
+        self.actions = Some(actions);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
                 answer_starters(given, waiting.starters, process.as_ref(), key);
@@ -289,8 +290,8 @@ impl<K: Key> Core<K> {
         let id = units.insert(looked, key, seen, self.now);
         units.entry(id).life.rules = unit.rules;
         // This leads to no action.
-        let policy = &self.shared.about.policy;
-        units.step(id, Input::Begin, policy, self.now, &mut self.actions);
+        let actions = self.actions.get_or_insert_default();
+        units.step(id, Input::Begin, &self.shared.about.policy, self.now, actions);
         Planned { run: units.next_run(id), name, unit }
     }
 
