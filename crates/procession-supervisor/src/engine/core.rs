@@ -26,7 +26,7 @@ use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
 
-/// The number of runs from which on helpers start them together with the task.
+/// Helpers take part if at least this many runs are started at once.
 const MANY: usize = 128;
 
 /// The units of one run of a manager or a set, and the means to drive them.
@@ -48,9 +48,9 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The stuck unit that the failure names.
     named: Option<Process>,
-    /// Runs that are started soon.
+    /// The runs that are started next.
     planned: Vec<Planned>,
-    /// Runs that are being started.
+    /// The runs that are being started with helpers.
     starts: Option<Arc<Starts<K>>>,
     /// Keeps the next run waiting until this one is over.
     _turn: async_lock::MutexGuardArc<()>,
@@ -230,10 +230,8 @@ impl<K: Key> Core<K> {
                 answer(waiting.stoppers, &result);
             }
         }
-        match news {
-            // No face does anything then.
-            Some(News::Ready) | None => {}
-            Some(news) => self.hear(id, &key, news),
+        if let Some(news) = news {
+            self.hear(id, &key, news);
         }
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code.
@@ -405,9 +403,8 @@ impl<K: Key> Core<K> {
             Told::Ready => self.step(id, Input::Ready),
             Told::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
             Told::Closing => self.step(id, Input::BeganToClose),
+            // If another thread has not told yet that it has begun to close, its end says enough.
             Told::Closed => {
-                // Another thread may not have told yet that it has begun to close.
-                self.step(id, Input::BeganToClose);
                 let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
                 if let Some(end) = ended {
                     self.closed(id, end);
@@ -441,23 +438,20 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets all units except the stuck ones, because the run is over.
-    fn leave(&self) {
-        let ids = self.shared.units.lock().ids();
-        for id in ids {
-            let mut units = self.shared.units.lock();
-            let entry = units.entry(id);
-            // Dropping the replies answers their callers.
-            let waiting = (entry.take_starters(), entry.take_stoppers());
-            let mut removed = None;
-            if entry.life.state().has_run() {
-                units.leave_stuck(id, self.now);
-            } else {
-                removed = Some(units.remove(id));
-            }
-            drop(units);
-            let _dropped = catch(|| drop((waiting, removed)));
+    /// Forgets a unit, or keeps it as stuck if it has a run, because the manager's run is over.
+    fn leave(&self, id: usize) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        // Dropping the replies answers their callers.
+        let waiting = (entry.take_starters(), entry.take_stoppers());
+        let mut removed = None;
+        if entry.life.state().has_run() {
+            units.leave_stuck(id, self.now);
+        } else {
+            removed = Some(units.remove(id));
         }
+        drop(units);
+        drop((waiting, removed));
     }
 
     /// The time that lies `time` from now; `None` if the clock cannot represent it.
@@ -472,11 +466,14 @@ impl<K: Key> Drop for Core<K> {
         if model_has_failed() {
             return;
         }
-        self.shared.inbox.close();
+        // The keys may panic, here and below, and so may the wakers of callers.
+        let _closed = catch(|| self.shared.inbox.close());
         // If the teardown did not reach its end, nothing else would stop the units.
         self.group.abort();
-        // The key of a unit may panic.
-        let _left = catch(|| self.leave());
+        let ids = self.shared.units.lock().ids();
+        for id in ids {
+            let _left = catch(|| self.leave(id));
+        }
     }
 }
 
