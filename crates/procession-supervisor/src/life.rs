@@ -16,7 +16,7 @@
 //!
 //! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started`
 //!    enters those states, only from `Loading`, and only `Closed` leaves them. The engine starts a run only for a unit
-//!    that is `Loading`, and steps `Started` or `NotStarted` right after it.
+//!    that is `Loading`, and then does nothing else with the unit before it steps `Started` or `NotStarted`.
 //! 2. A run that was asked to stop before its end was seen has stopped, not failed (U3). Argument: only the step
 //!    `Closed` decides between the two. It looks at `asked`, which `Stop` and `Abort` set in every state with a run. So
 //!    the real order of the end and the request does not matter.
@@ -73,7 +73,7 @@ pub(crate) struct Life {
     is_over: bool,
 }
 
-/// What only a unit has that is stopping or waits for its restart.
+/// Facts about a unit that is stopping or waits for its restart.
 #[derive(Default)]
 struct Rare {
     /// When its next step is due.
@@ -213,8 +213,8 @@ impl Life {
         }
     }
 
-    /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that does not fit the state, such as
-    /// `Ready` from a run that is already closing, changes nothing.
+    /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that does
+    /// not fit the state, such as `Ready` from a run that is already closing, changes nothing.
     pub(crate) fn step(
         &mut self,
         input: Input,
@@ -248,7 +248,6 @@ impl Life {
                 self.go(State::Running, now);
                 actions.tell(Happening::Ready);
                 actions.starters = Some(Answer::Yes);
-                actions.news = Some(News::Ready);
             }
             Input::NotStarted(error) if self.state == State::Loading => {
                 self.forget_run();
@@ -378,7 +377,6 @@ impl Life {
                 actions.tell(Happening::Stuck);
                 actions.starters = Some(Answer::Stuck);
                 actions.stoppers = Some(Answer::Stuck);
-                actions.news = Some(News::Stuck);
             }
             _ => {}
         }

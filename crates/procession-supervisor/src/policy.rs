@@ -135,8 +135,8 @@ impl Policy {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }
 
-    /// The grace after which the library aborts a run that is still Closing, whatever closed it. `None` with another
-    /// clock than the system's, which only the manager's own task reads.
+    /// The grace after which the library aborts a run that is still Closing, whatever closed it. `None` if the
+    /// policy has a clock of its own, because only the manager's task reads that one.
     pub(crate) fn grace_of_run(&self, grace: Grace) -> Option<Duration> {
         self.clock.is_none().then(|| grace.get().unwrap_or(self.grace))
     }

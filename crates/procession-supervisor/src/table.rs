@@ -18,7 +18,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 
 /// Identifies a unit of a table, and names its process.
 ///
-/// Every type that satisfies the bounds implements it: strings, numbers, enums that implement `Display`.
+/// Every type that satisfies the bounds implements it: strings, numbers, enums that implement `Display`. A manager calls
+/// its `Clone`, `Eq` and `Hash` while its units are locked, so these must not call the manager.
 pub trait Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}

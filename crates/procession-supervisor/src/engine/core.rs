@@ -13,7 +13,7 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::starts::{self, Planned, Started, Starts, Turn};
+use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Looked};
 use super::{Shared, Units};
 use crate::error::ManagerError;
@@ -26,7 +26,7 @@ use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
 
-/// The number of runs from which on helpers start them together with the task.
+/// Helpers take part if at least this many runs are started at once.
 const MANY: usize = 128;
 
 /// The units of one run of a manager or a set, and the means to drive them.
@@ -36,8 +36,8 @@ pub(crate) struct Core<K: Key> {
     /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
-    /// The actions of a step. They are empty between two steps.
-    actions: Actions,
+    /// The actions of the next step, which are empty. A step that panics does not put them back.
+    actions: Option<Box<Actions>>,
     /// News for the face.
     news: VecDeque<(usize, News)>,
     is_stopping: bool,
@@ -48,12 +48,12 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The stuck unit that the failure names.
     named: Option<Process>,
-    /// Runs that are started soon.
+    /// The runs that are started next.
     planned: Vec<Planned>,
-    /// Runs that are being started.
+    /// The runs that are being started with helpers.
     starts: Option<Arc<Starts<K>>>,
     /// Keeps the next run waiting until this one is over.
-    turn: Turn,
+    _turn: async_lock::MutexGuardArc<()>,
 }
 
 impl<K: Key> Core<K> {
@@ -72,7 +72,7 @@ impl<K: Key> Core<K> {
             run,
             group,
             now,
-            actions: Actions::default(),
+            actions: None,
             news: VecDeque::new(),
             is_stopping: false,
             is_aborting: false,
@@ -81,7 +81,7 @@ impl<K: Key> Core<K> {
             named: None,
             planned: Vec::new(),
             starts: None,
-            turn: Arc::new(turn),
+            _turn: turn,
         })
     }
 
@@ -191,10 +191,10 @@ impl<K: Key> Core<K> {
 
     /// [`step`](Self::step), after a change of the unit under the same lock.
     fn step_after(&mut self, id: usize, change: impl FnOnce(&mut Entry<K>), input: Input) {
-        let actions = &mut self.actions;
+        let mut actions = self.actions.take().unwrap_or_default();
         let mut units = self.shared.units.lock();
         change(units.entry(id));
-        units.step(id, input, &self.shared.about.policy, self.now, actions);
+        units.step(id, input, &self.shared.about.policy, self.now, &mut actions);
         let entry = units.entry(id);
         let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
@@ -220,6 +220,7 @@ impl<K: Key> Core<K> {
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let news = actions.news.take();
+        self.actions = Some(actions);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
                 answer_starters(given, waiting.starters, process.as_ref(), key);
@@ -229,10 +230,8 @@ impl<K: Key> Core<K> {
                 answer(waiting.stoppers, &result);
             }
         }
-        match news {
-            // No face does anything then.
-            Some(News::Ready) | None => {}
-            Some(news) => self.hear(id, &key, news),
+        if let Some(news) = news {
+            self.hear(id, &key, news);
         }
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code.
@@ -289,8 +288,8 @@ impl<K: Key> Core<K> {
         let id = units.insert(looked, key, seen, self.now);
         units.entry(id).life.rules = unit.rules;
         // This leads to no action.
-        let policy = &self.shared.about.policy;
-        units.step(id, Input::Begin, policy, self.now, &mut self.actions);
+        let actions = self.actions.get_or_insert_default();
+        units.step(id, Input::Begin, &self.shared.about.policy, self.now, actions);
         Planned { run: units.next_run(id), name, unit }
     }
 
@@ -311,7 +310,7 @@ impl<K: Key> Core<K> {
         } else {
             let planned = replace(&mut self.planned, Vec::with_capacity(count));
             let (shared, group) = (self.shared.clone(), self.group.clone());
-            let starts = Starts::new(shared, group, planned, self.turn.clone());
+            let starts = Starts::new(shared, group, planned);
             starts.spawn_helpers(&self.run);
             self.starts = Some(starts);
         }
@@ -404,9 +403,8 @@ impl<K: Key> Core<K> {
             Told::Ready => self.step(id, Input::Ready),
             Told::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
             Told::Closing => self.step(id, Input::BeganToClose),
+            // If another thread has not told yet that it has begun to close, its end says enough.
             Told::Closed => {
-                // Another thread may not have told yet that it has begun to close.
-                self.step(id, Input::BeganToClose);
                 let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
                 if let Some(end) = ended {
                     self.closed(id, end);
@@ -440,24 +438,20 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets all units except the stuck ones and those that helpers are starting, because the run is over.
-    fn leave(&self) {
-        let with_helpers = self.starts.as_ref().map(|starts| starts.abandon()).unwrap_or_default();
-        let ids = self.shared.units.lock().ids();
-        for id in ids.into_iter().filter(|id| !with_helpers.contains(id)) {
-            let mut units = self.shared.units.lock();
-            let entry = units.entry(id);
-            // Dropping the replies answers their callers.
-            let waiting = (entry.take_starters(), entry.take_stoppers());
-            let mut removed = None;
-            if entry.life.state().has_run() {
-                units.leave_stuck(id, self.now);
-            } else {
-                removed = Some(units.remove(id));
-            }
-            drop(units);
-            let _dropped = catch(|| drop((waiting, removed)));
+    /// Forgets a unit, or keeps it as stuck if it has a run, because the manager's run is over.
+    fn leave(&self, id: usize) {
+        let mut units = self.shared.units.lock();
+        let entry = units.entry(id);
+        // Dropping the replies answers their callers.
+        let waiting = (entry.take_starters(), entry.take_stoppers());
+        let mut removed = None;
+        if entry.life.state().has_run() {
+            units.leave_stuck(id, self.now);
+        } else {
+            removed = Some(units.remove(id));
         }
+        drop(units);
+        drop((waiting, removed));
     }
 
     /// The time that lies `time` from now; `None` if the clock cannot represent it.
@@ -472,11 +466,14 @@ impl<K: Key> Drop for Core<K> {
         if model_has_failed() {
             return;
         }
-        self.shared.inbox.close();
+        // The keys may panic, here and below, and so may the wakers of callers.
+        let _closed = catch(|| self.shared.inbox.close());
         // If the teardown did not reach its end, nothing else would stop the units.
         self.group.abort();
-        // The key of a unit may panic.
-        let _left = catch(|| self.leave());
+        let ids = self.shared.units.lock().ids();
+        for id in ids {
+            let _left = catch(|| self.leave(id));
+        }
     }
 }
 

@@ -22,8 +22,9 @@
 //! process: the manager's closing closes it at once, even while tasks block every executor, and a unit that ignores its
 //! abort does not hold up the manager's end. The entries outlive the run, so the key of such a unit stays taken.
 //!
-//! Locks: the units have one, the inbox has one, and the starts under way have one. None is held while the code of a table, a unit or a reader of
-//! events runs, and they are never held together.
+//! Locks: the units have one, the inbox has one, and the starts under way have one. None is held while the code of a
+//! table, a unit or a reader of events runs, and they are never held together. Only the `Clone`, `Eq` and `Hash` of a key
+//! run while the units are locked.
 
 mod calls;
 mod command;

@@ -8,13 +8,14 @@
 //! 1. Each run is started once. Argument: whoever starts it has taken it out of `planned` under the lock.
 //! 2. A helper that is not polled does not hold up the task. Argument: the task starts everything that nobody has
 //!    taken, and waits only for runs that a helper has taken. A helper starts those in the poll in which it takes them.
-//! 3. The task is woken after the last start. Argument: it stores its sleeper under the lock, after a look at `taken`,
+//! 3. `taken` returns to zero. Argument: nothing unwinds between the two places that change it. [`start`] catches what
+//!    foreign code does when a run starts, and a [`Unit`] catches the panics of what it drops.
+//! 4. The task is woken after the last start. Argument: it stores its sleeper under the lock, after a look at `taken`,
 //!    and whoever counts `taken` down to zero takes the sleeper in the same locked section.
-//! 4. If the executor drops the manager meanwhile, the runs that helpers have started keep their keys, as all runs do
-//!    that the manager leaves behind. Argument: the last helper marks them as stuck, and the next run of the manager
-//!    waits for its turn until then.
+//! 5. The task receives every run that was started, even if an executor drops the manager's body meanwhile. Argument:
+//!    the body hands the task over to the teardown. The helpers are children of the manager's process, so they are
+//!    Closed before its teardown begins. Hence the teardown's first call of [`Starts::poll_started`] is ready.
 
-use std::collections::HashSet;
 use std::mem::take;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -26,8 +27,6 @@ use procession::{Error, Process};
 use procession_runnable::{Run, Start};
 
 use super::Shared;
-use super::units::Live;
-use crate::life::{Actions, Input};
 use crate::sync::Mutex;
 use crate::table::Key;
 use crate::unit::Unit;
@@ -55,8 +54,6 @@ pub(super) struct Started {
 pub(super) struct Starts<K: Key> {
     shared: Arc<Shared<K>>,
     group: Process,
-    /// The units of all these runs.
-    units: Vec<usize>,
     state: Mutex<State>,
 }
 
@@ -66,36 +63,23 @@ struct State {
     /// The number of runs that were taken, and are not in `started` yet.
     taken: usize,
     sleeper: Option<Sleeper>,
-    /// The manager is gone.
-    is_abandoned: bool,
-    /// Keeps the next run of the manager waiting until the last of these runs has been started.
-    turn: Option<Turn>,
 }
 
-/// The lock of the run whose turn it is.
-pub(super) type Turn = Arc<async_lock::MutexGuardArc<()>>;
-
 impl<K: Key> Starts<K> {
-    pub(super) fn new(
-        shared: Arc<Shared<K>>,
-        group: Process,
-        planned: Vec<Planned>,
-        turn: Turn,
-    ) -> Arc<Self> {
-        let units = planned.iter().map(|planned| planned.run.unit as usize).collect();
+    pub(super) fn new(shared: Arc<Shared<K>>, group: Process, planned: Vec<Planned>) -> Arc<Self> {
         let started = Vec::with_capacity(planned.len());
-        let turn = Some(turn);
-        let state = State { planned, started, taken: 0, sleeper: None, is_abandoned: false, turn };
-        Arc::new(Self { shared, group, units, state: Mutex::new(state) })
+        let state = State { planned, started, taken: 0, sleeper: None };
+        Arc::new(Self { shared, group, state: Mutex::new(state) })
     }
 
     /// Spawns the helpers. They are children of the run, so a start that waits for the run is refused as it is in the
     /// manager's task.
     pub(super) fn spawn_helpers(self: &Arc<Self>, run: &Run) {
-        for _ in 0..helpers().min(self.units.len() / FOR_EACH) {
+        let count = self.state.lock().planned.len();
+        for _ in 0..helpers().min(count / FOR_EACH) {
             let starts = self.clone();
             let helper = Process::builder().parent(run).name("starter").site(run.site());
-            // It is refused if everything closes.
+            // Without it, the others start its share.
             let _spawned = helper.spawn(move |_| async move { starts.work() });
         }
     }
@@ -106,7 +90,7 @@ impl<K: Key> Starts<K> {
             let taken = {
                 let mut state = self.state.lock();
                 let rest = state.planned.len().saturating_sub(CHUNK);
-                let taken = state.planned.split_off(rest);
+                let taken: Vec<_> = state.planned.drain(rest..).collect();
                 state.taken += taken.len();
                 if rest == 0 {
                     // A helper that has yet to be polled keeps no memory.
@@ -131,80 +115,27 @@ impl<K: Key> Starts<K> {
         let mut state = self.state.lock();
         state.started.extend(started);
         state.taken -= count;
-        let is_last = state.taken == 0;
-        let sleeper = if is_last { state.sleeper.take() } else { None };
-        let left = if is_last && state.is_abandoned {
-            (take(&mut state.started), state.turn.take())
-        } else {
-            (Vec::new(), None)
-        };
+        let sleeper = if state.taken == 0 { state.sleeper.take() } else { None };
         drop(state);
         sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
-        self.leave(left);
     }
 
     /// The runs, once each of them has been started. Call it after [`work`](Self::work).
     pub(super) fn poll_started(&self, context: &Context<'_>) -> Poll<Vec<Started>> {
-        let (mut started, mut turn) = (None, None);
+        let mut started = None;
         let replaced = register(&self.state, context.waker(), |state| {
             if state.taken == 0 {
                 started = Some(take(&mut state.started));
-                turn = state.turn.take();
             }
             started.is_none().then_some(&mut state.sleeper)
         });
-        drop((replaced, turn));
+        drop(replaced);
         started.map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// The manager is gone, and starts nothing more. Returns the units that are left to a helper.
-    pub(super) fn abandon(&self) -> HashSet<usize> {
-        let mut state = self.state.lock();
-        state.is_abandoned = true;
-        let planned = take(&mut state.planned);
-        let mut with_helpers: HashSet<usize> = HashSet::new();
-        let mut left = (Vec::new(), None);
-        if state.taken > 0 {
-            with_helpers.extend(&self.units);
-            planned.iter().for_each(|planned| {
-                with_helpers.remove(&(planned.run.unit as usize));
-            });
-        } else {
-            left = (take(&mut state.started), state.turn.take());
-        }
-        let sleeper = state.sleeper.take();
-        drop(state);
-        let _dropped = catch(|| drop((planned, sleeper)));
-        self.leave(left);
-        with_helpers
-    }
-
-    /// Leaves the runs of a manager that is gone, and then its turn.
-    fn leave(&self, (started, turn): (Vec<Started>, Option<Turn>)) {
-        let (policy, mut actions) = (&self.shared.about.policy, Actions::default());
-        for Started { run, result } in started {
-            let now = policy.time().now();
-            let id = run.unit as usize;
-            let mut units = self.shared.units.lock();
-            match result {
-                Ok(process) => {
-                    process.abort();
-                    units.entry(id).live = Some(Live { process, number: run.number });
-                    units.step(id, Input::Started, policy, now, &mut actions);
-                    units.leave_stuck(id, now);
-                }
-                Err(error) => {
-                    let removed = units.remove(id);
-                    drop(units);
-                    let _dropped = catch(|| drop((removed, error)));
-                }
-            }
-        }
-        drop(turn);
     }
 }
 
-/// Starts a run. In a set, its neighbours in the order are given.
+/// Starts a run. In a set, its neighbours in the order are given. The code of the unit and of a `tracing` subscriber
+/// may panic.
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,

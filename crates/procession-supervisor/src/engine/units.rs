@@ -2,8 +2,9 @@
 //! events.
 //!
 //! 1. There is one entry for each key, and it has a run exactly while its state says so. So no key ever has a second
-//!    run (U1). Argument: [`Life`] enters a state with a run only from `Loading`. `Core::start` sets [`Entry::live`]
-//!    right before that step, and `Core::step` takes it under the same lock as the step that leaves such a state.
+//!    run (U1). Argument: [`Life`] enters a state with a run only from `Loading`. [`Core`](super::Core) sets
+//!    [`Entry::live`] under the same lock as that step, and takes it under the same lock as the step that leaves such a
+//!    state.
 //! 2. A unit that waits for its restart is in `restarts` exactly while it has a due time. Any other unit is in
 //!    `deadlines` exactly while it has one. Argument: only [`Units::step`], [`Units::leave_stuck`] and
 //!    [`Units::remove`] change or remove a due time, and each updates the sets.
@@ -127,17 +128,20 @@ impl<K: Key> Units<K> {
     pub(crate) fn insert(&mut self, looked: &Looked, key: K, seen: u32, now: Instant) -> usize {
         let life = Life::new(now);
         let entry = Entry { key, life, live: None, waiting: None, seen, is_new: false };
-        let id = self.entries.insert(entry);
-        self.counts.units += 1;
-        *self.counts.of(State::Initial) += 1;
+        let id = self.entries.vacant_key();
+        // Other keys may be hashed again, and may panic, so this comes before any other change.
         let hash_of = |id: &u32| self.hasher.hash_one(&self.entries[*id as usize].key);
         self.by_key.insert_unique(looked.hash, small(id), hash_of);
+        self.entries.insert(entry);
+        self.counts.units += 1;
+        *self.counts.of(State::Initial) += 1;
         id
     }
 
     pub(crate) fn remove(&mut self, id: usize) -> Entry<K> {
-        self.forget_due(id);
+        // The key may panic, so this comes before all changes.
         let hash = self.hasher.hash_one(&self.entries[id].key);
+        self.forget_due(id);
         if let Ok(found) = self.by_key.find_entry(hash, |other| *other as usize == id) {
             found.remove();
         }

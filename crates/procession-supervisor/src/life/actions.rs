@@ -49,12 +49,8 @@ pub(crate) enum Answer {
 pub(crate) enum News {
     /// It must be loaded and started. If it had a run, that run has ended.
     Load,
-    /// It is ready.
-    Ready,
     /// Its run has ended, or could not start.
     Down(Down),
-    /// It has not ended within its abort grace.
-    Stuck,
 }
 
 #[derive(Debug, Default)]

@@ -308,7 +308,6 @@ impl Face<Name> for Members {
                     self.is_down(core, position, id, &down);
                 }
             }
-            News::Ready | News::Stuck => {}
         }
     }
 

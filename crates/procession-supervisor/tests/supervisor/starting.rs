@@ -1,13 +1,20 @@
 //! The units of the table start, the body runs, and the units stop.
 
-use std::sync::mpsc;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{available_parallelism, current, sleep};
+use std::time::{Duration, Instant};
 
-use futures_lite::future::block_on;
-use procession::{Process, Smol};
-use procession_runnable::{body, nop, parallel, run_in, start_stop_thread};
+use futures_lite::future::{block_on, poll_once};
+use procession::{Job, Process, Smol, Spawn, Threads};
+use procession_runnable::{
+    Runnable, Start, body, body_thread, nop, parallel, run_in, start_stop_thread,
+};
 use procession_supervisor::{Manager, MemoryTable, State, Unit};
+use smol::channel::unbounded;
 
-use crate::world::{Does, SECOND, World};
+use crate::world::{Does, LIMIT, SECOND, World};
 
 #[test]
 fn the_body_runs_between_start_and_stop() {
@@ -123,4 +130,100 @@ fn managers_nest() {
     assert_eq!(inner.get(&"inner").unwrap().name().as_deref(), Some("inner"));
     managed.close(&world).unwrap();
     assert!(inner.get(&"inner").is_err());
+}
+
+/// Waits for other threads.
+fn until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < end, "the condition did not hold within {LIMIT:?}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// An executor drops the manager's body while a helper is starting a run, and then its teardown half-way. No run is
+/// lost or started twice, and each keeps its key until it has ended.
+#[test]
+fn an_executor_drops_the_manager_while_a_helper_starts_a_run() {
+    const MANY: usize = 256;
+    if available_parallelism().map_or(1, NonZeroUsize::get) == 1 {
+        // There are no helpers.
+        return;
+    }
+    let (task, task_waits, helper_waits) =
+        (current().id(), AtomicBool::new(true), AtomicBool::new(true));
+    let (tell_helped, helped) = unbounded();
+    let (let_return, may_return) = unbounded::<()>();
+    let (let_end, may_end) = unbounded::<()>();
+    let starts: Arc<[AtomicUsize]> = (0..MANY).map(|_| AtomicUsize::new(0)).collect();
+    let (count, held) = (starts.clone(), Arc::new(AtomicUsize::new(MANY)));
+    let tell_held = held.clone();
+    let idle = body(|run| async move {
+        run.ready();
+        run.closing().await;
+    });
+    let stubborn = body_thread(move |_| may_end.recv_blocking());
+    // In the first run of the manager, the task's first start waits until a helper is at work. The helper's first start
+    // makes a run that ignores its abort, and then waits for the test.
+    let start_run = Arc::new(move |key: usize, start: Start<'_>| {
+        count[key].fetch_add(1, Ordering::SeqCst);
+        if current().id() == task {
+            if task_waits.swap(false, Ordering::SeqCst) {
+                helped.recv_blocking().unwrap();
+            }
+        } else if helper_waits.swap(false, Ordering::SeqCst) {
+            tell_held.store(key, Ordering::SeqCst);
+            let started = stubborn.start(start);
+            tell_helped.try_send(()).unwrap();
+            may_return.recv_blocking().unwrap();
+            return started;
+        }
+        idle.start(start)
+    });
+    let rows = MemoryTable::new();
+    for key in 0..MANY {
+        let start_run = start_run.clone();
+        rows.insert(key, Runnable::new(move |start| start_run(key, start)));
+    }
+    let manager = Manager::builder(rows).start_limit(Duration::MAX).build();
+
+    let (give, given) = mpsc::channel();
+    let has_body = AtomicBool::new(false);
+    let spawner = move |job: Job| {
+        let is_teardown = format!("{job:?}").starts_with("Job(teardown");
+        if is_teardown || !has_body.swap(true, Ordering::SeqCst) {
+            give.send(job).unwrap();
+        } else {
+            Threads.spawn(job);
+        }
+    };
+    let app = Process::builder().spawner(spawner).build().unwrap();
+    let (start, _readiness) = Start::under(&app);
+    let run = manager.runnable().start(start).unwrap();
+    let mut managing = given.try_recv().unwrap();
+    assert!(block_on(poll_once(&mut managing)).is_none());
+    drop(managing);
+    assert!(run.is_closing());
+    assert!(given.try_recv().is_err(), "the teardown must wait for the helper");
+    let_return.try_send(()).unwrap();
+    let mut stopping = given.recv_timeout(LIMIT).unwrap();
+    assert!(block_on(poll_once(&mut stopping)).is_none());
+    drop(stopping);
+    run.closed().wait_timeout(LIMIT).unwrap().unwrap_err();
+
+    let held = held.load(Ordering::SeqCst);
+    until(|| manager.list().len() == 1);
+    let stuck = &manager.list()[0];
+    assert_eq!((stuck.key, stuck.state), (held, State::Stuck));
+    let have_started = |key: usize, times| starts[key].load(Ordering::SeqCst) == times;
+    assert!((0..MANY).all(|key| have_started(key, 1)));
+    let app = Process::new();
+    let (start, readiness) = Start::under(&app);
+    let _next_run = manager.runnable().start(start).unwrap();
+    block_on(readiness).unwrap();
+    assert!((0..MANY).all(|key| have_started(key, if key == held { 1 } else { 2 })));
+    let_end.try_send(()).unwrap();
+    until(|| manager.counts().running == MANY);
+    assert!((0..MANY).all(|key| have_started(key, 2)));
+    app.close_blocking().unwrap();
 }

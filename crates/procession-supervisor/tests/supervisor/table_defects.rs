@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::stream;
 use procession::{BoxError, Clock, Error, ManualClock, Sleep};
-use procession_runnable::body;
+use procession_runnable::{Start, body};
 use procession_supervisor::{
     Backoff, Blocking, BlockingTable, BoxFuture, BoxStream, Change, ChangeIterator, Manager,
     ManagerError, MemoryTable, OnChange, Policy, Rate, Row, RowIterator, State, Supervisor, Table,
@@ -172,6 +172,67 @@ fn keys_and_errors_whose_display_panics() {
         managed.close(&world).unwrap();
         of_set.close(&world).unwrap();
     });
+}
+
+/// The next clone of a [`Fragile`] key panics.
+static BREAKS: AtomicBool = AtomicBool::new(false);
+
+/// A key whose `Clone` may panic.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Fragile(u8);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!BREAKS.swap(false, Ordering::SeqCst), "no clone");
+        Self(self.0)
+    }
+}
+
+impl Display for Fragile {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// If a key panics while the manager forgets its unit, the manager ends, but not before it has stopped its other units.
+#[test]
+fn a_key_whose_clone_panics() {
+    let world = World::new();
+    let (release, released) = smol::channel::unbounded::<()>();
+    let table = MemoryTable::new();
+    table.insert(
+        Fragile(1),
+        body(move |run| {
+            let released = released.clone();
+            async move {
+                run.ready();
+                run.closing().await;
+                released.recv().await
+            }
+        }),
+    );
+    let manager = Manager::builder(table.clone()).policy(policy(&world)).build();
+    let app = world.app();
+    let (start, _readiness) = Start::under(&app);
+    let run = manager.runnable().start(start).unwrap();
+    world.settle();
+    let breaks = body(|run| async move {
+        run.ready();
+        run.closing().await;
+        BREAKS.store(true, Ordering::SeqCst);
+    });
+    table.insert(Fragile(2), breaks);
+    world.settle();
+    assert_eq!(manager.counts().running, 2);
+    table.remove(&Fragile(2));
+    world.settle();
+    assert!(run.is_closing() && !run.is_closed());
+    assert_eq!(manager.counts().stopping, 1);
+    release.try_send(()).unwrap();
+    world.settle();
+    let error = run.outcome().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Panicked(_)), "{error}");
+    assert!(manager.list().is_empty());
 }
 
 /// Extreme settings are clamped.

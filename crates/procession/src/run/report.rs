@@ -57,7 +57,8 @@ pub(crate) struct Report(To);
 
 enum To {
     Listener(Direct),
-    /// The process was renamed, and shares the report of the values that it would have had.
+    /// The run has another name by now, and shares the report that was made with its first one. That report is never
+    /// itself such a reference.
     Other(Arc<Inherited>),
 }
 
@@ -65,8 +66,9 @@ struct Direct {
     listener: Arc<dyn Listener>,
     number: u64,
     unit: u32,
-    /// The run is ready, or will never be. `AcqRel`, so that what was done before it was said happens-before a second
-    /// call, which does nothing.
+    /// The run has said that it is ready, or that it never will be. The swap is `AcqRel`, and pairs with itself and with
+    /// the `Acquire` in [`Report::has_said`]: what the run did before the first call happens-before a later call, which
+    /// does nothing.
     has_said: AtomicBool,
     has_grace: bool,
     /// In nanoseconds. The largest value stands for longer ones, which never end.
@@ -82,7 +84,7 @@ impl Report {
         Self(To::Listener(Direct { listener, number, unit, has_said, has_grace, grace }))
     }
 
-    /// The report of these values, for other ones.
+    /// The report that is among these values, for the values of the same run with another name.
     pub(crate) fn of(inherited: &Arc<Inherited>) -> Self {
         match inherited.report() {
             Some(Self(To::Other(other))) => Self(To::Other(other.clone())),

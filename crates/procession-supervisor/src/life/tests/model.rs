@@ -408,7 +408,6 @@ impl World {
                 run.is_stuck = true;
                 expected.told.push("stuck");
                 (expected.starters, expected.stoppers) = (Some("stuck"), Some("stuck"));
-                expected.news = Some("stuck".into());
             }
         }
         self.step(Input::Due, expected);
@@ -452,7 +451,6 @@ impl World {
             run.ready_at = Some(now);
             expected.told.push("ready");
             expected.starters = Some("yes");
-            expected.news = Some("ready".into());
         }
         self.step(Input::Ready, expected);
     }
