@@ -175,7 +175,6 @@ fn listeners_of(node: &Arc<Node>) -> Listeners {
 }
 
 /// The grace of the program that the process is part of, if it has one.
-#[cfg(not(loom))]
 pub(crate) fn grace_of_program(node: &Arc<Node>) -> Option<Duration> {
     listener_above(node, &all_listeners())?.grace()
 }
