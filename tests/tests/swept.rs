@@ -15,13 +15,12 @@ use procession_test::{Case, Fault, Report, Sweep};
 use procession_tests::LIMIT;
 
 #[path = "../../crates/procession/examples/echo.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "only the example itself has a use for `main` and what it calls")]
 mod echo;
 #[path = "../../crates/procession-runnable/examples/web.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "only the example itself has a use for `main` and what it calls")]
 mod web;
 #[path = "../../crates/procession-supervisor/examples/supervise/workers.rs"]
-#[allow(dead_code)]
 mod workers;
 
 /// A path for a file of one run.

@@ -262,7 +262,7 @@ impl Queue {
         match &mut ready.random {
             Some(random) if count > 1 => {
                 let index = random.usize(..count);
-                ready.tasks.remove(index)
+                ready.tasks.swap_remove_back(index)
             }
             _ => ready.tasks.pop_front(),
         }

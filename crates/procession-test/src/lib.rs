@@ -34,6 +34,7 @@
 
 mod app;
 mod executor;
+mod lives;
 mod recorder;
 mod sweep;
 mod timeline;

@@ -1,13 +1,15 @@
 //! [`Recorder`]: the events of a tree, and the order in which its processes became Closed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use procession::{Event, EventKind, Process, ProcessId, support};
+use procession::{Event, EventKind, Process, support};
 
 use crate::executor::LIMIT;
+use crate::lives::{self, Life, Step};
 use crate::timeline;
 
 /// Records the events of a process and of everything below it: see [`assert_closed_in_order!`].
@@ -45,7 +47,6 @@ pub enum Which {
 /// The processes of an item.
 struct Found {
     shown: String,
-    is_closed: bool,
     /// When the last of them became Closed.
     closed: Instant,
     /// When the first of them began its teardown or, without a teardown, became Closed.
@@ -66,8 +67,8 @@ impl Recorder {
     ///
     /// # Panics
     ///
-    /// If they are not delivered within 30 s, because another hook of the program blocks, for example; or if so many
-    /// happened at once that some were dropped.
+    /// If the events are not delivered within 30 s, for example because another hook of the program blocks, or if some
+    /// were dropped because too many happened at once.
     ///
     /// # Blocking
     ///
@@ -110,10 +111,8 @@ impl fmt::Debug for Recorder {
 }
 
 fn check(events: &[Event], order: &[Which]) -> Result<(), String> {
-    let found = order.iter().map(|which| find(events, which)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(open) = found.iter().find(|item| !item.is_closed) {
-        return Err(format!("{} is not Closed", open.shown));
-    }
+    let lives = lives::of(events);
+    let found = order.iter().map(|which| find(&lives, which)).collect::<Result<Vec<_>, _>>()?;
     for pair in found.windows(2) {
         let (first, then) = (&pair[0], &pair[1]);
         if first.closed > then.began {
@@ -127,58 +126,36 @@ fn check(events: &[Event], order: &[Which]) -> Result<(), String> {
     Ok(())
 }
 
-fn find(events: &[Event], which: &Which) -> Result<Found, String> {
-    let mut shown = which.to_string();
-    let mut ids: Vec<ProcessId> = Vec::new();
-    let mut closed: Vec<Instant> = Vec::new();
-    let mut began: Vec<(ProcessId, Instant)> = Vec::new();
-    for event in events.iter().filter(|event| which.is(event)) {
-        if let Which::Handle(_) = which {
-            // A process that is Closed has no parents any more.
-            shown = event.label().to_string();
+fn find(lives: &[Life], which: &Which) -> Result<Found, String> {
+    let found: Vec<_> = match which {
+        // If several processes have had the id, the handle keeps the last one.
+        Which::Handle(process) => {
+            lives.iter().rfind(|life| life.id == process.id()).into_iter().collect()
         }
-        // An id may be used again by a later process, which is then made.
-        if matches!(event.kind(), EventKind::Made) || !ids.contains(&event.id()) {
-            ids.push(event.id());
-        }
-        match event.kind() {
-            EventKind::TeardownStarted => began.push((event.id(), event.at())),
-            EventKind::Closed { .. } => {
-                closed.push(event.at());
-                if !began.iter().any(|(id, _)| *id == event.id()) {
-                    began.push((event.id(), event.at()));
-                }
-            }
-            _ => {}
-        }
+        Which::Name(name) => lives.iter().filter(|life| life.has_name(name)).collect(),
+    };
+    let Some(first) = found.first() else {
+        return Err(format!("{which} is not among the processes: {}", names(lives)));
+    };
+    let shown = match which {
+        Which::Handle(_) => first.label.to_string(),
+        Which::Name(_) => which.to_string(),
+    };
+    let closed: Option<Vec<_>> = found.iter().map(|life| life.at(Step::Closed)).collect();
+    let closed = closed.and_then(|closed| closed.into_iter().max());
+    let began = found.iter().filter_map(|life| life.began_to_end()).min();
+    match (closed, began) {
+        (Some(closed), Some(began)) => Ok(Found { shown, closed, began }),
+        _ => Err(format!("{shown} is not Closed")),
     }
-    if ids.is_empty() {
-        return Err(format!("{which} is not among the processes: {}", names(events)));
-    }
-    let now = Instant::now();
-    let last = closed.iter().max().copied().unwrap_or(now);
-    let first = began.iter().map(|(_, at)| *at).min().unwrap_or(now);
-    Ok(Found { shown, is_closed: closed.len() >= ids.len(), closed: last, began: first })
 }
 
-fn names(events: &[Event]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for event in events {
-        let path = event.path();
-        if !names.contains(&path) {
-            names.push(path);
-        }
+fn names(lives: &[Life]) -> String {
+    let paths: BTreeSet<_> = lives.iter().map(|life| &*life.path).collect();
+    if paths.is_empty() {
+        return "no event was recorded".to_owned();
     }
-    if names.is_empty() { "no event was recorded".to_owned() } else { names.join(", ") }
-}
-
-impl Which {
-    fn is(&self, event: &Event) -> bool {
-        match self {
-            Self::Handle(process) => process.id() == event.id(),
-            Self::Name(name) => event.name() == Some(name) || event.path() == *name,
-        }
-    }
+    paths.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Which {

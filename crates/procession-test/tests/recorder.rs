@@ -91,6 +91,23 @@ fn a_name_waits_for_all_that_have_it() {
     assert_closed_in_order!(app.recorder(), ["session", "app"]);
 }
 
+#[test]
+fn a_handle_does_not_stand_for_an_earlier_process_with_its_id() {
+    let app = TestApp::new();
+    let first = part("first", &app).build().unwrap();
+    let id = first.id();
+    first.close();
+    app.executor().block_on(first.closed()).unwrap();
+    drop(first);
+    let processes: Vec<_> = (0..1_000).map(|_| part("later", &app).build().unwrap()).collect();
+    // The memory of the first process is used again, unless another test is faster.
+    let Some(last) = processes.iter().find(|process| process.id() == id) else { return };
+    let middle = part("middle", &app).build().unwrap();
+    last.wait_for(&middle).unwrap();
+    app.close_and_run().unwrap();
+    assert_closed_in_order!(app.recorder(), [middle, last]);
+}
+
 trait IntoWhich {
     fn into_which(self) -> Which;
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use procession::{BoxError, Inline, Job, Limited, Process, Threads, ok, ok_with};
-use procession_test::{Fault, Report, Sweep, sweep};
+use procession::support::{self, Fault as Injected, FaultPlace};
+use procession::{BoxError, Error, Inline, Job, Limited, Process, Threads, ok, ok_with};
+use procession_test::{Fault, Report, Sweep, TestApp, TestExecutor, sweep};
 
 /// The message of the sweep, which must find something.
 #[track_caller]
@@ -64,6 +65,46 @@ fn a_spawner_that_runs_jobs_on_the_spot_may_hang() {
     assert!(cases.contains(&"process `app/inline`: its teardown hangs".to_owned()), "{cases:?}");
     assert!(cases.contains(&"process `app/inline`: its spawner drops its jobs".to_owned()));
     assert!(report.missed().is_empty(), "{report}");
+}
+
+/// An error whose drop panics.
+#[derive(Debug)]
+struct Bomb;
+
+impl std::fmt::Display for Bomb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bomb")
+    }
+}
+
+impl std::error::Error for Bomb {}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the drop of an error");
+    }
+}
+
+#[test]
+fn an_error_that_a_body_which_ignores_closing_returns_may_panic_when_it_is_dropped() {
+    let executor = TestExecutor::new();
+    let app = TestApp::on(executor.clone());
+    support::inject(&app, |place, process| {
+        let strikes = place == FaultPlace::Body && process.name().as_deref() == Some("server");
+        strikes.then_some(Injected::IgnoreClosing)
+    });
+    let server = part("server", &app).spawn(|p| async move {
+        p.closing().await;
+        Err::<(), _>(Bomb)
+    });
+    let server = server.unwrap();
+    executor.run_until_idle();
+    app.close();
+    executor.run_until_idle();
+    assert!(!server.is_closed(), "the body ended before it was aborted");
+    app.abort();
+    executor.block_on(app.closed()).unwrap();
+    assert!(matches!(server.outcome(), Some(Err(Error::Aborted(_)))), "{:?}", server.outcome());
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! [`Inline`](procession::Inline) spawner each of them may run a teardown that hangs. The thread of the sweep only
 //! waits for what they tell the [`Watch`], with a deadline, so that it never hangs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,10 +12,10 @@ use parking_lot::Mutex;
 use procession::{BlockerKind, Error, Event, Process, support};
 
 use super::fault::Fault;
-use super::lives::{self, Life};
 use super::rules::{self, Broken, Rule, Waits, broken};
 use super::target::Target;
 use super::watch::{Seen, Watch};
+use crate::lives::{self, Life};
 
 /// The user's function.
 pub(super) type Build<R> = Arc<dyn Fn(&Process) -> R + Send + Sync>;
@@ -93,8 +92,8 @@ impl Running {
             let (build, root, value) = (build.clone(), self.root.clone(), value.clone());
             let watch = self.watch.clone();
             move || {
-                let built = catch_unwind(AssertUnwindSafe(|| build(&root)));
-                *value.lock() = Some(built);
+                let built = support::catch(|| build(&root)).ok();
+                *value.lock() = built;
                 watch.change(|seen| seen.has_built = true);
             }
         });
@@ -112,7 +111,7 @@ impl Running {
             return broken(Rule::Returns, found);
         }
         let built = value.lock().take();
-        let Some(Ok(value)) = built else {
+        let Some(value) = built else {
             return broken(Rule::NoPanic, "the function that builds the graph panicked: see above");
         };
         let waits = Waits::of(&self.root.snapshot());
@@ -166,17 +165,16 @@ impl Running {
     fn see_hang(&self) -> Result<(), Broken> {
         let struck = self.watch.look().struck.clone();
         let (process, id, _) = struck.expect("the fault has struck");
-        let process = process.upgrade();
+        let Some(process) = process.upgrade() else {
+            return broken(Rule::HangIsNamed, "nothing refers to its process");
+        };
         let snapshot = self.root.snapshot();
         let is_waited_for =
             self.root.is_closing() && Waits::of(&snapshot).reach(self.root.id(), id);
-        let blockers = match (&process, is_waited_for) {
-            (_, true) => snapshot.blockers(usize::MAX),
-            (Some(process), false) => process.blockers(usize::MAX),
-            (None, false) => return broken(Rule::HangIsNamed, "nothing refers to its process"),
-        };
-        let Some(process) = process else {
-            return broken(Rule::HangIsNamed, "nothing refers to its process");
+        let blockers = if is_waited_for {
+            snapshot.blockers(usize::MAX)
+        } else {
+            process.blockers(usize::MAX)
         };
         let is_teardown = |kind| matches!(kind, BlockerKind::Teardown | BlockerKind::AsyncTeardown);
         let names = |blocker: &procession::Blocker| {
@@ -184,10 +182,10 @@ impl Running {
         };
         let is_named = blockers.first.iter().any(names);
         self.watch.gate.open();
-        match is_named {
-            true => Ok(()),
-            false => broken(Rule::HangIsNamed, format!("the blockers are\n{blockers}")),
+        if is_named {
+            return Ok(());
         }
+        broken(Rule::HangIsNamed, format!("the blockers are\n{blockers}"))
     }
 
     fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) {

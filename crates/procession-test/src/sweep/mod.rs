@@ -6,12 +6,11 @@
 //! | [`target`] | how a process is recognised in the next run |
 //! | [`watch`] | what a run tells the sweep |
 //! | [`case`] | one run |
-//! | [`lives`], [`rules`] | what happened to each process, and what must have happened |
+//! | [`rules`] | what must have happened |
 //! | [`report`] | the result |
 
 mod case;
 mod fault;
-mod lives;
 mod report;
 mod rules;
 #[cfg(test)]
@@ -20,16 +19,17 @@ mod target;
 mod watch;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::Process;
+use procession::support::FaultPlace;
+use procession::{Process, support};
 
 use case::{Build, Failed, Run, Times};
-use lives::Life;
 use rules::{Broken, Rule};
 use target::Target;
+
+use crate::lives::Life;
 
 pub use fault::Fault;
 pub use report::{Case, Report};
@@ -76,8 +76,8 @@ where
 ///
 /// What the library guarantees holds for every graph, so most of what a sweep finds is in the code around it: a body
 /// that waits for ever for one that has failed, a teardown that unwraps what another one should have left, a job that
-/// is sent to a thread that is gone. [`check`](Self::run_checked) adds your own guarantee, such as a file that must be
-/// complete.
+/// is sent to a thread that is gone. [`run_checked`](Self::run_checked) adds your own guarantee, such as a file that must
+/// be complete.
 ///
 /// | setting | default | |
 /// |---|---|---|
@@ -299,10 +299,8 @@ impl Sweep {
             case::run(build, case, self.times, first).map_err(|failed| message(case, &failed))?;
         if let Some(value) = run.value.take() {
             let shown = Case::of(&run, case);
-            let checked = catch_unwind(AssertUnwindSafe(|| check(&shown, &value)));
-            if let Err(panic) = checked {
-                let text = report::panic_message(&*panic);
-                let broken = Broken { rule: Rule::Check, found: text };
+            if let Err(panic) = support::catch(|| check(&shown, &value)) {
+                let broken = Broken { rule: Rule::Check, found: panic.to_string() };
                 return Err(message(case, &Failed { broken, events: run.events }));
             }
         }
@@ -344,11 +342,7 @@ fn message(case: Option<&(Target, Fault)>, failed: &Failed) -> String {
     )
 }
 
-fn no_such_case(
-    path: &str,
-    fault: Fault,
-    places: &[(Target, procession::support::FaultPlace)],
-) -> String {
+fn no_such_case(path: &str, fault: Fault, places: &[(Target, FaultPlace)]) -> String {
     let mut known: Vec<_> = places
         .iter()
         .filter(|(_, place)| *place == fault.place())

@@ -1,6 +1,5 @@
 //! [`Report`] and [`Case`]: the results of a sweep.
 
-use std::any::Any;
 use std::fmt;
 
 use procession::{Error, Event};
@@ -124,11 +123,4 @@ impl fmt::Display for Case {
             None => f.write_str("without a fault"),
         }
     }
-}
-
-/// The message of a panic.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "(the panic's payload is not a string)".to_owned())
 }

@@ -1,13 +1,13 @@
 //! The guarantees that hold whatever fails, as checks of what happened in a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Instant;
 
 use procession::{Error, Link, ProcessId, Snapshot};
 
 use super::fault::Fault;
-use super::lives::{Life, Step};
+use crate::lives::{Life, Step};
 
 /// A guarantee that a sweep checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +73,17 @@ impl Waits {
 
     /// Does `upper` wait for `lower`, perhaps by way of others?
     pub(super) fn reach(&self, upper: ProcessId, lower: ProcessId) -> bool {
-        let mut found = vec![upper];
-        let mut next = 0;
-        while let Some(id) = found.get(next).copied() {
-            if id == lower {
+        let mut below = HashMap::<_, Vec<_>>::new();
+        for (from, to) in &self.pairs {
+            below.entry(from).or_default().push(to);
+        }
+        let mut next = vec![&upper];
+        while let Some(id) = next.pop() {
+            if *id == lower {
                 return true;
             }
-            let below = self.pairs.iter().filter(|(from, _)| *from == id).map(|(_, to)| *to);
-            let fresh: Vec<_> = below.filter(|to| !found.contains(to)).collect();
-            found.extend(fresh);
-            next += 1;
+            // Taken out, so that nobody goes there again.
+            next.extend(below.remove(id).unwrap_or_default());
         }
         false
     }
@@ -91,7 +92,7 @@ impl Waits {
 /// Every process is Closed.
 pub(super) fn all_closed(lives: &[Life]) -> Result<(), Broken> {
     match lives.iter().find(|life| life.at(Step::Closed).is_none()) {
-        Some(open) => broken(Rule::AllClosed, format!("{} is not Closed", open.name())),
+        Some(open) => broken(Rule::AllClosed, format!("{} is not Closed", open.shown())),
         None => Ok(()),
     }
 }
@@ -102,12 +103,12 @@ pub(super) fn phases_in_order(lives: &[Life]) -> Result<(), Broken> {
         let out_of_order = life.steps.windows(2).find(|pair| pair[0].1 > pair[1].1);
         if let Some(pair) = out_of_order {
             let ((_, first), (_, then)) = (pair[0], pair[1]);
-            let found = format!("of {}, {then:?} came after {first:?}", life.name());
+            let found = format!("of {}, {then:?} came after {first:?}", life.shown());
             return broken(Rule::PhasesInOrder, found);
         }
         for step in [Step::Closing, Step::Closed] {
             if life.count(step) > 1 {
-                let found = format!("{} was {step:?} twice", life.name());
+                let found = format!("{} was {step:?} twice", life.shown());
                 return broken(Rule::PhasesInOrder, found);
             }
         }
@@ -123,7 +124,7 @@ pub(super) fn teardowns_once(lives: &[Life]) -> Result<(), Broken> {
         if (started, ended) != (due, due) {
             let found = format!(
                 "the teardown of {} was due {due} times, started {started} times and ended {ended} times",
-                life.name()
+                life.shown()
             );
             return broken(Rule::TeardownOnce, found);
         }
@@ -161,16 +162,17 @@ fn tally(lives: &[Life]) -> BTreeMap<(&str, &str), (usize, usize)> {
 
 /// Everything that a process waits for was Closed before its teardown started or, without one, before it was Closed.
 pub(super) fn waits_first(lives: &[Life], waits: &Waits) -> Result<(), Broken> {
-    let find = |id| lives.iter().find(|life| life.id == id && life.is_open_at(waits.at));
+    let open = lives.iter().filter(|life| life.is_open_at(waits.at));
+    let open: HashMap<_, _> = open.map(|life| (life.id, life)).collect();
     for (upper, lower) in &waits.pairs {
-        let (Some(upper), Some(lower)) = (find(*upper), find(*lower)) else { continue };
-        let begins = upper.at(Step::TeardownStarted).or_else(|| upper.at(Step::Closed));
-        let (Some(begins), Some(closed)) = (begins, lower.at(Step::Closed)) else { continue };
+        let (Some(upper), Some(lower)) = (open.get(upper), open.get(lower)) else { continue };
+        let closed = lower.at(Step::Closed);
+        let (Some(begins), Some(closed)) = (upper.began_to_end(), closed) else { continue };
         if closed > begins {
             let found = format!(
                 "{} waits for {}, which was Closed {:?} too late",
-                upper.name(),
-                lower.name(),
+                upper.shown(),
+                lower.shown(),
                 closed - begins
             );
             return broken(Rule::WaitsFirst, found);
@@ -199,7 +201,7 @@ pub(super) fn outcome_has_fault(
     match outcome.contains(&expected) {
         true => Ok(()),
         false => {
-            broken(Rule::OutcomeHasFault, format!("the outcome of {} is: {outcome}", life.name()))
+            broken(Rule::OutcomeHasFault, format!("the outcome of {} is: {outcome}", life.shown()))
         }
     }
 }

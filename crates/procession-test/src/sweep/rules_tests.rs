@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use procession::{Error, Process};
 
 use super::fault::Fault;
-use super::lives::{Life, Step};
 use super::rules::{self, Rule, Waits};
+use crate::lives::{Life, Step};
 
 use Step::{Closed, Closing, Made, TeardownEnded, TeardownQueued, TeardownStarted};
 
@@ -30,6 +30,8 @@ impl World {
         let steps = steps.iter().enumerate().map(|(number, step)| (at(number), *step));
         Life {
             id: self.processes[index].id(),
+            name: None,
+            label: self.processes[index].label(),
             path,
             site: "src/main.rs:1".into(),
             steps: steps.collect(),

@@ -32,7 +32,7 @@ pub(super) struct Watch {
 #[derive(Default)]
 pub(super) struct Seen {
     /// The processes whose code has run (W1).
-    known: HashMap<WeakProcess, Target>,
+    known: HashMap<WeakProcess, Known>,
     /// How many of them have the same path and site.
     counts: HashMap<(String, String), usize>,
     /// Where code ran, in the order of the first time.
@@ -45,6 +45,13 @@ pub(super) struct Seen {
     pub(super) has_built: bool,
     /// The outcomes that the callers that waited for the root were given.
     pub(super) outcomes: Vec<Result<(), Error>>,
+}
+
+/// A process whose code has run.
+struct Known {
+    target: Target,
+    /// Where it ran: each place once.
+    places: Vec<FaultPlace>,
 }
 
 impl Watch {
@@ -79,10 +86,7 @@ impl Watch {
     fn decide(&self, place: FaultPlace, process: &Process) -> Option<Injected> {
         let (path, site) = (process.path(), process.site().to_string());
         let fault = self.change(|seen| {
-            let target = seen.target(process, path, site);
-            if !seen.places.contains(&(target.clone(), place)) {
-                seen.places.push((target.clone(), place));
-            }
+            let target = seen.visit(process, place, path, site);
             let (struck, fault) = self.case.as_ref()?;
             if *struck != target || fault.place() != place {
                 return None;
@@ -123,14 +127,25 @@ impl Watch {
 }
 
 impl Seen {
-    fn target(&mut self, process: &Process, path: String, site: String) -> Target {
-        let (known, counts) = (&mut self.known, &mut self.counts);
-        let target = known.entry(process.downgrade()).or_insert_with(|| {
+    /// Code of the process runs, at this place.
+    fn visit(
+        &mut self,
+        process: &Process,
+        place: FaultPlace,
+        path: String,
+        site: String,
+    ) -> Target {
+        let counts = &mut self.counts;
+        let known = self.known.entry(process.downgrade()).or_insert_with(|| {
             let number = counts.entry((path.clone(), site.clone())).or_default();
             *number += 1;
-            Target { path, site, number: *number }
+            Known { target: Target { path, site, number: *number }, places: Vec::new() }
         });
-        target.clone()
+        if !known.places.contains(&place) {
+            known.places.push(place);
+            self.places.push((known.target.clone(), place));
+        }
+        known.target.clone()
     }
 
     /// Are all processes Closed?

@@ -31,11 +31,7 @@ impl Supervised {
     /// The same run, whose process has another name.
     #[must_use]
     pub fn renamed(&self, name: Name) -> Self {
-        let shared = match &*self.0 {
-            Inherited::Own { shared, .. } => shared.clone(),
-            Inherited::Shared { .. } => None,
-        };
-        Self(Inherited::supervised(name, Report::of(&self.0), shared))
+        Self(Inherited::supervised(name, Report::of(&self.0), self.0.passed_on()))
     }
 
     /// The name of the process.

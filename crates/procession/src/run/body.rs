@@ -13,6 +13,7 @@ use super::call_stack::run_as;
 use super::catch::catch;
 use super::drive::perform_polled;
 use super::faults::{BodyFault, drops_jobs};
+use super::foreign::dispose;
 use super::hooks::{body_ended, outcome};
 use super::job::{AnyBody, Job};
 use super::later::call_spawner;
@@ -181,7 +182,9 @@ impl BodyEnd {
         };
         let (node, mut polled) = run_as(node, || self.in_span(|| catch(poll)));
         if fault.holds(returned.is_some() || polled.is_err()) {
-            (returned, polled) = (None, Ok(()));
+            // The result is lost, like that of any body that is aborted. Its drop is foreign code.
+            dispose(returned.take());
+            polled = Ok(());
         }
         self.fault = fault;
         let ended = match (returned, polled) {

@@ -3,13 +3,16 @@
 //!
 //! # Invariants
 //!
-//! - F1. A fault strikes where the interpreter runs the user's code, and inside the catch of that code. So the
-//!   interpreter meets a panic, an error or a hang that it cannot tell from one of the user's.
-//! - F2. Faults are set on a process like a hook for events, and apply to the processes that inherit that hook. Their
-//!   function is called with no lock held, and a panic of it is contained.
-//! - F3. Until a process is first given faults, it costs one relaxed load to find none. Relaxed, because the processes
-//!   that a fault is meant for are made after it was set, or by code that otherwise happens after that.
-//! - F4. A future that a fault replaces is dropped in the catch of its body, as if it had ended.
+//! - F1. The interpreter cannot tell a panic, an error or a hang that was injected from one of the user's code. *Because* a
+//!   fault strikes where the interpreter runs that code, and in the same catch; and a job that a spawner should drop is
+//!   dropped where the spawner would be called.
+//! - F2. Faults are set on a process like a hook for events, and apply to the processes that inherit that hook. *Because*
+//!   their function is kept in an observer. It is called with no lock held and in a catch, since it is foreign code.
+//! - F3. Until a process is given faults for the first time, a place costs one relaxed load. Relaxed, because the code
+//!   that a fault is meant for runs after the fault was set: its process is made later, or is started by something that
+//!   happens after that.
+//! - F4. What a fault replaces is dropped as foreign code: in the catch in which it would have run, in the one that drops
+//!   the future of a body that has panicked or is aborted, or by a thread of the library.
 
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub(crate) use injected::inject;

@@ -6,19 +6,20 @@
 //! because one that blocks must delay neither the grace of the process nor the supervisor (I9).
 
 use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 use std::time::Duration;
 
 use super::deadlines::begin_grace;
 use super::pool::run_now;
-use super::wakers::drop_sleeper;
+use super::wakers::register_own;
 use super::{Effects, Inherited, Node};
 use crate::state::{Moment, Reported};
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::{AtomicBool, Ordering};
 use crate::value::{Label, Phase};
 
-/// A supervisor, as its processes know it.
+/// A supervisor, as its processes know it. The last process that refers to it may drop it, on any thread and inside
+/// `close()`, so its drop must run no foreign code.
 pub trait Listener: Send + Sync + 'static {
     /// Something has happened to a run. Returns the sleeper that must be woken for it.
     ///
@@ -38,7 +39,8 @@ pub struct RunId {
 
 /// What a listener hears of a run.
 ///
-/// Closed may be told before Closing if different threads tell them.
+/// A process that goes from Running to Closed in one step is reported only as Closed. Otherwise, Closed may be told before
+/// Closing if different threads tell them.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Told {
@@ -70,18 +72,21 @@ struct Direct {
     /// the `Acquire` in [`Report::has_said`]: what the run did before the first call happens-before a later call, which
     /// does nothing.
     has_said: AtomicBool,
-    has_grace: bool,
-    /// In nanoseconds. The largest value stands for longer ones, which never end.
+    /// In nanoseconds, or [`NO_GRACE`].
     grace: u64,
 }
+
+/// There is no grace, or one of more than 584 years.
+const NO_GRACE: u64 = u64::MAX;
 
 impl Report {
     /// The report of a run, which is aborted if it is still Closing `grace` after it began to close.
     pub(crate) fn new(listener: Arc<dyn Listener>, run: RunId, grace: Option<Duration>) -> Self {
         let RunId { unit, number } = run;
-        let (has_said, has_grace) = (AtomicBool::new(false), grace.is_some());
-        let grace = grace.map_or(0, |grace| u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX));
-        Self(To::Listener(Direct { listener, number, unit, has_said, has_grace, grace }))
+        let has_said = AtomicBool::new(false);
+        let grace = grace.and_then(|grace| u64::try_from(grace.as_nanos()).ok());
+        let grace = grace.unwrap_or(NO_GRACE);
+        Self(To::Listener(Direct { listener, number, unit, has_said, grace }))
     }
 
     /// The report that is among these values, for the values of the same run with another name.
@@ -127,7 +132,7 @@ impl Report {
         if is_closed {
             return direct.hear(Told::Closed);
         }
-        if direct.has_grace && direct.grace < u64::MAX && node.phase() != Phase::Closed {
+        if direct.grace != NO_GRACE && node.phase() != Phase::Closed {
             begin_grace(node, Duration::from_nanos(direct.grace));
         }
         direct.hear(Told::Closing)
@@ -138,12 +143,10 @@ impl Report {
         for (moment, is_closed) in [(Moment::Closing, false), (Moment::Closed, true)] {
             let attached =
                 Attached { to: Self::of(inherited), node: Arc::downgrade(node), is_closed };
-            let sleeper = Sleeper::own(Waker::from(Arc::new(attached)));
-            let (is_registered, spare) = node.register_sleeper(moment, &mut None, sleeper);
-            if let (false, Some(spare)) = (is_registered, &spare) {
-                spare.wake_by_ref();
+            let attached = Arc::new(attached);
+            if !register_own(node, moment, attached.clone()) {
+                attached.wake();
             }
-            drop_sleeper(spare);
         }
     }
 }

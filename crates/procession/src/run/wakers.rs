@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::catch::catch_payload;
@@ -53,6 +54,18 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     if let Some(sleeper) = sleeper {
         call(Call::Drop(sleeper), Vec::new());
     }
+}
+
+/// Registers a waker of the library's own, which is woken at this moment of the process, before the wakers of users, which
+/// may block. Returns `false` if the moment has come already, and the waker is not woken.
+pub(super) fn register_own<W>(node: &Node, moment: Moment, waker: Arc<W>) -> bool
+where
+    W: std::task::Wake + Send + Sync + 'static,
+{
+    let sleeper = Sleeper::own(Waker::from(waker));
+    let (is_registered, spare) = node.register_sleeper(moment, &mut None, sleeper);
+    drop_sleeper(spare);
+    is_registered
 }
 
 /// Calls a waker. Meanwhile, the others are in this thread's list, which is called afterwards.

@@ -37,7 +37,7 @@ pub(super) struct Walk<C: Contents> {
     pub(super) effects: Effects<C>,
     /// The time, once it has been read.
     now: Option<Stamp>,
-    /// The number of places in the last list of children that was walked over.
+    /// The number of children in the list that is being walked over; zero between lists.
     family: usize,
     /// When observers were last told that a process is Closing.
     told_at: Option<Instant>,
@@ -504,7 +504,7 @@ impl<C: Contents> Walk<C> {
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, kind, abort, taken } = family;
         let (mut counted, mut are_open) = (0, false);
-        self.family = children.places();
+        self.family = children.len();
         for chunk in children.chunks_mut(AHEAD) {
             fetch(chunk);
             for place in chunk {
@@ -522,6 +522,7 @@ impl<C: Contents> Walk<C> {
                 }
             }
         }
+        self.family = 0;
         parent.count_children_off(counted);
         let mut children = Some(children);
         let mut is_spread_pending = false;

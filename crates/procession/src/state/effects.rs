@@ -97,8 +97,8 @@ impl<C: Contents> Effects<C> {
         }
     }
 
-    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again. Those of the
-    /// `family` of siblings that it belongs to may follow it.
+    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again. `family` is the
+    /// number of siblings that the walk goes over, whose teardowns may follow.
     #[inline]
     pub(super) fn tear_down(&mut self, due: Due<C>, family: usize) {
         let Due { node, teardown } = &due;
@@ -110,7 +110,8 @@ impl<C: Contents> Effects<C> {
             return;
         }
         if further.due.len() == further.due.capacity() {
-            // Often all siblings have teardowns.
+            // Often all siblings have teardowns. If few have, the room is still linear in the list of the siblings, and is
+            // reserved once, because the next reservation needs as many teardowns.
             further.due.reserve(family);
         }
         further.due.push(due);
@@ -188,5 +189,33 @@ impl<C: Contents> Effects<C> {
     /// The sleepers to wake: the first one and the others.
     pub(crate) fn into_wakes(self) -> (Option<Wake<C>>, Vec<Wake<C>>) {
         (self.first, self.further.map_or_else(Vec::new, |further| further.wakes))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::edges::fresh_child;
+    use super::super::node::Node;
+    use super::super::seed::Seed;
+    use super::super::testing::Plain;
+    use crate::value::{Reason, Site};
+
+    fn seed(teardown: Option<&'static str>) -> Seed<Plain> {
+        Seed { teardown, ..Seed::at(Site::caller()) }
+    }
+
+    /// Room is reserved for the teardowns of siblings once, and not for the one of their parent.
+    #[test]
+    fn room_is_reserved_for_the_teardowns_of_siblings() {
+        for (of_parent, of_children) in [(true, false), (false, true), (true, true)] {
+            let parent = Node::new(seed(of_parent.then_some("parent")), None);
+            for _ in 0..1_000 {
+                drop(fresh_child(&parent, seed(of_children.then_some("child")), None));
+            }
+            let due = parent.close(&Reason::Asked, false).take_due();
+            let expected = if of_children { 1_000 } else { 1 };
+            assert_eq!(due.len(), expected);
+            assert!(due.capacity() < expected + 8, "{} places", due.capacity());
+        }
     }
 }

@@ -52,15 +52,14 @@ impl<T> StableList<T> {
         is_dead: impl Fn(&T) -> bool,
     ) -> (u32, Vec<T>) {
         let mut dead = Vec::new();
-        if self.entries.len() - self.free.len() >= self.sweep_at as usize {
+        if self.len() >= self.sweep_at as usize {
             for (place, entry) in (self.base..).zip(&mut self.entries) {
                 if let Some(value) = entry.take_if(|value| is_dead(value)) {
                     dead.push(value);
                     self.free.push(place);
                 }
             }
-            let live = self.entries.len() - self.free.len();
-            self.sweep_at = u32::try_from(live.max(SMALL / 2) * 2).unwrap_or(u32::MAX);
+            self.sweep_at = u32::try_from(self.len().max(SMALL / 2) * 2).unwrap_or(u32::MAX);
         }
         (self.insert(value), dead)
     }
@@ -74,7 +73,7 @@ impl<T> StableList<T> {
         } else {
             self.free.push(place);
         }
-        if self.free.len() == self.entries.len() {
+        if self.is_empty() {
             self.entries.clear();
             self.free.clear();
             if self.entries.capacity() > SMALL {
@@ -120,14 +119,14 @@ impl<T> StableList<T> {
         self.base > 0
     }
 
-    /// The number of entries and gaps.
-    pub(crate) fn places(&self) -> usize {
-        self.entries.len()
+    /// The number of entries. Those that were taken through [`entries_mut`](Self::entries_mut) still count.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
     }
 
-    /// Has it no entries? Those that were taken through [`entries_mut`](Self::entries_mut) still count.
+    /// Has it no entries? It counts them as [`len`](Self::len) does.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.len() == self.free.len()
+        self.len() == 0
     }
 
     /// Does it have entries, or did it have some when it was taken as a whole?

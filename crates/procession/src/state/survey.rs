@@ -146,7 +146,7 @@ struct Found<C: Contents> {
     node: Arc<Node<C>>,
     index: u32,
     aborted_at: Option<Stamp>,
-    /// The number of its children, at most.
+    /// The number of children that it waited for when its own fields were read.
     children: usize,
 }
 
@@ -185,7 +185,7 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         let info = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
         self.processes.push(info);
         let has_edges = inner.more.is_some();
-        let children = inner.waited_children().map_or(0, Children::<C>::places);
+        let children = inner.waited_children().map_or(0, Children::<C>::len);
         drop(inner);
         if has_edges {
             self.open.push_back(Found { node: node.clone(), index, aborted_at, children });

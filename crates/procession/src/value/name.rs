@@ -111,13 +111,15 @@ impl Debug for Name {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, SHORT};
+    use super::{Name, SHORT, Text};
 
     #[test]
     fn a_name_is_the_text_that_its_source_displays() {
         for len in 0..3 * SHORT {
             let text: String = "aß".chars().cycle().take(len).collect();
-            assert_eq!(&*Name::of(&text).unwrap(), text);
+            let name = Name::of(&text).unwrap();
+            assert_eq!(&*name, text);
+            assert_eq!(matches!(name.0, Text::Short { .. }), text.len() <= SHORT);
             let (start, end) = text.split_at(text.char_indices().nth(len / 2).map_or(0, |at| at.0));
             assert_eq!(&*Name::of(&format_args!("{start}{end}")).unwrap(), text);
             assert_eq!(&*Name::of(&text).unwrap().to_shared(), text);

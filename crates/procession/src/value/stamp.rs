@@ -47,10 +47,14 @@ impl Stamp {
 
     /// How long before this time the other one was; zero if it was later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
-        let ticks = self.ticks_since(earlier);
-        let nanos = (ticks % RATE) * 1_000_000_000 / RATE;
-        Duration::new(ticks / RATE, nanos as u32)
+        duration(self.ticks_since(earlier))
     }
+}
+
+/// How long this number of ticks is.
+pub(crate) fn duration(ticks: u64) -> Duration {
+    let nanos = (ticks % RATE) * 1_000_000_000 / RATE;
+    Duration::new(ticks / RATE, nanos as u32)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
 use crate::run::hooks::time_limit_over;
 use crate::run::perform::{perform, perform_elsewhere};
 use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
-use crate::run::wakers::drop_sleeper;
+use crate::run::wakers::{drop_sleeper, register_own};
 use crate::run::{Effects, Failure, Node, look_at};
 use crate::state::Moment;
 use crate::value::sleeper::{Sleeper, register};
@@ -45,12 +45,9 @@ pub(crate) fn act_at(
     action: impl FnOnce() + Send + 'static,
 ) -> bool {
     let Some(key) = run_at(deadline, action) else { return false };
-    let cancel_it = Sleeper::own(Waker::from(Arc::new(Cancel(key))));
-    let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, cancel_it);
-    if !is_registered {
+    if !register_own(node, Moment::Closed, Arc::new(Cancel(key))) {
         cancel(key);
     }
-    drop_sleeper(spare);
     true
 }
 
@@ -94,12 +91,8 @@ fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
 /// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. Nothing is added to
 /// its outcome.
 pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
-    let begin = Waker::from(Arc::new(Grace { node: Arc::downgrade(node), grace }));
-    // The sleeper is the library's own, so that it is woken before the wakers of users, which may block.
-    let sleeper = Sleeper::own(begin);
-    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
-    drop_sleeper(spare);
-    if !is_registered {
+    let begin = Grace { node: Arc::downgrade(node), grace };
+    if !register_own(node, Moment::Closing, Arc::new(begin)) {
         begin_grace(node, grace);
     }
 }

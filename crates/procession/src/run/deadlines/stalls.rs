@@ -10,17 +10,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 use std::time::{Duration, Instant};
 
 use crate::run::catch::contain;
 use crate::run::foreign::Foreign;
 use crate::run::pool::run_now;
 use crate::run::timer::{Key, cancel, run_at};
-use crate::run::wakers::drop_sleeper;
+use crate::run::wakers::register_own;
 use crate::run::{Node, look_at};
 use crate::state::Moment;
-use crate::value::sleeper::Sleeper;
 use crate::value::sync::Mutex;
 use crate::value::{Phase, Stall};
 
@@ -57,10 +56,7 @@ pub(crate) fn watch_for_stalls(
         is_closed: AtomicBool::new(false),
         is_calling: AtomicBool::new(false),
     });
-    let sleeper = Sleeper::own(Waker::from(Arc::new(Begin(watcher.clone()))));
-    let (is_registered, spare) = node.register_sleeper(Moment::Closing, &mut None, sleeper);
-    drop_sleeper(spare);
-    if !is_registered {
+    if !register_own(node, Moment::Closing, Arc::new(Begin(watcher.clone()))) {
         watcher.begin(node);
     }
 }
@@ -96,10 +92,7 @@ impl Watcher {
             total = total.saturating_mul(2);
         }
         self.schedule(began, total);
-        let end = Sleeper::own(Waker::from(Arc::new(End(self.clone()))));
-        let (is_registered, spare) = node.register_sleeper(Moment::Closed, &mut None, end);
-        drop_sleeper(spare);
-        if !is_registered {
+        if !register_own(node, Moment::Closed, Arc::new(End(self.clone()))) {
             self.end();
         }
     }

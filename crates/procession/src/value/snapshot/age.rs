@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::value::stamp::{RATE, Stamp};
+use crate::value::stamp::{RATE, Stamp, duration};
 
 /// How long something has lasted, if that is known: in ticks of 1/1024 s, or in seconds from 24 days on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,7 @@ impl Age {
             seconds if seconds >= SECONDS => {
                 Some(Duration::from_secs(u64::from(seconds - SECONDS)))
             }
-            ticks => {
-                let ticks = u64::from(ticks);
-                let nanos = ticks % RATE * 1_000_000_000 / RATE;
-                Some(Duration::new(ticks / RATE, nanos as u32))
-            }
+            ticks => Some(duration(ticks.into())),
         }
     }
 }

@@ -238,7 +238,14 @@ impl ProcessInfo {
         let Some(first) = self.first_edge.get() else { return &[] };
         let edges = &edges[first as usize..];
         let own = edges[0].from();
-        &edges[..edges.partition_point(|edge| edge.from() == own)]
+        let is_own = |edge: &Edge| edge.from() == own;
+        // The search is limited to twice the number of its edges, so that a look at each process stays linear.
+        let mut end = 1;
+        while edges.get(end).is_some_and(is_own) {
+            end *= 2;
+        }
+        let edges = &edges[..end.min(edges.len())];
+        &edges[..edges.partition_point(is_own)]
     }
 }
 

@@ -515,7 +515,7 @@ app: Closing for 6.1 s (SIGINT)
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) as usize % below
         };
-        // Half as many children again.
+        // Children are more frequent than the other kinds.
         let kinds = [&LINKS[..], &[Link::Child; 3]].concat();
         for _ in 0..2_000 {
             let (mut scene, _) = app();

@@ -1,23 +1,27 @@
-//! [`Life`]: what happened to one process, from the events of a run.
+//! [`Life`]: what happened to one process, from a list of events.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
-use procession::{Error, Event, EventKind, ProcessId};
+use procession::{Error, Event, EventKind, Label, ProcessId};
 
 /// What happened to one process, in the order in which it happened.
 #[derive(Clone, Debug)]
-pub(super) struct Life {
-    pub(super) id: ProcessId,
-    pub(super) path: String,
-    pub(super) site: String,
-    pub(super) steps: Vec<(Instant, Step)>,
+pub(crate) struct Life {
+    pub(crate) id: ProcessId,
+    pub(crate) name: Option<String>,
+    /// As it was when the process was made, because one that is Closed has no parents any more.
+    pub(crate) label: Label,
+    pub(crate) path: String,
+    pub(crate) site: String,
+    pub(crate) steps: Vec<(Instant, Step)>,
     /// The error of the outcome.
-    pub(super) error: Option<Error>,
+    pub(crate) error: Option<Error>,
 }
 
 /// A step in the life of a process, in the order in which they must come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Made,
     Closing,
     TeardownQueued,
@@ -27,42 +31,54 @@ pub(super) enum Step {
 }
 
 impl Life {
-    pub(super) fn at(&self, step: Step) -> Option<Instant> {
+    pub(crate) fn at(&self, step: Step) -> Option<Instant> {
         self.steps.iter().find(|(_, other)| *other == step).map(|(at, _)| *at)
     }
 
-    pub(super) fn count(&self, step: Step) -> usize {
+    pub(crate) fn count(&self, step: Step) -> usize {
         self.steps.iter().filter(|(_, other)| *other == step).count()
     }
 
-    pub(super) fn has_teardown(&self) -> bool {
+    pub(crate) fn has_teardown(&self) -> bool {
         self.count(Step::TeardownQueued) > 0
     }
 
+    /// When its teardown started or, without a teardown, when it became Closed.
+    pub(crate) fn began_to_end(&self) -> Option<Instant> {
+        self.at(Step::TeardownStarted).or_else(|| self.at(Step::Closed))
+    }
+
     /// Was it open at this time?
-    pub(super) fn is_open_at(&self, at: Instant) -> bool {
+    pub(crate) fn is_open_at(&self, at: Instant) -> bool {
         let was_made = self.at(Step::Made).is_none_or(|made| made <= at);
         was_made && self.at(Step::Closed).is_none_or(|closed| at < closed)
     }
 
-    /// How messages name it.
-    pub(super) fn name(&self) -> String {
+    /// Is this its name or its path?
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name) || self.path == name
+    }
+
+    /// How the messages of a sweep name it.
+    pub(crate) fn shown(&self) -> String {
         format!("`{}` ({})", self.path, self.site)
     }
 }
 
 /// The lives in these events. An id that is used again begins a new life.
-pub(super) fn of(events: &[Event]) -> Vec<Life> {
+pub(crate) fn of(events: &[Event]) -> Vec<Life> {
     let mut lives: Vec<Life> = Vec::new();
     // By id, the last life.
-    let mut last = std::collections::HashMap::new();
+    let mut last = HashMap::new();
     for event in events {
         let is_new = matches!(event.kind(), EventKind::Made) || !last.contains_key(&event.id());
         if is_new {
             last.insert(event.id(), lives.len());
             lives.push(Life {
                 id: event.id(),
+                name: event.name().map(Into::into),
                 path: event.path(),
+                label: event.label(),
                 site: event.site().to_string(),
                 steps: Vec::new(),
                 error: None,
