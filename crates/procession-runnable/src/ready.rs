@@ -19,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use procession::support::{Sleeper, Supervised, model_has_failed, register};
+use procession::support::{Sleeper, Supervised, model_has_failed, register, wake_sleeper};
 use procession::{Error, Label, Process};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -248,7 +248,7 @@ impl Whole {
         }
         let (sleeper, above) = (count.sleeper.take(), count.above.take());
         drop(count);
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
         above
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::{Stream, stream};
 use procession::BoxError;
-use procession::support::{Sleeper, register};
+use procession::support::{Sleeper, register, wake_sleeper};
 
 use crate::sync::Mutex;
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
@@ -108,7 +108,7 @@ impl<K: Key> MemoryTable<K> {
             }
             let sleeper = news.sleeper.take();
             drop(news);
-            sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+            wake_sleeper(sleeper);
         }
     }
 

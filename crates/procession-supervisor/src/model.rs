@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use procession::support::{Listener, RunId, Told};
+use procession::support::{Listener, RunId, Told, wake_sleeper};
 
 use crate::engine::inbox;
 
@@ -49,7 +49,7 @@ impl<C: Send + 'static> Inbox<C> {
     /// A run tells that it is ready.
     pub fn tell(&self) {
         let sleeper = self.0.hear(RunId { unit: 0, number: 1 }, Told::Ready);
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
     }
 }
 

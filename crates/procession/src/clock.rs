@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::run::catch::contain;
-use crate::run::{deadlines, drop_sleeper};
+use crate::run::{deadlines, drop_sleeper, wake_sleeper};
 use crate::value::model::model_has_failed;
 use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::{Event, Mutex};
@@ -156,7 +155,7 @@ impl ManualClock {
         let due = std::mem::replace(&mut time.sleepers, later);
         drop(time);
         for sleeper in due.into_values().flatten() {
-            contain(|| sleeper.into_waker().wake());
+            wake_sleeper(Some(sleeper));
         }
     }
 

@@ -15,6 +15,7 @@ pub use crate::run::catch::catch;
 pub use crate::run::fault::{Fault, FaultPlace, Gate};
 pub use crate::run::park::block_on;
 pub use crate::run::report::{Listener, RunId, Told};
+pub use crate::run::wake_sleeper;
 pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;

@@ -1,13 +1,54 @@
 //! Starting and stopping of `start_stop` while an abort comes in between: nothing that was acquired is lost.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
 use futures_lite::future::{block_on, pending};
 use procession::{Error, Process};
-use procession_runnable::{Runnable, Start, run_in, start_stop, start_stop_thread};
+use procession_runnable::{Runnable, Start, body, run_in, start_stop, start_stop_thread};
 use smol::channel::{bounded, unbounded};
 
 use crate::common::{Events, errors};
+
+/// A waker that panics when a run becomes ready is no concern of the run, and neither is one that panics when a run that
+/// panics loses its readiness.
+#[test]
+fn a_waker_that_panics_does_not_reach_the_run() {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker");
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Panics));
+    for panics in [false, true] {
+        let (go, gone) = bounded::<()>(1);
+        let waits = body(move |run| {
+            let gone = gone.clone();
+            async move {
+                gone.recv().await.unwrap();
+                assert!(!panics, "the run");
+                run.ready();
+            }
+        });
+        let app = Process::new();
+        let (start, mut readiness) = Start::under(&app);
+        let run = waits.start(start).unwrap();
+        let mut context = Context::from_waker(&waker);
+        assert!(Pin::new(&mut readiness).poll(&mut context).is_pending());
+        go.send_blocking(()).unwrap();
+        let outcome = run.closed().wait();
+        match outcome {
+            Ok(()) => assert!(!panics),
+            Err(Error::Panicked(panicked)) => assert_eq!(panicked.message(), "the run"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
 
 /// An abort while `start` runs on its thread: once it has succeeded, `stop` runs, before the process is Closed.
 #[test]

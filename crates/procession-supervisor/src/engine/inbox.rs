@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-use procession::support::{Listener, RunId, Sleeper, Told, register};
+use procession::support::{Listener, RunId, Sleeper, Told, register, wake_sleeper};
 
 use crate::sync::Mutex;
 
@@ -62,7 +62,7 @@ impl<C> Inbox<C> {
         queue.commands.push(command);
         let sleeper = queue.sleeper.take();
         drop(queue);
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
         Ok(())
     }
 

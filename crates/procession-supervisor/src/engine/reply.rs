@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use procession::support::{Sleeper, model_has_failed, register};
+use procession::support::{Sleeper, model_has_failed, register, wake_sleeper};
 
 use crate::sync::Mutex;
 
@@ -48,7 +48,7 @@ impl<T> Drop for Reply<T> {
         shared.is_over = true;
         let sleeper = shared.sleeper.take();
         drop(shared);
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
     }
 }
 

@@ -22,7 +22,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
-use procession::support::{Name, RunId, Sleeper, Supervised, catch, panicked, register};
+use procession::support::{
+    Name, RunId, Sleeper, Supervised, catch, panicked, register, wake_sleeper,
+};
 use procession::{Error, Process};
 use procession_runnable::{Run, Start};
 
@@ -117,7 +119,7 @@ impl<K: Key> Starts<K> {
         state.taken -= count;
         let sleeper = if state.taken == 0 { state.sleeper.take() } else { None };
         drop(state);
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
     }
 
     /// The runs, once each of them has been started. Call it after [`work`](Self::work).

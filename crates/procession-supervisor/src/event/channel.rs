@@ -195,7 +195,7 @@ mod imp {
     use std::sync::{Arc, Weak};
     use std::task::Poll;
 
-    use procession::support::{Sleeper, model_has_failed, register};
+    use procession::support::{Sleeper, model_has_failed, register, wake_sleeper};
 
     use super::Missed;
     use crate::event::Event;
@@ -231,7 +231,7 @@ mod imp {
                 change(&mut unread);
                 let sleeper = unread.sleeper.take();
                 drop(unread);
-                sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+                wake_sleeper(sleeper);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Builder, Process};
 use crate::run::report::{Listener, Report, RunId, Told};
-use crate::run::{Inherited, Spawner};
+use crate::run::{Inherited, Spawner, wake_sleeper};
 use crate::value::{Label, Name};
 
 /// The name of the process of a run, and its report to the supervisor. Clones are about the same run.
@@ -61,7 +61,7 @@ impl Supervised {
 
     fn say(&self, told: Option<Told>) {
         let sleeper = self.0.report().and_then(|report| report.say(told));
-        sleeper.into_iter().for_each(|sleeper| sleeper.into_waker().wake());
+        wake_sleeper(sleeper);
     }
 
     /// The run has this process: makes sure that the supervisor hears of its end, even if the process was not made

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::deadlines::begin_grace;
 use super::pool::run_now;
-use super::wakers::register_own;
+use super::wakers::{register_own, wake_sleeper};
 use super::{Effects, Inherited, Node};
 use crate::state::{Moment, Reported};
 use crate::value::sleeper::Sleeper;
@@ -178,7 +178,7 @@ impl Wake for Attached {
     fn wake(self: Arc<Self>) {
         let Some(node) = self.node.upgrade() else { return };
         if let Some(sleeper) = self.to.tell(&node, self.is_closed) {
-            run_now(Box::new(move || sleeper.into_waker().wake()));
+            run_now(Box::new(move || wake_sleeper(Some(sleeper))));
         }
     }
 }

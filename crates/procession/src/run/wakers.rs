@@ -56,6 +56,13 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     }
 }
 
+/// Wakes a sleeper that was registered elsewhere. A waker that panics does not unwind into the caller.
+pub fn wake_sleeper(sleeper: Option<Sleeper>) {
+    if let Some(sleeper) = sleeper {
+        call_waker(|| sleeper.into_waker().wake());
+    }
+}
+
 /// Registers a waker of the library's own, which is woken at this moment of the process, before the wakers of users, which
 /// may block. Returns `false` if the moment has come already, and the waker is not woken.
 pub(super) fn register_own<W>(node: &Node, moment: Moment, waker: Arc<W>) -> bool
