@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 use std::time::{Duration, Instant};
 
 use parking::{Parker, Unparker};
@@ -20,9 +20,8 @@ use parking::{Parker, Unparker};
 use super::os::exit;
 use crate::run::deadlines::{act_at, force_elsewhere};
 use crate::run::reports::{Failing, Listen};
-use crate::run::{Node, drop_sleeper, look_at};
+use crate::run::{Node, look_at, register_own};
 use crate::state::Moment;
-use crate::value::sleeper::Sleeper;
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
 use crate::value::{Forced, Phase, Reason, Snapshot};
@@ -245,10 +244,9 @@ impl Shared {
     /// Starts the grace when the root begins to close, and the abort grace when the root is aborted.
     pub(super) fn watch_root(self: &Arc<Self>, root: &Arc<Node>) {
         for moment in [Moment::Closing, Moment::Aborting] {
-            let woken = Arc::new(Woken { shared: self.clone(), moment });
-            let sleeper = Sleeper::own(Waker::from(woken));
-            let (_is_registered, spare) = root.register_sleeper(moment, &mut None, sleeper);
-            drop_sleeper(spare);
+            // The root is new, so neither has begun.
+            let _is_registered =
+                register_own(root, moment, Arc::new(Woken { shared: self.clone(), moment }));
         }
     }
 

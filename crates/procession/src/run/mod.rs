@@ -70,6 +70,8 @@ pub use spawn::Smol;
 pub use spawn::{Inline, Spawn, Threads};
 pub(crate) use spawn::{Spawner, inherited_from_context};
 pub(crate) use teardown::Teardown;
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+pub(crate) use wakers::register_own;
 pub use wakers::wake_sleeper;
 pub(crate) use wakers::{drop_sleeper, register};
 pub(crate) use workplaces::{ThreadsAtWork, look_at};

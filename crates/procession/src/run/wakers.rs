@@ -65,7 +65,7 @@ pub fn wake_sleeper(sleeper: Option<Sleeper>) {
 
 /// Registers a waker of the library's own, which is woken at this moment of the process, before the wakers of users, which
 /// may block. Returns `false` if the moment has come already, and the waker is not woken.
-pub(super) fn register_own<W>(node: &Node, moment: Moment, waker: Arc<W>) -> bool
+pub(crate) fn register_own<W>(node: &Node, moment: Moment, waker: Arc<W>) -> bool
 where
     W: std::task::Wake + Send + Sync + 'static,
 {
