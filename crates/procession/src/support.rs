@@ -42,18 +42,23 @@ where
     parent.run_at(site, body)
 }
 
-/// [`run_at`], with a name for the child.
-pub fn run_named_at<F, Fut>(
+/// [`run_at`] with a name for the child, for a caller that is not handed the outcome: failures of the child are reported
+/// as those of [`Process::spawn`] are. The future is ready when the body has ended.
+///
+/// # Errors
+///
+/// Those of `spawn`.
+pub fn run_unattended_at<F, Fut>(
     site: Site,
     parent: &Process,
     name: Arc<str>,
     body: F,
-) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+) -> Result<impl Future<Output = ()> + use<F, Fut>, Error>
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output: IntoOutcome>,
 {
-    parent.run_named_at(site, name, body)
+    parent.run_unattended_at(site, name, body)
 }
 
 /// [`Process::close_when`], with an explicit site.
