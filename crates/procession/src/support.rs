@@ -87,6 +87,13 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
 }
 
+/// Is the process part of a [`Main`](crate::Main) that reports nothing? Outside any `Main`, a process is part of all of
+/// them, as for failures.
+#[cfg(not(loom))]
+pub fn is_quiet(process: &Process) -> bool {
+    crate::run::reports::is_quiet(&process.node)
+}
+
 /// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.
 #[cfg(not(loom))]
 pub fn grace_of_program(process: &Process) -> Option<Duration> {
