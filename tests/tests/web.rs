@@ -122,8 +122,8 @@ fn nothing_is_lost_under_load() {
     assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
 }
 
-/// Clients that have sent nothing, a part of a header, a part of a body, or the preface of HTTP/2 do not hold the program
-/// up, and are not a failure of it.
+/// Clients that have sent nothing, a part of a header, or the preface of HTTP/2 do not hold the program up, and are not a
+/// failure of it.
 #[test]
 fn slow_clients_do_not_hold_up_the_stop() {
     let database = Scratch::new("slow");

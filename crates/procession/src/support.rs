@@ -45,18 +45,23 @@ where
     parent.run_at(site, body)
 }
 
-/// [`run_at`], with a name for the child.
-pub fn run_named_at<F, Fut>(
+/// [`run_at`] with a name for the child, for a caller that is not handed the outcome: failures of the child are reported
+/// as those of [`Process::spawn`] are. The future is ready when the body has ended.
+///
+/// # Errors
+///
+/// Those of `spawn`.
+pub fn run_unattended_at<F, Fut>(
     site: Site,
     parent: &Process,
     name: Arc<str>,
     body: F,
-) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+) -> Result<impl Future<Output = ()> + use<F, Fut>, Error>
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output: IntoOutcome>,
 {
-    parent.run_named_at(site, name, body)
+    parent.run_unattended_at(site, name, body)
 }
 
 /// [`Process::close_when`], with an explicit site.
@@ -90,6 +95,13 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
 #[cfg(not(loom))]
 pub fn program_is_ready(process: &Process) {
     crate::run::reports::program_is_ready(&process.node);
+}
+
+/// Is the process part of a [`Main`](crate::Main) that reports nothing? Outside any `Main`, a process is part of all of
+/// them, as for failures.
+#[cfg(not(loom))]
+pub fn is_quiet(process: &Process) -> bool {
+    crate::run::reports::is_quiet(&process.node)
 }
 
 /// The grace of the [`Main`](crate::Main) that the process is part of; `None` if there is no `Main`, or no grace.

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use procession::support::{catch, is_quiet};
 use procession::{BoxError, Clock, Error, Process, SystemClock};
 
 use crate::start::{Run, below};
@@ -92,15 +93,12 @@ impl From<Error> for Dropped {
     }
 }
 
-/// Says that connections have to wait: on standard error, if no `tracing` subscriber wants the event. They are not lost,
-/// so this is not a failure.
+/// Says that connections have to wait: on standard error, if no `tracing` subscriber wants the event, and not at all in a
+/// program whose `Main` is quiet. They are not lost, so this is not a failure.
 fn warn(server: &Process, error: &io::Error) {
-    #[cfg(feature = "tracing")]
-    if tracing::enabled!(target: "procession", tracing::Level::WARN) {
-        tracing::warn!(
-            target: "procession", event = "accept_failed", process = server.path(), error = %error,
-            "cannot accept connections: {error}; trying again until it succeeds"
-        );
+    // The subscriber is foreign code.
+    let is_recorded = || catch(|| is_recorded(server, error)).unwrap_or(true);
+    if is_quiet(server) || is_recorded() {
         return;
     }
     let label = server.label();
@@ -108,6 +106,24 @@ fn warn(server: &Process, error: &io::Error) {
         format!("{label} cannot accept connections: {error}; trying again until it succeeds\n");
     // Nothing can be done about an error: standard error may be closed.
     let _written = io::stderr().write_all(text.as_bytes());
+}
+
+/// Records the event, if a subscriber wants it.
+#[cfg(feature = "tracing")]
+fn is_recorded(server: &Process, error: &io::Error) -> bool {
+    let is_wanted = tracing::enabled!(target: "procession", tracing::Level::WARN);
+    if is_wanted {
+        tracing::warn!(
+            target: "procession", event = "accept_failed", process = server.path(), error = %error,
+            "cannot accept connections: {error}; trying again until it succeeds"
+        );
+    }
+    is_wanted
+}
+
+#[cfg(not(feature = "tracing"))]
+fn is_recorded(_server: &Process, _error: &io::Error) -> bool {
+    false
 }
 
 /// Waits before the next attempt. Closing ends the pause.

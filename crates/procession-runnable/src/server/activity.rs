@@ -8,8 +8,8 @@
 //!    exists only until the handler returns, so a request that is answered already, and still reads its body, hides no
 //!    other handler.
 //!
-//! The lock is held for a few instructions, and no foreign code runs under it. HTTP/1 has at most one handler for each
-//! connection, and HTTP/2 not more than hyper allows streams, so the list of handlers is short.
+//! The lock is held for a few instructions, and no foreign code runs under it. The list of handlers is sorted by
+//! request number, because these only grow, so a handler is found quickly however many requests its client has open.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,19 +22,19 @@ struct State {
     seen: Seen,
     /// When the peer last took bytes of a response, on HTTP/2; before that, when the connection was accepted.
     taken_at: Instant,
-    /// Those that have not returned.
+    /// Those that have not returned, sorted by their requests.
     handlers: Vec<Handler>,
 }
 
 /// A handler that has not returned.
 struct Handler {
     request: Number,
-    /// Has the request body no bytes for the code that has polled it?
+    /// Does it wait for bytes of its request body?
     is_waiting: bool,
 }
 
 /// The number of a request on its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Number(u64);
 
 /// What is known about a connection.
@@ -54,6 +54,13 @@ pub(super) struct Seen {
     pub(super) has_written: bool,
     /// Is there something to write that the socket does not take?
     pub(super) is_blocked: bool,
+}
+
+impl State {
+    /// Where the handler of this request is in the list, if it has not returned.
+    fn position(&self, request: Number) -> Option<usize> {
+        self.handlers.binary_search_by_key(&request, |handler| handler.request).ok()
+    }
 }
 
 impl Activity {
@@ -98,10 +105,9 @@ impl Activity {
     /// Code waits for bytes of the body of this request, or no longer does.
     pub(super) fn waits(&self, request: Number, is_waiting: bool) {
         let mut state = self.0.lock();
-        let mut handlers = state.handlers.iter_mut();
         // The code can also be a response body, or a task of the user.
-        if let Some(handler) = handlers.find(|handler| handler.request == request) {
-            handler.is_waiting = is_waiting;
+        if let Some(position) = state.position(request) {
+            state.handlers[position].is_waiting = is_waiting;
         }
     }
 
@@ -148,8 +154,10 @@ impl Open {
     /// The handler has returned its response.
     pub(super) fn is_answered(&mut self) {
         if std::mem::replace(&mut self.is_working, false) {
-            let request = self.request;
-            self.activity.0.lock().handlers.retain(|handler| handler.request != request);
+            let mut state = self.activity.0.lock();
+            if let Some(position) = state.position(self.request) {
+                state.handlers.remove(position);
+            }
         }
     }
 }

@@ -18,33 +18,27 @@ use super::answer::Answer;
 use super::answers::Answers;
 use super::faults::{failure_of, note};
 use super::processes::ConnectionProcess;
-use super::settings::Timeouts;
+use super::settings::Server;
 use super::socket::{Socket, Stream};
 use super::stream::Streams;
 use super::unanswered::Lost;
 use super::watch::{Act, Watch};
 
-/// What the connections of a server share.
-pub(super) struct Shared {
-    pub(super) timeouts: Timeouts,
-    #[cfg(feature = "tls")]
-    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
-    pub(super) lost: Lost,
-}
-
-/// Serves one connection.
-pub(super) async fn serve<S: Answer>(
+/// Serves one connection with a clone of the service, which is made here, so that a `Clone` that panics ends only this
+/// connection.
+pub(super) async fn serve<S: Answer + Clone>(
     process: Process,
     (stream, peer_address): (TcpStream, SocketAddr),
-    service: S,
-    shared: Arc<Shared>,
+    server: Arc<(Server, S)>,
+    lost: Lost,
 ) -> Result<(), BoxError> {
-    let (timeouts, now) = (shared.timeouts, Instant::now());
+    let (settings, service) = &*server;
+    let (timeouts, now) = (settings.timeouts, Instant::now());
     let activity = Activity::new(now);
     let mut watch = Watch::new(&process, activity.clone(), timeouts, now);
     // A response is sent when it is complete, not when more of it could follow. An error means that the peer has gone.
     let _set = stream.set_nodelay(true);
-    let stream = match accept(stream, &shared, &mut watch).await {
+    let stream = match accept(stream, settings, &mut watch).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
             note(&process, &error);
@@ -53,7 +47,7 @@ pub(super) async fn serve<S: Answer>(
         None => return Ok(()),
     };
     let answers = Answers {
-        service: Arc::new(service),
+        service: Arc::new(service.clone()),
         connection: ConnectionProcess::new(process.clone(), peer_address),
         activity: activity.clone(),
         body_timeout: timeouts.body,
@@ -79,7 +73,7 @@ pub(super) async fn serve<S: Answer>(
         Some(Err(error)) => failure_of(&process, error),
         None => {
             if watch.is_grace_over() {
-                shared.lost.add(activity.working());
+                lost.add(activity.working());
             }
             Ok(())
         }
@@ -90,11 +84,11 @@ pub(super) async fn serve<S: Answer>(
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, clippy::unused_async))]
 async fn accept(
     stream: TcpStream,
-    shared: &Shared,
+    settings: &Server,
     watch: &mut Watch,
 ) -> Option<io::Result<Stream>> {
     #[cfg(feature = "tls")]
-    if let Some(tls) = &shared.tls {
+    if let Some(tls) = &settings.tls {
         let mut handshake = pin!(tls.accept(stream));
         return poll_fn(|context| {
             if let Poll::Ready(accepted) = handshake.as_mut().poll(context) {

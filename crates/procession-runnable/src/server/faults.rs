@@ -36,13 +36,19 @@ pub(super) fn failure_of(connection: &Process, error: BoxError) -> Result<(), Bo
 }
 
 /// Says in the log, for those who look for it, that the peer has broken off or broken the protocol.
-pub(super) fn note(_connection: &Process, _error: &(dyn StdError + 'static)) {
-    #[cfg(feature = "tracing")]
-    tracing::debug!(
-        target: "procession", event = "connection_broken", process = _connection.path(),
-        error = _error, "the connection was broken by the peer"
-    );
+#[cfg(feature = "tracing")]
+pub(super) fn note(connection: &Process, error: &(dyn StdError + 'static)) {
+    // The subscriber is foreign code.
+    let _recorded = procession::support::catch(|| {
+        tracing::debug!(
+            target: "procession", event = "connection_broken", process = connection.path(),
+            error, "the connection was broken by the peer"
+        );
+    });
 }
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn note(_connection: &Process, _error: &(dyn StdError + 'static)) {}
 
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),

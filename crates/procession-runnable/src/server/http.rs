@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::accept::{CONNECTION, accept};
 use super::bind::Bind;
-use super::connection::{Shared, serve};
+use super::connection::serve;
 use super::request_body::RequestBody;
 use super::settings::Server;
 use super::unanswered::Lost;
@@ -107,24 +107,19 @@ impl Server {
         body(move |run| {
             let server = server.clone();
             async move {
-                let (settings, service) = &*server;
+                let settings = &server.0;
                 if Handle::try_current().is_err() {
                     return Err("an HTTP server needs a tokio runtime: use `run_with_async` inside `#[tokio::main]`, for example".into());
                 }
                 let listener = settings.bind.listen()?;
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let timeouts = settings.timeouts;
-                abort_past_grace(&run, timeouts.grace.saturating_add(LAST));
-                let shared = Arc::new(Shared {
-                    timeouts,
-                    #[cfg(feature = "tls")]
-                    tls: settings.tls.clone(),
-                    lost: Lost::of(run.process(), timeouts.grace, LAST),
-                });
+                let grace = settings.timeouts.grace;
+                abort_past_grace(&run, grace.saturating_add(LAST));
+                let lost = Lost::of(run.process(), grace, LAST);
                 let serve = |accepted| {
-                    let (service, shared) = (service.clone(), shared.clone());
-                    let serve = |process| serve(process, accepted, service, shared);
+                    let (server, lost) = (server.clone(), lost.clone());
+                    let serve = |process| serve(process, accepted, server, lost);
                     below(&run).name(CONNECTION).spawn(serve)?;
                     Ok(())
                 };

@@ -18,9 +18,9 @@ pub struct ConnectionProcess {
 
 /// The process of a request, below that of its connection, in the request's extensions.
 ///
-/// It is named `request`. It is open until the response was sent to its end, or was dropped because the client has gone, and until everything
-/// that was started below it is Closed. It begins to close when the server does, so a handler that serves a stream of
-/// events, for example, ends it [then](Process::closing).
+/// It is named `request`. It is open until the response has been sent, or has been dropped because the client has gone,
+/// and everything that was started below it is Closed. It begins to close when the server does: that is when a handler
+/// that serves a stream of events, for example, should end it. See [`closing`](Process::closing).
 ///
 /// ```
 /// use axum::{Extension, Router, routing::get};

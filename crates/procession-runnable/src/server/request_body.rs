@@ -81,6 +81,7 @@ impl Body for RequestBody {
         match body.timer.poll(since.checked_add(body.timeout), context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
+                body.wait(None);
                 body.incoming = None;
                 Poll::Ready(Some(Err(BodyError::TimedOut(body.timeout))))
             }

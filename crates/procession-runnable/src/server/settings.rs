@@ -44,14 +44,14 @@ pub(super) struct Timeouts {
 )]
 #[cfg_attr(feature = "tls", doc = "| [`tls`](Self::tls) | none | – | – |")]
 ///
-/// `Duration::MAX` is no limit.
+/// `Duration::MAX` means no limit.
 #[cfg_attr(
     feature = "hyper",
     doc = r#"
-On closing, connections without a request do not wait for these timeouts: an idle connection ends at once, and one that is
-silent, or has sent only a part of a header or of a TLS handshake, ends after one second. Only requests in
-progress are waited for: a handler as long as it needs, its request body while bytes arrive at intervals shorter than
-`body_timeout`, and its response while the peer takes bytes at such intervals; in total no longer than `grace`.
+On closing, connections without a request do not wait for these timeouts: an idle connection ends at once, and one that
+is silent, or has sent only a part of a header or of a TLS handshake, ends after one second. The server waits only for
+requests in progress: for a handler as long as it needs, for a request body while bytes arrive at intervals shorter than
+`body_timeout`, and for a response while the peer takes bytes at such intervals; in total no longer than `grace`.
 "#
 )]
 #[cfg_attr(
@@ -103,10 +103,10 @@ impl Server {
 
     /// The grace of a stop: connections that are still open this long after closing began are aborted.
     ///
-    /// It should be shorter than that of the program. If it ends while handlers of an HTTP server still work, their
-    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). It also does if processes that
-    /// handlers have started are still open one second later, and have to be aborted. A connection that is only waiting
-    /// for its peer is no failure.
+    /// It should be shorter than the grace of the program. If it ends while handlers of an HTTP server still work, their
+    /// requests are lost, and the server fails with [`Unanswered`](super::Unanswered). The server also fails if processes
+    /// that handlers have started are still open one second later, and have to be aborted. A connection that only waits
+    /// for its peer does not count as a failure.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.timeouts.grace = grace;
         self
@@ -120,9 +120,9 @@ impl Server {
         self
     }
 
-    /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time for which
-    /// it may take no byte of a response. On HTTP/2, where a client can hold back a single response, the
-    /// time begins anew whenever it takes bytes of any response on the connection.
+    /// The time that a client may take for the next bytes of a request body for which a handler waits, and the time for
+    /// which it may take no byte of a response. On HTTP/2, where a client can hold back a single response, the time
+    /// begins anew whenever it takes bytes of any response on the connection.
     #[cfg(feature = "hyper")]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.body = timeout;

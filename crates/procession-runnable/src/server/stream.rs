@@ -46,7 +46,8 @@ impl Stream {
     /// error that this returns.
     pub(super) fn fail(&self, error: BoxError) -> Ended {
         if !is_clients(&error) {
-            *self.failure.lock() = Some(error);
+            // Dropping an error is foreign code, which must not run while the lock is held.
+            let _earlier = self.failure.lock().replace(error);
         }
         Ended
     }
@@ -83,7 +84,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
                 failure.map_or(Ok(()), Err)
             }
         });
-        // The connection's body runs while this is called, so its process accepts children.
+        // This is called by the body of the connection or, for an upgrade, by that of a request, so the connection's
+        // process accepts children.
         debug_assert!(spawned.is_ok());
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use procession::Process;
 use procession::support::text::{Count, Span};
 
-/// The [grace](super::Server::grace) of a server was over while handlers worked, and their requests were dropped; or it
-/// had been over for a second, and processes that were still open below the server were aborted, such as those that
-/// handlers start below their [`RequestProcess`](super::RequestProcess).
+/// The [grace](super::Server::grace) of a server ended while handlers worked, and their requests were dropped; or one
+/// second after it ended, processes below the server had to be aborted, such as those that handlers start below their
+/// [`RequestProcess`](super::RequestProcess).
 ///
 /// It is the [source](std::error::Error::source) of the server's error. Requests whose handler was only waiting for its
 /// client, and responses that their client did not take, are not counted.
@@ -35,6 +35,7 @@ fn what_was_lost(requests: usize) -> String {
 ///
 /// A teardown on the server's process returns the error. It runs after all connections are Closed, and therefore knows
 /// the final number, and whether the server had to be aborted.
+#[derive(Clone)]
 pub(super) struct Lost(Arc<AtomicUsize>);
 
 impl Lost {

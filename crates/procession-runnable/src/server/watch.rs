@@ -17,7 +17,7 @@
 //! 2. *No request is cut while it makes progress*, except by the end of the grace, because all other deadlines hold only
 //!    without an open request, or while the socket takes nothing.
 //! 3. *No deadline is missed because a request ends on another task*: while a request is open, the timer wakes the task
-//!    at intervals not longer than the shortest deadline that could follow.
+//!    at intervals no longer than the shortest deadline that could follow, but not shorter than [`LOOK`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,6 +34,9 @@ use super::timer::Timer;
 /// How long a connection that stops may take without a request: for its first header, or for the peer's answer to
 /// GOAWAY. Go's HTTP/2 server waits as long.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The shortest interval at which a connection with an open request is looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What must be done with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,28 +94,31 @@ impl Watch {
 
     /// Waits until something must be done.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Act> {
-        let now = Instant::now();
-        let seen = self.activity.look();
-        self.see(&seen, now);
-        let closing = self.closing.as_mut().map(|closing| Pin::new(closing).poll(context));
-        if closing.is_some_and(|closing| closing.is_ready()) {
-            self.closing = None;
-            self.grace_end = now.checked_add(self.timeouts.grace);
-            self.stopping_since.get_or_insert(now);
+        loop {
+            let now = Instant::now();
+            let seen = self.activity.look();
+            self.see(&seen, now);
+            let closing = self.closing.as_mut().map(|closing| Pin::new(closing).poll(context));
+            if closing.is_some_and(|closing| closing.is_ready()) {
+                self.closing = None;
+                self.grace_end = now.checked_add(self.timeouts.grace);
+                self.stopping_since.get_or_insert(now);
+            }
+            // A connection without a request is not told, because hyper would then drop what it is about to read.
+            let has_something_to_end = seen.begun > 0 || seen.is_http2;
+            if self.stopping_since.is_some() && has_something_to_end && !self.is_told {
+                self.is_told = true;
+                return Poll::Ready(Act::Stop);
+            }
+            let (deadline, act) = self.deadline(&seen, now);
+            ready!(self.timer.poll(deadline, context));
+            let Some(act) = act else { continue };
+            if act == Act::Stop {
+                self.stopping_since = Some(Instant::now());
+                self.is_told = true;
+            }
+            return Poll::Ready(act);
         }
-        // A connection without a request is not told, because hyper would then drop what it is about to read.
-        let has_something_to_end = seen.begun > 0 || seen.is_http2;
-        if self.stopping_since.is_some() && has_something_to_end && !self.is_told {
-            self.is_told = true;
-            return Poll::Ready(Act::Stop);
-        }
-        let (deadline, act) = self.deadline(&seen, now);
-        ready!(self.timer.poll(deadline, context));
-        if act == Act::Stop {
-            self.stopping_since = Some(Instant::now());
-            self.is_told = true;
-        }
-        Poll::Ready(act)
     }
 
     /// Is the grace of the server over?
@@ -135,26 +141,29 @@ impl Watch {
         }
     }
 
-    /// The next deadline, and what must be done then.
-    fn deadline(&self, seen: &Seen, now: Instant) -> (Option<Instant>, Act) {
+    /// The next deadline, and what must be done then; nothing if it is only time for another look.
+    fn deadline(&self, seen: &Seen, now: Instant) -> (Option<Instant>, Option<Act>) {
         let Timeouts { header, body, idle, .. } = self.timeouts;
         let (deadline, act) = match (self.blocked_since, self.stopping_since, self.header_since) {
-            (Some(blocked_since), ..) => (blocked_since.checked_add(body), Act::Cut),
-            // These two never come, because each poll moves them.
-            (None, Some(_), _) if seen.open > 0 => (now.checked_add(LINGER), Act::Cut),
-            (None, None, _) if seen.open > 0 => (now.checked_add(header.min(idle)), Act::Cut),
+            (Some(blocked_since), ..) => (blocked_since.checked_add(body), Some(Act::Cut)),
+            (None, stopping_since, _) if seen.open > 0 => {
+                let next = if stopping_since.is_some() { LINGER } else { header.min(idle) };
+                (now.checked_add(next.max(LOOK)), None)
+            }
             (None, Some(stopping_since), _) => {
                 let last = stopping_since.max(seen.idle_since).max(self.unblocked_at);
-                (last.checked_add(LINGER), Act::Cut)
+                (last.checked_add(LINGER), Some(Act::Cut))
             }
             (None, None, Some(header_since)) => {
                 let act = if seen.is_http2 { Act::Stop } else { Act::Cut };
-                (header_since.checked_add(header), act)
+                (header_since.checked_add(header), Some(act))
             }
-            (None, None, None) => (seen.idle_since.checked_add(idle), Act::Stop),
+            (None, None, None) => (seen.idle_since.checked_add(idle), Some(Act::Stop)),
         };
         match self.grace_end {
-            Some(end) if deadline.is_none_or(|deadline| end < deadline) => (Some(end), Act::Cut),
+            Some(end) if deadline.is_none_or(|deadline| end < deadline) => {
+                (Some(end), Some(Act::Cut))
+            }
             _ => (deadline, act),
         }
     }

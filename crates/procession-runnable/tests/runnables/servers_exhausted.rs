@@ -12,41 +12,31 @@ use std::sync::{Mutex, mpsc};
 
 use axum::Router;
 use axum::routing::get;
-use procession::{Error, Process};
+use procession::{Error, Main, Process};
 use procession_runnable::{Runnable, Service, server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::LIMIT;
 use crate::servers_running::{Client, get as ask, until};
 
-/// Runs a test of this file that is ignored otherwise in a program of its own.
-/// Returns what it writes on standard error.
-fn run_alone(test: &str) -> String {
+/// Set in a program that runs the body of one test.
+const ALONE: &str = "PROCESSION_TEST_ALONE";
+
+/// Runs the body of this test in a program of its own: this test program with no other test. Returns what that writes on
+/// standard error, but nothing in the program of its own.
+fn alone(test: &str, body: fn()) -> Option<String> {
+    if std::env::var_os(ALONE).is_some() {
+        body();
+        return None;
+    }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg(format!("servers_exhausted::alone::{test}"));
-    let output = command.args(["--exact", "--ignored", "--nocapture"]).output().unwrap();
+    command.arg(format!("servers_exhausted::{test}")).args(["--exact", "--nocapture"]);
+    let output = command.env(ALONE, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
     assert!(text.contains("1 passed"), "{text}");
-    errors.into_owned()
-}
-
-#[test]
-fn http_resumes_without_descriptors() {
-    let errors = run_alone("http_without_descriptors");
-    // Once, although the server tries again and again.
-    assert_eq!(errors.matches("cannot accept connections: Too many open files").count(), 1);
-}
-
-#[test]
-fn tcp_resumes_without_descriptors() {
-    let _errors = run_alone("tcp_without_descriptors");
-}
-
-#[test]
-fn tcp_goes_on_without_a_thread() {
-    let _errors = run_alone("tcp_without_a_thread");
+    Some(errors.into_owned())
 }
 
 /// Uses up all file descriptors of this program, except `free`, until the returned files are dropped.
@@ -62,12 +52,14 @@ fn use_up_descriptors(free: usize) -> Vec<File> {
 
 /// A service whose failures are told, its parent, and its address.
 fn start(
+    app: &Process,
     make: impl FnOnce(SocketAddr) -> Runnable,
 ) -> (Process, Service, SocketAddr, mpsc::Receiver<Error>) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let app = Process::builder()
+        .parent(app)
         .on_failure(move |_, error| drop(tell.lock().unwrap().send(error.clone())))
         .build()
         .unwrap();
@@ -94,83 +86,110 @@ fn is_echoed(client: Client) -> bool {
     client.rest() == "x"
 }
 
-mod alone {
-    use super::*;
+#[test]
+fn http_resumes_without_descriptors() {
+    let test = "http_resumes_without_descriptors";
+    if let Some(errors) = alone(test, || http_without_descriptors(&Process::new())) {
+        // Once, although the server tries again and again.
+        assert_eq!(errors.matches("cannot accept connections: Too many open files").count(), 1);
+    }
+}
 
-    #[test]
-    #[ignore = "changes the limits of its program"]
-    fn http_without_descriptors() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let _context = runtime.enter();
-        let routes = Router::new().route("/", get(|| async { "hello" }));
-        let (_app, service, address, told) = start(|address| server::axum(address, routes));
-        // A descriptor for the client, and none for the server.
-        let held = use_up_descriptors(1);
-        let client = Client::connect(address).send(ask("/"));
+/// A quiet program says nothing of it.
+#[test]
+fn a_quiet_program_resumes_without_a_word() {
+    let body = || {
+        let exit = Main::new().quiet().signals([]).no_exit().run(|app| {
+            http_without_descriptors(&app);
+            app.close();
+            procession::ok()
+        });
+        exit.result().unwrap();
+    };
+    if let Some(errors) = alone("a_quiet_program_resumes_without_a_word", body) {
+        assert_eq!(errors, "");
+    }
+}
+
+fn http_without_descriptors(app: &Process) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _context = runtime.enter();
+    let routes = Router::new().route("/", get(|| async { "hello" }));
+    let (_app, service, address, told) = start(app, |address| server::axum(address, routes));
+    // A descriptor for the client, and none for the server.
+    let held = use_up_descriptors(1);
+    let client = Client::connect(address).send(ask("/"));
+    client.0.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    assert!((&client.0).read(&mut [0]).is_err()); // the server tries again and again
+    assert!(service.outcome().is_none());
+    drop(held);
+    client.0.set_read_timeout(Some(LIMIT)).unwrap();
+    client.read_to("hello");
+    Client::connect(address).send(ask("/")).read_to("hello");
+    service.stop_blocking_within(LIMIT).unwrap();
+    // A connection that waits is not lost.
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn tcp_resumes_without_descriptors() {
+    let _errors = alone("tcp_resumes_without_descriptors", tcp_without_descriptors);
+}
+
+fn tcp_without_descriptors() {
+    let root = Process::new();
+    let (app, service, address, told) = start(&root, echo);
+    let idle = app.snapshot().open();
+    // First none for the server, then one: too few for the connection, which needs two.
+    for free in [1, 2] {
+        // The descriptors of earlier connections are free again.
+        until(|| app.snapshot().open() == idle);
+        let held = use_up_descriptors(free);
+        let client = Client::connect(address).send("x");
         client.0.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        assert!((&client.0).read(&mut [0]).is_err()); // the server tries again and again
+        let read = client.0.peek(&mut [0]);
+        // The OS resets a connection that is closed with unread data.
+        let is_dropped = !matches!(&read, Err(error) if error.kind() == WouldBlock);
+        assert_eq!(is_dropped, free == 2);
         assert!(service.outcome().is_none());
         drop(held);
-        client.0.set_read_timeout(Some(LIMIT)).unwrap();
-        client.read_to("hello");
-        Client::connect(address).send(ask("/")).read_to("hello");
-        service.stop_blocking_within(LIMIT).unwrap();
-        // A connection that waits is not lost.
-        assert!(told.try_recv().is_err());
-    }
-
-    #[test]
-    #[ignore = "changes the limits of its program"]
-    fn tcp_without_descriptors() {
-        let (app, service, address, told) = start(echo);
-        let idle = app.snapshot().open();
-        // First none for the server, then one: too few for the connection, which needs two.
-        for free in [1, 2] {
-            // The descriptors of earlier connections are free again.
-            until(|| app.snapshot().open() == idle);
-            let held = use_up_descriptors(free);
-            let client = Client::connect(address).send("x");
-            client.0.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-            let read = client.0.peek(&mut [0]);
-            // The OS resets a connection that is closed with unread data.
-            let is_dropped = !matches!(&read, Err(error) if error.kind() == WouldBlock);
-            assert_eq!(is_dropped, free == 2);
-            assert!(service.outcome().is_none());
-            drop(held);
-            if is_dropped {
-                let error = told.recv_timeout(LIMIT).unwrap().with_causes().to_string();
-                assert!(error.contains("Too many open files"), "{error}");
-            } else {
-                client.0.set_read_timeout(Some(LIMIT)).unwrap();
-                assert!(is_echoed(client.read_to("x")));
-            }
-            assert!(is_echoed(Client::connect(address)));
+        if is_dropped {
+            let error = told.recv_timeout(LIMIT).unwrap().with_causes().to_string();
+            assert!(error.contains("Too many open files"), "{error}");
+        } else {
+            client.0.set_read_timeout(Some(LIMIT)).unwrap();
+            assert!(is_echoed(client.read_to("x")));
         }
-        service.stop_blocking_within(LIMIT).unwrap();
-        assert!(told.try_recv().is_err());
-    }
-
-    #[test]
-    #[ignore = "changes the limits of its program"]
-    fn tcp_without_a_thread() {
-        let (_app, service, address, told) = start(echo);
-        // All threads that it needs otherwise exist, and their stacks are in use.
-        let first = Client::connect(address).send("x").read_to("x");
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
-        let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
-        let before = getrlimit(Resource::As);
-        // Less than the stack of one more thread.
-        let current = Some(size * 1024 + 1024 * 1024);
-        setrlimit(Resource::As, Rlimit { current, maximum: before.maximum }).unwrap();
-        assert_eq!(Client::connect(address).rest(), "");
-        let error = told.recv_timeout(LIMIT).unwrap();
-        setrlimit(Resource::As, before).unwrap();
-        assert!(matches!(error, Error::NoThread(_)), "{error:?}");
-        assert!(service.outcome().is_none());
         assert!(is_echoed(Client::connect(address)));
-        assert!(is_echoed(first));
-        service.stop_blocking_within(LIMIT).unwrap();
-        assert!(told.try_recv().is_err());
     }
+    service.stop_blocking_within(LIMIT).unwrap();
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn tcp_goes_on_without_a_thread() {
+    let _errors = alone("tcp_goes_on_without_a_thread", tcp_without_a_thread);
+}
+
+fn tcp_without_a_thread() {
+    let root = Process::new();
+    let (_app, service, address, told) = start(&root, echo);
+    // All threads that it needs otherwise exist, and their stacks are in use.
+    let first = Client::connect(address).send("x").read_to("x");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    let before = getrlimit(Resource::As);
+    // Less than the stack of one more thread.
+    let current = Some(size * 1024 + 1024 * 1024);
+    setrlimit(Resource::As, Rlimit { current, maximum: before.maximum }).unwrap();
+    assert_eq!(Client::connect(address).rest(), "");
+    let error = told.recv_timeout(LIMIT).unwrap();
+    setrlimit(Resource::As, before).unwrap();
+    assert!(matches!(error, Error::NoThread(_)), "{error:?}");
+    assert!(service.outcome().is_none());
+    assert!(is_echoed(Client::connect(address)));
+    assert!(is_echoed(first));
+    service.stop_blocking_within(LIMIT).unwrap();
+    assert!(told.try_recv().is_err());
 }

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -46,7 +48,69 @@ fn a_panic_is_a_failure() {
     fails(&server, "/panic", "process `request` panicked: no paper");
 }
 
-/// So is an error that a service returns.
+/// So is a panic in the drop of a handler that its client has left.
+#[test]
+fn a_panic_in_a_drop_is_a_failure() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("no paper");
+        }
+    }
+
+    let entered = Arc::new(AtomicUsize::new(0));
+    let count = entered.clone();
+    let held = move || {
+        let count = count.clone();
+        async move {
+            let _panics = Panics;
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<&str>().await
+        }
+    };
+    let server = Running::start(|server| server.axum(Router::new().route("/", get(held))));
+    let client = server.connect().send(ask("/"));
+    until(|| entered.load(Ordering::SeqCst) == 1);
+    drop(client);
+    until(|| server.failures().len() == 1);
+    let mut client = server.connect_http2();
+    let call = server.runtime.spawn(client.send_request(request("/")));
+    until(|| entered.load(Ordering::SeqCst) == 2);
+    call.abort();
+    until(|| server.failures().len() == 2);
+    drop(client);
+    server.stop().unwrap();
+    assert_eq!(server.failures(), ["process `request` panicked: no paper"; 2]);
+}
+
+/// A panic while the service is cloned for a connection is the failure of that connection only.
+#[test]
+fn a_panic_in_a_clone_ends_one_connection() {
+    struct Cloned(Arc<AtomicBool>);
+
+    impl Clone for Cloned {
+        fn clone(&self) -> Self {
+            assert!(!self.0.swap(false, Ordering::SeqCst), "no paper");
+            Self(self.0.clone())
+        }
+    }
+
+    let panics = Arc::new(AtomicBool::new(false));
+    let cloned = Cloned(panics.clone());
+    let service = service_fn(move |_: Request<RequestBody>| {
+        let _cloned = &cloned;
+        async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello")))) }
+    });
+    let server = Running::start(|server| server.hyper(service));
+    panics.store(true, Ordering::SeqCst);
+    assert_eq!(server.connect().send(ask("/")).rest(), "");
+    server.connect().send(ask("/")).read_to("hello");
+    server.stop().unwrap();
+    assert_eq!(server.failures(), ["process `connection` panicked: no paper"]);
+}
+
+/// An error that a service returns is a failure, too.
 #[test]
 fn an_error_is_a_failure() {
     let service = service_fn(|request: Request<RequestBody>| {

@@ -1,5 +1,8 @@
 //! Clients that are slow, silent or stalled: they end by timeouts, and do not delay a stop, which has an upper bound.
 
+use std::io::Read;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -7,21 +10,29 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{get, post};
-use http_body_util::{BodyExt, StreamBody};
+use axum::routing::{MethodRouter, get, post};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use procession::{Clock, Error, SystemClock};
 use procession_runnable::server::{BodyError, RequestProcess, Server, Unanswered};
+use smol::channel::{Receiver, Sender, bounded};
 
 use crate::common::LIMIT;
 use crate::servers_running::{Client, PREFACE, Running, get as ask, request, until};
 
+/// A timeout that is to expire.
 const SHORT: Duration = Duration::from_millis(50);
+/// A timeout within which a client must send something, even on a busy machine, before it is to expire.
+const MEDIUM: Duration = Duration::from_millis(500);
 const HALF_A_HEADER: &str = "GET / HTTP/1.1\r\nHost: local";
 const PART_OF_A_BODY: &str = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc";
 /// More than the buffers of both sides hold.
 const LARGE: usize = 64 * 1024 * 1024;
+
+type Piece = Result<Frame<Bytes>, std::io::Error>;
+type Pieces = StreamBody<Pin<Box<Receiver<Piece>>>>;
 
 fn hello() -> Router {
     Router::new().route("/", get(|| async { "hello" }))
@@ -38,6 +49,41 @@ fn reader(tell: mpsc::Sender<Option<String>>, pause: Duration) -> Router {
         "read"
     };
     Router::new().route("/body", post(read))
+}
+
+/// A handler that never answers, and the number of its calls.
+fn never() -> (MethodRouter, Arc<AtomicUsize>) {
+    let entered = Arc::new(AtomicUsize::new(0));
+    let count = entered.clone();
+    let handler = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<&str>()
+    };
+    (get(handler), entered)
+}
+
+/// An HTTP/2 client for request bodies of either kind.
+async fn connect_with_bodies(address: SocketAddr) -> SendRequest<Either<Pieces, Full<Bytes>>> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A request whose body begins, and goes on with what is sent.
+fn begun(path: &str) -> (hyper::Request<Either<Pieces, Full<Bytes>>>, Sender<Piece>) {
+    let (sender, pieces) = bounded(1);
+    sender.try_send(Ok(Frame::data(Bytes::from("abc")))).unwrap();
+    let request = hyper::Request::post(format!("http://localhost{path}"));
+    (request.body(Either::Left(StreamBody::new(Box::pin(pieces)))).unwrap(), sender)
+}
+
+/// The number of requests that a server has dropped, which is its failure.
+fn unanswered(stopped: Result<(), Error>) -> Unanswered {
+    let error = stopped.unwrap_err();
+    let Error::Failed(failed) = &error else { panic!("{error:?}") };
+    *failed.get().downcast_ref::<Unanswered>().unwrap()
 }
 
 /// Waits until the server has this many connections and requests.
@@ -67,6 +113,28 @@ fn clients_without_a_request_do_not_delay_a_stop() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
+/// A connection that is idle when closing begins ends at once; on HTTP/2, with GOAWAY.
+#[test]
+fn idle_connections_end_at_once() {
+    // Other connections are given this long. Of several attempts on a busy machine, one is fast enough.
+    const LINGER: Duration = Duration::from_secs(1);
+    let is_fast = |_| {
+        let server = Running::start(|server| server.axum(hello()));
+        let client = server.connect().send(ask("/")).read_to("hello");
+        let start = Instant::now();
+        server.stop().unwrap();
+        let took = start.elapsed();
+        assert_eq!(client.rest(), "");
+        took < LINGER
+    };
+    assert!((0..10).any(is_fast));
+    let server = Running::start(|server| server.axum(hello()));
+    // The answer to the preface: SETTINGS, and an acknowledgement.
+    let client = server.connect().send(PREFACE).read_to("\0\0\0\x04\x01\0\0\0\0");
+    server.stop().unwrap();
+    assert!(client.rest().contains("\0\0\x08\x07\0\0\0\0\0"));
+}
+
 /// A client that connected before closing began, and sends its request only then, is still answered.
 #[test]
 fn a_first_request_that_comes_after_closing_is_answered() {
@@ -81,13 +149,14 @@ fn a_first_request_that_comes_after_closing_is_answered() {
 /// While the server runs, a client that takes too long for a header loses its connection.
 #[test]
 fn headers_have_a_timeout() {
-    let server = Running::start(|server| server.header_timeout(SHORT).axum(hello()));
+    let server = Running::start(|server| server.header_timeout(MEDIUM).axum(hello()));
     let beginnings: [&[u8]; 5] = [b"", b"G", HALF_A_HEADER.as_bytes(), &PREFACE[..24], PREFACE];
-    for bytes in beginnings {
-        assert!(!server.connect().send(bytes).rest().contains("HTTP/1.1"));
+    let clients = beginnings.map(|bytes| server.connect().send(bytes));
+    let next = server.connect().send(ask("/")).read_to("hello").send(HALF_A_HEADER);
+    for client in clients {
+        assert!(!client.rest().contains("HTTP/1.1"));
     }
-    let client = server.connect().send(ask("/")).read_to("hello").send(HALF_A_HEADER);
-    assert_eq!(client.rest(), "");
+    assert_eq!(next.rest(), "");
     assert_eq!(server.failures(), [""; 0]);
     server.stop().unwrap();
 }
@@ -106,10 +175,25 @@ fn idle_connections_have_a_timeout() {
         }
     });
     server.stop().unwrap();
-    let server = Running::start(|server| server.header_timeout(SHORT).axum(hello()));
+    let server = Running::start(|server| server.header_timeout(MEDIUM).axum(hello()));
     let client = server.connect().send(ask("/")).read_to("hello");
-    std::thread::sleep(4 * SHORT); // the time itself is what is tested
+    // A later connection has reached the timeout.
+    assert_eq!(server.connect().rest(), "");
     client.send(ask("/")).read_to("hello");
+    server.stop().unwrap();
+}
+
+/// Without any time for idle connections, a request is still answered, however long its handler needs.
+#[test]
+fn a_slow_handler_is_not_an_idle_connection() {
+    let slow = || async {
+        SystemClock.sleep(2 * SHORT).await;
+        "slow"
+    };
+    let routes = Router::new().route("/", get(slow));
+    let server = Running::start(|server| server.idle_timeout(Duration::ZERO).axum(routes));
+    assert!(server.connect().send(ask("/")).rest().ends_with("slow"));
+    assert_eq!(server.failures(), [""; 0]);
     server.stop().unwrap();
 }
 
@@ -142,22 +226,12 @@ fn stalled_bodies_have_a_timeout_on_http2() {
     let (tell, told) = mpsc::channel();
     let routes = reader(tell, Duration::ZERO).merge(hello());
     let server = Running::start(|server| server.body_timeout(SHORT).axum(routes));
-    let address = server.address;
     server.runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let (mut client, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-        tokio::spawn(connection);
-        let (sender, frames) = smol::channel::bounded::<Result<Frame<Bytes>, std::io::Error>>(1);
-        sender.send(Ok(Frame::data(Bytes::from("abc")))).await.unwrap();
-        let stalled = hyper::Request::post("http://localhost/body")
-            .body(http_body_util::Either::Left(StreamBody::new(Box::pin(frames))))
-            .unwrap();
+        let mut client = connect_with_bodies(server.address).await;
+        let (stalled, _sender) = begun("/body");
         let answer = client.send_request(stalled).await.unwrap();
         assert!(answer.status().is_success());
-        let other = request("/").map(http_body_util::Either::Right);
+        let other = request("/").map(Either::Right);
         assert!(client.send_request(other).await.unwrap().status().is_success());
     });
     assert!(told.recv_timeout(LIMIT).unwrap().unwrap().contains("sent nothing"));
@@ -170,10 +244,10 @@ fn a_slow_handler_is_not_a_stalled_body() {
     let (tell, told) = mpsc::channel();
     let server = Running::start(|server| {
         server
-            .header_timeout(SHORT)
+            .header_timeout(MEDIUM)
             .body_timeout(SHORT)
             .idle_timeout(SHORT)
-            .axum(reader(tell, 3 * SHORT))
+            .axum(reader(tell, MEDIUM + SHORT))
     });
     let body = "x".repeat(97);
     let client = server.connect().send(PART_OF_A_BODY).send(body);
@@ -193,6 +267,22 @@ fn responses_that_are_not_read_have_a_timeout() {
     let _client = server.connect().send(ask("/"));
     has(&server, 2);
     has(&server, 0);
+    assert_eq!(server.failures(), [""; 0]);
+    server.stop().unwrap();
+}
+
+/// A client that reads slowly is given the whole response, however long that takes.
+#[test]
+fn a_slow_reader_is_not_a_stalled_one() {
+    const PIECES: usize = 64;
+    let server = Running::start(|server| server.body_timeout(2 * MEDIUM).axum(large()));
+    let mut client = server.connect().send(ask("/")).read_to("\r\n\r\n");
+    let start = Instant::now();
+    for _ in 0..PIECES {
+        client.0.read_exact(&mut vec![0; LARGE / PIECES]).unwrap();
+        std::thread::sleep(SHORT); // the pace itself is what is tested
+    }
+    assert!(start.elapsed() > 2 * MEDIUM);
     assert_eq!(server.failures(), [""; 0]);
     server.stop().unwrap();
 }
@@ -233,7 +323,7 @@ fn a_response_that_is_not_read_ends_with_the_grace() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// Nor is it one that a client does not send its body.
+/// Nor is it a failure that a client does not send its body.
 #[test]
 fn a_body_that_does_not_come_ends_with_the_grace() {
     let (tell, _told) = mpsc::channel();
@@ -249,21 +339,14 @@ fn a_body_that_does_not_come_ends_with_the_grace() {
 /// Requests whose handlers work until the end of the grace are dropped, and that is the failure of the server.
 #[test]
 fn handlers_that_work_end_with_the_grace() {
-    let entered = Arc::new(AtomicUsize::new(0));
-    let count = entered.clone();
-    let never = move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        std::future::pending::<&str>()
-    };
-    let routes = Router::new().route("/", get(never));
+    let (never, entered) = never();
+    let routes = Router::new().route("/", never);
     let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
     let _clients = [(); 2].map(|()| server.connect().send(ask("/")));
     let mut http2 = server.connect_http2();
     let call = server.runtime.spawn(http2.send_request(request("/")));
     until(|| entered.load(Ordering::SeqCst) == 3);
-    let error = server.stop().unwrap_err();
-    let Error::Failed(failed) = &error else { panic!("{error:?}") };
-    let lost = failed.get().downcast_ref::<Unanswered>().unwrap();
+    let lost = unanswered(server.stop());
     assert_eq!((lost.requests, lost.grace), (3, SHORT));
     let expected = "the grace of 50 ms was over: 3 requests were dropped unanswered";
     assert_eq!(lost.to_string(), expected);
@@ -274,40 +357,41 @@ fn handlers_that_work_end_with_the_grace() {
 /// A request that is answered already, and waits for more of its body, hides no handler of its connection.
 #[test]
 fn an_answered_request_hides_no_handler() {
-    let entered = Arc::new(AtomicUsize::new(0));
-    let count = entered.clone();
-    let never = move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        std::future::pending::<&str>()
-    };
+    let (never, entered) = never();
     let routes =
-        Router::new().route("/echo", post(|body: Body| async { body })).route("/never", get(never));
+        Router::new().route("/echo", post(|body: Body| async { body })).route("/never", never);
     let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
-    let address = server.address;
-    let (sender, frames) = smol::channel::bounded::<Result<Frame<Bytes>, std::io::Error>>(1);
+    let (echoed, sender) = begun("/echo");
     let (call, _echo) = server.runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let (mut client, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-        tokio::spawn(connection);
-        sender.send(Ok(Frame::data(Bytes::from("abc")))).await.unwrap();
-        let echoed = hyper::Request::post("http://localhost/echo")
-            .body(http_body_util::Either::Left(StreamBody::new(Box::pin(frames))))
-            .unwrap();
+        let mut client = connect_with_bodies(server.address).await;
         let mut echo = client.send_request(echoed).await.unwrap().into_body();
         assert_eq!(echo.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
-        let never = request("/never").map(http_body_util::Either::Right);
-        let call = client.send_request(never);
+        let call = client.send_request(request("/never").map(Either::Right));
         (tokio::spawn(call), echo)
     });
     until(|| entered.load(Ordering::SeqCst) == 1);
-    let error = server.stop().unwrap_err();
-    let Error::Failed(failed) = &error else { panic!("{error:?}") };
-    assert_eq!(failed.get().downcast_ref::<Unanswered>().unwrap().requests, 1);
+    assert_eq!(unanswered(server.stop()).requests, 1);
     assert!(server.runtime.block_on(call).unwrap().is_err());
     drop(sender);
+}
+
+/// A handler that has been told that its body does not come is no longer waiting for it.
+#[test]
+fn a_handler_works_after_a_body_that_does_not_come() {
+    let (tell, told) = mpsc::channel();
+    let read = move |mut body: Body| async move {
+        tell.send(body.frame().await.unwrap().is_err()).unwrap();
+        tell.send(body.frame().await.unwrap().is_err()).unwrap();
+        // The body is still here.
+        std::future::pending::<()>().await;
+        drop(body);
+    };
+    let routes = Router::new().route("/body", post(read));
+    let server =
+        Running::start(|server: Server| server.body_timeout(SHORT).grace(SHORT).axum(routes));
+    let _client = server.connect().send(PART_OF_A_BODY);
+    assert_eq!([(); 2].map(|()| told.recv_timeout(LIMIT)), [Ok(false), Ok(true)]);
+    assert_eq!(unanswered(server.stop()).requests, 1);
 }
 
 /// A process that a handler has started, and that does not end, is aborted after the grace: the server fails.
@@ -320,9 +404,7 @@ fn processes_of_requests_that_are_aborted_are_a_failure() {
     let routes = Router::new().route("/", get(start));
     let server = Running::start(|server: Server| server.grace(SHORT).axum(routes));
     let _client = server.connect().send(ask("/")).read_to("started");
-    let error = server.stop().unwrap_err();
-    let Error::Failed(failed) = &error else { panic!("{error:?}") };
-    let lost = failed.get().downcast_ref::<Unanswered>().unwrap();
+    let lost = unanswered(server.stop());
     let expected = "the grace of 50 ms was over: processes below the server were aborted";
     assert_eq!((lost.requests, lost.to_string().as_str()), (0, expected));
 }
@@ -332,7 +414,7 @@ fn processes_of_requests_that_are_aborted_are_a_failure() {
 fn a_runtime_without_time_is_enough() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().build().unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let http = Server::new(address).header_timeout(SHORT).axum(hello());
+    let http = Server::new(address).header_timeout(MEDIUM).axum(hello());
     let _context = runtime.enter();
     let service = procession_runnable::Service::new(http);
     service.start_blocking_within(LIMIT).unwrap();

@@ -124,34 +124,7 @@ impl Process {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        Self::run_child(self.child_with_body(site), body)
-    }
-
-    /// [`run_at`](Self::run_at), with a name for the child.
-    pub(crate) fn run_named_at<F, Fut>(
-        &self,
-        site: Site,
-        name: Arc<str>,
-        body: F,
-    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
-    where
-        F: FnOnce(Self) -> Fut,
-        Fut: Future<Output: IntoOutcome>,
-    {
-        let inherited = Some(Inherited::named(name, self.heritage()));
-        let child = self.child_with_body_for(Seed::inheriting(site, inherited));
-        Self::run_child(child, body)
-    }
-
-    fn run_child<F, Fut>(
-        child: Result<(Self, BodyEnd), Error>,
-        body: F,
-    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
-    where
-        F: FnOnce(Self) -> Fut,
-        Fut: Future<Output: IntoOutcome>,
-    {
-        let child = child.map(|(child, end)| {
+        let child = self.child_with_body(site).map(|(child, end)| {
             let (closed, handed) = (child.closed(), Handed::polling(&child));
             let future = async move { body(child).await.into_outcome() };
             // The body is dropped first, so that its end is left to the caller.
@@ -164,6 +137,24 @@ impl Process {
             handed.read();
             outcome
         }
+    }
+
+    /// The body of a new child with this name, which the returned future polls: for a caller that is not handed the
+    /// outcome, so that failures are reported as those of [`spawn`](Self::spawn) are. The future is ready when the body
+    /// has ended.
+    pub(crate) fn run_unattended_at<F, Fut>(
+        &self,
+        site: Site,
+        name: Arc<str>,
+        body: F,
+    ) -> Result<impl Future<Output = ()> + use<F, Fut>, Error>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let inherited = Some(Inherited::named(name, self.heritage()));
+        let (child, end) = self.child_with_body_for(Seed::inheriting(site, inherited))?;
+        Ok(Body::of_caller(end, LazyBody::new(child, body)))
     }
 
     /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.

@@ -130,7 +130,7 @@ fn report(node: &Arc<Node>, error: &Error) {
 
 /// Whether a subscriber was told is decided once, here, so that each failure is reported in exactly one way.
 fn record_and_tell(listeners: &[Arc<dyn Listen>], mut failures: Vec<Failing>) {
-    let wants_events = !listeners.iter().any(|listener| listener.is_quiet());
+    let wants_events = !any_is_quiet(listeners);
     for failure in &mut failures {
         failure.is_recorded = wants_events && record(failure, false);
         listeners.iter().for_each(|listener| listener.failed(failure));
@@ -175,6 +175,16 @@ fn listeners_of(node: &Arc<Node>) -> Listeners {
         return vec![listen];
     }
     listeners.into_iter().map(|(_, listen)| listen).collect()
+}
+
+/// Does a listener of the process want no reports?
+#[cfg(not(loom))]
+pub(crate) fn is_quiet(node: &Arc<Node>) -> bool {
+    any_is_quiet(&listeners_of(node))
+}
+
+fn any_is_quiet(listeners: &[Arc<dyn Listen>]) -> bool {
+    listeners.iter().any(|listener| listener.is_quiet())
 }
 
 /// The grace of the program that the process is part of, if it has one.
