@@ -94,5 +94,5 @@ fn join_set(runtime: &Runtime) {
             assert!(run_to_end(&Process::new(), &all).await.is_ok());
         }));
     }
-    row("concurrent_group of 1,000 (JoinSet)", ours, theirs, 1.5);
+    row("concurrent_group of 1,000 (JoinSet)", ours, theirs, 1.3);
 }

@@ -95,6 +95,18 @@ pub enum Happening {
         /// Was it aborted?
         forced: bool,
     },
+    /// A shared manager has claimed the unit.
+    Claimed {
+        /// The number of the claim's fencing token.
+        token: u64,
+    },
+    /// The lease of a shared manager was not renewed for half of its time.
+    LeaseAtRisk {
+        /// The time until it ends.
+        remaining: Duration,
+    },
+    /// The lease of a shared manager has ended. Its units are aborted, and the manager registers again.
+    LeaseEnded,
     /// The reader was too slow, and has lost the oldest events.
     Missed {
         /// The number of lost events.
@@ -125,6 +137,9 @@ impl<K> Event<K> {
             Happening::Aborted { .. } => "aborted",
             Happening::Stuck => "stuck",
             Happening::Stopped { .. } => "stopped",
+            Happening::Claimed { .. } => "claimed",
+            Happening::LeaseAtRisk { .. } => "lease_at_risk",
+            Happening::LeaseEnded => "lease_ended",
             Happening::Missed { .. } => "missed",
         }
     }
@@ -183,6 +198,11 @@ impl Display for Happening {
                     None => Ok(()),
                 }
             }
+            Self::Claimed { token } => write!(f, "was claimed with token {token}"),
+            Self::LeaseAtRisk { remaining } => {
+                write!(f, "the lease could not be renewed, and ends in {}", Elapsed(*remaining))
+            }
+            Self::LeaseEnded => f.write_str("the lease has ended"),
             Self::Missed { count } => {
                 write!(f, "the reader was too slow: {} events are missing", Count(*count as usize))
             }
@@ -213,6 +233,8 @@ impl<K: Display> Event<K> {
             | Happening::LoadFailed { .. }
             | Happening::ScanFailed { .. }
             | Happening::Aborted { .. }
+            | Happening::LeaseAtRisk { .. }
+            | Happening::LeaseEnded
             | Happening::Stopped { error: Some(_), .. } => warn!(manager, unit, kind, "{what}"),
             _ => info!(manager, unit, kind, "{what}"),
         }

@@ -8,8 +8,9 @@
 //! | [`Manager`] | independent units that come and go with the rows of a [`Table`], each found by its key |
 //! | [`Supervisor`] | units that belong together, in order, with a strategy: one for one, one for all, rest for one |
 //!
-//! Both can become a runnable, so they can nest, and can be parts of groups next to servers. Work that never needs a
-//! restart needs neither: `Process::spawn` is enough.
+//! Units that must run in only one of several programs need a [`shared`] table, and a manager of it. All of these can
+//! become a runnable, so they can nest, and can be parts of groups next to servers. Work that never needs a restart needs
+//! none of them: `Process::spawn` is enough.
 //!
 //! ```
 //! use procession_runnable::body;
@@ -94,6 +95,8 @@ pub mod model;
 mod name;
 mod policy;
 mod restarts;
+#[cfg(not(loom))]
+pub mod shared;
 mod state;
 mod status;
 mod supervisor;

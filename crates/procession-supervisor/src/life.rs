@@ -248,6 +248,7 @@ impl Life {
                 self.go(State::Running, now);
                 actions.tell(Happening::Ready);
                 actions.starters = Some(Answer::Yes);
+                actions.news = Some(News::Ready);
             }
             Input::NotStarted(error) if self.state == State::Loading => {
                 self.forget_run();
@@ -455,7 +456,7 @@ impl Life {
         }
         let failed = error.is_some();
         let wish = error.as_ref().map_or(Wish::None, Wish::of);
-        let mut down = Down { by_itself: true, ..Down::default() };
+        let mut down = Down { by_itself: true, failed, ..Down::default() };
         actions.starters = Some(error.clone().map_or(Answer::Ended, Answer::Failed));
         actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
         let on_failure = if failed { self.rules.on_failure } else { OnFailure::Restart };

@@ -131,6 +131,12 @@ impl Policy {
         self
     }
 
+    /// The clock, unless it is the system's.
+    #[cfg(not(loom))]
+    pub(crate) fn own_clock(&self) -> Option<Arc<dyn Clock>> {
+        self.clock.clone()
+    }
+
     pub(crate) fn time(&self) -> &dyn Clock {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }

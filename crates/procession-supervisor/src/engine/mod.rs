@@ -52,7 +52,7 @@ pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;
 use crate::event::EventSource;
-use crate::life::News;
+use crate::life::{Input, News, Then};
 use crate::name::name_of;
 use crate::policy::Policy;
 use crate::state::State;
@@ -211,6 +211,15 @@ impl<K: Key> Shared<K> {
         let put = self.inbox.command(command(reply));
         put.map_err(|_| ManagerError::NotRunning)?;
         replied.await.unwrap_or(Err(ManagerError::NotRunning))
+    }
+}
+
+/// Stops all units concurrently, or aborts them.
+pub(crate) fn stop_all<K: Key>(core: &mut Core<K>, by_force: bool) {
+    let ids = core.shared.units.lock().ids();
+    for id in ids {
+        let input = if by_force { Input::Abort(Then::Forget) } else { Input::Stop(Then::Forget) };
+        core.step(id, input);
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Answer {
 pub(crate) enum News {
     /// It must be loaded and started. If it had a run, that run has ended.
     Load,
+    /// Its run is ready.
+    Ready,
     /// Its run has ended, or could not start.
     Down(Down),
 }
@@ -57,6 +59,9 @@ pub(crate) enum News {
 pub(crate) struct Down {
     /// It was not asked to stop.
     pub(crate) by_itself: bool,
+    /// It has failed: this is `by_itself`, with an error.
+    #[cfg_attr(loom, expect(dead_code, reason = "only shared managers read it"))]
+    pub(crate) failed: bool,
     /// It will be restarted because of its own end. A strategy may restart others together with it.
     pub(crate) restarts: bool,
     /// Everything must close because of it.

@@ -110,6 +110,7 @@ fn kind(what: &Happening) -> &'static str {
 fn news(news: &News) -> String {
     match news {
         News::Load => "load".into(),
+        News::Ready => "ready".into(),
         News::Down(down) => {
             let by_itself = if down.by_itself { "-by-itself" } else { "" };
             let restarts = if down.restarts { "-restarts" } else { "" };

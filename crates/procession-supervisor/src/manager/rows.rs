@@ -22,7 +22,7 @@ use procession::support::{Name, catch};
 
 use super::contained::{Contained, caught, in_time};
 use super::settings::Settings;
-use crate::engine::{Command, Core, Face, Reply, answer};
+use crate::engine::{Command, Core, Face, Reply, answer, stop_all};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::life::{Input, News, Then};
@@ -204,14 +204,6 @@ impl<K: Key> Face<K> for Rows<K> {
         self.has_aborted = true;
         stop_all(core, true);
         true
-    }
-}
-
-fn stop_all<K: Key>(core: &mut Core<K>, by_force: bool) {
-    let ids = core.shared.units.lock().ids();
-    for id in ids {
-        let input = if by_force { Input::Abort(Then::Forget) } else { Input::Stop(Then::Forget) };
-        core.step(id, input);
     }
 }
 

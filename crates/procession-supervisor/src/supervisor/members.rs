@@ -300,6 +300,7 @@ impl Face<Name> for Members {
                     self.start(core, position);
                 }
             }
+            News::Ready => {}
             News::Down(down) => {
                 self.live.remove(&position);
                 if core.state(id).is_none() {

@@ -451,6 +451,7 @@ impl World {
             run.ready_at = Some(now);
             expected.told.push("ready");
             expected.starters = Some("yes");
+            expected.news = Some("ready".into());
         }
         self.step(Input::Ready, expected);
     }

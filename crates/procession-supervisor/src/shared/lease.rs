@@ -1,0 +1,169 @@
+//! [`Lease`]: the right of a manager to run a unit, and [`Term`]: the lease of the manager itself.
+//!
+//! 1. A lease that is valid here is valid in the store. Argument: the store counts the time to live from when it
+//!    receives a renewal, which is later than [`Term::renewed`] counts it from: just before it was sent. The clock here
+//!    runs while the machine is suspended, and [`margin`] covers the difference in speed of the two clocks.
+//! 2. A lease that has ended stays ended. Argument: [`Term::renewed`] changes nothing once `is_over` is set, and
+//!    [`Term::is_valid`] sets it when it finds that the time has passed. Both do so under the lock.
+//! 3. Whoever waits in [`Lease::lost`] wakes. Argument: every lease is a process below the process of the term. The
+//!    watch closes that process when the time has passed, and so does whoever ends the term.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession::{Closing, Process};
+
+use super::table::{ManagerId, Token};
+use super::time::LeaseClock;
+use crate::sync::Mutex;
+
+/// The lease of a manager, from its registration to its end.
+pub(super) struct Term {
+    pub(super) manager: ManagerId,
+    /// How long a renewal lasts; `None` if the lease lasts until the program ends.
+    lasts: Option<Duration>,
+    clock: LeaseClock,
+    state: Mutex<TermState>,
+    /// It closes when the lease ends.
+    process: Process,
+}
+
+struct TermState {
+    /// When the lease ends.
+    until: Option<Duration>,
+    is_over: bool,
+}
+
+/// How long before the end of its lease in the store a manager considers it ended.
+pub(super) fn margin(ttl: Duration) -> Duration {
+    Duration::from_secs(1).min(ttl / 5)
+}
+
+impl Term {
+    /// The lease of a manager that has registered with a request sent at `sent`.
+    pub(super) fn new(
+        manager: ManagerId,
+        ttl: Option<Duration>,
+        clock: LeaseClock,
+        sent: Duration,
+    ) -> Arc<Self> {
+        let lasts = ttl.map(|ttl| ttl.saturating_sub(margin(ttl)));
+        let until = lasts.map(|lasts| sent.saturating_add(lasts));
+        let state = Mutex::new(TermState { until, is_over: false });
+        Arc::new(Self { manager, lasts, clock, state, process: Process::new() })
+    }
+
+    /// A renewal that was sent at `sent` has succeeded.
+    pub(super) fn renewed(&self, sent: Duration) {
+        let mut state = self.state.lock();
+        if !state.is_over {
+            state.until = self.lasts.map(|lasts| sent.saturating_add(lasts));
+        }
+    }
+
+    /// Ends the lease now.
+    pub(super) fn end(&self) {
+        self.state.lock().is_over = true;
+        self.process.close();
+    }
+
+    /// The time until the lease ends; zero if it has ended. `None` if it lasts until the program ends.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let remaining = match state.until {
+            _ if state.is_over => Some(Duration::ZERO),
+            until => until.map(|until| until.saturating_sub(now)),
+        };
+        state.is_over |= remaining == Some(Duration::ZERO);
+        remaining
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        self.remaining() != Some(Duration::ZERO)
+    }
+
+    /// How long a renewal lasts.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        self.lasts
+    }
+
+    /// Waits until the lease has ended.
+    pub(super) fn ended(&self) -> Closing {
+        self.process.closing()
+    }
+}
+
+/// The right to run a unit and to write in its name. Clones are the same lease.
+///
+/// It ends when the lease of the manager ends, when somebody else has claimed the unit, or when the manager has released
+/// the unit.
+///
+/// A check of [`is_valid`](Self::is_valid) before a write is **not enough**: the program may be paused between the two.
+/// Make the write itself conditional on the [token](Self::token): with the guard of the store for writes to the same
+/// database, and otherwise by rejecting smaller tokens where the write arrives.
+#[derive(Clone)]
+pub struct Lease {
+    key: Arc<str>,
+    token: Token,
+    term: Arc<Term>,
+    /// It closes when the lease ends.
+    process: Process,
+}
+
+impl Lease {
+    pub(super) fn new(term: &Arc<Term>, key: Arc<str>, token: Token) -> Self {
+        // If the term has ended already, so has the lease.
+        let process = Process::new();
+        if term.process.add_child_no_wait(&process).is_err() {
+            process.close();
+        }
+        Self { key, token, term: term.clone(), process }
+    }
+
+    /// Returns the key of the unit.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Returns the fencing token of the claim.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Returns the manager that holds the lease.
+    pub fn manager(&self) -> ManagerId {
+        self.term.manager
+    }
+
+    /// Returns whether the lease has not ended yet. It is a hint that saves work, not a guard.
+    pub fn is_valid(&self) -> bool {
+        !self.process.is_closing() && self.term.is_valid()
+    }
+
+    /// Returns the time until the lease ends unless it is renewed; zero if it has ended. `None` if it lasts until the
+    /// program ends.
+    pub fn remaining(&self) -> Option<Duration> {
+        if self.process.is_closing() { Some(Duration::ZERO) } else { self.term.remaining() }
+    }
+
+    /// Waits until the lease has ended. The result is a future, and has blocking waits.
+    pub fn lost(&self) -> Closing {
+        self.process.closing()
+    }
+
+    pub(super) fn end(&self) {
+        self.process.close();
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", &self.key)
+            .field("token", &self.token)
+            .field("manager", &self.term.manager)
+            .finish_non_exhaustive()
+    }
+}

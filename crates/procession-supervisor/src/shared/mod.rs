@@ -1,0 +1,36 @@
+//! Shared tables: units that run once across programs and machines.
+//!
+//! A [`SharedManager`] claims units from a [`SharedTable`], and runs each while its [`Lease`] lasts. If its program dies,
+//! hangs or is cut off, other managers claim its units. Safety does not rest on clocks: each claim has a fencing
+//! [`Token`], and every write about a unit is conditional on it.
+//!
+//! | what happens | what follows |
+//! |---|---|
+//! | a program is killed | its lease ends, and other managers claim its units |
+//! | the store cannot be reached | renewals are repeated; with a third of the lease left, all units stop; at its end, they are aborted |
+//! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
+//! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
+//! | a unit fails too often, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
+//!
+//! [`MemorySharedTable`] is for tests, and for several managers in one program. Check your own store with
+//! [`conformance::run`].
+
+mod claim;
+mod claims;
+pub mod conformance;
+mod keeper;
+mod lease;
+mod manager;
+mod memory;
+mod table;
+mod time;
+mod worker;
+
+pub use self::claim::Claim;
+pub use self::lease::Lease;
+pub use self::manager::{SharedBuilder, SharedManager};
+pub use self::memory::MemorySharedTable;
+pub use self::table::{
+    Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
+};

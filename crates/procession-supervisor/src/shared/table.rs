@@ -1,0 +1,427 @@
+//! [`SharedTable`] and [`Session`]: what a store of shared units must do.
+//!
+//! The rules that every store keeps, and that the conformance suite checks:
+//!
+//! 1. **One owner.** A unit has at most one owner at any time, and only [`Session::claim`] makes a manager the owner.
+//! 2. **Tokens grow.** Each claim of a unit has a greater token than all earlier claims of a unit with the same key,
+//!    even if the unit was removed and put again meanwhile.
+//! 3. **Writes are fenced.** [`Session::record`] and [`Session::release`] change nothing, and fail with
+//!    [`TableError::Refused`], unless the token is that of the current claim and its owner's lease has not ended.
+//! 4. **The end is final.** A manager whose lease has ended never owns anything again: all its calls are refused. It
+//!    must register again, which gives it another id.
+//! 5. **One clock.** Whether a lease has ended is decided by the clock of the store, never by that of a manager.
+//! 6. **Desired and actual state are separate.** Calls of operators change what a unit should do, and never its owner or
+//!    its token. Calls of managers do the opposite.
+
+use std::fmt;
+use std::time::Duration;
+
+use procession::BoxError;
+
+/// A table of units that several programs share, in which each unit has at most one owner.
+///
+/// A table opens sessions. A manager uses two of them, each on a thread of its own: one only renews the manager's
+/// lease, and the other does everything else. So nothing that is slow delays a renewal.
+///
+/// Run [`conformance::run`](super::conformance::run) in the tests of your own store.
+pub trait SharedTable: Send + Sync + 'static {
+    /// Opens a session. It stays on the thread that opened it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Unavailable`] if another attempt may succeed; [`TableError::Unusable`] and
+    /// [`TableError::Incompatible`] if not.
+    fn open(&self) -> Result<Box<dyn Session>, TableError>;
+
+    /// A query that makes a transaction of the same database conditional on a claim, if the store has one: it locks the
+    /// row of the unit until the transaction ends and returns one row, or it returns no row because the claim is not
+    /// the current one. Its parameters are the key of the unit (text) and the [token](Token::get) (a 64-bit integer).
+    fn guard_sql(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A connection to a [`SharedTable`]. All its calls block.
+///
+/// Each call is atomic: if it fails, it has changed nothing, unless the error is [`TableError::Unavailable`]; then the
+/// caller cannot know, and the next call shows what has happened.
+pub trait Session {
+    /// Registers a manager, whose lease begins now.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedTable::open`].
+    fn register(&mut self, registration: &Registration) -> Result<Registered, TableError>;
+
+    /// Renews the lease of a manager for its time to live from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn renew(&mut self, manager: ManagerId) -> Result<(), TableError>;
+
+    /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
+    /// become free as in [`expire`](Self::expire).
+    fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
+
+    /// Ends the leases of all managers that are dead: whose lease has ended by the clock of the store or, in a store
+    /// that can tell, whose program has ended. Returns their ids.
+    ///
+    /// Their units become free. A unit that was not [steady](Record::Steady) yet has crashed: see
+    /// [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
+    fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
+
+    /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
+    /// become free, and do not count as crashed. Does nothing if the lease has ended already.
+    fn expire(&mut self, manager: ManagerId) -> Result<(), TableError>;
+
+    /// Returns what a manager's share of the units is computed from: how many units of its kinds should run, how many
+    /// managers could run them, and how many the manager owns.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn share(&mut self, manager: ManagerId) -> Result<Share, TableError>;
+
+    /// Claims at most `max` free units that should run, are of the manager's kinds, and are neither quarantined nor
+    /// done. For each, it increases the token and the number of starts. Several managers may claim at the same time.
+    ///
+    /// A unit that has crashed at least [`PROBATION_CRASHES`] times and is not steady is on probation. A manager owns at
+    /// most one such unit at a time, so its next crash shows which unit is the cause.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError>;
+
+    /// Returns the units of a manager that should do something else now: stop, because they should not run or are
+    /// quarantined, or start again because their [generation](UnitRow::generation) is newer than the one they run.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError>;
+
+    /// Records an event in the life of a claimed unit.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the claim is not the current one.
+    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError>;
+
+    /// Gives a claimed unit back after its run is Closed. A unit that should be removed is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the claim is not the current one.
+    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError>;
+
+    /// Waits until something may have changed since the last call of this function, for at most `timeout`. Returns
+    /// whether it may have. It may return early; it may also miss changes, so callers must look from time to time.
+    fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError>;
+
+    /// Adds a unit that should run, or changes the kind and the spec of the one with this key. Returns its generation,
+    /// which grows whenever the kind or the spec changes. A new generation ends a quarantine, and forgets that a unit
+    /// is done; a unit that should stop remains so.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Invalid`] if the store cannot keep the text.
+    fn put(&mut self, key: &str, kind: &str, spec: &str) -> Result<u64, TableError>;
+
+    /// Makes a unit run, even if it was done. Its failures and crashes are forgotten, but not its quarantine.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotFound`].
+    fn want_run(&mut self, key: &str) -> Result<(), TableError>;
+
+    /// Makes a unit stop where it runs, and stay stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotFound`].
+    fn want_stop(&mut self, key: &str) -> Result<(), TableError>;
+
+    /// Removes a unit: at once if it is free, otherwise when its owner has stopped it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotFound`].
+    fn remove(&mut self, key: &str) -> Result<(), TableError>;
+
+    /// Ends the quarantine of a unit, and forgets its failures and crashes.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotFound`].
+    fn clear_quarantine(&mut self, key: &str) -> Result<(), TableError>;
+
+    /// Returns one unit.
+    fn get(&mut self, key: &str) -> Result<Option<UnitRow>, TableError>;
+
+    /// Returns at most `limit` units in the order of the bytes of their keys, from the first one after the key `after`.
+    fn scan(&mut self, after: Option<&str>, limit: usize) -> Result<Vec<UnitRow>, TableError>;
+
+    /// Returns all managers whose lease has not ended, in the order of their ids.
+    fn managers(&mut self) -> Result<Vec<ManagerRow>, TableError>;
+}
+
+/// A unit that has crashed so often and is not steady is on probation: see [`Session::claim`]. One crash alone does not
+/// matter, because it shows nothing about the units that were running in the dead program.
+pub const PROBATION_CRASHES: u32 = 2;
+
+/// The id of a registered manager. A table never gives the same id twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManagerId(u64);
+
+impl ManagerId {
+    /// Makes an id from its number. For stores.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns its number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ManagerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A fencing token: it identifies a claim of a unit, and is greater than the tokens of all earlier claims of that unit.
+///
+/// A service outside the database can use it as well: it must remember the greatest token it has seen for each unit, and
+/// reject smaller ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(u64);
+
+impl Token {
+    /// Makes a token from its number. For stores.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns its number, which fits a signed 64-bit integer.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A manager that wants to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// A name for operators, such as the host name and the process id. It need not be unique.
+    pub name: String,
+    /// The kinds of units that the manager can run.
+    pub kinds: Vec<String>,
+    /// How long its lease lasts without a renewal. A store that can tell whether a program has ended ignores it.
+    pub ttl: Duration,
+}
+
+/// A manager that has registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its id.
+    pub manager: ManagerId,
+    /// How long its lease lasts without a renewal. `None` if it lasts until the program ends.
+    pub ttl: Option<Duration>,
+}
+
+/// The facts that a manager's share of the units is computed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The number of units of the manager's kinds that should run, without those that are quarantined or done.
+    pub units: usize,
+    /// The number of managers that share at least one of these kinds and whose lease has not ended, including this one.
+    pub managers: usize,
+    /// The number of units that the manager owns.
+    pub owned: usize,
+}
+
+/// A unit that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The key of the unit.
+    pub key: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its spec.
+    pub spec: String,
+    /// The generation of the spec.
+    pub generation: u64,
+    /// The token of the claim.
+    pub token: Token,
+    /// The number of its starts by claims, including this one.
+    pub starts: u64,
+}
+
+/// A change that the owner of a unit must carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The key of the unit.
+    pub key: String,
+    /// The token of its claim.
+    pub token: Token,
+    /// What to do.
+    pub what: Ordered,
+}
+
+/// What an [`Order`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ordered {
+    /// Stop the unit, and release it.
+    Stop,
+    /// Stop the unit, [record](Record::Restarted) the generation, and start the unit from the spec under the same token.
+    Restart {
+        /// The kind of the unit.
+        kind: String,
+        /// The new spec.
+        spec: String,
+        /// The generation of the spec.
+        generation: u64,
+    },
+}
+
+/// An event in the life of a claimed unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record {
+    /// It is ready.
+    Ready,
+    /// It has been ready for so long that earlier failures and crashes no longer count.
+    Steady,
+    /// Its run has failed. The unit is quarantined when it has failed `limit` times without becoming steady; its owner
+    /// must release it then.
+    Failed {
+        /// The error with its causes.
+        error: String,
+        /// The maximum number of failures.
+        limit: u32,
+    },
+    /// It starts again from the spec of this generation, because an [order](Ordered::Restart) says so.
+    Restarted {
+        /// The generation.
+        generation: u64,
+    },
+    /// It has ended for good, and is not claimed again before it is [wanted](Session::want_run) again or has a new
+    /// generation.
+    Done,
+}
+
+/// What an operator wants a unit to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Desired {
+    /// Run.
+    Run,
+    /// Stop, and stay stopped.
+    Stop,
+    /// Stop, and be removed.
+    Remove,
+}
+
+/// A row of a shared table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitRow {
+    /// The key of the unit.
+    pub key: String,
+    /// Its kind, which says which managers can run it.
+    pub kind: String,
+    /// What it should do in detail. Only the program that runs it understands this.
+    pub spec: String,
+    /// The number of its specs so far.
+    pub generation: u64,
+    /// What it should do.
+    pub desired: Desired,
+    /// It has ended for good.
+    pub is_done: bool,
+    /// It is quarantined: it is not claimed before its [quarantine is cleared](Session::clear_quarantine) or it has a
+    /// new generation.
+    pub is_quarantined: bool,
+    /// Its owner.
+    pub owner: Option<ManagerId>,
+    /// The token of its last claim; zero if it was never claimed.
+    pub token: Token,
+    /// It is ready.
+    pub is_ready: bool,
+    /// It is steady.
+    pub is_steady: bool,
+    /// The number of its starts by claims.
+    pub starts: u64,
+    /// The number of its failures since it was last steady.
+    pub failures: u32,
+    /// How often its owner has died before the unit was steady, since it was last steady. If a manager dies that owns a
+    /// unit on [probation](PROBATION_CRASHES), that unit alone has crashed. Otherwise, all its units that are not steady
+    /// have.
+    pub crashes: u32,
+    /// Its last error.
+    pub last_error: Option<String>,
+}
+
+/// A manager whose lease has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerRow {
+    /// Its id.
+    pub manager: ManagerId,
+    /// Its name.
+    pub name: String,
+    /// Its kinds, sorted.
+    pub kinds: Vec<String>,
+    /// The number of units that it owns.
+    pub units: usize,
+    /// When its lease ends unless it is renewed. `None` if it lasts until the program ends.
+    pub remaining: Option<Duration>,
+}
+
+/// Why a call of a shared table failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The lease of the manager has ended, or the claim is not the current one. Another attempt fails as well.
+    #[error("the lease has ended, or the unit has been claimed again")]
+    Refused,
+    /// There is no such unit.
+    #[error("there is no unit `{}`", procession::support::text::Escaped::name(key))]
+    NotFound {
+        /// Its key.
+        key: String,
+    },
+    /// The store cannot keep this key, kind or spec.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store cannot be reached, or did not answer. Another attempt may succeed.
+    #[error("the shared table cannot be reached")]
+    Unavailable(#[source] BoxError),
+    /// The store cannot be used, for example because its file is corrupt or read-only. Another attempt fails as well,
+    /// unless somebody repairs it.
+    #[error("the shared table cannot be used")]
+    Unusable(#[source] BoxError),
+    /// The schema needs a newer version of this program.
+    #[error(
+        "the shared table needs a newer version of this program: it has schema {schema}, which programs older than \
+         schema {oldest} must not use, and this program is made for schema {supported}"
+    )]
+    Incompatible {
+        /// The version of the schema.
+        schema: u32,
+        /// The oldest version that may use the schema.
+        oldest: u32,
+        /// The version that this program is made for.
+        supported: u32,
+    },
+}

@@ -1,0 +1,320 @@
+//! [`SharedManager`] over a table in memory: units run once, move, and come back.
+#![cfg(not(loom))]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+use procession::Process;
+use procession_runnable::{Start, body};
+use procession_supervisor::shared::{
+    Claim, Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Record, Registered,
+    Registration, Session, Share, SharedManager, SharedTable, TableError, Token, UnitRow,
+};
+use procession_supervisor::{Backoff, Policy, Restart, Unit};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Who runs each unit: an append-only log, independent of the table.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<Vec<Entry>>, Condvar)>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    key: String,
+    token: Token,
+    spec: String,
+    starts: bool,
+}
+
+impl Log {
+    fn add(&self, claim: &Claim, starts: bool) {
+        let (key, spec) = (claim.key().to_owned(), claim.spec().to_owned());
+        let entry = Entry { key, spec, token: claim.lease().token(), starts };
+        self.0.0.lock().unwrap().push(entry);
+        self.0.1.notify_all();
+    }
+
+    /// Waits until `is_so` of the log.
+    fn wait(&self, what: &str, is_so: impl Fn(&[Entry]) -> bool) {
+        let entries = self.0.0.lock().unwrap();
+        let (entries, timeout) =
+            self.0.1.wait_timeout_while(entries, LIMIT, |entries| !is_so(entries)).unwrap();
+        assert!(!timeout.timed_out(), "waited for {what}: {entries:?}");
+    }
+
+    fn starts(&self, key: &str) -> usize {
+        let entries = self.0.0.lock().unwrap();
+        entries.iter().filter(|entry| entry.key == key && entry.starts).count()
+    }
+
+    /// Never two runs of a unit at once, and tokens never go back.
+    fn check(&self) {
+        let entries = self.0.0.lock().unwrap();
+        let mut running = HashMap::new();
+        let mut last = HashMap::new();
+        for entry in entries.iter() {
+            if entry.starts {
+                assert_eq!(running.insert(&entry.key, entry.token), None, "{entries:?}");
+                let before = last.insert(&entry.key, entry.token);
+                assert!(before.is_none_or(|before| before <= entry.token), "{entries:?}");
+            } else {
+                assert_eq!(running.remove(&entry.key), Some(entry.token), "{entries:?}");
+            }
+        }
+    }
+}
+
+/// A unit that logs its starts and stops.
+fn logged(log: &Log, claim: &Claim) -> Unit {
+    let (log, claim) = (log.clone(), claim.clone());
+    Unit::new(body(move |run| {
+        let (log, claim) = (log.clone(), claim.clone());
+        async move {
+            log.add(&claim, true);
+            run.ready();
+            run.closing().await;
+            log.add(&claim, false);
+        }
+    }))
+}
+
+fn manager(table: impl SharedTable, log: &Log) -> SharedManager {
+    let log = log.clone();
+    let builder = SharedManager::builder(table).ttl(Duration::from_secs(2));
+    builder.poll_every(Duration::from_millis(50)).build(move |claim| Ok(logged(&log, claim)))
+}
+
+fn started(manager: &SharedManager) -> Process {
+    let root = Process::new();
+    let (start, readiness) = Start::under(&root);
+    let process = manager.runnable().start(start).unwrap();
+    futures_lite::future::block_on(readiness).unwrap();
+    drop(process);
+    root
+}
+
+fn row(table: &impl SharedTable, key: &str) -> UnitRow {
+    table.open().unwrap().get(key).unwrap().unwrap()
+}
+
+/// Waits until the row is so.
+fn wait_for_row(table: &impl SharedTable, key: &str, is_so: impl Fn(&UnitRow) -> bool) {
+    let end = Instant::now() + LIMIT;
+    let mut session = table.open().unwrap();
+    loop {
+        let row = session.get(key).unwrap();
+        if row.as_ref().is_some_and(&is_so) {
+            return;
+        }
+        assert!(Instant::now() < end, "{row:?}");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+}
+
+fn table_of(keys: &[&str]) -> MemorySharedTable {
+    let table = MemorySharedTable::new();
+    let mut session = table.open().unwrap();
+    for key in keys {
+        session.put(key, "unit", "one").unwrap();
+    }
+    table
+}
+
+#[test]
+fn a_unit_runs_and_is_released_when_the_manager_stops() {
+    let (table, log) = (table_of(&["a"]), Log::default());
+    let root = started(&manager(table.clone(), &log));
+    assert_eq!(log.starts("a"), 1);
+    wait_for_row(&table, "a", |row| row.is_ready);
+    root.close_blocking().unwrap();
+    let row = row(&table, "a");
+    assert_eq!((row.owner, row.token, row.starts), (None, Token::new(1), 1));
+    assert_eq!(table.open().unwrap().managers().unwrap(), []);
+    log.check();
+}
+
+#[test]
+fn two_managers_share_the_units_and_one_takes_over_from_the_other() {
+    let keys: Vec<String> = (0..9).map(|n| format!("unit-{n}")).collect();
+    let (table, log) =
+        (table_of(&keys.iter().map(|key| &**key).collect::<Vec<_>>()), Log::default());
+    let (one, two) = (manager(table.clone(), &log), manager(table.clone(), &log));
+    let (first, second) = (started(&one), started(&two));
+    let all_run = |entries: &[Entry]| {
+        let running =
+            |key: &String| entries.iter().rfind(|e| e.key == *key).is_some_and(|e| e.starts);
+        keys.iter().all(running)
+    };
+    log.wait("all units", all_run);
+    // ⌈9 ÷ 2⌉ + 1
+    let end = Instant::now() + LIMIT;
+    while one.counts().units.max(two.counts().units) > 6 {
+        assert!(Instant::now() < end, "{:?} {:?}", one.counts(), two.counts());
+        yield_now();
+    }
+    log.wait("all units", all_run);
+    first.close_blocking().unwrap();
+    log.wait("all units", all_run);
+    second.close_blocking().unwrap();
+    log.check();
+}
+
+#[test]
+fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remove_it() {
+    let (table, log) = (table_of(&["a"]), Log::default());
+    let root = started(&manager(table.clone(), &log));
+    let mut session = table.open().unwrap();
+    session.put("a", "unit", "two").unwrap();
+    log.wait("the new spec", |entries| entries.last().is_some_and(|e| e.starts && e.spec == "two"));
+    assert_eq!(row(&table, "a").token, Token::new(1));
+    session.want_stop("a").unwrap();
+    wait_for_row(&table, "a", |row| row.owner.is_none());
+    assert_eq!(row(&table, "a").desired, Desired::Stop);
+    session.want_run("a").unwrap();
+    wait_for_row(&table, "a", |row| row.is_ready);
+    assert_eq!(row(&table, "a").token, Token::new(2));
+    session.remove("a").unwrap();
+    let end = Instant::now() + LIMIT;
+    while session.get("a").unwrap().is_some() {
+        assert!(Instant::now() < end);
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    root.close_blocking().unwrap();
+    log.check();
+}
+
+#[test]
+fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
+    let table = table_of(&["ends", "fails", "has no description"]);
+    let policy = Policy::new().backoff(Backoff {
+        first: Duration::from_millis(1),
+        max: Duration::from_millis(1),
+        jitter: false,
+    });
+    let builder = SharedManager::builder(table.clone()).policy(policy).failure_limit(3);
+    let manager = builder.poll_every(Duration::from_millis(20)).build(|claim| match claim.key() {
+        "ends" => Ok(Unit::new(body(|run| async move { run.ready() }))),
+        "fails" => Ok(Unit::new(body(|_| async { Err("no disk") })).restart(Restart::Transient)),
+        _ => Err("what is this?".into()),
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "ends", |row| row.is_done && row.owner.is_none());
+    wait_for_row(&table, "fails", |row| row.is_quarantined && row.owner.is_none());
+    assert!(row(&table, "fails").last_error.is_some_and(|error| error.contains("no disk")));
+    wait_for_row(&table, "has no description", |row| row.is_quarantined && row.owner.is_none());
+    assert_eq!(row(&table, "has no description").failures, 3);
+    root.close_blocking().unwrap();
+}
+
+/// A store that can be cut off: then its calls fail.
+#[derive(Clone)]
+struct Cut {
+    table: MemorySharedTable,
+    is_cut: Arc<AtomicBool>,
+}
+
+struct CutSession {
+    session: Box<dyn Session>,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl SharedTable for Cut {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        let session = self.table.open()?;
+        Ok(Box::new(CutSession { session, is_cut: self.is_cut.clone() }))
+    }
+}
+
+impl CutSession {
+    fn up(&mut self) -> Result<&mut dyn Session, TableError> {
+        if self.is_cut.load(Ordering::SeqCst) {
+            return Err(TableError::Unavailable("the network is cut".into()));
+        }
+        Ok(&mut *self.session)
+    }
+}
+
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Session for CutSession {
+            $(fn $name(&mut self, $($arg: $type),*) -> Result<$result, TableError> {
+                self.up()?.$name($($arg),*)
+            })*
+        }
+    };
+}
+pass_on! {
+    register(registration: &Registration) -> Registered;
+    renew(manager: ManagerId) -> ();
+    leave(manager: ManagerId) -> ();
+    expire_dead(limit: u32) -> Vec<ManagerId>;
+    expire(manager: ManagerId) -> ();
+    share(manager: ManagerId) -> Share;
+    claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
+    orders(manager: ManagerId) -> Vec<Order>;
+    record(key: &str, token: Token, record: &Record) -> ();
+    release(key: &str, token: Token) -> ();
+    wait_for_change(timeout: Duration) -> bool;
+    put(key: &str, kind: &str, spec: &str) -> u64;
+    want_run(key: &str) -> ();
+    want_stop(key: &str) -> ();
+    remove(key: &str) -> ();
+    clear_quarantine(key: &str) -> ();
+    get(key: &str) -> Option<UnitRow>;
+    scan(after: Option<&str>, limit: usize) -> Vec<UnitRow>;
+    managers() -> Vec<ManagerRow>;
+}
+
+#[test]
+fn a_manager_that_is_cut_off_stops_its_units_before_others_claim_them_and_comes_back() {
+    let (table, log) = (table_of(&["a", "b"]), Log::default());
+    let cut = Cut { table: table.clone(), is_cut: Arc::default() };
+    let first = started(&manager(cut.clone(), &log));
+    log.wait("both", |entries| entries.len() == 2);
+    cut.is_cut.store(true, Ordering::SeqCst);
+    let second = started(&manager(table.clone(), &log));
+    // Each stops, and starts with the other manager. The log shows that the stop came first.
+    log.wait("the move", |entries| entries.iter().filter(|entry| entry.starts).count() >= 4);
+    log.check();
+    cut.is_cut.store(false, Ordering::SeqCst);
+    second.close_blocking().unwrap();
+    log.wait("the way back", |entries| {
+        let is_up = |key| entries.iter().rfind(|e| e.key == key).is_some_and(|e| e.starts);
+        entries.iter().filter(|entry| entry.starts).count() >= 6 && is_up("a") && is_up("b")
+    });
+    first.close_blocking().unwrap();
+    log.check();
+}
+
+#[test]
+fn an_operator_ends_a_lease_and_its_units_are_aborted_at_once() {
+    let table = table_of(&["a"]);
+    let (told, lost) = std::sync::mpsc::channel();
+    let manager = SharedManager::builder(table.clone()).ttl(Duration::from_secs(3)).build(
+        move |claim: &Claim| {
+            let (lease, told) = (claim.lease().clone(), told.clone());
+            Ok(Unit::new(body(move |run| {
+                let (lease, told) = (lease.clone(), told.clone());
+                async move {
+                    run.ready();
+                    lease.lost().await;
+                    let _sent = told.send((lease.token(), lease.is_valid()));
+                }
+            })))
+        },
+    );
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.is_ready);
+    let mut session = table.open().unwrap();
+    let owner = row(&table, "a").owner.unwrap();
+    session.expire(owner).unwrap();
+    let (token, is_valid) = lost.recv_timeout(LIMIT).unwrap();
+    assert_eq!((token, is_valid), (Token::new(1), false));
+    // The manager registers again, under another id, and claims the unit again.
+    wait_for_row(&table, "a", |row| row.owner.is_some_and(|next| next > owner) && row.is_ready);
+    assert_eq!(row(&table, "a").token, Token::new(2));
+    root.close_blocking().unwrap();
+}
