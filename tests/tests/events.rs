@@ -45,6 +45,27 @@ fn child(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
 
+/// Ids are used again, so a life without its first event would be taken for the rest of an earlier one.
+#[test]
+fn the_first_event_of_each_process_says_that_it_was_made() {
+    let seen = Seen::default();
+    let app = Process::builder().name("app").on_event(seen.hook()).build().unwrap();
+    app.close_when(std::future::pending::<()>()).unwrap();
+    app.wait_for_future(async {}).unwrap();
+    let _on_closing = app.on_closing(|| ()).unwrap();
+    app.spawn(|p| async move { p.closing().await }).unwrap();
+    app.close_blocking().unwrap();
+    let mut open = std::collections::HashSet::new();
+    for event in seen.all() {
+        match event.kind() {
+            EventKind::Made => assert!(open.insert(event.id()), "{event}"),
+            EventKind::Closed { .. } => assert!(open.remove(&event.id()), "{event}"),
+            _ => assert!(open.contains(&event.id()), "{event}"),
+        }
+    }
+    assert!(open.is_empty());
+}
+
 #[test]
 fn each_moment_is_an_event() {
     let seen = Seen::default();

@@ -83,7 +83,12 @@ impl Process {
         if self.node.is_background() {
             return Err(Error::Background);
         }
-        let watcher = Self::from_seed(Seed { body: true, ..seed });
+        #[cfg(not(loom))]
+        let scope = self.heritage_of_observers();
+        #[cfg(loom)]
+        let scope = None;
+        // Its observers hear that it was made before they hear anything else of it.
+        let watcher = Self::watched_from_seed(Seed { body: true, ..seed }, scope);
         let end = BodyEnd::of(watcher.node.clone());
         // A fresh process is on no cycle, so the only refusal is that of a process whose teardown has started: there is
         // nothing left to close.
