@@ -2,13 +2,14 @@
 #![cfg(not(loom))]
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use procession::Process;
-use procession_runnable::{Start, body};
+use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{
     Claim, Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Record, Registered,
     Registration, Session, Share, SharedManager, SharedTable, TableError, Token, UnitRow,
@@ -296,13 +297,11 @@ fn an_operator_ends_a_lease_and_its_units_are_aborted_at_once() {
     let manager = SharedManager::builder(table.clone()).ttl(Duration::from_secs(3)).build(
         move |claim: &Claim| {
             let (lease, told) = (claim.lease().clone(), told.clone());
-            Ok(Unit::new(body(move |run| {
-                let (lease, told) = (lease.clone(), told.clone());
-                async move {
-                    run.ready();
-                    lease.lost().await;
-                    let _sent = told.send((lease.token(), lease.is_valid()));
-                }
+            Ok(Unit::new(body_thread(move |run| {
+                run.ready();
+                lease.lost().wait();
+                run.aborting().wait();
+                let _sent = told.send((lease.token(), lease.is_valid()));
             })))
         },
     );
@@ -316,5 +315,75 @@ fn an_operator_ends_a_lease_and_its_units_are_aborted_at_once() {
     // The manager registers again, under another id, and claims the unit again.
     wait_for_row(&table, "a", |row| row.owner.is_some_and(|next| next > owner) && row.is_ready);
     assert_eq!(row(&table, "a").token, Token::new(2));
+    root.close_blocking().unwrap();
+}
+
+/// A unit that ignores its abort, and whose lease is lost, starts again here only when its old run has ended.
+#[test]
+fn a_unit_that_does_not_end_runs_at_most_once_in_its_program() {
+    let (table, log) = (table_of(&["deaf"]), Log::default());
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let (of_units, gate) = (log.clone(), Arc::new(Mutex::new(gate)));
+    let policy = Policy::new().grace(Duration::ZERO).abort_grace(Duration::from_millis(20));
+    let builder = SharedManager::builder(table.clone()).policy(policy).failure_limit(2);
+    let manager = builder.poll_every(Duration::from_millis(20)).build(move |claim| {
+        let (log, claim, gate) = (of_units.clone(), claim.clone(), gate.clone());
+        Ok(Unit::new(body_thread(move |run| {
+            log.add(&claim, true);
+            run.ready();
+            gate.lock().unwrap().recv().unwrap();
+            log.add(&claim, false);
+        })))
+    });
+    let mut events = manager.events();
+    let root = started(&manager);
+    wait_for_row(&table, "deaf", |row| row.is_ready);
+    let mut session = table.open().unwrap();
+    session.expire(row(&table, "deaf").owner.unwrap()).unwrap();
+    // It is claimed again, and is not started.
+    wait_for_row(&table, "deaf", |row| row.owner.is_some() && row.token == Token::new(2));
+    while events.recv_blocking().unwrap().kind() != "stuck" {}
+    assert_eq!(log.starts("deaf"), 1);
+    release.send(()).unwrap();
+    wait_for_row(&table, "deaf", |row| row.is_ready);
+    assert_eq!((log.starts("deaf"), row(&table, "deaf").failures), (2, 0));
+    release.send(()).unwrap();
+    root.close_blocking().unwrap();
+    log.check();
+}
+
+/// The end of a lease waits for nobody: neither for a subscriber, nor for a waker, nor for a call of the store.
+#[test]
+fn a_waker_that_blocks_does_not_delay_the_end_of_a_lease() {
+    struct Blocks(Mutex<std::sync::mpsc::Receiver<()>>);
+    impl std::task::Wake for Blocks {
+        fn wake(self: Arc<Self>) {
+            let _released = self.0.lock().unwrap().recv();
+        }
+    }
+    let (release, gate) = std::sync::mpsc::channel();
+    let waker = std::task::Waker::from(Arc::new(Blocks(Mutex::new(gate))));
+    let table = table_of(&["a"]);
+    let (told, leases) = std::sync::mpsc::channel();
+    let (ended, aborted) = std::sync::mpsc::channel();
+    let manager =
+        SharedManager::builder(table.clone()).ttl(Duration::from_secs(1)).build(move |claim| {
+            told.send(claim.lease().clone()).unwrap();
+            let ended = ended.clone();
+            Ok(Unit::new(body_thread(move |run| {
+                run.ready();
+                run.aborting().wait();
+                let _sent = ended.send(());
+            })))
+        });
+    let root = started(&manager);
+    let lease = leases.recv_timeout(LIMIT).unwrap();
+    let mut lost = Box::pin(lease.lost());
+    let polled = lost.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    table.open().unwrap().expire(lease.manager()).unwrap();
+    aborted.recv_timeout(LIMIT).unwrap();
+    release.send(()).unwrap();
+    drop(release);
     root.close_blocking().unwrap();
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::run::body::HandedTo;
+#[cfg(not(loom))]
+use crate::value::Reason;
 use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
 
 pub use crate::process::Supervised;
@@ -89,6 +91,13 @@ pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
 #[cfg(not(loom))]
 pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
+}
+
+/// Closes the process, or aborts it. Its phase changes now, but everything that this wakes or starts is left to a library
+/// thread: for a thread that no waker of a user may hold up.
+#[cfg(not(loom))]
+pub fn close_elsewhere(process: &Process, by_force: bool) {
+    crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
 }
 
 /// The program that the process is part of has started: tells its service manager, without waiting for that.

@@ -31,7 +31,7 @@ mod command;
 mod core;
 mod drive;
 pub(crate) mod inbox;
-mod reply;
+pub(crate) mod reply;
 mod starts;
 mod units;
 
@@ -47,7 +47,7 @@ pub(crate) use self::command::{Command, Reply, answer};
 pub(crate) use self::core::Core;
 use self::drive::Drive;
 use self::inbox::Inbox;
-use self::reply::reply;
+pub(crate) use self::reply::reply;
 pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;
@@ -124,6 +124,21 @@ pub(crate) struct About {
     pub(crate) events: usize,
     /// Whether everything closes when a unit is given up.
     pub(crate) closes_when_given_up: bool,
+}
+
+impl About {
+    /// The defaults of a manager that is made at this place.
+    pub(crate) fn manager(site: Site) -> Self {
+        Self {
+            site,
+            name: "manager".into(),
+            policy: Policy::new(),
+            start_limit: Some(Duration::from_secs(1)),
+            pace: Some(Rate::new(100, Duration::from_millis(100))),
+            events: 1024,
+            closes_when_given_up: false,
+        }
+    }
 }
 
 impl<K: Key> Shared<K> {

@@ -37,6 +37,12 @@ impl<T> Reply<T> {
     pub(crate) fn give(self, answer: T) {
         self.shared.lock().answer = Some(answer);
     }
+
+    /// Does somebody still wait for it?
+    #[cfg(not(loom))]
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
 }
 
 impl<T> Drop for Reply<T> {

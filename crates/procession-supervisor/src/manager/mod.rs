@@ -70,15 +70,7 @@ impl<K: Key> Manager<K> {
     /// Configures a manager.
     #[track_caller]
     pub fn builder(table: impl Table<K>) -> Builder<K> {
-        let about = About {
-            site: Site::caller(),
-            name: "manager".into(),
-            policy: Policy::new(),
-            start_limit: Some(Duration::from_secs(1)),
-            pace: Some(Rate::new(100, Duration::from_millis(100))),
-            events: 1024,
-            closes_when_given_up: false,
-        };
+        let about = About::manager(Site::caller());
         Builder { table: Arc::new(table), about, settings: Settings::default() }
     }
 

@@ -1,26 +1,30 @@
 //! [`Claims`]: the units that a manager has claimed, as the [`Face`] of the engine.
 //!
 //! 1. A unit is released once for each claim, and only when it has no run (U1). Argument: an entry of `held` is made
-//!    for each claim. It is removed only by [`Claims::release`], which is called when the engine reports that the unit
-//!    is down for good, or, for the rest, when this value is dropped; then only units that the engine has forgotten
-//!    are released. A unit that is stuck stays held, and its lease runs out.
-//! 2. Each start has the current token. Argument: a start takes it from `held`, and an order changes it there first.
+//!    for each claim. It is removed only by [`Claims::forget`], for a release after the engine has reported that the
+//!    unit is down for good, or because another claim takes its place. When this value is dropped, after the last run of
+//!    this lease has ended or is stuck, it releases the units that the engine has forgotten. A unit that is stuck stays
+//!    held, and its lease runs out.
+//! 2. Each start has the current token. Argument: a start takes it from `held`, and a claim or an order changes it there
+//!    first.
+//! 3. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
+//!    each key, and a claim of a unit that still has a run only says that this entry starts again after that run.
 
-use std::collections::{BTreeSet, HashMap};
-use std::pin::Pin;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::error::Error as StdError;
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
-use futures_lite::Stream;
 use procession::BoxError;
-use procession::support::catch;
+use procession::support::{catch, with_causes};
 
 use super::claim::{Claim, Factory};
 use super::lease::{Lease, Term};
 use super::manager::Settings;
 use super::table::{Claimed, Order, Ordered, Record, Token};
 use super::worker::{FromTable, ToTable};
+use crate::engine::inbox::Inbox;
 use crate::engine::{Command, Core, Face, Shared, stop_all};
 use crate::error::ManagerError;
 use crate::event::Happening;
@@ -34,7 +38,9 @@ pub(super) struct Claims {
     factory: Arc<Factory>,
     term: Arc<Term>,
     shared: Arc<Shared<String>>,
-    from: Pin<Box<async_channel::Receiver<FromTable>>>,
+    from: Arc<Inbox<FromTable>>,
+    /// What was taken from there, and is next.
+    told: VecDeque<FromTable>,
     to: mpsc::Sender<ToTable>,
     /// The claims, by the ids of their units.
     held: HashMap<usize, Held>,
@@ -59,7 +65,7 @@ impl Claims {
         factory: Arc<Factory>,
         term: Arc<Term>,
         shared: Arc<Shared<String>>,
-        from: async_channel::Receiver<FromTable>,
+        from: Arc<Inbox<FromTable>>,
         to: mpsc::Sender<ToTable>,
     ) -> Self {
         Self {
@@ -67,7 +73,8 @@ impl Claims {
             factory,
             term,
             shared,
-            from: Box::pin(from),
+            from,
+            told: VecDeque::new(),
             to,
             held: HashMap::new(),
             steady: BTreeSet::new(),
@@ -94,20 +101,37 @@ impl Claims {
         let claim = Claim::new(row, lease);
         let key = claim.key().to_owned();
         core.tell(Some(key.clone()), Happening::Claimed { token: claim.lease().token().get() });
-        let looked = core.look_for(&key);
-        if looked.known.is_some() {
-            let error = "an earlier run in this program has not ended";
-            return self.refuse(core, &claim, error.into());
+        let held = Held { claim, steady_at: None, is_surplus: false };
+        if let Some(id) = core.find(&key) {
+            return self.claimed_again(core, id, held);
         }
-        match self.describe(&claim) {
+        match self.describe(&held.claim) {
             Ok(unit) => {
-                core.plan_new(&looked, key.clone(), unit, 0);
+                core.plan_new(&core.look_for(&key), key.clone(), unit, 0);
                 if let Some(id) = core.find(&key) {
-                    let held = Held { claim, steady_at: None, is_surplus: false };
                     self.held.insert(id, held);
                 }
             }
-            Err(error) => self.refuse(core, &claim, error),
+            Err(error) => self.refuse(core, &held.claim, error),
+        }
+    }
+
+    /// A unit was claimed that this program has lost, but that has not ended here: it starts when it has.
+    fn claimed_again(&mut self, core: &mut Core<String>, id: usize, held: Held) {
+        if let Some(lost) = self.forget(id) {
+            lost.claim.lease().end();
+        }
+        self.held.insert(id, held);
+        let has_run = core.with(id, |units, id| {
+            let life = &mut units.entry(id).life;
+            let has_run = life.state().has_run();
+            if has_run {
+                life.set_then(Then::Again);
+            }
+            has_run
+        });
+        if has_run == Some(false) {
+            core.step(id, Input::Load);
         }
     }
 
@@ -120,9 +144,7 @@ impl Claims {
     /// Gives back a claim that cannot be started.
     fn refuse(&self, core: &Core<String>, claim: &Claim, error: BoxError) {
         let (key, token) = (claim.key().to_owned(), claim.lease().token());
-        let text = procession::support::with_causes(&*error).to_string();
-        let limit = self.settings.failure_limit;
-        self.tell(ToTable::Record(key.clone(), token, Record::Failed { error: text, limit }));
+        self.tell(ToTable::Record(key.clone(), token, self.failure(&*error)));
         core.tell(Some(key.clone()), Happening::LoadFailed { error: error.into(), delay: None });
         claim.lease().end();
         self.tell(ToTable::Release(key, token));
@@ -196,9 +218,7 @@ impl Claims {
                 core.start(id, process_name_of(&key), &unit, None, None);
             }
             Err(error) => {
-                let limit = self.settings.failure_limit;
-                let text = procession::support::with_causes(&*error).to_string();
-                self.record(id, Record::Failed { error: text, limit });
+                self.record(id, self.failure(&*error));
                 let (key, error) = (name_of(&key), error.into());
                 core.step(id, Input::NotLoaded { key, error, forget: false });
             }
@@ -210,13 +230,16 @@ impl Claims {
         let state = core.state(id);
         if down.failed {
             let error = core.with(id, |units, id| units.entry(id).life.last_failure()).flatten();
-            let error = error.map_or_else(String::new, |error| {
-                procession::support::with_causes(&error).to_string()
-            });
-            // A unit that is given up must not start elsewhere.
-            let is_final = state != Some(State::Waiting);
-            let limit = if is_final { 0 } else { self.settings.failure_limit };
-            self.record(id, Record::Failed { error, limit });
+            if let Some(error) = error {
+                let mut failure = self.failure(&error);
+                // A unit that is not restarted here must not start elsewhere.
+                if let (false, Record::Failed { limit, .. }) =
+                    (state == Some(State::Waiting), &mut failure)
+                {
+                    *limit = 0;
+                }
+                self.record(id, failure);
+            }
         }
         match state {
             Some(state) if state == State::Waiting || state.has_run() => {}
@@ -233,7 +256,7 @@ impl Claims {
 
     fn is_ready(&mut self, core: &Core<String>, id: usize) {
         self.record(id, Record::Ready);
-        let Some(at) = core.after(self.settings.policy.steady_after) else { return };
+        let Some(at) = core.after(core.policy().steady_after) else { return };
         if let Some(held) = self.held.get_mut(&id) {
             held.steady_at = Some(at);
             self.steady.insert((at, id));
@@ -263,14 +286,26 @@ impl Claims {
         }
     }
 
+    /// The record of a failure. The error's text is foreign code.
+    fn failure(&self, error: &(dyn StdError + 'static)) -> Record {
+        let text = catch(|| with_causes(error).to_string());
+        let error = text.unwrap_or_else(|_| "(the text of the error panicked)".to_owned());
+        Record::Failed { error, limit: self.settings.failure_limit }
+    }
+
     /// Gives a claim back. Its unit has no run.
     fn release(&mut self, id: usize) {
-        self.forget_steady(id);
-        if let Some(Held { claim, is_surplus, .. }) = self.held.remove(&id) {
-            self.surplus -= usize::from(is_surplus);
+        if let Some(Held { claim, .. }) = self.forget(id) {
             claim.lease().end();
             self.tell(ToTable::Release(claim.key().to_owned(), claim.lease().token()));
         }
+    }
+
+    fn forget(&mut self, id: usize) -> Option<Held> {
+        self.forget_steady(id);
+        let held = self.held.remove(&id)?;
+        self.surplus -= usize::from(held.is_surplus);
+        Some(held)
     }
 
     fn tell(&self, what: ToTable) {
@@ -282,17 +317,16 @@ impl Claims {
 impl Face<String> for Claims {
     fn poll(&mut self, core: &mut Core<String>, context: &mut Context<'_>) -> bool {
         self.poll_steady(core);
+        let (told, _) = self.from.take(context.waker());
+        self.told.extend(told);
+        let mut is_busy = false;
         // An order could concern a unit whose run is planned.
-        if core.has_planned() {
-            return true;
+        while !core.has_planned() {
+            let Some(told) = self.told.pop_front() else { return is_busy };
+            self.take(core, told);
+            is_busy = true;
         }
-        match self.from.as_mut().poll_next(context) {
-            Poll::Ready(Some(told)) => {
-                self.take(core, told);
-                true
-            }
-            Poll::Ready(None) | Poll::Pending => false,
-        }
+        true
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -343,7 +377,8 @@ impl Face<String> for Claims {
 }
 
 impl Drop for Claims {
-    /// Releases the units that were forgotten without a run, for example while they waited for their restart.
+    /// Releases the units that were forgotten without a run, for example while they waited for their restart. What is
+    /// still held then is stuck.
     fn drop(&mut self) {
         let ids: Vec<usize> = self.held.keys().copied().collect();
         for id in ids {
@@ -352,5 +387,6 @@ impl Drop for Claims {
                 self.release(id);
             }
         }
+        self.tell(ToTable::Finish { leaves: self.held.is_empty() });
     }
 }

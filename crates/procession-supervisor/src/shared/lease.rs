@@ -4,14 +4,18 @@
 //!    receives a renewal, which is later than [`Term::renewed`] counts it from: just before it was sent. The clock here
 //!    runs while the machine is suspended, and [`margin`] covers the difference in speed of the two clocks.
 //! 2. A lease that has ended stays ended. Argument: [`Term::renewed`] changes nothing once `is_over` is set, and
-//!    [`Term::is_valid`] sets it when it finds that the time has passed. Both do so under the lock.
+//!    [`Term::remaining`] sets it when it finds that the time has passed. Both do so under the lock.
 //! 3. Whoever waits in [`Lease::lost`] wakes. Argument: every lease is a process below the process of the term. The
-//!    watch closes that process when the time has passed, and so does whoever ends the term.
+//!    watch ends the term when the time has passed, and whoever ends the term closes that process.
+//! 4. No code of a user holds up whoever ends a term. Argument: [`close_elsewhere`] leaves all wakers to other threads.
+//!    The clock is read before the lock is taken.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Condvar;
+use procession::support::close_elsewhere;
 use procession::{Closing, Process};
 
 use super::table::{ManagerId, Token};
@@ -22,11 +26,15 @@ use crate::sync::Mutex;
 pub(super) struct Term {
     pub(super) manager: ManagerId,
     /// How long a renewal lasts; `None` if the lease lasts until the program ends.
-    lasts: Option<Duration>,
+    pub(super) lasts: Option<Duration>,
     clock: LeaseClock,
     state: Mutex<TermState>,
+    /// Notified when the lease ends.
+    ended: Condvar,
     /// It closes when the lease ends.
     process: Process,
+    /// It closes when half of the time has passed without a renewal.
+    at_risk: Process,
 }
 
 struct TermState {
@@ -36,7 +44,7 @@ struct TermState {
 }
 
 /// How long before the end of its lease in the store a manager considers it ended.
-pub(super) fn margin(ttl: Duration) -> Duration {
+fn margin(ttl: Duration) -> Duration {
     Duration::from_secs(1).min(ttl / 5)
 }
 
@@ -50,8 +58,15 @@ impl Term {
     ) -> Arc<Self> {
         let lasts = ttl.map(|ttl| ttl.saturating_sub(margin(ttl)));
         let until = lasts.map(|lasts| sent.saturating_add(lasts));
-        let state = Mutex::new(TermState { until, is_over: false });
-        Arc::new(Self { manager, lasts, clock, state, process: Process::new() })
+        Arc::new(Self {
+            manager,
+            lasts,
+            clock,
+            state: Mutex::new(TermState { until, is_over: false }),
+            ended: Condvar::new(),
+            process: Process::new(),
+            at_risk: Process::new(),
+        })
     }
 
     /// A renewal that was sent at `sent` has succeeded.
@@ -65,7 +80,8 @@ impl Term {
     /// Ends the lease now.
     pub(super) fn end(&self) {
         self.state.lock().is_over = true;
-        self.process.close();
+        self.ended.notify_all();
+        close_elsewhere(&self.process, false);
     }
 
     /// The time until the lease ends; zero if it has ended. `None` if it lasts until the program ends.
@@ -84,14 +100,22 @@ impl Term {
         self.remaining() != Some(Duration::ZERO)
     }
 
-    /// How long a renewal lasts.
-    pub(super) fn lasts(&self) -> Option<Duration> {
-        self.lasts
+    /// Waits for this time, but not beyond the call that [ends](Self::end) the lease.
+    pub(super) fn wait(&self, time: Duration) {
+        let mut state = self.state.lock();
+        if !state.is_over {
+            self.ended.wait_for(&mut state, time);
+        }
     }
 
-    /// Waits until the lease has ended.
-    pub(super) fn ended(&self) -> Closing {
-        self.process.closing()
+    /// Wakes those who wait in [`at_risk`](Self::at_risk).
+    pub(super) fn is_at_risk(&self) {
+        close_elsewhere(&self.at_risk, false);
+    }
+
+    /// Waits until half of the time has passed without a renewal for the first time.
+    pub(super) fn at_risk(&self) -> Closing {
+        self.at_risk.closing()
     }
 }
 
@@ -100,9 +124,9 @@ impl Term {
 /// It ends when the lease of the manager ends, when somebody else has claimed the unit, or when the manager has released
 /// the unit.
 ///
-/// A check of [`is_valid`](Self::is_valid) before a write is **not enough**: the program may be paused between the two.
-/// Make the write itself conditional on the [token](Self::token): with the guard of the store for writes to the same
-/// database, and otherwise by rejecting smaller tokens where the write arrives.
+/// To check [`is_valid`](Self::is_valid) before a write is **not enough**, because the program may be paused between the
+/// two. Make the write itself conditional on the [token](Self::token): with the guard of the store for writes to the
+/// same database, and otherwise by rejecting smaller tokens where the write arrives.
 #[derive(Clone)]
 pub struct Lease {
     key: Arc<str>,
@@ -139,7 +163,7 @@ impl Lease {
 
     /// Returns whether the lease has not ended yet. It is a hint that saves work, not a guard.
     pub fn is_valid(&self) -> bool {
-        !self.process.is_closing() && self.term.is_valid()
+        self.remaining() != Some(Duration::ZERO)
     }
 
     /// Returns the time until the lease ends unless it is renewed; zero if it has ended. `None` if it lasts until the

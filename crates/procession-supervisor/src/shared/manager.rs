@@ -5,35 +5,35 @@
 //!
 //! 1. No unit runs without a lease for longer than its abort takes. Argument: the units are below the child, and the
 //!    watch aborts it when the lease ends, whatever the store or an executor does.
-//! 2. The lease is renewed until all units have ended and were released. Argument: [`Stop`] is set only after the child
-//!    is Closed and the worker has finished.
+//! 2. The lease is renewed until all units have ended and were released. Argument: it ends with the worker, which ends
+//!    after the last message of [`Claims`]; that is sent when these are dropped, after the units have ended.
 //! 3. A unit that has not ended keeps its lease. Argument: the manager leaves the table only if nothing is stuck;
 //!    otherwise, its lease runs out.
+//! 4. The user's code does not unwind into a thread. Argument: [`spawn`] catches its panics, also those of what it drops.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::or;
 use procession::support::{block_on, catch, ignore_failures_of_children};
-use procession::{BoxError, Error, IntoOutcome, Process, Site};
+use procession::{BoxError, Clock, Error, IntoOutcome, Process, Site, SystemClock};
 use procession_runnable::{Run, Runnable, Start, body, named, run_in_at};
 
 use super::claim::{Claim, Factory};
 use super::claims::Claims;
-use super::keeper::{Stop, keep, watch};
+use super::keeper::{keep, watch};
 use super::lease::Term;
-use super::table::{SharedTable, TableError};
+use super::table::{Registration, SharedTable};
 use super::time::LeaseClock;
 use super::worker::{FromTable, ToTable, Worker};
-use crate::backoff::Rate;
+use crate::engine::inbox::Inbox;
+use crate::engine::reply::reply;
 use crate::engine::{About, Shared, supervise};
 use crate::error::ManagerError;
-use crate::event::Events;
+use crate::event::{Events, Happening};
 use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::unit::Unit;
@@ -67,6 +67,7 @@ use crate::unit::Unit;
 /// manager.run_blocking(|_| assert_eq!(manager.counts().running, 1))?;
 /// # Ok::<(), procession::BoxError>(())
 /// ```
+#[derive(Clone)]
 pub struct SharedManager {
     shared: Arc<Shared<String>>,
     table: Arc<dyn SharedTable>,
@@ -74,20 +75,23 @@ pub struct SharedManager {
     settings: Arc<Settings>,
 }
 
-#[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) program: String,
-    pub(super) kinds: Vec<String>,
+    program: String,
+    kinds: Vec<String>,
     pub(super) capacity: usize,
     pub(super) ttl: Duration,
-    pub(super) poll: Option<Duration>,
+    poll: Option<Duration>,
     pub(super) crash_limit: u32,
     pub(super) failure_limit: u32,
-    pub(super) policy: Policy,
     pub(super) clock: LeaseClock,
 }
 
 impl Settings {
+    pub(super) fn registration(&self) -> Registration {
+        let Self { program, kinds, ttl, .. } = self;
+        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl }
+    }
+
     /// How often the table is read without a change.
     pub(super) fn poll_every(&self, lasts: Option<Duration>) -> Duration {
         let default = if lasts.is_some() { self.ttl / 3 } else { Duration::from_millis(500) };
@@ -109,15 +113,7 @@ impl SharedManager {
     /// Configures a manager.
     #[track_caller]
     pub fn builder(table: impl SharedTable) -> SharedBuilder {
-        let about = About {
-            site: Site::caller(),
-            name: "manager".into(),
-            policy: Policy::new(),
-            start_limit: Some(Duration::from_secs(1)),
-            pace: Some(Rate::new(100, Duration::from_millis(100))),
-            events: 1024,
-            closes_when_given_up: false,
-        };
+        let about = About::manager(Site::caller());
         let settings = Settings {
             program: format!("process {}", std::process::id()),
             kinds: vec!["unit".to_owned()],
@@ -126,8 +122,7 @@ impl SharedManager {
             poll: None,
             crash_limit: 5,
             failure_limit: 20,
-            policy: Policy::new(),
-            clock: LeaseClock::new(None),
+            clock: LeaseClock::System,
         };
         SharedBuilder { table: Arc::new(table), about, settings }
     }
@@ -139,7 +134,7 @@ impl SharedManager {
     ///
     /// # Errors
     ///
-    /// All errors of the body; a [`TableError`] that no other attempt can change, and
+    /// All errors of the body; a [`TableError`](super::TableError) that another attempt cannot change, and
     /// [`ManagerError::Stuck`](crate::ManagerError::Stuck), each as the source of an [`Error::Failed`] of the manager.
     ///
     /// # Cancel safety
@@ -205,120 +200,101 @@ impl SharedManager {
     async fn drive(&self, run: Run) -> Result<(), Error> {
         // The errors of the child are returned instead.
         ignore_failures_of_children(&run);
+        let policy = &self.shared.about.policy;
+        let mut pauses = policy.pauses();
         loop {
-            let stop = Stopping(Stop::default());
-            let registered = self.keep(&stop.0).map_err(|error| failed(&run, error))?;
-            let Some(term) = run.run_until_closing(registered.recv()).await else {
-                return Ok(());
-            };
-            let Ok(term) = term else { return Err(failed(&run, "the table panicked".into())) };
+            let (registered, term) = reply();
+            let manager = self.clone();
+            spawn(&run, "lease keeper", move || {
+                keep(&*manager.table, &manager.settings, &manager.shared, registered);
+            })?;
+            let Some(term) = run.run_until_closing(term).await else { return Ok(()) };
+            let term = term.ok_or_else(|| failed(&run, "the table panicked".into()))?;
             let term = term.map_err(|error| failed(&run, error.into()))?;
-            self.hold(&run, term, &stop.0).await?;
-            if run.is_closing() {
+            let begun = SystemClock.now();
+            self.hold(&run, term).await?;
+            if begun.elapsed() >= policy.steady_after {
+                pauses = policy.pauses();
+            }
+            // A store may refuse one lease after the other.
+            let pause = SystemClock.sleep(policy.next(&mut pauses));
+            if run.run_until_closing(pause).await.is_none() {
                 return Ok(());
             }
         }
     }
 
     /// Runs units until the lease ends or the run closes.
-    async fn hold(&self, run: &Run, term: Arc<Term>, stop: &Stop) -> Result<(), Error> {
-        // Whatever happens here, the lease ends with it.
-        let _ending = Ending(term.clone());
-        let (to_manager, from_table) = async_channel::unbounded();
+    async fn hold(&self, run: &Run, term: Arc<Term>) -> Result<(), Error> {
+        let to_manager = Inbox::new();
+        to_manager.open();
         let (to_table, from_manager) = mpsc::channel();
-        let claims = {
-            let (shared, settings) = (self.shared.clone(), self.settings.clone());
-            let (factory, term, to_table) = (self.factory.clone(), term.clone(), to_table.clone());
-            body(move |run| {
-                let (settings, factory, term) = (settings.clone(), factory.clone(), term.clone());
-                let (from_table, to_table) = (from_table.clone(), to_table.clone());
-                let of_face = shared.clone();
-                supervise(
-                    shared.clone(),
-                    |_| Ok(Claims::new(settings, factory, term, of_face, from_table, to_table)),
-                    run,
-                )
-            })
-        };
         let (start, readiness) = Start::under(run);
-        let units = named("units", claims.at(run.site())).start(start)?;
-        self.watch(&term, &units, stop).map_err(|error| failed(run, error))?;
-        let worked =
-            self.work(&term, stop, to_manager, from_manager).map_err(|error| failed(run, error))?;
+        let units = named("units", self.claims(run, &term, &to_manager, to_table)).start(start)?;
+        let (done, worked) = reply::<()>();
+        let (manager, of_worker) = (self.clone(), term.clone());
+        let working = spawn(run, "shared table", move || {
+            let _done = done;
+            let worker = Worker {
+                table: &*manager.table,
+                settings: &manager.settings,
+                shared: &manager.shared,
+                term: &of_worker,
+                to: &to_manager,
+                from: from_manager,
+            };
+            worker.work();
+        });
+        let (of_watch, of_units) = (term.clone(), units.clone());
+        let watching = spawn(run, "lease watch", move || watch(&of_watch, &of_units));
+        if let Err(error) = working.and(watching) {
+            term.end();
+            return Err(error);
+        }
         if readiness.until_closing(run).await.is_ok() {
             run.ready();
         }
-        let outcome = units.closed().await;
-        let is_stuck = self.shared.counts().stuck > 0;
-        let _sent = to_table.send(ToTable::Finish { leaves: !is_stuck });
+        let told_of_risk = async {
+            term.at_risk().await;
+            if let Some(remaining) = term.remaining().filter(|remaining| !remaining.is_zero()) {
+                self.shared.events.tell(None, Happening::LeaseAtRisk { remaining });
+            }
+            std::future::pending().await
+        };
+        let outcome = or(units.closed(), told_of_risk).await;
+        let is_lost = !term.is_valid();
+        if is_lost {
+            self.shared.events.tell(None, Happening::LeaseEnded);
+        }
         // Once the lease has ended, the table refuses whatever is left.
         let worked = async {
-            let _ended = worked.recv().await;
+            let _answer = worked.await;
         };
-        or(worked, term.ended()).await;
+        or(worked, SystemClock.sleep(self.settings.ttl)).await;
         match outcome {
-            // Its units were aborted with it. Those that have not ended are named, and their writes are refused.
-            Err(error) if term.is_valid() || run.is_closing() || is_failure(&error) => Err(error),
+            // The units were aborted with the lease. Those that have not ended are named, and their writes are refused.
+            Err(error) if !is_lost || run.is_closing() || is_failure(&error) => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn keep(
+    /// Runs the claimed units on the engine.
+    fn claims(
         &self,
-        stop: &Stop,
-    ) -> Result<async_channel::Receiver<Result<Arc<Term>, TableError>>, BoxError> {
-        let (sender, receiver) = async_channel::bounded(1);
-        let (manager, stop) = (self.clone(), stop.clone());
-        spawn("lease keeper", move || {
-            let (table, settings) = (&*manager.table, &*manager.settings);
-            let mut held = None;
-            let kept = catch(|| {
-                keep(table, settings, &manager.shared.events, &stop, |registered| {
-                    held = registered.as_ref().ok().cloned();
-                    let _sent = sender.try_send(registered);
-                });
-            });
-            // The table has panicked, so nobody renews the lease any more.
-            if let (Err(_), Some(term)) = (kept, held) {
-                term.end();
-            }
-        })?;
-        Ok(receiver)
-    }
-
-    fn watch(&self, term: &Arc<Term>, units: &Process, stop: &Stop) -> Result<(), BoxError> {
-        let (manager, term, stop) = (self.clone(), term.clone(), stop.clone());
-        let units = units.clone();
-        spawn("lease watch", move || watch(&term, &units, &manager.shared.events, &stop))
-    }
-
-    fn work(
-        &self,
+        run: &Run,
         term: &Arc<Term>,
-        stop: &Stop,
-        to: async_channel::Sender<FromTable>,
-        from: mpsc::Receiver<ToTable>,
-    ) -> Result<async_channel::Receiver<()>, BoxError> {
-        let (sender, receiver) = async_channel::bounded(1);
-        let (manager, term, stop) = (self.clone(), term.clone(), stop.clone());
-        spawn("shared table", move || {
-            // Dropping it tells that the thread has ended.
-            let _ended = sender;
-            let worker = Worker {
-                table: &*manager.table,
-                settings: &manager.settings,
-                events: &manager.shared.events,
-                term: &term,
-                stop: &stop,
-                to,
-                from,
-                queue: VecDeque::new(),
-            };
-            if catch(|| worker.work()).is_err() {
-                term.end();
-            }
-        })?;
-        Ok(receiver)
+        from: &Arc<Inbox<FromTable>>,
+        to: mpsc::Sender<ToTable>,
+    ) -> Runnable {
+        let (manager, term, from) = (self.clone(), term.clone(), from.clone());
+        let claims = body(move |run| {
+            let SharedManager { shared, factory, settings, .. } = manager.clone();
+            let (term, from, to) = (term.clone(), from.clone(), to.clone());
+            let of_face = shared.clone();
+            let face = |_: &mut _| Ok(Claims::new(settings, factory, term, of_face, from, to));
+            supervise(shared, face, run)
+        });
+        claims.at(run.site())
     }
 }
 
@@ -334,31 +310,18 @@ fn is_failure(error: &Error) -> bool {
     }
 }
 
-/// Ends the threads of a lease when it is dropped.
-struct Stopping(Stop);
-
-impl Drop for Stopping {
-    fn drop(&mut self) {
-        self.0.set();
-    }
-}
-
-/// Ends a lease when it is dropped.
-struct Ending(Arc<Term>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
 fn failed(run: &Run, error: BoxError) -> Error {
     Error::failed(run.label(), error)
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), BoxError> {
-    let spawned: io::Result<_> = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(drop).map_err(|error| format!("no thread for the {name}: {error}").into())
+/// Runs a function of this crate on a thread, which also drops what it has captured.
+fn spawn(run: &Run, name: &str, function: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    let spawned = thread.spawn(move || drop(catch(function)));
+    match spawned {
+        Ok(_detached) => Ok(()),
+        Err(error) => Err(failed(run, format!("no thread for the {name}: {error}").into())),
+    }
 }
 
 /// Configures a shared manager. Made by [`SharedManager::builder`].
@@ -436,9 +399,10 @@ impl SharedBuilder {
         self
     }
 
-    /// Sets how units are restarted and stopped. Default: [`Policy::new`].
+    /// Sets how units are restarted and stopped, and how long the pauses are after errors of the table. Default:
+    /// [`Policy::new`].
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.settings.policy = policy;
+        self.about.policy = policy;
         self
     }
 
@@ -447,26 +411,13 @@ impl SharedBuilder {
     where
         F: Fn(&Claim) -> Result<Unit, BoxError> + Send + Sync + 'static,
     {
-        let Self { table, mut about, mut settings } = self;
-        about.policy = settings.policy.clone();
-        settings.clock = LeaseClock::new(settings.policy.own_clock());
+        let Self { table, about, mut settings } = self;
+        settings.clock = LeaseClock::new(about.policy.own_clock());
         SharedManager {
             shared: Arc::new(Shared::new(about)),
             table,
             factory: Arc::new(factory),
             settings: Arc::new(settings),
-        }
-    }
-}
-
-impl Clone for SharedManager {
-    fn clone(&self) -> Self {
-        let Self { shared, table, factory, settings } = self;
-        Self {
-            shared: shared.clone(),
-            table: table.clone(),
-            factory: factory.clone(),
-            settings: settings.clone(),
         }
     }
 }

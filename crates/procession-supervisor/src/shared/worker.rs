@@ -1,24 +1,33 @@
 //! The thread that does everything with the table except renewals: it claims units, reads the orders for them, records
 //! what happens to them, and releases them.
 //!
-//! 1. A unit is released after all its records. Argument: both go through one queue, and a call that fails is repeated
+//! 1. A unit is released after all its records. Argument: both go through one queue, and a write that fails is repeated
 //!    before the next one.
-//! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread leaves
-//!    only when the queue is closed and empty, or when the lease has ended; after that, the store refuses everything.
+//! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends only
+//!    after the last message, when nobody can send any more, or when the lease has ended; after that, the store refuses
+//!    everything.
+//! 3. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
 
 use std::collections::VecDeque;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::keeper::Stop;
+use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
 use super::table::{Claimed, Order, Record, Session, SharedTable, TableError, Token};
+use crate::engine::Shared;
+use crate::engine::inbox::Inbox;
 use crate::error::SharedError;
-use crate::event::{EventSource, Happening};
+use crate::event::Happening;
 
 /// How long the thread waits for a change before it looks at its queue.
 const SLICE: Duration = Duration::from_millis(25);
+/// The minimum time between two looks at the table. Each record of each manager is a change, so without it the cost
+/// would grow with the product of both.
+const APART: Duration = Duration::from_millis(50);
 /// The maximum number of units that are claimed in one call.
 const BATCH: usize = 500;
 
@@ -38,7 +47,7 @@ pub(super) enum FromTable {
 pub(super) enum ToTable {
     Record(String, Token, Record),
     Release(String, Token),
-    /// Everything has ended. If `leaves` is not set, units have not ended, and keep the lease until it runs out.
+    /// The last message. If `leaves` is not set, units have not ended, and keep the lease until it runs out.
     Finish {
         leaves: bool,
     },
@@ -47,69 +56,95 @@ pub(super) enum ToTable {
 pub(super) struct Worker<'a> {
     pub(super) table: &'a dyn SharedTable,
     pub(super) settings: &'a Settings,
-    pub(super) events: &'a EventSource<String>,
+    pub(super) shared: &'a Shared<String>,
     pub(super) term: &'a Term,
-    pub(super) stop: &'a Stop,
-    pub(super) to: async_channel::Sender<FromTable>,
+    pub(super) to: &'a Inbox<FromTable>,
     pub(super) from: mpsc::Receiver<ToTable>,
-    pub(super) queue: VecDeque<ToTable>,
 }
 
 impl Worker<'_> {
     /// Works until the manager has finished or its lease has ended.
-    pub(super) fn work(mut self) {
-        let mut session = None;
-        let mut pauses = self.settings.policy.pauses();
-        while !self.stop.is_set() && self.term.is_valid() {
-            let ended = match &mut session {
-                None => self.table.open().map(|opened| session = Some(opened)),
-                Some(session) => match self.serve(&mut **session) {
-                    Ok(()) => return,
-                    Err(error) => Err(error),
-                },
+    pub(super) fn work(self) {
+        let _ending = Ending(self.term);
+        let policy = &self.shared.about.policy;
+        let (mut queue, mut pauses) = (VecDeque::new(), policy.pauses());
+        while self.goes_on(&queue) {
+            let mut has_looked = false;
+            let served = self
+                .table
+                .open()
+                .and_then(|mut session| self.serve(&mut *session, &mut queue, &mut has_looked));
+            let error = match served {
+                Ok(()) | Err(TableError::Refused) => return,
+                Err(error) => Arc::new(error) as SharedError,
             };
-            match ended {
-                Ok(()) => {}
-                Err(TableError::Refused) => return self.term.end(),
-                Err(error) => {
-                    let delay = self.settings.policy.next(&mut pauses);
-                    let error: SharedError = std::sync::Arc::new(error);
-                    self.events.tell(None, Happening::ScanFailed { error, delay });
-                    // Another session may succeed where this one cannot.
-                    session = None;
-                    self.stop.sleep(delay);
-                }
+            if has_looked {
+                pauses = policy.pauses();
+            }
+            let delay = policy.next(&mut pauses);
+            self.shared.events.tell(None, Happening::ScanFailed { error, delay });
+            // Another session may succeed where this one could not.
+            match self.from.recv_timeout(delay) {
+                Ok(next) => queue.push_back(next),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(delay),
             }
         }
     }
 
-    /// Uses a session until the manager has finished.
+    /// In a store whose leases do not end by time, nobody else can free the units of a manager that only wants to leave.
+    fn goes_on(&self, queue: &VecDeque<ToTable>) -> bool {
+        let wants_to_leave = matches!(queue.back(), Some(ToTable::Finish { leaves: true }));
+        self.term.is_valid() || wants_to_leave && self.term.lasts.is_none()
+    }
+
+    /// Uses a session until the manager has finished or its lease has ended.
     ///
     /// # Errors
     ///
-    /// [`TableError::Refused`] if the lease of the manager has ended; others may be repeated.
-    fn serve(&mut self, session: &mut dyn Session) -> Result<(), TableError> {
-        let every = self.settings.poll_every(self.term.lasts());
+    /// [`TableError::Refused`] if the store has ended the lease of the manager; others may pass.
+    fn serve(
+        &self,
+        session: &mut dyn Session,
+        queue: &mut VecDeque<ToTable>,
+        has_looked: &mut bool,
+    ) -> Result<(), TableError> {
+        let every = self.settings.poll_every(self.term.lasts);
         let (mut looked, mut changed) = (None::<Instant>, true);
         loop {
-            if self.write(session)? {
+            if self.write(session, queue)? || !self.goes_on(queue) {
                 return Ok(());
             }
-            if self.stop.is_set() || !self.term.is_valid() {
-                return Ok(());
-            }
-            if changed || looked.is_none_or(|looked| looked.elapsed() >= every) {
-                looked = Some(Instant::now());
+            let since = looked.map_or(Duration::MAX, |looked| looked.elapsed());
+            if since >= every || changed && since >= APART {
+                (looked, changed) = (Some(Instant::now()), false);
                 self.look(session)?;
+                *has_looked = true;
             }
-            changed = session.wait_for_change(SLICE)?;
+            changed |= session.wait_for_change(SLICE)?;
         }
     }
 
     /// Performs the queued writes. Returns whether the manager has finished.
-    fn write(&mut self, session: &mut dyn Session) -> Result<bool, TableError> {
-        self.queue.extend(self.from.try_iter());
-        while let Some(next) = self.queue.front() {
+    fn write(
+        &self,
+        session: &mut dyn Session,
+        queue: &mut VecDeque<ToTable>,
+    ) -> Result<bool, TableError> {
+        loop {
+            match self.from.try_recv() {
+                Ok(next) => queue.push_back(next),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    // Without a last message, the manager had not come to take any unit.
+                    if !matches!(queue.back(), Some(ToTable::Finish { .. })) {
+                        queue.push_back(ToTable::Finish { leaves: true });
+                    }
+                    break;
+                }
+            }
+        }
+        while let Some(next) = queue.front() {
             let (key, token, done) = match next {
                 ToTable::Finish { leaves } => {
                     if *leaves {
@@ -129,13 +164,13 @@ impl Worker<'_> {
                 }
                 Err(_) => self.tell(FromTable::Lost(key.clone(), token)),
             }
-            self.queue.pop_front();
+            queue.pop_front();
         }
         Ok(false)
     }
 
     /// Reads the orders, and claims units up to the share of the manager.
-    fn look(&mut self, session: &mut dyn Session) -> Result<(), TableError> {
+    fn look(&self, session: &mut dyn Session) -> Result<(), TableError> {
         let manager = self.term.manager;
         session.expire_dead(self.settings.crash_limit)?;
         let orders = session.orders(manager)?;
@@ -161,7 +196,7 @@ impl Worker<'_> {
     }
 
     fn tell(&self, what: FromTable) {
-        // The manager may have ended.
-        let _sent = self.to.try_send(what);
+        // The manager may be stopping. Units that it does not take are free when it leaves or its lease ends.
+        let _told = self.to.command(what);
     }
 }

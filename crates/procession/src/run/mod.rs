@@ -61,7 +61,7 @@ pub(crate) use body::spawn_body;
 pub(crate) use contents::{Failure, Held};
 pub use job::Job;
 pub(crate) use later::flush;
-#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+#[cfg(not(loom))]
 pub(crate) use perform::perform_elsewhere;
 pub(crate) use perform::{perform, perform_here};
 pub(crate) use pool::{help, wait_for_help};

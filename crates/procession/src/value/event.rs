@@ -56,8 +56,8 @@ pub enum EventKind {
 }
 
 impl Event {
-    /// The id of the process. Another process may have the same id after this one is Closed; its first event is
-    /// [`Made`](EventKind::Made).
+    /// The id of the process. Another process may have the same id after this one is Closed. Its first event is
+    /// [`Made`](EventKind::Made), unless it was made before it was added below an observed process.
     #[must_use]
     pub fn id(&self) -> ProcessId {
         self.source.id
