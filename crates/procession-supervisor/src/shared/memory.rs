@@ -234,10 +234,11 @@ impl Session for MemorySession {
     fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
         self.with(|rows, now| {
             rows.alive(manager, now)?;
-            let ordered = rows.managers[&manager].ordered.iter();
+            let entry = &rows.managers[&manager];
+            let ordered = entry.ordered.iter();
             let order = |key: &Arc<str>| {
                 let row = &rows.units[key];
-                let what = row.order()?;
+                let what = row.order(entry.kinds.binary_search(&row.kind).is_ok())?;
                 Some(Order { key: key.as_ref().to_owned(), token: Token::new(row.token), what })
             };
             Ok(ordered.filter_map(order).collect())

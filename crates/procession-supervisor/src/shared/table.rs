@@ -61,18 +61,18 @@ pub trait Session {
     fn renew(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
-    /// become free as in [`expire`](Self::expire).
+    /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Ends the leases of all managers that are dead: whose lease has ended by the clock of the store or, in a store
     /// that can tell, whose program has ended. Returns their ids.
     ///
-    /// Their units become free. A unit that was not [steady](Record::Steady) yet has crashed: see
+    /// Their units become free, or are removed if they should be. A unit that was not [steady](Record::Steady) yet has crashed: see
     /// [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
     /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
-    /// become free, and do not count as crashed. Does nothing if the lease has ended already.
+    /// become free, or are removed if they should be, and do not count as crashed. Does nothing if the lease has ended already.
     fn expire(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Returns what a manager's share of the units is computed from: how many units of its kinds should run, how many
@@ -95,7 +95,9 @@ pub trait Session {
     fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError>;
 
     /// Returns the units of a manager that should do something else now: stop, because they should not run or are
-    /// quarantined, or start again because their [generation](UnitRow::generation) is newer than the one they run.
+    /// quarantined, or start again because their [generation](UnitRow::generation) is newer than the one they run. A unit
+    /// whose new kind the manager cannot run must stop, so that another manager can claim it. An order stands until it
+    /// is carried out.
     ///
     /// # Errors
     ///
@@ -121,22 +123,23 @@ pub trait Session {
     fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError>;
 
     /// Adds a unit that should run, or changes the kind and the spec of the one with this key. Returns its generation,
-    /// which grows whenever the kind or the spec changes. A new generation ends a quarantine, and forgets that a unit
-    /// is done; a unit that should stop remains so.
+    /// which grows whenever the kind or the spec changes. A new generation ends a quarantine, and forgets failures,
+    /// crashes, and that a unit is done. A unit that should stop remains so; a pending removal is cancelled.
     ///
     /// # Errors
     ///
     /// [`TableError::Invalid`] if the store cannot keep the text.
     fn put(&mut self, key: &str, kind: &str, spec: &str) -> Result<u64, TableError>;
 
-    /// Makes a unit run, even if it was done. Its failures and crashes are forgotten, but not its quarantine.
+    /// Makes a unit run, even if it was done or should be removed. Its failures and crashes are forgotten, but not its
+    /// quarantine.
     ///
     /// # Errors
     ///
     /// [`TableError::NotFound`].
     fn want_run(&mut self, key: &str) -> Result<(), TableError>;
 
-    /// Makes a unit stop where it runs, and stay stopped.
+    /// Makes a unit stop where it runs, and stay stopped. A pending removal is cancelled.
     ///
     /// # Errors
     ///
@@ -157,7 +160,7 @@ pub trait Session {
     /// [`TableError::NotFound`].
     fn clear_quarantine(&mut self, key: &str) -> Result<(), TableError>;
 
-    /// Returns one unit.
+    /// Returns one unit; `None` if there is no unit with this key.
     fn get(&mut self, key: &str) -> Result<Option<UnitRow>, TableError>;
 
     /// Returns at most `limit` units in the order of the bytes of their keys, from the first one after the key `after`.
@@ -315,8 +318,8 @@ pub enum Record {
         /// The generation.
         generation: u64,
     },
-    /// It has ended for good, and is not claimed again before it is [wanted](Session::want_run) again or has a new
-    /// generation.
+    /// The generation that it runs has ended for good: the unit is not claimed again before it is
+    /// [wanted](Session::want_run) again or has a new generation. If it has one already, this changes nothing.
     Done,
 }
 

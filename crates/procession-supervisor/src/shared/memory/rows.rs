@@ -102,8 +102,9 @@ impl Row {
         self.crashes >= PROBATION_CRASHES && !self.is_steady
     }
 
-    pub(super) fn order(&self) -> Option<Ordered> {
-        if self.desired != Desired::Run || self.is_quarantined {
+    /// What its owner must do. `runs_kind` says whether the owner can run its kind.
+    pub(super) fn order(&self, runs_kind: bool) -> Option<Ordered> {
+        if self.desired != Desired::Run || self.is_quarantined || !runs_kind {
             return Some(Ordered::Stop);
         }
         (self.generation != self.running).then(|| Ordered::Restart {
@@ -159,7 +160,7 @@ impl Row {
             }
             Record::Done => {
                 self.is_ready = false;
-                self.is_done = true;
+                self.is_done = self.generation == self.running;
             }
         }
     }

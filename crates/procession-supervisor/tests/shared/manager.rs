@@ -1,5 +1,4 @@
 //! [`SharedManager`] over a table in memory: units run once, move, and come back.
-#![cfg(not(loom))]
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,10 +10,12 @@ use std::time::{Duration, Instant};
 use procession::Process;
 use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{
-    Claim, Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Record, Registered,
-    Registration, Session, Share, SharedManager, SharedTable, TableError, Token, UnitRow,
+    Claim, Desired, MemorySharedTable, Session, SharedManager, SharedTable, TableError, Token,
+    UnitRow,
 };
 use procession_supervisor::{Backoff, Policy, Restart, Unit};
+
+use crate::delegate::delegate;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -230,44 +231,14 @@ impl SharedTable for Cut {
 }
 
 impl CutSession {
-    fn up(&mut self) -> Result<&mut dyn Session, TableError> {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
         if self.is_cut.load(Ordering::SeqCst) {
             return Err(TableError::Unavailable("the network is cut".into()));
         }
         Ok(&mut *self.session)
     }
 }
-
-macro_rules! pass_on {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl Session for CutSession {
-            $(fn $name(&mut self, $($arg: $type),*) -> Result<$result, TableError> {
-                self.up()?.$name($($arg),*)
-            })*
-        }
-    };
-}
-pass_on! {
-    register(registration: &Registration) -> Registered;
-    renew(manager: ManagerId) -> ();
-    leave(manager: ManagerId) -> ();
-    expire_dead(limit: u32) -> Vec<ManagerId>;
-    expire(manager: ManagerId) -> ();
-    share(manager: ManagerId) -> Share;
-    claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
-    orders(manager: ManagerId) -> Vec<Order>;
-    record(key: &str, token: Token, record: &Record) -> ();
-    release(key: &str, token: Token) -> ();
-    wait_for_change(timeout: Duration) -> bool;
-    put(key: &str, kind: &str, spec: &str) -> u64;
-    want_run(key: &str) -> ();
-    want_stop(key: &str) -> ();
-    remove(key: &str) -> ();
-    clear_quarantine(key: &str) -> ();
-    get(key: &str) -> Option<UnitRow>;
-    scan(after: Option<&str>, limit: usize) -> Vec<UnitRow>;
-    managers() -> Vec<ManagerRow>;
-}
+delegate!(CutSession);
 
 #[test]
 fn a_manager_that_is_cut_off_stops_its_units_before_others_claim_them_and_comes_back() {

@@ -1,0 +1,164 @@
+//! How leases end, and what the end of one means to its units.
+
+use std::time::{Duration, Instant};
+
+use super::{claim, open, put, refused, register, register_for, row, until};
+use crate::shared::table::{ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, Token};
+
+/// A time to live that ends during a check.
+const TTL: Duration = Duration::from_millis(500);
+/// A crash limit that is not reached.
+const NEVER: u32 = 1000;
+
+/// All calls of a manager whose lease has ended are refused.
+fn is_over(s: &mut dyn Session, manager: ManagerId, key: &str, token: Token) {
+    refused(s.renew(manager), "renew after the end");
+    refused(s.share(manager), "share after the end");
+    refused(s.claim(manager, 1), "claim after the end");
+    refused(s.orders(manager), "orders after the end");
+    refused(s.record(key, token, &Record::Ready), "record after the end");
+    refused(s.release(key, token), "release after the end");
+    let listed = s.managers().expect("managers works");
+    assert!(!listed.iter().any(|row| row.manager == manager), "ended managers are not listed");
+}
+
+pub(super) fn the_end_is_final(table: &impl SharedTable) {
+    let mut s = open(table);
+    let (first, second) = (register(&mut *s), register(&mut *s));
+    assert_ne!(first, second, "ids never repeat");
+    s.renew(first).expect("a lease is renewed");
+    put(&mut *s, "k");
+    put(&mut *s, "removed");
+    let claimed = claim(&mut *s, first, 2);
+    let k = claimed.iter().find(|claimed| claimed.key == "k").expect("both are claimed").token;
+    s.remove("removed").expect("remove works");
+    s.expire(first).expect("expire works");
+    let row_of_k = row(&mut *s, "k");
+    assert_eq!(
+        (row_of_k.owner, row_of_k.crashes),
+        (None, 0),
+        "a forced end frees, and is no crash"
+    );
+    assert!(
+        s.get("removed").expect("get works").is_none(),
+        "the end removes what should be removed"
+    );
+    is_over(&mut *s, first, "k", k);
+    s.expire(first).expect("expire of an ended lease does nothing");
+    s.leave(first).expect("leave of an ended lease does nothing");
+    let token = claim(&mut *s, second, 1)[0].token;
+    assert!(token > k, "tokens grow across the end of a lease");
+    s.leave(second).expect("leave works");
+    let row_of_k = row(&mut *s, "k");
+    assert_eq!((row_of_k.owner, row_of_k.crashes), (None, 0), "leave frees, and is no crash");
+    is_over(&mut *s, second, "k", token);
+    let third = register(&mut *s);
+    assert!(third != first && third != second, "ids never repeat");
+    assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "ended leases are not dead");
+}
+
+pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
+    let mut s = open(table);
+    let living = register(&mut *s);
+    let mortal = register_for(&mut *s, &["a"], TTL);
+    let Some(ttl) = mortal.ttl else { return };
+    let mortal = mortal.manager;
+    put(&mut *s, "k");
+    put(&mut *s, "removed");
+    let claimed = claim(&mut *s, mortal, 2);
+    let k = claimed.iter().find(|claimed| claimed.key == "k").expect("both are claimed").token;
+    s.remove("removed").expect("remove works");
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * ttl {
+        s.renew(mortal).expect("renewals prolong a lease");
+        s.wait_for_change(ttl / 10).expect("wait_for_change works");
+    }
+    assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "a renewed lease lives");
+    until(&mut *s, "a lease that is not renewed must end", |s| {
+        let listed = s.managers().expect("managers works");
+        let listed = listed.iter().find(|row| row.manager == mortal);
+        let remaining = listed.and_then(|row| row.remaining);
+        assert!(remaining.is_none_or(|left| left <= ttl), "no lease is longer than its ttl");
+        listed.is_none().then_some(())
+    });
+    is_over(&mut *s, mortal, "k", k);
+    assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [mortal], "the dead are found");
+    assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "each is returned once");
+    is_over(&mut *s, mortal, "k", k);
+    let row_of_k = row(&mut *s, "k");
+    assert_eq!((row_of_k.owner, row_of_k.crashes), (None, 1), "the units of the dead have crashed");
+    assert!(
+        s.get("removed").expect("get works").is_none(),
+        "the end removes what should be removed"
+    );
+    s.renew(living).expect("others live on");
+}
+
+/// Lets a manager claim everything, calls `before`, and waits until the manager is dead. `None` if the leases of the
+/// store do not end by time.
+fn die(
+    s: &mut dyn Session,
+    crash_limit: u32,
+    before: impl FnOnce(&mut dyn Session, Vec<(String, Token)>),
+) -> Option<()> {
+    let registered = register_for(s, &["a"], TTL);
+    registered.ttl?;
+    let claimed = claim(s, registered.manager, 100);
+    before(s, claimed.into_iter().map(|claimed| (claimed.key, claimed.token)).collect());
+    until(s, "a lease that is not renewed must end", |s| {
+        let dead = s.expire_dead(crash_limit).expect("expire_dead works");
+        (!dead.is_empty()).then(|| assert_eq!(dead, [registered.manager], "only the dead expire"))
+    });
+    Some(())
+}
+
+pub(super) fn crashes_find_the_cause(table: &impl SharedTable) {
+    let mut s = open(table);
+    let s = &mut *s;
+    for key in ["i", "j", "steady"] {
+        put(s, key);
+    }
+    let is_steady = |s: &mut dyn Session, claimed: Vec<(String, Token)>| {
+        for (key, token) in claimed.iter().filter(|(key, _)| key == "steady") {
+            s.record(key, *token, &Record::Steady).expect("record works");
+        }
+    };
+    for crashes in 1..=PROBATION_CRASHES {
+        if die(s, NEVER, is_steady).is_none() {
+            return;
+        }
+        let seen = ["i", "j", "steady"].map(|key| row(s, key).crashes);
+        assert_eq!(seen, [crashes, crashes, 0], "all units that were not steady have crashed");
+    }
+    // Both are on probation now, and a manager takes only one of them.
+    put(s, "fresh");
+    let mut suspect = String::new();
+    die(s, NEVER, |s, claimed| {
+        is_steady(s, claimed.clone());
+        let mut keys: Vec<String> = claimed.into_iter().map(|(key, _)| key).collect();
+        keys.retain(|key| key == "i" || key == "j");
+        assert_eq!(keys.len(), 1, "a manager has at most one unit on probation");
+        suspect.clone_from(&keys[0]);
+    });
+    let other = if suspect == "i" { "j" } else { "i" };
+    let seen = [&*suspect, other, "fresh"].map(|key| row(s, key).crashes);
+    let expected = [PROBATION_CRASHES + 1, PROBATION_CRASHES, 0];
+    assert_eq!(seen, expected, "a unit on probation alone has crashed");
+    // At the limit, it is quarantined. The other one is claimed as well, if the first is stopped.
+    s.want_stop(other).expect("want_stop works");
+    die(s, PROBATION_CRASHES + 2, is_steady);
+    let quarantined = row(s, &suspect);
+    assert!(quarantined.is_quarantined && quarantined.last_error.is_some(), "crashes quarantine");
+    s.clear_quarantine(&suspect).expect("clear_quarantine works");
+    let cleared = row(s, &suspect);
+    assert_eq!((cleared.is_quarantined, cleared.crashes), (false, 0), "crashes are forgotten");
+    // A steady unit forgets its crashes.
+    s.want_run(other).expect("want_run works");
+    assert_eq!(row(s, other).crashes, 0, "a unit that is wanted again forgets its crashes");
+    let manager = register(s);
+    for claimed in claim(s, manager, 100) {
+        s.record(&claimed.key, claimed.token, &Record::Steady).expect("record works");
+        let row = row(s, &claimed.key);
+        assert_eq!((row.crashes, row.is_ready, row.is_steady), (0, true, true), "steady units");
+    }
+}

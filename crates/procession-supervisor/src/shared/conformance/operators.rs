@@ -1,0 +1,129 @@
+//! The calls of operators, and reading the table.
+
+use std::time::{Duration, Instant};
+
+use super::{LIMIT, claim, open, put, register, register_for, row, until};
+use crate::shared::table::{Desired, SharedTable, TableError};
+
+pub(super) fn put_has_generations(table: &impl SharedTable) {
+    let mut s = open(table);
+    let first = put(&mut *s, "k");
+    let row_of_k = row(&mut *s, "k");
+    assert_eq!((&*row_of_k.kind, &*row_of_k.spec), ("a", "1"), "the row has what was put");
+    assert_eq!((row_of_k.generation, row_of_k.desired), (first, Desired::Run), "a unit should run");
+    assert_eq!((row_of_k.owner, row_of_k.starts), (None, 0), "a new unit is free");
+    assert_eq!(put(&mut *s, "k"), first, "the same spec keeps the generation");
+    let second = s.put("k", "a", "2").expect("put works");
+    assert!(second > first, "a new spec has a new generation");
+    assert_eq!(row(&mut *s, "k").generation, second, "the row shows it");
+    assert_eq!(row(&mut *s, "k").spec, "2", "the row has the new spec");
+    assert!(s.put("k", "b", "2").expect("put works") > second, "so does a new kind");
+    s.want_stop("k").expect("want_stop works");
+    s.put("k", "a", "4").expect("put works");
+    assert_eq!(row(&mut *s, "k").desired, Desired::Stop, "a stopped unit remains stopped");
+    let odd = "'; -- \"$1\" ?1 %_\\ \u{1F600}\n\t";
+    s.put(odd, "a", odd).expect("put works");
+    assert_eq!(row(&mut *s, odd).spec, odd, "text is kept as it is");
+}
+
+pub(super) fn unknown_units_are_not_found(table: &impl SharedTable) {
+    let mut s = open(table);
+    put(&mut *s, "k");
+    let before = row(&mut *s, "k");
+    assert!(s.get("x").expect("get works").is_none(), "an unknown unit has no row");
+    for (call, result) in [
+        ("want_run", s.want_run("x")),
+        ("want_stop", s.want_stop("x")),
+        ("remove", s.remove("x")),
+        ("clear_quarantine", s.clear_quarantine("x")),
+    ] {
+        let is_found = !matches!(&result, Err(TableError::NotFound { key }) if key == "x");
+        assert!(!is_found, "{call} of an unknown unit");
+    }
+    assert!(s.get("x").expect("get works").is_none(), "none of them makes one");
+    assert_eq!(row(&mut *s, "k"), before, "none of them changes another one");
+}
+
+pub(super) fn operators_decide_what_runs(table: &impl SharedTable) {
+    let mut s = open(table);
+    let manager = register(&mut *s);
+    put(&mut *s, "k");
+    s.want_stop("k").expect("want_stop works");
+    assert_eq!(row(&mut *s, "k").desired, Desired::Stop, "the row shows it");
+    assert_eq!(claim(&mut *s, manager, 1), [], "a unit that should stop is not claimed");
+    s.want_run("k").expect("want_run works");
+    let token = claim(&mut *s, manager, 1)[0].token;
+    let before = row(&mut *s, "k");
+    s.want_stop("k").expect("want_stop works");
+    s.remove("k").expect("remove works");
+    s.want_run("k").expect("want_run works");
+    assert_eq!(row(&mut *s, "k"), before, "operators change neither the owner nor the token");
+    s.remove("k").expect("remove works");
+    put(&mut *s, "k");
+    assert_eq!(row(&mut *s, "k").desired, Desired::Run, "a put cancels a removal");
+    s.release("k", token).expect("release works");
+    s.remove("k").expect("remove works");
+    assert!(s.get("k").expect("get works").is_none(), "a free unit is removed at once");
+}
+
+pub(super) fn scans_are_in_byte_order(table: &impl SharedTable) {
+    let mut s = open(table);
+    let mut keys = ["'", "%", "\"", "\u{e9}", "Z", "a", "ab", "A", "\u{ffff}", "\u{10000}"]
+        .map(str::to_owned)
+        .to_vec();
+    keys.push("k".repeat(1000));
+    for key in &keys {
+        put(&mut *s, key);
+    }
+    keys.sort();
+    let all = s.scan(None, 1000).expect("scan works");
+    let all: Vec<String> = all.into_iter().map(|row| row.key).collect();
+    assert_eq!(all, keys, "a scan is in the order of bytes");
+    for (position, key) in keys.iter().enumerate() {
+        let next = s.scan(Some(key), 2).expect("scan works");
+        let next: Vec<String> = next.into_iter().map(|row| row.key).collect();
+        let end = keys.len().min(position + 3);
+        assert_eq!(next, keys[position + 1..end], "a scan continues after a key");
+    }
+    assert_eq!(s.scan(Some("aa"), 1).expect("scan works")[0].key, "ab", "the key may be unknown");
+    assert_eq!(s.scan(None, 0).expect("scan works"), [], "a scan keeps a limit of zero");
+    let first = s.scan(None, 1).expect("scan works").remove(0);
+    assert_eq!(first, row(&mut *s, &keys[0]), "a scan and get agree");
+}
+
+pub(super) fn managers_are_listed(table: &impl SharedTable) {
+    let mut s = open(table);
+    assert_eq!(s.managers().expect("managers works"), [], "a new table has none");
+    let ttl = Duration::from_secs(600);
+    let first = register_for(&mut *s, &["b", "a", "b"], ttl);
+    let second = register(&mut *s);
+    put(&mut *s, "k");
+    claim(&mut *s, first.manager, 1);
+    let rows = s.managers().expect("managers works");
+    let ids: Vec<_> = rows.iter().map(|row| row.manager).collect();
+    assert_eq!(ids, [first.manager, second], "managers are in the order of their ids");
+    assert_eq!(
+        (&*rows[0].name, rows[0].units, rows[1].units),
+        ("test", 1, 0),
+        "their names and units"
+    );
+    assert_eq!(rows[0].kinds, ["a", "b"], "their kinds are sorted");
+    let remaining = rows[0].remaining;
+    assert_eq!(remaining.is_some(), first.ttl.is_some(), "they say when the lease ends");
+    assert!(remaining.is_none_or(|left| left <= ttl && left > ttl / 2), "in about the ttl");
+}
+
+pub(super) fn changes_wake(table: &impl SharedTable) {
+    let (mut s, mut other) = (open(table), open(table));
+    // Until it has seen everything so far.
+    let begun = Instant::now();
+    while s.wait_for_change(Duration::ZERO).expect("wait_for_change works") {
+        assert!(begun.elapsed() < LIMIT, "without changes, a wait ends with its timeout");
+    }
+    put(&mut *other, "k");
+    let mut has_changed = false;
+    until(&mut *s, "a change must wake those that wait", |s| {
+        has_changed |= s.wait_for_change(Duration::from_millis(10)).expect("wait_for_change works");
+        has_changed.then_some(())
+    });
+}

@@ -1,0 +1,389 @@
+//! [`Broken`]: a table in memory that breaks one rule.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use procession_supervisor::shared::{
+    Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Ordered, Record, Registered,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
+};
+
+macro_rules! faults {
+    ($($fault:ident)*) => {
+        /// A rule that is broken.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault {
+            Nothing,
+            $($fault),*
+        }
+
+        impl Fault {
+            /// All but `Nothing`.
+            pub(crate) const ALL: &[Self] = &[$(Self::$fault),*];
+        }
+    };
+}
+faults! {
+    IdsRepeat KindsAreIgnored TtlIsIgnored
+    RenewNeverRefuses RenewDoesNothing
+    LeaveDoesNothing LeaveRefusesTheEnded
+    ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
+    ExpireDoesNothing ExpireRefusesTheEnded
+    ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
+    ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
+    TokensStay TokensStartAgain
+    OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
+    OrdersHaveOldTokens
+    RecordNeverRefuses RecordForgetsReady RecordForgetsSteady RecordForgetsFailed RecordForgetsDone
+    RecordForgetsRestarted RecordForgetsErrors
+    ReleaseNeverRefuses ReleaseForgets
+    WaitNeverWakes WaitAlwaysWakes
+    PutKeepsGenerations PutBumpsGenerations PutStarts PutForgetsSpecs PutKeepsRemovals
+    WantRunForgets WantStopForgets RemoveForgets RemoveWaits ClearForgets NothingIsUnknown
+    GetForgetsOwners GetForgetsCrashes GetForgetsQuarantine
+    ScanIgnoresAfter ScanIgnoresLimits ScanIsReversed ScanIncludesAfter
+    ManagersIncludeTheEnded ManagersForgetKinds ManagersForgetUnits ManagersAreReversed
+    ManagersForgetTheEnd
+}
+
+#[derive(Clone)]
+pub(crate) struct Broken {
+    table: MemorySharedTable,
+    fault: Fault,
+    past: Arc<Mutex<Past>>,
+}
+
+/// What a broken store remembers, or should not.
+#[derive(Default)]
+struct Past {
+    dead: Vec<ManagerId>,
+    managers: Vec<ManagerRow>,
+    claimed: Vec<Claimed>,
+    ordered: Vec<Order>,
+    puts: u64,
+}
+
+struct BrokenSession {
+    inner: Box<dyn Session>,
+    fault: Fault,
+    past: Arc<Mutex<Past>>,
+}
+
+impl Broken {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self { table: MemorySharedTable::new(), fault, past: Arc::default() }
+    }
+}
+
+impl SharedTable for Broken {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        let inner = self.table.open()?;
+        Ok(Box::new(BrokenSession { inner, fault: self.fault, past: self.past.clone() }))
+    }
+}
+
+impl BrokenSession {
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    /// With this fault, a refusal is a success.
+    fn never_refuses<T>(
+        &self,
+        fault: Fault,
+        result: Result<T, TableError>,
+        instead: T,
+    ) -> Result<T, TableError> {
+        match result {
+            Err(TableError::Refused) if self.is(fault) => Ok(instead),
+            result => result,
+        }
+    }
+
+    fn known(&self, result: Result<(), TableError>) -> Result<(), TableError> {
+        match result {
+            Err(TableError::NotFound { .. }) if self.is(Fault::NothingIsUnknown) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn shown(&self, mut row: UnitRow) -> UnitRow {
+        match self.fault {
+            Fault::GetForgetsOwners => row.owner = None,
+            Fault::GetForgetsCrashes => row.crashes = 0,
+            Fault::GetForgetsQuarantine => row.is_quarantined = false,
+            _ => {}
+        }
+        row
+    }
+
+    fn is_living(&mut self, manager: ManagerId) -> bool {
+        let managers = self.inner.managers().unwrap();
+        managers.iter().any(|row| row.manager == manager)
+    }
+}
+
+impl Session for BrokenSession {
+    fn register(&mut self, registration: &Registration) -> Result<Registered, TableError> {
+        let mut registration = registration.clone();
+        if self.is(Fault::KindsAreIgnored) {
+            registration.kinds = vec!["a".into(), "b".into()];
+        }
+        if self.is(Fault::TtlIsIgnored) {
+            registration.ttl *= 1000;
+        }
+        let mut registered = self.inner.register(&registration)?;
+        if self.is(Fault::TtlIsIgnored) {
+            registered.ttl = registered.ttl.map(|ttl| ttl / 1000);
+        }
+        if self.is(Fault::IdsRepeat) {
+            registered.manager = ManagerId::new(1);
+        }
+        let row = self.inner.managers()?.into_iter().find(|row| row.manager == registered.manager);
+        self.past.lock().unwrap().managers.extend(row);
+        Ok(registered)
+    }
+
+    fn renew(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        if self.is(Fault::RenewDoesNothing) && self.is_living(manager) {
+            return Ok(());
+        }
+        let renewed = self.inner.renew(manager);
+        self.never_refuses(Fault::RenewNeverRefuses, renewed, ())
+    }
+
+    fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        if self.is(Fault::LeaveDoesNothing) {
+            return Ok(());
+        }
+        if self.is(Fault::LeaveRefusesTheEnded) && !self.is_living(manager) {
+            return Err(TableError::Refused);
+        }
+        self.inner.leave(manager)
+    }
+
+    fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError> {
+        match self.fault {
+            Fault::ExpireDeadFindsNobody => Ok(Vec::new()),
+            Fault::ExpireDeadRepeats => {
+                let dead = self.inner.expire_dead(crash_limit)?;
+                let mut past = self.past.lock().unwrap();
+                past.dead.extend(dead);
+                Ok(past.dead.clone())
+            }
+            Fault::ExpireDeadKillsTheLiving => {
+                let dead = self.inner.expire_dead(crash_limit)?;
+                for row in self.inner.managers()? {
+                    self.inner.expire(row.manager)?;
+                }
+                Ok(dead)
+            }
+            _ => self.inner.expire_dead(crash_limit),
+        }
+    }
+
+    fn expire(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        if self.is(Fault::ExpireDoesNothing) {
+            return Ok(());
+        }
+        if self.is(Fault::ExpireRefusesTheEnded) && !self.is_living(manager) {
+            return Err(TableError::Refused);
+        }
+        self.inner.expire(manager)
+    }
+
+    fn share(&mut self, manager: ManagerId) -> Result<Share, TableError> {
+        let share = self.inner.share(manager);
+        let mut share = self.never_refuses(Fault::ShareNeverRefuses, share, Share::default())?;
+        match self.fault {
+            Fault::ShareForgetsItself => share.managers -= 1,
+            Fault::ShareForgetsOwned => share.owned = 0,
+            Fault::ShareCountsAll => share.units = self.inner.scan(None, usize::MAX)?.len(),
+            _ => {}
+        }
+        Ok(share)
+    }
+
+    fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError> {
+        let max = if self.is(Fault::ClaimExceedsMax) { max + 1 } else { max };
+        let claimed = self.inner.claim(manager, max);
+        let mut claimed = self.never_refuses(Fault::ClaimNeverRefuses, claimed, Vec::new())?;
+        let mut past = self.past.lock().unwrap();
+        match self.fault {
+            Fault::ClaimRepeats => {
+                past.claimed.extend(claimed.clone());
+                claimed.extend(past.claimed.last().cloned());
+            }
+            Fault::ClaimOfOthers if claimed.is_empty() => claimed.extend(past.claimed.pop()),
+            Fault::ClaimOfOthers => past.claimed.extend(claimed.clone()),
+            Fault::ClaimForgetsStarts => claimed.iter_mut().for_each(|row| row.starts = 1),
+            Fault::TokensStay => claimed.iter_mut().for_each(|row| row.token = Token::new(1)),
+            Fault::TokensStartAgain => {
+                claimed.iter_mut().for_each(|row| row.token = Token::new(row.starts));
+            }
+            _ => {}
+        }
+        Ok(claimed)
+    }
+
+    fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
+        let orders = self.inner.orders(manager);
+        let mut orders = self.never_refuses(Fault::OrdersNeverRefuse, orders, Vec::new())?;
+        let mut past = self.past.lock().unwrap();
+        match self.fault {
+            Fault::OrdersForgetStops => orders.retain(|order| order.what != Ordered::Stop),
+            Fault::OrdersForgetRestarts => orders.retain(|order| order.what == Ordered::Stop),
+            Fault::OrdersHaveOldTokens => {
+                orders.iter_mut().for_each(|order| order.token = Token::new(0));
+            }
+            Fault::OrdersOfOthers => {
+                past.ordered.extend(orders.clone());
+                orders = past.ordered.last().cloned().into_iter().collect();
+            }
+            Fault::OrdersComeOnce => {
+                let before = past.ordered.clone();
+                past.ordered.extend(orders.clone());
+                orders.retain(|order| !before.contains(order));
+            }
+            _ => {}
+        }
+        Ok(orders)
+    }
+
+    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
+        let is_forgotten = match record {
+            Record::Ready => self.is(Fault::RecordForgetsReady),
+            Record::Steady => self.is(Fault::RecordForgetsSteady),
+            Record::Failed { .. } => self.is(Fault::RecordForgetsFailed),
+            Record::Done => self.is(Fault::RecordForgetsDone),
+            Record::Restarted { .. } => self.is(Fault::RecordForgetsRestarted),
+            _ => false,
+        };
+        if is_forgotten {
+            return Ok(());
+        }
+        let mut record = record.clone();
+        if let (Record::Failed { error, .. }, true) =
+            (&mut record, self.is(Fault::RecordForgetsErrors))
+        {
+            error.clear();
+        }
+        let recorded = self.inner.record(key, token, &record);
+        self.never_refuses(Fault::RecordNeverRefuses, recorded, ())
+    }
+
+    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
+        if self.is(Fault::ReleaseForgets) {
+            return Ok(());
+        }
+        let released = self.inner.release(key, token);
+        self.never_refuses(Fault::ReleaseNeverRefuses, released, ())
+    }
+
+    fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {
+        let has_changed = self.inner.wait_for_change(timeout)?;
+        Ok(match self.fault {
+            Fault::WaitNeverWakes => false,
+            Fault::WaitAlwaysWakes => true,
+            _ => has_changed,
+        })
+    }
+
+    fn put(&mut self, key: &str, kind: &str, spec: &str) -> Result<u64, TableError> {
+        match self.fault {
+            Fault::PutKeepsGenerations => self.inner.put(key, kind, spec).map(|_| 1),
+            Fault::PutBumpsGenerations => {
+                let mut past = self.past.lock().unwrap();
+                past.puts += 1;
+                self.inner.put(key, kind, spec).map(|_| past.puts)
+            }
+            Fault::PutStarts => {
+                let generation = self.inner.put(key, kind, spec)?;
+                self.inner.want_run(key).map(|()| generation)
+            }
+            Fault::PutForgetsSpecs => self.inner.put(key, kind, "1"),
+            Fault::PutKeepsRemovals => {
+                let before = self.inner.get(key)?.map(|row| row.desired);
+                let generation = self.inner.put(key, kind, spec)?;
+                if before == Some(Desired::Remove) {
+                    self.inner.remove(key)?;
+                }
+                Ok(generation)
+            }
+            _ => self.inner.put(key, kind, spec),
+        }
+    }
+
+    fn want_run(&mut self, key: &str) -> Result<(), TableError> {
+        if self.is(Fault::WantRunForgets) && self.inner.get(key)?.is_some() {
+            return Ok(());
+        }
+        let wanted = self.inner.want_run(key);
+        self.known(wanted)
+    }
+
+    fn want_stop(&mut self, key: &str) -> Result<(), TableError> {
+        if self.is(Fault::WantStopForgets) && self.inner.get(key)?.is_some() {
+            return Ok(());
+        }
+        let wanted = self.inner.want_stop(key);
+        self.known(wanted)
+    }
+
+    fn remove(&mut self, key: &str) -> Result<(), TableError> {
+        let row = self.inner.get(key)?;
+        let waits = self.is(Fault::RemoveWaits) && row.as_ref().is_some_and(|r| r.owner.is_none());
+        if waits || self.is(Fault::RemoveForgets) && row.is_some() {
+            return Ok(());
+        }
+        let removed = self.inner.remove(key);
+        self.known(removed)
+    }
+
+    fn clear_quarantine(&mut self, key: &str) -> Result<(), TableError> {
+        if self.is(Fault::ClearForgets) && self.inner.get(key)?.is_some() {
+            return Ok(());
+        }
+        let cleared = self.inner.clear_quarantine(key);
+        self.known(cleared)
+    }
+
+    fn get(&mut self, key: &str) -> Result<Option<UnitRow>, TableError> {
+        Ok(self.inner.get(key)?.map(|row| self.shown(row)))
+    }
+
+    fn scan(&mut self, after: Option<&str>, limit: usize) -> Result<Vec<UnitRow>, TableError> {
+        match self.fault {
+            Fault::ScanIgnoresAfter => self.inner.scan(None, limit),
+            Fault::ScanIgnoresLimits => self.inner.scan(after, limit.max(1)),
+            Fault::ScanIsReversed => {
+                let mut rows = self.inner.scan(after, limit)?;
+                rows.reverse();
+                Ok(rows)
+            }
+            Fault::ScanIncludesAfter => {
+                let mut rows = self.inner.scan(after, limit)?;
+                if let Some(row) = after.map(|key| self.inner.get(key)).transpose()?.flatten() {
+                    rows.insert(0, row);
+                }
+                Ok(rows)
+            }
+            _ => self.inner.scan(after, limit),
+        }
+    }
+
+    fn managers(&mut self) -> Result<Vec<ManagerRow>, TableError> {
+        let mut rows = self.inner.managers()?;
+        match self.fault {
+            Fault::ManagersIncludeTheEnded => {
+                return Ok(self.past.lock().unwrap().managers.clone());
+            }
+            Fault::ManagersForgetKinds => rows.iter_mut().for_each(|row| row.kinds.clear()),
+            Fault::ManagersForgetUnits => rows.iter_mut().for_each(|row| row.units = 0),
+            Fault::ManagersAreReversed => rows.reverse(),
+            Fault::ManagersForgetTheEnd => rows.iter_mut().for_each(|row| row.remaining = None),
+            _ => {}
+        }
+        Ok(rows)
+    }
+}

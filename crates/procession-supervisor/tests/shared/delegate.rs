@@ -1,0 +1,44 @@
+//! Stores that pass their calls on to another store.
+
+/// Implements [`Session`](procession_supervisor::shared::Session) for `$session`, which has a function
+/// `inner(&mut self) -> Result<&mut dyn Session, TableError>`.
+macro_rules! delegate {
+    ($session:ty) => {
+        const _: () = {
+            use procession_supervisor::shared::*;
+            use std::time::Duration;
+
+            crate::delegate::calls! { $session;
+                register(registration: &Registration) -> Registered;
+                renew(manager: ManagerId) -> ();
+                leave(manager: ManagerId) -> ();
+                expire_dead(limit: u32) -> Vec<ManagerId>;
+                expire(manager: ManagerId) -> ();
+                share(manager: ManagerId) -> Share;
+                claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
+                orders(manager: ManagerId) -> Vec<Order>;
+                record(key: &str, token: Token, record: &Record) -> ();
+                release(key: &str, token: Token) -> ();
+                wait_for_change(timeout: Duration) -> bool;
+                put(key: &str, kind: &str, spec: &str) -> u64;
+                want_run(key: &str) -> ();
+                want_stop(key: &str) -> ();
+                remove(key: &str) -> ();
+                clear_quarantine(key: &str) -> ();
+                get(key: &str) -> Option<UnitRow>;
+                scan(after: Option<&str>, limit: usize) -> Vec<UnitRow>;
+                managers() -> Vec<ManagerRow>;
+            }
+        };
+    };
+}
+macro_rules! calls {
+    ($session:ty; $($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Session for $session {
+            $(fn $name(&mut self, $($arg: $type),*) -> Result<$result, TableError> {
+                self.inner()?.$name($($arg),*)
+            })*
+        }
+    };
+}
+pub(crate) use {calls, delegate};
