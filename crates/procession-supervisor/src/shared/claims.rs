@@ -122,17 +122,7 @@ impl Claims {
             lost.claim.lease().end();
         }
         self.held.insert(id, held);
-        let has_run = core.with(id, |units, id| {
-            let life = &mut units.entry(id).life;
-            let has_run = life.state().has_run();
-            if has_run {
-                life.set_then(Then::Again);
-            }
-            has_run
-        });
-        if has_run == Some(false) {
-            core.step(id, Input::Load);
-        }
+        core.restart(id);
     }
 
     /// Makes the unit of a claim, in the user's code.

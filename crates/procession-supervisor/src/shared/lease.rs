@@ -7,7 +7,7 @@
 //!    [`Term::remaining`] sets it when it finds that the time has passed. Both do so under the lock.
 //! 3. Whoever waits in [`Lease::lost`] wakes. Argument: every lease is a process below the process of the term. The
 //!    watch ends the term when the time has passed, and whoever ends the term closes that process.
-//! 4. No code of a user holds up whoever ends a term. Argument: [`close_elsewhere`] leaves all wakers to other threads.
+//! 4. No code of a user holds up whoever ends a term or a lease. Argument: [`close_elsewhere`] leaves all wakers to other threads.
 //!    The clock is read before the lock is taken.
 
 use std::fmt;
@@ -178,7 +178,7 @@ impl Lease {
     }
 
     pub(super) fn end(&self) {
-        self.process.close();
+        close_elsewhere(&self.process, false);
     }
 }
 

@@ -171,6 +171,12 @@ fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remov
     let mut session = table.open().unwrap();
     session.put("a", "unit", "two").unwrap();
     log.wait("the new spec", |entries| entries.last().is_some_and(|e| e.starts && e.spec == "two"));
+    let owner = row(&table, "a").owner.unwrap();
+    let end = Instant::now() + LIMIT;
+    while !session.orders(owner).unwrap().is_empty() {
+        assert!(Instant::now() < end, "the order was carried out");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
     assert_eq!(row(&table, "a").token, Token::new(1));
     session.want_stop("a").unwrap();
     wait_for_row(&table, "a", |row| row.owner.is_none());
@@ -318,6 +324,8 @@ fn a_unit_that_does_not_end_runs_at_most_once_in_its_program() {
     release.send(()).unwrap();
     wait_for_row(&table, "deaf", |row| row.is_ready);
     assert_eq!((log.starts("deaf"), row(&table, "deaf").failures), (2, 0));
+    // It has waited with its claim.
+    assert_eq!(row(&table, "deaf").token, Token::new(2));
     release.send(()).unwrap();
     root.close_blocking().unwrap();
     log.check();
@@ -337,8 +345,9 @@ fn a_waker_that_blocks_does_not_delay_the_end_of_a_lease() {
     let table = table_of(&["a"]);
     let (told, leases) = std::sync::mpsc::channel();
     let (ended, aborted) = std::sync::mpsc::channel();
+    // With this time to live, only the table's thread finds out soon that the lease has ended.
     let manager =
-        SharedManager::builder(table.clone()).ttl(Duration::from_secs(1)).build(move |claim| {
+        SharedManager::builder(table.clone()).ttl(Duration::from_secs(600)).build(move |claim| {
             told.send(claim.lease().clone()).unwrap();
             let ended = ended.clone();
             Ok(Unit::new(body_thread(move |run| {
@@ -354,7 +363,39 @@ fn a_waker_that_blocks_does_not_delay_the_end_of_a_lease() {
     assert!(polled.is_pending());
     table.open().unwrap().expire(lease.manager()).unwrap();
     aborted.recv_timeout(LIMIT).unwrap();
-    release.send(()).unwrap();
+    // The manager goes on as well.
+    wait_for_row(&table, "a", |row| row.token == Token::new(2) && row.is_ready);
     drop(release);
     root.close_blocking().unwrap();
+}
+
+/// Another manager must not start a unit that has not ended: its lease runs out, instead of being given back.
+#[test]
+fn a_unit_that_does_not_end_keeps_its_lease_when_its_manager_stops() {
+    let table = table_of(&["deaf", "other"]);
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let policy = Policy::new().grace(Duration::ZERO).abort_grace(Duration::from_millis(20));
+    let manager = SharedManager::builder(table.clone()).policy(policy).build(move |claim| {
+        let (is_deaf, gate) = (claim.key() == "deaf", gate.clone());
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            if is_deaf {
+                let _released = gate.lock().unwrap().recv();
+            } else {
+                run.closing().wait();
+            }
+        })))
+    });
+    let root = started(&manager);
+    for key in ["deaf", "other"] {
+        wait_for_row(&table, key, |row| row.is_ready);
+    }
+    root.close();
+    // The manager's error, which names the unit, is reported.
+    root.closed().wait().unwrap();
+    assert_eq!(row(&table, "other").owner, None);
+    assert!(row(&table, "deaf").owner.is_some());
+    assert_eq!(table.open().unwrap().managers().unwrap().len(), 1);
+    drop(release);
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{claim, open, put, refused, register, register_for, row, until};
-use crate::shared::table::{ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, Token};
+use crate::shared::table::{
+    Claimed, ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, Token,
+};
 
 /// A time to live that ends during a check.
 const TTL: Duration = Duration::from_millis(500);
@@ -94,17 +96,17 @@ pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
     s.renew(living).expect("others live on");
 }
 
-/// Lets a manager claim everything, calls `before`, and waits until the manager is dead. `None` if the leases of the
+/// Lets a manager claim everything, calls `before`, and then waits until the manager is dead. `None` if the leases of the
 /// store do not end by time.
 fn die(
     s: &mut dyn Session,
     crash_limit: u32,
-    before: impl FnOnce(&mut dyn Session, Vec<(String, Token)>),
+    before: impl FnOnce(&mut dyn Session, ManagerId, &[Claimed]),
 ) -> Option<()> {
     let registered = register_for(s, &["a"], TTL);
     registered.ttl?;
     let claimed = claim(s, registered.manager, 100);
-    before(s, claimed.into_iter().map(|claimed| (claimed.key, claimed.token)).collect());
+    before(s, registered.manager, &claimed);
     until(s, "a lease that is not renewed must end", |s| {
         let dead = s.expire_dead(crash_limit).expect("expire_dead works");
         (!dead.is_empty()).then(|| assert_eq!(dead, [registered.manager], "only the dead expire"))
@@ -118,8 +120,8 @@ pub(super) fn crashes_find_the_cause(table: &impl SharedTable) {
     for key in ["i", "j", "steady"] {
         put(s, key);
     }
-    let is_steady = |s: &mut dyn Session, claimed: Vec<(String, Token)>| {
-        for (key, token) in claimed.iter().filter(|(key, _)| key == "steady") {
+    let is_steady = |s: &mut dyn Session, _, claimed: &[Claimed]| {
+        for Claimed { key, token, .. } in claimed.iter().filter(|claimed| claimed.key == "steady") {
             s.record(key, *token, &Record::Steady).expect("record works");
         }
     };
@@ -133,12 +135,13 @@ pub(super) fn crashes_find_the_cause(table: &impl SharedTable) {
     // Both are on probation now, and a manager takes only one of them.
     put(s, "fresh");
     let mut suspect = String::new();
-    die(s, NEVER, |s, claimed| {
-        is_steady(s, claimed.clone());
-        let mut keys: Vec<String> = claimed.into_iter().map(|(key, _)| key).collect();
-        keys.retain(|key| key == "i" || key == "j");
-        assert_eq!(keys.len(), 1, "a manager has at most one unit on probation");
-        suspect.clone_from(&keys[0]);
+    die(s, NEVER, |s, manager, claimed| {
+        is_steady(s, manager, claimed);
+        let more = claim(s, manager, 100);
+        let keys = claimed.iter().chain(&more).map(|claimed| claimed.key.clone());
+        let suspects: Vec<String> = keys.filter(|key| key == "i" || key == "j").collect();
+        assert_eq!(suspects.len(), 1, "a manager has at most one unit on probation");
+        suspect.clone_from(&suspects[0]);
     });
     let other = if suspect == "i" { "j" } else { "i" };
     let seen = [&*suspect, other, "fresh"].map(|key| row(s, key).crashes);
