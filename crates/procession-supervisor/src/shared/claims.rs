@@ -13,7 +13,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::error::Error as StdError;
 use std::sync::{Arc, mpsc};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use procession::BoxError;
@@ -351,7 +351,14 @@ impl Face<String> for Claims {
     }
 
     fn stop(&mut self, core: &mut Core<String>) {
+        let (told, _) = self.from.take(Waker::noop());
         self.from.close();
+        for told in self.told.drain(..).chain(told) {
+            if let FromTable::Claimed(rows) = told {
+                let releases = rows.into_iter().map(|row| ToTable::Release(row.key, row.token));
+                releases.for_each(|release| drop(self.to.send(release)));
+            }
+        }
         self.has_aborted = core.is_aborting();
         stop_all(core, self.has_aborted);
     }

@@ -183,7 +183,8 @@ impl Worker<'_> {
             self.tell(FromTable::Surplus(surplus));
         }
         let mut left = fair.min(self.settings.capacity).saturating_sub(share.owned);
-        while left > 0 {
+        // A manager that stops claims nothing: not even what it has just released.
+        while left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {
                 break;
