@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use procession_supervisor::shared::{
     Claim, Desired, MemorySharedTable, Session, SharedManager, SharedTable, TableError, Token,
     UnitRow,
 };
-use procession_supervisor::{Backoff, Policy, Restart, Unit};
+use procession_supervisor::{Backoff, DoNotRestart, Policy, Restart, Unit};
 
 use crate::delegate::delegate;
 
@@ -196,7 +196,7 @@ fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remov
 
 #[test]
 fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
-    let table = table_of(&["ends", "fails", "has no description"]);
+    let table = table_of(&["ends", "fails", "gives up", "has no description"]);
     let policy = Policy::new().backoff(Backoff {
         first: Duration::from_millis(1),
         max: Duration::from_millis(1),
@@ -205,6 +205,10 @@ fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     let builder = SharedManager::builder(table.clone()).policy(policy).failure_limit(3);
     let manager = builder.poll_every(Duration::from_millis(20)).build(|claim| match claim.key() {
         "ends" => Ok(Unit::new(body(|run| async move { run.ready() }))),
+        "gives up" => {
+            let error = || DoNotRestart("the password is wrong".into());
+            Ok(Unit::new(body(move |_| async move { Err(error()) })))
+        }
         "fails" => Ok(Unit::new(body(|_| async { Err("no disk") })).restart(Restart::Transient)),
         _ => Err("what is this?".into()),
     });
@@ -212,6 +216,8 @@ fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     wait_for_row(&table, "ends", |row| row.is_done && row.owner.is_none());
     wait_for_row(&table, "fails", |row| row.is_quarantined && row.owner.is_none());
     assert!(row(&table, "fails").last_error.is_some_and(|error| error.contains("no disk")));
+    wait_for_row(&table, "gives up", |row| row.is_quarantined && row.owner.is_none());
+    assert_eq!(row(&table, "gives up").failures, 1);
     wait_for_row(&table, "has no description", |row| row.is_quarantined && row.owner.is_none());
     assert_eq!(row(&table, "has no description").failures, 3);
     root.close_blocking().unwrap();
@@ -372,30 +378,118 @@ fn a_waker_that_blocks_does_not_delay_the_end_of_a_lease() {
 /// Another manager must not start a unit that has not ended: its lease runs out, instead of being given back.
 #[test]
 fn a_unit_that_does_not_end_keeps_its_lease_when_its_manager_stops() {
-    let table = table_of(&["deaf", "other"]);
+    let table = table_of(&["deaf", "other", "waits for its restart"]);
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
+    let first = Duration::from_secs(600);
+    let backoff = Backoff { first, max: first, jitter: false };
     let policy = Policy::new().grace(Duration::ZERO).abort_grace(Duration::from_millis(20));
+    let policy = policy.backoff(backoff);
     let manager = SharedManager::builder(table.clone()).policy(policy).build(move |claim| {
-        let (is_deaf, gate) = (claim.key() == "deaf", gate.clone());
+        let (key, gate) = (claim.key().to_owned(), gate.clone());
         Ok(Unit::new(body_thread(move |run| {
             run.ready();
-            if is_deaf {
-                let _released = gate.lock().unwrap().recv();
-            } else {
-                run.closing().wait();
+            match &*key {
+                "deaf" => drop(gate.lock().unwrap().recv()),
+                "other" => run.closing().wait(),
+                _ => return Err("it fails"),
             }
+            Ok(())
         })))
     });
     let root = started(&manager);
     for key in ["deaf", "other"] {
         wait_for_row(&table, key, |row| row.is_ready);
     }
+    wait_for_row(&table, "waits for its restart", |row| row.failures == 1);
     root.close();
     // The manager's error, which names the unit, is reported.
     root.closed().wait().unwrap();
-    assert_eq!(row(&table, "other").owner, None);
+    for key in ["other", "waits for its restart"] {
+        assert_eq!(row(&table, key).owner, None, "{key}");
+    }
     assert!(row(&table, "deaf").owner.is_some());
     assert_eq!(table.open().unwrap().managers().unwrap().len(), 1);
     drop(release);
+}
+
+/// Somebody else gives a running unit back: then it is claimed again, and its old run has no right to run any more.
+#[test]
+fn a_unit_whose_claim_is_over_starts_again_under_the_next_one() {
+    let (table, log) = (table_of(&["a"]), Log::default());
+    let root = started(&manager(table.clone(), &log));
+    wait_for_row(&table, "a", |row| row.is_ready);
+    table.open().unwrap().release("a", Token::new(1)).unwrap();
+    log.wait("the next claim", |entries| {
+        entries.last().is_some_and(|e| e.starts && e.token == Token::new(2))
+    });
+    root.close_blocking().unwrap();
+    log.check();
+}
+
+/// A unit whose row is gone is aborted by the first record that the table refuses.
+#[test]
+fn a_unit_whose_claim_is_unknown_is_aborted() {
+    let table = table_of(&["a"]);
+    let (told, aborted) = std::sync::mpsc::channel();
+    let policy = Policy::new().steady_after(Duration::from_millis(300));
+    let manager = SharedManager::builder(table.clone()).policy(policy).build(move |_| {
+        let told = told.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.aborting().wait();
+            let _sent = told.send(());
+        })))
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.owner.is_some());
+    let mut session = table.open().unwrap();
+    session.remove("a").unwrap();
+    session.release("a", Token::new(1)).unwrap();
+    aborted.recv_timeout(LIMIT).unwrap();
+    root.close_blocking().unwrap();
+}
+
+/// A refused renewal ends the lease at once, even while the manager's other session hangs.
+#[test]
+fn a_refused_renewal_does_not_wait_for_the_end_of_the_lease() {
+    /// The second session hangs from the moment at which the gate is locked.
+    #[derive(Clone)]
+    struct Hangs(MemorySharedTable, Arc<Mutex<()>>, Arc<AtomicUsize>);
+    struct Hanging(Box<dyn Session>, Option<Arc<Mutex<()>>>);
+    impl SharedTable for Hangs {
+        fn open(&self) -> Result<Box<dyn Session>, TableError> {
+            let is_second = self.2.fetch_add(1, Ordering::SeqCst) == 1;
+            Ok(Box::new(Hanging(self.0.open()?, is_second.then(|| self.1.clone()))))
+        }
+    }
+    impl Hanging {
+        fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+            drop(self.1.as_ref().map(|gate| gate.lock().unwrap()));
+            Ok(&mut *self.0)
+        }
+    }
+    delegate!(Hanging);
+
+    let (table, gate) = (table_of(&["a"]), Arc::default());
+    let hangs = Hangs(table.clone(), Arc::clone(&gate), Arc::default());
+    let (told, aborted) = std::sync::mpsc::channel();
+    let ttl = Duration::from_secs(9);
+    let manager = SharedManager::builder(hangs).ttl(ttl).build(move |_| {
+        let told = told.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.aborting().wait();
+            let _sent = told.send(());
+        })))
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.is_ready);
+    let hanging = gate.lock().unwrap();
+    let owner = row(&table, "a").owner.unwrap();
+    table.open().unwrap().expire(owner).unwrap();
+    // The next renewal comes after a third of the time, and the lease would end after eight ninths.
+    aborted.recv_timeout(ttl / 2).unwrap();
+    drop(hanging);
+    root.close_blocking().unwrap();
 }
