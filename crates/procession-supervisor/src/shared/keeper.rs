@@ -7,6 +7,8 @@
 //!    leaves all code of users to other threads.
 //! 2. A refusal ends the lease at once; an error that may pass does not. Argument: [`renew`] has one branch for each.
 //! 3. Both threads end with the lease. Argument: each of their waits ends with it, and is followed by a look at it.
+//! 4. No lease is renewed for nobody. Argument: the manager ends its lease when it has finished, and [`renew`] returns
+//!    if nobody else has the lease.
 
 use std::sync::Arc;
 use std::thread;
@@ -77,10 +79,15 @@ fn register(table: &dyn SharedTable, registration: &Registration) -> Result<Open
     Ok((session, registered))
 }
 
-fn renew(session: &mut dyn Session, settings: &Settings, term: &Term) {
+fn renew(session: &mut dyn Session, settings: &Settings, term: &Arc<Term>) {
     let every = term.lasts.map_or(WITHOUT_TTL, |_| settings.ttl / 3);
     let mut pause = every;
     loop {
+        if Arc::strong_count(term) == 1 {
+            // The manager was closed while it registered. If it cannot leave, the lease runs out.
+            let _left = session.leave(term.manager);
+            return;
+        }
         term.wait(pause);
         if !term.is_valid() {
             return;

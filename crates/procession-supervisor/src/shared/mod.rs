@@ -10,7 +10,7 @@
 //! | the store cannot be reached | renewals are repeated; with a third of the lease left, all units stop; at its end, they are aborted |
 //! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
 //! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
-//! | a unit fails too often, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
+//! | a unit fails too often or for good, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
 //!
 //! [`MemorySharedTable`] is for tests, and for several managers in one program. Check your own store with
 //! [`conformance::run`].

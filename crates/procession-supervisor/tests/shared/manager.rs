@@ -493,3 +493,46 @@ fn a_refused_renewal_does_not_wait_for_the_end_of_the_lease() {
     drop(hanging);
     root.close_blocking().unwrap();
 }
+
+/// Nobody renews the lease of a manager that was closed while it registered.
+#[test]
+fn a_manager_that_is_closed_while_it_registers_leaves() {
+    /// Sessions hang while the gate is locked.
+    #[derive(Clone)]
+    struct Slow(MemorySharedTable, Arc<Mutex<()>>, std::sync::mpsc::Sender<()>);
+    struct SlowSession(Box<dyn Session>, Arc<Mutex<()>>, std::sync::mpsc::Sender<()>);
+    impl SharedTable for Slow {
+        fn open(&self) -> Result<Box<dyn Session>, TableError> {
+            Ok(Box::new(SlowSession(self.0.open()?, self.1.clone(), self.2.clone())))
+        }
+    }
+    impl SlowSession {
+        fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+            let _sent = self.2.send(());
+            drop(self.1.lock().unwrap());
+            Ok(&mut *self.0)
+        }
+    }
+    delegate!(SlowSession);
+
+    let (told, begun) = std::sync::mpsc::channel();
+    let (table, gate) = (table_of(&[]), Arc::default());
+    let slow = Slow(table.clone(), Arc::clone(&gate), told);
+    let hanging = gate.lock().unwrap();
+    let manager = SharedManager::builder(slow).ttl(Duration::from_secs(600));
+    let manager = manager.build(|_| Err("there are no units".into()));
+    let root = Process::new();
+    let (start, _readiness) = Start::under(&root);
+    manager.runnable().start(start).unwrap();
+    begun.recv_timeout(LIMIT).unwrap();
+    root.close_blocking().unwrap();
+    drop(hanging);
+    let mut session = table.open().unwrap();
+    // The second call is that which leaves.
+    begun.recv_timeout(LIMIT).unwrap();
+    let end = Instant::now() + LIMIT;
+    while !session.managers().unwrap().is_empty() {
+        assert!(Instant::now() < end, "the manager has left");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+}
