@@ -89,7 +89,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn registration(&self) -> Registration {
         let Self { program, kinds, ttl, .. } = self;
-        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl }
+        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl, previous: None }
     }
 
     /// How often the table is read without a change.

@@ -47,8 +47,12 @@ use crate::sync::Mutex;
 /// let mut session = table.open()?;
 /// session.put("orders", "poller", "queue = 1")?;
 ///
-/// let registration =
-///     Registration { name: "host-1".into(), kinds: vec!["poller".into()], ttl: Duration::from_secs(15) };
+/// let registration = Registration {
+///     name: "host-1".into(),
+///     kinds: vec!["poller".into()],
+///     ttl: Duration::from_secs(15),
+///     previous: None,
+/// };
 /// let manager = session.register(&registration)?.manager;
 /// let claimed = session.claim(manager, 10)?;
 /// assert_eq!(claimed[0].key, "orders");
@@ -146,6 +150,7 @@ impl Session for MemorySession {
             rows.registered += 1;
             rows.changes += 1;
             let manager = ManagerId::new(rows.registered);
+            registration.previous.into_iter().for_each(|previous| rows.lives_on(previous));
             let entry = Manager {
                 name: registration.name.clone(),
                 kinds: kinds.into_iter().collect(),
@@ -154,6 +159,8 @@ impl Session for MemorySession {
                 owned: BTreeSet::new(),
                 probation: BTreeSet::new(),
                 ordered: BTreeSet::new(),
+                is_draining: false,
+                lives_on: false,
             };
             rows.managers.insert(manager, entry);
             Ok(Registered { manager, ttl: Some(ttl) })
@@ -172,6 +179,14 @@ impl Session for MemorySession {
         })
     }
 
+    fn drain(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        self.with(|rows, now| {
+            rows.alive(manager, now)?.is_draining = true;
+            rows.changes += 1;
+            Ok(())
+        })
+    }
+
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
         self.expire(manager)
     }
@@ -182,13 +197,10 @@ impl Session for MemorySession {
                 |(id, entry): (&ManagerId, &Manager)| (!entry.is_alive(now)).then_some(*id);
             let dead: Vec<_> = rows.managers.iter().filter_map(is_dead).collect();
             for manager in &dead {
-                let entry = &rows.managers[manager];
-                let is_known = !entry.probation.is_empty();
-                let suspects = if is_known { &entry.probation } else { &entry.owned };
-                for key in suspects.clone() {
+                for key in rows.suspects(*manager) {
                     rows.change(&key, |row| {
                         if !row.is_steady {
-                            row.crash(crash_limit);
+                            row.crash(*manager, crash_limit);
                         }
                     });
                 }
@@ -211,15 +223,21 @@ impl Session for MemorySession {
         self.with(|rows, now| {
             rows.alive(manager, now)?;
             let entry = &rows.managers[&manager];
-            let kinds = entry.kinds.iter().filter_map(|kind| rows.kinds.get(kind));
-            let units = kinds.map(|kind| kind.wanted).sum();
+            let kinds = || entry.kinds.iter().filter_map(|kind| rows.kinds.get(kind));
             let is_peer = |(id, other): &(&ManagerId, &Manager)| {
                 let shares =
                     || other.kinds.iter().any(|kind| entry.kinds.binary_search(kind).is_ok());
-                other.is_alive(now) && (**id == manager || shares())
+                other.is_alive(now) && !other.is_draining && (**id == manager || shares())
             };
-            let managers = rows.managers.iter().filter(is_peer).count();
-            Ok(Share { units, managers, owned: entry.owned.len() })
+            Ok(Share {
+                units: kinds().map(|kind| kind.wanted).sum(),
+                managers: rows.managers.iter().filter(is_peer).count(),
+                owned: entry.owned.len(),
+                is_draining: entry.is_draining,
+                has_free: kinds().any(|kind| !kind.free.is_empty() || !kind.crashed.is_empty()),
+                has_orders: !entry.ordered.is_empty(),
+                has_dead: rows.managers.values().any(|other| !other.is_alive(now)),
+            })
         })
     }
 
@@ -283,8 +301,7 @@ impl Session for MemorySession {
                     row.generation += 1;
                     row.is_quarantined = false;
                     row.is_done = false;
-                    row.failures = 0;
-                    row.crashes = 0;
+                    row.forget_failures();
                 }
                 row.generation
             };
@@ -300,8 +317,7 @@ impl Session for MemorySession {
         self.change(key, |row| {
             row.desired = Desired::Run;
             row.is_done = false;
-            row.failures = 0;
-            row.crashes = 0;
+            row.forget_failures();
         })
     }
 
@@ -326,8 +342,7 @@ impl Session for MemorySession {
     fn clear_quarantine(&mut self, key: &str) -> Result<(), TableError> {
         self.change(key, |row| {
             row.is_quarantined = false;
-            row.failures = 0;
-            row.crashes = 0;
+            row.forget_failures();
         })
     }
 
@@ -350,6 +365,7 @@ impl Session for MemorySession {
                 name: entry.name.clone(),
                 kinds: entry.kinds.clone(),
                 units: entry.owned.len(),
+                is_draining: entry.is_draining,
                 remaining: entry.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             };
             Ok(alive.map(show).collect())

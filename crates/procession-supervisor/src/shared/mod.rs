@@ -32,5 +32,5 @@ pub use self::manager::{SharedBuilder, SharedManager};
 pub use self::memory::MemorySharedTable;
 pub use self::table::{
     Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, Written,
 };

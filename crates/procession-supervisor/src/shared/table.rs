@@ -60,6 +60,14 @@ pub trait Session {
     /// [`TableError::Refused`] if the lease has ended.
     fn renew(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
+    /// Makes a manager give its units away: from now on it claims nothing and does not count in the shares of others, so
+    /// they claim what it releases. It keeps its lease. Nothing undoes this; a manager that registers again is not draining.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn drain(&mut self, manager: ManagerId) -> Result<(), TableError>;
+
     /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
     /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
@@ -67,16 +75,18 @@ pub trait Session {
     /// Ends the leases of all managers that are dead: whose lease has ended by the clock of the store or, in a store
     /// that can tell, whose program has ended. Returns their ids.
     ///
-    /// Their units become free, or are removed if they should be. A unit that was not [steady](Record::Steady) yet has crashed: see
-    /// [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
+    /// Their units become free, or are removed if they should be. A unit that was not [steady](Record::Steady) yet has
+    /// crashed, unless the program is known to [live on](Registration::previous): see [`UnitRow::crashes`]. It is
+    /// quarantined when it has crashed `crash_limit` times.
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
     /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
-    /// become free, or are removed if they should be, and do not count as crashed. Does nothing if the lease has ended already.
+    /// become free, or are removed if they should be, and do not count as crashed. Does nothing if the lease has ended
+    /// already.
     fn expire(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
-    /// Returns what a manager's share of the units is computed from: how many units of its kinds should run, how many
-    /// managers could run them, and how many the manager owns.
+    /// Returns what a manager must know to decide what it does next. A manager calls this often, so it should be one
+    /// cheap query.
     ///
     /// # Errors
     ///
@@ -84,7 +94,8 @@ pub trait Session {
     fn share(&mut self, manager: ManagerId) -> Result<Share, TableError>;
 
     /// Claims at most `max` free units that should run, are of the manager's kinds, and are neither quarantined nor
-    /// done. For each, it increases the token and the number of starts. Several managers may claim at the same time.
+    /// done; none if the manager is [draining](Self::drain). For each, it increases the token and the number of starts.
+    /// Several managers may claim at the same time.
     ///
     /// A unit that has crashed at least [`PROBATION_CRASHES`] times and is not steady is on probation. A manager owns at
     /// most one such unit at a time, so its next crash shows which unit is the cause.
@@ -117,6 +128,32 @@ pub trait Session {
     ///
     /// [`TableError::Refused`] if the claim is not the current one.
     fn release(&mut self, key: &str, token: Token) -> Result<(), TableError>;
+
+    /// Performs several writes in this order. Returns for each whether it was performed; `false` means that it failed
+    /// with an error that another attempt cannot change, such as [`TableError::Refused`]. The others are performed
+    /// nevertheless.
+    ///
+    /// By default, each is a call of its own. A store in which a transaction is expensive should use one for all.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`]. Any number of the writes may have been performed.
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
+        let mut performed = Vec::with_capacity(writes.len());
+        for Write { key, token, what } in writes {
+            let result = match what {
+                Written::Record(record) => self.record(key, *token, record),
+                Written::Release => self.release(key, *token),
+            };
+            match result {
+                Err(error @ (TableError::Unavailable(_) | TableError::Unusable(_))) => {
+                    return Err(error);
+                }
+                result => performed.push(result.is_ok()),
+            }
+        }
+        Ok(performed)
+    }
 
     /// Waits until something may have changed since the last call of this function, for at most `timeout`. Returns
     /// whether it may have. It may return early; it may also miss changes, so callers must look from time to time.
@@ -230,6 +267,11 @@ pub struct Registration {
     pub kinds: Vec<String>,
     /// How long its lease lasts without a renewal. A store that can tell whether a program has ended ignores it.
     pub ttl: Duration,
+    /// The id of its last registration, if it has lost that lease. It shows that the program lives on, so the units of
+    /// that lease have not crashed: neither when the lease is found [dead](Session::expire_dead) later, nor if it was
+    /// found dead already. In that case, the crash is taken back from the [count](UnitRow::crashes); a quarantine
+    /// remains.
+    pub previous: Option<ManagerId>,
 }
 
 /// A manager that has registered.
@@ -241,15 +283,24 @@ pub struct Registered {
     pub ttl: Option<Duration>,
 }
 
-/// The facts that a manager's share of the units is computed from.
+/// What a manager must know to decide what it does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
     /// The number of units of the manager's kinds that should run, without those that are quarantined or done.
     pub units: usize,
-    /// The number of managers that share at least one of these kinds and whose lease has not ended, including this one.
+    /// The number of managers that share at least one of these kinds, whose lease has not ended, and that are not
+    /// draining. It includes this manager, unless it is draining.
     pub managers: usize,
     /// The number of units that the manager owns.
     pub owned: usize,
+    /// The manager is [draining](Session::drain).
+    pub is_draining: bool,
+    /// [`claim`](Session::claim) may find a unit. A store that cannot tell says `true`, here and below.
+    pub has_free: bool,
+    /// [`orders`](Session::orders) may find an order.
+    pub has_orders: bool,
+    /// [`expire_dead`](Session::expire_dead) may find a dead manager.
+    pub has_dead: bool,
 }
 
 /// A unit that was claimed.
@@ -323,6 +374,26 @@ pub enum Record {
     Done,
 }
 
+/// A write about a claimed unit: see [`Session::write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The key of the unit.
+    pub key: String,
+    /// The token of the claim.
+    pub token: Token,
+    /// What to write.
+    pub what: Written,
+}
+
+/// What a [`Write`] does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// [`Session::record`].
+    Record(Record),
+    /// [`Session::release`].
+    Release,
+}
+
 /// What an operator wants a unit to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -384,6 +455,8 @@ pub struct ManagerRow {
     pub kinds: Vec<String>,
     /// The number of units that it owns.
     pub units: usize,
+    /// It is [draining](Session::drain).
+    pub is_draining: bool,
     /// When its lease ends unless it is renewed. `None` if it lasts until the program ends.
     pub remaining: Option<Duration>,
 }

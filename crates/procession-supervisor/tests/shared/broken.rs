@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use procession_supervisor::shared::{
     Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Ordered, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, Written,
 };
 
 macro_rules! faults {
@@ -26,10 +26,13 @@ macro_rules! faults {
 faults! {
     IdsRepeat KindsAreIgnored TtlIsIgnored
     RenewNeverRefuses RenewDoesNothing
+    PreviousIsIgnored
+    DrainNeverRefuses DrainForgets DrainEndsTheLease DrainFrees DrainedManagersClaim DrainedManagersCount
     LeaveDoesNothing LeaveRefusesTheEnded
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
     ExpireDoesNothing ExpireRefusesTheEnded
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
+    ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
@@ -37,13 +40,14 @@ faults! {
     RecordNeverRefuses RecordForgetsReady RecordForgetsSteady RecordForgetsFailed RecordForgetsDone
     RecordForgetsRestarted RecordForgetsErrors
     ReleaseNeverRefuses ReleaseForgets
+    WriteStopsAtARefusal WriteIsReversed WriteForgetsTheLast WriteNeverRefuses
     WaitNeverWakes WaitAlwaysWakes
     PutKeepsGenerations PutBumpsGenerations PutStarts PutForgetsSpecs PutKeepsRemovals
     WantRunForgets WantStopForgets RemoveForgets RemoveWaits ClearForgets NothingIsUnknown
     GetForgetsOwners GetForgetsCrashes GetForgetsQuarantine
     ScanIgnoresAfter ScanIgnoresLimits ScanIsReversed ScanIncludesAfter
     ManagersIncludeTheEnded ManagersForgetKinds ManagersForgetUnits ManagersAreReversed
-    ManagersForgetTheEnd
+    ManagersForgetTheEnd ManagersForgetDraining
 }
 
 #[derive(Clone)]
@@ -60,6 +64,7 @@ struct Past {
     managers: Vec<ManagerRow>,
     claimed: Vec<Claimed>,
     ordered: Vec<Order>,
+    draining: Vec<ManagerId>,
     puts: u64,
 }
 
@@ -126,6 +131,9 @@ impl BrokenSession {
 impl Session for BrokenSession {
     fn register(&mut self, registration: &Registration) -> Result<Registered, TableError> {
         let mut registration = registration.clone();
+        if self.is(Fault::PreviousIsIgnored) {
+            registration.previous = None;
+        }
         if self.is(Fault::KindsAreIgnored) {
             registration.kinds = vec!["a".into(), "b".into()];
         }
@@ -150,6 +158,39 @@ impl Session for BrokenSession {
         }
         let renewed = self.inner.renew(manager);
         self.never_refuses(Fault::RenewNeverRefuses, renewed, ())
+    }
+
+    fn drain(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        match self.fault {
+            Fault::DrainForgets => self.inner.renew(manager),
+            Fault::DrainEndsTheLease => {
+                self.inner.drain(manager)?;
+                self.inner.leave(manager)
+            }
+            Fault::DrainFrees => {
+                self.inner.drain(manager)?;
+                for row in self.inner.scan(None, usize::MAX)? {
+                    if row.owner == Some(manager) {
+                        self.inner.release(&row.key, row.token)?;
+                    }
+                }
+                Ok(())
+            }
+            // It is draining, but nobody knows.
+            Fault::DrainedManagersClaim | Fault::DrainedManagersCount => {
+                self.inner.renew(manager)?;
+                self.past.lock().unwrap().draining.push(manager);
+                if self.is(Fault::DrainedManagersClaim) {
+                    Ok(())
+                } else {
+                    self.inner.drain(manager)
+                }
+            }
+            _ => {
+                let drained = self.inner.drain(manager);
+                self.never_refuses(Fault::DrainNeverRefuses, drained, ())
+            }
+        }
     }
 
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
@@ -198,6 +239,18 @@ impl Session for BrokenSession {
         match self.fault {
             Fault::ShareForgetsItself => share.managers -= 1,
             Fault::ShareForgetsOwned => share.owned = 0,
+            Fault::DrainedManagersCount => {
+                share.managers += self.past.lock().unwrap().draining.len();
+            }
+            Fault::DrainedManagersClaim => {
+                let past = self.past.lock().unwrap();
+                share.is_draining = past.draining.contains(&manager);
+                share.managers -= past.draining.len().min(share.managers);
+            }
+            Fault::ShareHidesDraining => share.is_draining = false,
+            Fault::ShareHidesFree => share.has_free = false,
+            Fault::ShareHidesOrders => share.has_orders = false,
+            Fault::ShareHidesDead => share.has_dead = false,
             Fault::ShareCountsAll => share.units = self.inner.scan(None, usize::MAX)?.len(),
             _ => {}
         }
@@ -278,6 +331,31 @@ impl Session for BrokenSession {
         }
         let released = self.inner.release(key, token);
         self.never_refuses(Fault::ReleaseNeverRefuses, released, ())
+    }
+
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
+        let mut performed = Vec::new();
+        let order: Vec<usize> = match self.fault {
+            Fault::WriteIsReversed => (0..writes.len()).rev().collect(),
+            Fault::WriteForgetsTheLast => (0..writes.len().saturating_sub(1)).collect(),
+            _ => (0..writes.len()).collect(),
+        };
+        for position in order {
+            let Write { key, token, what } = &writes[position];
+            let result = match what {
+                Written::Record(record) => self.inner.record(key, *token, record),
+                Written::Release => self.inner.release(key, *token),
+            };
+            performed.push(result.is_ok() || self.is(Fault::WriteNeverRefuses));
+            if result.is_err() && self.is(Fault::WriteStopsAtARefusal) {
+                break;
+            }
+        }
+        if self.is(Fault::WriteIsReversed) {
+            performed.reverse();
+        }
+        performed.resize(writes.len(), self.is(Fault::WriteForgetsTheLast));
+        Ok(performed)
     }
 
     fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {
@@ -381,6 +459,14 @@ impl Session for BrokenSession {
             Fault::ManagersForgetKinds => rows.iter_mut().for_each(|row| row.kinds.clear()),
             Fault::ManagersForgetUnits => rows.iter_mut().for_each(|row| row.units = 0),
             Fault::ManagersAreReversed => rows.reverse(),
+            Fault::ManagersForgetDraining => {
+                rows.iter_mut().for_each(|row| row.is_draining = false)
+            }
+            Fault::DrainedManagersClaim => {
+                let past = self.past.lock().unwrap();
+                let is_draining = |row: &ManagerRow| past.draining.contains(&row.manager);
+                rows.iter_mut().for_each(|row| row.is_draining = is_draining(row));
+            }
             Fault::ManagersForgetTheEnd => rows.iter_mut().for_each(|row| row.remaining = None),
             _ => {}
         }

@@ -11,6 +11,7 @@ macro_rules! delegate {
             crate::delegate::calls! { $session;
                 register(registration: &Registration) -> Registered;
                 renew(manager: ManagerId) -> ();
+                drain(manager: ManagerId) -> ();
                 leave(manager: ManagerId) -> ();
                 expire_dead(limit: u32) -> Vec<ManagerId>;
                 expire(manager: ManagerId) -> ();

@@ -104,6 +104,7 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     claim(&mut *s, manager, 1);
     let share = s.share(manager).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (2, 2, 1), "a share of one kind");
+    assert!(share.has_free, "there is something to claim");
     let share = s.share(peer).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (3, 3, 0), "a share of two kinds");
     s.leave(peer).expect("leave works");

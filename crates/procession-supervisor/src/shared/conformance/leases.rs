@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{claim, open, put, refused, register, register_for, row, until};
+use super::{claim, open, put, refused, register, register_again, register_for, row, until};
 use crate::shared::table::{
     Claimed, ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, Token,
 };
@@ -15,6 +15,7 @@ const NEVER: u32 = 1000;
 /// All calls of a manager whose lease has ended are refused.
 fn is_over(s: &mut dyn Session, manager: ManagerId, key: &str, token: Token) {
     refused(s.renew(manager), "renew after the end");
+    refused(s.drain(manager), "drain after the end");
     refused(s.share(manager), "share after the end");
     refused(s.claim(manager, 1), "claim after the end");
     refused(s.orders(manager), "orders after the end");
@@ -84,6 +85,7 @@ pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
         listed.is_none().then_some(())
     });
     is_over(&mut *s, mortal, "k", k);
+    assert!(s.share(living).expect("share works").has_dead, "a share says that a manager is dead");
     assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [mortal], "the dead are found");
     assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "each is returned once");
     is_over(&mut *s, mortal, "k", k);
@@ -94,6 +96,40 @@ pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
         "the end removes what should be removed"
     );
     s.renew(living).expect("others live on");
+}
+
+pub(super) fn draining_managers_give_their_units_away(table: &impl SharedTable) {
+    let mut s = open(table);
+    let (leaving, staying) = (register(&mut *s), register(&mut *s));
+    put(&mut *s, "k");
+    put(&mut *s, "more");
+    let claimed = claim(&mut *s, leaving, 1).remove(0);
+    let before = row(&mut *s, &claimed.key);
+    s.drain(leaving).expect("drain works");
+    assert_eq!(row(&mut *s, &claimed.key), before, "drain changes no unit");
+    s.renew(leaving).expect("a draining manager keeps its lease");
+    s.record(&claimed.key, claimed.token, &Record::Ready).expect("and its claims");
+    assert_eq!(claim(&mut *s, leaving, 9), [], "a draining manager claims nothing");
+    let share = s.share(leaving).expect("share works");
+    assert_eq!(
+        (share.managers, share.owned, share.is_draining),
+        (1, 1, true),
+        "it counts itself out"
+    );
+    let share = s.share(staying).expect("share works");
+    assert_eq!((share.managers, share.is_draining), (1, false), "and others do not count it");
+    let rows = s.managers().expect("managers works");
+    let draining: Vec<bool> = rows.iter().map(|row| row.is_draining).collect();
+    assert_eq!(draining, [true, false], "operators see it");
+    s.drain(leaving).expect("drain may be repeated");
+    s.release(&claimed.key, claimed.token).expect("release works");
+    assert_eq!(claim(&mut *s, leaving, 9), [], "not even what it has released");
+    assert_eq!(claim(&mut *s, staying, 9).len(), 2, "others claim its units");
+    let again = register(&mut *s);
+    assert!(
+        !s.share(again).expect("share works").is_draining,
+        "a new registration is not draining"
+    );
 }
 
 /// Lets a manager claim everything, calls `before`, and then waits until the manager is dead. `None` if the leases of the
@@ -164,4 +200,41 @@ pub(super) fn crashes_find_the_cause(table: &impl SharedTable) {
         let row = row(s, &claimed.key);
         assert_eq!((row.crashes, row.is_ready, row.is_steady), (0, true, true), "steady units");
     }
+}
+
+pub(super) fn units_of_a_program_that_lives_on_have_not_crashed(table: &impl SharedTable) {
+    let mut s = open(table);
+    let s = &mut *s;
+    put(s, "k");
+    // The end of the lease is found after the program has registered again, and before.
+    for is_found_first in [false, true] {
+        let registered = register_for(s, &["a"], TTL);
+        let ended = registered.manager;
+        if registered.ttl.is_none() {
+            return;
+        }
+        assert_eq!(claim(s, ended, 1).len(), 1, "the unit is free");
+        let again = (!is_found_first).then(|| register_again(s, ended));
+        until(s, "a lease that is not renewed must end", |s| {
+            let dead = s.expire_dead(NEVER).expect("expire_dead works");
+            (!dead.is_empty()).then(|| assert_eq!(dead, [ended], "only the dead expire"))
+        });
+        let crashes = row(s, "k").crashes;
+        assert_eq!(crashes, u32::from(is_found_first), "a program that has registered again lives");
+        let again = again.unwrap_or_else(|| register_again(s, ended));
+        assert_eq!(row(s, "k").crashes, 0, "a crash is taken back");
+        let second = register_again(s, ended);
+        assert_eq!(row(s, "k").crashes, 0, "but only once");
+        assert_eq!(claim(s, again, 1).len(), 1, "a manager that registers again claims units");
+        s.leave(again).expect("leave works");
+        s.leave(second).expect("leave works");
+    }
+    // Of several crashes, only its own one is taken back.
+    let mut last = None;
+    for _ in 0..2 {
+        die(s, NEVER, |_, manager, _| last = Some(manager));
+    }
+    let last = last.expect("leases end by time in this store");
+    register_again(s, last);
+    assert_eq!(row(s, "k").crashes, 1, "other crashes remain");
 }

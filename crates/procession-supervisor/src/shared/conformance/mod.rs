@@ -31,6 +31,8 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     leases::the_end_is_final(&make());
     leases::a_lease_ends_by_time(&make());
     leases::crashes_find_the_cause(&make());
+    leases::units_of_a_program_that_lives_on_have_not_crashed(&make());
+    leases::draining_managers_give_their_units_away(&make());
     claims::each_unit_is_claimed_once(&make());
     claims::only_wanted_units_of_the_right_kind_are_claimed(&make());
     claims::a_claim_begins_anew(&make());
@@ -39,6 +41,7 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     records::orders_follow_changes(&make());
     records::failures_quarantine(&make());
     records::done_units_rest(&make());
+    records::several_writes_are_like_single_ones(&make());
     operators::put_has_generations(&make());
     operators::unknown_units_are_not_found(&make());
     operators::operators_decide_what_runs(&make());
@@ -54,8 +57,19 @@ fn open(table: &impl SharedTable) -> Box<dyn Session> {
 /// Registers a manager of these kinds.
 fn register_for(session: &mut dyn Session, kinds: &[&str], ttl: Duration) -> Registered {
     let kinds = kinds.iter().map(ToString::to_string).collect();
-    let registration = Registration { name: "test".into(), kinds, ttl };
+    let registration = Registration { name: "test".into(), kinds, ttl, previous: None };
     session.register(&registration).expect("a manager registers")
+}
+
+/// Registers a manager that has lost the lease of `previous`.
+fn register_again(session: &mut dyn Session, previous: ManagerId) -> ManagerId {
+    let registration = Registration {
+        name: "test".into(),
+        kinds: vec!["a".into()],
+        ttl: Duration::from_secs(600),
+        previous: Some(previous),
+    };
+    session.register(&registration).expect("a manager registers again").manager
 }
 
 /// Registers a manager whose lease does not end during a check.

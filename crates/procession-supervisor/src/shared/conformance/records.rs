@@ -1,7 +1,7 @@
 //! Tokens, records, orders and quarantine.
 
 use super::{claim, open, put, refused, register, register_for, row};
-use crate::shared::table::{Desired, Order, Ordered, Record, SharedTable, Token};
+use crate::shared::table::{Desired, Order, Ordered, Record, SharedTable, Token, Write, Written};
 use std::time::Duration;
 
 pub(super) fn tokens_fence(table: &impl SharedTable) {
@@ -39,7 +39,12 @@ pub(super) fn tokens_fence(table: &impl SharedTable) {
 pub(super) fn orders_follow_changes(table: &impl SharedTable) {
     let mut s = open(table);
     let manager = register(&mut *s);
-    let orders = |s: &mut dyn crate::shared::Session| s.orders(manager).expect("orders works");
+    let orders = |s: &mut dyn crate::shared::Session| {
+        let orders = s.orders(manager).expect("orders works");
+        let share = s.share(manager).expect("share works");
+        assert!(share.has_orders || orders.is_empty(), "a share says that there are orders");
+        orders
+    };
     put(&mut *s, "k");
     let token = claim(&mut *s, manager, 1)[0].token;
     assert_eq!(orders(&mut *s), [], "no order without a change");
@@ -125,4 +130,40 @@ pub(super) fn done_units_rest(table: &impl SharedTable) {
     s.put("k", "a", "3").expect("put works");
     s.record("k", token, &Record::Done).expect("record works");
     assert!(!row(&mut *s, "k").is_done, "the end of an old generation is not that of a new one");
+}
+
+pub(super) fn several_writes_are_like_single_ones(table: &impl SharedTable) {
+    let mut s = open(table);
+    let manager = register(&mut *s);
+    for key in ["x", "y"] {
+        put(&mut *s, key);
+    }
+    let claimed = claim(&mut *s, manager, 2);
+    let token = |key| claimed.iter().find(|row| row.key == key).expect("both are claimed").token;
+    let (x, y) = (token("x"), token("y"));
+    let write = |key: &str, token, what| Write { key: key.to_owned(), token, what };
+    let failed = || Written::Record(Record::Failed { error: "e".into(), limit: 9 });
+    let old = Token::new(0);
+    let writes = [
+        write("x", x, Written::Record(Record::Ready)),
+        write("y", old, failed()),
+        write("y", y, failed()),
+        write("unknown", y, Written::Release),
+        write("x", x, failed()),
+        write("x", x, Written::Release),
+        write("x", x, Written::Record(Record::Ready)),
+        write("y", y, Written::Record(Record::Ready)),
+    ];
+    let written = s.write(&writes).expect("write works");
+    let expected = [true, false, true, false, true, true, false, true];
+    assert_eq!(written, expected, "each write is performed or refused");
+    let seen = ["x", "y"].map(|key| {
+        let row = row(&mut *s, key);
+        (row.owner, row.is_ready, row.failures)
+    });
+    assert_eq!(seen, [(None, false, 1), (Some(manager), true, 1)], "writes are performed in order");
+    assert_eq!(s.write(&[]).expect("write works"), [], "no writes are no error");
+    s.leave(manager).expect("leave works");
+    let late = [write("y", y, Written::Release)];
+    assert_eq!(s.write(&late).expect("write works"), [false], "write after the end");
 }

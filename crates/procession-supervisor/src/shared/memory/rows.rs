@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) starts: u64,
     pub(super) failures: u32,
     pub(super) crashes: u32,
+    /// The manager whose end was its last crash.
+    pub(super) crashed_with: Option<ManagerId>,
     pub(super) last_error: Option<String>,
 }
 
@@ -51,6 +53,9 @@ pub(super) struct Manager {
     pub(super) probation: BTreeSet<Arc<str>>,
     /// Those of `owned` that there is an order for.
     pub(super) ordered: BTreeSet<Arc<str>>,
+    pub(super) is_draining: bool,
+    /// Its program has registered again, so the end of its lease is no crash.
+    pub(super) lives_on: bool,
 }
 
 /// The units of one kind.
@@ -90,6 +95,7 @@ impl Row {
             starts: 0,
             failures: 0,
             crashes: 0,
+            crashed_with: None,
             last_error: None,
         }
     }
@@ -118,14 +124,21 @@ impl Row {
         self.desired != Desired::Run || self.is_quarantined || self.generation != self.running
     }
 
-    pub(super) fn crash(&mut self, limit: u32) {
+    pub(super) fn crash(&mut self, owner: ManagerId, limit: u32) {
         self.crashes = self.crashes.saturating_add(1);
+        self.crashed_with = Some(owner);
         if self.crashes >= limit {
             self.is_quarantined = true;
             let times = if self.crashes == 1 { "time" } else { "times" };
             let crashes = self.crashes;
             self.last_error = Some(format!("the program that ran it has died {crashes} {times}"));
         }
+    }
+
+    pub(super) fn forget_failures(&mut self) {
+        self.failures = 0;
+        self.crashes = 0;
+        self.crashed_with = None;
     }
 
     pub(super) fn free(&mut self) {
@@ -145,8 +158,7 @@ impl Row {
             Record::Steady => {
                 self.is_ready = true;
                 self.is_steady = true;
-                self.failures = 0;
-                self.crashes = 0;
+                self.forget_failures();
             }
             Record::Failed { error, limit } => {
                 self.begin();
@@ -265,6 +277,30 @@ impl Rows {
         self.changes += 1;
     }
 
+    /// The units that are to blame for the death of a manager.
+    pub(super) fn suspects(&self, manager: ManagerId) -> BTreeSet<Arc<str>> {
+        match self.managers.get(&manager) {
+            Some(entry) if entry.lives_on => BTreeSet::new(),
+            Some(entry) if !entry.probation.is_empty() => entry.probation.clone(),
+            entry => entry.map(|entry| entry.owned.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The program of a manager lives on, so its units have not crashed.
+    pub(super) fn lives_on(&mut self, manager: ManagerId) {
+        if let Some(entry) = self.managers.get_mut(&manager) {
+            entry.lives_on = true;
+        }
+        let crashed = self.units.iter().filter(|(_, row)| row.crashed_with == Some(manager));
+        let crashed: Vec<_> = crashed.map(|(key, _)| key.clone()).collect();
+        for key in crashed {
+            self.change(&key, |row| {
+                row.crashes -= 1;
+                row.crashed_with = None;
+            });
+        }
+    }
+
     /// The entry of a manager whose lease has not ended.
     pub(super) fn alive(
         &mut self,
@@ -291,6 +327,9 @@ impl Rows {
     /// Chooses the units that a manager claims.
     pub(super) fn choose(&self, manager: &Manager, max: usize) -> Vec<Arc<str>> {
         let kinds = || manager.kinds.iter().filter_map(|kind| self.kinds.get(kind));
+        if manager.is_draining {
+            return Vec::new();
+        }
         let crashed = usize::from(manager.probation.is_empty());
         let crashed = kinds().flat_map(|kind| &kind.crashed).take(crashed);
         kinds().flat_map(|kind| &kind.free).chain(crashed).take(max).cloned().collect()
