@@ -36,6 +36,9 @@ pub enum ManagerError {
     /// The manager is not running, or is stopping.
     #[error("the manager is not running")]
     NotRunning,
+    /// The manager cannot give its units away, because no other manager could run them.
+    #[error("cannot hand over: no other manager is registered that could run the units")]
+    NoOtherManager,
     /// There is no such unit.
     #[error("there is no unit `{}`", Escaped::name(key))]
     NotFound {

@@ -233,6 +233,14 @@ impl<K: Key> Units<K> {
         self.entries.iter().map(|(_, entry)| entry.status(now)).collect()
     }
 
+    /// The units that have a run, and its process.
+    #[cfg(not(loom))]
+    pub(crate) fn live(&self) -> Vec<(K, Process)> {
+        let live =
+            |entry: &Entry<K>| Some((entry.key.clone(), entry.live.as_ref()?.process.clone()));
+        self.entries.iter().filter_map(|(_, entry)| live(entry)).collect()
+    }
+
     /// The units that are stuck, and their processes.
     pub(crate) fn stuck(&self) -> Vec<(K, Process)> {
         let stuck = self.entries.iter().filter(|(_, entry)| entry.life.state() == State::Stuck);

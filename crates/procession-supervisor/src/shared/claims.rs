@@ -22,7 +22,7 @@ use procession::support::{catch, with_causes};
 use super::claim::{Claim, Factory};
 use super::lease::{Lease, Term};
 use super::manager::Settings;
-use super::table::{Claimed, Order, Ordered, Record, Token};
+use super::table::{Claimed, Order, Ordered, Record, Token, Write, Written};
 use super::worker::{FromTable, ToTable};
 use crate::engine::inbox::Inbox;
 use crate::engine::{Command, Core, Face, Shared, stop_all};
@@ -134,10 +134,10 @@ impl Claims {
     /// Gives back a claim that cannot be started.
     fn refuse(&self, core: &Core<String>, claim: &Claim, error: BoxError) {
         let (key, token) = (claim.key().to_owned(), claim.lease().token());
-        self.tell(ToTable::Record(key.clone(), token, self.failure(&*error)));
+        self.write(key.clone(), token, Written::Record(self.failure(&*error)));
         core.tell(Some(key.clone()), Happening::LoadFailed { error: error.into(), delay: None });
         claim.lease().end();
-        self.tell(ToTable::Release(key, token));
+        self.write(key, token, Written::Release);
     }
 
     fn ordered(&mut self, core: &mut Core<String>, Order { key, token, what }: Order) {
@@ -151,7 +151,7 @@ impl Claims {
                 }
                 held.claim.set_spec(kind, spec, generation);
                 core.tell(Some(key.clone()), Happening::Changed);
-                self.tell(ToTable::Record(key, token, Record::Restarted { generation }));
+                self.write(key, token, Written::Record(Record::Restarted { generation }));
                 core.restart(id);
             }
         }
@@ -272,7 +272,7 @@ impl Claims {
 
     fn record(&self, id: usize, record: Record) {
         if let Some(Held { claim, .. }) = self.held.get(&id) {
-            self.tell(ToTable::Record(claim.key().to_owned(), claim.lease().token(), record));
+            self.write(claim.key().to_owned(), claim.lease().token(), Written::Record(record));
         }
     }
 
@@ -287,7 +287,7 @@ impl Claims {
     fn release(&mut self, id: usize) {
         if let Some(Held { claim, .. }) = self.forget(id) {
             claim.lease().end();
-            self.tell(ToTable::Release(claim.key().to_owned(), claim.lease().token()));
+            self.write(claim.key().to_owned(), claim.lease().token(), Written::Release);
         }
     }
 
@@ -296,6 +296,10 @@ impl Claims {
         let held = self.held.remove(&id)?;
         self.surplus -= usize::from(held.is_surplus);
         Some(held)
+    }
+
+    fn write(&self, key: String, token: Token, what: Written) {
+        self.tell(ToTable::Write(Write { key, token, what }));
     }
 
     fn tell(&self, what: ToTable) {
@@ -353,10 +357,9 @@ impl Face<String> for Claims {
     fn stop(&mut self, core: &mut Core<String>) {
         let (told, _) = self.from.take(Waker::noop());
         self.from.close();
-        for told in self.told.drain(..).chain(told) {
+        for told in std::mem::take(&mut self.told).into_iter().chain(told) {
             if let FromTable::Claimed(rows) = told {
-                let releases = rows.into_iter().map(|row| ToTable::Release(row.key, row.token));
-                releases.for_each(|release| drop(self.to.send(release)));
+                rows.into_iter().for_each(|row| self.write(row.key, row.token, Written::Release));
             }
         }
         self.has_aborted = core.is_aborting();

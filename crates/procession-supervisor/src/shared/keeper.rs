@@ -19,7 +19,7 @@ use procession::support::close_elsewhere;
 
 use super::lease::Term;
 use super::manager::Settings;
-use super::table::{Registration, Session, SharedTable, TableError};
+use super::table::{ManagerId, Registration, Session, SharedTable, TableError};
 use crate::engine::{Shared, reply::Reply};
 use crate::error::SharedError;
 use crate::event::Happening;
@@ -35,11 +35,12 @@ pub(super) fn keep(
     table: &dyn SharedTable,
     settings: &Settings,
     shared: &Shared<String>,
+    previous: Option<ManagerId>,
     registered: Reply<Result<Arc<Term>, TableError>>,
 ) {
     let policy = &shared.about.policy;
     let mut pauses = policy.pauses();
-    let registration = settings.registration();
+    let registration = settings.registration(previous);
     while registered.is_awaited() {
         let sent = settings.clock.now();
         match register(table, &registration) {

@@ -27,6 +27,8 @@ pub(super) struct Term {
     pub(super) manager: ManagerId,
     /// How long a renewal lasts; `None` if the lease lasts until the program ends.
     pub(super) lasts: Option<Duration>,
+    /// How long after its end here the lease may last in the store.
+    pub(super) margin: Duration,
     clock: LeaseClock,
     state: Mutex<TermState>,
     /// Notified when the lease ends.
@@ -45,8 +47,10 @@ struct TermState {
 
 /// How long before the end of its lease in the store a manager considers it ended.
 fn margin(ttl: Duration) -> Duration {
-    Duration::from_secs(1).min(ttl / 5)
+    MARGIN.min(ttl / 5)
 }
+
+const MARGIN: Duration = Duration::from_secs(1);
 
 impl Term {
     /// The lease of a manager that has registered with a request sent at `sent`.
@@ -56,11 +60,13 @@ impl Term {
         clock: LeaseClock,
         sent: Duration,
     ) -> Arc<Self> {
-        let lasts = ttl.map(|ttl| ttl.saturating_sub(margin(ttl)));
+        let margin = ttl.map_or(MARGIN, margin);
+        let lasts = ttl.map(|ttl| ttl.saturating_sub(margin));
         let until = lasts.map(|lasts| sent.saturating_add(lasts));
         Arc::new(Self {
             manager,
             lasts,
+            margin,
             clock,
             state: Mutex::new(TermState { until, is_over: false }),
             ended: Condvar::new(),

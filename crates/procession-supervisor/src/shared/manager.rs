@@ -24,9 +24,11 @@ use procession_runnable::{Run, Runnable, Start, body, named, run_in_at};
 
 use super::claim::{Claim, Factory};
 use super::claims::Claims;
+use super::hand_over::HandOver;
 use super::keeper::{keep, watch};
 use super::lease::Term;
-use super::table::{Registration, SharedTable};
+use super::stuck::{OnStuck, exit_unless_ended};
+use super::table::{ManagerId, Registration, SharedTable};
 use super::time::LeaseClock;
 use super::worker::{FromTable, ToTable, Worker};
 use crate::engine::inbox::Inbox;
@@ -73,6 +75,7 @@ pub struct SharedManager {
     table: Arc<dyn SharedTable>,
     factory: Arc<Factory>,
     settings: Arc<Settings>,
+    hand_over: Arc<HandOver>,
 }
 
 pub(super) struct Settings {
@@ -83,13 +86,14 @@ pub(super) struct Settings {
     poll: Option<Duration>,
     pub(super) crash_limit: u32,
     pub(super) failure_limit: u32,
+    on_stuck: OnStuck,
     pub(super) clock: LeaseClock,
 }
 
 impl Settings {
-    pub(super) fn registration(&self) -> Registration {
+    pub(super) fn registration(&self, previous: Option<ManagerId>) -> Registration {
         let Self { program, kinds, ttl, .. } = self;
-        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl, previous: None }
+        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl, previous }
     }
 
     /// How often the table is read without a change.
@@ -122,6 +126,7 @@ impl SharedManager {
             poll: None,
             crash_limit: 5,
             failure_limit: 20,
+            on_stuck: OnStuck::Report,
             clock: LeaseClock::System,
         };
         SharedBuilder { table: Arc::new(table), about, settings }
@@ -179,6 +184,25 @@ impl SharedManager {
         named(about.name.clone(), body.at(about.site))
     }
 
+    /// Gives all units to other managers, and claims no more in this run. Resolves when this manager owns no unit; its
+    /// run goes on until it is closed. Call it before a deployment stops the program: then each unit is down only while
+    /// it stops here and starts elsewhere.
+    ///
+    /// The units stop gracefully and concurrently. While no other manager is registered, they go on running. A unit that
+    /// no other manager has the kind or the [capacity](SharedBuilder::capacity) for waits until one has.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::NoOtherManager`] if no other manager could run the units; nothing has changed then.
+    /// [`ManagerError::NotRunning`] if the manager is not running, or has closed meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the manager still gives its units away.
+    pub async fn hand_over(&self) -> Result<(), ManagerError> {
+        self.hand_over.ask().await
+    }
+
     /// Lists the units that this manager has claimed, sorted by key.
     pub fn list(&self) -> Vec<Status<String>> {
         let mut list = self.shared.list();
@@ -200,18 +224,20 @@ impl SharedManager {
     async fn drive(&self, run: Run) -> Result<(), Error> {
         // The errors of the child are returned instead.
         ignore_failures_of_children(&run);
+        let _handing_over = Handing::begin(&self.hand_over);
         let policy = &self.shared.about.policy;
-        let mut pauses = policy.pauses();
+        let (mut pauses, mut previous) = (policy.pauses(), None);
         loop {
             let (registered, term) = reply();
             let manager = self.clone();
             spawn(&run, "lease keeper", move || {
-                keep(&*manager.table, &manager.settings, &manager.shared, registered);
+                keep(&*manager.table, &manager.settings, &manager.shared, previous, registered);
             })?;
             let Some(term) = run.run_until_closing(term).await else { return Ok(()) };
             let term = term.ok_or_else(|| failed(&run, "the table panicked".into()))?;
             let term = term.map_err(|error| failed(&run, error.into()))?;
             let begun = SystemClock.now();
+            previous = Some(term.manager);
             self.hold(&run, term).await?;
             if begun.elapsed() >= policy.steady_after {
                 pauses = policy.pauses();
@@ -240,13 +266,22 @@ impl SharedManager {
                 settings: &manager.settings,
                 shared: &manager.shared,
                 term: &of_worker,
+                hand_over: &manager.hand_over,
                 to: &to_manager,
                 from: from_manager,
             };
             worker.work();
         });
         let (of_watch, of_units) = (term.clone(), units.clone());
-        let watching = spawn(run, "lease watch", move || watch(&of_watch, &of_units));
+        let manager = self.clone();
+        let watching = spawn(run, "lease watch", move || {
+            watch(&of_watch, &of_units);
+            // After a regular end, nothing runs any more.
+            if manager.settings.on_stuck == OnStuck::ExitProgram {
+                let runs = manager.shared.units.lock().live();
+                exit_unless_ended(&manager.shared, &of_watch, &runs);
+            }
+        });
         if let Err(error) = working.and(watching) {
             term.end();
             return Err(error);
@@ -298,6 +333,22 @@ impl SharedManager {
     }
 }
 
+/// A run during which the manager can hand over.
+struct Handing<'a>(&'a HandOver);
+
+impl<'a> Handing<'a> {
+    fn begin(hand_over: &'a HandOver) -> Self {
+        hand_over.begin();
+        Self(hand_over)
+    }
+}
+
+impl Drop for Handing<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Returns whether the error of the units is more than the result of an abort.
 fn is_failure(error: &Error) -> bool {
     match error {
@@ -336,6 +387,7 @@ fn spawn(run: &Run, name: &str, function: impl FnOnce() + Send + 'static) -> Res
 /// | [`poll_every`](Self::poll_every) | a third of `ttl`, or 500 ms | how often it reads the table without a change |
 /// | [`crash_limit`](Self::crash_limit) | 5 | how often a unit may crash its program before it is quarantined |
 /// | [`failure_limit`](Self::failure_limit) | 20 | how often a unit may fail before it is quarantined |
+/// | [`on_stuck`](Self::on_stuck) | [`Report`](OnStuck::Report) | what happens if a unit runs on after the end of its lease |
 /// | [`policy`](Self::policy) | [`Policy::new`] | restarts and graces |
 #[must_use = "a builder does nothing until `build`"]
 pub struct SharedBuilder {
@@ -399,6 +451,13 @@ impl SharedBuilder {
         self
     }
 
+    /// Sets what happens if a unit ignores its abort when the lease of the manager has ended. Default:
+    /// [`OnStuck::Report`].
+    pub fn on_stuck(mut self, on_stuck: OnStuck) -> Self {
+        self.settings.on_stuck = on_stuck;
+        self
+    }
+
     /// Sets how units are restarted and stopped, and how long the pauses are after errors of the table. Default:
     /// [`Policy::new`].
     pub fn policy(mut self, policy: Policy) -> Self {
@@ -418,6 +477,7 @@ impl SharedBuilder {
             table,
             factory: Arc::new(factory),
             settings: Arc::new(settings),
+            hand_over: Arc::default(),
         }
     }
 }

@@ -18,19 +18,24 @@
 mod claim;
 mod claims;
 pub mod conformance;
+mod hand_over;
 mod keeper;
 mod lease;
 mod manager;
 mod memory;
+mod stuck;
 mod table;
 mod time;
+mod units;
 mod worker;
 
 pub use self::claim::Claim;
 pub use self::lease::Lease;
 pub use self::manager::{SharedBuilder, SharedManager};
 pub use self::memory::MemorySharedTable;
+pub use self::stuck::OnStuck;
 pub use self::table::{
     Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
     Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, Written,
 };
+pub use self::units::{Answer, Units};

@@ -1,8 +1,8 @@
 //! The thread that does everything with the table except renewals: it claims units, reads the orders for them, records
 //! what happens to them, and releases them.
 //!
-//! 1. A unit is released after all its records. Argument: both go through one queue, and a write that fails is repeated
-//!    before the next one.
+//! 1. A unit is released after all its records. Argument: both go through one queue, in whose order the store performs
+//!    them, and a batch that fails is repeated before anything else.
 //! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends only
 //!    after the last message, when nobody can send any more, or when the lease has ended; after that, the store refuses
 //!    everything.
@@ -14,10 +14,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
-use super::table::{Claimed, Order, Record, Session, SharedTable, TableError, Token};
+use super::table::{Claimed, Order, Session, Share, SharedTable, TableError, Token, Write};
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::error::SharedError;
@@ -25,10 +26,10 @@ use crate::event::Happening;
 
 /// How long the thread waits for a change before it looks at its queue.
 const SLICE: Duration = Duration::from_millis(25);
-/// The minimum time between two looks at the table. Each record of each manager is a change, so without it the cost
+/// The minimum time between two looks at the table. Each release by each manager is a change, so without it the cost
 /// would grow with the product of both.
 const APART: Duration = Duration::from_millis(50);
-/// The maximum number of units that are claimed in one call.
+/// The maximum number of units that are claimed, or writes that are performed, in one call.
 const BATCH: usize = 500;
 
 /// What the thread tells the manager.
@@ -45,8 +46,7 @@ pub(super) enum FromTable {
 
 /// What the manager tells the thread.
 pub(super) enum ToTable {
-    Record(String, Token, Record),
-    Release(String, Token),
+    Write(Write),
     /// The last message. If `leaves` is not set, units have not ended, and keep the lease until it runs out.
     Finish {
         leaves: bool,
@@ -58,8 +58,26 @@ pub(super) struct Worker<'a> {
     pub(super) settings: &'a Settings,
     pub(super) shared: &'a Shared<String>,
     pub(super) term: &'a Term,
+    pub(super) hand_over: &'a HandOver,
     pub(super) to: &'a Inbox<FromTable>,
     pub(super) from: mpsc::Receiver<ToTable>,
+}
+
+/// What the thread must still do.
+#[derive(Default)]
+struct Queue {
+    writes: VecDeque<Write>,
+    /// The last message has come; the value is its `leaves`.
+    finish: Option<bool>,
+}
+
+impl Queue {
+    fn push(&mut self, message: ToTable) {
+        match message {
+            ToTable::Write(write) => self.writes.push_back(write),
+            ToTable::Finish { leaves } => self.finish = Some(leaves),
+        }
+    }
 }
 
 impl Worker<'_> {
@@ -67,7 +85,7 @@ impl Worker<'_> {
     pub(super) fn work(self) {
         let _ending = Ending(self.term);
         let policy = &self.shared.about.policy;
-        let (mut queue, mut pauses) = (VecDeque::new(), policy.pauses());
+        let (mut queue, mut pauses) = (Queue::default(), policy.pauses());
         while self.goes_on(&queue) {
             let mut has_looked = false;
             let served = self
@@ -85,7 +103,7 @@ impl Worker<'_> {
             self.shared.events.tell(None, Happening::ScanFailed { error, delay });
             // Another session may succeed where this one could not.
             match self.from.recv_timeout(delay) {
-                Ok(next) => queue.push_back(next),
+                Ok(next) => queue.push(next),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(delay),
             }
@@ -93,9 +111,8 @@ impl Worker<'_> {
     }
 
     /// In a store whose leases do not end by time, nobody else can free the units of a manager that only wants to leave.
-    fn goes_on(&self, queue: &VecDeque<ToTable>) -> bool {
-        let wants_to_leave = matches!(queue.back(), Some(ToTable::Finish { leaves: true }));
-        self.term.is_valid() || wants_to_leave && self.term.lasts.is_none()
+    fn goes_on(&self, queue: &Queue) -> bool {
+        self.term.is_valid() || queue.finish == Some(true) && self.term.lasts.is_none()
     }
 
     /// Uses a session until the manager has finished or its lease has ended.
@@ -106,7 +123,7 @@ impl Worker<'_> {
     fn serve(
         &self,
         session: &mut dyn Session,
-        queue: &mut VecDeque<ToTable>,
+        queue: &mut Queue,
         has_looked: &mut bool,
     ) -> Result<(), TableError> {
         let every = self.settings.poll_every(self.term.lasts);
@@ -116,6 +133,7 @@ impl Worker<'_> {
                 return Ok(());
             }
             let since = looked.map_or(Duration::MAX, |looked| looked.elapsed());
+            changed |= self.hand_over.is_pending();
             if since >= every || changed && since >= APART {
                 (looked, changed) = (Some(Instant::now()), false);
                 self.look(session)?;
@@ -126,65 +144,56 @@ impl Worker<'_> {
     }
 
     /// Performs the queued writes. Returns whether the manager has finished.
-    fn write(
-        &self,
-        session: &mut dyn Session,
-        queue: &mut VecDeque<ToTable>,
-    ) -> Result<bool, TableError> {
+    fn write(&self, session: &mut dyn Session, queue: &mut Queue) -> Result<bool, TableError> {
         loop {
             match self.from.try_recv() {
-                Ok(next) => queue.push_back(next),
+                Ok(next) => queue.push(next),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     // Without a last message, the manager had not come to take any unit.
-                    if !matches!(queue.back(), Some(ToTable::Finish { .. })) {
-                        queue.push_back(ToTable::Finish { leaves: true });
-                    }
+                    queue.finish.get_or_insert(true);
                     break;
                 }
             }
         }
-        while let Some(next) = queue.front() {
-            let (key, token, done) = match next {
-                ToTable::Finish { leaves } => {
-                    if *leaves {
-                        session.leave(self.term.manager)?;
-                    }
-                    return Ok(true);
-                }
-                ToTable::Record(key, token, record) => {
-                    (key, *token, session.record(key, *token, record))
-                }
-                ToTable::Release(key, token) => (key, *token, session.release(key, *token)),
-            };
-            match done {
-                Ok(()) => {}
-                Err(error @ (TableError::Unavailable(_) | TableError::Unusable(_))) => {
-                    return Err(error);
-                }
-                Err(_) => self.tell(FromTable::Lost(key.clone(), token)),
+        while !queue.writes.is_empty() {
+            let writes = queue.writes.make_contiguous();
+            let performed = session.write(&writes[..writes.len().min(BATCH)])?;
+            let written = queue.writes.drain(..performed.len().min(queue.writes.len()));
+            for (write, _) in written.zip(performed).filter(|(_, is_performed)| !is_performed) {
+                self.tell(FromTable::Lost(write.key, write.token));
             }
-            queue.pop_front();
         }
-        Ok(false)
+        if queue.finish == Some(true) {
+            session.leave(self.term.manager)?;
+        }
+        Ok(queue.finish.is_some())
     }
 
     /// Reads the orders, and claims units up to the share of the manager.
     fn look(&self, session: &mut dyn Session) -> Result<(), TableError> {
         let manager = self.term.manager;
-        session.expire_dead(self.settings.crash_limit)?;
-        let orders = session.orders(manager)?;
-        if !orders.is_empty() {
-            self.tell(FromTable::Orders(orders));
+        let mut share = session.share(manager)?;
+        if share.has_dead && !session.expire_dead(self.settings.crash_limit)?.is_empty() {
+            share = session.share(manager)?;
         }
-        let share = session.share(manager)?;
-        let fair = share.units.div_ceil(share.managers.max(1)) + 1;
+        if self.hand_over.must_drain(&share) {
+            session.drain(manager)?;
+            share = session.share(manager)?;
+        }
+        if share.has_orders {
+            let orders = session.orders(manager)?;
+            if !orders.is_empty() {
+                self.tell(FromTable::Orders(orders));
+            }
+        }
+        let fair = fair(&share);
         if let surplus @ 1.. = share.owned.saturating_sub(fair) {
             self.tell(FromTable::Surplus(surplus));
         }
         let mut left = fair.min(self.settings.capacity).saturating_sub(share.owned);
         // A manager that stops claims nothing: not even what it has just released.
-        while left > 0 && self.to.is_open() {
+        while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {
                 break;
@@ -199,5 +208,15 @@ impl Worker<'_> {
     fn tell(&self, what: FromTable) {
         // The manager may be stopping. Units that it does not take are free when it leaves or its lease ends.
         let _told = self.to.command(what);
+    }
+}
+
+/// The maximum number of units that a manager may own.
+fn fair(share: &Share) -> usize {
+    match share.is_draining {
+        false => share.units.div_ceil(share.managers.max(1)) + 1,
+        // Nobody else could run them.
+        true if share.managers == 0 => share.owned,
+        true => 0,
     }
 }

@@ -2,6 +2,11 @@
 #![cfg(not(loom))]
 
 mod broken;
+mod clock;
 mod conforms;
 mod delegate;
+mod exit;
+mod hand_over;
 mod manager;
+mod operators;
+mod support;
