@@ -161,7 +161,8 @@ fn an_operator_ends_a_lease_and_its_units_are_aborted_at_once() {
     // The manager registers again, under another id, and claims the unit again.
     wait_for_row(&table, "a", |row| row.owner.is_some_and(|next| next > owner) && row.is_ready);
     assert_eq!(row(&table, "a").token, Token::new(2));
-    root.close_blocking().unwrap();
+    root.abort();
+    let _aborted = root.closed().wait();
 }
 
 /// A unit that ignores its abort, and whose lease is lost, starts again here only when its old run has ended.
@@ -235,7 +236,8 @@ fn a_waker_that_blocks_does_not_delay_the_end_of_a_lease() {
     // The manager goes on as well.
     wait_for_row(&table, "a", |row| row.token == Token::new(2) && row.is_ready);
     drop(release);
-    root.close_blocking().unwrap();
+    root.abort();
+    let _aborted = root.closed().wait();
 }
 
 /// Another manager must not start a unit that has not ended: its lease runs out, instead of being given back.

@@ -162,7 +162,7 @@ pub(super) fn several_writes_are_like_single_ones(table: &impl SharedTable) {
         (row.owner, row.is_ready, row.failures)
     });
     assert_eq!(seen, [(None, false, 1), (Some(manager), true, 1)], "writes are performed in order");
-    assert_eq!(s.write(&[]).expect("write works"), [], "no writes are no error");
+    assert!(s.write(&[]).expect("write works").is_empty(), "no writes are no error");
     s.leave(manager).expect("leave works");
     let late = [write("y", y, Written::Release)];
     assert_eq!(s.write(&late).expect("write works"), [false], "write after the end");
