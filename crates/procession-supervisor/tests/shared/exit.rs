@@ -26,8 +26,10 @@ fn child_with_a_unit_that_ignores_its_abort() {
         Ok(Unit::new(body_thread(move |run| {
             run.ready();
             run.closing().wait();
-            while is_bad {
-                std::thread::park();
+            if is_bad {
+                loop {
+                    std::thread::park();
+                }
             }
         })))
     });
