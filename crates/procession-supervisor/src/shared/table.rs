@@ -14,6 +14,7 @@
 //!    its token. Calls of managers do the opposite.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession::BoxError;
@@ -38,6 +39,17 @@ pub trait SharedTable: Send + Sync + 'static {
     /// the current one. Its parameters are the key of the unit (text) and the [token](Token::get) (a 64-bit integer).
     fn guard_sql(&self) -> Option<String> {
         None
+    }
+}
+
+/// For programs that choose the store at run time.
+impl<T: SharedTable + ?Sized> SharedTable for Arc<T> {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        (**self).open()
+    }
+
+    fn guard_sql(&self) -> Option<String> {
+        (**self).guard_sql()
     }
 }
 

@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use procession_supervisor::ManagerError;
 use procession_supervisor::shared::{SharedManager, SharedTable, Units};
 
-use crate::support::{Entry, LIMIT, Log, manager, started, table_of, wait_for_row};
+use crate::support::{Entry, LIMIT, Log, manager, row, started, table_of, wait_for_row};
 
 /// Hands over on a thread of its own, because a future without a limit could hang the test.
 fn hand_over(manager: &SharedManager) -> Result<(), ManagerError> {
@@ -61,6 +61,11 @@ fn a_manager_that_is_alone_keeps_its_units() {
     let units = Units::new(table.clone());
     let owner = units.managers().wait().unwrap()[0].manager;
     units.hand_over(owner).wait().unwrap();
+    // It has the next order carried out under the same token.
+    units.put("a", "unit", "two").wait().unwrap();
+    log.wait("the new spec", |entries| entries.last().is_some_and(|e| e.starts && e.spec == "two"));
+    let row = row(&table, "a");
+    assert_eq!((row.owner, row.token.get()), (Some(owner), 1));
     let other = manager(table.clone(), &log);
     let second = started(&other);
     wait_for_row(&table, "a", |row| row.is_ready && row.owner.is_some_and(|now| now != owner));
