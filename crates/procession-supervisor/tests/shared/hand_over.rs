@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use procession_supervisor::ManagerError;
 use procession_supervisor::shared::{SharedManager, SharedTable, Units};
 
-use crate::support::{Entry, LIMIT, Log, manager, row, started, table_of, wait_for_row};
+use crate::support::{Entry, LIMIT, Log, logged, manager, row, started, table_of, wait_for_row};
 
 /// Hands over on a thread of its own, because a future without a limit could hang the test.
 fn hand_over(manager: &SharedManager) -> Result<(), ManagerError> {
@@ -52,7 +52,10 @@ fn a_manager_hands_all_units_over_and_claims_none_again() {
 #[test]
 fn a_manager_that_is_alone_keeps_its_units() {
     let (table, log) = (table_of(&["a"]), Log::default());
-    let alone = manager(table.clone(), &log);
+    // It reads the table now, and not at its next regular time.
+    let of_units = log.clone();
+    let builder = SharedManager::builder(table.clone()).poll_every(LIMIT * 2);
+    let alone = builder.build(move |claim| Ok(logged(&of_units, claim)));
     assert!(matches!(hand_over(&alone), Err(ManagerError::NotRunning)));
     let root = started(&alone);
     assert!(matches!(hand_over(&alone), Err(ManagerError::NoOtherManager)));

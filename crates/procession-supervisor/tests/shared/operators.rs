@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use procession_supervisor::shared::{Desired, MemorySharedTable, SharedTable, TableError, Units};
+use procession_supervisor::shared::{
+    Desired, MemorySharedTable, Session, SharedTable, TableError, Units,
+};
 
+use crate::delegate::delegate;
 use crate::support::{Cut, Log, manager, started, table_of, wait_for_row};
 
 #[test]
@@ -38,6 +41,36 @@ fn operators_need_no_manager() {
     log.check();
 }
 
+/// A store whose sessions work once, as if the server closed connections that are idle.
+#[derive(Clone)]
+struct Once(MemorySharedTable);
+
+struct OnceSession(Box<dyn Session>, bool);
+
+impl SharedTable for Once {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(OnceSession(self.0.open()?, false)))
+    }
+}
+
+impl OnceSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        if std::mem::replace(&mut self.1, true) {
+            return Err(TableError::Unavailable("the server has closed the connection".into()));
+        }
+        Ok(&mut *self.0)
+    }
+}
+delegate!(OnceSession);
+
+#[test]
+fn a_call_with_an_old_session_is_repeated_with_a_new_one() {
+    let units = Units::new(Once(table_of(&["a"])));
+    for _ in 0..3 {
+        units.want_stop("a").wait().unwrap();
+    }
+}
+
 #[test]
 fn the_handle_survives_an_outage_of_the_store_and_a_panic_in_it() {
     let table = table_of(&["a"]);
@@ -51,7 +84,7 @@ fn the_handle_survives_an_outage_of_the_store_and_a_panic_in_it() {
 
     struct Panics;
     impl SharedTable for Panics {
-        fn open(&self) -> Result<Box<dyn procession_supervisor::shared::Session>, TableError> {
+        fn open(&self) -> Result<Box<dyn Session>, TableError> {
             panic!("the store has a defect")
         }
     }
