@@ -4,13 +4,13 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_runnable::body_thread;
-use procession_supervisor::Unit;
 use procession_supervisor::shared::{OnStuck, SharedManager};
+use procession_supervisor::{Policy, Unit};
 
-use crate::support::{Cut, started, table_of};
+use crate::support::{Cut, LIMIT, started, table_of};
 
 const CHILD: &str = "PROCESSION_TEST_EXIT";
 
@@ -21,6 +21,9 @@ fn child_with_a_unit_that_ignores_its_abort() {
     let cut = Cut { table: table_of(&["good", "bad"]), is_cut: Arc::default() };
     let on_stuck = if mode == "exit" { OnStuck::ExitProgram } else { OnStuck::Report };
     let builder = SharedManager::builder(cut.clone()).ttl(Duration::from_secs(1));
+    // The program must end before the lease does, which is much earlier than this.
+    let abort_grace = if mode == "exit" { LIMIT * 10 } else { Duration::from_millis(100) };
+    let builder = builder.policy(Policy::new().abort_grace(abort_grace));
     let manager = builder.on_stuck(on_stuck).build(|claim| {
         let is_bad = claim.key() == "bad";
         Ok(Unit::new(body_thread(move |run| {
@@ -51,7 +54,9 @@ fn run(mode: &str) -> (Option<i32>, String) {
 
 #[test]
 fn a_unit_that_ignores_its_abort_ends_the_program_if_that_is_wanted() {
+    let begun = Instant::now();
     let (status, text) = run("exit");
+    assert!(begun.elapsed() < LIMIT);
     assert_eq!(status, Some(70), "{text}");
     let expected =
         "manager: the lease has ended, and a unit has ignored the abort: `bad`. The program exits";
