@@ -15,6 +15,7 @@
 //! [`MemorySharedTable`] is for tests, and for several managers in one program. Check your own store with
 //! [`conformance::run`].
 
+mod balance;
 mod claim;
 mod claims;
 pub mod conformance;

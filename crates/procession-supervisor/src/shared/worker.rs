@@ -14,11 +14,12 @@ use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::balance::Balance;
 use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
-use super::table::{Claimed, Order, Session, Share, SharedTable, TableError, Token, Write};
+use super::table::{Claimed, Order, Session, SharedTable, TableError, Token, Write};
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::error::SharedError;
@@ -38,7 +39,7 @@ pub(super) enum FromTable {
     Orders(Vec<Order>),
     /// The claim of this unit is over.
     Lost(String, Token),
-    /// The manager owns this many units more than its share.
+    /// The manager should give up this many units.
     Surplus(usize),
     /// The table has been read once.
     Looked,
@@ -86,12 +87,13 @@ impl Worker<'_> {
         let _ending = Ending(self.term);
         let policy = &self.shared.about.policy;
         let (mut queue, mut pauses) = (Queue::default(), policy.pauses());
+        let every = self.settings.poll_every(self.term.lasts);
+        let mut balance = Balance::new(self.term.manager, every);
         while self.goes_on(&queue) {
             let mut has_looked = false;
-            let served = self
-                .table
-                .open()
-                .and_then(|mut session| self.serve(&mut *session, &mut queue, &mut has_looked));
+            let served = self.table.open().and_then(|mut session| {
+                self.serve(&mut *session, &mut queue, &mut balance, &mut has_looked)
+            });
             let error = match served {
                 Ok(()) | Err(TableError::Refused) => return,
                 Err(error) => Arc::new(error) as SharedError,
@@ -124,6 +126,7 @@ impl Worker<'_> {
         &self,
         session: &mut dyn Session,
         queue: &mut Queue,
+        balance: &mut Balance,
         has_looked: &mut bool,
     ) -> Result<(), TableError> {
         let every = self.settings.poll_every(self.term.lasts);
@@ -136,7 +139,7 @@ impl Worker<'_> {
             changed |= self.hand_over.is_pending();
             if since >= every || changed && since >= APART {
                 (looked, changed) = (Some(Instant::now()), false);
-                self.look(session)?;
+                self.look(session, balance)?;
                 *has_looked = true;
             }
             changed |= session.wait_for_change(SLICE)?;
@@ -171,7 +174,7 @@ impl Worker<'_> {
     }
 
     /// Reads the orders, and claims units up to the share of the manager.
-    fn look(&self, session: &mut dyn Session) -> Result<(), TableError> {
+    fn look(&self, session: &mut dyn Session, balance: &mut Balance) -> Result<(), TableError> {
         let manager = self.term.manager;
         let mut share = session.share(manager)?;
         if share.has_dead && !session.expire_dead(self.settings.crash_limit)?.is_empty() {
@@ -187,11 +190,11 @@ impl Worker<'_> {
                 self.tell(FromTable::Orders(orders));
             }
         }
-        let fair = fair(&share);
-        if let surplus @ 1.. = share.owned.saturating_sub(fair) {
+        let bounds = balance.bounds(&share, Instant::now());
+        if let surplus @ 1.. = share.owned.saturating_sub(bounds.keep) {
             self.tell(FromTable::Surplus(surplus));
         }
-        let mut left = fair.min(self.settings.capacity).saturating_sub(share.owned);
+        let mut left = bounds.claim.min(self.settings.capacity).saturating_sub(share.owned);
         // A manager that stops claims nothing: not even what it has just released.
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
@@ -208,15 +211,5 @@ impl Worker<'_> {
     fn tell(&self, what: FromTable) {
         // The manager may be stopping. Units that it does not take are free when it leaves or its lease ends.
         let _told = self.to.command(what);
-    }
-}
-
-/// The maximum number of units that a manager may own.
-fn fair(share: &Share) -> usize {
-    match share.is_draining {
-        false => share.units.div_ceil(share.managers.max(1)) + 1,
-        // Nobody else could run them.
-        true if share.managers == 0 => share.owned,
-        true => 0,
     }
 }

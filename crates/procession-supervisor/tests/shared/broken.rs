@@ -32,7 +32,7 @@ faults! {
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
     ExpireDoesNothing ExpireRefusesTheEnded
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
-    ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
+    ShareForgetsTheNewest ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
@@ -240,13 +240,16 @@ impl Session for BrokenSession {
             Fault::ShareForgetsItself => share.managers -= 1,
             Fault::ShareForgetsOwned => share.owned = 0,
             Fault::DrainedManagersCount => {
-                share.managers += self.past.lock().unwrap().draining.len();
+                let past = self.past.lock().unwrap();
+                share.managers += past.draining.len();
+                share.newest = share.newest.max(past.draining.last().copied());
             }
             Fault::DrainedManagersClaim => {
                 let past = self.past.lock().unwrap();
                 share.is_draining = past.draining.contains(&manager);
                 share.managers -= past.draining.len().min(share.managers);
             }
+            Fault::ShareForgetsTheNewest => share.newest = Some(manager),
             Fault::ShareHidesDraining => share.is_draining = false,
             Fault::ShareHidesFree => share.has_free = false,
             Fault::ShareHidesOrders => share.has_orders = false,

@@ -101,13 +101,16 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     }
     s.put("other kind", "b", "").expect("a unit is put");
     s.want_stop("stopped").expect("want_stop works");
+    register_for(&mut *s, &["b"], LONG);
     claim(&mut *s, manager, 1);
     let share = s.share(manager).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (2, 2, 1), "a share of one kind");
+    assert_eq!(share.newest, Some(peer), "the newest manager of one of these kinds");
     assert!(share.has_free, "there is something to claim");
     let share = s.share(peer).expect("share works");
-    assert_eq!((share.units, share.managers, share.owned), (3, 3, 0), "a share of two kinds");
+    assert_eq!((share.units, share.managers, share.owned), (3, 4, 0), "a share of two kinds");
     s.leave(peer).expect("leave works");
     let share = s.share(manager).expect("share works");
     assert_eq!(share.managers, 1, "a manager that has left has no share");
+    assert_eq!(share.newest, Some(manager), "the newest manager may be this one");
 }

@@ -100,7 +100,7 @@ pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
 
 pub(super) fn draining_managers_give_their_units_away(table: &impl SharedTable) {
     let mut s = open(table);
-    let (leaving, staying) = (register(&mut *s), register(&mut *s));
+    let (staying, leaving) = (register(&mut *s), register(&mut *s));
     put(&mut *s, "k");
     put(&mut *s, "more");
     let claimed = claim(&mut *s, leaving, 1).remove(0);
@@ -116,11 +116,12 @@ pub(super) fn draining_managers_give_their_units_away(table: &impl SharedTable) 
         (1, 1, true),
         "it counts itself out"
     );
+    assert_eq!(share.newest, Some(staying), "so it is not the newest one");
     let share = s.share(staying).expect("share works");
     assert_eq!((share.managers, share.is_draining), (1, false), "and others do not count it");
     let rows = s.managers().expect("managers works");
     let draining: Vec<bool> = rows.iter().map(|row| row.is_draining).collect();
-    assert_eq!(draining, [true, false], "operators see it");
+    assert_eq!(draining, [false, true], "operators see it");
     s.drain(leaving).expect("drain may be repeated");
     s.release(&claimed.key, claimed.token).expect("release works");
     assert_eq!(claim(&mut *s, leaving, 9), [], "not even what it has released");
