@@ -42,7 +42,7 @@ impl Balance {
             let keep = if share.managers == 0 { share.owned } else { 0 };
             return Bounds { claim: 0, keep };
         }
-        let fair = share.units.div_ceil(share.managers.max(1));
+        let fair = fair(share);
         let has_joined = share.newest.filter(|newest| *newest > self.newest);
         if let Some(newest) = has_joined {
             (self.newest, self.free_since, self.extra) = (newest, None, 0);
@@ -58,6 +58,13 @@ impl Balance {
     }
 }
 
+/// The fair share of a manager: the shares of all managers of the same kinds add up to the number of units. The oldest
+/// managers get the rest of the division, so that as few units as possible move when another one joins.
+fn fair(share: &Share) -> usize {
+    let managers = share.managers.max(1);
+    share.units / managers + usize::from(share.older < share.units % managers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +72,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(1);
     const MANY: usize = usize::MAX;
 
+    /// The share of the oldest manager.
     fn share(units: usize, managers: usize, owned: usize) -> Share {
         let newest = Some(ManagerId::new(managers as u64));
         Share { units, managers, owned, newest, ..Share::default() }
@@ -83,6 +91,20 @@ mod tests {
         }
         balance.bounds(&share(9, 2, 0), now);
         assert_eq!(balance.bounds(&share(9, 2, 0), now), Bounds { claim: 5, keep: MANY });
+    }
+
+    #[test]
+    fn fair_shares_add_up() {
+        for (units, managers) in [(0, 1), (1, 3), (9, 4), (10, 5), (10_000, 99)] {
+            let shares =
+                (0..managers).map(|older| fair(&Share { older, ..share(units, managers, 0) }));
+            let shares: Vec<usize> = shares.collect();
+            assert_eq!(shares.iter().sum::<usize>(), units);
+            assert!(
+                shares.is_sorted_by(|one, next| one >= next)
+                    && shares[0] - shares[managers - 1] <= 1
+            );
+        }
     }
 
     #[test]

@@ -232,6 +232,7 @@ impl Session for MemorySession {
             Ok(Share {
                 units: kinds().map(|kind| kind.wanted).sum(),
                 managers: rows.managers.iter().filter(is_peer).count(),
+                older: rows.managers.range(..manager).filter(is_peer).count(),
                 newest: rows.managers.iter().rev().find(is_peer).map(|(id, _)| *id),
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,

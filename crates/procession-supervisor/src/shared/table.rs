@@ -303,6 +303,8 @@ pub struct Share {
     /// The number of managers that share at least one of these kinds, whose lease has not ended, and that are not
     /// draining. It includes this manager, unless it is draining.
     pub managers: usize,
+    /// The number of these managers that are older than this one: that have smaller ids.
+    pub older: usize,
     /// The newest of these managers: the one with the greatest id. `None` if there are none.
     pub newest: Option<ManagerId>,
     /// The number of units that the manager owns.

@@ -32,7 +32,7 @@ faults! {
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
     ExpireDoesNothing ExpireRefusesTheEnded
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
-    ShareForgetsTheNewest ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
+    ShareForgetsTheNewest ShareForgetsTheOlder ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
@@ -249,6 +249,7 @@ impl Session for BrokenSession {
                 share.is_draining = past.draining.contains(&manager);
                 share.managers -= past.draining.len().min(share.managers);
             }
+            Fault::ShareForgetsTheOlder => share.older = 0,
             Fault::ShareForgetsTheNewest => share.newest = Some(manager),
             Fault::ShareHidesDraining => share.is_draining = false,
             Fault::ShareHidesFree => share.has_free = false,

@@ -106,9 +106,11 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     let share = s.share(manager).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (2, 2, 1), "a share of one kind");
     assert_eq!(share.newest, Some(peer), "the newest manager of one of these kinds");
+    assert_eq!(share.older, 0, "it is the oldest one");
     assert!(share.has_free, "there is something to claim");
     let share = s.share(peer).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (3, 4, 0), "a share of two kinds");
+    assert_eq!(share.older, 2, "two of them are older");
     s.leave(peer).expect("leave works");
     let share = s.share(manager).expect("share works");
     assert_eq!(share.managers, 1, "a manager that has left has no share");
