@@ -188,6 +188,8 @@ impl SharedManager {
     /// run goes on until it is closed. Call it before a deployment stops the program: then each unit is down only while
     /// it stops here and starts elsewhere.
     ///
+    /// A manager that closes gives its units away as well. With this call, they are gone while the program still runs.
+    ///
     /// The units stop gracefully and concurrently. While no other manager is registered, they go on running. A unit that
     /// no other manager has the kind or the [capacity](SharedBuilder::capacity) for waits until one has.
     ///

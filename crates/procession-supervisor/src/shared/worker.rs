@@ -130,8 +130,13 @@ impl Worker<'_> {
         has_looked: &mut bool,
     ) -> Result<(), TableError> {
         let every = self.settings.poll_every(self.term.lasts);
-        let (mut looked, mut changed) = (None::<Instant>, true);
+        let (mut looked, mut changed, mut drains) = (None::<Instant>, true, true);
         loop {
+            // A manager that stops counts no more in the shares of others, so they claim what it releases.
+            if drains && !self.to.is_open() {
+                session.drain(self.term.manager)?;
+                drains = false;
+            }
             if self.write(session, queue)? || !self.goes_on(queue) {
                 return Ok(());
             }
@@ -195,7 +200,6 @@ impl Worker<'_> {
             self.tell(FromTable::Surplus(surplus));
         }
         let mut left = bounds.claim.min(self.settings.capacity).saturating_sub(share.owned);
-        // A manager that stops claims nothing: not even what it has just released.
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {

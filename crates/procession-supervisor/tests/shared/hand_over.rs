@@ -1,12 +1,13 @@
 //! Managers give their units away before a deployment.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use procession_supervisor::ManagerError;
+use procession_runnable::body_thread;
 use procession_supervisor::shared::{SharedManager, SharedTable, Units};
+use procession_supervisor::{ManagerError, Unit};
 
 use crate::support::{Entry, LIMIT, Log, logged, manager, row, started, table_of, wait_for_row};
 
@@ -100,6 +101,42 @@ fn a_manager_that_loses_its_lease_goes_on_handing_over() {
     wait_for_row(&table, "b", |row| row.is_ready && row.owner.is_some_and(|now| now > again));
     first.close_blocking().unwrap();
     third.close_blocking().unwrap();
+    log.check();
+}
+
+/// While one unit still stops, the others run elsewhere.
+#[test]
+fn a_manager_that_stops_gives_its_units_away_one_by_one() {
+    let (table, log) = (table_of(&["a", "b", "c", "d"]), Log::default());
+    let (of_units, (let_go, gate)) = (log.clone(), mpsc::channel::<()>());
+    let gate = Arc::new(Mutex::new(gate));
+    let old = SharedManager::builder(table.clone()).build(move |claim| {
+        if claim.key() != "a" {
+            return Ok(logged(&of_units, claim));
+        }
+        let gate = gate.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.closing().wait();
+            let _let_go = gate.lock().unwrap().recv();
+        })))
+    });
+    let first = started(&old);
+    // It claims no more than its fair share: half of the units, as long as the first manager counts.
+    let of_units = log.clone();
+    let builder = SharedManager::builder(table.clone()).poll_every(LIMIT);
+    let second = started(&builder.build(move |claim| Ok(logged(&of_units, claim))));
+    wait_for_row(&table, "d", |row| row.is_ready);
+    first.close();
+    let owner = row(&table, "a").owner;
+    for key in ["b", "c", "d"] {
+        wait_for_row(&table, key, |row| row.is_ready && row.owner > owner);
+    }
+    assert_eq!(row(&table, "a").owner, owner);
+    drop(let_go);
+    wait_for_row(&table, "a", |row| row.is_ready && row.owner > owner);
+    first.close_blocking().unwrap();
+    second.close_blocking().unwrap();
     log.check();
 }
 
