@@ -5,7 +5,8 @@
 //!
 //! 1. The end of the lease waits for nothing. Argument: [`watch`] reads a clock, and calls [`close_elsewhere`], which
 //!    leaves all code of users to other threads.
-//! 2. A refusal ends the lease at once; an error that may pass does not. Argument: [`renew`] has one branch for each.
+//! 2. A refusal ends the lease at once; any other error does not. Argument: [`renew`] has one branch for each, and tries
+//!    again with a new session after an error.
 //! 3. Both threads end with the lease. Argument: each of their waits ends with it, and is followed by a look at it.
 //! 4. No lease is renewed for nobody. Argument: the manager ends its lease when it has finished, and [`renew`] returns
 //!    if nobody else has the lease.
@@ -44,13 +45,13 @@ pub(super) fn keep(
     while registered.is_awaited() {
         let sent = settings.clock.now();
         match register(table, &registration) {
-            Ok((mut session, answer)) => {
+            Ok((session, answer)) => {
                 let clock = settings.clock.clone();
                 let term = Term::new(answer.manager, answer.ttl, clock, sent);
                 registered.give(Ok(term.clone()));
                 // If the store panics, nobody renews the lease any more.
                 let _ending = Ending(&term);
-                return renew(&mut *session, settings, &term);
+                return renew(table, session, settings, &term);
             }
             Err(TableError::Unavailable(error)) => {
                 let delay = policy.next(&mut pauses);
@@ -80,13 +81,19 @@ fn register(table: &dyn SharedTable, registration: &Registration) -> Result<Open
     Ok((session, registered))
 }
 
-fn renew(session: &mut dyn Session, settings: &Settings, term: &Arc<Term>) {
+fn renew(
+    table: &dyn SharedTable,
+    session: Box<dyn Session>,
+    settings: &Settings,
+    term: &Arc<Term>,
+) {
+    let mut session = Some(session);
     let every = term.lasts.map_or(WITHOUT_TTL, |_| settings.ttl / 3);
     let mut pause = every;
     loop {
         if Arc::strong_count(term) == 1 {
             // The manager was closed while it registered. If it cannot leave, the lease runs out.
-            let _left = session.leave(term.manager);
+            let _left = session.map(|mut session| session.leave(term.manager));
             return;
         }
         term.wait(pause);
@@ -94,13 +101,21 @@ fn renew(session: &mut dyn Session, settings: &Settings, term: &Arc<Term>) {
             return;
         }
         let sent = settings.clock.now();
-        match session.renew(term.manager) {
+        let renewed = match &mut session {
+            Some(session) => session.renew(term.manager),
+            None => table.open().and_then(|opened| session.insert(opened).renew(term.manager)),
+        };
+        match renewed {
             Ok(()) => {
                 term.renewed(sent);
                 pause = every;
             }
-            Err(TableError::Unavailable(_)) => pause = every / 10,
-            Err(_) => return,
+            Err(TableError::Refused) => return,
+            // The session may have lost the store for ever.
+            Err(_) => {
+                session = None;
+                pause = every / 10;
+            }
         }
     }
 }

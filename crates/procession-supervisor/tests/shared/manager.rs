@@ -155,6 +155,32 @@ fn a_manager_that_is_cut_off_stops_its_units_before_others_claim_them_and_comes_
 }
 
 #[test]
+fn a_lease_survives_an_outage_that_is_shorter() {
+    let (table, log) = (table_of(&["a"]), Log::default());
+    let cut = Cut { table: table.clone(), is_cut: Arc::default() };
+    let root = started(&manager(cut.clone(), &log));
+    let owner = row(&table, "a").owner.unwrap();
+    let remaining = || {
+        let rows = table.open().unwrap().managers().unwrap();
+        rows.iter().find(|row| row.manager == owner).and_then(|row| row.remaining).unwrap()
+    };
+    for _ in 0..3 {
+        cut.is_cut.store(true, Ordering::SeqCst);
+        // A third of the time, so that a renewal has failed.
+        while remaining() > Duration::from_millis(1200) {
+            yield_now();
+        }
+        cut.is_cut.store(false, Ordering::SeqCst);
+        while remaining() < Duration::from_millis(1800) {
+            yield_now();
+        }
+    }
+    assert_eq!(row(&table, "a").token, Token::new(1));
+    root.close_blocking().unwrap();
+    log.check();
+}
+
+#[test]
 fn an_operator_ends_a_lease_and_its_units_are_aborted_at_once() {
     let table = table_of(&["a"]);
     let (told, lost) = std::sync::mpsc::channel();

@@ -128,7 +128,7 @@ pub(crate) fn table_of(keys: &[&str]) -> MemorySharedTable {
     table
 }
 
-/// A store that can be cut off: then its calls fail.
+/// A store that can be cut off: then its calls fail, and so do all later calls of the same sessions.
 #[derive(Clone)]
 pub(crate) struct Cut {
     pub(crate) table: MemorySharedTable,
@@ -138,18 +138,23 @@ pub(crate) struct Cut {
 pub(crate) struct CutSession {
     session: Box<dyn Session>,
     is_cut: Arc<AtomicBool>,
+    is_dead: bool,
 }
 
 impl SharedTable for Cut {
     fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        if self.is_cut.load(Ordering::SeqCst) {
+            return Err(TableError::Unavailable("the network is cut".into()));
+        }
         let session = self.table.open()?;
-        Ok(Box::new(CutSession { session, is_cut: self.is_cut.clone() }))
+        Ok(Box::new(CutSession { session, is_cut: self.is_cut.clone(), is_dead: false }))
     }
 }
 
 impl CutSession {
     fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        if self.is_cut.load(Ordering::SeqCst) {
+        self.is_dead |= self.is_cut.load(Ordering::SeqCst);
+        if self.is_dead {
             return Err(TableError::Unavailable("the network is cut".into()));
         }
         Ok(&mut *self.session)
