@@ -1,0 +1,102 @@
+//! Waiting for a change: notified, or by looking at a counter.
+//!
+//! A sequence counts the changes, next to the notifications, so that sessions of both sorts can share a table. It counts
+//! a change shortly before the transaction commits. A session that sees it too early finds nothing, and so it reports
+//! each change a second time after the next look. It reports each time to two calls in a row, because looks are rare, and
+//! one of the calls may be that of a caller who only wants to wait a little.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postgres::fallible_iterator::FallibleIterator;
+use procession_supervisor::shared::TableError;
+
+use super::PostgresSession;
+use crate::error::failed;
+
+/// The time between two looks at the counter: an idle manager sends 24 other statements a minute, and should send
+/// fewer than 60 altogether.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The longest wait. It may end early, and the clock cannot add any duration.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) enum Changes {
+    /// The session listens.
+    Notified,
+    /// The session looks.
+    Counted {
+        /// The counter at the last look.
+        seen: i64,
+        /// It had changed then.
+        again: bool,
+        /// The next call reports a change without a look.
+        repeats: bool,
+        /// When to look again.
+        next: Instant,
+    },
+}
+
+impl PostgresSession {
+    /// Begins to watch for changes.
+    pub(super) fn watch_changes(&mut self) -> Result<(), TableError> {
+        if self.about.is_poll_only {
+            let (seen, next) = (self.count_changes()?, Instant::now() + EVERY);
+            self.changes = Changes::Counted { seen, again: false, repeats: false, next };
+            return Ok(());
+        }
+        let listen = format!("listen {}", self.about.names.channel());
+        self.client.batch_execute(&listen).map_err(failed)
+    }
+
+    pub(super) fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {
+        let timeout = timeout.min(LONGEST);
+        match &mut self.changes {
+            Changes::Notified => self.wait_for_notification(timeout),
+            Changes::Counted { repeats: repeats @ true, .. } => {
+                *repeats = false;
+                Ok(true)
+            }
+            Changes::Counted { next, .. } => {
+                let left = next.saturating_duration_since(Instant::now());
+                if left > timeout {
+                    thread::sleep(timeout);
+                    return Ok(false);
+                }
+                thread::sleep(left);
+                let count = self.count_changes()?;
+                Ok(self.has_changed(count))
+            }
+        }
+    }
+
+    fn wait_for_notification(&mut self, timeout: Duration) -> Result<bool, TableError> {
+        let mut notifications = self.client.notifications();
+        let first = notifications.timeout_iter(timeout).next().map_err(failed)?;
+        // All that came with it are the same change to the caller.
+        while !notifications.is_empty() {
+            notifications.iter().next().map_err(failed)?;
+        }
+        drop(notifications);
+        if self.client.is_closed() {
+            return Err(TableError::Unavailable("the server has closed the connection".into()));
+        }
+        Ok(first.is_some())
+    }
+
+    fn count_changes(&mut self) -> Result<i64, TableError> {
+        let rows = self.query("select last_value + is_called::int from {s}.changes", &[])?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    /// Takes note of the counter, and returns whether to report a change.
+    fn has_changed(&mut self, count: i64) -> bool {
+        let Changes::Counted { seen, again, repeats, next } = &mut self.changes else {
+            return false;
+        };
+        let is_new = *seen != count;
+        *repeats = is_new || *again;
+        (*seen, *again, *next) = (count, is_new, Instant::now() + EVERY);
+        *repeats
+    }
+}

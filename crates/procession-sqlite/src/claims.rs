@@ -1,0 +1,249 @@
+//! What managers do with units: which they claim, and what they write about them.
+//!
+//! 1. **One owner, and tokens grow.** Argument: only [`claim`] sets an owner, in a transaction that has the write lock,
+//!    and only of units without one. For the tokens, see `schema.rs`.
+//! 2. **Writes are fenced.** Argument: the `WHERE` of each statement of [`record`] and [`release`] names the key, the
+//!    token, and that there is an owner. An owner is always registered (3 of `session.rs`).
+//! 3. **At most one unit on probation for each manager.** Argument: only [`claim`] adds one, if there is none. The
+//!    crashes of a unit that is owned grow only when its owner ends, which frees it.
+
+use procession_supervisor::shared::{
+    Claimed, ManagerId, Order, Ordered, PROBATION_CRASHES, Record, Share, TableError, Token,
+};
+use rusqlite::{OptionalExtension, Row, ToSql, Transaction, params};
+
+use crate::error::Failure;
+use crate::leases::alive;
+use crate::session::{tell, unsigned};
+
+pub(crate) const KINDS: &str =
+    "SELECT kind FROM procession_manager_kinds WHERE manager = ?1 ORDER BY kind";
+pub(crate) const CLAIM_FRESH: &str = "
+    UPDATE procession_units SET
+        owner = ?1,
+        token = max(token, (SELECT floor FROM procession_meta)) + 1,
+        starts = starts + 1,
+        running = generation,
+        is_ready = 0,
+        is_steady = 0
+    WHERE id IN (
+        SELECT id FROM procession_units
+        WHERE kind = ?2 AND owner IS NULL AND is_wanted = 1 AND crashes < ?3 LIMIT ?4)
+    RETURNING key, kind, spec, generation, token, starts";
+pub(crate) const CLAIM_CRASHED: &str = "
+    UPDATE procession_units SET
+        owner = ?1,
+        token = max(token, (SELECT floor FROM procession_meta)) + 1,
+        starts = starts + 1,
+        running = generation,
+        is_ready = 0,
+        is_steady = 0
+    WHERE id IN (
+        SELECT id FROM procession_units
+        WHERE kind = ?2 AND owner IS NULL AND is_wanted = 1 AND crashes >= ?3 LIMIT ?4)
+    RETURNING key, kind, spec, generation, token, starts";
+pub(crate) const ON_PROBATION: &str = "
+    SELECT EXISTS (SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2)";
+
+pub(crate) fn claim(
+    tx: &Transaction<'_>,
+    manager: ManagerId,
+    max: usize,
+) -> Result<Vec<Claimed>, Failure> {
+    let (manager, is_draining) = alive(tx, manager)?;
+    let mut claimed = Vec::new();
+    if is_draining {
+        return Ok(claimed);
+    }
+    let kinds: Vec<String> = tx
+        .prepare_cached(KINDS)?
+        .query_map([manager], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let is_suspect = params![manager, PROBATION_CRASHES];
+    let has_suspect: bool =
+        tx.prepare_cached(ON_PROBATION)?.query_row(is_suspect, |row| row.get(0))?;
+    let suspects = if has_suspect { 0 } else { 1 };
+    for (statement, limit) in [(CLAIM_FRESH, max), (CLAIM_CRASHED, suspects)] {
+        let end = max.min(claimed.len().saturating_add(limit));
+        for kind in &kinds {
+            let left = bound(end - claimed.len());
+            if left > 0 {
+                let mut statement = tx.prepare_cached(statement)?;
+                let rows =
+                    statement.query_map(params![manager, kind, PROBATION_CRASHES, left], show)?;
+                for row in rows {
+                    claimed.push(row?);
+                }
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+fn show(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    Ok(Claimed {
+        key: row.get(0)?,
+        kind: row.get(1)?,
+        spec: row.get(2)?,
+        generation: unsigned(row.get(3)?),
+        token: Token::new(unsigned(row.get(4)?)),
+        starts: unsigned(row.get(5)?),
+    })
+}
+
+/// A number as a `LIMIT`.
+pub(crate) fn bound(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) const HAS_FREE: &str = "
+    SELECT EXISTS (
+        SELECT 1 FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
+        WHERE k.manager = ?1 AND u.owner IS NULL AND u.is_wanted = 1)";
+
+/// Whether a manager may find a unit that it can claim.
+pub(crate) fn has_free(tx: &Transaction<'_>, manager: ManagerId) -> Result<bool, Failure> {
+    let (manager, is_draining) = alive(tx, manager)?;
+    Ok(!is_draining && tx.prepare_cached(HAS_FREE)?.query_row([manager], |row| row.get(0))?)
+}
+
+/// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but not
+/// with the number of all units.
+pub(crate) const SHARE: &str = "
+    WITH peers AS MATERIALIZED (SELECT o.id FROM procession_managers AS o WHERE o.is_draining = 0 AND (
+        o.id = ?1 OR o.id IN (
+            SELECT p.manager
+            FROM procession_manager_kinds AS k CROSS JOIN procession_manager_kinds AS p ON p.kind = k.kind
+            WHERE k.manager = ?1)))
+    SELECT
+        m.is_draining,
+        (SELECT coalesce(sum(c.wanted), 0)
+            FROM procession_manager_kinds AS k CROSS JOIN procession_kinds AS c ON c.kind = k.kind
+            WHERE k.manager = m.id),
+        (SELECT count(*) FROM peers),
+        (SELECT count(*) FROM procession_units WHERE owner = m.id),
+        EXISTS (SELECT 1
+            FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
+            WHERE k.manager = m.id AND u.owner IS NULL AND u.is_wanted = 1),
+        EXISTS (SELECT 1 FROM procession_units WHERE owner = m.id AND has_order = 1),
+        (SELECT max(id) FROM peers),
+        (SELECT count(*) FROM peers WHERE id < ?1)
+    FROM procession_managers AS m WHERE m.id = ?1";
+
+/// The share of a manager. It does not say whether managers are dead: those count until somebody has found them.
+pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, Failure> {
+    let number = i64::try_from(manager.get()).map_err(|_| TableError::Refused)?;
+    let mut statement = tx.prepare_cached(SHARE)?;
+    let share = statement.query_row([number], |row| {
+        Ok(Share {
+            is_draining: row.get(0)?,
+            units: unsigned(row.get(1)?) as usize,
+            managers: unsigned(row.get(2)?) as usize,
+            older: unsigned(row.get(7)?) as usize,
+            newest: row.get::<_, Option<i64>>(6)?.map(|id| ManagerId::new(unsigned(id))),
+            owned: unsigned(row.get(3)?) as usize,
+            has_free: row.get(4)?,
+            has_orders: row.get(5)?,
+            has_dead: false,
+        })
+    });
+    Ok(share.optional()?.ok_or(TableError::Refused)?)
+}
+
+pub(crate) const ORDERS: &str = "
+    SELECT key, token, kind, spec, generation, desired <> 0 OR is_quarantined OR NOT EXISTS (
+        SELECT 1 FROM procession_manager_kinds AS k WHERE k.manager = ?1 AND k.kind = u.kind)
+    FROM procession_units AS u WHERE owner = ?1 AND has_order = 1 ORDER BY key";
+
+pub(crate) fn orders(tx: &Transaction<'_>, manager: ManagerId) -> Result<Vec<Order>, Failure> {
+    let (manager, _) = alive(tx, manager)?;
+    let mut statement = tx.prepare_cached(ORDERS)?;
+    let rows = statement.query_map([manager], |row| {
+        let what = if row.get(5)? {
+            Ordered::Stop
+        } else {
+            Ordered::Restart {
+                kind: row.get(2)?,
+                spec: row.get(3)?,
+                generation: unsigned(row.get(4)?),
+            }
+        };
+        Ok(Order { key: row.get(0)?, token: Token::new(unsigned(row.get(1)?)), what })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) const READY: &str = "
+    UPDATE procession_units SET is_ready = 1 WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const STEADY: &str = "
+    UPDATE procession_units SET
+        is_ready = 1, is_steady = 1, failures = 0, crashes = 0, crashed_with = NULL
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const FAILED: &str = "
+    UPDATE procession_units SET
+        is_ready = 0,
+        is_steady = 0,
+        failures = min(failures + 1, 4294967295),
+        is_quarantined = is_quarantined OR failures + 1 >= ?4,
+        last_error = ?3
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const RESTARTED: &str = "
+    UPDATE procession_units SET is_ready = 0, is_steady = 0, running = ?3
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const DONE: &str = "
+    UPDATE procession_units SET is_ready = 0, is_done = generation = running
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+
+pub(crate) fn record(
+    tx: &Transaction<'_>,
+    key: &str,
+    token: Token,
+    record: &Record,
+) -> Result<(), Failure> {
+    let token = number(token)?;
+    let write = |statement: &str, parameters: &[&dyn ToSql]| -> Result<(), Failure> {
+        match tx.prepare_cached(statement)?.execute(parameters)? {
+            0 => Err(TableError::Refused.into()),
+            _ => Ok(()),
+        }
+    };
+    match record {
+        Record::Ready => write(READY, params![key, token]),
+        Record::Steady => write(STEADY, params![key, token]),
+        Record::Failed { error, limit } => write(FAILED, params![key, token, error, limit]),
+        Record::Restarted { generation } => {
+            // A number that does not fit is not a generation of this store, and equals none.
+            let generation = i64::try_from(*generation).unwrap_or(i64::MAX);
+            write(RESTARTED, params![key, token, generation])
+        }
+        Record::Done => write(DONE, params![key, token]),
+        _ => Err(TableError::Invalid {
+            reason: "this version of procession-sqlite does not know such a record".to_owned(),
+        }
+        .into()),
+    }
+}
+
+pub(crate) const RELEASE: &str = "
+    UPDATE procession_units SET owner = NULL, is_ready = 0, is_steady = 0
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL
+    RETURNING id, desired = 2";
+pub(crate) const REMOVE: &str = "DELETE FROM procession_units WHERE id = ?1";
+
+pub(crate) fn release(tx: &Transaction<'_>, key: &str, token: Token) -> Result<(), Failure> {
+    let token = number(token)?;
+    let mut statement = tx.prepare_cached(RELEASE)?;
+    let released = statement
+        .query_row(params![key, token], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
+        .optional()?;
+    let (unit, is_removed) = released.ok_or(TableError::Refused)?;
+    if is_removed {
+        tx.prepare_cached(REMOVE)?.execute([unit])?;
+    }
+    tell(tx)
+}
+
+/// The number of a token, if the store can have given it.
+fn number(token: Token) -> Result<i64, TableError> {
+    i64::try_from(token.get()).map_err(|_| TableError::Refused)
+}
