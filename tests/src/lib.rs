@@ -7,6 +7,8 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+#[cfg(unix)]
+pub mod fleet;
 pub mod foreign;
 pub mod program;
 pub mod recorder;

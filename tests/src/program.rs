@@ -74,6 +74,11 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Has the program ended?
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

@@ -1,0 +1,47 @@
+//! A program that runs units until a signal closes it.
+
+use std::process::{self, ExitCode};
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use procession::{BoxError, Clock, Main, SystemClock};
+use procession_runnable::run_in;
+use procession_supervisor::shared::{OnStuck, SharedManager, Units};
+use procession_supervisor::{Backoff, Policy};
+
+use crate::Options;
+use crate::store::Store;
+use crate::unit::{Log, unit};
+use crate::view::View;
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, BoxError> {
+    let store = Store::open(&options.table)?;
+    let log = Log::open(options.log.as_deref())?;
+    let name = options.name.clone().unwrap_or_else(|| format!("process {}", process::id()));
+    let manager = {
+        let (store, name) = (store.clone(), name.clone());
+        SharedManager::builder(store.table())
+            .name("fleet")
+            .program(&name)
+            .kinds(["fleet"])
+            .ttl(options.ttl)
+            .policy(policy())
+            .on_stuck(OnStuck::ExitProgram)
+            .build(move |claim| unit(claim, &store, &name, &log))
+    };
+    let view = View::new(name, Units::new(store.table()), store, &manager);
+    let exit = Main::new().name("fleet").grace(Duration::from_secs(30)).run(|app| {
+        view.show(&app)?;
+        if let Some(limit) = options.limit {
+            app.close_when(SystemClock.sleep(limit))?;
+        }
+        block_on(run_in(&app, &manager.runnable(), |body| async move { body.closing().await }))?;
+        procession::ok()
+    });
+    Ok(exit.into())
+}
+
+fn policy() -> Policy {
+    let backoff = Backoff { first: Duration::from_millis(50), ..Backoff::default() };
+    Policy::new().grace(Duration::from_secs(3)).backoff(backoff)
+}

@@ -1,0 +1,176 @@
+//! Programs that are killed, paused, replaced, or crashed by a unit.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procession_tests::fleet::Fleet;
+
+use crate::places::{Place, TTL_SECONDS, on_both};
+
+const TTL: Duration = Duration::from_secs(TTL_SECONDS);
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("unit-{number}")).collect()
+}
+
+/// A fleet of three programs that run `count` units.
+fn three(place: &Place, count: usize, spec: &str) -> Fleet {
+    let mut fleet = place.fleet();
+    let keys = keys(count);
+    fleet.put(&keys.iter().map(|key| &**key).collect::<Vec<_>>(), spec);
+    NAMES.iter().for_each(|name| fleet.start(name));
+    fleet.wait_until_shared();
+    fleet
+}
+
+#[test]
+fn the_units_of_a_killed_program_run_elsewhere_once() {
+    on_both(|place| {
+        // How long it takes depends on the machine, so the best of three attempts counts.
+        let mut best = Duration::MAX;
+        let limit = if place.is_sqlite() { Duration::from_secs(1) } else { TTL + TTL / 3 };
+        for _ in 0..3 {
+            let mut fleet = three(place, 9, "idle");
+            let moved = fleet.units_of("two");
+            let before: HashMap<String, u64> =
+                fleet.wait_until_all_run().into_iter().map(|row| (row.key, row.starts)).collect();
+            fleet.kill("two");
+            let begun = Instant::now();
+            let rows = fleet.wait("the units of the dead program", |rows| {
+                rows.iter().all(|row| {
+                    !moved.contains(&row.key) || row.is_ready && row.starts > before[&row.key]
+                })
+            });
+            best = best.min(begun.elapsed());
+            for row in rows {
+                let more = u64::from(moved.contains(&row.key));
+                assert_eq!(row.starts, before[&row.key] + more, "{row:?}");
+            }
+            fleet.end_all();
+            fleet.check();
+            if best <= limit {
+                return;
+            }
+        }
+        panic!("it took {best:?}, and should take at most {limit:?}");
+    });
+}
+
+#[test]
+fn a_paused_program_loses_its_units_if_leases_end_by_time_and_cannot_write_any_more() {
+    on_both(|place| {
+        // Stubborn units try to write even after their abort.
+        let mut fleet = three(place, 6, "stubborn");
+        let units = fleet.units_of("one");
+        let before = fleet.wait_until_all_run();
+        fleet.pause("one");
+        if place.is_sqlite() {
+            // Nothing moves, however long it lasts. The other programs go on counting meanwhile.
+            let counted = place.counts().len();
+            let begun = Instant::now();
+            while begun.elapsed() < TTL * 2 || place.counts().len() < counted + 10 {
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            let rows = fleet.units.list(None, 100).wait().unwrap();
+            let tokens = |rows: &[procession_supervisor::shared::UnitRow]| {
+                rows.iter().map(|row| (row.key.clone(), row.token)).collect::<Vec<_>>()
+            };
+            assert_eq!(tokens(&rows), tokens(&before));
+            fleet.resume("one");
+        } else {
+            fleet.wait("the move", |rows| {
+                let has_moved = |unit: &String| {
+                    let token = before.iter().find(|row| row.key == *unit).unwrap().token;
+                    rows.iter().any(|row| row.key == *unit && row.token > token && row.is_ready)
+                };
+                units.iter().all(has_moved)
+            });
+            let (resumed, program) = (fleet.log().len(), fleet.id("one"));
+            fleet.resume("one");
+            // It ends its own runs at once, and starts others only with new tokens.
+            fleet.wait_for_log("the ends", |lines| {
+                let ends = lines[resumed..].iter().filter(|line| line.what == "end");
+                ends.filter(|line| line.program == program).count() >= units.len()
+            });
+            let log = fleet.log();
+            let is_refused = |unit: &String| {
+                let mut late = log[resumed..].iter().filter(|line| line.program == program);
+                late.any(|line| line.what == "refused" && line.unit == *unit)
+            };
+            assert!(units.iter().all(is_refused), "{log:?}");
+        }
+        fleet.wait_until_all_run();
+        fleet.end_all();
+        fleet.check();
+        place.check_counts();
+    });
+}
+
+#[test]
+fn a_unit_that_crashes_its_program_is_quarantined_and_the_others_stay_up() {
+    on_both(|place| {
+        let mut fleet = three(place, 5, "idle");
+        fleet.put(&["bad"], "crash");
+        let is_over = |fleet: &Fleet| {
+            let row = fleet.units.get("bad").wait().unwrap().unwrap();
+            row.is_quarantined && row.owner.is_none()
+        };
+        // Somebody starts them again, as a service manager does.
+        let end = Instant::now() + Duration::from_secs(120);
+        while !is_over(&fleet) {
+            assert!(Instant::now() < end, "{:#?}", fleet.units.list(None, 10).wait());
+            for name in fleet.ended() {
+                fleet.start(&name);
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        let rows = fleet
+            .wait("the others", |rows| rows.iter().all(|row| row.is_ready != (row.key == "bad")));
+        let bad = rows.iter().find(|row| row.key == "bad").unwrap();
+        let error = bad.last_error.as_deref().unwrap();
+        assert_eq!(error, "the program that ran it has died 5 times");
+        assert!(rows.iter().all(|row| row.is_quarantined == (row.key == "bad")), "{rows:?}");
+        // The quarantine lasts, and nobody dies any more.
+        assert_eq!(fleet.starts("bad"), 5);
+        fleet.units.clear_quarantine("bad").wait().unwrap();
+        fleet.put(&["bad"], "idle");
+        fleet.wait_until_all_run();
+        for name in fleet.ended() {
+            fleet.start(&name);
+        }
+        fleet.end_all();
+        fleet.check();
+    });
+}
+
+/// Once with a call that gives the units of a program away, and once with a signal that ends it.
+#[test]
+fn a_deployment_replaces_three_programs_and_no_unit_is_down_for_long() {
+    on_both(|place| {
+        let mut fleet = three(place, 9, "idle");
+        for generation in 1..=2 {
+            for name in NAMES {
+                let (old, new) = (version(name, generation - 1), version(name, generation));
+                fleet.start(&new);
+                fleet.wait_until_shared();
+                if generation == 1 {
+                    fleet.units.hand_over(fleet.manager(&old)).wait().unwrap();
+                    fleet.wait("the hand-over", |_| fleet.units_of(&old).is_empty());
+                }
+                fleet.end(&old);
+            }
+        }
+        fleet.wait_until_shared();
+        let pause = fleet.longest_pause();
+        println!("{}: a unit was down for at most {pause:?}", place.argument());
+        assert!(pause < Duration::from_secs(1), "a unit was down for {pause:?}");
+        fleet.end_all();
+        fleet.check();
+    });
+}
+
+fn version(name: &str, generation: usize) -> String {
+    if generation == 0 { name.to_owned() } else { format!("{name}-{generation}") }
+}

@@ -1,0 +1,148 @@
+//! A PostgreSQL database that is away, restarts, or is cut off.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, NoTls};
+use procession_supervisor::shared::UnitRow;
+use procession_test_postgres::{Cluster, binaries};
+use procession_tests::fleet::{Fleet, now};
+
+use crate::places::{Place, TTL as TTL_ARGUMENT, TTL_SECONDS};
+use crate::proxy::Proxy;
+
+const TTL: Duration = Duration::from_secs(TTL_SECONDS);
+const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+fn fleet(place: &Place, spec: &str) -> Fleet {
+    fleet_with(place, spec, TTL_ARGUMENT)
+}
+
+fn fleet_with(place: &Place, spec: &str, ttl: &str) -> Fleet {
+    let mut fleet = place.fleet_with(ttl);
+    fleet.put(&KEYS, spec);
+    NAMES.iter().for_each(|name| fleet.start(name));
+    fleet.wait_until_shared();
+    fleet
+}
+
+/// Lets this time pass.
+fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
+#[test]
+fn while_the_database_is_away_all_units_close_before_their_leases_end_and_come_back_once() {
+    let Some(binaries) = binaries() else { return };
+    let mut cluster = Cluster::start(binaries, &["fsync=off"]);
+    let place = Place::postgres_on(cluster.url());
+    let mut fleet = fleet(&place, "idle");
+    let tokens: u64 = fleet.wait_until_all_run().iter().map(|row| row.token.get()).sum();
+    let before = fleet.log().len();
+    cluster.stop();
+    // No lease is renewed after this.
+    let stopped = now();
+    pass(TTL * 2);
+    let log = fleet.log();
+    let ends: Vec<_> = log[before..].iter().filter(|line| line.what == "end").collect();
+    assert_eq!(ends.len(), KEYS.len(), "{log:?}");
+    let last = ends.iter().map(|line| line.at).max().unwrap();
+    let after = Duration::from_micros(last - stopped);
+    assert!(after < TTL, "the last unit has ended {after:?} after the database");
+    cluster.resume();
+    fleet.wait("all units to come back", |rows| {
+        rows.len() == KEYS.len()
+            && rows.iter().all(|row| row.is_ready)
+            && rows.iter().map(|row| row.token.get()).sum::<u64>() > tokens
+            // Programs that live have not crashed, and say so when they register again.
+            && rows.iter().all(|row| row.crashes == 0)
+    });
+    fleet.end_all();
+    fleet.check();
+    let starts = fleet.log()[before..].iter().filter(|line| line.what == "start").count();
+    // Shares may have moved once while the programs came back one after the other.
+    assert!((KEYS.len()..=2 * KEYS.len()).contains(&starts), "{starts}");
+}
+
+#[test]
+fn no_unit_is_lost_when_the_database_restarts_and_all_connections_end_again_and_again() {
+    let Some(binaries) = binaries() else { return };
+    let mut cluster = Cluster::start(binaries, &["fsync=off"]);
+    let place = Place::postgres_on(cluster.url());
+    // Long enough for every lease to survive.
+    let mut fleet = fleet_with(&place, "count", "10s");
+    let tokens = |rows: &[UnitRow]| rows.iter().map(|row| row.token).collect::<Vec<_>>();
+    let before = tokens(&fleet.wait_until_shared());
+    let begun = Instant::now();
+    let mut has_restarted = false;
+    while begun.elapsed() < Duration::from_secs(60) {
+        pass(Duration::from_secs(1));
+        if !has_restarted && begun.elapsed() > Duration::from_secs(30) {
+            cluster.stop();
+            cluster.resume();
+            has_restarted = true;
+        }
+        let mut client = Client::connect(cluster.url(), NoTls).unwrap();
+        let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+            where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        client.query_one(kill, &[]).unwrap();
+    }
+    assert_eq!(tokens(&fleet.wait_until_all_run()), before, "no lease has ended");
+    let counted = place.counts().len();
+    fleet.wait("all counters to go on", |_| place.counts().len() > counted + 2 * KEYS.len());
+    fleet.end_all();
+    fleet.check();
+    place.check_counts();
+    let units: Vec<String> = place.counts().into_iter().map(|(unit, ..)| unit).collect();
+    assert!(KEYS.iter().all(|key| units.iter().any(|unit| unit == key)), "{units:?}");
+}
+
+/// Units that can stop do so in time. Those that are blocked in a call to the database cannot, so their program ends.
+#[test]
+fn a_program_that_is_cut_off_stops_before_its_units_run_elsewhere_and_its_late_writes_are_refused()
+{
+    let Some(binaries) = binaries() else { return };
+    let cluster = Cluster::start(binaries, &["fsync=off"]);
+    let place = Place::postgres_on(cluster.url());
+    let proxy = Proxy::to(&place.argument());
+    let mut fleet = place.fleet();
+    let (idle, counting) = KEYS.split_at(KEYS.len() / 2);
+    fleet.put(idle, "idle");
+    fleet.put(counting, "count");
+    fleet.start_on("cut", &proxy.url);
+    fleet.wait_until_all_run();
+    let (program, before) = (fleet.id("cut"), fleet.log().len());
+    proxy.cut();
+    let cut = now();
+    fleet.start("one");
+    fleet.start("two");
+    fleet.wait_for_log("the ends of units that are not blocked", |lines| {
+        let ends = lines[before..].iter().filter(|line| line.what == "end");
+        ends.filter(|line| line.program == program).count() == idle.len()
+    });
+    let ends = fleet.log().into_iter().filter(|line| line.what == "end" && line.at > cut);
+    let last = ends.map(|line| line.at).max().unwrap();
+    assert!(Duration::from_micros(last - cut) < TTL);
+    let limit = Instant::now() + TTL * 4;
+    while fleet.ended().is_empty() {
+        assert!(Instant::now() < limit, "the program with blocked units goes on");
+        pass(Duration::from_millis(5));
+    }
+    assert!(Duration::from_micros(now() - cut) < TTL + Duration::from_millis(500));
+    fleet.wait("the move", |rows| rows.iter().all(|row| row.is_ready && row.token.get() > 1));
+    // Whatever was on its way arrives now.
+    let counted = place.counts().len();
+    proxy.heal();
+    fleet.start_on("cut", &proxy.url);
+    fleet.wait("the program to come back", |_| {
+        !fleet.units_of("cut").is_empty() && place.counts().len() > counted + 2 * KEYS.len()
+    });
+    fleet.wait_until_all_run();
+    fleet.end_all();
+    fleet.check();
+    place.check_counts();
+}
