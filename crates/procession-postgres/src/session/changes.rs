@@ -2,8 +2,7 @@
 //!
 //! A sequence counts the changes, next to the notifications, so that sessions of both sorts can share a table. It counts
 //! a change shortly before the transaction commits. A session that sees it too early finds nothing, and so it reports
-//! each change a second time after the next look. It reports each time to two calls in a row, because looks are rare, and
-//! one of the calls may be that of a caller who only wants to wait a little.
+//! each change a second time after the next look.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,10 +27,8 @@ pub(super) enum Changes {
     Counted {
         /// The counter at the last look.
         seen: i64,
-        /// It had changed then.
+        /// It has changed then.
         again: bool,
-        /// The next call reports a change without a look.
-        repeats: bool,
         /// When to look again.
         next: Instant,
     },
@@ -42,7 +39,7 @@ impl PostgresSession {
     pub(super) fn watch_changes(&mut self) -> Result<(), TableError> {
         if self.about.is_poll_only {
             let (seen, next) = (self.count_changes()?, Instant::now() + EVERY);
-            self.changes = Changes::Counted { seen, again: false, repeats: false, next };
+            self.changes = Changes::Counted { seen, again: false, next };
             return Ok(());
         }
         let listen = format!("listen {}", self.about.names.channel());
@@ -51,12 +48,8 @@ impl PostgresSession {
 
     pub(super) fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {
         let timeout = timeout.min(LONGEST);
-        match &mut self.changes {
+        match self.changes {
             Changes::Notified => self.wait_for_notification(timeout),
-            Changes::Counted { repeats: repeats @ true, .. } => {
-                *repeats = false;
-                Ok(true)
-            }
             Changes::Counted { next, .. } => {
                 let left = next.saturating_duration_since(Instant::now());
                 if left > timeout {
@@ -91,12 +84,9 @@ impl PostgresSession {
 
     /// Takes note of the counter, and returns whether to report a change.
     fn has_changed(&mut self, count: i64) -> bool {
-        let Changes::Counted { seen, again, repeats, next } = &mut self.changes else {
-            return false;
-        };
-        let is_new = *seen != count;
-        *repeats = is_new || *again;
+        let Changes::Counted { seen, again, next } = &mut self.changes else { return false };
+        let (is_new, was_new) = (*seen != count, *again);
         (*seen, *again, *next) = (count, is_new, Instant::now() + EVERY);
-        *repeats
+        is_new || was_new
     }
 }
