@@ -28,6 +28,24 @@ pub(crate) struct Span {
     pub(crate) to: u64,
 }
 
+/// The critical path. It is empty if the root has not begun to close.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Critical {
+    /// The earliest first.
+    pub(crate) spans: Vec<Span>,
+    /// The same processes and those in which no time passed, from one to the next.
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// From a process that was Closed to one that could go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// It, or a parent, began to close only then. Otherwise, its wait ended.
+    pub(crate) begins: bool,
+}
+
 /// The spans of one process that follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -43,11 +61,11 @@ impl Step {
     }
 }
 
-/// The critical path, the earliest span first. It is empty if the root has not begun to close.
-pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Vec<Span> {
+pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Critical {
     let bounds = |process: u32| Bounds::of(recording.life(process), recording.until);
-    let Some(root) = bounds(0) else { return Vec::new() };
-    let mut path = Path { begin: root.closing, at: root.closed, spans: Vec::new() };
+    let Some(root) = bounds(0) else { return Critical::default() };
+    let critical = Critical::default();
+    let mut path = Path { begin: root.closing, at: root.closed, critical };
     let mut entered = vec![false; recording.lives.len()];
     let mut climbed = vec![false; recording.lives.len()];
     let (mut process, mut own) = (0, root);
@@ -63,6 +81,7 @@ pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Vec<Span> {
             |other, closed| !entered[other as usize] && closed > own.body && closed <= path.at,
         ) {
             path.take(process, Some(Kind::Wait), ended.closed);
+            path.critical.hops.push(Hop { from: next, to: process, begins: false });
             (process, own) = (next, ended);
             entered[process as usize] = true;
             continue;
@@ -88,22 +107,24 @@ pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Vec<Span> {
         match before {
             Some((next, ended)) => {
                 path.take(process, None, ended.closed);
+                path.critical.hops.push(Hop { from: next, to: process, begins: true });
                 (process, own) = (next, ended);
                 entered[process as usize] = true;
             }
             None => path.take(process, None, path.begin),
         }
     }
-    path.spans.reverse();
-    path.spans
+    path.critical.spans.reverse();
+    path.critical.hops.reverse();
+    path.critical
 }
 
-/// The spans so far, the latest first.
+/// The path so far, the latest first.
 struct Path {
     begin: u64,
     /// The spans begin here.
     at: u64,
-    spans: Vec<Span>,
+    critical: Critical,
 }
 
 impl Path {
@@ -111,7 +132,7 @@ impl Path {
     fn take(&mut self, process: u32, kind: Option<Kind>, from: u64) {
         let from = from.max(self.begin);
         if from < self.at {
-            self.spans.push(Span { process, kind, from, to: self.at });
+            self.critical.spans.push(Span { process, kind, from, to: self.at });
             self.at = from;
         }
     }
@@ -199,11 +220,11 @@ mod tests {
 
     use super::super::recording::{Edge, EdgeKind, Moment};
     use super::super::testing::{Scene, any_recording, any_shutdown};
-    use super::{Bounds, Kind, Waits, critical_path, steps};
+    use super::{Bounds, Critical, Kind, Waits, critical_path, steps};
 
     fn path(scene: &Scene) -> Vec<(&str, Option<Kind>, u64, u64)> {
         let recording = &scene.recording;
-        let spans = critical_path(recording, &Waits::of(recording));
+        let spans = critical_path(recording, &Waits::of(recording)).spans;
         let name = |process| recording.life(process).name.as_deref().unwrap_or_default();
         spans.iter().map(|span| (name(span.process), span.kind, span.from, span.to)).collect()
     }
@@ -261,7 +282,7 @@ mod tests {
         ];
         assert_eq!(path(&scene), expected);
         let recording = &scene.recording;
-        let steps = steps(&critical_path(recording, &Waits::of(recording)));
+        let steps = steps(&critical_path(recording, &Waits::of(recording)).spans);
         let numbers: Vec<_> = steps.iter().map(|step| (step.number, step.micros())).collect();
         assert_eq!(numbers, [(1, 5020), (2, 1210), (3, 60), (4, 20)]);
     }
@@ -334,7 +355,7 @@ mod tests {
         /// C1 and C2, for events in any order, edges in rings included.
         #[test]
         fn the_path_partitions_any_closing(recording in any_recording()) {
-            let spans = critical_path(&recording, &Waits::of(&recording));
+            let spans = critical_path(&recording, &Waits::of(&recording)).spans;
             let Some(root) = Bounds::of(&recording.lives[0], recording.until) else {
                 prop_assert!(spans.is_empty());
                 return Ok(());
@@ -355,7 +376,7 @@ mod tests {
         #[test]
         fn the_path_follows_waits(recording in any_shutdown()) {
             let waits = Waits::of(&recording);
-            let spans = critical_path(&recording, &waits);
+            let Critical { spans, hops } = critical_path(&recording, &waits);
             for span in &spans {
                 let own = Bounds::of(recording.life(span.process), recording.until).unwrap();
                 match span.kind {
@@ -368,16 +389,22 @@ mod tests {
                     None => prop_assert_eq!(span.to, own.closing),
                 }
             }
-            for pair in spans.windows(2).filter(|pair| pair[0].process != pair[1].process) {
-                let (before, after) = (pair[0], pair[1]);
-                let closed = Bounds::of(recording.life(before.process), recording.until).unwrap();
-                prop_assert_eq!(closed.closed, before.to);
-                if after.kind.is_some() {
-                    let leads = |&(other, kind): &(u32, EdgeKind)| {
-                        other == before.process && kind != EdgeKind::NoWaitChild
-                    };
-                    prop_assert!(waits.from(after.process).iter().any(leads));
+            for hop in &hops {
+                let leads = |&(other, kind): &(u32, EdgeKind)| {
+                    other == hop.from && kind != EdgeKind::NoWaitChild
+                };
+                let own = |process| Bounds::of(recording.life(process), recording.until).unwrap();
+                if !hop.begins {
+                    prop_assert!(waits.from(hop.to).iter().any(leads));
+                    prop_assert!(own(hop.from).closed <= own(hop.to).wait);
+                } else {
+                    prop_assert!(own(hop.from).closed <= own(hop.to).closing);
                 }
+            }
+            // Nothing is skipped: the processes of the spans are on the way, in this order.
+            let mut way = hops.iter().map(|hop| hop.from).chain([0]);
+            for step in steps(&spans) {
+                prop_assert!(way.any(|process| process == step.process));
             }
         }
     }

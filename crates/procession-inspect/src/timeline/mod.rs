@@ -136,8 +136,8 @@ impl Timeline {
     #[must_use]
     pub fn critical_path(&self) -> String {
         let recording = self.recording();
-        let spans = critical::critical_path(&recording, &critical::Waits::of(&recording));
-        words::critical_path(&recording, &critical::steps(&spans))
+        let path = critical::critical_path(&recording, &critical::Waits::of(&recording));
+        words::critical_path(&recording, &critical::steps(&path.spans))
     }
 
     fn recording(&self) -> Recording {

@@ -85,7 +85,7 @@ impl Recorder {
         });
         let mut state = recorder.state.lock();
         let slot = state.store.add(Life::new(name(root.name().as_deref()), root.site(), None));
-        slot.into_iter().for_each(|slot| drop(state.slots.insert(root.id(), slot)));
+        state.slots.extend(slot.map(|slot| (root.id(), slot)));
         drop(state);
         let observer = recorder.clone();
         root.on_event(move |event| observer.observe(event));

@@ -341,7 +341,7 @@ mod tests {
     use super::{Content, Row, Tree, all, folded};
 
     fn rows(recording: &Recording, limit: usize) -> Vec<Row> {
-        let spans = critical_path(recording, &Waits::of(recording));
+        let spans = critical_path(recording, &Waits::of(recording)).spans;
         folded(recording, &Tree::of(recording), &spans, limit)
     }
 

@@ -8,7 +8,7 @@
 
 use std::io::{self, Write};
 
-use super::critical::{Span, Step, Waits, critical_path, steps};
+use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, steps};
 use super::recording::{EdgeKind, Life, Recording};
 use super::rows::{Content, Row, Tree, folded};
 use super::scale::{LEFT, RIGHT, Scale};
@@ -43,7 +43,7 @@ const MARK: f64 = 90.0;
 /// Writes the picture.
 pub(crate) fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let waits = Waits::of(recording);
-    let spans = critical_path(recording, &waits);
+    let Critical { spans, hops } = critical_path(recording, &waits);
     let rows = folded(recording, &Tree::of(recording), &spans, ROWS);
     let picture = Picture {
         recording,
@@ -51,6 +51,7 @@ pub(crate) fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()
         scale: Scale::of(recording),
         waits,
         spans,
+        hops,
         places: places(recording, &rows),
         rows,
         out,
@@ -73,6 +74,7 @@ struct Picture<'a> {
     recording: &'a Recording,
     waits: Waits,
     spans: Vec<Span>,
+    hops: Vec<Hop>,
     steps: Vec<Step>,
     scale: Scale,
     rows: Vec<Row>,
@@ -335,19 +337,10 @@ impl Picture<'_> {
     /// Critical ones first, so that an explicit edge on the critical path has one arrow.
     fn arrows(&mut self) -> io::Result<()> {
         let mut drawn = std::collections::HashSet::new();
-        let pairs: Vec<(Span, Span)> = self
-            .spans
-            .windows(2)
-            .map(|pair| (pair[0], pair[1]))
-            .filter(|(before, after)| before.process != after.process)
-            .collect();
-        for (before, after) in pairs {
-            drawn.insert((before.process, after.process));
-            let kind = match after.kind {
-                Some(_) => EdgeKind::WaitFor,
-                None => EdgeKind::CloseAfter,
-            };
-            self.arrow(before.process, after.process, kind, "critical")?;
+        for Hop { from, to, begins } in self.hops.clone() {
+            drawn.insert((from, to));
+            let kind = if begins { EdgeKind::CloseAfter } else { EdgeKind::WaitFor };
+            self.arrow(from, to, kind, "critical")?;
         }
         let mut left = EXPLICIT;
         for edge in &self.recording.edges {

@@ -13,7 +13,11 @@ use super::recording::{
 /// The number of cases of each property: 10,000 with `PROPTEST_CASES=10000`.
 pub(crate) fn cases() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(500), ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: cases.unwrap_or(500),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 pub(crate) fn life(name: &str) -> Life {

@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::critical::{Span, Step, Waits, critical_path, steps};
+use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, steps};
 use super::recording::{EdgeKind, Moment, Recording};
 use super::rows::{Content, Row, Tree, all, folded};
 use super::segments::{Bounds, Kind, segments};
@@ -39,7 +39,7 @@ const RUN: u64 = 1_000_000;
 /// Writes the trace.
 pub(crate) fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let waits = Waits::of(recording);
-    let spans = critical_path(recording, &waits);
+    let Critical { spans, hops } = critical_path(recording, &waits);
     let steps = steps(&spans);
     let tree = Tree::of(recording);
     let write = |rows: &[Row], out: &mut dyn Write, limit| {
@@ -49,9 +49,10 @@ pub(crate) fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()
                 tids[process as usize] = Some(tid);
             }
         }
-        let (waits, spans, steps) = (&waits, &spans[..], &steps[..]);
+        let (waits, spans, hops, steps) = (&waits, &spans[..], &hops[..], &steps[..]);
         let pid = recording.program.pid;
-        Writer { recording, waits, spans, steps, rows, tids, pid, events: 0, limit, out }.write()
+        Writer { recording, waits, spans, hops, steps, rows, tids, pid, events: 0, limit, out }
+            .write()
     };
     let mut rows = all(&tree);
     for limit in FOLDED {
@@ -85,6 +86,7 @@ struct Writer<'a> {
     recording: &'a Recording,
     waits: &'a Waits,
     spans: &'a [Span],
+    hops: &'a [Hop],
     steps: &'a [Step],
     rows: &'a [Row],
     /// The row of each process that has one, from 1.
@@ -297,8 +299,7 @@ impl Writer<'_> {
     fn flows(&mut self) -> io::Result<()> {
         let mut drawn = HashSet::new();
         let mut id = 0;
-        let path = self.spans.windows(2).map(|pair| (pair[0].process, pair[1].process));
-        let path: Vec<(u32, u32)> = path.filter(|(before, after)| before != after).collect();
+        let path: Vec<(u32, u32)> = self.hops.iter().map(|hop| (hop.from, hop.to)).collect();
         let with_row = (0..).zip(&self.tids).filter(|(_, tid)| tid.is_some());
         let last = with_row.filter_map(|(process, _)| Some((self.awaited(process)?, process)));
         let last: Vec<(u32, u32)> = last.collect();

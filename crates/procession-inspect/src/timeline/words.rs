@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn the_critical_path_is_one_line() {
         let recording = app().recording;
-        let steps = steps(&path(&recording, &Waits::of(&recording)));
+        let steps = steps(&path(&recording, &Waits::of(&recording)).spans);
         let expected = "① cache: body 5.0 s (80 %) → ② db: teardown 1.1 s (19 %) → ③ app: teardown 80 ms (1 %)";
         assert_eq!(critical_path(&recording, &steps), expected);
         let expected = "cache: body 5.0 s, db: teardown 1.1 s, app: teardown 80 ms";

@@ -30,7 +30,7 @@ impl Main {
     ///
     /// ```
     /// let main = procession::Main::new().on_start(|root| root.on_event(|event| println!("{event}")));
-    /// # let exit = main.signals([]).run(|p| p.close());
+    /// # let exit = main.signals([]).run(|p| drop(p.close()));
     /// # assert_eq!(exit.code(), 0);
     /// ```
     pub fn on_start(mut self, on_start: impl Fn(&Process) + Send + Sync + 'static) -> Self {
@@ -48,7 +48,7 @@ impl Main {
     ///
     /// ```
     /// let main = procession::Main::new().at_end(|root| println!("{:?}", root.outcome()));
-    /// # let exit = main.signals([]).run(|p| p.close());
+    /// # let exit = main.signals([]).run(|p| drop(p.close()));
     /// # assert_eq!(exit.code(), 0);
     /// ```
     pub fn at_end<F, R>(mut self, at_end: F) -> Self
