@@ -16,7 +16,7 @@
 //!   and passes no process twice.
 
 use super::recording::{EdgeKind, Recording};
-use super::segments::{Bounds, Kind};
+use super::segments::{Bounds, Kind, Segment};
 
 /// A part of the critical path, in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +153,18 @@ pub(crate) fn steps(spans: &[Span]) -> Vec<Step> {
     steps
 }
 
+/// Is this segment of a process on the critical path? A wait is only if the path spends at least half of it there: at the
+/// end of nearly every wait, a few microseconds pass before the process goes on.
+pub(crate) fn is_critical(spans: &[Span], process: u32, segment: &Segment) -> bool {
+    let first = spans.partition_point(|span| span.to <= segment.from);
+    let overlapping = spans[first..].iter().take_while(|span| span.from < segment.to);
+    let own = overlapping.filter(|span| span.process == process && span.kind == Some(segment.kind));
+    let covered: u64 = own.map(|span| span.to.min(segment.to) - span.from.max(segment.from)).sum();
+    let needed =
+        if segment.kind == Kind::Wait { (segment.to - segment.from).div_ceil(2) } else { 1 };
+    covered >= needed
+}
+
 /// The edges from each process: to those whose first parent it is, and all others.
 pub(crate) struct Waits {
     /// The edges from process `p` are `edges[starts[p]..starts[p + 1]]`.
@@ -219,8 +231,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::recording::{Edge, EdgeKind, Moment};
+    use super::super::segments::segments;
     use super::super::testing::{Scene, any_recording, any_shutdown};
-    use super::{Bounds, Critical, Kind, Waits, critical_path, steps};
+    use super::{Bounds, Critical, Kind, Waits, critical_path, is_critical, steps};
 
     fn path(scene: &Scene) -> Vec<(&str, Option<Kind>, u64, u64)> {
         let recording = &scene.recording;
@@ -310,6 +323,19 @@ mod tests {
         scene.recording.edges.clear();
         let expected = [("sink", None, 0, 120), ("sink", Some(Kind::Body), 120, 200)];
         assert_eq!(path(&scene), expected);
+    }
+
+    #[test]
+    fn a_wait_for_others_is_not_critical() {
+        let mut scene = Scene::new("app");
+        let child = scene.child(0, "child");
+        scene.closed(child, 0, 90).closed(0, 0, 100);
+        let spans = critical_path(&scene.recording, &Waits::of(&scene.recording)).spans;
+        let is_critical = |process: u32| {
+            let segments = segments(scene.recording.life(process), 100);
+            segments.iter().any(|segment| is_critical(&spans, process, segment))
+        };
+        assert!(is_critical(child) && !is_critical(0));
     }
 
     #[test]

@@ -75,6 +75,19 @@ struct State {
 impl Recorder {
     /// Records everything that happens below `root` from now on.
     pub(crate) fn start(root: &Process) -> Arc<Self> {
+        let recorder = Self::new(root);
+        let observer = recorder.clone();
+        root.on_event(move |event| observer.observe(event));
+        let observer = recorder.clone();
+        support::on_stall_unrecorded(root, STALLED, move |stall| observer.stall(stall));
+        if let Some(reason) = root.reason().filter(|_| root.is_closing()) {
+            recorder.root_is_closing(0, &reason);
+        }
+        recorder
+    }
+
+    /// A recorder of this process, which is not told of anything yet.
+    fn new(root: &Process) -> Arc<Self> {
         let recorder = Arc::new(Self {
             root: root.downgrade(),
             root_id: root.id(),
@@ -87,13 +100,6 @@ impl Recorder {
         let slot = state.store.add(Life::new(name(root.name().as_deref()), root.site(), None));
         state.slots.extend(slot.map(|slot| (root.id(), slot)));
         drop(state);
-        let observer = recorder.clone();
-        root.on_event(move |event| observer.observe(event));
-        let observer = recorder.clone();
-        support::on_stall_unrecorded(root, STALLED, move |stall| observer.stall(stall));
-        if let Some(reason) = root.reason().filter(|_| root.is_closing()) {
-            recorder.root_is_closing(0, &reason);
-        }
         recorder
     }
 
@@ -402,3 +408,7 @@ fn message(error: &Error) -> Box<str> {
     let message = message.unwrap_or_else(|_| "its error panicked when it was printed".to_owned());
     Escaped::error(&message).to_string().into()
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

@@ -12,15 +12,15 @@ text{font:13px system-ui,sans-serif;fill:#17202a;font-variant-numeric:tabular-nu
 .wait,.family{fill:#6e7a86}.decile{stroke:#17202a;stroke-width:1.5}\
 .hatched{fill:#7a1fa2}.hatch{stroke:#ffffff;stroke-width:2}.aborted{fill:url(#hatch)}\
 .open{stroke-dasharray:3 2}.critical{stroke:#c4161c;stroke-width:2.5}\
-.arrow{fill:none;stroke:#6e7a86}.explicit{stroke-dasharray:1 3;stroke-width:1}\
+.arrow{fill:none;stroke:#6e7a86}.explicit{stroke-dasharray:2 2;stroke-width:1}\
 .arrow.critical{stroke:#c4161c}.head{fill:#c4161c}.number{fill:#c4161c;font-weight:600}\
-.mark line{stroke:#17202a;stroke-dasharray:6 3}.failed{fill:#b3171d}\
+.mark path{fill:none;stroke:#17202a;stroke-dasharray:6 3}.failed{fill:#b3171d}\
 @media (prefers-color-scheme:dark){\
 text{fill:#e6ebf0}.page{fill:#0f1419}.dim{fill:#9aa7b4}.grid,.zero{stroke:#7f8c99}\
 .seg,.family{stroke:#7f8c99}.run{fill:#27465f}.teardown{fill:#56b4e9}.end,.wait,.family{fill:#7f8c99}.queue{fill:none}\
 .decile{stroke:#e6ebf0}.hatched{fill:#d9a4f5}.hatch{stroke:#0f1419}.aborted{fill:url(#hatch)}\
 .critical,.arrow.critical{stroke:#ff7b72}.arrow{stroke:#7f8c99}.head,.number{fill:#ff7b72}\
-.mark line{stroke:#e6ebf0}.failed{fill:#ff7b72}}";
+.mark path{stroke:#e6ebf0}.failed{fill:#ff7b72}}";
 
 /// The content of the element `defs`.
 pub(crate) const DEFINITIONS: &str = "\

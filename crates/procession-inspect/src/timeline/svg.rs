@@ -8,7 +8,7 @@
 
 use std::io::{self, Write};
 
-use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, steps};
+use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, is_critical, steps};
 use super::recording::{EdgeKind, Life, Recording};
 use super::rows::{Content, Row, Tree, folded};
 use super::scale::{LEFT, RIGHT, Scale};
@@ -36,6 +36,9 @@ const MARGIN: f64 = 16.0;
 const LABEL: usize = 44;
 const INDENT: f64 = 10.0;
 const LEVELS: usize = 8;
+
+/// The number of numbers of the critical path that are written behind one row.
+const NUMBERS: usize = 3;
 
 /// Labels of marks that are closer than this are on two lines.
 const MARK: f64 = 90.0;
@@ -167,11 +170,12 @@ impl Picture<'_> {
             writeln!(
                 self.out,
                 "<g class=\"mark\" data-kind=\"{kind}\" data-at=\"{at}\"><title>{}{}</title>\
-                 <line x1=\"{x:.1}\" y1=\"{}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>\
+                 <path d=\"M{x:.1} {}V93M{x:.1} {}V{bottom}\"/>\
                  <text text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y}\">{}</text></g>",
                 Markup(&mark.label),
                 Markup(lines),
                 y + 4,
+                TOP - 4,
                 Markup(&mark.label)
             )?;
         }
@@ -220,7 +224,7 @@ impl Picture<'_> {
         let left = left.min(RIGHT - width);
         let height = if kind == Kind::Wait { 4 } else { 12 };
         let y = Self::middle(place) - height / 2;
-        let is_critical = self.is_critical(process, segment);
+        let is_critical = is_critical(&self.spans, process, segment);
         let class = |is: bool, name: &'static str| if is { name } else { "" };
         let (critical, aborted) = (class(is_critical, " critical"), class(aborted, " aborted"));
         let (open, name) = (class(open, " open"), kind.name());
@@ -230,15 +234,6 @@ impl Picture<'_> {
             "<rect class=\"seg {name}{aborted}{open}{critical}\" data-from=\"{from}\" data-to=\"{to}\" \
              x=\"{left:.2}\" y=\"{y}\" width=\"{width:.2}\" height=\"{height}\"/>"
         )
-    }
-
-    /// Is a part of this segment on the critical path?
-    fn is_critical(&self, process: u32, segment: &Segment) -> bool {
-        let first = self.spans.partition_point(|span| span.to <= segment.from);
-        let overlapping = self.spans[first..].iter().take_while(|span| span.from < segment.to);
-        overlapping
-            .into_iter()
-            .any(|span| span.process == process && span.kind == Some(segment.kind))
     }
 
     /// How it ended, next to the last bar.
@@ -251,6 +246,7 @@ impl Picture<'_> {
             .iter()
             .filter(|step| step.process == process)
             .map(|step| words::number(step.number))
+            .take(NUMBERS)
             .collect();
         let (sign, class) = match (life.is_closed(), life.has_failed) {
             (true, true) => ('✕', " class=\"failed\""),
@@ -261,6 +257,8 @@ impl Picture<'_> {
             true => String::new(),
             false => format!(" {}", micros(bounds.closed.saturating_sub(self.scale.zero))),
         };
+        // At the right end, the axis tells the time.
+        let time = if x + 30.0 + 7.5 * time.len() as f64 > WIDTH as f64 { "" } else { &time };
         let after = if life.is_aborted() { "▲" } else { "" };
         write!(
             self.out,
@@ -387,7 +385,7 @@ impl Picture<'_> {
     fn legend(&mut self, height: usize) -> io::Result<()> {
         let y = height - 10;
         let bars = [
-            ("run", "running (not to scale before 0)", 12),
+            ("run", "running", 12),
             ("body", "body after it was asked to close", 12),
             ("wait", "waiting for others", 4),
             ("queue", "teardown queued", 12),
@@ -406,7 +404,7 @@ impl Picture<'_> {
                  <text class=\"tick\" x=\"{}\" y=\"{y}\">{text}</text>",
                 x + 22.0
             )?;
-            x += 40.0 + 6.6 * text.chars().count() as f64;
+            x += 38.0 + 6.4 * text.chars().count() as f64;
         }
         write!(
             self.out,

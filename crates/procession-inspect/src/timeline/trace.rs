@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, steps};
+use super::critical::{Critical, Hop, Span, Step, Waits, critical_path, is_critical, steps};
 use super::recording::{EdgeKind, Moment, Recording};
 use super::rows::{Content, Row, Tree, all, folded};
 use super::segments::{Bounds, Kind, segments};
@@ -202,7 +202,7 @@ impl Writer<'_> {
         let Some(closing) = closing else { return Ok(()) };
         self.closing(tid, process, closing)?;
         for segment in segments(life, recording.until) {
-            let is_critical = self.is_critical(process, segment.kind, segment.from, segment.to);
+            let is_critical = is_critical(self.spans, process, &segment);
             let mut arguments = Vec::new();
             for (is, key) in
                 [(is_critical, "critical"), (segment.aborted, "aborted"), (segment.open, "open")]
@@ -276,12 +276,6 @@ impl Writer<'_> {
         let is_in = |_, closed| closed > own.body && closed <= own.wait;
         let (other, _) = self.waits.last_closed(self.recording, process, waits, is_in)?;
         Some(other)
-    }
-
-    fn is_critical(&self, process: u32, kind: Kind, from: u64, to: u64) -> bool {
-        let first = self.spans.partition_point(|span| span.to <= from);
-        let overlapping = self.spans[first..].iter().take_while(|span| span.from < to);
-        overlapping.into_iter().any(|span| span.process == process && span.kind == Some(kind))
     }
 
     /// Processes that share a row: one slice from the first closing to the last Closed.

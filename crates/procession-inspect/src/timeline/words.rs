@@ -57,7 +57,9 @@ pub(crate) fn title(recording: &Recording) -> String {
         }
     };
     let host = &recording.program.host;
-    let mut title = format!("{label}: {state} · {count} {processes} · {host}, {when}");
+    let failed = recording.lives.iter().filter(|life| life.has_failed).count();
+    let failed = if failed > 0 { format!(" · {} failed", Count(failed)) } else { String::new() };
+    let mut title = format!("{label}: {state} · {count} {processes}{failed} · {host}, {when}");
     let clip = |count: u64| Count(usize::try_from(count).unwrap_or(usize::MAX));
     if recording.not_recorded > 0 {
         title += &format!(" · {} more not recorded", clip(recording.not_recorded));
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn the_title_says_how_it_ended() {
         let recording = app().recording;
-        let expected = "app: closed in 6.3 s after SIGINT · ok · 110 processes · web-3, 2026-11-23 14:03:21 UTC";
+        let expected = "app: closed in 6.3 s after SIGINT · ok · 110 processes · 1 failed · web-3, 2026-11-23 14:03:21 UTC";
         assert_eq!(title(&recording), expected);
         let mut scene = app();
         scene.recording.not_recorded = 1_204;
