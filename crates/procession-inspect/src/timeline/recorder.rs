@@ -14,6 +14,12 @@
 //!   snapshot that is older than the events; it must agree on the site.
 //! - T3. A process that only a snapshot knows will be Closed by an event. *Because* it is added only if it was open, and
 //!   no event about it had been handled, when it was added.
+//!
+//! # Lost events
+//!
+//! If more events happen at once than the core's queue holds, some are lost, and the picture says how many. The end of the
+//! root is then known from a waiter. *No process is shown as open though it is Closed*, because once the root is Closed, a
+//! process without an end ends at its last known time: the critical path cannot lead through an end that was not seen.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -70,6 +76,8 @@ struct State {
     not_recorded: u64,
     missed: u64,
     is_closing: bool,
+    /// When the root was found Closed, which is a little later than it was.
+    root_closed: Option<u64>,
 }
 
 impl Recorder {
@@ -115,7 +123,13 @@ impl Recorder {
             EventKind::Missed { count, .. } => self.state.lock().missed += count,
             EventKind::Made => self.state.lock().made(event, at),
             EventKind::Closing(reason) if is_root => self.root_is_closing(at, reason),
-            EventKind::Closing(reason) => self.state.lock().closing(event, at, reason),
+            EventKind::Closing(reason) => {
+                // The event of the root may have been lost.
+                if *reason == Reason::ParentClosed && event.parent() == Some(self.root_id) {
+                    self.root_is_closing(at, reason);
+                }
+                self.state.lock().closing(event, at, reason);
+            }
             EventKind::Aborting => {
                 let is_grace_over = is_root && self.is_grace_over(at);
                 self.state.lock().aborting(event, at, is_root, is_grace_over);
@@ -168,6 +182,7 @@ impl Recorder {
             drop(snapshot);
             let pause_for = pause.max(began.elapsed() * PAUSE_FACTOR);
             if closed.wait_timeout(pause_for).is_some() {
+                self.state.lock().root_closed = Some(self.micros(Instant::now()));
                 return;
             }
             pause = (pause * 2).min(LAST_PAUSE);
@@ -215,8 +230,9 @@ impl Recorder {
 
     /// What was recorded until now.
     pub(crate) fn recording(&self) -> Recording {
+        let is_over = self.root.upgrade().is_none_or(|root| root.is_closed());
         let state = self.state.lock();
-        let kept = state.store.kept();
+        let mut kept = state.store.kept();
         // The time is read under the lock, so nothing that was recorded is later.
         let until = self.micros(Instant::now());
         let move_to = |slot: Slot| kept.index_of.get(&slot).copied();
@@ -225,8 +241,12 @@ impl Recorder {
         });
         let mut edges: Vec<Edge> = moved.collect();
         let (marks, missed) = (state.marks.clone(), state.missed);
-        let not_recorded = state.not_recorded;
+        let (not_recorded, root_closed) = (state.not_recorded, state.root_closed);
         drop(state);
+        if is_over && missed > 0 {
+            kept.lives[ROOT as usize].set(Moment::Closed, root_closed.unwrap_or(until));
+            kept.lives.iter_mut().for_each(Life::end_at_last_known_time);
+        }
         edges.sort_unstable();
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let host = Escaped::name(&host).to_string();

@@ -214,3 +214,24 @@ fn parents_are_found_by_their_ids() {
     }
     drop(children);
 }
+
+/// Of the events of a burst, some may be lost. Those that are left are shown as they are, and nothing is shown as open.
+#[test]
+fn lost_events_do_not_keep_processes_open() {
+    let (app, _processes, events) = shutdown(1_000);
+    let recorder = Recorder::new(&app);
+    let is_kept = |number: &usize| number % 3 > 0;
+    // The event that the root is closing is lost too, and that it is Closed.
+    for (_, event) in
+        (0..).zip(&events).filter(|(number, event)| is_kept(number) && event.id() != app.id())
+    {
+        recorder.observe(event);
+    }
+    recorder.state.lock().missed = 1_000;
+    let recording = recording(&recorder);
+    let closing = recording.lives.iter().filter(|life| Bounds::of(life, u64::MAX).is_some());
+    assert!(closing.clone().count() > 300);
+    assert!(closing.into_iter().all(super::Life::is_closed));
+    assert!(recording.lives[0].is_closed());
+    assert_eq!(recording.missed, 1_000);
+}

@@ -144,6 +144,14 @@ impl Life {
         }
     }
 
+    /// If it has begun to close, and its end was not recorded, it ends at its last known time.
+    pub(crate) fn end_at_last_known_time(&mut self) {
+        if self.at(Moment::Closing).is_some() && !self.is_closed() {
+            let last = self.times.iter().filter_map(|time| time.get()).max();
+            last.into_iter().for_each(|last| self.set(Moment::Closed, last));
+        }
+    }
+
     pub(crate) fn parent(&self) -> Option<u32> {
         self.parent.map(Index::get)
     }
