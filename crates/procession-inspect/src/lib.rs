@@ -47,3 +47,7 @@ mod timeline;
 pub use timeline::MainExt;
 #[cfg(not(loom))]
 pub use timeline::Timeline;
+
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+mod readme {}

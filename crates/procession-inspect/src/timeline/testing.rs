@@ -14,7 +14,7 @@ use super::recording::{
 pub(crate) fn cases() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: cases.unwrap_or(500),
+        cases: cases.unwrap_or(250),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -77,3 +77,76 @@ pub(super) fn end(at_end: &[AtEnd], root: &Process) -> Vec<BoxError> {
     };
     at_end.iter().filter_map(call).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Main;
+    use crate::value::Error;
+    use crate::value::sync::Mutex;
+
+    fn main() -> (Main, Arc<Mutex<Vec<&'static str>>>) {
+        let main = Main::new().name("app").signals([]).no_exit();
+        (main, Arc::default())
+    }
+
+    #[test]
+    fn the_functions_are_called_around_the_body() {
+        let (main, steps) = main();
+        let step = |name| {
+            let steps = steps.clone();
+            move || steps.lock().push(name)
+        };
+        let (start, body, first, second) =
+            (step("start"), step("body"), step("first"), step("second"));
+        let main = main
+            .on_start(move |root| {
+                assert!(!root.is_closing());
+                start();
+            })
+            .at_end(move |root| {
+                assert!(root.is_closed());
+                first();
+                panic!("the others are called all the same");
+            })
+            .at_end(move |_| second());
+        let exit = main.quiet().run(move |p| {
+            body();
+            drop(p.close());
+        });
+        assert_eq!(exit.code(), 0);
+        assert_eq!(*steps.lock(), ["start", "body", "first", "second"]);
+    }
+
+    #[test]
+    fn an_error_at_the_end_changes_nothing() {
+        let (main, _) = main();
+        let exit = main.quiet().at_end(|_| Err("disk full")).run(|p| drop(p.close()));
+        assert_eq!(exit.code(), 0);
+        assert!(exit.result().is_ok());
+    }
+
+    #[test]
+    fn a_panic_at_the_start_refuses_the_body() {
+        let (main, steps) = main();
+        let body = steps.clone();
+        let main = main.quiet().on_start(|_| panic!("no listener"));
+        let exit = main.run(move |_| body.lock().push("body"));
+        assert_eq!(exit.code(), 1);
+        let error = exit.result().unwrap_err();
+        assert!(matches!(error, Error::Failed(_)), "{error}");
+        assert!(error.with_causes().to_string().contains("panicked: no listener"));
+        assert!(steps.lock().is_empty());
+    }
+
+    #[test]
+    fn without_a_body_the_end_comes_too() {
+        let (main, steps) = main();
+        let end = steps.clone();
+        let main = main.quiet().at_end(move |_| end.lock().push("end"));
+        let exit = crate::run::park::block_on(main.run_async(|p| async move { drop(p.close()) }));
+        assert_eq!(exit.code(), 0);
+        assert_eq!(*steps.lock(), ["end"]);
+    }
+}

@@ -265,6 +265,8 @@ mod tests {
         let closing = event(&["app", "d\nb"], EventKind::Closing(Reason::ParentClosed));
         assert_eq!(closing.to_string(), "app › d\\u{a}b › cache: closing (its parent closed)");
         assert_eq!(closing.path(), "app/d\nb/cache");
+        assert_eq!(closing.parent(), closing.source.above.as_ref().map(|above| above.id));
+        assert_eq!(event(&[], EventKind::Made).parent(), None);
         let closing_for = Duration::from_millis(41);
         let closed = event(&[], EventKind::Closed { outcome: Ok(()), closing_for });
         assert_eq!(closed.to_string(), "cache: closed after 41 ms");
