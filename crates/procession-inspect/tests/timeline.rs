@@ -219,7 +219,9 @@ fn files_are_complete_or_as_they_were() {
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     let error = timeline.save(directory.join("missing/a.svg")).unwrap_err();
     assert!(error.to_string().starts_with("cannot write the timeline to `"), "{error}");
-    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 3, "nothing else is left");
+    std::fs::create_dir(directory.join("b.svg")).unwrap();
+    timeline.save(directory.join("b.svg")).unwrap_err();
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 4, "nothing else is left");
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

@@ -401,11 +401,12 @@ mod tests {
         }
         scene.closed(0, 0, 10);
         scene.lives()[17].has_failed = true;
+        scene.lives()[18].has_failed = true;
         scene.recording.edges.push(Edge { from: 3, to: 500, kind: EdgeKind::WaitFor });
         let rows = rows(&scene.recording, 200);
         check(&scene.recording, &rows);
-        // The critical one, the failed one, and the one that is waited for.
-        let expected = ["app", " c-0", " c-16", " c-499", " … 997 × c"];
+        // The critical one, the failed ones, and the one that is waited for.
+        let expected = ["app", " c-0", " c-16", " c-17", " c-499", " … 996 × c"];
         assert_eq!(drawn(&scene.recording, &rows), expected);
     }
 
