@@ -224,26 +224,3 @@ fn files_are_complete_or_as_they_were() {
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 4, "nothing else is left");
     std::fs::remove_dir_all(&directory).unwrap();
 }
-
-/// All at once: events may be lost, and the timeline then says so.
-#[test]
-fn a_large_shutdown_is_drawn() {
-    let app = Process::builder().name("app").build().unwrap();
-    let timeline = Timeline::of(&app);
-    let children = (0..100_000).map(|number| named(&format!("connection {number}"), &app));
-    let children: Vec<Process> = children.collect();
-    app.close_blocking().unwrap();
-    let began = Instant::now();
-    let svg = timeline.to_svg();
-    let drawn = began.elapsed();
-    let trace = timeline.to_chrome_trace();
-    let written = began.elapsed() - drawn;
-    let (svg_size, trace_size) = (svg.len(), trace.len());
-    println!("SVG: {svg_size} bytes in {drawn:?}; trace: {trace_size} bytes in {written:?}");
-    assert!(svg.contains("app: closed in"), "{}", &svg[..1_000]);
-    assert!(svg.len() <= 64 << 10 && trace.len() <= 64 << 20);
-    let document = Document::parse(&svg).unwrap();
-    let rows = document.descendants().filter(|node| node.attribute("class") == Some("row")).count();
-    assert!(rows <= 200);
-    drop(children);
-}
