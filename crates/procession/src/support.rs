@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::run::body::HandedTo;
-#[cfg(not(loom))]
-use crate::value::Reason;
 use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
+#[cfg(not(loom))]
+use crate::value::{Reason, Stall};
 
 pub use crate::process::Supervised;
 pub use crate::run::catch::catch;
@@ -21,7 +21,7 @@ pub use crate::run::wake_sleeper;
 pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
-pub use crate::value::{Name, sync, text, with_causes};
+pub use crate::value::{Name, fold, sync, text, with_causes};
 
 /// Waits until the hooks of [`Process::on_event`] were called for every event so far; `false` if that takes longer than
 /// `timeout`.
@@ -32,6 +32,18 @@ pub use crate::value::{Name, sync, text, with_causes};
 #[cfg(not(loom))]
 pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)
+}
+
+/// [`Process::on_stall`] without `tracing` events: for an observer of a program that reports its slow closing anyway.
+#[cfg(not(loom))]
+pub fn on_stall_unrecorded(
+    process: &Process,
+    after: Duration,
+    on_stall: impl Fn(&Stall) + Send + Sync + 'static,
+) {
+    if !process.node.is_background() {
+        crate::run::deadlines::watch_for_stalls(&process.node, after, false, on_stall);
+    }
 }
 
 /// [`Process::run`], with an explicit site.

@@ -89,6 +89,7 @@ pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Durati
                 exit_code,
             );
         }
+        Said::EndFailed { .. } => event!(Level::ERROR, "end_failed", message, process,),
         Said::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
     }
     said.waiting().into_iter().for_each(record_blockers);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | running a program |
 //! | [`settings`] | the settings of [`Main`] |
+//! | [`extensions`] | functions that are called with the root at the start and at the end of the program |
 //! | [`exit`] | the exit status |
 //! | [`shared`] | the messages to the reporter thread from the threads where something happens; begin here |
 //! | [`reporter`] | the thread that writes reports |
@@ -14,6 +15,7 @@
 #[cfg(feature = "tracing")]
 mod events;
 mod exit;
+mod extensions;
 mod reporter;
 mod said;
 mod settings;
@@ -42,6 +44,7 @@ use crate::value::time::deadline_after;
 use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 use crate::watch::Listener;
 use exit::Ended;
+use extensions::{AtEnd, OnStart};
 use shared::{Post, Rules, Shared};
 #[cfg(unix)]
 use unix as os;
@@ -115,6 +118,7 @@ where
 /// | [`abort_grace`](Self::abort_grace) | 5 s after an abort, the program ends |
 /// | [`on_child_failure`](Self::on_child_failure) | failures are [reported](ChildFailure::Report) |
 /// | [`on_failure`](Self::on_failure) | no hook |
+/// | [`on_start`](Self::on_start), [`at_end`](Self::at_end) | no function |
 /// | [`signals`](Self::signals) | SIGINT and SIGTERM; on Windows, Ctrl-C and Ctrl-Break, as SIGINT |
 /// | `dump_on` (Unix) | no signal prints the tree |
 /// | [`quiet`](Self::quiet) | the program reports what happens |
@@ -150,6 +154,8 @@ pub struct Main {
     abort_grace: Duration,
     on_child_failure: ChildFailure,
     hooks: Vec<Hook>,
+    on_start: Vec<OnStart>,
+    at_end: Vec<AtEnd>,
     signals: Vec<i32>,
     dump_on: Vec<i32>,
     is_quiet: bool,
@@ -228,18 +234,20 @@ impl Main {
             is_quiet: self.is_quiet,
             may_exit: self.may_exit,
         };
-        let shared = Shared::new(rules, &root.node);
-        if !self.is_quiet {
+        let reports = !self.is_quiet || !self.at_end.is_empty();
+        let shared = Shared::new(rules, &root.node, self.at_end);
+        if reports {
             reporter::start(&shared, &name, root.path());
         }
         #[cfg(all(feature = "systemd", target_os = "linux"))]
         systemd::start(&shared);
         shared.watch_root(&root.node);
         reports::listen(&root.node, shared.clone());
-        let bound = match self.signals.is_empty() {
+        let started = extensions::start(&self.on_start, &root);
+        let bound = started.and_then(|()| match self.signals.is_empty() {
             true => Ok(()),
             false => os::bind(&root, self.signals, self.may_exit, shared.clone()),
-        };
+        });
         let posting = Arc::downgrade(&shared);
         let dump: Arc<Listener> = Arc::new(move || {
             posting.upgrade().into_iter().for_each(|shared| {
@@ -259,7 +267,7 @@ struct Running {
     shared: Arc<Shared>,
     /// The listener that prints the tree, as long as this exists.
     _dump: Arc<Listener>,
-    /// The error of a signal that the root could not be bound to.
+    /// The error of a signal that the root could not be bound to, or of a function that was called at the start.
     bound: Result<(), Error>,
 }
 

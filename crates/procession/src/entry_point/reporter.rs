@@ -19,7 +19,7 @@ use crate::run::catch::{catch, contain};
 use crate::run::reports::Failing;
 use crate::value::sync::spawn_thread;
 use crate::value::text::Escaped;
-use crate::value::{Forced, Reason, Site};
+use crate::value::{Forced, Reason, Site, with_causes};
 
 /// The time from the beginning of closing to the first report. The others follow at doubling intervals.
 const FIRST_REPORT: Duration = Duration::from_secs(5);
@@ -87,6 +87,7 @@ impl Reporter {
                     }
                     self.flush();
                     self.end(code, forced, failures);
+                    self.call_at_end();
                     written.unpark();
                     return;
                 }
@@ -113,6 +114,7 @@ impl Reporter {
             Post::ThirdSignal(signal, written) => {
                 let open = self.shared.snapshot().map_or(0, |snapshot| snapshot.open());
                 self.say(&Said::Exiting { signal, open });
+                self.call_at_end();
                 written.unpark();
             }
             Post::GraceOver(snapshot) => {
@@ -141,7 +143,20 @@ impl Reporter {
             self.say(&Said::GaveUp { abort_grace, code, may_exit, waiting });
         }
         if may_exit && !self.shared.is_closed() {
+            self.call_at_end();
             exit(i32::from(code));
+        }
+    }
+
+    /// Calls the functions for the end of the program.
+    fn call_at_end(&mut self) {
+        for error in self.shared.call_at_end() {
+            let message = catch(|| with_causes(&*error).to_string());
+            let message =
+                message.unwrap_or_else(|_| "its error panicked when it was printed".into());
+            // An error of a user's is dropped in a catch too.
+            contain(|| drop(error));
+            self.say(&Said::EndFailed { message: Escaped::error(&message).to_string() });
         }
     }
 
@@ -196,7 +211,8 @@ impl Reporter {
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush();
         }
-        let since = self.shared.facts().closing_since.filter(|_| !self.shared.is_closed());
+        let since = self.shared.facts().closing_since;
+        let since = since.filter(|_| !self.shared.rules.is_quiet && !self.shared.is_closed());
         let mut next_report = None;
         if let Some(since) = since {
             let after = |reports: u32| FIRST_REPORT.checked_mul(1_u32.checked_shl(reports)?);

@@ -36,6 +36,8 @@ pub(super) enum Said {
     Lost { failures: usize },
     /// (8) It is Closed.
     Closed(Ending),
+    /// A function for the end of the program has failed.
+    EndFailed { message: String },
     /// The tree, which was asked for by a signal.
     Dump { tree: String },
 }
@@ -160,6 +162,7 @@ impl Said {
             }
             Self::Lost { failures } => format!("… and {} more", plural(*failures, "failure")),
             Self::Closed(ending) => ending.message(),
+            Self::EndFailed { message } => message.clone(),
             Self::Dump { .. } => "the processes:".to_owned(),
         }
     }

@@ -21,6 +21,8 @@ impl Main {
             abort_grace: ABORT_GRACE,
             on_child_failure: ChildFailure::default(),
             hooks: Vec::new(),
+            on_start: Vec::new(),
+            at_end: Vec::new(),
             signals: os::SIGNALS.to_vec(),
             dump_on: Vec::new(),
             is_quiet: false,

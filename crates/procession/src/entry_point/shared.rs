@@ -2,7 +2,7 @@
 //!
 //! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so that a slow
 //! terminal holds up none of them. The reporter thread formats and writes. Only a thread that is about to end the
-//! program waits for it, and only for [`LAST_WORD`].
+//! program waits for it, and only for [`LAST_WORD`], or a little longer if the thread has functions to call.
 //!
 //! # Order
 //!
@@ -17,14 +17,16 @@ use std::time::{Duration, Instant};
 
 use parking::{Parker, Unparker};
 
+use super::extensions::{self, AtEnd};
 use super::os::exit;
+use crate::process::Process;
 use crate::run::deadlines::{act_at, force_elsewhere};
 use crate::run::reports::{Failing, Listen};
 use crate::run::{Node, look_at, register_own};
 use crate::state::Moment;
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
-use crate::value::{Forced, Phase, Reason, Snapshot};
+use crate::value::{BoxError, Forced, Phase, Reason, Snapshot};
 use crate::watch::Watch;
 
 /// The exit status if a grace without a signal had to abort.
@@ -51,6 +53,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     /// Weak, because bindings and hooks hold this.
     pub(super) root: Weak<Node>,
+    at_end: Vec<AtEnd>,
     state: Mutex<State>,
 }
 
@@ -67,6 +70,8 @@ struct State {
     /// The number of failures among the posts, and the number of those that were not posted.
     waiting_failures: usize,
     lost_failures: usize,
+    /// The functions for the end were called.
+    has_ended: bool,
     facts: Facts,
 }
 
@@ -121,8 +126,27 @@ pub(super) enum Post {
 }
 
 impl Shared {
-    pub(super) fn new(rules: Rules, root: &Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { rules, root: Arc::downgrade(root), state: Mutex::default() })
+    pub(super) fn new(rules: Rules, root: &Arc<Node>, at_end: Vec<AtEnd>) -> Arc<Self> {
+        Arc::new(Self { rules, root: Arc::downgrade(root), at_end, state: Mutex::default() })
+    }
+
+    /// Calls the functions for the end of the program, unless they were called before. Returns their errors.
+    pub(super) fn call_at_end(&self) -> Vec<BoxError> {
+        if std::mem::replace(&mut self.state.lock().has_ended, true) {
+            return Vec::new();
+        }
+        let Some(root) = self.root.upgrade() else { return Vec::new() };
+        extensions::end(&self.at_end, &Process::of_node(root))
+    }
+
+    /// The time that the end of the program waits for the reporter thread: `limit`, or longer if it calls functions.
+    fn limit(&self, limit: Duration, with_functions: Duration) -> Duration {
+        if self.at_end.is_empty() { limit } else { limit + with_functions }
+    }
+
+    /// The time that a forced end waits.
+    fn last_word(&self) -> Duration {
+        self.limit(LAST_WORD, extensions::FORCED_LIMIT)
     }
 
     /// There is a reporter thread from now on.
@@ -225,18 +249,24 @@ impl Shared {
         true
     }
 
-    /// Hands something to the reporter thread, and waits a while until it is written.
-    fn post_and_wait(&self, post: impl FnOnce(Unparker) -> Post, limit: Duration) {
+    /// Hands something to the reporter thread, and waits a while until it is written; `false` if there is no such thread.
+    fn post_and_wait(&self, post: impl FnOnce(Unparker) -> Post, limit: Duration) -> bool {
         let parker = Parker::new();
-        if self.post(post(parker.unparker())) {
+        let is_posted = self.post(post(parker.unparker()));
+        if is_posted {
             parker.park_timeout(limit);
         }
+        is_posted
     }
 
     /// The root is Closed.
     pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
         let closed = |written| Post::Closed(code, forced, failures, written);
-        self.post_and_wait(closed, LAST_WORDS);
+        let limit = self.limit(LAST_WORDS, extensions::REGULAR_LIMIT);
+        if !self.post_and_wait(closed, limit) {
+            // Nothing is reported without the thread.
+            drop(self.call_at_end());
+        }
         #[cfg(all(feature = "systemd", target_os = "linux"))]
         self.end_notifier();
     }
@@ -290,7 +320,7 @@ impl Shared {
             return;
         }
         let code = i32::from(self.code_by_force());
-        let deadline = deadline_after(LAST_WORD).filter(|_| is_posted);
+        let deadline = deadline_after(self.last_word()).filter(|_| is_posted);
         let (Some(deadline), Some(root)) = (deadline, self.root.upgrade()) else { exit(code) };
         if !act_at(&root, deadline, move || exit(code)) {
             exit(code);
@@ -368,7 +398,8 @@ impl Watch for Shared {
     }
 
     fn exits(&self, signal: i32) {
-        self.post_and_wait(|written| Post::ThirdSignal(signal, written), LAST_WORD);
+        let third = |written| Post::ThirdSignal(signal, written);
+        self.post_and_wait(third, self.last_word());
     }
 }
 

@@ -37,7 +37,7 @@ impl Process {
     /// ```
     pub fn on_stall(&self, after: Duration, on_stall: impl Fn(&Stall) + Send + Sync + 'static) {
         if !self.node.is_background() {
-            deadlines::watch_for_stalls(&self.node, after, on_stall);
+            deadlines::watch_for_stalls(&self.node, after, true, on_stall);
         }
     }
 }

@@ -293,8 +293,8 @@ impl<C: Contents> Node<C> {
         self.phase.is_background()
     }
 
-    pub(crate) fn id(self: &Arc<Self>) -> ProcessId {
-        ProcessId::of(Arc::as_ptr(self))
+    pub(crate) fn id(&self) -> ProcessId {
+        ProcessId::of(std::ptr::from_ref(self))
     }
 
     pub(crate) fn reason(&self) -> Option<Reason> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::contents::Contents;
 use super::node::{Inner, Node};
 #[cfg(not(loom))]
-use crate::value::{Above, Source};
+use crate::value::{Above, ProcessId, Source};
 use crate::value::{Label, NEAREST, Segment};
 
 impl<C: Contents> Node<C> {
@@ -52,10 +52,17 @@ impl<C: Contents> Node<C> {
         })
     }
 
+    /// The ids and segments of at most `limit` first parents, the nearest first.
+    #[cfg(not(loom))]
+    pub(super) fn processes_above(self: &Arc<Self>, limit: usize) -> Vec<(ProcessId, Segment)> {
+        let parents = self.first_parents().take(limit);
+        parents.map(|parent| (parent.id(), parent.segment())).collect()
+    }
+
     /// The process, as its events name it.
     #[cfg(not(loom))]
     pub(crate) fn source(self: &Arc<Self>) -> Source {
-        let above = Above::of(self.path_above(NEAREST));
+        let above = Above::of(self.processes_above(NEAREST));
         Source { id: self.id(), own: self.segment(), above }
     }
 

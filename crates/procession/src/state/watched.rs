@@ -137,7 +137,7 @@ impl<C: Contents> Inner<C> {
 
 /// The scope that the children of a process with this scope inherit, instead of the one with the id `before`.
 fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>, before: Option<u64>) -> Arc<Scope<C>> {
-    let above = Above { segment: node.segment(), above: own.above.clone() };
+    let above = Above { id: node.id(), segment: node.segment(), above: own.above.clone() };
     Scope::of(own.observers.clone(), Some(Arc::new(above)), before)
 }
 
@@ -159,9 +159,9 @@ impl<C: Contents> Scope<C> {
     /// The observers that a new process is given, by its maker. `parent` is the process above it.
     #[cfg(not(loom))]
     pub(crate) fn new(observers: Vec<C::Observer>, parent: Option<&Arc<Node<C>>>) -> Arc<Self> {
-        let mut above = parent.map_or_else(Vec::new, |parent| parent.path_above(NEAREST));
+        let mut above = parent.map_or_else(Vec::new, |parent| parent.processes_above(NEAREST));
         if let Some(parent) = parent {
-            above.insert(0, parent.segment());
+            above.insert(0, (parent.id(), parent.segment()));
         }
         Self::of(observers, Above::of(above), None)
     }

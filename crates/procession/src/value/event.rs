@@ -89,6 +89,13 @@ impl Event {
         self.label().path()
     }
 
+    /// The id of the first parent of the process, if it has one: as [`label`](Self::label), that of when the process was
+    /// made or when the hook was set.
+    #[must_use]
+    pub fn parent(&self) -> Option<ProcessId> {
+        self.source.above.as_ref().map(|above| above.id)
+    }
+
     /// When it happened.
     #[must_use]
     pub fn at(&self) -> Instant {
@@ -178,16 +185,17 @@ pub(crate) struct Source {
 
 /// A first parent, and the processes above it. Its children share it.
 pub(crate) struct Above {
+    pub(crate) id: ProcessId,
     pub(crate) segment: Segment,
     pub(crate) above: Option<Arc<Above>>,
 }
 
 impl Above {
-    /// These segments, the nearest first.
+    /// These processes, the nearest first.
     #[cfg(not(loom))]
-    pub(crate) fn of(segments: Vec<Segment>) -> Option<Arc<Self>> {
-        let below = |above, segment| Some(Arc::new(Self { segment, above }));
-        segments.into_iter().rev().fold(None, below)
+    pub(crate) fn of(processes: Vec<(ProcessId, Segment)>) -> Option<Arc<Self>> {
+        let below = |above, (id, segment)| Some(Arc::new(Self { id, segment, above }));
+        processes.into_iter().rev().fold(None, below)
     }
 }
 
@@ -246,7 +254,8 @@ mod tests {
     }
 
     fn event(above: &[&str], kind: EventKind) -> Event {
-        let above = Above::of(above.iter().rev().map(|name| segment(name)).collect());
+        let id = ProcessId::of(&1_u8);
+        let above = Above::of(above.iter().rev().map(|name| (id, segment(name))).collect());
         let source = Source { id: ProcessId::of(&0_u8), own: segment("cache"), above };
         Event { source, at: Instant::now(), kind }
     }
@@ -256,6 +265,8 @@ mod tests {
         let closing = event(&["app", "d\nb"], EventKind::Closing(Reason::ParentClosed));
         assert_eq!(closing.to_string(), "app › d\\u{a}b › cache: closing (its parent closed)");
         assert_eq!(closing.path(), "app/d\nb/cache");
+        assert_eq!(closing.parent(), closing.source.above.as_ref().map(|above| above.id));
+        assert_eq!(event(&[], EventKind::Made).parent(), None);
         let closing_for = Duration::from_millis(41);
         let closed = event(&[], EventKind::Closed { outcome: Ok(()), closing_for });
         assert_eq!(closed.to_string(), "cache: closed after 41 ms");
@@ -275,6 +286,7 @@ mod tests {
 
     #[test]
     fn a_long_chain_is_freed_in_a_loop() {
-        drop(Above::of((0..1_000_000).map(|_| segment("link")).collect()));
+        let id = ProcessId::of(&0_u8);
+        drop(Above::of((0..1_000_000).map(|_| (id, segment("link"))).collect()));
     }
 }

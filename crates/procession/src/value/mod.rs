@@ -48,6 +48,7 @@ pub use reason::Reason;
 #[cfg(all(feature = "signal", unix, not(loom)))]
 pub use signal_error::SignalError;
 pub use site::Site;
+pub use snapshot::fold;
 pub(crate) use snapshot::{Age, Index, Rare, set_first_parents};
 pub use snapshot::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,

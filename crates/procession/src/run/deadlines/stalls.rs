@@ -35,6 +35,9 @@ type Hook = Box<dyn Fn(&Stall) + Send + Sync>;
 struct Watcher {
     node: Weak<Node>,
     after: Duration,
+    /// Are the stalls `tracing` events too?
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    is_recorded: bool,
     hook: Foreign<Hook>,
     /// The entry of the deadline thread; `None` before there is one, and from the end of the process on.
     entry: Mutex<Option<Key>>,
@@ -46,11 +49,13 @@ struct Watcher {
 pub(crate) fn watch_for_stalls(
     node: &Arc<Node>,
     after: Duration,
+    is_recorded: bool,
     hook: impl Fn(&Stall) + Send + Sync + 'static,
 ) {
     let watcher = Arc::new(Watcher {
         node: Arc::downgrade(node),
         after: after.max(SHORTEST),
+        is_recorded,
         hook: Foreign::new(Box::new(hook)),
         entry: Mutex::new(None),
         is_closed: AtomicBool::new(false),
@@ -140,7 +145,9 @@ impl Watcher {
         let next = total.saturating_mul(2).saturating_sub(closing_for);
         let stall = Stall { process: node.label(), closing_for, open, blockers, next };
         #[cfg(feature = "tracing")]
-        crate::run::tracing::stalled(&stall);
+        if self.is_recorded {
+            crate::run::tracing::stalled(&stall);
+        }
         contain(|| (self.hook.get())(&stall));
     }
 }

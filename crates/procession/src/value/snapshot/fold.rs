@@ -1,4 +1,4 @@
-//! Families: siblings that look alike, of which a few members stand for all.
+//! Families: siblings that look alike, of which a few members stand for all. Pictures in other crates use this fold too.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
@@ -6,12 +6,13 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use super::ProcessInfo;
-use super::info::{State, proper};
+pub use super::info::State;
+use super::info::proper;
 use crate::value::text::{Count, Escaped};
 use crate::value::{Site, Work};
 
 /// A family of at most this many members is shown as it is.
-pub(super) const FAMILY_LIMIT: usize = 8;
+pub const FAMILY_LIMIT: usize = 8;
 
 /// The number of members of a larger family that are shown, in addition to protected ones.
 const SHOWN_LIMIT: usize = 3;
@@ -21,9 +22,7 @@ const SHOWN_LIMIT: usize = 3;
 /// first member.
 ///
 /// The order of the siblings is kept, except that a large family stays together. A fold has at least two members.
-pub(super) fn fold<'a, T: Copy>(
-    siblings: impl IntoIterator<Item = (T, Member<'a>)>,
-) -> Vec<Part<'a, T>> {
+pub fn fold<'a, T: Copy>(siblings: impl IntoIterator<Item = (T, Member<'a>)>) -> Vec<Part<'a, T>> {
     let mut families = HashMap::new();
     let mut sizes: Vec<usize> = Vec::new();
     let siblings: Vec<(T, Member<'a>, usize)> = siblings
@@ -99,17 +98,23 @@ fn to_show<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
 
 /// The properties of a sibling that the fold looks at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member<'a> {
-    pub(super) stem: Stem<'a>,
+pub struct Member<'a> {
+    /// The part of its name that its family shares.
+    pub stem: Stem<'a>,
     /// Must it be shown?
-    pub(super) protected: bool,
+    pub protected: bool,
     /// Does it prevent the root from closing?
-    pub(super) blocks: bool,
-    pub(super) failed: bool,
-    pub(super) state: State,
-    pub(super) closing_for: Option<Duration>,
-    pub(super) work: Work,
-    pub(super) site: Site,
+    pub blocks: bool,
+    /// Has it failed?
+    pub failed: bool,
+    /// Its state.
+    pub state: State,
+    /// How long it has been Closing.
+    pub closing_for: Option<Duration>,
+    /// The kind of code that it runs.
+    pub work: Work,
+    /// Where it was made.
+    pub site: Site,
 }
 
 impl<'a> Member<'a> {
@@ -139,17 +144,22 @@ impl<'a> Member<'a> {
 
 /// A sibling that is shown, or those that are not.
 #[derive(Debug)]
-pub(super) enum Part<'a, T> {
+pub enum Part<'a, T> {
+    /// A sibling that is shown.
     One(T),
+    /// The siblings of a family that are not.
     Fold(Fold<'a, T>),
 }
 
 /// The members of a family that are not shown. Its `Display`: ``… and 9,950 more `connection`: 9,950 Closing``.
 #[derive(Debug)]
-pub(super) struct Fold<'a, T> {
-    pub(super) stem: Stem<'a>,
-    pub(super) members: Vec<T>,
-    pub(super) counts: Counts,
+pub struct Fold<'a, T> {
+    /// The part of their names that they share.
+    pub stem: Stem<'a>,
+    /// These siblings.
+    pub members: Vec<T>,
+    /// Their states.
+    pub counts: Counts,
 }
 
 impl<T> Display for Fold<'_, T> {
@@ -174,7 +184,7 @@ pub(super) fn write_quoted(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Resul
 
 /// The common part of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Stem<'a> {
+pub enum Stem<'a> {
     /// The name without trailing digits and one separator before them.
     Name(&'a str),
     /// Processes without a name were made at the same place.
@@ -182,11 +192,17 @@ pub(super) enum Stem<'a> {
 }
 
 impl<'a> Stem<'a> {
-    pub(super) fn of(process: &'a ProcessInfo) -> Self {
-        match proper(process.name.as_deref()) {
+    /// The stem of a process with this name, which was made at this place.
+    #[must_use]
+    pub fn new(name: Option<&'a str>, site: Site) -> Self {
+        match proper(name) {
             Some(name) => Self::Name(stem(name)),
-            None => Self::Site(process.site),
+            None => Self::Site(site),
         }
+    }
+
+    pub(super) fn of(process: &'a ProcessInfo) -> Self {
+        Self::new(process.name.as_deref(), process.site)
     }
 }
 
@@ -200,7 +216,7 @@ fn stem(name: &str) -> &str {
 
 /// The number of members in each state. Its `Display`: `2 Running, 37 Closing`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts([usize; State::ALL.len()]);
+pub struct Counts([usize; State::ALL.len()]);
 
 impl Counts {
     fn add(&mut self, state: State) {

@@ -272,11 +272,16 @@ pub(super) fn proper(name: Option<&str>) -> Option<&str> {
 
 /// The phase, refined by whether the process was aborted or has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum State {
+pub enum State {
+    /// It is Running.
     Running,
+    /// It is Closing.
     Closing,
+    /// It was aborted, and is Closing.
     Aborting,
+    /// It is Closed.
     Closed,
+    /// It is Closed, and has failed.
     Failed,
 }
 
@@ -284,7 +289,9 @@ impl State {
     pub(super) const ALL: [Self; 5] =
         [Self::Running, Self::Closing, Self::Aborting, Self::Closed, Self::Failed];
 
-    pub(super) fn word(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Running => "Running",
             Self::Closing => "Closing",
@@ -295,7 +302,8 @@ impl State {
     }
 
     /// The sign that stands for it next to the word, because colours alone are not enough.
-    pub(super) fn glyph(self) -> char {
+    #[must_use]
+    pub fn glyph(self) -> char {
         match self {
             Self::Running => '●',
             Self::Closing => '◐',

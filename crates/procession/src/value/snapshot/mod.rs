@@ -18,7 +18,7 @@
 mod age;
 mod blocker;
 mod drawing;
-mod fold;
+pub mod fold;
 mod graph;
 mod info;
 #[cfg(feature = "serde")]
