@@ -46,6 +46,11 @@ use crate::unit::Unit;
 /// claims its share of the units, starts each from a description that its factory makes, and gives a unit back when it
 /// has ended. If the program dies, is cut off or loses its lease, other managers claim its units.
 ///
+/// The share of a manager is the number of units that should run, divided by the number of managers that can run them. When
+/// another manager registers, each gives up what it has beyond its share. Units that stay free, because the others have no
+/// [capacity](SharedBuilder::capacity) or other [kinds](SharedBuilder::kinds), are claimed by managers that have their share
+/// already.
+///
 /// For units that only this program runs, use a [`Manager`](crate::Manager).
 ///
 /// ```

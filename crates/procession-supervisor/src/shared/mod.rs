@@ -11,9 +11,17 @@
 //! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
 //! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
 //! | a unit fails too often or for good, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
+//! | a program closes, or [hands over](SharedManager::hand_over) | the other managers claim each unit as soon as it has stopped |
+//! | a manager joins | the others give up what exceeds their shares |
 //!
-//! [`MemorySharedTable`] is for tests, and for several managers in one program. Check your own store with
-//! [`conformance::run`].
+//! | store | for |
+//! |---|---|
+//! | `SqliteSharedTable` (crate `procession-sqlite`) | the programs of one machine |
+//! | `PostgresSharedTable` (crate `procession-postgres`) | the programs of many machines |
+//! | [`MemorySharedTable`] | tests, and several managers in one program |
+//! | your own | it must pass [`conformance::run`] |
+//!
+//! Operators use [`Units`].
 
 mod balance;
 mod claim;
