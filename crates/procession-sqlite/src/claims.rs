@@ -18,7 +18,7 @@ use crate::session::{tell, unsigned};
 
 pub(crate) const KINDS: &str =
     "SELECT kind FROM procession_manager_kinds WHERE manager = ?1 ORDER BY kind";
-pub(crate) const CLAIM_FRESH: &str = "
+pub(crate) const CLAIM: &str = "
     UPDATE procession_units SET
         owner = ?1,
         token = max(token, (SELECT floor FROM procession_meta)) + 1,
@@ -28,19 +28,7 @@ pub(crate) const CLAIM_FRESH: &str = "
         is_steady = 0
     WHERE id IN (
         SELECT id FROM procession_units
-        WHERE kind = ?2 AND owner IS NULL AND is_wanted = 1 AND crashes < ?3 LIMIT ?4)
-    RETURNING key, kind, spec, generation, token, starts";
-pub(crate) const CLAIM_CRASHED: &str = "
-    UPDATE procession_units SET
-        owner = ?1,
-        token = max(token, (SELECT floor FROM procession_meta)) + 1,
-        starts = starts + 1,
-        running = generation,
-        is_ready = 0,
-        is_steady = 0
-    WHERE id IN (
-        SELECT id FROM procession_units
-        WHERE kind = ?2 AND owner IS NULL AND is_wanted = 1 AND crashes >= ?3 LIMIT ?4)
+        WHERE kind = ?2 AND owner IS NULL AND is_wanted = 1 AND crashes BETWEEN ?3 AND ?4 LIMIT ?5)
     RETURNING key, kind, spec, generation, token, starts";
 pub(crate) const ON_PROBATION: &str = "
     SELECT EXISTS (SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2)";
@@ -63,14 +51,15 @@ pub(crate) fn claim(
     let has_suspect: bool =
         tx.prepare_cached(ON_PROBATION)?.query_row(is_suspect, |row| row.get(0))?;
     let suspects = if has_suspect { 0 } else { 1 };
-    for (statement, limit) in [(CLAIM_FRESH, max), (CLAIM_CRASHED, suspects)] {
+    let (fresh, crashed) = (0..=PROBATION_CRASHES - 1, PROBATION_CRASHES..=u32::MAX);
+    for (crashes, limit) in [(fresh, max), (crashed, suspects)] {
         let end = max.min(claimed.len().saturating_add(limit));
         for kind in &kinds {
             let left = bound(end - claimed.len());
             if left > 0 {
-                let mut statement = tx.prepare_cached(statement)?;
-                let rows =
-                    statement.query_map(params![manager, kind, PROBATION_CRASHES, left], show)?;
+                let mut statement = tx.prepare_cached(CLAIM)?;
+                let chosen = params![manager, kind, crashes.start(), crashes.end(), left];
+                let rows = statement.query_map(chosen, show)?;
                 for row in rows {
                     claimed.push(row?);
                 }

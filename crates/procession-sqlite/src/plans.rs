@@ -7,8 +7,7 @@ use crate::{claims, guard, leases, units};
 /// Statements whose cost must not grow with the number of units.
 const STATEMENTS: &[&str] = &[
     claims::KINDS,
-    claims::CLAIM_FRESH,
-    claims::CLAIM_CRASHED,
+    claims::CLAIM,
     claims::ON_PROBATION,
     claims::HAS_FREE,
     claims::SHARE,
@@ -91,8 +90,7 @@ const FILL: &str = "
 fn hot_statements_use_their_indices() {
     let (_directory, connection) = database();
     for (statement, index) in [
-        (claims::CLAIM_FRESH, "procession_units_free (kind=? AND crashes<?)"),
-        (claims::CLAIM_CRASHED, "procession_units_free (kind=? AND crashes>?)"),
+        (claims::CLAIM, "procession_units_free (kind=? AND crashes>? AND crashes<?)"),
         (claims::ON_PROBATION, "procession_units_owned (owner=? AND is_steady=? AND crashes>?)"),
         (claims::HAS_FREE, "procession_units_free (kind=?)"),
         (claims::SHARE, "procession_units_free (kind=?)"),
