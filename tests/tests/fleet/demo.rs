@@ -1,8 +1,9 @@
-//! The demonstration of the example, and its commands.
+//! The demonstration of the example, its commands, and its live view.
 
 use std::process::Command;
 
 use procession_tests::program::example;
+use procession_tests::screen::Terminal;
 
 fn fleet(arguments: &[&str]) -> (Option<i32>, String) {
     let output =
@@ -45,4 +46,26 @@ fn operators_have_commands() {
     assert_eq!(run("hand-over", &["1"]).0, Some(1));
     assert_eq!(run("frobnicate", &[]).0, Some(1));
     assert_eq!(fleet(&[]).0, Some(1));
+}
+
+#[test]
+fn a_terminal_shows_which_program_runs_what_with_its_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = directory.path().join("fleet.db").display().to_string();
+    assert_eq!(fleet(&["put", "--table", &table, "clock"]).0, Some(0));
+    let program = example("procession-sqlite", "fleet");
+    let arguments = ["run", "--name", "the first", "--table", &table];
+    let mut terminal = Terminal::start(&program, &arguments, &[], (24, 100));
+    terminal.wait_for(|screen| shows(&screen.lines, ["running", "the first", " 1 "]));
+    assert_eq!(fleet(&["stop", "--table", &table, "clock"]).0, Some(0));
+    terminal.wait_for(|screen| shows(&screen.lines, ["stopped", " - ", " 1 "]));
+    terminal.type_in("\u{3}");
+    assert_eq!(terminal.status(), 0);
+}
+
+/// Is there a line for the unit `clock` with these words?
+fn shows(lines: &[String], words: [&str; 3]) -> Result<(), String> {
+    let line = lines.iter().find(|line| line.starts_with("clock "));
+    let is_so = line.is_some_and(|line| words.iter().all(|word| line.contains(word)));
+    if is_so { Ok(()) } else { Err(format!("{words:?} in {lines:#?}")) }
 }
