@@ -89,16 +89,16 @@ impl Fleet {
     /// Kills a program with SIGKILL.
     pub fn kill(&mut self, name: &str) {
         let mut program = self.programs.remove(name).unwrap();
+        self.gone.insert(program.id(), self.log().len());
         program.signal(Signal::KILL);
         program.status();
-        self.gone.insert(program.id(), self.log().len());
     }
 
     /// Stops a program with SIGSTOP.
     pub fn pause(&mut self, name: &str) {
         let program = &self.programs[name];
-        program.signal(Signal::STOP);
         self.gone.insert(program.id(), self.log().len());
+        program.signal(Signal::STOP);
     }
 
     /// Lets a paused program go on.
@@ -125,10 +125,12 @@ impl Fleet {
             program.has_ended().then(|| (name.clone(), program.id()))
         });
         let ended: Vec<_> = ended.collect();
-        let lines = self.log().len();
+        let log = self.log();
         for (name, id) in &ended {
             self.programs.remove(name);
-            self.gone.insert(*id, lines);
+            // Nothing is known of the time after its last line.
+            let last = log.iter().rposition(|line| line.program == *id);
+            self.gone.insert(*id, last.map_or(0, |last| last + 1));
         }
         ended.into_iter().map(|(name, _)| name).collect()
     }
@@ -211,23 +213,28 @@ impl Fleet {
     /// The invariant: no unit runs twice at once, except in a program that was killed or paused before, and tokens never
     /// go back.
     pub fn check(&self) {
-        let (mut running, mut last) = (HashMap::<&str, Vec<(u64, u32)>>::new(), HashMap::new());
+        let (mut running, mut last) =
+            (HashMap::<&str, Vec<(u64, u32, usize)>>::new(), HashMap::new());
         let log = self.log();
         for (position, line) in log.iter().enumerate() {
             let runs = running.entry(&line.unit).or_default();
             match &*line.what {
                 "start" => {
-                    let is_gone = |run: &(u64, u32)| {
-                        self.gone.get(&run.1).is_some_and(|lines| *lines <= position)
+                    // It was started before its program was killed or paused, and this line comes after that.
+                    let is_gone = |(_, program, start): &(u64, u32, usize)| {
+                        self.gone
+                            .get(program)
+                            .is_some_and(|gone| (*start..=position).contains(gone))
                     };
                     assert!(runs.iter().all(is_gone), "{line:?} while it runs: {runs:?}");
                     let token = last.entry(&line.unit).or_insert(line.token);
                     assert!(*token <= line.token, "{line:?} after token {token}");
                     *token = line.token;
-                    runs.push((line.token, line.program));
+                    runs.push((line.token, line.program, position));
                 }
                 "end" => {
-                    let run = runs.iter().position(|run| *run == (line.token, line.program));
+                    let run =
+                        runs.iter().position(|run| (run.0, run.1) == (line.token, line.program));
                     runs.remove(
                         run.unwrap_or_else(|| panic!("{line:?} has not started: {runs:?}")),
                     );
@@ -248,7 +255,8 @@ impl Fleet {
         for line in self.log() {
             match &*line.what {
                 "start" => {
-                    longest = longest.max(ended.remove(&line.unit).map_or(0, |end| line.at - end))
+                    longest = longest
+                        .max(ended.remove(&line.unit).map_or(0, |end| line.at.saturating_sub(end)))
                 }
                 _ => drop(ended.insert(line.unit, line.at)),
             }

@@ -23,9 +23,7 @@ create table {s}.managers (
     kinds text[] collate "C" not null,
     ttl_ms bigint not null,
     expires_at timestamptz not null,
-    is_draining boolean not null default false,
-    -- Its program has registered again, so the end of its lease is no crash.
-    lives_on boolean not null default false
+    is_draining boolean not null default false
 ) with (fillfactor = 50);
 
 create table {s}.units (

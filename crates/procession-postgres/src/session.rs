@@ -73,7 +73,7 @@ pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl PostgresSession {
     pub(crate) fn open(client: Client, about: Arc<About>) -> Result<Self, TableError> {
-        let changes = Changes::Notified;
+        let changes = Changes::Unwatched;
         let mut session = Self { client, about, changes, sees_timeline: false };
         schema::prepare(&mut session)?;
         schema::follow_timeline(&mut session)?;
@@ -83,7 +83,6 @@ impl PostgresSession {
                 .batch_execute(&DURABLE.replace(", true)", ", false)"))
                 .map_err(failed)?;
         }
-        session.watch_changes()?;
         Ok(session)
     }
 
@@ -212,6 +211,10 @@ impl Session for PostgresSession {
 
     fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
         self.orders(manager)
+    }
+
+    fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
+        self.owned(manager)
     }
 
     fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {

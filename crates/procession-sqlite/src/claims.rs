@@ -40,7 +40,7 @@ pub(crate) fn claim(
 ) -> Result<Vec<Claimed>, Failure> {
     let (manager, is_draining) = alive(tx, manager)?;
     let mut claimed = Vec::new();
-    if is_draining {
+    if is_draining && has_peer(tx, manager)? {
         return Ok(claimed);
     }
     let kinds: Vec<String> = tx
@@ -90,10 +90,23 @@ pub(crate) const HAS_FREE: &str = "
         SELECT 1 FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
         WHERE k.manager = ?1 AND u.owner IS NULL AND u.is_wanted = 1)";
 
+pub(crate) const HAS_PEER: &str = "
+    SELECT EXISTS (
+        SELECT 1 FROM procession_manager_kinds AS k
+        CROSS JOIN procession_manager_kinds AS p ON p.kind = k.kind
+        CROSS JOIN procession_managers AS o ON o.id = p.manager
+        WHERE k.manager = ?1 AND o.is_draining = 0)";
+
+/// Whether a manager could claim what this one, which is draining, gives away.
+fn has_peer(tx: &Transaction<'_>, manager: i64) -> Result<bool, Failure> {
+    Ok(tx.prepare_cached(HAS_PEER)?.query_row([manager], |row| row.get(0))?)
+}
+
 /// Whether a manager may find a unit that it can claim.
 pub(crate) fn has_free(tx: &Transaction<'_>, manager: ManagerId) -> Result<bool, Failure> {
     let (manager, is_draining) = alive(tx, manager)?;
-    Ok(!is_draining && tx.prepare_cached(HAS_FREE)?.query_row([manager], |row| row.get(0))?)
+    let may_claim = !is_draining || !has_peer(tx, manager)?;
+    Ok(may_claim && tx.prepare_cached(HAS_FREE)?.query_row([manager], |row| row.get(0))?)
 }
 
 /// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but not
@@ -137,6 +150,19 @@ pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, F
         })
     });
     Ok(share.optional()?.ok_or(TableError::Refused)?)
+}
+
+pub(crate) const OWNED: &str = "SELECT key, token FROM procession_units WHERE owner = ?1";
+
+pub(crate) fn owned(
+    tx: &Transaction<'_>,
+    manager: ManagerId,
+) -> Result<Vec<(String, Token)>, Failure> {
+    let (manager, _) = alive(tx, manager)?;
+    let mut statement = tx.prepare_cached(OWNED)?;
+    let rows = statement
+        .query_map([manager], |row| Ok((row.get(0)?, Token::new(unsigned(row.get(1)?)))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(crate) const ORDERS: &str = "

@@ -20,7 +20,6 @@ pub(crate) const TAKE_ID: &str = "UPDATE procession_meta SET registered = ?1";
 pub(crate) const INSERT: &str = "INSERT INTO procession_managers (id, name) VALUES (?1, ?2)";
 pub(crate) const INSERT_KIND: &str =
     "INSERT INTO procession_manager_kinds (manager, kind) VALUES (?1, ?2)";
-pub(crate) const LIVES_ON: &str = "UPDATE procession_managers SET lives_on = 1 WHERE id = ?1";
 pub(crate) const TAKE_CRASH_BACK: &str = "
     UPDATE procession_units SET crashes = crashes - 1, crashed_with = NULL WHERE crashed_with = ?1";
 
@@ -40,7 +39,7 @@ pub(crate) fn register(
         tx.prepare_cached(INSERT_KIND)?.execute(params![manager, kind])?;
     }
     if let Some(previous) = registration.previous.and_then(number) {
-        tx.prepare_cached(LIVES_ON)?.execute([previous])?;
+        end(tx, previous)?;
         tx.prepare_cached(TAKE_CRASH_BACK)?.execute([previous])?;
     }
     tell(tx)?;
@@ -76,7 +75,6 @@ pub(crate) fn drain(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Fail
     tell(tx)
 }
 
-pub(crate) const LIVING_ON: &str = "SELECT lives_on FROM procession_managers WHERE id = ?1";
 pub(crate) const HAS_PROBATION: &str = "
     SELECT EXISTS (SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2)";
 /// `?2` is the number of crashes that a suspect has at least, and `?3` the crash limit.
@@ -93,16 +91,11 @@ pub(crate) const CRASH: &str = "
 
 /// Ends the lease of a dead manager, whose units may have crashed. Returns `false` if it has ended already.
 pub(crate) fn crash(tx: &Transaction<'_>, manager: i64, crash_limit: u32) -> Result<bool, Failure> {
-    let living_on =
-        tx.prepare_cached(LIVING_ON)?.query_row([manager], |row| row.get(0)).optional()?;
-    let Some(lives_on): Option<bool> = living_on else { return Ok(false) };
-    if !lives_on {
-        let is_first = params![manager, PROBATION_CRASHES];
-        let has_probation: bool =
-            tx.prepare_cached(HAS_PROBATION)?.query_row(is_first, |row| row.get(0))?;
-        let suspected_from = if has_probation { PROBATION_CRASHES } else { 0 };
-        tx.prepare_cached(CRASH)?.execute(params![manager, suspected_from, crash_limit])?;
-    }
+    let is_first = params![manager, PROBATION_CRASHES];
+    let has_probation: bool =
+        tx.prepare_cached(HAS_PROBATION)?.query_row(is_first, |row| row.get(0))?;
+    let suspected_from = if has_probation { PROBATION_CRASHES } else { 0 };
+    tx.prepare_cached(CRASH)?.execute(params![manager, suspected_from, crash_limit])?;
     end(tx, manager)
 }
 

@@ -48,9 +48,7 @@ INSERT INTO procession_meta (id, schema, oldest) VALUES (1, 0, 0);
 CREATE TABLE procession_managers (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    is_draining INTEGER NOT NULL DEFAULT 0,
-    -- Its program has registered again, so the end of its lease is no crash.
-    lives_on INTEGER NOT NULL DEFAULT 0
+    is_draining INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE procession_manager_kinds (

@@ -139,6 +139,7 @@ impl Session for SqliteSession {
         // If the commit fails, the lock file is unlocked and unlinked here.
         let (manager, lock_file) = self.write(register)?;
         self.shared.held.lock().insert(manager, lock_file);
+        registration.previous.into_iter().for_each(|previous| self.shared.let_go(previous));
         Ok(Registered { manager: id(manager), ttl: None })
     }
 
@@ -212,6 +213,11 @@ impl Session for SqliteSession {
     fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
         let orders = self.read(|tx| claims::orders(tx, manager));
         self.unless_refused(manager, orders)
+    }
+
+    fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
+        let owned = self.read(|tx| claims::owned(tx, manager));
+        self.unless_refused(manager, owned)
     }
 
     fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {

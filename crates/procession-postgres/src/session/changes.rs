@@ -21,6 +21,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) enum Changes {
+    /// Nobody has asked for changes yet, so the server sends none: nobody would read them.
+    Unwatched,
     /// The session listens.
     Notified,
     /// The session looks.
@@ -36,19 +38,22 @@ pub(super) enum Changes {
 
 impl PostgresSession {
     /// Begins to watch for changes.
-    pub(super) fn watch_changes(&mut self) -> Result<(), TableError> {
+    fn watch_changes(&mut self) -> Result<(), TableError> {
         if self.about.is_poll_only {
             let (seen, next) = (self.count_changes()?, Instant::now() + EVERY);
             self.changes = Changes::Counted { seen, again: false, next };
             return Ok(());
         }
         let listen = format!("listen {}", self.about.names.channel());
-        self.client.batch_execute(&listen).map_err(failed)
+        self.client.batch_execute(&listen).map_err(failed)?;
+        self.changes = Changes::Notified;
+        Ok(())
     }
 
     pub(super) fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {
         let timeout = timeout.min(LONGEST);
         match self.changes {
+            Changes::Unwatched => self.watch_changes().map(|()| true),
             Changes::Notified => self.wait_for_notification(timeout),
             Changes::Counted { next, .. } => {
                 let left = next.saturating_duration_since(Instant::now());

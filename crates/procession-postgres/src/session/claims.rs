@@ -24,7 +24,7 @@ pub(crate) const SHARE: &str = "\
       peers.count, \
       (select count(*) from {s}.units u where u.owner = m.id), \
       m.is_draining, \
-      not m.is_draining and ( \
+      not (m.is_draining and peers.count > 0) and ( \
         exists(select from {s}.units u \
           where {free} and crashes < 2 and u.kind = any(m.kinds)) \
         or exists(select from {s}.units u \
@@ -64,6 +64,10 @@ pub(crate) const CLAIM: &str = "\
       and exists(select from {s}.managers m \
         where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp()) \
     returning u.key, u.kind, u.spec, u.generation, u.token, u.starts";
+
+pub(crate) const OWNED: &str = "\
+    select u.key, u.token from {s}.managers m left join {s}.units u on u.owner = m.id \
+    where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp()";
 
 pub(crate) const ORDERS: &str = "\
     select u.key, u.token, u.kind, u.spec, u.generation, \
@@ -139,6 +143,17 @@ impl PostgresSession {
         }
     }
 
+    pub(super) fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
+        let rows = self.query(OWNED, &[(&number(manager), Type::INT8)])?;
+        if rows.is_empty() {
+            return Err(TableError::Refused);
+        }
+        // A manager without units has one row without a key.
+        let unit =
+            |row: &Row| Some((row.get::<_, Option<String>>(0)?, Token::new(unsigned(row.get(1)))));
+        Ok(rows.iter().filter_map(unit).collect())
+    }
+
     pub(super) fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
         let rows = self.query(ORDERS, &[(&number(manager), Type::INT8)])?;
         if rows.is_empty() {
@@ -151,7 +166,9 @@ impl PostgresSession {
 /// Locks the row of a manager, so that its lease is not ended before the transaction.
 fn lock(tx: &mut Transaction<'_>, manager: i64) -> Result<Locked, TableError> {
     let rows = tx.query(
-        "select kinds, is_draining, {new_timeline} \
+        "select kinds, is_draining and exists(select from {s}.managers o \
+           where o.expires_at > pg_catalog.clock_timestamp() and not o.is_draining \
+             and o.kinds && m.kinds), {new_timeline} \
          from {s}.managers m \
          where id = $1 and expires_at > pg_catalog.clock_timestamp() for key share of m",
         &[(&manager, Type::INT8)],

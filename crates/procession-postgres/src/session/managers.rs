@@ -54,7 +54,7 @@ impl PostgresSession {
             )?;
             let id: i64 = rows.first().map_or(0, |row| row.get(0));
             if let Some(previous) = previous {
-                lives_on(tx, previous)?;
+                replace(tx, previous)?;
             }
             tx.query("select {s}.changed()", &[])?;
             Ok(id)
@@ -124,13 +124,14 @@ impl PostgresSession {
 fn end_dead(tx: &mut Transaction<'_>, manager: i64, crash_limit: u32) -> Result<bool, TableError> {
     tx.batch(PATIENCE)?;
     let dead = tx.query(
-        "select lives_on from {s}.managers \
+        "select from {s}.managers \
          where id = $1 and expires_at <= pg_catalog.clock_timestamp() for update skip locked",
         &[(&manager, Type::INT8)],
     )?;
-    let Some(row) = dead.first() else { return Ok(false) };
-    let lives_on: bool = row.get(0);
-    end(tx, manager, (!lives_on).then_some(crash_limit))?;
+    if dead.is_empty() {
+        return Ok(false);
+    }
+    end(tx, manager, Some(crash_limit))?;
     Ok(true)
 }
 
@@ -172,11 +173,14 @@ fn end(tx: &mut Transaction<'_>, manager: i64, crash_limit: Option<u32>) -> Resu
     Ok(())
 }
 
-/// The program of a manager lives on, so its units have not crashed.
+/// The program of a manager lives on without its lease, so the units have not crashed.
 ///
 /// If its lease is being ended at this moment, the first statement waits for that, and the second one sees the crashes.
-fn lives_on(tx: &mut Transaction<'_>, manager: i64) -> Result<(), TableError> {
-    tx.query("update {s}.managers set lives_on = true where id = $1", &[(&manager, Type::INT8)])?;
+fn replace(tx: &mut Transaction<'_>, manager: i64) -> Result<(), TableError> {
+    let locked = "select from {s}.managers where id = $1 for update";
+    if !tx.query(locked, &[(&manager, Type::INT8)])?.is_empty() {
+        end(tx, manager, None)?;
+    }
     let crashed = tx.query(
         "select from {s}.units where crashed_with = $1 order by key for update",
         &[(&manager, Type::INT8)],

@@ -8,9 +8,7 @@ use procession_postgres::PostgresSharedTable;
 use procession_supervisor::shared::SharedTable;
 use procession_test_postgres::server;
 
-use crate::support::{
-    LIMIT, LONG, builder, client, name, open, put, register, registration, table,
-};
+use crate::support::{LIMIT, LONG, client, name, open, put, register, registration, schema, table};
 
 #[test]
 fn states_are_classified() {
@@ -150,6 +148,7 @@ fn a_session_that_is_cut_off_is_replaced_by_a_new_one() {
     }
     // While it waits for changes.
     let mut session = open(&table);
+    session.wait_for_change(Duration::ZERO).unwrap();
     let pid = "select pg_terminate_backend(pid) from pg_stat_activity where query = $1";
     let listen = client(url).query(pid, &[&listening(url, &schema)]);
     assert_eq!(listen.unwrap().len(), 1);
@@ -168,7 +167,9 @@ fn listening(url: &str, schema: &str) -> String {
 fn a_statement_does_not_wait_for_ever() {
     let Some(url) = server() else { return };
     for is_poll_only in [false, true] {
-        let builder = builder(url).statement_timeout(Duration::from_millis(300));
+        let schema = schema(url);
+        let builder = PostgresSharedTable::builder(url).schema(&schema);
+        let builder = builder.statement_timeout(Duration::from_millis(300));
         let builder = if is_poll_only { builder.poll_only() } else { builder };
         let table = builder.build().unwrap();
         let mut session = open(&table);
@@ -177,7 +178,8 @@ fn a_statement_does_not_wait_for_ever() {
         let token = session.claim(manager, 1).unwrap()[0].token;
         let mut blocker = client(url);
         let mut blocking = blocker.transaction().unwrap();
-        table.guard_claim("k", token, &mut blocking).unwrap();
+        let lock = format!("select from {schema}.units for update");
+        blocking.execute(&lock, &[]).unwrap();
         assert_eq!(name(&session.release("k", token)), "unavailable");
         blocking.rollback().unwrap();
         assert_eq!(name(&session.release("k", token)), "ok");

@@ -282,6 +282,14 @@ impl<K: Key> Core<K> {
         self.planned.push(planned);
     }
 
+    /// Adds a unit that cannot be described yet, as one that is being loaded. Its key was looked for, and is not known.
+    #[cfg(not(loom))]
+    pub(crate) fn add_new(&mut self, looked: &Looked, key: K, seen: u32) -> usize {
+        let id = self.shared.units.lock().insert(looked, key, seen, self.now);
+        self.begin(id);
+        id
+    }
+
     fn add_loading(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) -> Planned {
         let name = process_name_of(&key);
         let mut units = self.shared.units.lock();

@@ -38,9 +38,9 @@ impl Balance {
 
     pub(super) fn bounds(&mut self, share: &Share, now: Instant) -> Bounds {
         if share.is_draining {
-            // If nobody else could run its units, it keeps them.
-            let keep = if share.managers == 0 { share.owned } else { 0 };
-            return Bounds { claim: 0, keep };
+            // If nobody else could run the units, it does.
+            let most = if share.managers == 0 { usize::MAX } else { 0 };
+            return Bounds { claim: most, keep: most };
         }
         let fair = fair(share);
         let has_joined = share.newest.filter(|newest| *newest > self.newest);
@@ -156,7 +156,7 @@ mod tests {
         let (mut balance, now) = (balance(), Instant::now());
         let draining =
             |managers| Share { is_draining: true, has_free: true, ..share(9, managers, 4) };
-        assert_eq!(balance.bounds(&draining(0), now), Bounds { claim: 0, keep: 4 });
+        assert_eq!(balance.bounds(&draining(0), now), Bounds { claim: MANY, keep: MANY });
         assert_eq!(balance.bounds(&draining(1), now), Bounds { claim: 0, keep: 0 });
     }
 }

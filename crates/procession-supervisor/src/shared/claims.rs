@@ -91,12 +91,19 @@ impl Claims {
                 orders.into_iter().for_each(|order| self.ordered(core, order));
             }
             FromTable::Lost(key, token) => self.lost(core, &key, token),
+            FromTable::Owned(owned) => {
+                owned.into_iter().for_each(|(key, token)| self.owned(core, key, token));
+            }
             FromTable::Surplus(count) => self.shed(core, count),
             FromTable::Looked => self.has_looked = true,
         }
     }
 
     fn claimed(&mut self, core: &mut Core<String>, row: Claimed) {
+        // The program may have been paused since the claim.
+        if !self.term.is_valid() {
+            return;
+        }
         let lease = Lease::new(&self.term, row.key.as_str().into(), row.token);
         let claim = Claim::new(row, lease);
         let key = claim.key().to_owned();
@@ -105,14 +112,20 @@ impl Claims {
         if let Some(id) = core.find(&key) {
             return self.claimed_again(core, id, held);
         }
-        match self.describe(&held.claim) {
+        let described = self.describe(&held.claim);
+        let looked = core.look_for(&key);
+        match described {
             Ok(unit) => {
-                core.plan_new(&core.look_for(&key), key.clone(), unit, 0);
+                core.plan_new(&looked, key.clone(), unit, 0);
                 if let Some(id) = core.find(&key) {
                     self.held.insert(id, held);
                 }
             }
-            Err(error) => self.refuse(core, &held.claim, error),
+            Err(error) => {
+                let id = core.add_new(&looked, key, 0);
+                self.held.insert(id, held);
+                self.not_described(core, id, error);
+            }
         }
     }
 
@@ -122,6 +135,13 @@ impl Claims {
             lost.claim.lease().end();
         }
         self.held.insert(id, held);
+        self.restart(core, id);
+    }
+
+    /// Starts a unit anew: earlier restarts do not count.
+    fn restart(&self, core: &mut Core<String>, id: usize) {
+        let policy = &self.shared.about.policy;
+        core.with(id, |units, id| units.entry(id).life.forgive(policy));
         core.restart(id);
     }
 
@@ -131,13 +151,12 @@ impl Claims {
             .unwrap_or_else(|message| Err(format!("the factory panicked: {message}").into()))
     }
 
-    /// Gives back a claim that cannot be started.
-    fn refuse(&self, core: &Core<String>, claim: &Claim, error: BoxError) {
-        let (key, token) = (claim.key().to_owned(), claim.lease().token());
-        self.write(key.clone(), token, Written::Record(self.failure(&*error)));
-        core.tell(Some(key.clone()), Happening::LoadFailed { error: error.into(), delay: None });
-        claim.lease().end();
-        self.write(key, token, Written::Release);
+    /// A unit cannot be started. Its claim is kept, and there are pauses before the next attempts.
+    fn not_described(&self, core: &mut Core<String>, id: usize, error: BoxError) {
+        let Some(held) = self.held.get(&id) else { return };
+        let key = name_of(&held.claim.key().to_owned());
+        self.record(id, self.failure(&*error));
+        core.step(id, Input::NotLoaded { key, error: error.into(), forget: false });
     }
 
     fn ordered(&mut self, core: &mut Core<String>, Order { key, token, what }: Order) {
@@ -146,13 +165,15 @@ impl Claims {
             Ordered::Stop => self.stop_one(core, id),
             Ordered::Restart { kind, spec, generation } => {
                 let Some(held) = self.held.get_mut(&id) else { return };
-                if held.claim.generation() == generation {
+                // A unit that other managers should run starts there.
+                if held.claim.generation() == generation || held.is_surplus {
                     return;
                 }
                 held.claim.set_spec(kind, spec, generation);
+                self.forget_steady(id);
                 core.tell(Some(key.clone()), Happening::Changed);
                 self.write(key, token, Written::Record(Record::Restarted { generation }));
-                core.restart(id);
+                self.restart(core, id);
             }
         }
     }
@@ -165,6 +186,7 @@ impl Claims {
 
     /// Stops a unit and releases it.
     fn stop_one(&mut self, core: &mut Core<String>, id: usize) {
+        self.forget_steady(id);
         core.step(id, Input::Stop(Then::Forget));
         if core.state(id).is_none() {
             self.release(id);
@@ -181,6 +203,13 @@ impl Claims {
             if core.state(id).is_none() {
                 self.release(id);
             }
+        }
+    }
+
+    /// This manager owns the unit. If it was not told of the claim, the answer was lost, and there is no run.
+    fn owned(&self, core: &Core<String>, key: String, token: Token) {
+        if self.id_of(core, &key, token).is_none() {
+            self.write(key, token, Written::Release);
         }
     }
 
@@ -201,17 +230,17 @@ impl Claims {
     /// Starts a unit again.
     fn start(&mut self, core: &mut Core<String>, id: usize) {
         let Some(held) = self.held.get(&id) else { return };
+        // The watch aborts everything at this moment.
+        if !self.term.is_valid() {
+            return core.step(id, Input::Stop(Then::Forget));
+        }
         let key = held.claim.key().to_owned();
         match self.describe(&held.claim) {
             Ok(unit) => {
                 core.set_rules(id, &unit);
                 core.start(id, process_name_of(&key), &unit, None, None);
             }
-            Err(error) => {
-                self.record(id, self.failure(&*error));
-                let (key, error) = (name_of(&key), error.into());
-                core.step(id, Input::NotLoaded { key, error, forget: false });
-            }
+            Err(error) => self.not_described(core, id, error),
         }
     }
 
@@ -245,6 +274,7 @@ impl Claims {
     }
 
     fn is_ready(&mut self, core: &Core<String>, id: usize) {
+        self.forget_steady(id);
         self.record(id, Record::Ready);
         let Some(at) = core.after(core.policy().steady_after) else { return };
         if let Some(held) = self.held.get_mut(&id) {
@@ -296,6 +326,17 @@ impl Claims {
         let held = self.held.remove(&id)?;
         self.surplus -= usize::from(held.is_surplus);
         Some(held)
+    }
+
+    /// Releases the units that the engine has forgotten without a run, for example while they waited for their restart.
+    fn release_forgotten(&mut self) {
+        let is_forgotten = |held: &Held| {
+            let key = held.claim.key().to_owned();
+            self.shared.units.lock().find(&key).is_none()
+        };
+        let ids = self.held.iter().filter(|(_, held)| is_forgotten(held)).map(|(id, _)| *id);
+        let ids: Vec<usize> = ids.collect();
+        ids.into_iter().for_each(|id| self.release(id));
     }
 
     fn write(&self, key: String, token: Token, what: Written) {
@@ -364,6 +405,7 @@ impl Face<String> for Claims {
         }
         self.has_aborted = core.is_aborting();
         stop_all(core, self.has_aborted);
+        self.release_forgotten();
     }
 
     fn go_on_stopping(&mut self, core: &mut Core<String>) -> bool {
@@ -372,21 +414,15 @@ impl Face<String> for Claims {
         }
         self.has_aborted = true;
         stop_all(core, true);
+        self.release_forgotten();
         true
     }
 }
 
 impl Drop for Claims {
-    /// Releases the units that were forgotten without a run, for example while they waited for their restart. What is
-    /// still held then is stuck.
+    /// What is still held then is stuck.
     fn drop(&mut self) {
-        let ids: Vec<usize> = self.held.keys().copied().collect();
-        for id in ids {
-            let key = self.held[&id].claim.key().to_owned();
-            if self.shared.units.lock().find(&key).is_none() {
-                self.release(id);
-            }
-        }
+        self.release_forgotten();
         self.tell(ToTable::Finish { leaves: self.held.is_empty() });
     }
 }

@@ -75,11 +75,12 @@ impl HandOver {
     pub(super) fn must_drain(&self, share: &Share) -> bool {
         let mut state = self.state.lock();
         let Some(asked) = state.asked.clone() else { return false };
+        let is_pending = asked.answer.get().is_none();
         let is_alone = share.managers <= usize::from(!share.is_draining);
         let answer = match share.is_draining {
             true if share.owned == 0 => Ok(()),
-            // It has never been drained, and nobody else could run its units.
-            false if is_alone && asked.answer.get().is_none() => {
+            // Nobody else could run its units, perhaps because the others are draining as well.
+            _ if is_alone && is_pending => {
                 state.asked = None;
                 Err(ManagerError::NoOtherManager)
             }

@@ -20,7 +20,7 @@ use procession::support::close_elsewhere;
 
 use super::lease::Term;
 use super::manager::Settings;
-use super::table::{ManagerId, Registration, Session, SharedTable, TableError};
+use super::table::{ManagerId, Registered, Registration, Session, SharedTable, TableError};
 use crate::engine::{Shared, reply::Reply};
 use crate::error::SharedError;
 use crate::event::Happening;
@@ -43,9 +43,8 @@ pub(super) fn keep(
     let mut pauses = policy.pauses();
     let registration = settings.registration(previous);
     while registered.is_awaited() {
-        let sent = settings.clock.now();
-        match register(table, &registration) {
-            Ok((session, answer)) => {
+        match register(table, settings, &registration) {
+            Ok((session, answer, sent)) => {
                 let clock = settings.clock.clone();
                 let term = Term::new(answer.manager, answer.ttl, clock, sent);
                 registered.give(Ok(term.clone()));
@@ -73,12 +72,18 @@ impl Drop for Ending<'_> {
     }
 }
 
-type Opened = (Box<dyn Session>, super::table::Registered);
+/// A session, its registration, and when that was sent.
+type Opened = (Box<dyn Session>, Registered, Duration);
 
-fn register(table: &dyn SharedTable, registration: &Registration) -> Result<Opened, TableError> {
+fn register(
+    table: &dyn SharedTable,
+    settings: &Settings,
+    registration: &Registration,
+) -> Result<Opened, TableError> {
     let mut session = table.open()?;
+    let sent = settings.clock.now();
     let registered = session.register(registration)?;
-    Ok((session, registered))
+    Ok((session, registered, sent))
 }
 
 fn renew(
@@ -88,7 +93,7 @@ fn renew(
     term: &Arc<Term>,
 ) {
     let mut session = Some(session);
-    let every = term.lasts.map_or(WITHOUT_TTL, |_| settings.ttl / 3);
+    let every = term.ttl.map_or(WITHOUT_TTL, |ttl| ttl / 3);
     let mut pause = every;
     loop {
         if Arc::strong_count(term) == 1 {

@@ -27,8 +27,10 @@ pub(super) struct Term {
     pub(super) manager: ManagerId,
     /// How long a renewal lasts; `None` if the lease lasts until the program ends.
     pub(super) lasts: Option<Duration>,
-    /// How long after its end here the lease may last in the store.
-    pub(super) margin: Duration,
+    /// The time to live in the store.
+    pub(super) ttl: Option<Duration>,
+    /// How long after its end here the lease lasts in the store.
+    margin: Duration,
     clock: LeaseClock,
     state: Mutex<TermState>,
     /// Notified when the lease ends.
@@ -66,6 +68,7 @@ impl Term {
         Arc::new(Self {
             manager,
             lasts,
+            ttl,
             margin,
             clock,
             state: Mutex::new(TermState { until, is_over: false }),
@@ -100,6 +103,14 @@ impl Term {
         };
         state.is_over |= remaining == Some(Duration::ZERO);
         remaining
+    }
+
+    /// How long the lease may last in the store after its end here, at least. It counts from when it should have ended by
+    /// time; if it was ended earlier, from now.
+    pub(super) fn left_in_store(&self) -> Duration {
+        let now = self.clock.now();
+        let until = self.state.lock().until.filter(|until| *until < now);
+        self.margin.saturating_sub(until.map_or(Duration::ZERO, |until| now - until))
     }
 
     pub(super) fn is_valid(&self) -> bool {

@@ -38,6 +38,7 @@ use crate::error::ManagerError;
 use crate::event::{Events, Happening};
 use crate::policy::Policy;
 use crate::status::{Counts, Status};
+use crate::sync::Mutex;
 use crate::unit::Unit;
 
 /// Runs units of a [`SharedTable`], each in one program at a time. Clones are the same manager.
@@ -81,6 +82,10 @@ pub struct SharedManager {
     factory: Arc<Factory>,
     settings: Arc<Settings>,
     hand_over: Arc<HandOver>,
+    /// The run whose turn it is holds this lock.
+    turn: Arc<async_lock::Mutex<()>>,
+    /// The last registration, in any run.
+    last: Arc<Mutex<Option<ManagerId>>>,
 }
 
 pub(super) struct Settings {
@@ -231,12 +236,14 @@ impl SharedManager {
     async fn drive(&self, run: Run) -> Result<(), Error> {
         // The errors of the child are returned instead.
         ignore_failures_of_children(&run);
+        // One run after the other, also before the engine would see to it.
+        let Some(_turn) = run.run_until_closing(self.turn.lock()).await else { return Ok(()) };
         let _handing_over = Handing::begin(&self.hand_over);
         let policy = &self.shared.about.policy;
-        let (mut pauses, mut previous) = (policy.pauses(), None);
+        let mut pauses = policy.pauses();
         loop {
             let (registered, term) = reply();
-            let manager = self.clone();
+            let (manager, previous) = (self.clone(), *self.last.lock());
             spawn(&run, "lease keeper", move || {
                 keep(&*manager.table, &manager.settings, &manager.shared, previous, registered);
             })?;
@@ -244,7 +251,7 @@ impl SharedManager {
             let term = term.ok_or_else(|| failed(&run, "the table panicked".into()))?;
             let term = term.map_err(|error| failed(&run, error.into()))?;
             let begun = SystemClock.now();
-            previous = Some(term.manager);
+            *self.last.lock() = Some(term.manager);
             self.hold(&run, term).await?;
             if begun.elapsed() >= policy.steady_after {
                 pauses = policy.pauses();
@@ -444,14 +451,14 @@ impl SharedBuilder {
         self
     }
 
-    /// Sets how often the program of a unit may die before the unit is steady. Beyond that, the unit is quarantined.
+    /// Sets after how many deaths of its program a unit that is not steady is quarantined.
     /// Default: 5.
     pub fn crash_limit(mut self, limit: u32) -> Self {
         self.settings.crash_limit = limit;
         self
     }
 
-    /// Sets how often a unit may fail before it is steady, in all programs together. Beyond that, it is quarantined.
+    /// Sets how often a unit may fail before it is steady, in all programs together: then it is quarantined.
     /// Default: 20.
     pub fn failure_limit(mut self, limit: u32) -> Self {
         self.settings.failure_limit = limit;
@@ -485,6 +492,8 @@ impl SharedBuilder {
             factory: Arc::new(factory),
             settings: Arc::new(settings),
             hand_over: Arc::default(),
+            turn: Arc::default(),
+            last: Arc::default(),
         }
     }
 }

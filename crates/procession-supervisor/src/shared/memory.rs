@@ -150,7 +150,7 @@ impl Session for MemorySession {
             rows.registered += 1;
             rows.changes += 1;
             let manager = ManagerId::new(rows.registered);
-            registration.previous.into_iter().for_each(|previous| rows.lives_on(previous));
+            registration.previous.into_iter().for_each(|previous| rows.replace(previous));
             let entry = Manager {
                 name: registration.name.clone(),
                 kinds: kinds.into_iter().collect(),
@@ -160,7 +160,6 @@ impl Session for MemorySession {
                 probation: BTreeSet::new(),
                 ordered: BTreeSet::new(),
                 is_draining: false,
-                lives_on: false,
             };
             rows.managers.insert(manager, entry);
             Ok(Registered { manager, ttl: Some(ttl) })
@@ -224,16 +223,17 @@ impl Session for MemorySession {
             rows.alive(manager, now)?;
             let entry = &rows.managers[&manager];
             let kinds = || entry.kinds.iter().filter_map(|kind| rows.kinds.get(kind));
-            let is_peer = |(id, other): &(&ManagerId, &Manager)| {
-                let shares =
-                    || other.kinds.iter().any(|kind| entry.kinds.binary_search(kind).is_ok());
-                other.is_alive(now) && !other.is_draining && (**id == manager || shares())
+            let peers = || {
+                let of_kinds = rows.peers(&entry.kinds, now);
+                // Without kinds, it is the only one.
+                let own = (entry.kinds.is_empty() && !entry.is_draining).then_some(manager);
+                of_kinds.chain(own)
             };
             Ok(Share {
                 units: kinds().map(|kind| kind.wanted).sum(),
-                managers: rows.managers.iter().filter(is_peer).count(),
-                older: rows.managers.range(..manager).filter(is_peer).count(),
-                newest: rows.managers.iter().rev().find(is_peer).map(|(id, _)| *id),
+                managers: peers().count(),
+                older: peers().filter(|peer| *peer < manager).count(),
+                newest: peers().next_back(),
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,
                 has_free: kinds().any(|kind| !kind.free.is_empty() || !kind.crashed.is_empty()),
@@ -246,7 +246,11 @@ impl Session for MemorySession {
     fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError> {
         self.with(|rows, now| {
             rows.alive(manager, now)?;
-            let chosen = rows.choose(&rows.managers[&manager], max);
+            let entry = &rows.managers[&manager];
+            if entry.is_draining && rows.peers(&entry.kinds, now).next().is_some() {
+                return Ok(Vec::new());
+            }
+            let chosen = rows.choose(entry, max);
             Ok(chosen.iter().filter_map(|key| rows.claim(key, manager)).collect())
         })
     }
@@ -262,6 +266,15 @@ impl Session for MemorySession {
                 Some(Order { key: key.as_ref().to_owned(), token: Token::new(row.token), what })
             };
             Ok(ordered.filter_map(order).collect())
+        })
+    }
+
+    fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
+        self.with(|rows, now| {
+            let owned = rows.alive(manager, now)?.owned.clone();
+            let token =
+                |key: Arc<str>| (key.as_ref().to_owned(), Token::new(rows.units[&key].token));
+            Ok(owned.into_iter().map(token).collect())
         })
     }
 

@@ -32,12 +32,10 @@ pub enum OnStuck {
 const STATUS: i32 = 70;
 /// The maximum number of units that the message names.
 const NAMED: usize = 16;
-/// How long the message may take.
-const MESSAGE: Duration = Duration::from_secs(1);
 
 /// The lease has ended, and `runs` were aborted: ends the program unless they end in time.
 pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term, runs: &[(String, Process)]) {
-    let grace = shared.about.policy.abort_grace.min(term.margin);
+    let grace = shared.about.policy.abort_grace.min(term.left_in_store() / 2);
     let deadline = Instant::now().checked_add(grace);
     let is_open = |(_, process): &&(String, Process)| match deadline {
         Some(deadline) => process.closed().wait_deadline(deadline).is_none(),
@@ -58,7 +56,7 @@ pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term, runs: &[(S
         counted(open.len()),
         names.join(", "),
     );
-    say(message);
+    say(message, grace / 2);
     exit();
 }
 
@@ -66,8 +64,8 @@ fn counted(units: usize) -> String {
     if units == 1 { "a unit has".to_owned() } else { format!("{} units have", Count(units)) }
 }
 
-/// Reports the message. A subscriber or a terminal that blocks does not keep the program alive.
-fn say(message: String) {
+/// Reports the message. A subscriber or a terminal that blocks does not keep the program alive for longer than `limit`.
+fn say(message: String, limit: Duration) {
     let (said, heard) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name("last words".to_owned());
     let spawned = thread.spawn(move || {
@@ -77,7 +75,7 @@ fn say(message: String) {
         drop(said);
     });
     if spawned.is_ok() {
-        let _said = heard.recv_timeout(MESSAGE);
+        let _said = heard.recv_timeout(limit);
     }
 }
 

@@ -56,7 +56,7 @@ impl<T: SharedTable + ?Sized> SharedTable for Arc<T> {
 /// A connection to a [`SharedTable`]. All its calls block.
 ///
 /// Each call is atomic: if it fails, it has changed nothing, unless the error is [`TableError::Unavailable`]; then the
-/// caller cannot know, and the next call shows what has happened.
+/// caller cannot know. [`owned`](Self::owned) shows which claims have succeeded.
 pub trait Session {
     /// Registers a manager, whose lease begins now.
     ///
@@ -72,8 +72,9 @@ pub trait Session {
     /// [`TableError::Refused`] if the lease has ended.
     fn renew(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
-    /// Makes a manager give its units away: from now on it claims nothing and does not count in the shares of others, so
-    /// they claim what it releases. It keeps its lease. Nothing undoes this; a manager that registers again is not draining.
+    /// Makes a manager give its units away: from now on it does not count in the shares of others, so they claim what it
+    /// releases, and it claims nothing unless all managers that could run a unit are draining. It keeps its lease. Nothing
+    /// undoes this; a manager that registers again is not draining.
     ///
     /// # Errors
     ///
@@ -88,8 +89,7 @@ pub trait Session {
     /// that can tell, whose program has ended. Returns their ids.
     ///
     /// Their units become free, or are removed if they should be. A unit that was not [steady](Record::Steady) yet has
-    /// crashed, unless the program is known to [live on](Registration::previous): see [`UnitRow::crashes`]. It is
-    /// quarantined when it has crashed `crash_limit` times.
+    /// crashed: see [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
     /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
@@ -106,7 +106,7 @@ pub trait Session {
     fn share(&mut self, manager: ManagerId) -> Result<Share, TableError>;
 
     /// Claims at most `max` free units that should run, are of the manager's kinds, and are neither quarantined nor
-    /// done; none if the manager is [draining](Self::drain). For each, it increases the token and the number of starts.
+    /// done; none if the manager is [draining](Self::drain) and another one of these kinds is not. For each, it increases the token and the number of starts.
     /// Several managers may claim at the same time.
     ///
     /// A unit that has crashed at least [`PROBATION_CRASHES`] times and is not steady is on probation. A manager owns at
@@ -126,6 +126,14 @@ pub trait Session {
     ///
     /// [`TableError::Refused`] if the lease has ended.
     fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError>;
+
+    /// Returns the keys and the tokens of all units that a manager owns. A manager asks after an error, because the answer to
+    /// a claim may be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError>;
 
     /// Records an event in the life of a claimed unit.
     ///
@@ -279,10 +287,10 @@ pub struct Registration {
     pub kinds: Vec<String>,
     /// How long its lease lasts without a renewal. A store that can tell whether a program has ended ignores it.
     pub ttl: Duration,
-    /// The id of its last registration, if it has lost that lease. It shows that the program lives on, so the units of
-    /// that lease have not crashed: neither when the lease is found [dead](Session::expire_dead) later, nor if it was
-    /// found dead already. In that case, the crash is taken back from the [count](UnitRow::crashes); a quarantine
-    /// remains.
+    /// The id of its last registration, whose lease it does not use any more. That lease ends now, if it has not ended. It
+    /// shows that the program lives on, so the units of that lease have not crashed: if the lease was found
+    /// [dead](Session::expire_dead) already, one crash of each is taken back from the [count](UnitRow::crashes). A
+    /// quarantine remains.
     pub previous: Option<ManagerId>,
 }
 

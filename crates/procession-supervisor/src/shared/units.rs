@@ -1,5 +1,6 @@
 //! [`Units`]: the handle of operators to a shared table.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc;
@@ -70,7 +71,15 @@ impl Units {
 
     /// [`Session::remove`].
     pub fn remove(&self, key: &str) -> Answer<()> {
-        self.call_on(key, |session, key| session.remove(key))
+        let is_repeated = Cell::new(false);
+        self.call_on(key, move |session, key| match session.remove(key) {
+            // The first call has removed it, and its answer was lost.
+            Err(TableError::NotFound { .. }) if is_repeated.get() => Ok(()),
+            result => {
+                is_repeated.set(true);
+                result
+            }
+        })
     }
 
     /// [`Session::clear_quarantine`].

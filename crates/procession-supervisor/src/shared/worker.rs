@@ -6,7 +6,9 @@
 //! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends only
 //!    after the last message, when nobody can send any more, or when the lease has ended; after that, the store refuses
 //!    everything.
-//! 3. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
+//! 3. No claim is lost with its answer. Argument: after each error, the manager is told what it owns, after all claims that
+//!    it was told of before, and releases what it does not know.
+//! 4. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
 use super::table::{Claimed, Order, Session, SharedTable, TableError, Token, Write};
+use procession::support::deadline_after;
+
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::error::SharedError;
@@ -39,6 +43,8 @@ pub(super) enum FromTable {
     Orders(Vec<Order>),
     /// The claim of this unit is over.
     Lost(String, Token),
+    /// All units that the manager owns, after an error that may have lost the answer to a claim.
+    Owned(Vec<(String, Token)>),
     /// The manager should give up this many units.
     Surplus(usize),
     /// The table has been read once.
@@ -89,26 +95,58 @@ impl Worker<'_> {
         let (mut queue, mut pauses) = (Queue::default(), policy.pauses());
         let every = self.settings.poll_every(self.term.lasts);
         let mut balance = Balance::new(self.term.manager, every);
+        let mut has_failed = false;
         while self.goes_on(&queue) {
             let mut has_looked = false;
             let served = self.table.open().and_then(|mut session| {
+                if has_failed {
+                    self.tell(FromTable::Owned(session.owned(self.term.manager)?));
+                }
                 self.serve(&mut *session, &mut queue, &mut balance, &mut has_looked)
             });
             let error = match served {
-                Ok(()) | Err(TableError::Refused) => return,
+                Ok(()) => return self.leave_when_ended(&queue),
+                Err(TableError::Refused) => return,
                 Err(error) => Arc::new(error) as SharedError,
             };
+            has_failed = true;
             if has_looked {
                 pauses = policy.pauses();
             }
             let delay = policy.next(&mut pauses);
             self.shared.events.tell(None, Happening::ScanFailed { error, delay });
             // Another session may succeed where this one could not.
-            match self.from.recv_timeout(delay) {
+            self.pause(delay, &mut queue);
+        }
+    }
+
+    /// Lets this time pass. The messages that come meanwhile are queued: they are no reason to try again earlier.
+    fn pause(&self, time: Duration, queue: &mut Queue) {
+        let end = deadline_after(time);
+        loop {
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            match self.from.recv_timeout(left) {
                 Ok(next) => queue.push(next),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => thread::sleep(delay),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => return thread::sleep(left),
             }
+        }
+    }
+
+    /// In a store whose leases do not end by time, a manager that has closed although units have not ended leaves when they
+    /// have.
+    fn leave_when_ended(&self, queue: &Queue) {
+        if queue.finish != Some(false) || self.term.lasts.is_some() {
+            return;
+        }
+        for (_, run) in self.shared.units.lock().live() {
+            let _ended = run.closed().wait();
+        }
+        let mut pauses = self.shared.about.policy.pauses();
+        let leave = || self.table.open().and_then(|mut session| session.leave(self.term.manager));
+        while self.term.is_valid() && leave().is_err() {
+            thread::sleep(self.shared.about.policy.next(&mut pauses));
         }
     }
 
@@ -137,7 +175,7 @@ impl Worker<'_> {
                 session.drain(self.term.manager)?;
                 drains = false;
             }
-            if self.write(session, queue)? || !self.goes_on(queue) {
+            if !self.goes_on(queue) || self.write(session, queue)? {
                 return Ok(());
             }
             let since = looked.map_or(Duration::MAX, |looked| looked.elapsed());

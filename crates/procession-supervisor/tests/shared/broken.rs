@@ -37,6 +37,7 @@ faults! {
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
     OrdersHaveOldTokens
+    OwnedNeverRefuses OwnedForgets OwnedOfOthers OwnedHasOldTokens
     RecordNeverRefuses RecordForgetsReady RecordForgetsSteady RecordForgetsFailed RecordForgetsDone
     RecordForgetsRestarted RecordForgetsErrors
     ReleaseNeverRefuses ReleaseForgets
@@ -305,6 +306,23 @@ impl Session for BrokenSession {
             _ => {}
         }
         Ok(orders)
+    }
+
+    fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
+        let owned = self.inner.owned(manager);
+        let mut owned = self.never_refuses(Fault::OwnedNeverRefuses, owned, Vec::new())?;
+        match self.fault {
+            Fault::OwnedForgets => drop(owned.pop()),
+            Fault::OwnedOfOthers => {
+                let rows = self.inner.scan(None, usize::MAX)?;
+                owned = rows.into_iter().map(|row| (row.key, row.token)).collect();
+            }
+            Fault::OwnedHasOldTokens => {
+                owned.iter_mut().for_each(|(_, token)| *token = Token::new(0));
+            }
+            _ => {}
+        }
+        Ok(owned)
     }
 
     fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {

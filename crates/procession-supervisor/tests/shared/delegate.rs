@@ -18,6 +18,7 @@ macro_rules! delegate {
                 share(manager: ManagerId) -> Share;
                 claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
                 orders(manager: ManagerId) -> Vec<Order>;
+                owned(manager: ManagerId) -> Vec<(String, Token)>;
                 record(key: &str, token: Token, record: &Record) -> ();
                 release(key: &str, token: Token) -> ();
                 wait_for_change(timeout: Duration) -> bool;

@@ -35,10 +35,14 @@ fn a_manager_hands_all_units_over_and_claims_none_again() {
     assert_eq!(seen, [(true, 0), (false, 3)]);
     // It is done, and may be asked again.
     hand_over(&old).unwrap();
-    // It takes none, even when nobody else is there.
-    second.close_blocking().unwrap();
+    // It takes units again only when nobody else is there.
     table.open().unwrap().put("d", "unit", "one").unwrap();
-    wait_for_row(&table, "d", |row| row.owner.is_none());
+    wait_for_row(&table, "d", |row| row.is_ready);
+    assert_eq!((old.counts().units, new.counts().units), (0, 4));
+    second.close_blocking().unwrap();
+    for key in ["a", "b", "c", "d"] {
+        wait_for_row(&table, key, |row| row.is_ready && row.owner == Some(rows[0].manager));
+    }
     first.close_blocking().unwrap();
     log.check();
     // Another run of the same manager does not hand over.

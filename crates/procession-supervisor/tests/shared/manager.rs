@@ -129,7 +129,7 @@ fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     wait_for_row(&table, "gives up", |row| row.is_quarantined && row.owner.is_none());
     assert_eq!(row(&table, "gives up").failures, 1);
     wait_for_row(&table, "has no description", |row| row.is_quarantined && row.owner.is_none());
-    assert_eq!(row(&table, "has no description").failures, 3);
+    assert!(row(&table, "has no description").failures >= 3);
     root.close_blocking().unwrap();
 }
 

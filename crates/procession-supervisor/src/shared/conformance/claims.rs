@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{claim, open, put, register, register_for, row};
-use crate::shared::table::{Record, SharedTable};
+use crate::shared::table::{Record, Session, SharedTable};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -115,4 +115,26 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     let share = s.share(manager).expect("share works");
     assert_eq!(share.managers, 1, "a manager that has left has no share");
     assert_eq!(share.newest, Some(manager), "the newest manager may be this one");
+}
+
+pub(super) fn owned_units_are_listed(table: &impl SharedTable) {
+    let mut s = open(table);
+    let (manager, other) = (register(&mut *s), register(&mut *s));
+    for key in ["x", "y", "z"] {
+        put(&mut *s, key);
+    }
+    let mut claimed: Vec<_> =
+        claim(&mut *s, manager, 2).into_iter().map(|row| (row.key, row.token)).collect();
+    let of_other = claim(&mut *s, other, 1).remove(0);
+    let owned = |s: &mut dyn Session, manager| {
+        let mut owned = s.owned(manager).expect("owned works");
+        owned.sort();
+        owned
+    };
+    claimed.sort();
+    assert_eq!(owned(&mut *s, manager), claimed, "owned lists what was claimed");
+    assert_eq!(owned(&mut *s, other), [(of_other.key, of_other.token)], "for each manager");
+    let (key, token) = claimed.remove(0);
+    s.release(&key, token).expect("release works");
+    assert_eq!(owned(&mut *s, manager), claimed, "but not what was released");
 }

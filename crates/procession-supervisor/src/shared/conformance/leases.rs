@@ -19,6 +19,7 @@ fn is_over(s: &mut dyn Session, manager: ManagerId, key: &str, token: Token) {
     refused(s.share(manager), "share after the end");
     refused(s.claim(manager, 1), "claim after the end");
     refused(s.orders(manager), "orders after the end");
+    refused(s.owned(manager), "owned after the end");
     refused(s.record(key, token, &Record::Ready), "record after the end");
     refused(s.release(key, token), "release after the end");
     let listed = s.managers().expect("managers works");
@@ -126,6 +127,9 @@ pub(super) fn draining_managers_give_their_units_away(table: &impl SharedTable) 
     s.release(&claimed.key, claimed.token).expect("release works");
     assert_eq!(claim(&mut *s, leaving, 9), [], "not even what it has released");
     assert_eq!(claim(&mut *s, staying, 9).len(), 2, "others claim its units");
+    s.leave(staying).expect("leave works");
+    let claimed = claim(&mut *s, leaving, 1).len();
+    assert_eq!(claimed, 1, "a draining manager claims again if no other one could");
     let again = register(&mut *s);
     assert!(
         !s.share(again).expect("share works").is_draining,
@@ -203,39 +207,41 @@ pub(super) fn crashes_find_the_cause(table: &impl SharedTable) {
     }
 }
 
+pub(super) fn a_registration_ends_the_previous_one(table: &impl SharedTable) {
+    let mut s = open(table);
+    let s = &mut *s;
+    let (first, other) = (register(s), register(s));
+    put(s, "k");
+    put(s, "removed");
+    let claimed = claim(s, first, 2);
+    let k = claimed.iter().find(|claimed| claimed.key == "k").expect("both are claimed").token;
+    s.remove("removed").expect("remove works");
+    let again = register_again(s, first);
+    assert!(again != first && again != other, "ids never repeat");
+    is_over(s, first, "k", k);
+    let row_of_k = row(s, "k");
+    assert_eq!((row_of_k.owner, row_of_k.crashes), (None, 0), "its units are free, and no crash");
+    assert!(s.get("removed").expect("get works").is_none(), "or removed");
+    s.renew(other).expect("others live on");
+    assert!(claim(s, again, 9)[0].token > k, "the new registration claims units");
+}
+
 pub(super) fn units_of_a_program_that_lives_on_have_not_crashed(table: &impl SharedTable) {
     let mut s = open(table);
     let s = &mut *s;
     put(s, "k");
-    // The end of the lease is found after the program has registered again, and before.
-    for is_found_first in [false, true] {
-        let registered = register_for(s, &["a"], TTL);
-        let ended = registered.manager;
-        if registered.ttl.is_none() {
+    let mut last = None;
+    for crashes in 1..=2 {
+        if die(s, NEVER, |_, manager, _| last = Some(manager)).is_none() {
             return;
         }
-        assert_eq!(claim(s, ended, 1).len(), 1, "the unit is free");
-        let again = (!is_found_first).then(|| register_again(s, ended));
-        until(s, "a lease that is not renewed must end", |s| {
-            let dead = s.expire_dead(NEVER).expect("expire_dead works");
-            (!dead.is_empty()).then(|| assert_eq!(dead, [ended], "only the dead expire"))
-        });
-        let crashes = row(s, "k").crashes;
-        assert_eq!(crashes, u32::from(is_found_first), "a program that has registered again lives");
-        let again = again.unwrap_or_else(|| register_again(s, ended));
-        assert_eq!(row(s, "k").crashes, 0, "a crash is taken back");
-        let second = register_again(s, ended);
-        assert_eq!(row(s, "k").crashes, 0, "but only once");
-        assert_eq!(claim(s, again, 1).len(), 1, "a manager that registers again claims units");
-        s.leave(again).expect("leave works");
-        s.leave(second).expect("leave works");
+        assert_eq!(row(s, "k").crashes, crashes, "the units of the dead have crashed");
     }
-    // Of several crashes, only its own one is taken back.
-    let mut last = None;
+    let last = last.expect("somebody has died");
+    // Of several crashes, only its own one is taken back, and only once.
     for _ in 0..2 {
-        die(s, NEVER, |_, manager, _| last = Some(manager));
+        let again = register_again(s, last);
+        assert_eq!(row(s, "k").crashes, 1, "a crash is taken back");
+        s.leave(again).expect("leave works");
     }
-    let last = last.expect("leases end by time in this store");
-    register_again(s, last);
-    assert_eq!(row(s, "k").crashes, 1, "other crashes remain");
 }

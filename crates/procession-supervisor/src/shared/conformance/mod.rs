@@ -31,12 +31,14 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     leases::the_end_is_final(&make());
     leases::a_lease_ends_by_time(&make());
     leases::crashes_find_the_cause(&make());
+    leases::a_registration_ends_the_previous_one(&make());
     leases::units_of_a_program_that_lives_on_have_not_crashed(&make());
     leases::draining_managers_give_their_units_away(&make());
     claims::each_unit_is_claimed_once(&make());
     claims::only_wanted_units_of_the_right_kind_are_claimed(&make());
     claims::a_claim_begins_anew(&make());
     claims::shares_count(&make());
+    claims::owned_units_are_listed(&make());
     records::tokens_fence(&make());
     records::orders_follow_changes(&make());
     records::failures_quarantine(&make());

@@ -54,8 +54,6 @@ pub(super) struct Manager {
     /// Those of `owned` that there is an order for.
     pub(super) ordered: BTreeSet<Arc<str>>,
     pub(super) is_draining: bool,
-    /// Its program has registered again, so the end of its lease is no crash.
-    pub(super) lives_on: bool,
 }
 
 /// The units of one kind.
@@ -280,17 +278,14 @@ impl Rows {
     /// The units that are to blame for the death of a manager.
     pub(super) fn suspects(&self, manager: ManagerId) -> BTreeSet<Arc<str>> {
         match self.managers.get(&manager) {
-            Some(entry) if entry.lives_on => BTreeSet::new(),
             Some(entry) if !entry.probation.is_empty() => entry.probation.clone(),
             entry => entry.map(|entry| entry.owned.clone()).unwrap_or_default(),
         }
     }
 
-    /// The program of a manager lives on, so its units have not crashed.
-    pub(super) fn lives_on(&mut self, manager: ManagerId) {
-        if let Some(entry) = self.managers.get_mut(&manager) {
-            entry.lives_on = true;
-        }
+    /// The program of a manager lives on without its lease, so the units have not crashed.
+    pub(super) fn replace(&mut self, manager: ManagerId) {
+        self.end(manager);
         let crashed = self.units.iter().filter(|(_, row)| row.crashed_with == Some(manager));
         let crashed: Vec<_> = crashed.map(|(key, _)| key.clone()).collect();
         for key in crashed {
@@ -327,12 +322,22 @@ impl Rows {
     /// Chooses the units that a manager claims.
     pub(super) fn choose(&self, manager: &Manager, max: usize) -> Vec<Arc<str>> {
         let kinds = || manager.kinds.iter().filter_map(|kind| self.kinds.get(kind));
-        if manager.is_draining {
-            return Vec::new();
-        }
         let crashed = usize::from(manager.probation.is_empty());
         let crashed = kinds().flat_map(|kind| &kind.crashed).take(crashed);
         kinds().flat_map(|kind| &kind.free).chain(crashed).take(max).cloned().collect()
+    }
+
+    /// The managers that share the units of these kinds: those that are not draining.
+    pub(super) fn peers(
+        &self,
+        kinds: &[String],
+        now: Instant,
+    ) -> impl DoubleEndedIterator<Item = ManagerId> {
+        let is_peer = move |(_, other): &(&ManagerId, &Manager)| {
+            let shares = || other.kinds.iter().any(|kind| kinds.binary_search(kind).is_ok());
+            other.is_alive(now) && !other.is_draining && shares()
+        };
+        self.managers.iter().filter(is_peer).map(|(id, _)| *id)
     }
 
     pub(super) fn claim(&mut self, key: &Arc<str>, manager: ManagerId) -> Option<Claimed> {
