@@ -34,6 +34,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `timeline` | [`Timeline`], [`MainExt`] |
+//! | `page` | [`Inspect`], the live page |
 //! | `markup` | the escaper for XML |
 
 #![forbid(unsafe_code)]
@@ -41,8 +42,12 @@
 #[cfg(not(loom))]
 mod markup;
 #[cfg(not(loom))]
+mod page;
+#[cfg(not(loom))]
 mod timeline;
 
+#[cfg(not(loom))]
+pub use page::{Inspect, InspectError};
 #[cfg(all(any(unix, windows), not(loom)))]
 pub use timeline::MainExt;
 #[cfg(not(loom))]
