@@ -34,9 +34,12 @@ fn run(app: Process) -> Result<(), BoxError> {
         })
     };
     let workers: Vec<Process> = (0..20).map(worker).collect::<Result<_, _>>()?;
+    let aborting = app.aborting();
+    thread::spawn(move || {
+        aborting.wait();
+        server.close();
+    });
     app.closing().wait();
-    app.aborting().wait();
-    server.close();
     drop((cache, writer, sessions, log, workers));
     Ok(())
 }

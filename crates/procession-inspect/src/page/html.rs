@@ -187,7 +187,8 @@ fn blockers(frame: &Frame) -> Markup {
     html! {
         section #blockers {
             h2 { "Waiting for (" (more) ")" }
-            @if frame.blockers.is_empty() { p.empty { "Nothing that can be named." } }
+            @if frame.summary.state == State::Closed { p.empty { "Nothing: everything is Closed." } }
+            @else if frame.blockers.is_empty() { p.empty { "Nothing that can be named." } }
             ol {
                 @for blocker in &frame.blockers { li { (blocker_line(blocker)) } }
             }

@@ -44,6 +44,9 @@ const FEW: usize = 1_000;
 /// The time for which requests are answered with the same sample, unless 20 times its cost is longer.
 const FRESH: Duration = Duration::from_millis(100);
 
+/// The time that the last frame waits for the last events.
+const FLUSH: Duration = Duration::from_millis(100);
+
 pub(crate) struct Hub {
     root: WeakProcess,
     began: Instant,
@@ -292,6 +295,8 @@ impl Hub {
         let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         if let Some(outcome) = &outcome {
             self.state.lock().end = Some((outcome_text(outcome), elapsed));
+            // The last events may not have been handled yet.
+            support::flush_events(FLUSH);
             self.tick();
         }
         let errors = outcome.iter().filter_map(|outcome| outcome.as_ref().err());
@@ -345,11 +350,6 @@ impl Hub {
         }
         self.wake.notify(usize::MAX);
         Some(Viewer { hub: self.clone(), query, seq: 0, has_ended: false })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn viewers(&self) -> usize {
-        self.seats.load(Ordering::Relaxed)
     }
 }
 

@@ -31,6 +31,8 @@ mod stream;
 mod summary;
 mod table;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod token;
 mod words;

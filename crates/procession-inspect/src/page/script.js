@@ -105,7 +105,7 @@
     const s = frame.summary, b = $("blockers"), total = frame.blockers.reduce((n, x) => n + 1 + x.more, 0) + frame.blockers_more;
     const parts = [make("h2", "", s.state === "running" ? "Waiting for" : "Waiting for (" + count(total) + ")")];
     if (s.state === "running") parts.push(make("p", "empty", "No blockers: nothing is closing."));
-    else if (!frame.blockers.length) parts.push(make("p", "empty", "Nothing that can be named."));
+    else if (!frame.blockers.length) parts.push(make("p", "empty", s.state === "closed" ? "Nothing: everything is Closed." : "Nothing that can be named."));
     const list = make("ol");
     for (const x of frame.blockers) {
       const i = x.text.indexOf(": "), li = make("li");
@@ -179,7 +179,7 @@
       if (row.waits_more) waits.push(count(row.waits_more) + " more");
       if (row.open && row.phase === "closing") waits.push(count(row.open) + (row.open === 1 ? " child" : " children"));
       cell("waits", waits.join(", ") || "–");
-      cell("site", row.site).setAttribute("title", row.site);
+      cell("site", row.site.split(/[\/\\]/).slice(-2).join("/")).setAttribute("title", row.site);
     }
     if (cursor === key) { e.classList.add("here"); e.setAttribute("tabindex", "0"); }
     return e;

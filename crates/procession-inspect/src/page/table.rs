@@ -147,7 +147,7 @@ fn process_tr(row: &Row, process: &Process, query: &Query, mount: &str) -> Marku
             }
             td.open { (dash(process.open)) }
             td.waits { (waits(process)) }
-            td.site title=(process.site) { (process.site) }
+            td.site title=(process.site) { (brief(&process.site)) }
         }
     }
 }
@@ -223,6 +223,12 @@ fn waits(process: &Process) -> String {
         waits.push(words::count(process.open, "child", "children"));
     }
     if waits.is_empty() { "–".to_owned() } else { waits.join(", ") }
+}
+
+/// The file and the line, without the directories above the last one.
+fn brief(site: &str) -> &str {
+    let mut slashes = site.rmatch_indices(['/', '\\']);
+    slashes.nth(1).map_or(site, |(position, _)| &site[position + 1..])
 }
 
 fn dash(count: usize) -> String {
