@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{OriginalUri, Request};
 use axum::http::header::{self, HeaderValue};
 use axum::http::{Method, Response, StatusCode};
+use axum::routing::any;
 use http_body::Frame;
 use serde::Serialize;
 
@@ -38,12 +39,17 @@ pub(crate) struct Answers {
     pub(crate) is_sending_all: Arc<AtomicBool>,
 }
 
-/// All addresses. The router is not asked, so that each answer has the headers.
+/// All addresses lead to one function, so that each answer has the headers.
 pub(crate) fn router(answers: Answers) -> Router {
-    Router::new().fallback(move |request: Request| {
+    let handler = move |request: Request| {
         let answers = answers.clone();
         async move { add(answers.answer(request).await) }
-    })
+    };
+    // A router that is nested is asked only for its routes.
+    Router::new()
+        .route("/", any(handler.clone()))
+        .route("/{*path}", any(handler.clone()))
+        .fallback(handler)
 }
 
 impl Answers {

@@ -330,7 +330,9 @@ fn serve_until_closed(
         let Ok(_server) = server.start(Start::under(&root).0.named("http")) else { return };
         hub.ended().await;
         // What is left after that ends with the runtime.
-        let _ended = root.close_within(LAST).timeout(LAST).await;
+        if root.close().timeout(LAST).await.is_none() {
+            drop(root.abort());
+        }
     });
 }
 

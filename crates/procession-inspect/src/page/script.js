@@ -37,7 +37,7 @@
   const anchor = (cls, text, href) => { const a = make("a", cls, text); a.setAttribute("href", href); return a; };
   const put = (id, text) => { const e = $(id); if (e && e.textContent !== text) e.textContent = text; };
   const badge = (cls, text) => make("span", "badge " + cls, text);
-  const link = (params) => { const q = params.toString(); return mount + "/" + (q ? "?" + q : ""); };
+  const link = (params) => { const q = params.toString(); return (mount || "/") + (q ? "?" + q : ""); };
   const opened = (change) => {
     const q = query(), keys = new Set((q.get("open") || "").split(",").filter(Boolean));
     change(keys);
@@ -276,7 +276,7 @@
       if (f.v !== 1) return stop("The program has changed. Reload the page.");
       if (f.program.run !== frame.program.run) {
         put("said", f.program.name + " was restarted (pid " + frame.program.pid + " → " + f.program.pid + ")");
-        history.replaceState(null, "", mount + "/");
+        history.replaceState(null, "", mount || "/");
         elements.clear(); $("rows").replaceChildren(); held = false;
       }
       frame = f; alive(); show();

@@ -246,5 +246,7 @@ fn indent(depth: usize) -> Markup {
 /// The address of a query.
 pub(crate) fn link(mount: &str, query: &Query) -> String {
     let query = query.to_string();
-    if query.is_empty() { format!("{mount}/") } else { format!("{mount}/?{query}") }
+    // A router that is nested does not know its own address with a slash at the end.
+    let page = if mount.is_empty() { "/" } else { mount };
+    if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") }
 }

@@ -196,7 +196,7 @@ fn the_page_without_a_script() {
         assert!(page.contains(&format!("<b>{chain}</b>")), "{chain}");
     }
     assert!(
-        page.contains("href=\"/inspect/?open=f")
+        page.contains("href=\"/inspect?open=f")
             && page.contains("<form id=\"filter\" method=\"get\"")
     );
     assert!(page.contains("http-equiv=\"refresh\" content=\"5\""));
