@@ -123,11 +123,11 @@ impl Iterator for All {
         }
         let end = (self.next + PART).min(order.len());
         let mut part = Vec::new();
-        for position in self.next..end {
+        for (position, &index) in order.iter().enumerate().take(end).skip(self.next) {
             if position > 0 {
                 part.push(b',');
             }
-            let row = process_row(&self.sample, order[position], 0);
+            let row = process_row(&self.sample, index, 0);
             // Plain values are always written.
             let _written = serde_json::to_writer(&mut part, &row);
         }

@@ -27,6 +27,9 @@ use crate::Timeline;
 /// The port of the page, unless another address is given.
 const PORT: u16 = 7777;
 
+/// A function that is given the URL.
+type OnReady = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// The time for the head of a request, and for a viewer that reads nothing.
 const HEADER: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(15);
@@ -84,7 +87,7 @@ pub struct Inspect {
     hosts: Vec<String>,
     token: Option<String>,
     redact: Option<Redact>,
-    on_ready: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    on_ready: Option<OnReady>,
 }
 
 /// The page cannot be served.
@@ -216,7 +219,7 @@ pub(crate) struct Service {
     address: SocketAddr,
     hosts: Vec<String>,
     token: Option<Token>,
-    on_ready: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    on_ready: Option<OnReady>,
     hub: Arc<Hub>,
     timeline: Option<Timeline>,
     running: Arc<(Mutex<usize>, Condvar)>,
