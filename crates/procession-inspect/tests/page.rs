@@ -201,7 +201,8 @@ fn beyond_loopback_a_token_is_needed() {
         assert_eq!(answer.status, 401, "{path}");
         assert!(!answer.body.contains("secret-app") && !answer.body.contains(&token));
     }
-    let wrong = format!("authorization: Bearer {}0\r\n", &token[..31]);
+    let last = if token.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("authorization: Bearer {}{last}\r\n", &token[..31]);
     assert_eq!(get(&served, "/snapshot.json", &wrong).status, 401);
     let bearer = format!("authorization: Bearer {token}\r\n");
     assert_eq!(get(&served, "/snapshot.json", &bearer).status, 200);
@@ -346,8 +347,10 @@ fn a_hundred_viewers() {
     for (_, reader) in &mut viewers {
         assert_eq!(next_event(reader).0, "frame");
     }
-    let refused = get(&served, "/events", "");
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    let (_, mut refused) = stream(&served, "/events");
+    let mut line = String::new();
+    refused.read_line(&mut line).unwrap();
+    assert!(line.contains("503"), "{line}");
     viewers.pop();
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -423,7 +426,8 @@ fn a_router_to_nest() {
 #[test]
 fn a_taken_port_is_an_error_of_the_runnable() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let app = Process::new();
+    // A failure outside any program would count as one of every `Main` that runs in this test.
+    let app = Process::builder().on_failure(|_, _| {}).build().unwrap();
     let page = Inspect::new(&app).address(taken.local_addr().unwrap()).runnable().unwrap();
     let error = procession_runnable::run_to_end(&app, &page);
     let error = futures_lite::future::block_on(error).unwrap_err().with_causes().to_string();

@@ -327,6 +327,7 @@ fn serve_until_closed(
         .name("procession-inspect")
         .spawner(runtime.handle().clone())
         .on_child_failure(ChildFailure::Ignore)
+        .on_failure(|_, _| {})
         .build();
     let Ok(root) = root else { return };
     runtime.block_on(async {

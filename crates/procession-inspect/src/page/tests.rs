@@ -283,6 +283,15 @@ fn keys_are_stable_and_never_used_again() {
         drop(one);
         drop(scene.sample(1));
     }
+    // The memory of a process may be used by the next one, without a sample in between.
+    for round in 0..50 {
+        let name = format!("two{}", round % 2);
+        let two = scene.child(&app, &name);
+        let sample = scene.sample(1);
+        assert!(seen.insert(key(&sample, &name)), "round {round}");
+        two.close_blocking().unwrap();
+        drop((two, sample));
+    }
     drop(stays);
     app.close_blocking().unwrap();
 }
