@@ -348,6 +348,7 @@
     cursor = e.getAttribute("data-key");
     e.classList.add("here");
     e.setAttribute("tabindex", "0");
+    hold(true);
     e.focus();
     e.scrollIntoView({ block: "nearest" });
   };

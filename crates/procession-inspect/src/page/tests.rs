@@ -418,7 +418,8 @@ fn replay(before: &Value, patch: &Value) -> Value {
 
 fn cases() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(24), ..ProptestConfig::default() }
+    let cases = cases.unwrap_or(24);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
