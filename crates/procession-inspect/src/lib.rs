@@ -2,7 +2,7 @@
 //!
 //! A [`Timeline`] records how a process closes: which processes closed when, which ones they waited for, and which chain
 //! of them determined the total time. It is drawn as an SVG picture, or written as a trace that
-//! [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open.
+//! [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open. [`Inspect`] serves a live page of the processes.
 //!
 //! ```
 //! use procession::Process;
@@ -34,6 +34,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `timeline` | [`Timeline`], [`MainExt`] |
+//! | `page` | [`Inspect`], the live page |
 //! | `markup` | the escaper for XML |
 
 #![forbid(unsafe_code)]
@@ -41,8 +42,12 @@
 #[cfg(not(loom))]
 mod markup;
 #[cfg(not(loom))]
+mod page;
+#[cfg(not(loom))]
 mod timeline;
 
+#[cfg(not(loom))]
+pub use page::{Inspect, InspectError};
 #[cfg(all(any(unix, windows), not(loom)))]
 pub use timeline::MainExt;
 #[cfg(not(loom))]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::run::body::HandedTo;
-use crate::value::{BoxError, Error, IntoOutcome, Label, Site};
+use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, Site};
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
 
@@ -17,11 +17,13 @@ pub use crate::run::catch::catch;
 pub use crate::run::fault::{Fault, FaultPlace, Gate};
 pub use crate::run::park::block_on;
 pub use crate::run::report::{Listener, RunId, Told};
+#[cfg(not(loom))]
+pub use crate::run::reports::Deadlines;
 pub use crate::run::wake_sleeper;
 pub use crate::value::model::model_has_failed;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
-pub use crate::value::{Name, fold, sync, text, with_causes};
+pub use crate::value::{Marks, Name, fold, sync, text, with_causes};
 
 /// Waits until the hooks of [`Process::on_event`] were called for every event so far; `false` if that takes longer than
 /// `timeout`.
@@ -129,6 +131,18 @@ pub fn is_quiet(process: &Process) -> bool {
 #[cfg(not(loom))]
 pub fn grace_of_program(process: &Process) -> Option<Duration> {
     crate::run::reports::grace_of_program(&process.node)
+}
+
+/// The deadlines of the [`Main`](crate::Main) whose root this process is; `None` for any other process.
+#[cfg(not(loom))]
+pub fn deadlines_of_root(process: &Process) -> Option<Deadlines> {
+    crate::run::reports::deadlines_of_root(&process.node)
+}
+
+/// The item with other names of processes and threads: for a picture that must not show the real ones.
+#[must_use]
+pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
+    blocker.renamed(rename)
 }
 
 /// The process that the builder makes is between `before` and `after` in the order in which their parents close them,

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use procession::{Main, ok};
 
 use super::Timeline;
+use crate::Inspect;
+use crate::page::Service;
 
 /// Pictures of a program that runs [`Main`].
 pub trait MainExt: sealed::Sealed {
@@ -30,6 +32,23 @@ pub trait MainExt: sealed::Sealed {
     /// ```
     #[must_use]
     fn timeline(self, path: impl Into<PathBuf>) -> Self;
+
+    /// Serves the live page of the program from its start to its end: see [`Inspect`]. `settings` is given the inspector of
+    /// the root, to change its settings.
+    ///
+    /// The page is updated until the root is Closed. The end of the program then waits until viewers have been told, for at
+    /// most 500 ms. If the server cannot start, the program does not run, and its outcome is the error.
+    ///
+    /// ```no_run
+    /// use procession::Main;
+    /// use procession_inspect::MainExt;
+    ///
+    /// fn main() -> procession::Exit {
+    ///     Main::new().inspect(|page| page).run(|p| p.closing().wait())
+    /// }
+    /// ```
+    #[must_use]
+    fn inspect(self, settings: impl Fn(Inspect) -> Inspect + Send + Sync + 'static) -> Self;
 }
 
 mod sealed {
@@ -52,6 +71,25 @@ impl MainExt for Main {
             }
             timeline.save(&path)?;
             ok()
+        })
+    }
+
+    fn inspect(self, settings: impl Fn(Inspect) -> Inspect + Send + Sync + 'static) -> Self {
+        let current = Arc::new(Mutex::new(None));
+        let started = current.clone();
+        let main = self.on_start(move |root| {
+            let service = Service::new(settings(Inspect::new(root)));
+            let service = service.unwrap_or_else(|error| panic!("cannot serve the page: {error}"));
+            if let Err(error) = service.serve() {
+                panic!("cannot serve the page: {error}");
+            }
+            *started.lock() = Some(service);
+        });
+        main.at_end(move |_| {
+            let service = current.lock().take();
+            if let Some(service) = service {
+                service.end();
+            }
         })
     }
 }

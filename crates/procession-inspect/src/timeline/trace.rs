@@ -140,7 +140,7 @@ impl Writer<'_> {
     fn event(
         &mut self,
         phase: char,
-        fields: std::fmt::Arguments<'_>,
+        fields: &str,
         name: &str,
         arguments: &[(&str, Value<'_>)],
     ) -> io::Result<()> {
@@ -167,7 +167,7 @@ impl Writer<'_> {
     }
 
     fn metadata(&mut self, tid: usize, name: &str, key: &str, value: Value<'_>) -> io::Result<()> {
-        self.event('M', format_args!("\"tid\":{tid}"), name, &[(key, value)])
+        self.event('M', &format!("\"tid\":{tid}"), name, &[(key, value)])
     }
 
     fn slice(
@@ -180,8 +180,8 @@ impl Writer<'_> {
     ) -> io::Result<()> {
         let duration = to - from;
         let fields =
-            format_args!("\"tid\":{tid},\"ts\":{from},\"dur\":{duration},\"cat\":\"{category}\"");
-        self.event('X', fields, name, arguments)
+            format!("\"tid\":{tid},\"ts\":{from},\"dur\":{duration},\"cat\":\"{category}\"");
+        self.event('X', &fields, name, arguments)
     }
 
     fn thread(&mut self, tid: usize, name: &str) -> io::Result<()> {
@@ -215,19 +215,18 @@ impl Writer<'_> {
             let awaited = awaited.and_then(|_| self.awaited(process));
             let name = awaited.map(|other| format!("waits for {}", recording.path(other, "/")));
             let name = name.as_deref().unwrap_or(segment.kind.name());
-            let fields = format_args!(
+            let fields = format!(
                 "\"tid\":{tid},\"ts\":{},\"dur\":{},\"cat\":\"{}\"{}",
                 segment.from,
                 segment.to - segment.from,
                 segment.kind.name(),
                 if is_critical { ",\"cname\":\"terrible\"" } else { "" }
             );
-            self.event('X', fields, name, &arguments)?;
+            self.event('X', &fields, name, &arguments)?;
         }
         if let Some(aborting) = life.at(Moment::Aborting) {
-            let fields =
-                format_args!("\"s\":\"t\",\"tid\":{tid},\"ts\":{aborting},\"cat\":\"abort\"");
-            self.event('i', fields, "abort", &[])?;
+            let fields = format!("\"s\":\"t\",\"tid\":{tid},\"ts\":{aborting},\"cat\":\"abort\"");
+            self.event('i', &fields, "abort", &[])?;
         }
         Ok(())
     }
@@ -321,8 +320,8 @@ impl Writer<'_> {
         *id += 1;
         for (phase, extra, tid) in [('s', "", before), ('f', "\"bp\":\"e\",", after)] {
             let fields =
-                format_args!("{extra}\"tid\":{tid},\"ts\":{at},\"id\":{id},\"cat\":\"waits_for\"");
-            self.event(phase, fields, "closed", &[])?;
+                format!("{extra}\"tid\":{tid},\"ts\":{at},\"id\":{id},\"cat\":\"waits_for\"");
+            self.event(phase, &fields, "closed", &[])?;
         }
         Ok(())
     }
@@ -330,11 +329,10 @@ impl Writer<'_> {
     fn marks(&mut self) -> io::Result<()> {
         for mark in &self.recording.marks {
             let kind = mark.kind.name();
-            let fields =
-                format_args!("\"s\":\"g\",\"tid\":1,\"ts\":{},\"cat\":\"{kind}\"", mark.at);
+            let fields = format!("\"s\":\"g\",\"tid\":1,\"ts\":{},\"cat\":\"{kind}\"", mark.at);
             let blockers = [("blockers", Value::List(&mark.lines))];
             let arguments = if mark.lines.is_empty() { &[][..] } else { &blockers[..] };
-            self.event('i', fields, &mark.label, arguments)?;
+            self.event('i', &fields, &mark.label, arguments)?;
         }
         Ok(())
     }
@@ -371,7 +369,7 @@ impl Writer<'_> {
             if position % step == 0 || position == last {
                 self.event(
                     'C',
-                    format_args!("\"tid\":0,\"ts\":{at}"),
+                    &format!("\"tid\":0,\"ts\":{at}"),
                     "open",
                     &[("open", Value::Number(open))],
                 )?;

@@ -337,6 +337,15 @@ impl Listen for Shared {
         self.rules.grace
     }
 
+    fn abort_grace(&self) -> Option<Duration> {
+        Some(self.rules.abort_grace)
+            .filter(|grace| self.rules.may_exit && deadline_after(*grace).is_some())
+    }
+
+    fn code_by_force(&self) -> u8 {
+        Self::code_by_force(self)
+    }
+
     fn is_ready(&self) {
         #[cfg(all(feature = "systemd", target_os = "linux"))]
         self.wake_notifier(|notifier| notifier.is_ready = true);

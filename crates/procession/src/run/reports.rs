@@ -36,6 +36,12 @@ pub(crate) trait Listen: Send + Sync {
     /// The time between the closing of its root and the abort, if there is a limit.
     fn grace(&self) -> Option<Duration>;
 
+    /// The time between an abort of its root and the end of the program by force, if there is a limit.
+    fn abort_grace(&self) -> Option<Duration>;
+
+    /// The exit status if the program is ended by force now.
+    fn code_by_force(&self) -> u8;
+
     /// The program has started. It must return at once.
     fn is_ready(&self);
 
@@ -190,6 +196,30 @@ fn any_is_quiet(listeners: &[Arc<dyn Listen>]) -> bool {
 /// The grace of the program that the process is part of, if it has one.
 pub(crate) fn grace_of_program(node: &Arc<Node>) -> Option<Duration> {
     listener_above(node, &all_listeners())?.grace()
+}
+
+/// The deadlines of a program whose root closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deadlines {
+    /// The time between the closing of the root and its abort, if there is a limit.
+    pub grace: Option<Duration>,
+    /// The time between the abort of the root and the end of the program by force, if there is a limit.
+    pub abort_grace: Option<Duration>,
+    /// The exit status if the program is ended by force now.
+    pub code_by_force: u8,
+}
+
+/// The deadlines of the program whose root this is.
+#[cfg(not(loom))]
+pub(crate) fn deadlines_of_root(node: &Arc<Node>) -> Option<Deadlines> {
+    let root = Arc::as_ptr(node).addr();
+    let (_, listen) = all_listeners().into_iter().find(|(other, _)| *other == root)?;
+    Some(Deadlines {
+        grace: listen.grace(),
+        abort_grace: listen.abort_grace(),
+        code_by_force: listen.code_by_force(),
+    })
 }
 
 /// The program that the process is part of, if it is part of one, has started.

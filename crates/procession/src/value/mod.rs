@@ -51,7 +51,7 @@ pub use site::Site;
 pub use snapshot::fold;
 pub(crate) use snapshot::{Age, Index, Rare, set_first_parents};
 pub use snapshot::{
-    Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, ProcessInfo, Snapshot,
+    Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, Marks, ProcessInfo, Snapshot,
 };
 #[cfg(not(loom))]
 pub use stall::Stall;

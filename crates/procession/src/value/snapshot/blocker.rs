@@ -89,6 +89,23 @@ impl Blocker {
         self.chain.last().and_then(|last| last.proper_name()).map(|name| &name[..self.stem])
     }
 
+    /// The same item, with other names of processes and threads: for a picture that must not show the real ones.
+    #[must_use]
+    pub(crate) fn renamed(mut self, rename: &dyn Fn(&str) -> String) -> Self {
+        let stem = self.stem().map(rename).unwrap_or_default();
+        for step in &mut self.chain {
+            step.name = step.name.take().map(|name| rename(&name).into());
+        }
+        self.thread = self.thread.take().map(|thread| rename(&thread).into());
+        let begins_with_stem = self
+            .chain
+            .last()
+            .and_then(ChainLink::proper_name)
+            .is_some_and(|name| name.starts_with(&stem));
+        self.stem = if begins_with_stem { stem.len() } else { 0 };
+        self
+    }
+
     /// The beginning of the line, without the common part of the names of its family.
     pub(crate) fn name(&self) -> impl Display + '_ {
         Name { blocker: self, with_stem: false }

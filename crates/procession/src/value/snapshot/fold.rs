@@ -118,7 +118,9 @@ pub struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    pub(super) fn new(process: &'a ProcessInfo, protected: bool, blocks: bool) -> Self {
+    /// The properties of a process of a snapshot.
+    #[must_use]
+    pub fn new(process: &'a ProcessInfo, protected: bool, blocks: bool) -> Self {
         Self {
             stem: Stem::of(process),
             protected,
@@ -219,6 +221,12 @@ fn stem(name: &str) -> &str {
 pub struct Counts([usize; State::ALL.len()]);
 
 impl Counts {
+    /// The number of members in this state.
+    #[must_use]
+    pub fn of(&self, state: State) -> usize {
+        self.0[state as usize]
+    }
+
     fn add(&mut self, state: State) {
         self.0[state as usize] += 1;
     }

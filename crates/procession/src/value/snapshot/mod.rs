@@ -38,6 +38,7 @@ pub(crate) use age::Age;
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 pub use info::{HeldSlot, ProcessInfo};
 pub(crate) use info::{Index, Rare};
+pub use outline::Marks;
 
 /// A process with everything that it closes or waits for, as it was when
 /// [`Process::snapshot`](crate::Process::snapshot) looked at it.

@@ -55,6 +55,42 @@ pub(super) struct Bounds {
 
 impl<'a> Outline<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, bounds: Bounds) -> Self {
+        let Marks { blocks, is_protected, owners } = Marks::new(snapshot);
+        let protected = is_protected.iter().filter(|&&is_protected| is_protected).count();
+        let mut planner = Planner {
+            snapshot,
+            bounds,
+            blocks,
+            reserved: protected.min(bounds.rows / 2),
+            is_protected,
+            owners,
+            has_row: vec![false; snapshot.processes.len()],
+            rows: Vec::new(),
+            hidden: Vec::new(),
+            hidden_deeper: 0,
+        };
+        planner.plan();
+        let hidden = planner.size_of_hidden();
+        Self { rows: planner.rows, hidden }
+    }
+}
+
+/// What a picture has to know about each process of a snapshot, by index. Pictures in other crates use it too.
+#[derive(Debug)]
+pub struct Marks {
+    /// The kind of blocker that the process is. If nothing is closing, there is none.
+    pub blocks: Vec<Option<BlockerKind>>,
+    /// Is the process on the chain of one of the first 16 blockers? Such a process is not folded.
+    pub is_protected: Vec<bool>,
+    /// The index of the edge below which the process is drawn: a spanning tree of the graph, breadth-first along the
+    /// edges that close, and along those that wait only when no such edge leads on. `None` for the root.
+    pub owners: Vec<Option<u32>>,
+}
+
+impl Marks {
+    /// The marks of the processes of a snapshot.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot) -> Self {
         let search = Search::new(snapshot);
         let mut blocks = vec![None; snapshot.processes.len()];
         for item in &search.items {
@@ -64,22 +100,7 @@ impl<'a> Outline<'a> {
             blocks[0] = None; // nothing is closing
         }
         let is_protected = search.on_chains(BLOCKERS_SHOWN);
-        let protected = is_protected.iter().filter(|&&is_protected| is_protected).count();
-        let mut planner = Planner {
-            snapshot,
-            bounds,
-            blocks,
-            reserved: protected.min(bounds.rows / 2),
-            is_protected,
-            owners: owners(snapshot),
-            has_row: vec![false; snapshot.processes.len()],
-            rows: Vec::new(),
-            hidden: Vec::new(),
-            hidden_deeper: 0,
-        };
-        planner.plan();
-        let hidden = planner.size_of_hidden();
-        Self { rows: planner.rows, hidden }
+        Self { blocks, is_protected, owners: owners(snapshot) }
     }
 }
 

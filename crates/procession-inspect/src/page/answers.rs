@@ -1,0 +1,206 @@
+//! The requests, and their answers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{OriginalUri, Request};
+use axum::http::header::{self, HeaderValue};
+use axum::http::{Method, Response, StatusCode};
+use axum::routing::any;
+use http_body::Frame;
+use serde::Serialize;
+
+use super::detail::{All, detail};
+use super::frame::frame;
+use super::guard::Guard;
+use super::headers::{PICTURE_POLICY, add, answer, empty, refusal};
+use super::html;
+use super::hub::Hub;
+use super::model::{Blocker, Summary, VERSION};
+use super::query::{Query, parameter};
+use super::sample::Sample;
+use super::stream::Stream;
+use crate::Timeline;
+
+const JSON: &str = "application/json";
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) timeline: Option<Timeline>,
+    /// All processes are being sent to someone.
+    pub(crate) is_sending_all: Arc<AtomicBool>,
+}
+
+/// All addresses lead to one function, so that each answer has the headers.
+pub(crate) fn router(answers: Answers) -> Router {
+    let handler = move |request: Request| {
+        let answers = answers.clone();
+        async move { add(answers.answer(request).await) }
+    };
+    // A router that is nested is asked only for its routes.
+    Router::new()
+        .route("/", any(handler.clone()))
+        .route("/{*path}", any(handler.clone()))
+        .fallback(handler)
+}
+
+impl Answers {
+    async fn answer(self, request: Request) -> Response<Body> {
+        let (request, _body) = request.into_parts();
+        let path = request.uri.path().to_owned();
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        if let Some(refusal) = self.guard.refuses(&request, &path) {
+            return refusal;
+        }
+        let original = request.extensions.get::<OriginalUri>();
+        let original = original.map_or(&*path, |OriginalUri(uri)| uri.path());
+        let mount = original.strip_suffix(&path).unwrap_or(original.trim_end_matches('/'));
+        let mount = mount.trim_end_matches('/').to_owned();
+        let text = request.uri.query().unwrap_or_default().to_owned();
+        if path == "/events" {
+            return self.events(&request.method, &text).await;
+        }
+        // A snapshot of many processes takes a while.
+        let answer = move || self.slow(&path, &text, &mount);
+        match tokio::task::spawn_blocking(answer).await {
+            Ok(response) => response,
+            Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    async fn events(self, method: &Method, text: &str) -> Response<Body> {
+        if *method == Method::HEAD {
+            return answer("text/event-stream", Body::empty());
+        }
+        let query = Query::parse(text);
+        let viewer = tokio::task::spawn_blocking(move || self.hub.viewer(query)).await;
+        match viewer {
+            Ok(Some(viewer)) => answer("text/event-stream", Body::new(Stream::new(viewer))),
+            _ => busy("100 viewers are connected; try again in 5 s\n"),
+        }
+    }
+
+    fn slow(&self, path: &str, text: &str, mount: &str) -> Response<Body> {
+        let query = Query::parse(text);
+        if path == "/timeline.svg" || path == "/timeline.json" {
+            return self.timeline(path);
+        }
+        let sample = self.hub.sample();
+        let Some(sample) = sample else { return self.gone(path) };
+        match path {
+            "/" => {
+                let frame = frame(&sample, &query);
+                answer(
+                    "text/html; charset=utf-8",
+                    html::page(&frame, &query, mount, self.timeline.is_some()),
+                )
+            }
+            "/snapshot.json" if parameter(text, "all").as_deref() == Some("1") => self.all(sample),
+            "/snapshot.json" => json(&frame(&sample, &query)),
+            "/blockers.json" => {
+                let Sample { summary, blockers, blockers_more, .. } = &*sample;
+                json(&OnlyBlockers { v: VERSION, summary, blockers, blockers_more: *blockers_more })
+            }
+            path => {
+                let key = path.strip_prefix("/process/");
+                let (key, is_json) = match key.map(|key| (key.strip_suffix(".json"), key)) {
+                    Some((Some(key), _)) => (key.parse().ok(), true),
+                    Some((None, key)) => (key.parse().ok(), false),
+                    None => (None, true),
+                };
+                match key.and_then(|key| detail(&sample, key)) {
+                    Some(detail) if is_json => json(&detail),
+                    Some(detail) => answer(
+                        "text/html; charset=utf-8",
+                        html::detail_page(&frame(&sample, &query), &detail, &query, mount),
+                    ),
+                    None => refusal(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
+                }
+            }
+        }
+    }
+
+    fn timeline(&self, path: &str) -> Response<Body> {
+        let Some(timeline) = &self.timeline else {
+            return refusal(StatusCode::NOT_FOUND, "there is nothing at this address\n");
+        };
+        if path == "/timeline.json" {
+            return answer(JSON, timeline.to_chrome_trace());
+        }
+        let mut response = answer("image/svg+xml", timeline.to_svg());
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, PICTURE_POLICY);
+        response
+    }
+
+    /// The process was Closed and dropped before anybody looked.
+    fn gone(&self, path: &str) -> Response<Body> {
+        match path {
+            "/" => answer("text/html; charset=utf-8", html::gone(self.hub.program())),
+            _ => refusal(StatusCode::GONE, "the process is Closed\n"),
+        }
+    }
+
+    /// Every process; one request at a time.
+    fn all(&self, sample: Arc<Sample>) -> Response<Body> {
+        if self.is_sending_all.swap(true, Ordering::AcqRel) {
+            return busy("all processes are being sent to someone else\n");
+        }
+        let sending = Sending(self.is_sending_all.clone());
+        answer(JSON, Body::new(Parts { all: All::new(sample), _sending: sending }))
+    }
+}
+
+#[derive(Serialize)]
+struct OnlyBlockers<'a> {
+    v: u32,
+    summary: &'a Summary,
+    blockers: &'a [Blocker],
+    blockers_more: usize,
+}
+
+fn json(value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(json) => answer(JSON, json),
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn busy(text: &'static str) -> Response<Body> {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// Someone is sent all processes as long as this exists.
+struct Sending(Arc<AtomicBool>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+struct Parts {
+    all: All,
+    _sending: Sending,
+}
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.all.next().map(|part| Ok(Frame::data(part))))
+    }
+}

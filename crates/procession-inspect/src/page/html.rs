@@ -1,0 +1,255 @@
+//! The page as HTML, complete without a script.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::detail::Detail;
+use super::headers::{SCRIPT, STYLE};
+use super::model::{Blocker, Frame, Program, State};
+use super::query::{Column, Query, Scope};
+use super::table::{link, table};
+use super::words;
+
+/// The page of a process.
+pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool) -> String {
+    let summary = &frame.summary;
+    let name = &frame.program.name;
+    let is_closed = summary.state == State::Closed;
+    let body = html! {
+        header {
+            div.top {
+                strong.name { (name) }
+                span.dim { "pid " (frame.program.pid) " on " (frame.program.host) }
+                (navigation(mount, query, has_timeline))
+                span #live .dim { "Updated " (frame.at.clock()) "; reloads every 5 s" }
+            }
+            div.state {
+                span #badges {
+                    @for (class, text) in words::badges(summary) {
+                        span class={ "badge " (class) } { (text) }
+                    }
+                }
+                @if let Some(reason) = &summary.reason { span #reason { (reason) } }
+                @else { span #reason {} }
+                span #deadline .right { (words::deadline(summary)) }
+            }
+            div.counts {
+                span #counts { (words::counts(summary)) }
+                span #progress .right { (words::progress(summary)) }
+            }
+            p #closed hidden[!is_closed] {
+                "This page no longer updates. "
+                @if has_timeline {
+                    a href={ (mount) "/timeline.svg" } { "Download timeline" } " "
+                }
+                a href={ (mount) "/snapshot.json" } { "Download JSON" }
+            }
+        }
+        p #said .quiet role="status" aria-live="polite" {}
+        main {
+            @if summary.state != State::Running {
+                (blockers(frame))
+            } @else {
+                section #blockers {
+                    h2 { "Waiting for" }
+                    p.empty { "No blockers: nothing is closing." }
+                }
+            }
+            (failures(frame))
+            section #processes {
+                h2 { "Processes" }
+                (filter(frame, query))
+                (table(frame, query, mount))
+            }
+        }
+        (PreEscaped(format!("<script type=\"application/json\" id=\"data\">{}</script>", data(frame, mount))))
+        (PreEscaped(format!("<script>{SCRIPT}</script>")))
+    };
+    document(
+        &words::title(summary, name),
+        icon(frame),
+        html! {
+            @if !is_closed { noscript { meta http-equiv="refresh" content="5"; } }
+        },
+        body,
+    )
+}
+
+/// The page of one process.
+pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: &str) -> String {
+    let path = detail.path.replace('/', " › ");
+    let row = match &detail.process.content {
+        super::model::Content::Process(row) => row,
+        _ => unreachable!("the row of a process"),
+    };
+    let body = html! {
+        header {
+            div.top {
+                strong.name { (path) }
+                nav { a href=(link(mount, query)) { "Tree" } }
+                span.dim { (frame.at.clock()) }
+            }
+        }
+        main {
+            dl {
+                dt { "Phase" } dd { (super::table::phase(row)) }
+                @if let Some(age) = row.for_ms { dt { "For" } dd { (words::age(age)) } }
+                @if let Some(reason) = &row.reason { dt { "Reason" } dd { (reason.replace('_', " ")) } }
+                @if let Some(work) = &row.work {
+                    dt { "Work" } dd { (super::table::work_text(work)) }
+                }
+                dt { "Made at" } dd.site { (row.site) }
+                @if let Some(age) = detail.aborting_ms { dt { "Aborted" } dd { (words::age(age)) " ago" } }
+                @for slot in &detail.held_slots {
+                    dt { "Held slot" } dd { (slot.site) ", for " (words::age(slot.held_ms)) }
+                }
+            }
+            @for error in &detail.errors { h2 { "Error" } pre { (error) } }
+            h2 { "Closes or waits for" }
+            @if detail.edges.is_empty() { p.empty { "Nothing." } }
+            ul {
+                @for edge in &detail.edges {
+                    li { a href={ (mount) "/process/" (edge.key) } { (edge.label) } " " span.dim { (edge.edge.replace('_', " ")) } }
+                }
+                @if detail.edges_more > 0 { li { "… and " (detail.edges_more) " more" } }
+            }
+        }
+    };
+    document(&path, icon(frame), html! {}, body)
+}
+
+/// The page of a process that was Closed and dropped before anybody looked.
+pub(crate) fn gone(program: &Program) -> String {
+    let body = html! {
+        header {
+            div.top { strong.name { (program.name) } span.dim { "pid " (program.pid) " on " (program.host) } }
+            div.state { span.badge.closed { "○ Closed" } }
+        }
+    };
+    document(&format!("○ {}", program.name), ICONS[3], html! {}, body)
+}
+
+fn document(title: &str, icon: &str, head: Markup, body: Markup) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                link #icon rel="icon" href=(icon);
+                (PreEscaped(format!("<style>{STYLE}</style>")))
+                (head)
+            }
+            body { (body) }
+        }
+    }
+    .into_string()
+}
+
+/// Pictures of the tab: Running, Closing, stalled, Closed, aborting. The script has the same ones.
+const ICONS: [&str; 5] = [
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%230b5a9c'/%3E%3C/svg%3E",
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2a6 6 0 0 0 0 12z' fill='%237d5200'/%3E%3Ccircle cx='8' cy='8' r='6' fill='none' stroke='%237d5200' stroke-width='2'/%3E%3C/svg%3E",
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect x='2' y='2' width='12' height='12' fill='%23b3171d'/%3E%3C/svg%3E",
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='none' stroke='%2355616d' stroke-width='2'/%3E%3C/svg%3E",
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2l6 12H2z' fill='%235b2a86'/%3E%3C/svg%3E",
+];
+
+fn icon(frame: &Frame) -> &'static str {
+    match frame.summary.state {
+        State::Running => ICONS[0],
+        State::Closing if frame.summary.stalled => ICONS[2],
+        State::Closing => ICONS[1],
+        State::Closed => ICONS[3],
+        State::Aborting => ICONS[4],
+    }
+}
+
+/// The frame, for the script: nothing in it can end its element.
+fn data(frame: &Frame, mount: &str) -> String {
+    let json = serde_json::json!({ "mount": mount, "icons": ICONS, "frame": frame });
+    json.to_string().replace('<', "\\u003c")
+}
+
+fn navigation(mount: &str, query: &Query, has_timeline: bool) -> Markup {
+    html! {
+        nav {
+            a href=(link(mount, &Query::default())) aria-current="page" { "Tree" }
+            @if has_timeline { a href={ (mount) "/timeline.svg" } { "Timeline" } }
+            a href={ (mount) "/snapshot.json?" (query) } { "JSON" }
+        }
+    }
+}
+
+fn blockers(frame: &Frame) -> Markup {
+    let more: usize =
+        frame.blockers.iter().map(|one| 1 + one.more).sum::<usize>() + frame.blockers_more;
+    html! {
+        section #blockers {
+            h2 { "Waiting for (" (more) ")" }
+            @if frame.summary.state == State::Closed { p.empty { "Nothing: everything is Closed." } }
+            @else if frame.blockers.is_empty() { p.empty { "Nothing that can be named." } }
+            ol {
+                @for blocker in &frame.blockers { li { (blocker_line(blocker)) } }
+            }
+            @if frame.blockers_more > 0 { p.dim { "and " (frame.blockers_more) " more" } }
+        }
+    }
+}
+
+fn blocker_line(blocker: &Blocker) -> Markup {
+    // The line of the core: the chain, what it is, where it was made, since when.
+    let (chain, rest) = blocker.text.split_once(": ").unwrap_or((&blocker.text, ""));
+    html! { b { (chain) } " " span { (rest) } }
+}
+
+fn failures(frame: &Frame) -> Markup {
+    html! {
+        section #failures {
+            h2 { "Failures (" (frame.summary.failed) ")" }
+            @if frame.failures.is_empty() { p.empty { "Nothing has failed." } }
+            ul {
+                @for failure in &frame.failures {
+                    li {
+                        span.mark { "✕ " } (failure.at.clock()) " "
+                        b { (failure.path.replace('/', " › ")) } " failed: " (failure.error) " "
+                        span.site { "(" (failure.site) ")" }
+                    }
+                }
+            }
+            @if frame.failures_dropped > 0 { p.dim { (frame.failures_dropped) " older dropped" } }
+        }
+    }
+}
+
+/// The filter is a form, so that it works without a script.
+fn filter(frame: &Frame, query: &Query) -> Markup {
+    html! {
+        form #filter method="get" action="" role="search" {
+            label { "Filter " input type="search" name="q" value=(query.filter) maxlength="100" placeholder="name, path or file"; }
+            fieldset {
+                @for scope in Scope::ALL {
+                    label {
+                        input type="radio" name="scope" value=(scope.name()) checked[scope.name() == frame.view.scope];
+                        " " (scope.name())
+                    }
+                }
+            }
+            @if query.sort.column != Column::Tree {
+                input type="hidden" name="sort" value=(query.sort.to_string());
+            }
+            button { "Show" }
+            span #matches .dim { (matches(frame)) }
+            span #held hidden { "Order is held " button type="button" { "Resume" } }
+        }
+    }
+}
+
+/// `12 of 100,000 match`
+fn matches(frame: &Frame) -> String {
+    use procession::support::text::Count;
+    match frame.view.q.is_empty() {
+        true => String::new(),
+        false => format!("{} of {} match", Count(frame.view.matches), Count(frame.view.total)),
+    }
+}

@@ -1,0 +1,442 @@
+//! [`Hub`]: one sampler for all viewers.
+//!
+//! A thread takes a snapshot every max(1 s, 20 × the time that the last one took), or every 100 ms while the root is Closing
+//! and fewer than 1,000 processes are open. It sleeps while nobody looks, but not while the root is Closing. Each distinct
+//! query is a [`Channel`], whose frame is built once for all of its viewers.
+//!
+//! # Invariants
+//!
+//! - H1. A viewer holds no frame. *Because* it asks its channel for what follows the last frame that it has taken: the
+//!   patch if that was the frame before, otherwise the whole frame.
+//! - H2. No foreign code runs under a lock. *Because* frames are made from samples without one, and the lock of the hub is
+//!   held only to read and replace values.
+//! - H3. At most [`STREAMS`] viewers exist, because each has a seat, which it gives back when it is dropped.
+//! - H4. The app is not kept open by its inspector. *Because* the hub has a weak handle, and upgrades it for a snapshot only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use event_listener::{Event, EventListener};
+use futures_lite::future::{block_on, or};
+use parking_lot::Mutex;
+use procession::{Clock, Error, Process, SystemClock, WeakProcess, support};
+
+use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
+use super::history::History;
+use super::model::{At, Bye, Frame, Program, State as Phase, VERSION};
+use super::query::Query;
+use super::sample::{Facts, Sample};
+use super::tally::Tally;
+use super::texts::Texts;
+
+/// The maximum number of streams.
+pub(crate) const STREAMS: usize = 100;
+
+/// The maximum number of distinct queries for which a frame is made at one time; the others take turns.
+const QUERIES: usize = 16;
+
+const PAUSE: Duration = Duration::from_secs(1);
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const FEW: usize = 1_000;
+
+/// The time for which requests are answered with the same sample, unless 20 times its cost is longer.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The time that the last frame waits for the last events.
+const FLUSH: Duration = Duration::from_millis(100);
+
+pub(crate) struct Hub {
+    root: WeakProcess,
+    began: Instant,
+    program: Arc<Program>,
+    texts: Texts,
+    tally: Tally,
+    history: Mutex<History>,
+    state: Mutex<State>,
+    /// A viewer has come, or the sampler must end.
+    wake: Event,
+    /// Frames have been made.
+    made: Event,
+    seats: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last sample, and until when requests are answered with it.
+    sample: Option<(Instant, Arc<Sample>)>,
+    channels: BTreeMap<Query, Channel>,
+    /// The queries whose turn was last, so that others have theirs.
+    turn: u64,
+    closing_since: Option<Instant>,
+    /// The outcome, how long closing took, and the last sample.
+    end: Option<(String, Duration)>,
+    bye: Option<Arc<[u8]>>,
+    is_stopped: bool,
+}
+
+/// The frames of one query.
+struct Channel {
+    viewers: usize,
+    turn: u64,
+    frame: Option<Arc<Frame>>,
+    /// The whole frame as an event.
+    whole: Option<Arc<[u8]>>,
+    /// The patch that leads to it from the frame before.
+    patch: Option<Arc<[u8]>>,
+}
+
+impl Hub {
+    pub(crate) fn start(root: &Process, texts: Texts) -> Arc<Self> {
+        let mut random = [0; 8];
+        // Without random numbers, two runs may look the same; nothing else depends on it.
+        let _filled = getrandom::fill(&mut random);
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let label = root.name().map_or_else(|| root.site().to_string(), |name| texts.name(&name));
+        let program = Program {
+            name: label,
+            pid: std::process::id(),
+            host: texts.name(&host),
+            run: format!("{:016x}", u64::from_le_bytes(random)),
+        };
+        let hub = Arc::new(Self {
+            root: root.downgrade(),
+            began: Instant::now(),
+            program: Arc::new(program),
+            texts,
+            tally: Tally::new(root.id()),
+            history: Mutex::default(),
+            state: Mutex::default(),
+            wake: Event::new(),
+            made: Event::new(),
+            seats: AtomicUsize::new(0),
+        });
+        let (observer, closing, closed) = (Arc::downgrade(&hub), root.closing(), root.closed());
+        root.on_event(move |event| {
+            observer.upgrade().into_iter().for_each(|hub| hub.tally.observe(event));
+        });
+        let sampler = hub.clone();
+        let sample = move || {
+            block_on(async {
+                sampler.until(or(closing, sampler.stopped())).await;
+                sampler.state.lock().closing_since.get_or_insert_with(Instant::now);
+                let outcome = async { Some(closed.await) };
+                let stopped = async {
+                    sampler.stopped().await;
+                    None
+                };
+                let outcome = sampler.until(or(outcome, stopped)).await;
+                sampler.end(outcome);
+            });
+        };
+        let thread = std::thread::Builder::new().name("procession-inspect".to_owned());
+        // Without a thread, pages show what requests ask for, and streams end.
+        drop(thread.spawn(sample));
+        hub
+    }
+
+    /// The program, for pages that show nothing else.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn is_redacted(&self) -> bool {
+        self.texts.is_redacted()
+    }
+
+    /// Makes frames until the future is ready.
+    async fn until<T>(&self, end: impl Future<Output = T>) -> T {
+        let mut end = std::pin::pin!(end);
+        loop {
+            let wake = self.wake.listen();
+            let pause = {
+                let state = self.state.lock();
+                let has_viewers = !state.channels.is_empty();
+                has_viewers || state.closing_since.is_some()
+            };
+            let pause = if pause { Some(self.tick()) } else { None };
+            let woken = async {
+                match pause {
+                    Some(pause) => SystemClock.sleep(pause).await,
+                    None => wake.await,
+                }
+                None
+            };
+            let ended = async { Some(end.as_mut().await) };
+            if let Some(ended) = or(ended, woken).await {
+                return ended;
+            }
+        }
+    }
+
+    async fn stopped(&self) {
+        loop {
+            let wake = self.wake.listen();
+            if self.state.lock().is_stopped {
+                return;
+            }
+            wake.await;
+        }
+    }
+
+    /// Ends the sampler, and all streams.
+    pub(crate) fn stop(&self) {
+        self.state.lock().is_stopped = true;
+        self.wake.notify(usize::MAX);
+        self.made.notify(usize::MAX);
+    }
+
+    /// Makes the frames, and returns the time until the next ones.
+    fn tick(&self) -> Duration {
+        let began = Instant::now();
+        let Some(sample) = self.take_sample() else { return PAUSE };
+        let queries = {
+            let mut state = self.state.lock();
+            state.turn += 1;
+            let turn = state.turn;
+            let mut due: Vec<(u64, Query)> =
+                state.channels.iter().map(|(query, one)| (one.turn, query.clone())).collect();
+            due.sort_unstable();
+            due.truncate(QUERIES);
+            for (_, query) in &due {
+                if let Some(channel) = state.channels.get_mut(query) {
+                    channel.turn = turn;
+                }
+            }
+            due
+        };
+        for (_, query) in queries {
+            let before = {
+                let state = self.state.lock();
+                state.channels.get(&query).and_then(|channel| channel.frame.clone())
+            };
+            self.advance(&query, before.as_deref(), &sample);
+        }
+        self.made.notify(usize::MAX);
+        let cost = began.elapsed();
+        let is_brief = sample.summary.state != Phase::Running && sample.summary.open() < FEW;
+        let pause = if is_brief { SHORT_PAUSE } else { PAUSE };
+        pause.max(cost * 20)
+    }
+
+    /// The first frame of a channel that has none.
+    fn begin(&self, query: &Query, sample: &Sample) {
+        let has_none = |channel: &Channel| channel.frame.is_none();
+        if !self.state.lock().channels.get(query).is_some_and(has_none) {
+            return;
+        }
+        let now = Frame { seq: Some(1), ..frame(sample, query) };
+        let whole = event("frame", 1, &now);
+        if let Some(channel) = self.state.lock().channels.get_mut(query).filter(|one| has_none(one))
+        {
+            (channel.frame, channel.whole) = (Some(Arc::new(now)), Some(whole));
+        }
+    }
+
+    fn advance(&self, query: &Query, before: Option<&Frame>, sample: &Sample) {
+        let Some(before) = before else { return self.begin(query, sample) };
+        let mut now = frame(sample, query);
+        keep_closed(before, &mut now, sample, query);
+        let (now, patch) = next(before, now);
+        let patch = event("patch", patch.seq, &patch);
+        let patch = Some(patch).filter(|patch| patch.len() <= FRAME_LIMIT);
+        let whole = event("frame", now.seq.unwrap_or(0), &now);
+        let mut state = self.state.lock();
+        if let Some(channel) = state.channels.get_mut(query) {
+            (channel.frame, channel.patch) = (Some(Arc::new(now)), patch);
+            channel.whole = Some(whole);
+        }
+    }
+
+    /// Takes a snapshot.
+    fn take_sample(&self) -> Option<Arc<Sample>> {
+        // One at a time; the history belongs to the last one.
+        let mut history = self.history.lock();
+        let (closing_since, end) = {
+            let state = self.state.lock();
+            (state.closing_since, state.end.clone())
+        };
+        let Some(root) = self.root.upgrade() else {
+            return self.state.lock().sample.clone().map(|(_, sample)| sample);
+        };
+        let (at, now, tally) = (At::now(), Instant::now(), self.tally.state());
+        let snapshot = root.snapshot();
+        let deadlines = support::deadlines_of_root(&root);
+        let outcome = end.or_else(|| {
+            let outcome = root.outcome()?;
+            Some((
+                outcome_text(&outcome),
+                closing_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            ))
+        });
+        drop(root);
+        let (program, texts) = (&self.program, &self.texts);
+        let up = self.began.elapsed();
+        let facts = Facts { at, now, up, program, deadlines, tally, texts, outcome };
+        let sample = Arc::new(Sample::new(snapshot, &mut history, facts));
+        let fresh_until = Instant::now() + FRESH.max(now.elapsed() * 20);
+        self.state.lock().sample = Some((fresh_until, sample.clone()));
+        Some(sample)
+    }
+
+    /// A sample that is new enough to answer a request.
+    pub(crate) fn sample(&self) -> Option<Arc<Sample>> {
+        let last = self.state.lock().sample.clone();
+        match last {
+            Some((until, sample)) if Instant::now() < until => Some(sample),
+            _ => self.take_sample(),
+        }
+    }
+
+    /// The root is Closed, or the inspector was stopped.
+    fn end(&self, outcome: Option<Result<(), Error>>) {
+        let since = self.state.lock().closing_since;
+        let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
+        if let Some(outcome) = &outcome {
+            self.state.lock().end = Some((outcome_text(outcome), elapsed));
+            // The last events may not have been handled yet.
+            support::flush_events(FLUSH);
+            self.tick();
+        }
+        let errors = outcome.iter().filter_map(|outcome| outcome.as_ref().err());
+        let errors = errors.flat_map(|error| each(error).into_iter().take(16)).map(|error| {
+            let text = support::catch(|| error.with_causes().to_string()).unwrap_or_default();
+            self.texts.error(&text)
+        });
+        let kind = match &outcome {
+            Some(Err(error)) if is_forced(error) => "forced",
+            Some(Err(_)) => "failed",
+            _ => "ok",
+        };
+        let bye = Bye {
+            v: VERSION,
+            seq: 0,
+            outcome: kind,
+            exit_code: None,
+            elapsed_ms: super::summary::millis(elapsed),
+            errors: errors.collect(),
+        };
+        let bye = event("bye", 0, &bye);
+        let mut state = self.state.lock();
+        (state.bye, state.is_stopped) = (Some(bye), true);
+        drop(state);
+        self.made.notify(usize::MAX);
+        self.wake.notify(usize::MAX);
+    }
+
+    /// Has everything ended?
+    pub(crate) async fn ended(&self) {
+        loop {
+            let made = self.made.listen();
+            if self.state.lock().bye.is_some() {
+                return;
+            }
+            made.await;
+        }
+    }
+
+    /// A place for a viewer; `None` if all are taken.
+    pub(crate) fn viewer(self: &Arc<Self>, query: Query) -> Option<Viewer> {
+        let take = |seats: usize| (seats < STREAMS).then_some(seats + 1);
+        self.seats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        let mut state = self.state.lock();
+        let new = || Channel { viewers: 0, turn: 0, frame: None, whole: None, patch: None };
+        state.channels.entry(query.clone()).or_insert_with(new).viewers += 1;
+        drop(state);
+        // Its first frame need not wait for the sampler.
+        if let Some(sample) = self.sample() {
+            self.begin(&query, &sample);
+        }
+        self.wake.notify(usize::MAX);
+        Some(Viewer { hub: self.clone(), query, seq: 0, has_ended: false })
+    }
+}
+
+/// One stream. Dropping it gives its seat back.
+pub(crate) struct Viewer {
+    hub: Arc<Hub>,
+    query: Query,
+    /// The last frame that was taken.
+    seq: u64,
+    has_ended: bool,
+}
+
+impl Viewer {
+    /// The next event, if there is one; `None` inside after the last.
+    pub(crate) fn take(&mut self) -> Option<Option<Arc<[u8]>>> {
+        if self.has_ended {
+            return Some(None);
+        }
+        let state = self.hub.state.lock();
+        let channel = state.channels.get(&self.query);
+        let seq = channel.and_then(|channel| channel.frame.as_ref()?.seq).unwrap_or(0);
+        if let Some(channel) = channel.filter(|_| seq > self.seq) {
+            let patch = channel.patch.clone().filter(|_| self.seq > 0 && self.seq + 1 == seq);
+            self.seq = seq;
+            return Some(Some(patch.or_else(|| channel.whole.clone()).unwrap_or_default()));
+        }
+        if let Some(bye) = &state.bye {
+            self.has_ended = true;
+            return Some(Some(bye.clone()));
+        }
+        (state.is_stopped && self.hub.root.upgrade().is_none()).then_some(None)
+    }
+
+    pub(crate) fn listen(&self) -> EventListener {
+        self.hub.made.listen()
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let mut state = self.hub.state.lock();
+        if let Some(channel) = state.channels.get_mut(&self.query) {
+            channel.viewers -= 1;
+            if channel.viewers == 0 {
+                state.channels.remove(&self.query);
+            }
+        }
+        drop(state);
+        self.hub.seats.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An event of a stream. The data is one line, because JSON has no line breaks.
+fn event(name: &str, seq: u64, data: &impl serde::Serialize) -> Arc<[u8]> {
+    let mut event = format!("event: {name}\nid: {seq}\ndata: ").into_bytes();
+    // Plain values are always written.
+    let _written = serde_json::to_writer(&mut event, data);
+    event.extend_from_slice(b"\n\n");
+    event.into()
+}
+
+/// The errors that it consists of.
+fn each(error: &Error) -> Vec<&Error> {
+    match error {
+        Error::Many(errors) => errors.iter().collect(),
+        error => vec![error],
+    }
+}
+
+fn is_forced(error: &Error) -> bool {
+    each(error).into_iter().any(|error| matches!(error, Error::Forced(_) | Error::Aborted(_)))
+}
+
+fn outcome_text(outcome: &Result<(), Error>) -> String {
+    match outcome {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => {
+            let errors = each(error);
+            let first = errors.first().copied().unwrap_or(error);
+            let forced = errors.iter().find_map(|error| match error {
+                Error::Forced(forced) => Some(format!("forced: {} aborted", forced.total())),
+                _ => None,
+            });
+            forced.unwrap_or_else(|| {
+                let text = support::catch(|| first.with_causes().to_string());
+                text.unwrap_or_else(|_| "an error that cannot be printed".to_owned())
+            })
+        }
+    }
+}

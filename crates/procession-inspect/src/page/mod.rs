@@ -1,0 +1,41 @@
+//! The live page.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `model` | the JSON; begin here |
+//! | `query` | which rows a viewer wants |
+//! | `tally`, `history`, `sample` | events, serial numbers, and snapshots with both |
+//! | `summary`, `rows`, `row`, `frame` | functions from a sample and a query to a frame |
+//! | `hub` | the sampler, and the viewers of its frames |
+//! | `guard`, `token`, `headers` | who may see the page |
+//! | `answers`, `stream`, `detail` | requests and their answers |
+//! | `html`, `table`, `words` | the page without a script; `style.css`, `script.js` |
+//! | `inspect` | [`Inspect`](crate::Inspect) |
+//! | `texts` | redacting and escaping |
+
+mod answers;
+mod detail;
+mod frame;
+mod guard;
+mod headers;
+mod history;
+mod html;
+mod hub;
+mod inspect;
+mod model;
+mod query;
+mod row;
+mod rows;
+mod sample;
+mod stream;
+mod summary;
+mod table;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod token;
+mod words;
+
+pub(crate) use inspect::Service;
+pub use inspect::{Inspect, InspectError};

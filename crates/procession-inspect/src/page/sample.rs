@@ -1,0 +1,197 @@
+//! [`Sample`]: a snapshot, with everything that rows are made from. It is made once and shared by all viewers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use procession::support::{Deadlines, Marks};
+use procession::{Edge, Link, ProcessInfo, Snapshot};
+
+use super::history::History;
+use super::model::{At, Blocker, Failure, Program, Summary};
+use super::summary::{blockers, summary};
+use super::tally::State as Tally;
+use super::texts::Texts;
+
+pub(crate) struct Sample {
+    pub(crate) at: At,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) marks: Marks,
+    /// By index.
+    pub(crate) keys: Vec<u64>,
+    pub(crate) tree: Tree,
+    pub(crate) program: Arc<Program>,
+    pub(crate) summary: Summary,
+    pub(crate) blockers: Vec<Blocker>,
+    pub(crate) blockers_more: usize,
+    /// The newest first.
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) failures_dropped: u64,
+    /// The errors of failures, not shortened.
+    pub(crate) errors: Vec<String>,
+    pub(crate) texts: Texts,
+    by_key: OnceLock<HashMap<u64, u32>>,
+}
+
+/// The facts that a sample needs besides the snapshot.
+pub(crate) struct Facts<'a> {
+    pub(crate) at: At,
+    pub(crate) now: Instant,
+    pub(crate) up: Duration,
+    pub(crate) program: &'a Arc<Program>,
+    pub(crate) deadlines: Option<Deadlines>,
+    pub(crate) tally: Tally,
+    pub(crate) texts: &'a Texts,
+    /// The root's outcome, and how long it was Closing, once it is Closed.
+    pub(crate) outcome: Option<(String, Duration)>,
+}
+
+impl Sample {
+    pub(crate) fn new(snapshot: Snapshot, history: &mut History, facts: Facts<'_>) -> Self {
+        let marks = Marks::new(&snapshot);
+        let tree = Tree::new(&snapshot, &marks);
+        let keys = history.keys(&snapshot, &marks, &tree.order);
+        let failed = facts.tally.failures.iter();
+        let failure_keys =
+            history.failures(failed.clone().map(|failed| (failed.number, failed.id, failed.site)));
+        history.forget();
+        let texts = facts.texts;
+        let failures = failed.clone().zip(failure_keys).map(|(failed, key)| Failure {
+            key,
+            at: failed.at,
+            path: texts.path(&failed.path),
+            error: texts.error(&failed.error),
+            site: failed.site.to_string(),
+        });
+        let failures: Vec<Failure> = failures.collect();
+        let (blockers, blockers_more) = blockers(&snapshot, &keys, texts);
+        Self {
+            at: facts.at,
+            summary: summary(&snapshot, &facts),
+            errors: failed.map(|failed| failed.error.clone()).collect(),
+            failures_dropped: facts.tally.failed - failures.len() as u64,
+            failures,
+            blockers,
+            blockers_more,
+            texts: texts.clone(),
+            program: facts.program.clone(),
+            marks,
+            keys,
+            tree,
+            snapshot,
+            by_key: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn process(&self, index: u32) -> &ProcessInfo {
+        &self.snapshot.processes()[index as usize]
+    }
+
+    pub(crate) fn key(&self, index: u32) -> u64 {
+        self.keys[index as usize]
+    }
+
+    /// The process with this key.
+    pub(crate) fn index_of(&self, key: u64) -> Option<u32> {
+        let by_key = self.by_key.get_or_init(|| {
+            let indices = (0..).zip(&self.keys);
+            indices.map(|(index, &key)| (key, index)).collect()
+        });
+        by_key.get(&key).copied()
+    }
+
+    /// The edge below which the process is drawn.
+    pub(crate) fn owner(&self, index: u32) -> Option<&Edge> {
+        let edge = self.marks.owners[index as usize]?;
+        Some(&self.snapshot.edges()[edge as usize])
+    }
+
+    pub(crate) fn edges_of(&self, index: u32) -> &[Edge] {
+        self.tree.edges_of(&self.snapshot, index)
+    }
+
+    /// The error of a process that has failed.
+    pub(crate) fn error_of(&self, key: u64) -> Option<&str> {
+        let failure = self.failures.iter().find(|failure| failure.key == key)?;
+        Some(&failure.error)
+    }
+}
+
+/// The spanning tree in which processes are drawn.
+pub(crate) struct Tree {
+    /// Where the children of each process begin.
+    first_child: Vec<u32>,
+    children: Vec<u32>,
+    /// Where the edges of each process begin.
+    first_edge: Vec<u32>,
+    /// All processes, each after the one above it.
+    pub(crate) order: Vec<u32>,
+}
+
+impl Tree {
+    fn new(snapshot: &Snapshot, marks: &Marks) -> Self {
+        let count = snapshot.processes().len();
+        let mut first_edge = vec![0; count + 1];
+        for edge in snapshot.edges() {
+            first_edge[edge.from() + 1] += 1;
+        }
+        // The edges of one process are next to each other, but in which order the processes follow is not promised.
+        let mut starts = vec![0; count];
+        for (position, edge) in snapshot.edges().iter().enumerate().rev() {
+            starts[edge.from()] = position;
+        }
+        let lengths: Vec<u32> = first_edge[1..].to_vec();
+        let first_edge = starts.iter().zip(lengths).flat_map(|(&start, length)| {
+            [u32::try_from(start).unwrap_or(0), u32::try_from(start).unwrap_or(0) + length]
+        });
+        let first_edge: Vec<u32> = first_edge.collect();
+        let mut first_child = vec![0_u32; count + 1];
+        let owned = |index: usize| marks.owners[index].map(|edge| &snapshot.edges()[edge as usize]);
+        for index in 0..count {
+            if let Some(edge) = owned(index) {
+                first_child[edge.from() + 1] += 1;
+            }
+        }
+        for index in 0..count {
+            first_child[index + 1] += first_child[index];
+        }
+        let mut next = first_child.clone();
+        let mut children = vec![0; first_child[count] as usize];
+        // In the order of the edges, which is that of creation.
+        for (position, edge) in snapshot.edges().iter().enumerate() {
+            if marks.owners[edge.to()].is_some_and(|owner| owner as usize == position) {
+                children[next[edge.from()] as usize] = u32::try_from(edge.to()).unwrap_or(0);
+                next[edge.from()] += 1;
+            }
+        }
+        let mut tree = Self { first_child, children, first_edge, order: vec![0] };
+        tree.order.reserve(count);
+        let mut position = 0;
+        while let Some(&process) = tree.order.get(position) {
+            position += 1;
+            let range = tree.range(process);
+            tree.order.extend_from_slice(&tree.children[range]);
+        }
+        tree
+    }
+
+    fn range(&self, process: u32) -> std::ops::Range<usize> {
+        let process = process as usize;
+        self.first_child[process] as usize..self.first_child[process + 1] as usize
+    }
+
+    /// The processes that are drawn below this one.
+    pub(crate) fn children(&self, process: u32) -> &[u32] {
+        &self.children[self.range(process)]
+    }
+
+    fn edges_of<'a>(&self, snapshot: &'a Snapshot, process: u32) -> &'a [Edge] {
+        let process = 2 * process as usize;
+        &snapshot.edges()[self.first_edge[process] as usize..self.first_edge[process + 1] as usize]
+    }
+}
+
+/// Does the upper process close the lower one?
+pub(crate) fn closes(link: Link) -> bool {
+    matches!(link, Link::Child | Link::NoWaitChild)
+}

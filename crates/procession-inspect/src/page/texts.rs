@@ -1,0 +1,93 @@
+//! [`Texts`]: the texts of the program, as they are shown.
+//!
+//! Every name, path and error goes through `redact`, which is a user's code, and then through `escape` of the core. It is
+//! called with no lock held, in a catch; if it panics, nothing of the text is shown. *A filter finds nothing that is not
+//! shown*, because it looks at the same texts.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use procession::ProcessInfo;
+use procession::support::catch;
+use procession::support::text::{ERROR_LIMIT, Escaped, NAME_LIMIT};
+
+/// A function that changes texts before they are shown.
+pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// The limit of a path.
+const PATH_LIMIT: usize = 200;
+
+/// The limit of an error in the details of a process.
+const DETAIL_LIMIT: usize = 16 << 10;
+
+#[derive(Clone, Default)]
+pub(crate) struct Texts {
+    redact: Option<Redact>,
+}
+
+impl Texts {
+    pub(crate) fn new(redact: Option<Redact>) -> Self {
+        Self { redact }
+    }
+
+    pub(crate) fn is_redacted(&self) -> bool {
+        self.redact.is_some()
+    }
+
+    /// A text that is not escaped yet.
+    pub(crate) fn raw<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.redact {
+            None => Cow::Borrowed(text),
+            Some(redact) => catch(|| redact(text)).unwrap_or_else(|_| "(redacted)".into()).into(),
+        }
+    }
+
+    fn limited(&self, text: &str, limit: usize) -> String {
+        Escaped { text: &self.raw(text), limit }.to_string()
+    }
+
+    pub(crate) fn name(&self, name: &str) -> String {
+        self.limited(name, NAME_LIMIT)
+    }
+
+    /// A name where there is little space.
+    pub(crate) fn short(&self, name: &str) -> String {
+        self.limited(name, 40)
+    }
+
+    pub(crate) fn path(&self, path: &str) -> String {
+        self.limited(path, PATH_LIMIT)
+    }
+
+    pub(crate) fn error(&self, error: &str) -> String {
+        self.limited(error, ERROR_LIMIT)
+    }
+
+    /// An error in the details of a process.
+    pub(crate) fn detail(&self, error: &str) -> String {
+        self.limited(error, DETAIL_LIMIT)
+    }
+
+    /// The label of a process. A site is not a text of the program's users, and is not redacted.
+    pub(crate) fn label(&self, process: &ProcessInfo) -> String {
+        match process.name().filter(|name| !name.is_empty()) {
+            Some(name) => self.name(name),
+            None => process.site().to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Texts;
+
+    #[test]
+    fn texts_are_redacted_and_then_escaped() {
+        let texts = Texts::new(Some(Arc::new(|text| text.replace("secret", "\u{1b}"))));
+        assert_eq!(texts.name("a secret"), "a \\u{1b}");
+        let texts = Texts::new(Some(Arc::new(|_| panic!("no"))));
+        assert_eq!(texts.error("disk full"), "(redacted)");
+    }
+}
