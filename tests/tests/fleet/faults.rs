@@ -140,6 +140,7 @@ fn a_unit_that_crashes_its_program_is_quarantined_and_the_others_stay_up() {
         for name in fleet.ended() {
             fleet.start(&name);
         }
+        fleet.wait_until_shared();
         fleet.end_all();
         fleet.check();
     });

@@ -17,7 +17,7 @@ use crate::store::Store;
 /// How often a unit counts.
 const TICK: Duration = Duration::from_millis(100);
 /// How often a stubborn unit counts after its abort.
-const LATE: u32 = 3;
+const LATE: u32 = 1;
 
 /// Makes the unit of a claim. A spec that nobody knows is a failure of the unit.
 pub(crate) fn unit(claim: &Claim, store: &Store, name: &str, log: &Log) -> Result<Unit, BoxError> {

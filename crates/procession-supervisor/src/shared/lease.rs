@@ -105,12 +105,13 @@ impl Term {
         remaining
     }
 
-    /// How long the lease may last in the store after its end here, at least. It counts from when it should have ended by
-    /// time; if it was ended earlier, from now.
+    /// How long the lease still lasts in the store after its end here. If it has ended there too, because the program was
+    /// paused or the store has ended it, this is as long as after a regular end: nothing is gained by haste.
     pub(super) fn left_in_store(&self) -> Duration {
         let now = self.clock.now();
         let until = self.state.lock().until.filter(|until| *until < now);
-        self.margin.saturating_sub(until.map_or(Duration::ZERO, |until| now - until))
+        let left = until.and_then(|until| self.margin.checked_sub(now - until));
+        left.unwrap_or(self.margin)
     }
 
     pub(super) fn is_valid(&self) -> bool {
