@@ -59,8 +59,10 @@ impl HandOver {
             if !state.is_running {
                 return Err(ManagerError::NotRunning);
             }
-            state.asked.get_or_insert(new).clone()
+            state.asked.get_or_insert_with(|| new.clone()).clone()
         };
+        // The end of a process may call subscribers, so it is not dropped under the lock.
+        drop(new);
         asked.answered.closing().await;
         asked.answer.get().cloned().unwrap_or(Err(ManagerError::NotRunning))
     }

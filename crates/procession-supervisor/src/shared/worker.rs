@@ -16,14 +16,14 @@ use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procession::support::deadline_after;
+
 use super::balance::Balance;
 use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
 use super::table::{Claimed, Order, Session, SharedTable, TableError, Token, Write};
-use procession::support::deadline_after;
-
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::error::SharedError;
@@ -140,7 +140,9 @@ impl Worker<'_> {
         if queue.finish != Some(false) || self.term.lasts.is_some() {
             return;
         }
-        for (_, run) in self.shared.units.lock().live() {
+        // A statement of its own: in the head of the loop, the lock would be held until the end of the loop.
+        let runs = self.shared.units.lock().live();
+        for (_, run) in runs {
             let _ended = run.closed().wait();
         }
         let mut pauses = self.shared.about.policy.pauses();
