@@ -1,13 +1,13 @@
 //! [`SharedManager`]s over one file.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use procession::Process;
-use procession_runnable::{Start, body};
+use procession_runnable::{Start, body, body_thread};
 use procession_sqlite::SqliteSharedTable;
-use procession_supervisor::Unit;
 use procession_supervisor::shared::SharedManager;
+use procession_supervisor::{Policy, Unit};
 
 use crate::child::Program;
 use crate::world::{LIMIT, World, row, until};
@@ -25,6 +25,11 @@ fn start(table: SqliteSharedTable, sender: mpsc::Sender<String>) -> Process {
             }
         })))
     });
+    run(&manager)
+}
+
+/// Starts a manager.
+fn run(manager: &SharedManager) -> Process {
     let root = Process::new();
     let (start, readiness) = Start::under(&root);
     let _process = manager.runnable().start(start).unwrap();
@@ -81,4 +86,36 @@ fn a_manager_whose_lease_is_ended_registers_again() {
     assert!(!world.lock_file(first).exists());
     assert_ne!(session.managers().unwrap()[0].manager, first);
     manager.close_blocking().unwrap();
+}
+
+/// Its lease lasts until the unit has ended, and the program can be asked about its units meanwhile.
+#[test]
+fn a_manager_with_a_stuck_unit_leaves_when_the_unit_has_ended() {
+    let world = World::new();
+    let mut session = world.session();
+    session.put("x", "a", "").unwrap();
+    let (let_go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let graces = Policy::new().grace(Duration::ZERO).abort_grace(Duration::from_millis(10));
+    let builder = SharedManager::builder(world.table()).kinds(["a"]).policy(graces);
+    let manager = builder.build(move |_| {
+        let gate = gate.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            let _let_go = gate.lock().unwrap().recv();
+        })))
+    });
+    let root = run(&manager);
+    until(&mut *session, "a ready unit", |s| row(s, "x").is_ready.then_some(()));
+    let begun = Instant::now();
+    let _reported = root.close_blocking();
+    // The default time to live, which is the longest time that a manager waits for its table.
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    let (listed, list) = mpsc::channel();
+    std::thread::spawn(move || listed.send(manager.list()));
+    assert_eq!(list.recv_timeout(LIMIT).unwrap().len(), 1);
+    assert!(row(&mut *session, "x").owner.is_some());
+    drop(let_go);
+    until(&mut *session, "a free unit", |s| row(s, "x").owner.is_none().then_some(()));
+    assert_eq!(session.managers().unwrap(), []);
 }

@@ -274,7 +274,6 @@ impl SharedManager {
         let (done, worked) = reply::<()>();
         let (manager, of_worker) = (self.clone(), term.clone());
         let working = spawn(run, "shared table", move || {
-            let _done = done;
             let worker = Worker {
                 table: &*manager.table,
                 settings: &manager.settings,
@@ -284,7 +283,7 @@ impl SharedManager {
                 to: &to_manager,
                 from: from_manager,
             };
-            worker.work();
+            worker.work(done);
         });
         let (of_watch, of_units) = (term.clone(), units.clone());
         let manager = self.clone();

@@ -26,6 +26,7 @@ use super::manager::Settings;
 use super::table::{Claimed, Order, Session, SharedTable, TableError, Token, Write};
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
+use crate::engine::reply::Reply;
 use crate::error::SharedError;
 use crate::event::Happening;
 
@@ -88,8 +89,8 @@ impl Queue {
 }
 
 impl Worker<'_> {
-    /// Works until the manager has finished or its lease has ended.
-    pub(super) fn work(self) {
+    /// Works until the manager has finished or its lease has ended. `done` is dropped then.
+    pub(super) fn work(self, done: Reply<()>) {
         let _ending = Ending(self.term);
         let policy = &self.shared.about.policy;
         let (mut queue, mut pauses) = (Queue::default(), policy.pauses());
@@ -105,7 +106,11 @@ impl Worker<'_> {
                 self.serve(&mut *session, &mut queue, &mut balance, &mut has_looked)
             });
             let error = match served {
-                Ok(()) => return self.leave_when_ended(&queue),
+                Ok(()) => {
+                    // The end of the manager does not wait for a stuck unit.
+                    drop(done);
+                    return self.leave_when_ended(&queue);
+                }
                 Err(TableError::Refused) => return,
                 Err(error) => Arc::new(error) as SharedError,
             };

@@ -1,9 +1,23 @@
 //! Stores that pass their calls on to another store.
 
+use procession_supervisor::shared::TableError;
+
+/// What a store does when another store has answered.
+pub(crate) trait Answered {
+    /// An error hides the answer to this call.
+    fn answered(&mut self, _call: &str) -> Result<(), TableError> {
+        Ok(())
+    }
+}
+
 /// Implements [`Session`](procession_supervisor::shared::Session) for `$session`, which has a function
-/// `inner(&mut self) -> Result<&mut dyn Session, TableError>`.
+/// `inner(&mut self) -> Result<&mut dyn Session, TableError>`. After `, answered`, it implements [`Answered`] itself.
 macro_rules! delegate {
     ($session:ty) => {
+        impl crate::delegate::Answered for $session {}
+        delegate!($session, answered);
+    };
+    ($session:ty, answered) => {
         const _: () = {
             use procession_supervisor::shared::*;
             use std::time::Duration;
@@ -38,7 +52,9 @@ macro_rules! calls {
     ($session:ty; $($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
         impl Session for $session {
             $(fn $name(&mut self, $($arg: $type),*) -> Result<$result, TableError> {
-                self.inner()?.$name($($arg),*)
+                let answer = self.inner()?.$name($($arg),*)?;
+                crate::delegate::Answered::answered(self, stringify!($name))?;
+                Ok(answer)
             })*
         }
     };

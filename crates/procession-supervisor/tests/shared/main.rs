@@ -6,6 +6,7 @@ mod clock;
 mod conforms;
 mod delegate;
 mod exit;
+mod failing;
 mod hand_over;
 mod manager;
 mod operators;
