@@ -38,6 +38,7 @@
 //! | `markup` | the escaper for XML |
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(loom))]
 mod markup;

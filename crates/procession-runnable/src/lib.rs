@@ -75,6 +75,11 @@
 //! them? `from_go` maps each of their names.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 #[cfg(all(feature = "command", unix, not(loom)))]
 mod command;

@@ -81,6 +81,11 @@
 
 #![cfg(all(unix, not(loom)))]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod claims;
 mod error;

@@ -77,6 +77,11 @@
 //! still open. The time comes from a [`Clock`](procession::Clock), so tests need not sleep.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod backoff;
 #[cfg(not(loom))]

@@ -31,6 +31,11 @@
 //! that have this crate in them: for dev-dependencies, those of tests, examples and benchmarks.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod app;
 mod executor;

@@ -146,6 +146,7 @@
 //! `process` and of the `proc` package. The waiters have the interface of event-listener's.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Layers 0 to 3; no import goes up.
 mod process;
