@@ -7,6 +7,8 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+#[cfg(all(doctest, unix, not(loom)))]
+pub mod docs;
 #[cfg(unix)]
 pub mod fleet;
 pub mod foreign;

@@ -110,7 +110,7 @@ async fn units_again() -> Duration {
     let manager = Manager::builder(table)
         .start_limit(Duration::MAX)
         .policy(Policy::new().backoff(backoff))
-        .pace(Rate::new(1, Duration::ZERO))
+        .restart_rate(Rate::new(1, Duration::ZERO))
         .build();
     let mut taken = Duration::ZERO;
     let ended = manager.run(|_| async {

@@ -67,7 +67,8 @@
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main`, `Main` | a program as one process, from `fn main`, with reports of signals, failures and slow closings |
 //!
-//! Coming from goprocess? `from_goprocess` maps each of its names.
+//! Coming from another library? `guide::coming_from` maps the names of several to those of this crate. The module `guide`
+//! has recipes, explains hanging shutdowns, and more.
 //!
 //! # When a shutdown hangs
 //!
@@ -137,7 +138,7 @@
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
 //!
 //! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check the code
-//! that it builds on the crate. Processes then work only inside `loom::model`. [`model_checking`] is the guide: the
+//! that it builds on the crate. Processes then work only inside `loom::model`. `guide::model_checking` describes the
 //! requirements, the parts that are left out, how to read the output of loom, and four worked models.
 //!
 //! # Where it comes from
@@ -158,11 +159,11 @@ mod value;
 mod clock;
 #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 mod entry_point;
+// Its examples need other crates: the project's tests run them.
+#[cfg(all(doc, not(doctest), not(loom)))]
+pub mod guide;
 mod limiter;
 pub mod periodic;
-#[cfg(any(doc, doctest))]
-#[doc = include_str!("../docs/model-checking.md")]
-pub mod model_checking {}
 #[cfg(not(loom))]
 mod scope;
 #[cfg(all(feature = "signal", unix, not(loom)))]
@@ -173,10 +174,6 @@ pub mod support;
 mod tokens;
 #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 mod watch;
-
-#[cfg(all(any(doc, doctest), feature = "signal", unix, not(loom)))]
-#[doc = include_str!("../docs/from-goprocess.md")]
-pub mod from_goprocess {}
 
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 #[cfg(all(feature = "systemd", target_os = "linux", not(loom)))]

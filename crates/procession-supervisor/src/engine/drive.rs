@@ -27,7 +27,7 @@ pub(super) struct Drive<K: Key, F: Face<K>> {
     /// When the body begins even if units are still starting.
     start_by: Option<Instant>,
     /// The start of the current period of the restart rate, and the number of restarts in it.
-    paced: (Instant, usize),
+    restarts_of_period: (Instant, usize),
     sleep: Option<(Instant, Sleep)>,
     #[cfg(feature = "metrics")]
     counted: crate::metrics::Added,
@@ -43,7 +43,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             aborting: Some(core.run.aborting()),
             is_ready: false,
             start_by: core.shared.about.start_limit.and_then(|limit| now.checked_add(limit)),
-            paced: (now, 0),
+            restarts_of_period: (now, 0),
             sleep: None,
             #[cfg(feature = "metrics")]
             counted: crate::metrics::Added::default(),
@@ -185,7 +185,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         while self.may_restart(now) {
             let due = self.core.shared.units.lock().due_restart(now);
             let Some(id) = due else { break };
-            self.paced.1 += 1;
+            self.restarts_of_period.1 += 1;
             self.step_due(id);
             is_busy = true;
         }
@@ -200,13 +200,14 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
 
     /// Returns whether the restart rate allows another restart in the current period.
     fn may_restart(&mut self, now: Instant) -> bool {
-        let Some(pace) = self.core.shared.about.pace.filter(|pace| !pace.within.is_zero()) else {
+        let Some(rate) = self.core.shared.about.restart_rate.filter(|rate| !rate.within.is_zero())
+        else {
             return true;
         };
-        if now.saturating_duration_since(self.paced.0) >= pace.within {
-            self.paced = (now, 0);
+        if now.saturating_duration_since(self.restarts_of_period.0) >= rate.within {
+            self.restarts_of_period = (now, 0);
         }
-        self.paced.1 < pace.count.max(1)
+        self.restarts_of_period.1 < rate.count.max(1)
     }
 
     /// When the task must wake next. Restarts that must wait for the next period share one timer.
@@ -216,8 +217,9 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             let units = self.core.shared.units.lock();
             (units.next_deadline(), units.next_restart())
         };
-        if let (Some(pace), false) = (self.core.shared.about.pace, may_restart) {
-            restart = restart.and_then(|due| Some(due.max(self.paced.0.checked_add(pace.within)?)));
+        if let (Some(rate), false) = (self.core.shared.about.restart_rate, may_restart) {
+            restart = restart
+                .and_then(|due| Some(due.max(self.restarts_of_period.0.checked_add(rate.within)?)));
         }
         let face = if self.core.is_stopping() { None } else { self.face.next_due() };
         [deadline, restart, face, self.start_by].into_iter().flatten().min()

@@ -119,7 +119,7 @@ pub(crate) struct About {
     /// How long the body waits for units that are starting.
     pub(crate) start_limit: Option<Duration>,
     /// The maximum rate of restarts.
-    pub(crate) pace: Option<Rate>,
+    pub(crate) restart_rate: Option<Rate>,
     /// The number of unread events that are kept for each reader.
     pub(crate) events: usize,
     /// Whether everything closes when a unit is given up.
@@ -134,7 +134,7 @@ impl About {
             name: "manager".into(),
             policy: Policy::new(),
             start_limit: Some(Duration::from_secs(1)),
-            pace: Some(Rate::new(100, Duration::from_millis(100))),
+            restart_rate: Some(Rate::new(100, Duration::from_millis(100))),
             events: 1024,
             closes_when_given_up: false,
         }

@@ -317,7 +317,7 @@ impl<K: Key> Manager<K> {
 /// | [`scan_every`](Self::scan_every) | 60 s | the time between two scans of the table |
 /// | [`stop_vanished`](Self::stop_vanished) | `true` | whether a unit stops when its row is gone |
 /// | [`give_up`](Self::give_up) | [`GiveUp::Unit`] | what happens when a unit is given up |
-/// | [`pace`](Self::pace) | 100 in 100 ms | the maximum rate of restarts |
+/// | [`restart_rate`](Self::restart_rate) | 100 in 100 ms | the maximum rate of restarts |
 /// | [`event_capacity`](Self::event_capacity) | 1024 | the number of unread events kept for each reader |
 ///
 /// ```
@@ -378,8 +378,8 @@ impl<K: Key> Builder<K> {
 
     /// Sets the maximum rate of restarts, so that units that failed together do not all restart at once. Default: 100
     /// in 100 ms. At least one unit is restarted in each period; a period of zero means no limit.
-    pub fn pace(mut self, pace: Rate) -> Self {
-        self.about.pace = Some(pace);
+    pub fn restart_rate(mut self, rate: Rate) -> Self {
+        self.about.restart_rate = Some(rate);
         self
     }
 

@@ -121,7 +121,7 @@ impl Supervisor {
             name: "supervisor".into(),
             policy: Policy::new(),
             start_limit: None,
-            pace: None,
+            restart_rate: None,
             events: 1024,
             closes_when_given_up: true,
         };

@@ -439,8 +439,10 @@ fn the_list_never_shows_a_unit_as_ended_that_will_restart() {
     let short = Duration::from_micros(50);
     let backoff = Backoff { first: short, max: short, jitter: false };
     let policy = Policy::new().backoff(backoff);
-    let manager =
-        Manager::builder(table).policy(policy.clone()).pace(Rate::new(1, Duration::ZERO)).build();
+    let manager = Manager::builder(table)
+        .policy(policy.clone())
+        .restart_rate(Rate::new(1, Duration::ZERO))
+        .build();
     let fails = body(|run| async move {
         run.ready();
         Err::<(), _>("broken")

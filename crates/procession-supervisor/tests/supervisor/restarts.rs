@@ -1,4 +1,4 @@
-//! Whether and when units restart: rules, pauses, intensity, pace.
+//! Whether and when units restart: rules, pauses, intensity, rate.
 
 use std::time::Duration;
 
@@ -157,18 +157,19 @@ fn a_call_forgives() {
     managed.close(&world).unwrap();
 }
 
-/// A pace without a count or a period does not block restarts.
+/// A rate without a count or a period does not block restarts.
 #[test]
 fn a_pace_without_a_length() {
-    for pace in [Rate::new(0, Duration::ZERO), Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)] {
-        let world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)).pace(pace));
+    for rate in [Rate::new(0, Duration::ZERO), Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)] {
+        let world =
+            World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)).restart_rate(rate));
         world.insert(["a", "b"]);
         let managed = world.start();
         world.units.tell("a", Told::Fail);
         world.units.tell("b", Told::Fail);
         world.advance(SECOND);
         world.advance(SECOND);
-        assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1), "{pace:?}");
+        assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1), "{rate:?}");
         managed.close(&world).unwrap();
     }
 }
@@ -201,7 +202,7 @@ fn giving_up_can_close_the_manager() {
 fn restarts_are_paced() {
     const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
     let world = World::with(|builder, policy| {
-        builder.policy(policy.backoff(PLAIN)).pace(Rate::new(3, SECOND))
+        builder.policy(policy.backoff(PLAIN)).restart_rate(Rate::new(3, SECOND))
     });
     world.insert(KEYS);
     let managed = world.start();

@@ -271,7 +271,7 @@ impl Clock for Counting {
     }
 }
 
-/// Units that are due together restart at the pace. Units that wait for a later period cost nothing
+/// Units that are due together restart at the maximum rate. Units that wait for a later period cost nothing
 /// meanwhile.
 #[test]
 fn restarts_follow_the_pace() {
@@ -295,9 +295,9 @@ fn restarts_follow_the_pace() {
     for key in 0..1_000 {
         table.insert(key, fails_once.clone());
     }
-    let pace = Rate::new(50, Duration::from_millis(100));
+    let rate = Rate::new(50, Duration::from_millis(100));
     let policy = Policy::new().clock(clock).backoff(PLAIN);
-    let manager = Manager::builder(table).policy(policy).pace(pace).build();
+    let manager = Manager::builder(table).policy(policy).restart_rate(rate).build();
     let managed = world.run(manager.runnable());
     assert_eq!(manager.counts().waiting, 1_000);
     for period in 1..=20 {

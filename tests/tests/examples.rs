@@ -1,0 +1,127 @@
+//! Each short example runs to its end and prints what it should.
+
+#![cfg(target_os = "linux")]
+
+use std::process::Command;
+
+use procession_tests::program::{Program, example};
+
+/// Runs an example, and checks lines of its output, in this order.
+#[track_caller]
+fn prints(name: &str, expected: &[&str]) {
+    let mut program = Program::start(&mut Command::new(example("procession-examples", name)));
+    let printed = program.rest();
+    let status = program.status();
+    let mut lines = printed.iter();
+    for text in expected {
+        assert!(lines.any(|line| line.contains(text)), "no `{text}` in {printed:#?}");
+    }
+    assert!(status.success(), "{status}: {printed:#?}");
+}
+
+#[test]
+fn threads() {
+    prints(
+        "threads",
+        &["1. writing 3", "2. all rows", "3. the file is synced", "4. closed, because asked"],
+    );
+}
+
+#[test]
+fn with_tokio() {
+    prints(
+        "with_tokio",
+        &["1. the sum is 3", "2. the session has ended", "3. torn down", "(app › stuck)"],
+    );
+}
+
+#[test]
+fn with_smol() {
+    prints(
+        "with_smol",
+        &["1. the producer has ended", "2. the consumer has every number", "3. torn down"],
+    );
+}
+
+#[test]
+fn tokens() {
+    prints("tokens", &["1. the task of the library has ended", "2. closed: Some(Ok(()))"]);
+}
+
+#[test]
+fn periodic() {
+    prints("periodic", &["3 sweeps, 3 ticks", "closed"]);
+}
+
+#[test]
+fn limits() {
+    prints("limits", &["never more than two at a time: true"]);
+}
+
+#[test]
+fn spawner() {
+    prints("spawner", &["1. the body has ended on the pool", "2. torn down on the pool"]);
+}
+
+#[test]
+fn systemd() {
+    prints("systemd", &["ready", "closed in order"]);
+}
+
+#[test]
+fn axum_server() {
+    prints(
+        "axum_server",
+        &[
+            "1. the database is open",
+            "2. a request",
+            "3. the database is closed",
+            "4. the answer was: the server is closing",
+        ],
+    );
+}
+
+#[test]
+fn tonic_server() {
+    prints("tonic_server", &["1. the database is open", "2. serving", "3. the database is closed"]);
+}
+
+#[test]
+fn supervision() {
+    prints(
+        "supervision",
+        &[
+            "`session` is ready",
+            "`connection` failed",
+            "`session` has stopped",
+            "`connection` is ready",
+            "`session` is ready",
+            "closed",
+        ],
+    );
+}
+
+#[test]
+fn shared_table() {
+    prints("shared_table", &["with token 1", "each runs two", "with token", "two runs all four"]);
+}
+
+/// The index lists each example, and each is short.
+#[test]
+fn the_index_is_complete() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let index = std::fs::read_to_string(format!("{directory}/README.md")).unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "lib.rs" || path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        assert!(index.contains(&format!("({name})")), "{name} is not in the index");
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 80, "{name} has {lines} lines");
+        count += 1;
+    }
+    assert_eq!(count, 12);
+}
