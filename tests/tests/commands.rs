@@ -60,7 +60,7 @@ fn a_manager_restarts_programs() {
     table.insert("stubborn", Unit::new(stubborn).restart(Restart::Permanent));
     let policy = Policy::new()
         .grace(Duration::from_millis(20))
-        .backoff(Backoff { first: Duration::ZERO, ..Backoff::default() });
+        .backoff(Backoff::new(Duration::ZERO, Duration::from_secs(30)));
     let manager = Manager::builder(table).policy(policy).build();
     let app = Process::new();
     let (units, runs) = (manager.clone(), &numbers);

@@ -95,6 +95,7 @@ pub fn drain(delay: Duration, flag: &ReadyFlag) -> Runnable {
     "cannot drain for {delay:?}: the grace of the program is {grace:?}, so it would be aborted before its servers \
      stop; make the grace longer than the drain"
 )]
+#[non_exhaustive]
 pub struct DrainTooLong {
     /// The delay of the drain.
     pub delay: Duration,

@@ -106,7 +106,7 @@ async fn units_again() -> Duration {
         });
         table.insert(key, unit);
     }
-    let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO, jitter: false };
+    let backoff = Backoff::new(Duration::ZERO, Duration::ZERO).jitter(false);
     let manager = Manager::builder(table)
         .start_limit(Duration::MAX)
         .policy(Policy::new().backoff(backoff))

@@ -11,10 +11,12 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// use procession_supervisor::Backoff;
 /// use std::time::Duration;
 ///
-/// let backoff = Backoff { first: Duration::from_secs(1), ..Backoff::default() };
-/// assert_eq!(backoff.max, Duration::from_secs(30));
+/// let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).jitter(false);
+/// assert_eq!(backoff.max, Duration::from_secs(60));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "pauses do nothing until a policy has them"]
 pub struct Backoff {
     /// The first pause. Default: 100 ms.
     pub first: Duration,
@@ -38,6 +40,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// # let _ = FIVE_A_MINUTE;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a rate does nothing until a policy has it"]
 pub struct Rate {
     /// The number.
     pub count: usize,
@@ -46,6 +50,16 @@ pub struct Rate {
 }
 
 impl Backoff {
+    /// Pauses from `first` up to `max`, with jitter.
+    pub const fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max, jitter: true }
+    }
+
+    /// Sets whether each pause is extended by a random part of itself. Default: `true`.
+    pub const fn jitter(self, jitter: bool) -> Self {
+        Self { jitter, ..self }
+    }
+
     pub(crate) fn pauses(&self) -> ExponentialBackoff {
         let builder = ExponentialBuilder::default()
             .with_min_delay(self.first.min(LONGEST))
@@ -64,8 +78,7 @@ impl Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        let (first, max) = (Duration::from_millis(100), Duration::from_secs(30));
-        Self { first, max, jitter: true }
+        Self::new(Duration::from_millis(100), Duration::from_secs(30))
     }
 }
 

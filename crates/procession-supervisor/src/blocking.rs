@@ -60,7 +60,7 @@ pub type ChangeIterator<K> = Box<dyn Iterator<Item = Change<K>> + Send>;
 ///     }
 ///
 ///     fn iter(&self) -> Result<RowIterator<'_, String>, BoxError> {
-///         Ok(Box::new(std::iter::once(Ok(Row { key: "job".to_owned(), unit: Ok(nop().into()) }))))
+///         Ok(Box::new(std::iter::once(Ok(Row::new("job".to_owned(), Ok(nop().into()))))))
 ///     }
 /// }
 ///

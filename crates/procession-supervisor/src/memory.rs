@@ -134,7 +134,7 @@ impl<K: Key> Table<K> for MemoryTable<K> {
             let shared = self.shared.lock();
             shared.rows.iter().map(|(key, unit)| (key.clone(), unit.clone())).collect()
         };
-        Box::pin(stream::iter(rows.into_iter().map(|(key, unit)| Ok(Row { key, unit: Ok(unit) }))))
+        Box::pin(stream::iter(rows.into_iter().map(|(key, unit)| Ok(Row::new(key, Ok(unit))))))
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {

@@ -53,7 +53,7 @@ impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 ///     }
 ///
 ///     fn iter(&self) -> BoxStream<'_, Result<Row<u32>, BoxError>> {
-///         Box::pin(stream::iter((0..2).map(|key| Ok(Row { key, unit: Ok(worker(key)) }))))
+///         Box::pin(stream::iter((0..2).map(|key| Ok(Row::new(key, Ok(worker(key)))))))
 ///     }
 /// }
 /// ```
@@ -79,6 +79,7 @@ pub trait Table<K>: Send + Sync + 'static {
 
 /// A row of a table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Row<K> {
     /// The key of the row.
     pub key: K,
@@ -86,8 +87,16 @@ pub struct Row<K> {
     pub unit: Result<Unit, BoxError>,
 }
 
+impl<K> Row<K> {
+    /// Makes a row. An error as the unit says that this row could not be loaded, and the scan continues.
+    pub fn new(key: K, unit: Result<Unit, BoxError>) -> Self {
+        Self { key, unit }
+    }
+}
+
 /// A change of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change<K> {
     /// The row with this key was added, removed or changed.
     Row(K),

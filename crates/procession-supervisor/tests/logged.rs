@@ -48,7 +48,7 @@ fn every_event_is_logged() {
     table.insert("deaf", Unit::new(deaf).grace(Duration::from_millis(1)));
     let first = Duration::from_millis(1);
     let policy = Policy::new()
-        .backoff(Backoff { first, ..Backoff::default() })
+        .backoff(Backoff::new(first, Duration::from_secs(30)))
         .intensity(Rate::new(1, Duration::from_secs(60)));
     let manager = Manager::builder(table).policy(policy).build();
     let mut events = manager.events();

@@ -37,6 +37,7 @@ pub struct Recorder {
 
 /// One process, or several with the same name: an item of [`assert_closed_in_order!`](crate::assert_closed_in_order).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Which {
     /// The process of this handle.
     Handle(Process),

@@ -47,6 +47,7 @@ use crate::watch::{Listener, Watch};
 
 /// The effects of the first, second and third signal that a bound process receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Stages {
     /// The first closes; further ones do nothing.
     Close,

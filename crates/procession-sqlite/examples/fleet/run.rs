@@ -42,6 +42,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, BoxError> {
 }
 
 fn policy() -> Policy {
-    let backoff = Backoff { first: Duration::from_millis(50), ..Backoff::default() };
+    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
     Policy::new().grace(Duration::from_secs(3)).backoff(backoff)
 }

@@ -27,7 +27,7 @@ pub(crate) fn manager(count: u32, has_stuck: bool) -> Manager<String> {
     let policy = Policy::new()
         .grace(GRACE)
         .abort_grace(Duration::from_secs(3))
-        .backoff(Backoff { first: Duration::from_millis(500), ..Backoff::default() })
+        .backoff(Backoff::new(Duration::from_millis(500), Duration::from_secs(30)))
         .intensity(Rate::new(3, Duration::from_secs(60)));
     Manager::builder(table).name("workers").policy(policy).event_capacity(10_000).build()
 }

@@ -62,7 +62,7 @@ fn a_factory_that_fails_for_a_moment_quarantines_nothing() {
     let (table, log) = (table_of(&["a"]), Log::default());
     let (calls, of_units) = (Arc::new(AtomicUsize::new(0)), log.clone());
     let counted = calls.clone();
-    let backoff = Backoff { first: LIMIT, max: LIMIT, jitter: false };
+    let backoff = Backoff::new(LIMIT, LIMIT).jitter(false);
     let builder = SharedManager::builder(table.clone()).policy(Policy::new().backoff(backoff));
     let manager =
         builder.failure_limit(3).poll_every(Duration::from_millis(10)).build(move |claim| {

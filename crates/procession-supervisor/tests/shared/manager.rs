@@ -107,11 +107,8 @@ fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remov
 #[test]
 fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     let table = table_of(&["ends", "fails", "gives up", "has no description"]);
-    let policy = Policy::new().backoff(Backoff {
-        first: Duration::from_millis(1),
-        max: Duration::from_millis(1),
-        jitter: false,
-    });
+    let short = Duration::from_millis(1);
+    let policy = Policy::new().backoff(Backoff::new(short, short).jitter(false));
     let builder = SharedManager::builder(table.clone()).policy(policy).failure_limit(3);
     let manager = builder.poll_every(Duration::from_millis(20)).build(|claim| match claim.key() {
         "ends" => Ok(Unit::new(body(|run| async move { run.ready() }))),
@@ -291,7 +288,7 @@ fn a_unit_that_does_not_end_keeps_its_lease_when_its_manager_stops() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     let first = Duration::from_secs(600);
-    let backoff = Backoff { first, max: first, jitter: false };
+    let backoff = Backoff::new(first, first).jitter(false);
     let policy = Policy::new().grace(Duration::ZERO).abort_grace(Duration::from_millis(20));
     let policy = policy.backoff(backoff);
     let manager = SharedManager::builder(table.clone()).policy(policy).build(move |claim| {

@@ -326,7 +326,7 @@ fn a_unit_that_is_ready_and_ends_at_once() {
     table.insert("ready in a thread", body_thread(|run| run.ready()));
     table.insert("unready", body(|_| async {}));
     table.insert("unready in a thread", body_thread(|_| ()));
-    let long = Backoff { first: SECOND * 3600, max: SECOND * 3600, jitter: false };
+    let long = Backoff::new(SECOND * 3600, SECOND * 3600).jitter(false);
     let manager = Manager::builder(table)
         .policy(Policy::new().backoff(long))
         .start_limit(Duration::MAX)
@@ -437,7 +437,7 @@ fn the_list_never_shows_a_unit_as_ended_that_will_restart() {
         }),
     );
     let short = Duration::from_micros(50);
-    let backoff = Backoff { first: short, max: short, jitter: false };
+    let backoff = Backoff::new(short, short).jitter(false);
     let policy = Policy::new().backoff(backoff);
     let manager = Manager::builder(table)
         .policy(policy.clone())

@@ -104,7 +104,7 @@ impl Table<Key> for Faulty {
             Answers::FailEachRow => Box::pin(
                 self.rows
                     .iter()
-                    .map(|row| row.map(|row| Row { key: row.key, unit: Err("a bad row".into()) })),
+                    .map(|row| row.map(|row| Row::new(row.key, Err("a bad row".into())))),
             ),
             Answers::Never => Box::pin(stream::pending()),
             Answers::Panic => panic!("in iter"),

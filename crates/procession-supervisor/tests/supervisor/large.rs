@@ -120,7 +120,7 @@ fn each_of_many_units_is_started_once() {
             }),
         );
     }
-    let policy = Policy::new().backoff(Backoff { first: Duration::MAX, ..Backoff::default() });
+    let policy = Policy::new().backoff(Backoff::new(Duration::MAX, Duration::from_secs(30)));
     let manager = Manager::builder(rows).policy(policy).start_limit(Duration::MAX).build();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime

@@ -13,7 +13,7 @@ use smol::Task;
 
 use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, yielded};
 
-pub(crate) const AT_ONCE: Backoff = Backoff { first: SECOND, max: SECOND, jitter: false };
+pub(crate) const AT_ONCE: Backoff = Backoff::new(SECOND, SECOND).jitter(false);
 
 pub(crate) type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
 

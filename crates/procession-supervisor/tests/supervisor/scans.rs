@@ -267,7 +267,7 @@ impl BlockingTable<Key> for File {
     }
 
     fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
-        let row = |key| Ok(Row { key, unit: Ok(self.0.units.unit(key)) });
+        let row = |key| Ok(Row::new(key, Ok(self.0.units.unit(key))));
         Ok(Box::new(["a", "b"].into_iter().map(row).chain([Err("the end is gone".into())])))
     }
 }

@@ -11,7 +11,7 @@ use procession_supervisor::{
 
 use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, stubborn};
 
-const PLAIN: Backoff = Backoff { first: SECOND, max: SECOND, jitter: false };
+const PLAIN: Backoff = Backoff::new(SECOND, SECOND).jitter(false);
 
 type Strategy = fn([(Key, Unit); 3]) -> Supervisor;
 
@@ -206,7 +206,7 @@ fn stopping_is_bounded() {
 #[test]
 fn pauses() {
     let world = World::new();
-    let backoff = Backoff { max: SECOND * 8, ..PLAIN };
+    let backoff = Backoff::new(SECOND, SECOND * 8).jitter(false);
     let policy = Policy::new().clock(world.clock.clone()).backoff(backoff);
     let set = Supervisor::one_for_one([("a", world.units.unit("a"))])
         .policy(policy.steady_after(SECOND * 20));

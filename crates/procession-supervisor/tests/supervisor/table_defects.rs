@@ -238,7 +238,7 @@ fn a_key_whose_clone_panics() {
 /// Extreme settings are clamped.
 #[test]
 fn extreme_settings() {
-    let all_time = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: true };
+    let all_time = Backoff::new(Duration::MAX, Duration::MAX);
     let world = World::new();
     let policy = policy(&world).backoff(all_time);
     let table = crate::faulty::Faulty::new(world.table.clone(), true);
@@ -371,7 +371,7 @@ impl BlockingTable<Key> for Told18 {
 
     fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
         let rows = self.rows.lock().unwrap().clone();
-        Ok(Box::new(rows.into_iter().map(|(key, unit)| Ok(Row { key, unit: Ok(unit) }))))
+        Ok(Box::new(rows.into_iter().map(|(key, unit)| Ok(Row::new(key, Ok(unit))))))
     }
 
     fn changes(&self) -> Option<ChangeIterator<Key>> {

@@ -22,7 +22,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A policy with predictable pauses.
 pub(crate) const PLAIN: Backoff =
-    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30), jitter: false };
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(30)).jitter(false);
 
 /// A thread that ignores everything until it is released; the sender that releases it; and a message for each of its
 /// runs.
