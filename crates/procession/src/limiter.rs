@@ -32,7 +32,14 @@ use crate::value::{Error, IntoOutcome, Site};
 /// Clones share the slots. After the last clone, waiter and slot have been dropped, the children finish, and then the
 /// process of the limiter closes.
 ///
-/// It is goprocess's `RateLimiter`, and replaces a semaphore whose permits travel with tasks.
+/// # Limited or a semaphore?
+///
+/// A permit of a semaphore is free again when its guard is dropped, even if the task has started more work, and a
+/// semaphore does not know that the program is closing. A slot is free only when everything below its child is Closed, and
+/// closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To limit how often
+/// something starts, use [`Periodic`](crate::Periodic).
+///
+/// It is goprocess's `RateLimiter`.
 ///
 /// ```
 /// use procession::{Error, Limited, Process};

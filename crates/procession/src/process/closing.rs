@@ -13,6 +13,19 @@ impl Process {
     /// The closing goes on even if the returned waiter is dropped. Closing again changes nothing. This is safe inside
     /// `Drop`, in an executor's poll, and while you hold locks, because teardowns run elsewhere.
     ///
+    /// | | bodies | bound |
+    /// |---|---|---|
+    /// | `close` | are asked to end | none |
+    /// | [`close_within`](Self::close_within) | are asked to end, and aborted after the grace | this call's |
+    /// | [`abort`](Self::abort) | async bodies are dropped, thread bodies are asked once more | none |
+    /// | `Main::grace` | as `close_within`, for the whole program; `Main` then ends the program | the program's |
+    ///
+    /// # Ordering
+    ///
+    /// If this call begins the closing, everything that this thread did before it happens before the code that sees the
+    /// process Closing: bodies whose [`closing`](Self::closing) resolves or whose [`is_closing`](Self::is_closing)
+    /// returns `true`, and teardowns.
+    ///
     /// ```
     /// use procession::Process;
     ///

@@ -67,6 +67,10 @@ use crate::value::{IntoOutcome, Site};
 
 /// A handle to a process: a unit of work that can be closed.
 ///
+/// Conceptually, a process is a node in a graph of lifetimes. It holds a phase, edges to other processes, one teardown
+/// and an outcome; the code that it runs, its body, is optional. Everything else is built from that: a task is a
+/// process with an async body, a connection is a process with a teardown, a program is a process with children.
+///
 /// A process is [Running](crate::Phase::Running), then [Closing](crate::Phase::Closing), then
 /// [Closed](crate::Phase::Closed). Closing a process closes its children, waits for them, for its body and along its
 /// wait-for edges, and then runs its teardown, once.
@@ -77,6 +81,12 @@ use crate::value::{IntoOutcome, Site};
 ///
 /// A teardown or a body that holds a handle to its own root keeps it open; let it hold a [`WeakProcess`] or a waiter
 /// instead.
+///
+/// # When not to use it
+///
+/// For one signal that tells a few tasks to stop, a `CancellationToken` is enough; for threads that end with a function,
+/// `std::thread::scope`. A process is for work whose end has an order, may fail, may hang, or must be waited for by both
+/// threads and tasks. It does not restart its body: `procession-supervisor` does.
 ///
 /// # Examples
 ///

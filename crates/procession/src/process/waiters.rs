@@ -193,6 +193,11 @@ impl fmt::Debug for Aborting {
 /// A blocking wait that could never end is refused. An `await` is not, because the task may stop waiting at any time: a
 /// body that awaits its own process, or one that waits for it, hangs until it is aborted.
 ///
+/// # Ordering
+///
+/// Everything that the process's body and teardown did, and those of all processes that it waited for, happens before
+/// this waiter resolves.
+///
 /// # Cancel safety
 ///
 /// It can be dropped at any time, and another one made: a closing that has begun goes on, and
