@@ -30,8 +30,12 @@ pub(crate) fn sql(names: &Names) -> String {
 
 impl PostgresSharedTable {
     /// Makes a transaction of the same database conditional on a lease: after this, it can be committed only before
-    /// another manager claims the unit. Call it first in the transaction, and keep the transaction short, because
-    /// nobody can take the unit over until it ends.
+    /// another manager claims the unit. Call it first in the transaction.
+    ///
+    /// **Keep the transaction short.** Until it ends, nobody can take the unit over, the manager cannot record what happens
+    /// to the unit or give it back, and an operator's change of the unit waits. Other units are not delayed. A client that
+    /// forgets a transaction would hold the unit for ever, so set `idle_in_transaction_session_timeout` for your own
+    /// connections, for example to 10 s.
     ///
     /// # Errors
     ///

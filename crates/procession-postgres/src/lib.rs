@@ -49,6 +49,19 @@
 //!
 //! With other clients, use [`guard_sql`](procession_supervisor::shared::SharedTable::guard_sql).
 //!
+//! A guarded transaction should be short: prepare everything before it, and call nothing else while it is open. While it is
+//! open, it holds the row of its unit:
+//!
+//! | what happens meanwhile | what follows |
+//! |---|---|
+//! | the unit becomes ready, fails, or stops | the manager writes this when the transaction has ended, in the same order |
+//! | the manager closes | its run ends; it keeps renewing its lease in the background until the transaction has ended |
+//! | the manager dies | its other units move at once, and this one when the transaction has ended |
+//! | an operator changes the unit | the call waits, and fails after four fifths of the statement timeout |
+//!
+//! Set `idle_in_transaction_session_timeout` for the connections of your own, for example with `alter role app set
+//! idle_in_transaction_session_timeout = '10s'`, so that a client that hangs does not hold its unit for ever.
+//!
 //! # What the database must provide
 //!
 //! - PostgreSQL 13 or later, and a database with the encoding UTF8.

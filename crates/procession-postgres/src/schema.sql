@@ -23,7 +23,9 @@ create table {s}.managers (
     kinds text[] collate "C" not null,
     ttl_ms bigint not null,
     expires_at timestamptz not null,
-    is_draining boolean not null default false
+    is_draining boolean not null default false,
+    -- Null until somebody ends the lease: then, which of the units are to blame.
+    blamed text collate "C" check (blamed in ('nobody', 'suspects', 'all'))
 ) with (fillfactor = 50);
 
 create table {s}.units (
@@ -38,6 +40,8 @@ create table {s}.units (
     is_quarantined boolean not null default false,
     owner bigint,
     token bigint not null default 0,
+    -- The greatest number of a record of the current claim.
+    recorded bigint not null default 0,
     is_ready boolean not null default false,
     is_steady boolean not null default false,
     starts bigint not null default 0,

@@ -15,12 +15,14 @@
 //!
 //! 1. A transaction locks all its rows of `units` before its first write to one of them.
 //! 2. At most one of its statements changes `kinds`, and none after a statement that deletes units.
-//! 3. A claim locks units in no order, but with `skip locked`, so it never waits for one.
+//! 3. A claim locks units in no order, but with `skip locked`, so it never waits for one. Neither do the writes of managers
+//!    and the ends of leases: a transaction of a user that is guarded may hold a unit for any time, and must hold up
+//!    nothing else.
 //!
 //! If there is a deadlock nevertheless, for example with a transaction of an operator, [`repeat`] begins again.
 //!
-//! Units are freed in the transaction that deletes the row of their owner. So a row of `units` that names an owner shows
-//! that the owner's lease has not been ended, and whoever has locked that row needs no lock on the owner's.
+//! The row of a manager is deleted after all its units were freed, so each owner has a row. Whoever has locked a row of
+//! `units` knows that it is not freed meanwhile, and needs no lock on the owner's.
 
 mod changes;
 mod claims;
@@ -34,8 +36,8 @@ use std::time::Duration;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, IsolationLevel, Row};
 use procession_supervisor::shared::{
-    Claimed, ManagerId, ManagerRow, Order, Record, Registered, Registration, Session, Share,
-    TableError, Token, UnitRow, Write, Written,
+    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share, TableError,
+    Token, UnitRow, Write, WriteResult,
 };
 
 use self::changes::Changes;
@@ -217,15 +219,7 @@ impl Session for PostgresSession {
         self.owned(manager)
     }
 
-    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
-        self.write_one(key, token, Written::Record(record.clone()))
-    }
-
-    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
-        self.write_one(key, token, Written::Release)
-    }
-
-    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
         self.write(writes)
     }
 

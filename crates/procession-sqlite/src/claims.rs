@@ -2,13 +2,14 @@
 //!
 //! 1. **One owner, and tokens grow.** Argument: only [`claim`] sets an owner, in a transaction that has the write lock,
 //!    and only of units without one. For the tokens, see `schema.rs`.
-//! 2. **Writes are fenced.** Argument: the `WHERE` of each statement of [`record`] and [`release`] names the key, the
-//!    token, and that there is an owner. An owner is always registered (3 of `session.rs`).
+//! 2. **Writes are fenced.** Argument: the `WHERE` of each statement of [`write`] names the key, the token, and that there
+//!    is an owner. An owner is always registered (3 of `session.rs`).
 //! 3. **At most one unit on probation for each manager.** Argument: only [`claim`] adds one, if there is none. The
 //!    crashes of a unit that is owned grow only when its owner ends, which frees it.
 
 use procession_supervisor::shared::{
-    Claimed, ManagerId, Order, Ordered, PROBATION_CRASHES, Record, Share, TableError, Token,
+    Claimed, ManagerId, Order, Ordered, PROBATION_CRASHES, Record, Share, TableError, Token, Write,
+    WriteResult, Written,
 };
 use rusqlite::{OptionalExtension, Row, ToSql, Transaction, params};
 
@@ -24,6 +25,7 @@ pub(crate) const CLAIM: &str = "
         token = max(token, (SELECT floor FROM procession_meta)) + 1,
         starts = starts + 1,
         running = generation,
+        recorded = 0,
         is_ready = 0,
         is_steady = 0
     WHERE id IN (
@@ -188,6 +190,11 @@ pub(crate) fn orders(tx: &Transaction<'_>, manager: ManagerId) -> Result<Vec<Ord
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The greatest number of a record of a claim.
+pub(crate) const RECORDED: &str = "
+    SELECT recorded FROM procession_units WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const COUNT: &str = "
+    UPDATE procession_units SET recorded = ?3 WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
 pub(crate) const READY: &str = "
     UPDATE procession_units SET is_ready = 1 WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
 pub(crate) const STEADY: &str = "
@@ -208,19 +215,50 @@ pub(crate) const RESTARTED: &str = "
 pub(crate) const DONE: &str = "
     UPDATE procession_units SET is_ready = 0, is_done = generation = running
     WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const RELEASE: &str = "
+    UPDATE procession_units SET owner = NULL, is_ready = 0, is_steady = 0
+    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL
+    RETURNING id, desired = 2";
+pub(crate) const REMOVE: &str = "DELETE FROM procession_units WHERE id = ?1";
 
-pub(crate) fn record(
+/// Performs a write of a manager. It is always possible now, because whoever holds a unit holds the write lock of the
+/// database, and there is no transaction without that.
+pub(crate) fn write(tx: &Transaction<'_>, write: &Write) -> Result<WriteResult, Failure> {
+    let Write { key, number, what, .. } = write;
+    let Ok(token) = i64::try_from(write.token.get()) else { return Ok(WriteResult::Refused) };
+    let is_current = match what {
+        Written::Record(record) => match is_new(tx, key, token, *number)? {
+            Some(true) => self::record(tx, key, token, record)?,
+            is_new => is_new.is_some(),
+        },
+        Written::Release => release(tx, key, token)?,
+        // A write of a later version of the contract says nothing that this version can do.
+        _ => true,
+    };
+    Ok(if is_current { WriteResult::Done } else { WriteResult::Refused })
+}
+
+/// Returns whether a record was not performed before, and takes note of it. `None` if the claim is not the current one.
+fn is_new(
     tx: &Transaction<'_>,
     key: &str,
-    token: Token,
-    record: &Record,
-) -> Result<(), Failure> {
-    let token = number(token)?;
-    let write = |statement: &str, parameters: &[&dyn ToSql]| -> Result<(), Failure> {
-        match tx.prepare_cached(statement)?.execute(parameters)? {
-            0 => Err(TableError::Refused.into()),
-            _ => Ok(()),
-        }
+    token: i64,
+    number: Option<u64>,
+) -> Result<Option<bool>, Failure> {
+    let mut statement = tx.prepare_cached(RECORDED)?;
+    let recorded = statement.query_row(params![key, token], |row| row.get::<_, i64>(0));
+    let Some(recorded) = recorded.optional()? else { return Ok(None) };
+    let Some(number) = number.map(signed) else { return Ok(Some(true)) };
+    if number > recorded {
+        tx.prepare_cached(COUNT)?.execute(params![key, token, number])?;
+    }
+    Ok(Some(number > recorded))
+}
+
+/// Records an event in the life of a unit. Returns `false` if the claim is not the current one.
+fn record(tx: &Transaction<'_>, key: &str, token: i64, record: &Record) -> Result<bool, Failure> {
+    let write = |statement: &str, parameters: &[&dyn ToSql]| -> Result<bool, Failure> {
+        Ok(tx.prepare_cached(statement)?.execute(parameters)? > 0)
     };
     match record {
         Record::Ready => write(READY, params![key, token]),
@@ -228,37 +266,28 @@ pub(crate) fn record(
         Record::Failed { error, limit } => write(FAILED, params![key, token, error, limit]),
         Record::Restarted { generation } => {
             // A number that does not fit is not a generation of this store, and equals none.
-            let generation = i64::try_from(*generation).unwrap_or(i64::MAX);
-            write(RESTARTED, params![key, token, generation])
+            write(RESTARTED, params![key, token, signed(*generation)])
         }
         Record::Done => write(DONE, params![key, token]),
-        _ => Err(TableError::Invalid {
-            reason: "this version of procession-sqlite does not know such a record".to_owned(),
-        }
-        .into()),
+        // A record of a later version of the contract says nothing that this version can keep.
+        _ => Ok(true),
     }
 }
 
-pub(crate) const RELEASE: &str = "
-    UPDATE procession_units SET owner = NULL, is_ready = 0, is_steady = 0
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL
-    RETURNING id, desired = 2";
-pub(crate) const REMOVE: &str = "DELETE FROM procession_units WHERE id = ?1";
-
-pub(crate) fn release(tx: &Transaction<'_>, key: &str, token: Token) -> Result<(), Failure> {
-    let token = number(token)?;
+/// Gives a unit back. Returns `false` if the claim is not the current one.
+fn release(tx: &Transaction<'_>, key: &str, token: i64) -> Result<bool, Failure> {
     let mut statement = tx.prepare_cached(RELEASE)?;
     let released = statement
         .query_row(params![key, token], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
         .optional()?;
-    let (unit, is_removed) = released.ok_or(TableError::Refused)?;
+    let Some((unit, is_removed)) = released else { return Ok(false) };
     if is_removed {
         tx.prepare_cached(REMOVE)?.execute([unit])?;
     }
-    tell(tx)
+    tell(tx)?;
+    Ok(true)
 }
 
-/// The number of a token, if the store can have given it.
-fn number(token: Token) -> Result<i64, TableError> {
-    i64::try_from(token.get()).map_err(|_| TableError::Refused)
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

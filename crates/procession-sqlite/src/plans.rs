@@ -14,6 +14,8 @@ const STATEMENTS: &[&str] = &[
     claims::ORDERS,
     claims::OWNED,
     claims::HAS_PEER,
+    claims::RECORDED,
+    claims::COUNT,
     claims::READY,
     claims::STEADY,
     claims::FAILED,

@@ -71,6 +71,8 @@ CREATE TABLE procession_units (
     is_quarantined INTEGER NOT NULL DEFAULT 0,
     owner INTEGER,
     token INTEGER NOT NULL DEFAULT 0,
+    -- The greatest number of a record of the current claim.
+    recorded INTEGER NOT NULL DEFAULT 0,
     is_ready INTEGER NOT NULL DEFAULT 0,
     is_steady INTEGER NOT NULL DEFAULT 0,
     starts INTEGER NOT NULL DEFAULT 0,

@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_supervisor::shared::{
-    Claimed, ManagerId, ManagerRow, Order, Record, Registered, Registration, Session, Share,
-    TableError, Token, UnitRow, Write, Written,
+    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share, TableError,
+    Token, UnitRow, Write, WriteResult,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -220,33 +220,12 @@ impl Session for SqliteSession {
         self.unless_refused(manager, owned)
     }
 
-    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
-        self.write(|tx| claims::record(tx, key, token, record))
-    }
-
-    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
-        self.write(|tx| claims::release(tx, key, token))
-    }
-
-    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
         SqliteSession::write(self, |tx| {
-            let perform = |Write { key, token, what }: &Write| {
-                let result = match what {
-                    Written::Record(record) => claims::record(tx, key, *token, record),
-                    Written::Release => claims::release(tx, key, *token),
-                };
-                match result {
-                    Ok(()) => Ok(true),
-                    Err(Failure::Table(TableError::Refused | TableError::Invalid { .. })) => {
-                        Ok(false)
-                    }
-                    Err(error) => Err(error),
-                }
-            };
-            writes.iter().map(perform).collect()
+            writes.iter().map(|write| claims::write(tx, write)).collect()
         })
     }
 

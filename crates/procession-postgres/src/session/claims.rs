@@ -58,7 +58,7 @@ pub(crate) const CLAIM: &str = "\
       select key from fresh union all select key from suspect limit $3) \
     update {s}.units u set \
       owner = $1, token = greatest(u.token, meta.floor) + 1, starts = u.starts + 1, \
-      running = u.generation, is_ready = false, is_steady = false \
+      running = u.generation, recorded = 0, is_ready = false, is_steady = false \
     from {s}.meta \
     where u.key = any(array(select key from chosen)) and u.owner is null \
       and exists(select from {s}.managers m \

@@ -3,16 +3,25 @@
 //! 1. Only the database's clock decides. Argument: every condition on a lease compares `expires_at` with
 //!    `clock_timestamp()`, and every `expires_at` is the clock plus the time to live.
 //! 2. An ended lease stays ended. Argument: a lease is prolonged only by [`PostgresSession::renew`], whose condition is that
-//!    it has not ended by the clock. A row that was deleted is never inserted again, because ids only grow.
-//! 3. Each owner is registered. Argument: [`end`] deletes a row of `managers` only after it has freed all units of the
-//!    manager, and it holds a lock on that row from before it reads the units. A claim locks the same row `for key
-//!    share`, so it either comes first, and `end` sees its units, or it finds no row.
+//!    it has not ended by the clock, and [`end`] sets the time back to before all times. A row that was deleted is never
+//!    inserted again, because ids only grow.
+//! 3. Each owner has a row. Argument: [`end`] deletes a row of `managers` only when it sees no unit of the manager, and it
+//!    holds a lock on that row from before it looks. A claim locks the same row `for key share`, so it either comes
+//!    first, and `end` sees its units, or it finds that the lease has ended.
 //! 4. A renewal waits for nothing but the end of the lease. Argument: `for key share` does not conflict with an update.
+//! 5. The end of a lease waits for no unit. Argument: [`end`] frees the units that nobody has locked. While others are left,
+//!    the row remains, and each later call of [`PostgresSession::expire_dead`] frees more.
+//! 6. The blame for a death is decided once. Argument: [`end`] writes it into the row when it begins, and later calls only
+//!    read it. A unit that is freed then is judged by it as if it had been freed at once: until then, only operators can
+//!    change what counts, because the writes of the manager are refused.
 
 use std::time::Duration;
 
+use postgres::error::SqlState;
 use postgres::types::Type;
-use procession_supervisor::shared::{ManagerId, Registered, Registration, TableError};
+use procession_supervisor::shared::{
+    ManagerId, PROBATION_CRASHES, Registered, Registration, TableError,
+};
 
 use super::operators::check_kinds;
 use super::{PostgresSession, Transaction, number, unsigned};
@@ -21,9 +30,19 @@ use crate::schema;
 
 /// The longest time to live in milliseconds: 30 years.
 const LONGEST_TTL: i64 = 30 * 365 * 24 * 60 * 60 * 1000;
-/// How long the end of a dead manager waits for the locks of its units. A guarded transaction may hold one for longer,
-/// and should hold up neither the other dead managers nor the session.
+/// How long a registration waits for the units whose crashes it takes back. A guarded transaction may hold one for longer,
+/// and should not hold up the registration.
 const PATIENCE: &str = "set local lock_timeout = '250ms'";
+
+/// Which units are to blame for the end of their owner.
+#[derive(Clone, Copy)]
+enum Blame {
+    Nobody,
+    /// Those that crashed with a dead manager, which are quarantined after this number of crashes.
+    Crashed {
+        limit: u32,
+    },
+}
 
 impl PostgresSession {
     pub(super) fn register(
@@ -39,7 +58,7 @@ impl PostgresSession {
         if self.is_new_timeline()? {
             schema::follow_timeline(self)?;
         }
-        let id = self.transact(|tx| {
+        let register = |tx: &mut Transaction<'_>, waits: bool| {
             let rows = tx.query(
                 "insert into {s}.managers (id, name, kinds, ttl_ms, expires_at) \
                  values (pg_catalog.nextval(pg_catalog.to_regclass($4)), $1, $2, $3, \
@@ -54,11 +73,18 @@ impl PostgresSession {
             )?;
             let id: i64 = rows.first().map_or(0, |row| row.get(0));
             if let Some(previous) = previous {
-                replace(tx, previous)?;
+                replace(tx, previous, waits)?;
             }
             tx.query("select {s}.changed()", &[])?;
             Ok(id)
-        })?;
+        };
+        let registered = self.transact(|tx| register(tx, true));
+        let id = match registered {
+            Err(error) if previous.is_some() && has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
+                self.transact(|tx| register(tx, false))
+            }
+            registered => registered,
+        }?;
         let ttl = Duration::from_millis(unsigned(ttl_ms));
         Ok(Registered { manager: ManagerId::new(unsigned(id)), ttl: Some(ttl) })
     }
@@ -97,7 +123,7 @@ impl PostgresSession {
                  where id = $1 and expires_at > pg_catalog.clock_timestamp() for update",
                 &[(&manager, Type::INT8)],
             )?;
-            if alive.is_empty() { Ok(()) } else { end(tx, manager, None) }
+            if alive.is_empty() { Ok(()) } else { end(tx, manager, Blame::Nobody) }
         })
     }
 
@@ -108,88 +134,134 @@ impl PostgresSession {
         )?;
         let mut ended = Vec::new();
         for manager in dead.iter().map(|row| row.get::<_, i64>(0)) {
-            let result = self.transact(|tx| end_dead(tx, manager, crash_limit));
-            match result {
-                Ok(true) => ended.push(ManagerId::new(unsigned(manager))),
-                Ok(false) => {}
-                Err(error) if has_code(&error, &postgres::error::SqlState::LOCK_NOT_AVAILABLE) => {}
-                Err(error) => return Err(error),
+            if self.transact(|tx| end_dead(tx, manager, crash_limit))? {
+                ended.push(ManagerId::new(unsigned(manager)));
             }
         }
         Ok(ended)
     }
 }
 
-/// Ends the lease of a manager if it is dead and nobody else ends it.
+/// Ends the lease of a manager if it is dead and nobody else ends it at this moment. Returns whether it is the first to do
+/// so.
 fn end_dead(tx: &mut Transaction<'_>, manager: i64, crash_limit: u32) -> Result<bool, TableError> {
-    tx.batch(PATIENCE)?;
     let dead = tx.query(
-        "select from {s}.managers \
+        "select blamed is null from {s}.managers \
          where id = $1 and expires_at <= pg_catalog.clock_timestamp() for update skip locked",
         &[(&manager, Type::INT8)],
     )?;
-    if dead.is_empty() {
-        return Ok(false);
-    }
-    end(tx, manager, Some(crash_limit))?;
-    Ok(true)
+    let Some(row) = dead.first() else { return Ok(false) };
+    end(tx, manager, Blame::Crashed { limit: crash_limit })?;
+    Ok(row.get(0))
 }
 
-/// Frees all units of a manager, whose row is locked, and forgets it. With a limit, its units have crashed.
-fn end(tx: &mut Transaction<'_>, manager: i64, crash_limit: Option<u32>) -> Result<(), TableError> {
+/// Ends the lease of a manager, whose row is locked: decides which units are to blame, unless somebody has decided that
+/// already, and frees the units that nobody holds. When none is left, it forgets the manager.
+fn end(tx: &mut Transaction<'_>, manager: i64, blame: Blame) -> Result<(), TableError> {
+    let (blames, limit) = match blame {
+        Blame::Nobody => (false, 0),
+        Blame::Crashed { limit } => (true, i64::from(limit)),
+    };
+    // If it owned a unit on probation, that unit is to blame. Otherwise, all that were not steady are.
+    let begun = tx.query(
+        "with ended as ( \
+           update {s}.managers set expires_at = '-infinity', blamed = case \
+             when not $2 then 'nobody' \
+             when exists(select from {s}.units \
+               where owner = $1 and crashes >= 2 and not is_steady) then 'suspects' \
+             else 'all' end \
+           where id = $1 and blamed is null returning blamed) \
+         select blamed, true from ended \
+         union all select blamed, false from {s}.managers where id = $1 and blamed is not null",
+        &[(&manager, Type::INT8), (&blames, Type::BOOL)],
+    )?;
+    let Some(begun) = begun.first() else { return Ok(()) };
+    let (blamed, is_first): (&str, bool) = (begun.get(0), begun.get(1));
+    // The number of crashes from which on a unit is to blame.
+    let guilty_from = match blamed {
+        "all" => 0,
+        "suspects" => i64::from(PROBATION_CRASHES),
+        _ => i64::MAX,
+    };
     let owned = tx.query(
-        "select crashes >= 2 and not is_steady, desired = 'remove' \
-         from {s}.units where owner = $1 order by key for update",
+        "select key, desired = 'remove' from {s}.units where owner = $1 \
+         order by key for update skip locked",
         &[(&manager, Type::INT8)],
     )?;
-    let has_suspect = owned.iter().any(|row| row.get(0));
-    let has_removed = owned.iter().any(|row| row.get(1));
-    if let Some(limit) = crash_limit.map(i64::from) {
-        // If it owned a unit on probation, that unit is to blame. Otherwise, all that were not steady are.
-        let guilty = if has_suspect { "crashes >= 2" } else { "true" };
-        let crash = format!(
-            "update {{s}}.units set \
-               owner = null, is_ready = false, crashes = crashes + 1, crashed_with = $1, \
-               is_quarantined = is_quarantined or crashes + 1 >= $2, \
-               last_error = case when crashes + 1 >= $2 then pg_catalog.format( \
-                 'the program that ran it has died %s %s', \
-                 crashes + 1, case crashes when 0 then 'time' else 'times' end) else last_error end \
-             where owner = $1 and desired <> 'remove' and not is_steady and {guilty}"
-        );
-        tx.query(&crash, &[(&manager, Type::INT8), (&limit, Type::INT8)])?;
+    let keys = |is_removed: bool| {
+        let keys = owned.iter().filter(move |row| row.get::<_, bool>(1) == is_removed);
+        keys.map(|row| row.get(0)).collect::<Vec<&str>>()
+    };
+    let (kept, removed) = (keys(false), keys(true));
+    if !kept.is_empty() {
+        tx.query(
+            FREE,
+            &[
+                (&kept, Type::TEXT_ARRAY),
+                (&guilty_from, Type::INT8),
+                (&manager, Type::INT8),
+                (&limit, Type::INT8),
+            ],
+        )?;
+    }
+    if !removed.is_empty() {
+        tx.query("delete from {s}.units where key = any($1)", &[(&removed, Type::TEXT_ARRAY)])?;
     }
     tx.query(
-        "update {s}.units set owner = null, is_ready = false, is_steady = false \
-         where owner = $1 and desired <> 'remove'",
+        "delete from {s}.managers \
+         where id = $1 and not exists(select from {s}.units where owner = $1)",
         &[(&manager, Type::INT8)],
     )?;
-    if has_removed {
-        tx.query("delete from {s}.units where owner = $1", &[(&manager, Type::INT8)])?;
+    // Those who only find that a unit is still held tell nobody, or all would look again and again.
+    if is_first || !owned.is_empty() {
+        tx.query("select {s}.changed()", &[])?;
     }
-    tx.query(
-        "with ended as (delete from {s}.managers where id = $1) select {s}.changed()",
-        &[(&manager, Type::INT8)],
-    )?;
     Ok(())
 }
 
-/// The program of a manager lives on without its lease, so the units have not crashed.
+/// Frees the units $1, which are locked. Those with at least $2 crashes that are not steady have crashed with the manager
+/// $3. $4 is the crash limit.
+const FREE: &str = "\
+    update {s}.units set \
+      owner = null, is_ready = false, is_steady = false, \
+      crashes = crashes + (not is_steady and crashes >= $2)::int, \
+      crashed_with = case when not is_steady and crashes >= $2 then $3 else crashed_with end, \
+      is_quarantined = is_quarantined or not is_steady and crashes >= $2 and crashes + 1 >= $4, \
+      last_error = case when not is_steady and crashes >= $2 and crashes + 1 >= $4 \
+        then pg_catalog.format('the program that ran it has died %s %s', \
+          crashes + 1, case crashes when 0 then 'time' else 'times' end) \
+        else last_error end \
+    where key = any($1)";
+
+/// The program of a manager lives on without its lease, so the units have not crashed. If `waits` is not set, what
+/// somebody holds keeps its crash.
 ///
 /// If its lease is being ended at this moment, the first statement waits for that, and the second one sees the crashes.
-fn replace(tx: &mut Transaction<'_>, manager: i64) -> Result<(), TableError> {
+fn replace(tx: &mut Transaction<'_>, manager: i64, waits: bool) -> Result<(), TableError> {
     let locked = "select from {s}.managers where id = $1 for update";
     if !tx.query(locked, &[(&manager, Type::INT8)])?.is_empty() {
-        end(tx, manager, None)?;
+        // Even if it was found dead, what is not free yet has not crashed.
+        let innocent =
+            "update {s}.managers set blamed = 'nobody' where id = $1 and blamed is not null";
+        tx.query(innocent, &[(&manager, Type::INT8)])?;
+        end(tx, manager, Blame::Nobody)?;
     }
+    if waits {
+        tx.batch(PATIENCE)?;
+    }
+    let skip = if waits { "" } else { "skip locked" };
     let crashed = tx.query(
-        "select from {s}.units where crashed_with = $1 order by key for update",
+        &format!(
+            "select key from {{s}}.units where crashed_with = $1 order by key for update {skip}"
+        ),
         &[(&manager, Type::INT8)],
     )?;
     if !crashed.is_empty() {
+        let crashed: Vec<&str> = crashed.iter().map(|row| row.get(0)).collect();
         tx.query(
             "update {s}.units set crashes = greatest(crashes - 1, 0), crashed_with = null \
-             where crashed_with = $1",
-            &[(&manager, Type::INT8)],
+             where key = any($1) and crashed_with = $2",
+            &[(&crashed, Type::TEXT_ARRAY), (&manager, Type::INT8)],
         )?;
     }
     Ok(())

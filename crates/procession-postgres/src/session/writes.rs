@@ -5,26 +5,38 @@
 //!
 //! 1. Writes are fenced. Argument: the lock returns the newest version of each row, and nobody changes it until the
 //!    transaction ends. A write is performed only if that version has its token and an owner whose lease has not ended.
-//!    While a row names an owner, nobody has ended the owner's lease (see the parent module).
+//!    If that lease is ended at the same time, the units that are locked here become free later, so this comes first.
 //! 2. Writes to one unit are performed in their order, because all of them change the same [`State`].
+//! 3. No write waits for a unit that somebody holds. Argument: the lock skips such rows. A row that was skipped is read
+//!    without a lock: if its claim is the current one, the write is not possible now. Otherwise, it is refused for good,
+//!    because tokens only grow and a claim that is over does not come back.
+//! 4. A write of an old claim locks nothing. Argument: only rows with the token of the write are locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use postgres::Row;
 use postgres::types::Type;
-use procession_supervisor::shared::{Record, TableError, Token, Write, Written};
+use procession_supervisor::shared::{Record, TableError, Write, WriteResult, Written};
 
-use super::{PostgresSession, Transaction, signed};
+use super::{Parameter, PostgresSession, Transaction, signed};
 
-/// Locks the rows of $1, in the order of their keys.
-pub(crate) const LOCK: &str = "\
+/// Locks those rows of $1 that have the token beside it in $2 and that nobody else has locked, in the order of their keys.
+const LOCK: &str = "\
     select key, token, \
       owner is not null and exists(select from {s}.managers m \
         where m.id = u.owner and m.expires_at > pg_catalog.clock_timestamp()), \
       generation, running, desired = 'remove', is_done, is_quarantined, is_ready, is_steady, \
-      failures, crashes, crashed_with \
-    from {s}.units u where key = any(array(select unnest($1::text[]))) \
-    order by key for no key update of u";
+      failures, crashes, crashed_with, recorded \
+    from {s}.units u \
+    where key = any(array(select unnest($1::text[]))) \
+      and (key, token) in (select * from unnest($1::text[], $2::bigint[])) \
+    order by key for no key update of u skip locked";
+
+/// The current claims of the units $1.
+const CURRENT: &str = "\
+    select u.key, u.token from {s}.units u join {s}.managers m on m.id = u.owner \
+    where u.key = any(array(select unnest($1::text[]))) \
+      and m.expires_at > pg_catalog.clock_timestamp()";
 
 const WRITE_BACK: &str = "\
     with changed as ( \
@@ -33,11 +45,11 @@ const WRITE_BACK: &str = "\
         running = n.running, is_done = n.is_done, is_quarantined = n.is_quarantined, \
         is_ready = n.is_ready, is_steady = n.is_steady, \
         failures = n.failures, crashes = n.crashes, crashed_with = n.crashed_with, \
-        last_error = coalesce(n.last_error, u.last_error) \
+        last_error = coalesce(n.last_error, u.last_error), recorded = n.recorded \
       from unnest($1::text[], $2::bool[], $3::bigint[], $4::bool[], $5::bool[], $6::bool[], \
-        $7::bool[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[]) \
+        $7::bool[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $13::bigint[]) \
         as n(key, is_owned, running, is_done, is_quarantined, is_ready, is_steady, \
-          failures, crashes, crashed_with, last_error) \
+          failures, crashes, crashed_with, last_error, recorded) \
       where u.key = n.key) \
     select {s}.changed() where $12";
 
@@ -56,42 +68,57 @@ struct State {
     failures: i64,
     crashes: i64,
     crashed_with: Option<i64>,
+    /// The greatest number of a record of this claim.
+    recorded: i64,
     /// The error of the last record that had one.
     error: Option<String>,
     is_changed: bool,
 }
 
 impl PostgresSession {
-    pub(super) fn write_one(
-        &mut self,
-        key: &str,
-        token: Token,
-        what: Written,
-    ) -> Result<(), TableError> {
-        let written = self.write(&[Write { key: key.to_owned(), token, what }])?;
-        if written == [true] { Ok(()) } else { Err(TableError::Refused) }
-    }
-
-    pub(super) fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
-        // A key with a NUL character is that of no unit.
-        let keys = writes.iter().map(|write| write.key.as_str());
-        let keys: Vec<&str> = keys.filter(|key| !key.contains('\0')).collect();
+    pub(super) fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
+        // A key with a NUL character is that of no unit, and a token that does not fit is that of no claim.
+        let token = |write: &Write| i64::try_from(write.token.get()).ok();
+        let claims = writes.iter().filter(|write| !write.key.contains('\0'));
+        let claims = claims.filter_map(|write| Some((write.key.as_str(), token(write)?)));
+        let (keys, tokens): (Vec<&str>, Vec<i64>) = claims.unzip();
         if keys.is_empty() {
-            return Ok(vec![false; writes.len()]);
+            return Ok(vec![WriteResult::Refused; writes.len()]);
         }
+        let locked: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (&tokens, Type::INT8_ARRAY)];
         self.transact(|tx| {
-            let rows = tx.query(LOCK, &[(&keys, Type::TEXT_ARRAY)])?;
+            let rows = tx.query(LOCK, &locked)?;
             let mut states: BTreeMap<&str, State> =
                 rows.iter().map(|row| (row.get(0), State::read(row))).collect();
-            let perform = |write: &Write| {
-                states.get_mut(write.key.as_str()).is_some_and(|state| state.perform(write))
+            let current = current(tx, keys.iter().filter(|key| !states.contains_key(**key)))?;
+            let perform = |write: &Write| match states.get_mut(write.key.as_str()) {
+                Some(state) => state.perform(write),
+                None if token(write)
+                    .is_some_and(|token| current.get(&write.key) == Some(&token)) =>
+                {
+                    WriteResult::NotNow
+                }
+                None => WriteResult::Refused,
             };
-            let performed = writes.iter().map(perform).collect();
+            let results = writes.iter().map(perform).collect();
             states.retain(|_, state| state.is_changed);
             write_back(tx, &states)?;
-            Ok(performed)
+            Ok(results)
         })
     }
+}
+
+/// The tokens of the current claims of these units.
+fn current<'a>(
+    tx: &mut Transaction<'_>,
+    keys: impl Iterator<Item = &'a &'a str>,
+) -> Result<HashMap<String, i64>, TableError> {
+    let keys: Vec<&str> = keys.copied().collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = tx.query(CURRENT, &[(&keys, Type::TEXT_ARRAY)])?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 fn write_back(tx: &mut Transaction<'_>, states: &BTreeMap<&str, State>) -> Result<(), TableError> {
@@ -117,6 +144,7 @@ fn write_back(tx: &mut Transaction<'_>, states: &BTreeMap<&str, State>) -> Resul
                 (&all().map(|state| state.crashed_with).collect::<Vec<_>>(), Type::INT8_ARRAY),
                 (&all().map(|state| state.error.as_deref()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
                 (&is_free, Type::BOOL),
+                (&numbers(|state| state.recorded), Type::INT8_ARRAY),
             ],
         )?;
     }
@@ -143,25 +171,34 @@ impl State {
             failures: row.get(10),
             crashes: row.get(11),
             crashed_with: row.get(12),
+            recorded: row.get(13),
             error: None,
             is_changed: false,
         }
     }
 
-    /// Performs a write, and returns whether it was permitted.
-    fn perform(&mut self, write: &Write) -> bool {
-        let is_current = i64::try_from(write.token.get()) == Ok(self.token) && self.is_owned;
-        if is_current {
-            self.is_changed = true;
-            match &write.what {
-                Written::Record(record) => self.record(record),
-                Written::Release => {
-                    self.is_owned = false;
-                    self.begin();
+    fn perform(&mut self, write: &Write) -> WriteResult {
+        if i64::try_from(write.token.get()) != Ok(self.token) || !self.is_owned {
+            return WriteResult::Refused;
+        }
+        match &write.what {
+            Written::Record(record) => {
+                let number = write.number.map(signed);
+                if number.is_none_or(|number| number > self.recorded) {
+                    self.recorded = number.unwrap_or(self.recorded);
+                    self.record(record);
+                    self.is_changed = true;
                 }
             }
+            Written::Release => {
+                self.is_owned = false;
+                self.begin();
+                self.is_changed = true;
+            }
+            // A write of a later version of the contract says nothing that this version can do.
+            _ => {}
         }
-        is_current
+        WriteResult::Done
     }
 
     fn record(&mut self, record: &Record) {

@@ -173,15 +173,13 @@ fn a_statement_does_not_wait_for_ever() {
         let builder = if is_poll_only { builder.poll_only() } else { builder };
         let table = builder.build().unwrap();
         let mut session = open(&table);
-        put(&mut *session, "k");
         let manager = register(&mut *session);
-        let token = session.claim(manager, 1).unwrap()[0].token;
         let mut blocker = client(url);
         let mut blocking = blocker.transaction().unwrap();
-        let lock = format!("select from {schema}.units for update");
+        let lock = format!("select from {schema}.managers for update");
         blocking.execute(&lock, &[]).unwrap();
-        assert_eq!(name(&session.release("k", token)), "unavailable");
+        assert_eq!(name(&session.expire(manager)), "unavailable");
         blocking.rollback().unwrap();
-        assert_eq!(name(&session.release("k", token)), "ok");
+        assert_eq!(name(&session.expire(manager)), "ok");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use postgres::types::Type;
 use procession_postgres::PostgresSharedTable;
-use procession_supervisor::shared::{ManagerId, SharedTable, TableError, Token};
+use procession_supervisor::shared::{SharedTable, TableError, Token};
 use procession_test_postgres::server;
 
 use crate::support::{LIMIT, claim_one, client, name, open, put, register, registration, table};
@@ -61,8 +61,12 @@ fn stale(url: &str, guard: Option<&str>) -> (usize, i64) {
             while !is_over.load(Ordering::Relaxed) {
                 s.expire(manager).unwrap();
                 manager = register(&mut *s);
-                // A guard that has just been refused may still hold a lock.
-                let claimed = iter::repeat_with(|| s.claim(manager, 1).unwrap()).flatten().next();
+                // The last guarded transaction may still hold the unit.
+                let claim = || {
+                    s.expire_dead(9).unwrap();
+                    s.claim(manager, 1).unwrap()
+                };
+                let claimed = iter::repeat_with(claim).flatten().next();
                 *current.lock().unwrap() = claimed.unwrap().token;
             }
         });
@@ -126,34 +130,4 @@ fn a_guard_knows_the_current_claim() {
     while name(&guard(url, &table, "k", token)) == "ok" {
         assert!(begun.elapsed() < LIMIT);
     }
-}
-
-/// A guarded transaction holds up the end of its own manager only.
-#[test]
-fn a_take_over_waits_for_a_guarded_transaction() {
-    let Some(url) = server() else { return };
-    let (table, _) = table(url);
-    let mut s = open(&table);
-    let mut die_with = |key: &str| -> (ManagerId, Token) {
-        put(&mut *s, key);
-        let ttl = Duration::from_secs(1);
-        let manager = s.register(&registration(&["a"], ttl)).unwrap().manager;
-        (manager, claim_one(&mut *s, manager).token)
-    };
-    let (held, token) = die_with("held");
-    let (free, _) = die_with("free");
-    let mut client = client(url);
-    let mut guarded = client.transaction().unwrap();
-    table.guard_claim("held", token, &mut guarded).unwrap();
-    let begun = Instant::now();
-    let mut ended = Vec::new();
-    while ended.is_empty() {
-        assert!(begun.elapsed() < LIMIT);
-        ended = s.expire_dead(9).unwrap();
-    }
-    assert_eq!(ended, [free]);
-    assert_eq!(s.expire_dead(9).unwrap(), []);
-    assert_eq!(s.get("held").unwrap().unwrap().owner, Some(held));
-    guarded.commit().unwrap();
-    assert_eq!(s.expire_dead(9).unwrap(), [held]);
 }

@@ -5,6 +5,7 @@ mod claims;
 mod conforms;
 mod errors;
 mod guard;
+mod held;
 mod idle;
 mod manager;
 mod opening;

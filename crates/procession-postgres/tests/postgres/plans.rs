@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use procession_supervisor::shared::{ManagerId, Record, Write, Written};
+use procession_supervisor::shared::{Claimed, ManagerId, Record, Write, WriteResult};
 use procession_test_postgres::server;
 
 use crate::support::{LIMIT, client, open, put, registration, table};
@@ -42,16 +42,11 @@ fn statements_of_managers_read_few_units() {
         let claimed = s.claim(manager, 5).unwrap();
         assert_eq!(claimed.len(), 5);
         assert!(s.expire_dead(5).unwrap().is_empty());
-        let write = |what: Written| {
-            claimed.iter().map(move |claimed| Write {
-                key: claimed.key.clone(),
-                token: claimed.token,
-                what: what.clone(),
-            })
-        };
+        let ready = |row: &Claimed| Write::record(&row.key, row.token, Record::Ready).numbered(1);
+        let release = |row: &Claimed| Write::release(&row.key, row.token);
         let writes: Vec<Write> =
-            write(Written::Record(Record::Ready)).chain(write(Written::Release)).collect();
-        assert!(s.write(&writes).unwrap().iter().all(|done| *done));
+            claimed.iter().map(ready).chain(claimed.iter().map(release)).collect();
+        assert!(s.write(&writes).unwrap().iter().all(|result| *result == WriteResult::Done));
         assert!(s.get("k7").unwrap().is_some());
         assert_eq!(s.scan(Some("k5"), 10).unwrap().len(), 10);
         put(s, "k8");

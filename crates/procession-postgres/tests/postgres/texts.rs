@@ -1,6 +1,6 @@
 //! Text that PostgreSQL cannot keep.
 
-use procession_supervisor::shared::{Record, Registration, Token, Write, Written};
+use procession_supervisor::shared::{Record, Registration, Token, Write, WriteResult};
 use procession_test_postgres::server;
 
 use crate::support::{LONG, claim_one, name, open, put, register, registration, table};
@@ -30,14 +30,10 @@ fn nul_characters_are_refused() {
     assert_eq!(name(&s.release("a\0", Token::new(1))), "refused");
     let manager = register(&mut *s);
     let claimed = claim_one(&mut *s, manager);
-    let write = |key: &str, record| Write {
-        key: key.to_owned(),
-        token: claimed.token,
-        what: Written::Record(record),
-    };
+    let write = |key: &str, record| Write::record(key, claimed.token, record);
     let failed = Record::Failed { error: "a\0b".into(), limit: 9 };
     let written = s.write(&[write("\0", Record::Ready), write(&claimed.key, failed)]).unwrap();
-    assert_eq!(written, [false, true]);
+    assert_eq!(written, [WriteResult::Refused, WriteResult::Done]);
     let row = s.get(&claimed.key).unwrap().unwrap();
     assert_eq!(row.last_error.as_deref(), Some("a\u{fffd}b"));
 }

@@ -7,7 +7,9 @@
 //!    held, and its lease runs out.
 //! 2. Each start has the current token. Argument: a start takes it from `held`, and a claim or an order changes it there
 //!    first.
-//! 3. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
+//! 3. The numbers of a claim's records grow. Argument: its entry of `held` counts them, and only [`Claims::record`] makes
+//!    records.
+//! 4. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
 //!    each key, and a claim of a unit that still has a run only says that this entry starts again after that run.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -22,8 +24,9 @@ use procession::support::{catch, with_causes};
 use super::claim::{Claim, Factory};
 use super::lease::{Lease, Term};
 use super::manager::Settings;
-use super::table::{Claimed, Order, Ordered, Record, Token, Write, Written};
+use super::table::{Claimed, Order, Ordered, Token};
 use super::worker::{FromTable, ToTable};
+use super::writes::{Record, Write};
 use crate::engine::inbox::Inbox;
 use crate::engine::{Command, Core, Face, Shared, stop_all};
 use crate::error::ManagerError;
@@ -54,6 +57,8 @@ pub(super) struct Claims {
 
 struct Held {
     claim: Claim,
+    /// The number of records so far.
+    records: u64,
     steady_at: Option<Instant>,
     /// It was stopped because the manager owned too many.
     is_surplus: bool,
@@ -108,7 +113,7 @@ impl Claims {
         let claim = Claim::new(row, lease);
         let key = claim.key().to_owned();
         core.tell(Some(key.clone()), Happening::Claimed { token: claim.lease().token().get() });
-        let held = Held { claim, steady_at: None, is_surplus: false };
+        let held = Held { claim, records: 0, steady_at: None, is_surplus: false };
         if let Some(id) = core.find(&key) {
             return self.claimed_again(core, id, held);
         }
@@ -152,7 +157,7 @@ impl Claims {
     }
 
     /// A unit cannot be started. Its claim is kept, and there are pauses before the next attempts.
-    fn not_described(&self, core: &mut Core<String>, id: usize, error: BoxError) {
+    fn not_described(&mut self, core: &mut Core<String>, id: usize, error: BoxError) {
         let Some(held) = self.held.get(&id) else { return };
         let key = name_of(&held.claim.key().to_owned());
         self.record(id, self.failure(&*error));
@@ -171,8 +176,8 @@ impl Claims {
                 }
                 held.claim.set_spec(kind, spec, generation);
                 self.forget_steady(id);
-                core.tell(Some(key.clone()), Happening::Changed);
-                self.write(key, token, Written::Record(Record::Restarted { generation }));
+                core.tell(Some(key), Happening::Changed);
+                self.record(id, Record::Restarted { generation });
                 self.restart(core, id);
             }
         }
@@ -209,7 +214,7 @@ impl Claims {
     /// This manager owns the unit. If it was not told of the claim, the answer was lost, and there is no run.
     fn owned(&self, core: &Core<String>, key: String, token: Token) {
         if self.id_of(core, &key, token).is_none() {
-            self.write(key, token, Written::Release);
+            self.tell(ToTable::Write(Write::release(key, token)));
         }
     }
 
@@ -300,9 +305,12 @@ impl Claims {
         }
     }
 
-    fn record(&self, id: usize, record: Record) {
-        if let Some(Held { claim, .. }) = self.held.get(&id) {
-            self.write(claim.key().to_owned(), claim.lease().token(), Written::Record(record));
+    fn record(&mut self, id: usize, record: Record) {
+        if let Some(Held { claim, records, .. }) = self.held.get_mut(&id) {
+            *records += 1;
+            let write = Write::record(claim.key(), claim.lease().token(), record);
+            let write = write.numbered(*records);
+            self.tell(ToTable::Write(write));
         }
     }
 
@@ -317,7 +325,7 @@ impl Claims {
     fn release(&mut self, id: usize) {
         if let Some(Held { claim, .. }) = self.forget(id) {
             claim.lease().end();
-            self.write(claim.key().to_owned(), claim.lease().token(), Written::Release);
+            self.tell(ToTable::Write(Write::release(claim.key(), claim.lease().token())));
         }
     }
 
@@ -337,10 +345,6 @@ impl Claims {
         let ids = self.held.iter().filter(|(_, held)| is_forgotten(held)).map(|(id, _)| *id);
         let ids: Vec<usize> = ids.collect();
         ids.into_iter().for_each(|id| self.release(id));
-    }
-
-    fn write(&self, key: String, token: Token, what: Written) {
-        self.tell(ToTable::Write(Write { key, token, what }));
     }
 
     fn tell(&self, what: ToTable) {
@@ -400,7 +404,9 @@ impl Face<String> for Claims {
         self.from.close();
         for told in std::mem::take(&mut self.told).into_iter().chain(told) {
             if let FromTable::Claimed(rows) = told {
-                rows.into_iter().for_each(|row| self.write(row.key, row.token, Written::Release));
+                for row in rows {
+                    self.tell(ToTable::Write(Write::release(row.key, row.token)));
+                }
             }
         }
         self.has_aborted = core.is_aborting();

@@ -30,9 +30,10 @@ use procession::{Clock, SystemClock};
 
 use self::rows::{Manager, Row, Rows};
 use super::table::{
-    Claimed, Desired, ManagerId, ManagerRow, Order, Record, Registered, Registration, Session,
-    Share, SharedTable, TableError, Token, UnitRow,
+    Claimed, Desired, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share,
+    SharedTable, TableError, Token, UnitRow,
 };
+use super::writes::{Write, WriteResult, Written};
 use crate::sync::Mutex;
 
 /// A shared table in memory, for tests and for managers of one program. Clones share its rows.
@@ -278,20 +279,26 @@ impl Session for MemorySession {
         })
     }
 
-    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
+        let perform = |rows: &mut Rows, now, write: &Write| {
+            let key = rows.claimed(&write.key, write.token, now)?;
+            match &write.what {
+                Written::Record(record) => {
+                    rows.change(&key, |row| row.record(write.number, record));
+                }
+                Written::Release => {
+                    rows.free(&key);
+                    rows.changes += 1;
+                }
+            }
+            Ok::<_, TableError>(())
+        };
         self.with(|rows, now| {
-            let key = rows.claimed(key, token, now)?;
-            rows.change(&key, |row| row.record(record));
-            Ok(())
-        })
-    }
-
-    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
-        self.with(|rows, now| {
-            let key = rows.claimed(key, token, now)?;
-            rows.free(&key);
-            rows.changes += 1;
-            Ok(())
+            let result = |write| match perform(rows, now, write) {
+                Ok(()) => WriteResult::Done,
+                Err(_) => WriteResult::Refused,
+            };
+            Ok(writes.iter().map(result).collect())
         })
     }
 

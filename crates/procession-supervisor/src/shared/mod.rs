@@ -10,6 +10,7 @@
 //! | the store cannot be reached | renewals are repeated; with a third of the lease left, all units stop; at its end, they are aborted |
 //! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
 //! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
+//! | a transaction that is guarded by a lease stays open | its unit cannot move or be released; all others go on |
 //! | a unit fails too often or for good, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
 //! | a program closes, or [hands over](SharedManager::hand_over) | the other managers claim each unit as soon as it has stopped |
 //! | a manager joins | the others give up what exceeds their shares |
@@ -32,11 +33,13 @@ mod keeper;
 mod lease;
 mod manager;
 mod memory;
+mod queue;
 mod stuck;
 mod table;
 mod time;
 mod units;
 mod worker;
+mod writes;
 
 pub use self::claim::Claim;
 pub use self::lease::Lease;
@@ -44,7 +47,8 @@ pub use self::manager::{SharedBuilder, SharedManager};
 pub use self::memory::MemorySharedTable;
 pub use self::stuck::OnStuck;
 pub use self::table::{
-    Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, Written,
+    Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Registered,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
 };
 pub use self::units::{Answer, Units};
+pub use self::writes::{Record, Write, WriteResult, Written};

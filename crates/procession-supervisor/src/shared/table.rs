@@ -5,19 +5,26 @@
 //! 1. **One owner.** A unit has at most one owner at any time, and only [`Session::claim`] makes a manager the owner.
 //! 2. **Tokens grow.** Each claim of a unit has a greater token than all earlier claims of a unit with the same key,
 //!    even if the unit was removed and put again meanwhile.
-//! 3. **Writes are fenced.** [`Session::record`] and [`Session::release`] change nothing, and fail with
-//!    [`TableError::Refused`], unless the token is that of the current claim and its owner's lease has not ended.
+//! 3. **Writes are fenced.** [`Session::write`] changes nothing, and answers [`WriteResult::Refused`], unless the token is
+//!    that of the current claim and its owner's lease has not ended.
 //! 4. **The end is final.** A manager whose lease has ended never owns anything again: all its calls are refused. It
 //!    must register again, which gives it another id.
 //! 5. **One clock.** Whether a lease has ended is decided by the clock of the store, never by that of a manager.
 //! 6. **Desired and actual state are separate.** Calls of operators change what a unit should do, and never its owner or
 //!    its token. Calls of managers do the opposite.
+//! 7. **Repetitions change nothing.** A record with a [number](Write::number) that is not greater than the greatest one
+//!    of the current claim so far changes nothing, and is answered with [`WriteResult::Done`].
+//! 8. **A unit that somebody holds delays no other.** A transaction of a user can hold a unit for any time. Meanwhile,
+//!    writes about other units are performed, and the end of a lease frees the other units. What the end means is
+//!    decided once: which units are to blame for a death does not depend on when they become free.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use procession::BoxError;
+
+use super::writes::{Record, Write, WriteResult};
 
 /// A table of units that several programs share, in which each unit has at most one owner.
 ///
@@ -37,6 +44,8 @@ pub trait SharedTable: Send + Sync + 'static {
     /// A query that makes a transaction of the same database conditional on a claim, if the store has one: it locks the
     /// row of the unit until the transaction ends and returns one row, or it returns no row because the claim is not
     /// the current one. Its parameters are the key of the unit (text) and the [token](Token::get) (a 64-bit integer).
+    ///
+    /// Keep such a transaction short: until it ends, the unit cannot move, and what happens to it is not recorded.
     fn guard_sql(&self) -> Option<String> {
         None
     }
@@ -86,9 +95,12 @@ pub trait Session {
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Ends the leases of all managers that are dead: whose lease has ended by the clock of the store or, in a store
-    /// that can tell, whose program has ended. Returns their ids.
+    /// that can tell, whose program has ended. Returns their ids, each once.
     ///
-    /// Their units become free, or are removed if they should be. A unit that was not [steady](Record::Steady) yet has
+    /// A unit that somebody holds becomes free in a later call. That includes the units of managers whose lease has ended
+    /// in another way.
+    ///
+    /// Their units become free, or are removed if they should be. A unit that was not [steady](super::Record::Steady) yet has
     /// crashed: see [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
@@ -135,44 +147,34 @@ pub trait Session {
     /// [`TableError::Refused`] if the lease has ended.
     fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError>;
 
-    /// Records an event in the life of a claimed unit.
+    /// Performs several writes in this order, and returns the answer to each. A write that is refused or not possible now
+    /// does not keep the others from being performed.
     ///
-    /// # Errors
-    ///
-    /// [`TableError::Refused`] if the claim is not the current one.
-    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError>;
-
-    /// Gives a claimed unit back after its run is Closed. A unit that should be removed is removed.
-    ///
-    /// # Errors
-    ///
-    /// [`TableError::Refused`] if the claim is not the current one.
-    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError>;
-
-    /// Performs several writes in this order. Returns for each whether it was performed; `false` means that it failed
-    /// with an error that another attempt cannot change, such as [`TableError::Refused`]. The others are performed
-    /// nevertheless.
-    ///
-    /// By default, each is a call of its own. A store in which a transaction is expensive should use one for all.
+    /// If a write is answered with [`WriteResult::NotNow`], so are all later ones about the same claim in this call. A store
+    /// answers so instead of waiting for a transaction of a user, which may last for any time.
     ///
     /// # Errors
     ///
     /// [`TableError::Unavailable`] and [`TableError::Unusable`]. Any number of the writes may have been performed.
-    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
-        let mut performed = Vec::with_capacity(writes.len());
-        for Write { key, token, what } in writes {
-            let result = match what {
-                Written::Record(record) => self.record(key, *token, record),
-                Written::Release => self.release(key, *token),
-            };
-            match result {
-                Err(error @ (TableError::Unavailable(_) | TableError::Unusable(_))) => {
-                    return Err(error);
-                }
-                result => performed.push(result.is_ok()),
-            }
-        }
-        Ok(performed)
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError>;
+
+    /// Performs one [`Write::record`] without a number. Stores need not implement this.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write); [`TableError::Refused`] if the claim is not the current one, and
+    /// [`TableError::Unavailable`] if somebody holds the unit.
+    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
+        only(self.write(&[Write::record(key, token, record.clone())])?)
+    }
+
+    /// Performs one [`Write::release`]. Stores need not implement this.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`record`](Self::record).
+    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
+        only(self.write(&[Write::release(key, token)])?)
     }
 
     /// Waits until something may have changed since the last call of this function, for at most `timeout`. Returns
@@ -225,6 +227,17 @@ pub trait Session {
 
     /// Returns all managers whose lease has not ended, in the order of their ids.
     fn managers(&mut self) -> Result<Vec<ManagerRow>, TableError>;
+}
+
+/// The answer to the only write of a call.
+fn only(results: Vec<WriteResult>) -> Result<(), TableError> {
+    match results.first() {
+        Some(WriteResult::Done) => Ok(()),
+        Some(WriteResult::NotNow) => {
+            Err(TableError::Unavailable("a transaction holds the unit".into()))
+        }
+        _ => Err(TableError::Refused),
+    }
 }
 
 /// A unit that has crashed so often and is not steady is on probation: see [`Session::claim`]. One crash alone does not
@@ -361,7 +374,7 @@ pub struct Order {
 pub enum Ordered {
     /// Stop the unit, and release it.
     Stop,
-    /// Stop the unit, [record](Record::Restarted) the generation, and start the unit from the spec under the same token.
+    /// Stop the unit, [record](super::Record::Restarted) the generation, and start the unit from the spec under the same token.
     Restart {
         /// The kind of the unit.
         kind: String,
@@ -370,52 +383,6 @@ pub enum Ordered {
         /// The generation of the spec.
         generation: u64,
     },
-}
-
-/// An event in the life of a claimed unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Record {
-    /// It is ready.
-    Ready,
-    /// It has been ready for so long that earlier failures and crashes no longer count.
-    Steady,
-    /// Its run has failed. The unit is quarantined when it has failed `limit` times without becoming steady; its owner
-    /// must release it then.
-    Failed {
-        /// The error with its causes.
-        error: String,
-        /// The maximum number of failures.
-        limit: u32,
-    },
-    /// It starts again from the spec of this generation, because an [order](Ordered::Restart) says so.
-    Restarted {
-        /// The generation.
-        generation: u64,
-    },
-    /// The generation that it runs has ended for good: the unit is not claimed again before it is
-    /// [wanted](Session::want_run) again or has a new generation. If it has one already, this changes nothing.
-    Done,
-}
-
-/// A write about a claimed unit: see [`Session::write`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// The key of the unit.
-    pub key: String,
-    /// The token of the claim.
-    pub token: Token,
-    /// What to write.
-    pub what: Written,
-}
-
-/// What a [`Write`] does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// [`Session::record`].
-    Record(Record),
-    /// [`Session::release`].
-    Release,
 }
 
 /// What an operator wants a unit to do.

@@ -1,16 +1,18 @@
 //! The thread that does everything with the table except renewals: it claims units, reads the orders for them, records
 //! what happens to them, and releases them.
 //!
-//! 1. A unit is released after all its records. Argument: both go through one queue, in whose order the store performs
-//!    them, and a batch that fails is repeated before anything else.
+//! 1. A unit is released after all its records. Argument: both go through one [`Queue`], which keeps the order of the
+//!    writes about a unit.
 //! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends only
 //!    after the last message, when nobody can send any more, or when the lease has ended; after that, the store refuses
 //!    everything.
 //! 3. No claim is lost with its answer. Argument: after each error, the manager is told what it owns, after all claims that
 //!    it was told of before, and releases what it does not know.
 //! 4. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
+//! 5. A unit that somebody holds, for example a transaction of a user, delays neither the other units nor the end of the
+//!    manager. Argument: the queue keeps its writes apart, and [`Worker::write`] answers the manager when nothing else is
+//!    left. The thread and the lease go on until these writes were performed, because only then is the unit's row right.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
@@ -23,7 +25,9 @@ use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
-use super::table::{Claimed, Order, Session, SharedTable, TableError, Token, Write};
+use super::queue::{BATCH, Queue};
+use super::table::{Claimed, Order, Session, SharedTable, TableError, Token};
+use super::writes::Write;
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::engine::reply::Reply;
@@ -35,8 +39,6 @@ const SLICE: Duration = Duration::from_millis(25);
 /// The minimum time between two looks at the table. Each release by each manager is a change, so without it the cost
 /// would grow with the product of both.
 const APART: Duration = Duration::from_millis(50);
-/// The maximum number of units that are claimed, or writes that are performed, in one call.
-const BATCH: usize = 500;
 
 /// What the thread tells the manager.
 pub(super) enum FromTable {
@@ -72,17 +74,18 @@ pub(super) struct Worker<'a> {
 }
 
 /// What the thread must still do.
-#[derive(Default)]
-struct Queue {
-    writes: VecDeque<Write>,
+struct ToDo {
+    writes: Queue,
     /// The last message has come; the value is its `leaves`.
     finish: Option<bool>,
+    /// Dropped when the manager need not wait any more.
+    done: Option<Reply<()>>,
 }
 
-impl Queue {
+impl ToDo {
     fn push(&mut self, message: ToTable) {
         match message {
-            ToTable::Write(write) => self.writes.push_back(write),
+            ToTable::Write(write) => self.writes.push(write),
             ToTable::Finish { leaves } => self.finish = Some(leaves),
         }
     }
@@ -93,23 +96,24 @@ impl Worker<'_> {
     pub(super) fn work(self, done: Reply<()>) {
         let _ending = Ending(self.term);
         let policy = &self.shared.about.policy;
-        let (mut queue, mut pauses) = (Queue::default(), policy.pauses());
+        let mut to_do = ToDo { writes: Queue::new(), finish: None, done: Some(done) };
+        let mut pauses = policy.pauses();
         let every = self.settings.poll_every(self.term.lasts);
         let mut balance = Balance::new(self.term.manager, every);
         let mut has_failed = false;
-        while self.goes_on(&queue) {
+        while self.goes_on(&to_do) {
             let mut has_looked = false;
             let served = self.table.open().and_then(|mut session| {
                 if has_failed {
                     self.tell(FromTable::Owned(session.owned(self.term.manager)?));
                 }
-                self.serve(&mut *session, &mut queue, &mut balance, &mut has_looked)
+                self.serve(&mut *session, &mut to_do, &mut balance, &mut has_looked)
             });
             let error = match served {
                 Ok(()) => {
                     // The end of the manager does not wait for a stuck unit.
-                    drop(done);
-                    return self.leave_when_ended(&queue);
+                    to_do.done = None;
+                    return self.leave_when_ended(&to_do);
                 }
                 Err(TableError::Refused) => return,
                 Err(error) => Arc::new(error) as SharedError,
@@ -121,18 +125,18 @@ impl Worker<'_> {
             let delay = policy.next(&mut pauses);
             self.shared.events.tell(None, Happening::ScanFailed { error, delay });
             // Another session may succeed where this one could not.
-            self.pause(delay, &mut queue);
+            self.pause(delay, &mut to_do);
         }
     }
 
     /// Lets this time pass. The messages that come meanwhile are queued: they are no reason to try again earlier.
-    fn pause(&self, time: Duration, queue: &mut Queue) {
+    fn pause(&self, time: Duration, to_do: &mut ToDo) {
         let end = deadline_after(time);
         loop {
             let left =
                 end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             match self.from.recv_timeout(left) {
-                Ok(next) => queue.push(next),
+                Ok(next) => to_do.push(next),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => return thread::sleep(left),
             }
@@ -141,8 +145,8 @@ impl Worker<'_> {
 
     /// In a store whose leases do not end by time, a manager that has closed although units have not ended leaves when they
     /// have.
-    fn leave_when_ended(&self, queue: &Queue) {
-        if queue.finish != Some(false) || self.term.lasts.is_some() {
+    fn leave_when_ended(&self, to_do: &ToDo) {
+        if to_do.finish != Some(false) || self.term.lasts.is_some() {
             return;
         }
         // A statement of its own: in the head of the loop, the lock would be held until the end of the loop.
@@ -158,8 +162,8 @@ impl Worker<'_> {
     }
 
     /// In a store whose leases do not end by time, nobody else can free the units of a manager that only wants to leave.
-    fn goes_on(&self, queue: &Queue) -> bool {
-        self.term.is_valid() || queue.finish == Some(true) && self.term.lasts.is_none()
+    fn goes_on(&self, to_do: &ToDo) -> bool {
+        self.term.is_valid() || to_do.finish == Some(true) && self.term.lasts.is_none()
     }
 
     /// Uses a session until the manager has finished or its lease has ended.
@@ -170,7 +174,7 @@ impl Worker<'_> {
     fn serve(
         &self,
         session: &mut dyn Session,
-        queue: &mut Queue,
+        to_do: &mut ToDo,
         balance: &mut Balance,
         has_looked: &mut bool,
     ) -> Result<(), TableError> {
@@ -182,49 +186,65 @@ impl Worker<'_> {
                 session.drain(self.term.manager)?;
                 drains = false;
             }
-            if !self.goes_on(queue) || self.write(session, queue)? {
+            if !self.goes_on(to_do) || self.write(session, to_do)? {
                 return Ok(());
             }
             let since = looked.map_or(Duration::MAX, |looked| looked.elapsed());
             changed |= self.hand_over.is_pending();
-            if since >= every || changed && since >= APART {
+            let is_due = since >= every || changed && since >= APART;
+            if is_due && to_do.finish.is_none() {
                 (looked, changed) = (Some(Instant::now()), false);
-                self.look(session, balance)?;
+                self.look(session, balance, to_do.writes.held_releases())?;
                 *has_looked = true;
             }
             changed |= session.wait_for_change(SLICE)?;
         }
     }
 
-    /// Performs the queued writes. Returns whether the manager has finished.
-    fn write(&self, session: &mut dyn Session, queue: &mut Queue) -> Result<bool, TableError> {
+    /// Performs the queued writes. Returns whether the manager has finished, and nothing is left.
+    fn write(&self, session: &mut dyn Session, to_do: &mut ToDo) -> Result<bool, TableError> {
         loop {
             match self.from.try_recv() {
-                Ok(next) => queue.push(next),
+                Ok(next) => to_do.push(next),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     // Without a last message, the manager had not come to take any unit.
-                    queue.finish.get_or_insert(true);
+                    to_do.finish.get_or_insert(true);
                     break;
                 }
             }
         }
-        while !queue.writes.is_empty() {
-            let writes = queue.writes.make_contiguous();
-            let performed = session.write(&writes[..writes.len().min(BATCH)])?;
-            let written = queue.writes.drain(..performed.len().min(queue.writes.len()));
-            for (write, _) in written.zip(performed).filter(|(_, is_performed)| !is_performed) {
+        // One time for all, so that writes which are not possible now are tried once.
+        let now = Instant::now();
+        loop {
+            let batch = to_do.writes.next(now);
+            if batch.is_empty() {
+                break;
+            }
+            let results = session.write(batch)?;
+            for write in to_do.writes.answered(&results)? {
                 self.tell(FromTable::Lost(write.key, write.token));
             }
         }
-        if queue.finish == Some(true) {
+        let Some(leaves) = to_do.finish else { return Ok(false) };
+        if !to_do.writes.is_empty() {
+            to_do.done = None;
+            return Ok(false);
+        }
+        if leaves {
             session.leave(self.term.manager)?;
         }
-        Ok(queue.finish.is_some())
+        Ok(true)
     }
 
-    /// Reads the orders, and claims units up to the share of the manager.
-    fn look(&self, session: &mut dyn Session, balance: &mut Balance) -> Result<(), TableError> {
+    /// Reads the orders, and claims units up to the share of the manager. It has given up `released` units that it still
+    /// owns.
+    fn look(
+        &self,
+        session: &mut dyn Session,
+        balance: &mut Balance,
+        released: usize,
+    ) -> Result<(), TableError> {
         let manager = self.term.manager;
         let mut share = session.share(manager)?;
         if share.has_dead && !session.expire_dead(self.settings.crash_limit)?.is_empty() {
@@ -241,10 +261,11 @@ impl Worker<'_> {
             }
         }
         let bounds = balance.bounds(&share, Instant::now());
-        if let surplus @ 1.. = share.owned.saturating_sub(bounds.keep) {
+        let owned = share.owned.saturating_sub(released);
+        if let surplus @ 1.. = owned.saturating_sub(bounds.keep) {
             self.tell(FromTable::Surplus(surplus));
         }
-        let mut left = bounds.claim.min(self.settings.capacity).saturating_sub(share.owned);
+        let mut left = bounds.claim.min(self.settings.capacity).saturating_sub(owned);
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {

@@ -1,11 +1,13 @@
 //! [`Broken`]: a table in memory that breaks one rule.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession_supervisor::shared::{
     Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Ordered, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, Written,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, WriteResult,
+    Written,
 };
 
 macro_rules! faults {
@@ -41,7 +43,7 @@ faults! {
     RecordNeverRefuses RecordForgetsReady RecordForgetsSteady RecordForgetsFailed RecordForgetsDone
     RecordForgetsRestarted RecordForgetsErrors
     ReleaseNeverRefuses ReleaseForgets
-    WriteStopsAtARefusal WriteIsReversed WriteForgetsTheLast WriteNeverRefuses
+    WriteStopsAtARefusal WriteIsReversed WriteForgetsTheLast RecordsRepeat NumbersOutliveClaims
     WaitNeverWakes WaitAlwaysWakes
     PutKeepsGenerations PutBumpsGenerations PutStarts PutForgetsSpecs PutKeepsRemovals
     WantRunForgets WantStopForgets RemoveForgets RemoveWaits ClearForgets NothingIsUnknown
@@ -67,6 +69,7 @@ struct Past {
     ordered: Vec<Order>,
     draining: Vec<ManagerId>,
     puts: u64,
+    numbers: HashMap<String, u64>,
 }
 
 struct BrokenSession {
@@ -126,6 +129,42 @@ impl BrokenSession {
     fn is_living(&mut self, manager: ManagerId) -> bool {
         let managers = self.inner.managers().unwrap();
         managers.iter().any(|row| row.manager == manager)
+    }
+}
+
+impl BrokenSession {
+    fn write_one(&mut self, mut write: Write) -> Result<WriteResult, TableError> {
+        let is_forgotten = match &write.what {
+            Written::Record(Record::Ready) => self.is(Fault::RecordForgetsReady),
+            Written::Record(Record::Steady) => self.is(Fault::RecordForgetsSteady),
+            Written::Record(Record::Failed { .. }) => self.is(Fault::RecordForgetsFailed),
+            Written::Record(Record::Done) => self.is(Fault::RecordForgetsDone),
+            Written::Record(Record::Restarted { .. }) => self.is(Fault::RecordForgetsRestarted),
+            Written::Release => self.is(Fault::ReleaseForgets),
+            _ => false,
+        };
+        let mut past = self.past.lock().unwrap();
+        let last = past.numbers.entry(write.key.clone()).or_default();
+        let is_old = write.number.is_some_and(|number| number <= *last);
+        *last = (*last).max(write.number.unwrap_or(0));
+        if is_forgotten || is_old && self.is(Fault::NumbersOutliveClaims) {
+            return Ok(WriteResult::Done);
+        }
+        drop(past);
+        if self.is(Fault::RecordsRepeat) {
+            write.number = None;
+        }
+        if let (Written::Record(Record::Failed { error, .. }), true) =
+            (&mut write.what, self.is(Fault::RecordForgetsErrors))
+        {
+            error.clear();
+        }
+        let never_refuses = match write.what {
+            Written::Release => self.is(Fault::ReleaseNeverRefuses),
+            _ => self.is(Fault::RecordNeverRefuses),
+        };
+        let result = self.inner.write(&[write])?[0];
+        Ok(if never_refuses { WriteResult::Done } else { result })
     }
 }
 
@@ -325,59 +364,29 @@ impl Session for BrokenSession {
         Ok(owned)
     }
 
-    fn record(&mut self, key: &str, token: Token, record: &Record) -> Result<(), TableError> {
-        let is_forgotten = match record {
-            Record::Ready => self.is(Fault::RecordForgetsReady),
-            Record::Steady => self.is(Fault::RecordForgetsSteady),
-            Record::Failed { .. } => self.is(Fault::RecordForgetsFailed),
-            Record::Done => self.is(Fault::RecordForgetsDone),
-            Record::Restarted { .. } => self.is(Fault::RecordForgetsRestarted),
-            _ => false,
-        };
-        if is_forgotten {
-            return Ok(());
-        }
-        let mut record = record.clone();
-        if let (Record::Failed { error, .. }, true) =
-            (&mut record, self.is(Fault::RecordForgetsErrors))
-        {
-            error.clear();
-        }
-        let recorded = self.inner.record(key, token, &record);
-        self.never_refuses(Fault::RecordNeverRefuses, recorded, ())
-    }
-
-    fn release(&mut self, key: &str, token: Token) -> Result<(), TableError> {
-        if self.is(Fault::ReleaseForgets) {
-            return Ok(());
-        }
-        let released = self.inner.release(key, token);
-        self.never_refuses(Fault::ReleaseNeverRefuses, released, ())
-    }
-
-    fn write(&mut self, writes: &[Write]) -> Result<Vec<bool>, TableError> {
-        let mut performed = Vec::new();
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
+        let mut results = Vec::new();
         let order: Vec<usize> = match self.fault {
             Fault::WriteIsReversed => (0..writes.len()).rev().collect(),
-            Fault::WriteForgetsTheLast => (0..writes.len().saturating_sub(1)).collect(),
+            Fault::WriteForgetsTheLast if writes.len() > 1 => (0..writes.len() - 1).collect(),
             _ => (0..writes.len()).collect(),
         };
         for position in order {
-            let Write { key, token, what } = &writes[position];
-            let result = match what {
-                Written::Record(record) => self.inner.record(key, *token, record),
-                Written::Release => self.inner.release(key, *token),
-            };
-            performed.push(result.is_ok() || self.is(Fault::WriteNeverRefuses));
-            if result.is_err() && self.is(Fault::WriteStopsAtARefusal) {
+            let result = self.write_one(writes[position].clone())?;
+            results.push(result);
+            if result == WriteResult::Refused && self.is(Fault::WriteStopsAtARefusal) {
                 break;
             }
         }
         if self.is(Fault::WriteIsReversed) {
-            performed.reverse();
+            results.reverse();
         }
-        performed.resize(writes.len(), self.is(Fault::WriteForgetsTheLast));
-        Ok(performed)
+        let missing = match self.fault {
+            Fault::WriteForgetsTheLast => WriteResult::Done,
+            _ => WriteResult::Refused,
+        };
+        results.resize(writes.len(), missing);
+        Ok(results)
     }
 
     fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError> {

@@ -33,8 +33,7 @@ macro_rules! delegate {
                 claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
                 orders(manager: ManagerId) -> Vec<Order>;
                 owned(manager: ManagerId) -> Vec<(String, Token)>;
-                record(key: &str, token: Token, record: &Record) -> ();
-                release(key: &str, token: Token) -> ();
+                write(writes: &[Write]) -> Vec<WriteResult>;
                 wait_for_change(timeout: Duration) -> bool;
                 put(key: &str, kind: &str, spec: &str) -> u64;
                 want_run(key: &str) -> ();

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{claim, open, put, register, register_for, row};
-use crate::shared::table::{Record, Session, SharedTable};
+use crate::shared::table::{Session, SharedTable};
+use crate::shared::writes::Record;
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{claim, open, put, refused, register, register_again, register_for, row, until};
-use crate::shared::table::{
-    Claimed, ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, Token,
-};
+use crate::shared::table::{Claimed, ManagerId, PROBATION_CRASHES, Session, SharedTable, Token};
+use crate::shared::writes::Record;
 
 /// A time to live that ends during a check.
 const TTL: Duration = Duration::from_millis(500);

@@ -44,6 +44,7 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     records::failures_quarantine(&make());
     records::done_units_rest(&make());
     records::several_writes_are_like_single_ones(&make());
+    records::repeated_records_change_nothing(&make());
     operators::put_has_generations(&make());
     operators::unknown_units_are_not_found(&make());
     operators::operators_decide_what_runs(&make());

@@ -1,7 +1,8 @@
 //! Tokens, records, orders and quarantine.
 
 use super::{claim, open, put, refused, register, register_for, row};
-use crate::shared::table::{Desired, Order, Ordered, Record, SharedTable, Token, Write, Written};
+use crate::shared::table::{Desired, Order, Ordered, SharedTable, Token};
+use crate::shared::writes::{Record, Write, WriteResult};
 use std::time::Duration;
 
 pub(super) fn tokens_fence(table: &impl SharedTable) {
@@ -141,21 +142,21 @@ pub(super) fn several_writes_are_like_single_ones(table: &impl SharedTable) {
     let claimed = claim(&mut *s, manager, 2);
     let token = |key| claimed.iter().find(|row| row.key == key).expect("both are claimed").token;
     let (x, y) = (token("x"), token("y"));
-    let write = |key: &str, token, what| Write { key: key.to_owned(), token, what };
-    let failed = || Written::Record(Record::Failed { error: "e".into(), limit: 9 });
+    let failed = || Record::Failed { error: "e".into(), limit: 9 };
     let old = Token::new(0);
     let writes = [
-        write("x", x, Written::Record(Record::Ready)),
-        write("y", old, failed()),
-        write("y", y, failed()),
-        write("unknown", y, Written::Release),
-        write("x", x, failed()),
-        write("x", x, Written::Release),
-        write("x", x, Written::Record(Record::Ready)),
-        write("y", y, Written::Record(Record::Ready)),
+        Write::record("x", x, Record::Ready),
+        Write::record("y", old, failed()),
+        Write::record("y", y, failed()),
+        Write::release("unknown", y),
+        Write::record("x", x, failed()),
+        Write::release("x", x),
+        Write::record("x", x, Record::Ready),
+        Write::record("y", y, Record::Ready),
     ];
     let written = s.write(&writes).expect("write works");
-    let expected = [true, false, true, false, true, true, false, true];
+    use WriteResult::{Done, Refused};
+    let expected = [Done, Refused, Done, Refused, Done, Done, Refused, Done];
     assert_eq!(written, expected, "each write is performed or refused");
     let seen = ["x", "y"].map(|key| {
         let row = row(&mut *s, key);
@@ -164,6 +165,40 @@ pub(super) fn several_writes_are_like_single_ones(table: &impl SharedTable) {
     assert_eq!(seen, [(None, false, 1), (Some(manager), true, 1)], "writes are performed in order");
     assert!(s.write(&[]).expect("write works").is_empty(), "no writes are no error");
     s.leave(manager).expect("leave works");
-    let late = [write("y", y, Written::Release)];
-    assert_eq!(s.write(&late).expect("write works"), [false], "write after the end");
+    let late = [Write::release("y", y)];
+    assert_eq!(s.write(&late).expect("write works"), [Refused], "write after the end");
+}
+
+/// A manager repeats a call whose answer was lost, and does not know which of its writes were performed.
+pub(super) fn repeated_records_change_nothing(table: &impl SharedTable) {
+    let mut s = open(table);
+    let manager = register(&mut *s);
+    put(&mut *s, "k");
+    let failed = || Record::Failed { error: "e".into(), limit: 4 };
+    let token = claim(&mut *s, manager, 1)[0].token;
+    let generation = s.put("k", "a", "2").expect("put works");
+    let records = [failed(), Record::Steady, failed(), Record::Restarted { generation }];
+    let write =
+        |token, number: u64, record: Record| Write::record("k", token, record).numbered(number);
+    let writes: Vec<Write> =
+        (1..).zip(records).map(|(number, record)| write(token, number, record)).collect();
+    for (begin, end) in [(0, 2), (0, 3), (2, 4), (0, 4), (0, 1)] {
+        let written = s.write(&writes[begin..end]).expect("write works");
+        assert!(written.iter().all(|result| *result == WriteResult::Done), "repetitions are done");
+        let row = row(&mut *s, "k");
+        let failures = u32::from((begin, end) != (0, 2));
+        assert_eq!((row.failures, row.is_steady), (failures, failures == 0), "performed once");
+    }
+    let written = s.write(&[write(token, 9, Record::Ready), write(token, 9, failed())]);
+    assert_eq!(written.expect("write works"), [WriteResult::Done; 2], "numbers may be left out");
+    let row_of_k = row(&mut *s, "k");
+    assert_eq!((row_of_k.failures, row_of_k.is_ready), (1, true), "also within one call");
+    s.record("k", token, &failed()).expect("record works");
+    assert_eq!(row(&mut *s, "k").failures, 2, "a record without a number is performed each time");
+    s.release("k", token).expect("release works");
+    let late = s.write(&[write(token, 1, failed())]).expect("write works");
+    assert_eq!(late, [WriteResult::Refused], "after the claim, repetitions are refused");
+    let token = claim(&mut *s, manager, 1)[0].token;
+    s.write(&[write(token, 1, failed())]).expect("write works");
+    assert_eq!(row(&mut *s, "k").failures, 3, "each claim has its own numbers");
 }

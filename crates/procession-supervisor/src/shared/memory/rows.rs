@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::shared::table::{
-    Claimed, Desired, ManagerId, Ordered, PROBATION_CRASHES, Record, TableError, Token, UnitRow,
+    Claimed, Desired, ManagerId, Ordered, PROBATION_CRASHES, TableError, Token, UnitRow,
 };
+use crate::shared::writes::Record;
 
 #[derive(Default)]
 pub(super) struct Rows {
@@ -32,6 +33,8 @@ pub(super) struct Row {
     pub(super) is_quarantined: bool,
     pub(super) owner: Option<ManagerId>,
     pub(super) token: u64,
+    /// The greatest number of a record of the current claim.
+    pub(super) recorded: u64,
     pub(super) is_ready: bool,
     pub(super) is_steady: bool,
     pub(super) starts: u64,
@@ -88,6 +91,7 @@ impl Row {
             is_quarantined: false,
             owner: None,
             token: 0,
+            recorded: 0,
             is_ready: false,
             is_steady: false,
             starts: 0,
@@ -150,7 +154,11 @@ impl Row {
         self.is_steady = false;
     }
 
-    pub(super) fn record(&mut self, record: &Record) {
+    pub(super) fn record(&mut self, number: Option<u64>, record: &Record) {
+        if number.is_some_and(|number| number <= self.recorded) {
+            return;
+        }
+        self.recorded = number.unwrap_or(self.recorded);
         match record {
             Record::Ready => self.is_ready = true,
             Record::Steady => {
@@ -345,6 +353,7 @@ impl Rows {
         self.change(key, |row| {
             row.owner = Some(manager);
             row.token = row.token.max(floor) + 1;
+            row.recorded = 0;
             row.starts += 1;
             row.running = row.generation;
             row.begin();
