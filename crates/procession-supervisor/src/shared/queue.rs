@@ -162,13 +162,16 @@ mod tests {
             now += PAUSES.1;
             assert_eq!(numbers(&perform(&mut queue, now, &["held"]), "free"), [number]);
         }
+        // The unit is free now, but a later write does not come before the earlier ones.
+        queue.push(write("held", count + 10));
+        assert_eq!(perform(&mut queue, now, &[]), []);
         queue.push(Write::release("held", Token::new(1)));
         assert_eq!(perform(&mut queue, now, &["held"]), []);
         assert_eq!((queue.is_empty(), queue.held_releases()), (false, 1));
         // Before the next attempt, nothing is tried.
         assert!(queue.next(now).is_empty());
         let performed = perform(&mut queue, now + PAUSES.1, &[]);
-        assert_eq!(numbers(&performed, "held"), (1..=count + 9).collect::<Vec<_>>());
+        assert_eq!(numbers(&performed, "held"), (1..=count + 10).collect::<Vec<_>>());
         assert_eq!(performed.last(), Some(&("held".to_owned(), None)));
         assert!(queue.is_empty());
     }

@@ -1,6 +1,6 @@
 //! Stores that pass their calls on to another store.
 
-use procession_supervisor::shared::TableError;
+use procession_supervisor::shared::{TableError, Write, WriteResult};
 
 /// What a store does when another store has answered.
 pub(crate) trait Answered {
@@ -8,6 +8,26 @@ pub(crate) trait Answered {
     fn answered(&mut self, _call: &str) -> Result<(), TableError> {
         Ok(())
     }
+
+    /// Somebody holds the unit of this write.
+    fn is_held(&self, _write: &Write) -> bool {
+        false
+    }
+}
+
+/// Performs the writes that are possible now.
+pub(crate) fn write<S: Answered>(
+    session: &mut S,
+    inner: impl FnOnce(&mut S, &[Write]) -> Result<Vec<WriteResult>, TableError>,
+    writes: &[Write],
+) -> Result<Vec<WriteResult>, TableError> {
+    let is_held: Vec<bool> = writes.iter().map(|write| session.is_held(write)).collect();
+    let free = std::iter::zip(writes, &is_held).filter(|(_, is_held)| !**is_held);
+    let free: Vec<Write> = free.map(|(write, _)| write.clone()).collect();
+    let mut results = inner(session, &free)?.into_iter();
+    session.answered("write")?;
+    let answer = |is_held| if is_held { Some(WriteResult::NotNow) } else { results.next() };
+    Ok(is_held.into_iter().filter_map(answer).collect())
 }
 
 /// Implements [`Session`](procession_supervisor::shared::Session) for `$session`, which has a function
@@ -33,7 +53,6 @@ macro_rules! delegate {
                 claim(manager: ManagerId, max: usize) -> Vec<Claimed>;
                 orders(manager: ManagerId) -> Vec<Order>;
                 owned(manager: ManagerId) -> Vec<(String, Token)>;
-                write(writes: &[Write]) -> Vec<WriteResult>;
                 wait_for_change(timeout: Duration) -> bool;
                 put(key: &str, kind: &str, spec: &str) -> u64;
                 want_run(key: &str) -> ();
@@ -55,6 +74,11 @@ macro_rules! calls {
                 crate::delegate::Answered::answered(self, stringify!($name))?;
                 Ok(answer)
             })*
+
+            fn write(&mut self, writes: &[Write]) -> Result<Vec<WriteResult>, TableError> {
+                let inner = |session: &mut Self, writes: &[Write]| session.inner()?.write(writes);
+                crate::delegate::write(self, inner, writes)
+            }
         }
     };
 }

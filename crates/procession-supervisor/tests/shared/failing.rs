@@ -1,12 +1,13 @@
 //! Stores that lose answers, factories that fail, and runs that are replaced: no unit is lost or judged by them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use procession_runnable::body;
 use procession_supervisor::shared::{
-    MemorySharedTable, Session, SharedManager, SharedTable, TableError,
+    MemorySharedTable, Session, SharedManager, SharedTable, TableError, Write,
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 
@@ -121,4 +122,155 @@ fn a_run_that_was_replaced_makes_its_successor_neither_ready_nor_steady() {
     );
     root.abort();
     let _aborted = root.closed().wait();
+}
+
+/// A store that performs writes, and then loses the answer each second time.
+#[derive(Clone)]
+struct Forgetful(MemorySharedTable, Arc<AtomicUsize>);
+
+struct ForgetfulSession(Box<dyn Session>, Arc<AtomicUsize>);
+
+impl SharedTable for Forgetful {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(ForgetfulSession(self.0.open()?, self.1.clone())))
+    }
+}
+
+impl ForgetfulSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for ForgetfulSession {
+    fn answered(&mut self, call: &str) -> Result<(), TableError> {
+        if call == "write" && self.1.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            return Err(TableError::Unavailable("the answer was lost".into()));
+        }
+        Ok(())
+    }
+}
+delegate!(ForgetfulSession, answered);
+
+fn quick() -> Policy {
+    let pause = Duration::from_millis(1);
+    Policy::new().backoff(Backoff { first: pause, max: pause, jitter: false })
+}
+
+#[test]
+fn a_failure_counts_once_although_the_answer_to_its_record_was_lost() {
+    let (table, lost) = (table_of(&["a"]), Arc::new(AtomicUsize::new(0)));
+    let runs = AtomicUsize::new(0);
+    let builder = SharedManager::builder(Forgetful(table.clone(), lost.clone())).policy(quick());
+    let manager = builder.poll_every(Duration::from_millis(10)).build(move |_| {
+        let fails = runs.fetch_add(1, Ordering::SeqCst) < 3;
+        Ok(Unit::new(body(move |run| async move {
+            if fails {
+                return Err("no disk");
+            }
+            run.ready();
+            run.closing().await;
+            Ok(())
+        })))
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.is_ready);
+    assert_eq!(row(&table, "a").failures, 3);
+    root.close_blocking().unwrap();
+    assert!(lost.load(Ordering::SeqCst) >= 2, "answers were lost");
+    assert_eq!((row(&table, "a").owner, row(&table, "a").failures), (None, 3));
+}
+
+/// A store in which somebody holds units, as a guarded transaction does.
+#[derive(Clone)]
+struct Held(MemorySharedTable, Arc<Mutex<HashSet<String>>>);
+
+struct HeldSession(Box<dyn Session>, Arc<Mutex<HashSet<String>>>);
+
+impl SharedTable for Held {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(HeldSession(self.0.open()?, self.1.clone())))
+    }
+}
+
+impl HeldSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for HeldSession {
+    fn is_held(&self, write: &Write) -> bool {
+        self.1.lock().unwrap().contains(&write.key)
+    }
+}
+delegate!(HeldSession, answered);
+
+/// While one unit is held, the others become ready and stop, and the manager ends. What
+/// has happened to the unit is written when nobody holds it any more.
+#[test]
+fn a_unit_that_is_held_delays_no_other() {
+    let held = Held(table_of(&["held", "a", "b"]), Arc::default());
+    let table = held.0.clone();
+    let hold = |key: &str, is_held: bool| {
+        let mut keys = held.1.lock().unwrap();
+        if is_held {
+            keys.insert(key.to_owned())
+        } else {
+            keys.remove(key)
+        };
+    };
+    hold("held", true);
+    let has_failed = AtomicBool::new(false);
+    let builder = SharedManager::builder(held.clone()).policy(quick()).ttl(LIMIT * 10);
+    let manager = builder.capacity(3).poll_every(Duration::from_millis(10)).build(move |claim| {
+        let fails = claim.key() == "held" && !has_failed.swap(true, Ordering::SeqCst);
+        Ok(Unit::new(body(move |run| async move {
+            if fails {
+                return Err("no disk");
+            }
+            run.ready();
+            run.closing().await;
+            Ok(())
+        })))
+    });
+    let root = started(&manager);
+    for key in ["a", "b"] {
+        wait_for_row(&table, key, |row| row.is_ready);
+    }
+    let mut session = table.open().unwrap();
+    for _ in 0..3 {
+        session.want_stop("a").unwrap();
+        wait_for_row(&table, "a", |row| row.owner.is_none());
+        session.want_run("a").unwrap();
+        wait_for_row(&table, "a", |row| row.is_ready);
+    }
+    let seen = row(&table, "held");
+    assert_eq!((seen.is_ready, seen.failures), (false, 0));
+    let owner = seen.owner.unwrap();
+    // It stops here, and stays in the table.
+    session.want_stop("held").unwrap();
+    let end = Instant::now() + LIMIT;
+    while manager.counts().units > 2 {
+        assert!(Instant::now() < end);
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    // So there is room for another one.
+    session.put("c", "unit", "one").unwrap();
+    wait_for_row(&table, "c", |row| row.is_ready);
+    root.close();
+    // Much less than the time to live, which the manager would wait for at most.
+    assert!(root.closed().wait_timeout(LIMIT).is_some(), "the manager ends");
+    assert_eq!(row(&table, "b").owner, None);
+    let seen = row(&table, "held");
+    assert_eq!((seen.owner, seen.failures), (Some(owner), 0));
+    assert_eq!(session.managers().unwrap().len(), 1, "its lease goes on");
+    hold("held", false);
+    wait_for_row(&table, "held", |row| row.owner.is_none());
+    let seen = row(&table, "held");
+    assert_eq!((seen.failures, seen.last_error.is_some()), (1, true), "the failure came first");
+    while !session.managers().unwrap().is_empty() {
+        assert!(Instant::now() < end + LIMIT, "the manager leaves");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
 }
