@@ -7,7 +7,8 @@
 //!    epoch is at least that number; so it is greater than all epochs before, even if the last of them was lost as
 //!    well. Each claim compares the timelines in its own transaction, which holds a lock that [`begin_epoch`] waits
 //!    for: no claim on a new timeline comes before its epoch. The ids of managers grow in the same way.
-//! 3. No lease crosses to a new timeline: [`begin_epoch`] ends all of them.
+//! 3. No lease crosses to a new timeline: [`begin_epoch`] ends all of them. A unit that a transaction holds becomes free
+//!    later, as at the end of any lease.
 //!
 //! If the server does not tell its timeline (a managed service may not permit it), 2 and 3 are void: after a failover
 //! that has lost transactions, a token may be given twice.
@@ -17,7 +18,7 @@ use postgres::types::Type;
 use procession_supervisor::shared::TableError;
 
 use crate::error::has_code;
-use crate::session::{PostgresSession, Transaction};
+use crate::session::{PostgresSession, Transaction, end_all};
 
 /// The version that this program is made for.
 const SUPPORTED: u32 = 1;
@@ -131,7 +132,7 @@ pub(crate) fn follow_timeline(session: &mut PostgresSession) -> Result<(), Table
 /// Ends all leases, and lets tokens and ids continue in a higher epoch. On a table that knows no timeline yet, it only
 /// records it.
 ///
-/// Locks: all of `managers`, then `units` in the order of their keys, then `meta`.
+/// Locks: all of `managers`, then those `units` that nobody holds, then `meta`.
 fn begin_epoch(tx: &mut Transaction<'_>) -> Result<(), TableError> {
     tx.batch(LONG)?;
     tx.batch("lock table {s}.managers in exclusive mode")?;
@@ -142,13 +143,7 @@ fn begin_epoch(tx: &mut Transaction<'_>) -> Result<(), TableError> {
         return Ok(());
     }
     if known.is_some() {
-        tx.query("select from {s}.units where owner is not null order by key for update", &[])?;
-        tx.batch(
-            "delete from {s}.managers; \
-             update {s}.units set owner = null, is_ready = false, is_steady = false \
-             where owner is not null and desired <> 'remove'; \
-             delete from {s}.units where owner is not null",
-        )?;
+        end_all(tx)?;
         tx.query(
             "update {s}.meta set epoch = greatest(epoch + 1, $1), \
              floor = greatest(floor, greatest(epoch + 1, $1) << $2)",

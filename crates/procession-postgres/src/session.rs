@@ -41,6 +41,7 @@ use procession_supervisor::shared::{
 };
 
 use self::changes::Changes;
+pub(crate) use self::managers::end_all;
 use crate::error::{failed, is_conflict};
 use crate::names::Names;
 use crate::schema;

@@ -219,6 +219,15 @@ fn end(tx: &mut Transaction<'_>, manager: i64, blame: Blame) -> Result<(), Table
     Ok(())
 }
 
+/// Ends all leases. The table of managers is locked.
+pub(crate) fn end_all(tx: &mut Transaction<'_>) -> Result<(), TableError> {
+    let managers = tx.query(
+        "update {s}.managers set expires_at = '-infinity', blamed = 'nobody' returning id",
+        &[],
+    )?;
+    managers.iter().try_for_each(|row| end(tx, row.get(0), Blame::Nobody))
+}
+
 /// Frees the units $1, which are locked. Those with at least $2 crashes that are not steady have crashed with the manager
 /// $3. $4 is the crash limit.
 const FREE: &str = "\

@@ -201,6 +201,14 @@ fn the_end_of_a_lease_that_is_no_crash_remains_none() {
     assert!(s.get("removed").unwrap().is_none());
     let (seen, none) = (rows(&mut *s), None);
     assert_eq!((seen["held"].owner, seen["k"].owner), (Some(manager), none));
+    // Those who find that the unit is still held do not wake the others, or all would look again and again.
+    let changes = |url| -> i64 {
+        let sql = format!("select last_value from {schema}.changes");
+        self::client(url).query_one(&sql, &[]).unwrap().get(0)
+    };
+    let before = changes(url);
+    assert_eq!(s.expire_dead(1).unwrap(), []);
+    assert_eq!(changes(url), before);
     for refused in [s.renew(manager), s.drain(manager), s.claim(manager, 1).map(drop)] {
         assert!(refused.is_err());
     }
@@ -210,6 +218,34 @@ fn the_end_of_a_lease_that_is_no_crash_remains_none() {
     assert_eq!((row.owner, row.crashes, row.is_quarantined), (None, 0, false));
     let managers = format!("select from {schema}.managers");
     assert!(self::client(url).query(&managers, &[]).unwrap().is_empty(), "it is forgotten");
+}
+
+/// A new timeline ends the lease of the unit that is held as well.
+#[test]
+fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
+    let Some(url) = server() else { return };
+    let (table, schema) = table(url);
+    let mut s = open(&table);
+    for key in ["held", "k"] {
+        put(&mut *s, key);
+    }
+    let manager = register(&mut *s);
+    let claimed = claim_all(&mut *s, manager);
+    let mut client = client(url);
+    let guarded = hold(&mut client, &table, "held", claimed["held"].token);
+    let move_on = format!("update {schema}.meta set timeline = timeline + 1");
+    self::client(url).batch_execute(&move_on).unwrap();
+    let begun = Instant::now();
+    assert!(s.share(manager).is_err());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let seen = rows(&mut *s);
+    assert_eq!((seen["held"].owner, seen["k"].owner), (Some(manager), None));
+    guarded.commit().unwrap();
+    let other = register(&mut *s);
+    assert_eq!(s.expire_dead(1).unwrap(), []);
+    let again = claim_all(&mut *s, other);
+    assert!(again["held"].token.get() > 1 << 40, "a higher epoch");
+    assert_eq!(s.get("held").unwrap().unwrap().crashes, 0);
 }
 
 /// A registration takes crashes back, and does not wait for a unit that another manager's transaction holds.
@@ -237,6 +273,46 @@ fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     guarded.commit().unwrap();
     s.register(&again).unwrap();
     assert_eq!(s.get("held").unwrap().unwrap().crashes, 0);
+}
+
+/// If a transaction holds it for a moment only, its crash is taken back as well.
+#[test]
+fn a_registration_waits_for_a_moment() {
+    let Some(url) = server() else { return };
+    let (table, schema) = table(url);
+    put(&mut *open(&table), "k");
+    let mut longest = Duration::MAX;
+    // On a slow machine, the moment may be too long.
+    for attempt in 0..50 {
+        let crashed = format!("update {schema}.units set crashes = 1, crashed_with = 1000");
+        client(url).batch_execute(&crashed).unwrap();
+        let (mut client, again) = (
+            client(url),
+            Registration { previous: Some(ManagerId::new(1000)), ..registration(&["b"], LONG) },
+        );
+        let mut holding = client.transaction().unwrap();
+        let lock = format!("select from {schema}.units for update");
+        holding.execute(&lock, &[]).unwrap();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let registers = scope.spawn(|| open(&table).register(&again).unwrap());
+            let mut admin = self::client(url);
+            until("the registration waits", || {
+                let sql = "select from pg_stat_activity where wait_event_type = 'Lock' \
+                    and position($1 in query) > 0 and position('crashed_with' in query) > 0";
+                let waiting = !admin.query(sql, &[&schema]).unwrap().is_empty();
+                (waiting || registers.is_finished()).then_some(())
+            });
+            holding.commit().unwrap();
+            longest = begun.elapsed();
+        });
+        if longest < Duration::from_millis(200) || attempt == 49 {
+            break;
+        }
+    }
+    if longest < Duration::from_millis(200) {
+        assert_eq!(open(&table).get("k").unwrap().unwrap().crashes, 0);
+    }
 }
 
 /// A manager whose unit is held goes on with all others, and can be closed. What happened to the unit meanwhile is written
