@@ -186,6 +186,13 @@ fn the_policy_has_the_sums() {
     let picture = get(&served, "/timeline.svg", "");
     let expected = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
     assert_eq!(picture.header("content-security-policy"), Some(expected));
+    let graph = get(&served, "/graph.svg?root=1", "");
+    assert_eq!(graph.header("content-security-policy"), Some(expected));
+    assert_eq!(graph.header("content-type"), Some("image/svg+xml"));
+    assert!(get(&served, "/graph", "").body.contains("href=\"/graph.svg?root=1\" download="));
+    for unknown in ["/graph?root=999", "/graph.svg?root=999"] {
+        assert_eq!(get(&served, unknown, "").status, 404, "{unknown}");
+    }
     served.app.close_blocking().unwrap();
 }
 

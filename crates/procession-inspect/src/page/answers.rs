@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::detail::{All, detail};
 use super::frame::frame;
+use super::graph::{self, View};
 use super::guard::Guard;
 use super::headers::{PICTURE_POLICY, add, answer, empty, refusal};
 use super::html;
@@ -103,6 +104,7 @@ impl Answers {
                     html::page(&frame, &query, mount, self.timeline.is_some()),
                 )
             }
+            "/graph" | "/graph.svg" => self.graph(&sample, path, &query, mount),
             "/snapshot.json" if parameter(text, "all").as_deref() == Some("1") => self.all(sample),
             "/snapshot.json" => json(&frame(&sample, &query)),
             "/blockers.json" => {
@@ -128,6 +130,22 @@ impl Answers {
         }
     }
 
+    /// The graph of `root`, as a page or as a file.
+    fn graph(&self, sample: &Sample, path: &str, query: &Query, mount: &str) -> Response<Body> {
+        let top = query.root.map_or(Some(0), |root| sample.index_of(root));
+        let view = View { query, mount, has_timeline: self.timeline.is_some() };
+        match (path, top) {
+            ("/graph", Some(top)) => html_answer(graph::page(sample, top, &view)),
+            ("/graph", None) => {
+                let mut response = html_answer(graph::unknown(sample, &view));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+            (_, Some(top)) => picture(graph::svg(sample, top, true)),
+            (_, None) => refusal(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
+        }
+    }
+
     fn timeline(&self, path: &str) -> Response<Body> {
         let Some(timeline) = &self.timeline else {
             return refusal(StatusCode::NOT_FOUND, "there is nothing at this address\n");
@@ -135,9 +153,7 @@ impl Answers {
         if path == "/timeline.json" {
             return answer(JSON, timeline.to_chrome_trace());
         }
-        let mut response = answer("image/svg+xml", timeline.to_svg());
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, PICTURE_POLICY);
-        response
+        picture(timeline.to_svg())
     }
 
     /// The process was Closed and dropped before anybody looked.
@@ -164,6 +180,16 @@ struct OnlyBlockers<'a> {
     summary: &'a Summary,
     blockers: &'a [Blocker],
     blockers_more: usize,
+}
+
+fn html_answer(page: String) -> Response<Body> {
+    answer("text/html; charset=utf-8", page)
+}
+
+fn picture(svg: String) -> Response<Body> {
+    let mut response = answer("image/svg+xml", svg);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, PICTURE_POLICY);
+    response
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

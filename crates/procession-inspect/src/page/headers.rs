@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 /// The script and the style of the page, which are parts of it.
 pub(crate) const SCRIPT: &str = include_str!("script.js");
-pub(crate) const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = concat!(include_str!("style.css"), include_str!("graph/graph.css"));
 
 /// The policy allows exactly this script and this style, by their sums.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::detail::Detail;
 use super::headers::{SCRIPT, STYLE};
-use super::model::{Blocker, Frame, Program, State};
+use super::model::{Blocker, Frame, Program, State, Summary};
 use super::query::{Column, Query, Scope};
 use super::table::{link, table};
 use super::words;
@@ -19,7 +19,7 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
             div.top {
                 strong.name { (name) }
                 span.dim { "pid " (frame.program.pid) " on " (frame.program.host) }
-                (navigation(mount, query, has_timeline))
+                (navigation(mount, query, has_timeline, "Tree"))
                 span #live .dim { "Updated " (frame.at.clock()) "; reloads every 5 s" }
             }
             div.state {
@@ -66,7 +66,7 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
     };
     document(
         &words::title(summary, name),
-        icon(frame),
+        icon(&frame.summary),
         html! {
             @if !is_closed { noscript { meta http-equiv="refresh" content="5"; } }
         },
@@ -85,7 +85,12 @@ pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: 
         header {
             div.top {
                 strong.name { (path) }
-                nav { a href=(link(mount, query)) { "Tree" } }
+                nav {
+                    a href=(link(mount, query)) { "Tree" }
+                    @if let super::model::Key::Process(key) = detail.process.key {
+                        a href=(graph_link(mount, Some(key))) { "Graph" }
+                    }
+                }
                 span.dim { (frame.at.clock()) }
             }
         }
@@ -114,7 +119,7 @@ pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: 
             }
         }
     };
-    document(&path, icon(frame), html! {}, body)
+    document(&path, icon(&frame.summary), html! {}, body)
 }
 
 /// The page of a process that was Closed and dropped before anybody looked.
@@ -128,7 +133,7 @@ pub(crate) fn gone(program: &Program) -> String {
     document(&format!("○ {}", program.name), ICONS[3], html! {}, body)
 }
 
-fn document(title: &str, icon: &str, head: Markup, body: Markup) -> String {
+pub(crate) fn document(title: &str, icon: &str, head: Markup, body: Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -155,10 +160,10 @@ const ICONS: [&str; 5] = [
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2l6 12H2z' fill='%235b2a86'/%3E%3C/svg%3E",
 ];
 
-fn icon(frame: &Frame) -> &'static str {
-    match frame.summary.state {
+pub(crate) fn icon(summary: &Summary) -> &'static str {
+    match summary.state {
         State::Running => ICONS[0],
-        State::Closing if frame.summary.stalled => ICONS[2],
+        State::Closing if summary.stalled => ICONS[2],
         State::Closing => ICONS[1],
         State::Closed => ICONS[3],
         State::Aborting => ICONS[4],
@@ -171,13 +176,24 @@ fn data(frame: &Frame, mount: &str) -> String {
     json.to_string().replace('<', "\\u003c")
 }
 
-fn navigation(mount: &str, query: &Query, has_timeline: bool) -> Markup {
+/// The tabs; `current` is the one that is shown.
+pub(crate) fn navigation(mount: &str, query: &Query, has_timeline: bool, current: &str) -> Markup {
+    let page = |tab: &str| (tab == current).then_some("page");
     html! {
         nav {
-            a href=(link(mount, &Query::default())) aria-current="page" { "Tree" }
+            a href=(link(mount, &Query::default())) aria-current=[page("Tree")] { "Tree" }
+            a href=(graph_link(mount, query.root)) aria-current=[page("Graph")] { "Graph" }
             @if has_timeline { a href={ (mount) "/timeline.svg" } { "Timeline" } }
             a href={ (mount) "/snapshot.json?" (query) } { "JSON" }
         }
+    }
+}
+
+/// The address of the graph of a process, or of the root.
+pub(crate) fn graph_link(mount: &str, key: Option<u64>) -> String {
+    match key {
+        Some(key) => format!("{mount}/graph?root={key}"),
+        None => format!("{mount}/graph"),
     }
 }
 

@@ -10,12 +10,14 @@
 //! | `guard`, `token`, `headers` | who may see the page |
 //! | `answers`, `stream`, `detail` | requests and their answers |
 //! | `html`, `table`, `words` | the page without a script; `style.css`, `script.js` |
+//! | `graph` | a part of the tree as a picture, and the page around it |
 //! | `inspect` | [`Inspect`](crate::Inspect) |
 //! | `texts` | redacting and escaping |
 
 mod answers;
 mod detail;
 mod frame;
+mod graph;
 mod guard;
 mod headers;
 mod history;

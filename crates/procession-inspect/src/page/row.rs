@@ -16,6 +16,13 @@ const WAITS: usize = 3;
 
 /// The row of a process. It is not expanded yet.
 pub(crate) fn process_row(sample: &Sample, index: u32, depth: usize) -> Row {
+    let content = Content::Process(Box::new(process_content(sample, index)));
+    let parent = sample.owner(index).map(|edge| sample.keys[edge.from()]);
+    Row { key: Key::Process(sample.key(index)), parent, depth, content }
+}
+
+/// What is shown of a process.
+pub(crate) fn process_content(sample: &Sample, index: u32) -> Process {
     let process = sample.process(index);
     let (key, texts) = (sample.key(index), &sample.texts);
     let owner = sample.owner(index);
@@ -26,7 +33,7 @@ pub(crate) fn process_row(sample: &Sample, index: u32, depth: usize) -> Row {
     let open = edges.iter().filter(|edge| {
         closes(edge.kind()) && sample.snapshot.processes()[edge.to()].phase() != Phase::Closed
     });
-    let content = Process {
+    Process {
         label: texts.label(process),
         named: process.name().is_some_and(|name| !name.is_empty()),
         phase: phase(process.phase()),
@@ -51,9 +58,7 @@ pub(crate) fn process_row(sample: &Sample, index: u32, depth: usize) -> Row {
         dimmed: false,
         path: None,
         gone: None,
-    };
-    let parent = owner.map(|edge| sample.keys[edge.from()]);
-    Row { key: Key::Process(key), parent, depth, content: Content::Process(Box::new(content)) }
+    }
 }
 
 fn wait(sample: &Sample, edge: &procession::Edge) -> Wait {

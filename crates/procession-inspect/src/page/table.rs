@@ -178,7 +178,7 @@ fn fold_tr(row: &Row, fold: &Fold, query: &Query, mount: &str) -> Markup {
 }
 
 /// `37 closing`
-fn fold_counts(fold: &Fold) -> String {
+pub(crate) fn fold_counts(fold: &Fold) -> String {
     let counts = [
         (fold.running, "running"),
         (fold.closing, "closing"),
@@ -190,16 +190,21 @@ fn fold_counts(fold: &Fold) -> String {
     counts.map(|(count, word)| format!("{} {word}", Count(count))).collect::<Vec<_>>().join(", ")
 }
 
-/// The badge of a phase: a sign and a word.
+/// The badge of a phase.
 pub(crate) fn phase(process: &Process) -> Markup {
-    let (class, text) = match (process.phase, process.aborting, process.failed) {
+    let (class, text) = phase_words(process);
+    html! { span class={ "badge " (class) } { (text) } }
+}
+
+/// A phase: a class, and a sign with a word.
+pub(crate) fn phase_words(process: &Process) -> (&'static str, &'static str) {
+    match (process.phase, process.aborting, process.failed) {
         (_, _, true) => ("failed", "✕ Failed"),
         ("closing", true, _) => ("aborting", "▲ Aborting"),
         ("closing", ..) => ("closing", "◐ Closing"),
         ("closed", ..) => ("closed", "○ Closed"),
         _ => ("running", "● Running"),
-    };
-    html! { span class={ "badge " (class) } { (text) } }
+    }
 }
 
 /// ``thread body `cache-refresh`, 3 h 05 min``

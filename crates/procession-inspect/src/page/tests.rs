@@ -17,17 +17,17 @@ use super::sample::{Facts, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
 
-struct Scene {
-    app: Process,
+pub(super) struct Scene {
+    pub(super) app: Process,
     history: History,
     tally: Arc<Tally>,
     program: Arc<Program>,
-    texts: Texts,
+    pub(super) texts: Texts,
     at: u64,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let app = Process::builder().name("app").on_child_failure(procession::ChildFailure::Ignore);
         let app = app.build().unwrap();
         let tally = Arc::new(Tally::new(app.id()));
@@ -43,12 +43,12 @@ impl Scene {
         Self { app, history, tally, program: Arc::new(program), texts, at: 1_000_000 }
     }
 
-    fn child(&self, parent: &Process, name: &str) -> Process {
+    pub(super) fn child(&self, parent: &Process, name: &str) -> Process {
         Process::builder().name(name).parent(parent).build().unwrap()
     }
 
     /// A sample, this many milliseconds after the one before.
-    fn sample(&mut self, passed: u64) -> Sample {
+    pub(super) fn sample(&mut self, passed: u64) -> Sample {
         procession::support::flush_events(Duration::from_secs(10));
         self.at += passed;
         let facts = Facts {
@@ -108,7 +108,7 @@ fn validate(json: &Value) {
 }
 
 /// The program of the specification, which hangs for three reasons.
-fn stuck() -> (Scene, Vec<Process>) {
+pub(super) fn stuck() -> (Scene, Vec<Process>) {
     let mut scene = Scene::new();
     let (app, mut kept) = (scene.app.clone(), Vec::new());
     let db = scene.child(&app, "db");
@@ -127,7 +127,7 @@ fn stuck() -> (Scene, Vec<Process>) {
     (scene, kept)
 }
 
-fn end(scene: &Scene, kept: &[Process]) {
+pub(super) fn end(scene: &Scene, kept: &[Process]) {
     kept.last().unwrap().close();
     scene.app.abort().wait().ok();
 }
@@ -205,7 +205,7 @@ fn the_page_without_a_script() {
     end(&scene, &kept);
 }
 
-const HOSTILE: [&str; 6] = [
+pub(super) const HOSTILE: [&str; 6] = [
     "<script>window.pwned=1</script>",
     "\"'><img src=x onerror=alert(1)>",
     "\u{1b}[2J",

@@ -1,0 +1,73 @@
+//! The page around a graph. It needs no script.
+
+use maud::{PreEscaped, html};
+
+use crate::page::html::{document, graph_link, icon, navigation};
+use crate::page::query::Query;
+use crate::page::sample::Sample;
+use crate::page::table::link;
+use crate::page::words;
+
+use super::svg;
+
+/// What the page needs besides a sample.
+pub(crate) struct View<'a> {
+    pub(crate) query: &'a Query,
+    pub(crate) mount: &'a str,
+    pub(crate) has_timeline: bool,
+}
+
+/// The page with the graph below a process.
+pub(crate) fn page(sample: &Sample, top: u32, view: &View<'_>) -> String {
+    let key = sample.key(top);
+    let (mount, label) = (view.mount, sample.texts.label(sample.process(top)));
+    let tree = view.query.with_root((top != 0).then_some(key));
+    with_head(
+        sample,
+        view,
+        html! {
+            p {
+                "Processes that " b { (label) } " closes or waits for, at " (sample.at.clock()) " UTC. "
+                a href=(graph_link(mount, view.query.root)) { "Refresh" } " · "
+                a href={ (mount) "/graph.svg?root=" (key) } download={ "graph-" (key) ".svg" } { "Download SVG" } " · "
+                a href=(link(mount, &tree)) { "Show in the tree" } " · "
+                a href={ (mount) "/process/" (key) } { "Details" }
+                @if top != 0 { " · " a href=(graph_link(mount, None)) { "Graph of " (sample.program.name) } }
+            }
+            div.picture tabindex="0" role="region" aria-label="Graph" { (PreEscaped(svg(sample, top, false))) }
+        },
+    )
+}
+
+/// The page for a process that is not known.
+pub(crate) fn unknown(sample: &Sample, view: &View<'_>) -> String {
+    with_head(
+        sample,
+        view,
+        html! {
+            p.empty {
+                "There is no such process: it may be Closed. "
+                a href=(graph_link(view.mount, None)) { "Graph of " (sample.program.name) }
+            }
+        },
+    )
+}
+
+fn with_head(sample: &Sample, view: &View<'_>, content: maud::Markup) -> String {
+    let (summary, program) = (&sample.summary, &sample.program);
+    let body = html! {
+        header {
+            div.top {
+                strong.name { (program.name) }
+                span.dim { "pid " (program.pid) " on " (program.host) }
+                (navigation(view.mount, view.query, view.has_timeline, "Graph"))
+            }
+            div.state {
+                @for (class, text) in words::badges(summary) { span class={ "badge " (class) } { (text) } }
+                span.right { (words::deadline(summary)) }
+            }
+        }
+        main { (content) }
+    };
+    document(&words::title(summary, &program.name), icon(summary), html! {}, body)
+}
