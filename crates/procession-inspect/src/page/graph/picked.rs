@@ -164,12 +164,20 @@ fn nearest(sample: &Sample, nodes: &[Node<'_>]) -> Vec<usize> {
         Content::Process(process) => sample.marks.is_protected[process as usize],
         Content::Fold(..) => false,
     };
+    let mut path = Vec::new();
     for (limit, only_kept) in [(KEPT, true), (NODES, false)] {
-        for (number, node) in nodes.iter().enumerate() {
-            let is_next = !is_shown[number] && is_shown[node.from];
-            if count < limit && is_next && (!only_kept || is_kept(node)) {
-                is_shown[number] = true;
-                count += 1;
+        for (number, _) in nodes.iter().enumerate().filter(|(_, node)| !only_kept || is_kept(node))
+        {
+            // With the nodes that it was found from.
+            path.clear();
+            let mut above = number;
+            while !is_shown[above] && count + path.len() <= limit {
+                path.push(above);
+                above = nodes[above].from;
+            }
+            if count + path.len() <= limit {
+                path.iter().for_each(|&shown| is_shown[shown] = true);
+                count += path.len();
             }
         }
     }
