@@ -327,7 +327,7 @@ fn a_manager_whose_unit_is_held_goes_on_and_ends() {
     let (fail, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     let pause = Duration::from_millis(1);
-    let backoff = Backoff { first: pause, max: pause, jitter: false };
+    let backoff = Backoff::new(pause, pause).jitter(false);
     let policy = Policy::new().steady_after(LONG).backoff(backoff);
     let manager = SharedManager::builder(table.clone()).policy(policy).build(move |claim| {
         let (tell, lease, gate) = (tell.clone(), claim.lease().clone(), gate.clone());

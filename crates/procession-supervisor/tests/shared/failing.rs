@@ -154,7 +154,7 @@ delegate!(ForgetfulSession, answered);
 
 fn quick() -> Policy {
     let pause = Duration::from_millis(1);
-    Policy::new().backoff(Backoff { first: pause, max: pause, jitter: false })
+    Policy::new().backoff(Backoff::new(pause, pause).jitter(false))
 }
 
 #[test]
