@@ -129,7 +129,7 @@ pub(crate) const SHARE: &str = "
         EXISTS (SELECT 1
             FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
             WHERE k.manager = m.id AND u.owner IS NULL AND u.is_wanted = 1),
-        EXISTS (SELECT 1 FROM procession_units WHERE owner = m.id AND has_order = 1),
+        (SELECT count(*) FROM procession_units WHERE owner = m.id AND has_order = 1),
         (SELECT max(id) FROM peers),
         (SELECT count(*) FROM peers WHERE id < ?1)
     FROM procession_managers AS m WHERE m.id = ?1";
@@ -147,7 +147,7 @@ pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, F
             newest: row.get::<_, Option<i64>>(6)?.map(|id| ManagerId::new(unsigned(id))),
             owned: unsigned(row.get(3)?) as usize,
             has_free: row.get(4)?,
-            has_orders: row.get(5)?,
+            orders: unsigned(row.get(5)?) as usize,
             has_dead: false,
         })
     });

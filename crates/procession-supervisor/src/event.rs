@@ -105,6 +105,12 @@ pub enum Happening {
         /// The time until it ends.
         remaining: Duration,
     },
+    /// The store of a shared manager, or the code that uses it, has panicked. The manager gives its lease up and registers
+    /// again.
+    TablePanicked {
+        /// The panic's message.
+        message: Arc<str>,
+    },
     /// The lease of a shared manager has ended. Its units are aborted, and the manager registers again.
     LeaseEnded,
     /// The reader was too slow, and has lost the oldest events.
@@ -139,6 +145,7 @@ impl<K> Event<K> {
             Happening::Stopped { .. } => "stopped",
             Happening::Claimed { .. } => "claimed",
             Happening::LeaseAtRisk { .. } => "lease_at_risk",
+            Happening::TablePanicked { .. } => "table_panicked",
             Happening::LeaseEnded => "lease_ended",
             Happening::Missed { .. } => "missed",
         }
@@ -202,6 +209,9 @@ impl Display for Happening {
             Self::LeaseAtRisk { remaining } => {
                 write!(f, "the lease could not be renewed, and ends in {}", Elapsed(*remaining))
             }
+            Self::TablePanicked { message } => {
+                write!(f, "the table panicked: {}", Escaped::error(message))
+            }
             Self::LeaseEnded => f.write_str("the lease has ended"),
             Self::Missed { count } => {
                 write!(f, "the reader was too slow: {} events are missing", Count(*count as usize))
@@ -228,7 +238,9 @@ impl<K: Display> Event<K> {
         let what = &self.what;
         match what {
             Happening::Missed { .. } => {}
-            Happening::GaveUp { .. } | Happening::Stuck => error!(manager, unit, kind, "{what}"),
+            Happening::GaveUp { .. } | Happening::Stuck | Happening::TablePanicked { .. } => {
+                error!(manager, unit, kind, "{what}")
+            }
             Happening::Failed { .. }
             | Happening::LoadFailed { .. }
             | Happening::ScanFailed { .. }

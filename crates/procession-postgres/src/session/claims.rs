@@ -31,7 +31,7 @@ pub(crate) const SHARE: &str = "\
             where {free} and crashes >= 2 and u.kind = any(m.kinds)) \
           and not exists(select from {s}.units u \
             where u.owner = m.id and u.crashes >= 2 and not u.is_steady)), \
-      exists(select from {s}.units u where u.owner = m.id and {ordered}), \
+      (select count(*) from {s}.units u where u.owner = m.id and {ordered}), \
       exists(select from {s}.managers o where o.expires_at <= pg_catalog.clock_timestamp()), \
       {new_timeline}, \
       peers.newest, \
@@ -69,11 +69,14 @@ pub(crate) const OWNED: &str = "\
     select u.key, u.token from {s}.managers m left join {s}.units u on u.owner = m.id \
     where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp()";
 
+/// The spec, which may be long, is read only if the unit starts again.
 pub(crate) const ORDERS: &str = "\
-    select u.key, u.token, u.kind, u.spec, u.generation, \
-      u.desired <> 'run' or u.is_quarantined or not u.kind = any(m.kinds) \
+    select u.key, u.token, u.kind, case when not stop.is_meant then u.spec end, u.generation, \
+      stop.is_meant \
     from {s}.managers m \
-    left join {s}.units u on u.owner = m.id and {ordered} \
+    left join {s}.units u on u.owner = m.id and {ordered}, \
+    lateral (select u.desired <> 'run' or u.is_quarantined or not u.kind = any(m.kinds)) \
+      as stop(is_meant) \
     where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp() order by u.key";
 
 /// What the lock of a manager shows before a claim.
@@ -103,7 +106,7 @@ impl PostgresSession {
                 owned: count(2),
                 is_draining: row.get(3),
                 has_free: row.get(4),
-                has_orders: row.get(5),
+                orders: count(5),
                 has_dead: row.get(6),
             });
         }

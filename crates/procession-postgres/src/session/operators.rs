@@ -44,8 +44,13 @@ impl PostgresSession {
         check("kind", kind, LONGEST)?;
         check("spec", spec, LONGEST_SPEC)?;
         let rows = self.query(
-            "with put as ( \
-               insert into {s}.units as u (key, kind, spec) values ($1, $2, $3) \
+// Programs put the same units each time they start: that writes nothing, and waits for nobody.
+            "with same as materialized ( \
+               select generation from {s}.units \
+               where key = $1 and kind = $2 and spec = $3 and desired <> 'remove'), \
+             put as ( \
+               insert into {s}.units as u (key, kind, spec) \
+               select $1, $2, $3 where not exists(select from same) \
                on conflict (key) do update set \
                  desired = case u.desired when 'remove' then 'run' else u.desired end, \
                  kind = excluded.kind, \
@@ -63,7 +68,8 @@ impl PostgresSession {
                  crashed_with = case when (u.kind, u.spec) \
                    is distinct from (excluded.kind, excluded.spec) then null else u.crashed_with end \
                returning generation) \
-             select generation, {s}.changed() from put",
+             select generation, null from same \
+             union all select generation, {s}.changed()::text from put",
             &[(&key, Type::TEXT), (&kind, Type::TEXT), (&spec, Type::TEXT)],
         )?;
         Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))

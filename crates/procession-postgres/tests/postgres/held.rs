@@ -10,8 +10,8 @@ use procession::Process;
 use procession_postgres::PostgresSharedTable;
 use procession_runnable::{Start, body_thread};
 use procession_supervisor::shared::{
-    Claimed, ManagerId, Record, Registration, Session, SharedManager, Token, UnitRow, Write,
-    WriteResult,
+    Claimed, Desired, ManagerId, Record, Registration, Session, SharedManager, Token, UnitRow,
+    Write, WriteResult,
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 use procession_test_postgres::server;
@@ -273,6 +273,36 @@ fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     guarded.commit().unwrap();
     s.register(&again).unwrap();
     assert_eq!(s.get("held").unwrap().unwrap().crashes, 0);
+}
+
+/// Programs put the same units each time they start.
+#[test]
+fn a_put_that_changes_nothing_writes_nothing_and_does_not_wait() {
+    let Some(url) = server() else { return };
+    let (table, schema) = table(url);
+    let mut s = open(&table);
+    put(&mut *s, "held");
+    let manager = register(&mut *s);
+    let token = claim_all(&mut *s, manager)["held"].token;
+    let seen = || -> (i64, String) {
+        let sql =
+            format!("select last_value, units.xmin::text from {schema}.changes, {schema}.units");
+        let row = client(url).query_one(&sql, &[]).unwrap();
+        (row.get(0), row.get(1))
+    };
+    let before = seen();
+    let mut client = client(url);
+    let guarded = hold(&mut client, &table, "held", token);
+    let begun = Instant::now();
+    assert_eq!(s.put("held", "a", "1").unwrap(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    guarded.rollback().unwrap();
+    assert_eq!(seen(), before);
+    assert_eq!(s.put("held", "a", "2").unwrap(), 2);
+    assert_ne!(seen(), before);
+    s.remove("held").unwrap();
+    s.put("held", "a", "2").unwrap();
+    assert_eq!(s.get("held").unwrap().unwrap().desired, Desired::Run, "it cancels a removal");
 }
 
 /// If a transaction holds it for a moment only, its crash is taken back as well.

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession::Process;
-use procession::support::close_elsewhere;
+use procession::support::{catch, close_elsewhere};
 
 use super::lease::Term;
 use super::manager::Settings;
@@ -43,7 +43,11 @@ pub(super) fn keep(
     let mut pauses = policy.pauses();
     let registration = settings.registration(previous);
     while registered.is_awaited() {
-        match register(table, settings, &registration) {
+        let register = || register(table, settings, &registration);
+        // The manager reports the error, and no event is needed.
+        let panicked =
+            |message| Err(TableError::Unusable(format!("it panicked: {message}").into()));
+        match catch(register).unwrap_or_else(panicked) {
             Ok((session, answer, sent)) => {
                 let clock = settings.clock.clone();
                 let term = Term::new(answer.manager, answer.ttl, clock, sent);

@@ -9,7 +9,8 @@
 //!    after the last message of [`Claims`]; that is sent when these are dropped, after the units have ended.
 //! 3. A unit that has not ended keeps its lease. Argument: the manager leaves the table only if nothing is stuck;
 //!    otherwise, its lease runs out.
-//! 4. The user's code does not unwind into a thread. Argument: [`spawn`] catches its panics, also those of what it drops.
+//! 4. The user's code does not unwind into a thread. Argument: [`SharedManager::spawn`] catches its panics, also those of
+//!    what it drops.
 
 use std::fmt;
 use std::future::Future;
@@ -244,7 +245,7 @@ impl SharedManager {
         loop {
             let (registered, term) = reply();
             let (manager, previous) = (self.clone(), *self.last.lock());
-            spawn(&run, "lease keeper", move || {
+            self.spawn(&run, "lease keeper", move || {
                 keep(&*manager.table, &manager.settings, &manager.shared, previous, registered);
             })?;
             let Some(term) = run.run_until_closing(term).await else { return Ok(()) };
@@ -273,7 +274,7 @@ impl SharedManager {
         let units = named("units", self.claims(run, &term, &to_manager, to_table)).start(start)?;
         let (done, worked) = reply::<()>();
         let (manager, of_worker) = (self.clone(), term.clone());
-        let working = spawn(run, "shared table", move || {
+        let working = self.spawn(run, "shared table", move || {
             let worker = Worker {
                 table: &*manager.table,
                 settings: &manager.settings,
@@ -287,7 +288,7 @@ impl SharedManager {
         });
         let (of_watch, of_units) = (term.clone(), units.clone());
         let manager = self.clone();
-        let watching = spawn(run, "lease watch", move || {
+        let watching = self.spawn(run, "lease watch", move || {
             watch(&of_watch, &of_units);
             // After a regular end, nothing runs any more.
             if manager.settings.on_stuck == OnStuck::ExitProgram {
@@ -344,6 +345,27 @@ impl SharedManager {
         });
         claims.at(run.site())
     }
+
+    /// Runs a function of this crate on a thread, which also drops what it has captured. The store is code of others, so its
+    /// panics become events.
+    fn spawn(
+        &self,
+        run: &Run,
+        name: &str,
+        function: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let thread = thread::Builder::new().name(name.to_owned());
+        let spawned = thread.spawn(move || {
+            if let Err(message) = catch(function) {
+                shared.events.tell(None, Happening::TablePanicked { message });
+            }
+        });
+        match spawned {
+            Ok(_detached) => Ok(()),
+            Err(error) => Err(failed(run, format!("no thread for the {name}: {error}").into())),
+        }
+    }
 }
 
 /// A run during which the manager can hand over.
@@ -376,16 +398,6 @@ fn is_failure(error: &Error) -> bool {
 
 fn failed(run: &Run, error: BoxError) -> Error {
     Error::failed(run.label(), error)
-}
-
-/// Runs a function of this crate on a thread, which also drops what it has captured.
-fn spawn(run: &Run, name: &str, function: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = thread::Builder::new().name(name.to_owned());
-    let spawned = thread.spawn(move || drop(catch(function)));
-    match spawned {
-        Ok(_detached) => Ok(()),
-        Err(error) => Err(failed(run, format!("no thread for the {name}: {error}").into())),
-    }
 }
 
 /// Configures a shared manager. Made by [`SharedManager::builder`].

@@ -238,7 +238,7 @@ impl Session for MemorySession {
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,
                 has_free: kinds().any(|kind| !kind.free.is_empty() || !kind.crashed.is_empty()),
-                has_orders: !entry.ordered.is_empty(),
+                orders: entry.ordered.len(),
                 has_dead: rows.managers.values().any(|other| !other.is_alive(now)),
             })
         })
@@ -312,12 +312,18 @@ impl Session for MemorySession {
 
     fn put(&mut self, key: &str, kind: &str, spec: &str) -> Result<u64, TableError> {
         self.with(|rows, _| {
+            let is_same = |row: &&Row| {
+                (&*row.kind, &*row.spec) == (kind, spec) && row.desired != Desired::Remove
+            };
+            if let Some(row) = rows.units.get(key).filter(is_same) {
+                return Ok(row.generation);
+            }
             rows.changes += 1;
             let put = |row: &mut Row| {
                 if row.desired == Desired::Remove {
                     row.desired = Desired::Run;
                 }
-                if (row.kind.as_str(), row.spec.as_str()) != (kind, spec) {
+                if (&*row.kind, &*row.spec) != (kind, spec) {
                     row.kind = kind.to_owned();
                     row.spec = spec.to_owned();
                     row.generation += 1;

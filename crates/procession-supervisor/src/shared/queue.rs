@@ -52,10 +52,13 @@ impl Queue {
 
     /// Returns the number of releases that wait because somebody holds the unit.
     pub(super) fn held_releases(&self) -> usize {
-        let is_released = |writes: &&VecDeque<Write>| {
-            writes.back().is_some_and(|write| write.what == Written::Release)
-        };
-        self.held.values().filter(is_released).count()
+        self.held.keys().filter(|key| self.is_release_held(key)).count()
+    }
+
+    /// Returns whether the release of a unit waits because somebody holds it.
+    pub(super) fn is_release_held(&self, key: &str) -> bool {
+        let last = self.held.get(key).and_then(VecDeque::back);
+        last.is_some_and(|write| write.what == Written::Release)
     }
 
     /// Returns what to write next; nothing if nothing can be written at this time. The same again until
@@ -90,28 +93,30 @@ impl Queue {
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
 
-    /// Takes the answers to the batch, and returns the writes that were refused.
+    /// Takes the answers to the batch, and returns the writes that were performed or refused, with their answers.
     ///
     /// # Errors
     ///
     /// If the store has not answered each write.
-    pub(super) fn answered(&mut self, results: &[WriteResult]) -> Result<Vec<Write>, TableError> {
+    pub(super) fn answered(
+        &mut self,
+        results: &[WriteResult],
+    ) -> Result<Vec<(Write, WriteResult)>, TableError> {
         if results.len() != self.batch.len() {
             let error = format!("{} writes have {} answers", self.batch.len(), results.len());
             return Err(TableError::Unavailable(error.into()));
         }
-        let mut refused = Vec::new();
+        let mut over = Vec::new();
         for (write, result) in self.batch.drain(..).zip(results) {
             match result {
-                WriteResult::Done => {}
-                WriteResult::Refused => refused.push(write),
+                WriteResult::Done | WriteResult::Refused => over.push((write, *result)),
                 WriteResult::NotNow => match self.held.get_mut(&write.key) {
                     Some(writes) => writes.push_back(write),
                     None => drop(self.held.insert(write.key.clone(), VecDeque::from([write]))),
                 },
             }
         }
-        Ok(refused)
+        Ok(over)
     }
 }
 
@@ -186,10 +191,9 @@ mod tests {
         assert!(queue.answered(&[WriteResult::Done]).is_err());
         queue.push(write("a", 3));
         assert_eq!(queue.next(now), [write("a", 1), write("a", 2)]);
-        let refused = queue.answered(&[WriteResult::Done, WriteResult::Refused]).unwrap();
-        assert_eq!(
-            (refused.as_slice(), queue.next(now)),
-            (&[write("a", 2)][..], &[write("a", 3)][..])
-        );
+        let results = [WriteResult::Done, WriteResult::Refused];
+        let over = queue.answered(&results).unwrap();
+        assert!(over.iter().map(|(_, result)| *result).eq(results));
+        assert_eq!(queue.next(now), [write("a", 3)]);
     }
 }

@@ -332,11 +332,12 @@ pub struct Share {
     pub owned: usize,
     /// The manager is [draining](Session::drain).
     pub is_draining: bool,
-    /// [`claim`](Session::claim) may find a unit. A store that cannot tell says `true`, here and below.
+    /// [`claim`](Session::claim) may find a unit. A store that cannot tell says `true`, also for `has_dead`.
     pub has_free: bool,
-    /// [`orders`](Session::orders) may find an order.
-    pub has_orders: bool,
-    /// [`expire_dead`](Session::expire_dead) may find a dead manager.
+    /// The number of [`orders`](Session::orders). Orders stand while units stop, and are read again only if their number
+    /// shows that there may be others. A store that cannot tell says `usize::MAX`.
+    pub orders: usize,
+    /// [`expire_dead`](Session::expire_dead) may find a dead manager, or a unit of one that is not free yet.
     pub has_dead: bool,
 }
 

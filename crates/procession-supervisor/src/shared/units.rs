@@ -3,17 +3,18 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
-use std::{fmt, thread};
+use std::{fmt, io, thread};
 
 use procession::support::{block_on, catch};
 
 use super::table::{ManagerId, ManagerRow, Session, SharedTable, TableError, UnitRow};
 use crate::engine::reply::{self, reply};
+use crate::sync::Mutex;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Jobs = mpsc::Sender<Job>;
 
 /// Says which units of a [`SharedTable`] should run, and shows where they do. Clones are the same handle.
 ///
@@ -44,13 +45,14 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Clone)]
 pub struct Units {
     table: Arc<dyn SharedTable>,
-    thread: Arc<OnceLock<mpsc::Sender<Job>>>,
+    /// The way to the thread, if there is one.
+    jobs: Arc<Mutex<Option<Jobs>>>,
 }
 
 impl Units {
     /// Makes a handle.
     pub fn new(table: impl SharedTable) -> Self {
-        Self { table: Arc::new(table), thread: Arc::default() }
+        Self { table: Arc::new(table), jobs: Arc::default() }
     }
 
     /// [`Session::put`].
@@ -130,9 +132,17 @@ impl Units {
         call: impl Fn(&mut dyn Session) -> Result<T, TableError> + Send + 'static,
     ) -> Answer<T> {
         let (reply, answer) = reply();
-        let job: Job = Box::new(move |connection| reply.give(connection.call(call)));
-        // If there is no thread, the job is dropped, and the answer is an error.
-        let _sent = self.thread.get_or_init(|| start(self.table.clone())).send(job);
+        match running(&self.jobs, || start(self.table.clone())) {
+            Ok(jobs) => {
+                let job: Job = Box::new(move |connection| reply.give(connection.call(call)));
+                // The thread ends only when nobody can send any more.
+                let _sent = jobs.send(job);
+            }
+            Err(error) => {
+                let error = format!("no thread for the session of the table: {error}");
+                reply.give(Err(TableError::Unavailable(error.into())));
+            }
+        }
         Answer { answer }
     }
 }
@@ -143,22 +153,31 @@ impl fmt::Debug for Units {
     }
 }
 
+/// Returns the way to the thread, which `start` starts if there is none. If that fails, the next call tries again.
+fn running(
+    jobs: &Mutex<Option<Jobs>>,
+    start: impl FnOnce() -> io::Result<Jobs>,
+) -> io::Result<Jobs> {
+    let mut jobs = jobs.lock();
+    match &*jobs {
+        Some(jobs) => Ok(jobs.clone()),
+        None => Ok(jobs.insert(start()?).clone()),
+    }
+}
+
 /// Starts the thread, which ends when all handles were dropped.
-fn start(table: Arc<dyn SharedTable>) -> mpsc::Sender<Job> {
+fn start(table: Arc<dyn SharedTable>) -> io::Result<Jobs> {
     let (jobs, from) = mpsc::channel::<Job>();
     let work = move || {
         let mut connection = Connection { table, session: None };
         for job in from {
-            // The store is code of others.
-            if catch(|| job(&mut connection)).is_err() {
-                let session = connection.session.take();
-                let _caught = catch(|| drop(session));
-            }
+            // The answer of the job may be dropped here.
+            let _caught = catch(|| job(&mut connection));
         }
         drop(catch(|| drop(connection)));
     };
-    let _spawned = thread::Builder::new().name("units".to_owned()).spawn(work);
-    jobs
+    thread::Builder::new().name("units".to_owned()).spawn(work)?;
+    Ok(jobs)
 }
 
 struct Connection {
@@ -172,21 +191,38 @@ impl Connection {
         &mut self,
         call: impl Fn(&mut dyn Session) -> Result<T, TableError>,
     ) -> Result<T, TableError> {
-        if let Some(mut session) = self.session.take() {
-            match call(&mut *session) {
+        if let Some(session) = self.session.take() {
+            match self.call_with(|_| Ok(session), &call) {
                 Err(TableError::Unavailable(_)) => {}
-                result => {
-                    self.session = Some(session);
-                    return result;
-                }
+                result => return result,
             }
         }
-        let mut session = self.table.open()?;
-        let result = call(&mut *session);
-        if !matches!(result, Err(TableError::Unavailable(_))) {
-            self.session = Some(session);
+        self.call_with(|table| table.open(), &call)
+    }
+
+    /// Performs a call with this session, which is kept unless it has lost the store. The store is code of others: if it
+    /// panics, the session is not used again.
+    fn call_with<T>(
+        &mut self,
+        session: impl FnOnce(&dyn SharedTable) -> Result<Box<dyn Session>, TableError>,
+        call: &impl Fn(&mut dyn Session) -> Result<T, TableError>,
+    ) -> Result<T, TableError> {
+        let table = &*self.table;
+        let called = catch(|| {
+            let mut session = session(table)?;
+            let result = call(&mut *session);
+            // A session that has lost the store is dropped here.
+            let is_lost = matches!(result, Err(TableError::Unavailable(_)));
+            Ok((result, (!is_lost).then_some(session)))
+        });
+        match called {
+            Ok(Ok((result, session))) => {
+                self.session = session;
+                result
+            }
+            Ok(Err(error)) => Err(error),
+            Err(message) => Err(TableError::Unavailable(format!("it panicked: {message}").into())),
         }
-        result
     }
 }
 
@@ -224,5 +260,20 @@ impl<T> Future for Answer<T> {
 impl<T> fmt::Debug for Answer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_could_not_be_started_is_started_by_the_next_call() {
+        let jobs = Mutex::new(None);
+        let fails = || Err(io::Error::other("the limit is reached"));
+        assert!(running(&jobs, fails).is_err());
+        let (sender, _receiver) = mpsc::channel();
+        assert!(running(&jobs, || Ok(sender)).is_ok());
+        assert!(running(&jobs, fails).is_ok(), "there is one now");
     }
 }

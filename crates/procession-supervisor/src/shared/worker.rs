@@ -13,6 +13,7 @@
 //!    manager. Argument: the queue keeps its writes apart, and [`Worker::write`] answers the manager when nothing else is
 //!    left. The thread and the lease go on until these writes were performed, because only then is the unit's row right.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
@@ -26,8 +27,8 @@ use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
 use super::queue::{BATCH, Queue};
-use super::table::{Claimed, Order, Session, SharedTable, TableError, Token};
-use super::writes::Write;
+use super::table::{Claimed, Order, Ordered, Session, Share, SharedTable, TableError, Token};
+use super::writes::{Record, Write, WriteResult, Written};
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::engine::reply::Reply;
@@ -80,6 +81,35 @@ struct ToDo {
     finish: Option<bool>,
     /// Dropped when the manager need not wait any more.
     done: Option<Reply<()>>,
+    orders: Orders,
+}
+
+/// Which orders the manager was told of, so that they are not read again and again while its units stop.
+#[derive(Default)]
+struct Orders {
+    /// The keys of the units that have not carried theirs out, and whether they stop.
+    open: HashMap<String, bool>,
+    read: Option<Instant>,
+}
+
+impl Orders {
+    /// Returns whether there may be others. If one was replaced by another one, only time shows it.
+    fn may_differ(&self, count: usize, every: Duration) -> bool {
+        count != self.open.len()
+            || count > 0 && self.read.is_none_or(|read| read.elapsed() >= every)
+    }
+
+    fn were_read(&mut self, orders: &[Order]) {
+        let open = orders.iter().map(|order| (order.key.clone(), order.what == Ordered::Stop));
+        self.open = open.collect();
+        self.read = Some(Instant::now());
+    }
+
+    fn written(&mut self, write: &Write) {
+        if matches!(write.what, Written::Release | Written::Record(Record::Restarted { .. })) {
+            self.open.remove(&write.key);
+        }
+    }
 }
 
 impl ToDo {
@@ -96,7 +126,8 @@ impl Worker<'_> {
     pub(super) fn work(self, done: Reply<()>) {
         let _ending = Ending(self.term);
         let policy = &self.shared.about.policy;
-        let mut to_do = ToDo { writes: Queue::new(), finish: None, done: Some(done) };
+        let (writes, orders) = (Queue::new(), Orders::default());
+        let mut to_do = ToDo { writes, finish: None, done: Some(done), orders };
         let mut pauses = policy.pauses();
         let every = self.settings.poll_every(self.term.lasts);
         let mut balance = Balance::new(self.term.manager, every);
@@ -194,7 +225,7 @@ impl Worker<'_> {
             let is_due = since >= every || changed && since >= APART;
             if is_due && to_do.finish.is_none() {
                 (looked, changed) = (Some(Instant::now()), false);
-                self.look(session, balance, to_do.writes.held_releases())?;
+                self.look(session, balance, to_do)?;
                 *has_looked = true;
             }
             changed |= session.wait_for_change(SLICE)?;
@@ -222,8 +253,11 @@ impl Worker<'_> {
                 break;
             }
             let results = session.write(batch)?;
-            for write in to_do.writes.answered(&results)? {
-                self.tell(FromTable::Lost(write.key, write.token));
+            for (write, result) in to_do.writes.answered(&results)? {
+                to_do.orders.written(&write);
+                if result == WriteResult::Refused {
+                    self.tell(FromTable::Lost(write.key, write.token));
+                }
             }
         }
         let Some(leaves) = to_do.finish else { return Ok(false) };
@@ -237,13 +271,12 @@ impl Worker<'_> {
         Ok(true)
     }
 
-    /// Reads the orders, and claims units up to the share of the manager. It has given up `released` units that it still
-    /// owns.
+    /// Reads the orders, and claims units up to the share of the manager.
     fn look(
         &self,
         session: &mut dyn Session,
         balance: &mut Balance,
-        released: usize,
+        to_do: &mut ToDo,
     ) -> Result<(), TableError> {
         let manager = self.term.manager;
         let mut share = session.share(manager)?;
@@ -254,18 +287,26 @@ impl Worker<'_> {
             session.drain(manager)?;
             share = session.share(manager)?;
         }
-        if share.has_orders {
+        if to_do.orders.may_differ(share.orders, self.settings.poll_every(self.term.lasts)) {
             let orders = session.orders(manager)?;
+            to_do.orders.were_read(&orders);
             if !orders.is_empty() {
                 self.tell(FromTable::Orders(orders));
             }
         }
-        let bounds = balance.bounds(&share, Instant::now());
-        let owned = share.owned.saturating_sub(released);
+        // What it has given up does not run any more, although it still owns it. What stops is not a part of its share, but
+        // takes up its capacity.
+        let released = to_do.writes.held_releases();
+        let runs = share.owned.saturating_sub(released);
+        let stop = to_do.orders.open.iter().filter(|(_, stops)| **stops);
+        let stop = stop.filter(|(key, _)| !to_do.writes.is_release_held(key)).count();
+        let owned = runs.saturating_sub(stop);
+        let bounds = balance.bounds(&Share { owned, ..share }, Instant::now());
         if let surplus @ 1.. = owned.saturating_sub(bounds.keep) {
             self.tell(FromTable::Surplus(surplus));
         }
-        let mut left = bounds.claim.min(self.settings.capacity).saturating_sub(owned);
+        let room = self.settings.capacity.saturating_sub(runs);
+        let mut left = bounds.claim.saturating_sub(owned).min(room);
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {

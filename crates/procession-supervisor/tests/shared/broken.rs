@@ -293,7 +293,7 @@ impl Session for BrokenSession {
             Fault::ShareForgetsTheNewest => share.newest = Some(manager),
             Fault::ShareHidesDraining => share.is_draining = false,
             Fault::ShareHidesFree => share.has_free = false,
-            Fault::ShareHidesOrders => share.has_orders = false,
+            Fault::ShareHidesOrders => share.orders = 0,
             Fault::ShareHidesDead => share.has_dead = false,
             Fault::ShareCountsAll => share.units = self.inner.scan(None, usize::MAX)?.len(),
             _ => {}

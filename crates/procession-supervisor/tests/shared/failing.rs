@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use procession_runnable::body;
+use procession::Process;
+use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{
-    MemorySharedTable, Session, SharedManager, SharedTable, TableError, Write,
+    ManagerId, MemorySharedTable, Session, SharedManager, SharedTable, TableError, Write,
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 
@@ -273,4 +274,124 @@ fn a_unit_that_is_held_delays_no_other() {
         assert!(Instant::now() < end + LIMIT, "the manager leaves");
         session.wait_for_change(Duration::from_millis(10)).unwrap();
     }
+}
+
+/// A store that panics once in this call, with this message.
+#[derive(Clone)]
+struct Panics(MemorySharedTable, &'static str, Arc<AtomicBool>);
+
+struct PanicsSession(Box<dyn Session>, Panics);
+
+impl SharedTable for Panics {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(PanicsSession(self.0.open()?, self.clone())))
+    }
+}
+
+impl PanicsSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for PanicsSession {
+    fn answered(&mut self, call: &str) -> Result<(), TableError> {
+        let panics = call == self.1.1 && !self.1.2.swap(true, Ordering::SeqCst);
+        assert!(!panics, "the store has a defect");
+        Ok(())
+    }
+}
+delegate!(PanicsSession, answered);
+
+#[test]
+fn the_message_of_a_store_that_panics_is_an_event_and_the_manager_goes_on() {
+    for call in ["renew", "share", "claim", "write"] {
+        let (table, log) = (table_of(&["a"]), Log::default());
+        let manager = manager(Panics(table.clone(), call, Arc::default()), &log);
+        let mut events = manager.events();
+        let root = Process::new();
+        let (start, readiness) = Start::under(&root);
+        drop((manager.runnable().start(start).unwrap(), readiness));
+        let event = loop {
+            let event = events.recv_blocking().unwrap();
+            if event.kind() == "table_panicked" {
+                break event;
+            }
+        };
+        assert_eq!(event.to_string(), "manager: the table panicked: the store has a defect");
+        wait_for_row(&table, "a", |row| row.is_ready && row.owner > Some(ManagerId::new(1)));
+        root.close_blocking().unwrap();
+    }
+    // Without a registration, there is nothing to go on with.
+    let panics = Panics(table_of(&[]), "register", Arc::default());
+    let error = manager(panics, &Log::default()).run_blocking(|_| {}).unwrap_err();
+    let text = error.with_causes().to_string();
+    assert!(text.contains("it panicked: the store has a defect"), "{text}");
+}
+
+/// A store that counts how often orders are read.
+#[derive(Clone)]
+struct Counts(MemorySharedTable, Arc<AtomicUsize>);
+
+struct CountsSession(Box<dyn Session>, Arc<AtomicUsize>);
+
+impl SharedTable for Counts {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(CountsSession(self.0.open()?, self.1.clone())))
+    }
+}
+
+impl CountsSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for CountsSession {
+    fn answered(&mut self, call: &str) -> Result<(), TableError> {
+        self.1.fetch_add(usize::from(call == "orders"), Ordering::SeqCst);
+        Ok(())
+    }
+}
+delegate!(CountsSession, answered);
+
+#[test]
+fn orders_are_read_again_only_if_there_are_others() {
+    let (table, reads) = (table_of(&["slow", "a"]), Arc::new(AtomicUsize::new(0)));
+    let (let_go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let builder = SharedManager::builder(Counts(table.clone(), reads.clone()));
+    // It finds changes because it is woken.
+    let manager = builder.poll_every(LIMIT * 10).build(move |claim| {
+        let (is_slow, gate) = (claim.key() == "slow", gate.clone());
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.closing().wait();
+            if is_slow {
+                let _let_go = gate.lock().unwrap().recv();
+            }
+        })))
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.is_ready);
+    let mut session = table.open().unwrap();
+    session.want_stop("slow").unwrap();
+    // Each of these is a change, and the last ones are orders for another unit.
+    for number in 0..10 {
+        session.put(&format!("b{number}"), "unit", "").unwrap();
+        wait_for_row(&table, &format!("b{number}"), |row| row.is_ready);
+    }
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    session.put("a", "unit", "two").unwrap();
+    let owner = row(&table, "a").owner.unwrap();
+    let end = Instant::now() + LIMIT;
+    while session.orders(owner).unwrap().len() > 1 {
+        assert!(Instant::now() < end, "the restart was carried out");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    session.want_stop("a").unwrap();
+    wait_for_row(&table, "a", |row| row.owner.is_none());
+    drop(let_go);
+    wait_for_row(&table, "slow", |row| row.owner.is_none());
+    root.close_blocking().unwrap();
 }

@@ -20,7 +20,7 @@ use crate::support::*;
 #[test]
 fn a_unit_runs_and_is_released_when_the_manager_stops() {
     let (table, log) = (table_of(&["a"]), Log::default());
-    let root = started(&manager(table.clone(), &log));
+    let root = started(&lasting_manager(table.clone(), &log));
     assert_eq!(log.starts("a"), 1);
     wait_for_row(&table, "a", |row| row.is_ready);
     root.close_blocking().unwrap();
@@ -77,7 +77,7 @@ fn units_that_others_have_no_room_for_run_nevertheless() {
 #[test]
 fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remove_it() {
     let (table, log) = (table_of(&["a"]), Log::default());
-    let root = started(&manager(table.clone(), &log));
+    let root = started(&lasting_manager(table.clone(), &log));
     let mut session = table.open().unwrap();
     session.put("a", "unit", "two").unwrap();
     log.wait("the new spec", |entries| entries.last().is_some_and(|e| e.starts && e.spec == "two"));
@@ -323,7 +323,7 @@ fn a_unit_that_does_not_end_keeps_its_lease_when_its_manager_stops() {
 #[test]
 fn a_unit_whose_claim_is_over_starts_again_under_the_next_one() {
     let (table, log) = (table_of(&["a"]), Log::default());
-    let root = started(&manager(table.clone(), &log));
+    let root = started(&lasting_manager(table.clone(), &log));
     wait_for_row(&table, "a", |row| row.is_ready);
     table.open().unwrap().release("a", Token::new(1)).unwrap();
     log.wait("the next claim", |entries| {

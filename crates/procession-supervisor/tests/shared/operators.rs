@@ -91,6 +91,11 @@ fn the_handle_survives_an_outage_of_the_store_and_a_panic_in_it() {
         }
     }
     let units = Units::new(Panics(AtomicBool::new(false)));
-    assert!(matches!(units.managers().wait(), Err(TableError::Unavailable(_))));
+    let panicked = units.managers().wait();
+    assert!(
+        matches!(&panicked, Err(TableError::Unavailable(error))
+            if error.to_string() == "it panicked: the store has a defect"),
+        "{panicked:?}"
+    );
     assert_eq!(units.managers().wait().unwrap(), []);
 }

@@ -86,9 +86,19 @@ pub(crate) fn logged(log: &Log, claim: &Claim) -> Unit {
     }))
 }
 
+/// A manager whose lease ends soon if nobody renews it, which may happen on a machine that is busy.
 pub(crate) fn manager(table: impl SharedTable, log: &Log) -> SharedManager {
+    manager_for(table, log, Duration::from_secs(2))
+}
+
+/// A manager whose lease does not end during a test.
+pub(crate) fn lasting_manager(table: impl SharedTable, log: &Log) -> SharedManager {
+    manager_for(table, log, LIMIT * 10)
+}
+
+fn manager_for(table: impl SharedTable, log: &Log, ttl: Duration) -> SharedManager {
     let log = log.clone();
-    let builder = SharedManager::builder(table).ttl(Duration::from_secs(2));
+    let builder = SharedManager::builder(table).ttl(ttl);
     builder.poll_every(Duration::from_millis(50)).build(move |claim| Ok(logged(&log, claim)))
 }
 
