@@ -145,6 +145,12 @@ pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
     blocker.renamed(rename)
 }
 
+/// The item's line in three parts, for a table: the chain down to it, what it is, and how long it has lasted.
+#[must_use]
+pub fn columns(blocker: &Blocker) -> [String; 3] {
+    blocker.columns()
+}
+
 /// The process that the builder makes is between `before` and `after` in the order in which their parents close them,
 /// the last one first. Unlike with [`Process::close_after`], none of them waits for another.
 #[inline]

@@ -22,13 +22,15 @@ use super::guard::Guard;
 use super::headers::{PICTURE_POLICY, add, answer, empty, refusal};
 use super::html;
 use super::hub::Hub;
-use super::model::{Blocker, Summary, VERSION};
+use super::model::{Blocker, State, Summary, VERSION};
 use super::query::{Query, parameter};
 use super::sample::Sample;
 use super::stream::Stream;
 use crate::Timeline;
 
 const JSON: &str = "application/json";
+
+const FULL: &str = "100 viewers are connected; try again in 5 s\n";
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -79,13 +81,17 @@ impl Answers {
 
     async fn events(self, method: &Method, text: &str) -> Response<Body> {
         if *method == Method::HEAD {
-            return answer("text/event-stream", Body::empty());
+            // A browser does not tell its script why a stream has ended.
+            return match self.hub.is_full() {
+                true => busy(FULL),
+                false => answer("text/event-stream", Body::empty()),
+            };
         }
         let query = Query::parse(text);
         let viewer = tokio::task::spawn_blocking(move || self.hub.viewer(query)).await;
         match viewer {
             Ok(Some(viewer)) => answer("text/event-stream", Body::new(Stream::new(viewer))),
-            _ => busy("100 viewers are connected; try again in 5 s\n"),
+            _ => busy(FULL),
         }
     }
 
@@ -105,6 +111,7 @@ impl Answers {
                 )
             }
             "/graph" | "/graph.svg" => self.graph(&sample, path, &query, mount),
+            "/timeline" if self.timeline.is_some() => self.timeline_page(&sample, &query, mount),
             "/snapshot.json" if parameter(text, "all").as_deref() == Some("1") => self.all(sample),
             "/snapshot.json" => json(&frame(&sample, &query)),
             "/blockers.json" => {
@@ -144,6 +151,15 @@ impl Answers {
             (_, Some(top)) => picture(graph::svg(sample, top, true)),
             (_, None) => refusal(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
         }
+    }
+
+    /// The picture; before there is one, a page that says so.
+    fn timeline_page(&self, sample: &Sample, query: &Query, mount: &str) -> Response<Body> {
+        if sample.summary.state == State::Running {
+            let page = html::no_timeline(&frame(sample, query), mount);
+            return answer("text/html; charset=utf-8", page);
+        }
+        self.timeline("/timeline.svg")
     }
 
     fn timeline(&self, path: &str) -> Response<Body> {

@@ -10,7 +10,16 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 /// The script and the style of the page, which are parts of it.
-pub(crate) const SCRIPT: &str = include_str!("script.js");
+pub(crate) const SCRIPT: &str = concat!(
+    "\"use strict\";\n(() => {\n",
+    include_str!("script/start.js"),
+    include_str!("script/texts.js"),
+    include_str!("script/header.js"),
+    include_str!("script/table.js"),
+    include_str!("script/stream.js"),
+    include_str!("script/keys.js"),
+    "})();\n"
+);
 pub(crate) const STYLE: &str = concat!(include_str!("style.css"), include_str!("graph/graph.css"));
 
 /// The policy allows exactly this script and this style, by their sums.

@@ -4,23 +4,28 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::detail::Detail;
 use super::headers::{SCRIPT, STYLE};
-use super::model::{Blocker, Frame, Program, State, Summary};
+use super::model::{Frame, Program, State, Summary};
 use super::query::{Column, Query, Scope};
 use super::table::{link, table};
 use super::words;
+use super::{dialogs, panels};
 
 /// The page of a process.
 pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool) -> String {
     let summary = &frame.summary;
     let name = &frame.program.name;
     let is_closed = summary.state == State::Closed;
+    let last_failure = frame.failures.first().map(|failure| failure.at);
     let body = html! {
         header {
             div.top {
                 strong.name { (name) }
-                span.dim { "pid " (frame.program.pid) " on " (frame.program.host) }
+                span #program .dim { (program(frame)) }
                 (navigation(mount, query, has_timeline, "Tree"))
-                span #live .dim { "Updated " (frame.at.clock()) "; reloads every 5 s" }
+                span #live .dim {
+                    "Updated " (frame.at.clock()) @if !is_closed { "; reloads every 5 s" }
+                }
+                button #help-open type="button" aria-label="Help: keys" hidden { "?" }
             }
             div.state {
                 span #badges {
@@ -33,34 +38,29 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
                 span #deadline .right { (words::deadline(summary)) }
             }
             div.counts {
-                span #counts { (words::counts(summary)) }
+                span #counts { (words::counts(summary, last_failure)) }
                 span #progress .right { (words::progress(summary)) }
             }
+            p #note hidden { span #note-text {} " " button #note-button type="button" hidden {} }
             p #closed hidden[!is_closed] {
                 "This page no longer updates. "
                 @if has_timeline {
-                    a href={ (mount) "/timeline.svg" } { "Download timeline" } " "
+                    a #save-timeline href={ (mount) "/timeline.svg" } { "Download timeline" } " "
                 }
-                a href={ (mount) "/snapshot.json" } { "Download JSON" }
+                a #save-json href={ (mount) "/snapshot.json" } { "Download JSON" }
             }
         }
         p #said .quiet role="status" aria-live="polite" {}
         main {
-            @if summary.state != State::Running {
-                (blockers(frame))
-            } @else {
-                section #blockers {
-                    h2 { "Waiting for" }
-                    p.empty { "No blockers: nothing is closing." }
-                }
-            }
-            (failures(frame))
+            (panels::blockers(frame, mount))
+            (panels::failures(frame))
             section #processes {
                 h2 { "Processes" }
                 (filter(frame, query))
                 (table(frame, query, mount))
             }
         }
+        (dialogs::dialogs())
         (PreEscaped(format!("<script type=\"application/json\" id=\"data\">{}</script>", data(frame, mount))))
         (PreEscaped(format!("<script>{SCRIPT}</script>")))
     };
@@ -72,6 +72,32 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
         },
         body,
     )
+}
+
+/// The program's pid and host; where there is little space, only the host.
+fn program(frame: &Frame) -> Markup {
+    html! { span.wide { "pid " (frame.program.pid) " on " } (frame.program.host) }
+}
+
+/// What `/timeline` shows while there is nothing to draw.
+pub(crate) fn no_timeline(frame: &Frame, mount: &str) -> String {
+    let title = format!("{}: timeline", frame.program.name);
+    let body = html! {
+        header {
+            div.top {
+                strong.name { (frame.program.name) }
+                span.dim { (program(frame)) }
+                nav { a href=(link(mount, &Query::default())) { "Tree" } }
+            }
+        }
+        main {
+            p.empty {
+                "Nothing to draw: the timeline begins when closing does. "
+                a href={ (mount) "/timeline.svg" } { "Download what there is" }
+            }
+        }
+    };
+    document(&title, icon(&frame.summary), html! {}, body)
 }
 
 /// The page of one process.
@@ -151,13 +177,14 @@ pub(crate) fn document(title: &str, icon: &str, head: Markup, body: Markup) -> S
     .into_string()
 }
 
-/// Pictures of the tab: Running, Closing, stalled, Closed, aborting. The script has the same ones.
-const ICONS: [&str; 5] = [
+/// Pictures of the tab: Running, Closing, stalled, Closed, aborting, and a connection that is lost.
+const ICONS: [&str; 6] = [
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%230b5a9c'/%3E%3C/svg%3E",
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2a6 6 0 0 0 0 12z' fill='%237d5200'/%3E%3Ccircle cx='8' cy='8' r='6' fill='none' stroke='%237d5200' stroke-width='2'/%3E%3C/svg%3E",
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect x='2' y='2' width='12' height='12' fill='%23b3171d'/%3E%3C/svg%3E",
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='none' stroke='%2355616d' stroke-width='2'/%3E%3C/svg%3E",
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2l6 12H2z' fill='%235b2a86'/%3E%3C/svg%3E",
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M8 2l6 12H2z' fill='none' stroke='%23b3171d' stroke-width='2'/%3E%3C/svg%3E",
 ];
 
 pub(crate) fn icon(summary: &Summary) -> &'static str {
@@ -182,9 +209,9 @@ pub(crate) fn navigation(mount: &str, query: &Query, has_timeline: bool, current
     html! {
         nav {
             a href=(link(mount, &Query::default())) aria-current=[page("Tree")] { "Tree" }
-            a href=(graph_link(mount, query.root)) aria-current=[page("Graph")] { "Graph" }
-            @if has_timeline { a href={ (mount) "/timeline.svg" } { "Timeline" } }
-            a href={ (mount) "/snapshot.json?" (query) } { "JSON" }
+            a #graph href=(graph_link(mount, query.root)) aria-current=[page("Graph")] { "Graph" }
+            @if has_timeline { a #timeline href={ (mount) "/timeline" } { "Timeline" } }
+            a #json href={ (mount) "/snapshot.json?" (query) } { "JSON" }
         }
     }
 }
@@ -194,47 +221,6 @@ pub(crate) fn graph_link(mount: &str, key: Option<u64>) -> String {
     match key {
         Some(key) => format!("{mount}/graph?root={key}"),
         None => format!("{mount}/graph"),
-    }
-}
-
-fn blockers(frame: &Frame) -> Markup {
-    let more: usize =
-        frame.blockers.iter().map(|one| 1 + one.more).sum::<usize>() + frame.blockers_more;
-    html! {
-        section #blockers {
-            h2 { "Waiting for (" (more) ")" }
-            @if frame.summary.state == State::Closed { p.empty { "Nothing: everything is Closed." } }
-            @else if frame.blockers.is_empty() { p.empty { "Nothing that can be named." } }
-            ol {
-                @for blocker in &frame.blockers { li { (blocker_line(blocker)) } }
-            }
-            @if frame.blockers_more > 0 { p.dim { "and " (frame.blockers_more) " more" } }
-        }
-    }
-}
-
-fn blocker_line(blocker: &Blocker) -> Markup {
-    // The line of the core: the chain, what it is, where it was made, since when.
-    let (chain, rest) = blocker.text.split_once(": ").unwrap_or((&blocker.text, ""));
-    html! { b { (chain) } " " span { (rest) } }
-}
-
-fn failures(frame: &Frame) -> Markup {
-    html! {
-        section #failures {
-            h2 { "Failures (" (frame.summary.failed) ")" }
-            @if frame.failures.is_empty() { p.empty { "Nothing has failed." } }
-            ul {
-                @for failure in &frame.failures {
-                    li {
-                        span.mark { "✕ " } (failure.at.clock()) " "
-                        b { (failure.path.replace('/', " › ")) } " failed: " (failure.error) " "
-                        span.site { "(" (failure.site) ")" }
-                    }
-                }
-            }
-            @if frame.failures_dropped > 0 { p.dim { (frame.failures_dropped) " older dropped" } }
-        }
     }
 }
 

@@ -23,9 +23,10 @@ use futures_lite::future::{block_on, or};
 use parking_lot::Mutex;
 use procession::{Clock, Error, Process, SystemClock, WeakProcess, support};
 
+use super::farewell::{bye, outcome_text};
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
-use super::model::{At, Bye, Frame, Program, State as Phase, VERSION};
+use super::model::{At, Frame, Program, State as Phase};
 use super::query::Query;
 use super::sample::{Facts, Sample};
 use super::tally::Tally;
@@ -46,6 +47,12 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// The time that the last frame waits for the last events.
 const FLUSH: Duration = Duration::from_millis(100);
+
+/// The time between the last event and the end of the server, if there are viewers.
+pub(crate) const SAVE: Duration = Duration::from_millis(200);
+
+/// The time that the last event waits for the exit status.
+const EXIT: Duration = Duration::from_millis(300);
 
 pub(crate) struct Hub {
     root: WeakProcess,
@@ -74,6 +81,21 @@ struct State {
     end: Option<(String, Duration)>,
     bye: Option<Arc<[u8]>>,
     is_stopped: bool,
+    exit: Exit,
+}
+
+/// What is known about the exit status of the program.
+#[derive(Clone, Copy)]
+enum Exit {
+    /// It will be told.
+    Expected,
+    With(Option<u8>),
+}
+
+impl Default for Exit {
+    fn default() -> Self {
+        Self::With(None)
+    }
 }
 
 /// The frames of one query.
@@ -127,7 +149,7 @@ impl Hub {
                     None
                 };
                 let outcome = sampler.until(or(outcome, stopped)).await;
-                sampler.end(outcome);
+                sampler.end(outcome).await;
             });
         };
         let thread = std::thread::Builder::new().name("procession-inspect".to_owned());
@@ -290,7 +312,7 @@ impl Hub {
     }
 
     /// The root is Closed, or the inspector was stopped.
-    fn end(&self, outcome: Option<Result<(), Error>>) {
+    async fn end(&self, outcome: Option<Result<(), Error>>) {
         let since = self.state.lock().closing_since;
         let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         if let Some(outcome) = &outcome {
@@ -299,24 +321,8 @@ impl Hub {
             support::flush_events(FLUSH);
             self.tick();
         }
-        let errors = outcome.iter().filter_map(|outcome| outcome.as_ref().err());
-        let errors = errors.flat_map(|error| each(error).into_iter().take(16)).map(|error| {
-            let text = support::catch(|| error.with_causes().to_string()).unwrap_or_default();
-            self.texts.error(&text)
-        });
-        let kind = match &outcome {
-            Some(Err(error)) if is_forced(error) => "forced",
-            Some(Err(_)) => "failed",
-            _ => "ok",
-        };
-        let bye = Bye {
-            v: VERSION,
-            seq: 0,
-            outcome: kind,
-            exit_code: None,
-            elapsed_ms: super::summary::millis(elapsed),
-            errors: errors.collect(),
-        };
+        let exit_code = self.exit_code().await;
+        let bye = bye(outcome.as_ref(), exit_code, elapsed, &self.texts);
         let bye = event("bye", 0, &bye);
         let mut state = self.state.lock();
         (state.bye, state.is_stopped) = (Some(bye), true);
@@ -325,15 +331,67 @@ impl Hub {
         self.wake.notify(usize::MAX);
     }
 
-    /// Has everything ended?
+    /// Waits until everything has ended, and viewers have had time to save the timeline.
     pub(crate) async fn ended(&self) {
         loop {
             let made = self.made.listen();
             if self.state.lock().bye.is_some() {
+                break;
+            }
+            made.await;
+        }
+        if self.seats.load(Ordering::Relaxed) > 0 {
+            SystemClock.sleep(SAVE).await;
+        }
+    }
+
+    /// The process is the root of a program, which [tells](Self::exits) its exit status.
+    pub(crate) fn expect_exit(&self) {
+        self.state.lock().exit = Exit::Expected;
+    }
+
+    /// The program ends with this status, even if the root is still open.
+    pub(crate) fn exits(&self, code: Option<u8>, is_closed: bool) {
+        let mut state = self.state.lock();
+        state.exit = Exit::With(code);
+        state.is_stopped |= !is_closed;
+        drop(state);
+        self.wake.notify(usize::MAX);
+    }
+
+    /// The exit status, if there is a program that tells it soon.
+    async fn exit_code(&self) -> Option<u8> {
+        let known = async {
+            loop {
+                let wake = self.wake.listen();
+                if let Exit::With(code) = self.state.lock().exit {
+                    return code;
+                }
+                wake.await;
+            }
+        };
+        let late = async {
+            SystemClock.sleep(EXIT).await;
+            None
+        };
+        or(known, late).await
+    }
+
+    /// Waits until there are this many viewers.
+    #[cfg(test)]
+    pub(crate) async fn has_viewers(&self, count: usize) {
+        loop {
+            let made = self.made.listen();
+            if self.seats.load(Ordering::Relaxed) == count {
                 return;
             }
             made.await;
         }
+    }
+
+    /// Are all places taken?
+    pub(crate) fn is_full(&self) -> bool {
+        self.seats.load(Ordering::Relaxed) >= STREAMS
     }
 
     /// A place for a viewer; `None` if all are taken.
@@ -399,6 +457,8 @@ impl Drop for Viewer {
         }
         drop(state);
         self.hub.seats.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(test)]
+        self.hub.made.notify(usize::MAX);
     }
 }
 
@@ -409,34 +469,4 @@ fn event(name: &str, seq: u64, data: &impl serde::Serialize) -> Arc<[u8]> {
     let _written = serde_json::to_writer(&mut event, data);
     event.extend_from_slice(b"\n\n");
     event.into()
-}
-
-/// The errors that it consists of.
-fn each(error: &Error) -> Vec<&Error> {
-    match error {
-        Error::Many(errors) => errors.iter().collect(),
-        error => vec![error],
-    }
-}
-
-fn is_forced(error: &Error) -> bool {
-    each(error).into_iter().any(|error| matches!(error, Error::Forced(_) | Error::Aborted(_)))
-}
-
-fn outcome_text(outcome: &Result<(), Error>) -> String {
-    match outcome {
-        Ok(()) => "ok".to_owned(),
-        Err(error) => {
-            let errors = each(error);
-            let first = errors.first().copied().unwrap_or(error);
-            let forced = errors.iter().find_map(|error| match error {
-                Error::Forced(forced) => Some(format!("forced: {} aborted", forced.total())),
-                _ => None,
-            });
-            forced.unwrap_or_else(|| {
-                let text = support::catch(|| first.with_causes().to_string());
-                text.unwrap_or_else(|_| "an error that cannot be printed".to_owned())
-            })
-        }
-    }
 }

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use axum::Router;
 use parking_lot::{Condvar, Mutex};
-use procession::{BoxError, ChildFailure, Process};
+use procession::{BoxError, ChildFailure, Process, support};
 use procession_runnable::server::Server;
 use procession_runnable::{Runnable, Start, body};
 
 use super::answers::{Answers, router};
 use super::guard::Guard;
-use super::hub::Hub;
+use super::hub::{Hub, SAVE};
 use super::texts::{Redact, Texts};
 use super::token::Token;
 use crate::Timeline;
@@ -34,8 +34,8 @@ type OnReady = Arc<dyn Fn(&str) + Send + Sync>;
 const HEADER: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(15);
 
-/// The time between the end of everything else and the end of the server.
-const LAST: Duration = Duration::from_millis(300);
+/// The time for the end of the server, after everything else has ended and viewers know it.
+const LAST: Duration = Duration::from_millis(250);
 
 /// The live page of a process: its tree, what its closing waits for, failures, and the timeline, in a browser.
 ///
@@ -276,7 +276,7 @@ impl Service {
 
     fn tell(&self, url: &str) {
         match &self.on_ready {
-            Some(on_ready) => drop(procession::support::catch(|| on_ready(url))),
+            Some(on_ready) => drop(support::catch(|| on_ready(url))),
             None => {
                 use io::Write;
                 // Standard error may be closed.
@@ -285,10 +285,23 @@ impl Service {
         }
     }
 
-    /// Ends the server, and waits for that.
-    pub(crate) fn end(&self) {
+    #[cfg(test)]
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The process is the root of a program, which [ends](Self::end) the server.
+    pub(crate) fn expect_exit(&self) {
+        self.hub.expect_exit();
+    }
+
+    /// The program ends with the root: tells viewers the exit status, ends the server, and waits for that.
+    pub(crate) fn end(&self, root: &Process) {
+        let deadlines = support::deadlines_of_root(root);
+        let code = deadlines.map(|found| found.code.unwrap_or(found.code_by_force));
+        self.hub.exits(code, root.is_closed());
         let (running, ended) = &*self.running;
-        let deadline = std::time::Instant::now() + LAST + Duration::from_millis(200);
+        let deadline = std::time::Instant::now() + SAVE + LAST + Duration::from_millis(50);
         let mut running = running.lock();
         while *running > 0 && !ended.wait_until(&mut running, deadline).timed_out() {}
     }

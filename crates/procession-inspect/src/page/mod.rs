@@ -6,16 +6,19 @@
 //! | `query` | which rows a viewer wants |
 //! | `tally`, `history`, `sample` | events, serial numbers, and snapshots with both |
 //! | `summary`, `rows`, `row`, `frame` | functions from a sample and a query to a frame |
-//! | `hub` | the sampler, and the viewers of its frames |
+//! | `hub`, `farewell` | the sampler, the viewers of its frames, and the last event |
 //! | `guard`, `token`, `headers` | who may see the page |
 //! | `answers`, `stream`, `detail` | requests and their answers |
-//! | `html`, `table`, `words` | the page without a script; `style.css`, `script.js` |
+//! | `html`, `panels`, `table`, `words` | the page without a script; `style.css` |
+//! | `script/`, `dialogs` | what a script adds |
 //! | `graph` | a part of the tree as a picture, and the page around it |
 //! | `inspect` | [`Inspect`](crate::Inspect) |
 //! | `texts` | redacting and escaping |
 
 mod answers;
 mod detail;
+mod dialogs;
+mod farewell;
 mod frame;
 mod graph;
 mod guard;
@@ -25,6 +28,7 @@ mod html;
 mod hub;
 mod inspect;
 mod model;
+mod panels;
 mod query;
 mod row;
 mod rows;
@@ -37,6 +41,8 @@ mod tally;
 mod tests;
 mod texts;
 mod token;
+#[cfg(all(test, unix))]
+mod viewer_tests;
 mod words;
 
 pub(crate) use inspect::Service;

@@ -158,6 +158,8 @@ pub(crate) struct Summary {
     pub(crate) failed: u64,
     /// The outcome, once the root is Closed.
     pub(crate) outcome: Option<String>,
+    /// Is it the root of `Main`, whose deadlines are known?
+    pub(crate) is_main: bool,
 }
 
 impl Summary {
@@ -190,6 +192,10 @@ pub(crate) struct Blocker {
     pub(crate) behind: usize,
     pub(crate) more: usize,
     pub(crate) text: String,
+    /// The line in parts: the chain, what it is, and how long it has lasted.
+    pub(crate) who: String,
+    pub(crate) what: String,
+    pub(crate) since: String,
 }
 
 /// A step of a blocker's chain.

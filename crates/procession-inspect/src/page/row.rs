@@ -38,7 +38,8 @@ pub(crate) fn process_content(sample: &Sample, index: u32) -> Process {
         named: process.name().is_some_and(|name| !name.is_empty()),
         phase: phase(process.phase()),
         aborting: process.is_aborting() && process.phase() == Phase::Closing,
-        failed: process.has_failed() || error.is_some(),
+        // The outcome of a process that a grace has aborted is an error, too.
+        failed: error.is_some() || process.has_failed() && !process.is_aborting(),
         error: error.map(|error| Escaped { text: error, limit: 100 }.to_string()),
         reason: process.reason().map(word),
         for_ms: process.closing_for().map(millis),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use procession::support::renamed;
 use procession::support::text::Escaped;
+use procession::support::{columns, renamed};
 use procession::{Phase, Reason, Snapshot};
 use serde::Serialize;
 
@@ -78,6 +78,7 @@ pub(crate) fn summary(snapshot: &Snapshot, facts: &Facts<'_>) -> Summary {
         aborting,
         closed: facts.tally.closed,
         failed: facts.tally.failed,
+        is_main: deadlines.is_some(),
         outcome: facts.outcome.as_ref().map(|(outcome, _)| facts.texts.error(outcome)),
     }
 }
@@ -95,6 +96,8 @@ pub(crate) fn blockers(snapshot: &Snapshot, keys: &[u64], texts: &Texts) -> (Vec
             false => blocker,
         };
         let text = blocker.to_string();
+        let line = |text: &str| Escaped { text, limit: LINE_LIMIT }.to_string();
+        let [who, what, since] = columns(&blocker).map(|part| line(&part));
         let chain = blocker.chain.iter().map(|step| Step {
             key: keys[step.process],
             label: Escaped { text: &step.label(), limit: 60 }.to_string(),
@@ -113,7 +116,10 @@ pub(crate) fn blockers(snapshot: &Snapshot, keys: &[u64], texts: &Texts) -> (Vec
             aborting_ms: blocker.aborting_for.map(millis),
             behind: blocker.behind,
             more: blocker.more,
-            text: Escaped { text: &text, limit: LINE_LIMIT }.to_string(),
+            text: line(&text),
+            who,
+            what,
+            since,
         }
     });
     (listed.collect(), more)

@@ -12,19 +12,19 @@ const LEVELS: usize = 12;
 
 pub(crate) fn table(frame: &Frame, query: &Query, mount: &str) -> Markup {
     html! {
-        table #table role="treegrid" aria-label="Processes" {
-            thead {
+        table #table role="treegrid" aria-label="Processes" tabindex="-1" {
+            thead role="rowgroup" {
                 tr {
                     (header(query, mount, Column::Name, "Process"))
                     (header(query, mount, Column::Phase, "Phase"))
                     (header(query, mount, Column::For, "For"))
-                    th scope="col" { "Work" }
+                    th scope="col" role="columnheader" { "Work" }
                     (header(query, mount, Column::Open, "Open"))
-                    th scope="col" { "Waits for" }
-                    th scope="col" { "Site" }
+                    th scope="col" role="columnheader" { "Waits for" }
+                    th scope="col" role="columnheader" { "Site" }
                 }
             }
-            tbody #rows {
+            tbody #rows role="rowgroup" {
                 @for row in &frame.rows { (tr(row, frame, query, mount)) }
             }
         }
@@ -55,24 +55,20 @@ fn empty(frame: &Frame, query: &Query, mount: &str) -> Markup {
     }
 }
 
+/// The script makes the same after the order has changed.
 fn header(query: &Query, mount: &str, column: Column, text: &str) -> Markup {
-    let is_sorted = query.sort.column == column;
     let is_tree = column == Column::Name && query.sort.column == Column::Tree;
-    let sorted = match (is_sorted, query.sort.is_reversed) {
-        (false, _) => None,
-        (true, false) => Some("ascending"),
-        (true, true) => Some("descending"),
+    let (sorted, sign) = match (query.sort.column == column, query.sort.is_reversed) {
+        (false, _) => (None, if is_tree { " ▲" } else { "" }),
+        (true, false) => (Some("ascending"), " ▲"),
+        (true, true) => (Some("descending"), " ▼"),
     };
     html! {
-        th scope="col" data-sort=(column.name()) aria-sort=[sorted] {
-            a href=(link(mount, &query.sorted_by(column))) {
-                (text)
-                @if is_sorted { @if query.sort.is_reversed { " ▼" } @else { " ▲" } }
-                @if is_tree { " ▲" }
-            }
+        th scope="col" role="columnheader" data-sort=(column.name()) aria-sort=[sorted] {
+            a href=(link(mount, &query.sorted_by(column))) { (text) (sign) }
             @if is_tree { span.dim { " tree" } }
-            @if column == Column::Name && !is_tree {
-                " " a.dim href=(link(mount, &query.sorted_by(Column::Tree))) { "tree" }
+            @else if column == Column::Name {
+                a.dim href=(link(mount, &query.sorted_by(Column::Tree))) { " tree" }
             }
         }
     }
@@ -83,17 +79,17 @@ fn tr(row: &Row, frame: &Frame, query: &Query, mount: &str) -> Markup {
         Content::Process(process) => process_tr(row, process, query, mount),
         Content::Fold { fold } => fold_tr(row, fold, query, mount),
         Content::Reference { reference } => html! {
-            tr role="row" data-key=(row.key) aria-level=(row.depth + 1) {
-                td.process {
+            tr role="row" id={ "p" (row.key) } data-key=(row.key) aria-level=(row.depth + 1) {
+                td.process role="gridcell" {
                     (indent(row.depth)) "↗ " a href={ (mount) "/process/" (reference.to) } { (reference.label) }
                     @if !reference.see.is_empty() { span.dim { " (see " (reference.see) ")" } }
                 }
-                td colspan="6" {}
+                td role="gridcell" colspan="6" {}
             }
         },
         Content::Next { next } => html! {
-            tr role="row" data-key=(row.key) aria-level=(row.depth + 1) {
-                td.process colspan="7" {
+            tr role="row" id={ "p" (row.key) } data-key=(row.key) aria-level=(row.depth + 1) {
+                td.process role="gridcell" colspan="7" {
                     (indent(row.depth))
                     a href=(link(mount, &query.with_fold(&next.fold, next.pages + 1))) { "Next 100" }
                     span.dim { " of " (Count(next.count)) " more in " (frame.program.name) }
@@ -120,8 +116,8 @@ fn process_tr(row: &Row, process: &Process, query: &Query, mount: &str) -> Marku
     }
     let expanded = process.expanded.map(|is_expanded| is_expanded.to_string());
     html! {
-        tr role="row" class=(class) data-key=(key) aria-level=(row.depth + 1) aria-expanded=[expanded] {
-            td.process {
+        tr role="row" class=(class) id={ "p" (key) } data-key=(key) aria-level=(row.depth + 1) aria-expanded=[expanded] {
+            td.process role="gridcell" {
                 (indent(row.depth))
                 @match arrow {
                     Some((sign, opens)) => {
@@ -136,18 +132,18 @@ fn process_tr(row: &Row, process: &Process, query: &Query, mount: &str) -> Marku
                 }
                 @if process.blocks { " " span.tag { "■ BLOCKS" } }
             }
-            td.phase { (phase(process)) }
-            td.for { (process.for_ms.map_or_else(|| "–".to_owned(), words::age)) }
-            td.work {
+            td.phase role="gridcell" { (phase(process)) }
+            td.for role="gridcell" { (process.for_ms.map_or_else(|| "–".to_owned(), words::age)) }
+            td.work role="gridcell" {
                 @match (&process.error, &process.work) {
                     (Some(error), _) => { span.error { (error) } },
                     (None, Some(work)) => { (work_text(work)) },
                     (None, None) => "–",
                 }
             }
-            td.open { (dash(process.open)) }
-            td.waits { (waits(process)) }
-            td.site title=(process.site) { (brief(&process.site)) }
+            td.open role="gridcell" { (dash(process.open)) }
+            td.waits role="gridcell" { (waits(process)) }
+            td.site role="gridcell" title=(process.site) { (brief(&process.site)) }
         }
     }
 }
@@ -156,23 +152,23 @@ fn fold_tr(row: &Row, fold: &Fold, query: &Query, mount: &str) -> Markup {
     let key = row.key.to_string();
     let (sign, pages) = if fold.shown > 0 { ("▾", 0) } else { ("▸", 1) };
     html! {
-        tr.fold role="row" data-key=(key) aria-level=(row.depth + 1) aria-expanded=((fold.shown > 0).to_string()) {
-            td.process {
+        tr.fold role="row" id={ "p" (key) } data-key=(key) aria-level=(row.depth + 1) aria-expanded=((fold.shown > 0).to_string()) {
+            td.process role="gridcell" {
                 (indent(row.depth))
                 a.arrow href=(link(mount, &query.with_fold(&key, pages))) { (sign) }
                 a.label href=(link(mount, &query.with_fold(&key, pages))) { (fold.text) }
             }
-            td.phase { (fold_counts(fold)) }
-            td.for { (fold.for_ms.map_or_else(|| "–".to_owned(), words::age)) }
-            td.work {
+            td.phase role="gridcell" { (fold_counts(fold)) }
+            td.for role="gridcell" { (fold.for_ms.map_or_else(|| "–".to_owned(), words::age)) }
+            td.work role="gridcell" {
                 @match &fold.work {
                     Some(work) => { (Count(fold.count)) " × " (words::work(work)) },
                     None => "–",
                 }
             }
-            td.open { "–" }
-            td.waits { "–" }
-            td.site { "" }
+            td.open role="gridcell" { "–" }
+            td.waits role="gridcell" { "–" }
+            td.site role="gridcell" { "" }
         }
     }
 }
@@ -231,7 +227,7 @@ fn waits(process: &Process) -> String {
 }
 
 /// The file and the line, without the directories above the last one.
-fn brief(site: &str) -> &str {
+pub(crate) fn brief(site: &str) -> &str {
     let mut slashes = site.rmatch_indices(['/', '\\']);
     slashes.nth(1).map_or(site, |(position, _)| &site[position + 1..])
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::html;
-use super::model::{At, Content, Frame, Program, Row};
+use super::model::{At, Blocker, Content, Frame, Program, Row};
 use super::query::Query;
 use super::row::ROW_LIMIT;
 use super::sample::{Facts, Sample};
@@ -192,8 +192,14 @@ fn the_page_without_a_script() {
     );
     assert_eq!(page.matches("data-key=").count(), shown.rows.len());
     for blocker in &shown.blockers {
-        let (chain, _) = blocker.text.split_once(": ").unwrap();
-        assert!(page.contains(&format!("<b>{chain}</b>")), "{chain}");
+        let Blocker { who, what, since, .. } = blocker;
+        for text in
+            [format!("<b class=\"who\">{who}</b>"), format!(">{what}<"), format!(">{since}<")]
+        {
+            assert!(page.contains(&text), "{text}");
+        }
+        assert!(blocker.text.starts_with(&format!("{who}: {what}")), "{}", blocker.text);
+        assert!(blocker.text.ends_with(since.as_str()), "{}", blocker.text);
     }
     assert!(
         page.contains("href=\"/inspect?open=f")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use procession::support::text::{Count, Elapsed, Span};
 
-use super::model::{State, Summary};
+use super::model::{At, State, Summary};
 
 /// The words for a kind of work.
 pub(crate) fn work(kind: &str) -> &'static str {
@@ -61,7 +61,8 @@ pub(crate) fn deadline(summary: &Summary) -> String {
         State::Running => String::new(),
         State::Closing => match summary.abort_in_ms {
             Some(left) => format!("grace ends in {}, then abort", span(left)),
-            None => "no deadline: send the signal again to abort".to_owned(),
+            None if summary.is_main => "no deadline: send the signal again to abort".to_owned(),
+            None => "no deadline".to_owned(),
         },
         State::Aborting => {
             let by = if summary.grace_over { "aborted by grace" } else { "aborted" };
@@ -76,8 +77,8 @@ pub(crate) fn deadline(summary: &Summary) -> String {
     }
 }
 
-/// `44 open: 1 running, 43 closing · 66 closed · 1 failed`.
-pub(crate) fn counts(summary: &Summary) -> String {
+/// `44 open: 1 running, 43 closing · 66 closed · 1 failed`; while nothing is closing, the time of the last failure too.
+pub(crate) fn counts(summary: &Summary, last_failure: Option<At>) -> String {
     let mut parts = Vec::new();
     let of = |number: usize, word: &str| (number > 0).then(|| format!("{} {word}", Count(number)));
     let kinds = [
@@ -96,6 +97,9 @@ pub(crate) fn counts(summary: &Summary) -> String {
         parts.push(format!("{} closed", clip(summary.closed)));
     }
     parts.push(format!("{} failed", clip(summary.failed)));
+    if summary.state == State::Running {
+        parts.push(format!("last failure {}", last_failure.map_or("–".to_owned(), At::clock)));
+    }
     parts.join(" · ")
 }
 

@@ -80,15 +80,16 @@ impl MainExt for Main {
         let main = self.on_start(move |root| {
             let service = Service::new(settings(Inspect::new(root)));
             let service = service.unwrap_or_else(|error| panic!("cannot serve the page: {error}"));
+            service.expect_exit();
             if let Err(error) = service.serve() {
                 panic!("cannot serve the page: {error}");
             }
             *started.lock() = Some(service);
         });
-        main.at_end(move |_| {
+        main.at_end(move |root| {
             let service = current.lock().take();
             if let Some(service) = service {
-                service.end();
+                service.end(root);
             }
         })
     }

@@ -95,6 +95,8 @@ pub(super) struct Facts {
     pub(super) aborted_by: Option<AbortedBy>,
     pub(super) closing_since: Option<Instant>,
     pub(super) aborting_since: Option<Instant>,
+    /// The exit status, once the root is Closed.
+    pub(super) code: Option<u8>,
 }
 
 /// A signal has aborted the root.
@@ -261,6 +263,7 @@ impl Shared {
 
     /// The root is Closed.
     pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
+        self.state.lock().facts.code = Some(code);
         let closed = |written| Post::Closed(code, forced, failures, written);
         let limit = self.limit(LAST_WORDS, extensions::REGULAR_LIMIT);
         if !self.post_and_wait(closed, limit) {
@@ -344,6 +347,10 @@ impl Listen for Shared {
 
     fn code_by_force(&self) -> u8 {
         Self::code_by_force(self)
+    }
+
+    fn code(&self) -> Option<u8> {
+        self.facts().code
     }
 
     fn is_ready(&self) {

@@ -42,6 +42,9 @@ pub(crate) trait Listen: Send + Sync {
     /// The exit status if the program is ended by force now.
     fn code_by_force(&self) -> u8;
 
+    /// The exit status, once its root is Closed.
+    fn code(&self) -> Option<u8>;
+
     /// The program has started. It must return at once.
     fn is_ready(&self);
 
@@ -208,6 +211,8 @@ pub struct Deadlines {
     pub abort_grace: Option<Duration>,
     /// The exit status if the program is ended by force now.
     pub code_by_force: u8,
+    /// The exit status, once the program has found it, after the root is Closed.
+    pub code: Option<u8>,
 }
 
 /// The deadlines of the program whose root this is.
@@ -219,6 +224,7 @@ pub(crate) fn deadlines_of_root(node: &Arc<Node>) -> Option<Deadlines> {
         grace: listen.grace(),
         abort_grace: listen.abort_grace(),
         code_by_force: listen.code_by_force(),
+        code: listen.code(),
     })
 }
 

@@ -111,8 +111,41 @@ impl Blocker {
         Name { blocker: self, with_stem: false }
     }
 
-    /// The end of the line: how long it has lasted.
+    /// The line in three parts, for a table: the chain, what it is, and how long it has lasted. The site is not among them.
+    pub(crate) fn columns(&self) -> [String; 3] {
+        let name = Name { blocker: self, with_stem: true };
+        let what = Part { blocker: self, write: Self::write_what };
+        let since = Part { blocker: self, write: Self::write_since }.to_string();
+        [name.to_string(), what.to_string(), since.trim_start_matches([',', ' ']).to_owned()]
+    }
+
+    /// What it is, and on which thread.
+    fn write_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.words())?;
+        match (self.kind, self.thread.as_deref()) {
+            (BlockerKind::ThreadBody, Some(thread)) => write_quoted(thread, f),
+            (BlockerKind::Teardown | BlockerKind::AsyncTeardown, Some(thread)) => {
+                f.write_str(" on thread")?;
+                write_quoted(thread, f)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of the line: how long it has lasted, and how long ago it was aborted.
     fn write_since(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_age(f)?;
+        match self.aborting_for {
+            Some(aborting_for) if self.kind != BlockerKind::NotAsked => {
+                f.write_str(", aborted ")?;
+                Elapsed(aborting_for).fmt(f)?;
+                f.write_str(" ago")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_age(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(age) = self.age.map(Elapsed) else { return Ok(()) };
         let (before, after) = match self.kind {
             BlockerKind::NotAsked => return Ok(()),
@@ -176,32 +209,28 @@ impl Display for Name<'_> {
     }
 }
 
+/// A part of the line.
+struct Part<'a> {
+    blocker: &'a Blocker,
+    write: fn(&Blocker, &mut fmt::Formatter<'_>) -> fmt::Result,
+}
+
+impl Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.write)(self.blocker, f)
+    }
+}
+
 impl Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Name { blocker: self, with_stem: true }.fmt(f)?;
         f.write_str(": ")?;
-        f.write_str(self.kind.words())?;
-        match (self.kind, self.thread.as_deref()) {
-            (BlockerKind::ThreadBody, Some(thread)) => write_quoted(thread, f)?,
-            (BlockerKind::Teardown | BlockerKind::AsyncTeardown, Some(thread)) => {
-                f.write_str(" on thread")?;
-                write_quoted(thread, f)?;
-            }
-            _ => {}
-        }
+        self.write_what(f)?;
         let is_label = |last: &ChainLink| last.proper_name().is_none() && last.site == self.site;
         if !self.chain.last().is_some_and(is_label) {
             write!(f, " ({})", self.site)?;
         }
-        self.write_since(f)?;
-        match self.aborting_for {
-            Some(aborting_for) if self.kind != BlockerKind::NotAsked => {
-                f.write_str(", aborted ")?;
-                Elapsed(aborting_for).fmt(f)?;
-                f.write_str(" ago")
-            }
-            _ => Ok(()),
-        }
+        self.write_since(f)
     }
 }
 
