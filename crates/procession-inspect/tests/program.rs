@@ -2,18 +2,23 @@
 
 #![cfg(all(unix, not(loom)))]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use procession::{Main, Process};
-use procession_inspect::MainExt;
+use procession_inspect::{Inspect, MainExt};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROGRAM: &str = "PROCESSION_TEST_PROGRAM";
 const OUTPUT: &str = "PROCESSION_TEST_OUTPUT";
+
+/// Long, because machines are slow.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program, which does nothing in the parent.
 #[test]
@@ -43,6 +48,15 @@ fn program() {
         "stuck" => {
             let main = main.grace(Duration::from_millis(100));
             main.abort_grace(Duration::from_millis(100)).run(stuck(wait))
+        }
+        // Also with a page.
+        "page" => {
+            let main = main.grace(Duration::from_millis(100)).abort_grace(Duration::from_secs(1));
+            let page = |page: Inspect| {
+                let page = page.address(([127, 0, 0, 1], 0));
+                page.on_ready(|url| println!("\npage {url}"))
+            };
+            main.inspect(page).run(stuck(wait))
         }
         "third" => main.abort_grace(Duration::MAX).run(stuck(wait)),
         other => panic!("no program is called {other}"),
@@ -96,16 +110,21 @@ impl Running {
 
     /// The exit status, what it said, and the file.
     fn end(mut self) -> (i32, String, Option<String>) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
+        let pid = Pid::from_child(&self.child);
+        let (ended, has_ended) = mpsc::channel::<()>();
+        let watch = thread::spawn(move || {
+            let is_late = has_ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+            if is_late {
+                kill_process(pid, Signal::KILL).ok();
             }
-            assert!(Instant::now() < deadline, "it does not end");
-            thread::sleep(Duration::from_millis(5));
-        };
+        });
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        // Nobody else waits for it, so its number is not used again before.
+        drop(ended);
+        watch.join().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.code().is_some(), "it does not end: {said}");
         let file = std::fs::read_to_string(&self.path).ok();
         drop(std::fs::remove_file(&self.path));
         (status.code().unwrap(), said, file)
@@ -163,6 +182,30 @@ fn the_file_is_written_when_the_abort_grace_ends_the_program() {
     roxmltree::Document::parse(&svg).unwrap();
     assert!(svg.contains("app: closing for") && svg.contains("data-kind=\"exit\""), "{svg}");
     assert!(svg.contains("seg body aborted open critical"), "{svg}");
+}
+
+/// The viewers of a page are told the exit status of a program that gives up.
+#[test]
+fn a_page_tells_the_exit_status() {
+    let mut running = start("page", "a.svg");
+    let mut output = BufReader::new(running.child.stdout.take().unwrap()).lines();
+    let mut next = |start: &str| {
+        let line = output.find_map(|line| Some(line.unwrap().strip_prefix(start)?.to_owned()));
+        line.expect("the line")
+    };
+    let address = next("page http://");
+    next("ready");
+    let mut viewer = TcpStream::connect(address.trim_end_matches('/')).unwrap();
+    viewer.set_read_timeout(Some(LIMIT)).unwrap();
+    viewer.write_all(b"GET /events HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut events = BufReader::new(viewer).lines().map(Result::unwrap);
+    assert!(events.any(|line| line == "event: frame"));
+    running.signal();
+    assert!(events.any(|line| line == "event: bye"), "it says goodbye");
+    let bye = events.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    let bye: serde_json::Value = serde_json::from_str(&bye).unwrap();
+    assert_eq!((&bye["outcome"], &bye["exit_code"]), (&"forced".into(), &130.into()));
+    assert_eq!(running.end().0, 130);
 }
 
 #[test]

@@ -14,6 +14,9 @@ use super::summary::{millis, word};
 /// The number of edges of a process that are listed.
 const EDGES: usize = 100;
 
+/// The number of bytes of all errors of a process.
+const ERRORS: usize = 64 << 10;
+
 /// The number of rows that are made at a time.
 const PART: usize = 256;
 
@@ -24,7 +27,7 @@ pub(crate) struct Detail {
     at: At,
     pub(crate) path: String,
     pub(crate) process: Row,
-    /// Its errors, up to 64 KiB.
+    /// Its errors, up to 64 KiB together.
     pub(crate) errors: Vec<String>,
     pub(crate) aborting_ms: Option<u64>,
     pub(crate) held_slots: Vec<Slot>,
@@ -51,7 +54,14 @@ pub(crate) fn detail(sample: &Sample, key: u64) -> Option<Detail> {
     let index = sample.index_of(key)?;
     let process = sample.process(index);
     let failures = sample.failures.iter().zip(&sample.errors);
-    let errors = failures.filter(|(failure, _)| failure.key == key).take(4);
+    let errors = failures.filter(|(failure, _)| failure.key == key);
+    let mut left = ERRORS;
+    let errors = errors.map_while(|(_, error)| {
+        let error = sample.texts.detail(error, left);
+        left -= error.len();
+        (!error.is_empty()).then_some(error)
+    });
+    let errors: Vec<String> = errors.collect();
     let edges = sample.edges_of(index);
     let ends = edges.iter().take(EDGES).map(|edge| End {
         key: sample.keys[edge.to()],
@@ -68,7 +78,7 @@ pub(crate) fn detail(sample: &Sample, key: u64) -> Option<Detail> {
         at: sample.at,
         path: sample.texts.path(&sample.snapshot.path(process.id()).unwrap_or_default()),
         process: process_row(sample, index, 0),
-        errors: errors.map(|(_, error)| sample.texts.detail(error)).collect(),
+        errors,
         aborting_ms: process.aborting_for().map(millis),
         held_slots: slots.collect(),
         edges: ends.collect(),

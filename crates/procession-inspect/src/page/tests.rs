@@ -7,6 +7,7 @@ use procession::{Process, Reason};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::detail::detail;
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::html;
@@ -248,6 +249,36 @@ fn hostile_names_are_only_texts() {
     let folds = format!("open={}", "<>\"'&".repeat(30));
     html::page(&show(&sample, &folds), &Query::parse(&folds), "", true);
     app.close_blocking().ok();
+}
+
+#[test]
+fn details_have_long_errors() {
+    let mut scene = Scene::new();
+    let app = scene.app.clone();
+    let mut kept = Vec::new();
+    for text in ["\u{e9}".repeat(1 << 20), "\u{1b}\"".repeat(1 << 19), "x".repeat(40_000)] {
+        let failing = Process::builder().name("failing").parent(&app);
+        // It has failed, and stays open.
+        let body = move |p: Process| {
+            drop(Process::builder().parent(&p).spawn_thread(|p| assert!(p.aborting().wait())));
+            Err(text)
+        };
+        let failing = failing.spawn_thread(body).unwrap();
+        failing.closing().wait();
+        kept.push(failing);
+    }
+    let sample = scene.sample(1_000);
+    assert_eq!(sample.failures.len(), 3);
+    for failure in &sample.failures {
+        let detail = detail(&sample, failure.key).expect("it is open");
+        let length: usize = detail.errors.iter().map(String::len).sum();
+        assert!((40_000..=64 << 10).contains(&length), "{length}");
+        let json = serde_json::to_value(&detail).unwrap();
+        assert!(json.to_string().len() < 128 << 10);
+        validate(&json);
+    }
+    app.abort();
+    app.closed().wait().ok();
 }
 
 #[test]

@@ -17,9 +17,6 @@ pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 /// The limit of a path.
 const PATH_LIMIT: usize = 200;
 
-/// The limit of an error in the details of a process.
-const DETAIL_LIMIT: usize = 16 << 10;
-
 #[derive(Clone, Default)]
 pub(crate) struct Texts {
     redact: Option<Redact>,
@@ -63,9 +60,16 @@ impl Texts {
         self.limited(error, ERROR_LIMIT)
     }
 
-    /// An error in the details of a process.
-    pub(crate) fn detail(&self, error: &str) -> String {
-        self.limited(error, DETAIL_LIMIT)
+    /// An error in the details of a process, with at most this number of bytes.
+    pub(crate) fn detail(&self, error: &str, limit: usize) -> String {
+        let mut error = self.limited(error, limit);
+        if error.len() > limit {
+            let end = (0..=limit.saturating_sub(3)).rev().find(|&end| error.is_char_boundary(end));
+            error.truncate(end.unwrap_or(0));
+            // Three bytes, like any other character of this kind.
+            error.extend((limit >= 3).then_some('…'));
+        }
+        error
     }
 
     /// The label of a process. A site is not a text of the program's users, and is not redacted.
@@ -89,5 +93,22 @@ mod tests {
         assert_eq!(texts.name("a secret"), "a \\u{1b}");
         let texts = Texts::new(Some(Arc::new(|_| panic!("no"))));
         assert_eq!(texts.error("disk full"), "(redacted)");
+    }
+
+    #[test]
+    fn a_detail_is_limited_in_bytes() {
+        let texts = Texts::default();
+        assert_eq!(texts.detail("disk full", 9), "disk full");
+        assert_eq!(texts.detail("ééééé", 9), "ééé…");
+        for limit in 0..20 {
+            for text in ["éééééééééé", "\u{1b}\u{1b}\u{1b}\u{1b}", "aaaaaaaaaaaaaaaaaaaaaaa"]
+            {
+                let detail = texts.detail(text, limit);
+                assert!(
+                    detail.len() <= limit && (limit < 3 || detail.len() + 4 > limit),
+                    "{limit}: {detail}"
+                );
+            }
+        }
     }
 }

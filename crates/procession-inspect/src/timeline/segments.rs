@@ -38,6 +38,14 @@ impl Kind {
             Self::End => "end",
         }
     }
+
+    /// What a process with this work does. A closing hook is a process whose teardown is the hook.
+    pub(crate) fn words(self, work: Work) -> &'static str {
+        match (self, work) {
+            (Self::Teardown, Work::Hook) => "closing hook",
+            (kind, _) => kind.name(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -214,7 +214,7 @@ impl Writer<'_> {
             let awaited = Some(segment.kind).filter(|kind| *kind == Kind::Wait);
             let awaited = awaited.and_then(|_| self.awaited(process));
             let name = awaited.map(|other| format!("waits for {}", recording.path(other, "/")));
-            let name = name.as_deref().unwrap_or(segment.kind.name());
+            let name = name.as_deref().unwrap_or(segment.kind.words(life.work));
             let fields = format!(
                 "\"tid\":{tid},\"ts\":{},\"dur\":{},\"cat\":\"{}\"{}",
                 segment.from,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use procession::Work;
 use procession::support::text::{Count, Elapsed, Escaped};
 
 use super::critical::{Step, Waits};
@@ -129,12 +130,13 @@ fn said(recording: &Recording, step: &Step, limit: usize) -> String {
     }
     let total = step.micros();
     let parts = kinds.iter().filter(|(_, part)| *part >= total / 10 && *part > 0);
-    let parts = parts.map(|(kind, part)| format!("{} {}", kind_name(*kind), micros(*part)));
+    let work = recording.life(step.process).work;
+    let parts = parts.map(|(kind, part)| format!("{} {}", kind_name(*kind, work), micros(*part)));
     format!("{label}: {}", parts.collect::<Vec<_>>().join(" + "))
 }
 
-pub(crate) fn kind_name(kind: Option<Kind>) -> &'static str {
-    kind.map_or("closing reached it", Kind::name)
+fn kind_name(kind: Option<Kind>, work: Work) -> &'static str {
+    kind.map_or("closing reached it", |kind| kind.words(work))
 }
 
 /// The tooltip of a process.
@@ -165,7 +167,8 @@ pub(crate) fn tooltip(recording: &Recording, waits: &Waits, process: u32) -> Str
         let took = ended.map_or("did not end".to_owned(), |ended| {
             format!("took {}", micros(ended.saturating_sub(started)))
         });
-        lines.push(format!("teardown started {}, {took}", since(started)));
+        let what = Kind::Teardown.words(life.work);
+        lines.push(format!("{what} started {}, {took}", since(started)));
     }
     if bounds.is_some() {
         lines.push(format!("waited for: {}", waited_for(recording, waits, process)));
