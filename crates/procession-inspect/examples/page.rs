@@ -11,7 +11,7 @@ fn main() -> Exit {
     Main::new().name("app").grace(Duration::from_secs(30)).inspect(|page| page).run(run)
 }
 
-fn run(app: Process) -> Result<(), BoxError> {
+pub(crate) fn run(app: Process) -> Result<(), BoxError> {
     let db = Process::builder().name("db").parent(&app).build()?;
     let stubborn = |p: Process| assert!(p.aborting().wait());
     let cache = Process::builder().name("cache").parent(&db).spawn_thread(stubborn)?;

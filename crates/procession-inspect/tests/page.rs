@@ -319,6 +319,8 @@ fn a_program_waits_until_viewers_know() {
     let (sender, receiver) = mpsc::channel();
     let sender = std::sync::Mutex::new(sender);
     let (shown, is_shown) = mpsc::channel();
+    let (closed, is_closed) = mpsc::channel();
+    let is_closed = std::sync::Mutex::new(is_closed);
     let reader = std::thread::spawn(move || {
         let url: String = receiver.recv_timeout(LIMIT).unwrap();
         let address = url.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
@@ -329,6 +331,9 @@ fn a_program_waits_until_viewers_know() {
         shown.send(()).unwrap();
         loop {
             let (name, data) = next_event(&mut reader);
+            if data["summary"]["state"] == "closed" {
+                closed.send(()).unwrap();
+            }
             if name == "bye" {
                 return data;
             }
@@ -338,6 +343,11 @@ fn a_program_waits_until_viewers_know() {
         .name("app")
         .signals([])
         .quiet()
+        // Its last report takes a while: the status is told later than the end of the root.
+        .at_end(move |_| {
+            is_closed.lock().unwrap().recv_timeout(LIMIT).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+        })
         .inspect(move |page| {
             let sender = sender.lock().unwrap().clone();
             page.address(([127, 0, 0, 1], 0))

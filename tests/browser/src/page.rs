@@ -134,6 +134,13 @@ impl Page {
         }
     }
 
+    /// Waits until what has changed is on the screen.
+    pub fn settle(&self) {
+        self.value(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+        );
+    }
+
     fn dump(&self) -> String {
         self.text(
             "location.href + '\\n' + (document.body ? document.body.innerText.slice(0, 4000) : '')",

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 
 use super::model::{At, Program, Row, Summary, VERSION};
-use super::row::process_row;
+use super::row::{failed_row, process_row};
 use super::sample::Sample;
 use super::summary::{millis, word};
 
@@ -49,19 +49,45 @@ pub(crate) struct End {
     pub(crate) edge: String,
 }
 
-/// The process with this key. One that is Closed is known only if it has failed.
+/// The process with this key. One that is Closed is known only if it is one of the last that have failed.
 pub(crate) fn detail(sample: &Sample, key: u64) -> Option<Detail> {
-    let index = sample.index_of(key)?;
-    let process = sample.process(index);
-    let failures = sample.failures.iter().zip(&sample.errors);
-    let errors = failures.filter(|(failure, _)| failure.key == key);
+    match sample.index_of(key) {
+        Some(index) => Some(of_process(sample, key, index)),
+        None => of_failure(sample, key),
+    }
+}
+
+/// The errors of a process, the newest first.
+fn errors(sample: &Sample, key: u64) -> Vec<String> {
+    let errors = sample.failures.iter().zip(&sample.errors);
+    let errors = errors.filter(|(failure, _)| failure.key == key);
     let mut left = ERRORS;
     let errors = errors.map_while(|(_, error)| {
         let error = sample.texts.detail(error, left);
         left -= error.len();
         (!error.is_empty()).then_some(error)
     });
-    let errors: Vec<String> = errors.collect();
+    errors.collect()
+}
+
+/// What is left of a process that is Closed.
+fn of_failure(sample: &Sample, key: u64) -> Option<Detail> {
+    let failure = sample.failures.iter().find(|failure| failure.key == key)?;
+    Some(Detail {
+        v: VERSION,
+        at: sample.at,
+        path: failure.path.clone(),
+        process: failed_row(failure),
+        errors: errors(sample, key),
+        aborting_ms: None,
+        held_slots: Vec::new(),
+        edges: Vec::new(),
+        edges_more: 0,
+    })
+}
+
+fn of_process(sample: &Sample, key: u64, index: u32) -> Detail {
+    let process = sample.process(index);
     let edges = sample.edges_of(index);
     let ends = edges.iter().take(EDGES).map(|edge| End {
         key: sample.keys[edge.to()],
@@ -73,17 +99,17 @@ pub(crate) fn detail(sample: &Sample, key: u64) -> Option<Detail> {
         .iter()
         .take(EDGES)
         .map(|slot| Slot { site: slot.site.to_string(), held_ms: millis(slot.held_for) });
-    Some(Detail {
+    Detail {
         v: VERSION,
         at: sample.at,
         path: sample.texts.path(&sample.snapshot.path(process.id()).unwrap_or_default()),
         process: process_row(sample, index, 0),
-        errors,
+        errors: errors(sample, key),
         aborting_ms: process.aborting_for().map(millis),
         held_slots: slots.collect(),
         edges: ends.collect(),
         edges_more: edges.len().saturating_sub(EDGES),
-    })
+    }
 }
 
 /// Every process, in parts, so that memory does not grow with their number.

@@ -53,7 +53,7 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
         p #said .quiet role="status" aria-live="polite" {}
         main {
             (panels::blockers(frame, mount))
-            (panels::failures(frame))
+            (panels::failures(frame, mount))
             section #processes {
                 h2 { "Processes" }
                 (filter(frame, query))
@@ -240,7 +240,7 @@ fn filter(frame: &Frame, query: &Query) -> Markup {
             @if query.sort.column != Column::Tree {
                 input type="hidden" name="sort" value=(query.sort.to_string());
             }
-            button { "Show" }
+            button { "Apply" }
             span #matches .dim { (matches(frame)) }
             span #held hidden { "Order is held " button type="button" { "Resume" } }
         }

@@ -51,8 +51,8 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// The time between the last event and the end of the server, if there are viewers.
 pub(crate) const SAVE: Duration = Duration::from_millis(200);
 
-/// The time that the last event waits for the exit status.
-const EXIT: Duration = Duration::from_millis(300);
+/// The time that the last event waits for the exit status, which the program tells as soon as it has reported its end.
+const EXIT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Hub {
     root: WeakProcess,

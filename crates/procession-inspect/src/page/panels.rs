@@ -46,7 +46,7 @@ fn line(blocker: &Blocker, mount: &str) -> Markup {
     }
 }
 
-pub(crate) fn failures(frame: &Frame) -> Markup {
+pub(crate) fn failures(frame: &Frame, mount: &str) -> Markup {
     html! {
         section #failures {
             h2 { "Failures (" (frame.summary.failed) ")" }
@@ -55,8 +55,8 @@ pub(crate) fn failures(frame: &Frame) -> Markup {
                 @for failure in &frame.failures {
                     li {
                         span.mark { "✕ " } (failure.at.clock()) " "
-                        b { (failure.path.replace('/', " › ")) } " failed: " (failure.error) " "
-                        span.site { "(" (failure.site) ")" }
+                        b { a.label href={ (mount) "/process/" (failure.key) } { (failure.path.replace('/', " › ")) } } " failed: " (failure.error) " "
+                        span.site title=(failure.site) { "(" (brief(&failure.site)) ")" }
                     }
                 }
             }

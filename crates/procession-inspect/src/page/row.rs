@@ -4,7 +4,7 @@ use procession::support::fold::{Fold as Family, State as Kind, Stem};
 use procession::support::text::{Count, Escaped};
 use procession::{Link, Phase, Work as Code};
 
-use super::model::{Content, Fold, Key, Process, Row, Wait, Work};
+use super::model::{Content, Failure, Fold, Key, Process, Row, Wait, Work};
 use super::sample::{Sample, closes};
 use super::summary::{millis, word};
 
@@ -60,6 +60,35 @@ pub(crate) fn process_content(sample: &Sample, index: u32) -> Process {
         path: None,
         gone: None,
     }
+}
+
+/// The row of a process that has failed and is Closed.
+pub(crate) fn failed_row(failure: &Failure) -> Row {
+    let label = failure.path.rsplit_once('/').map_or(&*failure.path, |(_, label)| label);
+    let content = Process {
+        label: label.to_owned(),
+        named: true,
+        phase: phase(Phase::Closed),
+        aborting: false,
+        failed: true,
+        error: Some(Escaped { text: &failure.error, limit: 100 }.to_string()),
+        reason: None,
+        for_ms: None,
+        work: None,
+        open: 0,
+        children: 0,
+        expanded: None,
+        waits_for: Vec::new(),
+        waits_more: 0,
+        edge: None,
+        site: failure.site.clone(),
+        blocks: false,
+        dimmed: false,
+        path: None,
+        gone: None,
+    };
+    let key = Key::Process(failure.key);
+    Row { key, parent: None, depth: 0, content: Content::Process(Box::new(content)) }
 }
 
 fn wait(sample: &Sample, edge: &procession::Edge) -> Wait {

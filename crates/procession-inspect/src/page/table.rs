@@ -134,7 +134,7 @@ fn process_tr(row: &Row, process: &Process, query: &Query, mount: &str) -> Marku
             }
             td.phase role="gridcell" { (phase(process)) }
             td.for role="gridcell" { (process.for_ms.map_or_else(|| "–".to_owned(), words::age)) }
-            td.work role="gridcell" {
+            td.work.none[process.error.is_none() && process.work.is_none()] role="gridcell" {
                 @match (&process.error, &process.work) {
                     (Some(error), _) => { span.error { (error) } },
                     (None, Some(work)) => { (work_text(work)) },

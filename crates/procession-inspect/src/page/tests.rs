@@ -251,34 +251,44 @@ fn hostile_names_are_only_texts() {
     app.close_blocking().ok();
 }
 
+/// Also of processes that are Closed; the errors of one have a common limit.
 #[test]
 fn details_have_long_errors() {
     let mut scene = Scene::new();
     let app = scene.app.clone();
-    let mut kept = Vec::new();
-    for text in ["\u{e9}".repeat(1 << 20), "\u{1b}\"".repeat(1 << 19), "x".repeat(40_000)] {
+    let texts = ["\u{e9}".repeat(1 << 20), "\u{1b}\"".repeat(1 << 19), "x".repeat(40_000)];
+    let fail = |text: String| {
         let failing = Process::builder().name("failing").parent(&app);
-        // It has failed, and stays open.
+        let other = text.clone();
         let body = move |p: Process| {
-            drop(Process::builder().parent(&p).spawn_thread(|p| assert!(p.aborting().wait())));
+            p.closing().wait();
             Err(text)
         };
-        let failing = failing.spawn_thread(body).unwrap();
-        failing.closing().wait();
-        kept.push(failing);
+        failing.teardown(move || Err(other)).spawn_thread(body).unwrap()
+    };
+    let failing = texts.map(fail);
+    // A process that was seen keeps its key.
+    drop(scene.sample(1));
+    for failing in &failing {
+        failing.close_blocking().unwrap_err();
     }
     let sample = scene.sample(1_000);
-    assert_eq!(sample.failures.len(), 3);
-    for failure in &sample.failures {
-        let detail = detail(&sample, failure.key).expect("it is open");
+    assert_eq!(sample.failures.len(), 6);
+    let keys: std::collections::HashSet<u64> =
+        sample.failures.iter().map(|failure| failure.key).collect();
+    assert_eq!(keys.len(), 3);
+    for key in keys {
+        let detail = detail(&sample, key).expect("it has failed");
         let length: usize = detail.errors.iter().map(String::len).sum();
-        assert!((40_000..=64 << 10).contains(&length), "{length}");
+        assert!((60_000..=64 << 10).contains(&length), "{length}");
         let json = serde_json::to_value(&detail).unwrap();
         assert!(json.to_string().len() < 128 << 10);
         validate(&json);
+        let page = html::detail_page(&show(&sample, ""), &detail, &Query::default(), "");
+        assert!(page.contains("✕ Failed") && page.contains("<pre>"));
     }
-    app.abort();
-    app.closed().wait().ok();
+    assert!(detail(&sample, 999).is_none());
+    app.close_blocking().ok();
 }
 
 #[test]

@@ -27,9 +27,9 @@ fn a_lost_connection_and_another_run() {
 
     proxy.stop();
     page.wait_for(LOST);
-    let ages = "[...document.querySelectorAll('td.for')].map((e) => e.textContent).join()";
-    let (before, badge) =
-        (page.text(ages), page.text("document.getElementById('badges').textContent"));
+    let ages = "[...document.querySelectorAll('td.for, .since, .badge.closing, #progress')].map((e) => e.textContent).join()";
+    let before = page.text(ages);
+    let badge = page.text("document.getElementById('badges').textContent");
     page.wait_for(&format!("document.getElementById('badges').textContent !== {badge:?}"));
     assert_eq!(page.text(ages), before, "ages stop");
     assert_eq!(

@@ -26,6 +26,7 @@ const EXPANDED: &str = "document.activeElement.getAttribute('aria-expanded')";
 
 fn press(page: &Page, key: &str) {
     page.press(key);
+    page.settle();
     assert_ne!(page.text(FOCUS), "body", "after {key}");
 }
 
@@ -83,6 +84,15 @@ fn everything_works_with_keys() {
     press(&page, "ArrowLeft");
     assert_eq!(page.text(LABEL), "importer");
 
+    // A failure leads to its details, though the process is Closed.
+    page.click("#failures li:last-child .label");
+    page.wait_for("document.querySelector('#details[open] pre')?.textContent === 'disk full'");
+    press(&page, "Escape");
+    page.wait_for("!document.getElementById('details').open");
+    press(&page, "b");
+    press(&page, "n");
+    assert_eq!(page.text(LABEL), "importer");
+
     press(&page, "y");
     page.wait_for(
         "navigator.clipboard.readText().then((text) => text.includes('importer  ✕ Failed'))",
@@ -128,6 +138,7 @@ fn everything_works_with_keys() {
     page.wait_for(
         "location.pathname === '/timeline' && document.documentElement.tagName === 'svg'",
     );
+    page.screenshot(&picture("timeline"));
     scene.end();
 }
 
@@ -182,6 +193,7 @@ fn the_order_is_held_while_the_focus_is_in_the_table() {
     page.screenshot(&picture("held"));
     page.click("#held button");
     page.wait_for("!document.getElementById('held').checkVisibility()");
+    page.settle();
     assert_ne!(page.text(FOCUS), "body");
     // The pointer is where the button was. Nothing changes any more, so both agree soon.
     page.wait_for(&format!("{FRESH}.then((fresh) => fresh === {KEYS})"));

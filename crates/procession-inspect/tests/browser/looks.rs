@@ -64,9 +64,7 @@ fn the_first_blocker_is_seen_at_once() {
         for (name, screen) in SCREENS {
             let name = format!("{processes}-{name}");
             page.set_screen(screen);
-            page.value(
-                "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))",
-            );
+            page.settle();
             fits(&page, &name);
             let bottom =
                 page.value("document.querySelector('#blockers li').getBoundingClientRect().bottom");
@@ -111,7 +109,7 @@ fn other_blockers_are_folded_on_a_small_screen() {
 fn looks_right(page: &Page, state: &str) {
     for (name, screen) in SCREENS {
         page.set_screen(screen);
-        page.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
+        page.settle();
         let name = format!("{state}-{name}");
         page.screenshot(&picture(&name));
         assert_eq!(page.text(CONTRAST), "", "{name}");

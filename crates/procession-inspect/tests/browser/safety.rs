@@ -3,7 +3,7 @@
 use procession::Process;
 use procession_test_browser::browser;
 
-use crate::scene::{Scene, WIDE, picture};
+use crate::scene::{SCREENS, Scene, WIDE, picture};
 
 const HOSTILE: [&str; 7] = [
     "<script>window.pwned=1</script>",
@@ -38,10 +38,14 @@ fn hostile_names_are_only_texts() {
     harmless("running");
     scene.app.close();
     page.wait_for("document.querySelectorAll('#blockers li').length > 5");
-    page.screenshot(&picture("hostile"));
+    for (name, screen) in SCREENS {
+        page.set_screen(screen);
+        page.settle();
+        page.screenshot(&picture(&format!("hostile-{name}")));
+        let overflow = page.value("document.scrollingElement.scrollWidth - innerWidth");
+        assert!(overflow.as_i64().unwrap() <= 0, "{name}: {overflow}");
+    }
     harmless("closing");
-    let overflow = page.value("document.scrollingElement.scrollWidth - innerWidth");
-    assert!(overflow.as_i64().unwrap() <= 0, "{overflow}");
     // Details of every process.
     for _ in 0..8 {
         page.press("b");

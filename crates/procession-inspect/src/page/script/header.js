@@ -130,7 +130,11 @@ function failures() {
   for (const x of frame.failures) {
     const li = make("li");
     li.setAttribute("tabindex", "-1");
-    li.append(make("span", "mark", "✕ "), clock(x.at) + " ", make("b", "", names(x.path)), " failed: " + x.error + " ", make("span", "site", "(" + x.site + ")"));
+    const site = make("span", "site", "(" + brief(x.site) + ")");
+    site.setAttribute("title", x.site);
+    const path = make("b");
+    path.append(anchor("label", names(x.path), mount + "/process/" + x.key));
+    li.append(make("span", "mark", "✕ "), clock(x.at) + " ", path, " failed: " + x.error + " ", site);
     list.append(li);
   }
   parts.push(list);

@@ -77,7 +77,8 @@ function process(row, e, first, cell) {
   cell("phase").append(make("span", "badge " + cls, text));
   cell("for", row.for_ms === null ? "–" : age(row.for_ms));
   if (row.error) cell("work").append(make("span", "error", row.error));
-  else cell("work", row.work ? workText(row.work, 0) : "–");
+  else if (row.work) cell("work", workText(row.work, 0));
+  else cell("work none", "–");
   cell("open", row.open ? count(row.open) : "–");
   const waits = row.waits_for.map((x) => x.label);
   if (row.waits_more) waits.push(count(row.waits_more) + " more");
@@ -143,8 +144,9 @@ function ticks() {
   if (lost || over) return;
   const d = passed();
   for (const { x, since } of lines) {
-    const older = (text, ms) => ms === null ? text : text.replace(age(ms), age(ms + d));
-    say(since, older(older(x.since, x.for_ms), x.aborting_ms));
+    // The ages in the text, in the order in which the core writes them.
+    const ages = [x.for_ms, x.aborting_ms].filter((ms) => ms !== null);
+    say(since, x.since.replace(AGE, (text) => ages.length ? age(ages.shift() + d) : text));
   }
   for (const { e, row } of elements.values()) {
     const p = row.fold || row;

@@ -15,6 +15,8 @@ const age = (ms) => {
   return Math.floor(h / 24) + " d " + h % 24 + " h";
 };
 
+const AGE = /\d+ d \d+ h|\d+ h \d+ min|\d+ min \d+ s|[\d.]+ (?:µs|ms|s)\b/g;
+
 const span = (ms) => {
   ms = Math.max(0, Math.floor(ms / 100) * 100);
   const s = Math.floor(ms / 1000);
