@@ -98,6 +98,7 @@ mod metrics;
 #[doc(hidden)]
 pub mod model;
 mod name;
+mod overview;
 mod policy;
 mod restarts;
 #[cfg(not(loom))]
@@ -116,6 +117,7 @@ pub use error::{DoNotRestart, EndAll, ManagerError, SharedError};
 pub use event::{Event, Events, Happening};
 pub use manager::{Builder, GiveUp, Manager};
 pub use memory::MemoryTable;
+pub use overview::{HasUnits, Overview, Owner};
 pub use policy::Policy;
 pub use state::State;
 pub use status::{Counts, Status};

@@ -33,6 +33,8 @@ pub struct Status<K> {
     pub deadline: Option<Instant>,
     /// Whether its current run was aborted.
     pub aborted: bool,
+    /// In an [`Overview`](crate::Overview) of a shared manager: the fencing token of the unit's claim.
+    pub token: Option<u64>,
     /// When the status was read, by the manager's clock.
     pub(crate) now: Instant,
 }
@@ -132,7 +134,7 @@ impl<K: serde::Serialize> serde::Serialize for Status<K> {
 
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let since = self.since_time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut fields = serializer.serialize_struct("Status", 9)?;
+        let mut fields = serializer.serialize_struct("Status", 10)?;
         fields.serialize_field("key", &self.key)?;
         fields.serialize_field("state", &self.state.to_string())?;
         fields.serialize_field("since", &millis(since))?;
@@ -143,6 +145,7 @@ impl<K: serde::Serialize> serde::Serialize for Status<K> {
         fields.serialize_field("restarts_in", &self.restarts_in().map(millis))?;
         fields.serialize_field("deadline_in", &self.deadline_in().map(millis))?;
         fields.serialize_field("aborted", &self.aborted)?;
+        fields.serialize_field("token", &self.token)?;
         fields.end()
     }
 }
@@ -164,6 +167,7 @@ mod tests {
             next_restart: Some(now + 3 * second),
             deadline: None,
             aborted: false,
+            token: None,
             now: now + second,
         };
         let json = serde_json::to_value(&status).expect("plain data");

@@ -17,15 +17,16 @@ use serde::Serialize;
 
 use super::detail::{All, detail};
 use super::frame::frame;
-use super::graph::{self, View};
+use super::graph;
 use super::guard::Guard;
-use super::headers::{PICTURE_POLICY, add, answer, empty, refusal};
-use super::html;
+use super::headers::{PICTURE_POLICY, UNITS_POLICY, add, answer, empty, refusal};
+use super::html::{self, Tabs};
 use super::hub::Hub;
 use super::model::{Blocker, State, Summary, VERSION};
 use super::query::{Query, parameter};
 use super::sample::Sample;
 use super::stream::Stream;
+use super::units;
 use crate::Timeline;
 
 const JSON: &str = "application/json";
@@ -112,6 +113,7 @@ impl Answers {
             }
             "/graph" | "/graph.svg" => self.graph(&sample, path, &query, mount),
             "/timeline" if self.timeline.is_some() => self.timeline_page(&sample, &query, mount),
+            "/units" => self.units(&sample, mount),
             "/snapshot.json" if parameter(text, "all").as_deref() == Some("1") => self.all(sample),
             "/snapshot.json" => json(&frame(&sample, &query)),
             "/blockers.json" => {
@@ -137,14 +139,27 @@ impl Answers {
         }
     }
 
+    fn tabs<'a>(&self, query: &'a Query, mount: &'a str, sample: &Sample) -> Tabs<'a> {
+        let (has_timeline, has_units) = (self.timeline.is_some(), !sample.sources.is_empty());
+        Tabs { mount, query, has_timeline, has_units }
+    }
+
+    fn units(&self, sample: &Sample, mount: &str) -> Response<Body> {
+        let query = Query { is_units: true, ..Query::default() };
+        let tabs = self.tabs(&query, mount, sample);
+        let mut response = html_answer(units::page(&frame(sample, &query), &tabs));
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, UNITS_POLICY.clone());
+        response
+    }
+
     /// The graph of `root`, as a page or as a file.
     fn graph(&self, sample: &Sample, path: &str, query: &Query, mount: &str) -> Response<Body> {
         let top = query.root.map_or(Some(0), |root| sample.index_of(root));
-        let view = View { query, mount, has_timeline: self.timeline.is_some() };
+        let tabs = self.tabs(query, mount, sample);
         match (path, top) {
-            ("/graph", Some(top)) => html_answer(graph::page(sample, top, &view)),
+            ("/graph", Some(top)) => html_answer(graph::page(sample, top, &tabs)),
             ("/graph", None) => {
-                let mut response = html_answer(graph::unknown(sample, &view));
+                let mut response = html_answer(graph::unknown(sample, &tabs));
                 *response.status_mut() = StatusCode::NOT_FOUND;
                 response
             }

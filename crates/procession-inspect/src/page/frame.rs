@@ -6,7 +6,8 @@
 //!   from the end until it is.
 //! - F2. Replaying a patch on the frame before it yields the next frame, exactly. *Because* the next frame is made by that:
 //!   a row that has not changed keeps its ages, plus the time between the frames, if they differ from the measured ones by
-//!   no more than [`TOLERANCE`]; any other row is sent.
+//!   no more than [`TOLERANCE`]; any other row is sent. The times of a unit are points in time, and are kept in the same
+//!   way.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +16,7 @@ use super::query::{Column, Query};
 use super::row::length;
 use super::rows::{BUDGET, rows};
 use super::sample::Sample;
+use super::units::{Listed, settle};
 
 /// The maximum number of bytes of a frame.
 pub(crate) const FRAME_LIMIT: usize = 256 << 10;
@@ -40,7 +42,8 @@ pub(crate) fn frame(sample: &Sample, query: &Query) -> Frame {
         failures: Vec::new(),
         failures_dropped: sample.failures_dropped,
         rows: Vec::new(),
-        units: [],
+        managers: Vec::new(),
+        units: Vec::new(),
     };
     // Failures may use a quarter of the space; rows use what is left.
     let mut used = 0;
@@ -52,7 +55,17 @@ pub(crate) fn frame(sample: &Sample, query: &Query) -> Frame {
         frame.failures.push(failure.clone());
     }
     frame.failures_dropped += (sample.failures.len() - frame.failures.len()) as u64;
+    let Listed { managers, units } =
+        if query.is_units { sample.units() } else { Listed::default() };
+    frame.managers = managers;
     let mut used = json_length(&frame) + 256;
+    for unit in units {
+        used += json_length(&unit) + 1;
+        if used > FRAME_LIMIT {
+            break;
+        }
+        frame.units.push(unit);
+    }
     for row in rows {
         used += length(&row) + 1;
         if used > FRAME_LIMIT {
@@ -127,7 +140,10 @@ pub(crate) fn next(before: &Frame, mut frame: Frame) -> (Frame, Patch) {
     let del: Vec<Key> = gone.map(|row| row.key.clone()).collect();
     let stay = before.rows.iter().filter(|row| present.contains(&row.key)).map(|row| &row.key);
     let is_ordered = stay.clone().count() == keys.len() && stay.eq(&keys);
+    settle(&before.units, &mut frame.units);
     let is_changed = frame.failures != before.failures;
+    let managers = (frame.managers != before.managers).then(|| frame.managers.clone());
+    let units = (frame.units != before.units).then(|| frame.units.clone());
     let patch = Patch {
         v: VERSION,
         seq: base + 1,
@@ -142,6 +158,8 @@ pub(crate) fn next(before: &Frame, mut frame: Frame) -> (Frame, Patch) {
         set,
         del,
         order: (!is_ordered).then_some(keys),
+        managers,
+        units,
     };
     (frame, patch)
 }

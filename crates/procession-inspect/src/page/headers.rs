@@ -20,19 +20,29 @@ pub(crate) const SCRIPT: &str = concat!(
     include_str!("script/keys.js"),
     "})();\n"
 );
-pub(crate) const STYLE: &str = concat!(include_str!("style.css"), include_str!("graph/graph.css"));
+pub(crate) const UNITS_SCRIPT: &str = include_str!("units/units.js");
+pub(crate) const STYLE: &str = concat!(
+    include_str!("style.css"),
+    include_str!("graph/graph.css"),
+    include_str!("units/units.css")
+);
 
 /// The policy allows exactly this script and this style, by their sums.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(SCRIPT));
+
+/// The policy of the page of units.
+pub(crate) static UNITS_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(UNITS_SCRIPT));
+
+fn policy(script: &str) -> HeaderValue {
     let sum = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; form-action 'self'; \
          img-src data:; base-uri 'none'; frame-ancestors 'none'",
-        sum(SCRIPT),
+        sum(script),
         sum(STYLE)
     );
     HeaderValue::from_str(&policy).expect("it is ASCII")
-});
+}
 
 /// The policy of a picture.
 pub(crate) const PICTURE_POLICY: HeaderValue =

@@ -16,12 +16,13 @@ pub(crate) fn page(frame: &Frame, query: &Query, mount: &str, has_timeline: bool
     let name = &frame.program.name;
     let is_closed = summary.state == State::Closed;
     let last_failure = frame.failures.first().map(|failure| failure.at);
+    let tabs = Tabs { mount, query, has_timeline, has_units: frame.view.managers > 0 };
     let body = html! {
         header {
             div.top {
                 strong.name { (name) }
                 span #program .dim { (program(frame)) }
-                (navigation(mount, query, has_timeline, "Tree"))
+                (navigation(&tabs, "Tree"))
                 span #live .dim {
                     "Updated " (frame.at.clock()) @if !is_closed { "; reloads every 5 s" }
                 }
@@ -199,18 +200,32 @@ pub(crate) fn icon(summary: &Summary) -> &'static str {
 
 /// The frame, for the script: nothing in it can end its element.
 fn data(frame: &Frame, mount: &str) -> String {
-    let json = serde_json::json!({ "mount": mount, "icons": ICONS, "frame": frame });
+    data_of(&serde_json::json!({ "mount": mount, "icons": ICONS, "frame": frame }))
+}
+
+/// JSON in which nothing can end the element that it is in.
+pub(crate) fn data_of(json: &serde_json::Value) -> String {
     json.to_string().replace('<', "\\u003c")
 }
 
+/// Where the tabs lead.
+pub(crate) struct Tabs<'a> {
+    pub(crate) mount: &'a str,
+    pub(crate) query: &'a Query,
+    pub(crate) has_timeline: bool,
+    pub(crate) has_units: bool,
+}
+
 /// The tabs; `current` is the one that is shown.
-pub(crate) fn navigation(mount: &str, query: &Query, has_timeline: bool, current: &str) -> Markup {
+pub(crate) fn navigation(tabs: &Tabs<'_>, current: &str) -> Markup {
+    let Tabs { mount, query, .. } = tabs;
     let page = |tab: &str| (tab == current).then_some("page");
     html! {
         nav {
             a href=(link(mount, &Query::default())) aria-current=[page("Tree")] { "Tree" }
             a #graph href=(graph_link(mount, query.root)) aria-current=[page("Graph")] { "Graph" }
-            @if has_timeline { a #timeline href={ (mount) "/timeline" } { "Timeline" } }
+            @if tabs.has_timeline { a #timeline href={ (mount) "/timeline" } { "Timeline" } }
+            @if tabs.has_units { a href={ (mount) "/units" } aria-current=[page("Units")] { "Units" } }
             a #json href={ (mount) "/snapshot.json?" (query) } { "JSON" }
         }
     }

@@ -31,6 +31,7 @@ use super::query::Query;
 use super::sample::{Facts, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
+use super::units::Sources;
 
 /// The maximum number of streams.
 pub(crate) const STREAMS: usize = 100;
@@ -59,6 +60,7 @@ pub(crate) struct Hub {
     began: Instant,
     program: Arc<Program>,
     texts: Texts,
+    sources: Sources,
     tally: Tally,
     history: Mutex<History>,
     state: Mutex<State>,
@@ -110,7 +112,7 @@ struct Channel {
 }
 
 impl Hub {
-    pub(crate) fn start(root: &Process, texts: Texts) -> Arc<Self> {
+    pub(crate) fn start(root: &Process, texts: Texts, sources: Sources) -> Arc<Self> {
         let mut random = [0; 8];
         // Without random numbers, two runs may look the same; nothing else depends on it.
         let _filled = getrandom::fill(&mut random);
@@ -127,6 +129,7 @@ impl Hub {
             began: Instant::now(),
             program: Arc::new(program),
             texts,
+            sources,
             tally: Tally::new(root.id()),
             history: Mutex::default(),
             state: Mutex::default(),
@@ -293,9 +296,9 @@ impl Hub {
             ))
         });
         drop(root);
-        let (program, texts) = (&self.program, &self.texts);
+        let (program, texts, sources) = (&self.program, &self.texts, &self.sources);
         let up = self.began.elapsed();
-        let facts = Facts { at, now, up, program, deadlines, tally, texts, outcome };
+        let facts = Facts { at, now, up, program, deadlines, tally, texts, sources, outcome };
         let sample = Arc::new(Sample::new(snapshot, &mut history, facts));
         let fresh_until = Instant::now() + FRESH.max(now.elapsed() * 20);
         self.state.lock().sample = Some((fresh_until, sample.clone()));

@@ -22,6 +22,7 @@ use super::guard::Guard;
 use super::hub::{Hub, SAVE};
 use super::texts::{Redact, Texts};
 use super::token::Token;
+use super::units::Source;
 use crate::Timeline;
 
 /// The port of the page, unless another address is given.
@@ -88,6 +89,7 @@ pub struct Inspect {
     token: Option<String>,
     redact: Option<Redact>,
     on_ready: Option<OnReady>,
+    units: Vec<Source>,
 }
 
 /// The page cannot be served.
@@ -133,7 +135,28 @@ impl Inspect {
             token: None,
             redact: None,
             on_ready: None,
+            units: Vec::new(),
         }
+    }
+
+    /// Shows the units of a manager or a set on the page: their states, restarts and errors and, of a shared manager, its
+    /// number and the tokens of its claims. It can be called for several managers; at most 32 are shown.
+    ///
+    /// The page keeps the manager until it ends, but it does not keep it running.
+    ///
+    /// ```
+    /// use procession::Process;
+    /// use procession_inspect::Inspect;
+    /// use procession_supervisor::{Manager, MemoryTable};
+    ///
+    /// let manager = Manager::new(MemoryTable::<String>::new());
+    /// let page = Inspect::new(&Process::new()).units(manager.clone());
+    /// # drop(page);
+    /// ```
+    #[cfg(feature = "supervisor")]
+    pub fn units(mut self, units: impl procession_supervisor::HasUnits) -> Self {
+        self.units.push(super::units::source(units));
+        self
     }
 
     /// The address that the server listens on. Beyond loopback, the page needs a [`token`](Self::token).
@@ -201,7 +224,7 @@ impl Inspect {
     }
 
     fn start(&self) -> (Arc<Hub>, Option<Timeline>) {
-        let hub = Hub::start(&self.app, Texts::new(self.redact.clone()));
+        let hub = Hub::start(&self.app, Texts::new(self.redact.clone()), self.units.clone().into());
         // A timeline shows names as they are.
         let timeline = (!hub.is_redacted()).then(|| Timeline::of(&self.app));
         (hub, timeline)

@@ -12,6 +12,7 @@
 //! | `html`, `panels`, `table`, `words` | the page without a script; `style.css` |
 //! | `script/`, `dialogs` | what a script adds |
 //! | `graph` | a part of the tree as a picture, and the page around it |
+//! | `units` | the units of managers |
 //! | `inspect` | [`Inspect`](crate::Inspect) |
 //! | `texts` | redacting and escaping |
 
@@ -41,6 +42,7 @@ mod tally;
 mod tests;
 mod texts;
 mod token;
+mod units;
 #[cfg(all(test, unix))]
 mod viewer_tests;
 mod words;

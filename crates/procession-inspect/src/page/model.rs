@@ -28,7 +28,9 @@ pub(crate) struct Frame {
     /// The number of older failures that are not listed.
     pub(crate) failures_dropped: u64,
     pub(crate) rows: Vec<Row>,
-    pub(crate) units: [(); 0],
+    /// The managers and their units: those that need attention first. Both only if the query asks for them.
+    pub(crate) managers: Vec<Manager>,
+    pub(crate) units: Vec<Unit>,
 }
 
 /// The difference between a frame and the one before it. A row that is not in `set` stays, and its ages grow by the time
@@ -50,6 +52,53 @@ pub(crate) struct Patch {
     pub(crate) del: Vec<Key>,
     /// All keys, if their order is not that of the rows that stay.
     pub(crate) order: Option<Vec<Key>>,
+    /// `None` if they have not changed.
+    pub(crate) managers: Option<Vec<Manager>>,
+    pub(crate) units: Option<Vec<Unit>>,
+}
+
+/// A manager or a set of units, and the number of its units in each group of states.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Manager {
+    pub(crate) name: String,
+    /// Of a manager that shares its units with other programs.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) units: usize,
+    pub(crate) starting: usize,
+    pub(crate) running: usize,
+    pub(crate) stopping: usize,
+    pub(crate) stuck: usize,
+    pub(crate) waiting: usize,
+    pub(crate) ended: usize,
+    pub(crate) idle: usize,
+}
+
+/// Who owns the units of a shared manager.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Owner {
+    pub(crate) program: String,
+    /// `None` before its first registration.
+    pub(crate) manager: Option<u64>,
+}
+
+/// A unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Unit {
+    /// The name of its manager.
+    pub(crate) manager: String,
+    pub(crate) key: String,
+    pub(crate) state: &'static str,
+    pub(crate) since: At,
+    pub(crate) restarts: u64,
+    /// When it will be restarted.
+    pub(crate) restart_at: Option<At>,
+    /// When it will be aborted or, if it was, when it will be stuck.
+    pub(crate) deadline_at: Option<At>,
+    pub(crate) aborted: bool,
+    /// Its last error.
+    pub(crate) error: Option<String>,
+    /// The fencing token of its claim.
+    pub(crate) token: Option<u64>,
 }
 
 /// The last event of a stream.
@@ -120,6 +169,8 @@ pub(crate) struct View {
     pub(crate) sort: String,
     pub(crate) open: String,
     pub(crate) root: Option<u64>,
+    /// The number of managers whose units can be shown.
+    pub(crate) managers: usize,
     /// The number of rows.
     pub(crate) rows: usize,
     /// The number of processes that match the query.

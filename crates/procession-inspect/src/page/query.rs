@@ -31,6 +31,8 @@ pub(crate) struct Query {
     pub(crate) folds: BTreeMap<String, usize>,
     /// The process whose tree is shown.
     pub(crate) root: Option<u64>,
+    /// The units of managers are shown, instead of processes.
+    pub(crate) is_units: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +105,7 @@ impl Query {
                 "sort" => query.sort = sort(&value),
                 "open" => value.split(',').take(OPEN_LIMIT).for_each(|key| query.open(key)),
                 "root" => query.root = value.parse().ok(),
+                "tab" => query.is_units = value == "units",
                 _ => {}
             }
         }
@@ -204,7 +207,8 @@ impl Display for Query {
             pair("sort", &self.sort.to_string())?;
         }
         pair("open", &self.open_keys())?;
-        pair("root", &self.root.map(|root| root.to_string()).unwrap_or_default())
+        pair("root", &self.root.map(|root| root.to_string()).unwrap_or_default())?;
+        pair("tab", if self.is_units { "units" } else { "" })
     }
 }
 
@@ -276,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_query_is_read_and_written() {
-        let text = "q=a%20b%26&scope=failed&sort=-for&open=7,-9,f3.session~2&root=7";
+        let text = "q=a%20b%26&scope=failed&sort=-for&open=7,-9,f3.session~2&root=7&tab=units";
         let query = Query::parse(text);
         assert_eq!(query.filter, "a b&");
         assert_eq!((query.scope, query.root), (Some(Scope::Failed), Some(7)));

@@ -39,12 +39,13 @@ pub(crate) fn rows(sample: &Sample, query: &Query) -> (Vec<Row>, View) {
         sort: query.sort.to_string(),
         open: query.open_keys(),
         root: root.map(|root| sample.key(root)),
+        managers: sample.sources.len(),
         rows: 0,
         matches: 0,
         total,
         hidden: 0,
     };
-    if total > PROCESSES {
+    if total > PROCESSES || query.is_units {
         view.hidden = total;
         return (Vec::new(), view);
     }

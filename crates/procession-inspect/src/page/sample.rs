@@ -12,6 +12,7 @@ use super::model::{At, Blocker, Failure, Program, Summary};
 use super::summary::{blockers, summary};
 use super::tally::State as Tally;
 use super::texts::Texts;
+use super::units::{Listed, Sources};
 
 pub(crate) struct Sample {
     pub(crate) at: At,
@@ -30,6 +31,7 @@ pub(crate) struct Sample {
     /// The errors of failures, not shortened.
     pub(crate) errors: Vec<String>,
     pub(crate) texts: Texts,
+    pub(crate) sources: Sources,
     by_key: OnceLock<HashMap<u64, u32>>,
 }
 
@@ -42,6 +44,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) tally: Tally,
     pub(crate) texts: &'a Texts,
+    pub(crate) sources: &'a Sources,
     /// The root's outcome, and how long it was Closing, once it is Closed.
     pub(crate) outcome: Option<(String, Duration)>,
 }
@@ -74,6 +77,7 @@ impl Sample {
             blockers,
             blockers_more,
             texts: texts.clone(),
+            sources: facts.sources.clone(),
             program: facts.program.clone(),
             marks,
             keys,
@@ -81,6 +85,11 @@ impl Sample {
             snapshot,
             by_key: OnceLock::new(),
         }
+    }
+
+    /// What the managers say now.
+    pub(crate) fn units(&self) -> Listed {
+        Listed::new(&self.sources, &self.texts, At::now())
     }
 
     pub(crate) fn process(&self, index: u32) -> &ProcessInfo {

@@ -24,6 +24,7 @@ pub(super) struct Scene {
     tally: Arc<Tally>,
     program: Arc<Program>,
     pub(super) texts: Texts,
+    pub(super) sources: super::units::Sources,
     at: u64,
 }
 
@@ -41,7 +42,15 @@ impl Scene {
             run: "9f3c61d2a07be544".into(),
         };
         let (history, texts) = (History::default(), Texts::default());
-        Self { app, history, tally, program: Arc::new(program), texts, at: 1_000_000 }
+        Self {
+            app,
+            history,
+            tally,
+            program: Arc::new(program),
+            texts,
+            sources: [].into(),
+            at: 1_000_000,
+        }
     }
 
     pub(super) fn child(&self, parent: &Process, name: &str) -> Process {
@@ -60,6 +69,7 @@ impl Scene {
             deadlines: None,
             tally: self.tally.state(),
             texts: &self.texts,
+            sources: &self.sources,
             outcome: None,
         };
         Sample::new(self.app.snapshot(), &mut self.history, facts)
@@ -87,7 +97,7 @@ fn show(sample: &Sample, query: &str) -> Frame {
 }
 
 /// The bounds, and the schema.
-fn check(frame: &Frame) {
+pub(super) fn check(frame: &Frame) {
     let json = serde_json::to_vec(frame).unwrap();
     assert!(json.len() <= FRAME_LIMIT, "{} bytes", json.len());
     assert!(frame.rows.len() <= 500 && frame.view.rows == frame.rows.len());
@@ -97,7 +107,7 @@ fn check(frame: &Frame) {
     validate(&serde_json::to_value(frame).unwrap());
 }
 
-fn validate(json: &Value) {
+pub(super) fn validate(json: &Value) {
     static SCHEMA: std::sync::LazyLock<jsonschema::Validator> = std::sync::LazyLock::new(|| {
         let schema = serde_json::from_str(include_str!("../../schemas/inspect-1.json")).unwrap();
         jsonschema::validator_for(&schema).unwrap()
@@ -419,7 +429,7 @@ fn a_process_without_children() {
 }
 
 /// What a reader does with a patch.
-fn replay(before: &Value, patch: &Value) -> Value {
+pub(super) fn replay(before: &Value, patch: &Value) -> Value {
     let millis = |at: &Value| {
         humantime::parse_rfc3339(at.as_str().unwrap())
             .unwrap()
@@ -458,6 +468,11 @@ fn replay(before: &Value, patch: &Value) -> Value {
     }
     if !patch["failures"].is_null() {
         after["failures"] = patch["failures"].clone();
+    }
+    for name in ["managers", "units"] {
+        if !patch[name].is_null() {
+            after[name] = patch[name].clone();
+        }
     }
     after["rows"] = rows.into();
     after

@@ -52,6 +52,12 @@ impl Texts {
         self.limited(name, 40)
     }
 
+    /// The key or the error of a unit.
+    #[cfg(feature = "supervisor")]
+    pub(crate) fn unit(&self, text: &str) -> String {
+        self.limited(text, 100)
+    }
+
     pub(crate) fn path(&self, path: &str) -> String {
         self.limited(path, PATH_LIMIT)
     }

@@ -233,6 +233,28 @@ impl<K: Key> Units<K> {
         self.entries.iter().map(|(_, entry)| entry.status(now)).collect()
     }
 
+    /// Calls `look` with the ids and states of at most `count` places from the one `from`. Returns the next place, if
+    /// there is one.
+    pub(crate) fn page(
+        &self,
+        from: usize,
+        count: usize,
+        mut look: impl FnMut(usize, State),
+    ) -> Option<usize> {
+        let end = self.entries.capacity().min(from + count);
+        for id in from..end {
+            if let Some(entry) = self.entries.get(id) {
+                look(id, entry.life.state());
+            }
+        }
+        (end < self.entries.capacity()).then_some(end)
+    }
+
+    /// The status of a unit, if it still exists.
+    pub(crate) fn status(&self, id: usize, now: Instant) -> Option<Status<K>> {
+        Some(self.entries.get(id)?.status(now))
+    }
+
     /// The units that have a run, and its process.
     #[cfg(not(loom))]
     pub(crate) fn live(&self) -> Vec<(K, Process)> {
@@ -301,6 +323,7 @@ impl<K: Key> Entry<K> {
             next_restart: self.life.due().filter(|_| state == State::Waiting),
             deadline: self.life.due().filter(|_| state == State::Stopping),
             aborted: self.life.is_aborted(),
+            token: None,
             now,
         }
     }

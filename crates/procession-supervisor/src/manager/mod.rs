@@ -20,6 +20,7 @@ use crate::backoff::Rate;
 use crate::engine::{About, Command, Shared, supervise};
 use crate::error::ManagerError;
 use crate::event::Events;
+use crate::overview::{HasUnits, Overview};
 use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::table::{Key, Table};
@@ -394,6 +395,12 @@ impl<K: Key> Builder<K> {
     pub fn build(self) -> Manager<K> {
         let Self { table, about, settings } = self;
         Manager { shared: Arc::new(Shared::new(about)), table, settings }
+    }
+}
+
+impl<K: Key> HasUnits for Manager<K> {
+    fn overview(&self, limit: usize) -> Overview {
+        Overview::of(&self.shared, limit)
     }
 }
 

@@ -12,7 +12,7 @@
 //! 4. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
 //!    each key, and a claim of a unit that still has a run only says that this entry starts again after that run.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error as StdError;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
@@ -22,6 +22,7 @@ use procession::BoxError;
 use procession::support::{catch, with_causes};
 
 use super::claim::{Claim, Factory};
+use super::held::{Held, HeldClaims, Tokens};
 use super::lease::{Lease, Term};
 use super::manager::Settings;
 use super::table::{Claimed, Order, Ordered, Token};
@@ -45,23 +46,13 @@ pub(super) struct Claims {
     /// What was taken from there, and is next.
     told: VecDeque<FromTable>,
     to: mpsc::Sender<ToTable>,
-    /// The claims, by the ids of their units.
-    held: HashMap<usize, Held>,
+    held: HeldClaims,
     /// When running units become steady.
     steady: BTreeSet<(Instant, usize)>,
     /// Units that were stopped because another manager should run them.
     surplus: usize,
     has_looked: bool,
     has_aborted: bool,
-}
-
-struct Held {
-    claim: Claim,
-    /// The number of records so far.
-    records: u64,
-    steady_at: Option<Instant>,
-    /// It was stopped because the manager owned too many.
-    is_surplus: bool,
 }
 
 impl Claims {
@@ -72,6 +63,7 @@ impl Claims {
         shared: Arc<Shared<String>>,
         from: Arc<Inbox<FromTable>>,
         to: mpsc::Sender<ToTable>,
+        tokens: Arc<Tokens>,
     ) -> Self {
         Self {
             settings,
@@ -81,7 +73,7 @@ impl Claims {
             from,
             told: VecDeque::new(),
             to,
-            held: HashMap::new(),
+            held: HeldClaims::new(tokens),
             steady: BTreeSet::new(),
             surplus: 0,
             has_looked: false,
@@ -158,7 +150,7 @@ impl Claims {
 
     /// A unit cannot be started. Its claim is kept, and there are pauses before the next attempts.
     fn not_described(&mut self, core: &mut Core<String>, id: usize, error: BoxError) {
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.held.get(id) else { return };
         let key = name_of(&held.claim.key().to_owned());
         self.record(id, self.failure(&*error));
         core.step(id, Input::NotLoaded { key, error: error.into(), forget: false });
@@ -169,7 +161,7 @@ impl Claims {
         match what {
             Ordered::Stop => self.stop_one(core, id),
             Ordered::Restart { kind, spec, generation } => {
-                let Some(held) = self.held.get_mut(&id) else { return };
+                let Some(held) = self.held.get_mut(id) else { return };
                 // A unit that other managers should run starts there.
                 if held.claim.generation() == generation || held.is_surplus {
                     return;
@@ -185,7 +177,7 @@ impl Claims {
 
     fn id_of(&self, core: &Core<String>, key: &String, token: Token) -> Option<usize> {
         let id = core.find(key)?;
-        let held = self.held.get(&id)?;
+        let held = self.held.get(id)?;
         (held.claim.lease().token() == token).then_some(id)
     }
 
@@ -201,7 +193,7 @@ impl Claims {
     /// Another manager owns the unit, or the table does not know the claim.
     fn lost(&mut self, core: &mut Core<String>, key: &String, token: Token) {
         if let Some(id) = self.id_of(core, key, token) {
-            if let Some(held) = self.held.get(&id) {
+            if let Some(held) = self.held.get(id) {
                 held.claim.lease().end();
             }
             core.step(id, Input::Abort(Then::Forget));
@@ -221,10 +213,10 @@ impl Claims {
     /// Stops units because other managers should run them.
     fn shed(&mut self, core: &mut Core<String>, count: usize) {
         let more = count.saturating_sub(self.surplus);
-        let ids = self.held.iter().filter(|(_, held)| !held.is_surplus).map(|(id, _)| *id);
+        let ids = self.held.iter().filter(|(_, held)| !held.is_surplus).map(|(id, _)| id);
         let ids: Vec<usize> = ids.take(more).collect();
         for id in ids {
-            if let Some(held) = self.held.get_mut(&id) {
+            if let Some(held) = self.held.get_mut(id) {
                 held.is_surplus = true;
                 self.surplus += 1;
             }
@@ -234,7 +226,7 @@ impl Claims {
 
     /// Starts a unit again.
     fn start(&mut self, core: &mut Core<String>, id: usize) {
-        let Some(held) = self.held.get(&id) else { return };
+        let Some(held) = self.held.get(id) else { return };
         // The watch aborts everything at this moment.
         if !self.term.is_valid() {
             return core.step(id, Input::Stop(Then::Forget));
@@ -282,14 +274,14 @@ impl Claims {
         self.forget_steady(id);
         self.record(id, Record::Ready);
         let Some(at) = core.after(core.policy().steady_after) else { return };
-        if let Some(held) = self.held.get_mut(&id) {
+        if let Some(held) = self.held.get_mut(id) {
             held.steady_at = Some(at);
             self.steady.insert((at, id));
         }
     }
 
     fn forget_steady(&mut self, id: usize) {
-        let at = self.held.get_mut(&id).and_then(|held| held.steady_at.take());
+        let at = self.held.get_mut(id).and_then(|held| held.steady_at.take());
         if let Some(at) = at {
             self.steady.remove(&(at, id));
         }
@@ -298,7 +290,7 @@ impl Claims {
     fn poll_steady(&mut self, core: &Core<String>) {
         while let Some(&(at, id)) = self.steady.first().filter(|(at, _)| *at <= core.now()) {
             self.steady.remove(&(at, id));
-            if let Some(held) = self.held.get_mut(&id) {
+            if let Some(held) = self.held.get_mut(id) {
                 held.steady_at = None;
                 self.record(id, Record::Steady);
             }
@@ -306,7 +298,7 @@ impl Claims {
     }
 
     fn record(&mut self, id: usize, record: Record) {
-        if let Some(Held { claim, records, .. }) = self.held.get_mut(&id) {
+        if let Some(Held { claim, records, .. }) = self.held.get_mut(id) {
             *records += 1;
             let write = Write::record(claim.key(), claim.lease().token(), record);
             let write = write.numbered(*records);
@@ -331,7 +323,7 @@ impl Claims {
 
     fn forget(&mut self, id: usize) -> Option<Held> {
         self.forget_steady(id);
-        let held = self.held.remove(&id)?;
+        let held = self.held.remove(id)?;
         self.surplus -= usize::from(held.is_surplus);
         Some(held)
     }
@@ -342,7 +334,7 @@ impl Claims {
             let key = held.claim.key().to_owned();
             self.shared.units.lock().find(&key).is_none()
         };
-        let ids = self.held.iter().filter(|(_, held)| is_forgotten(held)).map(|(id, _)| *id);
+        let ids = self.held.iter().filter(|(_, held)| is_forgotten(held)).map(|(id, _)| id);
         let ids: Vec<usize> = ids.collect();
         ids.into_iter().for_each(|id| self.release(id));
     }

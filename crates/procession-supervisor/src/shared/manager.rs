@@ -26,10 +26,11 @@ use procession_runnable::{Run, Runnable, Start, body, named, run_in_at};
 use super::claim::{Claim, Factory};
 use super::claims::Claims;
 use super::hand_over::HandOver;
+use super::held::Tokens;
 use super::keeper::{keep, watch};
 use super::lease::Term;
 use super::stuck::{OnStuck, exit_unless_ended};
-use super::table::{ManagerId, Registration, SharedTable};
+use super::table::{ManagerId, Registration, SharedTable, Token};
 use super::time::LeaseClock;
 use super::worker::{FromTable, ToTable, Worker};
 use crate::engine::inbox::Inbox;
@@ -37,6 +38,7 @@ use crate::engine::reply::reply;
 use crate::engine::{About, Shared, supervise};
 use crate::error::ManagerError;
 use crate::event::{Events, Happening};
+use crate::overview::{HasUnits, Overview, Owner};
 use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::sync::Mutex;
@@ -87,6 +89,7 @@ pub struct SharedManager {
     turn: Arc<async_lock::Mutex<()>>,
     /// The last registration, in any run.
     last: Arc<Mutex<Option<ManagerId>>>,
+    tokens: Arc<Tokens>,
 }
 
 pub(super) struct Settings {
@@ -337,10 +340,11 @@ impl SharedManager {
     ) -> Runnable {
         let (manager, term, from) = (self.clone(), term.clone(), from.clone());
         let claims = body(move |run| {
-            let SharedManager { shared, factory, settings, .. } = manager.clone();
+            let SharedManager { shared, factory, settings, tokens, .. } = manager.clone();
             let (term, from, to) = (term.clone(), from.clone(), to.clone());
             let of_face = shared.clone();
-            let face = |_: &mut _| Ok(Claims::new(settings, factory, term, of_face, from, to));
+            let face =
+                |_: &mut _| Ok(Claims::new(settings, factory, term, of_face, from, to, tokens));
             supervise(shared, face, run)
         });
         claims.at(run.site())
@@ -365,6 +369,18 @@ impl SharedManager {
             Ok(_detached) => Ok(()),
             Err(error) => Err(failed(run, format!("no thread for the {name}: {error}").into())),
         }
+    }
+}
+
+impl HasUnits for SharedManager {
+    fn overview(&self, limit: usize) -> Overview {
+        let mut overview = Overview::of(&self.shared, limit);
+        for unit in &mut overview.units {
+            unit.token = self.tokens.of(&unit.key).map(Token::get);
+        }
+        let (program, manager) = (self.settings.program.clone(), *self.last.lock());
+        overview.owner = Some(Owner { program, manager: manager.map(ManagerId::get) });
+        overview
     }
 }
 
@@ -505,6 +521,7 @@ impl SharedBuilder {
             hand_over: Arc::default(),
             turn: Arc::default(),
             last: Arc::default(),
+            tokens: Arc::default(),
         }
     }
 }

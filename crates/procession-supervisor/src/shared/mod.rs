@@ -29,6 +29,7 @@ mod claim;
 mod claims;
 pub mod conformance;
 mod hand_over;
+mod held;
 mod keeper;
 mod lease;
 mod manager;

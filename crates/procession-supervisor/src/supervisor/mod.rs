@@ -15,6 +15,7 @@ use self::strategy::Strategy;
 use crate::engine::{About, Command, Shared, supervise};
 use crate::error::ManagerError;
 use crate::event::Events;
+use crate::overview::{HasUnits, Overview};
 use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::unit::{OnFailure, Unit};
@@ -307,6 +308,12 @@ impl Supervisor {
     /// Makes a reader of all events from now on, in all runs.
     pub fn events(&self) -> Events<Arc<str>> {
         self.set.shared.events.read()
+    }
+}
+
+impl HasUnits for Supervisor {
+    fn overview(&self, limit: usize) -> Overview {
+        Overview::of(&self.set.shared, limit)
     }
 }
 

@@ -10,4 +10,5 @@ mod failing;
 mod hand_over;
 mod manager;
 mod operators;
+mod overview;
 mod support;

@@ -7,6 +7,7 @@ mod faulty;
 mod final_failures;
 mod large;
 mod model;
+mod overview;
 mod peers;
 mod restarts;
 mod scans;

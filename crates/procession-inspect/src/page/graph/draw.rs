@@ -292,9 +292,11 @@ fn of_process(row: &Process, path: &str) -> Drawn {
         tip += &format!("\nfailed: {error}");
     }
     tip += &format!("\nmade at {}", row.site);
+    // The end of a site says more than its beginning.
+    let label = if row.named { &row.label } else { table::brief(&row.site) };
     Drawn {
         class: format!("{phase}{}", if row.blocks { " blocks" } else { "" }),
-        label: Escaped { text: &row.label, limit: LABEL }.to_string(),
+        label: Escaped { text: label, limit: LABEL }.to_string(),
         line: Escaped { text: &line, limit: LINE }.to_string(),
         tip,
         count: 1,

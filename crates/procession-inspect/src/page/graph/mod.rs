@@ -20,7 +20,7 @@ use self::layout::places;
 use self::picked::Picked;
 use super::sample::Sample;
 
-pub(crate) use self::view::{View, page, unknown};
+pub(crate) use self::view::{page, unknown};
 
 /// The maximum time that a request waits for a layout.
 const LIMIT: Duration = Duration::from_secs(2);

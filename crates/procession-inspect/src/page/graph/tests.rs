@@ -7,7 +7,8 @@ use roxmltree::{Document, Node};
 
 use super::layout::{list, places};
 use super::picked::{EDGES, NODES, Picked};
-use super::{View, draw, page, svg, unknown};
+use super::{draw, page, svg, unknown};
+use crate::page::html::Tabs;
 use crate::page::query::Query;
 use crate::page::sample::Sample;
 use crate::page::tests::{HOSTILE, Scene, end, stuck};
@@ -122,6 +123,7 @@ fn each_kind_of_edge_has_a_line_of_its_own() {
     let (one, other) = (scene.child(&app, "one"), scene.child(&app, "other"));
     let aside = Process::builder().name("aside").no_wait_parent(&app).build().unwrap();
     one.wait_for(&other).unwrap();
+    let _unnamed = app.child();
     other.close_after(&aside).unwrap();
     // A second parent, and a ring of processes that close each other.
     one.add_child(&aside).unwrap();
@@ -135,6 +137,10 @@ fn each_kind_of_edge_has_a_line_of_its_own() {
     assert_eq!(edge(&document, key("one"), key("other")), Some("edge wait"));
     assert_eq!(edge(&document, key("one"), key("aside")), Some("edge child"));
     assert_eq!(edge(&document, key("aside"), key("one")), Some("edge no_wait"));
+    let label = of_class(&document, "label")
+        .into_iter()
+        .find_map(|label| label.text().filter(|text| text.starts_with("graph/tests.rs:")));
+    assert!(label.is_some(), "{file}");
     let words = of_class(&document, "word");
     let mut words: Vec<&str> = words.iter().filter_map(Node::text).collect();
     words.sort_unstable();
@@ -221,7 +227,8 @@ fn hostile_names_are_only_texts() {
     let labels = of_class(&document, "label");
     assert!(labels.iter().any(|label| label.text() == Some("<script>window.pwned=1</s…")));
     for index in 0..sample.keys.len() {
-        let view = View { query: &Query::default(), mount: "", has_timeline: true };
+        let view =
+            Tabs { query: &Query::default(), mount: "", has_timeline: true, has_units: true };
         let page = page(&sample, u32::try_from(index).unwrap(), &view);
         assert!(!page.contains("<img") && !page.contains("<script") && !page.contains(" style="));
     }
@@ -279,7 +286,7 @@ fn the_page_around_a_graph_needs_no_script() {
     let (mut scene, kept) = stuck();
     let sample = scene.sample(1_000);
     let query = Query::parse("root=2");
-    let view = View { query: &query, mount: "/inspect", has_timeline: false };
+    let view = Tabs { query: &query, mount: "/inspect", has_timeline: false, has_units: false };
     let db = sample.index_of(2).unwrap();
     let shown = page(&sample, db, &view);
     for link in

@@ -2,33 +2,25 @@
 
 use maud::{PreEscaped, html};
 
-use crate::page::html::{document, graph_link, icon, navigation};
-use crate::page::query::Query;
+use crate::page::html::{Tabs, document, graph_link, icon, navigation};
 use crate::page::sample::Sample;
 use crate::page::table::link;
 use crate::page::words;
 
 use super::svg;
 
-/// What the page needs besides a sample.
-pub(crate) struct View<'a> {
-    pub(crate) query: &'a Query,
-    pub(crate) mount: &'a str,
-    pub(crate) has_timeline: bool,
-}
-
 /// The page with the graph below a process.
-pub(crate) fn page(sample: &Sample, top: u32, view: &View<'_>) -> String {
+pub(crate) fn page(sample: &Sample, top: u32, tabs: &Tabs<'_>) -> String {
     let key = sample.key(top);
-    let (mount, label) = (view.mount, sample.texts.label(sample.process(top)));
-    let tree = view.query.with_root((top != 0).then_some(key));
+    let (mount, label) = (tabs.mount, sample.texts.label(sample.process(top)));
+    let tree = tabs.query.with_root((top != 0).then_some(key));
     with_head(
         sample,
-        view,
+        tabs,
         html! {
             p {
                 "Processes that " b { (label) } " closes or waits for, at " (sample.at.clock()) " UTC. "
-                a href=(graph_link(mount, view.query.root)) { "Refresh" } " · "
+                a href=(graph_link(mount, tabs.query.root)) { "Refresh" } " · "
                 a href={ (mount) "/graph.svg?root=" (key) } download={ "graph-" (key) ".svg" } { "Download SVG" } " · "
                 a href=(link(mount, &tree)) { "Show in the tree" } " · "
                 a href={ (mount) "/process/" (key) } { "Details" }
@@ -40,27 +32,27 @@ pub(crate) fn page(sample: &Sample, top: u32, view: &View<'_>) -> String {
 }
 
 /// The page for a process that is not known.
-pub(crate) fn unknown(sample: &Sample, view: &View<'_>) -> String {
+pub(crate) fn unknown(sample: &Sample, tabs: &Tabs<'_>) -> String {
     with_head(
         sample,
-        view,
+        tabs,
         html! {
             p.empty {
                 "There is no such process: it may be Closed. "
-                a href=(graph_link(view.mount, None)) { "Graph of " (sample.program.name) }
+                a href=(graph_link(tabs.mount, None)) { "Graph of " (sample.program.name) }
             }
         },
     )
 }
 
-fn with_head(sample: &Sample, view: &View<'_>, content: maud::Markup) -> String {
+fn with_head(sample: &Sample, tabs: &Tabs<'_>, content: maud::Markup) -> String {
     let (summary, program) = (&sample.summary, &sample.program);
     let body = html! {
         header {
             div.top {
                 strong.name { (program.name) }
                 span.dim { "pid " (program.pid) " on " (program.host) }
-                (navigation(view.mount, view.query, view.has_timeline, "Graph"))
+                (navigation(tabs, "Graph"))
             }
             div.state {
                 @for (class, text) in words::badges(summary) { span class={ "badge " (class) } { (text) } }
