@@ -18,7 +18,8 @@ struct Echo {
 
 impl Echo {
     fn start(arguments: &[&str]) -> Self {
-        let program = Program::start(Command::new(example("procession", "echo")).args(arguments));
+        let program =
+            Program::start(Command::new(example("procession-inspect", "echo")).args(arguments));
         let lines = program.read_to("listening on ");
         let value = |prefix: &str| {
             lines.iter().find_map(|line| line.strip_prefix(prefix)).unwrap().to_owned()
@@ -119,7 +120,8 @@ fn it_ends_when_its_time_is_over() {
     let mut stream = echo.connect();
     echoes(&mut stream, b"hello");
     echo.ends_in_order(&IN_ORDER);
-    let unknown = Command::new(example("procession", "echo")).arg("--fro").output().unwrap();
+    let unknown =
+        Command::new(example("procession-inspect", "echo")).arg("--fro").output().unwrap();
     assert!(!unknown.status.success());
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("--fro"));
 }

@@ -14,7 +14,7 @@ use procession_runnable::{Runnable, run_in};
 use procession_test::{Case, Fault, Report, Sweep};
 use procession_tests::LIMIT;
 
-#[path = "../../crates/procession/examples/echo.rs"]
+#[path = "../../crates/procession-inspect/examples/echo.rs"]
 #[expect(dead_code, reason = "only the example itself has a use for `main` and what it calls")]
 mod echo;
 #[path = "../../crates/procession-runnable/examples/web.rs"]

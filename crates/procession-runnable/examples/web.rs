@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --example web -p procession-runnable
 //! cargo run --example web -p procession-runnable -- --listen 127.0.0.1:8080 --database notes.db
+//! cargo run --example web -p procession-runnable -- --inspect 127.0.0.1:7777      # with a live page
 //! curl -d 'some words' http://127.0.0.1:8080/notes
 //! ```
 //!
@@ -31,6 +32,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
 use procession::{BoxError, Exit, Main};
+use procession_inspect::MainExt;
 use procession_runnable::server::Bind;
 use procession_runnable::{
     ReadyFlag, Runnable, drain, leaf_thread, named, run_with_async, sequential, server,
@@ -47,9 +49,13 @@ const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<Exit, BoxError> {
-    let Options { listen, database, drain_for } = Options::parse()?;
+    let Options { listen, database, drain_for, inspect } = Options::parse()?;
     let stack = stack(listen, database, drain_for);
-    Ok(run_with_async(Main::new().grace(GRACE), &stack).await)
+    let mut main = Main::new().grace(GRACE);
+    if let Some(address) = inspect {
+        main = main.inspect(move |page| page.address(address));
+    }
+    Ok(run_with_async(main, &stack).await)
 }
 
 /// The parts, in the order in which they start.
@@ -201,6 +207,8 @@ struct Options {
     listen: SocketAddr,
     database: PathBuf,
     drain_for: Duration,
+    /// The address of the live page.
+    inspect: Option<SocketAddr>,
 }
 
 impl Options {
@@ -211,11 +219,13 @@ impl Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: std::env::temp_dir().join("procession-web.db"),
             drain_for: Duration::ZERO,
+            inspect: None,
         };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("listen") => options.listen = arguments.value()?.parse()?,
+                Long("inspect") => options.inspect = Some(arguments.value()?.parse()?),
                 Long("database") => options.database = arguments.value()?.into(),
                 Long("drain") => {
                     let value = arguments.value()?.string()?;

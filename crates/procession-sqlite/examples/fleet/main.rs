@@ -4,6 +4,7 @@
 //! cargo run --example fleet -- demo                             # three programs; one is killed, one is paused
 //!
 //! cargo run --example fleet -- run --table fleet.db             # in two or three terminals, until Ctrl-C
+//! cargo run --example fleet -- run --inspect 127.0.0.1:7777     # the same with a live page
 //! cargo run --example fleet -- put --table fleet.db clock       # in another one: a unit that counts
 //! cargo run --example fleet -- list --table fleet.db
 //! cargo run --example fleet -- stop --table fleet.db clock      # and `start`, `remove`, `clear`
@@ -30,6 +31,7 @@ mod unit;
 mod view;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,6 +101,8 @@ struct Options {
     ttl: Duration,
     /// `--for`: the time until the program closes. Without it, only a signal closes the program.
     limit: Option<Duration>,
+    /// `--inspect`: the address of the live page.
+    inspect: Option<SocketAddr>,
     /// `--log`: the file to which each start and end of a unit is appended.
     log: Option<PathBuf>,
 }
@@ -113,6 +117,7 @@ impl Options {
             ttl: Duration::from_secs(15),
             limit: None,
             log: None,
+            inspect: None,
         };
         let mut arguments = lexopt::Parser::from_env();
         let duration = |value: OsString| value.parse_with(humantime::parse_duration);
@@ -122,6 +127,7 @@ impl Options {
                 Long("name") => options.name = Some(arguments.value()?.string()?),
                 Long("ttl") => options.ttl = duration(arguments.value()?)?,
                 Long("for") => options.limit = Some(duration(arguments.value()?)?),
+                Long("inspect") => options.inspect = Some(arguments.value()?.parse()?),
                 Long("log") => options.log = Some(arguments.value()?.into()),
                 Value(word) if options.command.is_empty() => options.command = word.string()?,
                 Value(word) => options.words.push(word.string()?),

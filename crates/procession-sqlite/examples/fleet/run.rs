@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use procession::{BoxError, Clock, Main, SystemClock};
+use procession_inspect::MainExt;
 use procession_runnable::run_in;
 use procession_supervisor::shared::{OnStuck, SharedManager, Units};
 use procession_supervisor::{Backoff, Policy};
@@ -30,7 +31,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, BoxError> {
             .build(move |claim| unit(claim, &store, &name, &log))
     };
     let view = View::new(name, Units::new(store.table()), store, &manager);
-    let exit = Main::new().name("fleet").grace(Duration::from_secs(30)).run(|app| {
+    let mut main = Main::new().name("fleet").grace(Duration::from_secs(30));
+    if let Some(address) = options.inspect {
+        let manager = manager.clone();
+        main = main.inspect(move |page| page.address(address).units(manager.clone()));
+    }
+    let exit = main.run(|app| {
         view.show(&app)?;
         if let Some(limit) = options.limit {
             app.close_when(SystemClock.sleep(limit))?;

@@ -5,6 +5,7 @@
 //! cargo run --example supervise -p procession-supervisor -- --for 10s
 //! cargo run --example supervise -p procession-supervisor -- --workers 100
 //! cargo run --example supervise -p procession-supervisor -- --stuck       # the last worker ignores its abort
+//! cargo run --example supervise -p procession-supervisor -- --inspect 127.0.0.1:7777    # with a live page
 //! ```
 //!
 //! In a terminal, each worker has a row with its state, its restarts and its last error; below the rows are the totals
@@ -32,11 +33,13 @@ mod units;
 mod view;
 mod workers;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
 use procession::{BoxError, Clock, Main, SystemClock};
+use procession_inspect::MainExt;
 use procession_runnable::run_in;
 
 use crate::log::Log;
@@ -53,7 +56,17 @@ fn main() -> Result<ExitCode, BoxError> {
 
     let manager = workers::manager(options.workers, options.has_stuck);
     let mut view = View::new(&manager, &log, options.limit);
-    let exit = signals::bind(Main::new().grace(GRACE)).run(|app| {
+    let mut main = signals::bind(Main::new().grace(GRACE));
+    if let Some(address) = options.inspect {
+        let (manager, log) = (manager.clone(), log.clone());
+        main = main.inspect(move |page| {
+            let log = log.clone();
+            // The terminal belongs to the view.
+            let page = page.on_ready(move |url| log.announce(&format!("page: {url}")));
+            page.address(address).units(manager.clone())
+        });
+    }
+    let exit = main.run(|app| {
         view.show(&app)?;
         if let Some(limit) = options.limit {
             let end = SystemClock.now() + limit;
@@ -75,13 +88,15 @@ struct Options {
     workers: u32,
     /// `--stuck`: the last worker ignores even its abort.
     has_stuck: bool,
+    /// `--inspect`: the address of the live page.
+    inspect: Option<SocketAddr>,
 }
 
 impl Options {
     fn from_arguments() -> Result<Self, BoxError> {
         use lexopt::prelude::{Long, ValueExt};
 
-        let mut options = Self { limit: None, workers: 20, has_stuck: false };
+        let mut options = Self { limit: None, workers: 20, has_stuck: false, inspect: None };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
@@ -89,6 +104,7 @@ impl Options {
                     let limit = arguments.value()?.parse_with(humantime::parse_duration)?;
                     options.limit = Some(limit);
                 }
+                Long("inspect") => options.inspect = Some(arguments.value()?.parse()?),
                 Long("stuck") => options.has_stuck = true,
                 Long("workers") => options.workers = arguments.value()?.parse()?,
                 _ => return Err(argument.unexpected().into()),

@@ -7,19 +7,38 @@
 //! The argument is one of `thread`, `async`, `teardown`, `queued`, `nobody`, `slot`, `future` and `wait`. The program
 //! closes itself, with a grace of half a second. When the grace is over, the program prints the items that it still
 //! waits for, and aborts. If an item survives the abort, the program prints it again 0.2 s later, and ends.
+//!
+//! With `--inspect 127.0.0.1:7777`, the same is on a page, and the grace is a minute.
 
 #![forbid(unsafe_code)]
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use procession::{Error, Exit, Limited, Main, Process};
+use lexopt::prelude::{Long, Value, ValueExt};
+use procession::{BoxError, Error, Exit, Limited, Main, Process};
+use procession_inspect::MainExt;
 
-fn main() -> Exit {
-    let way = std::env::args().nth(1).unwrap_or_default();
-    let main = Main::new().name("app").grace(Duration::from_millis(500));
-    main.abort_grace(Duration::from_millis(200)).run(|app| hang(&app, &way))
+fn main() -> Result<Exit, BoxError> {
+    let (mut way, mut inspect) = (String::new(), None::<SocketAddr>);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(value) => way = value.string()?,
+            Long("inspect") => inspect = Some(arguments.value()?.parse()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let main = Main::new().name("app").abort_grace(Duration::from_millis(200));
+    let main = match inspect {
+        Some(address) => {
+            main.grace(Duration::from_secs(60)).inspect(move |page| page.address(address))
+        }
+        None => main.grace(Duration::from_millis(500)),
+    };
+    Ok(main.run(|app| hang(&app, &way)))
 }
 
 fn hang(app: &Process, way: &str) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --example echo             # until Ctrl-C
 //! cargo run --example echo -- --for 3s
+//! cargo run --example echo -- --inspect 127.0.0.1:7777     # with a live page
 //! ```
 //!
 //! The graph: `app` closes all three others; `log` waits for `server` and `metrics`, so that their last lines
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession::{Exit, Main, Process};
+use procession_inspect::MainExt;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -39,11 +41,15 @@ const GRACE: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 
 fn main() -> Result<Exit> {
-    let limit = limit()?;
-    let exit = Main::new().name("app").grace(GRACE).run(|app| {
+    let options = Options::from_arguments()?;
+    let mut main = Main::new().name("app").grace(GRACE);
+    if let Some(address) = options.inspect {
+        main = main.inspect(move |page| page.address(address));
+    }
+    let exit = main.run(|app| {
         serve(&app)?;
         let closing = app.closing();
-        match limit {
+        match options.limit {
             Some(limit) if closing.wait_timeout(limit).is_none() => drop(app.close()),
             Some(_) => {}
             None => closing.wait(),
@@ -95,19 +101,32 @@ pub(crate) fn start(app: &Process, log_file: &Path) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// The time given with `--for`.
-fn limit() -> Result<Option<Duration>> {
-    let mut limit = None;
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            lexopt::Arg::Long("for") => {
-                limit = Some(humantime::parse_duration(&arguments.value()?.to_string_lossy())?);
+#[derive(Default)]
+struct Options {
+    /// `--for`: the time until the program closes. Without it, only a signal closes the program.
+    limit: Option<Duration>,
+    /// `--inspect`: the address of the live page.
+    inspect: Option<SocketAddr>,
+}
+
+impl Options {
+    fn from_arguments() -> Result<Self> {
+        use lexopt::prelude::{Long, ValueExt};
+
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("for") => {
+                    let limit = arguments.value()?.parse_with(humantime::parse_duration)?;
+                    options.limit = Some(limit);
+                }
+                Long("inspect") => options.inspect = Some(arguments.value()?.parse()?),
+                other => return Err(other.unexpected().into()),
             }
-            other => return Err(other.unexpected().into()),
         }
+        Ok(options)
     }
-    Ok(limit)
 }
 
 /// The listener's body: each connection is a child of it.
