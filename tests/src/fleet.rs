@@ -80,7 +80,7 @@ impl Fleet {
 
     /// Starts a program that finds the table with another argument.
     pub fn start_on(&mut self, name: &str, table: &str) {
-        let mut command = Command::new(example("procession-sqlite", "fleet"));
+        let mut command = Command::new(example("procession-examples", "fleet"));
         command.args(["run", "--name", name, "--table", table, "--ttl", &self.ttl, "--log"]);
         command.arg(&self.log).stderr(Stdio::null());
         self.programs.insert(name.to_owned(), Program::start(&mut command));

@@ -19,7 +19,7 @@ struct Echo {
 impl Echo {
     fn start(arguments: &[&str]) -> Self {
         let program =
-            Program::start(Command::new(example("procession-inspect", "echo")).args(arguments));
+            Program::start(Command::new(example("procession-examples", "echo")).args(arguments));
         let lines = program.read_to("listening on ");
         let value = |prefix: &str| {
             lines.iter().find_map(|line| line.strip_prefix(prefix)).unwrap().to_owned()
@@ -121,7 +121,7 @@ fn it_ends_when_its_time_is_over() {
     echoes(&mut stream, b"hello");
     echo.ends_in_order(&IN_ORDER);
     let unknown =
-        Command::new(example("procession-inspect", "echo")).arg("--fro").output().unwrap();
+        Command::new(example("procession-examples", "echo")).arg("--fro").output().unwrap();
     assert!(!unknown.status.success());
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("--fro"));
 }

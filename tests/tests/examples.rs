@@ -115,7 +115,10 @@ fn the_index_is_complete() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name == "lib.rs" || path.extension().is_none_or(|extension| extension != "rs") {
+        // The index lists the programs apart.
+        if ["lib.rs", "echo.rs", "stuck.rs", "web.rs"].contains(&&*name)
+            || path.extension().is_none_or(|extension| extension != "rs")
+        {
             continue;
         }
         assert!(index.contains(&format!("({name})")), "{name} is not in the index");

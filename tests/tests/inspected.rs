@@ -19,8 +19,8 @@ struct Inspected {
 }
 
 impl Inspected {
-    fn start(package: &str, name: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(example(package, name));
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(example("procession-examples", name));
         command.args(arguments).args(["--inspect", "127.0.0.1:0"]).stderr(Stdio::piped());
         let (program, errors) = Program::start_with_errors(&mut command);
         let errors = lines(errors);
@@ -91,7 +91,7 @@ fn lines(errors: ChildStderr) -> Receiver<String> {
 
 #[test]
 fn echo() {
-    let echo = Inspected::start("procession-inspect", "echo", &[]);
+    let echo = Inspected::start("echo", &[]);
     echo.wait_for("/snapshot.json", "\"label\":\"log\"");
     let graph = echo.get("/graph.svg");
     assert!(graph.contains(">waits for</text>") && graph.contains(">server</text>"), "{graph}");
@@ -100,7 +100,7 @@ fn echo() {
 
 #[test]
 fn stuck() {
-    let stuck = Inspected::start("procession-inspect", "stuck", &["thread"]);
+    let stuck = Inspected::start("stuck", &["thread"]);
     let blockers = stuck.wait_for("/blockers.json", "app › cache: thread body `cache`");
     assert!(blockers.contains("\"state\":\"closing\""), "{blockers}");
     assert!(stuck.get("/graph").contains("■ BLOCKS"));
@@ -114,8 +114,7 @@ fn stuck() {
 fn web() {
     let database = tempfile::tempdir().unwrap();
     let file = database.path().join("notes.db");
-    let web =
-        Inspected::start("procession-runnable", "web", &["--database", file.to_str().unwrap()]);
+    let web = Inspected::start("web", &["--database", file.to_str().unwrap()]);
     web.wait_for("/snapshot.json", "\"label\":\"http\"");
     assert!(!web.get("/").contains(">Units<"));
     web.ends(0);
@@ -123,7 +122,7 @@ fn web() {
 
 #[test]
 fn supervise() {
-    let supervise = Inspected::start("procession-supervisor", "supervise", &["--workers", "12"]);
+    let supervise = Inspected::start("supervise", &["--workers", "12"]);
     supervise.wait_for("/snapshot.json?tab=units", "\"restarts\":1");
     let page = supervise.get("/units");
     assert!(page.contains("12 units") && page.contains("aria-current=\"page\">Units<"), "{page}");
@@ -136,10 +135,10 @@ fn fleet() {
     let table = folder.path().join("fleet.db");
     let table = table.to_str().unwrap();
     let put = ["put", "--table", table, "clock"];
-    let put = Command::new(example("procession-sqlite", "fleet")).args(put).output().unwrap();
+    let put = Command::new(example("procession-examples", "fleet")).args(put).output().unwrap();
     assert!(put.status.success(), "{put:?}");
     let run = ["run", "--table", table, "--name", "web-3"];
-    let fleet = Inspected::start("procession-sqlite", "fleet", &run);
+    let fleet = Inspected::start("fleet", &run);
     let units = fleet.wait_for("/snapshot.json?tab=units", "\"state\":\"running\",\"since\"");
     assert!(units.contains("\"token\":1") && units.contains("\"program\":\"web-3\""), "{units}");
     assert!(fleet.get("/units").contains("owner web-3, manager 1"));

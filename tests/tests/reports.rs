@@ -460,7 +460,7 @@ fn events() {
 /// The example `stuck`: eight ways to hang, and what the program says about each.
 #[test]
 fn eight_ways_to_hang() {
-    let stuck = example("procession-inspect", "stuck");
+    let stuck = example("procession-examples", "stuck");
     // What it says about the item in the way, and whether an abort helps.
     for (way, expected, is_helped) in [
         ("thread", "app › cache: thread body `cache` (", false),
@@ -468,7 +468,7 @@ fn eight_ways_to_hang() {
         ("teardown", "app › log: teardown on thread `procession-", false),
         ("queued", "app › file-0 and 51", false),
         ("nobody", "app › log ⇢ server: nobody has asked it to close (", false),
-        ("slot", "app › importer ⇢ crates/procession-inspect/examples/stuck.rs:", false),
+        ("slot", "app › importer ⇢ examples/stuck.rs:", false),
         ("future", "app › db: future given to wait_for_future (", true),
         ("wait", "app › importer ⇢ exporter: nobody has asked it to close (", false),
     ] {

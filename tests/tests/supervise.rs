@@ -25,7 +25,7 @@ fn check(summary: &[String]) {
 #[test]
 fn a_signal_stops_all_workers_in_time() {
     let mut program =
-        Program::start(&mut Command::new(example("procession-supervisor", "supervise")));
+        Program::start(&mut Command::new(example("procession-examples", "supervise")));
     program.read_to("workers are running");
     program.signal(Signal::INT);
     let signalled = Instant::now();
@@ -38,13 +38,13 @@ fn a_signal_stops_all_workers_in_time() {
 /// Without a signal, it ends when its time is over. An unknown option is an error.
 #[test]
 fn it_ends_when_its_time_is_over() {
-    let mut command = Command::new(example("procession-supervisor", "supervise"));
+    let mut command = Command::new(example("procession-examples", "supervise"));
     let output = command.args(["--for", "1s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let summary = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<String> = summary.lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "20 workers are running");
     check(&lines[1..]);
-    let mut unknown = Command::new(example("procession-supervisor", "supervise"));
+    let mut unknown = Command::new(example("procession-examples", "supervise"));
     assert_eq!(unknown.arg("--fro").output().unwrap().status.code(), Some(1));
 }

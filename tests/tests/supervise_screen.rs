@@ -34,7 +34,7 @@ fn start(arguments: &[&str], size: (u16, u16)) -> Terminal {
 }
 
 fn start_with(arguments: &[&str], variables: &[(&str, &str)], size: (u16, u16)) -> Terminal {
-    let program = example("procession-supervisor", "supervise");
+    let program = example("procession-examples", "supervise");
     Terminal::start(&program, arguments, variables, size)
 }
 
@@ -417,7 +417,7 @@ fn colours() {
 /// Into a pipe: the events on standard error, the table on standard output, and no control characters.
 #[test]
 fn plain_lines() {
-    let mut command = Command::new(example("procession-supervisor", "supervise"));
+    let mut command = Command::new(example("procession-examples", "supervise"));
     let output = command.args(["--for", "1s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let printed = String::from_utf8(output.stdout).unwrap();

@@ -14,13 +14,13 @@ use procession_runnable::{Runnable, run_in};
 use procession_test::{Case, Fault, Report, Sweep};
 use procession_tests::LIMIT;
 
-#[path = "../../crates/procession-inspect/examples/echo.rs"]
+#[path = "../../examples/echo.rs"]
 #[expect(dead_code, reason = "only the example itself has a use for `main` and what it calls")]
 mod echo;
-#[path = "../../crates/procession-runnable/examples/web.rs"]
+#[path = "../../examples/web.rs"]
 #[expect(dead_code, reason = "only the example itself has a use for `main` and what it calls")]
 mod web;
-#[path = "../../crates/procession-supervisor/examples/supervise/workers.rs"]
+#[path = "../../examples/supervise/workers.rs"]
 mod workers;
 
 /// A path for a file of one run.

@@ -148,7 +148,7 @@ fn the_watchdog_notices_a_blocked_executor() {
 fn a_stack_of_runnables_is_ready() {
     let systemd = Systemd::new("stack");
     let database = systemd.folder.join("web.db");
-    let mut command = Command::new(example("procession-runnable", "web"));
+    let mut command = Command::new(example("procession-examples", "web"));
     let (mut program, _input) = systemd.start(command.arg("--database").arg(&database));
     assert_eq!(systemd.message(), ["READY=1"]);
     program.read_to("listening on");

@@ -51,7 +51,7 @@ fn start(database: &Path) -> (Program, String) {
 }
 
 fn start_with(database: &Path, arguments: &[&str]) -> (Program, String) {
-    let mut command = Command::new(example("procession-runnable", "web"));
+    let mut command = Command::new(example("procession-examples", "web"));
     let program = Program::start(command.arg("--database").arg(database).args(arguments));
     let lines = program.read_to("listening on ");
     let address = lines.last().unwrap().rsplit(' ').next().unwrap().to_owned();
@@ -151,7 +151,7 @@ fn a_port_in_use_is_named() {
     let database = Scratch::new("port");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut command = Command::new(example("procession-runnable", "web"));
+    let mut command = Command::new(example("procession-examples", "web"));
     command.arg("--database").arg(&database.0).args(["--listen", &address]);
     let failed = command.output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
@@ -201,7 +201,7 @@ fn it_starts_again() {
         assert!(lines.last().unwrap().ends_with(&format!("{notes} notes and {notes} counts")));
         assert_eq!(program.status().code(), Some(0));
     }
-    let mut command = Command::new(example("procession-runnable", "web"));
+    let mut command = Command::new(example("procession-examples", "web"));
     let failed = command.args(["--database", "/no/such/place"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
     let stderr = String::from_utf8(failed.stderr).unwrap();

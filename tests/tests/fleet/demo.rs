@@ -7,7 +7,7 @@ use procession_tests::screen::Terminal;
 
 fn fleet(arguments: &[&str]) -> (Option<i32>, String) {
     let output =
-        Command::new(example("procession-sqlite", "fleet")).args(arguments).output().unwrap();
+        Command::new(example("procession-examples", "fleet")).args(arguments).output().unwrap();
     let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     (output.status.code(), texts.concat())
 }
@@ -53,7 +53,7 @@ fn a_terminal_shows_which_program_runs_what_with_its_token() {
     let directory = tempfile::tempdir().unwrap();
     let table = directory.path().join("fleet.db").display().to_string();
     assert_eq!(fleet(&["put", "--table", &table, "clock"]).0, Some(0));
-    let program = example("procession-sqlite", "fleet");
+    let program = example("procession-examples", "fleet");
     let arguments = ["run", "--name", "the first", "--table", &table];
     let mut terminal = Terminal::start(&program, &arguments, &[], (24, 100));
     terminal.wait_for(|screen| shows(&screen.lines, ["running", "the first", " 1 "]));

@@ -1,11 +1,11 @@
 //! Twenty workers, some of which fail, panic or hang, under supervision.
 //!
 //! ```text
-//! cargo run --example supervise -p procession-supervisor               # until Ctrl-C
-//! cargo run --example supervise -p procession-supervisor -- --for 10s
-//! cargo run --example supervise -p procession-supervisor -- --workers 100
-//! cargo run --example supervise -p procession-supervisor -- --stuck       # the last worker ignores its abort
-//! cargo run --example supervise -p procession-supervisor -- --inspect 127.0.0.1:7777    # with a live page
+//! cargo run --example supervise               # until Ctrl-C
+//! cargo run --example supervise -- --for 10s
+//! cargo run --example supervise -- --workers 100
+//! cargo run --example supervise -- --stuck       # the last worker ignores its abort
+//! cargo run --example supervise -- --inspect 127.0.0.1:7777    # with a live page
 //! ```
 //!
 //! In a terminal, each worker has a row with its state, its restarts and its last error; below the rows are the totals

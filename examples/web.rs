@@ -2,9 +2,9 @@
 //! is closed last.
 //!
 //! ```text
-//! cargo run --example web -p procession-runnable
-//! cargo run --example web -p procession-runnable -- --listen 127.0.0.1:8080 --database notes.db
-//! cargo run --example web -p procession-runnable -- --inspect 127.0.0.1:7777      # with a live page
+//! cargo run --example web
+//! cargo run --example web -- --listen 127.0.0.1:8080 --database notes.db
+//! cargo run --example web -- --inspect 127.0.0.1:7777      # with a live page
 //! curl -d 'some words' http://127.0.0.1:8080/notes
 //! ```
 //!
