@@ -264,6 +264,10 @@ impl Service {
     pub(crate) fn serve(&self) -> Result<(), BoxError> {
         let listener = TcpListener::bind(self.address)
             .map_err(|error| format!("cannot listen on {}: {error}", self.address))?;
+        self.serve_on(listener)
+    }
+
+    pub(super) fn serve_on(&self, listener: TcpListener) -> Result<(), BoxError> {
         let address = listener.local_addr()?;
         let guard = Guard {
             is_server: true,

@@ -1,9 +1,8 @@
 //! Viewers that do not read.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, or};
@@ -16,7 +15,7 @@ use super::inspect::{Inspect, Service};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A connection whose buffer is as small as the system allows.
-fn narrow(address: SocketAddr) -> TcpStream {
+fn small(address: SocketAddr) -> TcpStream {
     let socket: OwnedFd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 1024).unwrap();
     connect(&socket, &address).unwrap();
@@ -26,26 +25,20 @@ fn narrow(address: SocketAddr) -> TcpStream {
 #[test]
 fn a_viewer_that_does_not_read_is_dropped() {
     let app = Process::builder().name("app").build().unwrap();
-    // Long lines: each frame is a large part of what the system keeps for a connection.
-    let name = |number: usize| format!("{number} {}", "\u{e9}".repeat(100));
-    let mut chain = app.clone();
-    for number in 0..16 {
-        chain = Process::builder().name(name(number)).parent(&chain).build().unwrap();
-    }
     let stubborn = |number: usize| {
-        let stubborn = Process::builder().name(format!("{} x", name(number))).parent(&chain);
+        let stubborn = Process::builder().name(format!("part {number}")).parent(&app);
         stubborn.spawn_thread(|p| assert!(p.aborting().wait())).unwrap()
     };
     let _kept: Vec<Process> = (0..16).map(stubborn).collect();
-    let (sender, receiver) = mpsc::channel();
-    let page = Inspect::new(&app).address(([127, 0, 0, 1], 0));
-    let page = page.on_ready(move |url| sender.send(url.to_owned()).unwrap());
+    let page = Inspect::new(&app).address(([127, 0, 0, 1], 0)).on_ready(|_| ());
     let service = Service::new(page).unwrap();
-    service.serve().unwrap();
-    let url = receiver.recv_timeout(LIMIT).unwrap();
-    let address = url.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
+    // Its connections have the buffer of the listener.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    sockopt::set_socket_send_buffer_size(&listener, 1024).unwrap();
+    let address = listener.local_addr().unwrap();
+    service.serve_on(listener).unwrap();
 
-    let mut viewer = narrow(address);
+    let mut viewer = small(address);
     viewer.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let have = |count: usize| {
         let late = async {
