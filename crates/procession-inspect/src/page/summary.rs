@@ -54,6 +54,9 @@ pub(crate) fn summary(snapshot: &Snapshot, facts: &Facts<'_>) -> Summary {
     let grace = deadlines.and_then(|deadlines| deadlines.grace);
     let abort_grace = deadlines.and_then(|deadlines| deadlines.abort_grace);
     let exit_in_ms = left(abort_grace, aborting_for);
+    // Outside of `Main`, a deadline that had to abort leaves an error in the outcome, which is not a failure of the root.
+    let has_own_failure = || facts.tally.failures.iter().any(|failed| failed.id == root.id());
+    let is_forced = deadlines.is_none() && root.is_aborting() && root.has_failed();
     Summary {
         state,
         stalled: state != State::Closed && closing_for.is_some_and(|age| age >= STALLED),
@@ -67,11 +70,12 @@ pub(crate) fn summary(snapshot: &Snapshot, facts: &Facts<'_>) -> Summary {
         abort_in_ms: left(grace, closing_for).filter(|_| state == State::Closing),
         exit_in_ms,
         exit_code: deadlines.filter(|_| exit_in_ms.is_some()).map(|all| all.code_by_force),
-        grace_over: aborting_for.zip(closing_for).zip(grace).is_some_and(
-            |((aborting_for, closing_for), grace)| {
-                closing_for.saturating_sub(aborting_for) + TOLERANCE >= grace
-            },
-        ),
+        grace_over: is_forced && !has_own_failure()
+            || aborting_for.zip(closing_for).zip(grace).is_some_and(
+                |((aborting_for, closing_for), grace)| {
+                    closing_for.saturating_sub(aborting_for) + TOLERANCE >= grace
+                },
+            ),
         up_ms: millis(facts.up),
         running,
         closing,

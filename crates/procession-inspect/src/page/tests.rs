@@ -17,6 +17,7 @@ use super::row::ROW_LIMIT;
 use super::sample::{Facts, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
+use super::words;
 
 pub(super) struct Scene {
     pub(super) app: Process,
@@ -259,6 +260,29 @@ fn hostile_names_are_only_texts() {
     let folds = format!("open={}", "<>\"'&".repeat(30));
     html::page(&show(&sample, &folds), &Query::parse(&folds), "", true);
     app.close_blocking().ok();
+}
+
+/// Outside of `Main`, too, it is said what has aborted the root.
+#[test]
+fn an_abort_by_a_grace_is_known() {
+    for has_grace in [true, false] {
+        let mut scene = Scene::new();
+        let app = scene.app.clone();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let deaf = Process::builder().name("deaf").parent(&app);
+        let deaf = deaf.spawn_thread(move |_| assert!(ended.recv().is_err())).unwrap();
+        if has_grace {
+            drop(app.close_within(Duration::from_millis(1)));
+        } else {
+            app.abort();
+        }
+        assert!(app.aborting().wait());
+        let deadline = words::deadline(&scene.sample(1).summary);
+        assert_eq!(deadline, if has_grace { "aborted by grace" } else { "aborted" });
+        drop(end);
+        deaf.closed().wait().ok();
+        app.closed().wait().ok();
+    }
 }
 
 /// Also of processes that are Closed; the errors of one have a common limit.

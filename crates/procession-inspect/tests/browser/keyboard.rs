@@ -158,6 +158,9 @@ fn blockers_are_shown_and_copied() {
     page.click("#blockers li button");
     page.wait_for("navigator.clipboard.readText().then((text) => text.startsWith('app › db › cache: thread body `cache` (') && text.endsWith(' ago'))");
     page.wait_for("document.querySelector('#blockers li button').textContent === 'Copied'");
+    let key = page.text("document.activeElement.closest('#blockers') ? document.querySelector('tr.here').dataset.key : ''");
+    page.press("g");
+    page.wait_for(&format!("location.pathname === '/graph' && location.search === '?root={key}'"));
     scene.end();
 }
 
@@ -211,10 +214,11 @@ fn ages_are_not_spoken() {
     scene.app.close();
     page.wait_for("window.counts.patch > 20 && document.getElementById('badges').textContent.includes('STALLED')");
     let said = page.value("window.said");
-    assert_eq!(
-        said,
-        serde_json::json!(["app is closing. no deadline", "app is closing, stalled. no deadline"])
-    );
+    let said: Vec<&str> =
+        said.as_array().unwrap().iter().filter_map(|text| text.as_str()).collect();
+    // On a slow machine, it may be stalled when the page first knows that it is closing.
+    let all = ["app is closing. no deadline", "app is closing, stalled. no deadline"];
+    assert!(said == all || said == all[1..], "{said:?}");
     scene.end();
 }
 
