@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 
 /// The script and the style of the page, which are parts of it.
 pub(crate) const SCRIPT: &str = concat!(
-    "\"use strict\";\n(() => {\n",
+    include_str!("texts.js"),
+    "(() => {\n",
     include_str!("script/start.js"),
-    include_str!("script/texts.js"),
+    include_str!("script/words.js"),
     include_str!("script/header.js"),
     include_str!("script/table.js"),
     include_str!("script/stream.js"),

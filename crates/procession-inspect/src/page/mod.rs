@@ -10,7 +10,7 @@
 //! | `guard`, `token`, `headers` | who may see the page |
 //! | `answers`, `stream`, `detail` | requests and their answers |
 //! | `html`, `panels`, `table`, `words` | the page without a script; `style.css` |
-//! | `script/`, `dialogs` | what a script adds |
+//! | `texts.js`, `script/`, `dialogs` | what a script adds |
 //! | `graph` | a part of the tree as a picture, and the page around it |
 //! | `units` | the units of managers |
 //! | `inspect` | [`Inspect`](crate::Inspect) |

@@ -15,7 +15,9 @@ function patched(p) {
   const by = new Map(frame.rows.filter((r) => !gone.has(String(r.key))).map((r) => [String(r.key), older(r, d)]));
   for (const r of p.set) by.set(String(r.key), r);
   const order = p.order || [...by.keys()], { v, base, set, del, order: _, ...rest } = p;
-  return Object.assign({}, frame, rest, { failures: p.failures || frame.failures, rows: order.map((k) => by.get(String(k))).filter(Boolean) });
+  // What is null has not changed.
+  const changed = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null));
+  return Object.assign({}, frame, changed, { rows: order.map((k) => by.get(String(k))).filter(Boolean) });
 }
 
 function alive() {
