@@ -67,15 +67,17 @@ fn a_lost_connection_and_another_run() {
     second.end();
 }
 
+/// An answer of a server of streams.
+fn answer(status: &str, body: &str) -> Option<String> {
+    let head = "content-type: text/event-stream\r\nconnection: close";
+    Some(format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+}
+
 /// The reasons why there is no stream.
 #[test]
 fn why_there_is_no_stream() {
     let Some(browser) = browser() else { return };
     let scene = Scene::stuck();
-    let answer = |status: &str, body: &str| {
-        let head = "content-type: text/event-stream\r\nconnection: close";
-        Some(format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
-    };
     for (events, text, button) in [
         (answer("503 Busy", ""), "100 viewers are connected; trying again in ", "Retry now"),
         (
@@ -101,6 +103,26 @@ fn why_there_is_no_stream() {
         }
         assert_eq!(page.complaints(), "");
     }
+    scene.end();
+}
+
+/// It has not closed, but has said goodbye.
+#[test]
+fn a_program_that_ends_by_force() {
+    let Some(browser) = browser() else { return };
+    let scene = Scene::stuck();
+    scene.app.close();
+    let bye = r#"{"v":1,"seq":0,"outcome":"forced","exit_code":130,"elapsed_ms":5,"errors":[]}"#;
+    let bye = answer("200 OK", &format!("event: bye\ndata: {bye}\n\n"));
+    let proxy = Proxy::answering(scene.address, bye);
+    let page = browser.page(WIDE);
+    page.open(&format!("http://{}/", proxy.address));
+    let deadline = "document.getElementById('deadline').textContent";
+    page.wait_for(&format!(
+        "/^ended by force · exit code 130; \\d processes were open$/.test({deadline})"
+    ));
+    page.wait_for("document.getElementById('closed').checkVisibility()");
+    assert!(page.text("document.getElementById('badges').textContent").starts_with("◐ Closing"));
     scene.end();
 }
 
