@@ -21,7 +21,8 @@ pub(crate) const SCRIPT: &str = concat!(
     include_str!("script/keys.js"),
     "})();\n"
 );
-pub(crate) const UNITS_SCRIPT: &str = include_str!("units/units.js");
+pub(crate) const UNITS_SCRIPT: &str =
+    concat!(include_str!("texts.js"), include_str!("units/units.js"));
 pub(crate) const STYLE: &str = concat!(
     include_str!("style.css"),
     include_str!("graph/graph.css"),

@@ -217,7 +217,7 @@ pub(crate) struct Tabs<'a> {
 }
 
 /// The tabs; `current` is the one that is shown.
-pub(crate) fn navigation(tabs: &Tabs<'_>, current: &str) -> Markup {
+fn navigation(tabs: &Tabs<'_>, current: &str) -> Markup {
     let Tabs { mount, query, .. } = tabs;
     let page = |tab: &str| (tab == current).then_some("page");
     html! {
@@ -227,6 +227,32 @@ pub(crate) fn navigation(tabs: &Tabs<'_>, current: &str) -> Markup {
             @if tabs.has_timeline { a #timeline href={ (mount) "/timeline" } { "Timeline" } }
             @if tabs.has_units { a href={ (mount) "/units" } aria-current=[page("Units")] { "Units" } }
             a #json href={ (mount) "/snapshot.json?" (query) } { "JSON" }
+        }
+    }
+}
+
+/// The header of a page beside the tree: the program, the tabs, and the state of the root.
+pub(crate) fn header(
+    summary: &Summary,
+    program: &Program,
+    tabs: &Tabs<'_>,
+    current: &str,
+    live: Markup,
+) -> Markup {
+    html! {
+        header {
+            div.top {
+                strong.name { (program.name) }
+                span.dim { "pid " (program.pid) " on " (program.host) }
+                (navigation(tabs, current))
+                (live)
+            }
+            div.state {
+                @for (class, text) in words::badges(summary) {
+                    span class={ "badge " (class) } { (text) }
+                }
+                span.right { (words::deadline(summary)) }
+            }
         }
     }
 }

@@ -74,6 +74,7 @@ const LAST: Duration = Duration::from_millis(250);
 /// | [`allow_host`](Self::allow_host) | `localhost` and IP addresses |
 /// | [`token`](Self::token) | none on loopback; 128 random bits on any other address |
 /// | [`redact`](Self::redact) | texts are shown as they are |
+/// | `units` (feature `supervisor`) | no units are shown |
 /// | [`on_ready`](Self::on_ready) | the address is printed to standard error |
 ///
 /// # Safety of the page

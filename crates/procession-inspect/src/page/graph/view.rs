@@ -2,7 +2,7 @@
 
 use maud::{PreEscaped, html};
 
-use crate::page::html::{Tabs, document, graph_link, icon, navigation};
+use crate::page::html::{Tabs, document, graph_link, header, icon};
 use crate::page::sample::Sample;
 use crate::page::table::link;
 use crate::page::words;
@@ -48,17 +48,7 @@ pub(crate) fn unknown(sample: &Sample, tabs: &Tabs<'_>) -> String {
 fn with_head(sample: &Sample, tabs: &Tabs<'_>, content: maud::Markup) -> String {
     let (summary, program) = (&sample.summary, &sample.program);
     let body = html! {
-        header {
-            div.top {
-                strong.name { (program.name) }
-                span.dim { "pid " (program.pid) " on " (program.host) }
-                (navigation(tabs, "Graph"))
-            }
-            div.state {
-                @for (class, text) in words::badges(summary) { span class={ "badge " (class) } { (text) } }
-                span.right { (words::deadline(summary)) }
-            }
-        }
+        (header(summary, program, tabs, "Graph", html! {}))
         main { (content) }
     };
     document(&words::title(summary, &program.name), icon(summary), html! {}, body)

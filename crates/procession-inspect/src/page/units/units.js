@@ -1,18 +1,7 @@
-"use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
   const { mount, states, frame: first } = JSON.parse($("data").textContent);
   let frame = first, at = performance.now(), source = null, timer = 0, over = false, lost = false;
-  const pad = (n) => String(n).padStart(2, "0");
-  const age = (ms) => {
-    const s = Math.floor(Math.max(ms, 0) / 1000), m = Math.floor(s / 60), h = Math.floor(s / 3600);
-    if (s < 1) return Math.floor(Math.max(ms, 0)) + " ms";
-    if (s < 60) return s + "." + Math.floor(ms % 1000 / 100) + " s";
-    if (s < 3600) return m + " min " + pad(s % 60) + " s";
-    if (s < 86400) return h + " h " + pad(m % 60) + " min";
-    return Math.floor(h / 24) + " d " + h % 24 + " h";
-  };
-  const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
   // Texts are only ever set as texts.
   const make = (tag, cls, text) => {
     const e = document.createElement(tag);
@@ -22,7 +11,7 @@
   };
   const put = (e, text) => { if (e.textContent !== text) e.textContent = text; };
   const next = (u, now) => {
-    const left = (time) => age(Date.parse(time) - now);
+    const left = (time) => age(Math.max(0, Date.parse(time) - now));
     if (u.restart_at) return "restart in " + left(u.restart_at);
     if (u.deadline_at) return u.aborted ? "aborted; stuck in " + left(u.deadline_at) : "abort in " + left(u.deadline_at);
     return u.aborted ? "aborted" : "–";
@@ -32,7 +21,7 @@
     [...$("rows").children].forEach((row, i) => {
       const u = frame.units[i];
       if (!u) return;
-      put(row.children[2], age(now - Date.parse(u.since)));
+      put(row.children[2], age(Math.max(0, now - Date.parse(u.since))));
       put(row.children[4], next(u, now));
     });
     put($("live"), over ? "no longer updated" : (lost ? "⚠ Connection lost; state of " : "live ") + frame.at.slice(11, 19));

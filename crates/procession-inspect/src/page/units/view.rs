@@ -5,7 +5,7 @@ use procession::support::text::Count;
 
 use super::listed::{STATES, badge};
 use crate::page::headers::UNITS_SCRIPT;
-use crate::page::html::{Tabs, data_of, document, icon, navigation};
+use crate::page::html::{Tabs, data_of, document, header, icon};
 use crate::page::model::{At, Frame, Manager, State, Unit};
 use crate::page::words;
 
@@ -16,19 +16,9 @@ pub(crate) fn page(frame: &Frame, tabs: &Tabs<'_>) -> String {
         .map(|(name, class, words)| ((*name).to_owned(), serde_json::json!([class, words])))
         .collect();
     let data = serde_json::json!({ "mount": tabs.mount, "states": states, "frame": frame });
+    let live = html! { span #live .dim { "Updated " (frame.at.clock()) "; reloads every 5 s" } };
     let body = html! {
-        header {
-            div.top {
-                strong.name { (program.name) }
-                span.dim { "pid " (program.pid) " on " (program.host) }
-                (navigation(tabs, "Units"))
-                span #live .dim { "Updated " (frame.at.clock()) "; reloads every 5 s" }
-            }
-            div.state {
-                @for (class, text) in words::badges(summary) { span class={ "badge " (class) } { (text) } }
-                span.right { (words::deadline(summary)) }
-            }
-        }
+        (header(summary, program, tabs, "Units", live))
         main {
             section {
                 h2 { "Managers" }
