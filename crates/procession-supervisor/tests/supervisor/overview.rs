@@ -8,7 +8,7 @@ use procession::Process;
 use procession_runnable::{Start, body};
 use procession_supervisor::{HasUnits, Manager, MemoryTable, Restart, State, Supervisor, Unit};
 
-use crate::world::{Does, Told, World};
+use crate::world::{Does, LIMIT, Told, World};
 
 #[test]
 fn units_that_need_attention_come_first() {
@@ -76,7 +76,9 @@ fn names_are_made_without_a_lock() {
     let managed = manager.runnable().start(start).unwrap();
     smol::block_on(readiness).unwrap();
     assert!(MANAGER.set(manager.clone()).is_ok());
-    let overview = manager.overview(600);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(manager.overview(600)));
+    let overview = receiver.recv_timeout(LIMIT).expect("no deadlock");
     assert_eq!((overview.units.len(), overview.counts.units), (600, 1_000));
     assert_eq!(NAMED.load(Ordering::Relaxed), 600);
     drop(managed);
