@@ -237,12 +237,7 @@ fn put(session: &mut dyn Session, count: usize) {
 }
 
 fn register(session: &mut dyn Session) -> ManagerId {
-    let registration = Registration {
-        name: "bench".to_owned(),
-        kinds: vec!["unit".to_owned()],
-        ttl: TTL * 100,
-        previous: None,
-    };
+    let registration = Registration::new("bench", ["unit"], TTL * 100);
     session.register(&registration).expect("a registration").manager
 }
 

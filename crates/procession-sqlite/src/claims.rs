@@ -72,14 +72,11 @@ pub(crate) fn claim(
 }
 
 fn show(row: &Row<'_>) -> rusqlite::Result<Claimed> {
-    Ok(Claimed {
-        key: row.get(0)?,
-        kind: row.get(1)?,
-        spec: row.get(2)?,
-        generation: unsigned(row.get(3)?),
-        token: Token::new(unsigned(row.get(4)?)),
-        starts: unsigned(row.get(5)?),
-    })
+    let (key, kind, spec): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let mut claimed = Claimed::new(key, kind, spec, Token::new(unsigned(row.get(4)?)));
+    claimed.generation = unsigned(row.get(3)?);
+    claimed.starts = unsigned(row.get(5)?);
+    Ok(claimed)
 }
 
 /// A number as a `LIMIT`.
@@ -139,17 +136,16 @@ pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, F
     let number = i64::try_from(manager.get()).map_err(|_| TableError::Refused)?;
     let mut statement = tx.prepare_cached(SHARE)?;
     let share = statement.query_row([number], |row| {
-        Ok(Share {
-            is_draining: row.get(0)?,
-            units: unsigned(row.get(1)?) as usize,
-            managers: unsigned(row.get(2)?) as usize,
-            older: unsigned(row.get(7)?) as usize,
-            newest: row.get::<_, Option<i64>>(6)?.map(|id| ManagerId::new(unsigned(id))),
-            owned: unsigned(row.get(3)?) as usize,
-            has_free: row.get(4)?,
-            orders: unsigned(row.get(5)?) as usize,
-            has_dead: false,
-        })
+        let mut share = Share::default();
+        share.is_draining = row.get(0)?;
+        share.units = unsigned(row.get(1)?) as usize;
+        share.managers = unsigned(row.get(2)?) as usize;
+        share.owned = unsigned(row.get(3)?) as usize;
+        share.has_free = row.get(4)?;
+        share.orders = unsigned(row.get(5)?) as usize;
+        share.newest = row.get::<_, Option<i64>>(6)?.map(|id| ManagerId::new(unsigned(id)));
+        share.older = unsigned(row.get(7)?) as usize;
+        Ok(share)
     });
     Ok(share.optional()?.ok_or(TableError::Refused)?)
 }
@@ -185,7 +181,8 @@ pub(crate) fn orders(tx: &Transaction<'_>, manager: ManagerId) -> Result<Vec<Ord
                 generation: unsigned(row.get(4)?),
             }
         };
-        Ok(Order { key: row.get(0)?, token: Token::new(unsigned(row.get(1)?)), what })
+        let key: String = row.get(0)?;
+        Ok(Order::new(key, Token::new(unsigned(row.get(1)?)), what))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -144,14 +144,11 @@ pub(crate) fn managers(tx: &Transaction<'_>) -> Result<Vec<ManagerRow>, Failure>
     let mut statement = tx.prepare_cached(MANAGERS)?;
     let rows = statement.query_map([], |row| {
         let number = row.get(0)?;
-        Ok(ManagerRow {
-            manager: id(number),
-            name: row.get(1)?,
-            kinds: kinds.remove(&number).unwrap_or_default(),
-            units: unsigned(row.get(3)?) as usize,
-            is_draining: row.get(2)?,
-            remaining: None,
-        })
+        let (name, kinds): (String, _) = (row.get(1)?, kinds.remove(&number).unwrap_or_default());
+        let mut manager = ManagerRow::new(id(number), name, kinds);
+        manager.units = unsigned(row.get(3)?) as usize;
+        manager.is_draining = row.get(2)?;
+        Ok(manager)
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -140,7 +140,7 @@ impl Session for SqliteSession {
         let (manager, lock_file) = self.write(register)?;
         self.shared.held.lock().insert(manager, lock_file);
         registration.previous.into_iter().for_each(|previous| self.shared.let_go(previous));
-        Ok(Registered { manager: id(manager), ttl: None })
+        Ok(Registered::new(id(manager), None))
     }
 
     fn renew(&mut self, manager: ManagerId) -> Result<(), TableError> {
@@ -196,8 +196,9 @@ impl Session for SqliteSession {
 
     fn share(&mut self, manager: ManagerId) -> Result<Share, TableError> {
         let share = self.read(|tx| claims::share(tx, manager));
-        let share = self.unless_refused(manager, share)?;
-        Ok(Share { has_dead: self.may_have_dead(), ..share })
+        let mut share = self.unless_refused(manager, share)?;
+        share.has_dead = self.may_have_dead();
+        Ok(share)
     }
 
     fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError> {

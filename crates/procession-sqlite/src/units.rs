@@ -135,25 +135,23 @@ pub(crate) fn scan(
 }
 
 fn show(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
-    Ok(UnitRow {
-        key: row.get(0)?,
-        kind: row.get(1)?,
-        spec: row.get(2)?,
-        generation: unsigned(row.get(3)?),
-        desired: match row.get::<_, i64>(4)? {
-            0 => Desired::Run,
-            1 => Desired::Stop,
-            _ => Desired::Remove,
-        },
-        is_done: row.get(5)?,
-        is_quarantined: row.get(6)?,
-        owner: row.get::<_, Option<i64>>(7)?.map(id),
-        token: Token::new(unsigned(row.get(8)?)),
-        is_ready: row.get(9)?,
-        is_steady: row.get(10)?,
-        starts: unsigned(row.get(11)?),
-        failures: row.get(12)?,
-        crashes: row.get(13)?,
-        last_error: row.get(14)?,
-    })
+    let (key, kind, spec): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let mut unit = UnitRow::new(key, kind, spec);
+    unit.generation = unsigned(row.get(3)?);
+    unit.desired = match row.get::<_, i64>(4)? {
+        0 => Desired::Run,
+        1 => Desired::Stop,
+        _ => Desired::Remove,
+    };
+    unit.is_done = row.get(5)?;
+    unit.is_quarantined = row.get(6)?;
+    unit.owner = row.get::<_, Option<i64>>(7)?.map(id);
+    unit.token = Token::new(unsigned(row.get(8)?));
+    unit.is_ready = row.get(9)?;
+    unit.is_steady = row.get(10)?;
+    unit.starts = unsigned(row.get(11)?);
+    unit.failures = row.get(12)?;
+    unit.crashes = row.get(13)?;
+    unit.last_error = row.get(14)?;
+    Ok(unit)
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 
 use crate::binaries::Binaries;
+use crate::pooler::Pooler;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -70,20 +71,8 @@ impl Cluster {
     }
 
     fn new(binaries: &'static Binaries, settings: &[&str]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("procession-postgres-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        // That of an earlier program with the same id.
-        remove(&directory);
-        fs::create_dir_all(&directory).expect("a directory for the server");
-        if let Some((user, group)) = binaries.user {
-            chown(&directory, Some(user), Some(group)).expect("a directory of the server's user");
-        }
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&directory, mode).expect("a directory for the socket");
-        let host = directory.to_str().expect("a temporary directory in UTF-8").replace('/', "%2F");
-        let url = format!("postgres://postgres@{host}/postgres");
+        let directory = new_directory(binaries, "postgres");
+        let url = url_of(&directory);
         let settings = settings.iter().map(ToString::to_string).collect();
         Self { binaries, directory, url, settings, watchdog: None }
     }
@@ -117,24 +106,25 @@ impl Cluster {
     ///
     /// If it does not start.
     pub fn resume(&mut self) {
-        let mut command = Command::new("/bin/sh");
-        self.binaries.as_user(&mut command);
-        command.args(["-c", WATCHDOG, "watchdog"]).arg(&self.directory);
+        let mut command = watchdog(self.binaries, &self.directory);
         command.arg(self.binaries.path("postgres")).arg("-D").arg(self.data());
         command.args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
         command.arg("-k").arg(&self.directory);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        // A signal of the terminal should not end it before it has removed the files.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         self.watchdog = Some(command.spawn().expect("a shell"));
-        let begun = Instant::now();
-        while let Err(error) = Client::connect(&self.url, NoTls) {
-            let log = || fs::read_to_string(self.log()).unwrap_or_default();
-            assert!(begun.elapsed() < LIMIT, "the server does not start: {error:?}: {}", log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_connected(&self.url, &self.log());
+    }
+
+    /// Starts a transaction pooler with at most this number of connections to the server. `None`, and a line on standard
+    /// error, if PgBouncer is not installed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn pooler(&self, connections: u32) -> Option<Pooler> {
+        Pooler::start(self.binaries, &self.directory, connections)
     }
 
     fn data(&self) -> PathBuf {
@@ -151,6 +141,49 @@ impl Drop for Cluster {
             }
             None => remove(&self.directory),
         }
+    }
+}
+
+/// A directory that belongs to the user of the server.
+pub(crate) fn new_directory(binaries: &Binaries, what: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("procession-{what}-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    // That of an earlier program with the same id.
+    remove(&directory);
+    fs::create_dir_all(&directory).expect("a directory for the server");
+    if let Some((user, group)) = binaries.user {
+        chown(&directory, Some(user), Some(group)).expect("a directory of the server's user");
+    }
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&directory, mode).expect("a directory for the socket");
+    directory
+}
+
+/// The URL of a server whose socket is in this directory.
+pub(crate) fn url_of(directory: &Path) -> String {
+    let host = directory.to_str().expect("a temporary directory in UTF-8").replace('/', "%2F");
+    format!("postgres://postgres@{host}/postgres")
+}
+
+/// A command that runs the program whose path and arguments follow, until its standard input is closed. Then it stops the
+/// program and removes the directory.
+pub(crate) fn watchdog(binaries: &Binaries, directory: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    binaries.as_user(&mut command);
+    command.args(["-c", WATCHDOG, "watchdog"]).arg(directory);
+    // A signal of the terminal should not end it before it has removed the files.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+pub(crate) fn wait_until_connected(url: &str, log: &Path) {
+    let begun = Instant::now();
+    while let Err(error) = Client::connect(url, NoTls) {
+        let log = || fs::read_to_string(log).unwrap_or_default();
+        assert!(begun.elapsed() < LIMIT, "the server does not start: {error:?}: {}", log());
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

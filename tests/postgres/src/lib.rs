@@ -10,6 +10,7 @@
 
 mod binaries;
 mod cluster;
+mod pooler;
 
 use std::env;
 use std::io::Write;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 
 pub use self::binaries::Binaries;
 pub use self::cluster::Cluster;
+pub use self::pooler::Pooler;
 
 /// Fails instead of skipping tests if it is set.
 const REQUIRE: &str = "PROCESSION_REQUIRE_POSTGRES";

@@ -100,12 +100,7 @@ fn claim_all(table: &dyn SharedTable) -> Crowd {
 fn claim(table: &dyn SharedTable, barrier: &Barrier) -> Claims {
     let mut session = table.open().unwrap();
     let mut claims = Claims { keys: Vec::new(), slowest: Duration::ZERO, failures: 0 };
-    let registration = Registration {
-        name: "crowd".to_owned(),
-        kinds: vec!["fleet".to_owned()],
-        ttl: Duration::from_secs(600),
-        previous: None,
-    };
+    let registration = Registration::new("crowd", ["fleet"], Duration::from_secs(600));
     let manager = session.register(&registration).unwrap().manager;
     barrier.wait();
     loop {

@@ -98,17 +98,17 @@ impl PostgresSession {
                 continue;
             }
             let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-            return Ok(Share {
-                units: count(0),
-                managers: count(1),
-                older: count(9),
-                newest: row.get::<_, Option<i64>>(8).map(|id| ManagerId::new(unsigned(id))),
-                owned: count(2),
-                is_draining: row.get(3),
-                has_free: row.get(4),
-                orders: count(5),
-                has_dead: row.get(6),
-            });
+            let mut share = Share::default();
+            share.units = count(0);
+            share.managers = count(1);
+            share.older = count(9);
+            share.newest = row.get::<_, Option<i64>>(8).map(|id| ManagerId::new(unsigned(id)));
+            share.owned = count(2);
+            share.is_draining = row.get(3);
+            share.has_free = row.get(4);
+            share.orders = count(5);
+            share.has_dead = row.get(6);
+            return Ok(share);
         }
     }
 
@@ -185,24 +185,21 @@ fn lock(tx: &mut Transaction<'_>, manager: i64) -> Result<Locked, TableError> {
 }
 
 fn show(row: &Row) -> Claimed {
-    Claimed {
-        key: row.get(0),
-        kind: row.get(1),
-        spec: row.get(2),
-        generation: unsigned(row.get(3)),
-        token: Token::new(unsigned(row.get(4))),
-        starts: unsigned(row.get(5)),
-    }
+    let [key, kind, spec] = [0, 1, 2].map(|column| row.get::<_, &str>(column));
+    let mut claimed = Claimed::new(key, kind, spec, Token::new(unsigned(row.get(4))));
+    claimed.generation = unsigned(row.get(3));
+    claimed.starts = unsigned(row.get(5));
+    claimed
 }
 
 /// The order of a row; none if the manager has no order.
 fn order(row: &Row) -> Option<Order> {
-    let key: Option<String> = row.get(0);
+    let key: Option<&str> = row.get(0);
     let what = if row.get::<_, Option<bool>>(5)? {
         Ordered::Stop
     } else {
         let (kind, spec, generation) = (row.get(2), row.get(3), unsigned(row.get(4)));
         Ordered::Restart { kind, spec, generation }
     };
-    Some(Order { key: key?, token: Token::new(unsigned(row.get(1))), what })
+    Some(Order::new(key?, Token::new(unsigned(row.get(1))), what))
 }

@@ -86,7 +86,7 @@ impl PostgresSession {
             registered => registered,
         }?;
         let ttl = Duration::from_millis(unsigned(ttl_ms));
-        Ok(Registered { manager: ManagerId::new(unsigned(id)), ttl: Some(ttl) })
+        Ok(Registered::new(ManagerId::new(unsigned(id)), Some(ttl)))
     }
 
     fn is_new_timeline(&mut self) -> Result<bool, TableError> {

@@ -158,13 +158,13 @@ impl PostgresSession {
              from {s}.managers m where expires_at > pg_catalog.clock_timestamp() order by id",
             &[],
         )?;
-        let manager = |row: &Row| ManagerRow {
-            manager: ManagerId::new(unsigned(row.get(0))),
-            name: row.get(1),
-            kinds: row.get(2),
-            is_draining: row.get(3),
-            units: usize::try_from(row.get::<_, i64>(4)).unwrap_or(0),
-            remaining: Some(Duration::from_millis(unsigned(row.get(5)))),
+        let manager = |row: &Row| {
+            let id = ManagerId::new(unsigned(row.get(0)));
+            let mut manager = ManagerRow::new(id, row.get::<_, &str>(1), row.get(2));
+            manager.is_draining = row.get(3);
+            manager.units = usize::try_from(row.get::<_, i64>(4)).unwrap_or(0);
+            manager.remaining = Some(Duration::from_millis(unsigned(row.get(5))));
+            manager
         };
         Ok(rows.iter().map(manager).collect())
     }
@@ -172,26 +172,23 @@ impl PostgresSession {
 
 fn unit(row: &Row) -> UnitRow {
     let small = |column: usize| u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX);
-    let desired: &str = row.get(4);
-    UnitRow {
-        key: row.get(0),
-        kind: row.get(1),
-        spec: row.get(2),
-        generation: unsigned(row.get(3)),
-        desired: match desired {
-            "stop" => Desired::Stop,
-            "remove" => Desired::Remove,
-            _ => Desired::Run,
-        },
-        is_done: row.get(5),
-        is_quarantined: row.get(6),
-        owner: row.get::<_, Option<i64>>(7).map(|owner| ManagerId::new(unsigned(owner))),
-        token: Token::new(unsigned(row.get(8))),
-        is_ready: row.get(9),
-        is_steady: row.get(10),
-        starts: unsigned(row.get(11)),
-        failures: small(12),
-        crashes: small(13),
-        last_error: row.get(14),
-    }
+    let [key, kind, spec, desired] = [0, 1, 2, 4].map(|column| row.get::<_, &str>(column));
+    let mut unit = UnitRow::new(key, kind, spec);
+    unit.generation = unsigned(row.get(3));
+    unit.desired = match desired {
+        "stop" => Desired::Stop,
+        "remove" => Desired::Remove,
+        _ => Desired::Run,
+    };
+    unit.is_done = row.get(5);
+    unit.is_quarantined = row.get(6);
+    unit.owner = row.get::<_, Option<i64>>(7).map(|owner| ManagerId::new(unsigned(owner)));
+    unit.token = Token::new(unsigned(row.get(8)));
+    unit.is_ready = row.get(9);
+    unit.is_steady = row.get(10);
+    unit.starts = unsigned(row.get(11));
+    unit.failures = small(12);
+    unit.crashes = small(13);
+    unit.last_error = row.get(14);
+    unit
 }

@@ -10,8 +10,7 @@ use procession::Process;
 use procession_postgres::PostgresSharedTable;
 use procession_runnable::{Start, body_thread};
 use procession_supervisor::shared::{
-    Claimed, Desired, ManagerId, Record, Registration, Session, SharedManager, Token, UnitRow,
-    Write, WriteResult,
+    Claimed, Desired, ManagerId, Record, Session, SharedManager, Token, UnitRow, Write, WriteResult,
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 use procession_test_postgres::server;
@@ -176,7 +175,7 @@ fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
     let set = format!("update {schema}.units set crashes = 0");
     client(url).batch_execute(&set).unwrap();
     let seen = die_while_held(url, &table, "held", |s, manager| {
-        let again = Registration { previous: Some(manager), ..registration(&["b"], LONG) };
+        let again = registration(&["b"], LONG).after(Some(manager));
         s.register(&again).unwrap();
     });
     assert_eq!(crashes(&seen), [0, 0, 0]);
@@ -264,7 +263,7 @@ fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     let claimed = claim_all(&mut *s, manager);
     let mut client = client(url);
     let guarded = hold(&mut client, &table, "held", claimed["held"].token);
-    let again = Registration { previous: Some(dead), ..registration(&["b"], LONG) };
+    let again = registration(&["b"], LONG).after(Some(dead));
     let begun = Instant::now();
     s.register(&again).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
@@ -316,10 +315,8 @@ fn a_registration_waits_for_a_moment() {
     for attempt in 0..50 {
         let crashed = format!("update {schema}.units set crashes = 1, crashed_with = 1000");
         client(url).batch_execute(&crashed).unwrap();
-        let (mut client, again) = (
-            client(url),
-            Registration { previous: Some(ManagerId::new(1000)), ..registration(&["b"], LONG) },
-        );
+        let (mut client, again) =
+            (client(url), registration(&["b"], LONG).after(Some(ManagerId::new(1000))));
         let mut holding = client.transaction().unwrap();
         let lock = format!("select from {schema}.units for update");
         holding.execute(&lock, &[]).unwrap();

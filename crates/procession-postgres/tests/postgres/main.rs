@@ -10,6 +10,7 @@ mod idle;
 mod manager;
 mod opening;
 mod plans;
+mod pooler;
 mod restarts;
 mod support;
 mod texts;

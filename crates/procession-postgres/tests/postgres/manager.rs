@@ -28,41 +28,45 @@ fn manager(table: &PostgresSharedTable, leases: &mpsc::Sender<Lease>) -> SharedM
 fn units_move_between_managers() {
     let Some(url) = server() else { return };
     for is_poll_only in [false, true] {
-        let builder = builder(url);
-        let builder = if is_poll_only { builder.poll_only() } else { builder };
-        let table = builder.build().unwrap();
-        let (sender, leases) = mpsc::channel();
-        let guard = |lease: &Lease| {
-            let mut client = client(url);
-            table.guard(lease, &mut client.transaction().unwrap())
-        };
-        let (one, other) = (manager(&table, &sender), manager(&table, &sender));
-        let first = thread::scope(|scope| {
-            let (begun, stop) = (mpsc::channel(), mpsc::channel::<()>());
-            let runs = scope.spawn(move || {
-                one.run_blocking(|_| {
-                    begun.0.send(()).unwrap();
-                    let _stopped = stop.1.recv();
-                })
-            });
-            begun.1.recv().unwrap();
-            let put = Instant::now();
-            open(&table).put("k", "unit", "1").unwrap();
-            let first = leases.recv_timeout(LIMIT).unwrap();
-            let taken = put.elapsed();
-            assert!(taken < Duration::from_secs(4), "a put wakes a manager: {taken:?}");
-            assert_eq!(name(&guard(&first)), "ok");
-            drop(stop.0);
-            runs.join().unwrap().unwrap();
-            first
-        });
-        assert_eq!(name(&guard(&first)), "refused");
-        other
-            .run_blocking(|_| {
-                let second = leases.recv_timeout(LIMIT).unwrap();
-                assert!(second.token() > first.token());
-                assert_eq!(name(&guard(&second)), "ok");
-            })
-            .unwrap();
+        units_move(url, is_poll_only);
     }
+}
+
+pub(crate) fn units_move(url: &str, is_poll_only: bool) {
+    let builder = builder(url);
+    let builder = if is_poll_only { builder.poll_only() } else { builder };
+    let table = builder.build().unwrap();
+    let (sender, leases) = mpsc::channel();
+    let guard = |lease: &Lease| {
+        let mut client = client(url);
+        table.guard(lease, &mut client.transaction().unwrap())
+    };
+    let (one, other) = (manager(&table, &sender), manager(&table, &sender));
+    let first = thread::scope(|scope| {
+        let (begun, stop) = (mpsc::channel(), mpsc::channel::<()>());
+        let runs = scope.spawn(move || {
+            one.run_blocking(|_| {
+                begun.0.send(()).unwrap();
+                let _stopped = stop.1.recv();
+            })
+        });
+        begun.1.recv().unwrap();
+        let put = Instant::now();
+        open(&table).put("k", "unit", "1").unwrap();
+        let first = leases.recv_timeout(LIMIT).unwrap();
+        let taken = put.elapsed();
+        assert!(taken < Duration::from_secs(4), "a put wakes a manager: {taken:?}");
+        assert_eq!(name(&guard(&first)), "ok");
+        drop(stop.0);
+        runs.join().unwrap().unwrap();
+        first
+    });
+    assert_eq!(name(&guard(&first)), "refused");
+    other
+        .run_blocking(|_| {
+            let second = leases.recv_timeout(LIMIT).unwrap();
+            assert!(second.token() > first.token());
+            assert_eq!(name(&guard(&second)), "ok");
+        })
+        .unwrap();
 }

@@ -40,8 +40,7 @@ pub(crate) fn open(table: &PostgresSharedTable) -> Box<dyn Session> {
 }
 
 pub(crate) fn registration(kinds: &[&str], ttl: Duration) -> Registration {
-    let kinds = kinds.iter().map(ToString::to_string).collect();
-    Registration { name: "test".into(), kinds, ttl, previous: None }
+    Registration::new("test", kinds.iter().copied(), ttl)
 }
 
 /// Registers a manager of the kind `a`, whose lease does not end during a test.

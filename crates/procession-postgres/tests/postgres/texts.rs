@@ -14,7 +14,7 @@ fn nul_characters_are_refused() {
         assert_eq!(name(&s.put(key, kind, spec)), "invalid");
     }
     assert_eq!(name(&s.register(&registration(&["a\0"], LONG))), "invalid");
-    let odd = Registration { name: "host\0".into(), ..registration(&["a"], LONG) };
+    let odd = Registration::new("host\0", ["a"], LONG);
     s.register(&odd).unwrap();
     assert_eq!(s.managers().unwrap()[0].name, "host\u{fffd}");
     put(&mut *s, "a");
@@ -80,6 +80,6 @@ fn numbers_that_do_not_fit_match_nothing() {
     assert_eq!(s.scan(None, usize::MAX).unwrap().len(), 1);
     let endless = s.register(&registration(&["a"], std::time::Duration::MAX)).unwrap();
     s.renew(endless.manager).unwrap();
-    let again = Registration { previous: Some(unknown), ..registration(&["a"], LONG) };
+    let again = registration(&["a"], LONG).after(Some(unknown));
     s.register(&again).unwrap();
 }

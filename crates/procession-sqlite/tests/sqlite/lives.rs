@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use procession_sqlite::SqliteSharedTable;
 use procession_supervisor::shared::{
-    ManagerId, PROBATION_CRASHES, Record, Registration, Session, SharedTable, TableError,
+    ManagerId, PROBATION_CRASHES, Record, Session, SharedTable, TableError,
 };
 
 use crate::child::Program;
@@ -149,7 +149,7 @@ fn die(
     before: impl FnOnce(&mut dyn Session, ManagerId),
 ) -> ManagerId {
     let mut session = world.session();
-    let registration = Registration { previous, ..registration(&["a"]) };
+    let registration = registration(&["a"]).after(previous);
     let manager = session.register(&registration).unwrap().manager;
     session.claim(manager, 100).unwrap();
     before(&mut *session, manager);
@@ -220,7 +220,7 @@ fn units_of_a_program_that_lives_on_have_not_crashed() {
     s.put("k", "a", "").unwrap();
     let ended = die(&world, None, |_, _| {});
     assert_eq!(row(&mut *s, "k").owner, Some(ended));
-    let again = Registration { previous: Some(ended), ..registration(&["a"]) };
+    let again = registration(&["a"]).after(Some(ended));
     let first = s.register(&again).unwrap().manager;
     assert_eq!(row(&mut *s, "k").owner, None, "the registration ends the lease");
     assert!(!world.lock_file(ended).exists());
@@ -231,7 +231,7 @@ fn units_of_a_program_that_lives_on_have_not_crashed() {
         last = Some(die(&world, None, |_, _| {}));
         expired(&mut *s, NEVER);
     }
-    s.register(&Registration { previous: last, ..registration(&[]) }).unwrap();
+    s.register(&registration(&[]).after(last)).unwrap();
     assert_eq!(row(&mut *s, "k").crashes, 1, "other crashes remain");
 }
 

@@ -1,8 +1,10 @@
 //! Text is kept as it is, whatever it contains.
 
+use std::time::Duration;
+
 use procession_supervisor::shared::{Record, Registration};
 
-use crate::world::{World, registration, row};
+use crate::world::{World, row};
 
 #[test]
 fn any_text_is_kept() {
@@ -44,7 +46,7 @@ fn any_text_is_kept() {
         assert_eq!(next.as_ref(), sorted.get(position + 1), "after {key:?}");
     }
     for text in texts {
-        let named = Registration { name: text.into(), ..registration(&[text]) };
+        let named = Registration::new(text, [text], Duration::from_secs(15));
         let manager = s.register(&named).unwrap().manager;
         let listed = s.managers().unwrap().pop().unwrap();
         assert_eq!((&*listed.name, &listed.kinds), (text, &vec![text.to_owned()]));

@@ -55,12 +55,7 @@ impl World {
 }
 
 pub(crate) fn registration(kinds: &[&str]) -> Registration {
-    Registration {
-        name: "test".into(),
-        kinds: kinds.iter().map(ToString::to_string).collect(),
-        ttl: Duration::from_secs(15),
-        previous: None,
-    }
+    Registration::new("test", kinds.iter().copied(), Duration::from_secs(15))
 }
 
 pub(crate) fn register(session: &mut dyn Session) -> ManagerId {

@@ -48,12 +48,7 @@ use crate::sync::Mutex;
 /// let mut session = table.open()?;
 /// session.put("orders", "poller", "queue = 1")?;
 ///
-/// let registration = Registration {
-///     name: "host-1".into(),
-///     kinds: vec!["poller".into()],
-///     ttl: Duration::from_secs(15),
-///     previous: None,
-/// };
+/// let registration = Registration::new("host-1", ["poller"], Duration::from_secs(15));
 /// let manager = session.register(&registration)?.manager;
 /// let claimed = session.claim(manager, 10)?;
 /// assert_eq!(claimed[0].key, "orders");

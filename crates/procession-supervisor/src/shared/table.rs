@@ -293,6 +293,7 @@ impl fmt::Display for Token {
 
 /// A manager that wants to register.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Registration {
     /// A name for operators, such as the host name and the process id. It need not be unique.
     pub name: String,
@@ -307,8 +308,28 @@ pub struct Registration {
     pub previous: Option<ManagerId>,
 }
 
+impl Registration {
+    /// Makes the registration of a manager that has none yet.
+    pub fn new<S: Into<String>>(
+        name: impl Into<String>,
+        kinds: impl IntoIterator<Item = S>,
+        ttl: Duration,
+    ) -> Self {
+        let kinds = kinds.into_iter().map(Into::into).collect();
+        Self { name: name.into(), kinds, ttl, previous: None }
+    }
+
+    /// Sets the id of the [last registration](Self::previous).
+    #[must_use]
+    pub fn after(mut self, previous: Option<ManagerId>) -> Self {
+        self.previous = previous;
+        self
+    }
+}
+
 /// A manager that has registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Registered {
     /// Its id.
     pub manager: ManagerId,
@@ -316,8 +337,16 @@ pub struct Registered {
     pub ttl: Option<Duration>,
 }
 
-/// What a manager must know to decide what it does next.
+impl Registered {
+    /// Makes the answer to a registration. For stores.
+    pub fn new(manager: ManagerId, ttl: Option<Duration>) -> Self {
+        Self { manager, ttl }
+    }
+}
+
+/// What a manager must know to decide what it does next. Stores set the fields of [`Share::default`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Share {
     /// The number of units of the manager's kinds that should run, without those that are quarantined or done.
     pub units: usize,
@@ -343,6 +372,7 @@ pub struct Share {
 
 /// A unit that was claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claimed {
     /// The key of the unit.
     pub key: String,
@@ -358,8 +388,22 @@ pub struct Claimed {
     pub starts: u64,
 }
 
+impl Claimed {
+    /// Makes the claim of a unit with this kind and spec. For stores, which then set the numbers.
+    pub fn new(
+        key: impl Into<String>,
+        kind: impl Into<String>,
+        spec: impl Into<String>,
+        token: Token,
+    ) -> Self {
+        let (key, kind, spec) = (key.into(), kind.into(), spec.into());
+        Self { key, kind, spec, generation: 1, token, starts: 1 }
+    }
+}
+
 /// A change that the owner of a unit must carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Order {
     /// The key of the unit.
     pub key: String,
@@ -367,6 +411,13 @@ pub struct Order {
     pub token: Token,
     /// What to do.
     pub what: Ordered,
+}
+
+impl Order {
+    /// Makes an order. For stores.
+    pub fn new(key: impl Into<String>, token: Token, what: Ordered) -> Self {
+        Self { key: key.into(), token, what }
+    }
 }
 
 /// What an [`Order`] says.
@@ -400,6 +451,7 @@ pub enum Desired {
 
 /// A row of a shared table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnitRow {
     /// The key of the unit.
     pub key: String,
@@ -436,8 +488,32 @@ pub struct UnitRow {
     pub last_error: Option<String>,
 }
 
+impl UnitRow {
+    /// Makes the row of a unit that was just [put](Session::put) into the table. For stores, which then set what differs.
+    pub fn new(key: impl Into<String>, kind: impl Into<String>, spec: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            kind: kind.into(),
+            spec: spec.into(),
+            generation: 1,
+            desired: Desired::Run,
+            is_done: false,
+            is_quarantined: false,
+            owner: None,
+            token: Token::new(0),
+            is_ready: false,
+            is_steady: false,
+            starts: 0,
+            failures: 0,
+            crashes: 0,
+            last_error: None,
+        }
+    }
+}
+
 /// A manager whose lease has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ManagerRow {
     /// Its id.
     pub manager: ManagerId,
@@ -451,6 +527,14 @@ pub struct ManagerRow {
     pub is_draining: bool,
     /// When its lease ends unless it is renewed. `None` if it lasts until the program ends.
     pub remaining: Option<Duration>,
+}
+
+impl ManagerRow {
+    /// Makes the row of a manager that was just registered. For stores, which then set what differs.
+    pub fn new(manager: ManagerId, name: impl Into<String>, kinds: Vec<String>) -> Self {
+        let name = name.into();
+        Self { manager, name, kinds, units: 0, is_draining: false, remaining: None }
+    }
 }
 
 /// Why a call of a shared table failed.

@@ -59,19 +59,14 @@ fn open(table: &impl SharedTable) -> Box<dyn Session> {
 
 /// Registers a manager of these kinds.
 fn register_for(session: &mut dyn Session, kinds: &[&str], ttl: Duration) -> Registered {
-    let kinds = kinds.iter().map(ToString::to_string).collect();
-    let registration = Registration { name: "test".into(), kinds, ttl, previous: None };
+    let registration = Registration::new("test", kinds.iter().copied(), ttl);
     session.register(&registration).expect("a manager registers")
 }
 
 /// Registers a manager that has lost the lease of `previous`.
 fn register_again(session: &mut dyn Session, previous: ManagerId) -> ManagerId {
-    let registration = Registration {
-        name: "test".into(),
-        kinds: vec!["a".into()],
-        ttl: Duration::from_secs(600),
-        previous: Some(previous),
-    };
+    let registration = Registration::new("test", ["a"], Duration::from_secs(600));
+    let registration = registration.after(Some(previous));
     session.register(&registration).expect("a manager registers again").manager
 }
 
