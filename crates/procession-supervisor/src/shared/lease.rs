@@ -209,3 +209,29 @@ impl fmt::Debug for Lease {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use procession::ManualClock;
+
+    use super::*;
+
+    /// A program that exits because of a stuck unit must do so before the lease ends in the store.
+    #[test]
+    fn the_time_that_is_left_in_the_store_ends_with_the_lease_there() {
+        const TTL: Duration = Duration::from_secs(10);
+        let clock = ManualClock::new();
+        let lease_clock = LeaseClock::new(Some(Arc::new(clock.clone())));
+        let term = Term::new(ManagerId::new(1), Some(TTL), lease_clock.clone(), lease_clock.now());
+        clock.advance(TTL - MARGIN - Duration::from_millis(1));
+        assert!(term.is_valid());
+        clock.advance(Duration::from_millis(1));
+        assert!(!term.is_valid(), "it ends here before it ends there");
+        assert_eq!(term.left_in_store(), MARGIN);
+        clock.advance(MARGIN * 3 / 4);
+        assert_eq!(term.left_in_store(), MARGIN / 4);
+        // It was paused until the lease had ended there as well, so nothing is gained by haste.
+        clock.advance(MARGIN);
+        assert_eq!(term.left_in_store(), MARGIN);
+    }
+}

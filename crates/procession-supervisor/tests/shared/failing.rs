@@ -331,7 +331,7 @@ fn the_message_of_a_store_that_panics_is_an_event_and_the_manager_goes_on() {
 
 /// A store that counts how often orders are read.
 #[derive(Clone)]
-struct Counts(MemorySharedTable, Arc<AtomicUsize>);
+pub(crate) struct Counts(pub(crate) MemorySharedTable, pub(crate) Arc<AtomicUsize>);
 
 struct CountsSession(Box<dyn Session>, Arc<AtomicUsize>);
 

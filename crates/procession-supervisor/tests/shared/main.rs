@@ -11,4 +11,5 @@ mod hand_over;
 mod manager;
 mod operators;
 mod overview;
+mod runs;
 mod support;

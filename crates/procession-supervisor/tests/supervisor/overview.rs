@@ -77,7 +77,7 @@ fn names_are_made_without_a_lock() {
     smol::block_on(readiness).unwrap();
     assert!(MANAGER.set(manager.clone()).is_ok());
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(manager.overview(600)));
+    std::thread::spawn(move || sender.send(manager.overview(600)).unwrap());
     let overview = receiver.recv_timeout(LIMIT).expect("no deadlock");
     assert_eq!((overview.units.len(), overview.counts.units), (600, 1_000));
     assert_eq!(NAMED.load(Ordering::Relaxed), 600);
