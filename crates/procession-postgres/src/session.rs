@@ -13,7 +13,8 @@
 //! wanted units changes, `meta` if units are deleted. The argument that no deadlock is possible needs this of
 //! each transaction, and of each of its statements:
 //!
-//! 1. A transaction locks all its rows of `units` before its first write to one of them.
+//! 1. A transaction locks all its rows of `units` before its first write to one of them. A registration, which ends another
+//!    lease first, waits for the rest only for a moment, and then goes on without them.
 //! 2. At most one of its statements changes `kinds`, and none after a statement that deletes units.
 //! 3. A claim locks units in no order, but with `skip locked`, so it never waits for one. Neither do the writes of managers
 //!    and the ends of leases: a transaction of a user that is guarded may hold a unit for any time, and must hold up

@@ -1,4 +1,30 @@
 //! The table in PostgreSQL. See `procession-test-postgres` for where the server comes from.
+//!
+//! Which test finds what, if it is broken on purpose. Each line was tried.
+//!
+//! | statement | broken | found by |
+//! |---|---|---|
+//! | `LOCK` of writes | without the token | nothing: others wait a little longer |
+//! | | without the lease of the owner | `conforms` |
+//! | | without `skip locked` | `held` |
+//! | `CURRENT` | without the lease of the owner | `held::writes_of_an_old_claim_are_refused_even_if_the_unit_is_held` |
+//! | `WRITE_BACK` | records no number | `conforms` |
+//! | `CLAIM` | without `skip locked` | `claims::a_claim_passes_over_units_that_are_locked` |
+//! | | without the floor | `conforms`, `timeline`, `held` |
+//! | | without `recorded = 0` | `conforms`, `held` |
+//! | | two units on probation | `conforms`, `claims::a_manager_never_owns_two_units_on_probation` |
+//! | `lock` before a claim | without `for key share` | `claims::each_owner_is_registered` |
+//! | `ORDERS` | without the kinds | `conforms` |
+//! | `SHARE` | no new timeline | `timeline`, `held` |
+//! | `renew` | without the lease | `conforms`, `held` |
+//! | `end` | without `skip locked` | `held` |
+//! | | the blame is decided again | `held::the_other_units_of_a_dead_manager_move_and_each_crash_counts_once` |
+//! | | the row of the manager is deleted first | `held` |
+//! | | tells of a change if there is none | `held::the_end_of_a_lease_that_is_no_crash_remains_none` |
+//! | `FREE` | without `is_steady` | `conforms` |
+//! | `replace` | a dead manager's units that are held remain to blame | `held::the_other_units_of_a_dead_manager_move_and_each_crash_counts_once` |
+//! | `register` | does not wait for a moment | `held::a_registration_waits_for_a_moment` |
+//! | `put` | writes although nothing changes | `held::a_put_that_changes_nothing_writes_nothing_and_does_not_wait` |
 #![cfg(unix)]
 
 mod claims;

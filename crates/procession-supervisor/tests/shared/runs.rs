@@ -85,7 +85,7 @@ fn a_surplus_unit_with_a_new_spec_starts_elsewhere() {
 fn a_new_spec_forgives_earlier_restarts() {
     let table = table_of(&["a"]);
     let pause = Duration::from_millis(1);
-    let backoff = Backoff { first: pause, max: pause, jitter: false };
+    let backoff = Backoff::new(pause, pause).jitter(false);
     let policy = Policy::new().backoff(backoff).intensity(Rate::new(1, LIMIT * 100));
     let failed = Arc::new(Mutex::new(Vec::new()));
     let builder = SharedManager::builder(table.clone()).policy(policy).ttl(LIMIT * 10);

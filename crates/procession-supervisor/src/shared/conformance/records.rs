@@ -199,7 +199,10 @@ pub(super) fn repeated_records_change_nothing(table: &impl SharedTable) {
     s.release("k", token).expect("release works");
     let late = s.write(&[write(token, 1, failed())]).expect("write works");
     assert_eq!(late, [WriteResult::Refused], "after the claim, repetitions are refused");
+    let old = token;
     let token = claim(&mut *s, manager, 1)[0].token;
     s.write(&[write(token, 1, failed())]).expect("write works");
     assert_eq!(row(&mut *s, "k").failures, 3, "each claim has its own numbers");
+    let late = s.write(&[write(old, 1, failed())]).expect("write works");
+    assert_eq!(late, [WriteResult::Refused], "also if the unit is claimed again");
 }
