@@ -24,6 +24,7 @@
 //! | `FREE` | without `is_steady` | `conforms` |
 //! | `replace` | a dead manager's units that are held remain to blame | `held::the_other_units_of_a_dead_manager_move_and_each_crash_counts_once` |
 //! | `register` | does not wait for a moment | `held::a_registration_waits_for_a_moment` |
+//! | `guard` | `for key share` instead of `for share` | `held`; `guard` finds it only now and then |
 //! | `put` | writes although nothing changes | `held::a_put_that_changes_nothing_writes_nothing_and_does_not_wait` |
 #![cfg(unix)]
 
