@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use procession::support::{Listener, RunId, Told, wake_sleeper};
+use procession::support::{Listener, RunEvent, RunId, wake_sleeper};
 
 use crate::engine::inbox;
 
@@ -48,7 +48,7 @@ impl<C: Send + 'static> Inbox<C> {
 
     /// A run tells that it is ready.
     pub fn tell(&self) {
-        let sleeper = self.0.hear(RunId { unit: 0, number: 1 }, Told::Ready);
+        let sleeper = self.0.notify(RunId { unit: 0, number: 1 }, RunEvent::Ready);
         wake_sleeper(sleeper);
     }
 }

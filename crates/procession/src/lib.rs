@@ -67,8 +67,8 @@
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main`, `Main` | a program as one process, from `fn main`, with reports of signals, failures and slow closings |
 //!
-//! Coming from another library? `guide::coming_from` maps the names of several to those of this crate. The module `guide`
-//! has recipes, explains hanging shutdowns, and more.
+//! Coming from another library? `guide::coming_from` maps the names of several to those of this crate. The module
+//! `guide` has recipes, explains hanging shutdowns, and more.
 //!
 //! # When a shutdown hangs
 //!

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
-use crate::run::body::{BodyEnd, HandedTo};
+use crate::run::body::{BodyEnd, ErrorRecipient};
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
 use crate::run::waits::begin_wait_for_slot;
 use crate::run::{Seed, Unlinked, drop_sleeper, flush, perform};
-use crate::state::{Added, Limit, Look, Ticket};
+use crate::state::{Added, Limit, SlotAttempt, Ticket};
 use crate::value::model::{Waiting, model_has_failed};
 use crate::value::time::deadline_after;
 use crate::value::{Error, IntoOutcome, Site};
@@ -35,9 +35,9 @@ use crate::value::{Error, IntoOutcome, Site};
 /// # Limited or a semaphore?
 ///
 /// A permit of a semaphore is free again when its guard is dropped, even if the task has started more work, and a
-/// semaphore does not know that the program is closing. A slot is free only when everything below its child is Closed, and
-/// closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To limit how often
-/// something starts, use [`Periodic`](crate::Periodic).
+/// semaphore does not know that the program is closing. A slot is free only when everything below its child is Closed,
+/// and closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To limit how
+/// often something starts, use [`Periodic`](crate::Periodic).
 ///
 /// It is goprocess's `RateLimiter`.
 ///
@@ -78,7 +78,7 @@ impl Limited {
         if limit == 0 {
             return Err(Error::ZeroLimit(parent.label()));
         }
-        let mut seed = Seed { inherited: parent.heritage(), ..Seed::at(Site::caller()) };
+        let mut seed = Seed { inherited: parent.passed_on(), ..Seed::at(Site::caller()) };
         seed.extras().limit = Some(Limit::new(limit));
         let (process, added) = parent.fresh_child(seed);
         match added {
@@ -223,9 +223,9 @@ impl Limited {
     fn try_acquire_at(&self, site: Option<Site>) -> Result<Slot, Error> {
         let process = self.process();
         match process.node.try_take_slot() {
-            Look::Taken => Ok(Slot::new(&self.shared, site)),
-            Look::None => Err(Error::Full(process.label())),
-            Look::Closed => Err(Error::Closed(process.label())),
+            SlotAttempt::Taken => Ok(Slot::new(&self.shared, site)),
+            SlotAttempt::NoneFree => Err(Error::Full(process.label())),
+            SlotAttempt::Closed => Err(Error::Closed(process.label())),
         }
     }
 }
@@ -329,13 +329,13 @@ impl Acquire {
         let process = &self.shared.process;
         let child = made.get_or_insert_with(|| process.unlinked_child(site));
         match process.take_slot_for(child, &mut self.ticket, waker) {
-            Look::Taken => {
+            SlotAttempt::Taken => {
                 let node = made.take().expect("it was made above").linked();
                 let end = BodyEnd::of(node.clone());
                 Poll::Ready(Ok((Process { node }, end)))
             }
-            Look::None => Poll::Pending,
-            Look::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
+            SlotAttempt::NoneFree => Poll::Pending,
+            SlotAttempt::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
         }
     }
 
@@ -344,9 +344,9 @@ impl Acquire {
         let (look, spare) = process.node.take_slot(&mut self.ticket, waker);
         drop_sleeper(spare);
         match look {
-            Look::Taken => Poll::Ready(Ok(Slot::new(&self.shared, self.site))),
-            Look::None => Poll::Pending,
-            Look::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
+            SlotAttempt::Taken => Poll::Ready(Ok(Slot::new(&self.shared, self.site))),
+            SlotAttempt::NoneFree => Poll::Pending,
+            SlotAttempt::Closed => Poll::Ready(Err(Error::Closed(process.label()))),
         }
     }
 }
@@ -375,14 +375,14 @@ pub struct Slot {
     /// `None` once a child holds the slot.
     shared: Option<Arc<Shared>>,
     /// The place of the note that a caller holds it, if there is one.
-    note: Option<u32>,
+    holder: Option<u32>,
 }
 
 impl Slot {
     /// A slot that was taken, for a caller at this place to hold.
     fn new(shared: &Arc<Shared>, site: Option<Site>) -> Self {
-        let note = site.map(|site| shared.process.node.note_slot(site));
-        Self { shared: Some(shared.clone()), note }
+        let holder = site.map(|site| shared.process.node.add_slot_holder(site));
+        Self { shared: Some(shared.clone()), holder }
     }
 
     /// Runs `body` in this slot, as [`Process::spawn`] does. If the process has begun to close in the meantime, the
@@ -415,7 +415,7 @@ impl Slot {
         R: IntoOutcome,
     {
         let (child, end) = self.into_child(Site::caller())?;
-        child.start_thread(end, HandedTo::Caller, body)?;
+        child.start_thread(end, ErrorRecipient::Caller, body)?;
         Ok(child)
     }
 
@@ -423,11 +423,11 @@ impl Slot {
     fn into_child(mut self, site: Site) -> Result<(Process, BodyEnd), Error> {
         let process = self.shared.as_ref().map(|shared| &shared.process);
         let process = process.expect("a slot is used once");
-        let inherited = process.heritage();
+        let inherited = process.passed_on();
         let seed = Seed { inherited, limited: true, ..Seed::at(site) };
         let child = process.child_with_body_for(seed)?;
-        if let Some(note) = self.note.take() {
-            process.node.forget_slot(note);
+        if let Some(holder) = self.holder.take() {
+            process.node.remove_slot_holder(holder);
         }
         self.shared = None;
         Ok(child)
@@ -437,8 +437,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.as_ref().filter(|_| !model_has_failed()) {
-            if let Some(note) = self.note {
-                shared.process.node.forget_slot(note);
+            if let Some(holder) = self.holder {
+                shared.process.node.remove_slot_holder(holder);
             }
             perform(shared.process.node.return_slot());
         }

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, SystemClock};
 use crate::process::Process;
 use crate::run::Seed;
-use crate::run::body::HandedTo;
+use crate::run::body::ErrorRecipient;
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, ChildFailure, Error, IntoOutcome, Site};
@@ -180,7 +180,7 @@ impl Periodic {
         if let Ticks::Every(Duration::ZERO) | Ticks::Rate(Duration::ZERO) = ticks {
             return Err(Error::ZeroInterval(parent.label()));
         }
-        let mut seed = Seed { inherited: parent.heritage(), ..Seed::at(site) };
+        let mut seed = Seed { inherited: parent.passed_on(), ..Seed::at(site) };
         seed.extras().on_child_failure = on_failure;
         if on_failure == ChildFailure::Close {
             if parent.node.is_background() {
@@ -317,7 +317,7 @@ where
     let body = Arc::new(body);
     move |periodic| {
         let body = body.clone();
-        periodic.spawn_thread_at(site, HandedTo::Nobody, move |call| {
+        periodic.spawn_thread_at(site, ErrorRecipient::Nobody, move |call| {
             if call.is_closing() { Ok(()) } else { body(call).into_outcome() }
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::process::Process;
-use crate::run::body::{BodyEnd, HandedTo};
+use crate::run::body::{BodyEnd, ErrorRecipient};
 use crate::run::catch::contain;
 use crate::run::waits::begin_wait;
 use crate::run::{Seed, inherited_from_context};
@@ -101,7 +101,7 @@ impl<'scope> Scope<'scope, '_> {
         R: IntoOutcome,
     {
         let (child, end) = self.process.child_with_body(Site::caller())?;
-        end.goes_to_thread();
+        end.mark_thread_body();
         // Shared, because a thread that cannot be created drops its closure. The body may borrow, so it must be dropped
         // here, and not by a thread of the library.
         let kept = Arc::new(Mutex::new(Some((end, body))));
@@ -119,7 +119,7 @@ impl<'scope> Scope<'scope, '_> {
             Ok(_joined_by_the_scope) => Ok(child),
             Err(error) => {
                 let (end, body) = kept.lock().take().expect("no thread has taken it");
-                let error = end.refuse_thread(error, HandedTo::Caller);
+                let error = end.refuse_thread(error, ErrorRecipient::Caller);
                 contain(|| drop(body));
                 Err(error)
             }

@@ -43,7 +43,7 @@ use crate::run::{Node, perform_elsewhere};
 pub use crate::value::SignalError;
 use crate::value::sync::spawn_thread;
 use crate::value::{Phase, Reason};
-use crate::watch::{Listener, Watch};
+use crate::watch::{Listener, SignalObserver};
 
 /// The effects of the first, second and third signal that a bound process receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,15 +90,15 @@ pub fn bind_stages(
     signals: impl IntoIterator<Item = i32>,
     stages: Stages,
 ) -> Result<(), SignalError> {
-    bind_watched(process, signals, stages, None)
+    bind_observed(process, signals, stages, None)
 }
 
 /// [`bind_stages`]. `watch` is told of the signals.
-pub(crate) fn bind_watched(
+pub(crate) fn bind_observed(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
     stages: Stages,
-    watch: Option<Arc<dyn Watch>>,
+    observer: Option<Arc<dyn SignalObserver>>,
 ) -> Result<(), SignalError> {
     if process.node.is_background() {
         return Err(SignalError::Background);
@@ -106,20 +106,20 @@ pub(crate) fn bind_watched(
     let signals: Vec<i32> = signals.into_iter().collect();
     signals.iter().try_for_each(|&signal| check(signal))?;
     let mut bound = BOUND.lock();
-    if bound.processes.len() >= bound.forget_at {
+    if bound.processes.len() >= bound.sweep_at {
         bound.forget_ended();
-        bound.forget_at = bound.processes.len() * 2;
+        bound.sweep_at = bound.processes.len() * 2;
     }
     for &signal in &signals {
         bound.watch(signal)?;
     }
-    let binding = Binding { signals, stages, watch };
+    let binding = Binding { signals, stages, observer };
     bound
         .processes
         .entry(Arc::as_ptr(&process.node).addr())
         .or_insert_with(|| {
             let node = Arc::downgrade(&process.node);
-            Bound { node, seen: 0, bindings: Vec::new() }
+            Bound { node, received: 0, bindings: Vec::new() }
         })
         .bindings
         .push(binding);
@@ -147,43 +147,43 @@ fn check(signal: i32) -> Result<(), SignalError> {
 
 static BOUND: Mutex<Signals> = Mutex::new(Signals {
     handle: None,
-    former: BTreeMap::new(),
+    previous: BTreeMap::new(),
     processes: BTreeMap::new(),
     listeners: Vec::new(),
-    forget_at: 0,
+    sweep_at: 0,
 });
 
 /// All bindings. While they are locked, no node is locked and nothing is closed.
 struct Signals {
     /// The signal thread's handle, once it has started.
     handle: Option<Handle>,
-    former: BTreeMap<i32, Former>,
+    previous: BTreeMap<i32, PreviousAction>,
     /// By the address of the node, which no other node can have while the weak pointer exists.
     processes: BTreeMap<usize, Bound>,
     /// The functions that are called for signals.
     listeners: Vec<(i32, Weak<Listener>)>,
     /// The number of processes at which the next binding forgets those that are Closed. It doubles, so that a binding
     /// does not look at all the others.
-    forget_at: usize,
+    sweep_at: usize,
 }
 
 /// A process that is bound. Weak, so that a Closed process can be freed.
 struct Bound {
     node: Weak<Node>,
     /// The number of signals that were delivered and that it is bound to.
-    seen: u32,
+    received: u32,
     bindings: Vec<Binding>,
 }
 
 struct Binding {
     signals: Vec<i32>,
     stages: Stages,
-    watch: Option<Arc<dyn Watch>>,
+    observer: Option<Arc<dyn SignalObserver>>,
 }
 
 /// The action of a signal before it was watched.
 #[derive(Clone, Copy)]
-enum Former {
+enum PreviousAction {
     Default,
     Ignored,
     /// Another handler. signal-hook goes on to call it.
@@ -193,19 +193,19 @@ enum Former {
 impl Signals {
     /// Makes the signal thread receive the signal.
     fn watch(&mut self, signal: i32) -> Result<(), SignalError> {
-        if self.former.contains_key(&signal) {
+        if self.previous.contains_key(&signal) {
             return Ok(());
         }
         let handle = match &self.handle {
             Some(handle) => handle,
             None => self.handle.insert(start()?),
         };
-        let former = Former::of(signal).map_err(SignalError::Io)?;
+        let previous = PreviousAction::of(signal).map_err(SignalError::Io)?;
         handle.add_signal(signal).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => SignalError::NotASignal(signal),
             _ => SignalError::Io(error),
         })?;
-        self.former.insert(signal, former);
+        self.previous.insert(signal, previous);
         Ok(())
     }
 
@@ -234,7 +234,7 @@ impl Signals {
 struct Counted {
     node: Arc<Node>,
     stage: Option<Stage>,
-    watches: Vec<Arc<dyn Watch>>,
+    observers: Vec<Arc<dyn SignalObserver>>,
 }
 
 /// The effect of one signal on one process.
@@ -251,19 +251,20 @@ impl Bound {
         let bindings = self.bindings.iter().filter(|binding| binding.signals.contains(&signal));
         let stages = bindings.map(|binding| binding.stages).max()?;
         let node = self.node.upgrade()?;
-        self.seen += 1;
-        let stage = match self.seen {
+        self.received += 1;
+        let stage = match self.received {
             1 => Some(Stage::Close),
             2 if stages >= Stages::CloseAbort => Some(Stage::Abort),
             3 if stages >= Stages::CloseAbortExit => Some(Stage::Exit),
             _ => None,
         };
-        let watches = self.bindings.iter().filter_map(|binding| binding.watch.clone()).collect();
-        Some(Counted { node, stage, watches })
+        let observers =
+            self.bindings.iter().filter_map(|binding| binding.observer.clone()).collect();
+        Some(Counted { node, stage, observers })
     }
 }
 
-impl Former {
+impl PreviousAction {
     /// # Errors
     ///
     /// If the file exists but cannot be read, for example because no descriptor is free.
@@ -301,33 +302,33 @@ fn deliver(signal: i32) {
     let mut bound = BOUND.lock();
     bound.forget_ended();
     let counted = bound.count(signal);
-    let former = bound.former.get(&signal).copied();
+    let previous = bound.previous.get(&signal).copied();
     let listeners = bound.listeners(signal);
     drop(bound);
     if counted.is_empty() && listeners.is_empty() {
-        return act_as_before(signal, former);
+        return run_previous_action(signal, previous);
     }
     // First, before anything that could hold this thread up.
     let exits = counted.iter().filter(|counted| counted.stage == Some(Stage::Exit));
-    let exits: Vec<_> = exits.map(|counted| &counted.watches).collect();
+    let exits: Vec<_> = exits.map(|counted| &counted.observers).collect();
     if !exits.is_empty() {
-        exits.into_iter().flatten().for_each(|watch| watch.exits(signal));
+        exits.into_iter().flatten().for_each(|observer| observer.before_exit(signal));
         exit(128 + signal);
     }
-    for Counted { node, stage, watches } in counted {
+    for Counted { node, stage, observers } in counted {
         let Some(stage) = stage else { continue };
         let abort = stage == Stage::Abort;
-        for watch in &watches {
-            if abort { watch.aborts(signal) } else { watch.closes(signal) }
+        for observer in &observers {
+            if abort { observer.before_abort(signal) } else { observer.before_close(signal) }
         }
         perform_elsewhere(node.close(&Reason::Signal(signal), abort));
-        watches.iter().for_each(|watch| watch.has_begun());
+        observers.iter().for_each(|observer| observer.after_begin());
     }
     listeners.into_iter().for_each(|listener| listener());
 }
 
-fn act_as_before(signal: i32, former: Option<Former>) {
-    if let Some(Former::Default) = former {
+fn run_previous_action(signal: i32, previous: Option<PreviousAction>) {
+    if let Some(PreviousAction::Default) = previous {
         if emulate_default_handler(signal).is_err() {
             // signal-hook does not know its default action: it is a real-time signal, which ends the program.
             exit(128 + signal);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::{Builder, Process};
-use crate::run::body::HandedTo;
+use crate::run::body::ErrorRecipient;
 use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, Site};
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
@@ -16,7 +16,7 @@ pub use crate::run::catch::catch;
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub use crate::run::fault::{Fault, FaultPlace, Gate};
 pub use crate::run::park::block_on;
-pub use crate::run::report::{Listener, RunId, Told};
+pub use crate::run::report::{Listener, RunEvent, RunId};
 #[cfg(not(loom))]
 pub use crate::run::reports::Deadlines;
 pub use crate::run::wake_sleeper;
@@ -61,8 +61,8 @@ where
     parent.run_at(site, body)
 }
 
-/// [`run_at`] with a name for the child, for a caller that is not handed the outcome: failures of the child are reported
-/// as those of [`Process::spawn`] are. The future is ready when the body has ended.
+/// [`run_at`] with a name for the child, for a caller that is not handed the outcome: failures of the child are
+/// reported as those of [`Process::spawn`] are. The future is ready when the body has ended.
 ///
 /// # Errors
 ///
@@ -92,8 +92,8 @@ where
     process.close_when_at(site, future)
 }
 
-/// The process that the builder makes is that of a run. It has the name of the run and, unless the builder was given one,
-/// the spawner of its parent.
+/// The process that the builder makes is that of a run. It has the name of the run and, unless the builder was given
+/// one, the spawner of its parent.
 #[inline]
 pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
     builder.supervised(supervised)
@@ -107,8 +107,8 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
 }
 
-/// Closes the process, or aborts it. Its phase changes now, but everything that this wakes or starts is left to a library
-/// thread: for a thread that no waker of a user may hold up.
+/// Closes the process, or aborts it. Its phase changes now, but everything that this wakes or starts is left to a
+/// library thread: for a thread that no waker of a user may hold up.
 #[cfg(not(loom))]
 pub fn close_elsewhere(process: &Process, by_force: bool) {
     crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
@@ -162,8 +162,8 @@ pub fn in_order<'a>(
     builder.in_order(before, after)
 }
 
-/// [`Builder::spawn_thread`], for a caller that passes no error on: if the OS cannot create a thread, this is a failure of
-/// the process like any other, and is reported.
+/// [`Builder::spawn_thread`], for a caller that passes no error on: if the OS cannot create a thread, this is a failure
+/// of the process like any other, and is reported.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ where
     F: FnOnce(Process) -> R + Send + 'static,
     R: IntoOutcome,
 {
-    builder.spawn_thread_handed(HandedTo::Nobody, body)
+    builder.spawn_thread_handed(ErrorRecipient::Nobody, body)
 }
 
 /// As long as the returned value exists, snapshots show that code of `process` waits for the children of `other`.
@@ -187,15 +187,15 @@ pub struct ShownWait {
     _shown: crate::run::waits::Shown,
 }
 
-/// From now on, the process passes on the failures of its children: whether such a failure is handled is decided as for a
-/// failure of the process. This is for a body that reads the outcomes of the children, and returns their errors with
+/// From now on, the process passes on the failures of its children: whether such a failure is handled is decided as for
+/// a failure of the process. This is for a body that reads the outcomes of the children, and returns their errors with
 /// [`pass_on`], which tells nobody of them again.
 pub fn pass_failures_on(process: &Process) {
     process.node.pass_failures_on();
 }
 
-/// The error of a body that [passes failures on](pass_failures_on). `error` is all that the body has to report, and `own`
-/// is the part of it that is not a failure of a child.
+/// The error of a body that [passes failures on](pass_failures_on). `error` is all that the body has to report, and
+/// `own` is the part of it that is not a failure of a child.
 pub fn pass_on(error: Error, own: Option<Error>) -> BoxError {
     crate::run::hooks::pass_on(error, own)
 }

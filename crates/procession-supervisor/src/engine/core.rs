@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use procession::support::{
-    self, RunId, ShownWait, Told, catch, model_has_failed, show_wait_for_children,
+    self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children,
 };
 use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
@@ -398,21 +398,21 @@ impl<K: Key> Core<K> {
     }
 
     /// Handles what a run has told, unless its unit has another run by now, or none.
-    pub(super) fn hear_from(&mut self, run: RunId, told: Told) {
+    pub(super) fn hear_from(&mut self, run: RunId, told: RunEvent) {
         let process = {
             let mut units = self.shared.units.lock();
             let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_ref()) else {
                 return;
             };
-            matches!(told, Told::Closed).then(|| live.process.clone())
+            matches!(told, RunEvent::Closed).then(|| live.process.clone())
         };
         let id = run.unit as usize;
         match told {
-            Told::Ready => self.step(id, Input::Ready),
-            Told::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
-            Told::Closing => self.step(id, Input::BeganToClose),
+            RunEvent::Ready => self.step(id, Input::Ready),
+            RunEvent::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
+            RunEvent::Closing => self.step(id, Input::BeganToClose),
             // If another thread has not told yet that it has begun to close, its end says enough.
-            Told::Closed => {
+            RunEvent::Closed => {
                 let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
                 if let Some(end) = ended {
                     self.closed(id, end);

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-use procession::support::{Listener, RunId, Sleeper, Told, register, wake_sleeper};
+use procession::support::{Listener, RunEvent, RunId, Sleeper, register, wake_sleeper};
 
 use crate::sync::Mutex;
 
@@ -18,7 +18,7 @@ struct Queue<C> {
     /// The inbox accepts commands, because the manager is running.
     is_open: bool,
     commands: Vec<C>,
-    told: Vec<(RunId, Told)>,
+    told: Vec<(RunId, RunEvent)>,
     sleeper: Option<Sleeper>,
 }
 
@@ -67,7 +67,7 @@ impl<C> Inbox<C> {
     }
 
     /// Takes everything in the inbox. Whatever is added later wakes `waker`.
-    pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<(RunId, Told)>) {
+    pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<(RunId, RunEvent)>) {
         let (mut commands, mut told) = (Vec::new(), Vec::new());
         let replaced = register(&self.queue, waker, |queue| {
             // What comes while the waker is cloned is taken as well.
@@ -90,7 +90,7 @@ fn move_all<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
 
 /// The manager needs neither a task nor a waker for each running unit.
 impl<C: Send + 'static> Listener for Inbox<C> {
-    fn hear(&self, run: RunId, told: Told) -> Option<Sleeper> {
+    fn notify(&self, run: RunId, told: RunEvent) -> Option<Sleeper> {
         let mut queue = self.queue.lock();
         queue.told.push((run, told));
         queue.sleeper.take()

@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use super::said::{Next, Paint, Said, Waiting};
+use super::report::{Next, Paint, Report, Waiting};
 use crate::value::text::Signal;
 use crate::value::time::millis;
 
@@ -35,14 +35,14 @@ pub(super) fn are_wanted() -> bool {
 }
 
 /// Records the report. `process` is the path of the root.
-pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Duration>) {
-    let message = said.message(Paint(false));
+pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Duration>) {
+    let message = report.message(Paint(false));
     let grace_ms = grace.map(millis);
-    match said {
-        Said::Closing { signal, .. } => record_signal(*signal, 1, &message, process, grace_ms),
-        Said::Aborting { signal, .. } => record_signal(*signal, 2, &message, process, grace_ms),
-        Said::Exiting { signal, .. } => record_signal(*signal, 3, &message, process, grace_ms),
-        Said::Stalled { closing, next_report, next, waiting } => {
+    match report {
+        Report::Closing { signal, .. } => record_signal(*signal, 1, &message, process, grace_ms),
+        Report::Aborting { signal, .. } => record_signal(*signal, 2, &message, process, grace_ms),
+        Report::Exiting { signal, .. } => record_signal(*signal, 3, &message, process, grace_ms),
+        Report::Stalled { closing, next_report, next, waiting } => {
             let (closing_ms, next_report_ms) = (millis(*closing), millis(*next_report));
             let (open, blockers) = (waiting.open, waiting.blockers.total);
             let abort_in_ms = match next {
@@ -61,20 +61,20 @@ pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Durati
                 next_report_ms,
             );
         }
-        Said::GraceOver { grace, waiting, .. } => {
+        Report::GraceOver { grace, waiting, .. } => {
             let (grace_ms, aborted) = (millis(*grace), waiting.open);
             event!(Level::WARN, "grace_over", message, process, grace_ms, aborted,);
         }
-        Said::GaveUp { abort_grace, code, waiting, .. } => {
+        Report::GaveUp { abort_grace, code, waiting, .. } => {
             let (abort_grace_ms, open, exit_code) = (millis(*abort_grace), waiting.open, *code);
             event!(Level::ERROR, "gave_up", message, process, abort_grace_ms, open, exit_code,);
         }
         // They are recorded where they happen.
-        Said::Failed { .. } | Said::Lost { .. } => {}
-        Said::Closed(ending) => {
-            let (closing_ms, outcome) = (millis(ending.closing), ending.outcome());
-            let (failures, exit_code) = (ending.failures, ending.code);
-            let aborted = ending.forced.as_ref().map_or(0, |(total, _)| *total);
+        Report::Failed { .. } | Report::Lost { .. } => {}
+        Report::Closed(summary) => {
+            let (closing_ms, outcome) = (millis(summary.closing), summary.outcome());
+            let (failures, exit_code) = (summary.failures, summary.code);
+            let aborted = summary.forced.as_ref().map_or(0, |(total, _)| *total);
             event!(
                 outcome == "ok",
                 Level::INFO,
@@ -89,10 +89,10 @@ pub(super) fn record(said: &Said, process: &str, grace: Option<std::time::Durati
                 exit_code,
             );
         }
-        Said::EndFailed { .. } => event!(Level::ERROR, "end_failed", message, process,),
-        Said::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
+        Report::EndFailed { .. } => event!(Level::ERROR, "end_failed", message, process,),
+        Report::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
     }
-    said.waiting().into_iter().for_each(record_blockers);
+    report.waiting().into_iter().for_each(record_blockers);
 }
 
 fn record_signal(signal: i32, stage: u32, message: &str, process: &str, grace_ms: Option<u64>) {

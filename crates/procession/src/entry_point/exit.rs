@@ -102,9 +102,9 @@ impl From<Exit> for ExitCode {
 /// [`Main`](crate::Main), records an event instead. After [`quiet`](crate::Main::quiet), reports nothing.
 impl Termination for Exit {
     fn report(self) -> ExitCode {
-        let is_said = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);
+        let is_reported = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);
         if let Err(error) = self.outcome.as_ref().map_err(Error::each) {
-            let others = error.iter().filter(|error| !is_said(error)).cloned();
+            let others = error.iter().filter(|error| !is_reported(error)).cloned();
             Error::all(others).err().iter().filter(|_| !self.is_quiet).for_each(print);
         }
         self.into()

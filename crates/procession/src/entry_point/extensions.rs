@@ -1,8 +1,8 @@
-//! Functions of users that `Main` calls with the root at the start and at the end of the program: what other crates extend
-//! it with.
+//! Functions of users that `Main` calls with the root at the start and at the end of the program: what other crates
+//! extend it with.
 //!
-//! Those for the end run on the reporter thread, in a catch, and with no lock held. *A forced end waits for them, but not
-//! for long*, because the thread that ends the program waits with a limit.
+//! Those for the end run on the reporter thread, in a catch, and with no lock held. *A forced end waits for them, but
+//! not for long*, because the thread that ends the program waits with a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub(super) type OnStart = Arc<dyn Fn(&Process) + Send + Sync>;
 pub(super) type AtEnd = Arc<dyn Fn(&Process) -> Result<(), BoxError> + Send + Sync>;
 
 /// The time that a regular end waits for the functions.
-pub(super) const REGULAR_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const REGULAR_EXTENSION: Duration = Duration::from_secs(10);
 
 /// The time that a forced end waits for them.
-pub(super) const FORCED_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const FORCED_EXTENSION: Duration = Duration::from_secs(1);
 
 impl Main {
-    /// Calls `on_start` with the root before the body starts and before signals are bound, to set hooks on the root or to
-    /// add children. There may be several. If it panics, the body does not run, and the outcome is an error.
+    /// Calls `on_start` with the root before the body starts and before signals are bound, to set hooks on the root or
+    /// to add children. There may be several. If it panics, the body does not run, and the outcome is an error.
     ///
     /// ```
     /// let main = procession::Main::new().on_start(|root| root.on_event(|event| println!("{event}")));
@@ -42,8 +42,8 @@ impl Main {
     /// Closed, before [`run`](Self::run) returns, and before a third signal or the end of the
     /// [abort grace](Self::abort_grace) ends the program by force. There may be several.
     ///
-    /// An error is reported like a failure, and changes neither the outcome nor the exit status. A regular end waits for
-    /// the functions for at most 10 s, and a forced one for at most 1 s. They are not called if the future of
+    /// An error is reported like a failure, and changes neither the outcome nor the exit status. A regular end waits
+    /// for the functions for at most 10 s, and a forced one for at most 1 s. They are not called if the future of
     /// [`run_async`](Self::run_async) is dropped early or if something else ends the program.
     ///
     /// ```

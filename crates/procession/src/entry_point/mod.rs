@@ -10,14 +10,14 @@
 //! | [`reporter`] | the thread that writes reports |
 //! | `unix`, `windows` | signals; Ctrl-C and Ctrl-Break |
 //! | `systemd` | notifications for systemd |
-//! | [`said`] | the texts; `events`: the same as `tracing` events |
+//! | [`report`] | the texts; `events`: the same as `tracing` events |
 
 #[cfg(feature = "tracing")]
 mod events;
 mod exit;
 mod extensions;
+mod report;
 mod reporter;
-mod said;
 mod settings;
 mod shared;
 #[cfg(all(feature = "systemd", target_os = "linux"))]
@@ -39,7 +39,7 @@ use crate::process::Process;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::hooks::Hook;
 use crate::run::{Inherited, Seed, inherited_from_context, reports};
-use crate::state::hooks_are_used;
+use crate::state::invalidate_hook_caches;
 use crate::value::time::deadline_after;
 use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 use crate::watch::Listener;
@@ -223,7 +223,7 @@ impl Main {
         seed.extras().on_child_failure = self.on_child_failure;
         if !self.hooks.is_empty() {
             seed.extras().hooks = self.hooks;
-            hooks_are_used();
+            invalidate_hook_caches();
         }
         let root = Process::from_seed(seed);
         let end = BodyEnd::of(root.node.clone());
@@ -242,7 +242,7 @@ impl Main {
         #[cfg(all(feature = "systemd", target_os = "linux"))]
         systemd::start(&shared);
         shared.watch_root(&root.node);
-        reports::listen(&root.node, shared.clone());
+        reports::add_listener(&root.node, shared.clone());
         let started = extensions::start(&self.on_start, &root);
         let bound = started.and_then(|()| match self.signals.is_empty() {
             true => Ok(()),
@@ -284,7 +284,7 @@ impl Running {
 /// Also when the future of `run_async` is dropped early.
 impl Drop for Running {
     fn drop(&mut self) {
-        reports::forget_listener(&self.root.node);
+        reports::remove_listener(&self.root.node);
         self.shared.post(Post::Quit);
     }
 }

@@ -13,10 +13,10 @@ use parking::Parker;
 #[cfg(feature = "tracing")]
 use super::events;
 use super::os::exit;
-use super::said::{Ending, Next, Paint, Said, Waiting};
+use super::report::{Next, Paint, Report, Summary, Waiting};
 use super::shared::{Post, Shared};
 use crate::run::catch::{catch, contain};
-use crate::run::reports::Failing;
+use crate::run::reports::SingleFailure;
 use crate::value::sync::spawn_thread;
 use crate::value::text::Escaped;
 use crate::value::{Forced, Reason, Site, with_causes};
@@ -42,7 +42,7 @@ pub(super) fn start(shared: &Arc<Shared>, name: &str, process: String) {
         shared: shared.clone(),
         name: Escaped::name(name).to_string(),
         process,
-        has_spoken: false,
+        has_reported: false,
         reports: 0,
         alike: HashMap::new(),
         flush_at: None,
@@ -60,7 +60,7 @@ struct Reporter {
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     process: String,
     /// Has it said anything that the end of the program should follow up?
-    has_spoken: bool,
+    has_reported: bool,
     /// The number of reports of the slow closing so far.
     reports: u32,
     /// The failures that were written, by their sites and messages.
@@ -73,7 +73,7 @@ struct Alike {
     written: usize,
     /// The number of those that were not written.
     more: usize,
-    last: Failing,
+    last: SingleFailure,
 }
 
 impl Reporter {
@@ -83,7 +83,7 @@ impl Reporter {
                 Some(Post::Quit) => return,
                 Some(Post::Closed(code, forced, failures, written)) => {
                     if let Some(failures) = self.shared.take_lost() {
-                        self.say(&Said::Lost { failures });
+                        self.report(&Report::Lost { failures });
                     }
                     self.flush();
                     self.end(code, forced, failures);
@@ -105,15 +105,15 @@ impl Reporter {
         match post {
             // The next report is due some time after this.
             Post::Closing | Post::Closed(..) | Post::Quit => {}
-            Post::FirstSignal(signal) => self.say(&Said::Closing { signal, grace, may_exit }),
+            Post::FirstSignal(signal) => self.report(&Report::Closing { signal, grace, may_exit }),
             Post::SecondSignal(signal, aborted) => {
                 let facts = self.shared.facts();
                 let is_same = facts.closed_by == Some(signal);
-                self.say(&Said::Aborting { signal, is_same, aborted, may_exit });
+                self.report(&Report::Aborting { signal, is_same, aborted, may_exit });
             }
             Post::ThirdSignal(signal, written) => {
                 let open = self.shared.snapshot().map_or(0, |snapshot| snapshot.open());
-                self.say(&Said::Exiting { signal, open });
+                self.report(&Report::Exiting { signal, open });
                 self.call_at_end();
                 written.unpark();
             }
@@ -121,13 +121,13 @@ impl Reporter {
                 let abort_grace = self.shared.rules.abort_grace;
                 let exit_in = Some(abort_grace).filter(|limit| may_exit && *limit < Duration::MAX);
                 let (grace, waiting) = (grace.unwrap_or_default(), Waiting::of(&snapshot));
-                self.say(&Said::GraceOver { grace, exit_in, waiting });
+                self.report(&Report::GraceOver { grace, exit_in, waiting });
             }
             Post::GaveUp => self.give_up(),
             Post::Failed(failure) => self.failed(failure),
             Post::Dump => {
                 if let Some(snapshot) = self.shared.snapshot() {
-                    self.say(&Said::Dump { tree: snapshot.to_string() });
+                    self.report(&Report::Dump { tree: snapshot.to_string() });
                 }
             }
         }
@@ -140,7 +140,7 @@ impl Reporter {
         let (code, may_exit) = (self.shared.code_by_force(), self.shared.rules.may_exit);
         if let Some(snapshot) = self.shared.snapshot() {
             let (abort_grace, waiting) = (self.shared.rules.abort_grace, Waiting::of(&snapshot));
-            self.say(&Said::GaveUp { abort_grace, code, may_exit, waiting });
+            self.report(&Report::GaveUp { abort_grace, code, may_exit, waiting });
         }
         if may_exit && !self.shared.is_closed() {
             self.call_at_end();
@@ -156,13 +156,13 @@ impl Reporter {
                 message.unwrap_or_else(|_| "its error panicked when it was printed".into());
             // An error of a user's is dropped in a catch too.
             contain(|| drop(error));
-            self.say(&Said::EndFailed { message: Escaped::error(&message).to_string() });
+            self.report(&Report::EndFailed { message: Escaped::error(&message).to_string() });
         }
     }
 
-    fn failed(&mut self, failure: Failing) {
+    fn failed(&mut self, failure: SingleFailure) {
         if failure.is_recorded {
-            self.has_spoken = true;
+            self.has_reported = true;
             return;
         }
         let message = catch(|| failure.message());
@@ -177,7 +177,7 @@ impl Reporter {
         let alike = alike.or_insert_with(|| Alike { written: 0, more: 0, last: failure.clone() });
         if alike.written < ALIKE {
             alike.written += 1;
-            self.say(&Said::Failed { failure, message, more: 0 });
+            self.report(&Report::Failed { failure, message, more: 0 });
         } else {
             alike.more += 1;
             self.flush_at.get_or_insert(now + MINUTE);
@@ -191,21 +191,21 @@ impl Reporter {
             .alike
             .iter_mut()
             .filter(|(_, alike)| alike.more > 0)
-            .map(|((_, message), alike)| Said::Failed {
+            .map(|((_, message), alike)| Report::Failed {
                 failure: alike.last.clone(),
                 message: message.clone(),
                 more: std::mem::take(&mut alike.more),
             })
             .collect();
-        for said in &more {
-            self.say(said);
+        for report in &more {
+            self.report(report);
         }
     }
 
     /// Does everything that is due, and returns the time at which something is due again.
     fn do_what_is_due(&mut self) -> Option<Instant> {
         if let Some(failures) = self.shared.take_lost() {
-            self.say(&Said::Lost { failures });
+            self.report(&Report::Lost { failures });
         }
         let now = Instant::now();
         if self.flush_at.is_some_and(|at| at <= now) {
@@ -250,17 +250,17 @@ impl Reporter {
             }
         };
         let waiting = Waiting::of(&snapshot);
-        self.say(&Said::Stalled { closing, next_report, next, waiting });
+        self.report(&Report::Stalled { closing, next_report, next, waiting });
     }
 
     /// The last report, if there was another one.
     fn end(&mut self, code: u8, forced: Option<Forced>, failures: usize) {
-        let Some(since) = self.shared.facts().closing_since.filter(|_| self.has_spoken) else {
+        let Some(since) = self.shared.facts().closing_since.filter(|_| self.has_reported) else {
             return;
         };
         let names = |forced: Forced| (forced.total(), forced.names().map(str::to_owned).collect());
         let (closing, forced) = (since.elapsed(), forced.map(names));
-        self.say(&Said::Closed(Ending { closing, failures, forced, code }));
+        self.report(&Report::Closed(Summary { closing, failures, forced, code }));
     }
 
     /// Are there `tracing` events instead of texts?
@@ -271,19 +271,19 @@ impl Reporter {
         return false;
     }
 
-    fn say(&mut self, said: &Said) {
+    fn report(&mut self, report: &Report) {
         if self.shared.rules.is_quiet {
             return;
         }
-        self.has_spoken |= said.is_followed_up();
+        self.has_reported |= report.is_followed_up();
         // Whether a failure is an event was decided when it happened.
-        if !matches!(said, Said::Failed { .. }) && self.is_recorded() {
+        if !matches!(report, Report::Failed { .. }) && self.is_recorded() {
             #[cfg(feature = "tracing")]
-            contain(|| events::record(said, &self.process, self.shared.rules.grace));
+            contain(|| events::record(report, &self.process, self.shared.rules.grace));
             return;
         }
-        if let Ok(report) = catch(|| said.report(&self.name, paint())) {
-            write(&report);
+        if let Ok(text) = catch(|| report.text(&self.name, paint())) {
+            write(&text);
         }
     }
 }

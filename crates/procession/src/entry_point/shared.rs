@@ -2,7 +2,7 @@
 //!
 //! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so that a slow
 //! terminal holds up none of them. The reporter thread formats and writes. Only a thread that is about to end the
-//! program waits for it, and only for [`LAST_WORD`], or a little longer if the thread has functions to call.
+//! program waits for it, and only for [`FORCED_WAIT`], or a little longer if the thread has functions to call.
 //!
 //! # Order
 //!
@@ -21,22 +21,22 @@ use super::extensions::{self, AtEnd};
 use super::os::exit;
 use crate::process::Process;
 use crate::run::deadlines::{act_at, force_elsewhere};
-use crate::run::reports::{Failing, Listen};
+use crate::run::reports::{MainListener, SingleFailure};
 use crate::run::{Node, look_at, register_own};
 use crate::state::Moment;
 use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
 use crate::value::{BoxError, Forced, Phase, Reason, Snapshot};
-use crate::watch::Watch;
+use crate::watch::SignalObserver;
 
 /// The exit status if a grace without a signal had to abort.
 pub(super) const FORCED: u8 = 70;
 
 /// The time that the end of the program waits for the reporter thread to write its last report.
-const LAST_WORD: Duration = Duration::from_millis(200);
+const FORCED_WAIT: Duration = Duration::from_millis(200);
 
 /// The time that a regular end waits for the reporter thread to write everything.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const REGULAR_WAIT: Duration = Duration::from_secs(1);
 
 /// The maximum number of failures that wait to be written. Any more are only counted.
 const WAITING_FAILURES: usize = 1024;
@@ -61,7 +61,7 @@ pub(super) struct Shared {
 struct State {
     posts: VecDeque<Post>,
     /// Nothing is taken from the queue while a signal that is in it is about to close or abort the root.
-    held: bool,
+    is_paused: bool,
     /// `None` if there is no reporter thread.
     reporter: Option<Unparker>,
     /// `None` if systemd does not want to hear of the program.
@@ -119,7 +119,7 @@ pub(super) enum Post {
     GraceOver(Snapshot),
     /// The abort grace is over.
     GaveUp,
-    Failed(Failing),
+    Failed(SingleFailure),
     Dump,
     /// The root is Closed, and this is the exit status.
     Closed(u8, Option<Forced>, usize, Unparker),
@@ -147,8 +147,8 @@ impl Shared {
     }
 
     /// The time that a forced end waits.
-    fn last_word(&self) -> Duration {
-        self.limit(LAST_WORD, extensions::FORCED_LIMIT)
+    fn forced_wait(&self) -> Duration {
+        self.limit(FORCED_WAIT, extensions::FORCED_EXTENSION)
     }
 
     /// There is a reporter thread from now on.
@@ -193,7 +193,7 @@ impl Shared {
     fn end_notifier(&self) {
         let parker = Parker::new();
         if self.wake_notifier(|notifier| notifier.end = Some(parker.unparker())) {
-            parker.park_timeout(LAST_WORDS);
+            parker.park_timeout(REGULAR_WAIT);
         }
     }
 
@@ -225,7 +225,7 @@ impl Shared {
     /// The next post for the reporter.
     pub(super) fn next(&self) -> Option<Post> {
         let mut state = self.state.lock();
-        if state.held {
+        if state.is_paused {
             return None;
         }
         let post = state.posts.pop_front()?;
@@ -251,7 +251,8 @@ impl Shared {
         true
     }
 
-    /// Hands something to the reporter thread, and waits a while until it is written; `false` if there is no such thread.
+    /// Hands something to the reporter thread, and waits a while until it is written; `false` if there is no such
+    /// thread.
     fn post_and_wait(&self, post: impl FnOnce(Unparker) -> Post, limit: Duration) -> bool {
         let parker = Parker::new();
         let is_posted = self.post(post(parker.unparker()));
@@ -265,7 +266,7 @@ impl Shared {
     pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
         self.state.lock().facts.code = Some(code);
         let closed = |written| Post::Closed(code, forced, failures, written);
-        let limit = self.limit(LAST_WORDS, extensions::REGULAR_LIMIT);
+        let limit = self.limit(REGULAR_WAIT, extensions::REGULAR_EXTENSION);
         if !self.post_and_wait(closed, limit) {
             // Nothing is reported without the thread.
             drop(self.call_at_end());
@@ -323,7 +324,7 @@ impl Shared {
             return;
         }
         let code = i32::from(self.code_by_force());
-        let deadline = deadline_after(self.last_word()).filter(|_| is_posted);
+        let deadline = deadline_after(self.forced_wait()).filter(|_| is_posted);
         let (Some(deadline), Some(root)) = (deadline, self.root.upgrade()) else { exit(code) };
         if !act_at(&root, deadline, move || exit(code)) {
             exit(code);
@@ -331,7 +332,7 @@ impl Shared {
     }
 }
 
-impl Listen for Shared {
+impl MainListener for Shared {
     fn is_quiet(&self) -> bool {
         self.rules.is_quiet
     }
@@ -353,12 +354,12 @@ impl Listen for Shared {
         self.facts().code
     }
 
-    fn is_ready(&self) {
+    fn program_is_ready(&self) {
         #[cfg(all(feature = "systemd", target_os = "linux"))]
         self.wake_notifier(|notifier| notifier.is_ready = true);
     }
 
-    fn failed(&self, failure: &Failing) {
+    fn failed(&self, failure: &SingleFailure) {
         let mut state = self.state.lock();
         state.facts.failures += 1;
         if self.rules.is_quiet {
@@ -376,15 +377,15 @@ impl Listen for Shared {
     }
 }
 
-impl Watch for Shared {
-    fn closes(&self, signal: i32) {
+impl SignalObserver for Shared {
+    fn before_close(&self, signal: i32) {
         let mut state = self.state.lock();
-        state.held = true;
+        state.is_paused = true;
         state.facts.closed_by = Some(signal);
         state.posts.push_back(Post::FirstSignal(signal));
     }
 
-    fn aborts(&self, signal: i32) {
+    fn before_abort(&self, signal: i32) {
         let Some(root) = self.root.upgrade() else { return };
         if root.phase() == Phase::Closed {
             return;
@@ -399,13 +400,13 @@ impl Watch for Shared {
         if !root.is_aborting() {
             state.facts.aborted_by = Some(aborted_by);
         }
-        state.held = true;
+        state.is_paused = true;
         state.posts.push_back(Post::SecondSignal(signal, snapshot.open()));
     }
 
-    fn has_begun(&self) {
+    fn after_begin(&self) {
         let mut state = self.state.lock();
-        state.held = false;
+        state.is_paused = false;
         let reporter = state.reporter.clone();
         drop(state);
         if let Some(reporter) = reporter {
@@ -413,9 +414,9 @@ impl Watch for Shared {
         }
     }
 
-    fn exits(&self, signal: i32) {
+    fn before_exit(&self, signal: i32) {
         let third = |written| Post::ThirdSignal(signal, written);
-        self.post_and_wait(third, self.last_word());
+        self.post_and_wait(third, self.forced_wait());
     }
 }
 

@@ -17,8 +17,8 @@
 //! The watchdog shows whether the spawner still runs jobs. If the root's executor is stuck, for example because a task
 //! blocks its only thread, no more messages are sent, and systemd restarts the service.
 //!
-//! Everything is sent by a thread of its own, because sending may block; the watchdog's jobs only wake it. The socket is
-//! opened when the program starts, so that a program without a free descriptor still sends.
+//! Everything is sent by a thread of its own, because sending may block; the watchdog's jobs only wake it. The socket
+//! is opened when the program starts, so that a program without a free descriptor still sends.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
@@ -114,7 +114,7 @@ impl Notifier {
     fn run(mut self, parker: &Parker) {
         while self.phase() == Phase::Running {
             let retry = self.tell_ready();
-            self.rest(parker, retry);
+            self.wait_until_due(parker, retry);
         }
         self.tell_ready();
         self.send(&[NotifyState::Stopping, NotifyState::Status("closing")]);
@@ -124,7 +124,7 @@ impl Notifier {
                 self.look();
                 next_look = Instant::now() + LOOK;
             }
-            self.rest(parker, Some(next_look));
+            self.wait_until_due(parker, Some(next_look));
         }
         self.shared.notifier_has_ended();
     }
@@ -144,7 +144,7 @@ impl Notifier {
     }
 
     /// Feeds the watchdog, and waits until that, or something else, is due.
-    fn rest(&mut self, parker: &Parker, other: Option<Instant>) {
+    fn wait_until_due(&mut self, parker: &Parker, other: Option<Instant>) {
         if self.watchdog.as_ref().is_some_and(Watchdog::was_fed) {
             self.send(&[NotifyState::Watchdog]);
         }

@@ -7,7 +7,7 @@ pub(super) use signal_hook::low_level::exit;
 use crate::process::Process;
 use crate::signal::{self, SIGINT, SIGTERM, Stages};
 use crate::value::BoxError;
-use crate::watch::{Listener, Watch};
+use crate::watch::{Listener, SignalObserver};
 
 /// The signals that close a program unless others are set.
 pub(super) const SIGNALS: &[i32] = &[SIGINT, SIGTERM];
@@ -17,10 +17,10 @@ pub(super) fn bind(
     root: &Process,
     signals: Vec<i32>,
     may_exit: bool,
-    watch: Arc<dyn Watch>,
+    observer: Arc<dyn SignalObserver>,
 ) -> Result<(), BoxError> {
     let stages = if may_exit { Stages::CloseAbortExit } else { Stages::CloseAbort };
-    Ok(signal::bind_watched(root, signals, stages, Some(watch))?)
+    Ok(signal::bind_observed(root, signals, stages, Some(observer))?)
 }
 
 /// Calls `listener` whenever the signal is delivered.

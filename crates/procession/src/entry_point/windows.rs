@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::run::{Node, perform_elsewhere};
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, Phase, Reason};
-use crate::watch::{Listener, Watch};
+use crate::watch::{Listener, SignalObserver};
 
 /// The number of SIGINT.
 const SIGINT: i32 = 2;
@@ -19,9 +19,9 @@ pub(super) const SIGNALS: &[i32] = &[SIGINT];
 /// A root that is bound.
 struct Bound {
     node: Weak<Node>,
-    watch: Arc<dyn Watch>,
+    observer: Arc<dyn SignalObserver>,
     may_exit: bool,
-    seen: u32,
+    received: u32,
 }
 
 struct All {
@@ -41,7 +41,7 @@ pub(super) fn bind(
     root: &Process,
     signals: Vec<i32>,
     may_exit: bool,
-    watch: Arc<dyn Watch>,
+    observer: Arc<dyn SignalObserver>,
 ) -> Result<(), BoxError> {
     if !signals.contains(&SIGINT) {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn bind(
         ctrlc::set_handler(deliver)?;
         all.has_handler = true;
     }
-    all.bound.push(Bound { node: Arc::downgrade(&root.node), watch, may_exit, seen: 0 });
+    all.bound.push(Bound { node: Arc::downgrade(&root.node), observer, may_exit, received: 0 });
     Ok(())
 }
 
@@ -68,8 +68,8 @@ fn deliver() {
     all.bound = open;
     let mut counted = Vec::new();
     for bound in &mut all.bound {
-        bound.seen += 1;
-        counted.push((bound.node.clone(), bound.watch.clone(), bound.seen, bound.may_exit));
+        bound.received += 1;
+        counted.push((bound.node.clone(), bound.observer.clone(), bound.received, bound.may_exit));
     }
     drop(all);
     drop(closed);
@@ -77,20 +77,20 @@ fn deliver() {
         // No `Main` runs any more: the default action.
         exit(128 + SIGINT);
     }
-    let mut exits = counted.iter().filter(|(.., seen, may_exit)| *seen == 3 && *may_exit);
-    if let Some((_, watch, ..)) = exits.next() {
-        watch.exits(SIGINT);
+    let mut exits = counted.iter().filter(|(.., received, may_exit)| *received == 3 && *may_exit);
+    if let Some((_, observer, ..)) = exits.next() {
+        observer.before_exit(SIGINT);
         exit(128 + SIGINT);
     }
-    for (node, watch, seen, _) in counted {
-        let (Some(node), 1 | 2) = (node.upgrade(), seen) else { continue };
-        let abort = seen == 2;
+    for (node, observer, received, _) in counted {
+        let (Some(node), 1 | 2) = (node.upgrade(), received) else { continue };
+        let abort = received == 2;
         if abort {
-            watch.aborts(SIGINT)
+            observer.before_abort(SIGINT)
         } else {
-            watch.closes(SIGINT)
+            observer.before_close(SIGINT)
         }
         perform_elsewhere(node.close(&Reason::Signal(SIGINT), abort));
-        watch.has_begun();
+        observer.after_begin();
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::Process;
-use super::handed::Handed;
 use super::lazy_body::LazyBody;
+use super::outcome_reader::OutcomeReader;
 use crate::run::body::{Body, BodyEnd};
 use crate::run::{Inherited, Seed, spawn_body};
 use crate::value::{Error, IntoOutcome, Site, Work};
@@ -16,8 +16,8 @@ impl Process {
     /// Runs `body` on the spawner, as a child of this process. The child is Closed once the body has ended, the child's
     /// own children are Closed, and its teardown has run.
     ///
-    /// Everything said about the body of [`spawn_thread`](Self::spawn_thread) also holds here, except that an
-    /// [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].
+    /// Everything that the documentation of [`spawn_thread`](Self::spawn_thread) says about the body also holds here,
+    /// except that an [`abort`](Self::abort) drops the future; the outcome is then [`Error::Aborted`].
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Process {
         self.start_as(Work::AsyncBody, end, body);
     }
 
-    /// [`start`](Self::start), for a body that is work of this kind.
+    /// [`start`](Self::start), for a body whose work is of this kind.
     #[inline(always)]
     pub(crate) fn start_as<F, Fut>(&self, work: Work, end: BodyEnd, body: F)
     where
@@ -79,13 +79,13 @@ impl Process {
     /// Runs `body` in the caller's own task, as a child of this process, and returns the child's outcome once it is
     /// Closed.
     ///
-    /// The child exists from the call on, so this process waits for it even before the first poll. The body need be
+    /// The child is made by this call, so this process waits for it even before the first poll. The body need be
     /// neither `Send` nor `'static`.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown of this process has started; then the body is not run. Otherwise, those of the
-    /// outcome.
+    /// [`Error::Closed`] if the teardown of this process has started. Then the body is not run. Otherwise, those of the
+    /// child's outcome.
     ///
     /// # Cancel safety
     ///
@@ -125,23 +125,22 @@ impl Process {
         Fut: Future<Output: IntoOutcome>,
     {
         let child = self.child_with_body(site).map(|(child, end)| {
-            let (closed, handed) = (child.closed(), Handed::polling(&child));
+            let (closed, reader) = (child.closed(), OutcomeReader::polling(&child));
             let future = async move { body(child).await.into_outcome() };
-            // The body is dropped first, so that its end is left to the caller.
-            (Body::of_caller(end, future), closed, handed)
+            // The body is dropped first, while the failures of the child are still left to the caller.
+            (Body::of_caller(end, future), closed, reader)
         });
         async move {
-            let (body, closed, mut handed) = child?;
+            let (body, closed, mut reader) = child?;
             body.await;
             let outcome = closed.await;
-            handed.read();
+            reader.mark_read();
             outcome
         }
     }
 
-    /// The body of a new child with this name, which the returned future polls: for a caller that is not handed the
-    /// outcome, so that failures are reported as those of [`spawn`](Self::spawn) are. The future is ready when the body
-    /// has ended.
+    /// Makes a child with this name. The returned future polls its body, and is ready when the body has ended. The
+    /// caller is not handed the outcome, so failures are reported like those of [`spawn`](Self::spawn).
     pub(crate) fn run_unattended_at<F, Fut>(
         &self,
         site: Site,
@@ -152,19 +151,19 @@ impl Process {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let inherited = Some(Inherited::named(name, self.heritage()));
+        let inherited = Some(Inherited::named(name, self.passed_on()));
         let (child, end) = self.child_with_body_for(Seed::inheriting(site, inherited))?;
         Ok(Body::of_caller(end, LazyBody::new(child, body)))
     }
 
-    /// Polls `future` until it is ready or this process is Closing: `None` if closing came first.
+    /// Polls `future` until it is ready or this process is Closing. Returns `None` if the process is Closing first.
     ///
-    /// If the process is Closing already, the future is not polled. If the future becomes ready and the process begins
-    /// to close between two polls, the output of the future is returned, as with tokio-util's `run_until_cancelled`.
+    /// If the process is already Closing, the future is not polled. If between two polls the future becomes ready and
+    /// the process begins to close, the output of the future is returned, as with tokio-util's `run_until_cancelled`.
     ///
     /// # Cancel safety
     ///
-    /// That of `future`, which is dropped if closing comes first.
+    /// It is as cancel safe as `future`, which is dropped if the process is Closing first.
     ///
     /// ```
     /// use procession::Process;

@@ -1,4 +1,4 @@
-//! [`Builder`]: makes a process together with its name, edges, teardown, hooks and spawner.
+//! [`Builder`]: makes a process with everything that it starts with.
 
 use std::fmt;
 use std::future::Future;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use super::{Process, Supervised};
 #[cfg(not(loom))]
 use crate::run::Scope;
-use crate::run::body::{BodyEnd, HandedTo};
+use crate::run::body::{BodyEnd, ErrorRecipient};
 use crate::run::hooks::hook;
 use crate::run::{
     Extras, Inherited, Seed, Spawn, Spawner, Teardown, deadlines, inherited_from_context, perform,
 };
-use crate::state::{Added, EdgeKind, hooks_are_used, link, unlink_all};
+use crate::state::{Added, EdgeKind, invalidate_hook_caches, link, unlink_all};
 use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
 
-/// Makes a process with a name, edges, a teardown or a spawner. Made by [`Process::builder`].
+/// Makes a process with a name, edges, a teardown, hooks, a time limit or a spawner. Made by [`Process::builder`].
 ///
 /// ```
 /// use procession::{Inline, Process};
@@ -35,7 +35,7 @@ use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
 pub struct Builder<'a> {
     name: Option<Arc<str>>,
     parent: Option<&'a Process>,
-    /// All edges but the one to the first parent. Few processes have any.
+    /// All edges except the one to the first parent. Few processes have any.
     edges: Option<Box<Edges<'a>>>,
     teardown: Option<Teardown>,
     spawner: Option<Spawner>,
@@ -127,8 +127,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// The siblings that its parents close only after this one is Closed, and only after which they close it. None of
-    /// them waits for another.
+    /// Puts the process into the order in which its parents close their children: they close `before` only after this
+    /// process is Closed, and this process only after `after` is Closed. None of the three waits for another.
     #[inline]
     pub(crate) fn in_order(
         mut self,
@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// The teardown, as with [`Process::set_teardown`]. Only the last one set is used.
+    /// The teardown, as with [`Process::set_teardown`]. It replaces a teardown that was set before.
     #[inline]
     pub fn teardown<F, R>(mut self, teardown: F) -> Self
     where
@@ -154,7 +154,7 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// The teardown, as with [`Process::set_teardown_async`]. Only the last one set is used.
+    /// The teardown, as with [`Process::set_teardown_async`]. It replaces a teardown that was set before.
     pub fn teardown_async<F, Fut>(mut self, teardown: F) -> Self
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -172,7 +172,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The [site](Process::site) of the process; by default, the place where it is built. This is for libraries that
-    /// make a process later than their caller asked for it: call [`Site::caller`] in a `#[track_caller]` function.
+    /// make a process later than their caller requests it: call [`Site::caller`] in a `#[track_caller]` function.
     ///
     /// ```
     /// use procession::{Process, Site};
@@ -193,8 +193,7 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// The reaction of the process to the failure of a child; by default, the failure is
-    /// [reported](ChildFailure::Report) unless it is handled.
+    /// The reaction of the process to the failure of a child; by default, [`ChildFailure::Report`].
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.extras().on_child_failure = on_child_failure;
         self
@@ -208,17 +207,17 @@ impl<'a> Builder<'a> {
     ) -> Self {
         let hook = hook(move |node, error| on_failure(&Process::of_node(node.clone()), error));
         self.extras().hooks.push(hook);
-        hooks_are_used();
+        invalidate_hook_caches();
         self
     }
 
-    /// The time limit: the longest time that the process may live. If it is not Closed by then, it is aborted, with
-    /// reason [`TimeLimit`](crate::Reason::TimeLimit) unless it was Closing before. Whatever its body returns, its
-    /// outcome is [`Error::TimeLimit`]. That is a failure of the process: its [hooks](Process::on_failure) and those of
-    /// its parents are called, on a thread of the library.
+    /// The time limit: the maximum time from making the process until it is Closed. A process that is not Closed by
+    /// then is aborted, with the reason [`TimeLimit`](crate::Reason::TimeLimit) unless it was already Closing. Its
+    /// outcome is then [`Error::TimeLimit`], whatever its body returns. That is a failure of the process: its
+    /// [hooks](Process::on_failure) and those above it are called, on a thread of the library.
     ///
-    /// The time begins when the process is made. A limit that is longer than a clock can measure counts as no limit. A
-    /// blocking body is not interrupted: it sees [`aborting`](Process::aborting), and must return.
+    /// A limit that is longer than a clock can measure counts as no limit. A blocking body is not interrupted: it sees
+    /// [`aborting`](Process::aborting), and must return.
     ///
     /// ```
     /// use procession::{Error, Process, Reason};
@@ -244,13 +243,14 @@ impl<'a> Builder<'a> {
         self.extras.get_or_insert_default()
     }
 
-    /// Makes the process. If a parent is Closing, the process closes at once, unless it has to
-    /// [close after](Self::close_after) another one.
+    /// Makes the process. If a parent is Closing, the process is closed at once, unless it must
+    /// [close after](Self::close_after) another process.
     ///
     /// # Errors
     ///
-    /// The first error of [`Process::add_child`], [`Process::add_child_no_wait`], [`Process::wait_for`] or
-    /// [`Process::close_after`]. Then there is no process, and the teardown is dropped without being run.
+    /// The first error of adding its edges: see [`Process::add_child`], [`Process::add_child_no_wait`],
+    /// [`Process::wait_for`] and [`Process::close_after`]. Then no process is made, and the teardown is dropped without
+    /// being run.
     #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Process, LinkError> {
@@ -300,14 +300,14 @@ impl<'a> Builder<'a> {
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        self.spawn_thread_handed(HandedTo::Caller, body)
+        self.spawn_thread_handed(ErrorRecipient::Caller, body)
     }
 
-    /// [`spawn_thread`](Self::spawn_thread), with an explicit recipient of the error if there is no thread.
+    /// [`spawn_thread`](Self::spawn_thread), with an explicit recipient of the error if the OS cannot create a thread.
     #[track_caller]
     pub(crate) fn spawn_thread_handed<F, R>(
         self,
-        error_to: HandedTo,
+        error_to: ErrorRecipient,
         body: F,
     ) -> Result<Process, Error>
     where
@@ -333,7 +333,7 @@ impl<'a> Builder<'a> {
         let own = self.scope.clone();
         let made = self.make_without_limit(caller, body)?;
         #[cfg(not(loom))]
-        own.iter().flat_map(|own| own.observers()).for_each(|hook| hook.is_set_on(&made.0.node));
+        own.iter().flat_map(|own| own.observers()).for_each(|hook| hook.set_source(&made.0.node));
         if let Some(limit) = time_limit {
             deadlines::limit_time(&made.0.node, limit);
         }
@@ -365,7 +365,7 @@ impl<'a> Builder<'a> {
         });
         #[cfg(loom)]
         let scope = None;
-        // With a single parent and no other edge, there is nothing to search for.
+        // With a single parent and no other edge, no search for cycles is needed.
         if let (Some(parent), None) = (parent, &edges) {
             let (process, added) = parent.fresh_watched_child(seed, scope);
             let end = body.then(|| BodyEnd::of(process.node.clone()));
@@ -377,11 +377,11 @@ impl<'a> Builder<'a> {
                 }
             };
         }
-        // Until it has all its edges, the process waits for this function as for a body. If a parent closes it in
-        // between, it therefore runs nothing, and a later edge can still be refused.
+        // Until it has all its edges, the process waits for this function as if for a body. So if a parent closes it in
+        // the meantime, it runs nothing, and a later edge can still be refused.
         seed.body = true;
         #[cfg(not(loom))]
-        let scope = Scope::both(first_parent.and_then(Process::heritage_of_observers), scope);
+        let scope = Scope::both(first_parent.and_then(Process::passed_on_scope), scope);
         let process = Process::watched_from_seed(seed, scope);
         let making = BodyEnd::of(process.node.clone());
         let edges = edges.map_or_else(Edges::default, |edges| *edges);
@@ -401,7 +401,8 @@ impl<'a> Builder<'a> {
         for (upper, lower, kind) in edges {
             match link(&upper.node, &lower.node, kind) {
                 Ok(effects) => perform(effects),
-                // The teardown of the other process has started: there is nothing to order.
+                // With `close_before`, the teardown of the other process may have started: then there is nothing to
+                // order.
                 Err(LinkError::Closed(_)) if !kind.closes() && lower == &process => {}
                 Err(error) => {
                     refuse(&process, Some(making));
@@ -412,7 +413,7 @@ impl<'a> Builder<'a> {
         if body {
             return Ok((process, Some(making)));
         }
-        making.made();
+        making.finish_making();
         Ok((process, None))
     }
 
@@ -421,8 +422,8 @@ impl<'a> Builder<'a> {
             return Some(supervised.into_inherited(self.spawner.clone()));
         }
         let parent = self.parent.or_else(|| self.edges.as_ref()?.no_wait_parents.first().copied());
-        let heritage = parent.map_or_else(inherited_from_context, Process::heritage);
-        let unnamed = self.spawner.clone().map(Inherited::unnamed).or(heritage);
+        let passed_on = parent.map_or_else(inherited_from_context, Process::passed_on);
+        let unnamed = self.spawner.clone().map(Inherited::unnamed).or(passed_on);
         match &self.name {
             Some(name) => Some(Inherited::named(name.clone(), unnamed)),
             None => unnamed,
@@ -430,11 +431,11 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Undoes the making of a process that no caller has seen.
+/// Undoes the making of a process to which no caller has a handle.
 fn refuse(process: &Process, end: Option<BodyEnd>) {
     drop(process.node.forget_teardown());
     perform(unlink_all(&process.node));
-    end.into_iter().for_each(BodyEnd::without_body);
+    end.into_iter().for_each(BodyEnd::cancel_body);
 }
 
 impl fmt::Debug for Builder<'_> {

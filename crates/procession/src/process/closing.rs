@@ -11,20 +11,20 @@ impl Process {
     /// Begins to close the process and everything below it, and returns at once.
     ///
     /// The closing goes on even if the returned waiter is dropped. Closing again changes nothing. This is safe inside
-    /// `Drop`, in an executor's poll, and while you hold locks, because teardowns run elsewhere.
+    /// `Drop`, in an executor's poll, and while you hold locks, because teardowns run on other threads.
     ///
-    /// | | bodies | bound |
+    /// | call or setting | effect on bodies | time limit |
     /// |---|---|---|
-    /// | `close` | are asked to end | none |
-    /// | [`close_within`](Self::close_within) | are asked to end, and aborted after the grace | this call's |
-    /// | [`abort`](Self::abort) | async bodies are dropped, thread bodies are asked once more | none |
-    /// | `Main::grace` | as `close_within`, for the whole program; `Main` then ends the program | the program's |
+    /// | `close` | they are asked to end | none |
+    /// | [`close_within`](Self::close_within) | they are asked to end, and aborted after the grace | the grace of this call |
+    /// | [`abort`](Self::abort) | async bodies are dropped, thread bodies are asked a second time | none |
+    /// | `Main::grace` | as with `close_within`, for all bodies of the program | the grace; the program ends after the abort grace |
     ///
     /// # Ordering
     ///
-    /// If this call begins the closing, everything that this thread did before it happens before the code that sees the
-    /// process Closing: bodies whose [`closing`](Self::closing) resolves or whose [`is_closing`](Self::is_closing)
-    /// returns `true`, and teardowns.
+    /// If this call begins the closing, everything that this thread did before happens before whatever runs because the
+    /// process is Closing: code after [`closing`](Self::closing) has resolved, code after
+    /// [`is_closing`](Self::is_closing) has returned `true`, and teardowns.
     ///
     /// ```
     /// use procession::Process;
@@ -42,7 +42,7 @@ impl Process {
         self.closed()
     }
 
-    /// Begins to close the process as soon as it waits for nothing, so that its children and its body can finish. Until
+    /// Makes the process close as soon as it waits for nothing, so that its children and its body can finish. Until
     /// then, it is Running, and more children can be added.
     ///
     /// ```
@@ -61,12 +61,11 @@ impl Process {
         self.closed()
     }
 
-    /// Closes the process, and aborts it if it is not Closed after `grace`. If it had to be aborted,
-    /// [`Error::Forced`](crate::Error::Forced) is part of its outcome, with the names of the items that did not end in
-    /// time.
+    /// Begins to close the process, and aborts it if it is not Closed after `grace`. If it had to be aborted, its
+    /// outcome contains [`Error::Forced`](crate::Error::Forced), with the names of the items that did not end in time.
     ///
-    /// The deadline holds even if the returned waiter is dropped. Nothing is added to the outcome of a process that is
-    /// aborted earlier, by a call or by another deadline.
+    /// The deadline stays even if the returned waiter is dropped. If the process is aborted earlier, by a call or by
+    /// another deadline, this deadline adds nothing to the outcome.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -87,11 +86,12 @@ impl Process {
         closed
     }
 
-    /// Closes the process and everything below it by force, and returns at once: async bodies are dropped, with the
-    /// outcome [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting). Teardowns
-    /// run as usual.
+    /// Begins to close the process and everything below it by force, and returns at once. Async bodies are dropped,
+    /// with the outcome [`Error::Aborted`](crate::Error::Aborted); thread bodies see [`aborting`](Self::aborting).
+    /// Teardowns run as usual.
     ///
-    /// If the process is Closing already, the rest of the closing is forced.
+    /// If the process is already Closing, the rest of the closing is forced. A process that must
+    /// [close after](Self::close_after) another is aborted together with its parents only when its turn comes.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -114,11 +114,11 @@ impl Process {
         }
         if !self.node.is_background() && (abort || !self.is_closing()) {
             #[cfg(all(feature = "tracing", not(loom)))]
-            let news = abort.then(|| crate::run::tracing::Abort::of(&self.node)).flatten();
+            let abort_event = abort.then(|| crate::run::tracing::Abort::of(&self.node)).flatten();
             perform(self.node.close(reason, abort));
             #[cfg(all(feature = "tracing", not(loom)))]
-            if let Some(news) = news.filter(crate::run::tracing::Abort::has_begun) {
-                news.tell();
+            if let Some(abort_event) = abort_event.filter(crate::run::tracing::Abort::has_begun) {
+                abort_event.record();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Conditions: closing a process when a future is ready, and waiting for one.
+//! Conditions: closing a process when a future is ready, and making a process wait for a future.
 
 use std::future::Future;
 
@@ -11,14 +11,14 @@ use crate::value::{Error, Reason, Site, Work};
 impl Process {
     /// Closes the process when `future` is ready, whatever its output.
     ///
-    /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process closes, and
-    /// the process does not wait for it. If it panics, that child has failed: the [hooks](Self::on_failure) are called,
-    /// and under [`ChildFailure::Close`](crate::ChildFailure::Close) the process closes; by default it stays open. If
-    /// the process is Closing already, the future is dropped without being polled.
+    /// The future is polled on the spawner, as the body of a no-wait child: it is dropped when the process begins to
+    /// close, and the process does not wait for it. If it panics, that child has failed: the [hooks](Self::on_failure)
+    /// are called, and with [`ChildFailure::Close`](crate::ChildFailure::Close), the process closes; by default, it
+    /// stays open. If the process is already Closing, the future is dropped without being polled.
     ///
     /// # Errors
     ///
-    /// [`Error::Background`] on the background process.
+    /// [`Error::Background`] on the background process. Then the future is dropped without being polled.
     ///
     /// ```
     /// use procession::Process;
@@ -42,14 +42,14 @@ impl Process {
     where
         F: Future + Send + 'static,
     {
-        self.watch(Seed { inherited: self.heritage(), ..Seed::at(site) }, future)
+        self.watch(Seed { inherited: self.passed_on(), ..Seed::at(site) }, future)
     }
 
-    /// Makes the teardown start only after `future` is ready, whatever its output, as with
-    /// [`wait_for`](Self::wait_for).
+    /// Makes the teardown of this process start only after `future` is ready, whatever its output. Compare
+    /// [`wait_for`](Self::wait_for), which waits for a process.
     ///
-    /// The future is polled on the spawner, as the body of a child. Closing does not drop it; an
-    /// [`abort`](Self::abort) does.
+    /// The future is polled on the spawner, as the body of a child. An [`abort`](Self::abort) drops it; a
+    /// [`close`](Self::close) does not.
     ///
     /// # Errors
     ///
@@ -72,10 +72,10 @@ impl Process {
     where
         F: Future + Send + 'static,
     {
-        self.wait_on(Seed { inherited: self.heritage(), ..Seed::at(Site::caller()) }, future)
+        self.wait_on(Seed { inherited: self.passed_on(), ..Seed::at(Site::caller()) }, future)
     }
 
-    /// Polls the future in a no-wait child made from the seed, and closes the process when it is ready.
+    /// Polls the future in a no-wait child that is made from the seed, and closes the process when it is ready.
     pub(crate) fn watch<F>(&self, seed: Seed, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,
@@ -84,22 +84,22 @@ impl Process {
             return Err(Error::Background);
         }
         #[cfg(not(loom))]
-        let scope = self.heritage_of_observers();
+        let scope = self.passed_on_scope();
         #[cfg(loom)]
         let scope = None;
-        // Its observers hear that it was made before they hear anything else of it.
+        // It is made with its observers, so that the first event that they receive is that it was made.
         let watcher = Self::watched_from_seed(Seed { body: true, ..seed }, scope);
         let end = BodyEnd::of(watcher.node.clone());
-        // A fresh process is on no cycle, so the only refusal is that of a process whose teardown has started: there is
-        // nothing left to close.
+        // A fresh process is on no cycle, so the edge is refused only if the teardown of this process has started. Then
+        // nothing is left to close.
         match link(&self.node, &watcher.node, EdgeKind::NO_WAIT_CHILD) {
             Ok(effects) => perform(effects),
             Err(_closed) => {
-                end.without_body();
+                end.cancel_body();
                 return Ok(());
             }
         }
-        // The node, because a handle would keep the process open.
+        // This holds the node, because a handle would keep the process open.
         let node = self.node.clone();
         watcher.start(end, move |watcher| async move {
             if watcher.run_until_closing(future).await.is_some() {
@@ -109,7 +109,7 @@ impl Process {
         Ok(())
     }
 
-    /// Polls the future in a child made from the seed, so that the process waits for it.
+    /// Polls the future in a child that is made from the seed, so that the process waits for it.
     pub(crate) fn wait_on<F>(&self, seed: Seed, future: F) -> Result<(), Error>
     where
         F: Future + Send + 'static,

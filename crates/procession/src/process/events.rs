@@ -13,18 +13,17 @@ impl Process {
     /// reason), aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome).
     ///
     /// One thread of the library calls all hooks. The events of one process arrive in the order in which they happened;
-    /// those of different processes may be reordered. A hook may block, panic, close processes and set hooks; while it
-    /// blocks, only hooks are delayed. Up to 65,536 events wait for a hook. Any more are only counted, and the hook is
-    /// told how many it [missed](crate::EventKind::Missed).
+    /// events of different processes may be reordered. A hook may block, panic, close processes and set hooks. While it
+    /// blocks, only hooks are delayed. Up to 65,536 events wait for a hook. Any more are only counted, and reported to
+    /// the hook as [`Missed`](crate::EventKind::Missed).
     ///
-    /// A process inherits hooks from its first parent: when it is made, and when it is added to the process that
-    /// becomes its first parent. This call also gives the hook to the processes that are already below this one, and
-    /// locks one of them at a time. If this process closes at the same time, the hook may miss that some of them begin
-    /// to close.
+    /// A process inherits hooks from its first parent, when it is made or when it is added to the process that becomes
+    /// its first parent. This call also gives the hook to the processes that are already below this one, locking one of
+    /// them at a time. If this process closes at the same time, the hook may miss that some of them begin to close.
     ///
-    /// A hook that holds a handle to the process that it is set on keeps that process open until it is closed. When the
-    /// processes that have the hook are Closed, a thread of the library drops it; if this process is already Closed, it
-    /// does so at once.
+    /// A hook that holds a handle to the process that it is set on keeps that process open until it is closed. A thread
+    /// of the library drops the hook when all processes that have it are Closed; if this process is already Closed, at
+    /// once.
     ///
     /// ```
     /// use procession::{EventKind, Process};
@@ -44,16 +43,16 @@ impl Process {
     /// ```
     pub fn on_event(&self, on_event: impl Fn(&Event) + Send + Sync + 'static) {
         let observer = Observer::hook(on_event);
-        observer.is_set_on(&self.node);
+        observer.set_source(&self.node);
         self.node.add_observer(observer);
     }
 }
 
 impl Process {
-    /// The observers that a process inherits if it is made first and linked below this one afterwards.
-    pub(super) fn heritage_of_observers(&self) -> Option<Arc<Scope>> {
+    /// The observers for a process that is made first and linked below this one afterwards.
+    pub(super) fn passed_on_scope(&self) -> Option<Arc<Scope>> {
         look_for_tracing(&self.node);
-        self.node.heritage_of_observers()
+        self.node.passed_on_scope()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A process's place in the graph: children, edges, and its teardown.
+//! The graph: children and other edges, and the teardown of a process.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,14 +11,16 @@ use crate::run::observers;
 use crate::run::{
     Inherited, Scope, Seed, Teardown, Unlinked, drop_sleeper, inherited_from_context, perform,
 };
-use crate::state::{Added, EdgeKind, Look, SetTeardown, Ticket, fresh_child, link};
+use crate::state::{Added, EdgeKind, SetTeardown, SlotAttempt, Ticket, fresh_child, link};
 use crate::value::{Error, IntoOutcome, LinkError, Reason, Site};
 
 impl Process {
-    /// A new child. If the parent is Closing or Closed, the child closes at once.
+    /// Makes a child of this process, and returns it. If this process is Closing or Closed, the child is closed at
+    /// once.
     ///
-    /// The child inherits the parent's spawner. A child of a Running process is made without a search for cycles, and
-    /// with no lock but the parent's.
+    /// The child inherits the parent's spawner. Making a child of a Running process needs no search for cycles, and no
+    /// lock but the parent's. [`builder`](Self::builder) makes children with names, and [`add_child`](Self::add_child)
+    /// adds existing processes.
     ///
     /// ```
     /// use procession::Process;
@@ -31,14 +33,14 @@ impl Process {
     /// ```
     #[track_caller]
     pub fn child(&self) -> Self {
-        let (child, added) = self.fresh_child(Seed::inheriting(Site::caller(), self.heritage()));
+        let (child, added) = self.fresh_child(Seed::inheriting(Site::caller(), self.passed_on()));
         if let Added::Refused = added {
             child.close_with(self);
         }
         child
     }
 
-    /// A new child that has no other edges, linked to this process unless that is refused.
+    /// Makes a child of this process that has no other edges. If it is refused, it is not linked.
     #[inline(always)]
     pub(crate) fn fresh_child(&self, seed: Seed) -> (Self, Added) {
         self.fresh_watched_child(seed, None)
@@ -61,19 +63,20 @@ impl Process {
         (child, added)
     }
 
-    /// A child with a body that will hold a slot of this process, to be [added](Self::take_slot_for) when there is one.
+    /// Makes a child with a body that will hold a slot of this process. [`take_slot_for`](Self::take_slot_for) adds it
+    /// when there is a slot.
     pub(crate) fn unlinked_child(&self, site: Site) -> Unlinked {
-        let seed = Seed::inheriting(site, self.heritage());
+        let seed = Seed::inheriting(site, self.passed_on());
         Unlinked::new(&self.node, Seed { body: true, limited: true, ..seed })
     }
 
-    /// Takes a slot for the child, which is then added, or queues for one.
+    /// Takes a slot for the child, and adds the child, or queues for a slot.
     pub(crate) fn take_slot_for(
         &self,
         child: &Unlinked,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
-    ) -> Look {
+    ) -> SlotAttempt {
         #[cfg(not(loom))]
         observers::look_for_tracing(&self.node);
         let (look, spare) = self.node.take_slot_for(child, ticket, waker);
@@ -87,19 +90,19 @@ impl Process {
     }
 
     /// The values that a child without a name or a spawner of its own inherits from this process.
-    pub(crate) fn heritage(&self) -> Option<Arc<Inherited>> {
+    pub(crate) fn passed_on(&self) -> Option<Arc<Inherited>> {
         match self.node.inherited() {
             Some(own) if own.spawner().is_some() => own.passed_on(),
             _ => inherited_from_context(),
         }
     }
 
-    /// A new child with a body.
+    /// Makes a child with a body.
     pub(crate) fn child_with_body(&self, site: Site) -> Result<(Self, BodyEnd), Error> {
-        self.child_with_body_for(Seed { inherited: self.heritage(), ..Seed::at(site) })
+        self.child_with_body_for(Seed { inherited: self.passed_on(), ..Seed::at(site) })
     }
 
-    /// A new child with a body, made from the seed.
+    /// Makes a child with a body from the seed.
     pub(crate) fn child_with_body_for(&self, mut seed: Seed) -> Result<(Self, BodyEnd), Error> {
         seed.body = true;
         let (child, added) = self.fresh_child(seed);
@@ -107,7 +110,7 @@ impl Process {
         match added {
             Added::Open | Added::Late => Ok((child, end)),
             Added::Refused => {
-                end.without_body();
+                end.cancel_body();
                 Err(Error::Closed(self.label()))
             }
         }
@@ -121,8 +124,8 @@ impl Process {
     /// # Errors
     ///
     /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle that could never close,
-    /// as when the child waits for this process; [`LinkError::Closed`] if the teardown of this process has started;
-    /// [`LinkError::Background`] if the child is the background process. Then nothing has changed.
+    /// for example because the child waits for this process; [`LinkError::Closed`] if the teardown of this process has
+    /// started; [`LinkError::Background`] if the child is the background process. Then nothing has changed.
     ///
     /// ```
     /// use procession::{LinkError, Process};
@@ -141,8 +144,8 @@ impl Process {
     ///
     /// If this process is Closing, the child is closed at once.
     ///
-    /// Two processes may each be the other's no-wait child: whichever closes first closes the other. Such a ring does
-    /// not keep itself open.
+    /// Two processes may each be the other's no-wait child: the one that closes first closes the other. Such a ring
+    /// does not keep itself open.
     ///
     /// # Errors
     ///
@@ -168,8 +171,8 @@ impl Process {
     /// # Errors
     ///
     /// [`LinkError::Cycle`] if both are the same process, or if the edge would complete a cycle that could never close,
-    /// as when `other` waits for this process; [`LinkError::Closed`] if the teardown of this process has started;
-    /// [`LinkError::Background`] if one of them is the background process. Then nothing has changed.
+    /// for example because `other` waits for this process; [`LinkError::Closed`] if the teardown of this process has
+    /// started; [`LinkError::Background`] if one of them is the background process. Then nothing has changed.
     ///
     /// ```
     /// use procession::Process;
@@ -187,8 +190,8 @@ impl Process {
     }
 
     /// Makes the parents of this process close it only after `other` is Closed. Until then, it stays Running, even if a
-    /// parent is Closing. So if `other` uses this process, `other` has stopped before this process begins to stop. This
-    /// is also a wait-for edge.
+    /// parent is Closing. So if `other` uses this process, `other` has stopped before this process begins to stop. The
+    /// edge is also a [wait-for edge](Self::wait_for).
     ///
     /// The order binds only parents: a direct call that closes or aborts this process takes effect at once. An abort of
     /// a parent does not override the order: this process is aborted when its turn comes.
@@ -196,7 +199,7 @@ impl Process {
     /// # Errors
     ///
     /// Those of [`wait_for`](Self::wait_for); also [`LinkError::Cycle`] if `other` closes only after this process, or
-    /// because of it, as its child does.
+    /// only because of it, as a child of it does.
     ///
     /// ```
     /// use procession::Process;
@@ -220,18 +223,18 @@ impl Process {
     /// Sets the function that runs once between Closing and Closed, after everything the process waits for is
     /// Closed.
     ///
-    /// It runs on a thread that it may block; its error or panic becomes part of the outcome. If the process is already
-    /// Closed and had no teardown, this one runs now, and its result is returned: the resource is released, and the
-    /// outcome stays as it was.
+    /// It runs on a thread that it may block. Its error or panic becomes part of the outcome. If the process is already
+    /// Closed and had no teardown, this teardown runs at once, so that the resource is released, and its result is
+    /// returned. The outcome stays as it was.
     ///
     /// # Errors
     ///
-    /// [`Error::TeardownSet`] if the process already has a teardown, which stays. [`Error::Background`] on the
+    /// [`Error::TeardownSet`] if the process already has a teardown, which stays; [`Error::Background`] on the
     /// background process. On a Closed process, also the error of the teardown.
     ///
     /// # Blocking
     ///
-    /// Blocks only on a Closed process, until the teardown has run.
+    /// Blocks the calling thread only on a Closed process, until the teardown has run.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -249,8 +252,8 @@ impl Process {
         self.set(Teardown::blocking(teardown))
     }
 
-    /// Sets an async teardown, as [`set_teardown`](Self::set_teardown) does, except that the function makes a future,
-    /// which the spawner polls.
+    /// Sets an async teardown, as [`set_teardown`](Self::set_teardown) does a blocking one: the function returns a
+    /// future, which the spawner polls.
     ///
     /// # Errors
     ///
@@ -259,8 +262,8 @@ impl Process {
     ///
     /// # Blocking
     ///
-    /// Blocks only on a Closed process, until the teardown has run. So do not call it there on a thread that the
-    /// spawner needs to poll the teardown.
+    /// Blocks the calling thread only on a Closed process, until the teardown has run. So do not call it on a Closed
+    /// process on a thread that the spawner needs to poll the teardown.
     ///
     /// ```
     /// use procession::Process;
@@ -286,7 +289,7 @@ impl Process {
             SetTeardown::Set => Ok(()),
             SetTeardown::AlreadySet(_refused) => Err(Error::TeardownSet(self.label())),
             SetTeardown::TooLate(teardown) => {
-                // It runs as the teardown of a process of its own, so that there is only one way to run teardowns.
+                // It runs as the teardown of another process, so that there is only one way to run teardowns.
                 let inherited = self.node.inherited().cloned();
                 let teardown = Some(teardown);
                 let release = Seed { inherited, teardown, ..Seed::at(self.node.site) };

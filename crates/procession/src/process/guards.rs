@@ -64,7 +64,7 @@ impl CloseOnDrop {
         &self.0.process
     }
 
-    /// Returns the process without closing it.
+    /// Disarms the guard, and returns the process without closing it.
     ///
     /// ```
     /// use procession::{LinkError, Process};
@@ -91,7 +91,7 @@ impl AbortOnDrop {
         &self.0.process
     }
 
-    /// Returns the process without aborting it.
+    /// Disarms the guard, and returns the process without aborting it.
     ///
     /// ```
     /// use procession::Process;

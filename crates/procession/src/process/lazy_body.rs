@@ -11,7 +11,7 @@ use crate::run::body::BodyResult;
 use crate::value::IntoOutcome;
 
 pin_project! {
-    /// A body that has yet to begin, or its future. An `async` block would have room for both at once.
+    /// A body that has not begun, or its future. An `async` block would have space for both at once.
     #[project = Stage]
     pub(super) enum LazyBody<F, Fut> {
         Lazy { body: Option<(F, Process)> },

@@ -20,7 +20,7 @@ impl Process {
     /// A waiter for the end of the body. The children of the process, and other processes that it waits for, may still
     /// be open then.
     ///
-    /// A process without a body counts as one whose body has ended. A future that is dropped by an abort has ended too.
+    /// A process without a body counts as one whose body has ended. A body that was dropped by an abort has ended too.
     ///
     /// ```
     /// use procession::Process;
@@ -40,14 +40,14 @@ impl Process {
         BodyEnded::new(&self.node)
     }
 
-    /// A waiter for the moment when no child of this process is open, so that its body can wait for the children that
-    /// it has started.
+    /// A waiter for the moment when no child of this process is open. With it, a body can wait for the children that it
+    /// has started.
     ///
     /// The body itself does not count, nor do no-wait children and processes that this one only [waits
-    /// for](Self::wait_for). Futures given to [`wait_for_future`](Self::wait_for_future) are children, and so are
-    /// functions given to [`on_closing`](Self::on_closing) while they run. More children can be added later, and waited
-    /// for again. Each waiter that is waiting when the last child is Closed is woken, even if another child is added at
-    /// once.
+    /// for](Self::wait_for). Futures given to [`wait_for_future`](Self::wait_for_future) count as children, and so do
+    /// functions given to [`on_closing`](Self::on_closing) while they run. More children can be added later, and can be
+    /// waited for again. Each waiter that is waiting when the last child is Closed is woken, even if another child is
+    /// added at once.
     ///
     /// ```
     /// use procession::Process;
@@ -104,8 +104,8 @@ impl BodyEnded {
     ///
     /// # Errors
     ///
-    /// [`Error::Deadlock`] at once if the caller is the body itself, or if only this thread could poll the body because
-    /// it drives a current-thread tokio runtime. A longer cycle of waits is not refused.
+    /// [`Error::Deadlock`] at once if the caller is code of this process, or if only this thread could poll the body
+    /// because it drives a current-thread tokio runtime. A longer cycle of waits is not refused.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if self.0.peek().is_none() {
@@ -127,7 +127,7 @@ impl BodyEnded {
         self.0.block(Some(deadline))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first.
     pub fn timeout(self, timeout: Duration) -> Timeout<Self> {
         Timeout::new(self, timeout)
     }
@@ -149,13 +149,13 @@ impl fmt::Debug for BodyEnded {
 
 /// Waits until every child that the process waits for is Closed.
 ///
-/// Made by [`Process::children_closed`](crate::Process::children_closed). It looks at the children when it is first
-/// polled or waited for, and can be used again after it has been ready.
+/// Made by [`Process::children_closed`](crate::Process::children_closed). It checks the children when it is first
+/// polled or waited for, and can be used again after it was ready.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped at any time, and another one made: nothing is left behind. A moment without children that passes
-/// while there is no waiter is not seen by the next one.
+/// It can be dropped at any time, and another one made: nothing is left behind. But the next waiter does not notice a
+/// moment without children that passed while there was no waiter.
 ///
 /// ```
 /// use procession::Process;
@@ -176,7 +176,7 @@ pub struct ChildrenClosed(Waiter<()>);
 
 impl ChildrenClosed {
     fn new(node: &Arc<Node>) -> Self {
-        // The moment may be over again, so only the registered sleeper knows whether it has come.
+        // By now, there may be new children, so only the registered sleeper knows whether the moment has come.
         let read = |_: &Node, has_come: bool| has_come.then_some(());
         Self(Waiter::new(node, Moment::ChildrenClosed, read))
     }
@@ -187,9 +187,9 @@ impl ChildrenClosed {
     ///
     /// # Errors
     ///
-    /// [`Error::Deadlock`] at once if the caller is code of a child, or of a process below one, or if children wait for
-    /// work that only this thread could do because it drives a current-thread tokio runtime. A longer cycle of waits is
-    /// not refused.
+    /// [`Error::Deadlock`] at once if the caller is code of a child, or of a process below a child; or if children wait
+    /// for work that only this thread could do because it drives a current-thread tokio runtime. A longer cycle of
+    /// waits is not refused.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if !self.0.node().has_come(Moment::ChildrenClosed) {
@@ -211,7 +211,7 @@ impl ChildrenClosed {
         self.0.block(Some(deadline))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first.
     pub fn timeout(self, timeout: Duration) -> Timeout<Self> {
         Timeout::new(self, timeout)
     }

@@ -6,16 +6,16 @@
 //! | [`builder`] | making a process with everything that it starts with |
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`on_closing`] | functions that run when a process begins to close |
-//! | [`thread_bodies`], [`async_bodies`] | bodies, and waiting on the caller's own thread or task |
+//! | [`thread_bodies`], [`async_bodies`] | bodies; closing on the caller's own thread; bodies in the caller's own task |
 //! | [`lazy_body`] | the future of an async body |
-//! | [`task`], [`handed`] | bodies with a value; callers that are handed an outcome |
+//! | [`task`], [`outcome_reader`] | bodies with a value; callers that read an outcome |
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; their common parts |
 //! | [`milestones`] | waiters for the end of the body and of the children |
-//! | [`conditions`] | closing with, and waiting for, any future |
+//! | [`conditions`] | closing when a future is ready; waiting for a future |
 //! | [`observing`] | reading the state of a process; hooks |
 //! | `events` | hooks for events |
 //! | `stalls` | hooks for a slow closing |
-//! | [`supervised`] | the values that a supervisor gives to a process |
+//! | [`supervised`] | the values that a supervisor gives to the process of a run |
 //! | [`snapshots`] | snapshots, blockers, and `Debug` |
 //! | [`weak`] | referring to a process without keeping it open |
 
@@ -27,11 +27,11 @@ mod conditions;
 mod events;
 mod graph;
 mod guards;
-mod handed;
 mod lazy_body;
 mod milestones;
 mod observing;
 mod on_closing;
+mod outcome_reader;
 mod snapshots;
 #[cfg(not(loom))]
 mod stalls;
@@ -75,18 +75,18 @@ use crate::value::{IntoOutcome, Site};
 /// [Closed](crate::Phase::Closed). Closing a process closes its children, waits for them, for its body and along its
 /// wait-for edges, and then runs its teardown, once.
 ///
-/// Handles are cheap to clone, and are equal if they refer to the same process. They own it: when the last
-/// handle to a process that no open parent holds is dropped, the process closes. A waiter is not a handle. A
-/// process that should outlive its handles can be a child of [`background`](Self::background).
+/// Handles are cheap to clone, and are equal if they refer to the same process. They own it: when the last handle to a
+/// process that no open parent holds is dropped, the process closes. A waiter is not a handle. A process that should
+/// outlive its handles can be a child of [`background`](Self::background).
 ///
-/// A teardown or a body that holds a handle to its own root keeps it open; let it hold a [`WeakProcess`] or a waiter
-/// instead.
+/// A teardown or a body that holds a handle to its own root keeps the root open. Let it hold a [`WeakProcess`] or a
+/// waiter instead.
 ///
 /// # When not to use it
 ///
-/// For one signal that tells a few tasks to stop, a `CancellationToken` is enough; for threads that end with a function,
-/// `std::thread::scope`. A process is for work whose end has an order, may fail, may hang, or must be waited for by both
-/// threads and tasks. It does not restart its body: `procession-supervisor` does.
+/// To tell a few tasks to stop, a `CancellationToken` is enough; for threads that end before a function returns,
+/// `std::thread::scope` is. A process is for work whose end must follow an order, may fail, may hang, or must be waited
+/// for by both threads and tasks. A process does not restart its body; `procession-supervisor` does.
 ///
 /// # Examples
 ///
@@ -105,11 +105,11 @@ pub struct Process {
     pub(crate) node: Arc<Node>,
 }
 
-/// More handles than this are a leak. The bound, and the abort of the program beyond it, are those of `Arc`.
+/// The maximum number of handles: more must be a leak. As with `Arc`, the program is aborted beyond it.
 const MAX_HANDLES: u32 = i32::MAX as u32;
 
 impl Process {
-    /// A root: a process without a parent.
+    /// Makes a root: a process without a parent.
     ///
     /// ```
     /// use procession::{Phase, Process};
@@ -127,7 +127,7 @@ impl Process {
         Self::watched_from_seed(seed, None)
     }
 
-    /// A process that is not linked yet, with the observers that its maker gives it.
+    /// Makes a process without edges. `scope` has the observers that its maker gives it.
     pub(crate) fn watched_from_seed(seed: Seed, scope: Option<Arc<Scope>>) -> Self {
         prepare();
         #[cfg(not(loom))]
@@ -135,7 +135,7 @@ impl Process {
         Self { node: Node::new(seed, scope) }
     }
 
-    /// Makes one more handle.
+    /// Makes another handle to the process.
     pub(crate) fn of_node(node: Arc<Node>) -> Self {
         if node.counts_handles() {
             let before = node.handles.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +146,7 @@ impl Process {
         Self { node }
     }
 
-    /// A root with a blocking teardown. See [`set_teardown`](Self::set_teardown).
+    /// Makes a root with a blocking teardown. See [`set_teardown`](Self::set_teardown).
     ///
     /// ```
     /// use procession::Process;
@@ -165,7 +165,7 @@ impl Process {
         Self::from_seed(Seed { inherited, teardown, ..Seed::at(Site::caller()) })
     }
 
-    /// Makes a process with a name, edges, a teardown or a spawner.
+    /// A builder, which makes a process with a name, edges, a teardown, hooks, a time limit or a spawner.
     ///
     /// ```
     /// use procession::Process;
@@ -183,12 +183,13 @@ impl Process {
         Builder::new()
     }
 
-    /// The root that never closes: a parent for processes that should outlive their handles. It holds its children
-    /// until they close.
+    /// The background process: a root that never closes. It is a parent for processes that should outlive their
+    /// handles, and holds its children open until they are closed.
     ///
-    /// It cannot be closed, aborted, waited for, added as a child or torn down. Instead of hanging, such a call fails
-    /// at once with [`Error::Background`](crate::Error::Background) or
-    /// [`LinkError::Background`](crate::LinkError::Background).
+    /// It cannot be closed or aborted, given a teardown, added as a child, or waited for until it is Closed. Such a
+    /// call fails at once, instead of hanging, with [`Error::Background`](crate::Error::Background) or
+    /// [`LinkError::Background`](crate::LinkError::Background); after [`close`](Self::close) and
+    /// [`abort`](Self::abort), which then do nothing, that is what the returned waiter yields.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -234,7 +235,7 @@ impl Drop for Process {
         if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
-        // Release here pairs with Acquire in the drop of the last handle: everything that a thread did before it
+        // This Release pairs with the Acquire in the drop of the last handle: everything that a thread did before it
         // dropped its handle happens-before the teardown (I4).
         if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);

@@ -8,7 +8,7 @@ use crate::run::hooks::hook;
 use crate::value::{Error, Label, Name, Phase, ProcessId, Reason, Segment, Site};
 
 impl Process {
-    /// The phase. One atomic load.
+    /// The phase. This costs one atomic load.
     ///
     /// ```
     /// use procession::{Phase, Process};
@@ -22,7 +22,7 @@ impl Process {
         self.node.phase()
     }
 
-    /// Is the process Closing or Closed? One atomic load, for the inside of loops.
+    /// Is the process Closing or Closed? This costs one atomic load, so it can be called in every iteration of a loop.
     ///
     /// ```
     /// use procession::Process;
@@ -42,19 +42,19 @@ impl Process {
         self.node.phase() != Phase::Running
     }
 
-    /// Is the process Closed? One atomic load.
+    /// Is the process Closed? This costs one atomic load.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.node.phase() == Phase::Closed
     }
 
-    /// Is or was the process closed by force? One atomic load.
+    /// Was the process aborted? This stays `true` when it is Closed. It costs one atomic load.
     #[inline]
     pub fn is_aborting(&self) -> bool {
         self.node.is_aborting()
     }
 
-    /// A waiter for Closing.
+    /// A waiter that is ready when the process is Closing.
     ///
     /// ```
     /// use procession::Process;
@@ -69,7 +69,7 @@ impl Process {
         Closing::new(&self.node)
     }
 
-    /// A waiter for Closed; it does not close the process.
+    /// A waiter that is ready when the process is Closed, and yields the outcome. It does not close the process.
     ///
     /// ```
     /// use procession::Process;
@@ -84,9 +84,10 @@ impl Process {
         Closed::new(&self.node)
     }
 
-    /// A waiter for an [`abort`](Self::abort): from then on, a thread body should end as fast as it can.
+    /// A waiter that is ready when the process is aborted: from then on, a thread body should end as fast as it can.
     ///
-    /// It also ends when the process is Closed without one, and yields whether the process was aborted.
+    /// It is also ready when the process is Closed without having been aborted. It yields whether the process was
+    /// aborted.
     ///
     /// ```
     /// use procession::Process;
@@ -123,7 +124,7 @@ impl Process {
         Some(outcome.map_err(Failure::into_error))
     }
 
-    /// Why the process began to close; `None` while it is Running.
+    /// The reason why the process began to close; `None` while it is Running.
     ///
     /// ```
     /// use procession::{Process, Reason};
@@ -143,12 +144,12 @@ impl Process {
         self.node.name().map(Name::to_shared)
     }
 
-    /// The id, which is equal for all handles to one process.
+    /// The id, which is the same for all handles to one process.
     pub fn id(&self) -> ProcessId {
         self.node.id()
     }
 
-    /// Where the process was made.
+    /// The place where the process was made.
     #[inline]
     pub fn site(&self) -> Site {
         self.node.site
@@ -173,11 +174,11 @@ impl Process {
         segments.iter().map(Segment::to_string).collect::<Vec<_>>().join("/")
     }
 
-    /// The number of its children that are not Closed, including no-wait children.
+    /// The number of children that are not Closed, including no-wait children.
     ///
-    /// Children of children do not count, nor do processes that it only [waits for](Self::wait_for). A child that was
-    /// added twice counts twice. While another thread begins to close this process, the children that it is about to
-    /// close may be missing. It takes one lock, and looks at each child.
+    /// Children of children do not count, nor do processes that this one only [waits for](Self::wait_for). A child that
+    /// was added twice counts twice. While another thread begins to close this process, the children that it is about
+    /// to close may be missing. This takes one lock, and its cost is linear in the number of children.
     ///
     /// ```
     /// use procession::Process;
@@ -199,19 +200,21 @@ impl Process {
         self.node.label()
     }
 
-    /// Calls `hook` for each failure in the tree of this process, its own included, when it happens: with the
-    /// process whose body or teardown failed, and with the error.
+    /// Calls `on_failure` for each failure in the tree of this process, its own included, when it happens: with the
+    /// process that failed, and with the error.
     ///
-    /// It is also called for processes that have no handles left, for panics, and for bodies that were
-    /// [aborted](Error::Aborted). It runs on the thread where the failure happened, with no lock held, before the
-    /// failed process is Closed. So when this process is Closed, the hook has been called for every failure of a
-    /// process that it waited for, directly or through others. An error that a parent takes into its own outcome, with
+    /// The hook is also called for processes that have no handles left, for panics, and for bodies that were
+    /// [aborted](Error::Aborted). It runs on the thread where the failure happened (for the end of a [time
+    /// limit](crate::Builder::time_limit), on a thread of the library), with no lock held, before the failed process is
+    /// Closed. So when this process is Closed, the hook has been called for every failure of a process that it waited
+    /// for, directly or through others. An error that a parent takes into its own outcome, with
     /// [`ChildFailure::Close`](crate::ChildFailure::Close), leads to one call, for the child.
     ///
     /// A process may have several hooks; those of its parents are called too, the nearest first. If a hook panics, the
     /// panic is caught, and the other hooks are called. A hook that holds a handle to the process that it is set on
-    /// keeps that process open until it is closed. A process that is Closed has no hooks any more; a thread of the
-    /// library drops their captures.
+    /// keeps that process open until it is closed. When the process is Closed, a thread of the library drops its hooks.
+    /// But if the process has had a no-wait child, they stay as long as anything refers to the process, because such a
+    /// child may fail later. On a process that is already Closed, the hook is dropped without being called.
     ///
     /// # Blocking
     ///

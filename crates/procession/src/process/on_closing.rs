@@ -18,10 +18,10 @@ type Slot = Mutex<Option<Foreign<Hook>>>;
 
 impl Process {
     /// Runs `f` once when the process begins to close, on a thread of the library. If the process is already Closing,
-    /// `f` runs at once.
+    /// `f` runs at once, on such a thread.
     ///
     /// This is for interrupting blocking I/O, as with `std::stop_callback` of C++ and `context.AfterFunc` of Go: `f`
-    /// shuts the socket down, so that a read that is blocked on it returns. Neither the spawner, nor the limit of 512
+    /// shuts down the socket, so that a read that is blocked on it returns. Neither the spawner, nor the limit of 512
     /// teardowns, nor bodies and wakers that block can delay `f`. It never runs on the stack of the call that closes
     /// the process, so [`close`](Self::close) remains safe while you hold locks and inside `Drop`. Only if the OS
     /// cannot create threads does a thread that is blocked in a wait without a timeout run `f`.
@@ -38,8 +38,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the teardown has started, [`Error::Background`] on the background process, which never
-    /// closes. Then a thread of the library drops `f`.
+    /// [`Error::Closed`] if the teardown of this process has started, [`Error::Background`] on the background process,
+    /// which never closes. Then a thread of the library drops `f`.
     ///
     /// ```
     /// use procession::Process;
@@ -106,7 +106,7 @@ fn take(slot: &Slot) -> Option<Foreign<Hook>> {
 ///
 /// let process = Process::new();
 /// let guard = process.on_closing(|| println!("interrupted"))?;
-/// drop(guard); // what could be interrupted has ended
+/// drop(guard); // the I/O has ended, so nothing has to be interrupted
 /// process.close_blocking()?; // prints nothing
 /// # Ok::<(), procession::Error>(())
 /// ```
@@ -120,8 +120,9 @@ pub struct OnClosing {
 }
 
 impl OnClosing {
-    /// Cancels the function unless it has started; returns `true` if it did, which means that the function never runs.
-    /// It does not wait for a function that is running. A thread of the library drops a cancelled function.
+    /// Cancels the function unless it has started. Returns `true` if the function was cancelled, and will therefore
+    /// never run. This does not wait for a function that is running. A thread of the library drops a cancelled
+    /// function.
     ///
     /// ```
     /// use procession::Process;

@@ -1,4 +1,4 @@
-//! Looking at a process and at everything that it waits for: snapshots, blockers, and `Debug`.
+//! Descriptions of a process and of everything that it waits for: snapshots, blockers, and `Debug`.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::state::glance;
 use crate::value::{Blockers, Link, Phase, Snapshot};
 
 impl Process {
-    /// This process with everything that it closes or waits for, as plain values: to print, to draw, to search.
+    /// This process with everything that it closes or waits for, as plain values to print, draw or search.
     ///
-    /// The fields of each process are consistent with each other, except for its work, which is read without a lock;
-    /// different processes are read one after the other. It locks one process at a time, and reads at most 64 edges in
-    /// one locked section, so it does not hold up a closing.
+    /// The fields of each process are consistent with each other, except for its work, which is read without a lock.
+    /// Different processes are read one after the other. It locks one process at a time, and reads a limited number of
+    /// edges in one locked section, so it does not hold up a closing.
     ///
     /// ```
     /// use procession::Process;
@@ -32,11 +32,11 @@ impl Process {
         look_at(&self.node)
     }
 
-    /// The causes that prevent this process from closing: at most `limit` bodies, teardowns and other items, the oldest
-    /// first, each with the chain of processes down to it, and the total number.
+    /// The items that prevent this process from closing, such as bodies and teardowns: the `limit` oldest ones, the
+    /// oldest first, each with the chain of processes down to it, and the total number.
     ///
-    /// A process that waits for another one is not a cause; the chain continues to the process that it waits for. Each
-    /// cause is printed as one line.
+    /// A process that waits for another one is not such an item: the chain continues to the process that it waits for.
+    /// Each item is displayed as one line.
     ///
     /// ```
     /// use procession::Process;

@@ -10,12 +10,12 @@ impl Process {
     /// Calls `on_stall` when this process has been Closing for `after` and is not Closed, and again when it has been
     /// Closing for twice that, four times that, and so on. The [`Stall`] lists the items that it waits for.
     ///
-    /// The hook runs on a thread of the library that nothing else waits for, and never holds up the closing. It may
-    /// block and panic; while it runs, it is not called again. With the feature `tracing`, the stall and its blockers
-    /// are also events at WARN. There may be several hooks.
+    /// The hook runs on a thread of the library for which nothing else waits, so it never holds up the closing. It may
+    /// block and panic. While it runs, it is not called again. With the feature `tracing`, the stall and its blockers
+    /// are also events at WARN. There may be several hooks. On the background process, this does nothing.
     ///
-    /// A hook that holds a handle to this process keeps it open until it is closed. When the process is Closed, a
-    /// thread of the library drops the hook.
+    /// A hook that holds a handle to this process keeps the process open until it is closed. When the process is
+    /// Closed, a thread of the library drops the hook.
     ///
     /// ```
     /// use procession::Process;

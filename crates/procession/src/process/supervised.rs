@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Builder, Process};
-use crate::run::report::{Listener, Report, RunId, Told};
+use crate::run::report::{Listener, Report, RunEvent, RunId};
 use crate::run::{Inherited, Spawner, wake_sleeper};
 use crate::value::{Label, Name};
 
-/// The name of the process of a run, and its report to the supervisor. Clones are about the same run.
+/// The name of the process of a run, and its report to the supervisor. Clones refer to the same run.
 #[derive(Clone)]
 pub struct Supervised(Arc<Inherited>);
 
 impl Supervised {
-    /// A run below `parent`. Its process is aborted if it is still Closing `grace` after it began to close, for
-    /// whatever reason. The library's deadline thread does this, so it happens even while users' tasks block every
-    /// executor. Nothing is added to the outcome of the process.
+    /// For a run below `parent`. The process of the run is aborted if it is still Closing `grace` after it began to
+    /// close, whatever the reason. The library's deadline thread does this, so it happens even while users' tasks block
+    /// every executor. Nothing is added to the outcome of the process.
     pub fn new(
         parent: &Process,
         name: Name,
@@ -25,10 +25,10 @@ impl Supervised {
         grace: Option<Duration>,
     ) -> Self {
         let report = Report::new(listener, run, grace);
-        Self(Inherited::supervised(name, report, parent.heritage()))
+        Self(Inherited::supervised(name, report, parent.passed_on()))
     }
 
-    /// The same run, whose process has another name.
+    /// The same run, with another name for its process.
     #[must_use]
     pub fn renamed(&self, name: Name) -> Self {
         Self(Inherited::supervised(name, Report::of(&self.0), self.0.passed_on()))
@@ -39,33 +39,34 @@ impl Supervised {
         self.0.name()
     }
 
-    /// Has the run said that it is ready, or that it will never be?
-    pub fn has_said(&self) -> bool {
-        self.0.report().is_some_and(Report::has_said)
+    /// Has the run reported that it is ready, or that it never will be?
+    pub fn knows_readiness(&self) -> bool {
+        self.0.report().is_some_and(Report::knows_readiness)
     }
 
-    /// The run is ready. Only the first call of this and of the two others counts.
+    /// Reports that the run is ready. Of this call, [`ended_unready`](Self::ended_unready) and
+    /// [`not_ready`](Self::not_ready), only the first one counts.
     pub fn ready(&self) {
-        self.say(Some(Told::Ready));
+        self.report_readiness(Some(RunEvent::Ready));
     }
 
-    /// This process ended without an error before the run was ready, which it will never be.
+    /// Reports that this process ended without an error before the run was ready, so the run never will be.
     pub fn ended_unready(&self, label: Label) {
-        self.say(Some(Told::EndedUnready(label)));
+        self.report_readiness(Some(RunEvent::EndedUnready(label)));
     }
 
-    /// The run will never be ready. The end of its process says why.
+    /// Records that the run will never be ready. The outcome of its process will say why.
     pub fn not_ready(&self) {
-        self.say(None);
+        self.report_readiness(None);
     }
 
-    fn say(&self, told: Option<Told>) {
-        let sleeper = self.0.report().and_then(|report| report.say(told));
+    fn report_readiness(&self, event: Option<RunEvent>) {
+        let sleeper = self.0.report().and_then(|report| report.report_readiness(event));
         wake_sleeper(sleeper);
     }
 
-    /// The run has this process: makes sure that the supervisor hears of its end, even if the process was not made
-    /// with [`Builder::supervised`].
+    /// Declares that this is the process of the run. Makes sure that the supervisor is notified of its closing and its
+    /// end, even if the process was not made with [`Builder::supervised`].
     pub fn attach(&self, process: &Process) {
         let is_own = match (self.0.report(), process.node.report()) {
             (Some(one), Some(other)) => one.is(other),
@@ -78,8 +79,8 @@ impl Supervised {
 }
 
 impl Builder<'_> {
-    /// The process is that of a run. This replaces its name. Unless the builder was given a spawner, it has that of the
-    /// parent of the run.
+    /// Makes the process that of a run. The name of the run replaces its name. Unless the builder was given a spawner,
+    /// the process has that of the parent of the run.
     #[inline]
     pub(crate) fn supervised(mut self, supervised: Supervised) -> Self {
         self.supervised = Some(supervised);
@@ -114,41 +115,41 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
-    /// Passes on what it hears.
-    struct Heard(Mutex<Sender<&'static str>>);
+    /// Sends the events that it is notified of to a channel.
+    struct Recorder(Mutex<Sender<&'static str>>);
 
-    impl Listener for Heard {
-        fn hear(&self, run: RunId, told: Told) -> Option<Sleeper> {
+    impl Listener for Recorder {
+        fn notify(&self, run: RunId, event: RunEvent) -> Option<Sleeper> {
             assert_eq!(run, RunId { unit: 1, number: 2 });
-            let what = match told {
-                Told::Ready => "ready",
-                Told::EndedUnready(_) => "ended unready",
-                Told::Closing => "closing",
-                Told::Closed => "closed",
+            let what = match event {
+                RunEvent::Ready => "ready",
+                RunEvent::EndedUnready(_) => "ended unready",
+                RunEvent::Closing => "closing",
+                RunEvent::Closed => "closed",
             };
             self.0.lock().unwrap().send(what).unwrap();
             None
         }
     }
 
-    /// A supervised process can have a spawner of its own, and its supervisor still hears of it.
+    /// A supervised process can have a spawner of its own, and its supervisor is still notified.
     #[test]
     fn a_spawner_of_its_own() {
         let dropping = |job: Job| drop(job);
         let parent = Process::builder().spawner(dropping).build().unwrap();
-        let (hears, heard) = channel();
-        let listener = Arc::new(Heard(Mutex::new(hears)));
+        let (sender, receiver) = channel();
+        let listener = Arc::new(Recorder(Mutex::new(sender)));
         let name = Name::from(Arc::<str>::from("unit"));
         let run = RunId { unit: 1, number: 2 };
         let supervised = Supervised::new(&parent, name, listener, run, None);
-        let says = supervised.clone();
+        let run = supervised.clone();
         let builder = Process::builder().parent(&parent).spawner(crate::Threads);
-        let body = move |_| async move { says.ready() };
+        let body = move |_| async move { run.ready() };
         let process = builder.supervised(supervised).spawn(body).unwrap();
         process.closed().wait().unwrap();
         assert_eq!(process.name().as_deref(), Some("unit"));
         let limit = Duration::from_secs(60);
-        let next = || heard.recv_timeout(limit).unwrap();
+        let next = || receiver.recv_timeout(limit).unwrap();
         // It begins to close and is Closed in one step.
         assert_eq!([next(), next()], ["ready", "closed"]);
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::handed::Handed;
+use super::outcome_reader::OutcomeReader;
 use super::timeout::Timeout;
 use super::{Builder, Closed, Process};
-use crate::run::body::{BodyEnd, HandedTo};
+use crate::run::body::{BodyEnd, ErrorRecipient};
 use crate::run::foreign::Foreign;
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, Error, Site};
@@ -18,17 +18,17 @@ use crate::value::{BoxError, Error, Site};
 /// A body with a value, and a waiter for the value. Made by [`Process::spawn_task`], [`Process::spawn_task_thread`] and
 /// the methods of the same names of [`Builder`].
 ///
-/// It is a future that can also block a thread. It is ready when the process of the body is Closed, that is, after the
-/// body, the children of its process and its teardown. It yields the value only if the outcome is `Ok`; otherwise it
-/// yields the error of the outcome, and a thread of the library drops the value.
+/// It is a future that can also block a thread. It is ready when the process of the body is Closed, that is, when the
+/// body, the children of the process and its teardown have ended. It yields the value only if the outcome is `Ok`.
+/// Otherwise it yields the error of the outcome, and a thread of the library drops the value.
 ///
-/// A task that is dropped is detached: the body goes on, and a thread of the library drops its value. Its failure,
-/// which nobody reads, is then [reported](crate::ChildFailure::Report).
+/// Dropping a task detaches it: the body goes on, and a thread of the library drops its value. If the body fails,
+/// nobody reads the error, so it is [reported](crate::ChildFailure::Report).
 ///
 /// # Cancel safety
 ///
-/// Waiting can be given up at any time, with a [timeout](Self::timeout) for example: the value is kept for the next
-/// wait, and nothing is lost.
+/// A wait can be cancelled at any time, for example by a [timeout](Self::timeout): the value is kept for the next wait,
+/// and nothing is lost. Dropping the task itself detaches it.
 ///
 /// ```
 /// use procession::{Error, Process, ok_with};
@@ -47,29 +47,29 @@ pub struct Task<T: Send + 'static> {
     closed: Closed,
     value: Value<T>,
     was_read: bool,
-    handed: Handed,
+    reader: OutcomeReader,
 }
 
-/// The place of the value, which the body fills.
+/// The shared place in which the body stores its value.
 struct Value<T: Send + 'static>(Arc<Mutex<Option<Foreign<T>>>>);
 
 impl<T: Send + 'static> Task<T> {
-    fn new(process: Process, value: Value<T>, handed: Handed) -> Self {
+    fn new(process: Process, value: Value<T>, reader: OutcomeReader) -> Self {
         let closed = process.closed();
-        Self { process, closed, value, was_read: false, handed }
+        Self { process, closed, value, was_read: false, reader }
     }
 
-    /// Starts the blocking body. If there is no thread for it, the caller is handed that error.
+    /// Starts the blocking body. If the OS cannot create a thread for it, the caller gets that error.
     fn on_thread<F>(process: Process, end: BodyEnd, value: Value<T>, body: F) -> Result<Self, Error>
     where
         F: FnOnce(Process) -> Result<(), BoxError> + Send + 'static,
     {
-        let mut handed = Handed::new(&process);
-        if let Err(error) = process.start_thread(end, HandedTo::Caller, body) {
-            handed.read();
+        let mut reader = OutcomeReader::new(&process);
+        if let Err(error) = process.start_thread(end, ErrorRecipient::Caller, body) {
+            reader.mark_read();
             return Err(error);
         }
-        Ok(Self::new(process, value, handed))
+        Ok(Self::new(process, value, reader))
     }
 
     /// The process of the body.
@@ -81,12 +81,12 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Errors
     ///
-    /// Those of the outcome; or [`Error::Deadlock`] at once, as with [`Closed::wait`](crate::Closed::wait). The body
-    /// then goes on, detached.
+    /// Those of the outcome; or [`Error::Deadlock`] at once, as with [`Closed::wait`](crate::Closed::wait), and the
+    /// task is then detached.
     ///
     /// # Panics
     ///
-    /// If the task has yielded its value or its error already.
+    /// If the task has already yielded its value or its error.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
     /// ```
@@ -111,7 +111,7 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Panics
     ///
-    /// If the task has yielded its value or its error already.
+    /// If the task has already yielded its value or its error.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, Error>> {
         let outcome = self.closed.wait_timeout(timeout)?;
@@ -126,14 +126,14 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Panics
     ///
-    /// If the task has yielded its value or its error already.
+    /// If the task has already yielded its value or its error.
     #[doc = include_str!("../../docs/blocking-timeout.md")]
     pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<T, Error>> {
         let outcome = self.closed.wait_deadline(deadline)?;
         Some(self.read(outcome))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first. The task and
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first. The task and
     /// its value are kept.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Panics
     ///
-    /// When it is polled, if the task has yielded its value or its error already.
+    /// When it is polled, if the task has already yielded its value or its error.
     ///
     /// ```
     /// use procession::{Process, ok_with};
@@ -165,7 +165,7 @@ impl<T: Send + 'static> Task<T> {
         Timeout::new(self, timeout)
     }
 
-    /// Has a caller been handed the value or the error?
+    /// Has the task yielded its value or its error?
     fn was_read(&self) -> bool {
         self.was_read
     }
@@ -174,12 +174,12 @@ impl<T: Send + 'static> Task<T> {
     fn read(&mut self, outcome: Result<(), Error>) -> Result<T, Error> {
         assert!(!self.was_read(), "a task yields its value once");
         self.was_read = true;
-        // A refused wait says nothing about the outcome, which is then still nobody's.
+        // If the wait was refused, the outcome has not been read.
         if self.process.is_closed() {
-            self.handed.read();
+            self.reader.mark_read();
         }
         let value = self.value.take();
-        // A body whose outcome is `Ok` has left its value, unless a test has injected a fault that ended it early.
+        // A body whose outcome is `Ok` has stored its value, unless a test has injected a fault that ended it early.
         let none = || Error::Aborted(self.process.label());
         outcome.and_then(|()| Ok(value.ok_or_else(none)?.into_inner()))
     }
@@ -190,7 +190,7 @@ impl<T: Send + 'static> Future for Task<T> {
 
     /// # Panics
     ///
-    /// If the task has yielded its value or its error already.
+    /// If the task has already yielded its value or its error.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.closed).poll(context).map(|outcome| self.read(outcome))
     }
@@ -211,7 +211,7 @@ impl<T: Send + 'static> Value<T> {
         (Self(place.clone()), Self(place))
     }
 
-    /// Keeps the value of a body that ended well. If the task is gone, a thread of the library drops the value.
+    /// Stores the value of a body that succeeded. If the task was dropped, a thread of the library drops the value.
     fn put<E: Into<BoxError>>(self, result: Result<T, E>) -> Result<(), BoxError> {
         let value = Foreign::new(result.map_err(Into::into)?);
         *self.0.lock() = Some(value);
@@ -226,8 +226,8 @@ impl<T: Send + 'static> Value<T> {
 impl Process {
     /// Runs `body` on the spawner, as [`spawn`](Self::spawn) does, and returns a [`Task`] for its value.
     ///
-    /// The body returns a `Result`, whose error is the outcome of its process. If nothing in it tells the compiler the
-    /// type of the error, end it with [`procession::ok_with(value)`](crate::ok_with).
+    /// The body returns a `Result`, whose error becomes part of the outcome of its process. If nothing in the body
+    /// fixes the type of the error, end the body with [`procession::ok_with(value)`](crate::ok_with).
     ///
     /// # Errors
     ///
@@ -253,9 +253,9 @@ impl Process {
     {
         let (value, place) = Value::new();
         let (process, end) = self.child_with_body(Site::caller())?;
-        let handed = Handed::new(&process);
+        let reader = OutcomeReader::new(&process);
         process.start(end, |p| async move { place.put(body(p).await) });
-        Ok(Task::new(process, value, handed))
+        Ok(Task::new(process, value, reader))
     }
 
     /// Runs `body` on a new thread, as [`spawn_thread`](Self::spawn_thread) does, and returns a [`Task`] for its value.
@@ -318,10 +318,10 @@ impl Builder<'_> {
     {
         let (value, place) = Value::new();
         let (process, end) = self.make(Site::caller(), true)?;
-        let handed = Handed::new(&process);
+        let reader = OutcomeReader::new(&process);
         let end = end.expect("the process is made with a body");
         process.start(end, |p| async move { place.put(body(p).await) });
-        Ok(Task::new(process, value, handed))
+        Ok(Task::new(process, value, reader))
     }
 
     /// Makes the process with a blocking body that has a value, as [`Process::spawn_task_thread`] does, and with

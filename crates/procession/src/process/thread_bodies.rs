@@ -1,7 +1,7 @@
 //! Bodies on threads, and closing on the caller's own thread.
 
 use super::Process;
-use crate::run::body::{BodyEnd, HandedTo};
+use crate::run::body::{BodyEnd, ErrorRecipient};
 use crate::run::foreign::Foreign;
 use crate::run::waits::begin_wait;
 use crate::run::{Effects, perform, perform_here};
@@ -12,10 +12,11 @@ impl Process {
     /// Runs `body` on a new thread, as a child of this process. The child is Closed once the body has returned, the
     /// child's own children are Closed, and its teardown has run.
     ///
-    /// The thread is named after the process or, if that has no name, after the file and line of this call. The body is
-    /// given the child: its [`closing`](Self::closing) tells the body to end, and its [`aborting`](Self::aborting) to
-    /// end at once. A body that returns `Ok` lets the child's children finish; one that fails or panics closes them. If
-    /// this process is Closing, the body runs with a child that is Closing from the start.
+    /// The child has no name, so the thread is named after the file and line of this call; with
+    /// [`Builder::spawn_thread`](crate::Builder::spawn_thread), after the process. The body is given the child: its
+    /// [`closing`](Self::closing) asks the body to end, and its [`aborting`](Self::aborting) to end at once. A body
+    /// that returns `Ok` lets the child's children finish; one that fails or panics closes them. If this process is
+    /// Closing, the body runs with a child that is Closing from the start.
     ///
     /// # Errors
     ///
@@ -43,14 +44,14 @@ impl Process {
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        self.spawn_thread_at(Site::caller(), HandedTo::Caller, body)
+        self.spawn_thread_at(Site::caller(), ErrorRecipient::Caller, body)
     }
 
     /// [`spawn_thread`](Self::spawn_thread), with an explicit site.
     pub(crate) fn spawn_thread_at<F, R>(
         &self,
         site: Site,
-        error_to: HandedTo,
+        error_to: ErrorRecipient,
         body: F,
     ) -> Result<Self, Error>
     where
@@ -66,14 +67,14 @@ impl Process {
     pub(crate) fn start_thread<F, R>(
         &self,
         end: BodyEnd,
-        error_to: HandedTo,
+        error_to: ErrorRecipient,
         body: F,
     ) -> Result<(), Error>
     where
         F: FnOnce(Self) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        end.goes_to_thread();
+        end.mark_thread_body();
         let work = (end, Foreign::new((self.clone(), body)));
         let run = |(end, work): (BodyEnd, Foreign<(Self, F)>)| {
             let (process, body) = work.into_inner();
@@ -85,12 +86,13 @@ impl Process {
 
     /// Closes the process, and returns its outcome once it is Closed.
     ///
-    /// The blocking teardowns of the default spawner run on this thread; other threads help if it is held up in one.
+    /// If this call begins the closing, the blocking teardowns that become due because of it, except those of other
+    /// spawners and of no-wait children, run on this thread. Other threads help if a teardown holds it up.
     ///
     /// # Errors
     ///
-    /// Those of the outcome. [`Error::Deadlock`] at once if the process waits for the caller, as with
-    /// [`Closed::wait`](crate::Closed::wait); even then, the closing has begun. [`Error::Background`] on the
+    /// Those of the outcome; [`Error::Deadlock`] at once if the process waits for the caller, as with
+    /// [`Closed::wait`](crate::Closed::wait), although the closing has then begun; [`Error::Background`] on the
     /// background process.
     #[doc = include_str!("../../docs/blocking.md")]
     ///
@@ -115,7 +117,7 @@ impl Process {
             perform(effects);
         } else {
             match begin_wait(&self.node) {
-                // The edges also last while this thread runs teardowns, which may wait for other processes.
+                // The edges also exist while this thread runs teardowns, which may wait for other processes.
                 Ok(_edges) => perform_here(effects, &self.node),
                 Err(deadlock) => {
                     perform(effects);

@@ -13,10 +13,11 @@ use crate::value::time::deadline_after;
 /// [`Closing`](crate::Closing), [`Aborting`](crate::Aborting), [`Closed`](crate::Closed),
 /// [`BodyEnded`](crate::BodyEnded), [`ChildrenClosed`](crate::ChildrenClosed) and [`Task`](crate::Task).
 ///
-/// It yields `None` if the timeout, which begins with the call that makes it, is over first. A timeout that is longer
-/// than a clock can measure is never over. The library's deadline thread measures it, so this works in every executor.
+/// It yields `None` if the timeout ends first. The timeout begins with the call that makes this value. One that is
+/// longer than a clock can measure never ends. The library's deadline thread measures it, so this works with every
+/// executor.
 ///
-/// In a loom model, which has no clock, a timeout is over at once if it is zero, and otherwise never.
+/// In a loom model, which has no clock, a timeout of zero ends at once, and any other never.
 ///
 /// # Cancel safety
 ///
@@ -24,7 +25,7 @@ use crate::value::time::deadline_after;
 #[must_use = "a timeout does nothing unless it is awaited; in blocking code, call `wait_timeout` of the waiter"]
 pub struct Timeout<W> {
     waiter: W,
-    /// `None` if the timeout is never over.
+    /// `None` if the timeout never ends.
     sleep: Option<Sleep>,
 }
 

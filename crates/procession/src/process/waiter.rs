@@ -15,17 +15,17 @@ use crate::value::model::{Waiting, model_has_failed};
 pub(super) struct Waiter<T> {
     node: Arc<Node>,
     moment: Moment,
-    /// Reads the value that the waiter yields; `None` before the moment. It is told whether the moment is known to have
-    /// come.
+    /// Reads the value that the waiter yields; `None` before the moment. The argument says whether the moment is known
+    /// to have come.
     read: fn(&Node, bool) -> Option<T>,
     /// The place of the future's waker.
     place: Option<Place>,
-    /// While the future waits.
+    /// The record of the wait, while the future is pending.
     waiting: Waiting,
 }
 
 impl<T> Waiter<T> {
-    /// `read` must return a value whenever it is told that the moment has come, and always the same one.
+    /// `read` must always return the same value, and must return it if its argument says that the moment has come.
     pub(super) fn new(
         node: &Arc<Node>,
         moment: Moment,
@@ -38,7 +38,7 @@ impl<T> Waiter<T> {
         &self.node
     }
 
-    /// The value that it yields, if it need not wait.
+    /// The value, if it is available without waiting.
     pub(super) fn peek(&self) -> Option<T> {
         (self.read)(&self.node, false)
     }
@@ -71,7 +71,8 @@ impl<T> Waiter<T> {
         self.peek().or_else(|| self.block_with(&ThisThread::new(), deadline, || false))
     }
 
-    /// Blocks. Whenever the thread is woken, it calls `work` until that returns `false`.
+    /// Blocks until the moment or the deadline comes. Whenever the thread is woken, it calls `work` until that returns
+    /// `false`.
     fn block_with(
         &self,
         thread: &ThisThread,
@@ -105,7 +106,7 @@ impl<T> Waiter<T> {
         self.node.has_come_since(self.moment, place)
     }
 
-    /// Records that this thread waits.
+    /// Records that this thread waits, for the report of a failing model.
     fn record(&self) -> Waiting {
         let moment = match self.moment {
             Moment::Closing => "to be Closing",

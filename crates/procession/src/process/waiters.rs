@@ -1,7 +1,7 @@
-//! The waiters, [`Closing`], [`Closed`] and [`Aborting`]: each is a future and can block a thread.
+//! The waiters [`Closing`], [`Closed`] and [`Aborting`]. Each is a future and can also block a thread.
 //!
-//! They follow event-listener's listeners, with `wait`, `wait_timeout` and `wait_deadline` next to `Future` on one
-//! value. A waiter is not a handle: it does not keep its process open.
+//! Their interface follows event-listener's listeners: one type has `wait`, `wait_timeout` and `wait_deadline`, and is
+//! a `Future`. A waiter is not a handle: it does not keep its process open.
 //!
 //! A waiter can be dropped at any time, and another one made: nothing is lost, and nothing is left behind.
 
@@ -20,7 +20,7 @@ use crate::state::Moment;
 use crate::value::Error;
 use crate::value::time::deadline_after;
 
-/// Waits until the process is Closing (or Closed already).
+/// Waits until the process is Closing. It is also ready if the process is already Closed.
 ///
 /// Made by [`Process::closing`](crate::Process::closing).
 ///
@@ -73,7 +73,7 @@ impl Closing {
         self.0.block(Some(deadline))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first.
     ///
     /// ```
     /// use procession::Process;
@@ -130,7 +130,7 @@ pub struct Aborting(Waiter<bool>);
 
 impl Aborting {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        // Closed never becomes aborting (S1), so this is always the same.
+        // A Closed process never becomes aborting (S1), so this value does not change.
         let read = |node: &Node, _| node.has_come(Moment::Aborting).then(|| node.is_aborting());
         Self(Waiter::new(node, Moment::Aborting, read))
     }
@@ -155,7 +155,7 @@ impl Aborting {
         self.0.block(Some(deadline))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first.
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first.
     ///
     /// ```
     /// use procession::Process;
@@ -190,18 +190,18 @@ impl fmt::Debug for Aborting {
 ///
 /// For [`Process::background`](crate::Process::background), it yields [`Error::Background`] at once.
 ///
-/// A blocking wait that could never end is refused. An `await` is not, because the task may stop waiting at any time: a
-/// body that awaits its own process, or one that waits for it, hangs until it is aborted.
+/// A blocking wait that could never end is refused. An `await` is not refused, because the task may stop waiting at any
+/// time. So a body that awaits its own process, or a process that waits for its own, hangs until it is aborted.
 ///
 /// # Ordering
 ///
-/// Everything that the process's body and teardown did, and those of all processes that it waited for, happens before
-/// this waiter resolves.
+/// Everything that the body and the teardown of the process did, and everything that those of the processes it waited
+/// for did, happens before this waiter resolves.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped at any time, and another one made: a closing that has begun goes on, and
-/// nothing is left behind.
+/// It can be dropped at any time, and another one made: nothing is lost, and nothing is left behind. A closing that has
+/// begun goes on.
 ///
 /// ```
 /// use procession::Process;
@@ -228,8 +228,8 @@ impl Closed {
     ///
     /// # Errors
     ///
-    /// Those of the outcome; or [`Error::Deadlock`] at once if the process waits for the caller, or for work that only
-    /// this thread could do because it drives a current-thread tokio runtime.
+    /// Those of the outcome; or [`Error::Deadlock`] at once if the process waits for the process whose code calls this,
+    /// or for work that only this thread could do because it drives a current-thread tokio runtime.
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if let Some(outcome) = self.0.peek() {
@@ -263,7 +263,7 @@ impl Closed {
         self.0.block(Some(deadline))
     }
 
-    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout is over first. The process
+    /// The async form of [`wait_timeout`](Self::wait_timeout): yields `None` if the timeout ends first. The process
     /// goes on closing.
     ///
     /// # Errors

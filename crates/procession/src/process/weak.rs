@@ -9,8 +9,8 @@ use crate::run::Node;
 
 /// Refers to a process without being a handle: it keeps no process open.
 ///
-/// Made by [`Process::downgrade`]. A table of processes, a process's own teardown or a callback that its owner keeps
-/// can hold one. Like handles, two of them are equal if they refer to the same process.
+/// Made by [`Process::downgrade`]. Use it, for example, in a table of processes, in the process's own teardown, or in a
+/// callback that the process's owner keeps. Like handles, two of them are equal if they refer to the same process.
 ///
 /// ```
 /// use procession::Process;
@@ -28,7 +28,7 @@ pub struct WeakProcess {
 }
 
 impl WeakProcess {
-    /// A handle to the process, in whatever phase it is; `None` if nothing refers to the process any more.
+    /// A handle to the process, whatever its phase; `None` if nothing refers to the process any more.
     ///
     /// Handles, waiters and open parents refer to a process. So the result may be a handle to a Closed process, whose
     /// outcome can still be read. A call that races with the drop of the last handle may return a handle to a process

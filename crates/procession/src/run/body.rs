@@ -1,4 +1,4 @@
-//! Bodies: code that a process runs, on a thread or as a future, and that it waits for.
+//! Bodies: the code of a process, which runs on a thread or as a future, and for which the process waits.
 
 use std::future::Future;
 use std::io;
@@ -36,10 +36,10 @@ use crate::value::{BoxError, Error, IntoOutcome, Work};
 /// The result of an async body.
 pub(crate) type BodyResult = Result<(), BoxError>;
 
-/// The end of a body, which is reported to the process exactly once.
+/// Reports the end of a body to its process, exactly once.
 ///
 /// It exists from the moment when the process is made with a body. If it is dropped before the body has ended, or even
-/// before it has begun, it reports the body as [aborted](Error::Aborted). So no path, not even a panic, leaves a
+/// before the body has begun, it reports the body as [aborted](Error::Aborted). So no path, not even a panic, leaves a
 /// process waiting for a body that does not exist.
 #[must_use = "dropping it reports that the body was aborted"]
 pub(crate) struct BodyEnd {
@@ -52,24 +52,24 @@ pub(crate) struct BodyEnd {
     span: Option<BodySpan>,
 }
 
-/// A sleeper that an abort wakes.
+/// The registered sleeper that an abort wakes.
 ///
-/// A poll with a waker of the same address need not lock the node to find the sleeper registered. *It never finds
-/// another task's*, because the waker with this address lives until the abort or the end of the body, so that no other
-/// one has its address: it is in the node, or was taken for another moment that shares it, and is being woken for that
-/// before it is put back. After an abort, no address is compared.
+/// A poll with a waker at the same address need not lock the node, because the sleeper is known to be registered. *The
+/// address never belongs to the waker of another task*, because the registered waker exists until the abort or the end
+/// of the body: it is in the node, or was taken out for another moment that shares it, and is put back after it was
+/// woken for that. After an abort, addresses are no longer compared.
 #[derive(Clone, Copy)]
 struct Registered {
     place: Place,
     waker: WakerAddress,
 }
 
-/// The recipient of the error if there is no thread for a body.
+/// The recipient of the error if the OS cannot create a thread for a body.
 #[derive(Clone, Copy)]
-pub(crate) enum HandedTo {
-    /// The caller, which is handed the error.
+pub(crate) enum ErrorRecipient {
+    /// The caller, to which the error is returned.
     Caller,
-    /// Nobody: it is a failure like any other.
+    /// Nobody: the error is reported like any other failure.
     Nobody,
 }
 
@@ -77,11 +77,12 @@ pub(crate) enum HandedTo {
 enum Ended {
     Returned(BodyResult),
     Panicked(Arc<str>),
+    /// It was dropped before its end, or was not started.
     Early(Error),
 }
 
 impl BodyEnd {
-    /// The end of the body of this process, which must have been made with one.
+    /// For the body of this process, which must have been made with one.
     pub(crate) fn of(node: Arc<Node>) -> Self {
         Self {
             node: Some(node),
@@ -92,7 +93,7 @@ impl BodyEnd {
         }
     }
 
-    /// Runs code of the body, which must not panic, in its span.
+    /// Runs code of the body in its span. `run` must not panic.
     #[inline]
     fn in_span<R>(&self, run: impl FnOnce() -> R) -> R {
         #[cfg(all(feature = "tracing", not(loom)))]
@@ -102,8 +103,8 @@ impl BodyEnd {
         run()
     }
 
-    /// The body is on its way to a thread.
-    pub(crate) fn goes_to_thread(&self) {
+    /// Records that the body is on its way to a thread.
+    pub(crate) fn mark_thread_body(&self) {
         if let Some(node) = &self.node {
             node.work.begin(Work::ThreadBody);
         }
@@ -125,39 +126,39 @@ impl BodyEnd {
         perform(body_ended(&node, result, None).0);
     }
 
-    /// The body ends here with this error, without having run.
+    /// The body ends with this error, without having run.
     pub(crate) fn refuse(mut self, error: Error) {
         if let Some(node) = self.node.take() {
             perform(body_ended(&node, Err(error.into()), None).0);
         }
     }
 
-    /// The OS could not create a thread for the body.
-    pub(crate) fn refuse_thread(self, error: io::Error, to: HandedTo) -> Error {
+    /// The body ends without having run, because the OS could not create a thread for it. Returns its error.
+    pub(crate) fn refuse_thread(self, error: io::Error, to: ErrorRecipient) -> Error {
         let label = self.node.as_ref().map(Node::label).expect("a body ends once");
         let error = Error::no_thread(label, error);
-        if let (HandedTo::Caller, Some(node)) = (to, &self.node) {
+        if let (ErrorRecipient::Caller, Some(node)) = (to, &self.node) {
             node.hand_over();
         }
         self.refuse(error.clone());
         error
     }
 
-    /// The process has no body: it waited only for its maker, which is done.
-    pub(crate) fn made(mut self) {
+    /// The process has no body, and its maker, for which it waited instead, is done.
+    pub(crate) fn finish_making(mut self) {
         if let Some(node) = self.node.take() {
-            perform(node.is_made());
+            perform(node.finish_making());
         }
     }
 
-    /// There is no body after all: the process that was made for it closes.
-    pub(crate) fn without_body(mut self) {
+    /// There will be no body, so the process that was made for it closes.
+    pub(crate) fn cancel_body(mut self) {
         if let Some(node) = self.node.take() {
             perform(node.body_ended(None, None).0);
         }
     }
 
-    /// Polls the future of the body. One that is ready is dropped in the same catch.
+    /// Polls the future of the body. If it is ready, it is dropped in the same catch.
     fn poll<F: Future<Output = BodyResult>>(
         &mut self,
         mut future: Pin<&mut Option<F>>,
@@ -182,13 +183,13 @@ impl BodyEnd {
         };
         let (node, mut polled) = run_as(node, || self.in_span(|| catch(poll)));
         if fault.holds(returned.is_some() || polled.is_err()) {
-            // The result is lost, like that of any body that is aborted. Its drop is foreign code.
+            // The result is dropped, like that of any aborted body. The drop is foreign code.
             dispose(returned.take());
             polled = Ok(());
         }
         self.fault = fault;
         let ended = match (returned, polled) {
-            // If the drop has panicked, that was only printed, by the panic hook.
+            // If the drop has panicked, the panic hook has printed that, and it has no other effect.
             (Some(result), _) => Poll::Ready(Ended::Returned(result)),
             (None, Err(message)) => Poll::Ready(Ended::Panicked(message)),
             (None, Ok(())) if self.is_registered(context.waker()) => Poll::Pending,
@@ -209,7 +210,7 @@ impl BodyEnd {
         self.registered.is_some_and(|registered| registered.waker.is_of(waker))
     }
 
-    /// Makes sure that an abort wakes the body; `false` if it was aborted already.
+    /// Makes sure that an abort wakes the body; `false` if the body was already aborted.
     fn register(&mut self, node: &Node, waker: &Waker) -> bool {
         let sleeper = Sleeper::of(waker);
         let waker = sleeper.address();
@@ -221,14 +222,14 @@ impl BodyEnd {
         is_registered
     }
 
-    /// The end of a body that is dropped by an abort.
+    /// Ends the body because it was aborted.
     fn abort(&mut self, node: Arc<Node>) -> Poll<Ended> {
         let error = Error::Aborted(node.label());
         self.node = Some(node);
         Poll::Ready(Ended::Early(error))
     }
 
-    /// Drops a future that was not ready.
+    /// Drops the future, unless it was dropped because it was ready.
     #[inline]
     fn drop_rest<F>(&mut self, mut future: Pin<&mut Option<F>>) {
         if future.is_some() {
@@ -238,7 +239,7 @@ impl BodyEnd {
         }
     }
 
-    /// Reports the end. The future was dropped.
+    /// Reports the end. The future must have been dropped before.
     fn report(&mut self, ended: Ended) -> Effects {
         let node = self.node.take().expect("a body ends once");
         node.work.end();
@@ -253,7 +254,7 @@ impl BodyEnd {
         effects
     }
 
-    /// The error of a body that is dropped before its end; `None` if its end has been reported.
+    /// The error of a body that is dropped before its end; `None` if its end was reported before.
     fn aborted(&self) -> Option<Error> {
         self.node.as_ref().map(|node| Error::Aborted(node.label()))
     }
@@ -271,14 +272,14 @@ impl Drop for BodyEnd {
 }
 
 pin_project! {
-    /// An async body. The future is stored inline, so that a spawner that takes any future needs no box.
+    /// An async body. The future is stored inline, so a spawner that takes any type of future needs no box.
     pub(crate) struct Body<F: Future<Output = BodyResult>> {
         #[pin]
         future: Option<F>,
         end: BodyEnd,
     }
 
-    /// An executor that shuts down, for example, drops it before its end.
+    /// A body may be dropped before its end, for example by an executor that shuts down.
     impl<F: Future<Output = BodyResult>> PinnedDrop for Body<F> {
         fn drop(this: Pin<&mut Self>) {
             if model_has_failed() {
@@ -297,7 +298,7 @@ impl<F: Future<Output = BodyResult>> Body<F> {
         Self::with_work(Work::CallerBody, end, future)
     }
 
-    /// A body that is work of this kind.
+    /// A body whose work is of this kind.
     #[cfg_attr(not(all(feature = "tracing", not(loom))), expect(unused_mut))]
     #[inline(always)]
     pub(crate) fn with_work(work: Work, mut end: BodyEnd, future: F) -> Self {
@@ -347,8 +348,8 @@ impl<F: Future<Output = BodyResult> + Send> AnyBody for Body<F> {
     }
 }
 
-/// Starts an async body on the spawner, or on the default one. A spawner that takes any future is given the body
-/// without a box.
+/// Starts an async body on the spawner, or on the default one. A spawner that takes any type of future is given the
+/// body without a box.
 #[inline(always)]
 pub(crate) fn spawn_body<F>(spawner: Option<&Spawner>, body: Body<F>)
 where

@@ -1,8 +1,8 @@
-//! Which bodies, teardowns and hooks are on this thread's stack, so that a wait that cannot end is refused (I13): see
-//! [`waits`](super::waits).
+//! The processes whose bodies, teardowns and hooks are on the stack of this thread. [`waits`](super::waits) uses them
+//! to refuse a wait that cannot end (I13).
 //!
-//! Nearly always there is at most one, so the innermost process has a cell of its own. The list of those around it is
-//! only touched where code of one process runs inside that of another.
+//! There is rarely more than one, so the innermost process has a cell of its own. The list of the processes around it
+//! is touched only where code of one process runs inside that of another.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -17,11 +17,12 @@ thread_local! {
     static OUTER: RefCell<Vec<Arc<Node>>> = RefCell::default();
 }
 
-/// Runs code of the process, which must not panic, with the process on this thread's stack; hands the process back.
+/// Runs code of the process, with the process on this thread's stack. `run` must not panic. Returns the process with
+/// the result.
 #[inline(always)]
 pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let mut node = Some(node);
-    // At the end of a thread, the stack is gone, and waits are no longer checked.
+    // At the end of a thread, the thread-local stack no longer exists, and waits are no longer checked.
     let mut around = INNERMOST.try_with(|innermost| innermost.replace(node.take())).ok().flatten();
     let is_nested = around.is_some();
     if is_nested {
@@ -35,8 +36,8 @@ pub(super) fn run_as<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>,
     (node.expect("what was put on the stack is on it"), result)
 }
 
-/// Puts a process on the list. At the end of a thread there may be no list any more; then the process stays with the
-/// caller, because the frame that it belongs to expects it back.
+/// Puts a process on the list. At the end of a thread, the list may no longer exist. Then the process stays with the
+/// caller, because its frame expects it back.
 #[cold]
 fn push_outer(node: &mut Option<Arc<Node>>) {
     let _ = OUTER.try_with(|outer| outer.borrow_mut().extend(node.take()));
@@ -65,7 +66,7 @@ fn innermost() -> Option<Arc<Node>> {
     INNERMOST.try_with(look).ok().flatten()
 }
 
-/// The process whose code runs on this thread.
+/// The label of the process whose code runs on this thread.
 pub(crate) fn innermost_label() -> Option<Label> {
     innermost().as_ref().map(Node::own_label)
 }

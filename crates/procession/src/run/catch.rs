@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::value::model::{catching, caught, model_has_failed};
 
-/// Runs foreign code. If it panics, the error is the panic's message.
+/// Runs foreign code. If it panics, the error is the message of the panic.
 pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     catch_payload(run).map_err(|payload| {
         let message = message(&*payload).into();
@@ -15,9 +15,9 @@ pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Arc<str>> {
     })
 }
 
-/// Runs foreign code. If it panics, the error is the panic's payload, whose drop is foreign code.
+/// Runs foreign code. If it panics, the error is the payload of the panic. Dropping that is foreign code too.
 pub(super) fn catch_payload<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    // Unwind safe, because the library does not use the captures of the closure after a panic.
+    // This is unwind safe, because the library does not use the captures of the closure after a panic.
     catch_unwind(AssertUnwindSafe(|| catching(run))).map_err(|payload| {
         if model_has_failed() {
             resume_unwind(payload);
@@ -27,7 +27,7 @@ pub(super) fn catch_payload<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any
     })
 }
 
-/// Runs foreign code, and ignores a panic, which the panic hook has printed.
+/// Runs foreign code, and ignores a panic, which the panic hook has already printed.
 pub(crate) fn contain(run: impl FnOnce()) {
     let _printed = catch(run);
 }

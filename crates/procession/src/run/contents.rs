@@ -7,7 +7,7 @@ use super::foreign::dispose;
 use super::hooks::Hook;
 use super::spawn::Spawner;
 use super::teardown::Teardown;
-use crate::state::{Contents, Seen};
+use crate::state::{Contents, ObservedEvent};
 use crate::value::{Error, FailedCalls, Label};
 
 // A leaf without a name or a teardown is one allocation: this, and the two counters of an `Arc`.
@@ -15,9 +15,9 @@ use crate::value::{Error, FailedCalls, Label};
 const _: () = assert!(size_of::<super::Node>() == 96);
 
 /// The types of the values that a node holds.
-pub(crate) enum Held {}
+pub(crate) enum NodeContents {}
 
-impl Contents for Held {
+impl Contents for NodeContents {
     type Spawner = Spawner;
     type Teardown = Teardown;
     type Failure = Failure;
@@ -25,7 +25,7 @@ impl Contents for Held {
     #[cfg(not(loom))]
     type Observer = super::observers::Observer;
     type Report = super::report::Report;
-    /// A model has no events.
+    // A model has no events.
     #[cfg(loom)]
     type Observer = std::convert::Infallible;
     #[cfg(all(feature = "tokio-util", not(loom)))]
@@ -53,8 +53,8 @@ impl Contents for Held {
     }
 
     #[cfg(not(loom))]
-    fn observe(observer: &Self::Observer, seen: Seen<'_, Self>) {
-        observer.push(seen);
+    fn observe(observer: &Self::Observer, event: ObservedEvent<'_, Self>) {
+        observer.push(event);
     }
 
     #[cfg(not(loom))]
@@ -63,7 +63,7 @@ impl Contents for Held {
     }
 
     #[cfg(loom)]
-    fn observe(observer: &Self::Observer, _seen: Seen<'_, Self>) {
+    fn observe(observer: &Self::Observer, _event: ObservedEvent<'_, Self>) {
         match *observer {}
     }
 
@@ -73,7 +73,7 @@ impl Contents for Held {
     }
 }
 
-/// An error as the library holds it: a user's error in it is dropped by a thread of the library.
+/// An error as the library holds it. If it contains a user's error, a thread of the library drops that.
 pub(crate) struct Failure(Option<Error>);
 
 impl Failure {
@@ -81,7 +81,7 @@ impl Failure {
         Self(Some(error))
     }
 
-    /// Looks at the error.
+    /// Does `is_it` hold for the error?
     #[cfg(all(feature = "metrics", not(loom)))]
     pub(super) fn is(&self, is_it: impl FnOnce(&Error) -> bool) -> bool {
         self.0.as_ref().is_some_and(is_it)

@@ -1,4 +1,4 @@
-//! How jobs are driven: run, polled, dropped or refused; and the effects of their ends.
+//! How jobs are run, polled, dropped and refused, and how the effects of their ends are carried out.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +10,7 @@ use super::call_stack::run_as;
 use super::catch::catch;
 use super::hooks::torn_down;
 use super::job::{Job, State, TearingDown};
-use super::later::{do_all, is_in_spawner, postpone};
+use super::later::{is_in_spawner, postpone, run_and_drain};
 use super::perform::perform;
 use super::pool::{self, Task};
 use super::spawn::{Spawn, Threads};
@@ -22,20 +22,20 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks until the job has ended. But a call inside a call of [`Spawn::spawn`] only queues the job: it runs as
-    /// soon as that call has returned, so that chains of jobs do not nest.
+    /// Blocks the thread until the job has ended. But inside [`Spawn::spawn`], it only queues the job, which then runs
+    /// as soon as `spawn` has returned, so that chains of jobs do not nest.
     pub fn run(self) {
         let run = move || perform(self.execute());
         if is_in_spawner() {
             return postpone(Box::new(run));
         }
-        // An executor of a user's runs it, perhaps inside another job that blocks until this one has ended; so nothing
-        // is left to a frame further down the stack.
-        do_all(run);
+        // A user's executor may run this inside another job that blocks until this one has ended, so nothing may be
+        // left to a frame further down the stack.
+        run_and_drain(run);
     }
 
-    /// The OS could not create a thread for the job: a body does not run; a teardown is left to the pool's threads, or
-    /// to threads that wait for a process.
+    /// The OS could not create a thread for the job. A body then does not run; a teardown is left to the pool's threads
+    /// or to threads that wait for a process.
     pub(super) fn refuse(mut self, error: io::Error) {
         match self.take() {
             State::Body(mut body) => perform(body.as_mut().refuse(error)),
@@ -48,9 +48,7 @@ impl Job {
     }
 }
 
-/// Polls the job.
-///
-/// A job that [blocks](Job::is_blocking) does so in its only poll.
+/// Polling a job runs it. A [blocking](Job::is_blocking) job blocks in its only poll.
 impl Future for Job {
     type Output = ();
 
@@ -59,8 +57,8 @@ impl Future for Job {
     }
 }
 
-/// Carries out the effects of a job that was polled to its end or dropped: now, or after the spawner that is being
-/// called has returned.
+/// Carries out the effects of a job that was polled to its end or dropped: at once or, if a spawner is being called,
+/// after it has returned.
 pub(super) fn perform_polled(effects: Effects) {
     if is_in_spawner() {
         postpone(Box::new(move || perform(effects)));

@@ -1,4 +1,4 @@
-//! [`Fault`]: what a test injects, and where (feature `test-faults`).
+//! [`Fault`]: the faults that a test can inject, and the places where they strike (feature `test-faults`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,25 +18,25 @@ pub enum FaultPlace {
     Spawner,
 }
 
-/// A fault.
+/// A fault that a test injects.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It panics with this message instead of running. The panic hook is not called.
+    /// The body or teardown panics with this message instead of running. The panic hook is not called.
     Panic(String),
     /// A teardown returns this error instead of running.
     Fail(String),
     /// A body returns `Ok` instead of running.
     EndEarly,
-    /// A body that was asked to close does not end before it is aborted.
+    /// A body that ends after it was asked to close is reported as ended only when it is aborted.
     IgnoreClosing,
-    /// A teardown runs only after the gate is open.
+    /// A teardown runs only after the gate was opened.
     Hang(Arc<Gate>),
     /// The spawner drops the job.
     DropJob,
 }
 
-/// Keeps teardowns waiting until it is opened. No wait for another process is on record, so that a report names the
-/// teardown.
+/// Keeps teardowns waiting until it is opened. The wait is not recorded as a wait for a process, so a report names the
+/// teardown as the blocker.
 #[derive(Debug, Default)]
 pub struct Gate {
     is_open: AtomicBool,

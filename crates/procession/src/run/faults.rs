@@ -1,18 +1,19 @@
-//! Faults that a test injects into the code of processes, to see whether a shutdown survives them (feature
-//! `test-faults`). Without that feature, everything here is empty.
+//! Faults that a test injects into the code of processes, to check whether a shutdown survives them (feature
+//! `test-faults`). Without that feature, all of this does nothing.
 //!
 //! # Invariants
 //!
-//! - F1. The interpreter cannot tell a panic, an error or a hang that was injected from one of the user's code. *Because* a
-//!   fault strikes where the interpreter runs that code, and in the same catch; and a job that a spawner should drop is
+//! - F1. The interpreter cannot distinguish an injected panic, error or hang from one in users' code. *Because* a fault
+//!   strikes where the interpreter runs that code, and in the same catch; and a job that a spawner should drop is
 //!   dropped where the spawner would be called.
-//! - F2. Faults are set on a process like a hook for events, and apply to the processes that inherit that hook. *Because*
-//!   their function is kept in an observer. It is called with no lock held and in a catch, since it is foreign code.
-//! - F3. Until a process is given faults for the first time, a place costs one relaxed load. Relaxed, because the code
-//!   that a fault is meant for runs after the fault was set: its process is made later, or is started by something that
-//!   happens after that.
-//! - F4. What a fault replaces is dropped as foreign code: in the catch in which it would have run, in the one that drops
-//!   the future of a body that has panicked or is aborted, or by a thread of the library.
+//! - F2. Faults are set on a process like a hook for events, and apply to the processes that inherit such a hook,
+//!   *because* their function is kept in an observer. It is called with no lock held and in a catch, because it is
+//!   foreign code.
+//! - F3. Until a process is given faults for the first time, each place costs one relaxed load. Relaxed is enough,
+//!   because the code that a fault is meant for runs after the fault was set: its process is made later, or is started
+//!   by something that happens later.
+//! - F4. Code that a fault replaces is dropped as foreign code: in the catch in which it would have run, in the catch
+//!   that drops the future of a body that has panicked or is aborted, or by a thread of the library.
 
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub(crate) use injected::inject;
@@ -42,14 +43,14 @@ mod injected {
     use crate::value::sleeper::Sleeper;
     use crate::value::{BoxError, IntoOutcome, Phase, Work};
 
-    /// Set once a process is given faults (F3).
+    /// Set when a process is given faults for the first time (F3).
     static ARE_USED: AtomicBool = AtomicBool::new(false);
 
-    /// Sets faults on the process and on what is below it.
+    /// Sets faults on the process and on everything below it.
     pub(crate) fn inject(node: &Arc<Node>, faults: FaultHook) {
         ARE_USED.store(true, Ordering::Relaxed);
         let observer = Observer::faults(faults);
-        observer.is_set_on(node);
+        observer.set_source(node);
         node.add_observer(observer);
     }
 
@@ -79,7 +80,7 @@ mod injected {
         Panics(String),
         EndsEarly,
         IgnoresClosing(Arc<Node>),
-        /// The body has ended, which is not reported before it is aborted.
+        /// The body has ended, but that is reported only when it is aborted.
         Held,
     }
 
@@ -88,7 +89,7 @@ mod injected {
             Self::Unasked
         }
 
-        /// The fault of the body of this process, which begins.
+        /// The fault of the body of this process, which is beginning.
         pub(in crate::run) fn of(node: &Arc<Node>) -> Self {
             if node.work.get() == Work::Future {
                 return Self::None;
@@ -101,7 +102,7 @@ mod injected {
             }
         }
 
-        /// The body of this process is polled, perhaps for the first time.
+        /// Looks up the fault when the body of this process is polled for the first time.
         pub(in crate::run) fn begin(&mut self, node: &Arc<Node>) {
             if let Self::Unasked = self {
                 *self = Self::of(node);
@@ -130,8 +131,8 @@ mod injected {
             }
         }
 
-        /// Before a poll of an async body: whether the fault replaces the poll, and the result if it ends the body. This
-        /// is called in the catch of the body (F4).
+        /// Called before each poll of an async body, in the catch of the body (F4). Returns whether the fault replaces
+        /// the poll. If the fault ends the body, `result` is set.
         pub(in crate::run) fn replaces_poll<F>(
             &mut self,
             future: Pin<&mut Option<F>>,
@@ -156,7 +157,7 @@ mod injected {
             }
         }
 
-        /// After a poll of an async body: whether the body, which has ended, is held until it is aborted.
+        /// Called after each poll of an async body. Returns whether the body has ended and is held until it is aborted.
         pub(in crate::run) fn holds(&mut self, has_ended: bool) -> bool {
             let Self::IgnoresClosing(node) = self else { return false };
             let holds = has_ended && node.phase() != Phase::Running;
@@ -189,7 +190,7 @@ mod injected {
     pub(in crate::run) struct TeardownFault(Option<Fault>);
 
     impl TeardownFault {
-        /// The fault of the teardown of this process, which begins. A hook of `on_closing` has none.
+        /// The fault of the teardown of this process, which is beginning. A hook of `on_closing` has none.
         pub(in crate::run) fn of(node: &Arc<Node>) -> Self {
             let is_hook = node.work.get() == Work::Hook;
             Self(if is_hook { None } else { at(FaultPlace::Teardown, node) })

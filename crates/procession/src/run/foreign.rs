@@ -1,9 +1,10 @@
 //! [`Foreign`]: a user's value that the library holds.
 //!
-//! Its drop is foreign code: it may panic, block, lock, join a thread, or drop the last handle of another process. So
-//! it never runs where the library happens to let go of the value, which may be inside `close()`, under a lock, on the
-//! signal thread, or on a thread that the value itself owns. The value is handed to the pool, whose threads drop one
-//! value after another, each in a catch. A chain of values that own each other is therefore dropped in a loop (I11).
+//! Its drop is foreign code: it may panic, block, take a lock, join a thread, or drop the last handle of another
+//! process. So the value is never dropped where the library no longer needs it, which may be inside `close()`, under a
+//! lock, on the signal thread, or on a thread that the value itself owns. Instead, it is handed to the pool, whose
+//! threads drop one value after another, each in a catch. Therefore a chain of values that own each other is dropped in
+//! a loop (I11).
 //!
 //! A body or a teardown that runs drops its captures as part of the run, in the same catch.
 
@@ -35,7 +36,7 @@ impl<T: Send + 'static> Drop for Foreign<T> {
     }
 }
 
-/// Lets a thread of the library drop the value.
+/// Has a thread of the library drop the value.
 pub(crate) fn dispose<T: Send + 'static>(value: T) {
     if std::mem::needs_drop::<T>() {
         pool::drop_there(Box::new(value));

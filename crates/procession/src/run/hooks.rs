@@ -15,21 +15,22 @@ use crate::value::{BoxError, Error, Label};
 /// A function that is called for failures.
 pub(crate) type Hook = Arc<Foreign<Box<dyn Fn(&Arc<Node>, &Error) + Send + Sync>>>;
 
-/// A hook that calls `tell`.
-pub(crate) fn hook(tell: impl Fn(&Arc<Node>, &Error) + Send + Sync + 'static) -> Hook {
-    Arc::new(Foreign::new(Box::new(tell)))
+/// A hook that calls `call`.
+pub(crate) fn hook(call: impl Fn(&Arc<Node>, &Error) + Send + Sync + 'static) -> Hook {
+    Arc::new(Foreign::new(Box::new(call)))
 }
 
-/// An error of code of a process.
-pub(super) struct Fault {
+/// The failure of a body, a teardown or a time limit.
+pub(super) struct WorkFailure {
     error: Error,
-    news: News,
+    unreported: Unreported,
 }
 
-/// The part of an error that the hooks have not been told of.
-enum News {
+/// The part of an error for which the hooks have not been called yet.
+enum Unreported {
+    /// The whole error.
     All,
-    /// The process passes failures of its children on, and this is what failed besides.
+    /// Only this part, if any. The rest consists of failures of children, which the process passes on.
     Only(Option<Error>),
 }
 
@@ -48,18 +49,18 @@ pub(crate) fn pass_on(error: Error, own: Option<Error>) -> BoxError {
     Box::new(PassedOn { error, own })
 }
 
-/// Turns the result of code of a process, or its panic, into a part of the outcome.
+/// Turns the result of a body or a teardown, or its panic, into a part of the outcome.
 #[inline(always)]
 pub(super) fn outcome(
     caught: Result<Result<(), BoxError>, Arc<str>>,
     label: impl FnOnce() -> Label,
-) -> Result<(), Fault> {
+) -> Result<(), WorkFailure> {
     match caught {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(match error.downcast::<PassedOn>() {
             Ok(passed_on) => {
                 let PassedOn { error, own } = *passed_on;
-                Fault { error, news: News::Only(own) }
+                WorkFailure { error, unreported: Unreported::Only(own) }
             }
             Err(error) => Error::failed(label(), error).into(),
         }),
@@ -67,63 +68,66 @@ pub(super) fn outcome(
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for WorkFailure {
     fn from(error: Error) -> Self {
-        Self { error, news: News::All }
+        Self { error, unreported: Unreported::All }
     }
 }
 
-/// The body has ended: tells the hooks of a failure, then reports the end.
+/// The body has ended: calls the hooks if it has failed, then reports the end.
 #[inline]
 pub(super) fn body_ended(
     node: &Arc<Node>,
-    result: Result<(), Fault>,
+    result: Result<(), WorkFailure>,
     place: Option<Place>,
 ) -> (Effects, Option<Sleeper>) {
-    let failed = tell_hooks(node, result);
+    let failed = call_hooks(node, result);
     node.body_ended(failed, place)
 }
 
-/// The teardown has ended: tells the hooks of a failure, then reports the end.
+/// The teardown has ended: calls the hooks if it has failed, then reports the end.
 #[inline]
-pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), Fault>) -> Effects {
-    let failed = tell_hooks(node, result);
+pub(super) fn torn_down(node: &Arc<Node>, result: Result<(), WorkFailure>) -> Effects {
+    let failed = call_hooks(node, result);
     node.torn_down(failed)
 }
 
-/// The time limit is over, and the process is aborted: tells the hooks, then reports the failure.
+/// The time limit has ended, and the process was aborted: calls the hooks, then reports the failure.
 pub(super) fn time_limit_over(node: &Arc<Node>, error: Error, waits: Waits) -> Effects {
-    let failed = tell_hooks(node, Err(error.into()));
+    let failed = call_hooks(node, Err(error.into()));
     node.time_limit_reported(failed, waits)
 }
 
 /// Calls the hooks if the result is an error.
 #[inline(always)]
-fn tell_hooks(node: &Arc<Node>, result: Result<(), Fault>) -> Option<Failed<super::Held>> {
+fn call_hooks(
+    node: &Arc<Node>,
+    result: Result<(), WorkFailure>,
+) -> Option<Failed<super::NodeContents>> {
     match result {
         Ok(()) => None,
-        Err(fault) => Some(tell_hooks_of(node, fault)),
+        Err(failure) => Some(call_hooks_with(node, failure)),
     }
 }
 
-/// Hooks have been told of a failure that is only passed on.
+/// Calls the hooks for the part of the error that they were not called for before.
 #[cold]
-fn tell_hooks_of(node: &Arc<Node>, fault: Fault) -> Failed<super::Held> {
-    let Fault { error, news } = fault;
+fn call_hooks_with(node: &Arc<Node>, failure: WorkFailure) -> Failed<super::NodeContents> {
+    let WorkFailure { error, unreported } = failure;
     let aborted = matches!(error, Error::Aborted(_));
-    let news = match news {
-        News::All => &error,
-        News::Only(Some(ref own)) => own,
-        News::Only(None) => return Failed { failure: Failure::new(error), aborted },
+    let unreported = match unreported {
+        Unreported::All => &error,
+        Unreported::Only(Some(ref own)) => own,
+        Unreported::Only(None) => return Failed { failure: Failure::new(error), aborted },
     };
     let hooks = node.hooks();
     #[cfg(not(loom))]
-    if !(hooks.is_empty() && reports::failed(node, news, aborted)) {
-        reports::handled(node, news);
+    if !(hooks.is_empty() && reports::failed(node, unreported, aborted)) {
+        reports::handled(node, unreported);
     }
     for hook in hooks {
-        // A panic of a hook is only printed, by the panic hook.
-        let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, news)));
+        // If a hook panics, the panic hook prints that, and it has no other effect.
+        let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, unreported)));
     }
     Failed { failure: Failure::new(error), aborted }
 }

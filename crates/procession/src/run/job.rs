@@ -16,22 +16,23 @@ use super::park;
 use super::pool::Task;
 use super::teardown::{Begun, TeardownFuture};
 use super::workplaces::run_on_this_thread;
-use super::{Effects, Held, Node};
-use crate::state::{Due, Happening};
+use super::{Effects, Node, NodeContents};
+use crate::state::{Due, NodeEvent};
 use crate::value::Work;
 
-/// An async body or a teardown that a [`Spawn`](crate::Spawn) has to run: with [`run`](Self::run), or by polling it as
-/// a future.
+/// An async body or a teardown that a [`Spawn`](crate::Spawn) must run, with [`run`](Self::run) or by polling it as a
+/// future.
 ///
-/// A job that is dropped before its end, for example by an executor that shuts down, is not lost: the outcome of a body
-/// is [`Error::Aborted`](crate::Error::Aborted); a teardown that has not begun runs on [`Threads`](crate::Threads)
-/// instead; one that has begun adds the same error to the outcome. The process becomes Closed in each case.
+/// A job that is dropped before its end, for example by an executor that shuts down, is not lost. A body then has the
+/// outcome [`Error::Aborted`](crate::Error::Aborted). A teardown that has not begun runs on [`Threads`](crate::Threads)
+/// instead; one that has begun adds [`Error::Aborted`](crate::Error::Aborted) to the outcome. In each case, the process
+/// becomes Closed.
 #[must_use = "a job runs with `run`, or when it is polled"]
 pub struct Job(pub(super) State);
 
 pub(super) enum State {
     Body(Pin<Box<dyn AnyBody>>),
-    Teardown(Due<Held>),
+    Teardown(Due<NodeContents>),
     /// An async teardown that has begun.
     TearingDown(TearingDown),
     Ended,
@@ -56,16 +57,16 @@ impl Job {
         Self(State::Body(body))
     }
 
-    pub(super) fn teardown(due: Due<Held>) -> Self {
+    pub(super) fn teardown(due: Due<NodeContents>) -> Self {
         if !due.teardown.is_blocking() {
-            due.node.work.is_given_to_spawner();
+            due.node.work.mark_given_to_spawner();
         }
         Self(State::Teardown(due))
     }
 
     /// Runs a blocking teardown to its end on this thread.
     #[inline]
-    pub(super) fn tear_down(due: Due<Held>) -> Effects {
+    pub(super) fn tear_down(due: Due<NodeContents>) -> Effects {
         debug_assert!(due.teardown.is_blocking());
         match begin(due, true) {
             (node, Ok(Begun::Ended(result))) => ended(&node, Ok(result)),
@@ -76,7 +77,7 @@ impl Job {
         }
     }
 
-    /// Is it a blocking teardown? It then blocks the thread that runs or polls it.
+    /// Is the job a blocking teardown, which blocks the thread that runs or polls it?
     pub fn is_blocking(&self) -> bool {
         matches!(&self.0, State::Teardown(due) if due.teardown.is_blocking())
     }
@@ -126,13 +127,13 @@ impl Job {
     }
 }
 
-/// Begins a teardown: a blocking one runs to its end.
+/// Begins a teardown. A blocking one runs to its end.
 #[inline(always)]
 fn begin(
-    Due { node, teardown }: Due<Held>,
+    Due { node, teardown }: Due<NodeContents>,
     is_blocking: bool,
 ) -> (Arc<Node>, Result<Begun, Arc<str>>) {
-    node.tell(|| Happening::TeardownStarted);
+    node.notify_observers(|| NodeEvent::TeardownStarted);
     if is_blocking {
         node.work.begin_teardown();
         let fault = TeardownFault::of(&node);

@@ -1,4 +1,4 @@
-//! Numbers for the facade of the crate `metrics`.
+//! Numbers for the facade crate `metrics`.
 //!
 //! | name | kind | label | unit | meaning |
 //! |---|---|---|---|---|
@@ -6,9 +6,9 @@
 //! | `procession_closing_seconds` | histogram | – | seconds | the time that a process was Closing |
 //! | `procession_failures_total` | counter | – | failures | bodies, teardowns and time limits that failed |
 //!
-//! No label is a name, a path, a key or the text of an error. Under the node's lock, only the library's own counters
-//! change, so the gauges and the counter are right even if events are missed. The recorder is foreign code, and is
-//! called by the thread that calls the hooks. The background process is Running once it is used.
+//! No label is a name, a path, a key or the text of an error. Under a node's lock, only counters of the library change,
+//! so the gauges and the counter are right even if events are missed. The recorder is foreign code, so it is called by
+//! the thread that calls the hooks. Once it is used, the background process counts as Running.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -16,40 +16,40 @@ use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histog
 use ::metrics::{gauge, histogram};
 use once_cell::sync::OnceCell;
 
-use super::Held;
-use crate::state::Happening;
+use super::NodeContents;
+use crate::state::NodeEvent;
 use crate::value::Error;
 
 const PROCESSES: &str = "procession_processes";
 const CLOSING: &str = "procession_closing_seconds";
 const FAILURES: &str = "procession_failures_total";
 
-// Relaxed: each is a number on its own.
+// Relaxed, because each number is independent of the others.
 static RUNNING_NOW: AtomicI64 = AtomicI64::new(0);
 static CLOSING_NOW: AtomicI64 = AtomicI64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// Counts an event, under the node's lock.
-pub(super) fn count(what: &Happening<Held>) {
+pub(super) fn count(event: &NodeEvent<NodeContents>) {
     let add = |number: &AtomicI64, change| {
         number.fetch_add(change, Ordering::Relaxed);
     };
-    match what {
-        Happening::Made => add(&RUNNING_NOW, 1),
-        Happening::Closing(_) => {
+    match event {
+        NodeEvent::Made => add(&RUNNING_NOW, 1),
+        NodeEvent::Closing(_) => {
             add(&RUNNING_NOW, -1);
             add(&CLOSING_NOW, 1);
         }
-        Happening::Closed { .. } => add(&CLOSING_NOW, -1),
-        Happening::Failed(failure) if !failure.is(|error| matches!(error, Error::Aborted(_))) => {
+        NodeEvent::Closed { .. } => add(&CLOSING_NOW, -1),
+        NodeEvent::Failed(failure) if !failure.is(|error| matches!(error, Error::Aborted(_))) => {
             FAILED.fetch_add(1, Ordering::Relaxed);
         }
         _ => {}
     }
 }
 
-/// Gives the recorder the numbers.
-pub(super) fn publish<'a>(events: impl Iterator<Item = &'a Happening<Held>>) {
+/// Passes the numbers to the recorder.
+pub(super) fn publish<'a>(events: impl Iterator<Item = &'a NodeEvent<NodeContents>>) {
     static DESCRIBED: OnceCell<()> = OnceCell::new();
     DESCRIBED.get_or_init(describe);
     let gauges = [("running", &RUNNING_NOW), ("closing", &CLOSING_NOW)];
@@ -58,8 +58,8 @@ pub(super) fn publish<'a>(events: impl Iterator<Item = &'a Happening<Held>>) {
     }
     counter!(FAILURES).absolute(FAILED.load(Ordering::Relaxed));
     let times = histogram!(CLOSING);
-    for what in events {
-        if let Happening::Closed { closing_millis, .. } = what {
+    for event in events {
+        if let NodeEvent::Closed { closing_millis, .. } = event {
             times.record(f64::from(*closing_millis) / 1000.0);
         }
     }

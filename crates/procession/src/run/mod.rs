@@ -1,26 +1,26 @@
-//! Layer 2: the one interpreter of the state machine's effects. Foreign code runs here and nowhere else, and is caught
-//! here.
+//! Layer 2: the one interpreter of the effects of the state machine. Foreign code runs only here, and its panics are
+//! caught here.
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`mod@perform`] | carries effects out: wakes sleepers and hands teardowns over; begin here |
-//! | [`wakers`], [`later`] | how wakers are called; the work that waits until a spawner has returned |
-//! | [`catch`] | runs foreign code and catches its panic |
+//! | [`mod@perform`] | carries out effects: wakes sleepers and hands over teardowns; begin here |
+//! | [`wakers`], [`later`] | how wakers are called; the calls that are postponed until a spawner has returned |
+//! | [`catch`] | runs foreign code and catches its panics |
 //! | [`foreign`] | users' values, and where they are dropped |
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`faults`], `fault` | faults that tests inject, and their kinds |
 //! | [`hooks`] | hooks for failures, and how bodies and teardowns report their ends |
-//! | [`report`] | what supervised processes tell their supervisors |
+//! | [`report`] | the notifications from supervised processes to their supervisors |
 //! | `observers` | hooks for events, their queues, and the thread that calls them |
 //! | `tracing`, `metrics` | the events and numbers for these two crates |
 //! | `reports` | reports of failures that nothing handles |
 //! | [`spawn`] | spawners |
 //! | [`pool`] | the library's threads for blocking work |
-//! | `timer`, [`deadlines`] | the thread that keeps deadlines; aborts after a grace, and sleeps |
+//! | `timer`, [`deadlines`] | the thread that keeps deadlines; graces, time limits, stalls, and sleeps |
 //! | [`park`] | how a thread sleeps until it is woken |
-//! | [`call_stack`], [`waits`] | which code is on a thread's stack; waits that cannot end are refused |
-//! | [`workplaces`] | which thread runs the blocking code of which process |
+//! | [`call_stack`], [`waits`] | the processes whose code is on a thread's stack; blocking waits, and their refusal |
+//! | [`workplaces`] | the threads that run blocking code, and their processes |
 
 pub(crate) mod body;
 pub(crate) mod call_stack;
@@ -58,7 +58,7 @@ mod workplaces;
 use crate::state;
 
 pub(crate) use body::spawn_body;
-pub(crate) use contents::{Failure, Held};
+pub(crate) use contents::{Failure, NodeContents};
 pub use job::Job;
 pub(crate) use later::flush;
 #[cfg(not(loom))]
@@ -76,16 +76,19 @@ pub use wakers::wake_sleeper;
 pub(crate) use wakers::{drop_sleeper, register};
 pub(crate) use workplaces::{ThreadsAtWork, look_at};
 
-pub(crate) type Node = state::Node<Held>;
-pub(crate) type Seed = state::Seed<Held>;
-pub(crate) type Unlinked = state::Unlinked<Held>;
-pub(crate) type Extras = state::Extras<Held>;
-pub(crate) type Effects = state::Effects<Held>;
-pub(crate) type Scope = state::Scope<Held>;
-pub(crate) type Inherited =
-    state::Inherited<<Held as state::Contents>::Spawner, <Held as state::Contents>::Report>;
+pub(crate) type Node = state::Node<NodeContents>;
+pub(crate) type Seed = state::Seed<NodeContents>;
+pub(crate) type Unlinked = state::Unlinked<NodeContents>;
+pub(crate) type Extras = state::Extras<NodeContents>;
+pub(crate) type Effects = state::Effects<NodeContents>;
+pub(crate) type Scope = state::Scope<NodeContents>;
+pub(crate) type Inherited = state::Inherited<
+    <NodeContents as state::Contents>::Spawner,
+    <NodeContents as state::Contents>::Report,
+>;
 
-/// Starts everything that has to exist before resources run out (I15): called for each new root.
+/// Starts everything that must exist before resources run out (I15). Called for each process that is made without a
+/// parent.
 pub(crate) fn prepare() {
     pool::prepare(perform::tear_down);
 }

@@ -1,23 +1,24 @@
-//! Observers: each has a hook of a user's, or writes for `tracing` or `metrics`, and a queue of events for it.
+//! Observers: each calls a user's hook, or writes for `tracing` or `metrics`, and has a queue of events.
 //!
 //! # Invariants
 //!
-//! - O1. Under a node's lock, an event is only appended to a queue: no foreign code runs (I10). One thread of the
-//!   library, `procession-events`, takes the events out, and calls the hooks, in a catch, with no lock held. So a hook
-//!   may do anything, and may even close the process that it hears of; while it blocks, it delays only hooks.
-//! - O2. A queue holds at most [`CAPACITY`] events. If it is full, an event is counted instead, and the count is
-//!   delivered when the queue has been emptied, after the events that came before. (While a batch is being delivered,
-//!   its events no longer count.)
-//! - O3. No event is forgotten. *Because* an observer whose queue is not empty is in the list of the thread, or in its
-//!   hands: the append that finds `is_listed` unset adds it to the list, and the thread unsets it under the queue's
-//!   lock in the section in which it takes the events.
-//! - O4. The thread does not sleep through the list. *Because* it sets `is_idle` under the list's lock, after it found
-//!   the list empty, and an append that adds to the list unparks it if that is set. A parker remembers. After it
-//!   delivered something, it sleeps for at most [`PAUSE`] and looks again, so that a burst of events wakes it once
-//!   instead of once for each event; an append that fills half of a queue wakes it earlier.
-//! - O5. Nothing stays behind (I12). An observer is referred to by the scopes of processes that are open, by the list,
-//!   and by nothing else; when the last one is gone, a thread of the pool drops the hook. So a hook may hold a handle
-//!   to the process that it is set on: that keeps the process open until it is closed, but not the node after that.
+//! - O1. Under a node's lock, an event is only appended to a queue, so no foreign code runs (I10). One thread of the
+//!   library, `procession-events`, takes the events out and calls the hooks, in a catch, with no lock held. So a hook
+//!   may do anything, and may even close the process that the event is about. While it blocks, it delays only hooks.
+//! - O2. A queue holds at most [`CAPACITY`] events. If it is full, further events are only counted, and the count is
+//!   delivered when the queue is emptied, after the events in it. (While a batch is being delivered, its events no
+//!   longer count towards the capacity.)
+//! - O3. No event is forgotten. *Because* an observer whose queue is not empty is in the list, or the thread has taken
+//!   it from the list: the append that finds `is_listed` unset adds the observer to the list, and the thread unsets it
+//!   under the queue's lock in the section in which it takes the events.
+//! - O4. The thread does not sleep while the list is not empty. *Because* it sets `is_idle` under the list's lock,
+//!   after it has found the list empty, and an append that adds to the list unparks it if `is_idle` is set. (A parker
+//!   remembers that it was unparked.) After the thread has delivered something, it sleeps for at most [`PAUSE`] and
+//!   checks again, so that a burst of events wakes it once instead of once for each event; an append that fills half of
+//!   a queue wakes it earlier.
+//! - O5. Nothing is left behind (I12). An observer is referred to only by the scopes of open processes and by the list.
+//!   When the last reference is dropped, a thread of the pool drops the hook. So a hook may hold a handle to the
+//!   process that it is set on: that keeps the process open until it is closed, but does not keep its node after that.
 //!
 //! Lock order: a node's lock, a queue's lock, the list's lock, the timer's lock.
 
@@ -25,7 +26,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_listener::{Event as Arrived, Listener};
+use event_listener::{Event as Notification, Listener};
 use once_cell::sync::OnceCell;
 use parking::{Parker, Unparker};
 
@@ -33,24 +34,24 @@ use super::catch::contain;
 #[cfg(feature = "test-faults")]
 use super::fault::{Fault, FaultHook, FaultPlace};
 use super::foreign::Foreign;
-use super::{Failure, Held, Inherited, Node, timer};
-use crate::state::{Happening, Scope, Seen};
+use super::{Failure, Inherited, Node, NodeContents, timer};
+use crate::state::{NodeEvent, ObservedEvent, Scope};
 use crate::value::sync::{Mutex, spawn_thread};
 use crate::value::{Above, Event, EventKind, ProcessId, Segment, Site, Source};
 
 /// The maximum number of events that wait in a queue.
 const CAPACITY: usize = 65_536;
 
-/// A buffer with more places than this is kept only while that many events come at once.
+/// A buffer with a larger capacity than this is kept only while that many events come at once.
 const LARGE: usize = 1024;
 
-/// The time that the thread waits for more events after it has delivered some.
+/// How long the thread waits for more events after it has delivered some.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The time until the creation of the thread is tried again.
+/// The time after which creating the thread is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Hears of the events of the processes that it is set on.
+/// Receives the events of the processes that it is set on, and of those that inherit it.
 #[derive(Clone)]
 pub(crate) struct Observer(Arc<Inner>);
 
@@ -70,7 +71,7 @@ enum Role {
     Tracing,
     #[cfg(feature = "metrics")]
     Metrics,
-    /// It hears of nothing, and decides which faults strike.
+    /// It receives no events, but decides which faults strike.
     #[cfg(feature = "test-faults")]
     Faults(Foreign<FaultHook>),
 }
@@ -78,7 +79,7 @@ enum Role {
 #[derive(Default)]
 struct Queue {
     entries: Vec<Entry>,
-    /// The address of the last [`Above`] in the entries, which its entry keeps alive, or 0.
+    /// The address of the last [`Above`] in the entries, or 0. Its entry keeps it alive.
     above: usize,
     /// The number of entries that are events.
     count: usize,
@@ -88,28 +89,28 @@ struct Queue {
 
 /// An entry of a queue.
 enum Entry {
-    /// The [`Above`] of the processes of the entries after this one. Siblings share it, and it is counted once for many
-    /// events, because that counter would go to and fro between the processors.
+    /// The [`Above`] of the processes in the entries after this one. Siblings share it, so many events need only one
+    /// such entry. A clone for each event would contend for its reference count.
     Above(Option<Arc<Above>>),
-    Seen {
+    Event {
         id: ProcessId,
         named: Option<Arc<Inherited>>,
         site: Site,
         at: Instant,
-        what: Happening<Held>,
+        event: NodeEvent<NodeContents>,
     },
 }
 
 impl Queue {
     /// Appends an event.
-    fn push(&mut self, seen: Seen<'_, Held>) {
-        let Seen { id, named, site, above, at, what } = seen;
+    fn push(&mut self, event: ObservedEvent<'_, NodeContents>) {
+        let ObservedEvent { id, named, site, above, at, event } = event;
         let address = above.map_or(0, |above| Arc::as_ptr(above).addr());
         if self.above != address || self.entries.is_empty() {
             self.entries.push(Entry::Above(above.cloned()));
             self.above = address;
         }
-        self.entries.push(Entry::Seen { id, named: named.cloned(), site, at, what });
+        self.entries.push(Entry::Event { id, named: named.cloned(), site, at, event });
         self.count += 1;
     }
 }
@@ -146,8 +147,8 @@ impl Observer {
         Self(Arc::new(Inner { role, source: OnceCell::new(), queue }))
     }
 
-    /// It is set on this process, which may have been made after it.
-    pub(crate) fn is_set_on(&self, node: &Arc<Node>) {
+    /// Records the process that the observer is set on, which may have been made after the observer.
+    pub(crate) fn set_source(&self, node: &Arc<Node>) {
         self.0.source.get_or_init(|| node.source());
     }
 
@@ -160,10 +161,10 @@ impl Observer {
     }
 
     /// Appends an event. It is called under a node's lock (O1).
-    pub(super) fn push(&self, seen: Seen<'_, Held>) {
+    pub(super) fn push(&self, event: ObservedEvent<'_, NodeContents>) {
         #[cfg(feature = "metrics")]
         if let Role::Metrics = self.0.role {
-            super::metrics::count(&seen.what);
+            super::metrics::count(&event.event);
         }
         #[cfg(feature = "test-faults")]
         if self.has_faults() {
@@ -174,11 +175,11 @@ impl Observer {
             queue.missed += 1;
             return;
         }
-        queue.push(seen);
+        queue.push(event);
         let is_half_full = queue.count == CAPACITY / 2;
         let was_listed = mem::replace(&mut queue.is_listed, true);
         if !was_listed || is_half_full {
-            // Before the queue is unlocked, so that an observer which is seen as listed is in the list (O3).
+            // Before the queue is unlocked, so that an observer with `is_listed` set is in the list (O3).
             let mut list = LIST.lock();
             if !was_listed {
                 list.observers.push(self.clone());
@@ -187,7 +188,8 @@ impl Observer {
         }
     }
 
-    /// Delivers the events that are in the queue, which is given the buffer `spare`, and leaves its buffer there.
+    /// Delivers the events in the queue. The queue gets the buffer `spare`, which is replaced by the queue's old
+    /// buffer.
     fn deliver(&self, spare: &mut Vec<Entry>) {
         let mut queue = self.0.queue.lock();
         queue.is_listed = false;
@@ -218,12 +220,12 @@ impl Observer {
             Role::Metrics => {
                 let happened = entries.iter().filter_map(|entry| match entry {
                     Entry::Above(_) => None,
-                    Entry::Seen { what, .. } => Some(what),
+                    Entry::Event { event, .. } => Some(event),
                 });
                 contain(|| super::metrics::publish(happened));
             }
         }
-        // Buffers go to and fro while there are many events, and are freed when there are few again.
+        // While there are many events, two large buffers are swapped. They are freed when there are few events again.
         if entries.capacity() <= LARGE || count > LARGE {
             entries.clear();
             *spare = entries;
@@ -243,8 +245,8 @@ fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
     for entry in entries.drain(..) {
         match entry {
             Entry::Above(above) => above_all = above,
-            Entry::Seen { id, named, site, at, what } => {
-                let (kind, _kept) = kind_of(what);
+            Entry::Event { id, named, site, at, event } => {
+                let (kind, _kept) = kind_of(event);
                 let name = named.and_then(|named| named.name().cloned());
                 let own = Segment { name, site };
                 let source = Source { id, own, above: above_all.take() };
@@ -256,25 +258,25 @@ fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
     }
 }
 
-/// The event as users see it, and the failure in it, which has to be dropped last, so that no error of a user's is
-/// dropped here.
-fn kind_of(what: Happening<Held>) -> (EventKind, Option<Failure>) {
+/// The event as users see it, and its failure. The failure must be dropped last, so that no user's error is dropped on
+/// this thread.
+fn kind_of(event: NodeEvent<NodeContents>) -> (EventKind, Option<Failure>) {
     let mut kept = None;
     let mut error = |failure: Box<Failure>| {
         let error = (*failure).clone().into_error();
         kept = Some(*failure);
         error
     };
-    let kind = match what {
-        Happening::Made => EventKind::Made,
-        Happening::Closing(reason) => EventKind::Closing(reason),
-        Happening::Aborting => EventKind::Aborting,
-        Happening::BodyEnded => EventKind::BodyEnded,
-        Happening::TeardownQueued => EventKind::TeardownQueued,
-        Happening::TeardownStarted => EventKind::TeardownStarted,
-        Happening::TeardownEnded => EventKind::TeardownEnded,
-        Happening::Failed(failure) => EventKind::Failed(error(failure)),
-        Happening::Closed { failure, closing_millis } => {
+    let kind = match event {
+        NodeEvent::Made => EventKind::Made,
+        NodeEvent::Closing(reason) => EventKind::Closing(reason),
+        NodeEvent::Aborting => EventKind::Aborting,
+        NodeEvent::BodyEnded => EventKind::BodyEnded,
+        NodeEvent::TeardownQueued => EventKind::TeardownQueued,
+        NodeEvent::TeardownStarted => EventKind::TeardownStarted,
+        NodeEvent::TeardownEnded => EventKind::TeardownEnded,
+        NodeEvent::Failed(failure) => EventKind::Failed(error(failure)),
+        NodeEvent::Closed { failure, closing_millis } => {
             let outcome = failure.map_or(Ok(()), |failure| Err(error(failure)));
             let closing_for = Duration::from_millis(closing_millis.into());
             EventKind::Closed { outcome, closing_for }
@@ -283,9 +285,9 @@ fn kind_of(what: Happening<Held>) -> (EventKind, Option<Failure>) {
     (kind, kept)
 }
 
-/// The observers that a process without a parent is given when it is made: those of the program.
+/// The observers of the program, which a process without a parent is given when it is made.
 #[inline]
-pub(crate) fn of_program() -> Option<Arc<Scope<Held>>> {
+pub(crate) fn of_program() -> Option<Arc<Scope<NodeContents>>> {
     #[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
     let mut observers: Vec<Observer> = Vec::new();
     #[cfg(feature = "metrics")]
@@ -297,8 +299,8 @@ pub(crate) fn of_program() -> Option<Arc<Scope<Held>>> {
     (!observers.is_empty()).then(|| Scope::new(observers, None))
 }
 
-/// If phases are traced since `parent` was made, everything above and below it is traced from now on. Called before
-/// a child is made; without a subscriber for the phases, it costs one relaxed load.
+/// If a subscriber for the phases was set after `parent` was made, everything above and below `parent` is traced from
+/// now on. Called before a child is made. Without a subscriber for the phases, it costs one relaxed load.
 #[inline]
 pub(crate) fn look_for_tracing(parent: &Arc<Node>) {
     #[cfg(feature = "tracing")]
@@ -356,7 +358,7 @@ static LIST: Mutex<List> = Mutex::new(List {
 });
 
 /// Notified when the thread has answered calls of [`flush`].
-static ANSWERED: Arrived = Arrived::new();
+static ANSWERED: Notification = Notification::new();
 
 impl List {
     fn wake(&mut self, is_urgent: bool) {
@@ -369,7 +371,7 @@ impl List {
     }
 }
 
-/// Starts the thread, if it does not run yet. If the OS cannot create it, that is tried again from time to time.
+/// Starts the thread, unless it is already running. If the OS cannot create it, that is tried again from time to time.
 pub(crate) fn prepare() {
     let mut list = LIST.lock();
     if list.unparker.is_some() {
@@ -422,8 +424,8 @@ thread_local! {
     static IS_EVENT_THREAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Waits until the hooks were called for every event so far; `false` if that takes longer than `timeout`, or if a hook
-/// makes the call.
+/// Waits until the hooks were called for every event so far; `false` if that takes longer than `timeout`, or if this is
+/// called by a hook.
 pub(crate) fn flush(timeout: Duration) -> bool {
     if IS_EVENT_THREAD.get() {
         return false;

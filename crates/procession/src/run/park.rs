@@ -1,8 +1,8 @@
 //! How a thread sleeps until it is woken.
 //!
-//! A thread has a parker of its own for the library's waits, because the token of `std::thread::park` is shared with
-//! all other code on the thread. Its waker is known as the library's own, so that it is woken before any waker of a
-//! user (I9). This includes every future of the library that [`block_on`] polls.
+//! Each thread has a parker of its own for the library's waits, because the token of `std::thread::park` is shared with
+//! all other code on the thread. Its waker is registered as one of the library's own, so it is woken before users'
+//! wakers (I9). This includes every future of the library that [`block_on`] polls.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -21,15 +21,15 @@ pub(crate) struct ThisThread {
     parker: Parker,
     waker: Waker,
     _blocking: Blocking,
-    /// It has waited once with a deadline, and let the others run.
+    /// It has waited once with a deadline, and let the other threads run.
     #[cfg(loom)]
     has_yielded: Cell<bool>,
 }
 
 #[cfg(not(loom))]
 thread_local! {
-    /// The parker that this thread's next wait uses. A wait inside another one finds none, and makes a new one, so that
-    /// it does not consume the token of the outer wait.
+    /// The parker for the next wait of this thread. A wait inside another one finds none, and makes a new one, so it
+    /// does not consume the token of the outer wait.
     static PARKER: Cell<Option<(Parker, Waker)>> = const { Cell::new(None) };
 }
 
@@ -74,8 +74,8 @@ impl ThisThread {
         self.parker.park_deadline(deadline)
     }
 
-    /// A model has no clock. The thread lets others run and looks again, and then the deadline has come. Loom varies
-    /// how far the others get, so the model sees waits that end in time and waits that do not.
+    /// A model has no clock. At the first call, the thread only lets the others run; at the second, the deadline has
+    /// come. Loom varies how far the others get, so the model explores waits that end in time and waits that do not.
     #[cfg(loom)]
     fn park_deadline(&self, _deadline: Instant) -> bool {
         if self.has_yielded.replace(true) {
@@ -90,7 +90,7 @@ impl ThisThread {
 impl Drop for ThisThread {
     fn drop(&mut self) {
         let (parker, waker) = (std::mem::take(&mut self.parker), self.waker.clone());
-        // A token that is left over wakes the next wait once, spuriously.
+        // If a token is left over, the next wait wakes once spuriously.
         let _ = PARKER.try_with(|kept| kept.set(Some((parker, waker))));
     }
 }

@@ -20,7 +20,7 @@
 //!     perform-->>caller: close() returns
 //!     pool->>pool: the teardown runs, in a catch
 //!     pool->>state: torn_down(result)
-//!     Note over state: Closing → Closed; the parents are told
+//!     Note over state: Closing → Closed; the edges from the parents are released
 //!     state-->>pool: effects: the sleepers for Closed, the parents' teardowns
 //!     pool->>perform: perform(effects)
 //!     perform->>waiting: they are woken, and see the outcome
@@ -28,52 +28,54 @@
 //!
 //! # The order of the three steps
 //!
-//! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9). The graces of supervised
-//!    processes begin, and their supervisors are told, for the same reason.
-//!    Then closing hooks are given to the pool, ahead of its other tasks: bodies may be blocked until they have run.
+//! 1. Threads that sleep in the library are woken first, because a user's waker may block (I9). For the same reason,
+//!    the graces of supervised processes begin then, and their supervisors are notified. Then closing hooks are handed
+//!    to the pool, ahead of its other tasks, because bodies may be blocked until the hooks have run.
 //! 2. Teardowns are handed to their spawners next, so that a waker that waits for a teardown does not wait for its own
 //!    stack.
-//! 3. Users' wakers are called last. While the first one runs, the others are in a list of the thread. If the first one
-//!    blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
+//! 3. Users' wakers are called last. While the first one runs, the others are in a queue of the thread. If the first
+//!    one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 
 use std::mem;
 
 use super::faults::drops_jobs;
 use super::job::Job;
-use super::later::{call_spawner, then_do_later};
+use super::later::{call_spawner, run_then_drain};
 use super::pool::{self, Submit, Task};
-use super::report::tell_supervisors;
+use super::report::notify_supervisors;
 use super::spawn::Threads;
 use super::wakers::{wake, wake_one};
-use super::{Effects, Held, Node};
+use super::{Effects, Node, NodeContents};
 use crate::state::Due;
 use crate::value::{Phase, Work};
 
-/// Carries out the effects; the pool runs blocking teardowns of the default spawner.
+/// Carries out the effects. The pool runs the blocking teardowns of the default spawner.
 #[inline]
 pub(crate) fn perform(effects: Effects) {
     if effects.are_none() {
-        // There is nothing to drop either, and the drop would have to find that out again.
+        // There is nothing to drop either, and dropping the value would have to find that out again.
         return mem::forget(effects);
     }
-    // This may run inside a teardown that waits for the tasks, so the pool is not told that the thread is back soon.
+    // This may run inside a teardown that waits for these tasks, so this thread does not promise to take one of them
+    // soon.
     perform_with(effects, &mut |tasks, _| pool::submit(tasks));
 }
 
-/// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken here. So neither a
-/// full pool nor a waker that blocks can hold up the calling thread.
+/// Carries out the effects on a thread of the pool, except that the library's own sleepers are woken, and supervisors
+/// notified, on this thread. So neither a full pool nor a waker that blocks can hold up the calling thread.
 #[cfg(not(loom))]
 pub(crate) fn perform_elsewhere(mut effects: Effects) {
     effects.take_own().into_iter().for_each(wake_one);
-    tell_supervisors(&mut effects);
+    notify_supervisors(&mut effects);
     if !effects.is_empty() {
         pool::run_now(Box::new(move || perform(effects)));
     }
 }
 
 /// Carries out the effects. The blocking teardowns of the default spawner that become due run on this thread, until
-/// there are none left or `target` is Closed. The pool helps if this thread is held up in one, and runs those that are
-/// left: they belong to processes that wait for the target, and the caller may hold a lock that they take.
+/// none is left or `target` is Closed. The pool helps if a teardown holds this thread up. It also runs the teardowns
+/// that are left when `target` is Closed: they belong to processes that wait for it, and the caller may hold a lock
+/// that they take.
 pub(crate) fn perform_here(effects: Effects, target: &Node) {
     if effects.is_empty() {
         return;
@@ -93,7 +95,7 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
 
 /// Runs a teardown on a thread of the pool, and carries out its effects.
 #[inline]
-pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
+pub(super) fn tear_down(due: Due<NodeContents>, submit: &mut Submit<'_>) {
     let effects = Job::tear_down(due);
     if effects.are_none() {
         return mem::forget(effects);
@@ -101,24 +103,24 @@ pub(super) fn tear_down(due: Due<Held>, submit: &mut Submit<'_>) {
     perform_with(effects, submit);
 }
 
-/// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon,
+/// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().into_iter().for_each(wake_one);
-    tell_supervisors(&mut effects);
+    notify_supervisors(&mut effects);
     let mut spawned = run_closing_hooks(effects.take_special_due());
     let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
     if spawned.is_empty() && due.is_empty() && no_wait_due.is_empty() {
         wake(effects);
         return;
     }
-    then_do_later(|| {
+    run_then_drain(|| {
         let is_pooled =
-            |due: &Due<Held>| due.node.spawner().is_none() && due.teardown.is_blocking();
+            |due: &Due<NodeContents>| due.node.spawner().is_none() && due.teardown.is_blocking();
         let (no_wait_pooled, no_wait_spawned): (Vec<_>, Vec<_>) =
             no_wait_due.into_iter().partition(is_pooled);
         spawned.extend(no_wait_spawned);
-        // A spawner or a waker may hold this thread up, so the pool comes first.
+        // A spawner or a waker may hold up this thread, so the pool comes first.
         let is_back_soon = spawned.is_empty() && !effects.has_wakes();
         if !no_wait_pooled.is_empty() {
             pool::submit(tasks(no_wait_pooled));
@@ -131,10 +133,10 @@ fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     });
 }
 
-/// Gives the closing hooks among the teardowns to the pool, ahead of everything that waits there; returns the others.
-/// No spawner and no thread in `close_blocking` is given one.
-fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
-    let is_hook = |due: &Due<Held>| due.node.work.get() == Work::Hook;
+/// Hands the closing hooks among the teardowns to the pool, ahead of everything that is queued there. Returns the other
+/// teardowns. Spawners and threads in `close_blocking` never run closing hooks.
+fn run_closing_hooks(due: Vec<Due<NodeContents>>) -> Vec<Due<NodeContents>> {
+    let is_hook = |due: &Due<NodeContents>| due.node.work.get() == Work::Hook;
     if !due.iter().any(is_hook) {
         return due;
     }
@@ -145,13 +147,14 @@ fn run_closing_hooks(due: Vec<Due<Held>>) -> Vec<Due<Held>> {
     others
 }
 
-/// The tasks for the pool. The vector is reused in place, because a task is as large as a due teardown.
-fn tasks(due: Vec<Due<Held>>) -> Vec<Task> {
+/// Turns teardowns into tasks for the pool. The vector is reused in place, because a task has the size of a due
+/// teardown.
+fn tasks(due: Vec<Due<NodeContents>>) -> Vec<Task> {
     due.into_iter().map(Task::TearDown).collect()
 }
 
-/// Gives a teardown to its spawner.
-fn hand_over(due: Due<Held>) {
+/// Hands a teardown to its spawner.
+fn hand_over(due: Due<NodeContents>) {
     let spawner = due.node.spawner().cloned();
     let drops = spawner.is_some() && drops_jobs(Some(&due.node));
     let job = Job::teardown(due);

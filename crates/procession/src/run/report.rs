@@ -1,9 +1,9 @@
-//! What supervised processes tell their supervisors.
+//! Notifications from supervised processes to their supervisors.
 //!
-//! A supervisor may have very many processes, so it registers no waker for any of them. Instead, each process has a
-//! [`Report`], beside its name, from its birth on. The closing walk leaves an effect for each supervised process that it
-//! closes or ends, and the interpreter calls the supervisor's [`Listener`]. It does so before it calls wakers of users,
-//! because one that blocks must delay neither the grace of the process nor the supervisor (I9).
+//! A supervisor may have very many processes, so it registers no waker with any of them. Instead, each supervised
+//! process is made with a [`Report`], next to its name. The closing walk leaves an effect for each supervised process
+//! that begins to close or ends, and the interpreter calls the supervisor's [`Listener`]. It does so before it calls
+//! users' wakers, because a waker that blocks must delay neither the grace of the process nor the supervisor (I9).
 
 use std::sync::{Arc, Weak};
 use std::task::Wake;
@@ -18,16 +18,17 @@ use crate::value::sleeper::Sleeper;
 use crate::value::sync::{AtomicBool, Ordering};
 use crate::value::{Label, Phase};
 
-/// A supervisor, as its processes know it. The last process that refers to it may drop it, on any thread and inside
-/// `close()`, so its drop must run no foreign code.
+/// The interface of a supervisor to its processes. The last process that refers to a listener drops it, on any thread
+/// and inside `close()`, so the drop must not run foreign code.
 pub trait Listener: Send + Sync + 'static {
-    /// Something has happened to a run. Returns the sleeper that must be woken for it.
+    /// Something has happened to a run. Returns a sleeper that the caller must wake.
     ///
-    /// It is called with no lock of this crate held, and must run no foreign code: not even the drop of a sleeper.
-    fn hear(&self, run: RunId, told: Told) -> Option<Sleeper>;
+    /// It is called with no lock of this crate held. It must not run foreign code, and therefore not even drop a
+    /// sleeper.
+    fn notify(&self, run: RunId, event: RunEvent) -> Option<Sleeper>;
 }
 
-/// Identifies a run: a number of its unit, which another unit may have later, and the run's own number.
+/// Identifies a run: the number of its unit, which may be reused for another unit, and the number of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs)]
 pub struct RunId {
@@ -37,13 +38,13 @@ pub struct RunId {
     pub number: u64,
 }
 
-/// What a listener hears of a run.
+/// An event of a run, of which a listener is notified.
 ///
-/// A process that goes from Running to Closed in one step is reported only as Closed. Otherwise, Closed may be told before
-/// Closing if different threads tell them.
+/// A process that goes from Running to Closed in one step is reported only as Closed. In other cases, Closed may arrive
+/// before Closing if different threads report them.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums)]
-pub enum Told {
+pub enum RunEvent {
     /// The run is ready.
     Ready,
     /// This process ended without an error before the run was ready.
@@ -55,12 +56,12 @@ pub enum Told {
 }
 
 /// The report of a supervised process.
-pub(crate) struct Report(To);
+pub(crate) struct Report(Target);
 
-enum To {
+enum Target {
     Listener(Direct),
-    /// The run has another name by now, and shares the report that was made with its first one. That report is never
-    /// itself such a reference.
+    /// The run was renamed, and uses the report that was made with its first name. That report is never itself such a
+    /// reference.
     Other(Arc<Inherited>),
 }
 
@@ -68,81 +69,83 @@ struct Direct {
     listener: Arc<dyn Listener>,
     number: u64,
     unit: u32,
-    /// The run has said that it is ready, or that it never will be. The swap is `AcqRel`, and pairs with itself and with
-    /// the `Acquire` in [`Report::has_said`]: what the run did before the first call happens-before a later call, which
-    /// does nothing.
-    has_said: AtomicBool,
-    /// In nanoseconds, or [`NO_GRACE`].
+    /// The run has reported that it is ready, or that it never will be. The swap is `AcqRel`, and pairs with itself and
+    /// with the `Acquire` load in [`Report::knows_readiness`]: everything that the run did before the first call
+    /// happens-before the return of a later call, which does nothing.
+    knows_readiness: AtomicBool,
+    /// The grace in nanoseconds, or [`NO_GRACE`].
     grace: u64,
 }
 
-/// There is no grace, or one of more than 584 years.
+/// Means that there is no grace, or one of more than 584 years.
 const NO_GRACE: u64 = u64::MAX;
 
 impl Report {
     /// The report of a run, which is aborted if it is still Closing `grace` after it began to close.
     pub(crate) fn new(listener: Arc<dyn Listener>, run: RunId, grace: Option<Duration>) -> Self {
         let RunId { unit, number } = run;
-        let has_said = AtomicBool::new(false);
+        let knows_readiness = AtomicBool::new(false);
         let grace = grace.and_then(|grace| u64::try_from(grace.as_nanos()).ok());
         let grace = grace.unwrap_or(NO_GRACE);
-        Self(To::Listener(Direct { listener, number, unit, has_said, grace }))
+        Self(Target::Listener(Direct { listener, number, unit, knows_readiness, grace }))
     }
 
-    /// The report that is among these values, for the values of the same run with another name.
+    /// A report that refers to the one in these values, for the values of the same run with another name.
     pub(crate) fn of(inherited: &Arc<Inherited>) -> Self {
         match inherited.report() {
-            Some(Self(To::Other(other))) => Self(To::Other(other.clone())),
-            _ => Self(To::Other(inherited.clone())),
+            Some(Self(Target::Other(other))) => Self(Target::Other(other.clone())),
+            _ => Self(Target::Other(inherited.clone())),
         }
     }
 
     fn direct(&self) -> &Direct {
         match &self.0 {
-            To::Listener(direct) => direct,
-            To::Other(other) => match other.report() {
-                Some(Self(To::Listener(direct))) => direct,
+            Target::Listener(direct) => direct,
+            Target::Other(other) => match other.report() {
+                Some(Self(Target::Listener(direct))) => direct,
                 _ => unreachable!("`of` refers to a report of its own"),
             },
         }
     }
 
-    /// Are they the report of the same run?
+    /// Are both the report of the same run?
     pub(crate) fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self.direct(), other.direct())
     }
 
-    /// Has the run said whether it is ready?
-    pub(crate) fn has_said(&self) -> bool {
-        self.direct().has_said.load(Ordering::Acquire)
+    /// Has the run reported whether it is ready?
+    pub(crate) fn knows_readiness(&self) -> bool {
+        self.direct().knows_readiness.load(Ordering::Acquire)
     }
 
-    /// The run is ready, or will never be. Only the first call counts.
-    pub(crate) fn say(&self, told: Option<Told>) -> Option<Sleeper> {
+    /// Reports that the run is ready or, with another event or none, that it never will be. Only the first call counts.
+    /// Returns a sleeper that the caller must wake.
+    pub(crate) fn report_readiness(&self, event: Option<RunEvent>) -> Option<Sleeper> {
         let direct = self.direct();
-        if direct.has_said.swap(true, Ordering::AcqRel) {
+        if direct.knows_readiness.swap(true, Ordering::AcqRel) {
             return None;
         }
-        direct.hear(told?)
+        direct.notify(event?)
     }
 
-    /// The process has begun to close, or is Closed.
-    fn tell(&self, node: &Arc<Node>, is_closed: bool) -> Option<Sleeper> {
+    /// Reports that the process has begun to close, and begins its grace, or that it is Closed. Returns a sleeper that
+    /// the caller must wake.
+    fn report_phase(&self, node: &Arc<Node>, is_closed: bool) -> Option<Sleeper> {
         let direct = self.direct();
         if is_closed {
-            return direct.hear(Told::Closed);
+            return direct.notify(RunEvent::Closed);
         }
         if direct.grace != NO_GRACE && node.phase() != Phase::Closed {
             begin_grace(node, Duration::from_nanos(direct.grace));
         }
-        direct.hear(Told::Closing)
+        direct.notify(RunEvent::Closing)
     }
 
-    /// The run has this process, which was made for something else.
+    /// Reports the closing and the end of this process, which was not made for the run, as those of the run.
     pub(crate) fn attach(inherited: &Arc<Inherited>, node: &Arc<Node>) {
         for (moment, is_closed) in [(Moment::Closing, false), (Moment::Closed, true)] {
             let attached =
-                Attached { to: Self::of(inherited), node: Arc::downgrade(node), is_closed };
+                Attached { report: Self::of(inherited), node: Arc::downgrade(node), is_closed };
             let attached = Arc::new(attached);
             if !register_own(node, moment, attached.clone()) {
                 attached.wake();
@@ -152,32 +155,32 @@ impl Report {
 }
 
 impl Direct {
-    fn hear(&self, told: Told) -> Option<Sleeper> {
-        self.listener.hear(RunId { unit: self.unit, number: self.number }, told)
+    fn notify(&self, event: RunEvent) -> Option<Sleeper> {
+        self.listener.notify(RunId { unit: self.unit, number: self.number }, event)
     }
 }
 
-/// Begins the graces, and tells the supervisors. The sleepers that must be woken for that are added to the effects.
+/// Notifies the supervisors, and begins the graces. The sleepers that must be woken for that are added to the effects.
 #[inline]
-pub(super) fn tell_supervisors(effects: &mut Effects) {
+pub(super) fn notify_supervisors(effects: &mut Effects) {
     for Reported { node, is_closed } in effects.take_reports() {
-        let sleeper = node.report().and_then(|report| report.tell(&node, is_closed));
+        let sleeper = node.report().and_then(|report| report.report_phase(&node, is_closed));
         sleeper.into_iter().for_each(|sleeper| effects.wake(sleeper));
     }
 }
 
-/// Tells the supervisor when it is woken.
+/// Notifies the supervisor when it is woken.
 struct Attached {
-    to: Report,
+    report: Report,
     node: Weak<Node>,
     is_closed: bool,
 }
 
 impl Wake for Attached {
-    /// This counts as a waker of the library's own, so the task of the supervisor is woken by the pool.
+    /// This counts as one of the library's own wakers, so the task of the supervisor is woken on a thread of the pool.
     fn wake(self: Arc<Self>) {
         let Some(node) = self.node.upgrade() else { return };
-        if let Some(sleeper) = self.to.tell(&node, self.is_closed) {
+        if let Some(sleeper) = self.report.report_phase(&node, self.is_closed) {
             run_now(Box::new(move || wake_sleeper(Some(sleeper))));
         }
     }

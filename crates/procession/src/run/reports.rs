@@ -1,8 +1,8 @@
 //! Reports of failures that nothing handles (I17): the `tracing` event `failed`, and the report to `Main`.
 //!
-//! Whether a failure is handled is decided in [`handled`](crate::state). The event is recorded on the thread where the
-//! failure happened, where foreign code runs anyway; `Main` is given the error itself, and formats it on a thread of
-//! its own.
+//! Whether a failure is handled is decided by the state machine, in `state/handled.rs`. The event is recorded on the
+//! thread where the failure happened, because foreign code runs there anyway. `Main` is given the error itself, and
+//! formats it on a thread of its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::value::sync::Mutex;
 use crate::value::text::Escaped;
 use crate::value::{Error, Label, with_causes};
 
-/// A failure of one process.
+/// A single failure of a process.
 #[derive(Clone)]
-pub(crate) struct Failing {
+pub(crate) struct SingleFailure {
     /// The process that failed.
     pub(crate) label: Label,
     /// Its error, which is not [`Error::Many`].
     error: Failure,
-    /// A `tracing` subscriber was told.
+    /// It was recorded as a `tracing` event.
     pub(crate) is_recorded: bool,
 }
 
-/// A `Main` that runs.
-pub(crate) trait Listen: Send + Sync {
-    /// Does it want no reports?
+/// The interface of a running `Main`.
+pub(crate) trait MainListener: Send + Sync {
+    /// Are reports turned off?
     fn is_quiet(&self) -> bool;
 
     /// The time between the closing of its root and the abort, if there is a limit.
@@ -45,40 +45,40 @@ pub(crate) trait Listen: Send + Sync {
     /// The exit status, once its root is Closed.
     fn code(&self) -> Option<u8>;
 
-    /// The program has started. It must return at once.
-    fn is_ready(&self);
+    /// The program has finished starting. The implementation must return at once.
+    fn program_is_ready(&self);
 
-    /// A failure was not handled. Called with no lock held; it must return at once.
-    fn failed(&self, failure: &Failing);
+    /// A failure was not handled. Called with no lock held; the implementation must return at once.
+    fn failed(&self, failure: &SingleFailure);
 }
 
-struct Listener {
-    /// The root, which is not held.
+struct Registered {
+    /// The address of the root, which is not kept alive.
     root: usize,
-    listen: Arc<dyn Listen>,
+    listener: Arc<dyn MainListener>,
 }
 
-static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+static LISTENERS: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
 
-/// The number of listeners, which decides only whether to look for the right one.
+/// The number of listeners. It only decides whether the right one must be chosen.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on, `listen` hears of the failures in the tree of `root`, and of those in no listener's tree.
+/// From now on, `listener` is given the failures in the tree of `root`, and those that are in no listener's tree.
 #[cfg_attr(
     not(all(feature = "signal", any(unix, windows))),
     expect(dead_code, reason = "for `Main`")
 )]
-pub(crate) fn listen(root: &Arc<Node>, listen: Arc<dyn Listen>) {
-    LISTENERS.lock().push(Listener { root: Arc::as_ptr(root).addr(), listen });
+pub(crate) fn add_listener(root: &Arc<Node>, listener: Arc<dyn MainListener>) {
+    LISTENERS.lock().push(Registered { root: Arc::as_ptr(root).addr(), listener });
     RUNNING.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The listener for this root has ended.
+/// Removes the listener for this root.
 #[cfg_attr(
     not(all(feature = "signal", any(unix, windows))),
     expect(dead_code, reason = "for `Main`")
 )]
-pub(crate) fn forget_listener(root: &Arc<Node>) {
+pub(crate) fn remove_listener(root: &Arc<Node>) {
     let root = Arc::as_ptr(root).addr();
     let mut listeners = LISTENERS.lock();
     let position = listeners.iter().position(|listener| listener.root == root);
@@ -88,8 +88,8 @@ pub(crate) fn forget_listener(root: &Arc<Node>) {
     drop(removed);
 }
 
-/// A process has failed, and no hook was called: reports that, unless something else handles it. The error of a process
-/// whose work was dropped because it was aborted is not a failure. Returns whether the failure was reported.
+/// A process has failed, and it has no hooks: reports the failure, unless something else handles it. If the work of the
+/// process was dropped because the process was aborted, it has not failed. Returns whether the failure was reported.
 pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     if aborted && node.is_aborting() || node.is_handled(&Failure::new(error.clone())) {
         return false;
@@ -98,7 +98,8 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     true
 }
 
-/// A process has failed, and something handles the failure. An abort that dropped its work is not a failure.
+/// A process has failed, and something handles the failure: records a warning. Work that was dropped by an abort has
+/// not failed.
 #[cfg(feature = "tracing")]
 pub(super) fn handled(node: &Arc<Node>, error: &Error) {
     if super::tracing::may_warn() && !matches!(error, Error::Aborted(_)) {
@@ -108,13 +109,13 @@ pub(super) fn handled(node: &Arc<Node>, error: &Error) {
     }
 }
 
-/// A process has failed, and something handles the failure.
+/// Without the feature `tracing`, a handled failure is not recorded.
 #[cfg(not(feature = "tracing"))]
 pub(super) fn handled(_node: &Arc<Node>, _error: &Error) {}
 
-/// The caller that these failures of the process were left to has let go of it. `listeners` are those that were found
-/// when the process was handed to the caller. The caller may be anywhere, so a subscriber is told on a thread of the
-/// library.
+/// Reports failures that were left to a caller which has dropped the process unread. `listeners` are those that were
+/// found when the process was handed to the caller. The caller may be on any stack, so a subscriber is called on a
+/// thread of the library.
 pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Option<Listeners>) {
     let mut failures: Vec<_> = left.iter().flat_map(|left| each_error(node, left.get())).collect();
     failures.retain(|failure| !failure.label.set_reported());
@@ -123,9 +124,9 @@ pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Optio
     }
     let listeners = listeners.unwrap_or_else(|| listeners_of(node));
     if may_record() {
-        run_now(Box::new(move || record_and_tell(&listeners, failures)));
+        run_now(Box::new(move || record_and_report(&listeners, failures)));
     } else {
-        record_and_tell(&listeners, failures);
+        record_and_report(&listeners, failures);
     }
 }
 
@@ -133,12 +134,13 @@ fn report(node: &Arc<Node>, error: &Error) {
     let mut failures = each_error(node, error);
     failures.retain(|failure| !failure.label.set_reported());
     if !failures.is_empty() {
-        record_and_tell(&listeners_of(node), failures);
+        record_and_report(&listeners_of(node), failures);
     }
 }
 
-/// Whether a subscriber was told is decided once, here, so that each failure is reported in exactly one way.
-fn record_and_tell(listeners: &[Arc<dyn Listen>], mut failures: Vec<Failing>) {
+/// Records each failure as an event, or has the listeners report it. That is decided only here, so each failure is
+/// reported in exactly one way.
+fn record_and_report(listeners: &[Arc<dyn MainListener>], mut failures: Vec<SingleFailure>) {
     let wants_events = !any_is_quiet(listeners);
     for failure in &mut failures {
         failure.is_recorded = wants_events && record(failure, false);
@@ -147,7 +149,7 @@ fn record_and_tell(listeners: &[Arc<dyn Listen>], mut failures: Vec<Failing>) {
 }
 
 /// Each error separately, with the process that it is about.
-fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
+fn each_error(node: &Arc<Node>, error: &Error) -> Vec<SingleFailure> {
     let about = |error: &Error| match error {
         Error::Failed(_)
         | Error::Panicked(_)
@@ -158,7 +160,7 @@ fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
         | Error::FailedCalls(_) => error.process().cloned(),
         _ => None,
     };
-    let with_label = |error: &Error| Failing {
+    let with_label = |error: &Error| SingleFailure {
         label: about(error).unwrap_or_else(|| node.label()),
         error: Failure::new(error.clone()),
         is_recorded: false,
@@ -167,10 +169,10 @@ fn each_error(node: &Arc<Node>, error: &Error) -> Vec<Failing> {
 }
 
 /// The listeners of one process.
-pub(crate) type Listeners = Vec<Arc<dyn Listen>>;
+pub(crate) type Listeners = Vec<Arc<dyn MainListener>>;
 
-/// The listeners of a process that is being handed to a caller, if there are several to choose from. A process that is
-/// Closed has nothing above it any more, so they have to be found before.
+/// The listeners of a process that is being handed to a caller, if there are several to choose from. They are found
+/// before the process is Closed, because a Closed process has nothing above it any more.
 pub(crate) fn choose_listeners(node: &Arc<Node>) -> Option<Listeners> {
     (RUNNING.load(Ordering::Relaxed) > 1).then(|| listeners_of(node))
 }
@@ -180,19 +182,19 @@ fn listeners_of(node: &Arc<Node>) -> Listeners {
     let listeners = all_listeners();
     // With one listener, there is nothing to choose from.
     let above = (listeners.len() > 1).then(|| listener_above(node, &listeners)).flatten();
-    if let Some(listen) = above {
-        return vec![listen];
+    if let Some(listener) = above {
+        return vec![listener];
     }
-    listeners.into_iter().map(|(_, listen)| listen).collect()
+    listeners.into_iter().map(|(_, listener)| listener).collect()
 }
 
-/// Does a listener of the process want no reports?
+/// Are reports turned off in a listener of the process?
 #[cfg(not(loom))]
 pub(crate) fn is_quiet(node: &Arc<Node>) -> bool {
     any_is_quiet(&listeners_of(node))
 }
 
-fn any_is_quiet(listeners: &[Arc<dyn Listen>]) -> bool {
+fn any_is_quiet(listeners: &[Arc<dyn MainListener>]) -> bool {
     listeners.iter().any(|listener| listener.is_quiet())
 }
 
@@ -219,51 +221,51 @@ pub struct Deadlines {
 #[cfg(not(loom))]
 pub(crate) fn deadlines_of_root(node: &Arc<Node>) -> Option<Deadlines> {
     let root = Arc::as_ptr(node).addr();
-    let (_, listen) = all_listeners().into_iter().find(|(other, _)| *other == root)?;
+    let (_, listener) = all_listeners().into_iter().find(|(other, _)| *other == root)?;
     Some(Deadlines {
-        grace: listen.grace(),
-        abort_grace: listen.abort_grace(),
-        code_by_force: listen.code_by_force(),
-        code: listen.code(),
+        grace: listener.grace(),
+        abort_grace: listener.abort_grace(),
+        code_by_force: listener.code_by_force(),
+        code: listener.code(),
     })
 }
 
-/// The program that the process is part of, if it is part of one, has started.
+/// The program that the process is part of has finished starting. Does nothing if the process is not part of a `Main`.
 pub(crate) fn program_is_ready(node: &Arc<Node>) {
     if let Some(listener) = listener_above(node, &all_listeners()) {
-        listener.is_ready();
+        listener.program_is_ready();
     }
 }
 
 /// The listeners, and their roots.
-fn all_listeners() -> Vec<(usize, Arc<dyn Listen>)> {
-    LISTENERS.lock().iter().map(|listener| (listener.root, listener.listen.clone())).collect()
+fn all_listeners() -> Vec<(usize, Arc<dyn MainListener>)> {
+    LISTENERS.lock().iter().map(|listener| (listener.root, listener.listener.clone())).collect()
 }
 
 /// The listener whose root is the process, or above it.
 fn listener_above(
     node: &Arc<Node>,
-    listeners: &[(usize, Arc<dyn Listen>)],
-) -> Option<Arc<dyn Listen>> {
-    let (_, listen) = listeners.iter().find(|(root, _)| node.is_below(*root))?;
-    Some(listen.clone())
+    listeners: &[(usize, Arc<dyn MainListener>)],
+) -> Option<Arc<dyn MainListener>> {
+    let (_, listener) = listeners.iter().find(|(root, _)| node.is_below(*root))?;
+    Some(listener.clone())
 }
 
-/// Records the outcome of a root that nobody else reads.
+/// Records the errors in the outcome of a root.
 #[cfg(all(feature = "tracing", feature = "signal", any(unix, windows)))]
 pub(crate) fn record_outcome(error: &Error) {
     for error in error.each() {
         if let Some(label) = error.process().cloned() {
             let error = Failure::new(error.clone());
-            record(&Failing { label, error, is_recorded: false }, false);
+            record(&SingleFailure { label, error, is_recorded: false }, false);
         }
     }
 }
 
-/// Records one `tracing` event `failed`: an error, or a warning if something handles the failure. Returns whether the
-/// subscriber wanted it. The subscriber is foreign code, and so is the `Display` of an error.
+/// Records a `tracing` event `failed`, at ERROR or, if something handles the failure, at WARN. Returns whether the
+/// subscriber wanted it. The subscriber and the `Display` of an error are foreign code.
 #[cfg(feature = "tracing")]
-fn record(failure: &Failing, is_handled: bool) -> bool {
+fn record(failure: &SingleFailure, is_handled: bool) -> bool {
     use tracing::Level;
 
     // A level has to be a constant, so a function cannot choose it.
@@ -292,7 +294,7 @@ fn record(failure: &Failing, is_handled: bool) -> bool {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn record(_failure: &Failing, _is_handled: bool) -> bool {
+fn record(_failure: &SingleFailure, _is_handled: bool) -> bool {
     false
 }
 
@@ -304,14 +306,14 @@ fn may_record() -> bool {
     false
 }
 
-impl Failing {
+impl SingleFailure {
     /// `panic` or `error`.
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     pub(crate) fn kind(&self) -> &'static str {
         if matches!(self.error.get(), Error::Panicked(_)) { "panic" } else { "error" }
     }
 
-    /// The error with all its causes, or the message of the panic. This runs foreign code: call it in a catch.
+    /// The error with all its causes, or the message of a panic. This runs foreign code: call it in a catch.
     pub(crate) fn message(&self) -> String {
         match self.error.get() {
             Error::Panicked(panicked) => panicked.message().to_owned(),
@@ -336,7 +338,8 @@ impl Failing {
         }
     }
 
-    /// The line of the failure. `message` is its [`message`](Self::message); the verb and the site may be painted.
+    /// The line that reports the failure. `message` is its [`message`](Self::message). `verb` and `site` may add
+    /// colours.
     pub(crate) fn line(
         &self,
         message: &str,
@@ -345,7 +348,7 @@ impl Failing {
     ) -> String {
         let Self { label, .. } = self;
         let (verb, message) = (verb(self.verb()), Escaped::error(message));
-        // The site of an unnamed process stands for its name.
+        // The chain of an unnamed process already ends with its site.
         let site = match label.is_site() {
             true => String::new(),
             false => format!(" {}", site(&format!("({})", label.site()))),
@@ -354,8 +357,8 @@ impl Failing {
     }
 }
 
-/// The line. This runs foreign code: call it in a catch.
-impl fmt::Display for Failing {
+/// Displays the line without colours. This runs foreign code: call it in a catch.
+impl fmt::Display for SingleFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line(&self.message(), str::to_owned, str::to_owned))
     }

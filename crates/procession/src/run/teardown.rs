@@ -1,4 +1,4 @@
-//! [`Teardown`]: the one function that runs between Closing and Closed, blocking or async.
+//! [`Teardown`]: the function, blocking or async, that runs once between Closing and Closed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,19 +6,19 @@ use std::pin::Pin;
 use super::foreign::dispose;
 use crate::value::{BoxError, IntoOutcome};
 
-/// A teardown that is under way on an executor.
+/// The future of an async teardown that has begun.
 pub(super) type TeardownFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
-/// A teardown that has not run. One that never runs is dropped by a thread of the library.
+/// A teardown that has not begun. If it never runs, a thread of the library drops it.
 ///
-/// It is one fat pointer, because every process has room for one.
+/// It is a single fat pointer, because every node has space for one.
 pub(crate) struct Teardown(Option<Box<dyn Run>>);
 
 /// A teardown that has begun.
 pub(super) enum Begun {
-    /// A blocking teardown, and its result.
+    /// A blocking teardown has ended with this result.
     Ended(Result<(), BoxError>),
-    /// An async teardown.
+    /// An async teardown has made its future.
     Future(TeardownFuture),
 }
 

@@ -1,15 +1,16 @@
 //! The deadline thread: one thread of the library, a sorted map and a parker (I15).
 //!
-//! The thread needs no file descriptor and no executor, and no foreign code runs on it: an action changes states, wakes
-//! the library's own sleepers, and hands everything else to the pool.
+//! The thread needs no file descriptor and no executor, and no foreign code runs on it. An action only changes the
+//! state of processes, wakes the library's own sleepers, and hands everything else to the pool.
 //!
 //! # Invariant
 //!
-//! The thread sleeps at most until the first deadline in the map. *Because* it reads the first deadline under the lock
-//! before it parks, and a thread that inserts a new first deadline unparks it, which a parker remembers.
+//! The thread sleeps at most until the first deadline in the map, *because* it reads that deadline under the lock
+//! before it parks, and a thread that inserts a new first deadline unparks it. (A parker remembers that it was
+//! unparked.)
 //!
-//! Lock order: the map's lock is the last. It may be taken under the pool's lock, and thereby under a node's, and no
-//! lock is taken under it.
+//! Lock order: the lock of the map is the last one. It may be taken under the pool's lock, and therefore also under a
+//! node's. No lock is taken under it.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,7 +29,7 @@ struct Timer {
     unparker: Option<Unparker>,
 }
 
-/// What the thread does at a deadline. It runs no foreign code.
+/// The action at a deadline. It runs no foreign code.
 enum Action {
     Call(fn()),
     Run(Box<dyn FnOnce() + Send>),
@@ -37,13 +38,13 @@ enum Action {
 static TIMER: Mutex<Timer> =
     Mutex::new(Timer { entries: BTreeMap::new(), next: 0, unparker: None });
 
-/// Runs `action` at `deadline`; `None` if the OS cannot create the thread.
+/// Runs `action` at `deadline`; `None` if the OS cannot create the deadline thread.
 pub(super) fn run_at(deadline: Instant, action: impl FnOnce() + Send + 'static) -> Option<Key> {
     insert(deadline, Action::Run(Box::new(action)))
 }
 
-/// Calls `action` at `deadline`; `false` if the OS cannot create the thread. It allocates no closure, and may be called
-/// with the pool's lock held.
+/// Calls `action` at `deadline`; `false` if the OS cannot create the deadline thread. This allocates no closure, and
+/// may be called with the pool's lock held.
 pub(super) fn call_at(deadline: Instant, action: fn()) -> bool {
     insert(deadline, Action::Call(action)).is_some()
 }
@@ -54,7 +55,7 @@ pub(super) fn cancel(key: Key) {
     drop(removed);
 }
 
-/// Starts the thread, if it does not run yet; `false` if the OS cannot create it.
+/// Starts the thread, unless it is running; `false` if the OS cannot create it.
 pub(super) fn prepare() -> bool {
     TIMER.lock().unparker().is_some()
 }
@@ -74,7 +75,7 @@ fn insert(deadline: Instant, action: Action) -> Option<Key> {
 }
 
 impl Timer {
-    /// The unparker of the thread, which is started if it does not run yet.
+    /// The unparker of the thread, which is started unless it is running.
     fn unparker(&mut self) -> Option<Unparker> {
         if self.unparker.is_none() {
             self.unparker = start().ok();
@@ -90,7 +91,7 @@ fn start() -> std::io::Result<Unparker> {
     Ok(unparker)
 }
 
-/// The loop of the thread: carries out the actions that are due, and parks until the next deadline.
+/// The main function of the thread: carries out the actions that are due, and parks until the next deadline.
 fn keep(parker: &Parker) {
     loop {
         let now = Instant::now();
@@ -108,7 +109,7 @@ fn keep(parker: &Parker) {
     }
 }
 
-/// The next action whose deadline has come by `now`, or else the next deadline.
+/// Takes the next action whose deadline has come by `now`. The error is the next deadline, if there is one.
 fn next_by(now: Instant) -> Result<Action, Option<Instant>> {
     let mut timer = TIMER.lock();
     match timer.entries.first_entry() {

@@ -1,18 +1,19 @@
 //! Events for `tracing` subscribers, and the spans that bodies run in.
 //!
-//! A subscriber is foreign code, so it is called with no lock of the library held, and in a catch. There are two ways:
+//! A subscriber is foreign code, so it is called with no lock of the library held, and in a catch. There are two kinds
+//! of events:
 //!
 //! - The *phases*, at TRACE, are events of an observer that the whole program shares. The thread that calls the hooks
-//!   writes them, in the order in which they happened. So a closing pays only for an entry in the queue; a subscriber
-//!   that blocks, or that closes a process, does not hold up or nest in a walk; and they are complete for each process,
-//!   which they would not be if they left the lock as effects. They carry the path of their process instead of the
-//!   caller's span, and the subscriber that hears them is the global one.
-//! - *Failures, aborts and stalls*, at WARN, are rare. They are written on the spot, where the caller's span and a
-//!   subscriber that is set only for this thread are still available.
+//!   records them, in the order in which they happened. So a closing pays only for an entry in the queue; a subscriber
+//!   that blocks, or that closes a process, neither holds up a walk nor nests in one; and the events of each process
+//!   are complete and in order, which effects, carried out after the lock is released, would not guarantee. They carry
+//!   the path of their process instead of the caller's span, and go to the global subscriber.
+//! - *Failures, aborts and stalls*, at ERROR or WARN, are rare. They are recorded on the spot, where the caller's span
+//!   and a subscriber that is set only for this thread are still available. (Failures are recorded in `reports`.)
 //!
-//! Without a subscriber for the level, each costs one relaxed load, that of the maximum level. For the phases, that
-//! load happens where a process is made. If a subscriber is set later, the next process that is made finds it, and the
-//! tree that it is made in is traced from then on.
+//! Without a subscriber for the level, each event costs one relaxed load, that of the maximum level. For the phases,
+//! that load happens when a process is made. If a subscriber is set later, it is noticed when the next process is made,
+//! and the tree in which that is made is traced from then on.
 
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub(super) fn traces_phases() -> bool {
     may_trace_phases() && wants().unwrap_or(false)
 }
 
-/// Writes an event for the subscriber; the thread that calls the hooks does this.
+/// Records an event at TRACE. Called by the thread that calls the hooks.
 pub(super) fn phase(event: &Event) {
     let (process, name) = (event.path(), event.kind.name());
     match &event.kind {
@@ -55,13 +56,13 @@ pub(super) fn phase(event: &Event) {
             closing_ms = millis(*closing_for),
             outcome = if outcome.is_ok() { "ok" } else { "failed" }, "{event}"
         ),
-        // It was written at once, at WARN.
+        // It was recorded at once, at ERROR or WARN.
         EventKind::Failed(_) => {}
         _ => event!(target: "procession", Level::TRACE, event = name, process, "{event}"),
     }
 }
 
-/// The subscriber was too slow.
+/// Records that the subscriber was too slow.
 pub(super) fn missed(count: u64) {
     event!(
         target: "procession", Level::WARN, event = "missed", count,
@@ -79,18 +80,18 @@ pub(super) fn may_want_errors() -> bool {
     is_on(LevelFilter::ERROR)
 }
 
-/// An abort of a process that is not part of an abort above it, and that a subscriber may want to hear of.
+/// The event of an abort that is not part of an abort of a process above. It exists if a subscriber may want it.
 pub(crate) struct Abort {
     node: Arc<Node>,
-    /// Read before the abort, because a Closed process has nothing above it.
+    /// It is read before the abort, because a Closed process has nothing above it.
     label: Label,
 }
 
 impl Abort {
     /// Must be called before the abort.
     pub(crate) fn of(node: &Arc<Node>) -> Option<Self> {
-        let is_news = may_warn() && !node.is_aborting() && node.phase() != Phase::Closed;
-        is_news.then(|| Self { node: node.clone(), label: node.label() })
+        let is_first = may_warn() && !node.is_aborting() && node.phase() != Phase::Closed;
+        is_first.then(|| Self { node: node.clone(), label: node.label() })
     }
 
     /// Was the process aborted?
@@ -98,8 +99,8 @@ impl Abort {
         self.node.is_aborting()
     }
 
-    /// Tells the subscriber.
-    pub(crate) fn tell(self) {
+    /// Records the event.
+    pub(crate) fn record(self) {
         contain(|| {
             if enabled!(target: "procession", Level::WARN) {
                 let Self { node, label } = self;
@@ -112,7 +113,7 @@ impl Abort {
     }
 }
 
-/// A closing is slow.
+/// Records that a closing is slow.
 pub(super) fn stalled(stall: &Stall) {
     if is_on(LevelFilter::WARN) {
         contain(|| write_stall(stall));
@@ -141,11 +142,12 @@ fn write_stall(stall: &Stall) {
     }
 }
 
-/// The span of a body. It is boxed, because every async body has room for one.
+/// The span of a body. It is boxed, because every async body has space for one.
 pub(super) struct BodySpan(Option<Box<Span>>);
 
 impl BodySpan {
-    /// The span of a body that a thread or a spawner runs. It has no parent, because its path says where it belongs.
+    /// The span of a body that a thread or a spawner runs. It has no parent span, because the field `process` is the
+    /// whole path.
     #[inline]
     pub(super) fn root(node: &Arc<Node>) -> Option<Self> {
         Self::new(|| {
@@ -154,7 +156,7 @@ impl BodySpan {
         })
     }
 
-    /// The span of a body that its caller polls: it is inside the caller's span.
+    /// The span of a body that its caller polls. Its parent is the caller's span.
     #[inline]
     pub(super) fn inside(node: &Arc<Node>) -> Option<Self> {
         Self::new(|| info_span!(target: "procession", "body", process = node.label().path()))
@@ -173,7 +175,7 @@ impl BodySpan {
         catch(make).unwrap_or(None)
     }
 
-    /// Runs code of the body, which must not panic, inside the span.
+    /// Runs code of the body inside the span. `run` must not panic.
     #[inline]
     pub(super) fn run<R>(&self, run: impl FnOnce() -> R) -> R {
         let Some(span) = self.0.as_deref() else { return run() };

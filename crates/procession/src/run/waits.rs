@@ -1,21 +1,22 @@
-//! Blocking waits: each is an edge of the graph while it lasts, and one that could never end is refused (I13).
+//! Blocking waits without a timeout: each is an edge of the graph while it lasts, and a wait that could never end is
+//! refused (I13).
 //!
-//! The edges go from each process whose code is on the thread's stack to the process that it waits for. So the usual
-//! search also finds cycles of which a blocking wait is a part.
+//! The edges lead from each process whose code is on the thread's stack to the process that the wait is for. So the
+//! usual search also finds cycles that contain a blocking wait.
 
 use std::sync::Arc;
 
 use super::call_stack::stack;
-use super::{Held, Node};
+use super::{Node, NodeContents};
 use crate::state::{BlockedEdge, ShownWait, slots_wait_for};
 use crate::value::{Error, Link};
 
-/// Adds the edges of a wait without a timeout for `target`. They last as long as the returned value.
+/// Begins a wait without a timeout for the end of `target`: adds its edges, which exist as long as the returned value.
 ///
 /// # Errors
 ///
 /// [`Error::Deadlock`] if the wait could never end.
-pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, Error> {
+pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<NodeContents>>, Error> {
     let mut edges = Vec::new();
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
@@ -32,12 +33,13 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<Held>>, E
     Ok(edges)
 }
 
-/// Begins a wait without a timeout for the end of the body of `target`, which shows in snapshots as long as the returned
-/// value exists. The search for cycles does not follow it, because the children of the target may wait for this too.
+/// Begins a wait without a timeout for the end of the body of `target`. Snapshots show it as long as the returned value
+/// exists. The search for cycles does not follow it, because even a process that the target waits for, such as a child,
+/// may wait for the body of the target.
 ///
 /// # Errors
 ///
-/// [`Error::Deadlock`] if code on this stack is that of the target, whose body therefore cannot end.
+/// [`Error::Deadlock`] if code of the target is on this stack, so that its body cannot end.
 pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
@@ -48,12 +50,12 @@ pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<Shown>, Erro
     Ok(show(&stack, Link::BodyWait, target))
 }
 
-/// Begins a wait without a timeout for the children of `target`, which shows in snapshots as long as the returned value
-/// exists. The search for cycles does not follow it, because the target need not be Closed for it.
+/// Begins a wait without a timeout for the children of `target`. Snapshots show it as long as the returned value
+/// exists. The search for cycles does not follow it, because the wait does not require that the target is Closed.
 ///
 /// # Errors
 ///
-/// [`Error::Deadlock`] if code on this stack is that of a process below the target, following first parents.
+/// [`Error::Deadlock`] if code of a process below the target, along first parents that wait, is on this stack.
 pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
@@ -64,8 +66,7 @@ pub(crate) fn begin_wait_for_children(target: &Arc<Node>) -> Result<Vec<Shown>, 
     }
 }
 
-/// Begins a wait without a timeout for a slot of `limiter`, which shows in snapshots as long as the returned value
-/// exists.
+/// Begins a wait without a timeout for a slot of `limiter`. Snapshots show it as long as the returned value exists.
 ///
 /// # Errors
 ///
@@ -81,14 +82,14 @@ pub(crate) fn begin_wait_for_slot(limiter: &Arc<Node>) -> Result<Vec<Shown>, Err
 }
 
 /// A wait that snapshots show.
-pub(crate) type Shown = ShownWait<Held>;
+pub(crate) type Shown = ShownWait<NodeContents>;
 
-/// Shows that code of `node` waits for the children of `other`.
+/// Makes snapshots show that code of `node` waits for the children of `other`, as long as the returned value exists.
 pub(crate) fn show_wait_for_children(node: &Arc<Node>, other: &Arc<Node>) -> Shown {
     ShownWait::begin(node, Link::ChildrenWait, other)
 }
 
-/// Shows the wait at each process whose code is on this stack.
+/// Makes snapshots show the wait at each process whose code is on this stack.
 fn show(stack: &[Arc<Node>], kind: Link, target: &Arc<Node>) -> Vec<Shown> {
     stack.iter().map(|node| ShownWait::begin(node, kind, target)).collect()
 }

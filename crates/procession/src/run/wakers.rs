@@ -1,9 +1,9 @@
-//! How sleepers are woken and dropped, on the stack of whatever led to it.
+//! How sleepers are woken and dropped, on the stack of the code that caused it.
 //!
 //! A waker may close another process, or own its last handle. The wakers of that process are called inside the first
-//! one, so that they do not have to wait for it if it blocks. But they nest at most [`NESTED`] deep: beyond that, they
-//! too are appended to a list of the thread, which the innermost call runs. While a waker runs, the others of its walk
-//! are in that list too; if it blocks in a wait of the library, that wait calls them.
+//! waker, so that they need not wait for it if it blocks. But calls nest at most [`NESTED`] deep: beyond that, they are
+//! appended to a queue of the thread, which the innermost call drains. While a waker runs, the other wakers of the same
+//! walk are in that queue too; if it blocks in a wait of the library, that wait calls them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,21 +13,21 @@ use std::task::Waker;
 
 use super::catch::catch_payload;
 use super::foreign::dispose;
-use super::{Effects, Held, Node};
+use super::{Effects, Node, NodeContents};
 use crate::state::{self, Moment, Place, PutBack};
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::thread_local;
 
-type Wake = state::Wake<Held>;
+type Wake = state::Wake<NodeContents>;
 
 thread_local! {
-    /// Wakers to be called or dropped on this thread.
+    /// The queue of wakers to call or drop on this thread.
     static CALLS: RefCell<VecDeque<Call>> = RefCell::default();
-    /// How many calls of wakers are on this thread's stack.
+    /// The number of calls of wakers on this thread's stack.
     static DEPTH: Cell<usize> = Cell::default();
 }
 
-/// How deep calls of wakers may nest.
+/// The maximum depth to which calls of wakers nest.
 const NESTED: usize = 16;
 
 /// A call of a waker.
@@ -48,7 +48,7 @@ pub(super) fn wake(effects: Effects) {
     }
 }
 
-/// Drops a sleeper that is no longer needed.
+/// Drops a sleeper that is no longer needed, if there is one.
 #[inline]
 pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     if let Some(sleeper) = sleeper {
@@ -56,15 +56,15 @@ pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     }
 }
 
-/// Wakes a sleeper that was registered elsewhere. A waker that panics does not unwind into the caller.
+/// Wakes a sleeper, if there is one. A waker that panics does not unwind into the caller.
 pub fn wake_sleeper(sleeper: Option<Sleeper>) {
     if let Some(sleeper) = sleeper {
         call_waker(|| sleeper.into_waker().wake());
     }
 }
 
-/// Registers a waker of the library's own, which is woken at this moment of the process, before the wakers of users, which
-/// may block. Returns `false` if the moment has come already, and the waker is not woken.
+/// Registers one of the library's own wakers. It is woken when the moment comes, before users' wakers, which may block.
+/// Returns `false` if the moment has already come; the waker is then not woken.
 pub(crate) fn register_own<W>(node: &Node, moment: Moment, waker: Arc<W>) -> bool
 where
     W: std::task::Wake + Send + Sync + 'static,
@@ -75,11 +75,11 @@ where
     is_registered
 }
 
-/// Calls a waker. Meanwhile, the others are in this thread's list, which is called afterwards.
+/// Calls a waker. In the meantime, the others are in the queue of this thread, which is drained afterwards.
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
-    // A single one is called at once, and usually none is in the list.
+    // A single waker is called at once, without the queue.
     let is_single = depth < NESTED && others.is_empty();
     let list = |calls: &RefCell<VecDeque<Call>>| {
         let mut calls = calls.borrow_mut();
@@ -87,7 +87,7 @@ fn call(first: Call, mut others: Vec<Wake>) {
             calls.extend(first.take());
         }
         if calls.is_empty() {
-            // The vector is reused in place, because a call is as large as a wake-up.
+            // The vector is reused in place, because a `Call` has the size of a `Wake`.
             *calls = mem::take(&mut others).into_iter().map(Call::Wake).collect::<Vec<_>>().into();
         } else {
             calls.extend(others.drain(..).map(Call::Wake));
@@ -96,16 +96,17 @@ fn call(first: Call, mut others: Vec<Wake>) {
     let listed = if is_single { Ok(()) } else { CALLS.try_with(list) };
     if let Some(first) = first {
         call_one(first);
-        call_listed();
+        call_queued();
     }
     if listed.is_err() {
-        // At the end of a thread there is no list.
+        // At the end of a thread, the queue no longer exists.
         others.into_iter().for_each(wake_one);
     }
     let _ = DEPTH.try_with(|now| now.set(depth));
 }
 
-pub(super) fn call_listed() {
+/// Drains the queue of this thread.
+pub(super) fn call_queued() {
     let next = || CALLS.try_with(|calls| calls.borrow_mut().pop_front()).ok().flatten();
     while let Some(next) = next() {
         call_one(next);
@@ -136,14 +137,15 @@ pub(super) fn wake_one(Wake { mut sleeper, put_back }: Wake) {
     call_waker(|| sleeper.into_waker().wake());
 }
 
-/// Calls a user's waker. This may be on the stack of `close()`, so the payload of a panic is dropped elsewhere (I10).
+/// Calls a user's waker. This may be on the stack of `close()`, so the payload of a panic is dropped on another thread
+/// (I10).
 fn call_waker(call: impl FnOnce()) {
     if let Err(payload) = catch_payload(call) {
         dispose(payload);
     }
 }
 
-/// Registers `waker` for a moment of the node; `false` if it has come.
+/// Registers `waker` for a moment of the node; `false` if the moment has already come.
 pub(crate) fn register(
     node: &Node,
     moment: Moment,

@@ -1,19 +1,19 @@
-//! Which thread runs the blocking code of which process, so that a report can name the thread.
+//! The threads that run blocking code of processes, so that a report can name the thread.
 //!
-//! Each thread that runs such code has an entry in a list, and writes there which process it works for. An entry is
-//! written by its own thread only. The accesses are relaxed, because they only explain a process to a reader. In a
-//! model there is no such list.
+//! Each such thread has an entry in a list, and writes there the process whose code it runs. Only the thread itself
+//! writes its entry. The accesses are relaxed, because they only describe a process to a reader. In a model, there is
+//! no such list.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::call_stack::run_as;
-use super::{Held, Node, pool};
+use super::{Node, NodeContents, pool};
 use crate::state::{Workplaces, survey};
 use crate::value::{Snapshot, Work};
 
-/// Runs blocking code of the process, which must not panic, with the process on this thread's stack; hands the process
-/// back.
+/// Runs blocking code of the process, with the process on this thread's stack and in its entry. `run` must not panic.
+/// Returns the process with the result.
 #[inline(always)]
 pub(super) fn run_on_this_thread<R>(node: Arc<Node>, run: impl FnOnce() -> R) -> (Arc<Node>, R) {
     let outer = entries::replace(Arc::as_ptr(&node).addr());
@@ -22,12 +22,12 @@ pub(super) fn run_on_this_thread<R>(node: Arc<Node>, run: impl FnOnce() -> R) ->
     (node, result)
 }
 
-/// Looks at the process and at everything below it.
+/// Takes a snapshot of the process and of everything below it.
 pub(crate) fn look_at(node: &Arc<Node>) -> Snapshot {
     survey(node, &ThreadsAtWork::look())
 }
 
-/// The threads at work, as they were when this was made.
+/// The threads that were running code of processes when this was made.
 pub(crate) struct ThreadsAtWork {
     by_process: HashMap<usize, Arc<str>>,
     pool_busy: usize,
@@ -39,7 +39,7 @@ impl ThreadsAtWork {
     }
 }
 
-impl Workplaces<Held> for ThreadsAtWork {
+impl Workplaces<NodeContents> for ThreadsAtWork {
     fn thread_of(&self, node: &Arc<Node>, work: Work) -> Option<Arc<str>> {
         let is_blocking = matches!(work, Work::ThreadBody | Work::Teardown | Work::Hook);
         is_blocking.then(|| self.by_process.get(&Arc::as_ptr(node).addr()).cloned()).flatten()
@@ -64,7 +64,7 @@ mod entries {
         process: AtomicUsize,
     }
 
-    /// The entries, and the number of them at which those of threads that have ended are removed.
+    /// The entries. When their number reaches `sweep_at`, those of ended threads are removed.
     struct Entries {
         all: Vec<Weak<Entry>>,
         sweep_at: usize,
@@ -88,7 +88,7 @@ mod entries {
         entry
     }
 
-    /// Enters the process that this thread works for; returns the one that was there.
+    /// Sets the process whose code this thread runs. Returns the previous one.
     #[inline]
     pub(super) fn replace(process: usize) -> usize {
         let replace = |entry: &Arc<Entry>| {
@@ -96,11 +96,11 @@ mod entries {
             entry.process.store(process, Ordering::Relaxed);
             before
         };
-        // At the end of a thread, it has no entry any more.
+        // At the end of a thread, its entry no longer exists.
         OWN.try_with(replace).unwrap_or(0)
     }
 
-    /// The names of the threads, by the process that they work for.
+    /// The names of the threads, by the process whose code they run.
     pub(super) fn all() -> HashMap<usize, Arc<str>> {
         let entries: Vec<_> = ENTRIES.lock().all.iter().filter_map(Weak::upgrade).collect();
         let at_work = entries.iter().map(|entry| (entry.process.load(Ordering::Relaxed), entry));

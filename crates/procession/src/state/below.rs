@@ -8,7 +8,8 @@ use super::cycle::CHUNK;
 use super::node::Node;
 use crate::value::Phase;
 
-/// The process itself, and everything that it waits for or is blocked for, directly or through others.
+/// The process itself, and every open process that it waits for, directly or through others. A process in whose wait a
+/// thread is blocked counts as waited for.
 pub(crate) fn everything_below<C: Contents>(from: &Arc<Node<C>>) -> Vec<Arc<Node<C>>> {
     everything_below_all(vec![from.clone()])
 }
@@ -23,7 +24,7 @@ pub(crate) fn everything_below_children<C: Contents>(from: &Arc<Node<C>>) -> Vec
 }
 
 fn everything_below_all<C: Contents>(mut all: Vec<Arc<Node<C>>>) -> Vec<Arc<Node<C>>> {
-    let mut seen: HashSet<_> = all.iter().map(Arc::as_ptr).collect();
+    let mut visited: HashSet<_> = all.iter().map(Arc::as_ptr).collect();
     let mut next = 0;
     while let Some(node) = all.get(next).cloned() {
         let mut below = Vec::new();
@@ -33,7 +34,7 @@ fn everything_below_all<C: Contents>(mut all: Vec<Arc<Node<C>>>) -> Vec<Arc<Node
             skip += CHUNK;
         }
         drop(inner);
-        below.retain(|lower| lower.phase() != Phase::Closed && seen.insert(Arc::as_ptr(lower)));
+        below.retain(|lower| lower.phase() != Phase::Closed && visited.insert(Arc::as_ptr(lower)));
         all.extend(below);
         next += 1;
     }

@@ -9,8 +9,8 @@ use super::node::Node;
 use crate::value::LinkError;
 use crate::value::model::model_has_failed;
 
-/// While a thread that runs code of one process is blocked until another one is Closed, this is an edge between the two
-/// (I13).
+/// An edge from a process to the one that its code is blocked for: it exists while a thread that runs code of the upper
+/// process waits until the lower one is Closed (I13).
 pub(crate) struct BlockedEdge<C: Contents> {
     upper: Arc<Node<C>>,
     lower: Arc<Node<C>>,
@@ -49,7 +49,7 @@ impl<C: Contents> Drop for BlockedEdge<C> {
             inner.extras_mut().and_then(|extras| extras.blocked_for.remove(self.place))
         };
         let Some(down) = down else { return };
-        // If the lower process is Closed, it has already taken this edge.
+        // If the lower process is Closed, it has already taken its end of the edge.
         let up = {
             let mut inner = self.lower.inner.lock();
             inner.extras_mut().and_then(|extras| extras.dependents.remove(down.place))
@@ -67,7 +67,7 @@ mod tests {
     use super::BlockedEdge;
     use crate::value::{Reason, Site};
 
-    /// The end of one wait leaves the edges of others alone, however many there are and whichever of them are over.
+    /// The end of one wait leaves the edges of all others alone, in whatever order waits begin and end.
     #[test]
     fn each_edge_is_removed_by_its_own_thread() {
         let node = |body| Node::new(Seed::<Plain> { body, ..Seed::at(Site::caller()) }, None);

@@ -1,24 +1,24 @@
-//! The closing walk: down to the children that close, and up to the processes that waited.
+//! The closing walk: down to the children that a closing process closes, and up to the processes that waited for it.
 //!
 //! ```text
 //!          begin: Running → Closing            settle: nothing left to wait for
 //! close ──▶ node ──────────────▶ its children ──▶ … ──▶ leaf ──▶ its teardown leaves as an effect,
 //!                                                         │      or it is finished at once
 //!                                                         ▼
-//!                    parent ◀── tell: one edge less ◀── finish: Closing → Closed
+//!                    parent ◀── release: one edge less ◀── finish: Closing → Closed
 //! ```
 //!
-//! It is a loop over a list of steps, never a recursion (I11), and it locks one node at a time. Every process ends the
-//! same way: [`Walk::settle`] finds, under its lock, that it waits for nothing, and either hands its teardown out or
-//! [finishes](Walk::finish) it; so a leaf without a teardown goes from Running to Closed in one locked section.
-//! Children that end while the walk goes over their parent's list are counted, and subtracted from the parent's count
-//! together.
+//! The walk is a loop over a list of steps, never a recursion (I11), and it locks one node at a time. Every process
+//! ends in the same way: [`Walk::settle`] finds, under the node's lock, that the process waits for nothing, and either
+//! hands out its teardown or [finishes](Walk::finish) it. So a leaf without a teardown goes from Running to Closed in
+//! one locked section. Children that end while the walk goes over their parent's list are counted, and subtracted from
+//! the parent's count together.
 
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::contents::{Contents, Failed, Happening};
+use super::contents::{Contents, Failed, NodeEvent};
 use super::edge_kind::EdgeKind;
 use super::effects::{Due, Effects};
 use super::ended::{AHEAD, Ended, fetch};
@@ -31,22 +31,22 @@ use crate::value::{Phase, Reason};
 
 /// A walk under way.
 pub(super) struct Walk<C: Contents> {
-    /// The next process to tell; all further steps are in `steps`.
+    /// The next edge to release; all further steps are in `steps`.
     next: Option<Up<C>>,
     steps: Vec<Step<C>>,
     pub(super) effects: Effects<C>,
-    /// The time, once it has been read.
+    /// The time of the walk, once the clock was read.
     now: Option<Stamp>,
-    /// The number of children in the list that is being walked over; zero between lists.
+    /// The length of the list of children that the walk goes over at the moment; zero between lists.
     family: usize,
-    /// When observers were last told that a process is Closing.
-    told_at: Option<Instant>,
+    /// When the walk last notified observers that a process is Closing.
+    closing_notified_at: Option<Instant>,
 }
 
 enum Step<C: Contents> {
-    /// Go up: the process at the lower end of this edge is Closed.
-    Tell(Up<C>),
-    /// Go down.
+    /// Go up along this edge, whose lower process is Closed.
+    Release(Up<C>),
+    /// Go down to these children.
     Close(Family<C>),
 }
 
@@ -57,12 +57,12 @@ struct Family<C: Contents> {
     /// The kind of the edges to them.
     kind: EdgeKind,
     abort: bool,
-    /// They were taken out of the parent's list, and those that stay open must be put back.
+    /// The children were taken out of the parent's list, so those that stay open must be put back.
     taken: bool,
 }
 
 impl<C: Contents> Node<C> {
-    /// Begins to close the process, perhaps by force.
+    /// Begins to close the process or, if `abort` is set, to abort it.
     pub(crate) fn close(self: &Arc<Self>, reason: &Reason, abort: bool) -> Effects<C> {
         Walk::from(self, |walk, inner| {
             let is_first_abort = abort && !self.is_aborting() && *reason != Reason::ParentClosed;
@@ -78,8 +78,9 @@ impl<C: Contents> Node<C> {
         Walk::from(self, |_, inner| self.close_when_idle(inner, &Reason::Asked))
     }
 
-    /// The body has ended. A body that ended well lets the children finish; one that failed closes them, and perhaps
-    /// the parents. `place` is the place of the body's sleeper for an abort; the sleeper is returned, to be dropped.
+    /// The body has ended. A body that succeeded lets the children finish; one that failed closes them, and perhaps the
+    /// parents. `place` is that of the sleeper that an abort would wake; the sleeper is returned for the caller to
+    /// drop.
     pub(crate) fn body_ended(
         self: &Arc<Self>,
         failed: Option<Failed<C>>,
@@ -89,31 +90,31 @@ impl<C: Contents> Node<C> {
         let has_failed = failed.is_some();
         if let Some(failed) = failed {
             walk.fail(self, failed, |walk, inner| {
-                inner.tell(self, || Happening::BodyEnded);
+                inner.notify_observers(self, || NodeEvent::BodyEnded);
                 walk.begin(self, inner, &Reason::BodyFailed, false);
             });
         }
         let mut spent = None;
-        // The body is counted off only now: until here, the processes that wait for this one are open, and hear of the
-        // failure.
+        // The body is subtracted only now. Until here, the processes that wait for this one are open, so the failure
+        // still reaches them.
         walk.visit(self, |walk, inner| {
-            // Before the sleepers for the end of the body are looked for, because there is usually no other one.
+            // Before the sleepers for the end of the body are searched for, because usually there is no other sleeper.
             spent = place.and_then(|place| inner.take_sleeper(self, Moment::Aborting, place));
             walk.end_body(self, inner);
             if !has_failed {
-                inner.tell(self, || Happening::BodyEnded);
+                inner.notify_observers(self, || NodeEvent::BodyEnded);
                 self.close_when_idle(inner, &Reason::BodyFinished);
             }
         });
         (walk.run(), spent)
     }
 
-    /// The maker of the process has given it all its edges.
-    pub(crate) fn is_made(self: &Arc<Self>) -> Effects<C> {
+    /// The maker of the process has added all its edges, and the process no longer waits for its maker.
+    pub(crate) fn finish_making(self: &Arc<Self>) -> Effects<C> {
         Walk::from(self, |walk, inner| walk.end_body(self, inner))
     }
 
-    /// The teardown that was handed out has ended.
+    /// The teardown, which was handed out, has ended.
     #[inline]
     pub(crate) fn torn_down(self: &Arc<Self>, failed: Option<Failed<C>>) -> Effects<C> {
         let mut walk = Walk::new();
@@ -121,7 +122,7 @@ impl<C: Contents> Node<C> {
             walk.fail(self, failed, |_, _| {});
         }
         let mut inner = self.inner.lock();
-        inner.tell(self, || Happening::TeardownEnded);
+        inner.notify_observers(self, || NodeEvent::TeardownEnded);
         let is_last = !inner.leaves_end_to_report();
         let ended = is_last.then(|| walk.finish(self, &mut inner, None));
         drop(inner);
@@ -141,7 +142,7 @@ impl<C: Contents> Node<C> {
         })
     }
 
-    /// Sets the reason, so that Running becomes Closing as soon as the process waits for nothing.
+    /// Sets the reason, which makes a Running process close as soon as it waits for nothing.
     fn close_when_idle(&self, inner: &mut Inner<C>, reason: &Reason) {
         if self.phase() == Phase::Running && !inner.has_reason() {
             inner.set_reason(reason);
@@ -158,11 +159,11 @@ impl<C: Contents> Walk<C> {
             effects: Effects::default(),
             now: None,
             family: 0,
-            told_at: None,
+            closing_notified_at: None,
         }
     }
 
-    /// A walk that begins with `first` under the node's lock.
+    /// Runs a walk that begins with `first`, called under the node's lock.
     #[inline(always)]
     fn from(node: &Arc<Node<C>>, first: impl FnOnce(&mut Self, &mut Inner<C>)) -> Effects<C> {
         let mut walk = Self::new();
@@ -184,48 +185,48 @@ impl<C: Contents> Walk<C> {
         drop(ended);
     }
 
-    /// Takes steps until there are none.
+    /// Takes steps until none are left.
     #[inline(always)]
     pub(super) fn run(mut self) -> Effects<C> {
-        self.tell_next();
+        self.release_next();
         if !self.steps.is_empty() {
             self.take_steps();
             return self.effects;
         }
         let effects = mem::take(&mut self.effects);
-        // No step was ever added, because only `take_steps` removes them, so there is nothing to drop.
+        // Only `take_steps` removes steps, so none was ever added, and there is nothing to drop.
         mem::forget(self);
         effects
     }
 
     #[inline(always)]
-    fn tell_next(&mut self) {
+    fn release_next(&mut self) {
         while let Some(up) = self.next.take() {
-            self.tell(up);
+            self.release(up);
         }
     }
 
     fn take_steps(&mut self) {
         while let Some(step) = self.steps.pop() {
             match step {
-                Step::Tell(up) => self.tell(up),
+                Step::Release(up) => self.release(up),
                 Step::Close(family) => self.close_children(family),
             }
-            self.tell_next();
+            self.release_next();
         }
     }
 
-    /// Counts the body off, and takes the sleepers that wait for its end.
+    /// Subtracts the body from `waiting`, and takes the sleepers that wait for its end.
     #[inline(always)]
     fn end_body(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>) {
-        node.count_off();
+        node.decrement_waiting();
         node.phase.end_body();
         if inner.has_sleepers() {
             inner.take_sleepers(node, Moment::BodyEnded, &mut self.effects);
         }
     }
 
-    /// Running becomes Closing, and Closing becomes aborting; everything below follows.
+    /// Running becomes Closing; with `abort`, Closing becomes aborting. Everything below follows.
     #[inline(always)]
     pub(super) fn begin(
         &mut self,
@@ -245,7 +246,7 @@ impl<C: Contents> Walk<C> {
             }
             Phase::Closing if abort && !node.is_aborting() => {
                 node.phase.abort();
-                inner.tell(node, || Happening::Aborting);
+                inner.notify_observers(node, || NodeEvent::Aborting);
                 inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
                 if let Some(children) = inner.no_wait_children() {
                     self.abort_children(node, EdgeKind::NO_WAIT_CHILD, children.iter());
@@ -270,12 +271,12 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// The part of [`begin_now`](Self::begin_now) for a process that is not bare: takes its sleepers, its queue for
-    /// slots and its children.
+    /// The part of [`begin_now`](Self::begin_now) for a process that is not [bare](Inner::is_bare): takes its sleepers,
+    /// its queue for slots and its children.
     fn begin_around(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
-        self.told_at = inner.tell_of_closing(node);
+        self.closing_notified_at = inner.notify_of_closing(node);
         if abort {
-            inner.tell(node, || Happening::Aborting);
+            inner.notify_observers(node, || NodeEvent::Aborting);
         }
         if inner.is_awaited() {
             inner.take_sleepers(node, Moment::Closing, &mut self.effects);
@@ -284,7 +285,7 @@ impl<C: Contents> Walk<C> {
             }
         }
         if inner.more.is_none() {
-            // It has a sleeper, and nothing else.
+            // It has a sleeper and nothing else.
             return;
         }
         inner.take_queue(&mut self.effects);
@@ -297,7 +298,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Adds the step that closes the children with an edge of this kind, which leave the list until then.
+    /// Adds the step that closes the children of this kind. Until that step, they are not in the list of children.
     fn take_children(
         &mut self,
         node: &Arc<Node<C>>,
@@ -312,7 +313,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Records when the process began to close, unless that is recorded already.
+    /// Records when the process began to close, unless that was recorded before. Returns the time of the walk.
     #[inline(always)]
     pub(super) fn date(&mut self, inner: &mut Inner<C>) -> Stamp {
         let now = *self.now.get_or_insert_with(Stamp::now);
@@ -322,7 +323,7 @@ impl<C: Contents> Walk<C> {
         now
     }
 
-    /// Ends a process that waits for nothing: hands its teardown out, once (S3), or makes it Closed.
+    /// If the process waits for nothing, hands out its teardown, once (S3), or makes it Closed.
     #[inline(always)]
     fn settle(
         &mut self,
@@ -351,8 +352,8 @@ impl<C: Contents> Walk<C> {
         match inner.take_teardown() {
             Some(teardown) => {
                 inner.teardown = TeardownStage::Started;
-                node.work.teardown_is_due(self.date(inner));
-                inner.tell(node, || Happening::TeardownQueued);
+                node.work.mark_teardown_due(self.date(inner));
+                inner.notify_observers(node, || NodeEvent::TeardownQueued);
                 let due = Due { node: node.clone(), teardown };
                 if inner.is_no_wait_child() {
                     self.effects.tear_down_no_wait_child(due);
@@ -368,7 +369,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Closing becomes Closed. Edges to `walking` are counted; the others become steps (S2).
+    /// Closing becomes Closed. Child edges from `walking` are counted; all other up edges become steps (S2).
     #[inline(always)]
     pub(super) fn finish(
         &mut self,
@@ -390,8 +391,8 @@ impl<C: Contents> Walk<C> {
         ended
     }
 
-    /// The part of [`finish`](Self::finish) for a process that is not bare: takes its sleepers, its children and its
-    /// further edges, and merges its failures.
+    /// The part of [`finish`](Self::finish) for a process that is not [bare](Inner::is_bare): takes its sleepers, its
+    /// children and its further edges, and merges its failures.
     fn finish_around(
         &mut self,
         node: &Arc<Node<C>>,
@@ -403,9 +404,9 @@ impl<C: Contents> Walk<C> {
             inner.take_sleepers(node, Moment::Aborting, &mut self.effects);
             inner.take_sleepers(node, Moment::Closed, &mut self.effects);
         }
-        inner.look_at_children(node, &mut self.effects);
+        inner.check_children(node, &mut self.effects);
         inner.merge_failures();
-        inner.tell_of_end(node, self.told_at);
+        inner.notify_of_end(node, self.closing_notified_at);
         if inner.has_only_had_observers() {
             inner.more = None;
             return;
@@ -429,7 +430,7 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Counts an edge from `walking` to a child; any other edge becomes a step.
+    /// Counts the edge if it is a child edge from `walking`; otherwise makes it a step.
     #[inline(always)]
     fn end_edge(&mut self, up: Up<C>, walking: Option<&Arc<Node<C>>>, ended: &mut Ended<C>) {
         let is_of = |walking| Arc::ptr_eq(&up.target, walking);
@@ -438,57 +439,57 @@ impl<C: Contents> Walk<C> {
         } else if self.next.is_none() {
             self.next = Some(up);
         } else {
-            self.steps.push(Step::Tell(up));
+            self.steps.push(Step::Release(up));
         }
     }
 
-    /// Goes up: a process that this one waited for, or closes, is Closed (S4).
+    /// Goes up along an edge whose lower process is Closed (S4).
     #[inline(always)]
-    fn tell(&mut self, up: Up<C>) {
+    fn release(&mut self, up: Up<C>) {
         if up.target.phase() != Phase::Closing || !up.kind.closes() {
-            return self.tell_under_lock(up);
+            return self.release_under_lock(up);
         }
-        if up.kind.waits() && up.target.count_child_off() {
-            self.tell_of_last(&up.target);
+        if up.kind.waits() && up.target.decrement_waiting_for_child() {
+            self.recheck(&up.target);
         }
     }
 
-    /// No child of the process is left, or somebody waits for the children.
-    fn tell_of_last(&mut self, node: &Arc<Node<C>>) {
-        self.visit(node, |walk, inner| inner.look_at_children(node, &mut walk.effects));
+    /// Checks a process that has no child left, or whose children are awaited.
+    fn recheck(&mut self, node: &Arc<Node<C>>) {
+        self.visit(node, |walk, inner| inner.check_children(node, &mut walk.effects));
     }
 
-    /// [`tell`](Self::tell) for a process that is Running, or that does not close the one that is Closed.
-    fn tell_under_lock(&mut self, up: Up<C>) {
+    /// [`release`](Self::release) for an upper process that is Running, or for an edge that does not close.
+    fn release_under_lock(&mut self, up: Up<C>) {
         let Up { target: node, place, kind } = up;
         if kind == EdgeKind::BLOCKED {
-            // The thread that is blocked was woken, and removes the edge itself.
+            // The blocked thread was woken, and removes the edge itself.
             return;
         }
         let mut removed = None;
         self.visit(&node, |walk, inner| {
             let phase = node.phase();
             if kind.waits() {
-                node.count_off_in(phase);
+                node.decrement_waiting_in(phase);
                 if kind.closes() {
-                    inner.look_at_children(&node, &mut walk.effects);
+                    inner.check_children(&node, &mut walk.effects);
                 } else {
-                    inner.count_other_off();
+                    inner.decrement_other_waits();
                 }
             }
-            // A Closing process forgets its edges all at once, when it is Closed.
+            // A Closing process removes all its edges at once, when it becomes Closed.
             if phase == Phase::Running {
                 removed = inner.remove_edge(place, kind);
                 if !kind.is_plain() {
-                    walk.tell_more(&node, inner, kind);
+                    walk.apply_release(&node, inner, kind);
                 }
             }
         });
         drop(removed);
     }
 
-    /// The further effects of the end of an edge: a slot is free, or a postponed closing begins.
-    fn tell_more(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, kind: EdgeKind) {
+    /// Applies the further effects of the end of an edge: a slot is returned, or a postponed closing begins.
+    fn apply_release(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, kind: EdgeKind) {
         if kind.holds_slot() {
             inner.return_slot(&mut self.effects);
         }
@@ -500,7 +501,8 @@ impl<C: Contents> Walk<C> {
         }
     }
 
-    /// Goes down: closes the children, and subtracts those that are Closed at once from the parent's count together.
+    /// Goes down: closes the children, and subtracts all those that are Closed at once from the parent's count
+    /// together.
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, kind, abort, taken } = family;
         let (mut counted, mut are_open) = (0, false);
@@ -523,15 +525,16 @@ impl<C: Contents> Walk<C> {
             }
         }
         self.family = 0;
-        parent.count_children_off(counted);
+        parent.decrement_waiting_for_children(counted);
         let mut children = Some(children);
         let mut is_spread_pending = false;
         self.visit(&parent, |walk, inner| {
-            inner.look_at_children(&parent, &mut walk.effects);
-            // If none is open, there is nothing to put back: the places of the list are not given again.
+            inner.check_children(&parent, &mut walk.effects);
+            // If none is open, nothing has to be put back, because the places of a list that was taken are never
+            // reused.
             if taken && are_open && parent.phase() == Phase::Closing {
                 if !abort && parent.is_aborting() {
-                    // The abort came while the children were out of the list.
+                    // The abort came while the children were not in the list.
                     let open = children.iter().flat_map(Children::<C>::iter);
                     walk.abort_children(&parent, kind, open);
                 }

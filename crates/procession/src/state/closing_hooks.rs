@@ -1,13 +1,14 @@
 //! Closing hooks: functions that run when a process begins to close.
 //!
-//! A closing hook is a process of its own, whose teardown is the function. While its process is Running, the hook waits
-//! in a list, and is neither a child nor counted in `waiting`: so a process that closes after its children closes in
-//! spite of its hooks. In the locked section in which Running becomes Closing, the hooks become children (S2), and
-//! the closing walk hands their teardowns out like those of any other child. *A hook runs at most once* (S3), and *none
-//! is lost*, because it is added with a look at the phase in the same locked section.
+//! A closing hook is itself a process, whose teardown is the function. While the process that it is set on is Running,
+//! the hook is in a list of that process, and is neither a child nor counted in `waiting`; so it does not keep
+//! `close_after_children` from closing the process. In the locked section in which Running becomes Closing, the hooks
+//! become children (S2), and the closing walk hands out their teardowns like those of any other child. *A hook runs at
+//! most once*, because a teardown does (S3). *No hook is lost*, because the section that adds it also checks the phase.
 //!
-//! The process and a hook in its list point to each other. *No such ring is left* (S8), because a process that anything
-//! still refers to eventually closes, which empties the list, and a hook that is removed lets go of its process.
+//! The process and a hook in its list point to each other. *No such ring is left behind* (S8), because a process that
+//! nothing holds closes (S5), which empties the list; and a hook that is removed from the list drops its pointer to the
+//! process.
 
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ use crate::value::{Phase, Work};
 pub(crate) struct HookPlace(u32);
 
 impl<C: Contents> Node<C> {
-    /// Adds a hook made from the seed, whose teardown is its function. If the process is Closing, the hook becomes a
-    /// child, which the caller must close.
+    /// Adds a hook made from the seed, whose teardown is the hook's function. If this process is Closing, the hook
+    /// becomes a child at once, and the caller must close it.
     pub(crate) fn add_closing_hook(
         self: &Arc<Self>,
         seed: Seed<C>,
@@ -44,7 +45,7 @@ impl<C: Contents> Node<C> {
             let place = hooks.insert(hook.clone());
             return (hook, Added::Open, Some(HookPlace(place)));
         }
-        self.count_in();
+        self.increment_waiting();
         if self.phase.is_watched() {
             inner.watch_fresh(self, &hook, None);
         }
@@ -71,11 +72,12 @@ impl<C: Contents> Node<C> {
         let hooks = inner.extras_mut().and_then(|extras| extras.closing_hooks.take());
         let Some(hooks) = hooks else { return };
         for hook in *hooks {
-            self.count_in();
+            self.increment_waiting();
             let place = inner.children(EdgeKind::CHILD).insert(hook.clone());
             hook.place.store(place, Ordering::Relaxed);
             if self.phase.is_watched() {
-                // Only the guard knows the hook, and locks it only after it has taken it out of the list.
+                // No other thread locks the hook: the guard refers to it, but locks it only after it has taken it out
+                // of the list.
                 inner.watch_fresh(self, &hook, None);
             }
         }

@@ -8,38 +8,39 @@ use crate::value::{Above, Label, ProcessId, Reason, Site};
 
 /// The types of the values that nodes keep for the layers above, opaque to this one.
 ///
-/// A value of these types may be dropped anywhere, also under a lock, so its drop must not run foreign code on the
+/// Values of these types may be dropped anywhere, even under a lock, so their drop must not run foreign code on the
 /// spot (S8).
 pub(crate) trait Contents: Sized + 'static {
     /// Where bodies and teardowns run.
     type Spawner: Clone + Send + Sync;
-    /// The function that runs between Closing and Closed.
+    /// The teardown of a process.
     type Teardown: Send;
     /// The error of a body or a teardown.
     type Failure: Clone + Send;
     /// A function that is called for failures.
     type Hook: Clone + Send;
-    /// Hears of events.
+    /// A receiver of events.
     type Observer: Clone + PartialEq + Send + Sync;
-    /// Tells the supervisor of a process what happens to it.
+    /// The connection from a supervised process to its supervisor.
     type Report: Send + Sync;
-    /// A value that is kept for a moment of a process; every caller gets the same one.
+    /// A value that is kept for each moment of a process; every caller gets the same one.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     type Token: Clone + Send;
 
-    /// Can a thread run the teardown to its end, without polling anything?
+    /// Is the teardown a blocking one, which a thread runs to its end without polling?
     fn is_blocking(teardown: &Self::Teardown) -> bool;
 
-    /// Makes one failure out of several. There is at least one. Called under a lock.
+    /// Merges failures, of which there is at least one. Called under a lock.
     fn merge(failures: Vec<Self::Failure>) -> Self::Failure;
 
-    /// Tells an observer of an event. Called under a node's lock, so it must not run foreign code.
-    fn observe(observer: &Self::Observer, seen: Seen<'_, Self>);
+    /// Notifies an observer of an event. Called under a node's lock, so it must not run foreign code.
+    fn observe(observer: &Self::Observer, event: ObservedEvent<'_, Self>);
 
-    /// Is it the observer that everything in the program may have, and that is looked for when a process is made?
+    /// Is it the observer that can be given to every process of the program, and that is looked for whenever a process
+    /// is made?
     fn is_of_program(observer: &Self::Observer) -> bool;
 
-    /// Makes the failure of a periodic process out of those of its calls. Called under a lock.
+    /// Makes the failure of a periodic process from those of its calls. Called under a lock.
     fn failed_calls(
         process: Label,
         calls: usize,
@@ -49,27 +50,28 @@ pub(crate) trait Contents: Sized + 'static {
     ) -> Self::Failure;
 }
 
-/// The error that a body or a teardown ended with.
+/// The failure of a body or a teardown, or the end of a time limit.
 pub(crate) struct Failed<C: Contents> {
     pub(crate) failure: C::Failure,
-    /// Its work was dropped before its end.
+    /// The work was dropped before its end.
     pub(crate) aborted: bool,
 }
 
-/// An event, as an observer is told of it.
+/// An event, as an observer receives it.
 #[cfg_attr(loom, expect(dead_code))]
-pub(crate) struct Seen<'a, C: Contents> {
+pub(crate) struct ObservedEvent<'a, C: Contents> {
     pub(crate) id: ProcessId,
-    /// The values with its name, if it has one.
+    /// The values that contain the name, if the process has one.
     pub(crate) named: Option<&'a Arc<Inherited<C::Spawner, C::Report>>>,
     pub(crate) site: Site,
     pub(crate) above: Option<&'a Arc<Above>>,
     pub(crate) at: Instant,
-    pub(crate) what: Happening<C>,
+    pub(crate) event: NodeEvent<C>,
 }
 
-/// Something that has happened. It is small, because it is moved several times: failures are rare, and boxed.
-pub(crate) enum Happening<C: Contents> {
+/// Something that has happened to a process. It is small, because it is moved several times. Failures are boxed,
+/// because they are rare.
+pub(crate) enum NodeEvent<C: Contents> {
     Made,
     Closing(Reason),
     Aborting,
@@ -81,8 +83,8 @@ pub(crate) enum Happening<C: Contents> {
     Closed { failure: Option<Box<C::Failure>>, closing_millis: u32 },
 }
 
-/// Not derived, because that would ask for `C: Clone`.
-impl<C: Contents> Clone for Happening<C> {
+/// Not derived, because `derive` would require `C: Clone`.
+impl<C: Contents> Clone for NodeEvent<C> {
     fn clone(&self) -> Self {
         match self {
             Self::Made => Self::Made,

@@ -5,8 +5,8 @@ use super::node::Node;
 use crate::value::Phase;
 
 impl<C: Contents> Node<C> {
-    /// The number of edges to processes that this one closes and that are not Closed. The closing walk may have taken
-    /// some of them out of the list for a while; they are not counted then.
+    /// The number of edges to children, including no-wait children, that are not Closed. Children that a closing walk
+    /// has taken out of the list at the moment are not counted.
     pub(crate) fn open_children(&self) -> usize {
         let inner = self.inner.lock();
         let lists = inner.waited_children().into_iter().chain(inner.no_wait_children());

@@ -1,6 +1,6 @@
-//! [`EdgeKind`]: what an edge between two processes does.
+//! [`EdgeKind`]: the effects of an edge between two processes.
 
-/// What an edge from `p` down to `q` does, as a set of bits. It is stored once, at the lower end.
+/// The effects of an edge from `p` down to `q`, as a set of bits. It is stored only at the lower end of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EdgeKind(u8);
 
@@ -14,7 +14,7 @@ const BLOCKS: u8 = 0b10_0000;
 impl EdgeKind {
     /// `p` closes `q`, waits for it, and keeps it open.
     pub(crate) const CHILD: Self = Self(CLOSES | WAITS | OWNS);
-    /// The same, and `q` holds a slot of `p`.
+    /// `p` closes `q`, waits for it, and keeps it open; `q` holds a slot of `p`.
     pub(crate) const LIMITED_CHILD: Self = Self(CLOSES | WAITS | OWNS | HOLDS_SLOT);
     /// `p` closes `q`, and keeps it open.
     pub(crate) const NO_WAIT_CHILD: Self = Self(CLOSES | OWNS);
@@ -22,8 +22,8 @@ impl EdgeKind {
     pub(crate) const WAIT_FOR: Self = Self(WAITS);
     /// `p` waits for `q`, and the parents of `p` close it only after `q` is Closed.
     pub(crate) const CLOSE_AFTER: Self = Self(WAITS | ORDERS);
-    /// The parents of `p` close it only after `q` is Closed. No search for cycles is made: only siblings in a fixed order
-    /// have such edges.
+    /// The parents of `p` close it only after `q` is Closed. Such an edge is not searched for cycles, because only
+    /// siblings in a fixed order have such edges.
     pub(crate) const ORDER: Self = Self(ORDERS);
     /// A thread that runs code of `p` is blocked until `q` is Closed.
     pub(super) const BLOCKED: Self = Self(BLOCKS);
@@ -47,7 +47,7 @@ impl EdgeKind {
         self.0 & HOLDS_SLOT != 0
     }
 
-    /// Does it hold `p` open until `q` is Closed?
+    /// Do the parents of `p` close it only after `q` is Closed?
     pub(super) fn orders(self) -> bool {
         self.0 & ORDERS != 0
     }
@@ -57,12 +57,12 @@ impl EdgeKind {
         self.0 & (WAITS | BLOCKS) != 0
     }
 
-    /// Has its end no further effects: no slot, and no order of closing?
+    /// Does its end have no further effects, because it holds no slot and orders no closing?
     pub(super) fn is_plain(self) -> bool {
         self.0 & (HOLDS_SLOT | ORDERS) == 0
     }
 
-    /// The same kind of edge, except that it does not keep `q` open.
+    /// The same kind of edge, but one that does not keep `q` open.
     pub(super) fn without_owning(self) -> Self {
         Self(self.0 & !OWNS)
     }

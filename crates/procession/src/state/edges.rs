@@ -26,9 +26,9 @@ pub(crate) enum Added {
     Refused,
 }
 
-/// Makes a child of `parent`, with the observers that its maker gives it.
+/// Makes a child of `parent` from the seed. `scope` has the observers that its maker gives it.
 ///
-/// This searches for no cycle (S7), and takes no lock but the parent's, unless it is refused.
+/// This needs no search for a cycle (S7), and takes no lock but the parent's, unless the child is refused or watched.
 #[inline(always)]
 pub(crate) fn fresh_child<C: Contents>(
     parent: &Arc<Node<C>>,
@@ -42,7 +42,7 @@ pub(crate) fn fresh_child<C: Contents>(
         child.inner.lock().parent = None;
         return (child, Added::Refused);
     }
-    parent.count_in();
+    parent.increment_waiting();
     if parent.phase.is_watched() || scope.is_some() {
         inner.watch_fresh(parent, &child, scope);
     }
@@ -81,18 +81,18 @@ pub(crate) fn link<C: Contents>(
 
 /// The result of [`link_judged`].
 pub(super) enum Linked {
-    /// The lower process is Closed: there is no edge.
+    /// No edge was added, because the lower process is Closed.
     Nothing,
-    /// The edge is in this place of the upper process's list.
+    /// The edge was added, at this place in the list of the upper process.
     At { place: u32 },
-    /// The upper process is Closing, so the lower one has to be closed.
+    /// The edge was added, and the upper process is Closing: the caller must close the lower one.
     Close,
-    /// The upper process has started its teardown.
+    /// The edge was not added, because the upper process has started its teardown.
     Refused,
 }
 
-/// Adds an edge unless it would complete a cycle that could never close (S7). An edge that would complete a ring of
-/// owning edges does not own (S5).
+/// Adds an edge, unless it would complete a cycle that could never close (S7). An edge that would complete a ring of
+/// owning edges is added without owning (S5).
 pub(super) fn link_judged<C: Contents>(
     upper: &Arc<Node<C>>,
     lower: &Arc<Node<C>>,
@@ -113,7 +113,7 @@ pub(super) fn link_judged<C: Contents>(
     linked
 }
 
-/// Adds an edge that completes no cycle.
+/// Adds an edge that is known to complete no cycle.
 fn link_locked<C: Contents>(
     _graph: &GraphLock,
     upper: &Arc<Node<C>>,
@@ -122,7 +122,7 @@ fn link_locked<C: Contents>(
 ) -> Linked {
     let mut above = upper.inner.lock();
     let mut below = lower.inner.lock();
-    // Code of a process may be blocked at any time before it is Closed.
+    // Code of a process may block at any time before the process is Closed.
     let may_block = kind == EdgeKind::BLOCKED && upper.phase() != Phase::Closed;
     if above.teardown.has_started() && !may_block {
         return Linked::Refused;
@@ -132,7 +132,7 @@ fn link_locked<C: Contents>(
     }
     let is_running = upper.phase() == Phase::Running;
     if kind.waits() {
-        upper.count_in();
+        upper.increment_waiting();
         if !kind.closes() {
             above.extras().other_waits += 1;
         }
@@ -155,8 +155,8 @@ fn link_locked<C: Contents>(
     }
     let downs = above.extras().downs(kind);
     let new = Down { target: Arc::downgrade(lower), place: 0 };
-    // A Closing process forgets its edges when it is Closed, and must not grow until then. But the place of a blocked
-    // edge belongs to the thread that is blocked, until that removes it.
+    // A Closing process removes its edges only when it becomes Closed, and must not grow until then, so edges to Closed
+    // processes are swept out. But a blocked edge is removed by the thread that is blocked, which knows its place.
     let (place, dead) = if is_running || kind == EdgeKind::BLOCKED {
         (downs.insert(new), Vec::new())
     } else {
@@ -172,8 +172,8 @@ fn link_locked<C: Contents>(
     Linked::At { place }
 }
 
-/// Closes a process that was refused one of its edges. Its wait-for edges are removed, so that it is Closed as soon as
-/// its maker counts itself off. No caller has a handle to it.
+/// Closes a process that was refused one of its edges. Its wait-for edges are removed, so it is Closed as soon as it no
+/// longer waits for its maker. No caller has a handle to it.
 pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
     let graph = cycle::lock_graph();
     let mut targets = Vec::new();
@@ -187,11 +187,11 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
         let Some(target) = target.upgrade() else { continue };
         let mut inner = node.inner.lock();
         let mut below = target.inner.lock();
-        // A target that is Closed has already taken this edge, and will report it.
+        // A target that is Closed has already taken its end of the edge, and will release it.
         let up = below.extras_mut().and_then(|extras| extras.dependents.remove(place));
         if up.is_some() {
-            node.count_off();
-            inner.count_other_off();
+            node.decrement_waiting();
+            inner.decrement_other_waits();
         }
         drop((below, inner));
         removed.push((up, target));
@@ -202,15 +202,15 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Adds a fresh child to a Running process, which was counted in.
+    /// Adds a fresh child to a Running process, whose `waiting` already counts the child.
     #[inline(always)]
     pub(super) fn add_open_child(&mut self, child: &Arc<Node<C>>) {
         let place = self.children(EdgeKind::CHILD).insert(child.clone());
         child.place.store(place, Ordering::Relaxed);
     }
 
-    /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. So that it does not
-    /// grow until then, Closed children are swept out from time to time, and returned to be dropped.
+    /// Adds a child to a Closing process. Such a process keeps its children until it is Closed. To keep it from growing
+    /// until then, Closed children are swept out from time to time, and are returned for the caller to drop.
     pub(super) fn add_late_child(
         &mut self,
         child: Arc<Node<C>>,
@@ -220,7 +220,8 @@ impl<C: Contents> Inner<C> {
         self.children(kind).insert_and_sweep(child, is_closed).1
     }
 
-    /// Adds an edge to a process above. Returns its place in its list, or 0 if it became the edge to the first parent.
+    /// Adds the lower end of an edge. Returns its place in the list, or 0 if it became the edge to the first parent,
+    /// which is in no list.
     fn add_up(&mut self, node: &Node<C>, up: Up<C>) -> u32 {
         let is_plain_child = up.kind == EdgeKind::CHILD;
         if self.parent.is_none() && is_plain_child {
@@ -234,7 +235,8 @@ impl<C: Contents> Inner<C> {
         list.insert(up)
     }
 
-    /// Removes the edge of a process that is Closed; the child is returned, to be dropped.
+    /// Removes the upper end of an edge to a Closed process. If that was a child, it is returned for the caller to
+    /// drop.
     pub(super) fn remove_edge(&mut self, place: u32, kind: EdgeKind) -> Option<Arc<Node<C>>> {
         if kind.closes() {
             return self.children(kind).remove(place);

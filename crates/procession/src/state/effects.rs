@@ -1,4 +1,4 @@
-//! [`Effects`]: the work that a change of state leaves to do once no lock is held.
+//! [`Effects`]: the work that a change of state leaves to be done after the lock is released.
 
 use std::mem;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use super::contents::Contents;
 use super::node::Node;
 use crate::value::sleeper::Sleeper;
 
-/// The effects of a change of state, by value, for the layer above to carry out with no lock held (I10).
+/// The effects of a change of state, as a value that the layer above carries out with no lock held (I10).
 ///
-/// Most changes wake at most one task, so the first sleeper is stored in the value itself, and everything else in a
+/// Most changes wake at most one task. So the first sleeper is stored in the value itself, and everything else in a
 /// box.
 #[must_use = "unless they are carried out, waiters are never woken, and teardowns never run"]
 pub(crate) struct Effects<C: Contents> {
-    /// The first sleeper to wake; if there is none, there are no others.
+    /// The first sleeper to wake. Without it, there are no others.
     first: Option<Wake<C>>,
     further: Option<Box<Further<C>>>,
 }
@@ -21,9 +21,9 @@ pub(crate) struct Effects<C: Contents> {
 struct Further<C: Contents> {
     wakes: Vec<Wake<C>>,
     due: Vec<Due<C>>,
-    /// Of processes with a spawner of their own, of closing hooks, and those that have to be polled.
+    /// The teardowns of closing hooks and of processes with a spawner of their own, and async teardowns.
     special_due: Vec<Due<C>>,
-    /// Of no-wait children.
+    /// The teardowns of no-wait children.
     no_wait_due: Vec<Due<C>>,
     reports: Vec<Reported<C>>,
 }
@@ -31,12 +31,12 @@ struct Further<C: Contents> {
 /// A sleeper that must be woken.
 pub(crate) struct Wake<C: Contents> {
     pub(crate) sleeper: Sleeper,
-    /// The process of which the sleeper also awaits another moment. After it was woken, it must be
+    /// The process, if the sleeper also waits for another moment of it. After the sleeper was woken, it must then be
     /// [put back](Node::put_back).
     pub(crate) put_back: Option<Arc<Node<C>>>,
 }
 
-/// A supervised process that has begun to close, or is Closed.
+/// A supervised process that has begun to close or is Closed, of which its supervisor must be notified.
 pub(crate) struct Reported<C: Contents> {
     pub(crate) node: Arc<Node<C>>,
     pub(crate) is_closed: bool,
@@ -67,7 +67,7 @@ impl<C: Contents> Default for Further<C> {
 }
 
 impl<C: Contents> Effects<C> {
-    /// Have there never been any, so that there is nothing to drop either?
+    /// Were there never any effects, so that there is nothing to drop either?
     #[inline]
     pub(crate) fn are_none(&self) -> bool {
         self.first.is_none() && self.further.is_none()
@@ -97,8 +97,8 @@ impl<C: Contents> Effects<C> {
         }
     }
 
-    /// Sorts the teardown while its node is at hand, so that nobody has to look at all the nodes again. `family` is the
-    /// number of siblings that the walk goes over, whose teardowns may follow.
+    /// Adds a teardown that is due. It is sorted here, while its node is in the cache, so that the nodes need not be
+    /// read again. `family` is the length of the list of siblings that the walk goes over, whose teardowns may follow.
     #[inline]
     pub(super) fn tear_down(&mut self, due: Due<C>, family: usize) {
         let Due { node, teardown } = &due;
@@ -110,8 +110,9 @@ impl<C: Contents> Effects<C> {
             return;
         }
         if further.due.len() == further.due.capacity() {
-            // Often all siblings have teardowns. If few have, the room is still linear in the list of the siblings, and is
-            // reserved once, because the next reservation needs as many teardowns.
+            // Often all siblings have teardowns. If only a few have, the reserved space is still linear in the number
+            // of siblings, and it is reserved only once, because it is not used up before that many teardowns have
+            // come.
             further.due.reserve(family);
         }
         further.due.push(due);
@@ -122,18 +123,18 @@ impl<C: Contents> Effects<C> {
         self.further().no_wait_due.push(due);
     }
 
-    /// The supervisor of the process is told that it has begun to close.
+    /// Adds the notification of the supervisor that the process has begun to close.
     #[cold]
     pub(super) fn report_closing(&mut self, node: &Arc<Node<C>>) {
         self.further().reports.push(Reported { node: node.clone(), is_closed: false });
     }
 
-    /// The supervisor of the process is told that it is Closed.
+    /// Adds the notification of the supervisor that the process is Closed.
     #[cold]
     pub(super) fn report_closed(&mut self, node: &Arc<Node<C>>) {
         let reports = &mut self.further().reports;
         match reports.last_mut() {
-            // It has begun to close in the same step.
+            // The process began to close in the same step, so only Closed is reported.
             Some(last) if Arc::ptr_eq(&last.node, node) => last.is_closed = true,
             _ => reports.push(Reported { node: node.clone(), is_closed: true }),
         }
@@ -149,18 +150,18 @@ impl<C: Contents> Effects<C> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.due))
     }
 
-    /// The teardowns that are due, of processes with a spawner of their own, of closing hooks, and those that have to be
-    /// polled.
+    /// The due teardowns of closing hooks and of processes with a spawner of their own, and due async teardowns.
     pub(crate) fn take_special_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.special_due))
     }
 
-    /// The teardowns of no-wait children that are due. A thread that waits for a parent must not run them.
+    /// The due teardowns of no-wait children. A thread that waits for a parent must not run them.
     pub(crate) fn take_no_wait_due(&mut self) -> Vec<Due<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.no_wait_due))
     }
 
-    /// The library's own sleepers, which are woken before those of users. Usually there are none, and nothing is moved.
+    /// Takes the library's own sleepers, which are woken before those of users. Usually there are none, and nothing is
+    /// moved.
     #[inline]
     pub(crate) fn take_own(&mut self) -> Vec<Wake<C>> {
         let is_own = |wake: &Wake<C>| wake.sleeper.is_own();
@@ -176,7 +177,7 @@ impl<C: Contents> Effects<C> {
         own
     }
 
-    /// The supervised processes whose supervisors must be told, before the sleepers of users are woken.
+    /// Takes the notifications of supervisors, which are made before the sleepers of users are woken.
     #[inline]
     pub(crate) fn take_reports(&mut self) -> Vec<Reported<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.reports))

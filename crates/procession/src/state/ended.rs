@@ -1,4 +1,4 @@
-//! [`Ended`]: the rest of the end of a process, and how nodes are read ahead.
+//! [`Ended`]: the remaining work at the end of a process; and prefetching nodes.
 
 use std::hint;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use super::contents::Contents;
 use super::node::{Children, More, Node};
 use crate::value::sync::Ordering;
 
-/// The rest of the end of a process, for the caller to handle after it has released the lock.
+/// The remaining work at the end of a process, for the caller to do after it has released the lock.
 pub(super) struct Ended<C: Contents> {
-    /// By how much the count of the parent whose children are being walked must be reduced.
+    /// The number to subtract from `waiting` of the parent over whose children the walk goes.
     pub(super) counted: u32,
-    /// Its own children, which are dropped with the lock released.
+    /// The children of the process, which are dropped with the lock released.
     pub(super) more: Option<Box<More<C>>>,
 }
 
@@ -32,12 +32,12 @@ fn forget_children<C: Contents>(children: &mut Children<C>) {
     }
 }
 
-/// The number of nodes that are fetched at once.
+/// The number of nodes that are prefetched at once.
 pub(super) const AHEAD: usize = 16;
 
-/// Reads from each node, so that the processor loads them from memory in parallel. Locking or dropping a node is an
-/// atomic read-modify-write, which waits for earlier accesses; without this, each node would cost a cache miss of its
-/// own.
+/// Prefetches nodes: reads from each of them, so that the processor loads them from memory in parallel. Locking or
+/// dropping a node is an atomic read-modify-write, which waits for earlier accesses, so without this, each node would
+/// cost a separate cache miss.
 pub(super) fn fetch<C: Contents>(nodes: &[Option<Arc<Node<C>>>]) {
     nodes.iter().flatten().for_each(fetch_one);
 }

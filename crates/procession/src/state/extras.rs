@@ -1,4 +1,4 @@
-//! What [`More`] and [`Extras`] start with, and their lists.
+//! The initial values of [`More`] and [`Extras`], and access to their lists.
 
 use std::sync::{Arc, Weak};
 
@@ -15,7 +15,7 @@ impl<C: Contents> Default for More<C> {
 }
 
 impl<C: Contents> Extras<C> {
-    /// The list of the edges of this kind, which must not be one that closes.
+    /// The list of the upper ends of edges of this kind, which must not be a kind that closes.
     pub(super) fn downs(&mut self, kind: EdgeKind) -> &mut StableList<Down<C>> {
         if kind == EdgeKind::BLOCKED {
             &mut self.blocked_for

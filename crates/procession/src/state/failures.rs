@@ -1,30 +1,30 @@
 //! Failures on their way up, to the parents that close for a failed child.
 //!
-//! A failure is added to the outcome of each process that it concerns; the errors are merged once, when the process
-//! becomes Closed, so that any number of failing children costs the same for each (I16).
+//! A failure is added to the outcome of each process that it concerns. The errors of a process are merged only once,
+//! when the process becomes Closed, so the cost of each failing child does not depend on their number (I16).
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::closing::Walk;
-use super::contents::{Contents, Failed, Happening};
+use super::contents::{Contents, Failed, NodeEvent};
 use super::node::{Inner, Node};
 use crate::value::{Label, Phase, Reason};
 
-/// A failure of a process that its parents have not heard of yet.
-struct News<C: Contents> {
+/// The failure of a child, on its way to the parents of that child.
+struct PendingFailure<C: Contents> {
     child: Label,
     parents: Vec<Arc<Node<C>>>,
-    /// The parents close for it, whatever they do when another child fails.
+    /// The parents close because of it, whatever they do when another child fails.
     closes_parents: bool,
-    /// The child had not failed before.
+    /// It is the first failure of the child.
     is_first: bool,
 }
 
 impl<C: Contents> Walk<C> {
-    /// The process has failed: its error is part of its outcome, and the parents that close for a failed child
-    /// close. That is a failure of theirs, and goes on to their parents. Calls `change` in the locked section in
-    /// which the error is added. The outcome of a process that is Closed stays as it is.
+    /// The process has failed: adds the error to its outcome, and closes the parents that close for a failed child.
+    /// Those have then failed themselves, which concerns their own parents. Calls `change` in the locked section in
+    /// which the error is added. The outcome of a Closed process stays as it is.
     pub(super) fn fail(
         &mut self,
         node: &Arc<Node<C>>,
@@ -32,60 +32,64 @@ impl<C: Contents> Walk<C> {
         change: impl FnOnce(&mut Self, &mut Inner<C>),
     ) {
         let Failed { failure, aborted } = failed;
-        // A label locks the process and those above it, so it is made with no lock held.
+        // Making a label locks the process and those above it, so it is made with no lock held.
         let label = node.label();
         let mut inner = node.inner.lock();
         let is_first = node.phase() != Phase::Closed && inner.add_failure(&failure);
-        inner.tell(node, || Happening::Failed(Box::new(failure.clone())));
+        inner.notify_observers(node, || NodeEvent::Failed(Box::new(failure.clone())));
         change(self, &mut inner);
-        // If its work is dropped because its time is over, the parents hear of that only.
+        // If the work was dropped because the time limit ended, the parents learn only of the end of the time limit.
         let is_past_limit = inner.extras_ref().is_some_and(|extras| extras.past_limit.is_some());
-        let is_news = !(aborted && is_past_limit);
+        let concerns_parents = !(aborted && is_past_limit);
         let closes_parents = inner.closes_parents();
-        let mut next = is_news.then(|| inner.news_of(label, closes_parents, is_first)).flatten();
+        let mut next = concerns_parents
+            .then(|| inner.failure_for_parents(label, closes_parents, is_first))
+            .flatten();
         drop(inner);
-        // The processes that have heard of it, because there may be several ways up, or a ring. The usual case, one
-        // parent that passes nothing on, allocates nothing.
-        let (mut further, mut heard) = (Vec::new(), HashSet::new());
-        let mut is_only_way = next.as_ref().is_none_or(|news| news.parents.len() == 1);
-        while let Some(news) = next.take().or_else(|| further.pop()) {
-            for parent in news.parents {
+        // The processes that the failure has reached, because there may be several ways up, or a ring. The usual case,
+        // a single parent that the failure goes no further than, allocates nothing.
+        let (mut further, mut visited) = (Vec::new(), HashSet::new());
+        let mut is_only_way = next.as_ref().is_none_or(|pending| pending.parents.len() == 1);
+        while let Some(pending) = next.take().or_else(|| further.pop()) {
+            for parent in pending.parents {
                 let mut inner = parent.inner.lock();
-                // A child whose work is dropped because the parent was aborted has not failed.
+                // A child whose work was dropped because the parent was aborted has not failed.
                 let is_dropped = aborted && parent.is_aborting();
-                let hears = news.closes_parents || inner.closes_for_a_child() || inner.is_limiter();
+                let concerns_parent =
+                    pending.closes_parents || inner.closes_for_a_child() || inner.is_limiter();
                 let is_open = parent.phase() != Phase::Closed && !parent.is_background();
-                if news.is_first && is_open && !is_dropped && !inner.is_limiter() {
+                if pending.is_first && is_open && !is_dropped && !inner.is_limiter() {
                     inner.count_failed_call(&failure);
                 }
-                if is_dropped || !hears || !is_open {
+                if is_dropped || !concerns_parent || !is_open {
                     continue;
                 }
-                if !is_only_way && !heard.insert(Arc::as_ptr(&parent)) {
+                if !is_only_way && !visited.insert(Arc::as_ptr(&parent)) {
                     continue;
                 }
                 let up = if inner.is_limiter() {
-                    // A limiter passes it on: its children count as children of its parents.
-                    let child = news.child.clone();
-                    let up = inner.news_of(child, news.closes_parents, news.is_first);
+                    // A limiter passes the failure on, because its children count as children of its parents.
+                    let child = pending.child.clone();
+                    let up =
+                        inner.failure_for_parents(child, pending.closes_parents, pending.is_first);
                     drop(inner);
                     up
                 } else {
                     let is_first = inner.add_failure(&failure);
-                    // It is settled by the walk over its children, the failed one among them.
+                    // The parent is settled later in this walk, after its children, one of which is the failed one.
                     self.begin(
                         &parent,
                         &mut inner,
-                        &Reason::ChildFailed(news.child.clone()),
+                        &Reason::ChildFailed(pending.child.clone()),
                         false,
                     );
                     let closes_parents = inner.closes_parents();
                     drop(inner);
                     let label = parent.label();
-                    parent.inner.lock().news_of(label, closes_parents, is_first)
+                    parent.inner.lock().failure_for_parents(label, closes_parents, is_first)
                 };
                 if is_only_way && up.is_some() {
-                    heard.extend([Arc::as_ptr(node), Arc::as_ptr(&parent)]);
+                    visited.extend([Arc::as_ptr(node), Arc::as_ptr(&parent)]);
                     is_only_way = false;
                 }
                 further.extend(up);
@@ -107,8 +111,13 @@ impl<C: Contents> Inner<C> {
         failures.len() == 1
     }
 
-    fn news_of(&self, child: Label, closes_parents: bool, is_first: bool) -> Option<News<C>> {
+    fn failure_for_parents(
+        &self,
+        child: Label,
+        closes_parents: bool,
+        is_first: bool,
+    ) -> Option<PendingFailure<C>> {
         let parents: Vec<_> = self.parents().cloned().collect();
-        (!parents.is_empty()).then_some(News { child, parents, closes_parents, is_first })
+        (!parents.is_empty()).then_some(PendingFailure { child, parents, closes_parents, is_first })
     }
 }

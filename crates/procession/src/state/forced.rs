@@ -1,8 +1,8 @@
 //! The end of a grace.
 //!
-//! The abort and the failure that records it are one locked section. So the failure is in the outcome if and only if
-//! the deadline had to abort: nothing is added to the outcome of a process that becomes Closed, or is aborted, before
-//! that section.
+//! The abort and the recording of the failure are one locked section. So the failure is in the outcome if and only if
+//! the deadline had to abort: nothing is added to the outcome of a process that was Closed or aborted before that
+//! section.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::node::Node;
 use crate::value::{Phase, Reason};
 
 impl<C: Contents> Node<C> {
-    /// The grace is over: aborts the process, and adds `failure` to its outcome. `None` if the process is Closed or was
-    /// aborted before. No parent hears of the failure.
+    /// The grace has ended: aborts the process, and adds `failure` to its outcome. `None` if the process is Closed or
+    /// was aborted before. The failure does not concern the parents.
     pub(crate) fn force(self: &Arc<Self>, failure: C::Failure) -> Option<Effects<C>> {
         let mut walk = Walk::new();
         let mut failure = Some(failure);

@@ -1,30 +1,31 @@
-//! The rule that decides whether a failure is handled (I17). No other file knows it.
+//! The rule that decides whether a failure is handled (I17). It is in no other file.
 //!
 //! A failure of a process is *handled* if one of these holds; otherwise it is *reported*.
 //!
 //! 1. A hook on the process or above it has been called. (The layer above knows, because it calls them.)
-//! 2. The process is handed to a caller: its failures are left to that caller, which reads the outcome, or reports them
-//!    when it lets go of the process without having read it.
-//! 3. It has no parents: the outcome of a root belongs to the code that waits for it. (For the root of `Main`, that is
-//!    `Main`, which returns it.)
+//! 2. The process was handed to a caller. Its failures are left to that caller, which either reads the outcome or, if
+//!    it drops the process unread, reports them.
+//! 3. The process has no parents: the outcome of a root belongs to the code that waits for it. (For the root of `Main`,
+//!    that is `Main`, which returns it.)
 //! 4. One of its open parents ignores failures of children.
-//! 5. One of its open parents closes for it, and thereby fails itself, or its body passes the failure on; and *that*
-//!    failure is handled by 2, 3, 4 or 5. (A hook above that parent is also above the process.)
+//! 5. One of its open parents closes for it, and thus fails itself, or the body of that parent passes the failure on;
+//!    and *that* failure is handled according to 2, 3, 4 or 5. (A hook above that parent is also above the process.)
 //!
 //! A limiter is transparent: the parents of the limiter count as parents of its children.
 //!
-//! *Nothing fails silently, because* each way up ends where the failure is expected: at a hook, a caller, or a process
-//! that was told to ignore it. A parent that closes does not end the way: if it did, a failure could close half a
-//! program without a word. With several parents, one that handles the failure is enough, because the code that set it
-//! up has decided about this child; a second report of the same failure would be noise. Parents that are Closed decide
-//! nothing any more, so a no-wait child that outlives its parents is reported; and so is a child of the background
-//! process, which has the default rule. A ring of processes that close each other has no end, so its failure is
-//! reported.
+//! *Nothing fails silently, because* a failure counts as handled only where it is expected: at a hook, a caller, a
+//! root, or a process that was told to ignore it. A parent that closes is not such a place: if it were, a failure could
+//! close half a program without any report. If there are several parents, one that handles the failure is enough,
+//! because the code that set up that parent has decided about this child; another report of the same failure would be
+//! noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its parents is
+//! reported. So is the failure of a child of the background process, which has the default rule. A ring of processes
+//! that close each other has no top, so its failure is reported.
 //!
-//! *Nothing is reported twice, because* a failure is looked at once, where it happens, and each failure that is left to
-//! a caller leaves the node once: with the read, or with the report.
+//! *Nothing is reported twice, because* the rule is applied once to each failure, where it happens, and each failure
+//! that is left to a caller leaves the node once: when the caller reads the outcome, or when it is reported.
 //!
-//! Work that is dropped because its process is aborted has not failed, so the layer above does not ask about it.
+//! Work that is dropped because its process is aborted has not failed, so the layer above does not apply the rule to
+//! it.
 
 #[cfg(not(loom))]
 use std::collections::HashSet;
@@ -37,7 +38,7 @@ use crate::value::ChildFailure;
 #[cfg(not(loom))]
 use crate::value::Phase;
 
-/// A process whose parents have to be asked.
+/// A process whose parents may handle the failure.
 #[cfg(not(loom))]
 struct Asking<C: Contents> {
     node: Arc<Node<C>>,
@@ -46,25 +47,25 @@ struct Asking<C: Contents> {
 }
 
 impl<C: Contents> Node<C> {
-    /// Hands the process to a caller, to whom its failures are left from now on.
+    /// Hands the process to a caller: from now on, its failures are left to that caller.
     pub(crate) fn hand_over(&self) {
         self.inner.lock().extras().left_to_caller.get_or_insert_default();
     }
 
-    /// From now on, the process ignores the failures of its children, because the code that made them reads their
-    /// outcomes.
+    /// From now on, the process ignores the failures of its children, because the code that makes the children reads
+    /// their outcomes.
     pub(crate) fn ignore_failures_of_children(&self) {
         self.inner.lock().extras().on_child_failure = ChildFailure::Ignore;
     }
 
-    /// From now on, the process passes the failures of its children on, because its body reads their outcomes and returns
-    /// their errors. So whether one is handled is decided as for a failure of this process.
+    /// From now on, the process passes the failures of its children on, because its body reads their outcomes and
+    /// returns their errors. A failure of a child is then handled if such a failure of this process would be.
     pub(crate) fn pass_failures_on(&self) {
         self.inner.lock().extras().passes_failures_on = true;
     }
 
-    /// The caller lets go of the process. Its failures are no longer left to the caller; those that were are returned.
-    pub(crate) fn take_back(&self) -> Vec<C::Failure> {
+    /// The caller no longer reads the outcome, so no more failures are left to it. Returns those that were.
+    pub(crate) fn take_left_failures(&self) -> Vec<C::Failure> {
         let mut inner = self.inner.lock();
         let left = inner.extras_mut().and_then(|extras| extras.left_to_caller.take());
         left.unwrap_or_default()
@@ -79,9 +80,9 @@ impl<C: Contents> Node<C> {
             return true;
         }
         // There may be several ways up, or a ring.
-        let mut seen = HashSet::new();
+        let mut visited = HashSet::new();
         while let Some(Asking { node, closes_parents }) = asking.pop() {
-            if !seen.insert(Arc::as_ptr(&node)) {
+            if !visited.insert(Arc::as_ptr(&node)) {
                 continue;
             }
             let parents: Vec<_> = node.inner.lock().parents().cloned().collect();
@@ -113,23 +114,23 @@ impl<C: Contents> Node<C> {
         false
     }
 
-    /// Is this process, or one above it, at that address?
+    /// Is the node at this address that of the process, or of one above it?
     #[cfg(not(loom))]
     pub(crate) fn is_below(self: &Arc<Self>, address: usize) -> bool {
-        let (mut up, mut seen) = (vec![self.clone()], HashSet::new());
+        let (mut up, mut visited) = (vec![self.clone()], HashSet::new());
         while let Some(node) = up.pop() {
             if Arc::as_ptr(&node).addr() == address {
                 return true;
             }
-            if seen.insert(Arc::as_ptr(&node)) {
+            if visited.insert(Arc::as_ptr(&node)) {
                 up.extend(node.inner.lock().parents().cloned());
             }
         }
         false
     }
 
-    /// The failure is one of this process: leaves it to the caller, if there is one. If the process is a root, it is
-    /// handled as well. Otherwise its parents have to be asked.
+    /// Applies rules 2 and 3 to a failure of this process: leaves it to the caller, if there is one. Returns whether it
+    /// is handled; if not, adds the process to those whose parents may handle it.
     #[cfg(not(loom))]
     fn arrive(self: &Arc<Self>, failure: &C::Failure, asking: &mut Vec<Asking<C>>) -> bool {
         let mut inner = self.inner.lock();

@@ -1,9 +1,10 @@
-//! The hooks that hear of a failure: those of the failed process and of everything above it.
+//! The hooks that are called for a failure: those of the failed process and of everything above it.
 //!
-//! As long as no process has a hook, a failure costs one relaxed load here. After that, each process remembers the
-//! hooks above it once it has looked for them, so that in a chain of failing processes, each process is looked at once
-//! (I16). The memory is valid as long as the *generation* stays the same. It changes when a hook is added anywhere, and
-//! when a parent is added to a process that has children, because only these can put a hook above other processes.
+//! As long as no process has a hook, a failure costs one relaxed load here. After that, each process caches the hooks
+//! above it when they are first searched for, so that in a chain of failing processes, each process is visited once
+//! (I16). The cache is valid as long as the *generation* stays the same. That changes when a hook is added anywhere,
+//! and when a parent is added to a process that has children, because only these changes can put a hook above other
+//! processes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use super::node::{Inner, Node};
 use crate::value::Phase;
 use crate::value::sync::{AtomicUsize, Ordering};
 
-/// 0 as long as no process has a hook. Relaxed, because a failure that races with the call that adds a hook may or may
-/// not be reported to it.
+/// 0 as long as no process has a hook. Relaxed, because a hook that is added at the same time as a process fails may or
+/// may not be called for that failure.
 #[cfg(not(loom))]
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
@@ -24,8 +25,8 @@ loom::lazy_static! {
     static ref GENERATION: AtomicUsize = AtomicUsize::new(0);
 }
 
-/// Notes that a process has a new hook.
-pub(crate) fn hooks_are_used() {
+/// Invalidates the caches. Call it after a hook was added to a process, or before a process that has a hook is made.
+pub(crate) fn invalidate_hook_caches() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -36,7 +37,7 @@ impl<C: Contents> Node<C> {
         if self.phase() != Phase::Closed {
             inner.extras().hooks.push(hook);
             drop(inner);
-            hooks_are_used();
+            invalidate_hook_caches();
         }
     }
 
@@ -46,15 +47,15 @@ impl<C: Contents> Node<C> {
         if generation == 0 {
             return Vec::new();
         }
-        // Go up to the first process that knows the hooks above it, or that has several parents or none.
+        // Go up to the first process that has cached the hooks above it, or that has several parents or none.
         let mut chain = Vec::new();
-        let mut seen = HashSet::from([Arc::as_ptr(self)]);
+        let mut visited = HashSet::from([Arc::as_ptr(self)]);
         let mut node = self.clone();
         let mut above = loop {
             match node.look_for_hooks(generation) {
                 Look::Known(above) => break above,
-                // Around a ring of processes that close each other, nothing is remembered.
-                Look::Parent(parent) if !seen.insert(Arc::as_ptr(&parent)) => {
+                // Around a ring of processes that close each other, nothing is cached.
+                Look::Parent(parent) if !visited.insert(Arc::as_ptr(&parent)) => {
                     return search(vec![self.clone()], HashSet::new());
                 }
                 Look::Parent(parent) => chain.push(std::mem::replace(&mut node, parent)),
@@ -62,7 +63,7 @@ impl<C: Contents> Node<C> {
                 Look::Parents => return search(vec![self.clone()], HashSet::new()),
             }
         };
-        // Go down again, and remember.
+        // Go down again, and cache the hooks on the way.
         loop {
             let hooks = node.inner.lock().extras_ref().map(|extras| extras.hooks.clone());
             if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) {
@@ -76,7 +77,7 @@ impl<C: Contents> Node<C> {
         levels.flat_map(|level| &level.hooks).cloned().collect()
     }
 
-    /// Remembers the hooks above it, unless it was given another parent or closed meanwhile.
+    /// Caches the hooks above the process, unless it was given another parent or closed in the meantime.
     fn remember_hooks(&self, parent: &Arc<Self>, known: KnownHooks<C>) {
         let mut inner = self.inner.lock();
         let is_only_parent = inner.parents().all(|up| Arc::ptr_eq(up, parent));
@@ -101,8 +102,8 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// A parent was added: the hooks that the process and those below it remember are out of date. Without children,
-    /// only those that the process itself remembers are.
+    /// A parent is being added, so the caches of the process and of everything below it are out of date. Without
+    /// children, only the cache of the process itself is.
     pub(super) fn forget_hooks_above(&mut self) {
         if !self.may_have_children() {
             if let Some(extras) = self.extras_mut() {
@@ -114,25 +115,28 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// The next step of the way up.
+/// The next step on the way up.
 enum Look<C: Contents> {
     Known(Above<C>),
     NoParent,
     Parent(Arc<Node<C>>),
-    /// It has several, whose hooks must be searched for.
+    /// There are several parents, so the hooks must be searched for without the cache.
     Parents,
 }
 
-/// The hooks of these processes and of everything above them, each once, without those of processes in `seen`.
-fn search<C: Contents>(from: Vec<Arc<Node<C>>>, mut seen: HashSet<*const Node<C>>) -> Vec<C::Hook> {
+/// The hooks of these processes and of everything above them, each once, except those of processes in `visited`.
+fn search<C: Contents>(
+    from: Vec<Arc<Node<C>>>,
+    mut visited: HashSet<*const Node<C>>,
+) -> Vec<C::Hook> {
     let mut hooks = Vec::new();
     let mut found = from;
-    found.retain(|node| seen.insert(Arc::as_ptr(node)));
+    found.retain(|node| visited.insert(Arc::as_ptr(node)));
     let mut next = 0;
     while let Some(node) = found.get(next).cloned() {
         let inner = node.inner.lock();
         hooks.extend(inner.extras_ref().into_iter().flat_map(|extras| &extras.hooks).cloned());
-        found.extend(inner.parents().filter(|parent| seen.insert(Arc::as_ptr(parent))).cloned());
+        found.extend(inner.parents().filter(|parent| visited.insert(Arc::as_ptr(parent))).cloned());
         drop(inner);
         next += 1;
     }

@@ -1,38 +1,39 @@
-//! [`Inherited`]: the name of a process, and what it passes on to its children.
+//! [`Inherited`]: the name of a process, and the values that it passes on to its children.
 
 use std::sync::Arc;
 
 use crate::value::Name;
 
-/// The values that a process has from its birth: a spawner `S`, and a report `R` for its supervisor.
+/// The values that a process is made with: a name, a spawner `S`, and a report `R` to its supervisor.
 pub(crate) enum Inherited<S, R> {
-    /// Those that it shares with every process that inherits them.
+    /// Values that the process shares with every process that inherits them.
     Shared {
         /// Where bodies and teardowns run.
         spawner: S,
     },
-    /// Those that no other process inherits.
+    /// Values that no other process inherits.
     Own {
         /// The name.
         name: Name,
-        /// It is supervised.
+        /// The report to the supervisor, if the process is supervised.
         report: Option<R>,
-        /// What it passes on to its children; `None` if there is nothing.
+        /// The values that it passes on to its children, if there are any.
         shared: Option<Arc<Self>>,
     },
 }
 
 impl<S, R> Inherited<S, R> {
-    /// A name, together with a spawner that is inherited without a name.
+    /// The values of a named process. `shared` is passed on to its children.
     pub(crate) fn named(name: impl Into<Name>, shared: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self::Own { name: name.into(), report: None, shared })
     }
 
-    /// The name and the report of a supervised process.
+    /// The values of a supervised process. `shared` is passed on to its children.
     pub(crate) fn supervised(name: Name, report: R, shared: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self::Own { name, report: Some(report), shared })
     }
 
+    /// The values of an unnamed process with this spawner, which its children inherit.
     pub(crate) fn unnamed(spawner: S) -> Arc<Self> {
         Arc::new(Self::Shared { spawner })
     }
@@ -44,7 +45,7 @@ impl<S, R> Inherited<S, R> {
         }
     }
 
-    /// Where bodies and teardowns run; `None` is the default.
+    /// Where bodies and teardowns run; `None` is the default spawner.
     #[inline]
     pub(crate) fn spawner(&self) -> Option<&S> {
         match self {
@@ -65,7 +66,7 @@ impl<S, R> Inherited<S, R> {
         }
     }
 
-    /// The values for the children.
+    /// The values that children inherit.
     pub(crate) fn passed_on(self: &Arc<Self>) -> Option<Arc<Self>> {
         match &**self {
             Self::Shared { .. } => Some(self.clone()),

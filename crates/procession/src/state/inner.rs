@@ -40,7 +40,7 @@ impl<C: Contents> Inner<C> {
         self.more.get_or_insert_default()
     }
 
-    /// The extras, which are made if there are none.
+    /// The extras, which are created if there are none.
     pub(super) fn extras(&mut self) -> &mut Extras<C> {
         self.more().extras.get_or_insert_default()
     }
@@ -55,7 +55,7 @@ impl<C: Contents> Inner<C> {
         self.more.as_deref_mut()?.extras.as_deref_mut()
     }
 
-    /// The list of the children with an edge of this kind, which is made if there is none.
+    /// The list of the children of this kind, which is created if there is none.
     #[inline]
     pub(super) fn children(&mut self, kind: EdgeKind) -> &mut Children<C> {
         if kind.waits() {
@@ -65,7 +65,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// The children that it waits for.
+    /// The children that the process waits for.
     #[inline]
     pub(super) fn waited_children(&self) -> Option<&Children<C>> {
         self.more.as_deref().map(|more| &more.children)
@@ -75,7 +75,7 @@ impl<C: Contents> Inner<C> {
         self.extras_ref()?.no_wait_children.as_deref()
     }
 
-    /// Does it have children, or are some in the hands of a walk?
+    /// Does the process have children, or has a walk taken some?
     pub(super) fn may_have_children(&self) -> bool {
         let lists = self.waited_children().into_iter().chain(self.no_wait_children());
         lists.into_iter().any(Children::<C>::may_have_entries)
@@ -99,7 +99,7 @@ impl<C: Contents> Inner<C> {
         self.reason = Some(brief);
     }
 
-    /// When it began to close.
+    /// The time at which the process began to close.
     #[inline]
     pub(super) fn closing_since(&self) -> Option<Stamp> {
         Stamp::from_parts(self.closing_since_low, self.closing_since_high)
@@ -127,8 +127,9 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Lets go of the hooks, when the process becomes Closed, because one of them may hold a handle to the process
-    /// itself. They stay if it has had a no-wait child, because they must hear of the failure of one that outlives it.
+    /// Drops the hooks, when the process becomes Closed, because one of them may hold a handle to the process itself.
+    /// They stay if the process has had a no-wait child, because they must be called for a failure of one that outlives
+    /// it.
     pub(super) fn forget_hooks(&mut self) {
         if let Some(extras) = self.extras_mut() {
             extras.known_hooks = None;
@@ -138,14 +139,14 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Takes the edge to the first parent; the caller reports it (S2).
+    /// Takes the edge to the first parent; the caller releases it (S2).
     #[inline]
     pub(super) fn take_first_up(&mut self, node: &Node<C>) -> Option<Up<C>> {
         let target = self.parent.take()?;
         Some(Up { target, place: node.place.load(Ordering::Relaxed), kind: self.parent_edge })
     }
 
-    /// Takes the other up edges; the caller reports them (S2).
+    /// Takes the other up edges; the caller releases them (S2).
     pub(super) fn take_further_ups(&mut self) -> impl Iterator<Item = Up<C>> + use<C> {
         let extras = self.extras_mut();
         let lists =
@@ -165,7 +166,7 @@ impl<C: Contents> Inner<C> {
         self.closing_ups().map(|(parent, _)| parent)
     }
 
-    /// Does it have parents, none of which waits for it?
+    /// Does the process have parents, none of which waits for it?
     #[inline]
     pub(super) fn is_no_wait_child(&self) -> bool {
         self.parent.is_none() && none_waits(self.closing_ups().map(|(_, kind)| kind))
@@ -186,22 +187,22 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// Are there edges, none of which waits?
+/// Is there at least one edge, and does none of them wait?
 fn none_waits(edges: impl Iterator<Item = EdgeKind>) -> bool {
     let mut edges = edges.peekable();
     edges.peek().is_some() && edges.all(|kind| !kind.waits())
 }
 
-/// What a closing walk asks.
+/// The questions of a closing walk.
 impl<C: Contents> Inner<C> {
-    /// Does it have no sleepers, no children and no [`Extras`](super::node::Extras)? Then closing it concerns only
-    /// its phase, its teardown and its first parent.
+    /// Is the process *bare*: without sleepers, children, observers and [`Extras`](super::node::Extras)? Then closing
+    /// it concerns only its phase, its teardown and its first parent.
     #[inline]
     pub(super) fn is_bare(&self) -> bool {
         self.more.is_none() && !self.has_sleepers()
     }
 
-    /// May it have sleepers? A process with children or observers often has none.
+    /// May the process have sleepers? One that has children or observers often has none.
     #[inline]
     pub(super) fn is_awaited(&self) -> bool {
         let is_free = matches!(
@@ -211,19 +212,19 @@ impl<C: Contents> Inner<C> {
         !is_free || self.more.as_deref().is_some_and(|more| more.waiters.is_some())
     }
 
-    /// Must its closing by a parent wait for another process that is not Closed?
+    /// Must a closing by a parent be postponed, because another process is not Closed yet?
     pub(super) fn is_held_open(&self) -> bool {
         self.extras_ref().is_some_and(|extras| !extras.closes_after.is_empty())
     }
 
-    /// Has a parent aborted it while it was held open?
+    /// Has a parent aborted the process while its closing was postponed?
     #[inline]
     pub(super) fn is_abort_postponed(&self) -> bool {
         let postponed = self.extras_ref().and_then(|extras| extras.postponed);
         postponed.is_some_and(|postponed| postponed.abort)
     }
 
-    /// A parent closes it: postpones that if the process is held open, and returns whether it is.
+    /// A parent closes the process: postpones that if the process is held open. Returns whether it is.
     #[inline]
     pub(super) fn postpone(&mut self, abort: bool) -> bool {
         let is_held_open = self.is_held_open();

@@ -1,4 +1,4 @@
-//! What a node remembers of the hooks above it.
+//! The cache in which a node keeps the hooks above it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ pub(super) struct KnownHooks<C: Contents> {
     pub(super) above: Above<C>,
 }
 
-/// The hooks above a process: those of the nearest process that has any, and the hooks above that one. Shared, so that
-/// a chain in which each process has a hook stays linear.
+/// The hooks above a process: those of the nearest process that has any, and the hooks above that one. The levels are
+/// shared, so the memory stays linear for a chain in which each process has a hook.
 pub(super) type Above<C> = Option<Arc<Level<C>>>;
 
 pub(super) struct Level<C: Contents> {

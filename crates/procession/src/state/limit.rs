@@ -14,36 +14,36 @@ pub(crate) struct Limit {
     free: usize,
     pub(super) queue: Queue,
     /// The slots that callers hold, as opposed to children.
-    held: StableList<Held>,
+    held: StableList<SlotHolder>,
 }
 
 /// A slot that a caller holds.
-struct Held {
+struct SlotHolder {
     site: Site,
     since: Stamp,
 }
 
-/// The result of a look for a slot.
-pub(crate) enum Look {
-    /// The caller has the slot, and must [return](Node::return_slot) it.
+/// The result of an attempt to take a slot.
+pub(crate) enum SlotAttempt {
+    /// The caller has a slot, and must [return](super::node::Node::return_slot) it.
     Taken,
-    /// There is none yet.
-    None,
+    /// No slot is free.
+    NoneFree,
     /// The process is Closing or Closed.
     Closed,
 }
 
-/// The sleepers by ticket, in the order in which they came. A ticket that is no longer in the queue was given a slot,
-/// or the process closes.
+/// The sleepers, by ticket, in the order in which they came. If a ticket is no longer in the queue, it was given a
+/// slot, or the process closes.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// The sleeper that has waited longest. A single sleeper, which is the usual case, allocates nothing.
+    /// The sleeper that has waited longest. A single sleeper, the usual case, needs no allocation.
     first: Option<(Ticket, Sleeper)>,
     others: BTreeMap<Ticket, Sleeper>,
     next: Ticket,
 }
 
-/// A place in the queue for a slot.
+/// The number of a waiter in the queue for a slot.
 pub(crate) type Ticket = u64;
 
 impl Limit {
@@ -52,12 +52,12 @@ impl Limit {
     }
 
     #[inline]
-    pub(super) fn try_take(&mut self) -> Look {
+    pub(super) fn try_take(&mut self) -> SlotAttempt {
         if self.free == 0 {
-            return Look::None;
+            return SlotAttempt::NoneFree;
         }
         self.free -= 1;
-        Look::Taken
+        SlotAttempt::Taken
     }
 
     /// Gives a returned slot to the sleeper that has waited longest, if there is one.
@@ -70,13 +70,13 @@ impl Limit {
         next
     }
 
-    /// Notes that a caller holds a slot; returns the place of the note.
-    pub(super) fn note(&mut self, site: Site) -> u32 {
-        self.held.insert(Held { site, since: Stamp::now() })
+    /// Records that a caller holds a slot; returns the place of the record.
+    pub(super) fn add_holder(&mut self, site: Site) -> u32 {
+        self.held.insert(SlotHolder { site, since: Stamp::now() })
     }
 
-    /// The caller no longer holds the slot.
-    pub(super) fn forget(&mut self, place: u32) {
+    /// Removes the record, because the caller no longer holds the slot.
+    pub(super) fn remove_holder(&mut self, place: u32) {
         self.held.remove(place);
     }
 

@@ -1,12 +1,12 @@
 //! Layer 1, the state machine: phases, edges, the closing walk, sleepers, slots, and failures on their way up.
 //!
 //! It knows no thread, future, spawner, teardown or hook. The values that it keeps for the layers above are opaque to
-//! it (see [`Contents`]), and the teardowns to run and the sleepers to wake leave it by value, as [`Effects`]. The
-//! layers above report when a body or a teardown has ended.
+//! it (see [`Contents`]). The teardowns to run and the sleepers to wake leave it by value, as [`Effects`]. The layers
+//! above report to it when a body or a teardown has ended.
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`node`] | a process's node: the invariants S1 to S8, the lock order, all fields |
+//! | [`node`] | the node of a process: the invariants S1 to S8, the lock order, all fields |
 //! | [`inner`], [`extras`] | access to the fields under the lock |
 //! | [`seed`], [`inherited`], [`scope`] | everything that a new process starts with; what children inherit |
 //! | [`contents`], [`sleepers`], [`limit`], [`known_hooks`] | the types of these fields |
@@ -15,10 +15,10 @@
 //! | [`edge_kind`], [`edges`] | the kinds of edges; adding and removing edges |
 //! | [`cycle`] | the search for cycles that could never close |
 //! | [`blocked`], [`shown_wait`] | a blocking wait as an edge; other blocking waits, which snapshots show |
-//! | [`closing`], [`ended`] | the closing walk; the rest of the end of a process |
+//! | [`closing`], [`ended`] | the closing walk; the remaining work at the end of a process |
 //! | [`closing_hooks`] | functions that run when a process begins to close |
-//! | [`failures`], [`hooks`] | failures on their way up; the hooks that hear of them |
-//! | [`watched`] | the observers of a process, and the events that they are told |
+//! | [`failures`], [`hooks`] | failures on their way up; the hooks that are called for them |
+//! | [`watched`] | the observers of a process, and the events that they receive |
 //! | [`handled`] | whether a failure is handled (I17) |
 //! | [`calls`] | the calls of a periodic process, and how many failed |
 //! | [`time_limit`], [`forced`] | the end of a time limit, and of a grace |
@@ -26,7 +26,8 @@
 //! | [`children`] | waiting until the children are Closed |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
 //! | [`survey`] | everything below a process, as a snapshot |
-//! | [`stable_list`], [`effects`] | the list type of edges and waiters; the work that is left to do without a lock |
+//! | [`stable_list`], [`effects`] | the list type of edges and waiters; the work that is left to be done without a lock |
+//! | `below` | everything that a process waits for, for waits on a tokio runtime |
 
 #[cfg(all(feature = "tokio", not(loom)))]
 mod below;
@@ -73,14 +74,14 @@ mod watched_tests;
 pub(crate) use below::{everything_below, everything_below_children};
 pub(crate) use blocked::BlockedEdge;
 pub(crate) use closing_hooks::HookPlace;
-pub(crate) use contents::{Contents, Failed, Happening, Seen};
+pub(crate) use contents::{Contents, Failed, NodeEvent, ObservedEvent};
 pub(crate) use cycle::slots_wait_for;
 pub(crate) use edge_kind::EdgeKind;
 pub(crate) use edges::{Added, fresh_child, link, unlink_all};
 pub(crate) use effects::{Due, Effects, Reported, Wake};
-pub(crate) use hooks::hooks_are_used;
+pub(crate) use hooks::invalidate_hook_caches;
 pub(crate) use inherited::Inherited;
-pub(crate) use limit::{Limit, Look, Ticket};
+pub(crate) use limit::{Limit, SlotAttempt, Ticket};
 pub(crate) use node::{Extras, Node, SetTeardown};
 pub(crate) use scope::Scope;
 pub(crate) use seed::Seed;

@@ -1,8 +1,8 @@
-//! A process's node.
+//! The node of a process.
 //!
 //! Conceptually, a [`Node`] is a small state machine behind a lock, with strong pointers along its edges. A process
 //! that is not Closed points to its children, and to everything that waits for it or closes it. These pointers form
-//! cycles while a process is open. None is left when it is Closed, and they keep no process open: handles are counted
+//! cycles while a process is open, but none is left when it is Closed. They keep no process open: handles are counted
 //! separately, and a process that nothing holds closes (I8).
 //!
 //! # Invariants
@@ -10,45 +10,44 @@
 //! Everything in [`Inner`] changes under the node's lock. `phase` is written under it and read without it.
 //!
 //! - S1. The phase only advances, and aborting, once set, stays (I1). *Because* only `begin_closing`, `abort` and
-//!   `finish` of [`PhaseWord`] store it, each under the node's lock and after a look at the phase in the same
+//!   `finish` of [`PhaseWord`] change these bits, each under the node's lock and after checking the phase in the same
 //!   locked section.
-//! - S2. `waiting` counts the edges along which the process waits and that have not been reported, its body, and the
-//!   report that its time limit is over.
-//!   *Because* linking an edge counts it in, and the thread that makes the lower process Closed takes its up edges in
-//!   that locked section and reports each exactly once. (`unlink_all` may take an edge back before that, and then
-//!   counts it off instead.)
+//! - S2. `waiting` counts the edges along which the process waits and that have not been released, its body or its
+//!   maker, and the report that its time limit has ended. *Because* linking an edge increments it, and the thread that
+//!   makes the lower process Closed takes its up edges in that locked section and releases each exactly once.
+//!   (`unlink_all` may remove an edge before that, and then decrements `waiting` instead.)
 //! - S3. The teardown leaves the node at most once, when the phase is Closing and `waiting` is 0. *Because*
-//!   `Walk::settle` takes it and advances the field `teardown` in one locked section, and otherwise it is only taken
-//!   back from a process that was never handed out (`forget_teardown`); and nothing is added to `waiting` after that,
-//!   because each addition looks at `teardown` under the same lock. So the teardown runs once, after everything the
+//!   `Walk::settle` takes it and advances the field `teardown` in one locked section, and otherwise it is taken only
+//!   from a process to which no caller has a handle (`forget_teardown`); and nothing is added to `waiting` after that,
+//!   because each addition checks `teardown` under the same lock. So the teardown runs once, after everything that the
 //!   process waits for (I2).
-//! - S4. `waiting` is added to only under the node's lock. While Running, it is also subtracted from only under the
-//!   lock. Once Closing, the end of an edge to a child subtracts without the lock, and takes the lock only if the
-//!   result is 0 or somebody [waits for the children](super::children); the subtractions are one release sequence, and
-//!   a load that then finds 0 acquires it, so everything that the ended processes did happens-before the teardown (I4).
-//!   *No end is missed*, because each subtraction that comes to 0 is followed by a look under the lock, and an addition
-//!   in between makes a later subtraction come to 0 again.
-//! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed
-//!   (I8). A process made under a waiting parent is held by it until it is Closed, *because* that parent waits for
-//!   it and therefore cannot be Closed first; so its handles are not counted. A ring never holds itself, *because*
-//!   an edge that would complete a ring of owning edges is linked without owning, under the graph lock.
-//! - S6. Waiters are registered and taken under the lock, with a look at the phase in the same section, so none is
+//! - S4. `waiting` is incremented only under the node's lock. While the process is Running, it is also decremented only
+//!   under the lock. Once the process is Closing, the end of an edge to a child decrements it without the lock, and
+//!   takes the lock only if the result is 0 or a sleeper [waits for the children](super::children). These decrements
+//!   form one release sequence, and a load that then finds 0 acquires it, so everything that the ended processes did
+//!   happens-before the teardown (I4). *No end is missed*, because each decrement to 0 is followed by a check under the
+//!   lock, and an increment in between makes a later decrement reach 0 again.
+//! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed (I8).
+//!   A process that is made under a parent that waits for it is held by that parent until it is Closed, *because* the
+//!   parent cannot be Closed first; so its handles are not counted. A ring never holds itself open, *because* an edge
+//!   that would complete a ring of owning edges is linked without owning, under the graph lock.
+//! - S6. Waiters are registered and taken under the lock, and the phase is checked in the same section, so none is
 //!   missed (I9).
 //! - S7. The search for a cycle and the linking of the edge are one section of the graph lock. A fresh process
 //!   waits for nothing and nothing waits for it, so an edge to it completes no cycle and needs neither (I5).
-//! - S8. A node that is freed holds no strong pointer to another node, so freeing one never recurses (I11). *Because*
-//!   `finish` takes the children and the up edges out. Dropping the values that it holds for the layers above never
-//!   runs foreign code on the spot, so they may be dropped anywhere, also under a lock.
+//! - S8. A node that is freed holds no strong pointer to another node, so freeing one never recurses (I11), *because*
+//!   `finish` takes the children and the up edges out. Dropping the values that a node holds for the layers above never
+//!   runs foreign code on the spot, so they may be dropped anywhere, even under a lock.
 //!
 //! # Lock order
 //!
-//! The graph lock, then nodes. Two nodes are locked at once only under the graph lock, and where a watched child is
-//! made, which no other thread knows yet; otherwise a thread locks one node at a time. So nodes need no order among
-//! themselves. Dropping a value of the layers above may take a lock of theirs (that of the pool), under which no node
-//! is ever locked.
+//! The graph lock comes before nodes. Two nodes are locked at once only under the graph lock, and when a watched child
+//! or closing hook is added, which no other thread locks yet. Otherwise, a thread locks one node at a time. So nodes
+//! need no order among themselves. Notifying an observer, or dropping a value of the layers above, may take a lock of
+//! those layers (of a queue of events, or of the pool), under which no node is ever locked.
 //!
-//! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked
-//! section by value, and a waker is cloned before the lock is taken.
+//! Nothing foreign is run, woken, cloned or dropped under a lock (I10): sleepers and teardowns leave the locked section
+//! by value, and a waker is cloned before the lock is taken.
 
 use std::sync::{Arc, Weak};
 
@@ -69,17 +68,17 @@ use crate::value::{
     BriefReason, ChildFailure, Label, Link, Name, Phase, ProcessId, Reason, Site, WorkCell,
 };
 
-/// The bit of `waiting` that says that a sleeper may wait for the children.
-pub(super) const WATCHED: u32 = 1 << 31;
+/// The bit of `waiting` that is set while a sleeper may wait for the children.
+pub(super) const CHILDREN_AWAITED: u32 = 1 << 31;
 
 /// One process.
 pub(crate) struct Node<C: Contents> {
     pub(super) phase: PhaseWord,
-    /// The code that the process runs at the moment.
+    /// The code that the process is running.
     pub(crate) work: WorkCell,
     /// The number of handles, as long as they [count](Self::counts_handles).
     pub(crate) handles: AtomicU32,
-    /// The number of edges and bodies that the process waits for (S2, S4), and the bit [`WATCHED`].
+    /// The number of things that the process waits for (S2, S4), and the bit [`CHILDREN_AWAITED`].
     pub(super) waiting: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
     pub(super) place: AtomicU32,
@@ -96,7 +95,7 @@ pub(super) struct Inner<C: Contents> {
     /// The kind of the edge to `parent`.
     pub(super) parent_edge: EdgeKind,
     pub(super) teardown: TeardownStage,
-    /// Why it closes. If it is set while Running, the process closes as soon as it waits for nothing.
+    /// The reason for its closing. If it is set while Running, the process closes as soon as it waits for nothing.
     pub(super) reason: Option<BriefReason>,
     /// When it began to close, in the parts of a [`Stamp`]. They stay 0 in a process that becomes Closed in the same
     /// locked section.
@@ -106,17 +105,17 @@ pub(super) struct Inner<C: Contents> {
     pub(super) more: Option<Box<More<C>>>,
 }
 
-/// How far the teardown has come: from Unset via Set or Skipped to Started. Only the teardown of a process that was
-/// never handed out goes back, from Set to Unset.
+/// The stage of the teardown. It advances from Unset via Set or Skipped to Started. Only in a process to which no
+/// caller has a handle can it go back, from Set to Unset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TeardownStage {
     /// No teardown was set.
     Unset,
     /// A teardown was set, and is in the node.
     Set,
-    /// The process has stopped waiting and had no teardown: one that is set now is run by the caller that sets it.
+    /// The process has stopped waiting and had no teardown. If one is set now, the caller that sets it runs it.
     Skipped,
-    /// The teardown has left the node, or was run by the caller that set it too late.
+    /// The teardown has left the node, or is run by the caller that set it too late.
     Started,
 }
 
@@ -127,23 +126,23 @@ impl TeardownStage {
     }
 }
 
-/// The children, the sleepers that find no room in the node itself, and the extras.
+/// The children, the sleepers for which the node itself has no space, the extras, and the observers.
 pub(super) struct More<C: Contents> {
     /// The children that the process waits for.
     pub(super) children: Children<C>,
     pub(super) waiters: Option<Box<Waiters>>,
     pub(super) extras: Option<Box<Extras<C>>>,
-    /// If the process is watched.
+    /// The observers, if the process is watched.
     pub(super) watch: Option<Watch<C>>,
 }
 
-/// The children of a process, each in the place that its up edge names. The closing walk takes the children that are
-/// there when it begins, and puts back those that stay open, so that an abort finds them.
+/// The children of a process, each at the place that its up edge names. The closing walk takes the list when it begins,
+/// and puts back the children that stay open, so that an abort finds them.
 pub(super) type Children<C> = StableList<Arc<Node<C>>>;
 
 /// The fields that few processes need.
 pub(crate) struct Extras<C: Contents> {
-    /// The teardown, if a sleeper has taken the room in `Inner::teardown_or_sleeper`.
+    /// The teardown, if a sleeper has taken the space in `Inner::teardown_or_sleeper`.
     pub(super) teardown: Option<C::Teardown>,
     /// The children that the process closes and does not wait for.
     pub(super) no_wait_children: Option<Box<Children<C>>>,
@@ -151,74 +150,75 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) closing_hooks: Option<Box<Children<C>>>,
     /// The up edges that close this process, other than the one to `Inner::parent`.
     pub(super) parents: StableList<Up<C>>,
-    /// The up edges that do not close this process: to those that wait for it, or are closed after it.
+    /// The up edges that do not close this process: to processes that wait for it or close after it.
     pub(super) dependents: StableList<Up<C>>,
     /// The processes that this one waits for without closing them.
     pub(super) waits_for: StableList<Down<C>>,
-    /// The processes that it waits for, and that must be Closed before its parents close it.
+    /// The processes that must be Closed before the parents of this one close it. This one usually waits for them too.
     pub(super) closes_after: StableList<Down<C>>,
-    /// The processes for which threads that run its code are blocked.
+    /// The processes whose end threads that run code of this process are blocked for.
     pub(super) blocked_for: StableList<Down<C>>,
-    /// The processes for whose slots, children or bodies threads that run its code are blocked.
+    /// The processes whose slots, children or bodies threads that run code of this process are blocked for.
     pub(super) shown_waits: StableList<(Weak<Node<C>>, Link)>,
-    /// The number of edges along which it waits for processes that are not its children; the report of the end of its
-    /// time limit counts too.
+    /// The number of edges along which it waits for processes that are not its children, plus one while it waits for
+    /// the report that its time limit has ended.
     pub(super) other_waits: u32,
-    /// The number of times that the sleepers waiting for the children were taken.
+    /// The number of times that the sleepers waiting for the children were taken, modulo 2³².
     pub(super) children_closed: u32,
-    /// A parent has closed it while `closes_after` held it open, perhaps by force.
+    /// The postponed closing, if a parent has closed the process while `closes_after` holds it open.
     pub(super) postponed: Option<Postponed>,
     /// When it was aborted, if it was not aborted together with a process above it.
     pub(super) aborted_at: Option<Stamp>,
-    /// The errors of its body, its teardown, and of children that it closed for; merged when it is Closed.
+    /// The errors of its body, of its teardown, and of children that it closed for. They are merged when it is Closed.
     pub(super) failures: Vec<C::Failure>,
-    /// The failure of a process whose time limit is over, which is then its only one.
+    /// The failure of a process whose time limit has ended. It replaces all other failures.
     pub(super) past_limit: Option<C::Failure>,
-    /// The report of that failure is due, and the process ends only after it.
+    /// Set if the process ends only after the report of that failure.
     pub(super) limit_report: Option<LimitReport>,
     /// The reason, if it carries a value.
     pub(super) reason: Option<Reason>,
-    /// The failures that are left to the caller that the process is handed to; `None` if it is handed to none.
+    /// The failures that are left to the caller to which the process was handed; `None` if there is no such caller.
     pub(super) left_to_caller: Option<Vec<C::Failure>>,
     /// The calls, if it is a periodic process that goes on when one of them fails.
     pub(super) calls: Option<Box<Calls<C>>>,
     /// The reaction of the process to the failure of a child.
     pub(crate) on_child_failure: ChildFailure,
-    /// It passes the failures of its children on, whatever its reaction to them.
+    /// It passes the failures of its children on, whatever its own reaction to them is.
     pub(super) passes_failures_on: bool,
-    /// Its failure closes its parents, whatever they do when another child fails.
+    /// Its failure closes its parents, whatever their reaction to the failure of another child is.
     pub(crate) closes_parents: bool,
     /// The hooks for failures in its tree.
     pub(crate) hooks: Vec<C::Hook>,
-    /// The hooks above it, if it has looked for them.
+    /// The cached hooks above it, if they have been searched for.
     pub(super) known_hooks: Option<KnownHooks<C>>,
-    /// It closes, or has closed, a process without waiting for it.
+    /// It has, or has had, a no-wait child.
     pub(super) has_had_no_wait_child: bool,
+    /// The tokens that are kept for moments of the process.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(super) tokens: Vec<(Moment, C::Token)>,
     /// The slots for its children, if it limits their number.
     pub(crate) limit: Option<Limit>,
 }
 
-/// A closing by a parent that waits until nothing in `closes_after` holds the process open.
+/// A closing by a parent that is postponed until nothing in `closes_after` holds the process open.
 #[derive(Clone, Copy)]
 pub(super) struct Postponed {
     pub(super) abort: bool,
 }
 
-/// An edge, as it is stored at its lower end.
+/// An edge, as it is stored at its lower end: it leads up.
 pub(super) struct Up<C: Contents> {
     pub(super) target: Arc<Node<C>>,
-    /// The place in the target's list of such edges.
+    /// The place of the edge in the list of the target.
     pub(super) place: u32,
     pub(super) kind: EdgeKind,
 }
 
-/// An edge that does not close, as it is stored at its upper end.
+/// An edge that does not close, as it is stored at its upper end: it leads down.
 pub(super) struct Down<C: Contents> {
-    /// Weak, because a process that waits for another does not hold it.
+    /// Weak, because waiting for a process does not hold it open.
     pub(super) target: Weak<Node<C>>,
-    /// The place in the target's `ups`.
+    /// The place of the edge in `Extras::dependents` of the target.
     pub(super) place: u32,
 }
 
@@ -231,12 +231,12 @@ pub(crate) struct Calls<C: Contents> {
     pub(super) last: Option<C::Failure>,
 }
 
-/// The end of a process whose time limit was over during its teardown.
+/// The state of a process whose time limit ended during its teardown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitReport {
-    /// The report has yet to be made.
+    /// The report has not been made.
     Due,
-    /// So has it, and the teardown has ended.
+    /// The report has not been made, and the teardown has ended.
     AfterTeardown,
 }
 
@@ -259,29 +259,29 @@ impl<C: Contents> Node<C> {
     /// Does it wait for anything?
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) & !WATCHED > 0
+        self.waiting.load(Ordering::Acquire) & !CHILDREN_AWAITED > 0
     }
 
-    /// Counts one more thing that the process waits for. Call it under the node's lock.
+    /// Increments `waiting`. Call it under the node's lock.
     #[inline]
-    pub(super) fn count_in(&self) {
+    pub(super) fn increment_waiting(&self) {
         if self.phase() == Phase::Running {
-            // While Running, it is written only under the lock (S4), so this need not be an atomic read-modify-write.
+            // While Running, it is written only under the lock (S4), so an atomic read-modify-write is not needed.
             self.waiting.store(self.waiting.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         } else {
             self.waiting.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts one thing less. Call it under the node's lock.
+    /// Decrements `waiting`. Call it under the node's lock.
     #[inline]
-    pub(super) fn count_off(&self) {
-        self.count_off_in(self.phase());
+    pub(super) fn decrement_waiting(&self) {
+        self.decrement_waiting_in(self.phase());
     }
 
-    /// [`count_off`](Self::count_off), with the phase as it is under the lock.
+    /// [`decrement_waiting`](Self::decrement_waiting), given the phase that was read under the lock.
     #[inline]
-    pub(super) fn count_off_in(&self, phase: Phase) {
+    pub(super) fn decrement_waiting_in(&self, phase: Phase) {
         if phase == Phase::Running {
             self.waiting.store(self.waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         } else {
@@ -299,7 +299,7 @@ impl<C: Contents> Node<C> {
 
     pub(crate) fn reason(&self) -> Option<Reason> {
         let inner = self.inner.lock();
-        // While Running, it may be the reason of a closing that waits for the children.
+        // While Running, it may be the reason for a closing that waits for the children.
         if self.phase() == Phase::Running { None } else { inner.reason() }
     }
 
@@ -310,7 +310,8 @@ impl<C: Contents> Node<C> {
         since.map_or_else(Default::default, |since| crate::value::stamp::Stamp::now().since(since))
     }
 
-    /// The token that is kept for the moment: `token`, unless there is one already. The bool says whether it is new.
+    /// The token that is kept for the moment. It is `token`, unless one was kept before. The bool says whether it is
+    /// new.
     #[cfg(all(feature = "tokio-util", not(loom)))]
     pub(crate) fn keep_token(&self, moment: Moment, token: C::Token) -> (C::Token, bool) {
         let mut inner = self.inner.lock();
@@ -335,7 +336,7 @@ impl<C: Contents> Node<C> {
         Some(failure.map_or(Ok(()), Err))
     }
 
-    /// Sets the teardown, unless one was set or the process has stopped waiting.
+    /// Sets the teardown, unless one was set before or the process has stopped waiting.
     #[inline]
     pub(crate) fn set_teardown(&self, teardown: C::Teardown) -> SetTeardown<C> {
         let mut inner = self.inner.lock();
@@ -353,7 +354,7 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// Takes the teardown back from a process that was never handed out.
+    /// Takes the teardown from a process to which no caller has a handle.
     pub(crate) fn forget_teardown(&self) -> Option<C::Teardown> {
         let mut inner = self.inner.lock();
         let forgotten = inner.take_teardown();

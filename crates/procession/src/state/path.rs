@@ -1,4 +1,4 @@
-//! The path of a process: the names and sites of its first parents, and its own. It names the process in errors.
+//! The path of a process: the names or sites of its first parents and its own. Errors name the process by it.
 
 use std::iter;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ impl<C: Contents> Node<C> {
 
     /// The first parent, its first parent, and so on. It locks one of them at a time.
     ///
-    /// Processes that close each other may be a ring: it ends where it comes back to this process or to a landmark, of
-    /// which there is a new one whenever the number of steps has doubled.
+    /// Processes that close each other may form a ring. So the iteration ends where it comes back to this process or to
+    /// a landmark. The landmark is moved to the current process whenever the number of steps has doubled.
     pub(super) fn first_parents(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<C> {
         let (start, mut landmark, mut steps) = (self.clone(), self.clone(), 0_usize);
         let mut last = self.clone();
@@ -59,18 +59,18 @@ impl<C: Contents> Node<C> {
         parents.map(|parent| (parent.id(), parent.segment())).collect()
     }
 
-    /// The process, as its events name it.
+    /// The description of the process in its events.
     #[cfg(not(loom))]
     pub(crate) fn source(self: &Arc<Self>) -> Source {
         let above = Above::of(self.processes_above(NEAREST));
         Source { id: self.id(), own: self.segment(), above }
     }
 
-    /// Does `top` wait for this process as a child, or as one below a child, along first parents that wait?
+    /// Is this process below `top` along first parents that wait, so that `top` waits for it?
     pub(crate) fn is_waited_for_below(self: &Arc<Self>, top: &Arc<Self>) -> bool {
         let waiting_parent = |node: &Arc<Self>| node.inner.lock().parent.clone();
         let mut next = waiting_parent(self);
-        // Waits are no ring, so this ends.
+        // Edges that wait form no ring, so this ends.
         while let Some(parent) = next {
             if Arc::ptr_eq(&parent, top) {
                 return true;

@@ -1,25 +1,25 @@
-//! The atomic word that publishes a process's phase.
+//! The atomic word that publishes the phase of a process.
 //!
 //! | bits | meaning | set by | when |
 //! |---|---|---|---|
 //! | 0–1 | the [`Phase`] | [`begin_closing`](PhaseWord::begin_closing), [`finish`](PhaseWord::finish) | once each, under the node's lock |
 //! | 2 | aborting | `begin_closing`, together with Closing, or [`abort`](PhaseWord::abort) | at most once, under the node's lock, never before Closing |
-//! | 3 | held: made under a parent that waits for it | [`new`](PhaseWord::new) | never changes |
+//! | 3 | held: made under a parent that waits for it, so its handles do not count | [`new`](PhaseWord::new) | never changes |
 //! | 4 | background: it never closes | `new` | never changes; bits 0 to 3 stay 0 |
 //! | 5 | watched: it has observers for events | [`watch`](PhaseWord::watch) | at most once, under the node's lock, in the section that gives it the first observer |
-//! | 6 | its observers include all of the program's own | `watch` | the same |
-//! | 7 | it has a body that has not ended, or a maker that is not done | `new` | cleared once, by [`end_body`](PhaseWord::end_body), under the node's lock |
+//! | 6 | traced: its observers include the one of the program ([`Contents::is_of_program`](super::Contents::is_of_program)) | `watch` | at most once, in such a section |
+//! | 7 | it waits for its body, or for its maker | `new` | cleared once, by [`end_body`](PhaseWord::end_body), under the node's lock |
 //!
 //! All stores are made under the node's lock, so a load under the lock may be relaxed and is followed by a plain
-//! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because no store sets bit 2
-//! unless the phase in the same word is at least Closing.
+//! store. `is_aborting()` implies `is_closing()` even for two racing loads (I1), because every store that sets bit 2
+//! also contains a phase that is at least Closing.
 //!
-//! The stores are `Release` and pair with the `Acquire` loads of readers without the lock: an observer of Closed sees
-//! everything the teardown did.
+//! The stores are `Release` and pair with the `Acquire` loads of readers without the lock: a thread that reads Closed
+//! sees everything that the teardown did.
 //!
-//! loom keeps only the last access of each thread to an atomic, which hides a store behind an earlier load of the
-//! same thread. Under loom, each access therefore first touches a second atomic, which makes loom explore both
-//! orders; the accesses themselves keep their real orderings, so that a missing one is still found.
+//! loom keeps only the last access of each thread to an atomic, which can hide a store behind an earlier load by the
+//! same thread. Therefore under loom, each access first touches a second atomic, which makes loom explore both orders.
+//! The accesses themselves keep their real orderings, so loom still finds one that is too weak.
 
 use crate::value::Phase;
 use crate::value::sync::{AtomicU8, Ordering};
@@ -38,15 +38,15 @@ const WATCHED: u8 = 0b10_0000;
 const TRACED: u8 = 0b100_0000;
 const BODY: u8 = 0b1000_0000;
 
-/// The owner that keeps a new process open.
+/// What keeps a new process open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Its handles, and parents that are linked later.
     #[default]
     Handles,
-    /// The parent that it is made under, until it is Closed: that parent waits for it.
+    /// The parent under which it is made, until it is Closed, because that parent waits for it.
     Parent,
-    /// Nothing has to: it never closes.
+    /// Nothing, because it never closes.
     Background,
 }
 
@@ -121,7 +121,8 @@ impl PhaseWord {
         self.store(before & !PHASE | Phase::Closed as u8);
     }
 
-    /// It has observers; `traced` says whether they include the program's own. Call it under the node's lock.
+    /// Publishes that the process has observers. `traced` says whether they include the one of the program. Call it
+    /// under the node's lock.
     pub(super) fn watch(&self, traced: bool) {
         let traced = if traced { TRACED } else { 0 };
         let before = self.load(Ordering::Relaxed);
@@ -137,21 +138,21 @@ impl PhaseWord {
         cfg!(not(loom)) && self.load(Ordering::Relaxed) & WATCHED != 0
     }
 
-    /// Do its observers include all of the program's own?
+    /// Do its observers include the one of the program?
     #[cfg(all(feature = "tracing", not(loom)))]
     #[inline]
     pub(super) fn is_traced(&self) -> bool {
         self.load(Ordering::Relaxed) & TRACED != 0
     }
 
-    /// The body has ended. Call it under the node's lock.
+    /// The body has ended, or the maker is done. Call it under the node's lock.
     #[inline]
     pub(super) fn end_body(&self) {
         let before = self.load(Ordering::Relaxed);
         self.store(before & !BODY);
     }
 
-    /// Has it a body that has not ended?
+    /// Does it have a body that has not ended, or a maker that is not done?
     #[inline]
     pub(super) fn has_body(&self) -> bool {
         self.load(Ordering::Acquire) & BODY != 0

@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::contents::Contents;
 use crate::value::Above;
 
-/// The observers of processes, and the names above these. It never changes.
+/// The observers of some processes, and the names above those processes. It is immutable.
 pub(crate) struct Scope<C: Contents> {
-    /// Distinguishes all scopes that there ever were.
+    /// A number that no other scope ever has.
     pub(super) id: u64,
-    /// The id of the scope that the same children inherited before, whose observers this one has too. So a child that
-    /// has that scope takes this one without a comparison (I16).
+    /// The id of the scope that the same children inherited before this one. This one contains all its observers, so a
+    /// child that has that scope takes this one without comparing the observers (I16).
     pub(super) before: Option<u64>,
     pub(super) observers: Vec<C::Observer>,
     pub(super) above: Option<Arc<Above>>,
 }
 
-/// The part of a node that is watched.
+/// The observers of a node that is watched.
 pub(super) struct Watch<C: Contents> {
     pub(super) own: Arc<Scope<C>>,
-    /// Once it had a child.
+    /// What its children inherit; `None` until it has a child.
     pub(super) below: Option<Box<Below<C>>>,
 }
 
-/// The part of a watch that concerns the children.
+/// The observers that the children of a watched node inherit.
 pub(super) struct Below<C: Contents> {
     pub(super) scope: Arc<Scope<C>>,
-    /// Children in the hands of a closing walk lack observers (E4).
+    /// Children that a closing walk has taken lack observers (E4).
     pub(super) is_pending: bool,
 }
 

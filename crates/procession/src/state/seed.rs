@@ -17,9 +17,9 @@ pub(crate) struct Seed<C: Contents> {
     pub(crate) site: Site,
     pub(crate) inherited: Option<Arc<Inherited<C::Spawner, C::Report>>>,
     pub(crate) teardown: Option<C::Teardown>,
-    /// It has a body, or its maker has yet to add edges: it waits for that to end.
+    /// It waits for its body or, until all its edges are added, for its maker.
     pub(crate) body: bool,
-    /// It holds a slot of the parent that it is made under.
+    /// It holds a slot of the parent under which it is made.
     pub(crate) limited: bool,
     /// It never closes.
     pub(crate) background: bool,
@@ -32,7 +32,8 @@ impl<C: Contents> Seed<C> {
         Self::inheriting(site, None)
     }
 
-    /// A seed of a process that inherits these values. Each field is written once, because a child is made from it.
+    /// The seed of a process that inherits these values. It writes each field only once, because making a child is a
+    /// hot path.
     #[inline(always)]
     pub(crate) fn inheriting(
         site: Site,
@@ -55,7 +56,7 @@ impl<C: Contents> Seed<C> {
 }
 
 impl<C: Contents> Node<C> {
-    /// A process that nothing is linked to yet, with one handle, and with the observers that its maker gives it.
+    /// Makes a process without edges, with one handle. `scope` has the observers that its maker gives it.
     pub(crate) fn new(seed: Seed<C>, scope: Option<Arc<Scope<C>>>) -> Arc<Self> {
         let holder = if seed.background { Holder::Background } else { Holder::Handles };
         let node = Arc::new(Self::with_parent(seed, None, holder));

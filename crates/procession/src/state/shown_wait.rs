@@ -7,8 +7,8 @@ use super::node::Node;
 use crate::value::Link;
 use crate::value::model::model_has_failed;
 
-/// While a thread that runs code of one process is blocked in a wait for something of another one that is not its end
-/// (a slot, its children, its body), this shows in snapshots as an edge between the two.
+/// As long as it exists, snapshots show an edge from the upper process to the lower one. It stands for a thread that
+/// runs code of the upper process and is blocked in a wait for a slot, the children or the body of the lower one.
 pub(crate) struct ShownWait<C: Contents> {
     upper: Arc<Node<C>>,
     place: u32,

@@ -1,4 +1,4 @@
-//! The places for sleepers in a node.
+//! How a node stores sleepers.
 
 use std::task::Waker;
 
@@ -6,26 +6,26 @@ use super::contents::Contents;
 use super::stable_list::StableList;
 use crate::value::sleeper::Sleeper;
 
-/// A moment in the life of a process, for which waiters wait.
+/// A moment in the life of a process for which waiters can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The process is Closing or Closed.
     Closing,
-    /// The process is aborting, or Closed without it.
+    /// The process is aborting, or Closed without having been aborted.
     Aborting,
     /// The process is Closed.
     Closed,
-    /// The body of the process has ended, or there is none.
+    /// The body of the process has ended, or it has none.
     BodyEnded,
-    /// The children that the process waits for are Closed. This moment can come again.
+    /// The children that the process waits for are Closed. This moment can come more than once.
     ChildrenClosed,
 }
 
 /// The number of moments.
 const MOMENTS: usize = 5;
 
-/// A set of moments. It is an array of `bool`, so that [`TeardownOrSleeper`] needs no further byte to distinguish its
-/// variants.
+/// A set of moments. It is an array of `bool`, whose unused values let [`TeardownOrSleeper`] distinguish its variants
+/// without another byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moments([bool; MOMENTS]);
 
@@ -58,7 +58,7 @@ impl Moments {
 pub(super) struct Waiting {
     pub(super) waker: Waker,
     is_own: bool,
-    /// More than one only in [`TeardownOrSleeper`].
+    /// There is more than one only in [`TeardownOrSleeper`].
     pub(super) moments: Moments,
 }
 
@@ -73,31 +73,32 @@ impl Waiting {
     }
 }
 
-/// Every process has room for its teardown or for one sleeper, whichever comes first; anything that comes later is
-/// stored elsewhere. So a body that waits until it closes allocates nothing: its task's waker is stored here, and
-/// serves for the abort too.
+/// Every node has space for its teardown or for one sleeper, whichever comes first. Anything that comes later is stored
+/// elsewhere. So a body that waits until it closes allocates nothing: the waker of its task is stored here, and serves
+/// for the abort too.
 ///
-/// If a task waits for several moments and one of them comes, its sleeper is taken, because waking it would run foreign
-/// code under the lock. The place is reserved until the sleeper is [put back](Node::put_back), after the task was
-/// woken. If another of the moments comes in between, the task is woken again.
+/// If a task waits for several moments and one of them comes, its sleeper is taken out, because waking it under the
+/// lock would run foreign code there. Its place stays reserved until the sleeper is [put
+/// back](super::node::Node::put_back), after the task was woken. If another of the moments comes in between, the task
+/// is woken again.
 #[derive(Default)]
 pub(super) enum TeardownOrSleeper<C: Contents> {
     #[default]
     Empty,
     Teardown(C::Teardown),
     Waiting(Waiting),
-    /// The place of a sleeper that was taken for one of its moments.
+    /// The reserved place of a sleeper that was taken out for one of its moments.
     Reserved {
         /// The [id](Sleeper::id) of the sleeper whose place it is.
         sleeper: usize,
         /// The moments that it still waits for.
         moments: Moments,
-        /// Another moment has come since it was taken.
+        /// Another of its moments has come since it was taken out.
         has_missed: bool,
     },
 }
 
-/// The sleepers of a node that found no room in its [`TeardownOrSleeper`]. The first two are stored in the value
+/// The sleepers of a node for which its [`TeardownOrSleeper`] has no space. The first two are stored in the value
 /// itself.
 pub(super) struct Waiters {
     pub(super) near: [Option<Waiting>; 2],
@@ -108,11 +109,11 @@ pub(super) struct Waiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(super) at: u32,
-    /// The number of times that the moment had come when the sleeper was registered, if it is one that can come again.
+    /// The number of times that the moment had come when the sleeper was registered, if it can come more than once.
     pub(super) times: u32,
 }
 
-/// The place in [`TeardownOrSleeper`]; those in [`Waiters`] come after it.
+/// The place in [`TeardownOrSleeper`]. The places in [`Waiters`] have higher numbers.
 pub(super) const FIRST: u32 = 0;
 /// The first place of `far`.
 const FAR: u32 = 3;

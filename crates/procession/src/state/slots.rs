@@ -1,12 +1,12 @@
 //! The slots of a process that limits its children, and the sleepers that wait for one.
 //!
-//! Everything here is guarded by the node's lock. A slot is free, or held by exactly one of: a child that was linked
-//! with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter that it was given to and that has
-//! not fetched it; a [`Slot`](crate::Slot). No slot is free while a sleeper is in the queue, because a returned slot
-//! goes to the first sleeper.
+//! Everything here is guarded by the node's lock. A slot is free, or is held by exactly one of these: a child that was
+//! linked with [`EdgeKind::LIMITED_CHILD`](super::EdgeKind), until it is Closed; a waiter to which the slot was given
+//! and which has not fetched it yet; or a [`Slot`](crate::Slot). No slot is free while a sleeper is in the queue,
+//! because a returned slot goes to the first sleeper.
 //!
-//! A child for which a slot is taken can be added in the same locked section, so that its start is one visit to its
-//! parent. Its end is one too: the section that removes the edge returns the slot.
+//! A child for which a slot is taken can be added in the same locked section, so its start locks its parent once. So
+//! does its end, because the section that removes the edge also returns the slot.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::task::Waker;
 
 use super::contents::Contents;
 use super::effects::Effects;
-use super::limit::{Limit, Look, Ticket};
+use super::limit::{Limit, SlotAttempt, Ticket};
 use super::node::{Inner, Node};
 use super::phase_word::Holder;
 use super::seed::Seed;
@@ -24,21 +24,21 @@ use crate::value::{Phase, Site};
 
 impl<C: Contents> Node<C> {
     /// Takes a free slot.
-    pub(crate) fn try_take_slot(&self) -> Look {
+    pub(crate) fn try_take_slot(&self) -> SlotAttempt {
         let mut inner = self.inner.lock();
         if self.phase() != Phase::Running {
-            return Look::Closed;
+            return SlotAttempt::Closed;
         }
         inner.limit().try_take()
     }
 
-    /// Takes a slot, or queues for one: `waker` is woken when there is one for `ticket`, or when the process closes. A
-    /// sleeper that was replaced or not needed is returned, to be dropped.
+    /// Takes a slot, or queues for one: `waker` is woken when there is a slot for `ticket`, or when the process closes.
+    /// A sleeper that was replaced or not needed is returned for the caller to drop.
     pub(crate) fn take_slot(
         &self,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
-    ) -> (Look, Option<Sleeper>) {
+    ) -> (SlotAttempt, Option<Sleeper>) {
         self.take_slot_and(ticket, waker, |_| ())
     }
 
@@ -48,10 +48,10 @@ impl<C: Contents> Node<C> {
         child: &Unlinked<C>,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
-    ) -> (Look, Option<Sleeper>) {
+    ) -> (SlotAttempt, Option<Sleeper>) {
         self.take_slot_and(ticket, waker, |inner| {
-            // A slot is only given while the process is Running.
-            self.count_in();
+            // A slot is taken only while the process is Running.
+            self.increment_waiting();
             if self.phase.is_watched() {
                 inner.watch_fresh(self, child.node(), None);
             }
@@ -66,11 +66,11 @@ impl<C: Contents> Node<C> {
         ticket: &mut Option<Ticket>,
         waker: &Waker,
         then: impl Fn(&mut Inner<C>),
-    ) -> (Look, Option<Sleeper>) {
+    ) -> (SlotAttempt, Option<Sleeper>) {
         let look = |inner: &mut Inner<C>, ticket: &mut Option<Ticket>| {
             let known = |queued: &Sleeper| queued.wakes(waker);
             let look = inner.look_for_slot(self.phase(), ticket, known);
-            if let Some(Look::Taken) = look {
+            if let Some(SlotAttempt::Taken) = look {
                 then(inner);
             }
             look
@@ -78,7 +78,7 @@ impl<C: Contents> Node<C> {
         if let Some(look) = look(&mut self.inner.lock(), ticket) {
             return (look, None);
         }
-        // Cloned with the lock released.
+        // The waker is cloned with the lock released.
         let sleeper = Sleeper::of(waker);
         let mut inner = self.inner.lock();
         if let Some(look) = look(&mut inner, ticket) {
@@ -86,15 +86,16 @@ impl<C: Contents> Node<C> {
         }
         let queue = &mut inner.limit().queue;
         match ticket.and_then(|ticket| queue.get_mut(ticket)) {
-            Some(registered) => (Look::None, Some(mem::replace(registered, sleeper))),
+            Some(registered) => (SlotAttempt::NoneFree, Some(mem::replace(registered, sleeper))),
             None => {
                 *ticket = Some(queue.push(sleeper));
-                (Look::None, None)
+                (SlotAttempt::NoneFree, None)
             }
         }
     }
 
-    /// Leaves the queue. A slot that was given meanwhile goes to the next; the sleeper is returned, to be dropped.
+    /// Leaves the queue. A slot that was given in the meantime goes to the next sleeper. The sleeper that leaves is
+    /// returned for the caller to drop.
     pub(crate) fn leave_queue(&self, ticket: Ticket) -> (Effects<C>, Option<Sleeper>) {
         let mut effects = Effects::default();
         let mut inner = self.inner.lock();
@@ -106,7 +107,7 @@ impl<C: Contents> Node<C> {
         (effects, left)
     }
 
-    /// Is each of its slots held by a child for which `is_so` holds? It is called with no lock held.
+    /// Is each of its slots held by a child for which `is_so` returns `true`? `is_so` is called with no lock held.
     pub(crate) fn all_slots_are_held_by(&self, is_so: impl Fn(&Arc<Self>) -> bool) -> bool {
         let (total, children) = {
             let inner = self.inner.lock();
@@ -119,14 +120,14 @@ impl<C: Contents> Node<C> {
         children.iter().filter(|child| is_so(child) && holds_slot(child)).count() == total
     }
 
-    /// Notes that a caller holds a slot; returns the place of the note.
-    pub(crate) fn note_slot(&self, site: Site) -> u32 {
-        self.inner.lock().limit().note(site)
+    /// Records that a caller holds a slot; returns the place of the record.
+    pub(crate) fn add_slot_holder(&self, site: Site) -> u32 {
+        self.inner.lock().limit().add_holder(site)
     }
 
-    /// The caller no longer holds the slot.
-    pub(crate) fn forget_slot(&self, place: u32) {
-        self.inner.lock().limit().forget(place);
+    /// Removes the record, because the caller no longer holds the slot.
+    pub(crate) fn remove_slot_holder(&self, place: u32) {
+        self.inner.lock().limit().remove_holder(place);
     }
 
     /// Returns a slot.
@@ -137,8 +138,8 @@ impl<C: Contents> Node<C> {
     }
 }
 
-/// A child that has been made, but is not in the list of its parent yet: no other thread knows it. It lets go of its
-/// parent if it is dropped (S8).
+/// A child that has been made, but is not yet in the list of its parent, so no other thread knows it. Dropping it also
+/// drops its pointer to its parent (S8).
 pub(crate) struct Unlinked<C: Contents>(Option<Arc<Node<C>>>);
 
 impl<C: Contents> Unlinked<C> {
@@ -152,7 +153,7 @@ impl<C: Contents> Unlinked<C> {
         self.0.as_ref().expect("it is taken by value")
     }
 
-    /// The child, once it was added to its parent.
+    /// The child, which has been added to its parent.
     pub(crate) fn linked(mut self) -> Arc<Node<C>> {
         self.0.take().expect("it is taken by value")
     }
@@ -174,7 +175,7 @@ impl<C: Contents> Inner<C> {
         limit.expect("only a process with a limit is asked for slots")
     }
 
-    /// The answer, if it can be given without a new sleeper; `None` if one has to be queued, or has to replace the
+    /// The result, if it is known without a new sleeper; `None` if a new sleeper has to be queued, or to replace the
     /// queued one.
     #[inline]
     fn look_for_slot(
@@ -182,21 +183,21 @@ impl<C: Contents> Inner<C> {
         phase: Phase,
         ticket: &mut Option<Ticket>,
         is_known: impl FnOnce(&Sleeper) -> bool,
-    ) -> Option<Look> {
+    ) -> Option<SlotAttempt> {
         if phase != Phase::Running {
-            // Its slots are no longer of use, so none has to be returned.
+            // The slots are no longer used, so none has to be returned.
             *ticket = None;
-            return Some(Look::Closed);
+            return Some(SlotAttempt::Closed);
         }
         let limit = self.limit();
         let Some(queued) = *ticket else {
-            return Some(limit.try_take()).filter(|look| matches!(look, Look::Taken));
+            return Some(limit.try_take()).filter(|look| matches!(look, SlotAttempt::Taken));
         };
         match limit.queue.get_mut(queued) {
-            Some(registered) => is_known(registered).then_some(Look::None),
+            Some(registered) => is_known(registered).then_some(SlotAttempt::NoneFree),
             None => {
                 *ticket = None;
-                Some(Look::Taken)
+                Some(SlotAttempt::Taken)
             }
         }
     }

@@ -1,25 +1,24 @@
-//! A list in which each entry keeps its place, with insertion and removal in constant time.
+//! [`StableList`]: a list in which each entry keeps its place, with insertion and removal in constant time.
 
 use std::mem;
 
-/// Entries with stable places.
+/// A list in which each entry keeps its place, the number by which it is removed.
 ///
-/// A list whose entries come and go does not grow (I12): a freed place is used before a new one, and a list that
-/// becomes empty gives a large buffer back.
+/// A list whose entries come and go does not grow (I12): a freed place is reused before a new one is added, and a list
+/// that becomes empty frees a large buffer.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(crate) struct StableList<T> {
     entries: Vec<Option<T>>,
-    /// Places that were emptied with [`remove`](Self::remove) or by a sweep. Gaps that are not listed here are not
-    /// reused.
+    /// The places that were emptied by [`remove`](Self::remove) or by a sweep. Other gaps are not reused.
     free: Vec<u32>,
-    /// The place of the first entry. Those before it were taken all at once.
+    /// The place of the first entry. The entries at lower places were taken all at once.
     base: u32,
-    /// The number of entries at which the next insertion with a sweep sweeps.
+    /// The number of entries from which on [`insert_and_sweep`](Self::insert_and_sweep) sweeps.
     sweep_at: u32,
 }
 
-/// A list that becomes empty keeps its buffers up to this many places, and a list with fewer is not swept.
+/// A list that becomes empty keeps a buffer of up to this many places, and a shorter list is not swept.
 const SMALL: usize = 64;
 
 impl<T> StableList<T> {
@@ -27,11 +26,11 @@ impl<T> StableList<T> {
         Self { entries: Vec::new(), free: Vec::new(), base: 0, sweep_at: SMALL as u32 }
     }
 
-    /// Puts the value in a free place, and returns the place.
+    /// Inserts the value at a free place, and returns the place.
     ///
     /// # Panics
     ///
-    /// If there are 2³² places.
+    /// If all 2³² places are in use.
     #[inline(always)]
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         if let Some(place) = self.free.pop() {
@@ -44,8 +43,8 @@ impl<T> StableList<T> {
         place
     }
 
-    /// [`insert`](Self::insert) for a list from which nothing is removed otherwise: each time it has doubled, the dead
-    /// entries are removed and returned, so that its size stays linear in the number of live ones.
+    /// [`insert`](Self::insert) for a list from which nothing is removed in other ways. Each time the list has doubled,
+    /// the dead entries are removed and returned, so its size stays linear in the number of live entries.
     pub(crate) fn insert_and_sweep(
         &mut self,
         value: T,
@@ -64,11 +63,11 @@ impl<T> StableList<T> {
         (self.insert(value), dead)
     }
 
-    /// Empties the place. A place that was taken with all the others is empty already.
+    /// Removes the entry at this place. If it was taken together with all others, there is none.
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
         let value = self.entry(place)?.take()?;
         if (place - self.base) as usize + 1 == self.entries.len() {
-            // The end of the list needs no free list.
+            // The last place is removed instead of being listed as free.
             self.entries.pop();
         } else {
             self.free.push(place);
@@ -95,14 +94,14 @@ impl<T> StableList<T> {
         self.entries.iter().flatten()
     }
 
-    /// The entries in at most `count` places, after the first `skip` places of the list; `None` past its end.
+    /// The entries at the next `count` places after the first `skip` places of the list; `None` past its end.
     pub(crate) fn chunk(&self, skip: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
         let rest = self.entries.get(skip..).filter(|rest| !rest.is_empty())?;
         Some(rest.iter().take(count).flatten())
     }
 
-    /// The entries in at most `count` places from `place` on, and the place after them; `None` past the end. Entries
-    /// that were taken all at once are left out.
+    /// The entries at the next `count` places from `place` on, and the place after them; `None` past the end. Entries
+    /// that were taken all at once are skipped.
     pub(crate) fn chunk_from(
         &self,
         place: u32,
@@ -114,27 +113,27 @@ impl<T> StableList<T> {
         Some((self.base + (skip + chunk.len()) as u32, chunk.iter().flatten()))
     }
 
-    /// Was it taken as a whole, and has not been put back?
+    /// Was the list taken as a whole, and not put back?
     pub(crate) fn is_taken(&self) -> bool {
         self.base > 0
     }
 
-    /// The number of entries. Those that were taken through [`entries_mut`](Self::entries_mut) still count.
+    /// The number of entries. Entries that were taken through [`entries_mut`](Self::entries_mut) still count.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
-    /// Has it no entries? It counts them as [`len`](Self::len) does.
+    /// Does it have no entries, as counted by [`len`](Self::len)?
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Does it have entries, or did it have some when it was taken as a whole?
+    /// Does it have entries, or was it taken as a whole, perhaps with entries?
     pub(crate) fn may_have_entries(&self) -> bool {
         self.is_taken() || !self.is_empty()
     }
 
-    /// All entries with their gaps, to look at and to take from. A place that is emptied this way is not reused.
+    /// All entries and gaps, for the caller to read or take entries. A place that is emptied this way is not reused.
     pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
         self.entries.iter_mut()
     }
@@ -144,7 +143,8 @@ impl<T> StableList<T> {
         self.entries.chunks_mut(size)
     }
 
-    /// Takes the whole list, for a while. Entries that are inserted meanwhile get places after those of the taken list.
+    /// Takes the whole list, for a while. Entries that are inserted in the meantime get places after those of the taken
+    /// list.
     pub(crate) fn take_all(&mut self) -> Self {
         let base = self.base + self.entries.len() as u32;
         mem::replace(self, Self { base, ..Self::new() })
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beyond_the_end_is_not_given_by_the_free_list() {
+    fn the_free_list_has_no_place_beyond_the_end() {
         let (mut list, places) = filled(3);
         list.remove(places[1]);
         list.remove(places[2]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_list_gives_its_buffer_back() {
+    fn an_emptied_list_frees_its_buffer() {
         let (mut list, places) = filled(10_000);
         for place in places {
             assert!(list.remove(place).is_some());
@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// The former holder of the place may still ask for its removal.
+    /// The former owner of the place may still ask for its removal.
     #[test]
     fn a_gap_that_was_not_freed_is_not_reused() {
         let (mut list, places) = filled(3);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_gives_its_buffer_back_gives_no_taken_place_again() {
+    fn a_list_that_frees_its_buffer_does_not_reuse_taken_places() {
         let (mut list, taken_places) = filled(3);
         let taken = list.take_all();
         let later: Vec<_> = (0..=super::SMALL as u32).map(|value| list.insert(value)).collect();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_taken_twice_gives_no_place_again() {
+    fn a_list_that_is_taken_twice_does_not_reuse_places() {
         let (mut list, mut places) = filled(3);
         let first = list.take_all();
         places.extend([list.insert(3), list.insert(4)]);

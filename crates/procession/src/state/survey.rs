@@ -1,9 +1,9 @@
 //! The survey: everything that a process closes or waits for, as a [`Snapshot`].
 //!
-//! It locks one node at a time, and reads its fields in one locked section, so that they are consistent with each other
-//! (except for the work, which is published without the lock). Edges are read in chunks of 64 places, with the lock
-//! released in between, so that a closing thread never waits for long. A place stays the same while children come and
-//! go, also while a walk has them, so no child is seen twice.
+//! It locks one node at a time, and reads the fields of a node in one locked section, so they are consistent with each
+//! other (except for the work, which is published without the lock). Edges are read in chunks of 64 places, with the
+//! lock released in between, so a closing thread never waits for long. Children keep their places while others come and
+//! go, and while a walk has taken them, so no child is read twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::iter;
@@ -21,7 +21,7 @@ use crate::value::{
 /// The number of places of a list that are read in one locked section.
 const CHUNK: usize = 64;
 
-/// The knowledge that the layers above have about the work of processes.
+/// The facts about the work of processes that only the layers above know.
 pub(crate) trait Workplaces<C: Contents> {
     /// The name of the thread that runs blocking code of the process.
     fn thread_of(&self, node: &Arc<Node<C>>, work: Work) -> Option<Arc<str>>;
@@ -30,7 +30,7 @@ pub(crate) trait Workplaces<C: Contents> {
     fn pool_busy(&self) -> usize;
 }
 
-/// Looks at the process and at everything below it.
+/// Takes a snapshot of the process and of everything below it.
 pub(crate) fn survey<C: Contents>(
     root: &Arc<Node<C>>,
     workplaces: &impl Workplaces<C>,
@@ -57,7 +57,7 @@ pub(crate) fn survey<C: Contents>(
     Snapshot::new(above, survey.processes, survey.edges, workplaces.pool_busy())
 }
 
-/// Looks at the process alone, and counts the open processes that it waits for by the kind of the edge.
+/// Reads the process alone, and counts the edges along which it waits for open processes, by kind.
 pub(crate) fn glance<C: Contents>(
     node: &Arc<Node<C>>,
     workplaces: &impl Workplaces<C>,
@@ -74,7 +74,7 @@ pub(crate) fn glance<C: Contents>(
 }
 
 /// Calls `see` for each edge to a process that is not Closed, with no lock held.
-fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut see: impl FnMut(&Arc<Node<C>>, Link)) {
+fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut visit: impl FnMut(&Arc<Node<C>>, Link)) {
     let mut cursors = Cursors::default();
     let mut below = Vec::new();
     let mut is_done = false;
@@ -82,13 +82,13 @@ fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut see: impl FnMut(&Arc<Node
         is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
         for (lower, kind) in below.drain(..) {
             if lower.phase() != Phase::Closed {
-                see(&lower, kind);
+                visit(&lower, kind);
             }
         }
     }
 }
 
-/// Reads the fields of a process that is locked.
+/// Reads the fields of a process whose node is locked.
 #[inline]
 fn read<C: Contents>(
     node: &Arc<Node<C>>,
@@ -121,8 +121,8 @@ fn read<C: Contents>(
     }
 }
 
-/// The time of the abort that the process is part of: that of the nearest process, itself or above it, for which a time
-/// is recorded.
+/// The time of the abort that the process is part of. It is recorded at the process or at the nearest aborting process
+/// above it that was aborted directly.
 fn aborted_above<C: Contents>(node: &Arc<Node<C>>) -> Option<Stamp> {
     let aborting = iter::once(node.clone()).chain(node.first_parents());
     let mut aborting = aborting.take_while(|node| node.is_aborting());
@@ -134,11 +134,11 @@ struct Survey<'a, C: Contents, W> {
     workplaces: &'a W,
     /// The processes whose edges have yet to be read.
     open: VecDeque<Found<C>>,
-    /// The processes that several edges may lead to. They are kept, so that no other node gets the same address.
+    /// The processes to which several edges may lead. They are kept alive, so that no other node gets the same address.
     shared: HashMap<*const Node<C>, (Arc<Node<C>>, u32)>,
     processes: Vec<ProcessInfo>,
     edges: Vec<Edge>,
-    /// A wait has led to a process before one of its parents did.
+    /// A process was found along a wait before it was found below one of its parents.
     has_late_parents: bool,
 }
 
@@ -146,11 +146,11 @@ struct Found<C: Contents> {
     node: Arc<Node<C>>,
     index: u32,
     aborted_at: Option<Stamp>,
-    /// The number of children that it waited for when its own fields were read.
+    /// The number of children that the process waited for when its own fields were read.
     children: usize,
 }
 
-/// One place after another of each list of edges.
+/// The next place to read in each list of edges.
 #[derive(Default)]
 struct Cursors {
     children: u32,
@@ -160,7 +160,7 @@ struct Cursors {
 }
 
 impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
-    /// Adds a process, unless it is known; returns its index.
+    /// Adds a process, unless it was added before. Returns its index.
     fn find(
         &mut self,
         node: &Arc<Node<C>>,
@@ -215,7 +215,7 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// The part of a [`ProcessInfo`] that few processes have.
+    /// The part of a [`ProcessInfo`] that few processes need.
     fn rare_info(&self, thread: Option<Arc<str>>, now: Stamp) -> Rare {
         let extras = self.extras_ref();
         let lists = [self.waited_children(), self.no_wait_children()];
@@ -229,7 +229,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// May more edges than the one to its first parent lead to it?
+    /// Can the process be found along other edges than the one from its first parent?
     fn has_further_ups(&self) -> bool {
         self.parent.is_none()
             || self.extras_ref().is_some_and(|extras| {
@@ -239,7 +239,7 @@ impl<C: Contents> Inner<C> {
             })
     }
 
-    /// Adds the next edges of each kind; `true` if there are no more.
+    /// Adds the next edges of each kind to `below`; `true` if there are no more.
     fn edges_from(&self, cursors: &mut Cursors, below: &mut Vec<(Arc<Node<C>>, Link)>) -> bool {
         let Some(more) = &self.more else { return true };
         let mut is_done = add_children(&more.children, &mut cursors.children, Link::Child, below);
@@ -271,14 +271,14 @@ fn add_children<C: Contents>(
     kind: Link,
     below: &mut Vec<(Arc<Node<C>>, Link)>,
 ) -> bool {
-    // Fetched first, because cloning is an atomic read-modify-write, which waits for earlier accesses.
+    // Prefetched, because cloning is an atomic read-modify-write, which waits for earlier accesses.
     if let Some((_, chunk)) = children.chunk_from(*cursor, CHUNK) {
         chunk.for_each(fetch_one);
     }
     add(children, cursor, |child| below.push((child.clone(), kind)))
 }
 
-/// Calls `visit` for the entries of the next places; `true` if there are no more.
+/// Calls `visit` for the entries at the next places; `true` if there are no more.
 fn add<T>(list: &StableList<T>, cursor: &mut u32, visit: impl FnMut(&T)) -> bool {
     match list.chunk_from(*cursor, CHUNK) {
         Some((next, chunk)) => {

@@ -1,14 +1,14 @@
-//! The state machine without the layers above it, for tests: its nodes hold plain values.
+//! The state machine without the layers above it, for tests. Its nodes hold plain values.
 
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::contents::{Happening, Seen};
+use super::contents::{NodeEvent, ObservedEvent};
 use super::node;
 use crate::value::Label;
 use crate::value::sync::Mutex;
 
-/// An observer that writes down the events that it is told.
+/// An observer that records the events that it receives.
 #[derive(Clone, Default)]
 pub(super) struct Log(pub(super) Arc<Mutex<Vec<String>>>);
 
@@ -18,17 +18,17 @@ impl PartialEq for Log {
     }
 }
 
-fn word(what: &Happening<Plain>) -> &'static str {
-    match what {
-        Happening::Made => "made",
-        Happening::Closing(_) => "closing",
-        Happening::Aborting => "aborting",
-        Happening::BodyEnded => "body ended",
-        Happening::TeardownQueued => "teardown queued",
-        Happening::TeardownStarted => "teardown started",
-        Happening::TeardownEnded => "teardown ended",
-        Happening::Failed(_) => "failed",
-        Happening::Closed { .. } => "closed",
+fn word(event: &NodeEvent<Plain>) -> &'static str {
+    match event {
+        NodeEvent::Made => "made",
+        NodeEvent::Closing(_) => "closing",
+        NodeEvent::Aborting => "aborting",
+        NodeEvent::BodyEnded => "body ended",
+        NodeEvent::TeardownQueued => "teardown queued",
+        NodeEvent::TeardownStarted => "teardown started",
+        NodeEvent::TeardownEnded => "teardown ended",
+        NodeEvent::Failed(_) => "failed",
+        NodeEvent::Closed { .. } => "closed",
     }
 }
 
@@ -63,9 +63,9 @@ impl Contents for Plain {
         failures.join(", ")
     }
 
-    fn observe(observer: &Log, seen: Seen<'_, Self>) {
-        let name = seen.named.and_then(|named| named.name()).map_or("?", |name| &**name);
-        observer.0.lock().push(format!("{name} {}", word(&seen.what)));
+    fn observe(observer: &Log, event: ObservedEvent<'_, Self>) {
+        let name = event.named.and_then(|named| named.name()).map_or("?", |name| &**name);
+        observer.0.lock().push(format!("{name} {}", word(&event.event)));
     }
 
     fn is_of_program(_observer: &Log) -> bool {

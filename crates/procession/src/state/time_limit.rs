@@ -1,10 +1,10 @@
 //! The end of a process's time limit.
 //!
-//! It is a failure of the process, and takes the place of every other one. Between the abort and the report of that
-//! failure, the process is not Closed, so that the hooks and the parents hear of it: it waits for the report as it waits
-//! for its body. If its teardown has started, it can wait for nothing more (S3). Then the end of the teardown leaves the
-//! end of the process to the report. *The process still ends once*, because under its lock exactly one of the two
-//! comes second and finds that the other has been there.
+//! It is a failure of the process, and replaces every other failure. The process must not become Closed between the
+//! abort and the report of that failure to its hooks and parents. So it waits for the report as it waits for its body.
+//! If its teardown has started, it can no longer wait for anything (S3). In that case, the process is finished by
+//! whichever comes last, the end of the teardown or the report. *The process still ends exactly once*, because both
+//! take its lock, and the second one sees there that the first one has come.
 
 use std::sync::Arc;
 
@@ -14,21 +14,21 @@ use super::effects::Effects;
 use super::node::{Inner, LimitReport, Node};
 use crate::value::{Phase, Reason};
 
-/// The process is not Closed before the report of the failure.
+/// The process does not become Closed before the report of the failure.
 #[must_use = "the process waits for `time_limit_reported`"]
 pub(crate) struct Waits(WaitsBy);
 
 /// How the process waits for the report.
 #[derive(Clone, Copy)]
 enum WaitsBy {
-    /// It counts one more thing that it waits for.
+    /// The report is counted in `waiting`.
     Counting,
-    /// Its teardown has started, and leaves the end to the report.
+    /// Its teardown has started. The later one of the end of the teardown and the report finishes the process.
     Teardown,
 }
 
 impl<C: Contents> Node<C> {
-    /// The time limit is over: aborts the process, whose outcome is `failure` from now on. `None` if it is Closed.
+    /// The time limit has ended: aborts the process, whose outcome will be `failure`. `None` if it is Closed.
     pub(crate) fn end_time(self: &Arc<Self>, failure: C::Failure) -> Option<(Effects<C>, Waits)> {
         let mut walk = Walk::new();
         let mut ended = None;
@@ -41,7 +41,7 @@ impl<C: Contents> Node<C> {
                 inner.extras().limit_report = Some(LimitReport::Due);
                 WaitsBy::Teardown
             } else {
-                self.count_in();
+                self.increment_waiting();
                 inner.extras().other_waits += 1;
                 WaitsBy::Counting
             };
@@ -51,7 +51,8 @@ impl<C: Contents> Node<C> {
         ended.map(|waits| (walk.run(), waits))
     }
 
-    /// The hooks have heard of the end of the time limit. The parents hear of it now.
+    /// The hooks were called for the end of the time limit. This reports it to the parents, and no longer keeps the
+    /// process from becoming Closed.
     pub(crate) fn time_limit_reported(
         self: &Arc<Self>,
         failed: Option<Failed<C>>,
@@ -63,8 +64,8 @@ impl<C: Contents> Node<C> {
         }
         match waits {
             WaitsBy::Counting => walk.visit(self, |_, inner| {
-                self.count_off();
-                inner.count_other_off();
+                self.decrement_waiting();
+                inner.decrement_other_waits();
             }),
             WaitsBy::Teardown => {
                 let mut inner = self.inner.lock();
@@ -80,7 +81,8 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// The teardown has ended: is the end of the process left to the report of its time limit?
+    /// The teardown has ended: must the process wait for the report that its time limit has ended? If so, records that
+    /// the teardown has ended.
     pub(super) fn leaves_end_to_report(&mut self) -> bool {
         let report = self.extras_mut().and_then(|extras| extras.limit_report.as_mut());
         report.is_some_and(|report| {

@@ -1,7 +1,7 @@
-//! The sleepers that wait for a moment of a process. The first one shares its place in the node with the teardown.
+//! The sleepers that wait for a moment of a process. The first one shares its space in the node with the teardown.
 //!
-//! The list is the node's own, and not an event-listener, because wakers must be called after the lock is released
-//! (I10), and because a node without waiters must not pay for them.
+//! The node has a list of its own instead of an event-listener, because wakers must be called after the lock is
+//! released (I10), and because a node without waiters should not pay for them.
 
 use std::mem;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::value::sync::Ordering;
 pub(crate) enum PutBack {
     /// It is in its place.
     Done,
-    /// It has to be woken again, because another moment has come, and to be put back then.
+    /// It must be woken again, because another moment has come, and then put back.
     Missed(Sleeper),
-    /// The place is no longer reserved for it. It may have to be woken again.
+    /// The place is no longer reserved for it. It must be woken once more, and dropped, because a moment may have come.
     Gone(Sleeper),
 }
 
@@ -50,7 +50,7 @@ impl<C: Contents> Node<C> {
     }
 
     /// Makes sure that `waker` is woken when the moment comes, and stores its place in `place`; `false` if the moment
-    /// has already come (S6). A sleeper that was replaced or not needed is returned, to be dropped.
+    /// has already come (S6). A sleeper that was replaced or not needed is returned for the caller to drop.
     pub(crate) fn register(
         &self,
         moment: Moment,
@@ -70,7 +70,7 @@ impl<C: Contents> Node<C> {
                 return (true, None);
             }
         }
-        // Cloned with the lock released.
+        // The waker is cloned with the lock released.
         let sleeper = Sleeper::of(waker);
         self.register_sleeper(moment, place, sleeper)
     }
@@ -85,7 +85,7 @@ impl<C: Contents> Node<C> {
         let mut inner = self.inner.lock();
         let has_come = match *place {
             Some(registered) => inner.has_come_since(self, moment, registered),
-            None if moment == Moment::ChildrenClosed => !inner.watch_children(self),
+            None if moment == Moment::ChildrenClosed => !inner.await_children(self),
             None => self.has_come(moment),
         };
         if has_come {
@@ -118,7 +118,7 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// Takes a sleeper back, to be dropped. Nothing is left behind (I9).
+    /// Removes a sleeper, for the caller to drop. Nothing is left behind (I9).
     pub(crate) fn unregister(&self, moment: Moment, place: Place) -> Option<Sleeper> {
         self.inner.lock().take_sleeper(self, moment, place)
     }
@@ -133,7 +133,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Puts the sleeper in its place, or in a new one; returns the one that must be dropped.
+    /// Puts the sleeper at its place, or at a new one. Returns the sleeper that the caller must drop.
     fn put_sleeper(
         &mut self,
         moment: Moment,
@@ -151,7 +151,7 @@ impl<C: Contents> Inner<C> {
                     self.teardown_or_sleeper = TeardownOrSleeper::Waiting(waiting);
                     return None;
                 }
-                // The place stays reserved for the task that waits for the other moments.
+                // The place stays reserved for the other task, which waits for the other moments.
                 moments.remove(moment);
             }
         }
@@ -176,7 +176,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Puts the sleeper where there is room; it is returned if one that wakes the same task is there.
+    /// Puts the sleeper where there is space. It is returned if a sleeper that wakes the same task serves for it.
     fn insert_sleeper(&mut self, moment: Moment, sleeper: Sleeper) -> (u32, Option<Sleeper>) {
         match &mut self.teardown_or_sleeper {
             TeardownOrSleeper::Waiting(waiting)
@@ -196,14 +196,14 @@ impl<C: Contents> Inner<C> {
         (waiters.insert(Waiting::new(sleeper, Moments::only(moment))), None)
     }
 
-    /// Takes one sleeper back.
+    /// Removes one sleeper.
     pub(super) fn take_sleeper(
         &mut self,
         node: &Node<C>,
         moment: Moment,
         place: Place,
     ) -> Option<Sleeper> {
-        // After the moment, the place may be another waiter's.
+        // After the moment has come, the place may belong to another waiter.
         if self.has_come_since(node, moment, place) {
             return None;
         }
@@ -213,7 +213,7 @@ impl<C: Contents> Inner<C> {
         self.more.as_mut()?.waiters.as_mut()?.remove(place.at).map(Waiting::into_sleeper)
     }
 
-    /// Takes the moment back from the first place, and the sleeper if it waits for no other.
+    /// Removes the moment from the sleeper at the first place. Takes the sleeper if it waits for no other moment.
     fn take_first(&mut self, moment: Moment) -> Option<Sleeper> {
         let moments = match &mut self.teardown_or_sleeper {
             TeardownOrSleeper::Waiting(Waiting { moments, .. })
@@ -249,7 +249,7 @@ impl<C: Contents> Inner<C> {
     ) {
         self.take_first_for(node, moment, effects);
         if let Some(waiters) = self.more.as_mut().and_then(|more| more.waiters.as_mut()) {
-            // Gaps in `far` are not reused; there are no more of them than there were waiters.
+            // The gaps that this leaves in `far` are not reused. There are at most as many as there were waiters.
             for place in waiters.near.iter_mut().chain(waiters.far.entries_mut()) {
                 if let Some(taken) = place.take_if(|waiting| waiting.moments.has(moment)) {
                     effects.wake(taken.into_sleeper());
@@ -285,7 +285,7 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Puts the teardown where there is room for it.
+    /// Puts the teardown where there is space for it.
     #[inline]
     pub(super) fn put_teardown(&mut self, teardown: C::Teardown) {
         match self.teardown_or_sleeper {
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&woken), 1);
     }
 
-    /// Between a moment and the wake-up for it, the place of a task that also waits for another moment stays its own.
+    /// Between a moment and the wake-up for it, the place of a task that also waits for another moment stays reserved.
     #[test]
     fn a_reserved_place_is_not_given_away() {
         let ((gone, waker), (woken, other)) = (counting(), counting());
@@ -388,8 +388,8 @@ mod tests {
         register(&node, Moment::Closing, &waker);
         let aborting = register(&node, Moment::Aborting, &waker);
         let closed = node.close(&Reason::Asked, false);
-        let beside = register(&node, Moment::Aborting, &other);
-        assert_ne!(aborting, beside);
+        let second = register(&node, Moment::Aborting, &other);
+        assert_ne!(aborting, second);
         assert!(node.unregister(Moment::Aborting, aborting).is_none());
         wake(closed);
         wake(node.close(&Reason::Asked, true));
@@ -414,7 +414,7 @@ mod tests {
 
     /// Dropping a waiter does not affect the others that share its waker.
     #[test]
-    fn waiters_that_share_a_waker_go_one_by_one() {
+    fn waiters_that_share_a_waker_are_removed_one_by_one() {
         let (woken, waker) = counting();
         let node = with_body();
         let aborting = register(&node, Moment::Aborting, &waker);
@@ -441,10 +441,10 @@ mod tests {
         assert_eq!((count(&before), count(&after)), (1, 1));
     }
 
-    /// After a moment, its place may be another waiter's: the former holder takes nothing back.
+    /// After a moment, the place may belong to another waiter, so the former owner removes nothing.
     #[test]
-    fn a_place_that_is_taken_back_late_is_left_alone() {
-        // The first three places are given again, each with a rule of its own; those in `far` are not.
+    fn a_late_removal_leaves_the_place_alone() {
+        // The first three places are reused, each under a rule of its own; those in `far` are not.
         for before in 0..=3 {
             let ((_, waker), (woken, other)) = (counting(), counting());
             let node = with_body();
@@ -461,9 +461,9 @@ mod tests {
         }
     }
 
-    /// A teardown and a waker find room, whichever comes first.
+    /// There is space for a teardown and a waker, whichever comes first.
     #[test]
-    fn a_teardown_and_a_waker_have_room() {
+    fn a_teardown_and_a_waker_can_both_be_stored() {
         for teardown_first in [true, false] {
             let (woken, waker) = counting();
             let node = Node::new(Seed::at(Site::caller()), None);

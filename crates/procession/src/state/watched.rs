@@ -1,43 +1,45 @@
-//! Events for observers: the observers of a process, and the events that they are told.
+//! Events for observers: the observers of a process, and the events that they receive.
 //!
 //! A process that has observers is *watched*. Its node refers to a [`Scope`]: its observers, and the names above it.
-//! All children of a process that inherit from it share one scope, so a watched child costs one counter more, however
-//! many observers there are, and an event finds its observers and its path without a look at another node.
+//! All children that inherit from a process share one scope. So a watched child costs only one more reference count,
+//! however many observers there are, and the observers and the path of an event are found without reading another node.
 //!
 //! # Invariants
 //!
-//! - E1. A node has a [`Watch`] from the locked section in which it becomes watched until it is Closed, and an
-//!   observer, once it has it, stays until then. *Because* `Inner::watch` is the only place that sets it, replaces a
-//!   scope only by one with more observers, and sets the bit in the same locked section; and `finish` alone takes it.
-//! - E2. The events of a process reach each observer in the order in which they happened. *Because* each one is handed
-//!   to the observer under the node's lock, in the section in which it happens, and an observer keeps the order. (The
-//!   process that is being made is known to no other thread until `fresh_child` has added it to the list of its parent
-//!   or, without one, until it is returned.) Effects would not do: they leave the lock, and may overtake each other.
-//! - E3. If a process is watched, and none of its lists of children is in the hands of a closing walk, then each child
-//!   whose first parent it is has all its observers, or a [`spread`] that will give them to it is under way. *Because*
-//!   a child is added under the parent's lock, either after the parent was given the observer, and then inherits it in
-//!   that section, or before, and then `spread`, which begins later, finds it in the list. An entry keeps its place in
-//!   the list, so reading the list in several locked sections misses no child.
+//! - E1. A node has a [`Watch`] from the locked section in which it becomes watched until it is Closed, and it keeps
+//!   each observer until then. *Because* only `Inner::watch` sets the watch, replaces a scope only by one that also has
+//!   all its observers, and sets the bit in the same locked section; and only `finish` takes the watch.
+//! - E2. The events of a process reach each observer in the order in which they happened. *Because* each event is
+//!   handed to the observer under the node's lock, in the section in which it happens, and an observer keeps the order.
+//!   (A process that is being made is known to no other thread until `fresh_child` has added it to the list of its
+//!   parent or, if it has none, until it is returned.) Effects cannot be used for this, because they leave the locked
+//!   section and may overtake each other.
+//! - E3. If a process is watched, and no closing walk has taken one of its lists of children, then each child whose
+//!   first parent it is has all its observers, or a [`spread`] that will add them is under way. *Because* a child is
+//!   added under the parent's lock. Either that is after the parent was given the observer, and the child inherits it
+//!   in that section; or it is before, and `spread`, which begins later, finds the child in the list. An entry keeps
+//!   its place in the list, so reading the list in several locked sections misses no child.
 //! - E4. A closing walk that has taken the children puts those that are still open back under the parent's lock. If
-//!   `spread` has found the list taken, it leaves a note in the parent (`Below::is_pending`), and the walk repeats the
-//!   spread. So an observer that is added while the process closes hears of each process below it that is still open
-//!   after that, but it may miss the closing of those that the walk has in its hands.
-//! - E5. Nothing recurses, and one node is locked at a time (I11). A spread visits below a process only where it has
-//!   added an observer, so two spreads that meet give the same result in any order, and around a ring it ends.
+//!   `spread` has found the list taken, it sets a flag in the parent (`Below::is_pending`), and the walk repeats the
+//!   spread. So an observer that is added while the process closes reaches each process below that is still open after
+//!   that, but may miss that those which the walk has taken begin to close.
+//! - E5. Nothing recurses, and one node is locked at a time (I11). A spread goes on below a process only if it has
+//!   added an observer to that process. So two spreads that meet give the same result in any order, and a spread around
+//!   a ring ends.
 //!
 //! A process inherits along its first parent: when it is made, and when it is linked to the process that becomes its
 //! first parent. An edge to a further parent adds no observer.
 //!
 //! # Cost
 //!
-//! A process that is not watched pays for two tests: of one bit where a child is made, and of a pointer that is loaded
-//! anyway where a teardown becomes due. It pays nothing where it closes: a watched process is never bare, so the short
-//! way through the closing walk has no test at all.
+//! A process that is not watched pays for two tests: of one bit when a child is made, and of a pointer that is loaded
+//! anyway when a teardown becomes due. Its closing pays nothing: a watched process is never bare, so the short path
+//! through the closing walk has no test at all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contents::{Contents, Happening, Seen};
+use super::contents::{Contents, NodeEvent, ObservedEvent};
 use super::node::{Children, Inner, More, Node};
 use super::scope::{Below, Scope, Watch};
 #[cfg(not(loom))]
@@ -47,26 +49,30 @@ use crate::value::time::now;
 use crate::value::{Above, Phase, Reason};
 
 impl<C: Contents> Inner<C> {
-    /// Tells the observers of the process.
+    /// Notifies the observers of the process.
     #[inline]
-    pub(super) fn tell(&self, node: &Arc<Node<C>>, what: impl FnOnce() -> Happening<C>) {
+    pub(super) fn notify_observers(
+        &self,
+        node: &Arc<Node<C>>,
+        event: impl FnOnce() -> NodeEvent<C>,
+    ) {
         if let Some(More { watch: Some(watch), .. }) = self.more.as_deref() {
-            watch.tell(node, now(), what());
+            watch.notify(node, now(), event());
         }
     }
 
-    /// [`tell`](Self::tell) that it is Closing. Returns the time.
+    /// Notifies the observers that the process is Closing. Returns the time; `None` if there are no observers.
     #[inline]
-    pub(super) fn tell_of_closing(&self, node: &Arc<Node<C>>) -> Option<Instant> {
+    pub(super) fn notify_of_closing(&self, node: &Arc<Node<C>>) -> Option<Instant> {
         let watch = self.more.as_deref()?.watch.as_ref()?;
         let at = now();
-        watch.tell(node, at, Happening::Closing(self.reason().unwrap_or(Reason::Asked)));
+        watch.notify(node, at, NodeEvent::Closing(self.reason().unwrap_or(Reason::Asked)));
         Some(at)
     }
 
-    /// [`tell`](Self::tell), at the end of the process, which then has no observers any more. `began` is when it began
-    /// to close, if that was in the same section.
-    pub(super) fn tell_of_end(&mut self, node: &Arc<Node<C>>, began: Option<Instant>) {
+    /// Takes the observers, and notifies them that the process is Closed. `began` is the time at which it began to
+    /// close, if it did so in the same locked section.
+    pub(super) fn notify_of_end(&mut self, node: &Arc<Node<C>>, began: Option<Instant>) {
         let Some(watch) = self.more.as_deref_mut().and_then(|more| more.watch.take()) else {
             return;
         };
@@ -76,17 +82,21 @@ impl<C: Contents> Inner<C> {
             Some(since) => (now(), Stamp::now().since(since)),
         };
         let closing_millis = u32::try_from(closing_for.as_millis()).unwrap_or(u32::MAX);
-        watch.tell(node, at, Happening::Closed { failure: failure.map(Box::new), closing_millis });
+        watch.notify(
+            node,
+            at,
+            NodeEvent::Closed { failure: failure.map(Box::new), closing_millis },
+        );
     }
 
-    /// Is there nothing in its `more` any more, after its observers were taken?
+    /// Is its `more` empty, now that its observers were taken?
     pub(super) fn has_only_had_observers(&self) -> bool {
         self.more.as_deref().is_some_and(|more| {
             more.extras.is_none() && !more.children.may_have_entries() && more.waiters.is_none()
         })
     }
 
-    /// Gives it the observers that it lacks. Returns whether it lacked any. It must not be Closed.
+    /// Gives the process, which must not be Closed, the observers that it lacks. Returns whether it lacked any.
     pub(super) fn watch(&mut self, node: &Node<C>, scope: Arc<Scope<C>>) -> bool {
         let own = self.more.as_deref().and_then(|more| more.watch.as_ref()).map(|watch| &watch.own);
         let own = match own {
@@ -98,7 +108,7 @@ impl<C: Contents> Inner<C> {
         };
         node.phase.watch(own.observers.iter().any(C::is_of_program));
         let watch = &mut self.more().watch;
-        // Children in the hands of a closing walk still lack the observers that they lacked before.
+        // Children that a closing walk has taken still lack the observers that they lacked before.
         let below = watch.take().and_then(|watch| watch.below).map(|before| {
             let scope = below_of(node, &own, Some(before.scope.id));
             Box::new(Below { scope, is_pending: before.is_pending })
@@ -115,7 +125,8 @@ impl<C: Contents> Inner<C> {
         Some(watch.below.get_or_insert_with(make).scope.clone())
     }
 
-    /// A child is being made under this process, which is locked: it inherits. `own` is the scope that it was given.
+    /// A child that is being made under this process, which is locked, inherits. `own` is the scope that its maker
+    /// gives it.
     #[cold]
     pub(super) fn watch_fresh(
         &mut self,
@@ -126,7 +137,7 @@ impl<C: Contents> Inner<C> {
         child.watch_from_birth(self.scope_below(node), own);
     }
 
-    /// The children that a closing walk had were put back: do some of them lack observers (E4)?
+    /// The children that a closing walk had taken were put back: do some of them lack observers (E4)? Clears the flag.
     #[inline]
     pub(super) fn is_spread_pending(&mut self) -> bool {
         let watch = self.more.as_deref_mut().and_then(|more| more.watch.as_mut());
@@ -135,7 +146,7 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// The scope that the children of a process with this scope inherit, instead of the one with the id `before`.
+/// The scope that children inherit from a process with the scope `own`. It replaces the scope with the id `before`.
 fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>, before: Option<u64>) -> Arc<Scope<C>> {
     let above = Above { id: node.id(), segment: node.segment(), above: own.above.clone() };
     Scope::of(own.observers.clone(), Some(Arc::new(above)), before)
@@ -143,20 +154,23 @@ fn below_of<C: Contents>(node: &Node<C>, own: &Scope<C>, before: Option<u64>) ->
 
 impl<C: Contents> Watch<C> {
     #[cold]
-    fn tell(&self, node: &Arc<Node<C>>, at: Instant, what: Happening<C>) {
+    fn notify(&self, node: &Arc<Node<C>>, at: Instant, event: NodeEvent<C>) {
         let (id, site) = (node.id(), node.site);
         let named = node.inherited().filter(|inherited| inherited.name().is_some());
         let above = self.own.above.as_ref();
         let Some((last, others)) = self.own.observers.split_last() else { return };
         for observer in others {
-            C::observe(observer, Seen { id, named, site, above, at, what: what.clone() });
+            C::observe(
+                observer,
+                ObservedEvent { id, named, site, above, at, event: event.clone() },
+            );
         }
-        C::observe(last, Seen { id, named, site, above, at, what });
+        C::observe(last, ObservedEvent { id, named, site, above, at, event });
     }
 }
 
 impl<C: Contents> Scope<C> {
-    /// The observers that a new process is given, by its maker. `parent` is the process above it.
+    /// The scope of a new process, with the observers that its maker gives it. `parent` is the process above it.
     #[cfg(not(loom))]
     pub(crate) fn new(observers: Vec<C::Observer>, parent: Option<&Arc<Node<C>>>) -> Arc<Self> {
         let mut above = parent.map_or_else(Vec::new, |parent| parent.processes_above(NEAREST));
@@ -180,7 +194,7 @@ impl<C: Contents> Scope<C> {
         }
     }
 
-    /// This scope with the observers of the other one too; `None` if it has them all.
+    /// This scope, extended by the observers of the other one; `None` if it has all of them.
     fn joined_by(&self, other: &Arc<Self>) -> Option<Arc<Self>> {
         if other.id == self.id {
             return None;
@@ -205,15 +219,15 @@ impl<C: Contents> Scope<C> {
 }
 
 impl<C: Contents> Node<C> {
-    /// Something has happened outside the state machine.
+    /// Notifies the observers of something that has happened outside the state machine.
     #[inline]
-    pub(crate) fn tell(self: &Arc<Self>, what: impl FnOnce() -> Happening<C>) {
+    pub(crate) fn notify_observers(self: &Arc<Self>, event: impl FnOnce() -> NodeEvent<C>) {
         if self.phase.is_watched() {
-            self.inner.lock().tell(self, what);
+            self.inner.lock().notify_observers(self, event);
         }
     }
 
-    /// A process that no other thread knows yet inherits, and its observers are told that it was made (E2).
+    /// Gives a process that no other thread knows yet its observers, and notifies them that it was made (E2).
     pub(super) fn watch_from_birth(
         self: &Arc<Self>,
         inherited: Option<Arc<Scope<C>>>,
@@ -226,24 +240,24 @@ impl<C: Contents> Node<C> {
         if let Some(own) = own {
             inner.watch(self, own);
         }
-        inner.tell(self, || Happening::Made);
+        inner.notify_observers(self, || NodeEvent::Made);
     }
 
     /// The scope that a new child of this process inherits, if this process is watched.
     #[cfg(not(loom))]
-    pub(crate) fn heritage_of_observers(self: &Arc<Self>) -> Option<Arc<Scope<C>>> {
+    pub(crate) fn passed_on_scope(self: &Arc<Self>) -> Option<Arc<Scope<C>>> {
         if self.phase.is_watched() { self.inner.lock().scope_below(self) } else { None }
     }
 
-    /// Do its observers include all of the program's own? If not, it can be given them with
-    /// [`add_observer`](Self::add_observer).
+    /// Do its observers include the one of the program ([`Contents::is_of_program`])? If not,
+    /// [`add_observer`](Self::add_observer) can add it.
     #[cfg(all(feature = "tracing", not(loom)))]
     #[inline]
     pub(crate) fn is_traced(&self) -> bool {
         self.phase.is_traced()
     }
 
-    /// Adds an observer to the process and to everything below it. The observers of a Closed process hear nothing.
+    /// Adds an observer to the process and to everything below it. A Closed process is given none.
     #[cfg(not(loom))]
     pub(crate) fn add_observer(self: &Arc<Self>, observer: C::Observer) {
         let above = self.source().above;
@@ -256,7 +270,7 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// An observer of the process.
+    /// The first observer of the process for which `is_it` returns `true`.
     #[cfg(all(feature = "test-faults", not(loom)))]
     pub(crate) fn find_observer(
         &self,
@@ -274,7 +288,7 @@ impl<C: Contents> Node<C> {
     }
 }
 
-/// A process was linked below a watched one: it inherits if that is its first parent.
+/// A process was linked below a watched process: it inherits if that is its first parent.
 #[cold]
 pub(super) fn inherit<C: Contents>(upper: &Arc<Node<C>>, lower: &Arc<Node<C>>) {
     let Some(scope) = upper.inner.lock().scope_below(upper) else { return };
@@ -286,7 +300,7 @@ pub(super) fn inherit<C: Contents>(upper: &Arc<Node<C>>, lower: &Arc<Node<C>>) {
 /// The number of children that are read in one locked section.
 const CHUNK: usize = 64;
 
-/// Gives the children of these processes the observers that they lack, and the children of those, and so on (E3, E5).
+/// Gives the children of these processes, the children of those, and so on, the observers that they lack (E3, E5).
 #[cold]
 pub(super) fn spread<C: Contents>(mut from: Vec<Arc<Node<C>>>) {
     let mut found = Vec::new();
@@ -300,14 +314,14 @@ pub(super) fn spread<C: Contents>(mut from: Vec<Arc<Node<C>>>) {
 }
 
 impl<C: Contents> Node<C> {
-    /// The process is given observers by `parent`, if that is its first parent. Returns whether it lacked any.
+    /// Gives the process the observers of `scope`, if `parent` is its first parent. Returns whether it lacked any.
     fn inherit(&self, parent: &Arc<Self>, scope: &Arc<Scope<C>>) -> bool {
         let mut inner = self.inner.lock();
         let is_first = inner.first_parent().is_some_and(|first| Arc::ptr_eq(first, parent));
         is_first && self.phase() != Phase::Closed && inner.watch(self, scope.clone())
     }
 
-    /// Reads the next children, and the scope that they inherit; `None` if there are no more.
+    /// Adds the next children to `found`, and returns the scope that they inherit; `None` if there are no more.
     fn next_children(
         &self,
         cursors: &mut [u32; 2],

@@ -1,4 +1,4 @@
-//! Tests of the events that observers are told: see [`watched`](super::watched).
+//! Tests of the events that observers receive: see [`watched`](super::watched).
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ fn count(log: &Log, word: &str) -> usize {
     log.0.lock().iter().filter(|line| line.ends_with(word)).count()
 }
 
-/// Children that a closing walk has in its hands are given the observer when they are put back (E4).
+/// Children that a closing walk has taken are given the observer when they are put back (E4).
 #[test]
-fn children_in_the_hands_of_a_walk_are_not_forgotten() {
+fn children_that_a_walk_has_taken_are_not_forgotten() {
     let (parent, log, other) = (root(), Log::default(), Log::default());
     let children: Vec<_> = (0..100).map(|_| child(&parent)).collect();
     let taken = parent.inner.lock().children(EdgeKind::CHILD).take_all();
@@ -41,7 +41,7 @@ fn children_in_the_hands_of_a_walk_are_not_forgotten() {
     assert_eq!((count(&log, "closed"), count(&other, "closed")), (101, 101));
 }
 
-/// Whichever of two observers comes first, a process has both, and each hears of each event once.
+/// Whichever of two observers is added first, a process has both, and each receives each event once.
 #[test]
 fn observers_meet_in_any_order() {
     for outer_first in [false, true] {
@@ -78,9 +78,9 @@ fn a_ring_ends_the_spread() {
     assert_eq!((count(&log, "closing"), count(&log, "closed")), (2, 2));
 }
 
-/// A Closed process has no observers, and keeps nothing of them (E1).
+/// A Closed process has no observers, and holds nothing of them (E1).
 #[test]
-fn the_end_lets_go_of_the_observers() {
+fn the_end_drops_the_observers() {
     let (node, log) = (root(), Log::default());
     node.add_observer(log.clone());
     let leaf = child(&node);

@@ -14,9 +14,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// An error of a process, or of a call that concerns one.
 ///
-/// Cloning it is cheap, because every caller gets the same outcome. It names the process it is about.
-/// Its `Display` does not repeat the error that a body or a teardown returned: that is its
-/// [`source`](StdError::source), and [`with_causes`](Self::with_causes) prints both.
+/// Cloning it is cheap, because every caller gets the same outcome. Most errors name the process that they are about:
+/// [`process`](Self::process). The `Display` does not repeat the error that a body or a teardown returned: that is the
+/// [`source`](StdError::source). [`with_causes`](Self::with_causes) prints both.
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -60,7 +60,7 @@ pub enum Error {
     #[error(transparent)]
     Many(MultiError),
     /// The process is Closed, or its teardown has started; for a slot of a [`Limited`](crate::Limited), it is Closing.
-    /// The body was not run.
+    /// The body, hook or future that the call was given is not run.
     #[error("{0} accepts no more work: it is closing or closed")]
     Closed(Label),
     /// The process already has a teardown, which stays.
@@ -69,26 +69,27 @@ pub enum Error {
     /// [`Process::background`](crate::Process::background) cannot be closed, aborted or torn down.
     #[error("the background process never closes")]
     Background,
-    /// A wait that cannot end was refused.
+    /// A blocking wait that could never end was refused.
     #[error(transparent)]
     Deadlock(Deadlock),
     /// The OS could not create a thread for a body.
     #[error(transparent)]
     NoThread(NoThread),
-    /// An edge was refused: for callers that return one error type.
+    /// An edge was refused. This variant lets a function that adds edges return a single error type.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// A process could not be bound to a signal: for callers that return one error type.
+    /// A process could not be bound to a signal. This variant lets a function that binds signals return a single error
+    /// type.
     #[cfg(all(feature = "signal", unix, not(loom)))]
     #[error(transparent)]
     Signal(Arc<SignalError>),
-    /// All slots of the limiter are taken, and the call does not wait for one.
+    /// All slots of the limiter are taken, and the call does not wait for a free one.
     #[error("the limiter {} has no free slot", .0.bare())]
     Full(Label),
-    /// A limit of zero for the children of the process: nothing could ever be spawned.
+    /// The limit for the children of the process is zero, so nothing could ever be spawned.
     #[error("the limit for the children of {0} must be at least 1")]
     ZeroLimit(Label),
-    /// An interval of zero for a periodic process under this process.
+    /// The interval of a periodic process under this process is zero.
     #[error("the interval of a periodic process under {0} must be longer than zero")]
     ZeroInterval(Label),
 }
@@ -143,24 +144,25 @@ pub struct Deadlock {
     sides: Arc<(Waiting, Label)>,
 }
 
-/// The side that would wait for ever.
+/// The side of a deadlock that would wait for ever.
 #[derive(Debug)]
 enum Waiting {
     /// Code of this process.
     Process(Label),
-    /// Code of this process, which waits for the end of its own body.
+    /// Code of this process, which would wait for the end of its own body.
     Body(Label),
-    /// Code of this process, which waits for the children of a process above it.
+    /// Code of this process, which would wait for the children of a process above it.
     ForChildren(Label),
-    /// Code of this process, which waits for a slot of a limiter.
+    /// Code of this process, which would wait for a slot of a limiter.
     ProcessForSlot(Label),
-    /// The thread that drives a current-thread runtime, perhaps by running code of a process.
+    /// The thread that drives a current-thread runtime. `driven_by` is the process whose code runs on it, if any, and
+    /// `needed_by` the process whose work it has to poll.
     #[cfg_attr(
         any(not(feature = "tokio"), loom),
         expect(dead_code, reason = "only tokio has such runtimes")
     )]
     Runtime { driven_by: Option<Label>, needed_by: Label },
-    /// The same, for a slot of a limiter.
+    /// The thread that drives a current-thread runtime, which would wait for a slot of a limiter.
     #[cfg_attr(
         any(not(feature = "tokio"), loom),
         expect(dead_code, reason = "only tokio has such runtimes")
@@ -250,8 +252,8 @@ impl Error {
         Self::NoThread(NoThread { label, source: Arc::new(source.into()) })
     }
 
-    /// Combines errors: none is `Ok`, one is itself, several are [`Error::Many`], in their order. Any [`Error::Many`]
-    /// among them is taken apart.
+    /// Combines errors: none is `Ok`, one is that error, and several are an [`Error::Many`] that keeps their order. An
+    /// [`Error::Many`] among them is flattened.
     ///
     /// # Errors
     ///
@@ -281,7 +283,7 @@ impl Error {
         }
     }
 
-    /// The errors that it consists of: those of an [`Error::Many`], otherwise itself.
+    /// The errors that it consists of: those of an [`Error::Many`], otherwise only itself.
     #[cfg(not(loom))]
     pub(crate) fn each(&self) -> &[Self] {
         match self {
@@ -290,8 +292,9 @@ impl Error {
         }
     }
 
-    /// The process that the error is about; for [`Error::Many`], that of the first one; for
-    /// [`Error::Background`] and `Error::Signal`, none.
+    /// The process that the error is about. For [`Error::Many`], it is the process of the first error; for
+    /// [`Error::Deadlock`], the [target](Deadlock::target) of the wait; for a [`LinkError::Cycle`], the first process
+    /// on the cycle. [`Error::Background`], [`LinkError::Background`] and `Error::Signal` have none.
     pub fn process(&self) -> Option<&Label> {
         match self {
             Self::Failed(Failed { label, .. })
@@ -316,12 +319,12 @@ impl Error {
         }
     }
 
-    /// Displays the error with its causes, separated by colons, for the message that a program prints at its end.
+    /// Displays the error and its causes, separated by colons, for example as the last message of a program.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
     }
 
-    /// The part that may hold users' values, unless another clone still holds it.
+    /// The part that may hold users' values; `None` if there is none, or if another clone still shares it.
     pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
         match self {
             Self::Failed(failed) => Some(Box::new(Arc::into_inner(failed.source)?)),
@@ -332,7 +335,7 @@ impl Error {
     }
 }
 
-/// Displays an error with its causes, separated by colons.
+/// Displays an error and its causes, separated by colons.
 pub fn with_causes<'a>(error: &'a (dyn StdError + 'static)) -> impl fmt::Display + 'a {
     WithCauses(error)
 }
@@ -366,8 +369,8 @@ impl Panicked {
 }
 
 impl Deadlock {
-    /// The process whose code would have waited; or, if the code belonged to no process and ran on a thread that drives
-    /// a current-thread runtime, the process that needs this thread.
+    /// The process whose code would have waited. If code that belongs to no process ran on the thread of a
+    /// current-thread runtime, it is the process that needs this thread or, for a wait for a slot, the limiter.
     pub fn waiting(&self) -> &Label {
         match &self.sides.0 {
             Waiting::Process(label)
@@ -381,7 +384,7 @@ impl Deadlock {
         }
     }
 
-    /// The process that it would have waited for; for a slot, the limiter.
+    /// The process that the wait was for; for a slot, the limiter.
     pub fn target(&self) -> &Label {
         &self.sides.1
     }
@@ -428,7 +431,7 @@ impl fmt::Display for Deadlock {
 impl StdError for Deadlock {}
 
 impl MultiError {
-    /// The errors, first to last.
+    /// The errors, in the order in which they happened.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.errors.iter()
     }

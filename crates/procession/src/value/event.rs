@@ -8,7 +8,7 @@ use crate::value::label::NEAREST;
 use crate::value::text::{Count, Elapsed, Escaped};
 use crate::value::{Error, Label, ProcessId, Reason, Segment, Site, with_causes};
 
-/// Something that happened to a process: see [`Process::on_event`](crate::Process::on_event).
+/// Something that happened to a process, as hooks set with [`Process::on_event`](crate::Process::on_event) see it.
 ///
 /// Its `Display` is one line: `app › db › cache: closing (its parent closed)`.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub enum EventKind {
     Made,
     /// Running became Closing, for this reason.
     Closing(Reason),
-    /// The process was aborted. It is Closing.
+    /// The process, which is Closing, was aborted.
     Aborting,
     /// Its body has ended, or was dropped before its end.
     BodyEnded,
@@ -46,18 +46,18 @@ pub enum EventKind {
         /// How long it was Closing, accurate to a few milliseconds.
         closing_for: Duration,
     },
-    /// The hook was too slow, and this many events are missing here. The event is about the process that the hook was
-    /// set on.
+    /// The hook was too slow, so `count` events are missing here. This event names the process that the hook was set
+    /// on.
     #[non_exhaustive]
     Missed {
-        /// The number of events.
+        /// The number of missing events.
         count: u64,
     },
 }
 
 impl Event {
-    /// The id of the process. Another process may have the same id after this one is Closed. Its first event is
-    /// [`Made`](EventKind::Made), unless it was made before it was added below an observed process.
+    /// The id of the process. An id may be reused after its process is Closed: the new process then begins with the
+    /// event [`Made`](EventKind::Made), unless it was made before the hook applied to it.
     #[must_use]
     pub fn id(&self) -> ProcessId {
         self.source.id
@@ -75,8 +75,8 @@ impl Event {
         self.source.own.site
     }
 
-    /// The label of the process, with at most the 16 nearest names of its path. The path is as it was when the process
-    /// was made or, if the hook was set later, when the hook was set.
+    /// The label of the process, with at most the 16 nearest names of its path. The path is that of the time when the
+    /// process was made or, if the hook was set later, of the time when the hook was set.
     #[must_use]
     pub fn label(&self) -> Label {
         self.source.label()
@@ -89,14 +89,14 @@ impl Event {
         self.label().path()
     }
 
-    /// The id of the first parent of the process, if it has one: as [`label`](Self::label), that of when the process was
-    /// made or when the hook was set.
+    /// The id of the first parent of the process, if it has one. Like the path in the [`label`](Self::label), it is the
+    /// one of the time when the process was made or, if the hook was set later, when the hook was set.
     #[must_use]
     pub fn parent(&self) -> Option<ProcessId> {
         self.source.above.as_ref().map(|above| above.id)
     }
 
-    /// When it happened.
+    /// The time at which it happened.
     #[must_use]
     pub fn at(&self) -> Instant {
         self.at
@@ -125,7 +125,7 @@ impl fmt::Debug for Event {
 }
 
 impl EventKind {
-    /// A stable name for programs: `teardown_started`.
+    /// A stable name for programs to match on, such as `teardown_started`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -175,7 +175,7 @@ impl Display for EventKind {
     }
 }
 
-/// The process that an event is about, without a reference to it.
+/// The process that an event is about, described without a reference to its node.
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) id: ProcessId,
@@ -183,7 +183,7 @@ pub(crate) struct Source {
     pub(crate) above: Option<Arc<Above>>,
 }
 
-/// A first parent, and the processes above it. Its children share it.
+/// A first parent, and the processes above it. The children of that parent share it.
 pub(crate) struct Above {
     pub(crate) id: ProcessId,
     pub(crate) segment: Segment,
@@ -191,7 +191,7 @@ pub(crate) struct Above {
 }
 
 impl Above {
-    /// These processes, the nearest first.
+    /// Links these processes, which are listed from the nearest up.
     #[cfg(not(loom))]
     pub(crate) fn of(processes: Vec<(ProcessId, Segment)>) -> Option<Arc<Self>> {
         let below = |above, (id, segment)| Some(Arc::new(Self { id, segment, above }));

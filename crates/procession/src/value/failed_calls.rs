@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::value::text::Count;
 use crate::value::{Error, Label};
 
-/// Calls of a periodic process failed. The first and the last error are kept, and the number of all of them.
+/// Calls of a periodic process failed. It keeps the first and the last error, and the number of failed calls.
 ///
-/// It is the outcome of a [`Periodic`](crate::Periodic) process that does not close for a failed call.
+/// This is the outcome of a [`Periodic`](crate::Periodic) process that goes on after a failed call.
 ///
 /// ```
 /// use procession::{ChildFailure, Error, Periodic, Process};
@@ -73,7 +73,7 @@ impl FailedCalls {
         &self.0.last
     }
 
-    /// The errors, unless another clone still holds them.
+    /// The errors, which may hold users' values; `None` if another clone still shares them.
     pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
         let Parts { first, last, .. } = Arc::into_inner(self.0)?;
         Some(Box::new((first, last)))

@@ -1,4 +1,4 @@
-//! [`Forced`]: a deadline had to close a process by force.
+//! [`Forced`]: a grace ended before a process was Closed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::value::text::{Count, Span};
 use crate::value::{Blocker, BlockerKind, Label, Link, Snapshot};
 
-/// The maximum number of names of aborted items that are kept.
+/// The maximum number of names that are kept.
 const NAMES: usize = 16;
 
 /// A process was not Closed when its grace was over, so it was aborted.
 ///
-/// It is part of the outcome of the process that the grace was set on, with
-/// [`close_within`](crate::Process::close_within) or `Main::grace`, and of no other. An explicit
+/// It is part of the outcome of the one process on which the grace was set, with
+/// [`close_within`](crate::Process::close_within) or `Main::grace`. An explicit
 /// [`abort`](crate::Process::abort) adds nothing to the outcome.
 ///
 /// ```
@@ -41,7 +41,7 @@ struct Parts {
 }
 
 impl Forced {
-    /// The items that keep the process open in the snapshot, and will be aborted.
+    /// Names the items that keep the process open in the snapshot and that the abort will reach.
     pub(crate) fn new(label: Label, grace: Duration, snapshot: &Snapshot) -> Self {
         let blockers = snapshot.blockers(usize::MAX).first;
         // An abort goes only to processes that their parents close.
@@ -57,18 +57,18 @@ impl Forced {
         Self(Arc::new(Parts { label, grace, names, total }))
     }
 
-    /// The process that the grace was set on.
+    /// The process on which the grace was set.
     pub fn process(&self) -> &Label {
         &self.0.label
     }
 
-    /// The grace that was over.
+    /// The grace that ended.
     pub fn grace(&self) -> Duration {
         self.0.grace
     }
 
-    /// The first 16 names of items that did not end in time, each with its chain of processes: `app › db › cache`. A
-    /// family of processes is one name: `app › http › session-42 and 37 more`.
+    /// The names of the first 16 items that did not end in time, each with its chain of processes: `app › db › cache`.
+    /// A family of processes has a single name: `app › http › session-42 and 37 more`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.names.iter().map(String::as_str)
     }

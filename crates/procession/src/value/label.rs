@@ -53,7 +53,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// A name for a thread: without a name of the process, the file and the line.
+    /// A name for a thread that runs code of the process: the name or, without one, the file and the line.
     pub(crate) fn thread_name(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
@@ -66,7 +66,7 @@ impl Segment {
     }
 }
 
-/// The name or, without one, the site. The name is not escaped.
+/// Writes the name, unescaped, or the site if there is no name.
 impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -79,11 +79,11 @@ impl fmt::Display for Segment {
 /// The label by which errors refer to a process: its name or, if it has none, the place where it was made and the
 /// nearest name above it.
 ///
-/// It is made when a caller asks for it or, in an error, when the error happens; a process that is Closed has nothing
-/// above it any more. Labels are equal if they refer to the same process.
+/// A label describes the process at the time when a caller asked for it or when the error that carries it happened. A
+/// process that is already Closed has nothing above it any more. Labels are equal if they refer to the same process.
 ///
-/// When the label is displayed, control characters in the name are escaped, so that it cannot disturb a terminal, and
-/// at most 120 characters are written.
+/// The `Display` escapes control characters, so that a name cannot disturb a terminal, and writes at most 120
+/// characters of each name.
 ///
 /// ```
 /// use procession::Process;
@@ -104,9 +104,9 @@ struct Parts {
     above: Vec<Segment>,
     /// There are more processes above these.
     is_cut: bool,
-    /// The failure of which this is the label has been reported. Each error has a label of its own, which its clones
-    /// share, so a body that returns the error of another process does not report it again. Relaxed, because the
-    /// clones are handed from thread to thread.
+    /// The failure that carries this label has been reported. Each error has a label of its own, which its clones
+    /// share, so a body that returns the error of another process does not report it again. Relaxed, because whatever
+    /// hands a clone to another thread orders the accesses.
     is_reported: AtomicBool,
 }
 
@@ -115,13 +115,13 @@ impl Label {
         Self(Arc::new(Parts { id, own, above, is_cut, is_reported: AtomicBool::new(false) }))
     }
 
-    /// The same label for another error.
+    /// A label of the same process for a new error, which is not yet reported.
     pub(crate) fn renewed(&self) -> Self {
         let Parts { id, own, above, is_cut, .. } = &*self.0;
         Self::new(*id, own.clone(), above.clone(), *is_cut)
     }
 
-    /// Records that the error with this label is reported; returns whether it was reported before.
+    /// Records that the error with this label is reported; returns whether it had been reported before.
     #[cfg_attr(loom, expect(dead_code, reason = "a model reports nothing"))]
     pub(crate) fn set_reported(&self) -> bool {
         self.0.is_reported.swap(true, Ordering::Relaxed)
@@ -176,7 +176,7 @@ impl Label {
         Chain(self)
     }
 
-    /// Does the site stand for a name in [`chain`](Self::chain)?
+    /// Does [`chain`](Self::chain) end with the site, because the process has no name?
     #[cfg(not(loom))]
     pub(crate) fn is_site(&self) -> bool {
         self.name().is_none_or(str::is_empty)

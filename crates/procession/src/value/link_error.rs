@@ -55,7 +55,7 @@ impl LinkError {
 }
 
 impl Cycle {
-    /// The processes on it: each waits for the next, and the last one would wait for the first.
+    /// The processes on the cycle: each waits for the next, and the last one would wait for the first.
     pub fn path(&self) -> &[Label] {
         &self.path
     }

@@ -1,7 +1,8 @@
 //! Layer 0: plain values, and the locks and atomics that everything is built with.
 //!
-//! Nothing here knows a process. The only foreign code that runs here is the formatting of errors, when a caller asks
-//! for it, and the cloning of wakers, with no lock held (see [`sleeper`]).
+//! Nothing here knows a process. Foreign code runs here only on behalf of a caller that has called for it, and with no
+//! lock held: formatting users' errors and names, converting their errors, and cloning and waking their wakers (see
+//! [`sleeper`]).
 
 mod child_failure;
 mod conversions;

@@ -1,14 +1,14 @@
-//! What a failing loom model may still touch, and what it prints.
+//! How the library behaves while a loom model fails, and what it prints then.
 //!
 //! All threads of a model are coroutines on one OS thread. When loom finds a deadlock, or an assertion fails, the stack
-//! that happens to run unwinds, those of the other threads are leaked, and no call of loom's is possible any more: a
-//! second panic while the first one unwinds would abort the test program. So whatever drops a handle or a waiter asks
-//! [`model_has_failed`] first, and a panic that ends the model passes through the places that catch the panics of
-//! users' code.
+//! of the running thread unwinds, the stacks of the others are leaked, and loom can no longer be called: a second panic
+//! while the first one unwinds would abort the test program. Therefore the drop of a handle or a waiter checks
+//! [`model_has_failed`] first, and a panic that ends the model is not caught where panics of users' code are.
 //!
-//! A panic that is caught does not end the model. So it is known on each thread of the model whether its code is inside
-//! [`catching`]. A handle that is dropped while the panic unwinds is kept until it is caught, because if another thread
-//! of the model were given its turn, it would seem to panic too, and poison what it unlocks.
+//! A panic that is caught does not end the model, so each thread of the model records whether it is inside
+//! [`catching`]. A handle that is dropped while such a panic unwinds is kept until the panic is caught: dropping it
+//! could switch to another thread of the model, which would then seem to panic too, and would poison the locks that it
+//! releases.
 
 pub use imp::*;
 
@@ -21,7 +21,7 @@ mod imp {
         false
     }
 
-    /// Runs what a caller catches the panics of.
+    /// Runs code whose panics the caller catches.
     #[inline]
     pub(crate) fn catching<R>(run: impl FnOnce() -> R) -> R {
         run()
@@ -29,13 +29,13 @@ mod imp {
 
     pub(crate) const fn caught() {}
 
-    /// Keeps what `value` returns until the panic is caught, if one unwinds.
+    /// If a panic is unwinding, keeps the result of `value` until the panic is caught; returns whether it does.
     #[inline]
     pub(crate) fn keep_while_panicking<T: 'static>(_value: impl FnOnce() -> T) -> bool {
         false
     }
 
-    /// That something is being waited for, in what is printed when a model fails.
+    /// The record of a wait, for the report of a failing model. Outside a model, nothing is recorded.
     pub(crate) struct Waiting;
 
     impl Waiting {
@@ -64,13 +64,13 @@ mod imp {
 
     use crate::value::Label;
 
-    // These are the OS thread's, so that they can be used whatever has become of the model.
+    // These belong to the OS thread, so that they can be used in whatever state the model is.
     std::thread_local! {
         /// The model has failed.
         static HAS_FAILED: Cell<bool> = const { Cell::new(false) };
-        /// How many values of [`CATCHING`] exist. While there is one, the model runs, so that loom can be asked.
+        /// The number of values of [`CATCHING`] that exist. While there is one, the model runs, so loom can be called.
         static LIVE: Cell<usize> = const { Cell::new(0) };
-        /// What the threads of the model wait for, in the order in which they began.
+        /// The waits of the model's threads, in the order in which they began.
         static WAITS: RefCell<BTreeMap<u64, String>> = const { RefCell::new(BTreeMap::new()) };
         /// Handles that were dropped while a panic unwound.
         static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
@@ -79,7 +79,7 @@ mod imp {
     }
 
     loom::thread_local! {
-        /// How many calls of [`catching`] are on the stack of this thread of the model.
+        /// The number of calls of [`catching`] on the stack of this thread of the model.
         static CATCHING: Depth = Depth::new();
     }
 
@@ -103,32 +103,33 @@ mod imp {
         HAS_FAILED.get()
     }
 
-    /// Is called when a process is made. A failed model makes none, so a failure was that of an earlier model.
+    /// Called when a process is made. A failed model makes no process, so a recorded failure is that of an earlier
+    /// model.
     pub(crate) fn prepare_model() {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
                 before(info);
-                see_panic(info);
+                classify_panic(info);
             }));
         });
         if HAS_FAILED.replace(false) {
             LIVE.set(0);
             WAITS.take();
-            // Nothing of loom's may be touched for it.
+            // Dropping these would call loom.
             std::mem::forget(KEPT.take());
         }
         let _counted = CATCHING.try_with(|_| ());
     }
 
-    /// Decides whether a panic ends the model; if it is loom's own, prints what was being waited for.
-    fn see_panic(info: &PanicHookInfo<'_>) {
+    /// Decides whether a panic ends the model, and prints the recorded waits if loom itself has panicked.
+    fn classify_panic(info: &PanicHookInfo<'_>) {
         if model_has_failed() {
             return;
         }
         let is_from_loom = info.location().is_some_and(|location| is_in_loom(location.file()));
-        // While loom panics, its state is borrowed.
+        // While loom panics, its state is borrowed, so `CATCHING` cannot be read.
         let can_ask = !is_from_loom && LIVE.get() > 0;
         let is_caught =
             can_ask && CATCHING.try_with(|Depth(depth)| depth.get() > 0).is_ok_and(|is| is);
@@ -153,7 +154,7 @@ mod imp {
         waits.values().for_each(|wait| eprintln!("  {wait}"));
     }
 
-    /// Runs what a caller catches the panics of.
+    /// Runs code whose panics the caller catches.
     pub(crate) fn catching<R>(run: impl FnOnce() -> R) -> R {
         let inside = Inside::enter();
         let result = run();
@@ -161,13 +162,13 @@ mod imp {
         result
     }
 
-    /// A panic was caught, and the model goes on.
+    /// A panic was caught, and the model goes on: drops the handles that were kept.
     pub(crate) fn caught() {
         let kept = KEPT.take();
         drop(kept);
     }
 
-    /// Keeps what `value` returns until the panic is caught, if one unwinds.
+    /// If a panic is unwinding, keeps the result of `value` until the panic is caught; returns whether it does.
     pub(crate) fn keep_while_panicking<T: 'static>(value: impl FnOnce() -> T) -> bool {
         let is_panicking = std::thread::panicking();
         if is_panicking {
@@ -179,7 +180,7 @@ mod imp {
     struct Inside;
 
     impl Inside {
-        /// `None` at the end of a thread, where nothing is counted.
+        /// `None` at the end of a thread, when the counter no longer exists.
         fn enter() -> Option<Self> {
             CATCHING.try_with(|Depth(depth)| depth.set(depth.get() + 1)).ok().map(|()| Self)
         }
@@ -193,7 +194,7 @@ mod imp {
         }
     }
 
-    /// That something is being waited for, in what is printed when a model fails.
+    /// The record of a wait, for the report of a failing model. Dropping it removes the record.
     pub(crate) struct Waiting {
         number: Option<u64>,
     }
@@ -203,7 +204,7 @@ mod imp {
             Self { number: None }
         }
 
-        /// Records that this thread of the model waits: code of `waiter`, if it is a process's.
+        /// Records that this thread of the model waits. `waiter` is the process whose code it runs, if any.
         pub(crate) fn record(
             waiter: impl FnOnce() -> Option<Label>,
             what: &str,

@@ -4,10 +4,10 @@ use std::fmt::{self, Debug, Display, Write};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The length of the longest name that needs no allocation of its own.
+/// The maximum length of a name that is stored without an allocation.
 const SHORT: usize = 22;
 
-/// The name of a process. One that was made by [`of`](Self::of) and is short needs no allocation of its own.
+/// The name of a process. A short name that was made by [`of`](Self::of) needs no allocation.
 #[derive(Clone)]
 pub struct Name(Text);
 
@@ -18,11 +18,11 @@ enum Text {
 }
 
 impl Name {
-    /// The text that `name` displays.
+    /// The name that `name` displays. This runs foreign code: the `Display` of `name`.
     ///
     /// # Errors
     ///
-    /// Those of `Display`.
+    /// Those of the `Display`.
     pub fn of(name: &impl Display) -> Result<Self, fmt::Error> {
         let mut writer = Writer { len: 0, bytes: [0; SHORT], long: String::new() };
         write!(writer, "{name}")?;
@@ -43,7 +43,7 @@ impl Name {
     }
 }
 
-/// Collects a text: in `bytes` as long as it fits there, and then in `long`.
+/// Collects a text: in `bytes` as long as it fits, otherwise in `long`.
 struct Writer {
     len: usize,
     bytes: [u8; SHORT],
@@ -69,7 +69,7 @@ impl Write for Writer {
     }
 }
 
-/// The text in the first bytes, which were copied from whole strings.
+/// The text in the first `len` bytes, which were copied from whole strings.
 fn read(bytes: &[u8; SHORT], len: usize) -> &str {
     std::str::from_utf8(&bytes[..len]).expect("only whole strings are copied")
 }

@@ -2,8 +2,9 @@
 
 use crate::value::BoxError;
 
-/// A result that a body or a teardown may return: `()`, `!`, or `Result<(), E>` with any `E` that converts into a boxed
-/// error: error types, [`Error`](crate::Error) itself (kept as it is), `&str`, `String`, `anyhow::Error`.
+/// A result that a body or a teardown may return: `()`, `!`, or `Result<(), E>` if `E` converts into a boxed error.
+/// Such types are all error types, `&str`, `String`, `anyhow::Error`, and [`Error`](crate::Error), which is kept as it
+/// is.
 ///
 /// ```
 /// use procession::Process;
@@ -12,7 +13,7 @@ use crate::value::BoxError;
 /// assert!(process.close_blocking().is_err());
 /// ```
 ///
-/// A body with a value has another call, [`spawn_task`](crate::Process::spawn_task):
+/// A body that returns a value is spawned with [`spawn_task`](crate::Process::spawn_task) instead:
 ///
 /// ```compile_fail,E0277
 /// procession::Process::new().spawn_thread(|_| 42)?;
@@ -25,7 +26,7 @@ use crate::value::BoxError;
     note = "for a body with a value, call `spawn_task` or `spawn_task_thread`"
 )]
 pub trait IntoOutcome: sealed::Sealed {
-    /// The result with its error boxed.
+    /// Converts the result, boxing its error.
     fn into_outcome(self) -> Result<(), BoxError>;
 }
 
@@ -44,7 +45,7 @@ mod sealed {
     }
 }
 
-/// `!`, which cannot be named on stable Rust: the return type of a closure that only panics or loops.
+/// The type `!`, which cannot be named on stable Rust: the return type of a closure that never returns.
 type Never = <fn() -> ! as sealed::Returns>::Type;
 
 impl IntoOutcome for () {
@@ -66,8 +67,8 @@ impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     }
 }
 
-/// `Ok(())` with the error type [`BoxError`]: ends a closure, in place of the `Ok::<(), BoxError>(())` by which the
-/// compiler would otherwise learn the type of the error.
+/// `Ok(())` with the error type [`BoxError`]. A closure that ends with it need not spell out `Ok::<(), BoxError>(())`
+/// to fix the type of its error.
 ///
 /// ```
 /// use procession::Process;

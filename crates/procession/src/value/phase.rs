@@ -1,6 +1,6 @@
-//! [`Phase`]: where a process stands.
+//! [`Phase`]: the phase of a process.
 
-/// Where a process stands: Running, then Closing, then Closed, never back.
+/// The phase of a process: Running, then Closing, then Closed, never back.
 ///
 /// The order of the variants is the order in time, so phases can be compared:
 ///
@@ -15,10 +15,11 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// At work: children, edges and bodies can be added.
+    /// The process is at work: children, edges and bodies can be added.
     Running,
-    /// Asked to end: its children are closed, and it waits for them and for its body; then its teardown runs.
+    /// The process was asked to end: its children are closed, it waits for them, for its body and along its wait-for
+    /// edges, and then its teardown runs.
     Closing,
-    /// At the end: everything it waited for is Closed, and its teardown has run.
+    /// The process has ended: everything that it waited for is Closed, and its teardown has run.
     Closed,
 }

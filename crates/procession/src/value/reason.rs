@@ -21,8 +21,8 @@ use crate::value::text::Signal;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A caller asked for it with [`close`](crate::Process::close), [`abort`](crate::Process::abort) or one of their
-    /// forms.
+    /// A caller asked for it, with [`close`](crate::Process::close), [`abort`](crate::Process::abort) or a variant of
+    /// them such as [`close_within`](crate::Process::close_within).
     Asked,
     /// A parent closed.
     ParentClosed,
@@ -32,7 +32,7 @@ pub enum Reason {
     BodyFinished,
     /// Its body returned an error, panicked, was dropped before its end, or could not be started.
     BodyFailed,
-    /// Its [time limit](crate::Builder::time_limit) was over.
+    /// Its [time limit](crate::Builder::time_limit) ended.
     TimeLimit,
     /// Its last handle was dropped, and no open parent held it.
     Dropped,
@@ -41,7 +41,7 @@ pub enum Reason {
     ChildFailed(Label),
 }
 
-/// A [`Reason`] in one byte: every process has room for one, and so has every process of a snapshot.
+/// A [`Reason`] in one byte. Every node stores one, and so does every process of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BriefReason {
     Asked,

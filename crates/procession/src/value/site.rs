@@ -6,8 +6,8 @@ use std::panic::Location;
 
 /// The place in the source where a process was made, or where the unit or runnable that it runs was described.
 ///
-/// Sites are equal if file, line and column are equal. The `Display` leaves out the directories of a dependency above
-/// its last `src`: `foo-1.0/src/x.rs:41`.
+/// Sites are equal if file, line and column are equal. The `Display` of a site in a dependency begins with the
+/// directory of the package, the one that contains the last `src`: `foo-1.0/src/x.rs:41`.
 ///
 /// ```
 /// use procession::Process;
@@ -20,8 +20,7 @@ use std::panic::Location;
 pub struct Site(&'static Location<'static>);
 
 impl Site {
-    /// The place from which the calling function was called, if that function is `#[track_caller]`; otherwise the place
-    /// of this call.
+    /// The place of this call or, inside a `#[track_caller]` function, the place from which that function was called.
     #[inline]
     #[must_use]
     #[track_caller]
@@ -29,7 +28,8 @@ impl Site {
         Self(Location::caller())
     }
 
-    /// The file, by the path that the compiler was given, without the directories of a dependency.
+    /// The path of the file, as the compiler was given it. For a dependency, the directories above the package are left
+    /// out.
     #[must_use]
     pub fn file(&self) -> &'static str {
         shortened(self.0.file())
@@ -52,7 +52,7 @@ impl Site {
     }
 }
 
-/// Compared by value, because the compiler may make several locations for one place.
+/// Compared by value, because the compiler may make several locations for the same place.
 impl PartialEq for Site {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -79,7 +79,8 @@ impl fmt::Debug for Site {
     }
 }
 
-/// An absolute path is that of a dependency: from it, the directory that contains the last `src`, and everything below.
+/// The path without the directories above the package. An absolute path is that of a dependency, whose package is taken
+/// to be the directory that contains the last `src`.
 fn shortened(file: &str) -> &str {
     let is_absolute = file.starts_with(['/', '\\']) || file.get(1..2) == Some(":");
     if !is_absolute {

@@ -1,8 +1,8 @@
 //! [`Sleeper`]: the waker of a blocked thread or a waiting task.
 //!
 //! This is the only place where a user's waker is cloned. A waker's `clone` is foreign code, so it is called before a
-//! lock is taken: only a [`Sleeper`] that already exists is stored under a lock, and stored sleepers are compared with
-//! [`Sleeper::wakes`], which looks at pointers only.
+//! lock is taken. Under a lock, only a [`Sleeper`] that already exists is stored, and stored sleepers are compared with
+//! [`Sleeper::wakes`], which only compares pointers.
 
 use std::cell::RefCell;
 use std::ptr;
@@ -21,7 +21,7 @@ pub struct Sleeper {
     is_own: bool,
 }
 
-/// The two addresses in a waker. As long as that waker lives, they tell whether another one
+/// The two addresses in a waker. As long as that waker exists, they tell whether another waker
 /// [wakes](Waker::will_wake) the same task.
 #[derive(Clone, Copy)]
 pub(crate) struct WakerAddress {
@@ -51,7 +51,8 @@ impl Sleeper {
         Self { waker: waker.clone(), is_own }
     }
 
-    /// A number made of the two addresses in the waker, which distinguishes it from other live wakers.
+    /// A number made of the two addresses in the waker. It distinguishes this sleeper from those with other wakers, as
+    /// long as they exist.
     pub(crate) fn id(&self) -> usize {
         let vtable = std::ptr::from_ref(self.waker.vtable()).addr();
         self.waker.data().addr() ^ vtable.rotate_left(usize::BITS / 2)
@@ -62,12 +63,12 @@ impl Sleeper {
         WakerAddress { data: self.waker.data().addr(), vtable: self.waker.vtable() }
     }
 
-    /// A sleeper of the library's own: `waker` must run library code only, and return at once.
+    /// A sleeper of the library's own. `waker` must run only library code, and return at once.
     pub(crate) fn own(waker: Waker) -> Self {
         Self { waker, is_own: true }
     }
 
-    /// Is it certain that `waker` wakes the same task? Runs no foreign code.
+    /// Is it certain that `waker` wakes the same task? This runs no foreign code.
     pub fn wakes(&self, waker: &Waker) -> bool {
         self.waker.will_wake(waker)
     }
@@ -80,22 +81,22 @@ impl Sleeper {
         self.is_own
     }
 
-    /// Wakes the task, and stays. This is foreign code: call it with no lock held.
+    /// Wakes the task without consuming the sleeper. This is foreign code: call it with no lock held.
     pub(crate) fn wake_by_ref(&self) {
         self.waker.wake_by_ref();
     }
 
-    /// The waker, which is foreign code.
+    /// The waker. Waking or dropping it is foreign code.
     pub fn into_waker(self) -> Waker {
         self.waker
     }
 }
 
-/// Makes sure that `waker` is woken: stores a clone of it in the place that `find` returns, unless one that wakes the
-/// same task is already there. The clone is made with the lock released.
+/// Makes sure that `waker` will be woken: stores a clone of it where `find` says, unless a sleeper that wakes the same
+/// task is already stored there. The clone is made with the lock released.
 ///
-/// `find` is called under the lock, once or twice; if it returns `None`, nothing is stored. A sleeper that was
-/// replaced, or was not stored, is returned for the caller to drop.
+/// `find` is called under the lock, once or twice; if it returns `None`, nothing is stored. The sleeper that was
+/// replaced, or the new one if it was not stored, is returned for the caller to drop.
 pub fn register<T>(
     lock: &Mutex<T>,
     waker: &Waker,
@@ -114,7 +115,7 @@ pub fn register<T>(
     }
 }
 
-/// While this exists, `waker` is known as the waker of this thread's blocking wait.
+/// As long as this exists, its waker is known to be that of this thread's blocking wait.
 pub(crate) struct Blocking {
     before: Option<Waker>,
 }
@@ -131,7 +132,7 @@ impl Drop for Blocking {
         if model_has_failed() {
             return;
         }
-        // At the end of a thread there is nothing to restore.
+        // At the end of a thread, there is nothing to restore.
         let _ = THIS_THREAD.try_with(|own| *own.borrow_mut() = self.before.take());
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::value::text::{Count, Elapsed};
 use crate::value::{Blockers, Label};
 
-/// A process that is still Closing: see [`Process::on_stall`](crate::Process::on_stall).
+/// A process that is still Closing, as hooks set with [`Process::on_stall`](crate::Process::on_stall) see it.
 ///
-/// Its `Display` is one line, and below it one line for each blocker:
+/// Its `Display` is one line, followed by one line for each blocker:
 ///
 /// ```text
 /// process `app` is still closing after 5.0 s, 44 processes open. Waiting for:
@@ -23,7 +23,7 @@ pub struct Stall {
     pub closing_for: Duration,
     /// The number of processes that are not Closed: this one, those that it closes, and those that it waits for.
     pub open: usize,
-    /// The items that it waits for: the first 16, and the number of all.
+    /// The items that it waits for: the first 16, and the total number.
     pub blockers: Blockers,
     /// The time until the next call of the hook, unless the process is Closed by then.
     pub next: Duration,

@@ -5,14 +5,14 @@ use std::time::Duration;
 /// A time in ticks of 1/1024 s of the coarse monotonic clock, which is read in a few nanoseconds and advances every few
 /// milliseconds.
 ///
-/// It is stored as four bytes, which wrap after 48 days, and one more for times that are older.
+/// It is stored as four bytes, which wrap after 48 days, and a fifth byte, which counts the wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(u64);
 
 /// Ticks per second.
 pub(crate) const RATE: u64 = 1024;
 
-/// The coarse clock's own ticks for each of ours.
+/// The number of the coarse clock's own ticks in one tick of a [`Stamp`].
 #[cfg(not(loom))]
 const CLOCK_TICKS: u64 = coarsetime::Duration::from_secs(1).as_ticks() / RATE;
 
@@ -24,11 +24,11 @@ impl Stamp {
         let ticks = coarsetime::Instant::now_without_cache_update().as_ticks() / CLOCK_TICKS;
         #[cfg(loom)]
         let ticks = 0;
-        // Zero stands for no time.
+        // Zero means that no time is stored.
         Self(ticks.max(1))
     }
 
-    /// The parts to be stored. Both are 0 only where no time is stored.
+    /// The parts to store: the low four bytes, and the fifth. They are never both 0, because that means "no time".
     #[inline]
     pub(crate) fn parts(self) -> (u32, u8) {
         (self.0 as u32, (self.0 >> u32::BITS) as u8)
@@ -40,18 +40,18 @@ impl Stamp {
         (ticks > 0).then_some(Self(ticks))
     }
 
-    /// How many ticks before this time the other one was; zero if it was later.
+    /// The number of ticks since the earlier time; zero if that is in fact later.
     pub(crate) fn ticks_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// How long before this time the other one was; zero if it was later.
+    /// The time since the earlier time; zero if that is in fact later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         duration(self.ticks_since(earlier))
     }
 }
 
-/// How long this number of ticks is.
+/// The duration of this number of ticks.
 pub(crate) fn duration(ticks: u64) -> Duration {
     let nanos = (ticks % RATE) * 1_000_000_000 / RATE;
     Duration::new(ticks / RATE, nanos as u32)

@@ -1,7 +1,7 @@
-//! Locks, atomics and threads: those of parking_lot and the standard library; under `--cfg loom`, loom's.
+//! Locks, atomics and threads: those of parking_lot and the standard library or, under `--cfg loom`, loom's.
 //!
-//! `Arc` is the standard library's in both: loom's cannot be a `self` type, and the models do not look for what
-//! it would find.
+//! `Arc` is always the standard library's: loom's cannot be a `self` type, and the models do not look for the leaks
+//! that it would find.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(crate) fn spawn_thread_with<T: Send + 'static>(
     value: T,
     run: impl FnOnce(T) + Send + 'static,
 ) -> Result<(), (io::Error, T)> {
-    // Shared, because a thread that cannot be created drops its closure.
+    // Shared, because if the thread cannot be created, its closure is dropped.
     let kept = Arc::new(Mutex::new(Some(value)));
     let given = kept.clone();
     let run_it = move || {
@@ -60,7 +60,7 @@ mod imp {
             Self::default()
         }
 
-        /// Has all waiting threads look at their conditions again.
+        /// Makes all waiting threads check their conditions again.
         pub fn notify_all(&self) {
             self.0.notify(usize::MAX);
         }
@@ -86,8 +86,8 @@ mod imp {
     use std::io;
     use std::sync::PoisonError;
 
-    /// loom's mutex with parking_lot's interface. Nothing panics while it is locked (I10), but it can be unlocked while
-    /// another thread of the model unwinds, which poisons it because all of them are on one OS thread.
+    /// loom's mutex with parking_lot's interface. Nothing panics while it is locked (I10). But all threads of a model
+    /// are on one OS thread, so a mutex is also poisoned if it is unlocked while another thread of the model unwinds.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -118,7 +118,7 @@ mod imp {
         Ok(())
     }
 
-    /// Lets threads wait for a condition to hold: they let others run until it does.
+    /// Lets threads wait for a condition: they let others run until it holds.
     #[derive(Default)]
     pub struct Event;
 
@@ -128,7 +128,7 @@ mod imp {
             Self
         }
 
-        /// Does nothing: those that wait look at their conditions all the time.
+        /// Does nothing, because waiting threads check their conditions all the time.
         pub fn notify_all(&self) {}
 
         /// Blocks until the condition holds.

@@ -13,8 +13,8 @@ pub const NAME_LIMIT: usize = 120;
 pub const ERROR_LIMIT: usize = 300;
 
 /// A text from users' code, made safe for a terminal: control characters, and those that change the direction of
-/// writing, are escaped (`\u{1b}`), and at most `limit` characters are written, of which the last is `…` if something
-/// is missing. No escape sequence is cut.
+/// writing, are escaped (`\u{1b}`), and at most `limit` characters are written, the last of which is `…` if the text
+/// was cut. An escape sequence is never cut in two.
 ///
 /// Only the part of the text that is written is examined.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,8 @@ impl<'a> Escaped<'a> {
         }
     }
 
-    /// The number of bytes of the text that are written, if that is not all of it. At most `limit + 1` characters of
-    /// the text are visited.
+    /// The number of bytes of the text that are written if the text has to be cut; `None` if it fits. At most
+    /// `limit + 1` characters are visited.
     fn cut(self, is_plain: impl Fn(char) -> bool, ellipsis: usize) -> Option<usize> {
         let (mut written, mut cut) = (0, 0);
         for (position, character) in self.text.char_indices() {
@@ -91,9 +91,9 @@ fn is_safe(character: char) -> bool {
         && !matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A time that was measured: `410 µs`, `41 ms`, `6.1 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`.
+/// A measured time: `410 µs`, `41 ms`, `6.1 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`.
 ///
-/// It is rounded down, so that it never claims more than has passed. Below a minute, seconds have one decimal.
+/// It is rounded down, so that the text never claims more than has passed. Below a minute, seconds have one decimal.
 #[derive(Clone, Copy, Debug)]
 pub struct Elapsed(pub Duration);
 
@@ -111,8 +111,8 @@ impl Display for Elapsed {
     }
 }
 
-/// A time that was set, or the part of it that is left: `500 ms`, `17.6 s`, `30 s`, `2 min`, `1 min 30 s`. Parts that
-/// are zero are left out.
+/// A configured time, or the rest of one: `500 ms`, `17.6 s`, `30 s`, `2 min`, `1 min 30 s`. Parts that are zero are
+/// left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Span(pub Duration);
 
@@ -162,7 +162,7 @@ impl Display for Count {
     }
 }
 
-/// A signal: `SIGINT`, or `signal 42` if its number does not mean the same everywhere.
+/// A signal: `SIGINT`, or `signal 42` if its number has no fixed meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal(pub i32);
 
@@ -184,7 +184,7 @@ impl Display for Signal {
     }
 }
 
-/// The numbers of `SIGUSR1` and `SIGUSR2`; zero is no signal.
+/// The numbers of `SIGUSR1` and `SIGUSR2`; zero, which is no signal, where they are unknown.
 const USER_SIGNALS: (i32, i32) = if cfg!(any(target_os = "linux", target_os = "android")) {
     (10, 12)
 } else if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {

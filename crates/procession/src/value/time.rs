@@ -8,7 +8,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The time now. A model has no clock, so it is the same in all executions of a model.
+/// The time now. A model has no clock, so this is always the same time.
 #[cfg(loom)]
 pub(crate) fn now() -> Instant {
     static NOW: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
@@ -21,7 +21,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The deadline that is `duration` from now; `None` if that is later than a clock can express, that is, never.
+/// The deadline that is `duration` from now; `None`, which means never, if that is later than a clock can express.
 pub fn deadline_after(duration: Duration) -> Option<Instant> {
     now().checked_add(duration)
 }

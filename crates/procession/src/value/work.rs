@@ -1,22 +1,22 @@
-//! [`Work`]: the kind of code that a process runs at the moment.
+//! [`Work`]: the kind of code that a process is running.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::value::stamp::Stamp;
 
-/// The kind of code that a process runs at the moment, or that is about to run.
+/// The kind of code that a process is running, or is about to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Work {
-    /// None.
+    /// The process runs no code.
     #[default]
     None,
     /// A body on a thread.
     ThreadBody,
-    /// A body as a future, on the spawner.
+    /// A body that is a future, which the spawner polls.
     AsyncBody,
-    /// A body as a future that its caller polls in a task of its own.
+    /// A body that is a future, which its caller polls in a task of its own.
     CallerBody,
     /// A teardown that is due, and has not begun.
     TeardownQueued,
@@ -30,7 +30,7 @@ pub enum Work {
     Future,
 }
 
-/// The kinds of work, by their numbers.
+/// The kinds of work, indexed by the number that is stored.
 const ALL: [Work; 10] = [
     Work::None,
     Work::ThreadBody,
@@ -47,10 +47,11 @@ const ALL: [Work; 10] = [
 /// The number of an async teardown that was given to its spawner and has not begun.
 const SPAWNED_TEARDOWN: u8 = 9;
 
-/// The work of a process, and when it began, written by the thread that starts or ends it.
+/// The work of a process and its start time, written by the thread that starts or ends the work.
 ///
-/// The atomics are the standard library's, also in a model, and the accesses are relaxed, because they only explain the
-/// process to a reader and order nothing. A reader may see the work of one moment with the time of another.
+/// The atomics are the standard library's even in a model, and the accesses are relaxed, because they only describe the
+/// process to a reader and order nothing. A reader may see the kind of one piece of work with the start time of
+/// another.
 pub(crate) struct WorkCell {
     work: AtomicU8,
     since_high: AtomicU8,
@@ -102,25 +103,25 @@ impl WorkCell {
         self.work.store(work as u8, Ordering::Relaxed);
     }
 
-    /// The kind of work, before it begins. It reads no clock.
+    /// Sets the kind of work before the work begins. This reads no clock.
     pub(crate) fn mark(&self, work: Work) {
         self.work.store(work as u8, Ordering::Relaxed);
     }
 
-    /// The teardown has been due since this time. The teardown of a closing hook is its function, and remains
-    /// [`Work::Hook`].
+    /// Records that the teardown has been due since this time. The teardown of a closing hook is the hook's function,
+    /// so its kind remains [`Work::Hook`].
     #[inline]
-    pub(crate) fn teardown_is_due(&self, since: Stamp) {
+    pub(crate) fn mark_teardown_due(&self, since: Stamp) {
         let work = if self.is_hook() { Work::Hook } else { Work::TeardownQueued };
         self.begin_at(work, since);
     }
 
-    /// The async teardown that is due was given to its spawner.
-    pub(crate) fn is_given_to_spawner(&self) {
+    /// Records that the async teardown that is due was given to its spawner.
+    pub(crate) fn mark_given_to_spawner(&self) {
         self.work.store(SPAWNED_TEARDOWN, Ordering::Relaxed);
     }
 
-    /// Does it need its spawner to poll it?
+    /// Is there work that the spawner has to poll?
     #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn needs_polls(&self) -> bool {
         let is_queued = self.work.load(Ordering::Relaxed) == SPAWNED_TEARDOWN;

@@ -18,27 +18,27 @@ use crate::value::sync::Mutex;
 use crate::value::time::deadline_after;
 use crate::value::{Error, Forced, Phase, Reason, Snapshot};
 
-/// The time that a poll of a [`Sleep`] sleeps if the OS cannot create the deadline thread.
+/// How long a poll of a [`Sleep`] blocks if the OS cannot create the deadline thread.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the thread.
+/// Aborts the process at `deadline`, unless it is Closed by then; `false` if the OS cannot create the deadline thread.
 fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
     let weak = Arc::downgrade(node);
     act_at(node, deadline, move || {
         if let Some(node) = weak.upgrade() {
             #[cfg(feature = "tracing")]
-            let news = crate::run::tracing::Abort::of(&node);
+            let abort_event = crate::run::tracing::Abort::of(&node);
             perform_elsewhere(node.close(&Reason::Asked, true));
             #[cfg(feature = "tracing")]
-            if let Some(news) = news.filter(crate::run::tracing::Abort::has_begun) {
-                run_now(Box::new(move || news.tell()));
+            if let Some(abort_event) = abort_event.filter(crate::run::tracing::Abort::has_begun) {
+                run_now(Box::new(move || abort_event.record()));
             }
         }
     })
 }
 
-/// Runs `action` at `deadline`, unless the process is Closed by then; `false` if the OS cannot create the thread. The
-/// action must not hold the process.
+/// Runs `action` at `deadline`, unless the process is Closed by then; `false` if the OS cannot create the deadline
+/// thread. The action must not own the process.
 pub(crate) fn act_at(
     node: &Arc<Node>,
     deadline: Instant,
@@ -51,8 +51,8 @@ pub(crate) fn act_at(
     true
 }
 
-/// Aborts the process after `grace`, unless it is Closed by then. The outcome of a process that had to be aborted
-/// contains [`Error::Forced`].
+/// Aborts the process after `grace`, unless it is Closed by then. If it had to be aborted, its outcome contains
+/// [`Error::Forced`].
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     let weak = Arc::downgrade(node);
@@ -62,33 +62,33 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     }
 }
 
-/// Closes the process by force on a thread of the pool, because the items that keep it open are looked for first, which
-/// takes longer than the deadline thread may be held up.
+/// Aborts the process on a thread of the pool, because the search for the items that keep it open would hold up the
+/// deadline thread for too long. `record` is given the snapshot in which they were found.
 pub(crate) fn force_elsewhere(
     node: &Weak<Node>,
     grace: Duration,
-    tell: impl FnOnce(Snapshot) + Send + 'static,
+    record: impl FnOnce(Snapshot) + Send + 'static,
 ) {
     if let Some(node) = node.upgrade() {
-        run_now(Box::new(move || force(&node, grace, tell)));
+        run_now(Box::new(move || force(&node, grace, record)));
     }
 }
 
-/// Aborts the process because the grace is over, and gives `tell` a snapshot of everything that kept it open. If it is
-/// Closed, or was aborted before, nothing happens.
-fn force(node: &Arc<Node>, grace: Duration, tell: impl FnOnce(Snapshot)) {
+/// Aborts the process because the grace has ended, and passes a snapshot of everything that kept it open to `record`.
+/// If the process is Closed, or was aborted before, nothing happens.
+fn force(node: &Arc<Node>, grace: Duration, record: impl FnOnce(Snapshot)) {
     if node.phase() == Phase::Closed || node.is_aborting() {
         return;
     }
     let snapshot = look_at(node);
     let forced = Forced::new(node.label(), grace, &snapshot);
     if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
-        tell(snapshot);
+        record(snapshot);
         perform(effects);
     }
 }
 
-/// Aborts the process if it is still Closing `grace` after it began to close, for whatever reason. Nothing is added to
+/// Aborts the process if it is still Closing `grace` after it began to close, whatever the reason. Nothing is added to
 /// its outcome.
 pub(crate) fn abort_past_grace(node: &Arc<Node>, grace: Duration) {
     let begin = Grace { node: Arc::downgrade(node), grace };
@@ -111,9 +111,10 @@ impl Wake for Grace {
     }
 }
 
-/// The process has begun to close: aborts it after `grace`, unless it is Closed by then. Nothing is added to its outcome.
+/// Aborts the process, which has begun to close, after `grace`, unless it is Closed by then. Nothing is added to its
+/// outcome.
 ///
-/// This may run on the signal thread, so the abort is left to the thread for deadlines, even without a grace.
+/// This may run on the signal thread, so the abort is left to the deadline thread, even if `grace` is zero.
 pub(crate) fn begin_grace(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     if !abort_at(node, deadline) {
@@ -135,7 +136,7 @@ pub(crate) fn limit_time(node: &Arc<Node>, limit: Duration) {
     }
 }
 
-/// The hooks hear of the end on a thread of the pool, after the abort.
+/// Aborts the process because its time limit has ended. The hooks are called after that, on a thread of the pool.
 fn end_time(node: Arc<Node>) {
     let error = Error::TimeLimit(node.label());
     let Some((effects, waits)) = node.end_time(Failure::new(error.clone())) else { return };
@@ -154,7 +155,7 @@ impl Wake for Cancel {
 
 /// A future that is ready at a deadline, under every executor.
 ///
-/// If the OS cannot create the deadline thread, its polls sleep for a while instead.
+/// If the OS cannot create the deadline thread, its polls block for a short time instead.
 pub(crate) struct Sleep {
     deadline: Instant,
     entry: Option<(Key, Arc<Mutex<Alarm>>)>,
@@ -198,7 +199,7 @@ impl Future for Sleep {
             if remaining.is_zero() {
                 return Poll::Ready(());
             }
-            // Nothing is left to wait with but the polling thread. It tries again soon, and does not spin (I15).
+            // Only the polling thread is left to wait with. It tries again soon, and does not spin (I15).
             std::thread::sleep(remaining.min(RETRY));
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -1,6 +1,6 @@
-//! Deadlines: aborts after a grace, and sleeps. The [deadline thread](super::timer) keeps them.
+//! Deadlines: graces, time limits, stalls, and sleeps. The [deadline thread](super::timer) keeps them.
 //!
-//! Whatever an abort or the end of a sleep leads to is handed to the pool, ahead of everything that is queued there,
+//! The effects of an abort and of the end of a sleep are handed to the pool, ahead of everything that is queued there,
 //! except that the library's own sleepers are woken at once.
 //!
 //! The entry of a process is removed when the process is Closed (I12), because the call that inserts it also registers

@@ -1,4 +1,4 @@
-//! Stands in for the deadline thread under loom: a model has no clock, so no deadline comes.
+//! The stand-in for deadlines under loom. A model has no clock, so a deadline has either passed already or never comes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ impl Future for Sleep {
     }
 }
 
-/// A grace is over at once if it is zero, and otherwise never.
+/// A grace of zero ends at once; any other grace never ends.
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
         let forced = Forced::new(node.label(), grace, &look_at(node));
@@ -40,7 +40,7 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
 
 pub(crate) fn begin_grace(_node: &Arc<Node>, _grace: Duration) {}
 
-/// A time limit is over at once if it is zero, and otherwise never.
+/// A time limit of zero ends at once; any other time limit never ends.
 pub(crate) fn limit_time(node: &Arc<Node>, limit: Duration) {
     if !limit.is_zero() {
         return;

@@ -1,12 +1,12 @@
 //! Calls of a hook while a process stays Closing.
 //!
-//! While the process is Running, a sleeper for Closing holds the hook; while it is Closing, an entry of the deadline
-//! thread, and a sleeper for Closed that removes that entry. Both sleepers are the library's own, and leave the node
-//! when their moment has come, so nothing is left once the process is Closed (I12). The hook may therefore hold a
-//! handle to the process.
+//! While the process is Running, a sleeper for Closing holds the hook. While it is Closing, the hook is held by an
+//! entry of the deadline thread, and by a sleeper for Closed that removes that entry. Both sleepers are the library's
+//! own, and leave the node when their moment has come, so nothing is left once the process is Closed (I12). Therefore
+//! the hook may hold a handle to the process.
 //!
-//! The deadline thread only schedules: the blockers are looked for, and the hook is called, on a thread of the pool,
-//! beyond its limit. If a call takes longer than the time until the next one, the next one is left out.
+//! The deadline thread only schedules. The blockers are searched for, and the hook is called, on a thread of the pool
+//! that does not count towards its limit. If a call has not returned when the next one is due, the next one is skipped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -23,10 +23,10 @@ use crate::state::Moment;
 use crate::value::sync::Mutex;
 use crate::value::{Phase, Stall};
 
-/// The number of blockers that a hook is told of.
+/// The number of blockers that a hook is given.
 const BLOCKERS: usize = 16;
 
-/// The shortest time between two calls, so that a hook with `after` zero does not spin.
+/// The shortest time before the first call, so that a hook with an `after` of zero does not spin.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 type Hook = Box<dyn Fn(&Stall) + Send + Sync>;
@@ -35,17 +35,18 @@ type Hook = Box<dyn Fn(&Stall) + Send + Sync>;
 struct Watcher {
     node: Weak<Node>,
     after: Duration,
-    /// Are the stalls `tracing` events too?
+    /// Are the stalls also `tracing` events?
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     is_recorded: bool,
     hook: Foreign<Hook>,
-    /// The entry of the deadline thread; `None` before there is one, and from the end of the process on.
+    /// The entry of the deadline thread; `None` before the process is Closing, and once it is Closed.
     entry: Mutex<Option<Key>>,
     is_closed: AtomicBool,
     is_calling: AtomicBool,
 }
 
-/// Calls `hook` when the process has been Closing for `after`, then for twice that, and so on, until it is Closed.
+/// Calls `hook` when the process has been Closing for `after`, for twice that, for four times that, and so on, until it
+/// is Closed.
 pub(crate) fn watch_for_stalls(
     node: &Arc<Node>,
     after: Duration,
@@ -66,7 +67,7 @@ pub(crate) fn watch_for_stalls(
     }
 }
 
-/// Begins to count when it is woken.
+/// Schedules the first call when it is woken.
 struct Begin(Arc<Watcher>);
 
 impl Wake for Begin {
@@ -87,11 +88,11 @@ impl Wake for End {
 }
 
 impl Watcher {
-    /// The process is Closing.
+    /// The process has begun to close: schedules the first call.
     fn begin(self: &Arc<Self>, node: &Arc<Node>) {
         let closing_for = node.closing_for();
         let Some(began) = Instant::now().checked_sub(closing_for) else { return };
-        // The first time that has not passed.
+        // The first of the times that has not passed yet.
         let mut total = self.after;
         while total < closing_for {
             total = total.saturating_mul(2);
@@ -102,7 +103,7 @@ impl Watcher {
         }
     }
 
-    /// The process is Closed.
+    /// The process is Closed: no more calls are made.
     fn end(&self) {
         let mut entry = self.entry.lock();
         self.is_closed.store(true, Ordering::Relaxed);
@@ -111,7 +112,7 @@ impl Watcher {
         key.into_iter().for_each(cancel);
     }
 
-    /// Calls the hook when it has been Closing for `total`.
+    /// Schedules the call of the hook for the time when the process will have been Closing for `total`.
     fn schedule(self: &Arc<Self>, began: Instant, total: Duration) {
         let Some(deadline) = began.checked_add(total) else { return };
         let mut entry = self.entry.lock();
@@ -122,7 +123,7 @@ impl Watcher {
         *entry = run_at(deadline, move || watcher.act(began, total));
     }
 
-    /// It has been Closing for `total`. This runs on the deadline thread.
+    /// The process has been Closing for `total`. This runs on the deadline thread.
     fn act(self: Arc<Self>, began: Instant, total: Duration) {
         self.schedule(began, total.saturating_mul(2));
         if !self.is_calling.swap(true, Ordering::Acquire) {

@@ -1,8 +1,8 @@
-//! Runs the pool's state through every order of what can happen around it, in small worlds, and checks P1 to P4 in each
-//! state that comes up.
+//! Runs the state of the pool through every order of the events that can happen around it, in small worlds, and checks
+//! P1 to P4 in each world that it reaches.
 //!
-//! A [`World`] is the state together with the threads as they really are. The search goes breadth-first over all worlds
-//! that its events lead to, each once; threads in the same spot are interchangeable, so a world counts them.
+//! A [`World`] is the state together with the actual threads. The search goes breadth-first over all worlds that events
+//! can lead to, and visits each once. Threads in the same spot are interchangeable, so a world only counts them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,35 +14,35 @@ enum Task {
     Urgent,
 }
 
-/// Where a thread of the pool is. Each change is one locked section, or happens outside of the lock.
+/// What a thread of the pool is doing. Each change of spot is one locked section, or happens without the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spot {
-    /// It was started.
+    /// It was started, and has not arrived.
     Starts,
-    /// Idle, with a listener that was not notified.
+    /// It is idle, and its listener was not notified.
     Listens,
     /// Its listener was notified.
     IsNotified,
-    /// It has waited in vain, and has no listener any more.
+    /// It has waited in vain, and no longer has a listener.
     HasWaited,
-    /// In a task.
+    /// It runs a task.
     Runs,
-    /// In a task that is blocked in a wait of the library.
+    /// It runs a task that is blocked in a wait of the library.
     IsBlocked,
-    /// Between two tasks.
+    /// It is between two tasks.
     IsDone,
 }
 
-/// A thread in `close_blocking`, with a queue that the pool helps with.
+/// A thread in `close_blocking`, which has a queue that the pool helps with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Absent,
     MayCome,
-    /// In a task, or in foreign code.
+    /// It runs a task or other foreign code.
     Runs {
         place: u32,
     },
-    /// About to take the next task.
+    /// It is about to take the next task.
     IsBack {
         place: u32,
     },
@@ -63,15 +63,15 @@ struct World {
     around: Around,
     owners: [Owner; 2],
     helper: Helper,
-    /// How many tasks of each kind may still come.
+    /// The number of tasks of each kind that may still come.
     to_come: [u8; 2],
-    /// How often the OS may still change its mind about threads.
+    /// How often the OS may still switch between creating and refusing threads.
     changes: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Around {
-    /// How many threads are in each spot.
+    /// The number of threads in each spot.
     threads: [u8; 7],
     look_is_scheduled: bool,
     is_short: bool,
@@ -101,7 +101,7 @@ impl Around {
 
 impl Surroundings for Around {
     fn wake_idle(&mut self) {
-        // A notification that finds no listener is lost, as that of an event is.
+        // A notification that finds no listener is lost, as with an event-listener.
         if self.count(Spot::Listens) > 0 {
             self.go(Spot::Listens, Spot::IsNotified);
         }
@@ -136,7 +136,7 @@ struct Adds {
     is_back_soon: bool,
 }
 
-/// What can happen. The first group needs no outside cause; the second is up to foreign code, to users and to the OS.
+/// An event in a world. The first group needs no outside cause; the second depends on foreign code, users and the OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Arrives,
@@ -162,7 +162,7 @@ enum Event {
     OsChanges,
 }
 
-/// What needs no outside cause, in the order in which it is tried if everything else is stuck.
+/// The events that need no outside cause, in the order in which they are tried if everything else is stuck.
 const UNCAUSED: [Event; 8] = [
     Event::Arrives,
     Event::IsWoken,
@@ -174,6 +174,7 @@ const UNCAUSED: [Event; 8] = [
     Event::Looks,
 ];
 
+/// The events that depend on others, except the ends of tasks.
 const BY_OTHERS: [Event; 8] = [
     Event::Prepares,
     Event::Submits(1),
@@ -185,7 +186,7 @@ const BY_OTHERS: [Event; 8] = [
     Event::OsChanges,
 ];
 
-/// The ends of what runs.
+/// The events that end a task, a wait or other foreign code.
 const ENDS: [Event; 5] =
     [Event::Ends, Event::Unblocks, Event::OwnerIsBack(0), Event::OwnerIsBack(1), Event::HelperEnds];
 
@@ -379,7 +380,7 @@ impl World {
         assert!(counted.calls <= wake_up, "P1: no thread wakes up for a call");
     }
 
-    /// P2: the limit is exceeded only for an urgent task, and by a thread that returns from a wait.
+    /// P2: the limit is exceeded only for an urgent task, or by a thread that returns from a wait.
     fn check_limit(&self, before: &Self, event: Event, limit: usize) {
         let (now, before_it) = (self.state.threads.working(), before.state.threads.working());
         let most = match event {
@@ -391,13 +392,13 @@ impl World {
         assert!(now <= most, "P2");
     }
 
-    /// P2: an urgent task has a thread on its way at once, also beyond the limit.
+    /// P2: a thread is called at once for an urgent task, even beyond the limit.
     fn check_that_an_urgent_task_is_called_for(&self, event: Event) {
         let is_called_for = self.state.threads.called > 0 || self.around.is_short;
         assert!(event != Event::SubmitsUrgent || is_called_for, "P2: not urgent");
     }
 
-    /// P3: tasks that wait are about to be taken, or a thread is about to look for a way.
+    /// P3: each waiting task is about to be taken, or a look is scheduled, or one of the exceptions holds.
     fn check_that_tasks_are_provided_for(&self, limit: usize) {
         let is_back = |owner: &&Owner| matches!(owner, Owner::IsBack { .. });
         let owners = self.owners.iter().filter(is_back).count();
@@ -421,9 +422,9 @@ impl World {
         assert!(all(before) == 0 || all(self) > 0, "P4");
     }
 
-    /// P3, in the long run: if everything that runs is stuck from now on, the pool grows until no task waits or it is
-    /// at its limit, which does not hold for urgent tasks; if the OS refuses threads, a thread in `wait` runs what
-    /// waits.
+    /// P3, in the long run: if everything that runs is stuck from now on, the pool grows until no task waits or, unless
+    /// an urgent task waits, until it is at its limit. If the OS refuses threads, a thread in `wait` runs the waiting
+    /// tasks.
     fn check_that_it_comes_unstuck(&self, limit: usize) {
         let mut world = self.clone();
         let can_grow = !world.around.os_refuses && world.around.has_deadlines;
@@ -444,14 +445,14 @@ impl World {
         panic!("P3: a task waits for one that is stuck");
     }
 
-    /// When nothing more happens, no task is left.
+    /// When no more events can happen, no task is left.
     fn check_the_end(&self) {
         let goes_on = UNCAUSED.into_iter().chain(ENDS).any(|event| self.can(event));
         assert!(goes_on || self.state.queues.waiting() == 0, "a task is left");
     }
 }
 
-/// Looks at every world that comes up, beginning with `first`.
+/// Visits and checks every world that can be reached from `first`.
 fn explore(first: World, limit: usize) {
     let mut ways = Ways::from([(first.clone(), None)]);
     let mut open = VecDeque::from([first]);
@@ -480,10 +481,10 @@ fn explore(first: World, limit: usize) {
     println!("{} worlds", ways.len());
 }
 
-/// How each world came up: from which one, and by which event.
+/// How each world was reached: from which world, and by which event.
 type Ways = HashMap<World, Option<(World, Event)>>;
 
-/// Runs a check. If it fails, the events that have led to it are printed.
+/// Runs a check. If it fails, prints the events that have led to the world.
 fn check<R>(ways: &Ways, world: &World, last: Option<Event>, check: impl FnOnce() -> R) -> R {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
     checked.unwrap_or_else(|panic| {
@@ -499,8 +500,8 @@ fn check<R>(ways: &Ways, world: &World, last: Option<Event>, check: impl FnOnce(
     })
 }
 
-/// A world in which `plain` tasks will come. There are no threads yet, all resources are there, and no thread is in
-/// `wait` or in `close_blocking`.
+/// A world in which `plain` tasks will come. It has no threads yet, but all resources, and no thread is in `wait` or in
+/// `close_blocking`.
 fn world(cores: usize, limit: usize, plain: u8) -> World {
     World {
         state: State::new(cores, limit),

@@ -1,5 +1,5 @@
-//! Stands in for the pool under loom: a model has few threads, and lasts as long as they do, so each task has a thread
-//! of its own.
+//! The stand-in for the pool under loom. A model can have only a few threads, and lasts until all have ended, so there
+//! are no pooled threads: each task has a thread of its own.
 
 use std::collections::VecDeque;
 
@@ -21,12 +21,12 @@ pub(in crate::run) fn submit(tasks: Vec<Task>) {
     }
 }
 
-/// A model looks at no report.
+/// A model reads no report, so the number does not matter.
 pub(in crate::run) fn busy() -> usize {
     0
 }
 
-/// In a model, values are dropped on the spot, because the effects of dropping a model's values are part of the model.
+/// In a model, values are dropped on the spot, because the effects of dropping them are part of the model.
 pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
     drop(value);
 }
@@ -39,7 +39,7 @@ pub(in crate::run) fn while_blocked<R>(park: impl FnOnce() -> R) -> R {
     park()
 }
 
-/// Nothing has to be ended with the wait.
+/// Nothing has to be done when the wait ends.
 pub(crate) struct Helper;
 
 pub(crate) fn wait_for_help(_waker: &Waker) -> Helper {

@@ -1,7 +1,8 @@
-//! The tasks that wait: in the pool's own queues, and in those of threads in `close_blocking` that the pool helps.
+//! The waiting tasks: in the pool's own queues, and in the queues of threads in `close_blocking`, with which the pool
+//! helps.
 //!
-//! `waiting` is the number of tasks in all queues. *Because* every change of a queue goes through one of the functions
-//! here, each of which counts what it adds or takes.
+//! `waiting` is the number of tasks in all queues, *because* every change of a queue goes through one of the functions
+//! here, each of which counts the tasks that it adds or takes.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,9 +14,9 @@ pub(super) struct Queues<T> {
     urgent: Queue<T>,
     /// The other tasks of the pool's own.
     main: Queue<T>,
-    /// Those of threads in `close_blocking`.
+    /// The queues of threads in `close_blocking`.
     shared: StableList<Queue<T>>,
-    /// The places of those that are not empty, so that a pool thread does not look at all of them.
+    /// The places of the shared queues that are not empty, so that a pool thread need not check all of them.
     filled: BTreeSet<u32>,
     waiting: usize,
 }
@@ -27,7 +28,7 @@ struct Queue<T> {
     has_moved: bool,
 }
 
-/// Which queues are stuck.
+/// Whether queues are stuck: a queue is stuck if tasks wait in it and none was started since the last look.
 pub(super) struct Stuck {
     pub(super) any: bool,
     pub(super) urgent: bool,
@@ -44,12 +45,12 @@ impl<T> Queues<T> {
         }
     }
 
-    /// How many tasks wait in all queues.
+    /// The number of tasks that wait in all queues.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// How many tasks wait that are the pool's own.
+    /// The number of tasks that wait in the pool's own queues.
     pub(super) fn own(&self) -> usize {
         self.urgent.tasks.len() + self.main.tasks.len()
     }
@@ -68,7 +69,7 @@ impl<T> Queues<T> {
         self.urgent.tasks.push_back(task);
     }
 
-    /// Takes the next task of any queue.
+    /// Takes the next task from any queue.
     pub(super) fn pop(&mut self) -> Option<T> {
         if let Some(task) = self.pop_urgent() {
             return Some(task);
@@ -101,7 +102,7 @@ impl<T> Queues<T> {
         }
     }
 
-    /// Takes the next task of this queue, which is removed if there is none.
+    /// Takes the next task from this queue. If there is none, the queue is removed.
     #[inline]
     pub(super) fn pop_from(&mut self, place: u32) -> Option<T> {
         let task = self.take_from(place);
@@ -122,8 +123,7 @@ impl<T> Queues<T> {
         Some(task)
     }
 
-    /// Is there a queue from which no task was started since the last look, although some wait? And is that so for the
-    /// urgent ones?
+    /// Takes a look: is any queue stuck, and is the queue of urgent tasks?
     pub(super) fn look(&mut self) -> Stuck {
         let urgent = self.urgent.is_stuck();
         let others = std::iter::once(&mut self.main).chain(self.shared.entries_mut().flatten());

@@ -1,30 +1,31 @@
-//! The pool's state: the number of threads, the tasks that wait, and the steps to take for them.
+//! The state of the pool: the number of threads, the waiting tasks, and the decisions about them.
 //!
-//! It starts no thread, wakes no thread and reads no clock: that is left to its [`Surroundings`]. Each function is one
-//! locked section of the pool.
+//! It starts no thread, wakes no thread and reads no clock: that is left to its [`Surroundings`]. Each function is
+//! called in one locked section of the pool.
 //!
 //! # Invariants
 //!
 //! - P1. Each thread is in exactly one of four states, counted by [`Threads`]: idle, called, busy or blocked. *Because*
-//!   each change of state is made under the lock, by the thread itself, with one exception: the call of an idle thread
-//!   makes it called. Idle threads are interchangeable: the first one that wakes up takes the call, even if it was not
-//!   woken but has waited in vain. *No call is left lying*: a call wakes a thread that waits; if none does, each idle
-//!   thread has waited in vain, and is about to look whether there is a call.
-//! - P2. No thread is called while `limit` are called or busy, except for an urgent task: for that, one is called if
-//!   none is on its way, and one more by each look that finds the urgent tasks stuck. A thread that blocks in a wait of
-//!   the library is blocked and does not count, so work that waits for other work does not keep that from a thread;
-//!   when it returns from the wait it counts again, and the limit may be exceeded by that. While more than `limit` are
-//!   busy, a thread that is done takes only an urgent task, so the pool returns to its limit.
-//! - P3. If a task waits, a thread is called or about to take it, or a look is scheduled, or the task is not urgent,
-//!   the pool is at its limit and `limit` busy threads take the next task when they are done, or the OS could not create
-//!   a thread and the threads in `wait` run the tasks. *Because* each change that could end one of these is followed by
-//!   [`State::provide`] in the same locked section, and by waking the threads in `wait` if the state
-//!   [needs help](State::needs_help).
-//! - P4. The last thread never ends, so that a pool that had a thread once has one for ever.
+//!   each change of state is made under the lock, by the thread itself, with one exception: calling an idle thread
+//!   makes it a called one. Idle threads are interchangeable: the first one that wakes up takes the call, even if it
+//!   was not woken for it but has waited in vain. *No call is lost*: a call wakes a waiting thread; if no thread is
+//!   waiting, each idle thread has waited in vain, and is about to check whether there is a call.
+//! - P2. No thread is called while `limit` threads are called or busy, except for an urgent task: for that, one is
+//!   called if no called thread is on its way, and each look that finds the urgent tasks stuck calls one more. A thread
+//!   that blocks in a wait of the library does not count, so work that waits for other work does not take a thread away
+//!   from it. When such a thread returns from the wait, it counts again, which may exceed the limit. While more than
+//!   `limit` threads are busy, a thread that has finished its task takes only urgent tasks, so the pool returns to its
+//!   limit.
+//! - P3. If a task waits, one of these holds: a thread was called for it or is about to take it; a look is scheduled;
+//!   the task is not urgent and the pool is at its limit, so that `limit` busy threads take the next task when they
+//!   have finished theirs; or the OS could not create a thread, and the threads in `wait` run the tasks. *Because* each
+//!   change that could end one of these conditions is followed by [`State::provide`] in the same locked section, and by
+//!   waking the threads in `wait` if the state [needs help](State::needs_help).
+//! - P4. The last thread never ends, so a pool that has had a thread always has one.
 
 use super::queues::Queues;
 
-/// The surroundings that the pool's state acts on.
+/// The surroundings on which the state of the pool acts.
 pub(super) trait Surroundings {
     /// Wakes one of the idle threads.
     fn wake_idle(&mut self);
@@ -32,10 +33,10 @@ pub(super) trait Surroundings {
     /// Starts a thread, which [arrives](State::arrive); `false` if the OS cannot create it.
     fn start_thread(&mut self) -> bool;
 
-    /// Has [`State::look`] called later; `false` if the OS cannot create the thread that has to do it.
+    /// Schedules a call of [`State::look`]; `false` if the OS cannot create the deadline thread, which makes it.
     fn schedule_look(&mut self) -> bool;
 
-    /// Could the OS not create a thread the last time, so that threads in `wait` have to help?
+    /// Did the OS fail to create a thread the last time, so that threads in `wait` have to help?
     fn is_short(&self) -> bool;
 
     fn set_short(&mut self, is_short: bool);
@@ -43,13 +44,13 @@ pub(super) trait Surroundings {
 
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(super) struct State<T> {
-    /// The number of threads that are called at once if there is work for them.
+    /// The number of threads up to which one is called at once for each task.
     cores: usize,
     /// The maximum number of threads that run tasks at once.
     limit: usize,
     pub(super) queues: Queues<T>,
     pub(super) threads: Threads,
-    /// A look at the pool is scheduled.
+    /// A look is scheduled.
     is_watched: bool,
 }
 
@@ -59,9 +60,9 @@ pub(super) struct State<T> {
 pub(super) struct Threads {
     /// Waiting to be called.
     pub(super) idle: usize,
-    /// Called, and not there yet.
+    /// Called, and not yet busy.
     pub(super) called: usize,
-    /// The number of these that were idle: the first threads that wake up take these calls.
+    /// The number of called threads that were idle. The first idle threads that wake up take these calls.
     pub(super) calls: usize,
     /// Running a task, or looking for one.
     pub(super) busy: usize,
@@ -84,20 +85,20 @@ impl<T> State<T> {
         Self { cores, limit, queues, threads, is_watched: false }
     }
 
-    /// Starts the first thread; `false` if there is none.
+    /// Starts the first thread; `false` if the pool has no thread then.
     pub(super) fn prepare(&mut self, around: &mut impl Surroundings) -> bool {
         let has_thread = self.threads.all() > 0 || self.call(around);
         self.provide(0, around);
         has_thread
     }
 
-    /// Adds tasks, of which the calling thread is about to take as many as `served`.
+    /// Adds tasks. The calling thread is about to take `served` of them.
     pub(super) fn add(&mut self, tasks: Vec<T>, served: usize, around: &mut impl Surroundings) {
         self.queues.add(tasks);
         self.provide(served, around);
     }
 
-    /// Adds a task that is ahead of everything that waits, and beyond the limit.
+    /// Adds an urgent task, which is ahead of all others, and for which the limit may be exceeded.
     pub(super) fn add_urgent(&mut self, task: T, around: &mut impl Surroundings) {
         self.queues.add_urgent(task);
         if self.threads.called == 0 {
@@ -106,7 +107,8 @@ impl<T> State<T> {
         self.provide(0, around);
     }
 
-    /// Adds tasks to a queue that is the calling thread's, which is perhaps about to take the first one.
+    /// Adds tasks to the queue of the calling thread. If `is_back_soon` is set, that thread is about to take the first
+    /// one.
     pub(super) fn add_to(
         &mut self,
         place: u32,
@@ -118,7 +120,7 @@ impl<T> State<T> {
         self.provide(usize::from(is_back_soon), around);
     }
 
-    /// Looks whether the pool is stuck, and lets it grow: the look that [`provide`](Self::provide) scheduled.
+    /// The look that [`provide`](Self::provide) has scheduled: if the pool is stuck, lets it grow.
     pub(super) fn look(&mut self, around: &mut impl Surroundings) {
         self.is_watched = false;
         let stuck = self.queues.look();
@@ -130,13 +132,13 @@ impl<T> State<T> {
         self.provide(0, around);
     }
 
-    /// A called thread is there, and looks for a task: one that was started.
+    /// A called thread becomes busy, because it has started or woken up.
     pub(super) fn arrive(&mut self) {
         self.threads.called -= 1;
         self.threads.busy += 1;
     }
 
-    /// The next task of a busy thread; `None` if there is none, and the thread is idle.
+    /// The next task for a busy thread. If it is `None`, the thread is idle from now on.
     pub(super) fn next(&mut self, around: &mut impl Surroundings) -> Option<T> {
         let is_over_limit = self.threads.busy > self.limit;
         let task = if is_over_limit { self.queues.pop_urgent() } else { self.queues.pop() };
@@ -145,12 +147,13 @@ impl<T> State<T> {
             self.threads.idle += 1;
             return None;
         }
-        // The task may be one that the owner of its queue was about to take, while another one counted on this thread.
+        // The owner of the queue may have been about to take this task, and another task may have counted on this
+        // thread.
         self.provide(0, around);
         task
     }
 
-    /// A task for a thread in `wait`. No other task counted on that thread.
+    /// A task for a thread in `wait`. No task counted on that thread.
     pub(super) fn help(&mut self) -> Option<T> {
         self.queues.pop()
     }
@@ -165,7 +168,7 @@ impl<T> State<T> {
         self.threads.busy
     }
 
-    /// The task of a busy thread blocks in a wait of the library.
+    /// A busy thread blocks in a wait of the library.
     pub(super) fn block(&mut self, around: &mut impl Surroundings) {
         self.threads.busy -= 1;
         self.threads.blocked += 1;
@@ -178,7 +181,7 @@ impl<T> State<T> {
     }
 
     /// An idle thread stops waiting, because it was woken or has waited long enough. It takes a call if there is one,
-    /// whether it was woken for that or not.
+    /// even if it was not woken for it.
     pub(super) fn wake_up(&mut self) -> WakesUp {
         if self.threads.calls > 0 {
             self.threads.calls -= 1;
@@ -197,8 +200,7 @@ impl<T> State<T> {
         around.is_short() && self.queues.waiting() > 0
     }
 
-    /// Makes sure that tasks that wait are run (P3). As many as `served` are about to be taken by threads that are
-    /// busy.
+    /// Makes sure that waiting tasks are run (P3). Busy threads are about to take `served` of them.
     fn provide(&mut self, served: usize, around: &mut impl Surroundings) {
         while self.queues.own() > self.threads.called + served
             && self.threads.working() < self.cores
@@ -234,7 +236,7 @@ impl<T> State<T> {
 }
 
 impl Threads {
-    /// Those that count towards the limit.
+    /// The number of threads that count towards the limit.
     pub(super) fn working(&self) -> usize {
         self.called + self.busy
     }

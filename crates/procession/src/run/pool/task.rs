@@ -1,24 +1,25 @@
-//! [`Task`]: what a thread of the pool runs.
+//! [`Task`]: the unit of work of a pool thread.
 
 use once_cell::sync::OnceCell;
 
-use crate::run::Held;
+use crate::run::NodeContents;
 use crate::run::catch::contain;
 use crate::state::Due;
 
-/// What a thread of the pool runs.
+/// A unit of work for a thread of the pool.
 pub(in crate::run) enum Task {
     /// A blocking teardown.
-    TearDown(Due<Held>),
+    TearDown(Due<NodeContents>),
     /// Anything else.
     Call(Box<dyn FnOnce() + Send>),
 }
 
-/// Takes the tasks that follow from a task, and whether the thread will be back soon to take the first of them.
+/// Is given the tasks that follow from a task, and whether the thread will be back soon to take the first of them.
 pub(in crate::run) type Submit<'a> = dyn FnMut(Vec<Task>, bool) + 'a;
 
-/// Runs a teardown. It belongs to the interpreter, which is built on the pool, and therefore hands it down here.
-pub(in crate::run) type TearDown = fn(Due<Held>, &mut Submit<'_>);
+/// The function that runs a teardown. It is part of the interpreter, which is built on the pool, so the interpreter
+/// passes it down here.
+pub(in crate::run) type TearDown = fn(Due<NodeContents>, &mut Submit<'_>);
 
 static TEAR_DOWN: OnceCell<TearDown> = OnceCell::new();
 

@@ -1,7 +1,8 @@
 //! The threads of the pool, and everything else that calls into its [`State`].
 //!
-//! Lock order: the pool's lock is taken with any lock held, also a node's, because values of users may be dropped
-//! there; under it, only that of the deadlines is taken. No task runs and nothing foreign is dropped under it.
+//! Lock order: the pool's lock may be taken while any other lock is held, even a node's, because users' values may be
+//! dropped there. Under it, only the lock of the deadlines is taken. No task runs and nothing foreign is dropped under
+//! it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,20 +22,20 @@ use crate::value::sync::{Mutex, MutexGuard, spawn_thread};
 /// The maximum number of teardowns that run at once.
 const LIMIT: usize = 512;
 
-/// The time that tasks wait before the pool grows.
+/// The interval between looks, after which a stuck pool grows.
 const PATIENCE: Duration = Duration::from_micros(200);
 
-/// The time that tasks wait before the pool tries again to have a thread created.
+/// The interval between looks while the OS cannot create threads.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// The time that a thread without work stays.
+/// How long a thread without work stays.
 const LINGER: Duration = Duration::from_secs(5);
 
 struct Pool {
     locked: Mutex<Locked>,
     /// Notified once for each idle thread that is called.
     called: Event,
-    /// The OS could not create a thread the last time. Stored under the lock.
+    /// The OS could not create a thread the last time. It is stored under the lock.
     is_short: AtomicBool,
 }
 
@@ -82,8 +83,8 @@ impl Surroundings for &Pool {
     }
 }
 
-/// Starts the pool's first thread and the deadline thread, if they do not run yet: called when the first process is
-/// made that may need them, so that they exist when resources run out later (I15).
+/// Starts the first thread of the pool and the deadline thread, unless they are running. Called when a process that may
+/// need them is made, so that they exist when resources run out later (I15).
 pub(crate) fn prepare(tear_down: TearDown) {
     static IS_PREPARED: AtomicBool = AtomicBool::new(false);
     if IS_PREPARED.load(Ordering::Acquire) {
@@ -108,7 +109,7 @@ pub(in crate::run) fn submit(tasks: Vec<Task>) {
     add(tasks, 0);
 }
 
-/// Adds tasks, of which this thread is about to take as many as `served`.
+/// Adds tasks. This thread is about to take `served` of them.
 fn add(tasks: Vec<Task>, served: usize) {
     change(|state, around| state.add(tasks, served, around));
 }
@@ -118,17 +119,17 @@ pub(in crate::run) fn busy() -> usize {
     POOL.locked.lock().state.busy()
 }
 
-/// Drops a value of a user's on a thread of the pool.
+/// Drops a user's value on a thread of the pool.
 pub(in crate::run) fn drop_there(value: Box<dyn Send>) {
     submit(vec![Task::Call(Box::new(move || drop(value)))]);
 }
 
-/// Runs a call on a thread of the pool, ahead of everything that waits and beyond the limit.
+/// Runs a call on a thread of the pool, ahead of all waiting tasks, and beyond the limit if necessary.
 pub(in crate::run) fn run_now(call: Box<dyn FnOnce() + Send>) {
     change(|state, around| state.add_urgent(Task::Call(call), around));
 }
 
-/// The look that the pool has scheduled.
+/// Takes the look that the pool has scheduled.
 fn check() {
     change(|state, around| state.look(around));
 }
@@ -161,8 +162,8 @@ fn release(locked: MutexGuard<'_, Locked>) {
     }
 }
 
-/// A thread that waits without a timeout: as long as this exists, it is woken when the OS cannot create a thread for a
-/// task, and runs one with [`help`].
+/// Registers a thread that waits without a timeout. As long as this exists, the thread is woken when the OS cannot
+/// create a thread for a task, and runs one with [`help`].
 pub(crate) struct Helper {
     place: u32,
 }
@@ -178,7 +179,7 @@ impl Drop for Helper {
     }
 }
 
-/// Runs a task on this thread, if the OS cannot create threads for it; `false` if there is none to run.
+/// Runs a task on this thread, if the OS cannot create threads; `false` if there is none to run.
 pub(crate) fn help() -> bool {
     if !POOL.is_short.load(Ordering::Acquire) {
         return false;
@@ -187,7 +188,7 @@ pub(crate) fn help() -> bool {
     task.map(|task| run(task, &mut |tasks, _| submit(tasks))).is_some()
 }
 
-/// The life of a thread.
+/// The main function of a thread of the pool.
 fn work() {
     IS_OF_POOL.set(true);
     let mut locked = POOL.locked.lock();
@@ -212,7 +213,7 @@ fn wait(mut locked: MutexGuard<'static, Locked>) -> Option<MutexGuard<'static, L
     loop {
         let listener = POOL.called.listen();
         drop(locked);
-        // The state tells whether there is a call: if not, it was taken by a thread that had waited long enough.
+        // The notification does not matter, because another thread may have taken the call. The state knows.
         let _is_notified = listener.wait_deadline(Instant::now() + LINGER);
         locked = POOL.locked.lock();
         match locked.state.wake_up() {
@@ -223,8 +224,8 @@ fn wait(mut locked: MutexGuard<'static, Locked>) -> Option<MutexGuard<'static, L
     }
 }
 
-/// The tasks that a thread in `close_blocking` runs itself. A single one stays with the thread; if there are more, or
-/// if the thread may be held up before it takes it, the pool can help.
+/// The tasks that a thread in `close_blocking` runs itself. A single task stays with the thread. If there are more, or
+/// if the thread may be held up before it takes the task, the pool can help.
 pub(in crate::run) enum OwnQueue {
     Single(Option<Task>),
     Shared { place: u32 },
@@ -256,7 +257,7 @@ impl OwnQueue {
         });
     }
 
-    /// The next task; `None` if there are none any more.
+    /// The next task; `None` if none is left.
     #[inline]
     pub(in crate::run) fn next(&mut self) -> Option<Task> {
         let place = match self {

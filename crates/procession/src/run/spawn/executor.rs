@@ -1,6 +1,6 @@
 //! The executors that async bodies and async teardowns share (feature `executor`, on by default).
 //!
-//! Teardowns have an executor of their own, so that bodies that block theirs keep no teardown from running (I15).
+//! Teardowns have an executor of their own, so bodies that block theirs cannot keep a teardown from running (I15).
 
 use std::future::pending;
 use std::io;
@@ -11,10 +11,10 @@ use once_cell::sync::OnceCell;
 use crate::run::catch::contain;
 use crate::value::sync::spawn_thread;
 
-/// For bodies.
+/// The executor for bodies.
 pub(in crate::run) static BODIES: Shared = Shared::new();
 
-/// For teardowns.
+/// The executor for teardowns.
 pub(in crate::run) static TEARDOWNS: Shared = Shared::new();
 
 /// An executor, and the threads that it runs on once it is used.
@@ -28,11 +28,11 @@ impl Shared {
         Self { executor: Executor::new(), started: OnceCell::new() }
     }
 
-    /// The executor, with its threads started.
+    /// The executor. Its threads are started if they are not running yet.
     ///
     /// # Errors
     ///
-    /// If the OS could not create a single thread. The next call tries again.
+    /// If the OS could not create even one thread. The next call tries again.
     pub(in crate::run) fn start(&'static self) -> io::Result<&'static Executor<'static>> {
         self.started.get_or_try_init(|| {
             spawn_thread(Some("procession-executor"), || self.work())?;
@@ -46,8 +46,8 @@ impl Shared {
         Ok(&self.executor)
     }
 
-    /// Runs tasks for ever. Jobs catch their own panics, but a waker may panic in the executor itself. This needs no
-    /// file descriptor (I15).
+    /// Runs tasks for ever. Jobs catch their own panics, but a waker may panic inside the executor, so that is caught
+    /// here. No file descriptor is needed (I15).
     fn work(&'static self) {
         loop {
             contain(|| futures_lite::future::block_on(self.executor.run(pending::<()>())));

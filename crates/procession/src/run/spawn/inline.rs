@@ -3,12 +3,14 @@
 use super::{Spawn, Threads};
 use crate::run::Job;
 
-/// Runs each blocking job on the thread that spawns it, before `spawn` returns: for tests, and for programs that have
-/// one thread. Async jobs go to the shared executor, like those of [`Threads`]; nothing is polled inside a waker.
+/// Runs each blocking job on the thread that spawns it, before `spawn` returns. This is for tests, and for programs
+/// with a single thread. Async jobs go to the shared executor, as with [`Threads`], so nothing is polled inside a
+/// waker.
 ///
-/// With it, and only with it, [`close`](crate::Process::close) runs teardowns on its caller's stack, so do not call it
-/// while you hold a lock that a teardown takes. A job that becomes due inside another one, or inside a waker that
-/// `close` calls, runs after that has returned.
+/// With a spawner that runs jobs on the spot, [`close`](crate::Process::close) runs teardowns on the stack of its
+/// caller, so do not call it while you hold a lock that a teardown takes. `Inline` is the only such spawner in this
+/// crate. A job that becomes due inside another job, or inside a waker that `close` calls, runs after that has
+/// returned.
 ///
 /// ```
 /// use procession::{Inline, Process};

@@ -1,20 +1,20 @@
 //! Spawners: where bodies and teardowns run.
 //!
-//! A process is given one when it is built, or inherits its parent's; the default is [`Threads`].
+//! A process is given a spawner when it is built, or inherits that of its first parent. The default is [`Threads`].
 //!
 //! | spawner | async bodies and teardowns | blocking teardowns |
 //! |---|---|---|
 //! | [`Threads`] | one small executor, shared by the program | pooled threads, up to 512 at once |
-//! | [`Inline`] | the same | on the thread that spawns them |
+//! | [`Inline`] | the same executor | on the thread that spawns them |
 //! | `tokio::runtime::Handle` (feature `tokio`) | `Handle::spawn` | `Handle::spawn_blocking` |
-//! | `Smol` (feature `smol`) | smol's global executor | its thread pool |
-//! | any `Fn(Job)` | as it likes | as it likes |
+//! | `Smol` (feature `smol`) | smol's global executor | smol's thread pool |
+//! | any `Fn(Job)` | as the closure decides | as the closure decides |
 //!
-//! A blocking body, [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
+//! A blocking body, spawned with [`Process::spawn_thread`](crate::Process::spawn_thread), has a thread of its own with
 //! every spawner.
 //!
 //! With the feature `tokio`, a process that is made in a tokio context, and that neither is given nor inherits a
-//! spawner, uses that context's handle.
+//! spawner, uses the handle of that context.
 
 #[cfg(all(feature = "executor", not(loom)))]
 mod executor;
@@ -70,11 +70,12 @@ pub trait Spawn: Send + Sync + 'static {
     /// Starts the job, and returns without waiting for it.
     ///
     /// It is called with no lock held, on the thread on which the job became due, which may be the one that called
-    /// [`close`](crate::Process::close). A spawner that runs the job right here gives up the guarantee that `close`
-    /// never runs a teardown on its caller's stack.
+    /// [`close`](crate::Process::close). A spawner that runs the job on the spot gives up the guarantee that `close`
+    /// never runs a teardown on the stack of its caller.
     ///
-    /// A job that is dropped instead of being run is not lost: see [`Job`]. A spawner that is no longer needed is
-    /// dropped by a thread of the library, never by one of its own.
+    /// A job that is dropped instead of being run is not lost: see [`Job`]. If this function panics, the panic is
+    /// caught. A spawner that is no longer needed is dropped by a thread of the library, never by one of its own
+    /// threads.
     fn spawn(&self, job: Job);
 }
 
@@ -88,7 +89,7 @@ impl<F: Fn(Job) + Send + Sync + 'static> Spawn for F {
 /// A shared spawner, as nodes hold it.
 #[derive(Clone)]
 pub(crate) enum Spawner {
-    /// Tokio takes a body as it is, without a box.
+    /// A tokio runtime, which takes a body without a box.
     #[cfg(all(feature = "tokio", not(loom)))]
     Tokio(::tokio::runtime::Handle),
     Any(Arc<Foreign<Box<dyn Spawn>>>),

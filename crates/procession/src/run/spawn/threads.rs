@@ -9,14 +9,14 @@ use crate::run::pool;
 /// The default spawner, which needs no executor in the program.
 ///
 /// Async bodies are polled on one small executor that the whole program shares, so an async body must not block. Async
-/// teardowns have an executor of their own, so that a body which blocks all the same keeps no teardown from running.
-/// Each is started when it is first needed, with as many threads as there are cores. Without feature `executor`, each
-/// async body or teardown has a thread of its own.
+/// teardowns have an executor of their own, so that a body which blocks nevertheless cannot keep a teardown from
+/// running. Each executor is started when it is first needed, with as many threads as there are cores. Without the
+/// feature `executor`, each async body or teardown has a thread of its own.
 ///
-/// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; beyond that, they queue. A teardown that
-/// is blocked in a wait of this crate does not count; one that waits with another crate's `block_on` does. If the OS
-/// cannot create a thread, they run on threads that wait for a process to be Closed, and an async body that could not
-/// be started has the outcome [`Error::NoThread`](crate::Error::NoThread).
+/// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; any more are queued. A teardown that is
+/// blocked in a wait of this crate does not count towards the 512; one that waits with another crate's `block_on` does.
+/// If the OS cannot create a thread, teardowns run on threads that are blocked in a wait for a process, and an async
+/// body that could not be started has the outcome [`Error::NoThread`](crate::Error::NoThread).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads;
 

@@ -1,4 +1,4 @@
-//! Tokio's runtime as a spawner.
+//! Tokio's runtime as a spawner, and the refusal of waits that would block the thread that drives it.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -24,11 +24,12 @@ impl Spawn for Handle {
 }
 
 thread_local! {
-    /// The runtime last seen on this thread, so that its processes share the values that they inherit.
-    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    /// The last runtime in which this thread has made a process, so that its processes share the values that they
+    /// inherit.
+    static LAST: RefCell<Option<LastRuntime>> = const { RefCell::new(None) };
 }
 
-struct Seen {
+struct LastRuntime {
     runtime: Id,
     inherited: Weak<Inherited>,
 }
@@ -43,12 +44,12 @@ fn inherited_from(handle: Handle) -> Option<Arc<Inherited>> {
     let runtime = handle.id();
     LAST.try_with(|last| {
         let mut last = last.borrow_mut();
-        let known = last.as_ref().filter(|seen| seen.runtime == runtime);
-        if let Some(inherited) = known.and_then(|seen| seen.inherited.upgrade()) {
+        let known = last.as_ref().filter(|last| last.runtime == runtime);
+        if let Some(inherited) = known.and_then(|last| last.inherited.upgrade()) {
             return inherited;
         }
         let inherited = Inherited::unnamed(Spawner::Tokio(handle));
-        *last = Some(Seen { runtime, inherited: Arc::downgrade(&inherited) });
+        *last = Some(LastRuntime { runtime, inherited: Arc::downgrade(&inherited) });
         inherited
     })
     .ok()
@@ -70,7 +71,8 @@ pub(in crate::run) fn refuse_wait_on_runtime(
     }
 }
 
-/// Refuses a blocking wait for the end of the body of `target` by such a thread, if it has to poll that body.
+/// Refuses a blocking wait for the end of the body of `target` by the thread that drives a current-thread runtime, if
+/// it has to poll that body.
 pub(in crate::run) fn refuse_wait_for_body_on_runtime(
     target: &Arc<Node>,
     innermost: Option<&Arc<Node>>,
@@ -84,7 +86,8 @@ pub(in crate::run) fn refuse_wait_for_body_on_runtime(
     }
 }
 
-/// Refuses a blocking wait for the children of `target` by such a thread, if one of them waits for such work.
+/// Refuses a blocking wait for the children of `target` by the thread that drives a current-thread runtime, if one of
+/// the children waits for work that was spawned on that runtime.
 pub(in crate::run) fn refuse_wait_for_children_on_runtime(
     target: &Arc<Node>,
     innermost: Option<&Arc<Node>>,
@@ -100,7 +103,8 @@ pub(in crate::run) fn refuse_wait_for_children_on_runtime(
     }
 }
 
-/// Refuses a blocking wait for a slot by such a thread, if each slot is held by a process that waits for such work.
+/// Refuses a blocking wait for a slot by the thread that drives a current-thread runtime, if each slot is held by a
+/// process that waits for work that was spawned on that runtime.
 pub(in crate::run) fn refuse_slot_wait_on_runtime(
     limiter: &Arc<Node>,
     innermost: Option<&Arc<Node>>,
@@ -130,9 +134,9 @@ fn runs_on(node: &Arc<Node>, runtime: &Handle) -> bool {
         && matches!(spawner, Some(Spawner::Tokio(handle)) if handle.id() == runtime.id())
 }
 
-/// Is the calling code being polled by tokio, so that it holds up the thread that drives the runtime? This is not the
-/// case on a thread of `spawn_blocking`, or on one that has only entered the runtime's context: there, tokio sets no
-/// budget for cooperative scheduling.
+/// Is the calling code polled by tokio, so that it holds up the thread that drives the runtime? It is not on a thread
+/// of `spawn_blocking`, or on one that has only entered the context of the runtime. Tokio sets a budget for cooperative
+/// scheduling exactly while it polls, so this tests whether there is a budget.
 fn is_polled_by_tokio() -> bool {
     /// More than tokio lets a task do in one poll.
     const MORE_THAN_A_BUDGET: usize = 256;

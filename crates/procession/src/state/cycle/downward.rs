@@ -1,4 +1,4 @@
-//! The downward side of the search: every event that a given one might require.
+//! The downward side of the search: every event that a given event might require.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,21 +9,22 @@ use crate::state::contents::Contents;
 use crate::state::node::{Inner, Node};
 use crate::value::Phase;
 
-/// The events that a given one might require, directly or through others.
+/// The events that a given event might require, directly or through others.
 pub(super) struct Downward<C: Contents> {
     found: HashSet<Key<C>>,
     open: VecDeque<Cursor<C>>,
     spent: usize,
-    /// Nothing has been left out, and the two sides have not met.
+    /// Nothing was left out, and the two sides have not met, so an exhausted search would prove that there is no cycle.
     is_conclusive: bool,
-    /// Those of the upper process.
+    /// The ancestors of the upper process, which need not be searched.
     pub(super) ancestors: Ancestors<C>,
 }
 
-/// The processes that one process cannot begin to close without, as far as they have been looked for.
+/// The chain of sole parents above a process, as far as it was followed. Only such an ancestor can make the process
+/// begin to close.
 pub(super) struct Ancestors<C: Contents> {
     known: HashSet<*const Node<C>>,
-    /// The last one that is known.
+    /// The last known ancestor; `None` if the chain has ended.
     last: Option<Arc<Node<C>>>,
 }
 
@@ -36,7 +37,7 @@ impl<C: Contents> Ancestors<C> {
         self.last = Some(node.clone());
     }
 
-    /// Looks for one more.
+    /// Follows the chain to one more ancestor.
     fn look(&mut self) {
         let Some(node) = self.last.take() else { return };
         let inner = node.inner.lock();
@@ -68,9 +69,9 @@ impl<C: Contents> Downward<C> {
         }
     }
 
-    /// Looks further until it has spent as much as the upward side. Returns `true` if nothing is left to look at and
-    /// the sides have not met, so that there is no cycle.
-    pub(super) fn runs_dry(&mut self, upward: &Upward<C>) -> bool {
+    /// Searches on until it has spent as much as the upward side. Returns `true` if nothing is left to search and the
+    /// sides have not met, which proves that there is no cycle.
+    pub(super) fn is_exhausted(&mut self, upward: &Upward<C>) -> bool {
         while self.is_conclusive && self.spent <= upward.spent {
             let Some(Cursor { node, event, looked_at: skip }) = self.open.pop_front() else {
                 return true;
@@ -101,8 +102,8 @@ impl<C: Contents> Downward<C> {
     }
 }
 
-/// The events that this one might require, in the places from `skip` on, and whether there are no more places; `None`
-/// if not all of them can be seen.
+/// The events that this event might require, read from the next places after the first `skip`, and whether all places
+/// have been read; `None` if some of these events cannot be found.
 fn neighbours_below<C: Contents>(
     node: &Arc<Node<C>>,
     event: Event,
@@ -152,8 +153,8 @@ fn neighbours_below<C: Contents>(
 }
 
 impl<C: Contents> Inner<C> {
-    /// Calls `add` for each process that this one waits for, or is blocked for, in the places from `skip` on; `false`
-    /// if there are no more places.
+    /// Calls `add` for the processes that this one waits for, or is blocked for, in the next places after the first
+    /// `skip`. Returns `false` if there are no more places.
     pub(in crate::state) fn chunk_below(
         &self,
         skip: usize,

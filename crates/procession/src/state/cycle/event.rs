@@ -1,4 +1,4 @@
-//! The events that the search for cycles is about.
+//! The events between which the search for cycles follows requirements.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::state::node::Node;
 pub(super) enum Event {
     BeginsToClose,
     IsClosed,
-    /// It is kept open by the processes that own it. Used only in the search for rings.
+    /// The process is held open by the processes that own it. Used only in the search for rings.
     IsHeld,
 }
 
@@ -18,13 +18,13 @@ pub(super) type Key<C> = (*const Node<C>, Event);
 
 pub(super) type Events<C> = Vec<(Arc<Node<C>>, Event)>;
 
-/// How many places of a list are looked at in one step.
+/// The number of places of a list that are read in one step.
 pub(in crate::state) const CHUNK: usize = 16;
 
-/// An event whose neighbours are being looked at.
+/// An event whose neighbours are being read.
 pub(super) struct Cursor<C: Contents> {
     pub(super) node: Arc<Node<C>>,
     pub(super) event: Event,
-    /// How many places have been looked at.
+    /// The number of places that have been read.
     pub(super) looked_at: usize,
 }

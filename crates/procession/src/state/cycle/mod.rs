@@ -6,32 +6,32 @@
 //!
 //! - "`q` is Closed" requires that `q` has begun to close, and that everything `q` waits for, or is blocked for, is
 //!   Closed.
-//! - "`q` begins to close" requires that everything `q` is closed after is Closed and, if `q` has parents, that one of
-//!   them begins to close. This is a choice. (A process may also close for another reason. But an order that relies on
-//!   that would never be fulfilled at the end of a program, when processes are closed by their parents only.)
+//! - "`q` begins to close" requires that every process after which `q` closes is Closed and, if `q` has parents, that
+//!   one of them begins to close. That one is a *choice*. (A process may also close for another reason. But an order
+//!   that relies on that could not be kept at the end of a program, when processes are closed only by their parents.)
 //!
-//! An edge makes an event of its upper end require an event of its lower end. It is refused if the event of the lower
-//! end could then never happen, because it requires that of the upper end. A wait-for cycle is the case without a
-//! choice; `p.close_after(&q)` where `q` closes because of `p` is another case.
+//! A new edge makes an event of its upper end require an event of its lower end. The edge is refused if the event of
+//! the lower end requires that of the upper end, because then neither could ever happen. A wait-for cycle is the case
+//! without choices. `p.close_after(&q)` is another case if `q` closes because of `p`.
 //!
-//! Processes that close each other, directly or around a ring, do not wait for each other: a cycle is refused only if
-//! the event "is Closed" of some process is on it. So for an edge that adds a parent, the search distinguishes a
-//! process that begins to close *with* another one from a process that begins to close *after* it.
+//! Processes that close each other, directly or around a ring, do not wait for each other. So a cycle is refused only
+//! if the event "is Closed" of some process is on it. For this reason, when an edge adds a parent, the search
+//! distinguishes a process that begins to close *together with* another from a process that begins to close *after* it.
 //!
 //! # The search
 //!
-//! It goes from both ends in turn, so that it costs at most twice the cheaper side (I5).
+//! The search alternates between both ends, so it costs at most twice as much as the cheaper side (I5).
 //!
 //! - The *upward* side collects every event that might require the event of the upper end, assuming the worst of each
-//!   choice. If it finds that the event of the lower end requires it whatever is chosen, this decides at once.
-//!   Otherwise, once everything is collected, it strikes out the events that can still happen, one after the other, as
-//!   in a topological sort; the events that are left could never happen.
-//! - The *downward* side collects every event that the event of the lower end might require. If it runs dry without
-//!   having met the upward side, there is no cycle. It cannot look through a Closing process, because the children of
-//!   such a process may be in the hands of the walk that closes it. It need not look at the processes that the upper
-//!   process cannot begin to close without, its only parent and that one's only parent and so on: if their closing
-//!   required that of the upper process, there would be a cycle already. So a search between two siblings does not go
-//!   up all the way to the root. (That argument does not hold around a ring of processes that close each other.)
+//!   choice. If it finds that the event of the lower end requires that event whatever is chosen, the edge is refused at
+//!   once. Otherwise, when everything is collected, it removes the events that can still happen, one after the other,
+//!   as in a topological sort. The events that are left could never happen.
+//! - The *downward* side collects every event that the event of the lower end might require. If it is exhausted without
+//!   having met the upward side, there is no cycle. It cannot see through a Closing process, because the walk that
+//!   closes the process may have taken its children. It skips the only parent of the upper process, the only parent of
+//!   that parent, and so on: the upper process cannot begin to close unless they do, so if their closing required that
+//!   of the upper process, there would already be a cycle. Therefore a search between two siblings does not go all the
+//!   way up to the root. (This argument does not hold around a ring of processes that close each other.)
 
 mod downward;
 mod event;
@@ -81,7 +81,7 @@ pub(super) struct Verdict<C: Contents> {
     /// The edge would complete a ring of owning edges.
     pub(super) completes_ring: bool,
     has_rings: bool,
-    /// The nodes that were looked at, to be dropped after the graph lock is released.
+    /// The nodes that were visited. They are dropped after the graph lock is released.
     _searched: Vec<(Upward<C>, Downward<C>)>,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn judge<C: Contents>(
         let dependent = if is_ordered { Event::BeginsToClose } else { Event::IsClosed };
         verdict.search((upper, dependent), (lower, Event::IsClosed));
     }
-    // Without another parent, the lower process will close because of the upper one.
+    // Without another parent, the lower process will begin to close only because of the upper one.
     let is_only_parent = || lower.inner.lock().parents().next().is_none();
     let is_running = lower.phase() == Phase::Running;
     if verdict.cycle.is_none() && kind.closes() && is_running && is_only_parent() {
@@ -123,14 +123,15 @@ pub(super) fn judge<C: Contents>(
 }
 
 impl<C: Contents> Verdict<C> {
-    /// Does `required` itself require `dependent`, so that it could never happen first?
+    /// Does `required` itself require `dependent`, so that it could never happen first? If so, records the cycle.
     fn search(
         &mut self,
         dependent: (&Arc<Node<C>>, Event),
         required: (&Arc<Node<C>>, Event),
     ) -> bool {
         let goal = (Arc::as_ptr(required.0), required.1);
-        // Two processes that begin to close together are no cycle: `required` has to come strictly after `dependent`.
+        // Two processes that begin to close together are not a cycle, so `required` has to come strictly after
+        // `dependent`.
         let has_to_be_after = dependent.1 == required.1 && required.1 == Event::BeginsToClose;
         let mut upward = Upward::from(dependent);
         let mut downward = Downward::from(required);
@@ -146,7 +147,7 @@ impl<C: Contents> Verdict<C> {
             if !upward.step() {
                 break upward.is_blocked(goal, has_to_be_after);
             }
-            if !is_found && downward.runs_dry(&upward) && !upward.found.contains_key(&goal) {
+            if !is_found && downward.is_exhausted(&upward) && !upward.found.contains_key(&goal) {
                 break false;
             }
         };
@@ -159,7 +160,7 @@ impl<C: Contents> Verdict<C> {
 }
 
 impl<C: Contents> Inner<C> {
-    /// Is nothing above or below it, so that an edge to it completes nothing?
+    /// Has it no edges, so that an edge to it cannot complete a cycle or a ring?
     fn is_untouched(&self) -> bool {
         let has_edges = |extras: &Extras<C>| {
             let downs = [&extras.waits_for, &extras.closes_after, &extras.blocked_for];
@@ -172,7 +173,8 @@ impl<C: Contents> Inner<C> {
     }
 }
 
-/// Are all slots of `limiter` held by processes that wait for `waiting`, so that it would wait for a slot for ever?
+/// Are all slots of `limiter` held by processes that wait for `waiting`, so that `waiting` would wait for ever for a
+/// slot?
 pub(crate) fn slots_wait_for<C: Contents>(limiter: &Arc<Node<C>>, waiting: &Arc<Node<C>>) -> bool {
     let mut upward = Upward::from((waiting, Event::IsClosed));
     while upward.step() {}

@@ -1,4 +1,4 @@
-//! The upward side of the search: every event that might require a given one.
+//! The upward side of the search: every event that might require a given event.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -10,7 +10,7 @@ use crate::state::edge_kind::EdgeKind;
 use crate::state::node::Node;
 use crate::value::{Label, Phase};
 
-/// The events that might require a given one, directly or through others.
+/// The events that might require a given event, directly or through others.
 pub(super) struct Upward<C: Contents> {
     pub(super) found: HashMap<Key<C>, Found<C>>,
     start: Key<C>,
@@ -33,17 +33,17 @@ impl<C: Contents> Upward<C> {
             entry.insert(Found {
                 node,
                 is_certain,
-                all: 0,
+                unmet: 0,
                 choices: 0,
-                poor_choices: 0,
-                is_struck_out: false,
+                unmet_choices: 0,
+                is_removed: false,
                 dependents: Vec::new(),
             });
         }
     }
 
-    /// Records that an event requires `through`, which was found before. `choices` is the number of parents that the
-    /// event can choose from, if `through` is one of them.
+    /// Records that an event requires `through`, which was found before. If `through` is the event of a parent that the
+    /// event can choose, `choices` is the number of parents to choose from.
     fn add(&mut self, node: Arc<Node<C>>, event: Event, through: Key<C>, choices: Option<usize>) {
         let key = (Arc::as_ptr(&node), event);
         let need = if choices.is_some() { Need::One } else { Need::All };
@@ -53,15 +53,15 @@ impl<C: Contents> Upward<C> {
         self.find(node, event, is_certain);
         let Some(dependent) = self.found.get_mut(&key) else { return };
         match choices {
-            None => dependent.all += 1,
+            None => dependent.unmet += 1,
             Some(choices) => {
                 dependent.choices = choices;
-                dependent.poor_choices += 1;
+                dependent.unmet_choices += 1;
             }
         }
     }
 
-    /// Looks a little further; `false` if there is nothing left to look at.
+    /// Searches a little further; `false` if nothing is left to search.
     pub(super) fn step(&mut self) -> bool {
         let Some(Cursor { node, event, looked_at: skip }) = self.open.pop_front() else {
             return false;
@@ -91,8 +91,8 @@ impl<C: Contents> Upward<C> {
         true
     }
 
-    /// Strikes out the events that can happen without the given one, and returns whether `goal` is left. With `after`,
-    /// it must also come strictly after the given one, and not together with it.
+    /// Removes the events that can happen without the given event, and returns whether `goal` is left. If `after` is
+    /// set, `goal` must also come strictly after the given event, and not together with it.
     pub(super) fn is_blocked(&mut self, goal: Key<C>, after: bool) -> bool {
         if !self.found.contains_key(&goal) {
             return false;
@@ -104,31 +104,32 @@ impl<C: Contents> Upward<C> {
         let mut free: Vec<_> = self.found.iter().filter_map(is_free).collect();
         while let Some(key) = free.pop() {
             let Some(found) = self.found.get_mut(&key) else { continue };
-            if std::mem::replace(&mut found.is_struck_out, true) {
+            if std::mem::replace(&mut found.is_removed, true) {
                 continue;
             }
             for (key, need) in std::mem::take(&mut found.dependents) {
                 let Some(dependent) = self.found.get_mut(&key) else { continue };
                 match need {
-                    Need::All => dependent.all -= 1,
-                    Need::One => dependent.poor_choices -= 1,
+                    Need::All => dependent.unmet -= 1,
+                    Need::One => dependent.unmet_choices -= 1,
                 }
                 if key != start && dependent.can_happen() {
                     free.push(key);
                 }
             }
         }
-        let is_left = |key: &Key<C>| self.found.get(key).is_some_and(|found| !found.is_struck_out);
+        let is_left = |key: &Key<C>| self.found.get(key).is_some_and(|found| !found.is_removed);
         is_left(&goal) && (!after || self.comes_after().contains(&goal))
     }
 
-    /// Of the processes that are left, those that begin to close strictly after the given event, and not together with
-    /// it, because they are closed after a process, or because all their parents come after the event.
+    /// Of the events that are left, those of processes that begin to close strictly after the given event, and not
+    /// together with it: because such a process closes after another process, or because all its parents come after the
+    /// event.
     fn comes_after(&self) -> HashSet<Key<C>> {
         let begins = |key: &Key<C>| key.1 == Event::BeginsToClose && *key != self.start;
-        let is_left = |key: &Key<C>| self.found.get(key).filter(|found| !found.is_struck_out);
+        let is_left = |key: &Key<C>| self.found.get(key).filter(|found| !found.is_removed);
         let mut open: Vec<_> = self.found.keys().filter(|key| begins(key)).copied().collect();
-        open.retain(|key| is_left(key).is_some_and(|found| found.all > 0));
+        open.retain(|key| is_left(key).is_some_and(|found| found.unmet > 0));
         let mut after: HashSet<_> = open.iter().copied().collect();
         let mut late_choices: HashMap<Key<C>, usize> = HashMap::new();
         while let Some(key) = open.pop() {
@@ -144,15 +145,15 @@ impl<C: Contents> Upward<C> {
         after
     }
 
-    /// The processes on the way from `goal` to the given event; each requires the next.
+    /// The processes on the path from `goal` to the given event; each requires the next.
     pub(super) fn path(&self, goal: Key<C>) -> Vec<Label> {
-        // Begins at the given event, and looks only at events that are left: one may have been found through an event
-        // that was struck out.
+        // Begins at the given event, and visits only events that are left, because an event may have been found through
+        // one that was removed.
         let mut through = HashMap::from([(self.start, self.start)]);
         let mut open = VecDeque::from([self.start]);
         while let Some(key) = open.pop_front().filter(|_| !through.contains_key(&goal)) {
             for (dependent, _) in self.found.get(&key).iter().flat_map(|found| &found.dependents) {
-                let is_left = self.found.get(dependent).is_some_and(|found| !found.is_struck_out);
+                let is_left = self.found.get(dependent).is_some_and(|found| !found.is_removed);
                 if let (true, Entry::Vacant(entry)) = (is_left, through.entry(*dependent)) {
                     entry.insert(key);
                     open.push_back(*dependent);
@@ -168,7 +169,7 @@ impl<C: Contents> Upward<C> {
             }
             next = through.get(&key).copied().filter(|_| key != self.start);
         }
-        // An event that requires the other event of the same process closes the circle.
+        // If the path begins and ends with two events of the same process, name that process only once.
         if path.len() > 1 && path.first().map(|first| first.0) == path.last().map(|last| last.0) {
             path.pop();
         }
@@ -179,36 +180,36 @@ impl<C: Contents> Upward<C> {
 /// How an event requires another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// It is one of those that must all happen.
+    /// It is one of several events that must all happen.
     All,
-    /// It is one of those of which one must happen.
+    /// It is one of several events of which one must happen.
     One,
 }
 
-/// An event that might require the given one.
+/// An event that might require the given event.
 pub(super) struct Found<C: Contents> {
     node: Arc<Node<C>>,
-    /// It requires the given one whatever is chosen.
+    /// It requires the given event whatever is chosen.
     pub(super) is_certain: bool,
-    /// The number of events that it requires and that might never happen.
-    all: usize,
-    /// How many parents it can choose from, and how many of them might never begin to close.
+    /// The number of required events that might never happen, without those it can choose from.
+    unmet: usize,
+    /// The number of parents that it can choose from, and the number of those that might never begin to close.
     choices: usize,
-    poor_choices: usize,
-    /// It turned out that it can still happen.
-    is_struck_out: bool,
+    unmet_choices: usize,
+    /// It was removed, because it can happen without the given event.
+    is_removed: bool,
     /// The events that require this one.
     dependents: Vec<(Key<C>, Need)>,
 }
 
 impl<C: Contents> Found<C> {
     fn can_happen(&self) -> bool {
-        self.all == 0 && (self.choices == 0 || self.poor_choices < self.choices)
+        self.unmet == 0 && (self.choices == 0 || self.unmet_choices < self.choices)
     }
 }
 
 impl<C: Contents> Node<C> {
-    /// The number of parents that it can choose from; `None` if it or one of them has begun to close.
+    /// The number of parents that the process can choose from; `None` if it or one of them has already begun to close.
     fn choices(&self) -> Option<usize> {
         let inner = self.inner.lock();
         let mut choices = 0;
@@ -222,8 +223,8 @@ impl<C: Contents> Node<C> {
     }
 }
 
-/// The events that require this one, in the places from `skip` on; the children that can choose this process; and
-/// whether there are no more places.
+/// The events that require this event, and the children that can choose this process, read from the next places after
+/// the first `skip`; and whether all places have been read.
 fn neighbours_above<C: Contents>(
     node: &Arc<Node<C>>,
     event: Event,

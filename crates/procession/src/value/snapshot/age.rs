@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use crate::value::stamp::{RATE, Stamp, duration};
 
-/// How long something has lasted, if that is known: in ticks of 1/1024 s, or in seconds from 24 days on.
+/// How long something has lasted, if that is known. Up to 24 days, it is kept in ticks of 1/1024 s, beyond that in
+/// seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age(u32);
 
 const NONE: u32 = u32::MAX;
-/// The number is one of seconds, not of ticks.
+/// This bit says that the number counts seconds instead of ticks.
 const SECONDS: u32 = 1 << 31;
 
 impl Age {
-    /// How long before `now` the other time was, if there is one.
+    /// The time from `since` to `now`, if `since` is known.
     #[inline]
     pub(crate) fn between(since: Option<Stamp>, now: Stamp) -> Self {
         since.map_or(Self(NONE), |since| Self::of_ticks(now.ticks_since(since)))

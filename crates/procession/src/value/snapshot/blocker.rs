@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use super::Link;
 use super::fold::write_quoted;
-use super::info::{Printed, proper};
+use super::info::{Printed, nonempty};
 use crate::value::text::{Count, Elapsed};
 use crate::value::{Site, Work};
 
 /// The items that prevent a process from closing.
 ///
-/// Its `Display` is one line for each item, and ends without a line break.
+/// Its `Display` is one line for each item, without a line break at the end.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Blockers {
-    /// The items that have lasted longest, the oldest first. An item that has no age of its own has that of the nearest
-    /// Closing process above it.
+    /// The items that have lasted longest, the oldest first. An item without an age of its own is sorted by the age of
+    /// the nearest Closing process above it.
     pub first: Vec<Blocker>,
-    /// The number of all items, including those that are folded into one.
+    /// The total number of items, including those that are folded into others.
     pub total: usize,
 }
 
 impl Blockers {
-    /// The number of items that are neither among the first nor folded into one of them.
+    /// The number of items that are neither in [`first`](Self::first) nor folded into one of those.
     #[must_use]
     pub fn more(&self) -> usize {
         self.total - self.first.iter().map(|blocker| 1 + blocker.more).sum::<usize>()
@@ -58,19 +58,20 @@ impl Display for Blockers {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Blocker {
-    /// The chain from the process that was asked down to the one that the item belongs to. At most 17 steps are kept:
-    /// the first, and the nearest 16.
+    /// The chain from the process whose blockers these are down to the process that the item belongs to. At most 17
+    /// steps are kept: the first, and the 16 nearest to the item.
     pub chain: Vec<ChainLink>,
-    /// The number of steps that are missing after the first.
+    /// The number of steps that were left out after the first.
     pub skipped: usize,
     /// The kind of item.
     pub kind: BlockerKind,
     /// The name of the thread that runs it.
     pub thread: Option<Arc<str>>,
-    /// Where it was made; for a slot, where the slot was asked for.
+    /// The place where the process of the item was made; for a slot, the place where the slot was requested.
     pub site: Site,
-    /// For a body, how long ago its process began to close; for a process that nobody has asked to close, how long ago
-    /// the nearest process above it began to close; otherwise how long it has lasted.
+    /// For a body or [`ClosingChildren`](BlockerKind::ClosingChildren), how long ago the process began to close; for a
+    /// process that nobody has asked to close, how long ago the nearest Closing process above it began to close;
+    /// otherwise how long the item has lasted.
     pub age: Option<Duration>,
     /// How long ago its process was aborted.
     pub aborting_for: Option<Duration>,
@@ -78,18 +79,18 @@ pub struct Blocker {
     pub behind: usize,
     /// The number of other members of its family that are folded into it.
     pub more: usize,
-    /// The number of bytes of the last name that the family has in common.
+    /// The number of bytes at the beginning of the last name that the whole family shares.
     pub(super) stem: usize,
 }
 
 impl Blocker {
-    /// The common part of the names of its family, if it has a name: `session` for `session-42`.
+    /// The part of the name that its family shares, if it has a name: `session` for `session-42`.
     #[must_use]
     pub fn stem(&self) -> Option<&str> {
-        self.chain.last().and_then(|last| last.proper_name()).map(|name| &name[..self.stem])
+        self.chain.last().and_then(|last| last.nonempty_name()).map(|name| &name[..self.stem])
     }
 
-    /// The same item, with other names of processes and threads: for a picture that must not show the real ones.
+    /// The same item with renamed processes and threads, for a picture that must not show the real names.
     #[must_use]
     pub(crate) fn renamed(mut self, rename: &dyn Fn(&str) -> String) -> Self {
         let stem = self.stem().map(rename).unwrap_or_default();
@@ -100,13 +101,13 @@ impl Blocker {
         let begins_with_stem = self
             .chain
             .last()
-            .and_then(ChainLink::proper_name)
+            .and_then(ChainLink::nonempty_name)
             .is_some_and(|name| name.starts_with(&stem));
         self.stem = if begins_with_stem { stem.len() } else { 0 };
         self
     }
 
-    /// The beginning of the line, without the common part of the names of its family.
+    /// The beginning of the line: the chain, without the quoted name of the family.
     pub(crate) fn name(&self) -> impl Display + '_ {
         Name { blocker: self, with_stem: false }
     }
@@ -132,7 +133,7 @@ impl Blocker {
         }
     }
 
-    /// The end of the line: how long it has lasted, and how long ago it was aborted.
+    /// Writes the end of the line: the age, and how long ago it was aborted.
     fn write_since(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_age(f)?;
         match self.aborting_for {
@@ -172,10 +173,10 @@ impl Blocker {
     }
 }
 
-/// The chain down to a blocker, and the number of others in its family.
+/// Displays the chain down to a blocker, and the number of others in its family.
 struct Name<'a> {
     blocker: &'a Blocker,
-    /// Is the common part of the names of the family written too?
+    /// Is the name that the family shares written too?
     with_stem: bool,
 }
 
@@ -226,7 +227,7 @@ impl Display for Blocker {
         Name { blocker: self, with_stem: true }.fmt(f)?;
         f.write_str(": ")?;
         self.write_what(f)?;
-        let is_label = |last: &ChainLink| last.proper_name().is_none() && last.site == self.site;
+        let is_label = |last: &ChainLink| last.nonempty_name().is_none() && last.site == self.site;
         if !self.chain.last().is_some_and(is_label) {
             write!(f, " ({})", self.site)?;
         }
@@ -234,7 +235,7 @@ impl Display for Blocker {
     }
 }
 
-/// One process on the chain from the process that was asked down to a [`Blocker`].
+/// One process on the chain down to a [`Blocker`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChainLink {
@@ -242,28 +243,28 @@ pub struct ChainLink {
     pub process: usize,
     /// Its name, if it has one of its own.
     pub name: Option<Arc<str>>,
-    /// Where it was made.
+    /// The place where it was made.
     pub site: Site,
-    /// The edge from the process before it; `None` for the first.
+    /// The edge from the previous process on the chain; `None` for the first.
     pub link: Option<Link>,
 }
 
 impl ChainLink {
-    /// The name if it has one that is not empty, otherwise the site.
+    /// The name, or the site if the name is missing or empty.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
-        match self.proper_name() {
+        match self.nonempty_name() {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(self.site.to_string()),
         }
     }
 
-    fn proper_name(&self) -> Option<&str> {
-        proper(self.name.as_deref())
+    fn nonempty_name(&self) -> Option<&str> {
+        nonempty(self.name.as_deref())
     }
 
     fn printed(&self) -> Printed<'_> {
-        Printed { name: self.proper_name(), site: self.site }
+        Printed { name: self.nonempty_name(), site: self.site }
     }
 }
 
@@ -273,7 +274,7 @@ impl ChainLink {
 pub enum BlockerKind {
     /// A body on a thread.
     ThreadBody,
-    /// A body as a future.
+    /// A body that is a future.
     AsyncBody,
     /// A blocking teardown.
     Teardown,
@@ -289,7 +290,7 @@ pub enum BlockerKind {
     Hook,
     /// A future that was given to [`wait_for_future`](crate::Process::wait_for_future).
     Future,
-    /// The closing of its children is under way, so they are missing from the snapshot.
+    /// The process is closing its children at this moment, so they are missing from the snapshot.
     ClosingChildren,
 }
 
@@ -307,7 +308,7 @@ impl BlockerKind {
         })
     }
 
-    /// The words for it in a line.
+    /// The text for it in the line of a blocker.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::ThreadBody => "thread body",
@@ -322,7 +323,7 @@ impl BlockerKind {
         }
     }
 
-    /// A stable name for programs: `thread_body`.
+    /// A stable name for programs to match on, such as `thread_body`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -475,7 +476,7 @@ mod tests {
         assert_eq!(wide(9).blockers(16).first.len(), 1);
     }
 
-    /// The name of a family's helpers and slots is not that of the process they belong to.
+    /// The helpers and slots in a family have no names of their own, so the line has no name for the family.
     #[test]
     fn families_without_a_name() {
         let (mut scene, app) = app();

@@ -1,10 +1,10 @@
-//! The lines and signs that the tree is drawn with.
+//! The lines and symbols of the tree.
 
 use std::fmt;
 
 use super::outline::{Outline, Row};
 
-/// The pieces that the tree is drawn with.
+/// The pieces of text that draw the tree.
 pub(super) struct Drawing {
     branch: &'static str,
     last_branch: &'static str,
@@ -24,7 +24,7 @@ impl Drawing {
         if f.sign_minus() { &ASCII } else { &UNICODE }
     }
 
-    /// Writes the lines and signs to the left of a row.
+    /// Writes the lines and symbols to the left of a row.
     pub(super) fn write_indent(
         &self,
         outline: &Outline<'_>,
@@ -62,7 +62,7 @@ fn is_wait(row: &Row<'_>) -> bool {
     row.link.is_some_and(|link| !link.closes())
 }
 
-/// Is it the last row below the same process that is drawn as a branch?
+/// Is it the last of the rows below its parent that are drawn as branches?
 fn is_last(outline: &Outline<'_>, position: usize) -> bool {
     let siblings = &outline.rows[outline.rows[position].parent].below;
     siblings.end == position + 1 || is_wait(&outline.rows[position + 1])

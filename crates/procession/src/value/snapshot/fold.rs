@@ -1,4 +1,5 @@
-//! Families: siblings that look alike, of which a few members stand for all. Pictures in other crates use this fold too.
+//! Families of siblings that look alike. A few members stand for the whole family. Other crates use this fold for their
+//! pictures too.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
@@ -7,21 +8,22 @@ use std::time::Duration;
 
 use super::ProcessInfo;
 pub use super::info::State;
-use super::info::proper;
+use super::info::nonempty;
 use crate::value::text::{Count, Escaped};
 use crate::value::{Site, Work};
 
-/// A family of at most this many members is shown as it is.
+/// The maximum size of a family whose members are all shown.
 pub const FAMILY_LIMIT: usize = 8;
 
 /// The number of members of a larger family that are shown, in addition to protected ones.
 const SHOWN_LIMIT: usize = 3;
 
-/// Folds large families among siblings: of each, the members that are protected are shown, and one for each different
-/// combination of blocking, state, kind of work and site, at most three. The others are one fold at the place of the
-/// first member.
+/// Folds large families of siblings. A folded family shows its protected members and, as long as fewer than three
+/// members are shown, one member for each combination of blocking, failure, state, kind of work and site. The other
+/// members become one fold.
 ///
-/// The order of the siblings is kept, except that a large family stays together. A fold has at least two members.
+/// The order of the siblings is kept, except that a large family is moved together to the position of its first member.
+/// A fold has at least two members.
 pub fn fold<'a, T: Copy>(siblings: impl IntoIterator<Item = (T, Member<'a>)>) -> Vec<Part<'a, T>> {
     let mut families = HashMap::new();
     let mut sizes: Vec<usize> = Vec::new();
@@ -54,9 +56,9 @@ pub fn fold<'a, T: Copy>(siblings: impl IntoIterator<Item = (T, Member<'a>)>) ->
 }
 
 fn fold_family<'a, T: Copy>(members: &[(T, Member<'a>)], parts: &mut Vec<Part<'a, T>>) {
-    let mut shown = to_show(members);
+    let mut shown = select_shown(members);
     if shown.len() + 1 == members.len() {
-        shown = (0..members.len()).collect(); // a fold of one takes as much space as the member
+        shown = (0..members.len()).collect(); // a fold of one member takes as much space as the member
     }
     parts.extend(shown.iter().map(|&position| Part::One(members[position].0)));
     let shown: HashSet<usize> = shown.into_iter().collect();
@@ -73,15 +75,16 @@ fn fold_family<'a, T: Copy>(members: &[(T, Member<'a>)], parts: &mut Vec<Part<'a
     }
 }
 
-/// The positions of the members to be shown, the protected ones first.
-fn to_show<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
+/// Selects the members to show, and returns their positions, the protected ones first.
+fn select_shown<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
     let is_protected = |&position: &usize| members[position].1.protected;
     let mut shown: Vec<usize> = (0..members.len()).filter(is_protected).collect();
-    let seen: HashSet<_> = shown.iter().map(|&position| members[position].1.look()).collect();
+    let appearances: HashSet<_> =
+        shown.iter().map(|&position| members[position].1.appearance()).collect();
     let mut best: HashMap<_, usize> = HashMap::new();
     for (position, (_, member)) in members.iter().enumerate() {
-        if !seen.contains(&member.look()) {
-            let best = best.entry(member.look()).or_insert(position);
+        if !appearances.contains(&member.appearance()) {
+            let best = best.entry(member.appearance()).or_insert(position);
             if member.rank() > members[*best].1.rank() {
                 *best = position;
             }
@@ -133,8 +136,8 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Members that look the same are not shown twice.
-    fn look(&self) -> (bool, bool, State, Work, Site) {
+    /// Of several members with the same appearance, only one is shown.
+    fn appearance(&self) -> (bool, bool, State, Work, Site) {
         (self.blocks, self.failed, self.state, self.work, self.site)
     }
 
@@ -144,21 +147,21 @@ impl<'a> Member<'a> {
     }
 }
 
-/// A sibling that is shown, or those that are not.
+/// A sibling that is shown, or a fold of siblings that are not.
 #[derive(Debug)]
 pub enum Part<'a, T> {
     /// A sibling that is shown.
     One(T),
-    /// The siblings of a family that are not.
+    /// The siblings of a family that are not shown.
     Fold(Fold<'a, T>),
 }
 
-/// The members of a family that are not shown. Its `Display`: ``… and 9,950 more `connection`: 9,950 Closing``.
+/// The members of a family that are not shown. Its `Display` is like ``… and 9,950 more `connection`: 9,950 Closing``.
 #[derive(Debug)]
 pub struct Fold<'a, T> {
     /// The part of their names that they share.
     pub stem: Stem<'a>,
-    /// These siblings.
+    /// The siblings that are not shown.
     pub members: Vec<T>,
     /// Their states.
     pub counts: Counts,
@@ -184,12 +187,12 @@ pub(super) fn write_quoted(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     f.write_str("`")
 }
 
-/// The common part of a family.
+/// The property that the members of a family share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stem<'a> {
     /// The name without trailing digits and one separator before them.
     Name(&'a str),
-    /// Processes without a name were made at the same place.
+    /// The site of processes without a name.
     Site(Site),
 }
 
@@ -197,7 +200,7 @@ impl<'a> Stem<'a> {
     /// The stem of a process with this name, which was made at this place.
     #[must_use]
     pub fn new(name: Option<&'a str>, site: Site) -> Self {
-        match proper(name) {
+        match nonempty(name) {
             Some(name) => Self::Name(stem(name)),
             None => Self::Site(site),
         }
@@ -216,7 +219,7 @@ fn stem(name: &str) -> &str {
     without_digits.strip_suffix(['-', '_', '#', ':', '/', ' ']).unwrap_or(without_digits)
 }
 
-/// The number of members in each state. Its `Display`: `2 Running, 37 Closing`.
+/// The number of members in each state. Its `Display` is like `2 Running, 37 Closing`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([usize; State::ALL.len()]);
 
@@ -264,7 +267,7 @@ mod tests {
         }
     }
 
-    /// The parts as words: a number for a member that is shown, and the text of a fold.
+    /// The parts as text: the index of a member that is shown, or the `Display` of a fold.
     fn folded(members: &[Member<'_>]) -> Vec<String> {
         let parts = fold(members.iter().copied().enumerate());
         let word = |part: Part<'_, usize>| match part {

@@ -12,7 +12,7 @@ const NODES: usize = 200;
 impl Snapshot {
     /// The graph as a flowchart for Mermaid: at most 200 nodes, with large families of children folded.
     ///
-    /// An edge to a child is solid, to a no-wait child dashed; an edge that only waits is dotted, and says so.
+    /// An edge to a child is solid, to a no-wait child dashed; an edge that only waits is dotted and labelled.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let picture = Picture::new(self);
@@ -41,7 +41,7 @@ impl Snapshot {
 
     /// The graph for Graphviz: at most 200 nodes, with large families of children folded.
     ///
-    /// An edge to a child is solid, to a no-wait child dashed; an edge that only waits is dotted, and says so.
+    /// An edge to a child is solid, to a no-wait child dashed; an edge that only waits is dotted and labelled.
     #[must_use]
     pub fn to_dot(&self) -> String {
         let picture = Picture::new(self);
@@ -82,12 +82,12 @@ fn words(link: Link) -> &'static str {
     }
 }
 
-/// The content of both formats. A node is known by its position, never by an id, which would be an address.
+/// The content of both formats. Nodes are numbered by their position, because an id would reveal an address.
 struct Picture {
     /// The texts of the nodes, which are not escaped for any format.
     nodes: Vec<String>,
     arrows: Vec<Arrow>,
-    /// The text that says how many processes have no node, if there are any.
+    /// The text that says how many processes are shown, if some have no node.
     missing: Option<String>,
 }
 
@@ -136,8 +136,8 @@ fn node_text(snapshot: &Snapshot, process: u32) -> String {
     text
 }
 
-/// A text in quotes for Mermaid. All but letters, digits and a few signs could mean something in one of the languages
-/// inside it (Markdown, HTML), and is written as its number.
+/// The inside of a quoted text for Mermaid. All characters except letters, digits and a few symbols are written as
+/// numbers, because they could have a meaning in Mermaid or in the languages embedded in it (Markdown, HTML).
 struct ForMermaid<'a>(&'a str);
 
 impl Display for ForMermaid<'_> {
@@ -154,7 +154,7 @@ impl Display for ForMermaid<'_> {
     }
 }
 
-/// A text in quotes for Graphviz, which interprets escape sequences and HTML entities in it.
+/// The inside of a quoted text for Graphviz, which interprets escape sequences and HTML entities.
 struct ForDot<'a>(&'a str);
 
 impl Display for ForDot<'_> {
@@ -170,7 +170,7 @@ impl Display for ForDot<'_> {
     }
 }
 
-/// Lines, of which all but the first are indented.
+/// Lines of text. All but the first are indented.
 struct Lines(String);
 
 impl Lines {
@@ -239,7 +239,7 @@ digraph {
         assert!(mermaid.ends_with("    linkStyle 1 stroke-dasharray:8 4\n"), "{mermaid}");
     }
 
-    /// Each name is one quoted text, in one line.
+    /// Each name stays within its quotes and on its line.
     #[test]
     fn hostile_names_are_escaped() {
         let snapshot = hostile();

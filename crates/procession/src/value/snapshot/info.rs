@@ -21,23 +21,23 @@ pub struct ProcessInfo {
     pub(crate) closing_for: Age,
     pub(crate) aborting_for: Age,
     pub(crate) work_for: Age,
-    /// The index of the first parent; none for the root, and for a process that was reached only along edges that wait
-    /// without closing.
+    /// The index of the first parent; none for the root, and for a process that was reached only along edges that do
+    /// not close it.
     pub(crate) first_parent: Index,
-    /// The index of the first of its edges, which are next to each other.
+    /// The index of its first edge. The edges of one process are next to each other.
     pub(crate) first_edge: Index,
     pub(crate) phase: Phase,
     pub(crate) aborting: bool,
     pub(crate) work: Work,
-    /// A reason that carries a value is among the rare fields.
+    /// A reason that carries a value is stored in `rare`.
     pub(crate) reason: Option<BriefReason>,
 }
 
-// A large snapshot consists of these, and most of the time that it takes is spent on the memory.
+// A large snapshot consists of these, and most of the time that it takes is spent on memory accesses.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
 const _: () = assert!(size_of::<ProcessInfo>() == 72);
 
-/// The fields that few processes have.
+/// The fields that few processes need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rare {
     pub(crate) reason: Option<Reason>,
@@ -48,7 +48,7 @@ pub(crate) struct Rare {
 }
 
 impl Rare {
-    /// The fields, boxed if there are any.
+    /// The fields in a box; `None` if all of them are empty.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
         let Self { reason, failed, closing_children, thread, held_slots } = &self;
         let is_empty = reason.is_none() && thread.is_none() && held_slots.is_empty();
@@ -75,11 +75,12 @@ impl From<u32> for Index {
     }
 }
 
-/// A slot of a limiter that was taken by [`acquire`](crate::Limited::acquire) and is not used by a child.
+/// A slot of a limiter that a caller holds, because it called [`acquire`](crate::Limited::acquire) and has not yet
+/// spawned a child in the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldSlot {
-    /// Where it was asked for.
+    /// The place where it was requested.
     pub site: Site,
     /// How long it has been held.
     pub held_for: Duration,
@@ -110,7 +111,7 @@ impl ProcessInfo {
         self.phase
     }
 
-    /// Is or was it closed by force?
+    /// Was it aborted?
     #[must_use]
     pub fn is_aborting(&self) -> bool {
         self.aborting
@@ -122,7 +123,7 @@ impl ProcessInfo {
         self.rare.as_ref().is_some_and(|rare| rare.failed)
     }
 
-    /// The reason why it closes; while it is Running, the reason why it will close as soon as it waits for nothing.
+    /// The reason for its closing. A Running process has one if it will close as soon as it waits for nothing.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         self.reason?.get().or_else(|| self.rare.as_ref()?.reason.as_ref())
@@ -140,7 +141,7 @@ impl ProcessInfo {
         self.aborting_for.get()
     }
 
-    /// The code that it runs.
+    /// The kind of code that it is running.
     #[must_use]
     pub fn work(&self) -> Work {
         self.work
@@ -162,13 +163,13 @@ impl ProcessInfo {
         self.rare.as_ref()?.thread.as_ref()
     }
 
-    /// Is the closing of its children under way, so that they are missing from the snapshot?
+    /// Is it closing its children at this moment, so that they are missing from the snapshot?
     #[must_use]
     pub fn is_closing_children(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.closing_children)
     }
 
-    /// The slots that no child holds, if it limits the number of its children.
+    /// The slots that callers hold without a child, if it limits the number of its children.
     #[must_use]
     pub fn held_slots(&self) -> &[HeldSlot] {
         self.rare.as_ref().map_or(&[], |rare| &rare.held_slots)
@@ -185,10 +186,10 @@ impl ProcessInfo {
         self.rare.get_or_insert_default()
     }
 
-    /// The name if it has one that is not empty, otherwise the site.
+    /// The name, or the site if the name is missing or empty.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
-        match self.proper_name() {
+        match self.nonempty_name() {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(self.site.to_string()),
         }
@@ -214,14 +215,14 @@ impl ProcessInfo {
         }
     }
 
-    /// The name if it has one that is not empty.
-    pub(super) fn proper_name(&self) -> Option<&str> {
-        proper(self.name.as_deref())
+    /// The name, unless it is empty.
+    pub(super) fn nonempty_name(&self) -> Option<&str> {
+        nonempty(self.name.as_deref())
     }
 
     /// The label as it is printed.
     pub(super) fn printed(&self) -> Printed<'_> {
-        Printed { name: self.proper_name(), site: self.site }
+        Printed { name: self.nonempty_name(), site: self.site }
     }
 
     pub(super) fn state(&self) -> State {
@@ -239,7 +240,8 @@ impl ProcessInfo {
         let edges = &edges[first as usize..];
         let own = edges[0].from();
         let is_own = |edge: &Edge| edge.from() == own;
-        // The search is limited to twice the number of its edges, so that a look at each process stays linear.
+        // The range to search is at most twice as long as the list of its edges, so visiting all processes stays
+        // linear.
         let mut end = 1;
         while edges.get(end).is_some_and(is_own) {
             end *= 2;
@@ -249,7 +251,7 @@ impl ProcessInfo {
     }
 }
 
-/// A label: the name, which is escaped, or else the site.
+/// Displays a label: the escaped name, or the site if there is no name.
 #[derive(Clone, Copy)]
 pub(super) struct Printed<'a> {
     pub(super) name: Option<&'a str>,
@@ -265,23 +267,23 @@ impl Display for Printed<'_> {
     }
 }
 
-/// An empty name says less than the site.
-pub(super) fn proper(name: Option<&str>) -> Option<&str> {
+/// The name, unless it is empty, because an empty name says less than the site.
+pub(super) fn nonempty(name: Option<&str>) -> Option<&str> {
     name.filter(|name| !name.is_empty())
 }
 
-/// The phase, refined by whether the process was aborted or has failed.
+/// The phase, refined: it also distinguishes aborted and failed processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// It is Running.
     Running,
     /// It is Closing.
     Closing,
-    /// It was aborted, and is Closing.
+    /// It is Closing and was aborted.
     Aborting,
     /// It is Closed.
     Closed,
-    /// It is Closed, and has failed.
+    /// It is Closed and has failed.
     Failed,
 }
 
@@ -301,7 +303,7 @@ impl State {
         }
     }
 
-    /// The sign that stands for it next to the word, because colours alone are not enough.
+    /// The symbol that is shown next to the word, because colour alone must not carry the meaning.
     #[must_use]
     pub fn glyph(self) -> char {
         match self {

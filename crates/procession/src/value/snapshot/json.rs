@@ -88,7 +88,7 @@ impl Serialize for Blocker {
     }
 }
 
-/// The label, which is a site if the process has no name, and the edge from the process before it.
+/// The label, which is the site if the process has no name, and the edge from the previous process on the chain.
 impl Serialize for ChainLink {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("ChainLink", 4)?;
@@ -117,7 +117,7 @@ impl Serialize for Phase {
     }
 }
 
-/// The kind of work, or nothing.
+/// The kind of work, or null.
 impl Serialize for Work {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         BlockerKind::of(*self).serialize(serializer)
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(to_value(work).expect("plain data"), expected);
     }
 
-    /// An id is an address. No form of a snapshot contains one.
+    /// No form of a snapshot contains an id, because an id is an address.
     #[test]
     fn no_id_is_written() {
         let mut scene = stuck();

@@ -1,4 +1,5 @@
-//! The lines of [`Blockers`]: the items of a [`Search`], the oldest first, with their chains. Large families are folded.
+//! The lines of [`Blockers`]: the items that a [`Search`] found, the oldest first, with their chains. Large families
+//! are folded.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use crate::value::{Name, Site, Work};
 /// The number of steps of a chain that are kept, in addition to the first.
 const NEAREST: usize = 16;
 
-/// One line: an item, and how many others of its family it stands for.
+/// One line: an item, and the number of other items of its family that are folded into it.
 struct Line {
     item: usize,
     more: usize,
@@ -25,7 +26,7 @@ impl Search<'_> {
         Blockers { first, total: self.items.len() }
     }
 
-    /// For each process, is it on the chain of one of the first `limit` blockers?
+    /// Says for each process whether it is on the chain of one of the first `limit` blockers.
     pub(super) fn on_chains(&self, limit: usize) -> Vec<bool> {
         let mut on_chains = vec![false; self.steps.len()];
         for line in self.oldest_lines(limit) {
@@ -40,7 +41,7 @@ impl Search<'_> {
         on_chains
     }
 
-    /// The lines that have lasted longest, the oldest first; those of the same age in the order of their items.
+    /// The oldest lines, the oldest first. Lines of the same age are in the order of their items.
     fn oldest_lines(&self, limit: usize) -> Vec<Line> {
         let mut lines = self.lines();
         let by_age = |line: &Line| (Reverse(self.rank(&self.items[line.item])), line.item);
@@ -54,12 +55,12 @@ impl Search<'_> {
         lines
     }
 
-    /// The items; more than eight of the same family are one line, and the oldest stands for them.
+    /// One line for each item, except that a family of more than eight items is one line, for its oldest item.
     fn lines(&self) -> Vec<Line> {
         let mut families: HashMap<Family<'_>, usize> = HashMap::new();
         let mut lines: Vec<Line> = Vec::new();
         let mut family_of = Vec::with_capacity(self.items.len());
-        let mut last = None; // siblings follow each other, so that most need not be looked up
+        let mut last = None; // siblings follow each other, so most need not be looked up
         for (item, family) in self.items.iter().map(|item| self.family(item)).enumerate() {
             let position = match last {
                 Some((last, position)) if last == family => position,
@@ -120,7 +121,7 @@ impl Search<'_> {
         }
     }
 
-    /// The first step and the nearest ones, from the top, and how many are missing between them.
+    /// The first step and the nearest ones, from the top down, and the number of steps left out in between.
     fn chain(&self, item: &Item) -> (Vec<ChainLink>, usize) {
         let (mut chain, mut skipped) = (Vec::new(), 0);
         let (mut process, mut step) = (item.process, item.step);
@@ -146,17 +147,17 @@ impl Search<'_> {
         (chain, skipped)
     }
 
-    /// The age by which items are sorted. An item without one has that of the nearest Closing process above it.
+    /// The age by which items are sorted. An item without one gets the age of the nearest Closing process above it.
     fn rank(&self, item: &Item) -> Option<Duration> {
-        self.age(item).or_else(|| self.asked_for(item))
+        self.age(item).or_else(|| self.nearest_closing_for(item))
     }
 
     /// How long ago the nearest Closing process on the chain began to close.
-    fn asked_for(&self, item: &Item) -> Option<Duration> {
-        self.info(self.asked[item.process as usize]?).closing_for()
+    fn nearest_closing_for(&self, item: &Item) -> Option<Duration> {
+        self.info(self.nearest_closing[item.process as usize]?).closing_for()
     }
 
-    /// A hook or a future is a process of its own only inside the library: its chain ends at its parent.
+    /// A hook or a future is a process only inside the library, so the chain of its item ends at its parent.
     fn is_helper(&self, process: u32) -> bool {
         process != 0 && matches!(self.info(process).work, Work::Hook | Work::Future)
     }
@@ -164,7 +165,7 @@ impl Search<'_> {
     fn age(&self, item: &Item) -> Option<Duration> {
         let info = self.info(item.process);
         match item.kind {
-            BlockerKind::NotAsked => self.asked_for(item),
+            BlockerKind::NotAsked => self.nearest_closing_for(item),
             BlockerKind::ThreadBody | BlockerKind::AsyncBody | BlockerKind::ClosingChildren => {
                 info.closing_for()
             }
@@ -182,7 +183,7 @@ impl Search<'_> {
     }
 }
 
-/// The common part of the items of one line.
+/// The properties that all items of one line share.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Family<'a> {
     step: Option<Step>,

@@ -3,13 +3,14 @@
 //! | file | subject |
 //! |---|---|
 //! | this one | the processes and edges of a snapshot |
-//! | [`info`] | one process, and its label |
+//! | [`info`], [`age`] | one process and its label; an optional duration in four bytes |
 //! | [`blocker`] | the items that prevent a process from closing, and their lines |
 //! | [`search`] | the search for blockers |
-//! | [`fold`] | families of siblings, of which a few members stand for all |
+//! | [`lines`] | the lines of the blockers, with large families folded |
+//! | [`fold`] | families of siblings, for which a few members stand |
 //! | [`outline`] | which processes a picture shows, within a budget |
 //! | [`tree`] | `Display` |
-//! | [`drawing`] | the lines and signs of the tree |
+//! | [`drawing`] | the lines and symbols of the tree |
 //! | [`graph`] | the graph for Mermaid and Graphviz |
 //! | `json` | `Serialize` |
 //!
@@ -40,29 +41,30 @@ pub use info::{HeldSlot, ProcessInfo};
 pub(crate) use info::{Index, Rare};
 pub use outline::Marks;
 
-/// A process with everything that it closes or waits for, as it was when
-/// [`Process::snapshot`](crate::Process::snapshot) looked at it.
+/// A process with everything that it closes or waits for, at the time of the call of
+/// [`Process::snapshot`](crate::Process::snapshot).
 ///
-/// It is flat: a list of processes, of which the first is the one that was asked, and a list of the edges between them.
+/// It is flat: a list of processes, the first of which is the root, on which `snapshot` was called, and a list of the
+/// edges between them.
 ///
-/// Its `Display` is a tree of at most 200 lines: large families of children are folded. `{:#}` adds sites and times,
-/// and `{:-}` writes it in ASCII.
+/// Its `Display` is a tree of at most 200 lines, in which large families of children are folded. `{:#}` adds sites and
+/// times, and `{:-}` writes it in ASCII.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The labels of the first parents above the root, the topmost first.
     above: Vec<Arc<str>>,
     /// Never empty.
     processes: Vec<ProcessInfo>,
-    /// By their upper ends; those of one process are next to each other.
+    /// Grouped by their upper ends, so the edges from one process are next to each other.
     edges: Vec<Edge>,
     /// The number of teardowns that the library's threads were running.
     pool_busy: usize,
-    /// The indices by id, sorted when a caller looks for an id for the first time.
+    /// The indices of the processes, sorted by id when an id is looked up for the first time.
     by_id: OnceLock<Box<[u32]>>,
 }
 
 impl Snapshot {
-    /// The process that was asked.
+    /// The process on which [`snapshot`](crate::Process::snapshot) was called.
     #[must_use]
     pub fn root(&self) -> &ProcessInfo {
         &self.processes[0]
@@ -115,18 +117,18 @@ impl Snapshot {
         Some(path)
     }
 
-    /// The `limit` oldest items that prevent the root from closing, and the number of all of them.
+    /// The `limit` oldest items that prevent the root from closing, and the total number of such items.
     ///
-    /// These are the bodies, teardowns, hooks and held slots that are not themselves waiting for another process, and
-    /// the processes that nobody has asked to close. More than eight similar ones below the same parent are folded into
+    /// An item is a body, a teardown, a hook, a future or a held slot that is not itself waiting for another process,
+    /// or a process that nobody has asked to close. More than eight similar items below the same parent are folded into
     /// one.
     #[must_use]
     pub fn blockers(&self, limit: usize) -> Blockers {
         search::Search::new(self).blockers(limit)
     }
 
-    /// A snapshot of these processes, of which the first is the root. They know their edges, which are next to each
-    /// other in the list, and their first parents, which form no ring.
+    /// A snapshot of these processes, the first of which is the root. The fields `first_edge` and `first_parent` must
+    /// be set: the edges of one process are next to each other in the list, and first parents form no ring.
     pub(crate) fn new(
         above: Vec<Arc<str>>,
         processes: Vec<ProcessInfo>,
@@ -137,8 +139,8 @@ impl Snapshot {
         Self { above, processes, edges, pool_busy, by_id: OnceLock::new() }
     }
 
-    /// [`new`](Self::new), for processes that know neither their edges nor their first parents. The edges from one
-    /// process must be next to each other.
+    /// [`new`](Self::new), but sets `first_edge` and `first_parent` itself. The edges from one process must be next to
+    /// each other.
     #[cfg(test)]
     fn built(
         above: Vec<Arc<str>>,
@@ -178,14 +180,14 @@ impl Snapshot {
     }
 }
 
-/// Indices take four bytes: a snapshot of 2³² processes would not fit into memory.
+/// Converts a position into an index of four bytes, because a snapshot of 2³² processes would not fit into memory.
 fn index(position: usize) -> u32 {
     u32::try_from(position).expect("a snapshot has fewer than 2³² processes and edges")
 }
 
-/// Finds the first parents: breadth-first from the root, then from the processes that only waits lead to. Edges may
-/// form a ring, but first parents do not, because a process gets its first parent when it is reached for the first
-/// time.
+/// Finds the first parents: breadth-first from the root, then from the processes that can only be reached along edges
+/// that do not close. Edges may form a ring, but first parents do not, because a process gets its first parent when it
+/// is reached for the first time.
 pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
     let mut has_parent = vec![false; processes.len()];
     let closing = |edge: &&Edge| edge.kind.closes();
@@ -194,7 +196,7 @@ pub(crate) fn set_first_parents(processes: &mut [ProcessInfo], edges: &[Edge]) {
     }
     let mut reached = vec![false; processes.len()];
     let mut queue = Vec::with_capacity(processes.len());
-    // The root, then those without a parent, then the rest: rings that only waits lead to.
+    // The root, then the processes without a parent, then the rest: rings that can only be reached along waits.
     let starts = [0].into_iter();
     let without_parent = (0..processes.len()).filter(|&process| !has_parent[process]);
     for start in starts.chain(without_parent).chain(0..processes.len()) {
@@ -257,7 +259,7 @@ pub enum Link {
     NoWaitChild,
     /// The upper process waits for the lower one, and does not close it.
     WaitFor,
-    /// The upper process waits for the lower one, and is closed by its parents only after that.
+    /// The upper process waits for the lower one, and its parents close it only after the lower one is Closed.
     CloseAfter,
     /// A thread that runs code of the upper process is blocked in a wait for the lower one.
     Blocked,
@@ -276,7 +278,7 @@ impl Link {
         matches!(self, Self::Child | Self::NoWaitChild)
     }
 
-    /// Is a thread blocked that runs code of the upper process?
+    /// Does it stand for a thread that runs code of the upper process and is blocked?
     pub(crate) fn blocks(self) -> bool {
         matches!(self, Self::Blocked | Self::SlotWait | Self::ChildrenWait | Self::BodyWait)
     }

@@ -1,8 +1,8 @@
 //! Which processes a picture shows, within a budget of rows.
 //!
-//! Each process has at most one row of its own: below the first process that closes it, or, if no such process is
-//! drawn, below the first that waits for it. Other edges to it are drawn as references. Rows are made breadth-first
-//! until the budget is used up; half of it is kept for the processes on the chains of the first blockers.
+//! Each process has at most one row of its own: below the first process that closes it or, if no such process is drawn,
+//! below the first process that waits for it. Other edges to it are drawn as references. Rows are made breadth-first
+//! until the budget is used up. Up to half of it is reserved for the processes on the chains of the first blockers.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use super::fold::{Fold, Member, Part, fold};
 use super::search::Search;
 use super::{BlockerKind, Edge, Link, Snapshot};
 
-/// The number of blockers that are protected from being folded.
+/// The number of blockers whose chains are protected from being folded.
 pub(super) const BLOCKERS_SHOWN: usize = 16;
 
 pub(super) struct Outline<'a> {
     /// Breadth-first: the first is the root, and the rows below one row are next to each other.
     pub(super) rows: Vec<Row<'a>>,
-    /// The number of processes that have no row because the budget was used up, and are not below a fold.
+    /// The number of processes without a row because the budget was used up, except those below a fold.
     pub(super) hidden: usize,
 }
 
@@ -34,17 +34,17 @@ pub(super) struct Row<'a> {
 }
 
 pub(super) enum Content<'a> {
-    /// A process, and the kind of blocker that it is.
+    /// A process, and the kind of blocker that it is, if it is one.
     Process(u32, Option<BlockerKind>),
-    /// A process that has its row elsewhere, or none.
+    /// A reference to a process that has its row elsewhere, or has none.
     Reference(u32),
-    /// Members of a family, and whether they are references.
+    /// Folded members of a family, and whether they are references.
     Fold(Fold<'a, u32>, bool),
     /// The processes below the last level that is drawn.
     Deeper { levels: usize, processes: usize },
 }
 
-/// How large a picture may be.
+/// The limits of a picture.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) rows: usize,
@@ -75,15 +75,17 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// What a picture has to know about each process of a snapshot, by index. Pictures in other crates use it too.
+/// The facts about each process of a snapshot, by index, that decide how it is drawn. Other crates use it for their
+/// pictures too.
 #[derive(Debug)]
 pub struct Marks {
-    /// The kind of blocker that the process is. If nothing is closing, there is none.
+    /// The kind of blocker that the process is, if it is one. If nothing is closing, there are no blockers.
     pub blocks: Vec<Option<BlockerKind>>,
-    /// Is the process on the chain of one of the first 16 blockers? Such a process is not folded.
+    /// Is the process on the chain of one of the first 16 blockers? Such processes are not folded.
     pub is_protected: Vec<bool>,
-    /// The index of the edge below which the process is drawn: a spanning tree of the graph, breadth-first along the
-    /// edges that close, and along those that wait only when no such edge leads on. `None` for the root.
+    /// The index of the edge below which the process is drawn; `None` for the root. These edges are a spanning tree of
+    /// the graph, found breadth-first along edges that close; an edge that only waits is followed when no closing edge
+    /// is left to follow.
     pub owners: Vec<Option<u32>>,
 }
 
@@ -109,20 +111,20 @@ struct Planner<'a> {
     bounds: Bounds,
     blocks: Vec<Option<BlockerKind>>,
     is_protected: Vec<bool>,
-    /// The number of rows that are kept for protected processes.
+    /// The number of rows that are still reserved for protected processes.
     reserved: usize,
     /// For each process, the edge below which its row is.
     owners: Vec<Option<u32>>,
-    /// Does the process have a row, or was it refused one?
+    /// Does the process have a row, or has it been counted as hidden?
     has_row: Vec<bool>,
     rows: Vec<Row<'a>>,
-    /// The processes to which a row was refused.
+    /// The processes for which no row was left.
     hidden: Vec<u32>,
-    /// The number of processes below the last level that no row could count.
+    /// The number of processes below the last level for whose count no row was left.
     hidden_deeper: usize,
 }
 
-/// An edge to a process that has no row yet, or a reference.
+/// The lower end of an edge, and the kind of the edge.
 type Target = (u32, Link);
 
 impl<'a> Planner<'a> {
@@ -220,13 +222,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Is it a wait for a process that has its row here because of another edge?
+    /// Is it a wait for a process whose row is below the same upper process because of another edge?
     fn is_own_child(&self, edge: &Edge) -> bool {
         let owner = self.owners[edge.to()].map(|owner| &self.snapshot.edges[owner as usize]);
         !edge.kind().closes() && owner.is_some_and(|owner| owner.from() == edge.from())
     }
 
-    /// The processes below this one, as a row.
+    /// The content of a row that counts the processes below this one; `None` if there are none.
     fn deeper(&mut self, process: u32) -> Option<Content<'a>> {
         let (mut levels, mut processes) = (0, 0);
         let mut level = self.take_below(&[process]);
@@ -238,7 +240,7 @@ impl<'a> Planner<'a> {
         (levels > 0).then_some(Content::Deeper { levels, processes })
     }
 
-    /// The next level below these processes, of those that have no row.
+    /// The processes without a row on the next level below these processes. They count as having a row afterwards.
     fn take_below(&mut self, level: &[u32]) -> Vec<u32> {
         let mut below = Vec::new();
         for &process in level {
@@ -252,7 +254,7 @@ impl<'a> Planner<'a> {
         below
     }
 
-    /// The number of processes that are hidden, including all that are below them.
+    /// The number of hidden processes, including everything below them.
     fn size_of_hidden(&mut self) -> usize {
         let (mut size, mut level) = (self.hidden_deeper, std::mem::take(&mut self.hidden));
         while !level.is_empty() {
@@ -263,8 +265,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Finds the edges that rows follow: a spanning tree of the graph, breadth-first along the edges that close; a wait is
-/// followed only when no such edge leads on.
+/// Finds the edges that rows follow: see [`Marks::owners`].
 fn owners(snapshot: &Snapshot) -> Vec<Option<u32>> {
     let mut owners = vec![None; snapshot.processes.len()];
     let (mut queue, mut waits) = (VecDeque::from([0]), VecDeque::new());

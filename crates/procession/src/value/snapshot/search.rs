@@ -1,17 +1,18 @@
 //! The search for the items that prevent a process from closing.
 //!
-//! It goes breadth-first from the root along the edges that are waited for, to processes that are not Closed, so that
-//! each chain is as short as it can be. At the end of a chain it finds an item: code that runs, a held slot, or a
-//! process that nobody has asked to close.
+//! It goes breadth-first from the root along the edges that wait, to processes that are not Closed. Therefore each
+//! chain is as short as possible. At the end of a chain is an item: code that runs, a held slot, or a process that
+//! nobody has asked to close.
 //!
-//! 1. A Running process with a Closing parent is about to be closed, however the search reaches it: it is not an item,
-//!    and nothing below it is looked at, except the processes that it closes after.
-//! 2. Any other Running process that has no reason, and that a wait leads to, has not been asked to close, and neither
-//!    has anything below it.
-//! 3. A Running process closes after its children have finished: their work is an item.
-//! 4. Code that is blocked in a wait for another process, for its children or its body, or for a slot is not an item;
-//!    the chain continues there.
-//! 5. While a walk has the children of a process, the snapshot does not: that they are being closed is an item.
+//! 1. A Running process with a Closing parent is about to be closed, however the search reaches it. It is not an item,
+//!    and the search follows only its close-after edges.
+//! 2. Any other Running process that a wait leads to, and that has no reason to close, has not been asked to close. It
+//!    is an item, and nothing below it is searched.
+//! 3. A Running process that has a reason will close once its children have finished, so their work is an item.
+//! 4. Code that is blocked in a wait for another process, for the children or the body of one, or for a slot, is not an
+//!    item: the chain continues there.
+//! 5. While a closing walk has taken the children of a process, the snapshot does not contain them. The fact that they
+//!    are being closed is then an item.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -22,22 +23,23 @@ use crate::value::Phase;
 /// All items that prevent the root of a snapshot from closing.
 pub(super) struct Search<'a> {
     pub(super) snapshot: &'a Snapshot,
-    /// The phases again, next to each other, because the search looks at each several times.
+    /// A copy of the phases, next to each other in memory, because the search reads each of them several times.
     phases: Vec<Phase>,
     /// In the order in which they were found.
     pub(super) items: Vec<Item>,
-    /// For each process, how it was reached for the first time. Because the upper end was reached before, the steps
-    /// form no ring.
+    /// For each process, the step by which it was reached for the first time. The steps form no ring, because the upper
+    /// end of a step was reached before its lower end.
     pub(super) steps: Vec<Option<Step>>,
     is_visited: Vec<bool>,
-    /// Does the process have an item for its own work, or for not having been asked?
+    /// Does the process have an item for its own work, or because nobody has asked it to close?
     has_item: Vec<bool>,
-    /// For each process that was reached, the nearest Closing process on the way to it, itself included.
-    pub(super) asked: Vec<Option<u32>>,
+    /// For each process that was reached, the nearest Closing process on the way to it, which may be the process
+    /// itself.
+    pub(super) nearest_closing: Vec<Option<u32>>,
     /// Does the process have a Closing parent, which is about to close it?
     is_about_to_close: Vec<bool>,
-    /// The processes that were reached by a wait for something other than their end.
-    partly: HashSet<(u32, Link)>,
+    /// The processes that were visited because of a wait for something other than their end.
+    partially_visited: HashSet<(u32, Link)>,
     queue: VecDeque<(u32, Option<Step>)>,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Item {
     pub(super) process: u32,
     pub(super) kind: BlockerKind,
     pub(super) step: Option<Step>,
-    /// Which of the limiter's slots it is.
+    /// The index of the limiter's slot, if the item is one.
     pub(super) slot: u32,
 }
 
@@ -80,29 +82,29 @@ impl<'a> Search<'a> {
             steps: vec![None; number],
             is_visited: vec![false; number],
             has_item: vec![false; number],
-            asked: vec![None; number],
+            nearest_closing: vec![None; number],
             is_about_to_close,
-            partly: HashSet::new(),
+            partially_visited: HashSet::new(),
             queue: VecDeque::new(),
         };
         if search.is_open(0) {
             search.queue.push_back((0, None));
         }
         while let Some((process, step)) = search.queue.pop_front() {
-            search.reach(process, step);
+            search.visit(process, step);
         }
         search
     }
 
-    fn reach(&mut self, process: u32, step: Option<Step>) {
+    fn visit(&mut self, process: u32, step: Option<Step>) {
         let position = process as usize;
         if process != 0 {
             self.steps[position] = self.steps[position].or(step);
         }
-        if self.asked[position].is_none() {
-            self.asked[position] = match (self.phases[position], step) {
+        if self.nearest_closing[position].is_none() {
+            self.nearest_closing[position] = match (self.phases[position], step) {
                 (Phase::Closing, _) => Some(process),
-                (_, Some(step)) => self.asked[step.from as usize],
+                (_, Some(step)) => self.nearest_closing[step.from as usize],
                 (_, None) => None,
             };
         }
@@ -122,23 +124,23 @@ impl<'a> Search<'a> {
             step.link == Link::Child && self.phases[step.from as usize] == Phase::Running
         });
         if self.phases[position] == Phase::Closing {
-            self.look_at(process, step);
+            self.add_items_of(process, step);
         } else if self.is_about_to_close[position] {
             self.follow(process, |edge| edge.kind() == Link::CloseAfter);
         } else if is_finished_first {
-            if !self.look_at(process, step) && info.reason.is_none() {
-                self.found_work(process, BlockerKind::NotAsked, step);
+            if !self.add_items_of(process, step) && info.reason.is_none() {
+                self.add_item(process, BlockerKind::NotAsked, step);
             }
         } else if info.reason.is_some() {
-            self.look_at(process, step);
+            self.add_items_of(process, step);
         } else {
-            self.found_work(process, BlockerKind::NotAsked, step);
+            self.add_item(process, BlockerKind::NotAsked, step);
         }
     }
 
-    /// Each slot that a guard holds is an item. Children hold the other slots, so their work is followed.
+    /// Each slot that a guard holds is an item. Children hold the other slots, so the search follows them.
     fn reach_limiter(&mut self, process: u32, step: Step) {
-        if !self.partly.insert((process, Link::SlotWait)) {
+        if !self.partially_visited.insert((process, Link::SlotWait)) {
             return;
         }
         for slot in 0..super::index(self.info(process).held_slots().len()) {
@@ -147,33 +149,33 @@ impl<'a> Search<'a> {
         self.follow(process, |edge| edge.kind() == Link::Child);
     }
 
-    /// Only the children are waited for.
+    /// Follows the children of a process, because only they are waited for.
     fn reach_children(&mut self, process: u32, step: Step) {
         // The children of the process whose own code waits are followed anyway.
-        if step.from != process && self.partly.insert((process, Link::ChildrenWait)) {
+        if step.from != process && self.partially_visited.insert((process, Link::ChildrenWait)) {
             self.follow(process, |edge| edge.kind() == Link::Child);
         }
     }
 
-    /// Only the body is waited for.
+    /// Looks at the body of a process, because only that is waited for.
     fn reach_body(&mut self, process: u32, step: Step) {
-        if !self.partly.insert((process, Link::BodyWait)) {
+        if !self.partially_visited.insert((process, Link::BodyWait)) {
             return;
         }
         let is_asked = self.phases[process as usize] == Phase::Closing
             || self.info(process).reason.is_some()
             || self.is_about_to_close[process as usize];
         if !is_asked {
-            self.found_work(process, BlockerKind::NotAsked, Some(step));
-        } else if !self.look_at_work(process, Some(step)) {
+            self.add_item(process, BlockerKind::NotAsked, Some(step));
+        } else if !self.add_work(process, Some(step)) {
             self.follow(process, |edge| edge.kind().blocks());
         }
     }
 
-    /// Its work is an item, unless it is blocked; then it continues with all that the process waits for. Returns
-    /// whether there was anything.
-    fn look_at(&mut self, process: u32, step: Option<Step>) -> bool {
-        let mut any = self.look_at_work(process, step);
+    /// Adds an item for the work of the process, unless the work is blocked, and follows everything that the process
+    /// waits for. Returns whether it found anything.
+    fn add_items_of(&mut self, process: u32, step: Option<Step>) -> bool {
+        let mut any = self.add_work(process, step);
         if self.info(process).is_closing_children() {
             any = true;
             let kind = BlockerKind::ClosingChildren;
@@ -182,24 +184,24 @@ impl<'a> Search<'a> {
         self.follow(process, |edge| edge.kind() != Link::NoWaitChild) || any
     }
 
-    /// Its work is an item, unless it is blocked. Returns whether it is one.
-    fn look_at_work(&mut self, process: u32, step: Option<Step>) -> bool {
+    /// Adds an item for the work of the process, unless the work is blocked. Returns whether there is an item.
+    fn add_work(&mut self, process: u32, step: Option<Step>) -> bool {
         let edges = self.snapshot.edges_of(process).iter();
         let mut open = edges.filter(|edge| self.is_open(edge.to()));
         if open.any(|edge| edge.kind().blocks()) {
             return false;
         }
         let kind = BlockerKind::of(self.info(process).work);
-        kind.inspect(|&kind| self.found_work(process, kind, step)).is_some()
+        kind.inspect(|&kind| self.add_item(process, kind, step)).is_some()
     }
 
-    fn found_work(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {
+    fn add_item(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {
         if !std::mem::replace(&mut self.has_item[process as usize], true) {
             self.items.push(Item { process, kind, step, slot: 0 });
         }
     }
 
-    /// Follows these edges to open processes. Returns whether there are any.
+    /// Follows the edges that `is_followed` selects, to open processes. Returns whether there are any.
     fn follow(&mut self, from: u32, is_followed: impl Fn(&Edge) -> bool) -> bool {
         let mut any = false;
         for edge in self.snapshot.edges_of(from) {
@@ -365,7 +367,7 @@ mod tests {
         scene.edge(other, Link::SlotWait, pool);
         let expected = [
             ("app importer pool", BlockerKind::Slot),
-            ("app importer pool worker", BlockerKind::AsyncBody), // as old as the closing above it
+            ("app importer pool worker", BlockerKind::AsyncBody), // as old as the nearest closing above it
             ("app importer pool", BlockerKind::Slot),
         ];
         expect(scene, &expected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Edge, HeldSlot, Link, ProcessInfo, Snapshot};
 use crate::value::{Phase, ProcessId, Reason, Site, Work};
 
-/// The sites of the specification. The compiler makes sites only for places that exist, so each stands for one of them.
+/// Stand-ins for the sites in the specification, because a site can only be made for a place in this source.
 fn sites() -> [(&'static str, Site); 13] {
     [
         ("src/main.rs:9", Site::caller()),
@@ -28,7 +28,7 @@ pub(super) fn at(name: &str) -> Site {
     sites().into_iter().find(|(known, _)| *known == name).expect("the site is listed").1
 }
 
-/// The text, with the sites of the specification.
+/// The text, with the stand-ins replaced by the sites in the specification.
 pub(super) fn as_specified(text: impl ToString) -> String {
     let replace = |text: String, (name, site): (&str, Site)| text.replace(&site.to_string(), name);
     sites().into_iter().fold(text.to_string(), replace)

@@ -18,7 +18,7 @@ const LEVELS: usize = 32;
 
 impl Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last line may say how many processes are missing.
+        // One line is reserved: the last may say how many processes are missing.
         let bounds = Bounds { rows: LINES - 1, levels: LEVELS, references: true };
         let outline = Outline::new(self, bounds);
         let drawing = Drawing::for_form(f);
@@ -89,7 +89,7 @@ fn write_process(
         f.write_str(", not waited for")?;
     }
     if process.is_closing_children() {
-        f.write_str(", the closing is under way")?;
+        f.write_str(", its children are being closed")?;
     }
     if process.work != Work::None {
         write_work(process, f)?;
@@ -117,8 +117,8 @@ fn write_process(
     Ok(())
 }
 
-/// Writes the phase, how long it has lasted, and the reason. The reason that a parent closed is written only with
-/// `{:#}`, and only if the process runs nothing.
+/// Writes the phase, how long it has lasted, and the reason. [`Reason::ParentClosed`] is written only with `{:#}`, and
+/// only if the process runs nothing.
 fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let state = process.state();
     match process.phase {
@@ -140,16 +140,16 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Elapsed(earlier).fmt(f)?;
         separator = ", ";
     }
-    let is_said = |reason: &&Reason| match reason {
+    let is_shown = |reason: &&Reason| match reason {
         Reason::ParentClosed => f.alternate() && process.work == Work::None,
         _ => true,
     };
-    if let Some(reason) = process.reason().filter(is_said) {
+    if let Some(reason) = process.reason().filter(is_shown) {
         f.write_str(separator)?;
         separator = ", ";
         match reason {
             Reason::Signal(number) => Signal(*number).fmt(f)?,
-            // Its label could be an address.
+            // Only its name: the site of an unnamed child would make the line too long.
             Reason::ChildFailed(child) => {
                 f.write_str("its child failed")?;
                 if let Some(name) = child.name() {
@@ -347,7 +347,7 @@ app: Closing for 6.1 s (SIGINT)
 ├─ one: Closing for 6.1 s, a slot held by a guard
 ├─ log: Closing for 6.1 s, teardown on thread `procession-7` ← blocks
 ├─ files: Closing for 6.1 s, teardown queued ← blocks
-├─ db: Aborting for 1.2 s (Closing for 6.1 s, its child failed: process `é\\u{a}`), failed, the closing is under way ← blocks
+├─ db: Aborting for 1.2 s (Closing for 6.1 s, its child failed: process `é\\u{a}`), failed, its children are being closed ← blocks
 ├─ src/main.rs:41: Closed, aborted
 ├─ src/main.rs:41: Closed, failed
 └─ idle: Running (its body finished; closes when it waits for nothing)
@@ -417,7 +417,7 @@ app: Closing for 6.1 s (SIGINT)
         assert_eq!(lines[199], format!("… and {} more", 1 + 600 + 2 - shown));
     }
 
-    /// The family is alike, but four of its members lead to blockers.
+    /// The members of the family look alike, but four of them lead to blockers.
     #[test]
     fn chains_of_blockers_are_not_folded() {
         let (mut scene, app) = app();
@@ -507,7 +507,7 @@ app: Closing for 6.1 s (SIGINT)
         assert!(text.contains("└─ … and 11 more from src/main.rs:41: 11 Closing\n"), "{text}");
     }
 
-    /// In whatever way edges lead, each process has one line of its own, and first parents form no ring.
+    /// Whatever the edges, each process has one line of its own, and first parents form no ring.
     #[test]
     fn each_process_has_one_line() {
         let mut state = 1_u64;

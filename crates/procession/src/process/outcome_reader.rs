@@ -1,4 +1,4 @@
-//! [`Handed`]: a caller that is handed the outcome of a process.
+//! [`OutcomeReader`]: a caller that reads the outcome of a process.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::value::model::model_has_failed;
 
 /// The caller to whom the failures of a process are left (I17). If it is dropped before it has read the outcome, the
 /// failures are reported: at once, or when they happen.
-pub(super) struct Handed {
+pub(super) struct OutcomeReader {
     /// `None` once the outcome has been read.
     node: Option<Arc<Node>>,
-    /// Does dropping the caller early abort the body, so that this abort need not be reported?
+    /// Does dropping the caller early abort the body? Such an abort is not reported.
     aborts: bool,
-    /// The programs that hear of unread failures, if there are several to choose from.
+    /// The listeners for unread failures, if there are several to choose from.
     #[cfg(not(loom))]
     listeners: Option<Listeners>,
 }
 
-impl Handed {
-    /// The caller of a process whose body has not started.
+impl OutcomeReader {
+    /// A caller of a process whose body has not started yet.
     pub(super) fn new(process: &Process) -> Self {
         process.node.hand_over();
         Self {
@@ -35,23 +35,24 @@ impl Handed {
 
     /// A caller that polls the body itself, so that the body is dropped with the caller.
     pub(super) fn polling(process: &Process) -> Self {
-        let mut handed = Self::new(process);
-        handed.aborts = true;
-        handed
+        let mut reader = Self::new(process);
+        reader.aborts = true;
+        reader
     }
 
     /// The caller has read the outcome.
-    pub(super) fn read(&mut self) {
+    pub(super) fn mark_read(&mut self) {
         if let Some(node) = self.node.take() {
-            drop(node.take_back());
+            drop(node.take_left_failures());
         }
     }
 }
 
-impl Drop for Handed {
+impl Drop for OutcomeReader {
     fn drop(&mut self) {
         let Some(node) = self.node.take().filter(|_| !model_has_failed()) else { return };
-        let mut left: Vec<_> = node.take_back().into_iter().map(Failure::into_error).collect();
+        let mut left: Vec<_> =
+            node.take_left_failures().into_iter().map(Failure::into_error).collect();
         if self.aborts {
             left.retain(|error| !matches!(error, Error::Aborted(_)));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::run::reports::Failing;
+use crate::run::reports::SingleFailure;
 use crate::value::text::{Count, Elapsed, Signal, Span};
 use crate::value::{Blockers, Snapshot};
 
@@ -11,7 +11,7 @@ use crate::value::{Blockers, Snapshot};
 const LISTED: usize = 16;
 
 /// A report of `Main`.
-pub(super) enum Said {
+pub(super) enum Report {
     /// (1) The first signal has begun to close the program.
     Closing { signal: i32, grace: Option<Duration>, may_exit: bool },
     /// (2) The second signal has aborted it.
@@ -31,11 +31,11 @@ pub(super) enum Said {
     /// (6) It is not Closed long after an abort.
     GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting },
     /// (7) A failure that nothing has handled, with its message.
-    Failed { failure: Failing, message: String, more: usize },
+    Failed { failure: SingleFailure, message: String, more: usize },
     /// Failures that came faster than they could be written.
     Lost { failures: usize },
     /// (8) It is Closed.
-    Closed(Ending),
+    Closed(Summary),
     /// A function for the end of the program has failed.
     EndFailed { message: String },
     /// The tree, which was asked for by a signal.
@@ -64,7 +64,7 @@ pub(super) struct Waiting {
 }
 
 /// How the program was closed.
-pub(super) struct Ending {
+pub(super) struct Summary {
     pub(super) closing: Duration,
     pub(super) failures: usize,
     /// The aborted items, if it was closed by force: their number and their names.
@@ -88,7 +88,7 @@ impl Waiting {
     }
 }
 
-impl Said {
+impl Report {
     /// The text without the name of the program and without the list.
     pub(super) fn message(&self, paint: Paint) -> String {
         match self {
@@ -161,23 +161,23 @@ impl Said {
                 }
             }
             Self::Lost { failures } => format!("… and {} more", plural(*failures, "failure")),
-            Self::Closed(ending) => ending.message(),
+            Self::Closed(summary) => summary.message(),
             Self::EndFailed { message } => message.clone(),
             Self::Dump { .. } => "the processes:".to_owned(),
         }
     }
 
     /// The whole report: lines that begin with the name of the program.
-    pub(super) fn report(&self, name: &str, paint: Paint) -> String {
+    pub(super) fn text(&self, name: &str, paint: Paint) -> String {
         let prefix = format!("{} ", paint.bold(format_args!("{name}:")));
         if let Self::Dump { tree } = self {
             return tree.lines().fold(String::new(), |all, line| all + &prefix + line + "\n");
         }
-        let mut report = format!("{prefix}{}\n", self.message(paint));
+        let mut text = format!("{prefix}{}\n", self.message(paint));
         for line in self.waiting().into_iter().flat_map(|waiting| waiting.lines(paint)) {
-            report += &format!("{prefix}  {line}\n");
+            text += &format!("{prefix}  {line}\n");
         }
-        report
+        text
     }
 
     pub(super) fn waiting(&self) -> Option<&Waiting> {
@@ -212,7 +212,7 @@ impl Waiting {
     }
 }
 
-impl Ending {
+impl Summary {
     fn message(&self) -> String {
         let Self { closing, failures, forced, code } = self;
         let closed = format!("closed in {}", Elapsed(*closing));
@@ -277,7 +277,7 @@ impl Paint {
 mod tests {
     use std::time::Duration;
 
-    use super::{Ending, Next, Paint, Said, Waiting};
+    use super::{Next, Paint, Report, Summary, Waiting};
     use crate::value::Blockers;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -286,14 +286,14 @@ mod tests {
         Waiting { open, blockers: Blockers::default(), paths: Vec::new() }
     }
 
-    fn plain(said: &Said) -> String {
-        said.report("app", Paint(false))
+    fn plain(report: &Report) -> String {
+        report.text("app", Paint(false))
     }
 
     /// The texts of the specification, byte by byte.
     #[test]
     fn the_texts() {
-        let closing = |signal, grace| Said::Closing { signal, grace, may_exit: true };
+        let closing = |signal, grace| Report::Closing { signal, grace, may_exit: true };
         assert_eq!(
             plain(&closing(2, Some(30 * SECOND))),
             "app: SIGINT: closing, with a grace of 30 s. A second SIGINT aborts, a third exits at once.\n"
@@ -302,17 +302,17 @@ mod tests {
             plain(&closing(15, None)),
             "app: SIGTERM: closing, without a grace. A second SIGTERM aborts, a third exits at once.\n"
         );
-        let said = Said::Aborting { signal: 2, is_same: true, aborted: 44, may_exit: true };
+        let report = Report::Aborting { signal: 2, is_same: true, aborted: 44, may_exit: true };
         assert_eq!(
-            plain(&said),
+            plain(&report),
             "app: SIGINT again: aborting 44 processes. A third SIGINT exits at once.\n"
         );
-        let said = Said::Exiting { signal: 2, open: 2 };
+        let report = Report::Exiting { signal: 2, open: 2 };
         assert_eq!(
-            plain(&said),
+            plain(&report),
             "app: SIGINT a third time: exiting with code 130; 2 processes are still open.\n"
         );
-        let stalled = |next| Said::Stalled {
+        let stalled = |next| Report::Stalled {
             closing: 5 * SECOND,
             next_report: 5 * SECOND,
             next,
@@ -323,21 +323,24 @@ mod tests {
             "app: still closing after 5.0 s, 44 processes open; grace ends in 25 s. Waiting for:\n"
         );
         assert_eq!(
-            stalled(Next::Abort(25 * SECOND)).report("app", Paint(true)),
+            stalled(Next::Abort(25 * SECOND)).text("app", Paint(true)),
             "\x1b[1mapp:\x1b[0m \x1b[33mstill closing\x1b[0m after 5.0 s, 44 processes open; \
              grace ends in 25 s. Waiting for:\n"
         );
-        let said =
-            Said::GraceOver { grace: 30 * SECOND, exit_in: Some(5 * SECOND), waiting: waiting(44) };
+        let report = Report::GraceOver {
+            grace: 30 * SECOND,
+            exit_in: Some(5 * SECOND),
+            waiting: waiting(44),
+        };
         assert_eq!(
-            plain(&said),
+            plain(&report),
             "app: the grace of 30 s is over: aborting 44 processes; exit in 5.0 s at the latest. \
              Still waiting for:\n"
         );
         let (abort_grace, waiting) = (5 * SECOND, waiting(2));
-        let said = Said::GaveUp { abort_grace, code: 130, may_exit: true, waiting };
+        let report = Report::GaveUp { abort_grace, code: 130, may_exit: true, waiting };
         assert_eq!(
-            plain(&said),
+            plain(&report),
             "app: not closed 5.0 s after the abort: exiting with code 130. Still open:\n"
         );
     }
@@ -346,7 +349,7 @@ mod tests {
     fn the_last_text() {
         let closed = |millis, failures, forced, code| {
             let closing = Duration::from_millis(millis);
-            plain(&Said::Closed(Ending { closing, failures, forced, code }))
+            plain(&Report::Closed(Summary { closing, failures, forced, code }))
         };
         assert_eq!(closed(41, 0, None, 0), "app: closed in 41 ms\n");
         assert_eq!(
