@@ -6,8 +6,8 @@
 //! cargo run --example echo -- --inspect 127.0.0.1:7777     # with a live page
 //! ```
 //!
-//! The graph: `app` closes all three others; `log` waits for `server` and `metrics`, so that their last lines
-//! are in it.
+//! The graph: `app` closes the three others. `log` waits for `server` and `metrics`, so the log contains their last
+//! lines.
 //!
 //! ```text
 //! app ─┬─ server ── listener (a thread) ── one thread for each connection
@@ -63,7 +63,7 @@ fn main() -> Result<Exit> {
     Ok(exit)
 }
 
-/// Starts the server, and says where it is.
+/// Starts the server, and prints its address.
 fn serve(app: &Process) -> Result<()> {
     let path = std::env::temp_dir().join(format!("procession-echo-{}.log", std::process::id()));
     let address = start(app, &path)?;
@@ -131,7 +131,7 @@ impl Options {
 
 /// The listener's body: each connection is a child of it.
 fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64>) -> Result<()> {
-    // A thread in `accept` does not notice that it should end; a last connection, from here, wakes it.
+    // A thread that is blocked in `accept` does not notice that it should end, so a last connection wakes it.
     let address = listener.local_addr()?;
     let _wakes = p.on_closing(move || TcpStream::connect(address).map(drop))?;
     for number in 1_u64.. {
@@ -146,8 +146,8 @@ fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64
             Ok(())
         });
         if let Err(error) = spawned {
-            // Too many files or threads, most often; some may be free again soon.
-            println!("listener: connection {number} was not taken: {error}");
+            // Usually there are too many open files or threads. Some may be free again soon.
+            println!("listener: connection {number} could not be served: {error}");
             let _ = p.closing().wait_timeout(Duration::from_millis(100));
         }
     }
@@ -155,7 +155,8 @@ fn accept(p: &Process, listener: &TcpListener, log: &Log, echoed: &Arc<AtomicU64
     Ok(())
 }
 
-/// A connection's body: echoes until the peer ends, or until closing and all that had come is answered.
+/// A connection's body: echoes until the peer ends the connection or, when it is closing, until everything that has
+/// arrived is answered.
 fn connection(
     p: &Process,
     number: u64,
@@ -163,7 +164,7 @@ fn connection(
     log: &Log,
     echoed: &AtomicU64,
 ) -> Result<()> {
-    // Data that has arrived can still be read after this; then the read ends as if the peer had ended.
+    // After this, data that has arrived can still be read. Then reading ends as if the peer had ended the connection.
     let reader = stream.try_clone()?;
     let _ends_reading = p.on_closing(move || drop(reader.shutdown(Shutdown::Read)))?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
@@ -188,7 +189,7 @@ fn connection(
     Ok(())
 }
 
-/// Writes it all, however long the peer takes to read it, unless the process is aborted.
+/// Writes all bytes, no matter how long the peer takes to read them, unless the process is aborted.
 fn answer(p: &Process, mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
@@ -197,7 +198,7 @@ fn answer(p: &Process, mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<(
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock | ErrorKind::TimedOut if !p.is_aborting() => {}
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                    return Err(io::Error::other("aborted, its peer does not read"));
+                    return Err(io::Error::other("aborted, because the peer does not read"));
                 }
                 _ => return Err(error),
             },
@@ -234,7 +235,7 @@ impl Log {
         writeln!(file, "{line}")
     }
 
-    /// The teardown: all writers have ended.
+    /// The teardown. All writers have ended before it.
     fn sync(&self) -> io::Result<()> {
         self.line("end of log")?;
         let mut file = self.file.lock().map_err(|_| io::Error::other("a writer panicked"))?;

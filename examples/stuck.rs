@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The argument is one of `thread`, `async`, `teardown`, `queued`, `nobody`, `slot`, `future` and `wait`. The program
-//! closes itself, with a grace of half a second. When the grace is over, the program prints the items that it still
+//! closes itself, with a grace of half a second. When the grace ends, the program prints the items that it still
 //! waits for, and aborts. If an item survives the abort, the program prints it again 0.2 s later, and ends.
 //!
 //! With `--inspect 127.0.0.1:7777`, the same is on a page, and the grace is a minute.

@@ -1,4 +1,4 @@
-//! The heap that an open child takes, beside CancellationToken's. Run by the benchmark `peers`.
+//! The heap memory of an open child, compared with that of a `CancellationToken`. The benchmark `peers` runs it.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ fn main() {
     });
     let (bytes, allocations) = (left.bytes_current, left.count_current);
     println!(
-        "| what 100,000 that came and went leave, in all | {bytes} | {allocations} | ≤ 128, 2 |"
+        "| left over after 100,000 have come and gone, in all | {bytes} | {allocations} | ≤ 128, 2 |"
     );
 }
 

@@ -1,5 +1,5 @@
-//! What it costs to look at a program: snapshots and blockers of many processes, and how long they hold up a thread
-//! that closes some of them.
+//! The cost of inspecting a program: snapshots and blockers of many processes, and how long they hold up a thread that
+//! closes some of them.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,8 +69,8 @@ fn report(count: usize) {
     drop(bodies);
 }
 
-/// The longest times that making and closing a child takes, with and without a thread that looks at the parent all the
-/// time.
+/// The longest times that making and closing a child takes, with and without a thread that continuously takes snapshots
+/// of the parent.
 fn hold_up(count: usize) {
     let (root, children) = wide(count);
     let churn = || {

@@ -1,4 +1,4 @@
-//! Clocks: the source of time for periodic processes, which a test can drive.
+//! Clocks: sources of time for periodic processes, one of which tests can control.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::value::sleeper::{Sleeper, register};
 use crate::value::sync::{Event, Mutex};
 use crate::value::time::now;
 
-/// A future that is ready at a certain time.
+/// A future that is ready at a certain time. Made by a [`Clock`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the time, and sleeps until a given time.
@@ -47,10 +47,11 @@ pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Instant;
 
-    /// A future that is ready at `deadline`, or at once if that has passed.
+    /// A future that is ready at `deadline`, or at once if the deadline has passed.
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 
-    /// A future that is ready `duration` from now; never, if that is later than the clock can express.
+    /// A future that is ready `duration` from now. If that is later than an [`Instant`] can express, the future is
+    /// never ready.
     ///
     /// ```
     /// use procession::{Clock, Process, SystemClock};
@@ -58,8 +59,8 @@ pub trait Clock: Send + Sync + 'static {
     ///
     /// let app = Process::new();
     /// let job = app.spawn(|p| async move {
-    ///     SystemClock.sleep(Duration::from_millis(1)).await; // under every executor
-    ///     // or, to wake from it when the process closes:
+    ///     SystemClock.sleep(Duration::from_millis(1)).await; // with any executor
+    ///     // or, to stop sleeping when the process closes:
     ///     p.run_until_closing(SystemClock.sleep(Duration::MAX)).await;
     /// })?;
     /// app.close_blocking()?;
@@ -73,9 +74,9 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// The system's time. One thread serves all sleepers of the program, under every executor.
+/// The system's time. One thread serves all sleeping futures of the program, with any executor.
 ///
-/// In a loom model it stands still: a pause that has a length never ends.
+/// In a loom model, this clock stands still: only a sleep of zero ends.
 ///
 /// ```
 /// use procession::{Clock, SystemClock};
@@ -98,7 +99,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until a test [advances](Self::advance) it. Clones share their time.
+/// A clock that stands still until a test [advances](Self::advance) it. Clones share one time.
 ///
 /// ```
 /// use procession::{ManualClock, Periodic, Process};
@@ -106,14 +107,14 @@ impl Clock for SystemClock {
 /// use std::time::Duration;
 ///
 /// let (app, clock) = (Process::new(), ManualClock::new());
-/// let (tell, told) = mpsc::channel();
+/// let (sender, receiver) = mpsc::channel();
 /// let hourly = Periodic::every(Duration::from_secs(3600)).clock(clock.clone());
-/// hourly.spawn_thread(&app, move |_| tell.send("called"))?;
+/// hourly.spawn_thread(&app, move |_| sender.send("called"))?;
 ///
 /// clock.wait_for_sleepers(1);
-/// assert!(told.try_recv().is_err());
+/// assert!(receiver.try_recv().is_err());
 /// clock.advance(Duration::from_secs(3600)); // takes no time
-/// assert_eq!(told.recv(), Ok("called"));
+/// assert_eq!(receiver.recv(), Ok("called"));
 /// # app.close_blocking()?;
 /// # Ok::<(), procession::Error>(())
 /// ```
@@ -124,25 +125,25 @@ pub struct ManualClock {
 
 struct Shared {
     time: Mutex<Time>,
-    /// Notified when a task begins to sleep.
+    /// Notified when a future begins to sleep.
     slept: Event,
 }
 
 struct Time {
     now: Instant,
-    /// By deadline, and by a number that distinguishes sleepers with the same deadline.
+    /// The sleepers, by deadline, and by a number that distinguishes those with the same deadline.
     sleepers: BTreeMap<(Instant, u64), Option<Sleeper>>,
     next: u64,
 }
 
 impl ManualClock {
-    /// A clock that stands at the present time.
+    /// Makes a clock that shows the present time.
     pub fn new() -> Self {
         let time = Time { now: now(), sleepers: BTreeMap::new(), next: 0 };
         Self { shared: Arc::new(Shared { time: Mutex::new(time), slept: Event::new() }) }
     }
 
-    /// Moves the time forward, and wakes all sleepers whose deadline is reached.
+    /// Moves the time forward by this duration, and wakes all futures whose deadline has come.
     ///
     /// # Panics
     ///
@@ -159,13 +160,17 @@ impl ManualClock {
         }
     }
 
-    /// The number of futures that sleep.
+    /// The number of futures that are sleeping. A future sleeps from its first poll on.
     pub fn sleepers(&self) -> usize {
         self.shared.time.lock().sleepers.len()
     }
 
-    /// Waits until at least `count` futures sleep. Advancing the clock before that would not wake them.
-    #[doc = include_str!("../docs/blocking.md")]
+    /// Waits until at least `count` futures are sleeping. If a test advanced the clock before, a future that begins to
+    /// sleep later would compute its deadline from the new time.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the calling thread, with no limit on the time. Do not call it in async code.
     pub fn wait_for_sleepers(&self, count: usize) {
         self.shared.slept.wait_until(|| self.sleepers() >= count);
     }

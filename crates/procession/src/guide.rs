@@ -1,7 +1,7 @@
-//! The guide: everything that is not the documentation of one item. The pages are those of the directory `docs` of the
-//! repository.
+//! The guide: everything that is not the documentation of a single item. The pages are also in the directory `docs` of
+//! the repository.
 //!
-//! Their examples use the other crates of procession and the usual libraries; the project's tests run them.
+//! Their examples use the other crates of procession and popular libraries. The tests of the project run them.
 
 #[doc = include_str!("../docs/guide/getting-started.md")]
 pub mod getting_started {}
@@ -33,7 +33,7 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/guide/faq.md")]
 pub mod faq {}
 
-/// Each page maps the names that you know to those of procession, and shows one program before and after.
+/// Each page maps the names of another library to those of procession, and shows one program before and after.
 pub mod coming_from {
     #[doc = include_str!("../docs/guide/coming-from/cancellation-token.md")]
     pub mod cancellation_token {}

@@ -1,5 +1,5 @@
-//! Lifecycles inside one program: processes that are Running, then Closing, then Closed; arranged in a graph;
-//! closed in order; torn down exactly once; used from plain threads and from any async executor through one
+//! Lifecycles inside one program: processes that are Running, then Closing, then Closed; that form a graph; that are
+//! closed in order and torn down exactly once; and that plain threads and any async executor use through the same
 //! handle.
 //!
 //! # Vocabulary
@@ -41,10 +41,10 @@
 //!
 //! - Phases only advance; a teardown runs exactly once, even after an abort; every caller gets the same outcome.
 //! - If `p` waits for `q`, everything that `q`'s teardown did happens before `p`'s teardown starts.
-//! - A cycle that could never close is refused when the edge is added, and a blocking wait that cannot end is refused
-//!   when it is made.
-//! - Adding something to a process that is already Closing or Closed returns an answer or an error; it never panics or
-//!   hangs. A panic in a body or a teardown becomes an error in the outcome.
+//! - An edge that would complete a cycle that could never close is refused, and so is a blocking wait that could never
+//!   end.
+//! - Adding something to a process that is already Closing or Closed has a defined effect or returns an error. It never
+//!   panics or hangs. A panic in a body or a teardown becomes an error in the outcome.
 //! - When the last handle to a process that no open parent holds is dropped, the process closes. A waiter is not a
 //!   handle.
 //! - No lock is held while foreign code runs: a teardown or a waker may call anything. [`close`](Process::close) and
@@ -56,24 +56,23 @@
 //!
 //! | | |
 //! |---|---|
-//! | `Periodic` | calls a body again and again, until closing |
-//! | [`Limited`] | limits how many children run at a time |
-//! | [`Process::on_failure`], [`ChildFailure`] | failures are reported when they happen, or close the parent |
-//! | [`Process::on_event`] | every step of every process in a tree, in order |
-//! | [`Process::on_stall`] | a slow closing reports the items that it waits for |
+//! | [`Periodic`] | calls a body again and again, until closing |
+//! | [`Limited`] | limits the number of children that run at a time |
+//! | [`Process::on_failure`], [`ChildFailure`] | report failures when they happen, or close the parent |
+//! | [`Process::on_event`] | reports every step of every process in a tree, in order |
+//! | [`Process::on_stall`] | reports the items for which a slow closing waits |
 //! | [`Process::body_ended`], [`Process::children_closed`] | wait for a part of a process |
-//! | [`Process::on_closing`] | interrupt blocking I/O when closing begins |
-//! | [`Process::close_when`], [`Process::wait_for_future`] | close with, or wait for, any future |
+//! | [`Process::on_closing`] | interrupts blocking I/O when closing begins |
+//! | [`Process::close_when`], [`Process::wait_for_future`] | close a process when any future is ready, or wait for any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main`, `Main` | a program as one process, from `fn main`, with reports of signals, failures and slow closings |
-//!
-//! Coming from another library? `guide::coming_from` maps the names of several to those of this crate. The module
-//! `guide` has recipes, explains hanging shutdowns, and more.
+//! Coming from another library? `guide::coming_from` maps the names of several libraries to those of this crate. The
+//! module `guide` also has recipes, explains hanging shutdowns, and more.
 //!
 //! # When a shutdown hangs
 //!
 //! [`Process::blockers`] answers with one line for each cause: the chain of processes down to it, its kind, the place
-//! where its process was made, and its age. A process that only waits for others is not a cause.
+//! where its process was made, and its age. A process that only waits for other processes is not a cause.
 //!
 //! ```text
 //! app › db › cache: thread body `cache` (src/cache.rs:41), asked to close 6.1 s ago
@@ -83,11 +82,11 @@
 //!
 //! [`Process::snapshot`] is the whole picture: its `Display` is a tree in which large families are folded, `{:#}` adds
 //! sites and times, and [`to_mermaid`](Snapshot::to_mermaid) and [`to_dot`](Snapshot::to_dot) draw it. `{:?}` of a
-//! process is one line about the process itself. None of this needs any preparation: each process records the place
-//! where it was made, the time when it began to close, and the kind of code that it runs, without becoming larger.
+//! process is one line about the process itself. None of this needs any preparation: each process always records the
+//! place where it was made, the time when it began to close, and the kind of code that it runs.
 //!
-//! A program that runs `Main` reports its blockers without being asked: 5 s after closing began, and again at doubling
-//! intervals. The example `stuck` shows the output in eight cases.
+//! A program that uses `Main` reports its blockers unasked, 5 s after closing began and again at doubling intervals.
+//! The example `stuck` shows the output in eight cases.
 //!
 //! # When something fails
 //!
@@ -97,7 +96,7 @@
 //!
 //! # Events
 //!
-//! [`Process::on_event`] calls a hook for everything that happens in the tree of a process: made, closing (with the
+//! [`Process::on_event`] calls a hook for each event in the tree of a process: made, closing (with the
 //! reason), aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome). One thread of the
 //! library calls the hooks, so they may block, and no closing waits for them. Without a hook, an event costs next to
 //! nothing.
@@ -109,12 +108,13 @@
 //! |---|---|---|
 //! | TRACE | `made`, `closing`, `aborting`, `body_ended`, `teardown_queued`, `teardown_started`, `teardown_ended`, `closed` | `reason`; `closing_ms`, `outcome` |
 //! | ERROR if nothing handles the failure, otherwise WARN | `failed` | `kind`: `error` or `panic`, `error` with its causes, `site` |
-//! | WARN | `aborting`, once for an abort | `site` |
+//! | WARN | `aborting`, once for each abort | `site` |
 //! | WARN | `stalled`, and `blocked_by` for each blocker: with [`Process::on_stall`] | `closing_ms`, `open`, `blockers`, `next_report_ms`; `chain`, `kind`, `thread`, `site`, `for_ms`, `more` |
 //! | WARN | `missed`, without `process`: a subscriber was too slow | `count` |
 //!
-//! The thread that calls the hooks records the events at TRACE, for the global subscriber; the others are recorded
-//! where they happen. Bodies run in a span `body` at INFO, with the field `process`.
+//! The thread that calls the hooks records the events at TRACE, for the global subscriber. The other events are
+//! recorded where they happen. Bodies run in a span `body` at INFO, with the field `process`. `Main` records its
+//! reports as further events.
 //!
 //! With the feature `metrics`, the recorder of that crate receives these numbers. No label is a name, a path or the
 //! text of an error.
@@ -136,15 +136,17 @@
 //! | `tracing` | yes | events as `tracing` events, and bodies in spans |
 //! | `metrics` | no | numbers for the `metrics` facade; each process is then watched, which costs a little |
 //! | `smol` | no | `Smol`, smol's global executor, is a [`Spawn`] |
+//! | `systemd` | no | `Main` notifies systemd, and the module `systemd` (Linux) |
+//! | `serde` | no | [`Snapshot`], [`Blockers`] and their parts implement `Serialize` |
 //!
-//! With `--cfg loom`, the crate's locks, atomics and threads are loom's, so that a program can model-check the code
-//! that it builds on the crate. Processes then work only inside `loom::model`. `guide::model_checking` describes the
-//! requirements, the parts that are left out, how to read the output of loom, and four worked models.
+//! With `--cfg loom`, the crate uses loom's locks, atomics and threads, so that you can model-check code that is built
+//! on the crate. Processes then work only inside `loom::model`. `guide::model_checking` describes the requirements, the
+//! parts that are left out, how to read the output of loom, and four worked models.
 //!
 //! # Where it comes from
 //!
-//! The process graph is that of Go's goprocess. Closing from many sides and the ordered stop are those of pact's
-//! `process` and of the `proc` package. The waiters have the interface of event-listener's.
+//! The process graph comes from Go's goprocess. Closing from many sides and the ordered stop come from pact's `process`
+//! and from the `proc` package. The interface of the waiters is that of event-listener's listeners.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -159,7 +161,7 @@ mod value;
 mod clock;
 #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
 mod entry_point;
-// Its examples need other crates: the project's tests run them.
+// Its examples need other crates, so the tests of the project run them instead of rustdoc.
 #[cfg(all(doc, not(doctest), not(loom)))]
 pub mod guide;
 mod limiter;

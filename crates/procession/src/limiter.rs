@@ -1,4 +1,4 @@
-//! [`Limited`]: limits how many children a process has at a time.
+//! [`Limited`]: limits the number of children that run at a time.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -20,26 +20,25 @@ use crate::value::{Error, IntoOutcome, Site};
 
 /// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
 ///
-/// A child's slot is free again when the child is Closed, that is, after its own children and its teardown. Slots
-/// are given in the order in which they were asked for. [`spawn_thread`](Self::spawn_thread) blocks the thread while it
-/// waits, and [`spawn`](Self::spawn) suspends the task; the `try_` forms do not wait; [`acquire`](Self::acquire) waits
-/// for a [`Slot`] for either kind of body, and can have a timeout. When the process closes, all waiting callers get
-/// [`Error::Closed`].
+/// The slot of a child is free again when the child is Closed, that is, after its own children and its teardown have
+/// ended. Slots are given in the order in which they were requested. To wait for one,
+/// [`spawn_thread`](Self::spawn_thread) blocks the thread, and [`spawn`](Self::spawn) suspends the task; the `try_`
+/// variants do not wait; [`acquire`](Self::acquire) waits for a [`Slot`] for either kind of body, and can have a
+/// timeout. When the process closes, all waiting callers get [`Error::Closed`].
 ///
-/// A child that fails counts as a failed child of the process that the limiter was made for, which may then
-/// [close](crate::ChildFailure::Close).
+/// A child that fails counts as a failed child of the process for which the limiter was made, and may
+/// [close](crate::ChildFailure::Close) that process.
 ///
-/// Clones share the slots. After the last clone, waiter and slot have been dropped, the children finish, and then the
-/// process of the limiter closes.
+/// Clones share the slots. When the last clone, waiter and slot are dropped, the process of the limiter closes as soon
+/// as its children have finished.
 ///
 /// # Limited or a semaphore?
-///
 /// A permit of a semaphore is free again when its guard is dropped, even if the task has started more work, and a
-/// semaphore does not know that the program is closing. A slot is free only when everything below its child is Closed,
-/// and closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To limit how
-/// often something starts, use [`Periodic`](crate::Periodic).
+/// semaphore does not know that the program is closing. A slot is free again only when everything below its child is
+/// Closed, and closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To
+/// limit how often something starts, use [`Periodic`](crate::Periodic).
 ///
-/// It is goprocess's `RateLimiter`.
+/// In goprocess, this is the `RateLimiter`.
 ///
 /// ```
 /// use procession::{Error, Limited, Process};
@@ -62,13 +61,13 @@ pub struct Limited {
 
 /// The state that a limiter, its waiters and its slots share.
 struct Shared {
-    /// The parent of the limited children, itself a child of the process that the limiter was made for.
+    /// The parent of the limited children. It is itself a child of the process for which the limiter was made.
     process: Process,
 }
 
 impl Limited {
-    /// Makes a limiter for children of `parent`. They are children of an intermediate process, which is a child of
-    /// `parent`, and which errors refer to as the limiter.
+    /// Makes a limiter for children of `parent`. The limited children are children of an intermediate process, which is
+    /// a child of `parent`. Errors call that process the limiter.
     ///
     /// # Errors
     ///
@@ -87,9 +86,9 @@ impl Limited {
         }
     }
 
-    /// The process whose children are limited: to close it, to wait for it, to see failures of its children.
+    /// The process whose children are limited, for example to close it, to wait for it, or to set hooks on it.
     ///
-    /// Children that are added to it in other ways take no slot.
+    /// Children that are added to this process in other ways take no slot.
     pub fn process(&self) -> &Process {
         &self.shared.process
     }
@@ -102,8 +101,8 @@ impl Limited {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is ready, it gives up its place in the queue, and a slot that it was given
-    /// goes to the next waiter. The body is dropped without being run.
+    /// The future can be dropped at any time: it gives up its place in the queue, and a slot that it was given goes to
+    /// the next waiter. If it is dropped before it is ready, the body is dropped without being run.
     ///
     /// ```
     /// use procession::{Limited, Process};
@@ -144,8 +143,8 @@ impl Limited {
     /// # Errors
     ///
     /// [`Error::Closed`] if the process is Closing; [`Error::NoThread`] if the OS cannot create a thread;
-    /// [`Error::Deadlock`] if all slots are held by processes that wait for the calling body or teardown.
-    /// Then the body is not run.
+    /// [`Error::Deadlock`] at once if the wait for a slot could never end, as with [`Acquire::wait`]. Then the body is
+    /// not run.
     ///
     #[doc = include_str!("../docs/blocking.md")]
     #[track_caller]
@@ -185,7 +184,7 @@ impl Limited {
         self.try_acquire_at(None)?.spawn_thread(body)
     }
 
-    /// Waits for a slot: a future that can also block a thread.
+    /// A waiter for a slot: a future that can also block a thread.
     ///
     /// ```
     /// use procession::{Limited, Process};
@@ -230,7 +229,7 @@ impl Limited {
     }
 }
 
-/// Lets the children finish, and then closes the process.
+/// When the limiter is no longer used, lets the children finish, and then closes the process.
 impl Drop for Shared {
     fn drop(&mut self) {
         if !model_has_failed() {
@@ -239,21 +238,20 @@ impl Drop for Shared {
     }
 }
 
-/// Waits for a slot. It takes its place in the queue when it is first polled or waited for. Made by
-/// [`Limited::acquire`].
+/// Waits for a slot. It joins the queue when it is first polled or waited for. Made by [`Limited::acquire`].
 ///
 /// It yields [`Error::Closed`] when the process closes.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped at any time: its place in the queue is given up, and a slot that it was given goes to the next
-/// waiter.
+/// It can be dropped at any time, and another one made: nothing is left behind. It gives up its place in the queue, and
+/// a slot that it was given goes to the next waiter.
 #[must_use = "a waiter does nothing unless it is awaited or waited for"]
 pub struct Acquire {
     shared: Arc<Shared>,
     /// The place in the queue.
     ticket: Option<Ticket>,
-    /// Where it was made, if a caller will hold the slot.
+    /// The place where it was made, if a caller, and not a child, will hold the slot.
     site: Option<Site>,
 }
 
@@ -262,8 +260,9 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] if all slots are held by processes that wait
-    /// for the calling body or teardown. That is checked when the wait begins: if the last holder begins to wait for
+    /// [`Error::Closed`] if the process is Closing; [`Error::Deadlock`] at once if all slots are held by processes that
+    /// wait for the process whose code calls this, or for work that only this thread could do because it drives a
+    /// current-thread tokio runtime. That is checked only when the wait begins: if the last holder begins to wait for
     /// the caller later, both wait for ever.
     ///
     #[doc = include_str!("../docs/blocking.md")]
@@ -271,8 +270,8 @@ impl Acquire {
         self.block(None).map(|slot| slot.expect("without a deadline, it waits for a slot"))
     }
 
-    /// Blocks until there is a slot; `None` if the timeout is over first. The place in the queue is then kept until
-    /// this value is dropped.
+    /// Blocks until there is a slot; `None` if the timeout ends first. In that case, this value keeps its place in the
+    /// queue until it is dropped.
     ///
     /// # Errors
     ///
@@ -288,7 +287,7 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the process is Closing.
+    /// [`Error::Closed`] if the process is Closing. A wait with a deadline is never refused.
     ///
     #[doc = include_str!("../docs/blocking-timeout.md")]
     pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<Slot, Error>> {
@@ -318,8 +317,8 @@ impl Acquire {
         }
     }
 
-    /// Waits for a slot for a child, which is made at the first call and added to its parent in the visit that takes
-    /// the slot.
+    /// Waits for a slot for a child. The child is made at the first call, and is added to its parent in the locked
+    /// section that takes the slot.
     fn poll_child(
         &mut self,
         made: &mut Option<Unlinked>,
@@ -369,17 +368,17 @@ impl Drop for Acquire {
     }
 }
 
-/// One slot of a [`Limited`], for one child. If it is dropped unused, it goes to the caller that has waited longest.
+/// A slot of a [`Limited`], for one child. If it is dropped unused, it goes to the waiter that has waited longest.
 #[must_use = "a slot that is dropped is free again"]
 pub struct Slot {
     /// `None` once a child holds the slot.
     shared: Option<Arc<Shared>>,
-    /// The place of the note that a caller holds it, if there is one.
+    /// The place of the record that a caller holds the slot, if there is one.
     holder: Option<u32>,
 }
 
 impl Slot {
-    /// A slot that was taken, for a caller at this place to hold.
+    /// A slot that was taken. If a caller will hold it, `site` is the place of that caller.
     fn new(shared: &Arc<Shared>, site: Option<Site>) -> Self {
         let holder = site.map(|site| shared.process.node.add_slot_holder(site));
         Self { shared: Some(shared.clone()), holder }

@@ -1,7 +1,7 @@
 //! [`Periodic`]: calls a body again and again.
 //!
-//! Each periodic process is a child of the process that it is given, and each call is a child of the periodic
-//! process: closing closes the call in progress, waits for it, and starts no more. A periodic process has no thread of
+//! A periodic process is a child of the process that is passed to `spawn`, and each call is a child of the periodic
+//! process. Closing closes the call in progress, waits for it, and starts no more. A periodic process has no thread of
 //! its own: one thread measures the pauses of the whole program, and each call of a blocking body has a thread while it
 //! runs.
 //!
@@ -21,7 +21,7 @@
 //! // EveryGo: calls may overlap; the gap is between one start and the next.
 //! Periodic::every(SECOND).overlapping().spawn_thread(&app, call)?;
 //!
-//! // Tick: a fixed rate; ticks that are missed are skipped, not bunched.
+//! // Tick: a fixed rate; missed ticks are skipped, and not made up for.
 //! Periodic::tick(SECOND).spawn_thread(&app, call)?;
 //! // TickGo
 //! Periodic::tick(SECOND).overlapping().spawn_thread(&app, call)?;
@@ -57,10 +57,11 @@ use futures_lite::{Stream, StreamExt};
 
 /// Calls a body again and again, one call at a time, until closing.
 ///
-/// The first call comes with the first tick: after one interval, or with the first item of the stream. A failed call is
-/// [reported](ChildFailure::Report) unless a hook handles it, and the calls go on; [`on_failure`](Self::on_failure)
-/// changes that. If calls have failed, the outcome of the periodic process is [`Error::FailedCalls`], with the first
-/// and the last error and their number. The periodic process has its parent's spawner.
+/// The first call is made at the first tick: after one interval, or with the first item of the stream. If a call fails,
+/// the failure is [reported](ChildFailure::Report) unless it is handled, and the calls go on;
+/// [`on_failure`](Self::on_failure) changes that. If calls have failed, the outcome of the periodic process is
+/// [`Error::FailedCalls`], with the first and the last error and the number of failed calls. The periodic process has
+/// its parent's spawner.
 ///
 /// ```
 /// use procession::{Periodic, Process};
@@ -72,7 +73,7 @@ use futures_lite::{Stream, StreamExt};
 ///     count += 1;
 ///     async move { println!("call {count} is {call:?}") }
 /// })?;
-/// counter.close(); // wakes from the pause at once
+/// counter.close(); // ends the pause at once
 /// app.close_blocking()?;
 /// # Ok::<(), procession::Error>(())
 /// ```
@@ -83,31 +84,33 @@ pub struct Periodic {
     clock: Arc<dyn Clock>,
 }
 
-/// When the calls come.
+/// When calls are made.
 enum Ticks {
     /// This long after the end of the previous call.
     Every(Duration),
-    /// At multiples of the period.
+    /// At multiples of this period.
     Rate(Duration),
+    /// With each item of this stream.
     Driven(Pin<Box<dyn Stream<Item = ()> + Send>>),
 }
 
 impl Periodic {
-    /// A gap of at least `interval` between the end of one call and the next.
+    /// Calls with a gap of at least `interval` between the end of one call and the start of the next.
     pub fn every(interval: Duration) -> Self {
         Self::with(Ticks::Every(interval))
     }
 
-    /// A call at each multiple of `period`, from now on. Ticks that pass during a call are skipped.
+    /// Calls at a fixed rate, one at each multiple of `period` from now on. Ticks that pass during a call are skipped.
     pub fn tick(period: Duration) -> Self {
         Self::with(Ticks::Rate(period))
     }
 
     /// A call for each item of `ticks`. When the stream ends, so does the periodic process.
     ///
-    /// A channel that is closed is a stream that ends. Items that come during a call wait in the channel. To send from
-    /// threads too, use a channel whose receiver is a stream and whose sender can block, such as async-channel's.
-    /// `std::sync::mpsc` does not work here, because its receiver cannot wait for an item and for closing at once.
+    /// The stream can be the receiver of a channel, which ends when the channel is closed. Items that come during a
+    /// call then wait in the channel. To send from threads too, use a channel whose receiver is a stream and whose
+    /// sender can block, such as async-channel's. `std::sync::mpsc` cannot be used, because its receiver cannot wait
+    /// for an item and for closing at once.
     pub fn on<S: Stream + Send + 'static>(ticks: S) -> Self {
         Self::with(Ticks::Driven(Box::pin(ticks.map(drop))))
     }
@@ -116,10 +119,10 @@ impl Periodic {
         Self { ticks, on_failure: ChildFailure::default(), clock: Arc::new(SystemClock) }
     }
 
-    /// The reaction to a failed call; by default, the failure is [reported](ChildFailure::Report) unless it is handled.
+    /// The reaction to a failed call; by default, [`ChildFailure::Report`].
     ///
     /// With [`ChildFailure::Close`], a failed call closes the periodic process and its parent, whatever the parent does
-    /// when another child fails; the error is part of both outcomes.
+    /// when another child fails. The error becomes part of both outcomes.
     pub fn on_failure(mut self, on_failure: ChildFailure) -> Self {
         self.on_failure = on_failure;
         self
@@ -136,12 +139,12 @@ impl Periodic {
         Overlapping(self)
     }
 
-    /// Starts to call an async body, and returns the periodic process, a child of `parent`.
+    /// Starts the calls of an async body, and returns the periodic process, a child of `parent`.
     ///
     /// # Errors
     ///
     /// [`Error::ZeroInterval`] if the interval is zero, [`Error::Closed`] if the teardown of `parent` has started,
-    /// [`Error::Background`] if a failed call would have to close the background process. Then nothing is called.
+    /// [`Error::Background`] if a failed call would have to close the background process. Then no call is made.
     #[track_caller]
     pub fn spawn<F, Fut>(self, parent: &Process, body: F) -> Result<Process, Error>
     where
@@ -153,7 +156,8 @@ impl Periodic {
         self.start(parent, site, false, in_tasks(site, move |call| (body.take().get())(call)))
     }
 
-    /// Starts to call a blocking body, and returns the periodic process, a child of `parent`. Each call has a thread.
+    /// Starts the calls of a blocking body, and returns the periodic process, a child of `parent`. Each call has a
+    /// thread of its own. If the OS cannot create one, the call has failed.
     ///
     /// # Errors
     ///
@@ -188,7 +192,8 @@ impl Periodic {
             }
             seed.extras().closes_parents = true;
         }
-        // The clock is foreign code: it is called before there is a process that its panic could leave behind.
+        // The clock is foreign code. It is called before the process is made, so that its panic leaves no process
+        // behind.
         let last = clock.now();
         let (periodic, end) = parent.child_with_body_for(seed)?;
         let pause = Pause { ticks, last, clock };
@@ -248,11 +253,11 @@ impl Overlapping {
     }
 }
 
-/// The body of calls that come one at a time. A call takes it, and puts it back at its end, even after a panic, so that
-/// no lock is held while it runs (I10).
+/// The body of calls that are made one at a time. A call takes the body, and puts it back at its end, even after a
+/// panic, so no lock is held while the body runs (I10).
 struct OneAtATime<F: Send + 'static>(Arc<Mutex<Option<Foreign<F>>>>);
 
-/// The body while a call has it.
+/// The body, while a call has taken it.
 struct Taken<F: Send + 'static> {
     body: Option<F>,
     back: Arc<Mutex<Option<Foreign<F>>>>,
@@ -333,9 +338,9 @@ async fn run(
     while process.run_until_closing(pause.next()).await == Some(true) {
         process.node.count_call();
         match call(&process) {
-            // A failure is counted, and has been reported.
+            // A failure was counted, and was reported.
             Ok(call) if !overlapping => drop(call.closed().await),
-            // So is a thread that could not be created.
+            // So was the failure of a thread that could not be created.
             Ok(_) | Err(_) => {}
         }
         pause.call_ended();
@@ -364,7 +369,7 @@ impl Pause {
                 self.clock.sleep_until(deadline).await;
                 self.last = deadline;
             }
-            // Later than a clock can express: never.
+            // The deadline is later than a clock can express, so it never comes.
             None => pending().await,
         }
         true

@@ -13,20 +13,23 @@ use crate::run::{Seed, inherited_from_context};
 use crate::value::sync::Mutex;
 use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 
-/// Runs `body` on this thread, as the body of a new root, and returns the root's outcome once it is Closed. Thread
+/// Runs `body` on this thread, as the body of a new root, and returns the outcome of the root once it is Closed. Thread
 /// bodies that are spawned in the scope may borrow from the caller's stack, as in [`std::thread::scope`].
 ///
-/// The scope is a root of its own: if the calling code belongs to a process `p` whose closing should close the scope,
-/// call `p.add_child(&scope)` first.
+/// The scope is a separate root. If the calling code belongs to a process `p` whose closing should close the scope,
+/// begin the body with `p.add_child(&scope)`.
 ///
 /// If the body or a child fails or panics, the whole scope closes, and all errors are in the outcome, because the root
-/// is made with [`ChildFailure::Close`]. Otherwise, the scope waits for the children.
+/// has [`ChildFailure::Close`]. Otherwise, the scope waits until the children have finished.
 ///
 /// # Errors
 ///
-/// Those of the outcome. A panic of `body` is caught, and is one of them.
+/// Those of the outcome. A panic of `body` is caught, and becomes one of them.
 ///
-#[doc = include_str!("../docs/blocking.md")]
+/// # Blocking
+///
+/// Blocks the calling thread, with no limit on the time. Do not call it in async code.
+
 ///
 /// ```
 /// let (mut left, mut right) = (vec![3, 1, 2], vec![6, 5, 4]);
@@ -58,8 +61,8 @@ where
     process.closed().wait()
 }
 
-/// The process of a [`scope`]: a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that
-/// borrow. To spawn further such bodies, a thread of the scope needs a clone.
+/// The process of a [`scope`](scope()): a [`Process`] whose [`spawn_thread`](Self::spawn_thread) takes bodies that
+/// borrow. A thread of the scope that spawns further such bodies needs a clone.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env> {
     process: Process,
@@ -102,8 +105,8 @@ impl<'scope> Scope<'scope, '_> {
     {
         let (child, end) = self.process.child_with_body(Site::caller())?;
         end.mark_thread_body();
-        // Shared, because a thread that cannot be created drops its closure. The body may borrow, so it must be dropped
-        // here, and not by a thread of the library.
+        // Shared, because if the thread cannot be created, its closure is dropped. The body may borrow, so it must be
+        // dropped here, and not by a thread of the library.
         let kept = Arc::new(Mutex::new(Some((end, body))));
         let (process, given) = (child.clone(), kept.clone());
         let run = move || {

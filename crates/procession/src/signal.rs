@@ -1,14 +1,15 @@
 //! Signals that close a process, then abort it, then end the program (feature `signal`, on by default; Unix).
 //!
-//! A process is bound to a set of signals. The first of them closes it, with reason [`Reason::Signal`]; the second
-//! aborts it; the third ends the program with status 128 + the signal's number, even if everything hangs. Each process
-//! counts all signals that it is bound to together, in one binding or several. [`Stages`] limits their effects.
+//! A process is bound to a set of signals. The first delivered signal closes it, with the reason [`Reason::Signal`];
+//! the second aborts it; the third ends the program with the exit status 128 + the number of the signal, even if
+//! everything hangs. All signals to which a process is bound, in one binding or several, are counted together.
+//! [`Stages`] limits their effects.
 //!
-//! One thread serves all bound processes. It only begins the closing: wakers and spawners are called on other threads,
-//! so that nothing can hold up the third signal.
+//! One thread serves all bound processes. It only begins closings: wakers and spawners are called on other threads, so
+//! nothing can hold up the third signal.
 //!
 //! Once every process that is bound to a signal is Closed, the signal has its previous effect again. The previous
-//! action is read from `/proc/self/status` at the first binding; where that file does not exist, the default action is
+//! action is read from `/proc/self/status` at the first binding. Where that file does not exist, the default action is
 //! assumed.
 //!
 //! ```
@@ -45,7 +46,7 @@ use crate::value::sync::spawn_thread;
 use crate::value::{Phase, Reason};
 use crate::watch::{Listener, SignalObserver};
 
-/// The effects of the first, second and third signal that a bound process receives.
+/// The effects of the first, second and third signal to a bound process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Stages {
@@ -60,8 +61,8 @@ pub enum Stages {
 
 /// Binds the process to the signals, in [three stages](Stages::CloseAbortExit), until it is Closed.
 ///
-/// Several processes can be bound to one signal, and a process can be bound several times; each process counts the
-/// signals that it has seen. A binding is not a handle: it does not keep the process open.
+/// Several processes can be bound to one signal, and a process can be bound several times. Signals are counted
+/// separately for each process. A binding is not a handle: it does not keep the process open.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ pub fn bind_stages(
     bind_observed(process, signals, stages, None)
 }
 
-/// [`bind_stages`]. `watch` is told of the signals.
+/// [`bind_stages`], with an observer that is notified of the signals.
 pub(crate) fn bind_observed(
     process: &Process,
     signals: impl IntoIterator<Item = i32>,
@@ -153,24 +154,24 @@ static BOUND: Mutex<Signals> = Mutex::new(Signals {
     sweep_at: 0,
 });
 
-/// All bindings. While they are locked, no node is locked and nothing is closed.
+/// All bindings. While this is locked, no node is locked and nothing is closed.
 struct Signals {
     /// The signal thread's handle, once it has started.
     handle: Option<Handle>,
     previous: BTreeMap<i32, PreviousAction>,
-    /// By the address of the node, which no other node can have while the weak pointer exists.
+    /// The bound processes, by the address of the node, which no other node can have while the weak pointer exists.
     processes: BTreeMap<usize, Bound>,
     /// The functions that are called for signals.
     listeners: Vec<(i32, Weak<Listener>)>,
-    /// The number of processes at which the next binding forgets those that are Closed. It doubles, so that a binding
-    /// does not look at all the others.
+    /// The number of processes from which on the next binding removes those that are Closed. It doubles, so that not
+    /// every binding checks all processes.
     sweep_at: usize,
 }
 
-/// A process that is bound. Weak, so that a Closed process can be freed.
+/// A process that is bound. The pointer is weak, so that a Closed process can be freed.
 struct Bound {
     node: Weak<Node>,
-    /// The number of signals that were delivered and that it is bound to.
+    /// The number of delivered signals to which it is bound.
     received: u32,
     bindings: Vec<Binding>,
 }
@@ -181,12 +182,12 @@ struct Binding {
     observer: Option<Arc<dyn SignalObserver>>,
 }
 
-/// The action of a signal before it was watched.
+/// The action of a signal before the first binding to it.
 #[derive(Clone, Copy)]
 enum PreviousAction {
     Default,
     Ignored,
-    /// Another handler. signal-hook goes on to call it.
+    /// Another handler, which signal-hook still calls.
     Handler,
 }
 
@@ -216,7 +217,7 @@ impl Signals {
         });
     }
 
-    /// Counts the signal for each process that is bound to it, and returns its effect on each.
+    /// Counts the signal for each process that is bound to it, and returns its effects.
     fn count(&mut self, signal: i32) -> Vec<Counted> {
         let bound = self.processes.values_mut();
         bound.filter_map(|process| process.count(signal)).collect()
@@ -246,7 +247,8 @@ enum Stage {
 }
 
 impl Bound {
-    /// Counts the signal if the process is bound to it. Of the bindings, the one with the most stages decides.
+    /// Counts the signal if the process is bound to it. If several bindings contain the signal, the one with the most
+    /// stages decides its effect.
     fn count(&mut self, signal: i32) -> Option<Counted> {
         let bindings = self.bindings.iter().filter(|binding| binding.signals.contains(&signal));
         let stages = bindings.map(|binding| binding.stages).max()?;
@@ -308,7 +310,7 @@ fn deliver(signal: i32) {
     if counted.is_empty() && listeners.is_empty() {
         return run_previous_action(signal, previous);
     }
-    // First, before anything that could hold this thread up.
+    // This comes first, before anything that could hold up this thread.
     let exits = counted.iter().filter(|counted| counted.stage == Some(Stage::Exit));
     let exits: Vec<_> = exits.map(|counted| &counted.observers).collect();
     if !exits.is_empty() {

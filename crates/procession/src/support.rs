@@ -1,5 +1,5 @@
-//! Items that `procession-runnable` and `procession-supervisor` share with this crate. They are not part of the public
-//! interface, and may change in any release.
+//! Items of this crate that only the other crates of its repository may use. They are not part of the public interface,
+//! and may change in any release.
 
 use std::sync::Arc;
 #[cfg(not(loom))]
@@ -30,13 +30,13 @@ pub use crate::value::{Marks, Name, fold, sync, text, with_causes};
 ///
 /// # Blocking
 ///
-/// Blocks the thread, but no longer than that.
+/// Blocks the calling thread, at most until the timeout.
 #[cfg(not(loom))]
 pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)
 }
 
-/// [`Process::on_stall`] without `tracing` events: for an observer of a program that reports its slow closing anyway.
+/// [`Process::on_stall`], without `tracing` events, for programs in which something else reports slow closings.
 #[cfg(not(loom))]
 pub fn on_stall_unrecorded(
     process: &Process,
@@ -61,8 +61,8 @@ where
     parent.run_at(site, body)
 }
 
-/// [`run_at`] with a name for the child, for a caller that is not handed the outcome: failures of the child are
-/// reported as those of [`Process::spawn`] are. The future is ready when the body has ended.
+/// [`run_at`], with a name for the child, for a caller that is not handed the outcome: failures of the child are
+/// reported like those of [`Process::spawn`]. The future is ready when the body has ended.
 ///
 /// # Errors
 ///
@@ -92,8 +92,8 @@ where
     process.close_when_at(site, future)
 }
 
-/// The process that the builder makes is that of a run. It has the name of the run and, unless the builder was given
-/// one, the spawner of its parent.
+/// Declares that the process that the builder makes is that of a run. It gets the name of the run and, unless the
+/// builder was given a spawner, the spawner of the parent of the run.
 #[inline]
 pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
     builder.supervised(supervised)
@@ -107,21 +107,22 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
     crate::run::deadlines::abort_past_grace(&process.node, grace);
 }
 
-/// Closes the process, or aborts it. Its phase changes now, but everything that this wakes or starts is left to a
-/// library thread: for a thread that no waker of a user may hold up.
+/// Closes or aborts the process. Its phase changes at once, but everything that this wakes or starts is left to a
+/// thread of the library. This is for threads that users' wakers must not hold up.
 #[cfg(not(loom))]
 pub fn close_elsewhere(process: &Process, by_force: bool) {
     crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
 }
 
-/// The program that the process is part of has started: tells its service manager, without waiting for that.
+/// Notifies the service manager that the program of which the process is a part has finished starting. Does not wait
+/// for that.
 #[cfg(not(loom))]
 pub fn program_is_ready(process: &Process) {
     crate::run::reports::program_is_ready(&process.node);
 }
 
-/// Is the process part of a [`Main`](crate::Main) that reports nothing? Outside any `Main`, a process is part of all of
-/// them, as for failures.
+/// Is the process part of a [`Main`](crate::Main) that is [quiet](crate::Main::quiet)? As for failures, a process that
+/// is in the tree of no `Main` counts as part of all of them.
 #[cfg(not(loom))]
 pub fn is_quiet(process: &Process) -> bool {
     crate::run::reports::is_quiet(&process.node)
@@ -139,7 +140,7 @@ pub fn deadlines_of_root(process: &Process) -> Option<Deadlines> {
     crate::run::reports::deadlines_of_root(&process.node)
 }
 
-/// The item with other names of processes and threads: for a picture that must not show the real ones.
+/// The item with renamed processes and threads, for a picture that must not show the real names.
 #[must_use]
 pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
     blocker.renamed(rename)
@@ -151,8 +152,8 @@ pub fn columns(blocker: &Blocker) -> [String; 3] {
     blocker.columns()
 }
 
-/// The process that the builder makes is between `before` and `after` in the order in which their parents close them,
-/// the last one first. Unlike with [`Process::close_after`], none of them waits for another.
+/// Puts the process that the builder makes between `before` and `after`, in an order in which their parents close the
+/// last one first. Unlike with [`Process::close_after`], none of them waits for another.
 #[inline]
 pub fn in_order<'a>(
     builder: Builder<'a>,
@@ -162,8 +163,8 @@ pub fn in_order<'a>(
     builder.in_order(before, after)
 }
 
-/// [`Builder::spawn_thread`], for a caller that passes no error on: if the OS cannot create a thread, this is a failure
-/// of the process like any other, and is reported.
+/// [`Builder::spawn_thread`], for a caller that does not pass on the error: if the OS cannot create a thread, that is
+/// reported like any other failure of the process.
 ///
 /// # Errors
 ///
@@ -181,15 +182,15 @@ pub fn show_wait_for_children(process: &Process, other: &Process) -> ShownWait {
     ShownWait { _shown: crate::run::waits::show_wait_for_children(&process.node, &other.node) }
 }
 
-/// A wait that snapshots show.
+/// Makes snapshots show a wait as long as it exists. Made by [`show_wait_for_children`].
 #[must_use = "the wait is shown as long as this exists"]
 pub struct ShownWait {
     _shown: crate::run::waits::Shown,
 }
 
-/// From now on, the process passes on the failures of its children: whether such a failure is handled is decided as for
-/// a failure of the process. This is for a body that reads the outcomes of the children, and returns their errors with
-/// [`pass_on`], which tells nobody of them again.
+/// From now on, the process passes on the failures of its children: such a failure is handled if a failure of the
+/// process itself would be. This is for a body that reads the outcomes of the children, and returns their errors with
+/// [`pass_on`], which does not report them again.
 pub fn pass_failures_on(process: &Process) {
     process.node.pass_failures_on();
 }
@@ -200,18 +201,19 @@ pub fn pass_on(error: Error, own: Option<Error>) -> BoxError {
     crate::run::hooks::pass_on(error, own)
 }
 
-/// The error for code that concerns a process, and that panicked with this message.
+/// The error for a panic with this message in code that concerns a process.
 pub fn panicked(label: Label, message: Arc<str>) -> Error {
     Error::panicked(label, message)
 }
 
-/// From now on, the process ignores the failures of its children: for code that reads their outcomes.
+/// From now on, the process ignores the failures of its children. This is for code that reads their outcomes.
 pub fn ignore_failures_of_children(process: &Process) {
     process.node.ignore_failures_of_children();
 }
 
-/// From now on, `faults` decides which fault strikes the process and those below it, like a hook that is set with
-/// [`Process::on_event`]. It is called whenever one of them reaches such a place.
+/// From now on, `faults` decides which fault strikes the process and everything below it. It is inherited like a hook
+/// that is set with [`Process::on_event`], and is called whenever one of these processes reaches a place where a fault
+/// can strike.
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub fn inject(
     root: &Process,

@@ -1,6 +1,6 @@
 //! Bridges to and from tokio-util's `CancellationToken` (feature `tokio-util`).
 //!
-//! A token of a process needs no task and no thread: it is cancelled by a sleeper of the process. The wait of a process
+//! A token of a process needs no task and no thread, because a sleeper of the process cancels it. The wait of a process
 //! for a token is polled on the shared executor.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::value::{Error, Site};
 impl Process {
     /// A token that is cancelled when this process is Closing (feature `tokio-util`).
     ///
-    /// Cancelling it closes nothing, and does not touch the tokens of other calls.
+    /// Cancelling the token closes nothing, and does not affect the tokens that other calls return.
     ///
     /// ```
     /// use procession::Process;
@@ -45,8 +45,8 @@ impl Process {
         self.token(Moment::Closed)
     }
 
-    /// Closes the process soon after `token` is cancelled: [`close_when`](Self::close_when), on the shared executor
-    /// instead of the spawner (feature `tokio-util`).
+    /// Closes the process soon after `token` is cancelled (feature `tokio-util`). This is
+    /// [`close_when`](Self::close_when) for tokens, but uses the shared executor instead of the spawner.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl Process {
         self.watch(Seed::at(Site::caller()), token.clone().cancelled_owned())
     }
 
-    /// Makes the teardown start only after `token` is cancelled: [`wait_for_future`](Self::wait_for_future), on the
-    /// shared executor instead of the spawner (feature `tokio-util`).
+    /// Makes the teardown of this process start only after `token` is cancelled (feature `tokio-util`). This is
+    /// [`wait_for_future`](Self::wait_for_future) for tokens, but uses the shared executor instead of the spawner.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Process {
         self.wait_on(Seed::at(Site::caller()), token.clone().cancelled_owned())
     }
 
-    /// One token for each moment is kept with the process, so that a long-lived process does not grow (I12). The
-    /// returned tokens are its children, which tokio-util forgets when they are dropped.
+    /// The process keeps only one token for each moment, so a long-lived process does not grow (I12). The returned
+    /// tokens are children of that token, which tokio-util removes when they are dropped.
     fn token(&self, moment: Moment) -> CancellationToken {
         let (token, is_new) = self.node.keep_token(moment, CancellationToken::new());
         if is_new {

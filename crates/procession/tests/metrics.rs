@@ -1,4 +1,4 @@
-//! What a `metrics` recorder is given. A program has one recorder, so this is one test.
+//! The numbers that a `metrics` recorder is given. A program has only one recorder, so this is a single test.
 
 #![cfg(not(loom))]
 
@@ -13,7 +13,7 @@ use metrics::{
 use procession::Process;
 use procession::support::flush_events;
 
-/// The last value, or for a histogram the number of values, by name and labels.
+/// The last value or, for a histogram, the number of values, by name and labels.
 #[derive(Clone, Default)]
 struct Values(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -122,7 +122,7 @@ fn a_recorder_is_given_the_numbers() {
     app.closed().wait().unwrap();
     assert_eq!(numbers(), [0.0, 0.0, 1.0, 12.0]);
     drop(children);
-    // A hook that is set while functions given to `on_closing` run.
+    // A hook for events is set while a function given to `on_closing` runs.
     let watched = Process::new();
     let (go, gone) = std::sync::mpsc::channel::<()>();
     watched.on_closing(move || assert!(gone.recv().is_err())).unwrap().detach();

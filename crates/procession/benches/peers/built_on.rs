@@ -1,4 +1,4 @@
-//! What is built on the front ends: limited children, thread scopes.
+//! Features built on processes: limited children and thread scopes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::tasks::each_task;
 
 const ROUNDS: usize = 15;
 
-/// Short bodies, of which only so many may be under way: each is spawned when there is a slot.
+/// Short bodies, at most `limit` at a time: each is spawned when there is a slot.
 pub(crate) fn limited(table: &mut Table, limit: usize) {
     const BODIES: u32 = 10_000;
     static RAN: AtomicU64 = AtomicU64::new(0);
@@ -62,7 +62,7 @@ pub(crate) fn limited(table: &mut Table, limit: usize) {
     table.row(&name, median(ours), median(theirs), 1.2);
 }
 
-/// Four threads that borrow.
+/// A scope of four threads that borrow.
 pub(crate) fn scope(table: &mut Table) {
     const SCOPES: usize = 1_000;
     const THREADS: u64 = 4;

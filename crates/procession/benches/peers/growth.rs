@@ -1,4 +1,4 @@
-//! The time for each element must not grow with their number (I16).
+//! The time for each element must not grow with the number of elements (I16).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{each, wide_processes};
 
 const ROUNDS: usize = 5;
 
-/// Returns the time for each of this number of elements.
+/// Handles this number of elements, and returns the time for each of them.
 type Work = fn(usize) -> Duration;
 
 pub(crate) fn growth(table: &mut Table) {
@@ -61,7 +61,7 @@ fn edges(count: usize) -> Duration {
     })
 }
 
-/// Each process has another child already, so that every link has to be searched.
+/// Each process already has another child, so every new edge needs a search for cycles.
 fn links(count: usize) -> Duration {
     let processes: Vec<_> = (0..count).map(|_| Process::new()).collect();
     let _others: Vec<_> = processes.iter().map(Process::child).collect();

@@ -1,4 +1,4 @@
-//! How soon a waiter is awake.
+//! The time until a waiter is awake.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,11 +13,10 @@ use tokio::sync::Notify;
 use crate::table::{Table, median};
 
 const ROUNDS: usize = 2_000;
-/// How long a waiter has to fall asleep.
+/// How long the benchmark waits until a waiter sleeps.
 const SETTLE: Duration = Duration::from_micros(100);
 
-/// Where a round stands. The one side spins while the other is at work, so that nothing but the wake-up is
-/// measured.
+/// The state of a round. One side spins while the other works, so that only the wake-up is measured.
 struct Round {
     stage: AtomicU8,
     woken: Mutex<Instant>,
@@ -32,7 +31,7 @@ impl Round {
         Arc::new(Self { stage: AtomicU8::new(IDLE), woken: Mutex::new(Instant::now()) })
     }
 
-    /// Spins until the waiter has got so far.
+    /// Spins until the waiter has reached this stage.
     fn await_stage(&self, stage: u8) {
         while self.stage.load(Ordering::Acquire) != stage {
             spin_loop();

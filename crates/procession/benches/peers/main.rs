@@ -1,8 +1,8 @@
-//! What a process costs, beside what Rust users have today, measured in one run.
+//! The cost of processes, compared with that of other crates in the same run.
 //!
-//! `cargo bench -p procession --bench peers` prints a table; the last rows, heap bytes and allocations, come
-//! from the benchmark `heap`, whose allocator counts. Each figure is the median of the rounds, and the two
-//! sides of a row take turns.
+//! `cargo bench -p procession --bench peers` prints a table. The last rows, heap bytes and allocations, come from the
+//! benchmark `heap`, whose allocator counts them. Each figure is the median of several rounds. The two sides of a row
+//! take turns.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,7 @@ fn main() {
     heap();
 }
 
-/// The time for each of `count` things.
+/// The time that `run` takes for each of `count` elements.
 fn each(count: usize, run: impl FnOnce()) -> Duration {
     let start = Instant::now();
     run();
@@ -151,7 +151,7 @@ fn is_closing(table: &mut Table) {
     table.row("1,000 × `is_closing()`", median(ours), median(theirs), 0.1);
 }
 
-/// The same with a hook for events that does nothing.
+/// The first row, with and without a hook for events that does nothing.
 fn watched(table: &mut Table) {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! The pool for blocking teardowns, beside the crate `blocking`, which a spawner puts in its place.
+//! The pool for blocking teardowns, compared with the crate `blocking`, which a spawner uses in its place.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ fn root(is_ours: bool) -> Process {
     root.expect("it has no parent")
 }
 
-/// Closes `count` siblings whose teardowns are all like `teardown`, and waits.
+/// Closes `count` siblings that each have this teardown, and waits.
 fn close(is_ours: bool, count: usize, teardown: impl Fn() + Clone + Send + 'static) {
     let root = root(is_ours);
     let children: Vec<_> = (0..count).map(|_| root.child()).collect();
@@ -37,15 +37,15 @@ fn close(is_ours: bool, count: usize, teardown: impl Fn() + Clone + Send + 'stat
     root.close().wait().expect("nothing failed");
 }
 
-/// On how many threads the teardowns run.
+/// The number of threads on which the teardowns run.
 fn threads(is_ours: bool, count: usize, pause: Duration) -> usize {
-    let seen = Arc::new(Mutex::new(HashSet::<ThreadId>::new()));
-    let noted = seen.clone();
+    let ids = Arc::new(Mutex::new(HashSet::<ThreadId>::new()));
+    let inserted = ids.clone();
     close(is_ours, count, move || {
         thread::sleep(pause);
-        noted.lock().expect("nothing panics").insert(thread::current().id());
+        inserted.lock().expect("nothing panics").insert(thread::current().id());
     });
-    seen.lock().expect("nothing panics").len()
+    ids.lock().expect("nothing panics").len()
 }
 
 pub(crate) fn teardowns(table: &mut Table) {

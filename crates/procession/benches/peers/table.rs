@@ -8,6 +8,7 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 pub(crate) struct Table {
+    /// The number of rows whose ratio exceeds the limit.
     missed: usize,
 }
 
@@ -18,7 +19,7 @@ impl Table {
         Self { missed: 0 }
     }
 
-    /// A row; `limit` is what the ratio must be at most.
+    /// Prints a row. `limit` is the maximum ratio.
     pub(crate) fn row(&mut self, work: &str, ours: Duration, theirs: Duration, limit: f64) {
         let ratio = ours.as_nanos() as f64 / theirs.as_nanos() as f64;
         let mark = if ratio <= limit { "" } else { " (missed)" };

@@ -1,4 +1,4 @@
-//! Bodies on tokio.
+//! Bodies on tokio, compared with tracked tasks and subsystems.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub(crate) fn each_task<F: Future>(runtime: &Runtime, count: u32, run: F) -> Dur
     })
 }
 
-/// Tasks that wait for closing: spawn them, close, wait for the end of all.
+/// Bodies that wait for closing: spawns them, closes, and waits until all have ended.
 pub(crate) fn bodies(table: &mut Table) {
     const BODIES: u32 = 10_000;
     let runtime = Runtime::new().expect("a runtime");
@@ -49,7 +49,7 @@ async fn bodies_below(root: Process, count: u32) {
     assert!(root.close().await.is_ok());
 }
 
-/// The same with a hook for events that does nothing.
+/// The same bodies, with and without a hook for events that does nothing.
 pub(crate) fn watched_bodies(table: &mut Table) {
     const BODIES: u32 = 10_000;
     let runtime = Runtime::new().expect("a runtime");
@@ -64,7 +64,7 @@ pub(crate) fn watched_bodies(table: &mut Table) {
     table.row(name, median(with), median(without), 3.0);
 }
 
-/// A task that is woken and is pending again, many times.
+/// A body that is woken and is pending again, many times.
 pub(crate) fn pending_polls(table: &mut Table) {
     const POLLS: u32 = 200_000;
     async fn pend() {
@@ -93,7 +93,7 @@ fn one_thread() -> Runtime {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
 }
 
-/// Named subsystems, with errors, panics and a shutdown in order.
+/// Bodies below a named process, compared with named subsystems.
 pub(crate) fn subsystems(table: &mut Table) {
     const SUBSYSTEMS: u32 = 1_000;
     let runtime = Runtime::new().expect("a runtime");

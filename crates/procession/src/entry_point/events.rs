@@ -6,8 +6,8 @@ use super::report::{Next, Paint, Report, Waiting};
 use crate::value::text::Signal;
 use crate::value::time::millis;
 
-/// Records an event with this name, at the first level if the condition holds, otherwise at the second. A level has to
-/// be a constant, so a function cannot choose it.
+/// Records an event with this name. With a condition, the event has the first level if the condition holds, otherwise
+/// the second. This is a macro, because a level must be a constant.
 macro_rules! event {
     ($condition:expr, $level:expr, $other:expr, $name:literal, $message:expr, $($field:tt)*) => {
         if $condition {
@@ -69,7 +69,7 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
             let (abort_grace_ms, open, exit_code) = (millis(*abort_grace), waiting.open, *code);
             event!(Level::ERROR, "gave_up", message, process, abort_grace_ms, open, exit_code,);
         }
-        // They are recorded where they happen.
+        // Failures are recorded where they happen.
         Report::Failed { .. } | Report::Lost { .. } => {}
         Report::Closed(summary) => {
             let (closing_ms, outcome) = (millis(summary.closing), summary.outcome());

@@ -8,8 +8,8 @@ use crate::process::Process;
 use crate::run::catch::catch;
 use crate::value::{Error, Forced, ProcessId, Reason};
 
-/// How a program ended: the root's outcome and the exit code. Returned from `fn main`, it prints the error with its
-/// causes and sets the code.
+/// How a program ended: the outcome of its root and the exit status. When it is returned from `fn main`, the error is
+/// printed with its causes, and the exit status is set.
 ///
 /// ```
 /// let exit = procession::main(|p| {
@@ -26,7 +26,7 @@ pub struct Exit {
     outcome: Result<(), Error>,
     code: u8,
     is_quiet: bool,
-    /// The root, whose end by force has been reported.
+    /// The id of the root. That it was closed by force was already reported.
     root: ProcessId,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Ended {
     pub(super) exit: Exit,
     /// Everything that was aborted.
     pub(super) forced: Option<Forced>,
-    /// The number of failures, including those of the root itself.
+    /// The number of failures, including those of the root.
     pub(super) failures: usize,
 }
 
@@ -47,7 +47,7 @@ impl Ended {
         is_quiet: bool,
     ) -> Self {
         let errors = outcome.as_ref().err().map_or(&[][..], Error::each);
-        // Only that of the root counts: its outcome may also contain that of another process.
+        // Only an `Error::Forced` of the root counts. Its outcome may also contain that of another process.
         let is_own = |forced: &&Forced| forced.process().id() == root.id();
         let forced = errors.iter().find_map(|error| match error {
             Error::Forced(forced) => Some(forced).filter(is_own),
@@ -56,7 +56,7 @@ impl Ended {
         let own_failures = errors
             .iter()
             .filter(|error| !matches!(error, Error::Forced(forced) if is_own(&forced)));
-        // Failures that the body has returned were reported as well.
+        // Failures that the body has returned may be among the reported ones, so the numbers are not added.
         let failures = facts.failures.max(own_failures.count());
         // The root may have been Closed before the abort.
         let aborted_by = facts.aborted_by.filter(|_| root.is_aborting());
@@ -72,7 +72,7 @@ impl Ended {
 }
 
 impl Exit {
-    /// The outcome of the root. It contains an error that the body returned [unchanged](crate::Failed::get).
+    /// The outcome of the root. An error that the body returned is in it [unchanged](crate::Failed::get).
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Exit {
         self.outcome
     }
 
-    /// The exit status, the first of these that applies:
+    /// The exit status. The first of these rules that applies decides:
     ///
     /// 1. 128 + n if signal n aborted the root, or began the grace that did;
     /// 2. 70 if a grace that was not begun by a signal had to abort it;
@@ -98,8 +98,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Prints the error, if there is one, to standard error. If a subscriber wants the `tracing` events of
-/// [`Main`](crate::Main), records an event instead. After [`quiet`](crate::Main::quiet), reports nothing.
+/// Prints the error, if there is one, to standard error, or records it as an event if a subscriber wants the `tracing`
+/// events of [`Main`](crate::Main). With [`quiet`](crate::Main::quiet), nothing is reported.
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         let is_reported = |error: &Error| matches!(error, Error::Forced(forced) if forced.process().id() == self.root);

@@ -1,8 +1,8 @@
-//! Functions of users that `Main` calls with the root at the start and at the end of the program: what other crates
-//! extend it with.
+//! The functions of users that `Main` calls with the root at the start and at the end of the program. Other crates use
+//! them to extend it.
 //!
-//! Those for the end run on the reporter thread, in a catch, and with no lock held. *A forced end waits for them, but
-//! not for long*, because the thread that ends the program waits with a limit.
+//! Functions for the end run on the reporter thread, in a catch, and with no lock held. *A forced end does not wait for
+//! them for long*, because the thread that ends the program waits with a timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,16 @@ pub(super) type OnStart = Arc<dyn Fn(&Process) + Send + Sync>;
 /// A function for the end.
 pub(super) type AtEnd = Arc<dyn Fn(&Process) -> Result<(), BoxError> + Send + Sync>;
 
-/// The time that a regular end waits for the functions.
+/// How much longer a regular end waits if there are functions to call.
 pub(super) const REGULAR_EXTENSION: Duration = Duration::from_secs(10);
 
-/// The time that a forced end waits for them.
+/// How much longer a forced end waits if there are functions to call.
 pub(super) const FORCED_EXTENSION: Duration = Duration::from_secs(1);
 
 impl Main {
-    /// Calls `on_start` with the root before the body starts and before signals are bound, to set hooks on the root or
-    /// to add children. There may be several. If it panics, the body does not run, and the outcome is an error.
+    /// Calls `on_start` with the root before the body starts and before signals are bound, for example to set hooks on
+    /// the root or to add children. There may be several. If one panics, the body does not run, and the outcome is an
+    /// error.
     ///
     /// ```
     /// let main = procession::Main::new().on_start(|root| root.on_event(|event| println!("{event}")));
@@ -38,12 +39,12 @@ impl Main {
         self
     }
 
-    /// Calls `at_end` with the root when the program ends, for example to write what it has recorded: when the root is
-    /// Closed, before [`run`](Self::run) returns, and before a third signal or the end of the
-    /// [abort grace](Self::abort_grace) ends the program by force. There may be several.
+    /// Calls `at_end` with the root when the program ends, for example to write a recording to a file. That is when the
+    /// root is Closed, before [`run`](Self::run) returns, or when a third signal or the end of the [abort
+    /// grace](Self::abort_grace) is about to end the program by force. There may be several.
     ///
     /// An error is reported like a failure, and changes neither the outcome nor the exit status. A regular end waits
-    /// for the functions for at most 10 s, and a forced one for at most 1 s. They are not called if the future of
+    /// about 10 s for the functions, and a forced end about 1 s. They are not called if the future of
     /// [`run_async`](Self::run_async) is dropped early or if something else ends the program.
     ///
     /// ```
@@ -64,7 +65,8 @@ impl Main {
 /// Calls the functions for the start.
 pub(super) fn start(on_start: &[OnStart], root: &Process) -> Result<(), BoxError> {
     on_start.iter().try_for_each(|on_start| {
-        let panicked = |message| format!("a function for the start panicked: {message}").into();
+        let panicked =
+            |message| format!("a function given to `on_start` panicked: {message}").into();
         catch(|| on_start(root)).map_err(panicked)
     })
 }
@@ -73,7 +75,7 @@ pub(super) fn start(on_start: &[OnStart], root: &Process) -> Result<(), BoxError
 pub(super) fn end(at_end: &[AtEnd], root: &Process) -> Vec<BoxError> {
     let call = |at_end: &AtEnd| match catch(|| at_end(root)) {
         Ok(outcome) => outcome.err(),
-        Err(message) => Some(format!("a function for the end panicked: {message}").into()),
+        Err(message) => Some(format!("a function given to `at_end` panicked: {message}").into()),
     };
     at_end.iter().filter_map(call).collect()
 }
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_at_the_start_refuses_the_body() {
+    fn a_panic_at_the_start_prevents_the_body() {
         let (main, steps) = main();
         let body = steps.clone();
         let main = main.quiet().on_start(|_| panic!("no listener"));
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_body_the_end_comes_too() {
+    fn the_async_form_calls_the_functions_too() {
         let (main, steps) = main();
         let end = steps.clone();
         let main = main.quiet().at_end(move |_| end.lock().push("end"));

@@ -1,4 +1,4 @@
-//! [`main`]: a program as one process, from `fn main` (feature `signal`, on by default; Unix and Windows).
+//! [`main`]: runs a program as one process, from `fn main` (feature `signal`, on by default; Unix and Windows).
 //!
 //! | file | subject |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | [`settings`] | the settings of [`Main`] |
 //! | [`extensions`] | functions that are called with the root at the start and at the end of the program |
 //! | [`exit`] | the exit status |
-//! | [`shared`] | the messages to the reporter thread from the threads where something happens; begin here |
+//! | [`shared`] | the state of a running program, and its messages to the reporter thread; begin here |
 //! | [`reporter`] | the thread that writes reports |
-//! | `unix`, `windows` | signals; Ctrl-C and Ctrl-Break |
+//! | `unix`, `windows` | signals, or Ctrl-C and Ctrl-Break |
 //! | `systemd` | notifications for systemd |
-//! | [`report`] | the texts; `events`: the same as `tracing` events |
+//! | [`report`], `events` | the reports, as texts and as `tracing` events |
 
 #[cfg(feature = "tracing")]
 mod events;
@@ -56,16 +56,16 @@ use windows as os;
 /// The root is named after the program and bound to SIGINT and SIGTERM: the first signal closes it, the second
 /// aborts it, the third ends the program.
 ///
-/// The body ends like any other body. After `Ok`, its children finish: a body that started servers just returns, and
-/// one that no longer needs them calls [`close`](Process::close) first. After an error or a panic, the children are
-/// closed.
+/// The body ends like any other body. After `Ok`, the children may finish: a body that has started servers can simply
+/// return, and one that no longer needs them calls [`close`](Process::close) first. After an error or a panic, the
+/// children are closed.
 ///
 /// [`Main`] has settings, such as a grace, and documents its output.
 ///
 /// # Blocking
 ///
-/// Blocks the thread until the root is Closed. In the body, `close_blocking` on the root returns an
-/// [`Error::Deadlock`], because the root waits for its body.
+/// Blocks the calling thread until the root is Closed. In the body, [`close_blocking`](Process::close_blocking) on the
+/// root returns [`Error::Deadlock`], because the root waits for its body.
 ///
 /// ```no_run
 /// fn main() -> procession::Exit {
@@ -88,7 +88,8 @@ where
 ///
 /// # Cancel safety
 ///
-/// Dropping the future before the body has ended drops the body and closes the root.
+/// Dropping the future before the body has ended drops the body and closes the root, with the outcome
+/// [`Error::Aborted`].
 ///
 /// ```no_run
 /// #[tokio::main]
@@ -114,21 +115,26 @@ where
 /// | setting | default |
 /// |---|---|
 /// | [`name`](Self::name) | the file name of the program |
-/// | [`grace`](Self::grace) | none: unless a second signal aborts it, closing takes as long as it needs |
-/// | [`abort_grace`](Self::abort_grace) | 5 s after an abort, the program ends |
+/// | [`grace`](Self::grace) | none: closing may take any time, unless a second signal aborts it |
+/// | [`abort_grace`](Self::abort_grace) | 5 s: if the root is not Closed 5 s after an abort, the program ends |
 /// | [`on_child_failure`](Self::on_child_failure) | failures are [reported](ChildFailure::Report) |
 /// | [`on_failure`](Self::on_failure) | no hook |
 /// | [`on_start`](Self::on_start), [`at_end`](Self::at_end) | no function |
 /// | [`signals`](Self::signals) | SIGINT and SIGTERM; on Windows, Ctrl-C and Ctrl-Break, as SIGINT |
-/// | `dump_on` (Unix) | no signal prints the tree |
-/// | [`quiet`](Self::quiet) | the program reports what happens |
-/// | [`no_exit`](Self::no_exit) | the third signal and the end of the abort grace end the program |
+/// | `dump_on` (Unix) | no signal: the tree is never printed |
+/// | [`quiet`](Self::quiet) | off: the program prints reports |
+/// | [`no_exit`](Self::no_exit) | off: the third signal and the end of the abort grace end the program |
 ///
 /// # What it prints
 ///
-/// Reports go to standard error, and each line begins with the program's name: the signals, with the effect of the next
-/// one; failures that nothing has handled; 5 s after closing began and again at doubling intervals, the items that it
-/// waits for; when the grace is over, the items that are aborted; and at the end, after any of these, how long it took.
+/// Reports go to standard error. Each line begins with the name of the program. It reports
+///
+/// - each signal, with the effect of the next one;
+/// - each failure that nothing has handled;
+/// - the items that it waits for, 5 s after closing began and again at doubling intervals;
+/// - the items that are aborted, when the grace ends;
+/// - the duration of the closing, at the end, if there was a report before.
+///
 /// A program that simply ends prints nothing.
 ///
 /// ```text
@@ -167,7 +173,7 @@ impl Main {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread until the root is Closed.
+    /// Blocks the calling thread until the root is Closed.
     #[track_caller]
     pub fn run<F, R>(self, body: F) -> Exit
     where
@@ -187,7 +193,7 @@ impl Main {
     ///
     /// # Cancel safety
     ///
-    /// That of [`main_async`].
+    /// As with [`main_async`], dropping the future before the body has ended drops the body and closes the root.
     #[track_caller]
     pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
     where
@@ -215,7 +221,7 @@ impl Main {
         }
     }
 
-    /// Makes the root, which waits for a body that has not started yet, and everything that watches it.
+    /// Makes the root, which waits for a body that has not started yet, and everything that observes it.
     fn begin(self, site: Site) -> (Running, BodyEnd) {
         let name = self.name.clone().unwrap_or_else(|| program().into());
         let inherited = Some(Inherited::named(name.clone(), inherited_from_context()));
@@ -261,13 +267,13 @@ impl Main {
     }
 }
 
-/// A `Main` whose root was made.
+/// A running program: a `Main` whose root was made.
 struct Running {
     root: Process,
     shared: Arc<Shared>,
-    /// The listener that prints the tree, as long as this exists.
+    /// The listener that prints the tree. It is called as long as this exists.
     _dump: Arc<Listener>,
-    /// The error of a signal that the root could not be bound to, or of a function that was called at the start.
+    /// The error if the root could not be bound to a signal, or if a function given to `on_start` panicked.
     bound: Result<(), Error>,
 }
 
@@ -281,7 +287,7 @@ impl Running {
     }
 }
 
-/// Also when the future of `run_async` is dropped early.
+/// This also runs when the future of `run_async` is dropped early.
 impl Drop for Running {
     fn drop(&mut self) {
         reports::remove_listener(&self.root.node);

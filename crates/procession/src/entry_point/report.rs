@@ -1,4 +1,4 @@
-//! The texts of `Main`, one variant each.
+//! [`Report`]: the reports of `Main`, and their texts.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::value::{Blockers, Snapshot};
 /// The number of blockers that are listed.
 const LISTED: usize = 16;
 
-/// A report of `Main`.
+/// A report of `Main`. The numbers are those of the specification.
 pub(super) enum Report {
     /// (1) The first signal has begun to close the program.
     Closing { signal: i32, grace: Option<Duration>, may_exit: bool },
@@ -18,7 +18,7 @@ pub(super) enum Report {
     Aborting { signal: i32, is_same: bool, aborted: usize, may_exit: bool },
     /// (3) The third signal ends it.
     Exiting { signal: i32, open: usize },
-    /// (4) It is still closing.
+    /// (4) The program is still closing.
     Stalled {
         closing: Duration,
         #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
@@ -26,35 +26,35 @@ pub(super) enum Report {
         next: Next,
         waiting: Waiting,
     },
-    /// (5) The grace is over.
+    /// (5) The grace has ended.
     GraceOver { grace: Duration, exit_in: Option<Duration>, waiting: Waiting },
-    /// (6) It is not Closed long after an abort.
+    /// (6) The abort grace has ended, and the root is not Closed.
     GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting },
     /// (7) A failure that nothing has handled, with its message.
     Failed { failure: SingleFailure, message: String, more: usize },
-    /// Failures that came faster than they could be written.
+    /// The number of failures that came faster than they could be written.
     Lost { failures: usize },
-    /// (8) It is Closed.
+    /// (8) The root is Closed.
     Closed(Summary),
-    /// A function for the end of the program has failed.
+    /// A function given to `at_end` has failed.
     EndFailed { message: String },
-    /// The tree, which was asked for by a signal.
+    /// The tree, which a signal has requested.
     Dump { tree: String },
 }
 
-/// The next step if the program goes on closing.
+/// What happens next if the program does not finish closing.
 pub(super) enum Next {
-    /// The grace ends.
+    /// The grace ends after this time.
     Abort(Duration),
-    /// The abort grace ends.
+    /// The abort grace ends after this time.
     Exit(Duration),
-    /// It was aborted, and has all the time it needs.
+    /// The program was aborted, and has no further deadline.
     Aborted,
-    /// Nothing; a signal would abort it.
+    /// There is no deadline. If a signal began the closing, another one would abort it.
     Nothing { by_signal: bool },
 }
 
-/// The processes that are open, and the items that they wait for.
+/// The number of open processes, and the items that the root waits for.
 pub(super) struct Waiting {
     pub(super) open: usize,
     pub(super) blockers: Blockers,
@@ -67,12 +67,12 @@ pub(super) struct Waiting {
 pub(super) struct Summary {
     pub(super) closing: Duration,
     pub(super) failures: usize,
-    /// The aborted items, if it was closed by force: their number and their names.
+    /// If it was closed by force: the number of aborted items, and their names.
     pub(super) forced: Option<(usize, Vec<String>)>,
     pub(super) code: u8,
 }
 
-/// Colours, or none.
+/// Says whether texts are coloured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint(pub(super) bool);
 
@@ -89,7 +89,7 @@ impl Waiting {
 }
 
 impl Report {
-    /// The text without the name of the program and without the list.
+    /// The text of the first line, without the name of the program.
     pub(super) fn message(&self, paint: Paint) -> String {
         match self {
             Self::Closing { signal, grace, may_exit } => {
@@ -167,7 +167,7 @@ impl Report {
         }
     }
 
-    /// The whole report: lines that begin with the name of the program.
+    /// The whole text: lines that begin with the name of the program.
     pub(super) fn text(&self, name: &str, paint: Paint) -> String {
         let prefix = format!("{} ", paint.bold(format_args!("{name}:")));
         if let Self::Dump { tree } = self {
@@ -189,7 +189,7 @@ impl Report {
         }
     }
 
-    /// Should the end of the program be reported after this?
+    /// Must the end of the program be reported after this?
     pub(super) fn is_followed_up(&self) -> bool {
         !matches!(self, Self::Dump { .. })
     }

@@ -21,17 +21,17 @@ use crate::value::sync::spawn_thread;
 use crate::value::text::Escaped;
 use crate::value::{Forced, Reason, Site, with_causes};
 
-/// The time from the beginning of closing to the first report. The others follow at doubling intervals.
+/// The time from the beginning of closing to the first report of a slow closing. More follow at doubling intervals.
 const FIRST_REPORT: Duration = Duration::from_secs(5);
 
-/// The delay of each report, so that the coarse clock has reached its time.
+/// The delay of each such report, because the coarse clock may lag behind by this much.
 const LATE: Duration = Duration::from_millis(15);
 
-/// The number of identical failures that are written, and the time after which the others are counted.
+/// The number of identical failures that are written, and the interval at which the number of any more is written.
 const ALIKE: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The number of kinds of failures that are distinguished.
+/// The maximum number of different failures that are remembered.
 const KINDS: usize = 256;
 
 /// Starts the thread. If the OS cannot create it, nothing is reported.
@@ -59,9 +59,9 @@ struct Reporter {
     /// The path of the root.
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
     process: String,
-    /// Has it said anything that the end of the program should follow up?
+    /// Was there a report after which the end of the program must be reported too?
     has_reported: bool,
-    /// The number of reports of the slow closing so far.
+    /// The number of reports of a slow closing so far.
     reports: u32,
     /// The failures that were written, by their sites and messages.
     alike: HashMap<(Site, String), Alike>,
@@ -71,7 +71,7 @@ struct Reporter {
 /// Failures with the same site and message.
 struct Alike {
     written: usize,
-    /// The number of those that were not written.
+    /// The number of failures that were not written.
     more: usize,
     last: SingleFailure,
 }
@@ -103,7 +103,7 @@ impl Reporter {
     fn handle(&mut self, post: Post) {
         let (grace, may_exit) = (self.shared.rules.grace, self.shared.rules.may_exit);
         match post {
-            // The next report is due some time after this.
+            // Nothing is written at once, but the time of the next report has changed.
             Post::Closing | Post::Closed(..) | Post::Quit => {}
             Post::FirstSignal(signal) => self.report(&Report::Closing { signal, grace, may_exit }),
             Post::SecondSignal(signal, aborted) => {
@@ -154,7 +154,7 @@ impl Reporter {
             let message = catch(|| with_causes(&*error).to_string());
             let message =
                 message.unwrap_or_else(|_| "its error panicked when it was printed".into());
-            // An error of a user's is dropped in a catch too.
+            // A user's error is dropped in a catch too.
             contain(|| drop(error));
             self.report(&Report::EndFailed { message: Escaped::error(&message).to_string() });
         }
@@ -218,7 +218,7 @@ impl Reporter {
             let after = |reports: u32| FIRST_REPORT.checked_mul(1_u32.checked_shl(reports)?);
             let due = |reports| since.checked_add(after(reports)? + LATE);
             if due(self.reports).is_some_and(|due| due <= now) {
-                // If this thread was held up, the reports that are overdue are one.
+                // If this thread was held up, all overdue reports are combined into one.
                 while due(self.reports + 1).is_some_and(|due| due <= now) {
                     self.reports += 1;
                 }
@@ -253,7 +253,7 @@ impl Reporter {
         self.report(&Report::Stalled { closing, next_report, next, waiting });
     }
 
-    /// The last report, if there was another one.
+    /// Writes the last report, if there was another one before.
     fn end(&mut self, code: u8, forced: Option<Forced>, failures: usize) {
         let Some(since) = self.shared.facts().closing_since.filter(|_| self.has_reported) else {
             return;
@@ -263,7 +263,7 @@ impl Reporter {
         self.report(&Report::Closed(Summary { closing, failures, forced, code }));
     }
 
-    /// Are there `tracing` events instead of texts?
+    /// Are reports recorded as `tracing` events instead of written as texts?
     fn is_recorded(&self) -> bool {
         #[cfg(feature = "tracing")]
         return catch(events::are_wanted).unwrap_or(false);
@@ -276,7 +276,7 @@ impl Reporter {
             return;
         }
         self.has_reported |= report.is_followed_up();
-        // Whether a failure is an event was decided when it happened.
+        // Whether a failure is recorded as an event was decided when it happened.
         if !matches!(report, Report::Failed { .. }) && self.is_recorded() {
             #[cfg(feature = "tracing")]
             contain(|| events::record(report, &self.process, self.shared.rules.grace));
@@ -288,7 +288,7 @@ impl Reporter {
     }
 }
 
-/// One write. Nothing can be done about an error: standard error may be closed.
+/// Writes a text with one call. An error is ignored, because standard error may be closed.
 pub(super) fn write(text: &str) {
     contain(|| drop(io::stderr().write_all(text.as_bytes())));
 }

@@ -13,7 +13,7 @@ use crate::value::{ChildFailure, Error};
 const ABORT_GRACE: Duration = Duration::from_secs(5);
 
 impl Main {
-    /// A program without a grace: unless a second signal aborts it, closing takes as long as it needs.
+    /// The default settings: see [`Main`].
     pub fn new() -> Self {
         Self {
             name: None,
@@ -30,34 +30,34 @@ impl Main {
         }
     }
 
-    /// The name of the root, with which each line of a report begins; by default, the file name of the program.
+    /// The name of the root, which begins each line of a report; by default, the file name of the program.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Aborts the root if it is still Closing after `grace`. Its outcome then contains [`Error::Forced`].
+    /// Aborts the root if it is still Closing `grace` after it began to close. Its outcome then contains
+    /// [`Error::Forced`]. By default, there is no grace.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// Ends the program if the root is not Closed this long after it was aborted; by default, 5 s. The teardowns that
-    /// have not run by then do not run; they are named in the report. [`Duration::MAX`] waits for ever.
+    /// Ends the program if the root is not Closed `abort_grace` after it was aborted; by default, 5 s. Teardowns that
+    /// have not run by then never run; the report names them. With [`Duration::MAX`], the program waits for ever.
     pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
         self.abort_grace = abort_grace;
         self
     }
 
-    /// The reaction of the root to the failure of a child; by default, the failure is [reported](ChildFailure::Report)
-    /// unless it is handled.
+    /// The reaction of the root to the failure of a child; by default, [`ChildFailure::Report`].
     pub fn on_child_failure(mut self, on_child_failure: ChildFailure) -> Self {
         self.on_child_failure = on_child_failure;
         self
     }
 
-    /// A hook that is called for each failure in the program, as with [`Process::on_failure`]; these failures are then
-    /// handled. There may be several.
+    /// A hook that is called for each failure in the program, as with [`Process::on_failure`]. The failures then count
+    /// as handled. There may be several hooks.
     pub fn on_failure(
         mut self,
         on_failure: impl Fn(&Process, &Error) + Send + Sync + 'static,
@@ -68,8 +68,8 @@ impl Main {
         self
     }
 
-    /// Prints the tree of all processes whenever this signal is delivered, such as
-    /// [`SIGUSR1`](crate::signal::SIGUSR1). There may be several.
+    /// Prints the tree of all processes whenever this signal is delivered, for example
+    /// [`SIGUSR1`](crate::signal::SIGUSR1). There may be several such signals.
     #[cfg(unix)]
     pub fn dump_on(mut self, signal: i32) -> Self {
         self.dump_on.push(signal);
@@ -82,16 +82,16 @@ impl Main {
         self
     }
 
-    /// The signals that close the program, then abort it, then end it; by default, SIGINT and SIGTERM. An empty list is
-    /// for tests, because signals belong to the whole test program. On Windows, SIGINT stands for Ctrl-C and
-    /// Ctrl-Break, and there are no other signals.
+    /// The signals that close, then abort, then end the program; by default, SIGINT and SIGTERM. An empty list is for
+    /// tests, because a signal affects the whole test program. On Windows, SIGINT stands for Ctrl-C and Ctrl-Break, and
+    /// there are no other signals.
     pub fn signals(mut self, signals: impl IntoIterator<Item = i32>) -> Self {
         self.signals = signals.into_iter().collect();
         self
     }
 
-    /// Never ends the program: a third signal does nothing, and after the abort grace, the call goes on waiting. For
-    /// tests.
+    /// Never ends the program: a third signal does nothing, and after the abort grace, [`run`](Self::run) goes on
+    /// waiting. This is for tests.
     pub fn no_exit(mut self) -> Self {
         self.may_exit = false;
         self

@@ -1,14 +1,16 @@
-//! [`Shared`]: the messages to the reporter thread from the threads where something happens.
+//! [`Shared`]: the state of a running program, and its messages to the reporter thread.
 //!
-//! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so that a slow
-//! terminal holds up none of them. The reporter thread formats and writes. Only a thread that is about to end the
-//! program waits for it, and only for [`FORCED_WAIT`], or a little longer if the thread has functions to call.
+//! The signal thread, the deadline thread and the threads of bodies only put a [`Post`] into a queue, so a slow
+//! terminal holds up none of them. The reporter thread formats and writes. Only the end of the program waits for it: a
+//! regular end for at most [`REGULAR_WAIT`], a forced end for at most [`FORCED_WAIT`], and longer if there are
+//! functions to call.
 //!
 //! # Order
 //!
-//! Nothing is reported before closing, or an abort, has begun, *because* the posts are made by sleepers of the root,
-//! which are woken after the state has changed. A signal is never overtaken by the end of the root that it leads to,
-//! *because* the signal thread posts it before it calls `close`; it holds the queue until `close` has returned.
+//! A closing or an abort is reported only after it has begun, *because* sleepers of the root, which are woken after the
+//! state has changed, post it, or the signal thread pauses the queue until its call of `close` has returned. The report
+//! of a signal is never overtaken by the end of the root to which the signal leads, *because* the signal thread posts
+//! it before it calls `close`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -29,13 +31,13 @@ use crate::value::time::deadline_after;
 use crate::value::{BoxError, Forced, Phase, Reason, Snapshot};
 use crate::watch::SignalObserver;
 
-/// The exit status if a grace without a signal had to abort.
+/// The exit status if a grace that no signal began had to abort the root.
 pub(super) const FORCED: u8 = 70;
 
-/// The time that the end of the program waits for the reporter thread to write its last report.
+/// The maximum time that a forced end waits for the reporter thread to write its last report.
 const FORCED_WAIT: Duration = Duration::from_millis(200);
 
-/// The time that a regular end waits for the reporter thread to write everything.
+/// The maximum time that a regular end waits for the reporter thread to write everything.
 const REGULAR_WAIT: Duration = Duration::from_secs(1);
 
 /// The maximum number of failures that wait to be written. Any more are only counted.
@@ -51,7 +53,7 @@ pub(super) struct Rules {
 
 pub(super) struct Shared {
     pub(super) rules: Rules,
-    /// Weak, because bindings and hooks hold this.
+    /// Weak, because bindings and sleepers of the root hold this value.
     pub(super) root: Weak<Node>,
     at_end: Vec<AtEnd>,
     state: Mutex<State>,
@@ -60,14 +62,15 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     posts: VecDeque<Post>,
-    /// Nothing is taken from the queue while a signal that is in it is about to close or abort the root.
+    /// Nothing is taken from the queue while the signal thread is closing or aborting the root because of a signal in
+    /// it.
     is_paused: bool,
     /// `None` if there is no reporter thread.
     reporter: Option<Unparker>,
-    /// `None` if systemd does not want to hear of the program.
+    /// `None` if systemd wants no notifications.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     notifier: Option<Notifier>,
-    /// The number of failures among the posts, and the number of those that were not posted.
+    /// The number of failures in the queue, and the number of failures for which there was no space.
     waiting_failures: usize,
     lost_failures: usize,
     /// The functions for the end were called.
@@ -79,9 +82,9 @@ struct State {
 #[cfg(all(feature = "systemd", target_os = "linux"))]
 struct Notifier {
     thread: Unparker,
-    /// The program has started.
+    /// The program has finished starting.
     is_ready: bool,
-    /// Waits until the notifier has sent everything.
+    /// The thread that waits until the notifier has sent everything.
     end: Option<Unparker>,
 }
 
@@ -90,7 +93,7 @@ struct Notifier {
 pub(super) struct Facts {
     /// The number of failures that nothing has handled.
     pub(super) failures: usize,
-    /// The first signal.
+    /// The signal that began to close the root.
     pub(super) closed_by: Option<i32>,
     pub(super) aborted_by: Option<AbortedBy>,
     pub(super) closing_since: Option<Instant>,
@@ -107,7 +110,7 @@ pub(super) struct AbortedBy {
     pub(super) forced: Forced,
 }
 
-/// Something has happened.
+/// A message to the reporter thread.
 pub(super) enum Post {
     /// The root has begun to close.
     Closing,
@@ -115,13 +118,14 @@ pub(super) enum Post {
     /// The signal, and the number of processes that were open.
     SecondSignal(i32, usize),
     ThirdSignal(i32, Unparker),
-    /// The grace is over, and this was open.
+    /// The grace has ended, and the root is being aborted. The snapshot was taken before that.
     GraceOver(Snapshot),
-    /// The abort grace is over.
+    /// The abort grace has ended.
     GaveUp,
     Failed(SingleFailure),
     Dump,
-    /// The root is Closed, and this is the exit status.
+    /// The root is Closed: the exit status, the aborted items, the number of failures, and the thread that waits for
+    /// the report.
     Closed(u8, Option<Forced>, usize, Unparker),
     /// There is nothing more to report.
     Quit,
@@ -141,7 +145,8 @@ impl Shared {
         extensions::end(&self.at_end, &Process::of_node(root))
     }
 
-    /// The time that the end of the program waits for the reporter thread: `limit`, or longer if it calls functions.
+    /// The time that the end of the program waits for the reporter thread: `limit`, extended if there are functions to
+    /// call.
     fn limit(&self, limit: Duration, with_functions: Duration) -> Duration {
         if self.at_end.is_empty() { limit } else { limit + with_functions }
     }
@@ -151,13 +156,13 @@ impl Shared {
         self.limit(FORCED_WAIT, extensions::FORCED_EXTENSION)
     }
 
-    /// There is a reporter thread from now on.
+    /// Sets the reporter thread, which has started.
     pub(super) fn set_reporter(&self, reporter: Unparker) {
         self.state.lock().reporter = Some(reporter);
     }
 
-    /// There is a thread for systemd from now on. It is woken when the program has started, when the root begins to
-    /// close, and when it is Closed.
+    /// Sets the thread for systemd. It is woken when the program has finished starting, when the root begins to close,
+    /// and when the root is Closed.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     pub(super) fn set_notifier(&self, thread: Unparker) {
         self.state.lock().notifier = Some(Notifier { thread, is_ready: false, end: None });
@@ -171,13 +176,13 @@ impl Shared {
         }
     }
 
-    /// Has the program said that it has started?
+    /// Has the program finished starting?
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     pub(super) fn has_started(&self) -> bool {
         self.state.lock().notifier.as_ref().is_some_and(|notifier| notifier.is_ready)
     }
 
-    /// Changes what the thread for systemd is told, and wakes it; `false` if there is none.
+    /// Changes the state for the thread for systemd, and wakes it; `false` if there is no such thread.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     fn wake_notifier(&self, change: impl FnOnce(&mut Notifier)) -> bool {
         let tell = |notifier: &mut Notifier| {
@@ -188,7 +193,7 @@ impl Shared {
         thread.map(|thread| thread.unpark()).is_some()
     }
 
-    /// The root is Closed: waits a while for the last notification.
+    /// The root is Closed: waits for the last notification to systemd, for a limited time.
     #[cfg(all(feature = "systemd", target_os = "linux"))]
     fn end_notifier(&self) {
         let parker = Parker::new();
@@ -201,7 +206,7 @@ impl Shared {
         self.state.lock().facts.clone()
     }
 
-    /// Everything that keeps the root open, if it still exists.
+    /// A snapshot of the root, if that still exists.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         Some(look_at(&self.root.upgrade()?))
     }
@@ -222,7 +227,7 @@ impl Shared {
         }
     }
 
-    /// The next post for the reporter.
+    /// Takes the next post from the queue.
     pub(super) fn next(&self) -> Option<Post> {
         let mut state = self.state.lock();
         if state.is_paused {
@@ -235,13 +240,13 @@ impl Shared {
         Some(post)
     }
 
-    /// The number of failures that were not posted, if there are any.
+    /// Takes the number of failures for which there was no space in the queue, if there were any.
     pub(super) fn take_lost(&self) -> Option<usize> {
         let lost = std::mem::take(&mut self.state.lock().lost_failures);
         (lost > 0).then_some(lost)
     }
 
-    /// Hands something to the reporter thread; `false` if there is none.
+    /// Posts a message to the reporter thread; `false` if there is no such thread.
     pub(super) fn post(&self, post: Post) -> bool {
         let mut state = self.state.lock();
         let Some(reporter) = state.reporter.clone() else { return false };
@@ -251,8 +256,8 @@ impl Shared {
         true
     }
 
-    /// Hands something to the reporter thread, and waits a while until it is written; `false` if there is no such
-    /// thread.
+    /// Posts a message to the reporter thread, and waits until it is written, but at most for `limit`; `false` if there
+    /// is no such thread.
     fn post_and_wait(&self, post: impl FnOnce(Unparker) -> Post, limit: Duration) -> bool {
         let parker = Parker::new();
         let is_posted = self.post(post(parker.unparker()));
@@ -262,13 +267,13 @@ impl Shared {
         is_posted
     }
 
-    /// The root is Closed.
+    /// The root is Closed: reports that, calls the functions for the end, and waits for that for a limited time.
     pub(super) fn end(&self, code: u8, forced: Option<Forced>, failures: usize) {
         self.state.lock().facts.code = Some(code);
         let closed = |written| Post::Closed(code, forced, failures, written);
         let limit = self.limit(REGULAR_WAIT, extensions::REGULAR_EXTENSION);
         if !self.post_and_wait(closed, limit) {
-            // Nothing is reported without the thread.
+            // Without the thread, nothing is reported.
             drop(self.call_at_end());
         }
         #[cfg(all(feature = "systemd", target_os = "linux"))]
@@ -314,7 +319,8 @@ impl Shared {
         act_at(&root, deadline, move || shared.give_up());
     }
 
-    /// The abort grace is over: the reporter thread says so and ends the program. If it cannot, this thread ends it.
+    /// The abort grace has ended: the reporter thread reports that, and ends the program. If it fails to, this thread
+    /// or the deadline thread ends it.
     fn give_up(self: &Arc<Self>) {
         if self.is_closed() {
             return;
@@ -390,13 +396,13 @@ impl SignalObserver for Shared {
         if root.phase() == Phase::Closed {
             return;
         }
-        // On the signal thread, because the aborted items have to be found before the abort. It takes the locks of
-        // nodes, which nobody holds for long, and runs no foreign code.
+        // This runs on the signal thread, because the items that will be aborted must be found before the abort. It
+        // takes the locks of nodes, which are never held for long, and runs no foreign code.
         let snapshot = look_at(&root);
         let forced = Forced::new(root.label(), Duration::ZERO, &snapshot);
         let aborted_by = AbortedBy { signal, forced };
         let mut state = self.state.lock();
-        // If the root was aborted before, the signal changes nothing.
+        // If the root was already aborted, the signal changes nothing.
         if !root.is_aborting() {
             state.facts.aborted_by = Some(aborted_by);
         }
@@ -420,7 +426,7 @@ impl SignalObserver for Shared {
     }
 }
 
-/// Is woken when the root begins to close, or is aborted.
+/// The waker that is woken when the root begins to close, or when it is aborted.
 struct Woken {
     shared: Arc<Shared>,
     moment: Moment,
@@ -435,7 +441,7 @@ impl Wake for Woken {
     }
 }
 
-/// The exit status of a program that a signal has ended.
+/// The exit status of a program that was ended by this signal.
 pub(super) fn code_of(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }

@@ -1,24 +1,23 @@
 //! Notifications for systemd (feature `systemd`, Linux).
 //!
-//! A program that runs [`Main`](crate::Main) as a service of `Type=notify` tells systemd about itself. The feature is
-//! all that it needs: without the variable `NOTIFY_SOCKET`, nothing is sent.
+//! A program that runs [`Main`](crate::Main) as a service of `Type=notify` notifies systemd of its state. Enabling the
+//! feature is enough. Without the environment variable `NOTIFY_SOCKET`, nothing is sent.
 //!
 //! | message | when |
 //! |---|---|
 //! | `READY=1` | the program calls [`ready`]; `procession_runnable::run_with` does that when its runnable is ready |
 //! | `STOPPING=1` | the root begins to close |
-//! | `STATUS=` | while closing, each second: for how long, and the first items that it waits for |
+//! | `STATUS=` | while closing, each second: how long it has been closing, and the first items that it waits for |
 //! | `EXTEND_TIMEOUT_USEC=` | while closing, each second in which something has changed: 10 more seconds |
 //! | `WATCHDOG=1` | at half the interval of `WatchdogSec=`, from a job on the root's spawner |
 //!
-//! A closing that takes long is therefore not cut short by `TimeoutStopSec=` as long as it makes progress. One that
-//! hangs is.
+//! So as long as a slow closing makes progress, `TimeoutStopSec=` does not cut it short. A closing that hangs is cut
+//! short.
 //!
 //! The watchdog shows whether the spawner still runs jobs. If the root's executor is stuck, for example because a task
-//! blocks its only thread, no more messages are sent, and systemd restarts the service.
-//!
-//! Everything is sent by a thread of its own, because sending may block; the watchdog's jobs only wake it. The socket
-//! is opened when the program starts, so that a program without a free descriptor still sends.
+//! blocks its only thread, no more messages are sent, and systemd restarts the service. A separate thread sends
+//! everything, because sending may block; the jobs of the watchdog only wake it. The socket is opened when the program
+//! starts, so notifications can be sent even when no file descriptor is free.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
@@ -41,21 +40,21 @@ use crate::value::sync::spawn_thread;
 use crate::value::text::{Count, Elapsed};
 use crate::value::{ChildFailure, Phase, Snapshot};
 
-/// The interval at which a closing is looked at.
+/// The interval at which the progress of a closing is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The time that progress in the last interval buys.
+/// The extension of systemd's timeout for progress in the last interval.
 const EXTENSION: Duration = Duration::from_secs(10);
 
 /// The number of blockers in the status.
 const LISTED: usize = 3;
 
-/// The time that a message may wait for room in systemd's queue.
+/// The maximum time that a message waits for space in systemd's queue.
 const SEND: Duration = Duration::from_secs(1);
 
-/// Tells systemd that the program that `process` is part of has started: `READY=1`. Without `NOTIFY_SOCKET`, it does
-/// nothing. It returns at once: the message is sent by a thread of the library, which tries again if systemd's queue is
-/// full.
+/// Notifies systemd that the program of which `process` is a part has finished starting: `READY=1`. Without
+/// `NOTIFY_SOCKET`, this does nothing. It returns at once. The message is sent by a thread of the library, which tries
+/// again if systemd's queue is full.
 ///
 /// ```no_run
 /// use procession::{Main, systemd};
@@ -72,7 +71,7 @@ pub fn ready(process: &Process) {
     program_is_ready(&process.node);
 }
 
-/// Starts the thread, if systemd wants to hear of the program.
+/// Starts the thread, if systemd wants notifications.
 pub(super) fn start(shared: &Arc<Shared>) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     let socket = match connect(&path) {
@@ -106,7 +105,7 @@ struct Notifier {
     watchdog: Option<Watchdog>,
     /// `READY=1` was sent.
     was_ready: bool,
-    /// Stands for everything that was open when the closing was last looked at.
+    /// The fingerprint of the snapshot that was taken at the last check.
     fingerprint: u64,
 }
 
@@ -129,7 +128,7 @@ impl Notifier {
         self.shared.notifier_has_ended();
     }
 
-    /// Sends `READY=1` if the program has started, and returns when to try again if that fails.
+    /// Sends `READY=1` once the program has finished starting. If that fails, returns the time for the next attempt.
     fn tell_ready(&mut self) -> Option<Instant> {
         if self.was_ready || !self.shared.has_started() {
             return None;
@@ -138,12 +137,12 @@ impl Notifier {
         (!self.was_ready).then(|| Instant::now() + LOOK)
     }
 
-    /// A `Main` that has ended counts as Closed.
+    /// The phase of the root. A root that no longer exists counts as Closed.
     fn phase(&self) -> Phase {
         self.shared.root.upgrade().map_or(Phase::Closed, |root| root.phase())
     }
 
-    /// Feeds the watchdog, and waits until that, or something else, is due.
+    /// Notifies the watchdog if a job has run, and waits until the next job, or something else, is due.
     fn wait_until_due(&mut self, parker: &Parker, other: Option<Instant>) {
         if self.watchdog.as_ref().is_some_and(Watchdog::was_fed) {
             self.send(&[NotifyState::Watchdog]);
@@ -155,7 +154,7 @@ impl Notifier {
         }
     }
 
-    /// Reports how the closing goes on.
+    /// Sends the status of the closing, and extends the timeout if there was progress.
     fn look(&mut self) {
         let Some(snapshot) = self.shared.snapshot() else { return };
         let closing = self.shared.facts().closing_since.map(|since| since.elapsed());
@@ -171,7 +170,7 @@ impl Notifier {
         }
     }
 
-    /// Sends one message, and returns whether that has worked. Otherwise, systemd notices that no message arrives.
+    /// Sends one message, and returns whether it was sent.
     fn send(&self, states: &[NotifyState<'_>]) -> bool {
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();
         self.socket.send(message.as_bytes()).is_ok()
@@ -182,19 +181,20 @@ impl Notifier {
 struct Watchdog {
     interval: Duration,
     next: Instant,
-    /// A process that has the spawner of the root, and that neither closes with it nor is part of what it waits for.
+    /// The process for the jobs. It has the spawner of the root, but no edge to the root, so the root neither closes it
+    /// nor waits for it.
     feeder: Process,
     fed: Arc<Fed>,
 }
 
-/// A job of the watchdog has run.
+/// Records that a job of the watchdog has run.
 struct Fed {
     flag: AtomicBool,
     notifier: Unparker,
 }
 
 impl Watchdog {
-    /// It is made where the root is made, so that its spawner is the same.
+    /// This must be called where the root is made, so that the feeder gets the same spawner.
     fn new(timeout: Duration, notifier: Unparker) -> Option<Self> {
         let feeder = Process::builder().name("systemd watchdog");
         let feeder = feeder.on_child_failure(ChildFailure::Ignore).build().ok()?;
@@ -202,12 +202,12 @@ impl Watchdog {
         Some(Self { interval: timeout / 2, next: Instant::now(), feeder, fed })
     }
 
-    /// Has a job run since this was called last?
+    /// Has a job run since the last call?
     fn was_fed(&self) -> bool {
         self.fed.flag.swap(false, Ordering::Relaxed)
     }
 
-    /// Spawns a job if one is due, and returns the time of the next one. There is at most one job that has not run.
+    /// Spawns a job if one is due, and returns the time of the next one. At most one job is waiting to run.
     fn feed_if_due(&mut self) -> Instant {
         let now = Instant::now();
         if self.next <= now {
@@ -224,7 +224,7 @@ impl Watchdog {
     }
 }
 
-/// One line.
+/// The text of the status, one line.
 fn status(snapshot: &Snapshot, closing: Duration) -> String {
     let blockers = snapshot.blockers(LISTED);
     let mut status = format!("closing for {}, {} open", Elapsed(closing), Count(snapshot.open()));
@@ -238,7 +238,7 @@ fn status(snapshot: &Snapshot, closing: Duration) -> String {
     status
 }
 
-/// Differs if a process was made or closed, has begun or ended some work, or was asked to close or aborted.
+/// A number that changes if a process was made, begins to close, is aborted or Closed, or begins or ends some work.
 fn fingerprint(snapshot: &Snapshot) -> u64 {
     let mut hasher = DefaultHasher::new();
     for process in snapshot.processes() {

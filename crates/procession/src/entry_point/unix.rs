@@ -1,4 +1,4 @@
-//! The signals of a program on Unix.
+//! Binding the root of a program to signals on Unix.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::signal::{self, SIGINT, SIGTERM, Stages};
 use crate::value::BoxError;
 use crate::watch::{Listener, SignalObserver};
 
-/// The signals that close a program unless others are set.
+/// The default signals of a program.
 pub(super) const SIGNALS: &[i32] = &[SIGINT, SIGTERM];
 
 /// Binds the root to the signals.

@@ -1,6 +1,6 @@
-//! Ctrl-C and Ctrl-Break, which stand for SIGINT on Windows (crate ctrlc).
+//! Ctrl-C and Ctrl-Break on Windows, where SIGINT stands for both (crate ctrlc).
 //!
-//! The thread of ctrlc plays the part of the signal thread: it only begins closings and aborts, in three stages.
+//! The thread of ctrlc takes the role of the signal thread: it only begins closings and aborts, in three stages.
 
 use std::sync::{Arc, Weak};
 
@@ -13,7 +13,7 @@ use crate::watch::{Listener, SignalObserver};
 /// The number of SIGINT.
 const SIGINT: i32 = 2;
 
-/// The signals that close a program unless others are set.
+/// The default signals of a program.
 pub(super) const SIGNALS: &[i32] = &[SIGINT];
 
 /// A root that is bound.
@@ -55,7 +55,7 @@ pub(super) fn bind(
     Ok(())
 }
 
-/// There are no other signals.
+/// Does nothing, because there are no other signals.
 pub(super) fn listen(_signal: i32, _listener: &Arc<Listener>) -> Result<(), BoxError> {
     Ok(())
 }
@@ -74,7 +74,7 @@ fn deliver() {
     drop(all);
     drop(closed);
     if counted.is_empty() {
-        // No `Main` runs any more: the default action.
+        // No `Main` is running any more, so this is the default action.
         exit(128 + SIGINT);
     }
     let mut exits = counted.iter().filter(|(.., received, may_exit)| *received == 3 && *may_exit);

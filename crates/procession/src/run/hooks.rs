@@ -42,7 +42,7 @@ struct PassedOn {
     own: Option<Error>,
 }
 
-/// The result of a body that reads the outcomes of its children, and has told the process that it
+/// The result of a body that reads the outcomes of its children, and has declared that the process
 /// [passes their failures on](crate::support::pass_failures_on). `error` is all that the body has to report, and `own`
 /// is the part of it that is not a failure of a child.
 pub(crate) fn pass_on(error: Error, own: Option<Error>) -> BoxError {
