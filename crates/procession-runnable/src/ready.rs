@@ -151,7 +151,7 @@ impl Ready {
             Of::Whole { of, part, .. } => {
                 of.said(*part).load(Ordering::Acquire) || of.is_lost.load(Ordering::Acquire)
             }
-            Of::Supervised { of, .. } => of.knows_readiness(),
+            Of::Supervised { of, .. } => of.has_reported_readiness(),
         };
         if !is_over {
             self.end(Some(lost()));

@@ -66,6 +66,7 @@
 //! | [`Process::close_when`], [`Process::wait_for_future`] | close a process when any future is ready, or wait for any future |
 //! | [`scope()`] | thread bodies that borrow from their caller |
 //! | `main`, `Main` | a program as one process, from `fn main`, with reports of signals, failures and slow closings |
+//!
 //! Coming from another library? `guide::coming_from` maps the names of several libraries to those of this crate. The
 //! module `guide` also has recipes, explains hanging shutdowns, and more.
 //!
@@ -91,15 +92,15 @@
 //! # When something fails
 //!
 //! Nothing fails silently. A failure is handled by a hook on the process or above it, by a parent that ignores it or
-//! closes for it, or by the caller that is handed the outcome. Any other failure is reported at once, as the `tracing`
+//! closes for it, by the caller that is handed the outcome, or, for a root, by the code that waits for it. Any other
+//! failure is reported at once, as the `tracing`
 //! event `failed` and by `Main`: see [`ChildFailure::Report`].
 //!
 //! # Events
 //!
-//! [`Process::on_event`] calls a hook for each event in the tree of a process: made, closing (with the
-//! reason), aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome). One thread of the
-//! library calls the hooks, so they may block, and no closing waits for them. Without a hook, an event costs next to
-//! nothing.
+//! [`Process::on_event`] calls a hook for each event in the tree of a process: made, closing (with the reason),
+//! aborting, body ended, teardown due, started and ended, failed, Closed (with the outcome). One thread of the library
+//! calls the hooks, so they may block, and no closing waits for them. Without a hook, events cost next to nothing.
 //!
 //! With the feature `tracing`, these events are also `tracing` events with the target `procession`. The field `event`
 //! is their [stable name](EventKind::name), and `process` is the path:
@@ -127,7 +128,7 @@
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | effect |
 //! |---|---|---|
 //! | `executor` | yes | async bodies and teardowns share one small executor (async-executor); without it, each has a thread of its own |
 //! | `signal` | yes | the module `signal` (signal-hook, Unix), and `main` (on Windows with ctrlc) |

@@ -33,6 +33,7 @@ use crate::value::{Error, IntoOutcome, Site};
 /// as its children have finished.
 ///
 /// # Limited or a semaphore?
+///
 /// A permit of a semaphore is free again when its guard is dropped, even if the task has started more work, and a
 /// semaphore does not know that the program is closing. A slot is free again only when everything below its child is
 /// Closed, and closing ends the queue. To limit something that is not a process, such as memory, use a semaphore. To

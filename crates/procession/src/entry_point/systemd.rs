@@ -15,9 +15,10 @@
 //! short.
 //!
 //! The watchdog shows whether the spawner still runs jobs. If the root's executor is stuck, for example because a task
-//! blocks its only thread, no more messages are sent, and systemd restarts the service. A separate thread sends
-//! everything, because sending may block; the jobs of the watchdog only wake it. The socket is opened when the program
-//! starts, so notifications can be sent even when no file descriptor is free.
+//! blocks its only thread, no more messages are sent, and systemd restarts the service.
+//!
+//! A separate thread sends everything, because sending may block; the jobs of the watchdog only wake it. The socket is
+//! opened when the program starts, so notifications can be sent even when no file descriptor is free.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;

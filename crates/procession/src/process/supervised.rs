@@ -40,8 +40,8 @@ impl Supervised {
     }
 
     /// Has the run reported that it is ready, or that it never will be?
-    pub fn knows_readiness(&self) -> bool {
-        self.0.report().is_some_and(Report::knows_readiness)
+    pub fn has_reported_readiness(&self) -> bool {
+        self.0.report().is_some_and(Report::has_reported_readiness)
     }
 
     /// Reports that the run is ready. Of this call, [`ended_unready`](Self::ended_unready) and

@@ -10,7 +10,7 @@ use super::call_stack::run_as;
 use super::catch::catch;
 use super::hooks::torn_down;
 use super::job::{Job, State, TearingDown};
-use super::later::{is_in_spawner, postpone, run_and_drain};
+use super::later::{is_in_spawner, postpone, run_and_drain_now};
 use super::perform::perform;
 use super::pool::{self, Task};
 use super::spawn::{Spawn, Threads};
@@ -31,7 +31,7 @@ impl Job {
         }
         // A user's executor may run this inside another job that blocks until this one has ended, so nothing may be
         // left to a frame further down the stack.
-        run_and_drain(run);
+        run_and_drain_now(run);
     }
 
     /// The OS could not create a thread for the job. A body then does not run; a teardown is left to the pool's threads

@@ -39,14 +39,14 @@ pub(super) fn postpone(call: PostponedCall) {
     call.into_iter().for_each(run_one);
 }
 
-/// Calls a spawner, and makes the calls that it has postponed after it has returned. A spawner that panics has dropped
+/// Calls a spawner and, after it has returned, makes the postponed calls. A spawner that panics has dropped
 /// its job, and a dropped job is not lost.
 pub(super) fn call_spawner(spawn: impl FnOnce()) {
-    run_then_drain(|| with_spawner(true, || contain(spawn)));
+    run_and_drain_if_outermost(|| with_spawner(true, || contain(spawn)));
 }
 
 /// Calls `run`, and then drains the queue, unless a frame further down the stack will do that.
-pub(super) fn run_then_drain(run: impl FnOnce()) {
+pub(super) fn run_and_drain_if_outermost(run: impl FnOnce()) {
     let before = IS_DRAINED_BELOW.try_with(|is_drained| is_drained.replace(true)).unwrap_or(true);
     run();
     if !before {
@@ -57,7 +57,7 @@ pub(super) fn run_then_drain(run: impl FnOnce()) {
 
 /// Calls `run`, and then drains the queue in any case, because a frame further down the stack may be blocked until
 /// then.
-pub(super) fn run_and_drain(run: impl FnOnce()) {
+pub(super) fn run_and_drain_now(run: impl FnOnce()) {
     let before = IS_DRAINED_BELOW.try_with(|is_drained| is_drained.replace(true)).unwrap_or(true);
     run();
     drain();
@@ -67,7 +67,7 @@ pub(super) fn run_and_drain(run: impl FnOnce()) {
 /// Drains the queues of this thread. Call it before the thread blocks, because it may wait for something in them.
 pub(crate) fn flush() {
     call_queued();
-    run_and_drain(|| ());
+    run_and_drain_now(|| ());
 }
 
 fn drain() {

@@ -40,7 +40,7 @@ use std::mem;
 
 use super::faults::drops_jobs;
 use super::job::Job;
-use super::later::{call_spawner, run_then_drain};
+use super::later::{call_spawner, run_and_drain_if_outermost};
 use super::pool::{self, Submit, Task};
 use super::report::notify_supervisors;
 use super::spawn::Threads;
@@ -114,7 +114,7 @@ fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
         wake(effects);
         return;
     }
-    run_then_drain(|| {
+    run_and_drain_if_outermost(|| {
         let is_pooled =
             |due: &Due<NodeContents>| due.node.spawner().is_none() && due.teardown.is_blocking();
         let (no_wait_pooled, no_wait_spawned): (Vec<_>, Vec<_>) =

@@ -70,9 +70,9 @@ struct Direct {
     number: u64,
     unit: u32,
     /// The run has reported that it is ready, or that it never will be. The swap is `AcqRel`, and pairs with itself and
-    /// with the `Acquire` load in [`Report::knows_readiness`]: everything that the run did before the first call
+    /// with the `Acquire` load in [`Report::has_reported_readiness`]: everything that the run did before the first call
     /// happens-before the return of a later call, which does nothing.
-    knows_readiness: AtomicBool,
+    has_reported_readiness: AtomicBool,
     /// The grace in nanoseconds, or [`NO_GRACE`].
     grace: u64,
 }
@@ -84,10 +84,10 @@ impl Report {
     /// The report of a run, which is aborted if it is still Closing `grace` after it began to close.
     pub(crate) fn new(listener: Arc<dyn Listener>, run: RunId, grace: Option<Duration>) -> Self {
         let RunId { unit, number } = run;
-        let knows_readiness = AtomicBool::new(false);
+        let has_reported_readiness = AtomicBool::new(false);
         let grace = grace.and_then(|grace| u64::try_from(grace.as_nanos()).ok());
         let grace = grace.unwrap_or(NO_GRACE);
-        Self(Target::Listener(Direct { listener, number, unit, knows_readiness, grace }))
+        Self(Target::Listener(Direct { listener, number, unit, has_reported_readiness, grace }))
     }
 
     /// A report that refers to the one in these values, for the values of the same run with another name.
@@ -114,15 +114,15 @@ impl Report {
     }
 
     /// Has the run reported whether it is ready?
-    pub(crate) fn knows_readiness(&self) -> bool {
-        self.direct().knows_readiness.load(Ordering::Acquire)
+    pub(crate) fn has_reported_readiness(&self) -> bool {
+        self.direct().has_reported_readiness.load(Ordering::Acquire)
     }
 
     /// Reports that the run is ready or, with another event or none, that it never will be. Only the first call counts.
     /// Returns a sleeper that the caller must wake.
     pub(crate) fn report_readiness(&self, event: Option<RunEvent>) -> Option<Sleeper> {
         let direct = self.direct();
-        if direct.knows_readiness.swap(true, Ordering::AcqRel) {
+        if direct.has_reported_readiness.swap(true, Ordering::AcqRel) {
             return None;
         }
         direct.notify(event?)

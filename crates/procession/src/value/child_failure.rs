@@ -23,9 +23,10 @@ pub enum ChildFailure {
     ///
     /// A failure is handled by a [hook](crate::Process::on_failure) on the child or above it, by another parent that
     /// ignores it or closes for it, or by the caller that it is handed to: the owner of a [`Task`](crate::Task), or of
-    /// the future of [`Process::run`](crate::Process::run). Otherwise, it is reported at once: as the `tracing` event
-    /// `failed` and, in a program that runs [`main`](crate::main()), on standard error. Such a program then exits with
-    /// status 1.
+    /// the future of [`Process::run`](crate::Process::run). A failure of a root is left to the code that waits for the
+    /// root. Any other failure is reported at once: as the `tracing` event `failed` or, in a program that runs
+    /// [`main`](crate::main()) and has no subscriber for it, on standard error. Such a program then exits with status
+    /// 1, unless a signal or a grace determines its [exit status](crate::Exit::code).
     #[default]
     Report,
     /// The process goes on. The error is part of the child's outcome, and the hooks are called.
@@ -34,6 +35,6 @@ pub enum ChildFailure {
     /// is part of its outcome. So are the errors of children that fail while it closes. A child whose work is
     /// [dropped](crate::Error::Aborted) because this process was aborted does not count as failed.
     ///
-    /// The process has then failed as well, and its own parents decide how to react.
+    /// The process has then failed too, and its own parents react to that in turn.
     Close,
 }

@@ -46,10 +46,10 @@ pub enum Error {
     /// or together with the future of [`Process::run`](crate::Process::run).
     #[error("{0} was aborted: it was dropped before its end")]
     Aborted(Label),
-    /// The [time limit](crate::Builder::time_limit) of the process was over before the process was Closed.
+    /// The [time limit](crate::Builder::time_limit) of the process ended before the process was Closed.
     #[error("{0} was aborted: its time limit was over")]
     TimeLimit(Label),
-    /// The process was closed by force, because the grace that was set on it was over.
+    /// The process was closed by force, because it was not Closed when the grace that was set on it ended.
     #[error(transparent)]
     Forced(Forced),
     /// Calls of a periodic process failed.

@@ -36,7 +36,7 @@ pub enum EventKind {
     TeardownStarted,
     /// Its teardown has ended.
     TeardownEnded,
-    /// Its body or its teardown has failed, or its time limit is over.
+    /// Its body or its teardown has failed, or its time limit has ended.
     Failed(Error),
     /// Closing became Closed.
     #[non_exhaustive]

@@ -10,7 +10,7 @@ use crate::value::{Blocker, BlockerKind, Label, Link, Snapshot};
 /// The maximum number of names that are kept.
 const NAMES: usize = 16;
 
-/// A process was not Closed when its grace was over, so it was aborted.
+/// A process was not Closed when its grace ended, so it was aborted.
 ///
 /// It is part of the outcome of the one process on which the grace was set, with
 /// [`close_within`](crate::Process::close_within) or `Main::grace`. An explicit
