@@ -165,8 +165,7 @@ impl ManualClock {
         self.shared.time.lock().sleepers.len()
     }
 
-    /// Waits until at least `count` futures are sleeping. If a test advanced the clock before, a future that begins to
-    /// sleep later would compute its deadline from the new time.
+    /// Waits until at least `count` futures are sleeping, so that the next [`advance`](Self::advance) can wake them.
     ///
     /// # Blocking
     ///

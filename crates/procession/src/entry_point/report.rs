@@ -292,7 +292,7 @@ mod tests {
 
     /// The texts of the specification, byte by byte.
     #[test]
-    fn the_texts() {
+    fn the_texts_are_those_of_the_specification() {
         let closing = |signal, grace| Report::Closing { signal, grace, may_exit: true };
         assert_eq!(
             plain(&closing(2, Some(30 * SECOND))),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_text() {
+    fn the_last_report_says_how_the_program_closed() {
         let closed = |millis, failures, forced, code| {
             let closing = Duration::from_millis(millis);
             plain(&Report::Closed(Summary { closing, failures, forced, code }))

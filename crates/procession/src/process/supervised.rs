@@ -134,7 +134,7 @@ mod tests {
 
     /// A supervised process can have a spawner of its own, and its supervisor is still notified.
     #[test]
-    fn a_spawner_of_its_own() {
+    fn a_supervised_process_can_have_a_spawner_of_its_own() {
         let dropping = |job: Job| drop(job);
         let parent = Process::builder().spawner(dropping).build().unwrap();
         let (sender, receiver) = channel();

@@ -64,7 +64,7 @@ mod tests {
     use super::Stamp;
 
     #[test]
-    fn a_stamp_survives_its_parts() {
+    fn a_stamp_is_restored_from_its_parts() {
         let stamps = [1, 1024, u64::from(u32::MAX) + 1, 0xFF_FFFF_FFFF].map(Stamp);
         for stamp in stamps {
             let (low, high) = stamp.parts();
@@ -77,7 +77,7 @@ mod tests {
 
     /// Its seconds are those of the clock.
     #[test]
-    fn it_advances_with_the_clock() {
+    fn a_stamp_advances_with_the_clock() {
         let (start, stamp) = (Instant::now(), Stamp::now());
         while start.elapsed() < Duration::from_millis(50) {
             std::thread::yield_now();

@@ -520,7 +520,7 @@ fn world(cores: usize, limit: usize, plain: u8) -> World {
 }
 
 #[test]
-fn tasks_come() {
+fn tasks_are_run() {
     explore(world(1, 3, 4), 3);
     explore(world(2, 3, 4), 3);
 }
@@ -540,14 +540,14 @@ fn two_owners_are_helped() {
 }
 
 #[test]
-fn urgent_tasks_come() {
+fn urgent_tasks_are_run() {
     let mut first = world(1, 2, 3);
     first.to_come[Task::Urgent as usize] = 2;
     explore(first, 2);
 }
 
 #[test]
-fn the_os_refuses_threads() {
+fn tasks_are_run_while_the_os_refuses_threads() {
     let mut first = world(2, 3, 4);
     first.helper = Helper::Sleeps;
     first.changes = 3;
@@ -555,7 +555,7 @@ fn the_os_refuses_threads() {
 }
 
 #[test]
-fn nothing_keeps_deadlines() {
+fn tasks_are_run_without_a_deadline_thread() {
     let mut first = world(1, 2, 3);
     first.helper = Helper::Sleeps;
     first.changes = 2;

@@ -15,8 +15,8 @@ use crate::run::pool;
 ///
 /// Blocking teardowns run on pooled threads, in parallel, up to 512 at once; any more are queued. A teardown that is
 /// blocked in a wait of this crate does not count towards the 512; one that waits with another crate's `block_on` does.
-/// If the OS cannot create a thread, teardowns run on threads that are blocked in a wait for a process, and an async
-/// body that could not be started has the outcome [`Error::NoThread`](crate::Error::NoThread).
+/// If the OS cannot create a thread, teardowns run on threads that are blocked in a wait for a process without a
+/// timeout, and an async body that could not be started has the outcome [`Error::NoThread`](crate::Error::NoThread).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads;
 

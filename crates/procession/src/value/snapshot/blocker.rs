@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_say_when_they_were_asked() {
+    fn the_lines_of_bodies_say_when_they_were_asked() {
         let (mut scene, app) = app();
         let http = scene.closing_below(app, "http", "src/http.rs:9");
         let session = scene.closing_below(http, "session-42", "src/http.rs:88");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_and_slots() {
+    fn the_lines_of_helpers_and_slots() {
         let (mut scene, app) = app();
         let http = scene.closing_below(app, "http", "src/http.rs:9");
         let hook = scene.closing_below(http, "", "src/http.rs:51");
@@ -478,7 +478,7 @@ mod tests {
 
     /// The helpers and slots in a family have no names of their own, so the line has no name for the family.
     #[test]
-    fn families_without_a_name() {
+    fn families_of_helpers_and_slots_have_no_name() {
         let (mut scene, app) = app();
         let http = scene.closing_below(app, "http", "src/http.rs:9");
         for _ in 0..9 {

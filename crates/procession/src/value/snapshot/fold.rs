@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn one_member_stands_for_each_look() {
+    fn one_member_is_shown_for_each_appearance() {
         let mut members = vec![member("a-1"); 20];
         members[3].closing_for = Some(Duration::from_secs(3));
         members[4].closing_for = Some(Duration::from_secs(4));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_of_one_is_shown() {
+    fn a_single_hidden_member_is_shown() {
         let mut members = vec![member("a-1"); 9];
         for member in &mut members[1..] {
             member.protected = true;

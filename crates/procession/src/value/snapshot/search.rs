@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn own_work_and_children_are_both_in_the_way() {
+    fn own_work_and_children_are_both_blockers() {
         let (mut scene, app) = app();
         scene.work(app, Work::ThreadBody, AGE);
         let child = scene.closing_below(app, "db", "src/db.rs:12");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_children_are_not_in_the_way() {
+    fn no_wait_children_are_not_blockers() {
         let (mut scene, app) = app();
         let child = scene.closing("log", "src/log.rs:17");
         scene.work(child, Work::AsyncBody, AGE);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_about_to_be_closed_is_not_in_the_way() {
+    fn a_process_that_is_about_to_be_closed_is_not_a_blocker() {
         let (mut scene, app) = app();
         let log = scene.closing_below(app, "log", "src/log.rs:17");
         let server = scene.running("server", "src/main.rs:33");
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_a_slot_leads_to_all_that_hold_one() {
+    fn a_wait_for_a_slot_leads_to_all_holders() {
         let (mut scene, app) = app();
         let pool = scene.running("pool", "src/pool.rs:20");
         scene.at(pool).rare().held_slots =
@@ -420,7 +420,7 @@ mod tests {
 
     /// While a walk has the children, they are missing from the snapshot.
     #[test]
-    fn closing_the_children_is_in_the_way() {
+    fn closing_the_children_is_a_blocker() {
         let (mut scene, app) = app();
         let db = scene.closing_below(app, "db", "src/db.rs:12");
         scene.at(db).rare().closing_children = true;
@@ -433,7 +433,7 @@ mod tests {
 
     /// A process that nobody has asked to close is as old as the nearest closing above it.
     #[test]
-    fn those_that_nobody_has_asked_are_sorted_by_age_too() {
+    fn processes_that_nobody_has_asked_are_sorted_by_age_too() {
         let (mut scene, app) = app();
         let young = scene.closing_below(app, "young", "src/db.rs:12");
         scene.at(young).closing_for = Some(Duration::from_secs(1)).into();

@@ -239,7 +239,7 @@ app: Closing for 6.1 s (SIGINT) · src/main.rs:9
     }
 
     #[test]
-    fn it_can_be_written_in_ascii() {
+    fn the_tree_can_be_written_in_ascii() {
         let expected = "\
 app: Closing for 6.1 s (SIGINT)
 |- db: Closing for 6.1 s
