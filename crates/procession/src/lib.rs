@@ -1,6 +1,5 @@
-//! Lifecycles inside one program: processes that are Running, then Closing, then Closed; that form a graph; that are
-//! closed in order and torn down exactly once; and that plain threads and any async executor use through the same
-//! handle.
+//! Lifecycles inside one program. A process is Running, then Closing, then Closed. Processes form a graph, are closed
+//! in order, and are torn down exactly once. Plain threads and any async executor use them through the same handle.
 //!
 //! # Vocabulary
 //!

@@ -163,8 +163,8 @@ struct Signals {
     processes: BTreeMap<usize, Bound>,
     /// The functions that are called for signals.
     listeners: Vec<(i32, Weak<Listener>)>,
-    /// The number of processes from which on the next binding removes those that are Closed. It doubles, so that not
-    /// every binding checks all processes.
+    /// At this number of processes, the next binding removes those that are Closed. It doubles, so that not every
+    /// binding checks all processes.
     sweep_at: usize,
 }
 

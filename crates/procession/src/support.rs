@@ -92,8 +92,8 @@ where
     process.close_when_at(site, future)
 }
 
-/// Declares that the process that the builder makes is that of a run. It gets the name of the run and, unless the
-/// builder was given a spawner, the spawner of the parent of the run.
+/// Sets the run to which the builder's process belongs. The process gets the name of the run and, unless the builder
+/// was given a spawner, the spawner of the run's parent.
 #[inline]
 pub fn supervised(builder: Builder<'_>, supervised: Supervised) -> Builder<'_> {
     builder.supervised(supervised)

@@ -87,7 +87,7 @@ impl Process {
         let scope = self.passed_on_scope();
         #[cfg(loom)]
         let scope = None;
-        // It is made with its observers, so that the first event that they receive is that it was made.
+        // It is made with its observers, so that `Made` is the first event that they receive.
         let watcher = Self::watched_from_seed(Seed { body: true, ..seed }, scope);
         let end = BodyEnd::of(watcher.node.clone());
         // A fresh process is on no cycle, so the edge is refused only if the teardown of this process has started. Then

@@ -28,9 +28,9 @@
 //!   happens-before the teardown (I4). *No end is missed*, because each decrement to 0 is followed by a check under the
 //!   lock, and an increment in between makes a later decrement reach 0 again.
 //! - S5. A process is held open by its handles and by up edges that own it and whose upper process is not Closed (I8).
-//!   A process that is made under a parent that waits for it is held by that parent until it is Closed, *because* the
-//!   parent cannot be Closed first; so its handles are not counted. A ring never holds itself open, *because* an edge
-//!   that would complete a ring of owning edges is linked without owning, under the graph lock.
+//!   A process that is made under a waiting parent is held by it until the process is Closed, *because* the parent
+//!   waits for it and cannot be Closed first; so its handles are not counted. A ring never holds itself open, *because*
+//!   an edge that would complete a ring of owning edges is linked without owning, under the graph lock.
 //! - S6. Waiters are registered and taken under the lock, and the phase is checked in the same section, so none is
 //!   missed (I9).
 //! - S7. The search for a cycle and the linking of the edge are one section of the graph lock. A fresh process
@@ -156,9 +156,9 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) waits_for: StableList<Down<C>>,
     /// The processes that must be Closed before the parents of this one close it. This one usually waits for them too.
     pub(super) closes_after: StableList<Down<C>>,
-    /// The processes whose end threads that run code of this process are blocked for.
+    /// The processes whose end is awaited by blocked threads that run code of this process.
     pub(super) blocked_for: StableList<Down<C>>,
-    /// The processes whose slots, children or bodies threads that run code of this process are blocked for.
+    /// The processes whose slots, children or bodies are awaited by blocked threads that run code of this process.
     pub(super) shown_waits: StableList<(Weak<Node<C>>, Link)>,
     /// The number of edges along which it waits for processes that are not its children, plus one while it waits for
     /// the report that its time limit has ended.

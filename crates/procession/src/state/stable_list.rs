@@ -14,7 +14,7 @@ pub(crate) struct StableList<T> {
     free: Vec<u32>,
     /// The place of the first entry. The entries at lower places were taken all at once.
     base: u32,
-    /// The number of entries from which on [`insert_and_sweep`](Self::insert_and_sweep) sweeps.
+    /// At this number of entries, [`insert_and_sweep`](Self::insert_and_sweep) sweeps.
     sweep_at: u32,
 }
 

@@ -125,8 +125,8 @@ impl<C: Contents> Inner<C> {
         Some(watch.below.get_or_insert_with(make).scope.clone())
     }
 
-    /// A child that is being made under this process, which is locked, inherits. `own` is the scope that its maker
-    /// gives it.
+    /// Gives its observers to a child that is being made under this process, whose node is locked: the inherited ones
+    /// and those of `own`, the scope from its maker.
     #[cold]
     pub(super) fn watch_fresh(
         &mut self,
