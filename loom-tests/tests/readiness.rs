@@ -9,7 +9,7 @@ use procession_loom_tests::{Count, model};
 use procession_runnable::model::{is_ready, whole};
 use procession_runnable::{NotReady, Run, Start, body_thread};
 
-/// A run says that it is ready while one thread waits for that and another one closes the run.
+/// A run reports that it is ready while one thread waits for that and another one closes the run.
 #[test]
 fn a_run_that_is_ready_against_closing() {
     model(2, || {
@@ -50,7 +50,7 @@ fn a_waiter_is_woken_when_all_are_ready() {
             let count = count.clone();
             thread::spawn(move || {
                 count.add();
-                part.sayer().ready();
+                part.reporter().ready();
             });
         }
         assert_eq!(block_on(readiness), Ok(()));
@@ -65,38 +65,38 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
         let (whole, readiness) = whole();
         let [lost, ready] = whole.split();
         thread::spawn(move || drop(lost));
-        thread::spawn(move || ready.sayer().ready());
+        thread::spawn(move || ready.reporter().ready());
         let mut readiness = readiness;
         assert_eq!(block_on(&mut readiness), Err(NotReady::Failed));
         assert!(!is_ready(&readiness));
     });
 }
 
-/// A part that says it twice at the same time counts once.
+/// A part that reports twice at the same time counts once.
 #[test]
 fn a_part_counts_once() {
     model(3, || {
         let (whole, readiness) = whole();
         let [part, _other] = whole.split();
-        let said = part.sayer();
-        let saying = thread::spawn(move || said.ready());
-        part.sayer().ready();
-        saying.join().unwrap();
+        let reporter = part.reporter();
+        let reporting = thread::spawn(move || reporter.ready());
+        part.reporter().ready();
+        reporting.join().unwrap();
         assert!(!is_ready(&readiness));
     });
 }
 
-/// A part says that it is ready while its end is reported: exactly one of the two counts.
+/// A part is reported ready while its end is reported: exactly one of the two counts.
 #[test]
-fn a_part_says_one_thing() {
+fn only_the_first_report_of_a_part_counts() {
     model(3, || {
         let (whole, readiness) = whole();
         let [other, part] = whole.split();
-        let said = part.sayer();
-        thread::spawn(move || said.ready());
-        thread::spawn(move || part.sayer().ended(Process::new().label()));
+        let reporter = part.reporter();
+        thread::spawn(move || reporter.ready());
+        thread::spawn(move || part.reporter().ended(Process::new().label()));
         assert!(!is_ready(&readiness));
-        other.sayer().ready();
+        other.reporter().ready();
         let mut readiness = readiness;
         assert_eq!(block_on(&mut readiness).is_ok(), is_ready(&readiness));
     });
@@ -112,7 +112,7 @@ fn an_early_end_that_closes_the_process() {
         let label = process.label();
         let run = process.clone();
         let ending = thread::spawn(move || {
-            whole.sayer().ended(run.label());
+            whole.reporter().ended(run.label());
             drop(run.close());
         });
         let start = readiness.until_closing(&process);

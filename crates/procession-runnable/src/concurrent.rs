@@ -1,10 +1,12 @@
 //! Work that runs to its end: [`concurrent`], [`concurrent_group`], [`sequence`].
 //!
-//! With one part, each of them is that part; with none, it is [`nop`](crate::nop). A caller that starts them waits for
-//! their end, so their parts need not say that they are ready. The whole is ready once all its parts have said it.
+//! With one part, each of them is that part; with none, it is [`nop`](crate::nop). Callers usually wait for the end of
+//! such work, so the parts need not report that they are ready. The whole is ready once all its parts are.
+
+use std::ops::ControlFlow;
 
 use crate::errors::Errors;
-use crate::group::{Stop, start_all, start_part, whole};
+use crate::group::{combine, start_all, start_part};
 use crate::ready::{NotReady, Ready};
 use crate::runnable::Runnable;
 use crate::start::Start;
@@ -25,7 +27,7 @@ use crate::start::Start;
 /// ```
 #[track_caller]
 pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    whole(parts, |parts, start| {
+    combine(parts, |parts, start| {
         start.spawn(move |run| async move {
             let mut errors = Errors::of_parts(&run);
             let mut started = Vec::with_capacity(parts.len());
@@ -46,12 +48,13 @@ pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     })
 }
 
-/// Runs all parts at once, each to its end. The first error closes the other parts, and the group ends once they have.
+/// Runs all parts at once, each to its end. The first error closes the other parts, and the group ends once they have
+/// ended.
 ///
-/// All processes that the parts have started have ended by then, even if no part fails.
+/// When the group has ended, so have all processes that the parts started, even if no part failed.
 #[track_caller]
 pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    whole(parts, |parts, start| {
+    combine(parts, |parts, start| {
         start.spawn_group(move |run| async move {
             let (all, readiness) = Ready::pair();
             if let Err(result) = start_all(&parts, &run, all) {
@@ -69,15 +72,16 @@ pub fn concurrent_group(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     })
 }
 
-/// Runs one part after the other, each to its end. The first error ends the sequence, and the rest is never started.
+/// Runs one part after the other, each to its end. The first error ends the sequence, and the remaining parts are not
+/// started.
 #[track_caller]
 pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
-    whole(parts, |parts, start| {
+    combine(parts, |parts, start| {
         start.spawn_group(move |run| async move {
             for (part, ready) in parts.iter().zip(run.readiness_of_parts().split(parts.len())) {
                 let process = match start_part(&run, part, Start::part_of(&run, ready)) {
-                    Stop::Yes(result) => return result,
-                    Stop::No(process) => process,
+                    ControlFlow::Break(result) => return result,
+                    ControlFlow::Continue(process) => process,
                 };
                 if process.closed().await.is_err() {
                     // The error of the part closes the sequence.

@@ -10,7 +10,8 @@ use procession::{BoxError, Clock, SystemClock};
 use crate::leaf::body;
 use crate::runnable::Runnable;
 
-/// Tells a load balancer or a readiness probe (`/readyz`) whether the program accepts work. [`drain`] turns it on and off. Clones are the same flag.
+/// Tells a load balancer or a readiness probe (`/readyz`) whether the program accepts work. [`drain`] turns it on and
+/// off. Clones are the same flag.
 #[derive(Clone, Debug, Default)]
 pub struct ReadyFlag(Arc<AtomicBool>);
 
@@ -31,7 +32,7 @@ impl ReadyFlag {
     }
 }
 
-/// The flag is on as long as this exists: an abort, too, turns it off.
+/// The flag is on as long as this guard exists. So an abort, which drops the guard, also turns the flag off.
 struct On<'a>(&'a ReadyFlag);
 
 impl Drop for On<'_> {
@@ -47,8 +48,8 @@ impl Drop for On<'_> {
 /// load balancer notices that the flag is off, and sends new requests elsewhere. Kubernetes needs this, because it removes
 /// a pod from its services and signals the pod at the same time.
 ///
-/// `delay` must be shorter than [`Main::grace`](procession::Main::grace), because otherwise the program would be aborted
-/// before its servers are asked to stop: the start of such a drain fails.
+/// `delay` must be shorter than [`Main::grace`](procession::Main::grace). Otherwise, the program would be aborted before
+/// its servers are asked to stop, so the start of the drain fails with [`DrainTooLong`].
 ///
 /// ```
 /// use procession::Process;
@@ -81,7 +82,7 @@ pub fn drain(delay: Duration, flag: &ReadyFlag) -> Runnable {
             drop(on);
             match deadline_after(delay) {
                 Some(end) => SystemClock.sleep_until(end).await,
-                // A delay that is longer than a clock can measure ends with an abort.
+                // Only an abort ends a delay that is longer than a clock can measure.
                 None => std::future::pending().await,
             }
             Ok(())
@@ -89,7 +90,9 @@ pub fn drain(delay: Duration, flag: &ReadyFlag) -> Runnable {
     })
 }
 
-/// A drain was refused, because the program would be aborted before it is over.
+/// A drain did not start, because the program would be aborted before the drain is over.
+///
+/// It is the [source](std::error::Error::source) of the [`Error::Failed`](procession::Error::Failed) of the drain's process.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "cannot drain for {delay:?}: the grace of the program is {grace:?}, so it would be aborted before its servers \

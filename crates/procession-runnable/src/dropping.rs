@@ -1,13 +1,13 @@
-//! The drop of values that may be nested deep: a loop instead of a recursion.
+//! Drops values that may be deeply nested, in a loop instead of a recursion.
 //!
-//! A thread that drops such a value, and is not dropping one already, keeps a list while it does. Values that are
-//! dropped meanwhile on the same thread, because the first one held them, are put on the list, and the thread drops them
-//! one after the other. So the stack never holds more than one drop of a foreign value. Each drop is in a catch of its
-//! own: a panic of a captured value is only printed, by the panic hook, and the other values are dropped all the same.
-//! So a runnable may be dropped anywhere in the library.
+//! The outermost drop of such a value on a thread makes a list. Values that are dropped on the same thread meanwhile,
+//! because the first value held them, are added to the list, and the outermost drop then drops them one after the other.
+//! So the stack never holds more than one drop of a foreign value. Each drop has a catch of its own: if a captured value
+//! panics, the panic hook prints that, and the other values are dropped all the same. So a runnable may be dropped
+//! anywhere in the library.
 //!
-//! *This is right under races*, because it does not depend on reference counts: whichever thread drops the last handle
-//! to a value, it drops what the value holds through its own list.
+//! *This is correct under races*, because it does not depend on reference counts: the thread that drops the last handle
+//! to a value drops the values inside it through its own list.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -19,7 +19,7 @@ use procession::support::catch;
 
 use crate::start::StartRun;
 
-/// A value that may hold others of its kind. It is only dropped.
+/// A value that may hold others of its kind. It is kept only until it is dropped.
 #[expect(dead_code, reason = "the values are only dropped")]
 pub(crate) enum Nested {
     Runnable(Arc<StartRun>),
@@ -30,14 +30,12 @@ pub(crate) enum Nested {
 
 thread_local! {
     /// The values that this thread has yet to drop; `None` if it is not dropping any.
-    ///
-    /// It has no destructor, so it can still be used while the thread's other locals are destroyed. It holds nothing
-    /// then, because the list is taken away by the call that made it.
+    /// It has no destructor, so it can still be used while the thread's other locals are destroyed. Nothing leaks, because /// the call that makes the list also removes it.
     static TO_DROP: RefCell<ManuallyDrop<Option<Vec<Nested>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Drops the value, now or when the drop that is under way on this thread gets to it.
+/// Drops the value now or, inside another call on this thread, when that call gets to it.
 pub(crate) fn drop_nested(value: Nested) {
     let first = TO_DROP.with_borrow_mut(|to_drop| match &mut **to_drop {
         Some(to_drop) => {

@@ -1,4 +1,4 @@
-//! [`Ending`]: the future of a run, which says when it ends before it was ready.
+//! [`Ending`]: the future of a run, which reports if the run ends before it is ready.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,8 +41,8 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Ending<Fut> {
     }
 }
 
-/// The body of a run has ended, so the run cannot become ready any more. A run that failed or was closed is lost when
-/// `ready` is dropped.
+/// Reports that the body of a run ended without an error, so that the run cannot become ready any more. If the run failed
+/// or was closed, the drop of `ready` reports that instead.
 pub(crate) fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
     if result.is_ok() && !process.is_closing() {
         ready.lose(|| NotReady::Ended(process.label()));

@@ -5,8 +5,8 @@ use procession::{BoxError, Error, Process};
 
 /// The errors of a body that reads the outcomes of its parts, in the order in which the body reports them.
 ///
-/// A hook above is told of the failure of a part when it happens. It is not told again when the body passes the error
-/// on, but it is told of the errors that are the body's own.
+/// Hooks above are called for the failure of a part when it happens, and not again when the body passes the error on.
+/// They are called for the body's own errors when the body returns.
 pub(crate) struct Errors {
     all: Vec<Error>,
     own: Vec<Error>,
@@ -44,7 +44,7 @@ impl Errors {
     }
 }
 
-/// Is the error of a start a failure of the part's process? Then its parent has heard of it, and so have the hooks.
+/// Is the error of a start a failure of the part's process? If so, it has already reached the parent and the hooks.
 pub(crate) fn is_failure_of_part(error: &Error) -> bool {
     matches!(error, Error::NoThread(_))
 }

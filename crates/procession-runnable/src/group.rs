@@ -11,6 +11,7 @@
 //! - A part may end without an error after it was ready. The group ends when all its parts have.
 //! - When the group closes, the parts that have started are stopped, and the others are not started.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use procession::{Error, Process};
@@ -80,8 +81,10 @@ pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
-/// [`sequential`], with each part inside the previous one, as a child of its process. So a part that closes, for whatever
-/// reason, closes the next one, and waits for it.
+/// [`sequential`], but each part also is a child of the process of the previous part. So a part that closes, for whatever
+/// reason, closes the next part and waits for it.
+///
+/// In [`sequential`], a part that closes without an error does not affect the other parts.
 #[track_caller]
 pub fn chain(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, true))
@@ -96,11 +99,11 @@ async fn one_by_one(parts: Arc<[Runnable]>, run: Run, nested: bool) -> Result<()
             start = start.after(before);
         }
         let process = match start_part(&run, part, start) {
-            Stop::Yes(result) => return result,
-            Stop::No(process) => process,
+            ControlFlow::Break(result) => return result,
+            ControlFlow::Continue(process) => process,
         };
         if let (Some(before), true) = (&last, nested) {
-            // If the part before has ended without an error, the parts inside it go on.
+            // This is refused if the previous part has ended without an error. Then the parts inside it continue.
             let _ended = before.add_child(&process);
         }
         match readiness.until_closing(&run).await {
@@ -118,15 +121,15 @@ where
     F: Fn(Arc<[Runnable]>, Run) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    whole(parts, move |parts, start| {
+    combine(parts, move |parts, start| {
         let drive = drive.clone();
         start.spawn_group(move |run| drive(parts, run))
     })
 }
 
-/// A combination of parts: one part is that part, and no parts are [`nop`].
+/// Combines parts. A single part is returned as it is, and no parts are [`nop`].
 #[track_caller]
-pub(crate) fn whole<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
+pub(crate) fn combine<S>(parts: impl IntoIterator<Item = Runnable>, start_whole: S) -> Runnable
 where
     S: Fn(Arc<[Runnable]>, Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
 {
@@ -138,51 +141,49 @@ where
     }
 }
 
-/// Starts all parts. If it cannot, the error is the result of the group.
+/// Starts all parts. `Err` has the result of the group if a part cannot be started.
 pub(crate) fn start_all(
     parts: &[Runnable],
     run: &Run,
     all: Ready,
 ) -> Result<(), Result<(), Error>> {
     for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-        if let Stop::Yes(result) = start_part(run, part, Start::part_of(run, ready)) {
+        if let ControlFlow::Break(result) = start_part(run, part, Start::part_of(run, ready)) {
             return Err(result);
         }
     }
     Ok(())
 }
 
-/// Does the group end at the start of a part?
-pub(crate) enum Stop {
-    /// Yes, with this result.
-    Yes(Result<(), Error>),
-    /// No: this is the process of the part.
-    No(Process),
-}
-
-/// Starts a part of a group that closes for the failure of a part, unless the group is closing.
-pub(crate) fn start_part(run: &Run, part: &Runnable, start: Start<'_>) -> Stop {
+/// Starts a part, unless the group is closing. `Break` has the result of the group if the group ends instead. The group
+/// must be one that the failure of a part closes.
+pub(crate) fn start_part(
+    run: &Run,
+    part: &Runnable,
+    start: Start<'_>,
+) -> ControlFlow<Result<(), Error>, Process> {
     if run.is_closing() {
         run.not_ready();
-        return Stop::Yes(Ok(()));
+        return ControlFlow::Break(Ok(()));
     }
     match part.start(start) {
-        Ok(process) => Stop::No(process),
+        Ok(process) => ControlFlow::Continue(process),
         // The failure of the part closes the group.
         Err(error) if is_failure_of_part(&error) => {
             run.not_ready();
-            Stop::Yes(Ok(()))
+            ControlFlow::Break(Ok(()))
         }
         // The process that the part would have run under was closed first.
         Err(Error::Link(_)) if run.is_closing() => {
             run.not_ready();
-            Stop::Yes(Ok(()))
+            ControlFlow::Break(Ok(()))
         }
-        Err(error) => Stop::Yes(Err(error)),
+        Err(error) => ControlFlow::Break(Err(error)),
     }
 }
 
-/// The result of a group with a part that cannot become ready. If the part failed, its error closes the group.
+/// The result of a group with a part that cannot become ready. If the part failed, its error is not returned here, because
+/// the failure itself closes the group.
 fn end(run: &Run, not_ready: NotReady) -> Result<(), Error> {
     match not_ready {
         NotReady::Ended(label) => Err(NotReady::of(label)),

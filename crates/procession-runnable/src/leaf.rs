@@ -11,7 +11,8 @@ use crate::runnable::Runnable;
 use crate::start::{Run, Start, below};
 use crate::wraps::Wrap;
 
-/// An async closure. It is ready when it says so, and ends when it returns: on its own, or because it was asked to stop.
+/// An async closure. It calls [`Run::ready`] when it is ready, and ends when it returns: when its work is done, or because
+/// it was asked to stop.
 ///
 /// ```
 /// use procession::Process;
@@ -39,7 +40,7 @@ where
     })
 }
 
-/// [`body`] with a blocking closure, which has a thread while it runs.
+/// [`body`] with a blocking closure, which has a thread of its own while it runs.
 #[track_caller]
 pub fn body_thread<F, R>(body: F) -> Runnable
 where
@@ -53,11 +54,11 @@ where
     })
 }
 
-/// Runs `run`, and calls `graceful_stop` on closing, while `run` goes on. `graceful_stop` must make `run` end. Its deadline
-/// is [`aborting`](Process::aborting) of the process that it is given.
+/// Runs `run`, and on closing calls `graceful_stop`, which must make `run` end. Both run at the same time.
+/// `graceful_stop` may take until the process that it is given is [`aborting`](Process::aborting).
 ///
-/// The runnable ends once both have ended. In its outcome, the error of `graceful_stop` comes before that of `run`. If the
-/// closing aborts `run`, that is not an error.
+/// The runnable ends once both have ended. In its outcome, the error of `graceful_stop` comes before that of `run`. If
+/// `run` ends because closing aborts it, that is not an error.
 ///
 /// ```
 /// use procession::Process;
@@ -96,7 +97,7 @@ where
     })
 }
 
-/// [`leaf`] with blocking functions, each of which has a thread while it runs.
+/// [`leaf`] with blocking functions, each of which has a thread of its own while it runs.
 #[track_caller]
 pub fn leaf_thread<F, R, S, Stopped>(run: F, graceful_stop: S) -> Runnable
 where
@@ -112,7 +113,7 @@ where
     })
 }
 
-/// A leaf without a graceful stop: closing drops the future of `run`, and aborts the processes below it. That does not
+/// [`leaf`] without a graceful stop: closing drops the future of `run` and aborts the processes below it, which does not
 /// count as a failure.
 #[track_caller]
 pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
@@ -136,7 +137,8 @@ where
     leaf_of(work, |_, _| Ok(None))
 }
 
-/// [`leaf_without_stop`] with a blocking function, for which [`aborting`](Process::aborting) means that it must return.
+/// [`leaf_without_stop`] with a blocking function, which must return once its process is
+/// [`aborting`](Process::aborting).
 #[track_caller]
 pub fn leaf_thread_without_stop<F, R>(run: F) -> Runnable
 where
@@ -149,8 +151,8 @@ where
     })
 }
 
-/// `stop` is given the process of the leaf and that of `work`. It returns the process of the graceful stop, if there is
-/// one.
+/// `stop` is called on closing, with the process of the leaf and the process of `work`. It returns the process of the
+/// graceful stop, if there is one.
 #[track_caller]
 fn leaf_of(
     work: Runnable,
@@ -169,7 +171,7 @@ fn leaf_of(
                 }
             };
             let ended = run.run_until_closing(working.closed()).await;
-            // A run that ended because it saw the closing is stopped as well.
+            // A run that ended because it saw closing begin is stopped as well.
             if let (Some(ended), false) = (ended, run.is_closing()) {
                 errors.add_outcome(ended);
                 return errors.into_result();
@@ -180,7 +182,7 @@ fn leaf_of(
                 Err(error) => errors.add_refused(error),
             }
             match working.closed().await {
-                // Its own abort ended it. The abort of another process is an error like any other.
+                // Its own abort ended it. That of another process would be an error like any other.
                 Err(Error::Aborted(label)) if label.id() == working.id() => {}
                 worked => errors.add_outcome(worked),
             }
@@ -189,10 +191,11 @@ fn leaf_of(
     })
 }
 
-/// Two functions: the runnable is ready once `start` has succeeded, and `stop` runs on closing, as the teardown.
+/// A function that starts something and one that stops it. The runnable is ready once `start` has succeeded, and `stop`
+/// runs on closing, as the teardown.
 ///
-/// `stop` runs exactly once for each `start` that succeeds, even if an abort comes before or after that. If `start` fails,
-/// or an abort drops its future, `stop` does not run.
+/// `stop` runs exactly once for each `start` that succeeds, even if the runnable is aborted. If `start` fails, or an abort
+/// drops its future, `stop` does not run.
 ///
 /// ```
 /// use procession::Process;
@@ -233,8 +236,9 @@ where
     })
 }
 
-/// [`start_stop`] with blocking functions: `start` has a thread while it runs, and `stop` one of a pool. Between them, the
-/// runnable has no thread. An abort does not interrupt `start`: if it succeeds after that, `stop` runs.
+/// [`start_stop`] with blocking functions: `start` has a thread of its own while it runs, and `stop` runs on a thread of a
+/// pool. In between, the runnable has no thread. An abort does not interrupt `start`: if `start` succeeds after the abort,
+/// `stop` runs.
 #[track_caller]
 pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
 where
@@ -249,8 +253,7 @@ where
         async move {
             let mut errors = Errors::of_parts(&run);
             let process = run.process().clone();
-            // The thread itself makes sure that `stop` runs, because an abort may have dropped this future. The process
-            // cannot be torn down before that, because it waits for the thread.
+            // The thread itself sets the teardown, because an abort may have dropped this future by then. The teardown // of `process` cannot have started by then, because `process` waits for the thread.
             let starting = below(&run).spawn_thread(move |starting| {
                 (functions.0)(starting).into_outcome()?;
                 let stop = move || (functions.1)();
@@ -278,8 +281,8 @@ pub fn nop() -> Runnable {
     body(|run| async move { run.ready() })
 }
 
-/// Gives a runnable a name, which its process has, and which appears in its errors. The name of a runnable that already
-/// has one becomes `outer/inner`.
+/// Gives a runnable a name, which its process and its errors have. If the runnable already has a name, the result is
+/// `outer/inner`.
 ///
 /// ```
 /// use procession::Process;

@@ -1,10 +1,10 @@
-//! Units of work that are described once and run any number of times: combined, and started and stopped in
-//! order, on the process graph of [`procession`].
+//! Descriptions of work that can be run any number of times. They can be combined, and are started and stopped in order,
+//! on the process graph of [`procession`].
 //!
-//! A [`Runnable`] describes work. Each run of it has a process of its own. A run says when it is **ready**. It is asked to
-//! stop gracefully by [`closing`](procession::Process::closing), and by force by
-//! [`aborting`](procession::Process::aborting). A run that ends before it was ready has not started, even if it ends
-//! without an error.
+//! A [`Runnable`] describes work. Each run of it has a process of its own, and reports when it is **ready**.
+//! [`closing`](procession::Process::closing) asks a run to stop gracefully, and
+//! [`aborting`](procession::Process::aborting) tells it to stop at once. If a run ends before it is ready, its start has
+//! failed, even if it ends without an error.
 //!
 //! ```
 //! use procession::Process;
@@ -33,46 +33,49 @@
 //! |---|---|
 //! | [`body`], [`body_thread`] | a closure, async or blocking |
 //! | [`leaf`], [`leaf_thread`] | work with a function that stops it gracefully; in [`leaf_without_stop`] and [`leaf_thread_without_stop`], closing aborts the work |
-//! | [`start_stop`], [`start_stop_thread`] | two functions |
-//! | [`nop`], [`named`] | nothing; a name for the process and its errors |
+//! | [`start_stop`], [`start_stop_thread`] | a function that starts something, and one that stops it |
+//! | [`nop`] | no work: ready at once, and ends at once |
+//! | [`named`] | a name for the process of a runnable and for its errors |
 //! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
 //! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
 //! | [`drain`] | the last part of a stack: keeps the servers running while load balancers stop sending requests |
 //! | `command` | a program of the operating system (feature `command`, Unix) |
-//! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (features) |
+//! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (each with a feature) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
-//! They nest without a limit, and the combinators take any collection of parts. A blocking form differs from its async
-//! form in nothing else. The combinators themselves are async bodies on the spawner, and need no threads.
+//! Runnables nest without a limit, and the combinators take any collection of parts. A blocking form differs from its
+//! async form only in that its functions run on threads. The combinators themselves are async bodies on the spawner, and
+//! need no threads.
 //!
 //! # Running them
 //!
 //! | | |
 //! |---|---|
-//! | [`run_in`] | around a body: started before it, stopped after it |
-//! | [`run_to_end`] | to their end |
+//! | [`run_in`] | around a body: started before it, and stopped after it |
+//! | [`run_to_end`] | until they end |
 //! | [`run`], [`run_async`] | as a program, from `fn main` |
 //! | [`run_with`], [`run_with_async`] | as a program with settings, such as a grace |
 //! | [`Service`] | started and stopped by calls, with timeouts |
 //!
 //! # Rules for all of them
 //!
-//! - One part is the same as the part itself, and no parts are [`nop`].
-//! - A part that fails, whether it is ready or not, closes its group, and the other parts stop gracefully. All errors are in
-//!   the outcome, beginning with the first one. A part that ends because its group closes, or is dropped by an abort, does
-//!   not count as a failure. A hook above is told of each failure once, by the part that failed.
+//! - A combination of one part is that part, and a combination of none is [`nop`].
+//! - A part that fails, whether it is ready or not, closes its group, and the other parts stop gracefully. All errors
+//!   are in the outcome, beginning with the first one. A part that ends because its group closes, or is dropped by an
+//!   abort, does not count as a failure. Hooks above are called once for each failure, with the process of the part
+//!   that failed.
 //! - A part may end without an error after it was ready. Its group continues with the other parts.
-//! - A panic is an error of the part, with its name. That includes a panic of the function that starts a part.
+//! - A panic becomes an error that names the part. That includes a panic of the function that starts the part.
 //! - Closing before or during the start is honoured: parts that have started are stopped, the others are not started, and no
 //!   caller waits for a part that can no longer become ready.
-//! - The structure is that of the process graph: a group is a process with its parts as children, which close in the order
-//!   given by [`Process::close_after`](procession::Process::close_after).
+//! - The structure is visible in the process graph: a group is a process whose children are its parts, and
+//!   [`Process::close_after`](procession::Process::close_after) edges give the order in which they close.
 //!
 //! # Where it comes from
 //!
 //! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those of Go's pact
 //! `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` are those of `proc`. Coming from one of
-//! them? `from_go` maps each of their names.
+//! them? `from_go` maps each of its names.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,17 +1,17 @@
-//! The parts of readiness, for the model checks of this workspace. This is not part of the public interface.
+//! Readiness for the model checks of this workspace. This is not part of the public interface.
 
 use procession::Label;
 
 use crate::ready::{NotReady, Readiness, Ready};
 
-/// Something that can be split into parts. If it is dropped before it was said to be ready, it is lost.
+/// A part, which can be split into parts of its own. If it is dropped before it is ready, it is lost.
 pub struct Part(Ready);
 
-/// Says that a part is ready, or lost. Clones are about the same part.
+/// Reports that a part is ready, or lost. Clones report on the same part.
 #[derive(Clone)]
-pub struct Sayer(Ready);
+pub struct Reporter(Ready);
 
-/// Something with one part, and a future that waits for it.
+/// A whole with one part, and a future that waits until it is ready.
 pub fn whole() -> (Part, Readiness) {
     let (whole, readiness) = Ready::pair();
     (Part(whole), readiness)
@@ -29,19 +29,19 @@ impl Part {
         [(); 2].map(|()| parts.next().expect("there are two"))
     }
 
-    /// Says something about this part.
-    pub fn sayer(&self) -> Sayer {
-        Sayer(self.0.clone())
+    /// A reporter for this part.
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.0.clone())
     }
 }
 
-impl Sayer {
-    /// Says that the part is ready.
+impl Reporter {
+    /// Reports that the part is ready.
     pub fn ready(&self) {
-        self.0.say();
+        self.0.report_ready();
     }
 
-    /// Says that the part has ended.
+    /// Reports that the part has ended.
     pub fn ended(&self, label: Label) {
         self.0.lose(|| NotReady::Ended(label));
     }

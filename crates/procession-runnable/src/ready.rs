@@ -1,17 +1,18 @@
 //! Readiness: how a run reports that it has started, and how others wait for that.
 //!
-//! Something is ready once all its parts are. What holds here:
+//! A *whole* is ready once all its parts are. A run is a whole with one part, and so is a part that has parts of its own.
+//! A part is *lost* if it can no longer become ready. A part *reports* once: that it is ready, or that it is lost.
 //!
-//! 1. *A part counts once.* Its flag in [`Whole::said`] is swapped to `true`, and only the caller that finds `false`
-//!    goes on. Because the swap is atomic, two callers cannot both find `false`.
+//! 1. *A part counts once.* Its flag in [`Whole::reported`] is swapped to `true`, and only the caller that finds `false`
+//!    continues. Because the swap is atomic, two callers cannot both find `false`.
 //! 2. *The result is decided once*: when the last part is ready, or when the first part is lost. Both happen under the
-//!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] never does, because it is only set while
-//!    it is `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
-//! 3. *Each part says something in the end*, because the [`Ready`] that is answerable for it does so when it is dropped.
-//! 4. *The waiter is woken*: it stores its sleeper under the lock only while nothing is decided, and whoever decides
-//!    takes the sleeper in the same locked section.
-//! 5. *Nothing recurses*: a decided whole passes the news to the whole that it is a part of in a loop, and gives up its
-//!    place there, so that no chain of wholes is ever dropped link by link.
+//!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] does not, because it is only set while it is
+//!    `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
+//! 3. *Each part reports in the end*, because the [`Ready`] that is answerable for it reports when it is dropped.
+//! 4. *The waiter is woken*: it stores its sleeper under the lock only while the result is undecided, and the caller that
+//!    decides the result takes the sleeper in the same locked section.
+//! 5. *Nothing recurses*: the result of a whole is passed to the whole above it in a loop. A decided whole has given up
+//!    its link to the whole above, so no chain of wholes is ever dropped link by link.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -24,19 +25,19 @@ use procession::{Error, Label, Process};
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
-/// The right to say that a part is ready. Clones are about the same part, which says something once.
+/// Reports that a part is ready or lost. Clones report on the same part; only the first report counts.
 ///
-/// One of them is *answerable* for the part: if it is dropped before anything was said, the part has failed. A clone is
+/// One of them is *answerable* for the part: if it is dropped before the part has reported, the part is lost. A clone is
 /// not answerable.
-pub(crate) struct Ready(Of);
+pub(crate) struct Ready(Target);
 
-enum Of {
+enum Target {
     Whole {
         of: Arc<Whole>,
         part: u32,
         is_answerable: bool,
     },
-    /// A run of a supervisor, which is told at once.
+    /// A run of a supervisor, which receives the report at once.
     Supervised {
         of: Supervised,
         is_answerable: bool,
@@ -46,11 +47,12 @@ enum Of {
 /// A future that waits until a run is ready, or can no longer become ready. It is made by
 /// [`Start::under`](crate::Start::under).
 ///
-/// A run can no longer become ready once its body has returned, failed, panicked or been dropped.
+/// A run can no longer become ready once its body has returned, failed, panicked or been dropped. The future may be polled
+/// again after it was ready. It wakes only the task that polled it last.
 ///
 /// # Cancel safety
 ///
-/// It can be dropped, and it can be polled again after it was ready. Only one task at a time is woken.
+/// If the future is dropped before its end, the run continues.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Readiness {
@@ -59,42 +61,42 @@ pub struct Readiness {
 
 /// Why a run is not ready, and cannot become ready any more.
 ///
-/// [`Ended`](Self::Ended) is the [source](std::error::Error::source) of an [`Error::Failed`] if a part of a group ends
-/// too early.
+/// If a part of a group ends before it is ready, [`Ended`](Self::Ended) is the [source](std::error::Error::source) of the
+/// group's [`Error::Failed`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReady {
-    /// The run failed, or was closed. The outcome of its process says more.
+    /// The run failed, or was closed. The outcome of its process has the details.
     #[error("the run failed or was closed before it was ready")]
     Failed,
-    /// This process ended without an error, and had not said that it was ready.
+    /// This process ended without an error before it was ready.
     #[error("{0} ended before it was ready")]
     Ended(Label),
-    /// The process that waited for it began to close first. Only [`Readiness::until_closing`] says this.
+    /// The process that waited for the run began to close first. Only [`Readiness::until_closing`] returns this.
     #[error("closing began before the run was ready")]
     Closed,
 }
 
-/// Something that is ready once all its parts are.
+/// It is ready once all its parts are.
 struct Whole {
-    /// Which parts have said something: the first part, and the others. A run has one part and needs no list.
+    /// Which parts have reported: the first part, and the others. A run has one part and needs no list.
     ///
-    /// The swaps are `AcqRel`, so that what a part did before it said that it is ready happens-before a second call that
-    /// finds the flag set and does nothing.
-    said: (AtomicBool, Box<[AtomicBool]>),
-    /// A part is lost, so what the others say changes nothing. This only saves making a label; it is set before the
-    /// lock is taken, with `Release`, and pairs with the `Acquire` in [`Ready::lose`].
+    /// The swaps are `AcqRel`, so that everything that a part did before its report happens-before the return of a second
+    /// call, which finds the flag set and does nothing.
+    reported: (AtomicBool, Box<[AtomicBool]>),
+    /// A part is lost, so the reports of the others change nothing. The flag only avoids making a label in vain. It is set
+    /// before the lock is taken, with `Release`, which pairs with the `Acquire` in [`Ready::lose`].
     is_lost: AtomicBool,
     count: Mutex<Count>,
 }
 
 struct Count {
-    /// The number of parts that have said nothing.
+    /// The number of parts that have not reported.
     left: usize,
     /// The first part that was lost. If there is one, the whole never becomes ready.
     lost: Option<NotReady>,
     sleeper: Option<Sleeper>,
-    /// The part that this is of another whole, or of a run of a supervisor.
+    /// The part of the whole above that this whole is, or the run of a supervisor. `None` once the result is decided.
     above: Option<Ready>,
 }
 
@@ -106,7 +108,7 @@ impl NotReady {
 }
 
 impl Ready {
-    /// Something with one part.
+    /// The part of a new whole with one part, and a future that waits for the whole.
     pub(crate) fn pair() -> (Self, Readiness) {
         let of = Whole::new(1, None);
         (Self::part(of.clone(), 0), Readiness { of })
@@ -114,11 +116,11 @@ impl Ready {
 
     /// A run of a supervisor.
     pub(crate) fn supervised(of: Supervised) -> Self {
-        Self(Of::Supervised { of, is_answerable: true })
+        Self(Target::Supervised { of, is_answerable: true })
     }
 
     fn part(of: Arc<Whole>, part: u32) -> Self {
-        Self(Of::Whole { of, part, is_answerable: true })
+        Self(Target::Whole { of, part, is_answerable: true })
     }
 
     /// The same part, for code that is answerable for it from now on.
@@ -130,7 +132,7 @@ impl Ready {
     /// Splits the part: it is ready once all `count` parts of it are.
     pub(crate) fn split(mut self, count: usize) -> Vec<Self> {
         if count == 0 {
-            self.say();
+            self.report_ready();
             return Vec::new();
         }
         // The parts are answerable in its place.
@@ -141,17 +143,17 @@ impl Ready {
     }
 
     /// The part is ready.
-    pub(crate) fn say(&self) {
+    pub(crate) fn report_ready(&self) {
         self.end(None);
     }
 
-    /// The part has ended. If it has said nothing, it is lost.
+    /// The part has ended. If it has not reported, it is lost.
     pub(crate) fn lose(&self, lost: impl FnOnce() -> NotReady) {
         let is_over = match &self.0 {
-            Of::Whole { of, part, .. } => {
-                of.said(*part).load(Ordering::Acquire) || of.is_lost.load(Ordering::Acquire)
+            Target::Whole { of, part, .. } => {
+                of.reported(*part).load(Ordering::Acquire) || of.is_lost.load(Ordering::Acquire)
             }
-            Of::Supervised { of, .. } => of.has_reported_readiness(),
+            Target::Supervised { of, .. } => of.has_reported_readiness(),
         };
         if !is_over {
             self.end(Some(lost()));
@@ -161,9 +163,9 @@ impl Ready {
     /// Is the whole that this is a part of ready?
     pub(crate) fn is_ready(&self) -> bool {
         match &self.0 {
-            Of::Whole { of, .. } => of.result() == Some(Ok(())),
-            // Only its supervisor knows, and asks nobody else.
-            Of::Supervised { .. } => false,
+            Target::Whole { of, .. } => of.result() == Some(Ok(())),
+            // Only the supervisor knows, and it never asks here.
+            Target::Supervised { .. } => false,
         }
     }
 
@@ -174,26 +176,28 @@ impl Ready {
         }
     }
 
-    /// The part is ready, or `lost`. If that decides the whole, returns the part that the whole is of another one.
+    /// The part is ready, or `lost`. If that decides the whole, returns the whole's own place in the whole above.
     fn end_one(&self, lost: &Option<NotReady>) -> Option<Self> {
         match (&self.0, lost) {
-            (Of::Whole { of, part, .. }, _) => return of.end(*part, lost),
-            (Of::Supervised { of, .. }, None) => of.ready(),
-            (Of::Supervised { of, .. }, Some(NotReady::Ended(label))) => {
+            (Target::Whole { of, part, .. }, _) => return of.end(*part, lost),
+            (Target::Supervised { of, .. }, None) => of.ready(),
+            (Target::Supervised { of, .. }, Some(NotReady::Ended(label))) => {
                 of.ended_unready(label.clone());
             }
-            (Of::Supervised { of, .. }, Some(_)) => of.not_ready(),
+            (Target::Supervised { of, .. }, Some(_)) => of.not_ready(),
         }
         None
     }
 
     fn set_answerable(&mut self, to: bool) {
-        let (Of::Whole { is_answerable, .. } | Of::Supervised { is_answerable, .. }) = &mut self.0;
+        let (Target::Whole { is_answerable, .. } | Target::Supervised { is_answerable, .. }) =
+            &mut self.0;
         *is_answerable = to;
     }
 
     fn is_answerable(&self) -> bool {
-        let (Of::Whole { is_answerable, .. } | Of::Supervised { is_answerable, .. }) = &self.0;
+        let (Target::Whole { is_answerable, .. } | Target::Supervised { is_answerable, .. }) =
+            &self.0;
         *is_answerable
     }
 }
@@ -201,10 +205,12 @@ impl Ready {
 impl Clone for Ready {
     fn clone(&self) -> Self {
         Self(match &self.0 {
-            Of::Whole { of, part, .. } => {
-                Of::Whole { of: of.clone(), part: *part, is_answerable: false }
+            Target::Whole { of, part, .. } => {
+                Target::Whole { of: of.clone(), part: *part, is_answerable: false }
             }
-            Of::Supervised { of, .. } => Of::Supervised { of: of.clone(), is_answerable: false },
+            Target::Supervised { of, .. } => {
+                Target::Supervised { of: of.clone(), is_answerable: false }
+            }
         })
     }
 }
@@ -220,21 +226,21 @@ impl Drop for Ready {
 impl Whole {
     fn new(left: usize, above: Option<Ready>) -> Arc<Self> {
         let others = (1..left).map(|_| AtomicBool::new(false)).collect();
-        let said = (AtomicBool::new(false), others);
+        let reported = (AtomicBool::new(false), others);
         let count = Count { left, lost: None, sleeper: None, above };
-        Arc::new(Self { said, is_lost: AtomicBool::new(false), count: Mutex::new(count) })
+        Arc::new(Self { reported, is_lost: AtomicBool::new(false), count: Mutex::new(count) })
     }
 
-    fn said(&self, part: u32) -> &AtomicBool {
+    fn reported(&self, part: u32) -> &AtomicBool {
         match part.checked_sub(1) {
-            None => &self.said.0,
-            Some(other) => &self.said.1[other as usize],
+            None => &self.reported.0,
+            Some(other) => &self.reported.1[other as usize],
         }
     }
 
-    /// A part is ready, or `lost`. If that decides the whole, returns the part that the whole is of another one.
+    /// A part is ready, or `lost`. If that decides the whole, returns the whole's own place in the whole above.
     fn end(&self, part: u32, lost: &Option<NotReady>) -> Option<Ready> {
-        if self.said(part).swap(true, Ordering::AcqRel) {
+        if self.reported(part).swap(true, Ordering::AcqRel) {
             return None;
         }
         if lost.is_some() {
@@ -267,11 +273,11 @@ impl Count {
 }
 
 impl Readiness {
-    /// Waits until the start has ended in one way or another: the run is ready, or ended before it was ready, or
-    /// failed; or `process`, for which it is started, began to close first.
+    /// Waits until the start is over: the run is ready, has failed, or has ended before it was ready; or `process`, on
+    /// whose behalf it was started, began to close first.
     ///
-    /// A run that fails may also close `process`. Then the failure is why the start has ended, whichever of the two this
-    /// future sees first: when it sees the closing, it looks at the run once more.
+    /// If the failure of the run also closes `process`, the result is always the failure, because the future checks the
+    /// run once more when it sees that `process` is closing.
     ///
     /// ```
     /// use procession::Process;
@@ -289,11 +295,11 @@ impl Readiness {
     ///
     /// # Errors
     ///
-    /// [`NotReady`], in each case but the first.
+    /// [`NotReady`], unless the run is ready.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it changes nothing about the run.
+    /// If the future is dropped before its end, the run continues.
     pub fn until_closing(
         self,
         process: &Process,
@@ -301,7 +307,7 @@ impl Readiness {
         self.until(process.closing())
     }
 
-    /// [`until_closing`](Self::until_closing), for anything that says when closing has begun.
+    /// [`until_closing`](Self::until_closing) with any future that is ready once closing has begun.
     async fn until(mut self, closing: impl Future<Output = ()>) -> Result<(), NotReady> {
         let mut closing = pin!(closing);
         poll_fn(|context| {
@@ -309,8 +315,8 @@ impl Readiness {
                 return Poll::Ready(result);
             }
             ready!(closing.as_mut().poll(context));
-            // The end of the run may have come in between, and then it is why the process closes. A run says how it
-            // ended before its end closes anything, so this look cannot come too early.
+            // The run may have ended in between, and that may be why the process closes. A run reports how it ended
+            // before its end closes anything, so this check cannot come too early.
             Poll::Ready(self.of.result().unwrap_or(Err(NotReady::Closed)))
         })
         .await
@@ -339,7 +345,7 @@ impl Future for Readiness {
 
 impl fmt::Debug for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Whole").field("parts", &(1 + self.said.1.len())).finish_non_exhaustive()
+        f.debug_struct("Whole").field("parts", &(1 + self.reported.1.len())).finish_non_exhaustive()
     }
 }
 
@@ -360,8 +366,8 @@ mod tests {
         block_on(poll_once(readiness))
     }
 
-    fn say(part: Ready) {
-        part.say();
+    fn report(part: Ready) {
+        part.report_ready();
     }
 
     #[test]
@@ -369,9 +375,9 @@ mod tests {
         let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
         let inner = parts.remove(0).split(2);
-        parts.into_iter().for_each(say);
+        parts.into_iter().for_each(report);
         assert_eq!(now(&mut readiness), None);
-        inner.into_iter().for_each(say);
+        inner.into_iter().for_each(report);
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
@@ -379,10 +385,10 @@ mod tests {
     fn a_part_counts_once() {
         let (whole, mut readiness) = Ready::pair();
         let parts = whole.split(2);
-        parts[0].say();
-        parts[0].clone().say();
+        parts[0].report_ready();
+        parts[0].clone().report_ready();
         assert_eq!(now(&mut readiness), None);
-        parts[1].say();
+        parts[1].report_ready();
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
@@ -392,7 +398,7 @@ mod tests {
         let mut parts = whole.split(2);
         drop(parts.pop());
         assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
-        parts.into_iter().for_each(say);
+        parts.into_iter().for_each(report);
         assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
     }
 
@@ -418,11 +424,11 @@ mod tests {
         for _ in 0..100_000 {
             ready = ready.split(1).remove(0);
         }
-        say(ready);
+        report(ready);
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
-    /// The run ends exactly between the look at the run and the look at the process.
+    /// The run ends exactly between the check of the run and the check of the process.
     #[test]
     fn an_end_that_also_closes_the_process_is_seen() {
         let label = Process::new().label();
@@ -435,6 +441,6 @@ mod tests {
             assert_eq!(block_on(readiness.until(closing)), Err(expected));
         }
         let (ready, readiness) = Ready::pair();
-        assert_eq!(block_on(readiness.until(async { ready.say() })), Ok(()));
+        assert_eq!(block_on(readiness.until(async { ready.report_ready() })), Ok(()));
     }
 }

@@ -17,9 +17,9 @@ use crate::start::{Start, below};
 
 /// Starts `runnable` under `parent`, runs `body` once it is ready, and stops it once the body has ended.
 ///
-/// The body is not run if the runnable fails to start, or if `parent` closes first. If the runnable fails while the body
+/// The body does not run if the runnable fails to start, or if `parent` closes first. If the runnable fails while the body
 /// runs, the process of the body closes. All errors are in the outcome, with the body's error before those of the
-/// runnable. A hook above is told of each failure once.
+/// runnable. Hooks above are called once for each failure.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ use crate::start::{Start, below};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future early drops the body and closes the runnable.
+/// If the future is dropped before its end, the body is dropped and the runnable closes.
 ///
 /// ```
 /// use procession::{BoxError, Process};
@@ -98,7 +98,7 @@ where
                 Err(error) => errors.add_own(error),
             },
             Err(NotReady::Ended(label)) => errors.add_own(NotReady::of(label)),
-            // Its outcome says more.
+            // The outcome of the run has the details.
             Ok(()) | Err(NotReady::Failed | NotReady::Closed) => {}
         }
         errors.add_outcome(started.close().await);
@@ -120,7 +120,7 @@ where
     let inside = below(process).build()?;
     close_when_at(site, &inside, failure_of(started))?;
     let outcome = match run_at(site, &inside, body).await {
-        // The runnable has failed before the body could begin.
+        // The runnable failed before the body could begin.
         Err(Error::Closed(label)) if label == inside.label() => Ok(()),
         outcome => outcome,
     };
@@ -128,7 +128,7 @@ where
     Ok(outcome)
 }
 
-/// Ends when the run begins to close because it has failed. If it begins to close for another reason, this never ends.
+/// Is ready when the run begins to close because it has failed, and never if it begins to close for another reason.
 fn failure_of(started: &Process) -> impl Future<Output = ()> + Send + use<> {
     let started = started.clone();
     async move {
@@ -144,6 +144,10 @@ fn failure_of(started: &Process) -> impl Future<Output = ()> + Send + use<> {
 /// # Errors
 ///
 /// Those of the outcome, and those of [`Runnable::start`].
+///
+/// # Cancel safety
+///
+/// If the future is dropped before its end, the runnable continues.
 pub fn run_to_end(
     parent: &Process,
     runnable: &Runnable,
@@ -154,7 +158,8 @@ pub fn run_to_end(
 
 /// Runs `runnable` as a program, as [`procession::main`] runs a body. Signals close it.
 ///
-/// The outcome of the runnable is that of the program. [`run_with`] has the settings of [`Main`], such as a grace.
+/// The outcome of the runnable is that of the program. To change the settings of [`Main`], such as the grace, use
+/// [`run_with`].
 ///
 /// # Blocking
 ///
@@ -178,7 +183,7 @@ pub fn run(runnable: &Runnable) -> Exit {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future early closes the runnable.
+/// If the future is dropped before its end, the runnable closes.
 #[cfg(not(loom))]
 #[track_caller]
 pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
@@ -187,8 +192,8 @@ pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
 
 /// [`run`], with the settings of [`Main`].
 ///
-/// The failure of the runnable is the outcome of the program, whatever [`Main::on_child_failure`] says: it is reported
-/// once, when the program ends. Failures below the runnable are reported as usual. A runnable that ends before it is ready
+/// Whatever [`Main::on_child_failure`] says, the failure of the runnable becomes the outcome of the program, and is
+/// reported once, when the program ends. Failures below the runnable are reported as usual. A runnable that ends before it is ready
 /// has failed, with [`NotReady::Ended`].
 ///
 /// # Blocking
@@ -216,7 +221,7 @@ pub fn run_with(main: Main, runnable: &Runnable) -> Exit {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future early closes the runnable.
+/// If the future is dropped before its end, the runnable closes.
 #[cfg(not(loom))]
 #[track_caller]
 pub fn run_with_async(main: Main, runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
@@ -224,14 +229,15 @@ pub fn run_with_async(main: Main, runnable: &Runnable) -> impl Future<Output = E
     as_program(main).run_async(move |root| start_in_root(root, runnable))
 }
 
-/// The failure of the runnable closes the root, and is part of its outcome.
+/// With this setting, the failure of the runnable closes the root, and is part of its outcome.
 #[cfg(not(loom))]
 fn as_program(main: Main) -> Main {
     main.on_child_failure(ChildFailure::Close)
 }
 
-/// The body of the root: starts the runnable, and ends once it is ready, or will not be. The root goes on until the runnable
-/// is Closed, because it is its child. So nothing but the runnable is listed when a closing takes long.
+/// The body of the root: starts the runnable, and ends once the runnable is ready or can no longer become ready. The root
+/// stays open until the runnable, its child, is Closed. Because the body has ended by then, a closing that takes long lists
+/// only the runnable.
 #[cfg(not(loom))]
 async fn start_in_root(root: Process, runnable: Runnable) -> Result<(), Error> {
     let (start, readiness) = Start::under(&root);
@@ -242,7 +248,7 @@ async fn start_in_root(root: Process, runnable: Runnable) -> Result<(), Error> {
             Ok(())
         }
         Err(NotReady::Ended(label)) => Err(NotReady::of(label)),
-        // The outcome of the runnable says more.
+        // The outcome of the runnable has the details.
         Err(NotReady::Failed | NotReady::Closed) => Ok(()),
     }
 }

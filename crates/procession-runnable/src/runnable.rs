@@ -12,9 +12,9 @@ use crate::wraps::{Wrap, Wraps};
 
 /// A description of work that can be run any number of times. Clones describe the same work.
 ///
-/// Runnables are made by the functions of this crate: [`body`](crate::body) and [`body_thread`](crate::body_thread) for
-/// closures, [`leaf`](crate::leaf), [`start_stop`](crate::start_stop), and those that combine others. Each run has a
-/// process of its own, below the process that it is started under.
+/// The functions of this crate make runnables: [`body`](crate::body) and [`body_thread`](crate::body_thread) from
+/// closures, [`leaf`](crate::leaf) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators from
+/// other runnables. Each run has a process of its own, which is a child of the process that it is started under.
 ///
 /// ```
 /// use procession_runnable::{body, parallel};
@@ -31,18 +31,19 @@ pub struct Runnable {
     /// `None` only while it is dropped.
     start: Option<Arc<StartRun>>,
     wraps: Option<Arc<Wraps>>,
-    /// Where it was described.
+    /// The place where it was described.
     site: Site,
 }
 
 impl Runnable {
-    /// A runnable from a function that starts it, for writing your own combinators.
+    /// A runnable from a function that starts it, for your own combinators.
     ///
-    /// The processes of its runs record the place of this call as their [site](Process::site), unless another runnable
-    /// makes them.
+    /// The processes of its runs record the place of this call as their [site](Process::site), unless `start` uses another
+    /// runnable to make them.
     ///
-    /// A function that starts another runnable calls that one's function, so 10,000 of them around each other nest
-    /// 10,000 calls. The combinators of this crate do not: they start their parts from their own bodies.
+    /// If `start` calls [`start`](Self::start) of another runnable, the calls nest: 10,000 such runnables inside each other
+    /// need a stack of 10,000 calls. The combinators of this crate do not nest calls, because they start their parts from
+    /// their own bodies.
     ///
     /// ```
     /// use procession::Process;
@@ -64,8 +65,8 @@ impl Runnable {
         Self { start: Some(Arc::new(start)), wraps: None, site: Site::caller() }
     }
 
-    /// The same runnable, described at `site`: for functions that make runnables inside closures, where the caller's
-    /// line is no longer known.
+    /// The same runnable with another [`site`](Self::site). This is for functions that make runnables inside closures,
+    /// where the line of the caller is no longer known.
     ///
     /// ```
     /// use procession::Site;
@@ -83,24 +84,24 @@ impl Runnable {
         self
     }
 
-    /// The place where it was described.
+    /// The place where the runnable was described, which the processes of its runs record as theirs.
     pub fn site(&self) -> Site {
         self.site
     }
 
-    /// The same runnable, with something around it that only changes how it is started.
+    /// The same runnable inside `wrap`, which only changes how it is started.
     pub(crate) fn wrapped(mut self, wrap: Wrap) -> Self {
         self.wraps = Some(Wraps::new(wrap, self.wraps.take()));
         self
     }
 
-    /// Starts a run, and returns its process. The run need not be ready when this returns.
+    /// Starts a run, and returns its process. The run may not be ready yet.
     ///
     /// # Errors
     ///
     /// [`Error::Link`] if the teardown of the process that it would run under has started, [`Error::NoThread`] if the
-    /// OS cannot create a thread, and [`Error::Panicked`] if the function that starts it panics. That function may
-    /// return other errors.
+    /// OS cannot create a thread, and [`Error::Panicked`] if the function that starts it panics. The function given to
+    /// [`new`](Self::new) may return other errors.
     pub fn start(&self, mut start: Start<'_>) -> Result<Process, Error> {
         start.described_at(self.site);
         let parent = start.parent();

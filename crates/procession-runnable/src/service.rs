@@ -16,9 +16,13 @@ use crate::start::Start;
 use crate::state::State;
 use crate::sync::Mutex;
 
-/// One run of a runnable, started and stopped by calls, from any thread or task. Clones refer to the same service.
+/// One run of a runnable that is started and stopped by calls, from any thread or task. Clones refer to the same service.
 ///
-/// A service can be started once. It stops when its last clone is dropped.
+/// A service can be started once. It stops when its last clone is dropped, unless it has a [parent](Self::under), which
+/// keeps it running.
+///
+/// To run a runnable around a body, use [`run_in`](crate::run_in); to restart one that fails, use a supervisor of the
+/// crate `procession-supervisor`.
 ///
 /// ```
 /// use procession_runnable::{Service, State, start_stop};
@@ -42,7 +46,7 @@ pub struct Service {
 /// The run of a service.
 struct Started {
     ready: Ready,
-    /// `None` while it is being made, or if it could not be.
+    /// `None` until it is made, and if that fails.
     run: Option<Process>,
 }
 
@@ -50,7 +54,7 @@ struct Started {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The call does not fit the state.
+    /// The call is not possible in this state.
     #[error("cannot {call} while the service is {state}")]
     InvalidState {
         /// The state.
@@ -66,10 +70,11 @@ pub enum ServiceError {
         /// The timeout.
         limit: Duration,
     },
-    /// The service was stopped while it started.
+    /// The service was stopped before it was ready.
     #[error("the service was stopped while it started")]
     Stopped,
-    /// The service failed. This is its outcome; if the run ended before it was ready, [`NotReady::Ended`] is part of it.
+    /// The service failed. This is its outcome. If the run ended before it was ready, [`NotReady::Ended`] is part of
+    /// it.
     #[error(transparent)]
     Failed(Error),
 }
@@ -97,16 +102,17 @@ impl Service {
         Self { runnable, process, started: Arc::default() }
     }
 
-    /// Starts the service, and returns once it is ready, or once it has stopped if it does not become ready.
+    /// Starts the service, and returns once it is ready or, if it cannot become ready, once it has stopped.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::InvalidState`] if it was started or stopped before. [`ServiceError::Failed`] with all errors if it
-    /// fails to start, or ends before it is ready. [`ServiceError::Stopped`] if it is stopped meanwhile, without an error.
+    /// [`ServiceError::InvalidState`] if it was started or stopped before. [`ServiceError::Failed`] with all errors if
+    /// it fails to start, or ends before it is ready. [`ServiceError::Stopped`] if it is stopped before it is ready,
+    /// and ends without an error.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the service continues to start.
+    /// If the future is dropped after its first poll, the service still starts.
     pub async fn start(&self) -> Result<(), ServiceError> {
         let error = match self.begin()? {
             Ok(readiness) => match readiness.until_closing(&self.process).await {
@@ -125,7 +131,7 @@ impl Service {
         }
     }
 
-    /// [`start`](Self::start), blocking.
+    /// The blocking form of [`start`](Self::start).
     ///
     /// # Errors
     ///
@@ -133,43 +139,55 @@ impl Service {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread for as long as the start takes.
+    /// Blocks the thread until the service is ready or has stopped.
     pub fn start_blocking(&self) -> Result<(), ServiceError> {
         block_on(self.start())
     }
 
-    /// [`start`](Self::start) with a timeout, after which the service is aborted. Then the call returns without waiting for
-    /// code that ignores the abort.
+    /// [`start`](Self::start) with a timeout. After `limit`, it aborts the service and returns without waiting for code
+    /// that ignores the abort.
     ///
     /// # Errors
     ///
     /// Those of [`start`](Self::start), and [`ServiceError::TimedOut`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the service still starts, without the timeout.
     pub async fn start_within(&self, limit: Duration) -> Result<(), ServiceError> {
         self.within("start", limit, self.start()).await
     }
 
-    /// [`start_within`](Self::start_within), blocking.
+    /// The blocking form of [`start_within`](Self::start_within).
     ///
     /// # Errors
     ///
     /// Those of [`start_within`](Self::start_within).
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread until the service is ready or has stopped, but for at most `limit`.
     pub fn start_blocking_within(&self, limit: Duration) -> Result<(), ServiceError> {
         block_on(self.start_within(limit))
     }
 
-    /// Stops the service gracefully, and returns once it has stopped. A service that was never started cannot be started
-    /// after that.
+    /// Stops the service gracefully, and returns once it has stopped. A service that was never started can no longer be
+    /// started then.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Failed`] with the outcome. [`ServiceError::InvalidState`] if the service has already stopped; its
-    /// [`outcome`](Self::outcome) is still available.
+    /// [`ServiceError::Failed`] with the outcome, if the service failed. [`ServiceError::InvalidState`] if it had already
+    /// stopped; its [`outcome`](Self::outcome) is still available.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the service still stops.
     pub async fn stop(&self) -> Result<(), ServiceError> {
         self.check_stop()?;
         self.process.close().await.map_err(ServiceError::Failed)
     }
 
-    /// [`stop`](Self::stop), blocking.
+    /// The blocking form of [`stop`](Self::stop).
     ///
     /// # Errors
     ///
@@ -178,32 +196,40 @@ impl Service {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread for as long as the stop takes.
+    /// Blocks the thread until the service has stopped.
     pub fn stop_blocking(&self) -> Result<(), ServiceError> {
         self.check_stop()?;
         self.process.close_blocking().map_err(ServiceError::Failed)
     }
 
-    /// [`stop`](Self::stop) with a timeout, after which the service is aborted. Then the call returns without waiting for
-    /// code that ignores the abort.
+    /// [`stop`](Self::stop) with a timeout. After `limit`, it aborts the service and returns without waiting for code that
+    /// ignores the abort.
     ///
     /// # Errors
     ///
     /// Those of [`stop`](Self::stop), and [`ServiceError::TimedOut`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the service still stops, without the timeout.
     pub async fn stop_within(&self, limit: Duration) -> Result<(), ServiceError> {
         self.within("stop", limit, self.stop()).await
     }
 
-    /// [`stop_within`](Self::stop_within), blocking.
+    /// The blocking form of [`stop_within`](Self::stop_within).
     ///
     /// # Errors
     ///
     /// Those of [`stop_within`](Self::stop_within).
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread until the service has stopped, but for at most `limit`.
     pub fn stop_blocking_within(&self, limit: Duration) -> Result<(), ServiceError> {
         block_on(self.stop_within(limit))
     }
 
-    /// Waits until the service has stopped, and yields the outcome. It does not stop the service.
+    /// A waiter for the end of the service, which yields its outcome. It does not stop the service.
     pub fn done(&self) -> Closed {
         self.process.closed()
     }
@@ -237,7 +263,7 @@ impl Service {
         }
     }
 
-    /// Starts the run, unless the service was started or stopped before. The inner error is that of the start.
+    /// Starts the run, unless the service was started or stopped before. The inner error is the one of the run's start.
     fn begin(&self) -> Result<Result<Readiness, Error>, ServiceError> {
         let (start, readiness) = Start::under(&self.process);
         let mut started = self.started.lock();
@@ -262,7 +288,7 @@ impl Service {
         limit: Duration,
         work: impl Future<Output = Result<(), ServiceError>>,
     ) -> Result<(), ServiceError> {
-        // A timeout that is longer than a clock can measure never ends.
+        // A timeout that is longer than a clock can measure never expires.
         let Some(deadline) = deadline_after(limit) else { return work.await };
         or(work, async {
             SystemClock.sleep_until(deadline).await;

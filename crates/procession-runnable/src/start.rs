@@ -1,4 +1,4 @@
-//! [`Start`], which is given to the code that starts a run, and [`Run`], which is given to the code that runs.
+//! [`Start`], which is passed to the code that starts a run, and [`Run`], which is passed to the code of the run.
 
 use std::fmt;
 use std::future::Future;
@@ -16,20 +16,20 @@ use crate::ready::{NotReady, Readiness, Ready};
 /// A function that starts runs.
 pub(crate) type StartRun = dyn Fn(Start<'_>) -> Result<Process, Error> + Send + Sync;
 
-/// The settings of a run that is about to start: the process that it will run under, its name, and the [`Readiness`]
-/// that it reports to.
+/// The settings of a run that is about to start: its parent process, its name, and the [`Readiness`] that it reports
+/// to.
 #[must_use = "a run that is not started never becomes ready"]
 pub struct Start<'a> {
     parent: &'a Process,
-    /// Where the runnable was described.
+    /// The place where the runnable was described.
     site: Site,
-    /// The part before this one, which is closed after it.
+    /// The previous part, which is closed after this one.
     before: Option<&'a Process>,
-    /// The siblings before and after this run, in the order of closing.
+    /// The siblings before and after this run. Their parent closes them in reverse order.
     order: (Option<&'a Process>, Option<&'a Process>),
     name: Option<Arc<str>>,
     on_child_failure: ChildFailure,
-    /// The run is on the library's own executor, and does not depend on that of its parent.
+    /// Does the body run on the library's own executor instead of the parent's spawner?
     is_on_library: bool,
     #[cfg(feature = "tracing")]
     span: Span,
@@ -61,7 +61,7 @@ impl<'a> Start<'a> {
         (Self::part_of(parent, ready), readiness)
     }
 
-    /// The start of a run of a supervisor, which hears when the run is ready.
+    /// The start of a run of a supervisor, which is notified when the run is ready.
     #[doc(hidden)]
     #[track_caller]
     pub fn supervised(parent: &'a Process, run: &Supervised) -> Self {
@@ -80,7 +80,7 @@ impl<'a> Start<'a> {
             name: None,
             on_child_failure,
             is_on_library: false,
-            // A part is started in the span of what it is a part of.
+            // A part is started in the span of its whole.
             #[cfg(feature = "tracing")]
             span: current_span(),
             ready,
@@ -88,21 +88,21 @@ impl<'a> Start<'a> {
         }
     }
 
-    /// The run is between these two in the order in which their common parent closes them, the last one first. None of
-    /// them waits for another.
+    /// Places the run between these two in the order of their common parent, which closes the last one first. None of them
+    /// waits for another.
     #[doc(hidden)]
     pub fn in_order(mut self, before: Option<&'a Process>, after: Option<&'a Process>) -> Self {
         self.order = (before, after);
         self
     }
 
-    /// Closes `before`, the part before this one, after this one.
+    /// The parent closes `before`, the previous part, only after this one is Closed.
     pub(crate) fn after(mut self, before: &'a Process) -> Self {
         self.before = Some(before);
         self
     }
 
-    /// Names the process of the run. If a name was given before, the new one follows it: `outer/inner`.
+    /// Names the process of the run. If it already has a name, the new one is appended: `outer/inner`.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(match self.name() {
             Some(outer) => format!("{outer}/{name}").into(),
@@ -128,7 +128,7 @@ impl<'a> Start<'a> {
         self.parent
     }
 
-    /// Tells whether the run is ready, once it has started. It is not answerable for that.
+    /// The readiness of the run, for a caller that is not answerable for it.
     pub(crate) fn ready(&self) -> Ready {
         self.ready.clone()
     }
@@ -186,8 +186,8 @@ impl<'a> Start<'a> {
         builder.spawn_thread(body)
     }
 
-    /// Starts an async body that starts parts below its process. A part that fails closes the others, and its error is
-    /// part of the outcome.
+    /// Starts an async body that starts parts below its process. If a part fails, the others close, and its error is part
+    /// of the outcome.
     pub(crate) fn spawn_group<F, Fut>(mut self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,
@@ -197,7 +197,7 @@ impl<'a> Start<'a> {
         self.spawn(body)
     }
 
-    /// The run is on the library's own executor, so that it goes on while the executor of its parent is blocked.
+    /// Runs the body on the library's own executor, so that it makes progress while the parent's executor is blocked.
     #[cfg(all(feature = "command", unix, not(loom)))]
     pub(crate) fn on_library(mut self) -> Self {
         self.is_on_library = true;
@@ -248,14 +248,14 @@ fn current_span() -> Span {
     if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
 }
 
-/// Makes a process of the library below the process of a run, with the same site.
+/// A builder for a process that the library adds below `process`, with the same site.
 pub(crate) fn below(process: &Process) -> Builder<'_> {
     Process::builder().parent(process).site(process.site())
 }
 
-/// A run, as the code that runs sees it: its process, and the way to say that it is ready.
+/// The handle that the code of a run is given: the run's process, and the method that reports that it is ready.
 ///
-/// The run is asked to stop by [`closing`](Process::closing), and by force by [`aborting`](Process::aborting).
+/// [`closing`](Process::closing) asks the run to stop, and [`aborting`](Process::aborting) tells it to stop at once.
 #[derive(Clone, Debug)]
 pub struct Run {
     process: Process,
@@ -263,9 +263,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Marks the run as ready, and wakes everything that waits for that. Further calls do nothing.
+    /// Reports that the run is ready, and wakes everything that waits for that. Further calls do nothing.
     pub fn ready(&self) {
-        self.ready.say();
+        self.ready.report_ready();
     }
 
     /// The process of this run.
@@ -273,12 +273,12 @@ impl Run {
         &self.process
     }
 
-    /// Makes code other than this run answerable for its readiness: its parts.
+    /// A handle for the parts of this run, which are answerable for its readiness from now on.
     pub(crate) fn readiness_of_parts(&self) -> Ready {
         self.ready.clone().into_answerable()
     }
 
-    /// The run will not become ready, and its outcome says why.
+    /// The run will not become ready. Its outcome says why.
     pub(crate) fn not_ready(&self) {
         self.ready.lose(|| NotReady::Failed);
     }

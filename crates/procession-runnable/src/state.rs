@@ -10,7 +10,7 @@ use std::fmt;
 pub enum State {
     /// It was never started.
     Initial,
-    /// Its row is being read, because it will be started.
+    /// Its row is being read from the table before it is started.
     Loading,
     /// It has been started, and is not ready yet.
     Starting,
@@ -18,9 +18,9 @@ pub enum State {
     Running,
     /// It has begun to stop, for whatever reason, and has not ended yet.
     Stopping,
-    /// It was aborted, and has not ended in time. It keeps its key until it ends.
+    /// It was aborted, and has not ended within its abort grace. It keeps its key until it ends.
     Stuck,
-    /// It has ended, and waits for its restart.
+    /// It has ended, and will be restarted after its back-off.
     Waiting,
     /// It has ended, and will not be restarted.
     Ended,

@@ -1,3 +1,3 @@
-//! The locks and atomics of this crate: under `--cfg loom`, loom's.
+//! The lock and the atomics of this crate. Under `--cfg loom`, they are loom's.
 
 pub(crate) use procession::support::sync::{AtomicBool, Mutex, Ordering};

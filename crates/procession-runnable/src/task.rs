@@ -13,7 +13,7 @@ use crate::runnable::Runnable;
 use crate::start::Start;
 use crate::wraps::Wrap;
 
-/// A task failed. It tells the kind of the task, and the error.
+/// The error of a [`task`] that failed, with the kind of the task.
 ///
 /// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the task's process.
 #[derive(Clone, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct TaskError {
 /// Runs `runnable` in a `tracing` span named `task`, with the field `kind`. If the runnable fails, the error is a
 /// [`TaskError`].
 ///
-/// A hook above is told once, of the error that the runnable failed with.
+/// Hooks above are called once, with the error of the runnable and not with the [`TaskError`].
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -78,14 +78,15 @@ impl TaskError {
 }
 
 impl Drop for TaskError {
-    /// The errors of nested tasks are nested as well.
+    /// Avoids a recursion: the errors of nested tasks are nested as well.
     fn drop(&mut self) {
         drop_nested(Nested::Error(mem::replace(&mut self.source, Error::Background)));
     }
 }
 
 impl fmt::Debug for TaskError {
-    /// It does not format the causes of the error, because the errors of nested tasks are nested as well.
+    /// Avoids a recursion: it does not format the causes of the error, because the errors of nested tasks are nested as
+    /// well.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskError")
             .field("task", &self.task)

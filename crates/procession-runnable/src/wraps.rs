@@ -1,13 +1,13 @@
 //! [`Wraps`]: the names and spans around a runnable.
 //!
-//! They are data, a list, and a start applies them in a loop. So a runnable that is wrapped any number of times starts
-//! and is dropped on a stack of any size.
+//! They are a list that a start applies in a loop, and not closures around closures. So a runnable that is wrapped any
+//! number of times can start and be dropped on a stack of any size.
 
 use std::sync::Arc;
 
 use crate::start::Start;
 
-/// A name or a span around a runnable, and those inside it.
+/// A name or a span around a runnable, and the names and spans inside it.
 pub(crate) struct Wraps {
     wrap: Wrap,
     inner: Option<Arc<Self>>,
@@ -64,7 +64,8 @@ impl Name {
 }
 
 impl Drop for Wraps {
-    /// A loop, because the list may be long. Whoever drops the last handle to an element drops what is inside it.
+    /// A loop instead of a recursion, because the list may be long. `into_inner` returns an element only to the thread that
+    /// drops its last handle, and that thread continues with the element inside it.
     fn drop(&mut self) {
         let mut next = self.inner.take();
         while let Some(mut wraps) = next.and_then(Arc::into_inner) {

@@ -235,7 +235,7 @@ fn a_signal_that_does_not_exist() {
     let runnable = command.stop_signal(12345).runnable();
     let error = block_on(run_in(&Process::new(), &runnable, |_| async {})).unwrap_err();
     let text = error.with_causes().to_string();
-    assert!(text.contains("with the signal 12345: it does not exist"), "{text}");
+    assert!(text.contains("with signal 12345: there is no such signal"), "{text}");
     drop(runnable);
     assert!(number.recv().is_err());
 }

@@ -23,8 +23,8 @@ use crate::runnable::Runnable;
 use crate::start::Start;
 pub use running::CommandError;
 
-/// systemd's variables, which are meant for this program only.
-const OF_SYSTEMD: [&str; 6] = [
+/// The environment variables of systemd that are meant for this program only, and that a command does not inherit.
+const SYSTEMD_VARIABLES: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -40,21 +40,21 @@ const OF_SYSTEMD: [&str; 6] = [
 ///
 /// - The run is ready once the program has started, or when it prints a line for which
 ///   [`ready_when`](Command::ready_when) returns `true`.
-/// - On closing, the group is sent SIGTERM, or [`stop_signal`](Command::stop_signal).
+/// - On closing, the group is sent SIGTERM, or the signal set with [`stop_signal`](Command::stop_signal).
 /// - On an abort, the group is sent SIGKILL. The process of the run is Closed only once the program has ended, so a
 ///   restart never overlaps it.
-/// - When the program has ended, whatever is left of its group is sent SIGKILL.
-/// - The outcome is an error if the exit status is not 0. If the program was asked to stop, being killed by that signal
-///   or exiting with status 128 + n also counts as success. So does such an end shortly before closing, because service
-///   managers may signal both programs at the same time.
+/// - When the program has ended, the rest of its group is sent SIGKILL.
+/// - The outcome is an error if the exit status is not 0. If the program was asked to stop, it also counts as success
+///   that signal n, the stop signal, killed it, or that it exited with status 128 + n. The same holds if it ends in
+///   this way shortly before closing begins, because service managers may signal both programs at the same time.
 /// - Each line that the program prints is a `tracing` event of level INFO with the target `procession::command` and the
-///   fields `process`, `stream` and `message`; a line of more than 8 KiB is split. If no subscriber wants them, the
-///   program inherits the standard output and the standard error of this one; with `ready_when`, its lines are copied
-///   there. Its standard input is empty.
+///   fields `process`, `stream` and `message`; a line of more than 8 KiB is split. If no subscriber is enabled for
+///   them, the command inherits this program's standard output and standard error; with `ready_when`, its lines are
+///   copied there instead. Its standard input is empty.
 ///
-/// The run does not depend on the executor of the process above it: its code runs on the library's own.
+/// The run does not depend on its parent's executor: its code runs on the library's own executor.
 ///
-/// The command survives if this program ends without closing: if it is killed by SIGKILL, for example, or by the third
+/// The command outlives this program if this program ends without closing, for example because of SIGKILL or the third
 /// Ctrl-C. A service manager ends both. Programs that the command starts and that leave its process group are out of
 /// reach.
 ///
@@ -72,7 +72,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     Command {
         program: program.as_ref().to_owned(),
         arguments: Vec::new(),
-        environment: OF_SYSTEMD.map(|name| (name.into(), None)).to_vec(),
+        environment: SYSTEMD_VARIABLES.map(|name| (name.into(), None)).to_vec(),
         folder: None,
         stop_signal: SIGTERM,
         is_ready: None,
@@ -132,14 +132,15 @@ impl Command {
         self
     }
 
-    /// The signal that asks the program to stop; by default, SIGTERM.
+    /// The signal that asks the program to stop; by default, SIGTERM. If it is not the number of a signal, each run
+    /// fails before it starts the program.
     pub fn stop_signal(mut self, signal: i32) -> Self {
         self.stop_signal = signal;
         self
     }
 
-    /// The run is ready when the program prints a line for which `is_ready` returns `true`, on its standard output or
-    /// its standard error. If the program ends before that, the run has not started.
+    /// Makes the run ready when the program prints a line for which `is_ready` returns `true`, on its standard output or
+    /// its standard error. If the program ends before that, the start has failed.
     ///
     /// ```
     /// use procession::Process;
@@ -156,8 +157,8 @@ impl Command {
         self
     }
 
-    /// Settings for which there is no method here, such as the user id. `configure` is called for each run, after the
-    /// other settings. The standard streams and the process group are set afterwards.
+    /// Changes settings that have no method of their own, such as the user id. `configure` is called for each run,
+    /// after the other settings. The standard streams and the process group are set afterwards.
     ///
     /// ```
     /// use procession_runnable::command;
@@ -175,11 +176,12 @@ impl Command {
         self
     }
 
-    /// The runnable.
+    /// Turns the command into a runnable.
     pub fn runnable(self) -> Runnable {
         let site = self.site;
         let command = Arc::new(self);
-        // On the library's executor, so that the program is stopped even while the user's executor is blocked.
+        // It runs on the library's executor, so that the program can be stopped even while the user's executor is
+        // blocked.
         let start = move |start: Start<'_>| {
             let command = command.clone();
             start.on_library().spawn(move |run| running::run(run, command))
@@ -187,7 +189,7 @@ impl Command {
         Runnable::new(start).at(site)
     }
 
-    /// The command for one run.
+    /// Builds the standard library's command for one run.
     fn build(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.arguments);
@@ -228,12 +230,12 @@ impl fmt::Debug for Command {
 mod tests {
     use super::*;
 
-    /// The variables by which systemd speaks to this program are not inherited, unless they are set.
+    /// The command does not inherit the variables that systemd sets for this program, but they can be set.
     #[test]
-    fn variables_of_systemd() {
+    fn systemd_variables_are_not_inherited() {
         let built = command("true").env("NOTIFY_SOCKET", "/a/socket").build();
         let variables: Vec<_> = built.get_envs().collect();
-        assert_eq!(variables.len(), OF_SYSTEMD.len());
+        assert_eq!(variables.len(), SYSTEMD_VARIABLES.len());
         for (name, value) in variables {
             let kept = (name == "NOTIFY_SOCKET").then(|| OsStr::new("/a/socket"));
             assert_eq!(value, kept, "{name:?}");

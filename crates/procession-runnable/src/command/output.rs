@@ -1,4 +1,4 @@
-//! What a program prints: each line is a `tracing` event.
+//! The output of a program: each line is a `tracing` event.
 
 use std::future::pending;
 use std::io::{self, Write};
@@ -16,11 +16,12 @@ use tracing::Level;
 use super::IsReady;
 use crate::start::Run;
 
-/// A line that is longer than this is split, so that a program that prints no line feeds needs no more memory.
-const LONGEST_LINE: usize = 8 * 1024;
+/// Longer lines are split, so that a program that never prints a line feed does not make the buffer grow.
+const MAX_LINE: usize = 8 * 1024;
 
-/// The most that is read after the end of the program: a pipe holds no more, but something else may go on writing.
-const MOST_REST: usize = 1024 * 1024;
+/// The maximum number of bytes that are read after the end of the program. A pipe holds no more, but another process that
+/// inherited it may go on writing.
+const MAX_REST: usize = 1024 * 1024;
 
 /// The standard output and the standard error of a program.
 pub(super) struct Output {
@@ -36,7 +37,8 @@ impl Output {
         Self { stdout, stderr, sink }
     }
 
-    /// Passes on all that the program prints. It goes on until it is dropped; what it has read by then is kept.
+    /// Passes on everything that the program prints, until the future is dropped. A line that has been read only in part by
+    /// then is kept for [`copy_rest`](Self::copy_rest).
     pub(super) async fn copy<T>(&mut self) -> T {
         let Self { stdout, stderr, sink } = self;
         zip(Lines::copy(stdout, sink), Lines::copy(stderr, sink)).await;
@@ -52,73 +54,73 @@ impl Output {
     }
 }
 
-/// An abort drops the run before the program has ended: the lines that were begun are passed on.
+/// An abort drops the run before the program has ended. Then the incomplete lines are passed on.
 impl Drop for Output {
     fn drop(&mut self) {
         let Self { stdout, stderr, sink } = self;
         let lines = [stdout, stderr].into_iter().flatten();
         // The subscriber may panic.
-        let _printed = catch(|| lines.for_each(|lines| lines.copy_begun(sink)));
+        let _printed = catch(|| lines.for_each(|lines| lines.copy_partial(sink)));
     }
 }
 
-/// One of the streams, cut into lines.
+/// One of the streams, split into lines.
 struct Lines {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     stream: Stream,
-    /// The beginning of a line.
-    begun: Vec<u8>,
+    /// The beginning of a line whose end has not been read.
+    partial: Vec<u8>,
 }
 
 impl Lines {
     fn of(reader: Box<dyn AsyncRead + Send + Unpin>, stream: Stream) -> Self {
-        Self { reader, stream, begun: Vec::new() }
+        Self { reader, stream, partial: Vec::new() }
     }
 
     /// Copies up to the end of the stream.
     async fn copy(lines: &mut Option<Self>, sink: &Sink) {
         let Some(lines) = lines else { return };
-        let mut buffer = vec![0; LONGEST_LINE];
+        let mut buffer = vec![0; MAX_LINE];
         while let Ok(length @ 1..) = lines.reader.read(&mut buffer).await {
             lines.add(&buffer[..length], sink);
-            // The reads of a program that never stops printing never wait.
+            // If the program never stops printing, the reads never wait.
             yield_now().await;
         }
     }
 
     async fn copy_rest(&mut self, sink: &Sink) {
-        let (mut buffer, mut read) = (vec![0; LONGEST_LINE], 0);
-        while read < MOST_REST {
+        let (mut buffer, mut read) = (vec![0; MAX_LINE], 0);
+        while read < MAX_REST {
             let next = poll_once(self.reader.read(&mut buffer)).await;
             let Some(Ok(length @ 1..)) = next else { break };
             self.add(&buffer[..length], sink);
             read += length;
         }
-        self.copy_begun(sink);
+        self.copy_partial(sink);
     }
 
-    fn copy_begun(&mut self, sink: &Sink) {
-        if !self.begun.is_empty() {
-            sink.line(&std::mem::take(&mut self.begun), self.stream);
+    fn copy_partial(&mut self, sink: &Sink) {
+        if !self.partial.is_empty() {
+            sink.line(&std::mem::take(&mut self.partial), self.stream);
         }
     }
 
     fn add(&mut self, bytes: &[u8], sink: &Sink) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            self.begun.extend_from_slice(part);
-            if let Some(line) = self.begun.strip_suffix(b"\n") {
+            self.partial.extend_from_slice(part);
+            if let Some(line) = self.partial.strip_suffix(b"\n") {
                 sink.line(line.strip_suffix(b"\r").unwrap_or(line), self.stream);
-                self.begun.clear();
-            } else if self.begun.len() >= LONGEST_LINE {
-                let end = whole_characters(&self.begun);
-                sink.line(&self.begun[..end], self.stream);
-                self.begun.drain(..end);
+                self.partial.clear();
+            } else if self.partial.len() >= MAX_LINE {
+                let end = whole_characters(&self.partial);
+                sink.line(&self.partial[..end], self.stream);
+                self.partial.drain(..end);
             }
         }
     }
 }
 
-/// The length of the text without a character of which only a part is there.
+/// The length of the text without an incomplete character at its end.
 fn whole_characters(text: &[u8]) -> usize {
     // A character takes at most four bytes, of which all but the first are `10xx_xxxx`.
     let is_first = |&byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
@@ -154,7 +156,7 @@ impl Sink {
         }
     }
 
-    /// If not, the program can have the standard streams of this one.
+    /// Must the lines be read? Otherwise, the command can inherit this program's standard streams.
     pub(super) fn is_needed(&self) -> bool {
         self.wants_events() || self.is_ready.is_some()
     }
@@ -196,12 +198,12 @@ fn record(path: &str, line: &str, stream: Stream) {
         process = path,
         stream,
         "{}",
-        // A tab is no danger to a terminal.
+        // A tab is harmless on a terminal, so it is not escaped.
         Escaped { text: &line.replace('\t', "    "), limit: usize::MAX }
     );
 }
 
-/// Prints the line where the program would have printed it. Errors are ignored: the stream may be closed.
+/// Prints the line where the program would have printed it. Errors are ignored, because the stream may be closed.
 fn print(line: &[u8], stream: Stream) {
     let line = [line, b"\n"].concat();
     let _printed = match stream {

@@ -1,9 +1,9 @@
 //! One run of a program, from its start to its end.
 //!
 //! 1. *The process is Closed only once the program has ended, because* its teardown waits for that. The teardown is set
-//!    in the same poll in which the program is started, so no abort can come in between; and the abort of a run that has
-//!    not been polled has started nothing.
-//! 2. *The program ends, because* the teardown, which runs after every end of the body, sends SIGKILL first.
+//!    in the same poll that starts the program, so no abort can come in between; and a run that is aborted before its
+//!    first poll has not started a program.
+//! 2. *The program ends, because* the teardown runs however the body ends, and begins by sending SIGKILL.
 //! 3. *No zombie is left, because* waiting for the program reaps it.
 
 use std::fmt;
@@ -26,15 +26,16 @@ use super::group::Group;
 use super::output::{Output, Sink};
 use crate::start::Run;
 
-/// The time in which the closing has to follow the signal, if somebody else has sent it.
-const AT_THE_SAME_TIME: Duration = Duration::from_millis(500);
+/// If the stop signal ended a program that was not asked to stop, closing must begin within this time; otherwise, the run
+/// has failed.
+const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 
 /// Why a command failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The program could not be started.
-    #[error("cannot start `{program}`{}", In(folder))]
+    #[error("cannot start `{program}`{}", InFolder(folder))]
     Start {
         /// The program.
         program: String,
@@ -44,7 +45,7 @@ pub enum CommandError {
         source: Arc<io::Error>,
     },
     /// The program has failed.
-    #[error("`{program}` {}", How(*status))]
+    #[error("`{program}` {}", ExitText(*status))]
     Ended {
         /// The program.
         program: String,
@@ -58,7 +59,10 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
         return Ok(());
     }
     let stop_signal = Signal::from_named_raw(command.stop_signal).ok_or_else(|| {
-        format!("cannot stop a program with the signal {}: it does not exist", command.stop_signal)
+        format!(
+            "cannot stop a program with signal {}: there is no such signal",
+            command.stop_signal
+        )
     })?;
     let program = text::Escaped::name(&command.program.to_string_lossy()).to_string();
     let sink = Sink::new(&run, command.is_ready.clone());
@@ -95,7 +99,7 @@ pub(super) async fn run(run: Run, command: Arc<Command>) -> Result<(), BoxError>
     let is_good = status.success()
         || is_stopped(status, command.stop_signal)
             // A service manager may signal both programs at the same time.
-            && (was_asked || run.closing().timeout(AT_THE_SAME_TIME).await.is_some());
+            && (was_asked || run.closing().timeout(SAME_SIGNAL_WINDOW).await.is_some());
     if is_good { Ok(()) } else { Err(CommandError::Ended { program, status }.into()) }
 }
 
@@ -105,24 +109,25 @@ fn start(command: &Command, sink: &Sink) -> io::Result<(Child, Group)> {
     let mut builder = AsyncCommand::from(builder);
     let stdio = || if sink.is_needed() { Stdio::piped() } else { Stdio::inherit() };
     builder.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
-    // For the case that something fails before the teardown is set.
+    // In case an error occurs before the teardown is set.
     builder.kill_on_drop(true);
-    // The reaper of async-process panics if there is no descriptor for it.
+    // The reaper of async-process panics if no file descriptor is free.
     let child =
         catch(|| builder.spawn()).unwrap_or_else(|message| Err(io::Error::other(&*message)))?;
-    let group = Group::of(child.id()).ok_or_else(|| io::Error::other("it has no valid number"))?;
+    let group =
+        Group::of(child.id()).ok_or_else(|| io::Error::other("its process id is not valid"))?;
     Ok((child, group))
 }
 
-/// Has the signal ended the program, or has the program said so, as a shell does?
+/// Did the signal end the program, or does the exit status say so, as that of a shell does?
 fn is_stopped(status: ExitStatus, signal: i32) -> bool {
     status.signal() == Some(signal) || status.code() == Some(128 + signal)
 }
 
-/// The folder in which a program was to be started.
-struct In<'a>(&'a Option<PathBuf>);
+/// The folder in which a program should have been started.
+struct InFolder<'a>(&'a Option<PathBuf>);
 
-impl fmt::Display for In<'_> {
+impl fmt::Display for InFolder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(folder) = self.0 else { return Ok(()) };
         write!(f, " in `{}`", text::Escaped::name(&folder.to_string_lossy()))
@@ -130,9 +135,9 @@ impl fmt::Display for In<'_> {
 }
 
 /// How a program has ended.
-struct How(ExitStatus);
+struct ExitText(ExitStatus);
 
-impl fmt::Display for How {
+impl fmt::Display for ExitText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.code(), self.0.signal()) {
             (Some(code), _) => write!(f, "exited with status {code}"),

@@ -1,9 +1,9 @@
 //! The accept loop, which all servers share.
 //!
-//! 1. *Nothing that concerns a single connection ends it*, because only the errors of the listener itself are returned.
-//!    A connection that cannot be served, for want of a descriptor or a thread, is dropped and [reported](Dropped).
-//! 2. *It does not spin*: `accept` without a free descriptor fails at once and again, so after each error that is not a
-//!    peer's the loop pauses. The pause needs no descriptor, because the deadline thread keeps it.
+//! 1. *No problem of a single connection ends it*, because only the errors of the listener itself are returned. A
+//!    connection for which there is no file descriptor or no thread is dropped and [reported](Dropped).
+//! 2. *It does not spin*: without a free descriptor, each call of `accept` fails at once, so the loop pauses after each
+//!    error that is not a peer's. The pause itself needs no descriptor, because the deadline thread ends it.
 //! 3. *It resumes without help*, because the connection is still in the queue of the OS, and the loop tries again after
 //!    each pause.
 
@@ -26,7 +26,7 @@ pub(super) const CONNECTION: &str = "connection";
 ///
 /// # Errors
 ///
-/// Those of the listener that do not pass.
+/// The errors of the listener that are permanent.
 pub(super) async fn accept<C, Next>(
     run: &Run,
     mut next: impl FnMut() -> Next,
@@ -61,7 +61,7 @@ where
     Ok(())
 }
 
-/// A connection was dropped, because the OS lacks something for it.
+/// A connection was dropped, because the OS lacks a resource for it.
 pub(super) enum Dropped {
     /// Its process has failed, which is the report.
     Reported,
@@ -70,7 +70,7 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    /// Reports it, as the failure of a process in its place.
+    /// Reports it as the failure of a process that takes the place of the connection's process.
     fn report(self, server: &Process) {
         if let Self::Unreported(error) = self {
             let failed = below(server).name(CONNECTION).spawn(|_| async { Err::<(), _>(error) });
@@ -87,14 +87,14 @@ impl From<io::Error> for Dropped {
 }
 
 impl From<Error> for Dropped {
-    /// The error of starting the connection's process, which has no other caller.
+    /// The error of starting the connection's process, which the process reports as its failure.
     fn from(_: Error) -> Self {
         Self::Reported
     }
 }
 
-/// Says that connections have to wait: on standard error, if no `tracing` subscriber wants the event, and not at all in a
-/// program whose `Main` is quiet. They are not lost, so this is not a failure.
+/// Warns that connections have to wait: as a `tracing` event or, if no subscriber is enabled for it, on standard error.
+/// A program whose `Main` is quiet prints nothing. The connections are not lost, so this is not a failure.
 fn warn(server: &Process, error: &io::Error) {
     // The subscriber is foreign code.
     let is_recorded = || catch(|| is_recorded(server, error)).unwrap_or(true);
@@ -108,7 +108,7 @@ fn warn(server: &Process, error: &io::Error) {
     let _written = io::stderr().write_all(text.as_bytes());
 }
 
-/// Records the event, if a subscriber wants it.
+/// Records the event, if a subscriber is enabled for it.
 #[cfg(feature = "tracing")]
 fn is_recorded(server: &Process, error: &io::Error) -> bool {
     let is_wanted = tracing::enabled!(target: "procession", tracing::Level::WARN);
@@ -131,7 +131,7 @@ async fn pause(server: &Process) {
     server.run_until_closing(SystemClock.sleep(PAUSE)).await;
 }
 
-/// Whose error is an error of `accept`?
+/// The cause of an error of `accept`.
 enum Kind {
     /// The peer has gone.
     Peer,
@@ -208,8 +208,8 @@ mod tests {
         (outcome, count(&counts.0), count(&counts.1))
     }
 
-    /// Errors of peers pass at once; want of resources makes it pause, and it continues; a connection that cannot be
-    /// served is refused and reported; an error of the listener ends it.
+    /// Errors of peers are skipped at once; a lack of resources makes the loop pause and try again; a connection that
+    /// cannot be served is dropped and reported; an error of the listener ends the loop.
     #[test]
     fn errors_of_accept() {
         let error = |kind: io::ErrorKind| Err(kind.into());

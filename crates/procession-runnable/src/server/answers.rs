@@ -1,4 +1,4 @@
-//! [`Answers`]: the service that hyper is given, around that of the user.
+//! [`Answers`]: the service that hyper calls, around that of the user.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,9 +31,9 @@ impl<S: Answer> Service<Request<Incoming>> for Answers<S> {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    /// The user's service is called by the first poll of the future, so that it is called in the process of the request.
+    /// The first poll of the future calls the user's service, so that it is called in the process of the request.
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut open = self.activity.begin();
+        let mut open = self.activity.begin_request();
         let (service, connection) = (self.service.clone(), self.connection.clone());
         let activity = self.activity.clone();
         let number = open.request();
@@ -43,13 +43,13 @@ impl<S: Answer> Service<Request<Incoming>> for Answers<S> {
             request.extensions_mut().insert(connection.clone());
             let Some(stream) = Stream::current() else {
                 let (response, turn) = Turn::begin(&connection, service, request).await?;
-                open.is_answered();
+                open.mark_answered();
                 return Ok(response.map(|body| ResponseBody::in_turn(body, turn, open)));
             };
             request.extensions_mut().insert(RequestProcess::new(stream.process.clone()));
             match service.answer(request).await {
                 Ok(response) => {
-                    open.is_answered();
+                    open.mark_answered();
                     Ok(response.map(|body| ResponseBody::on_stream(body, stream, open)))
                 }
                 Err(error) => Err(stream.fail(error).into()),

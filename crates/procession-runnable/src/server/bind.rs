@@ -7,13 +7,13 @@ use procession::support::text::Escaped;
 
 /// An address that a server listens on, or a function that makes its listener.
 ///
-/// A runnable can be run any number of times, so a server is given an address or a function and not a listener. It binds
-/// anew in each run. Implemented for [`SocketAddr`], for strings such as `"127.0.0.1:80"` and `"localhost:80"`, and for
-/// closures that return a [`TcpListener`].
+/// A runnable can be run any number of times, and a server binds anew in each run. So it takes an address or a function,
+/// and not a listener. The trait is implemented for [`SocketAddr`], for strings such as `"127.0.0.1:80"` and
+/// `"localhost:80"`, and for closures that return a [`TcpListener`].
 ///
-/// A failure to listen on an address names it: ``process `http` failed: cannot listen on 127.0.0.1:80: Address already in
-/// use``. The error of a closure is passed on as it is. To print the address that was chosen for port 0, for example, use
-/// a closure that calls [`listen`](Self::listen):
+/// The error of a failure to listen names the address: ``process `http` failed: cannot listen on 127.0.0.1:80: Address
+/// already in use``. The error of a closure is passed on unchanged. A closure can call [`listen`](Self::listen), for
+/// example to print which port the OS chose for port 0:
 ///
 /// ```
 /// use procession_runnable::server::Bind;
@@ -39,15 +39,15 @@ pub trait Bind: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// That of the operating system. For an address, it names the address.
+    /// The error of the operating system, with the address if there is one, or the error of the closure.
     ///
     /// # Blocking
     ///
-    /// Resolving a host name blocks the thread; an IP address does not.
+    /// Blocks the thread until a host name is resolved. An IP address needs no resolving.
     fn listen(&self) -> io::Result<TcpListener>;
 }
 
-/// The address of a failed [`Bind::listen`], around the error of the operating system.
+/// The error of the operating system in [`Bind::listen`], with the address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
 struct CannotListen {
@@ -95,7 +95,7 @@ mod tests {
 
     /// The kind is that of the cause, the message has the address, and each cause is printed once.
     #[test]
-    fn a_taken_port_is_named() {
+    fn the_error_names_the_address_in_use() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         for error in [address.listen(), address.to_string().listen()] {

@@ -16,32 +16,32 @@ use tokio::net::TcpStream;
 use super::activity::Activity;
 use super::answer::Answer;
 use super::answers::Answers;
-use super::faults::{failure_of, note};
+use super::faults::{failure_of, log_peer_fault};
 use super::processes::ConnectionProcess;
 use super::settings::Server;
 use super::socket::{Socket, Stream};
 use super::stream::Streams;
-use super::unanswered::Lost;
-use super::watch::{Act, Watch};
+use super::unanswered::LostRequests;
+use super::watch::{Action, Watch};
 
-/// Serves one connection with a clone of the service, which is made here, so that a `Clone` that panics ends only this
-/// connection.
+/// Serves one connection with a clone of the service. The clone is made here, in the body of the connection's process, so
+/// that a `Clone` that panics ends only this connection.
 pub(super) async fn serve<S: Answer + Clone>(
     process: Process,
     (stream, peer_address): (TcpStream, SocketAddr),
     server: Arc<(Server, S)>,
-    lost: Lost,
+    lost: LostRequests,
 ) -> Result<(), BoxError> {
     let (settings, service) = &*server;
     let (timeouts, now) = (settings.timeouts, Instant::now());
     let activity = Activity::new(now);
     let mut watch = Watch::new(&process, activity.clone(), timeouts, now);
-    // A response is sent when it is complete, not when more of it could follow. An error means that the peer has gone.
+    // A response must be sent at once: the kernel must not wait for more bytes. An error means that the peer has gone.
     let _set = stream.set_nodelay(true);
     let stream = match accept(stream, settings, &mut watch).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
-            note(&process, &error);
+            log_peer_fault(&process, &error);
             return Ok(());
         }
         None => return Ok(()),
@@ -62,8 +62,8 @@ pub(super) async fn serve<S: Answer + Clone>(
             }
             match watch.poll(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Act::Stop) => http.as_mut().graceful_shutdown(),
-                Poll::Ready(Act::Cut) => return Poll::Ready(None),
+                Poll::Ready(Action::Stop) => http.as_mut().graceful_shutdown(),
+                Poll::Ready(Action::Cut) => return Poll::Ready(None),
             }
         }
     })
@@ -73,7 +73,7 @@ pub(super) async fn serve<S: Answer + Clone>(
         Some(Err(error)) => failure_of(&process, error),
         None => {
             if watch.is_grace_over() {
-                lost.add(activity.working());
+                lost.add(activity.working_handlers());
             }
             Ok(())
         }

@@ -1,10 +1,10 @@
-//! Whose fault is it when a connection or a request ends with an error?
+//! Decides whose fault it is when a connection or a request ends with an error.
 //!
-//! A server cannot prevent its peers from breaking off, from breaking the protocol or from being slow. None of that is a
-//! failure of its processes (I17 is about failures of the program), and it reaches the log only as a `tracing` event at
-//! DEBUG. These are failures: a handler that panics, a service that returns an error, a response body that fails. Each is
-//! the failure of the request's process, and is reported there, once. hyper is given [`Ended`] instead of the error. On
-//! HTTP/1, where it cannot continue, it passes that back as the error of the connection, which has not failed.
+//! A server cannot prevent its peers from disconnecting, from breaking the protocol or from being slow. None of that is a
+//! failure of its processes (I17 is about failures of the program), and it is only logged as a `tracing` event at DEBUG.
+//! These are failures: a handler that panics, a service that returns an error, and a response body that fails. Each is the
+//! failure of the request's process, which reports it once. hyper is given [`Ended`] instead of the error. On HTTP/1, where
+//! hyper cannot continue, it returns `Ended` as the error of the connection, which has not failed.
 
 use std::error::Error as StdError;
 
@@ -12,17 +12,17 @@ use procession::{BoxError, Process};
 
 use super::request_body::BodyError;
 
-/// The error for hyper when a request has ended and there is nothing more to report about it.
+/// The error that hyper is given when a request has ended and its failure, if any, is already reported.
 #[derive(Debug, thiserror::Error)]
 #[error("the request has ended without a response")]
 pub(super) struct Ended;
 
-/// Is the error that a service returned its client's fault?
-pub(super) fn is_clients(error: &BoxError) -> bool {
+/// Is the client at fault for this error, which the service returned?
+pub(super) fn is_client_fault(error: &BoxError) -> bool {
     causes(&**error).any(|cause| cause.is::<BodyError>())
 }
 
-/// The failure of a connection that ended with this error of hyper.
+/// The outcome of a connection that ended with this error of hyper.
 pub(super) fn failure_of(connection: &Process, error: BoxError) -> Result<(), BoxError> {
     if causes(&*error).any(|cause| cause.is::<Ended>()) {
         return Ok(());
@@ -31,13 +31,13 @@ pub(super) fn failure_of(connection: &Process, error: BoxError) -> Result<(), Bo
     if error.downcast_ref::<::hyper::Error>().is_some_and(::hyper::Error::is_user) {
         return Err(error);
     }
-    note(connection, &*error);
+    log_peer_fault(connection, &*error);
     Ok(())
 }
 
-/// Says in the log, for those who look for it, that the peer has broken off or broken the protocol.
+/// Logs, at DEBUG, that the peer has disconnected or broken the protocol.
 #[cfg(feature = "tracing")]
-pub(super) fn note(connection: &Process, error: &(dyn StdError + 'static)) {
+pub(super) fn log_peer_fault(connection: &Process, error: &(dyn StdError + 'static)) {
     // The subscriber is foreign code.
     let _recorded = procession::support::catch(|| {
         tracing::debug!(
@@ -48,7 +48,7 @@ pub(super) fn note(connection: &Process, error: &(dyn StdError + 'static)) {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) fn note(_connection: &Process, _error: &(dyn StdError + 'static)) {}
+pub(super) fn log_peer_fault(_connection: &Process, _error: &(dyn StdError + 'static)) {}
 
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),

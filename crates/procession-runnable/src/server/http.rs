@@ -17,37 +17,37 @@ use super::bind::Bind;
 use super::connection::serve;
 use super::request_body::RequestBody;
 use super::settings::Server;
-use super::unanswered::Lost;
+use super::unanswered::LostRequests;
 use crate::leaf::body;
 use crate::runnable::Runnable;
 use crate::start::below;
 
-/// The time between the end of the grace, when each connection ends its requests and counts them, and the abort of
-/// everything that is still open then, such as processes that handlers have started.
-const LAST: Duration = Duration::from_secs(1);
+/// The time between the end of the grace and the abort of the server. At the end of the grace, each connection drops its
+/// requests and counts them. The abort ends everything else, such as processes that handlers have started.
+const ABORT_MARGIN: Duration = Duration::from_secs(1);
 
 /// Serves a hyper service on HTTP/1 and HTTP/2, with the default settings of [`Server`]. Each connection has a
 /// clone of the service.
 ///
-/// It needs a tokio runtime with I/O, on which the process must run its bodies. It needs no time driver.
+/// The server's process must run its bodies on a tokio runtime with I/O enabled. A time driver is not necessary.
 ///
 /// Each connection is a child of the server's process, and each request is a child of its connection: see
 /// [`ConnectionProcess`](super::ConnectionProcess) and [`RequestProcess`](super::RequestProcess).
 ///
-/// On closing, the server accepts no more connections. Requests in progress are answered; connections without a request
-/// end: see [`Server`]. An abort drops the requests.
+/// On closing, the server accepts no more connections. It answers the requests in progress and ends the connections
+/// without a request, as described at [`Server`]. An abort drops the requests.
 ///
 /// # Failures
 ///
-/// A handler that panics, a service that returns an error and a response body that fails are failures of the request or
-/// its connection; the server continues. The mistakes, delays and disconnections of clients are not failures: they are
-/// `tracing` events at DEBUG. An error that has a [`BodyError`](super::BodyError) among its sources counts as the
-/// client's.
+/// A handler that panics, a service that returns an error, and a response body that fails are failures of the request or
+/// its connection; the server continues. Mistakes, delays and disconnections of clients are not failures, but `tracing`
+/// events at DEBUG. If a service returns an error that has a [`BodyError`](super::BodyError) among its sources, the client
+/// is at fault.
 ///
 /// # Upgrades
 ///
-/// An upgraded connection, such as a WebSocket, belongs to the code that takes it. The server no longer waits for it, so
-/// serve it in a process of your own.
+/// An upgraded connection, such as a WebSocket, belongs to the code that takes it over. The server no longer waits for it,
+/// so serve it in a process of your own.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -115,8 +115,8 @@ impl Server {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let grace = settings.timeouts.grace;
-                abort_past_grace(&run, grace.saturating_add(LAST));
-                let lost = Lost::of(run.process(), grace, LAST);
+                abort_past_grace(&run, grace.saturating_add(ABORT_MARGIN));
+                let lost = LostRequests::of(run.process(), grace, ABORT_MARGIN);
                 let serve = |accepted| {
                     let (server, lost) = (server.clone(), lost.clone());
                     let serve = |process| serve(process, accepted, server, lost);

@@ -1,5 +1,5 @@
 //! Servers as runnables, each behind a feature. A server is ready when it listens. On closing, it accepts no more
-//! connections, and finishes the requests in progress; an abort drops them.
+//! connections and finishes the requests in progress. An abort drops them.
 //!
 //! | function | feature | what it serves |
 //! |---|---|---|
@@ -9,11 +9,11 @@
 //! | `axum` | `axum` | a router, on tokio |
 //! | `tonic` | `tonic` | gRPC services, on tokio |
 //!
-//! Each is given the place where it listens: an address or a function that makes a listener, see [`Bind`]. Timeouts, the
-//! grace of a stop and TLS (feature `tls`) are settings of [`Server`].
+//! Each takes an address, or a function that makes a listener: see [`Bind`]. Timeouts, the grace of a stop and TLS
+//! (feature `tls`) are settings of [`Server`].
 //!
-//! What a client does is never a failure of the server: one that is silent, slow, gone or wrong loses its connection,
-//! and delays a stop only within the bounds of [`Server`].
+//! A client cannot make the server fail: a client that is silent, is slow, disconnects or breaks the protocol loses its
+//! connection, and delays a stop only within the bounds of [`Server`].
 
 mod accept;
 mod bind;
@@ -76,7 +76,7 @@ pub use request_body::{BodyError, RequestBody};
 pub use settings::Server;
 #[cfg(feature = "tcp")]
 pub use tcp::tcp;
-/// The rustls of the feature `tls`.
+/// The version of rustls that [`Server::tls`] uses.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 #[cfg(feature = "hyper")]

@@ -1,4 +1,4 @@
-//! The processes that a handler can reach: those of its connection and of its request.
+//! The processes that a handler can reach: that of its connection and that of its request.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use procession::Process;
 
-/// The process of the connection that a request came on, in the request's extensions. It is named `connection`, closes
-/// when the server does, and is Closed once the connection has ended and all its requests have.
+/// The process of the connection on which a request arrived, in the request's extensions. It is named `connection`, begins
+/// to close when the server does, and is Closed once the connection and all its requests have ended.
 ///
 /// With axum, a handler takes it as `Extension<ConnectionProcess>`.
 #[derive(Clone, Debug)]
@@ -18,9 +18,9 @@ pub struct ConnectionProcess {
 
 /// The process of a request, below that of its connection, in the request's extensions.
 ///
-/// It is named `request`. It is open until the response has been sent, or has been dropped because the client has gone,
-/// and everything that was started below it is Closed. It begins to close when the server does: that is when a handler
-/// that serves a stream of events, for example, should end it. See [`closing`](Process::closing).
+/// It is named `request`. It is open until the response has been sent, or dropped because the client has gone, and
+/// everything that was started below it is Closed. It begins to close when the server does. A handler that serves a stream
+/// of events, for example, should end the stream then: see [`closing`](Process::closing).
 ///
 /// ```
 /// use axum::{Extension, Router, routing::get};
@@ -80,7 +80,7 @@ impl Deref for RequestProcess {
     }
 }
 
-/// The name of the process of each request, which all of them share.
+/// The name of each request's process. All of them share one allocation.
 pub(super) fn request_name() -> Arc<str> {
     static NAME: OnceLock<Arc<str>> = OnceLock::new();
     NAME.get_or_init(|| "request".into()).clone()

@@ -1,4 +1,4 @@
-//! [`RequestBody`]: the body of a request, whose client must not stall.
+//! [`RequestBody`]: the body of a request, with a timeout for a client that stalls.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,54 +9,54 @@ use std::time::{Duration, Instant};
 use ::hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use procession::support::text::Span;
 
-use super::activity::{Activity, Number};
+use super::activity::{Activity, RequestNumber};
 use super::timer::Timer;
 
-/// The body of a request. It is hyper's [`Incoming`] with the [`body_timeout`](super::Server::body_timeout) of the
-/// server: a read that has no bytes for that long fails. The time counts only while the handler waits for bytes, so a
-/// handler may take its time between two reads.
+/// The body of a request: hyper's [`Incoming`] with the [`body_timeout`](super::Server::body_timeout) of the server. A read
+/// that gets no bytes within this time fails. The time counts only while the handler waits for bytes, so a handler may
+/// take any time between two reads.
 pub struct RequestBody {
     /// `None` after the timeout. hyper then reads no more of the body.
     incoming: Option<Incoming>,
     timeout: Duration,
     activity: Arc<Activity>,
-    request: Number,
-    /// When the present wait began, if there is one.
+    request: RequestNumber,
+    /// When the current wait began, if there is one.
     waiting_since: Option<Instant>,
     timer: Timer,
 }
 
 /// A request failed because its body did not arrive.
 ///
-/// A service that returns this error, or one that it is the [source](std::error::Error::source) of, has not failed: the
-/// connection ends, and nothing is reported.
+/// If a service returns this error, or an error that has it among its [sources](std::error::Error::source), the request
+/// has not failed: the connection ends, and nothing is reported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
     /// No byte arrived within the [`body_timeout`](super::Server::body_timeout) of the server.
     #[error("the client sent nothing of the request body for {}", Span(*.0))]
     TimedOut(Duration),
-    /// The connection broke, or the client did not keep to the protocol.
+    /// The connection broke, or the client broke the protocol.
     #[error("the request body did not arrive")]
     Failed(#[source] ::hyper::Error),
 }
 
 impl RequestBody {
-    /// That of a request on the connection that `activity` is about.
+    /// The body of a request on the connection of `activity`.
     pub(super) fn new(
         incoming: Incoming,
         timeout: Duration,
         activity: Arc<Activity>,
-        request: Number,
+        request: RequestNumber,
     ) -> Self {
         let timer = Timer::default();
         Self { incoming: Some(incoming), timeout, activity, request, waiting_since: None, timer }
     }
 
-    /// The code that reads the body waits, or no longer does.
+    /// The code that reads the body has waited since then or, with `None`, no longer waits.
     fn wait(&mut self, since: Option<Instant>) {
         if self.waiting_since.is_some() != since.is_some() {
-            self.activity.waits(self.request, since.is_some());
+            self.activity.set_waiting(self.request, since.is_some());
         }
         self.waiting_since = since;
     }

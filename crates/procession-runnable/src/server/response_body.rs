@@ -1,4 +1,4 @@
-//! [`ResponseBody`]: the body of a response, whose end is the end of its request.
+//! [`ResponseBody`]: the body of a response. Its drop ends the request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,7 +7,7 @@ use ::hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use procession::BoxError;
 
-use super::activity::Open;
+use super::activity::OpenRequest;
 use super::stream::Stream;
 use super::turn::Turn;
 use super::untaken::Piece;
@@ -18,7 +18,7 @@ pin_project! {
         body: B,
         request: Answered,
         // Dropped last.
-        _open: Open,
+        _open: OpenRequest,
     }
 }
 
@@ -29,13 +29,13 @@ enum Answered {
 }
 
 impl<B> ResponseBody<B> {
-    /// That of a request on HTTP/1.
-    pub(super) fn in_turn(body: B, turn: Turn, open: Open) -> Self {
+    /// The response body of a request on HTTP/1.
+    pub(super) fn in_turn(body: B, turn: Turn, open: OpenRequest) -> Self {
         Self { body, request: Answered::InTurn(turn), _open: open }
     }
 
-    /// That of a request on HTTP/2.
-    pub(super) fn on_stream(body: B, stream: Stream, open: Open) -> Self {
+    /// The response body of a request on HTTP/2.
+    pub(super) fn on_stream(body: B, stream: Stream, open: OpenRequest) -> Self {
         Self { body, request: Answered::OnStream(stream), _open: open }
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// The bytes of a connection, after TLS.
+/// The stream of a connection. With TLS, it is the decrypted one.
 pub(super) enum Stream {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
@@ -29,7 +29,7 @@ impl Socket {
         Self { stream, activity, is_new: true }
     }
 
-    /// Writes, and reports whether the peer takes something.
+    /// Writes, and reports whether the socket took bytes.
     fn write<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -40,7 +40,7 @@ impl Socket {
             #[cfg(feature = "tls")]
             Stream::Tls(stream) => write(Pin::new(stream), context),
         };
-        self.activity.writes(written.is_ready());
+        self.activity.record_write(written.is_ready());
         written
     }
 }
@@ -60,7 +60,7 @@ impl AsyncRead for Socket {
         let bytes = &buffer.filled()[filled..];
         if !bytes.is_empty() {
             let is_first = std::mem::replace(&mut self.is_new, false);
-            self.activity.has_read(bytes, is_first);
+            self.activity.record_read(bytes, is_first);
         }
         read
     }

@@ -1,10 +1,10 @@
 //! [`Streams`]: the tasks of HTTP/2 requests, as processes below that of their connection.
 //!
-//! hyper answers each HTTP/2 request in a task of its own, and forgets it. Here, that task is the body of a child of the
-//! connection's process. So the connection is not Closed while a handler runs, even if its client has gone; an abort of
-//! the connection drops the handlers; and the panic or error of a handler is the failure of its own process.
+//! hyper answers each HTTP/2 request in a task of its own, and does not wait for it. Here, that task is the body of a child
+//! of the connection's process. So the connection is not Closed while a handler runs, even if its client has gone; an abort
+//! of the connection drops the handlers; and if a handler fails or panics, its own process fails.
 //!
-//! A task whose response is not taken for too long is dropped, which resets its stream.
+//! If the peer takes nothing of a response for too long, its task is dropped, which resets the stream.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +16,7 @@ use ::hyper::rt::Executor;
 use procession::{BoxError, Process};
 
 use super::activity::Activity;
-use super::faults::{Ended, is_clients};
+use super::faults::{Ended, is_client_fault};
 use super::processes::request_name;
 use super::timer::Timer;
 use super::untaken::Untaken;
@@ -24,7 +24,7 @@ use crate::start::below;
 use crate::sync::Mutex;
 
 tokio::task_local! {
-    /// The request whose task this is.
+    /// The request that this task answers.
     static STREAM: Stream;
 }
 
@@ -37,15 +37,15 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The one whose task this is. A task of an HTTP/1 connection has none.
+    /// The request that the current task answers. `None` in the task of an HTTP/1 connection.
     pub(super) fn current() -> Option<Self> {
         STREAM.try_with(Self::clone).ok()
     }
 
-    /// The request has failed. Its process reports that once its task ends, which hyper sees to when it is given the
-    /// error that this returns.
+    /// The request has failed. Its process reports that once its task ends. Give the returned error to hyper, which ends
+    /// the task.
     pub(super) fn fail(&self, error: BoxError) -> Ended {
-        if !is_clients(&error) {
+        if !is_client_fault(&error) {
             // Dropping an error is foreign code, which must not run while the lock is held.
             let _earlier = self.failure.lock().replace(error);
         }
@@ -84,8 +84,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
                 failure.map_or(Ok(()), Err)
             }
         });
-        // This is called by the body of the connection or, for an upgrade, by that of a request, so the connection's
-        // process accepts children.
+        // The body of the connection calls this or, for an upgrade, the body of a request. So a body below the
+        // connection's process still runs, and that process accepts children.
         debug_assert!(spawned.is_ok());
     }
 }

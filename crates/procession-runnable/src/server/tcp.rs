@@ -1,4 +1,4 @@
-//! A TCP server for programs of threads (feature `tcp`).
+//! A TCP server with a thread for each connection (feature `tcp`).
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -21,15 +21,15 @@ const NO_TLS: &str = "`Server::tcp` has no TLS: serve HTTP, or leave `Server::tl
 /// Calls `handler` for each connection, on a thread of its own, with the default settings of [`Server`].
 ///
 /// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits for
-/// the handlers of those that it has accepted. They see [`closing`](Process::closing), and finish their work. If a handler
-/// may be blocked in a read then, [`on_closing`](Process::on_closing) can interrupt it. An abort shuts the sockets down,
-/// so that no handler hangs in a read or a write; so does the end of the [grace](Server::grace).
+/// the handlers of those that it has accepted. They should watch [`closing`](Process::closing) and finish their work. If a
+/// handler may be blocked in a read then, [`on_closing`](Process::on_closing) can interrupt it. An abort shuts the sockets
+/// down, so that no handler hangs in a read or a write. The end of the [grace](Server::grace) aborts the server.
 ///
 /// # Failures
 ///
-/// The error of a handler, or its panic, is the failure of its connection; the server continues. If the OS has no thread
-/// or no file descriptor for a connection, that connection is dropped, which is a failure in its place, and the server
-/// goes on once it can.
+/// If a handler fails or panics, its connection has failed; the server continues. If the OS has no thread or no file
+/// descriptor for a connection, that connection is dropped, which is reported as its failure, and the server resumes when
+/// it can.
 ///
 /// The server waits for connections in an async body, without a thread.
 ///
@@ -70,7 +70,7 @@ impl Server {
     /// Calls `handler` for each connection, on a thread of its own: see [`tcp()`].
     #[cfg_attr(
         feature = "tls",
-        doc = "\nA TCP server has no TLS: with a configuration that was given to [`tls`](Self::tls), it refuses to start."
+        doc = "\nA TCP server has no TLS: if [`tls`](Self::tls) was called, it fails to start."
     )]
     #[track_caller]
     pub fn tcp<H, R>(self, handler: H) -> Runnable
@@ -99,7 +99,7 @@ async fn next(listener: &Async<TcpListener>) -> io::Result<Async<TcpStream>> {
     Ok(listener.accept().await?.0)
 }
 
-/// Starts the handler of a connection. Whatever the OS refuses here concerns this connection only.
+/// Starts the handler of a connection. An error of the OS concerns only this connection.
 fn serve<H, R>(run: &Run, stream: Async<TcpStream>, handler: Arc<H>) -> Result<(), Dropped>
 where
     H: Fn(TcpStream, Process) -> R + Send + Sync + 'static,
@@ -107,7 +107,7 @@ where
 {
     let stream = stream.into_inner()?;
     stream.set_nonblocking(false)?;
-    // The handler owns its stream, so the abort needs a descriptor of its own.
+    // The handler owns its stream, so shutting the socket down on an abort needs a second descriptor.
     let shut_down = stream.try_clone()?;
     spawn_thread_unattended(below(run).name(CONNECTION), move |connection| {
         let _handling = shut_on_abort(&connection, shut_down)?;
@@ -120,7 +120,7 @@ where
 fn shut_on_abort(connection: &Process, stream: TcpStream) -> Result<CloseOnDrop, Error> {
     let handling = Process::builder().site(connection.site()).build()?;
     let handled = handling.closed();
-    // The guard is made here, because a future that is aborted before its first poll is dropped without being run.
+    // The guard is made here and not in the future, because a future that is aborted before its first poll never runs.
     let guard = ShutOnAbort { stream, process: connection.clone() };
     below(connection).spawn(move |_| async move {
         let _guard = guard;

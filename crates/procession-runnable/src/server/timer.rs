@@ -1,12 +1,12 @@
-//! [`Timer`]: waits for a deadline that often moves and seldom comes.
+//! [`Timer`]: waits for a deadline that often moves and seldom passes.
 //!
-//! A deadline of a connection moves with every request and every byte. The timer does not follow each move: it sleeps
-//! until the earliest deadline that it was given, and only when that has come does it look at the present deadline, and
-//! sleeps again if that is later. So a connection costs one entry of the deadline thread in each timeout, not one for
-//! each request.
+//! The deadline of a connection moves with every request and every byte. The timer does not follow each move: it keeps
+//! sleeping until the earliest deadline that it was given. Only when that has passed, it compares it with the current
+//! deadline, and sleeps again if that is later. So a connection makes one entry in the deadline thread for each timeout,
+//! not one for each request.
 //!
-//! *No deadline is missed*, because the timer never sleeps past the deadline of the last poll: if that is earlier than
-//! the time it sleeps until, it sleeps anew.
+//! *No deadline is missed*, because the timer never sleeps past the deadline of the last poll: if that is earlier than the
+//! end of the current sleep, the sleep is replaced.
 //!
 //! It sleeps on procession's own deadline thread, and therefore works on a tokio runtime without a time driver.
 
@@ -21,7 +21,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Ready once `deadline` has come. Without a deadline, it never is.
+    /// Ready once `deadline` has passed; without a deadline, never.
     pub(super) fn poll(
         &mut self,
         deadline: Option<Instant>,
@@ -58,7 +58,7 @@ mod tests {
         poll_fn(move |context| timer.poll(Some(deadline), context))
     }
 
-    /// It follows a deadline in both directions.
+    /// The deadline can move in both directions.
     #[test]
     fn deadlines_move() {
         let (start, mut timer) = (Instant::now(), Timer::default());

@@ -7,16 +7,16 @@ use tokio_rustls::rustls::ServerConfig;
 use super::settings::Server;
 
 impl Server {
-    /// Serves HTTPS. The configuration has the certificates; it can choose them per connection, with a
-    /// [certificate resolver](tokio_rustls::rustls::server::ResolvesServerCert).
+    /// Serves HTTPS. The configuration has the certificates. It can choose one for each connection with a [certificate
+    /// resolver](tokio_rustls::rustls::server::ResolvesServerCert).
     ///
-    /// If the configuration names no protocols, the server offers `h2` and `http/1.1` (ALPN). The handshake is part of
-    /// the time for the first header: see [`header_timeout`](Self::header_timeout). A client whose handshake fails loses
-    /// its connection, which does not count as a failure of the server.
+    /// If the configuration names no protocols, the server offers `h2` and `http/1.1` (ALPN). The
+    /// [`header_timeout`](Self::header_timeout) of the first request includes the handshake. A client whose handshake fails
+    /// loses its connection, which does not count as a failure of the server.
     ///
     #[cfg_attr(
         feature = "tcp",
-        doc = "Only HTTP servers have TLS: with [`tcp`](Self::tcp), a server that has a configuration refuses to start.\n"
+        doc = "Only HTTP servers have TLS: a server with a configuration fails to start with [`tcp`](Self::tcp).\n"
     )]
     /// rustls needs a crypto provider, selected by a feature of the crate `rustls`.
     ///

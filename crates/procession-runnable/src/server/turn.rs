@@ -1,14 +1,15 @@
 //! [`Turn`]: the process of an HTTP/1 request.
 //!
-//! The task of an HTTP/1 connection answers its requests in turn. Each has a process all the same, with a body that is
-//! polled by whatever polls the request at that time: first the future that hyper was given for the response, then the
+//! The task of an HTTP/1 connection answers its requests one after the other. Each request still has a process with a
+//! body. The code that hyper polls for the request also polls this body: first the future of the response, then the
 //! response body. So the process is open until the response was sent.
 //!
-//! 1. *A request that its client gives up is not aborted*, because [`Turn`] polls the body once more when it is dropped,
-//!    and the body returns when it sees that. The handler's future is dropped in that poll.
-//! 2. *A failure is that of the request's process, and is reported there, once*, as on HTTP/2, because hyper is not
-//!    handed the outcome: see [`run_unattended_at`].
-//! 3. *No lock is held while foreign code runs*: what is taken out of a lock is dropped after the lock is released.
+//! 1. *A request whose client gives up is not aborted*: when [`Turn`] is dropped, it marks the request as over and polls
+//!    the body once more, and the body then returns. That poll also drops the handler's future.
+//! 2. *A failure is that of the request's process, which reports it once*, as on HTTP/2, because the outcome is not given
+//!    to hyper: see [`run_unattended_at`].
+//! 3. *No lock is held while foreign code runs*: values that are taken out from under a lock are dropped after the lock is
+//!    released.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -21,12 +22,12 @@ use procession::support::run_unattended_at;
 use procession::{BoxError, Process};
 
 use super::answer::Answer;
-use super::faults::{Ended, is_clients};
+use super::faults::{Ended, is_client_fault};
 use super::processes::{RequestProcess, request_name};
 use super::request_body::RequestBody;
 use crate::sync::Mutex;
 
-/// A request on its turn. Dropping it ends the request.
+/// The request that an HTTP/1 connection is answering. Dropping it ends the request.
 pub(super) struct Turn {
     /// `None` once it has returned.
     body: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -38,13 +39,12 @@ enum State {
     Open,
     /// The response body has failed.
     Broken(BoxError),
-    /// The response was sent, or nobody waits for it any more.
+    /// The response was sent, or hyper no longer wants it.
     Over,
 }
 
 impl Turn {
-    /// Begins a request: waits for the response, which is returned with the turn. The turn must live until the response
-    /// was sent.
+    /// Begins a request, and waits for its response. The returned turn must live until the response was sent.
     ///
     /// # Errors
     ///
@@ -73,12 +73,12 @@ impl Turn {
                     *answer.lock() = Some(response);
                     poll_fn(|_| end_of(&of_body)).await
                 }
-                Ok(Err(error)) if is_clients(&error) => Ok(()),
+                Ok(Err(error)) if is_client_fault(&error) => Ok(()),
                 Ok(Err(error)) => Err(error),
                 Err(end) => end,
             }
         });
-        // The connection's body runs while this is called, so its process accepts children.
+        // The connection's body calls this, so its process accepts children.
         let body = body.map_err(|_| Ended)?;
         let mut turn = Self { body: Some(Box::pin(body)), state };
         poll_fn(|context| {
@@ -94,7 +94,7 @@ impl Turn {
         .map(|response| (response, turn))
     }
 
-    /// Polls the body. Ready once that has returned.
+    /// Polls the body. Ready once the body has returned.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(body) = &mut self.body else { return Poll::Ready(()) };
         ready!(body.as_mut().poll(context));
@@ -123,7 +123,7 @@ impl Drop for Turn {
     }
 }
 
-/// How the body has to end, if it has to.
+/// The result with which the body must end. Pending while the request is open.
 fn end_of(state: &Mutex<State>) -> Poll<Result<(), BoxError>> {
     let mut state = state.lock();
     match mem::replace(&mut *state, State::Over) {

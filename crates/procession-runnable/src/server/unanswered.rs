@@ -1,4 +1,4 @@
-//! [`Unanswered`]: the failure of a server whose grace ended too early.
+//! [`Unanswered`]: the failure of a server whose grace was too short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,17 +7,17 @@ use std::time::Duration;
 use procession::Process;
 use procession::support::text::{Count, Span};
 
-/// The [grace](super::Server::grace) of a server ended while handlers worked, and their requests were dropped; or one
-/// second after it ended, processes below the server had to be aborted, such as those that handlers start below their
-/// [`RequestProcess`](super::RequestProcess).
+/// The [grace](super::Server::grace) of a server ended before its work was done. Either handlers were still working, and
+/// their requests were dropped; or, one second after the end of the grace, processes below the server had to be aborted,
+/// such as those that handlers start below their [`RequestProcess`](super::RequestProcess).
 ///
-/// It is the [source](std::error::Error::source) of the server's error. Requests whose handler was only waiting for its
-/// client, and responses that their client did not take, are not counted.
+/// It is the [source](std::error::Error::source) of the server's error. Requests whose handlers were only waiting for
+/// their clients, and responses that clients did not take, are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the grace of {} was over: {}", Span(*.grace), what_was_lost(*.requests))]
 #[non_exhaustive]
 pub struct Unanswered {
-    /// The number of requests that were dropped: 0 if only processes were aborted that handlers had started.
+    /// The number of requests that were dropped; 0 if only processes that handlers had started were aborted.
     pub requests: usize,
     /// The grace.
     pub grace: Duration,
@@ -33,21 +33,21 @@ fn what_was_lost(requests: usize) -> String {
 
 /// Counts the requests that a server has dropped, for its outcome.
 ///
-/// A teardown on the server's process returns the error. It runs after all connections are Closed, and therefore knows
-/// the final number, and whether the server had to be aborted.
+/// The teardown of the server's process returns the error. It runs after all connections are Closed, so the number is
+/// final, and it is known whether the server had to be aborted.
 #[derive(Clone)]
-pub(super) struct Lost(Arc<AtomicUsize>);
+pub(super) struct LostRequests(Arc<AtomicUsize>);
 
-impl Lost {
-    /// For a server that has this process, and is aborted `last` after its grace.
-    pub(super) fn of(server: &Process, grace: Duration, last: Duration) -> Self {
+impl LostRequests {
+    /// For the server of this process, which is aborted `margin` after its grace.
+    pub(super) fn of(server: &Process, grace: Duration, margin: Duration) -> Self {
         let (requests, process) = (Arc::new(AtomicUsize::new(0)), server.clone());
         let count = requests.clone();
         let set = server.set_teardown(move || {
             let requests = count.load(Ordering::Relaxed);
             let is_late = || {
                 // An abort that comes earlier is not the server's own.
-                let end = grace.saturating_add(last / 2);
+                let end = grace.saturating_add(margin / 2);
                 let closing_for = process.snapshot().root().closing_for();
                 process.is_aborting() && closing_for.is_some_and(|closing_for| closing_for >= end)
             };

@@ -1,10 +1,10 @@
-//! [`Untaken`]: what hyper was given of an HTTP/2 response and its peer has not taken yet.
+//! [`Untaken`]: the bytes of an HTTP/2 response that hyper has received and the peer has not taken yet.
 //!
-//! The windows of HTTP/2 can stop a response while the socket takes everything else, so the socket does not show that.
-//! Each [`Piece`] of a response body reports when its bytes are written.
+//! The flow control of HTTP/2 can hold back one response while the socket takes everything else, so the socket does not
+//! show that a response stalls. Instead, each [`Piece`] of a response body reports when its bytes are written.
 //!
-//! *A response stalls only if its peer takes nothing*: while there is no piece, it waits for its service, and while the
-//! peer takes bytes of other responses on the connection, this one may only be waiting for its turn.
+//! *A response counts as stalled only if its peer is at fault*: while there is no piece, the response waits for its
+//! service, and while the peer takes bytes of other responses on the connection, this one may only be waiting for its turn.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ struct Shared {
 
 #[derive(Default)]
 struct Pieces {
-    /// How many there are.
+    /// How many pieces exist.
     count: usize,
-    /// When the first of them was made, if there is one.
+    /// When their number last became greater than zero. `None` while there is no piece.
     since: Option<Instant>,
 }
 
 impl Untaken {
-    /// That of a response on the connection that `activity` is about.
+    /// For a response on the connection of `activity`.
     pub(super) fn new(activity: Arc<Activity>) -> Self {
         Self(Arc::new(Shared { activity, pieces: Mutex::default() }))
     }
 
-    /// Since when the peer has taken nothing, if there is something that it could take.
+    /// The time since which the peer has taken nothing, if there is a piece that it could take.
     pub(super) fn since(&self) -> Option<Instant> {
         let since = self.0.pieces.lock().since?;
         Some(since.max(self.0.activity.taken_at()))
@@ -64,7 +64,7 @@ impl Untaken {
 /// A piece of a response body.
 pub(super) struct Piece<D> {
     data: D,
-    /// `None` on HTTP/1, where the socket shows what is taken.
+    /// `None` on HTTP/1, where the socket shows whether the peer takes bytes.
     untaken: Option<Untaken>,
 }
 
@@ -73,9 +73,9 @@ impl<D> Piece<D> {
         Self { data, untaken: untaken.map(Untaken::begin) }
     }
 
-    fn is_taken(&self) {
+    fn mark_taken(&self) {
         if let Some(untaken) = &self.untaken {
-            untaken.0.activity.takes();
+            untaken.0.activity.record_taken();
         }
     }
 }
@@ -95,12 +95,12 @@ impl<D: Buf> Buf for Piece<D> {
 
     fn advance(&mut self, count: usize) {
         self.data.advance(count);
-        self.is_taken();
+        self.mark_taken();
     }
 
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         let bytes = self.data.copy_to_bytes(len);
-        self.is_taken();
+        self.mark_taken();
         bytes
     }
 }

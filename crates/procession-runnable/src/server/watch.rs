@@ -1,23 +1,23 @@
 //! [`Watch`]: decides when to end a connection that does not end on its own.
 //!
-//! The task of the connection polls it after hyper. In each state there is one deadline:
+//! The task of the connection polls it after hyper. In each state, there is one deadline:
 //!
-//! | state | deadline | what it does |
+//! | state | deadline | action |
 //! |---|---|---|
-//! | the socket takes nothing | `body_timeout` after it last took something | [`Cut`](Act::Cut) |
-//! | a request is open | none, except the end of the grace; a [stream](super::stream) has its own for its response | – |
-//! | a header has begun | `header_timeout` after its first byte | [`Cut`](Act::Cut) |
-//! | no request yet | `header_timeout` after the connection was accepted | [`Cut`](Act::Cut), on HTTP/2 [`Stop`](Act::Stop) |
-//! | no request any more | `idle_timeout` after the last one | [`Stop`](Act::Stop) |
-//! | stopping, without an open request | [`LINGER`] after the stop, the last request or the last byte, whichever is the latest | [`Cut`](Act::Cut) |
-//! | the server is closing | `grace` after that began | [`Cut`](Act::Cut) |
+//! | the socket takes nothing | `body_timeout` after it last took something | [`Cut`](Action::Cut) |
+//! | a request is open | none, except the end of the grace; an HTTP/2 [stream](super::stream) has a deadline of its own for its response | – |
+//! | a header has begun | `header_timeout` after its first byte | [`Cut`](Action::Cut) |
+//! | no request yet | `header_timeout` after the connection was accepted | [`Cut`](Action::Cut), on HTTP/2 [`Stop`](Action::Stop) |
+//! | no request any more | `idle_timeout` after the last one | [`Stop`](Action::Stop) |
+//! | stopping, without an open request | [`LINGER`] after the beginning of the stop, the end of the last request or the last write, whichever is the latest | [`Cut`](Action::Cut) |
+//! | the server is closing | `grace` after that began | [`Cut`](Action::Cut) |
 //!
-//! 1. *Every connection ends* if its server closes, because from then on the deadline is never later than the end of the
-//!    grace, and each poll hands it to the [`Timer`], which wakes the task.
-//! 2. *No request is cut while it makes progress*, except by the end of the grace, because all other deadlines hold only
-//!    without an open request, or while the socket takes nothing.
+//! 1. *Every connection ends* if its server closes, because from then on, the deadline is never later than the end of the
+//!    grace, and each poll passes it to the [`Timer`], which wakes the task.
+//! 2. *No request is cut while it makes progress*, except at the end of the grace, because all other deadlines apply only
+//!    while no request is open, or while the socket takes nothing.
 //! 3. *No deadline is missed because a request ends on another task*: while a request is open, the timer wakes the task
-//!    at intervals no longer than the shortest deadline that could follow, but not shorter than [`LOOK`].
+//!    at intervals no longer than the shortest deadline that could follow, but not shorter than [`MIN_CHECK_INTERVAL`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,23 +27,23 @@ use std::time::{Duration, Instant};
 
 use procession::{Closing, Process};
 
-use super::activity::{Activity, Seen};
+use super::activity::{Activity, Sample};
 use super::settings::Timeouts;
 use super::timer::Timer;
 
-/// How long a connection that stops may take without a request: for its first header, or for the peer's answer to
-/// GOAWAY. Go's HTTP/2 server waits as long.
+/// How long a stopping connection without a request may stay open, for the rest of its first header or for the peer's
+/// answer to GOAWAY. Go's HTTP/2 server waits just as long.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The shortest interval at which a connection with an open request is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// The shortest interval at which a connection with an open request is checked.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What must be done with a connection.
+/// What the task of the connection must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    /// It must take no more requests, and end when it has none.
+pub(super) enum Action {
+    /// Take no more requests, and end when none is open.
     Stop,
-    /// It must end now.
+    /// End now.
     Cut,
 }
 
@@ -57,20 +57,20 @@ pub(super) struct Watch {
     grace_end: Option<Instant>,
     /// When the connection began to stop.
     stopping_since: Option<Instant>,
-    /// Was [`Act::Stop`] returned?
-    is_told: bool,
+    /// Was [`Action::Stop`] returned?
+    has_requested_stop: bool,
     /// The number of requests that had begun at the last poll.
     begun: u64,
-    /// When the header began that is not complete.
+    /// When the header that is not complete yet began.
     header_since: Option<Instant>,
-    /// Since when the socket takes nothing.
+    /// The time since which the socket takes nothing.
     blocked_since: Option<Instant>,
-    /// When the socket last took something after it had taken nothing.
+    /// When the socket last began to take bytes again.
     unblocked_at: Instant,
 }
 
 impl Watch {
-    /// That of a connection which was accepted at `now`.
+    /// For a connection that was accepted at `now`.
     pub(super) fn new(
         connection: &Process,
         activity: Arc<Activity>,
@@ -84,7 +84,7 @@ impl Watch {
             closing: Some(connection.closing()),
             grace_end: None,
             stopping_since: None,
-            is_told: false,
+            has_requested_stop: false,
             begun: 0,
             header_since: Some(now),
             blocked_since: None,
@@ -93,29 +93,30 @@ impl Watch {
     }
 
     /// Waits until something must be done.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Act> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Action> {
         loop {
             let now = Instant::now();
-            let seen = self.activity.look();
-            self.see(&seen, now);
+            let sample = self.activity.sample();
+            self.update(&sample, now);
             let closing = self.closing.as_mut().map(|closing| Pin::new(closing).poll(context));
             if closing.is_some_and(|closing| closing.is_ready()) {
                 self.closing = None;
                 self.grace_end = now.checked_add(self.timeouts.grace);
                 self.stopping_since.get_or_insert(now);
             }
-            // A connection without a request is not told, because hyper would then drop what it is about to read.
-            let has_something_to_end = seen.begun > 0 || seen.is_http2;
-            if self.stopping_since.is_some() && has_something_to_end && !self.is_told {
-                self.is_told = true;
-                return Poll::Ready(Act::Stop);
+            // Before the first request, hyper is not asked to stop, because it would drop the request that may just be
+            // arriving.
+            let has_something_to_end = sample.begun > 0 || sample.is_http2;
+            if self.stopping_since.is_some() && has_something_to_end && !self.has_requested_stop {
+                self.has_requested_stop = true;
+                return Poll::Ready(Action::Stop);
             }
-            let (deadline, act) = self.deadline(&seen, now);
+            let (deadline, act) = self.deadline(&sample, now);
             ready!(self.timer.poll(deadline, context));
             let Some(act) = act else { continue };
-            if act == Act::Stop {
+            if act == Action::Stop {
                 self.stopping_since = Some(Instant::now());
-                self.is_told = true;
+                self.has_requested_stop = true;
             }
             return Poll::Ready(act);
         }
@@ -126,43 +127,43 @@ impl Watch {
         self.grace_end.is_some_and(|end| end <= Instant::now())
     }
 
-    fn see(&mut self, seen: &Seen, now: Instant) {
-        if seen.begun != self.begun {
-            (self.begun, self.header_since) = (seen.begun, None);
-        } else if seen.has_read && !seen.is_http2 {
+    fn update(&mut self, sample: &Sample, now: Instant) {
+        if sample.begun != self.begun {
+            (self.begun, self.header_since) = (sample.begun, None);
+        } else if sample.has_read && !sample.is_http2 {
             self.header_since.get_or_insert(now);
         }
-        let has_progress = seen.has_written || !seen.is_blocked;
+        let has_progress = sample.has_written || !sample.is_blocked;
         if has_progress && self.blocked_since.take().is_some() {
             self.unblocked_at = now;
         }
-        if seen.is_blocked {
+        if sample.is_blocked {
             self.blocked_since.get_or_insert(now);
         }
     }
 
-    /// The next deadline, and what must be done then; nothing if it is only time for another look.
-    fn deadline(&self, seen: &Seen, now: Instant) -> (Option<Instant>, Option<Act>) {
+    /// The next deadline and the action that is due then. No action means that the connection is only checked again.
+    fn deadline(&self, sample: &Sample, now: Instant) -> (Option<Instant>, Option<Action>) {
         let Timeouts { header, body, idle, .. } = self.timeouts;
         let (deadline, act) = match (self.blocked_since, self.stopping_since, self.header_since) {
-            (Some(blocked_since), ..) => (blocked_since.checked_add(body), Some(Act::Cut)),
-            (None, stopping_since, _) if seen.open > 0 => {
+            (Some(blocked_since), ..) => (blocked_since.checked_add(body), Some(Action::Cut)),
+            (None, stopping_since, _) if sample.open > 0 => {
                 let next = if stopping_since.is_some() { LINGER } else { header.min(idle) };
-                (now.checked_add(next.max(LOOK)), None)
+                (now.checked_add(next.max(MIN_CHECK_INTERVAL)), None)
             }
             (None, Some(stopping_since), _) => {
-                let last = stopping_since.max(seen.idle_since).max(self.unblocked_at);
-                (last.checked_add(LINGER), Some(Act::Cut))
+                let last = stopping_since.max(sample.idle_since).max(self.unblocked_at);
+                (last.checked_add(LINGER), Some(Action::Cut))
             }
             (None, None, Some(header_since)) => {
-                let act = if seen.is_http2 { Act::Stop } else { Act::Cut };
+                let act = if sample.is_http2 { Action::Stop } else { Action::Cut };
                 (header_since.checked_add(header), Some(act))
             }
-            (None, None, None) => (seen.idle_since.checked_add(idle), Some(Act::Stop)),
+            (None, None, None) => (sample.idle_since.checked_add(idle), Some(Action::Stop)),
         };
         match self.grace_end {
             Some(end) if deadline.is_none_or(|deadline| end < deadline) => {
-                (Some(end), Some(Act::Cut))
+                (Some(end), Some(Action::Cut))
             }
             _ => (deadline, act),
         }
