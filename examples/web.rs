@@ -1,5 +1,5 @@
-//! A web service that loses nothing: what it accepts is answered, what it queues is written, and the database
-//! is closed last.
+//! A web service that loses nothing: it answers every request that it accepts, it writes everything that it queues, and it
+//! closes the database last.
 //!
 //! ```text
 //! cargo run --example web
@@ -8,15 +8,16 @@
 //! curl -d 'some words' http://127.0.0.1:8080/notes
 //! ```
 //!
-//! `sequential([database, worker, http, drain])`: each part starts when the one before it is ready, and stops after the
-//! one behind it is Closed. So Ctrl-C
+//! It is `sequential([database, worker, http, drain])`: each part starts when the previous one is ready, and stops after
+//! the next one is Closed. So Ctrl-C
 //!
 //! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, while load balancers stop sending requests;
-//! 2. stops `http`: it accepts no new connections, and the requests that it has are answered;
-//! 3. stops `worker`: its queue takes no more, and it writes the rows that are in it;
+//! 2. stops `http`: it accepts no new connections, and answers the requests in progress;
+//! 3. stops `worker`: its queue accepts no more notes, and it writes the counts for those that are queued;
 //! 4. stops `database`: the file is closed.
 //!
-//! Clients that are slow, silent or gone delay none of that: see the timeouts of `server::Server`. After a grace of 30 s, what is left is aborted. A second Ctrl-C does that at once; a third ends the program.
+//! Clients that are slow, silent or gone delay none of these steps by more than the timeouts of `server::Server`. After a
+//! grace of 30 s, everything that is still open is aborted. A second Ctrl-C aborts at once; a third ends the program.
 
 #![forbid(unsafe_code)]
 
@@ -70,7 +71,7 @@ pub(crate) fn stack(listen: SocketAddr, database: PathBuf, drain_for: Duration) 
     ])
 }
 
-/// The file is open from the start of this to its stop.
+/// Keeps the file open while it runs.
 fn open(database: Database, path: PathBuf) -> Runnable {
     let closed = database.clone();
     start_stop_thread(
@@ -86,7 +87,7 @@ fn open(database: Database, path: PathBuf) -> Runnable {
     )
 }
 
-/// Counts the words of the notes in its queue, until that is closed and empty.
+/// Counts the words of the notes in its queue, until the queue is closed and empty.
 fn worker(database: Database, queue: Receiver<Note>) -> Runnable {
     let closed = queue.clone();
     leaf_thread(
@@ -125,7 +126,7 @@ async fn is_ready(State(app): State<App>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Accepts a note: it is in the database, and in the worker's queue, when this answers.
+/// Accepts a note. When this answers, the note is in the database and in the worker's queue.
 async fn add(State(app): State<App>, text: String) -> Result<String, (StatusCode, String)> {
     let failed = |error: BoxError| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let (notes, note) = (app.notes.clone(), text.clone());
@@ -135,7 +136,7 @@ async fn add(State(app): State<App>, text: String) -> Result<String, (StatusCode
     Ok(format!("{id}\n"))
 }
 
-/// What a request needs.
+/// The state that the handlers share.
 #[derive(Clone)]
 struct App {
     notes: Database,
@@ -178,7 +179,7 @@ impl Database {
         })
     }
 
-    /// Closes the file: how many notes and counts are in it.
+    /// Closes the file, and returns the numbers of notes and of counts in it.
     fn close(&self) -> Result<[i64; 2], BoxError> {
         let sizes = self.with(|connection| {
             let size = |table| {

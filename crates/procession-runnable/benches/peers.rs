@@ -1,6 +1,5 @@
-//! What runnables cost, beside what Rust users have today, measured in one run: `cargo bench -p
-//! procession-runnable --bench peers` prints a table. Each figure is the median of the rounds, and the two
-//! sides of a row take turns.
+//! Compares the cost of runnables with that of other crates in one run: `cargo bench -p procession-runnable --bench peers`
+//! prints a table. Each figure is the median of the rounds, and the two sides of a row take turns.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +72,7 @@ fn subsystems(runtime: &Runtime) {
     row("parallel of 1,000, start to stop (tokio-graceful-shutdown)", ours, theirs, 0.25);
 }
 
-/// 1,000 parts to their end.
+/// 1,000 parts that run to their end.
 fn join_set(runtime: &Runtime) {
     let all = concurrent_group((0..PARTS).map(|_| body(|_| tokio::task::yield_now())));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

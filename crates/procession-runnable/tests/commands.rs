@@ -24,7 +24,7 @@ fn shell(script: &str) -> Command {
     command("sh").args(["-c", script])
 }
 
-/// A command that is ready when its script prints a number of a process, and that number.
+/// A command that is ready when its script prints a process id, and a channel that receives that id.
 fn prints_number(script: &str) -> (Command, Receiver<Pid>) {
     let (give, numbers) = channel();
     let is_number = move |line: &str| {
@@ -34,18 +34,18 @@ fn prints_number(script: &str) -> (Command, Receiver<Pid>) {
     (shell(script).ready_when(is_number), numbers)
 }
 
-/// Is the process gone, except for a zombie that its parent, which is none of ours, may leave?
+/// Is the process gone? A zombie counts as gone, because its parent is not a process of this test.
 fn is_gone(number: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.as_raw_nonzero()));
     stat.is_err() || stat.is_ok_and(|stat| stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
-/// Waits until the process is gone: one that was killed still takes a moment.
+/// Waits until the process is gone, which takes a moment even after SIGKILL.
 #[track_caller]
 fn wait_until_gone(number: Pid) {
     let end = Instant::now() + LIMIT;
     while !is_gone(number) {
-        assert!(Instant::now() < end, "process {number:?} goes on");
+        assert!(Instant::now() < end, "process {number:?} continues");
         std::thread::yield_now();
     }
 }
@@ -59,14 +59,14 @@ fn ended(command: Command) -> Result<(), CommandError> {
     })
 }
 
-/// A program is asked to stop by a signal, and that it ends by this signal is no failure.
+/// Closing sends a signal to the program. If the program ends by this signal, that is no failure.
 #[test]
 fn closing_stops_a_program() {
     // SIGINT and SIGQUIT may be ignored, if this test runs in the background of a shell.
     let stops = [
         shell("exec sleep 1000"),
         shell("exec sleep 1000").stop_signal(SIGUSR1),
-        // A shell says so with its exit status.
+        // A shell reports the signal in its exit status.
         shell("trap 'exit 143' TERM; echo 1; while :; do sleep 0.01; done").ready_when(|_| true),
         shell("trap 'exit 0' USR2; echo 1; while :; do sleep 0.01; done")
             .ready_when(|_| true)
@@ -84,7 +84,7 @@ fn the_exit_status_is_the_outcome() {
     assert_eq!(ended(shell("exit 3")).unwrap_err().to_string(), "`sh` exited with status 3");
     let killed = ended(shell("kill -KILL $$")).unwrap_err();
     assert_eq!(killed.to_string(), "`sh` was ended by SIGKILL");
-    // Nobody has asked it to stop.
+    // It was not asked to stop.
     let stopped = ended(shell("kill -TERM $$")).unwrap_err();
     assert_eq!(stopped.to_string(), "`sh` was ended by SIGTERM");
     let missing = ended(command("/no/such\u{1b}program")).unwrap_err();
@@ -102,7 +102,7 @@ fn the_exit_status_is_the_outcome() {
 }
 
 /// An abort kills a program that ignores the signal; its process is Closed only once the program has gone, and no zombie
-/// is left. Killed programs are not gone at once, so there are many of them.
+/// is left. A killed program may go at once or a moment later, so the test kills many of them.
 #[test]
 fn an_abort_kills_a_program() {
     let app = Process::new();
@@ -126,7 +126,7 @@ fn an_abort_kills_a_program() {
     }
 }
 
-/// What a program has started ends with it: when it is asked to stop, when it is aborted, and when it ends.
+/// The programs that a command has started end with it: when it is asked to stop, when it is aborted, and when it ends.
 #[test]
 fn the_whole_group_ends() {
     for abort in [false, true] {
@@ -146,9 +146,9 @@ fn the_whole_group_ends() {
     wait_until_gone(numbers.recv().unwrap());
 }
 
-/// A program that leaves the group is out of reach, but does not hold up the end of the run by keeping its output open.
+/// A program that leaves the group is out of reach, but does not delay the end of the run by keeping the output open.
 #[test]
-fn an_open_output_holds_nothing_up() {
+fn an_open_output_delays_nothing() {
     let script = "setsid sh -c 'echo $$; exec sleep 1000' & wait_for=$!; sleep 0.1";
     let (command, numbers) = prints_number(script);
     ended(command).unwrap();
@@ -157,7 +157,8 @@ fn an_open_output_holds_nothing_up() {
     kill_process(number, Signal::KILL).unwrap();
 }
 
-/// A program that ends before it is ready has not started, and one that is closed before its first poll is not started.
+/// If a program ends before it is ready, its start has failed. If a run is closed before its first poll, its program is
+/// not started.
 #[test]
 fn starts_that_fail() {
     let app = Process::new();
@@ -204,7 +205,7 @@ fn output_is_recorded() {
     assert_eq!(of("stderr"), ["wrong"]);
 }
 
-/// Settings reach the program.
+/// The settings reach the program.
 #[test]
 fn settings() {
     let script = "test \"$A\" = b && test -z \"$B\" && test \"$(pwd)\" = / && test \"$0\" = name";
@@ -215,7 +216,7 @@ fn settings() {
     assert!(ended(command.env_remove("A")).is_err());
 }
 
-/// Somebody else sends the signal, and asks the program above to close only afterwards.
+/// The signal comes from elsewhere, and the process above the command is closed only afterwards.
 #[test]
 fn a_signal_to_both_programs_is_no_failure() {
     let (command, number) = prints_number("echo $$; exec sleep 1000");
@@ -228,7 +229,7 @@ fn a_signal_to_both_programs_is_no_failure() {
     process.closed().wait().unwrap();
 }
 
-/// A signal with a number that does not exist is an error before the program is started.
+/// A stop signal that does not exist is an error, and the program is not started.
 #[test]
 fn a_signal_that_does_not_exist() {
     let (command, number) = prints_number("echo $$; exec sleep 1000");
@@ -240,7 +241,7 @@ fn a_signal_that_does_not_exist() {
     assert!(number.recv().is_err());
 }
 
-/// The program ends even if the executor of the process above it runs nothing any more.
+/// The program ends even if its parent's executor runs nothing any more.
 #[test]
 fn a_blocked_executor_does_not_keep_a_program_alive() {
     let app = Process::builder().spawner(|job: Job| std::mem::forget(job)).build().unwrap();
@@ -259,9 +260,9 @@ fn a_blocked_executor_does_not_keep_a_program_alive() {
     }
 }
 
-/// A line that was begun when the run is aborted is not lost.
+/// A line that is incomplete when the run is aborted is not lost.
 #[test]
-fn an_abort_keeps_the_line_that_was_begun() {
+fn an_abort_keeps_an_incomplete_line() {
     let script = "printf 'last words'; echo ready >&2; exec sleep 1000";
     let prints = named("interrupted", shell(script).ready_when(|line| line == "ready").runnable());
     let app = Process::builder().name("app").build().unwrap();
@@ -274,7 +275,7 @@ fn an_abort_keeps_the_line_that_was_begun() {
     assert!(text.lines().any(|line| line.contains("last words") && line.contains("interrupted")));
 }
 
-/// A program that prints without end does not keep its run from being closed, and holds up nothing else.
+/// A program that never stops printing can still be closed, and delays nothing else.
 #[test]
 fn a_flood_of_output() {
     let flood = shell("while :; do echo flood; done").ready_when(|line| line == "flood").runnable();
@@ -299,7 +300,7 @@ mod once {
 
     impl Write for Recorded {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // The test of floods would take all memory.
+            // The flood of output would use up the memory.
             if !bytes.windows(5).any(|part| part == b"flood") {
                 self.0.lock().extend_from_slice(bytes);
             }

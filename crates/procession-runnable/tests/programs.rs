@@ -23,8 +23,8 @@ fn fails() -> Runnable {
     named("fails", body(|_| async { Err("the disk is gone") }))
 }
 
-/// The grace of `Main` is the grace of the runnable: it is aborted after that, and the exit status says so. No other test
-/// of this program uses the signal.
+/// The grace of `Main` also applies to the runnable: after it, the runnable is aborted, and the exit status shows that. No
+/// other test of this program uses the signal.
 #[test]
 #[cfg(unix)]
 fn the_grace_of_main_aborts_a_runnable() {
@@ -44,8 +44,8 @@ fn the_grace_of_main_aborts_a_runnable() {
     assert_eq!(block_on(run_with_async(main, &stuck)).code(), code);
 }
 
-/// The failure of the runnable is the outcome of the program, whatever the setting for failures of children, and is in it
-/// once. Hooks are told once.
+/// Whatever the setting for failures of children, the failure of the runnable is in the outcome of the program, once. Hooks
+/// are called once.
 #[test]
 fn the_failure_is_the_outcome() {
     let ready_first = body(|run| async move {
@@ -73,7 +73,7 @@ fn the_failure_is_the_outcome() {
     }
 }
 
-/// A runnable that ends before it is ready has not started.
+/// If a runnable ends before it is ready, the program has failed.
 #[test]
 fn a_runnable_that_is_never_ready_fails() {
     let exit = run_with(main(), &named("early", body(|_| async {})));
@@ -84,7 +84,8 @@ fn a_runnable_that_is_never_ready_fails() {
     assert_eq!(run_with(main(), &ends).code(), 0);
 }
 
-/// The flag is on between the start of the drain and the closing, and everything below it goes on for the delay.
+/// The flag is on between the start of the drain and the beginning of closing, and the parts before the drain keep running
+/// for the delay.
 #[test]
 fn a_drain_keeps_the_servers_running() {
     const DELAY: Duration = Duration::from_millis(50);
@@ -116,7 +117,7 @@ fn a_drain_keeps_the_servers_running() {
     assert!(closed_after.lock().is_none());
 }
 
-/// The flag is off as soon as the drain is asked to end, and an abort does not wait for the delay.
+/// The flag is off as soon as the drain is asked to stop, and an abort does not wait for the delay.
 #[test]
 fn an_abort_ends_a_drain() {
     for delay in [LIMIT, Duration::MAX] {
@@ -136,7 +137,7 @@ fn an_abort_ends_a_drain() {
         app.abort();
         assert!(matches!(draining.closed().wait(), Err(Error::Aborted(_))));
     }
-    // One that is aborted before it is asked to end.
+    // A drain that is aborted before it is asked to stop.
     let flag = ReadyFlag::new();
     let app = Process::new();
     let (aborted, ready) = (app.clone(), flag.clone());
@@ -148,7 +149,7 @@ fn an_abort_ends_a_drain() {
     assert!(!flag.is_ready());
 }
 
-/// A drain that is not over when the grace is: the program does not start.
+/// If the drain would not be over when the grace ends, the program does not start.
 #[test]
 fn a_drain_as_long_as_the_grace_is_refused() {
     let second = Duration::from_secs(1);

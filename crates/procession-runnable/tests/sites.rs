@@ -1,4 +1,4 @@
-//! The processes of servers record where the server was described.
+//! The processes of servers and tasks record the place where these were described.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
-//! Tasks and regions are `tracing` spans. A program of its own, since who logs is the same for a whole program.
+//! Tasks and regions are `tracing` spans. This is a test program of its own, because a program has one global
+//! subscriber.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,8 +10,8 @@ use procession_runnable::{
     body, body_thread, concurrent, run_to_end, sequence, task, trace_region,
 };
 
-/// What is logged in a task or a region, in parts of it too, is in its span, with both faces; what comes after
-/// it is not.
+/// Events inside a task or a region, and inside its parts, are in its span, for async and blocking bodies. Events after it
+/// are not.
 #[test]
 fn spans() {
     let log = Log::default();
@@ -30,7 +31,7 @@ fn spans() {
     assert!(!line("outside").contains("task"));
 }
 
-/// What was logged.
+/// The log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

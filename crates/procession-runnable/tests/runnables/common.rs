@@ -7,10 +7,10 @@ use procession::{Error, Process, Smol};
 use procession_runnable::{Run, Runnable, body, body_thread, named};
 use tokio::runtime::Runtime;
 
-/// How long a test waits for what must happen.
+/// How long a test waits for an event that must come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// The errors of an outcome, one by one. For a process without a name, the nearest name above it is left.
+/// The errors of an outcome, one by one. A process without a name appears only as the nearest name above it.
 pub(crate) fn errors(result: Result<(), Error>) -> Vec<String> {
     let text = |error: &Error| {
         let text = error.with_causes().to_string();
@@ -26,7 +26,7 @@ pub(crate) fn errors(result: Result<(), Error>) -> Vec<String> {
     }
 }
 
-/// What happened, in order.
+/// The events of a test, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
 
@@ -40,19 +40,19 @@ impl Events {
     }
 }
 
-/// Bodies are async or blocking.
+/// Is a body async, as a task, or blocking, on a thread?
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Face {
+pub(crate) enum BodyKind {
     Task,
     Thread,
 }
 
-pub(crate) const FACES: [Face; 2] = [Face::Task, Face::Thread];
+pub(crate) const BODY_KINDS: [BodyKind; 2] = [BodyKind::Task, BodyKind::Thread];
 
 /// Where async bodies are polled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Executor {
-    /// The one that comes with the crate.
+    /// The executor of the library.
     Shared,
     Tokio,
     Smol,
@@ -70,28 +70,28 @@ impl Executor {
     }
 }
 
-/// Each executor with each face.
-pub(crate) fn everywhere() -> impl Iterator<Item = (Executor, Face)> {
+/// Each executor with each kind of body.
+pub(crate) fn everywhere() -> impl Iterator<Item = (Executor, BodyKind)> {
     let executors = [Executor::Shared, Executor::Tokio, Executor::Smol];
-    executors.into_iter().flat_map(|executor| FACES.map(|face| (executor, face)))
+    executors.into_iter().flat_map(|executor| BODY_KINDS.map(|kind| (executor, kind)))
 }
 
-/// What a part does when it is started.
+/// How a part behaves when it is started.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Does {
+pub(crate) enum Behaviour {
     /// Is ready, and stops when it is asked to.
     Serve,
     /// Fails before it is ready.
     FailToStart,
     /// Panics before it is ready.
     PanicAtStart,
-    /// Ends well before it is ready.
+    /// Ends without an error before it is ready.
     EndUnready,
     /// Is ready, and fails on its own.
     FailLater,
     /// Is ready, and panics.
     PanicLater,
-    /// Is ready, and ends well.
+    /// Is ready, and ends without an error.
     EndLater,
     /// Is never ready, and stops when it is asked to.
     Hang,
@@ -102,41 +102,46 @@ pub(crate) enum Does {
 #[derive(Clone)]
 struct Part {
     name: &'static str,
-    does: Does,
+    behaviour: Behaviour,
     events: Events,
 }
 
 impl Part {
-    /// `true` if it goes on until it is asked to stop.
+    /// Returns `true` if the part continues until it is asked to stop.
     fn begin(&self, run: &Run) -> Result<bool, String> {
-        let Self { name, does, events } = self;
+        let Self { name, behaviour, events } = self;
         events.add(format!("{name} up"));
-        match does {
-            Does::FailToStart => return Err("cannot start".into()),
-            Does::PanicAtStart => panic!("at start"),
-            Does::EndUnready => return Ok(false),
-            Does::Hang => return Ok(true),
+        match behaviour {
+            Behaviour::FailToStart => return Err("cannot start".into()),
+            Behaviour::PanicAtStart => panic!("at start"),
+            Behaviour::EndUnready => return Ok(false),
+            Behaviour::Hang => return Ok(true),
             _ => run.ready(),
         }
-        match does {
-            Does::FailLater => Err("broken".into()),
-            Does::PanicLater => panic!("later"),
-            Does::EndLater => Ok(false),
+        match behaviour {
+            Behaviour::FailLater => Err("broken".into()),
+            Behaviour::PanicLater => panic!("later"),
+            Behaviour::EndLater => Ok(false),
             _ => Ok(true),
         }
     }
 
     fn end(&self) -> Result<(), String> {
         self.events.add(format!("{} down", self.name));
-        if self.does == Does::FailToStop { Err("cannot stop".into()) } else { Ok(()) }
+        if self.behaviour == Behaviour::FailToStop { Err("cannot stop".into()) } else { Ok(()) }
     }
 }
 
-/// A part that does this, and says so.
-pub(crate) fn part(name: &'static str, does: Does, events: &Events, face: Face) -> Runnable {
-    let part = Part { name, does, events: events.clone() };
-    let runnable = match face {
-        Face::Task => body(move |run| {
+/// A part that behaves like this, and records its events.
+pub(crate) fn part(
+    name: &'static str,
+    behaviour: Behaviour,
+    events: &Events,
+    kind: BodyKind,
+) -> Runnable {
+    let part = Part { name, behaviour, events: events.clone() };
+    let runnable = match kind {
+        BodyKind::Task => body(move |run| {
             let part = part.clone();
             async move {
                 if part.begin(&run)? {
@@ -146,7 +151,7 @@ pub(crate) fn part(name: &'static str, does: Does, events: &Events, face: Face) 
                 Ok::<(), String>(())
             }
         }),
-        Face::Thread => body_thread(move |run| {
+        BodyKind::Thread => body_thread(move |run| {
             if part.begin(&run)? {
                 run.closing().wait();
                 part.end()?;

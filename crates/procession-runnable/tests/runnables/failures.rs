@@ -1,4 +1,4 @@
-//! Failures: hooks above are told of each once, and none is lost or invented.
+//! Failures: hooks above are called once for each, and none is lost or invented.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +12,8 @@ use procession_runnable::{
 
 use crate::common::errors;
 
-/// The errors that a hook was told of.
-fn told(app: &Process) -> Arc<Mutex<Vec<String>>> {
+/// The errors for which a hook of this process is called.
+fn record_failures(app: &Process) -> Arc<Mutex<Vec<String>>> {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let all = told.clone();
     app.on_failure(move |_, error| all.lock().unwrap().push(error.with_causes().to_string()));
@@ -65,12 +65,12 @@ fn combinators() -> Vec<(&'static str, Runnable)> {
     ]
 }
 
-/// However the run is started, a hook above it is told once.
+/// However the run is started, a hook above it is called once.
 #[test]
-fn hooks_are_told_once() {
+fn hooks_are_called_once() {
     for (name, runnable) in combinators() {
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         assert_eq!(errors(block_on(run_to_end(&app, &runnable))).len(), 1, "{name}");
         app.close_blocking().unwrap();
         let all = std::mem::take(&mut *all.lock().unwrap());
@@ -81,14 +81,14 @@ fn hooks_are_told_once() {
         );
 
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         let ended = run_in(&app, &runnable, |p| async move { p.closing().await });
         assert_eq!(errors(block_on(ended)).len(), 1, "{name}");
         app.close_blocking().unwrap();
         assert_eq!(all.lock().unwrap().len(), 1, "{name}: {all:?}");
 
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         let service = Service::under(&app, runnable).unwrap();
         let _started_or_failed = service.start_blocking();
         assert_eq!(errors(service.done().wait()).len(), 1, "{name}");
@@ -97,11 +97,11 @@ fn hooks_are_told_once() {
     }
 }
 
-/// The failures of the body, and of a part that ends too early, are told once as well.
+/// Hooks are also called once for the failure of a body, and for a part that ends too early.
 #[test]
-fn hooks_are_told_of_bodies_and_early_ends() {
+fn hooks_are_called_for_bodies_and_early_ends() {
     let app = Process::new();
-    let all = told(&app);
+    let all = record_failures(&app);
     let stops = start_stop(|_| async {}, || async { Err("cannot stop") });
     let ended = run_in(&app, &stops, |_| async { Err("no body") });
     let ended = errors(block_on(ended));
@@ -111,7 +111,7 @@ fn hooks_are_told_of_bodies_and_early_ends() {
 
     for early in [body(|_| async {}), parallel([nop(), body(|_| async {})])] {
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         let ended = errors(block_on(run_in(&app, &early, |_| async {})));
         app.close_blocking().unwrap();
         assert_eq!(ended.len(), 1, "{ended:?}");
@@ -121,7 +121,7 @@ fn hooks_are_told_of_bodies_and_early_ends() {
     }
 }
 
-/// A part that closing aborts has not failed, so no hook is told.
+/// A part that closing aborts has not failed, so no hook is called.
 #[test]
 fn an_abort_by_closing_is_no_failure() {
     let task = leaf_without_stop(|run| async move {
@@ -134,7 +134,7 @@ fn an_abort_by_closing_is_no_failure() {
     });
     for leaf in [task, thread] {
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         let service = Service::under(&app, leaf).unwrap();
         service.start_blocking().unwrap();
         service.stop_blocking().unwrap();
@@ -186,7 +186,7 @@ fn the_abort_of_another_process_is_an_error() {
     assert_eq!(label, job.label());
 }
 
-/// A function that starts a run and panics: the error has the message, with every way to run it.
+/// If the function that starts a run panics, the error has its message, in whatever way the runnable is run.
 #[test]
 fn the_message_of_a_start_that_panics() {
     let panics = || Runnable::new(|_| panic!("no more runs"));
@@ -203,7 +203,7 @@ fn the_message_of_a_start_that_panics() {
     .enumerate()
     {
         let app = Process::new();
-        let all = told(&app);
+        let all = record_failures(&app);
         let ended = errors(block_on(run_in(&app, &runnable, |_| async {})));
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert!(ended[0].ends_with("panicked: no more runs"), "{ended:?}");

@@ -6,9 +6,9 @@ use futures_lite::future::block_on;
 use procession::{Error, Process};
 use procession_runnable::{NotReady, Runnable, chain, named, nop, parallel, run_in, sequential};
 
-use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
+use crate::common::{Behaviour, BodyKind, Events, Executor, errors, everywhere, part};
 
-/// Runs it around a body that just ends; what came of it, and whether the body was run.
+/// Runs the group around a body that only records that it ran, and returns the errors.
 fn run(executor: Executor, group: &Runnable, events: &Events) -> Vec<String> {
     let app = executor.app();
     let inside = events.clone();
@@ -26,19 +26,27 @@ const GROUPS: [(&str, Combine); 3] = [
     ("chain", |parts| chain(parts)),
 ];
 
-fn combined(combine: Combine, does: [Does; 3], events: &Events, face: Face) -> Runnable {
+fn combined(
+    combine: Combine,
+    behaviour: [Behaviour; 3],
+    events: &Events,
+    kind: BodyKind,
+) -> Runnable {
     let names = ["a", "b", "c"];
-    let parts = names.into_iter().zip(does).map(|(name, does)| part(name, does, events, face));
+    let parts = names
+        .into_iter()
+        .zip(behaviour)
+        .map(|(name, behaviour)| part(name, behaviour, events, kind));
     combine(parts.collect())
 }
 
-/// All serve: all are up before the body, and down after it; one after the other where that is promised.
+/// All parts serve: all are up before the body, and down after it; one after the other, except in `parallel`.
 #[test]
 fn all_serve() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in GROUPS {
             let events = Events::default();
-            let group = combined(combine, [Does::Serve; 3], &events, face);
+            let group = combined(combine, [Behaviour::Serve; 3], &events, kind);
             // A runnable can be run any number of times.
             for round in 1..=2 {
                 assert_eq!(run(executor, &group, &events), [""; 0]);
@@ -57,24 +65,25 @@ fn all_serve() {
     }
 }
 
-/// One fails to start, at any place, in any way: what has started is stopped, the body is not run, and what
-/// comes after it in a sequential group is not started.
+/// One part fails to start, at any place and in any way: the parts that have started are stopped, the body does not run,
+/// and the parts after it in a sequential group are not started.
 #[test]
 fn one_fails_to_start() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in GROUPS {
             for place in 0..3 {
                 for (way, error) in [
-                    (Does::FailToStart, "failed: cannot start"),
-                    (Does::PanicAtStart, "panicked: at start"),
-                    (Does::EndUnready, "ended before it was ready"),
+                    (Behaviour::FailToStart, "failed: cannot start"),
+                    (Behaviour::PanicAtStart, "panicked: at start"),
+                    (Behaviour::EndUnready, "ended before it was ready"),
                 ] {
                     let events = Events::default();
-                    let mut does = [Does::Serve; 3];
-                    does[place] = way;
-                    let errors = run(executor, &combined(combine, does, &events, face), &events);
+                    let mut behaviour = [Behaviour::Serve; 3];
+                    behaviour[place] = way;
+                    let errors =
+                        run(executor, &combined(combine, behaviour, &events, kind), &events);
                     let part = ["a", "b", "c"][place];
-                    let context = format!("{name} {face:?} {place} {way:?}: {errors:?}");
+                    let context = format!("{name} {kind:?} {place} {way:?}: {errors:?}");
                     assert_eq!(errors.len(), 1, "{context}");
                     assert!(errors[0].contains(&format!("process `{part}`")), "{context}");
                     assert!(errors[0].ends_with(error), "{context}");
@@ -94,25 +103,25 @@ fn one_fails_to_start() {
     }
 }
 
-/// One fails while all run: the others are closed, in order, the body is closed, and the part's error is
-/// there before the body's.
+/// One part fails while all run: the others and the body are closed, and the only error is that of the part.
 #[test]
 fn one_fails_later() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in GROUPS {
             for place in 0..3 {
-                for (way, error) in
-                    [(Does::FailLater, "failed: broken"), (Does::PanicLater, "panicked: later")]
-                {
+                for (way, error) in [
+                    (Behaviour::FailLater, "failed: broken"),
+                    (Behaviour::PanicLater, "panicked: later"),
+                ] {
                     let events = Events::default();
-                    let mut does = [Does::Serve; 3];
-                    does[place] = way;
-                    let group = combined(combine, does, &events, face);
+                    let mut behaviour = [Behaviour::Serve; 3];
+                    behaviour[place] = way;
+                    let group = combined(combine, behaviour, &events, kind);
                     let app = executor.app();
-                    // It may fail before the others are ready; then the body is not run.
+                    // It may fail before the others are ready. Then the body does not run.
                     let ended = run_in(&app, &group, |p| async move { p.closing().await });
                     let errors = errors(block_on(ended));
-                    assert_eq!(errors.len(), 1, "{name} {face:?} {place}: {errors:?}");
+                    assert_eq!(errors.len(), 1, "{name} {kind:?} {place}: {errors:?}");
                     let part = ["a", "b", "c"][place];
                     assert_eq!(errors[0], format!("process `{part}` {error}"));
                     let all = events.all();
@@ -127,13 +136,13 @@ fn one_fails_later() {
     }
 }
 
-/// Errors of stopping are all there, behind that of the body.
+/// All errors of stopping are in the outcome, after that of the body.
 #[test]
 fn no_error_is_lost() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in GROUPS {
             let events = Events::default();
-            let group = combined(combine, [Does::FailToStop; 3], &events, face);
+            let group = combined(combine, [Behaviour::FailToStop; 3], &events, kind);
             let app = executor.app();
             let mut errors = errors(block_on(run_in(&app, &group, |_| async { Err("the body") })));
             assert_eq!(errors.len(), 4, "{name}: {errors:?}");
@@ -149,15 +158,15 @@ fn no_error_is_lost() {
     }
 }
 
-/// A part that ends well just ends; the group goes on with the others, and ends with the last.
+/// A part ends without an error: the group continues with the others, and ends with the last one.
 #[test]
-fn a_part_that_ends_well() {
-    for (executor, face) in everywhere() {
+fn a_part_that_ends_without_an_error() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in &GROUPS[..2] {
             let events = Events::default();
-            let does = [Does::Serve, Does::EndLater, Does::Serve];
+            let behaviour = [Behaviour::Serve, Behaviour::EndLater, Behaviour::Serve];
             assert_eq!(
-                run(executor, &combined(*combine, does, &events, face), &events),
+                run(executor, &combined(*combine, behaviour, &events, kind), &events),
                 [""; 0],
                 "{name}"
             );
@@ -167,18 +176,18 @@ fn a_part_that_ends_well() {
     }
 }
 
-/// Closing during the start, at any place: parts that have started are stopped, the others are not
-/// started, a part that hangs is not waited for, and the body is not run.
+/// Closing during the start, at any place: the parts that have started are stopped, the others are not started, the group
+/// does not wait until the hanging part is ready, and the body does not run.
 #[test]
 fn closing_during_the_start() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         for (name, combine) in GROUPS {
             for place in 0..3 {
                 let letters = ["a", "b", "c"];
                 let events = Events::default();
-                let mut does = [Does::Serve; 3];
-                does[place] = Does::Hang;
-                let group = combined(combine, does, &events, face);
+                let mut behaviour = [Behaviour::Serve; 3];
+                behaviour[place] = Behaviour::Hang;
+                let group = combined(combine, behaviour, &events, kind);
                 let app = executor.app();
                 let inside = events.clone();
                 let ended = run_in(&app, &group, |_| async move { inside.add("body") });
@@ -206,7 +215,7 @@ fn closing_during_the_start() {
     }
 }
 
-/// Closing while the parts of a group are started: those that are left are not.
+/// Closing while the parts of a group are being started: the remaining parts are not started.
 #[test]
 fn closing_between_two_starts() {
     for (name, combine) in GROUPS {
@@ -217,27 +226,27 @@ fn closing_between_two_starts() {
             closes.close();
             nop().start(start)
         });
-        let group = combine(vec![first, part("b", Does::Serve, &events, Face::Task)]);
+        let group = combine(vec![first, part("b", Behaviour::Serve, &events, BodyKind::Task)]);
         assert_eq!(errors(block_on(run_in(&app, &group, |_| async {}))), [""; 0], "{name}");
         assert_eq!(events.all(), [""; 0], "{name}");
         app.closed().wait().unwrap();
     }
 }
 
-/// In a chain, each part runs inside the one before it: it is closed with that. Side by side it is not.
+/// In a chain, each part runs inside the previous one, and is closed with it. In `parallel`, it is not.
 #[test]
 fn a_chain_nests() {
     for (name, combine) in [GROUPS[0], GROUPS[2]] {
         let events = Events::default();
         let (tell, told) = mpsc::channel();
         let tell = Mutex::new(tell);
-        let outer = part("a", Does::Serve, &events, Face::Task);
+        let outer = part("a", Behaviour::Serve, &events, BodyKind::Task);
         let outer = Runnable::new(move |start| {
             let process = outer.start(start)?;
             tell.lock().unwrap().send(process.clone()).unwrap();
             Ok(process)
         });
-        let group = combine(vec![outer, part("b", Does::Serve, &events, Face::Task)]);
+        let group = combine(vec![outer, part("b", Behaviour::Serve, &events, BodyKind::Task)]);
         let inside = events.clone();
         let app = Process::new();
         let ended = run_in(&app, &group, |_| async move {
@@ -249,13 +258,13 @@ fn a_chain_nests() {
     }
 }
 
-/// Closing before the start: nothing is started, of a group or of a single part.
+/// Closing before the start: neither a part of a group nor a single part is started.
 #[test]
 fn closing_before_the_start() {
     let one: Combine = |mut parts| parts.remove(0);
     for combine in GROUPS.map(|(_, combine)| combine).into_iter().chain([one]) {
         let events = Events::default();
-        let group = combined(combine, [Does::Serve; 3], &events, Face::Task);
+        let group = combined(combine, [Behaviour::Serve; 3], &events, BodyKind::Task);
         let (app, gate) = (Process::new(), Process::new());
         app.wait_for(&gate).unwrap();
         app.close();
@@ -268,7 +277,7 @@ fn closing_before_the_start() {
     }
 }
 
-/// No parts are nothing, and one is itself.
+/// A group of no parts is `nop`, and a group of one part is that part.
 #[test]
 fn none_and_one() {
     for (_, combine) in GROUPS {
@@ -276,9 +285,9 @@ fn none_and_one() {
         assert_eq!(run(Executor::Shared, &combine(Vec::new()), &events), [""; 0]);
         assert_eq!(run(Executor::Shared, &combine(vec![nop()]), &events), [""; 0]);
         assert_eq!(events.all(), ["body", "body"]);
-        let one = combine(vec![part("a", Does::FailLater, &events, Face::Task)]);
+        let one = combine(vec![part("a", Behaviour::FailLater, &events, BodyKind::Task)]);
         assert_eq!(run(Executor::Shared, &one, &events), ["process `a` failed: broken"]);
-        let one = combine(vec![part("a", Does::EndUnready, &events, Face::Task)]);
+        let one = combine(vec![part("a", Behaviour::EndUnready, &events, BodyKind::Task)]);
         let app = Process::new();
         let Err(Error::Failed(failed)) = block_on(run_in(&app, &one, |_| async {})) else {
             panic!()
@@ -287,12 +296,11 @@ fn none_and_one() {
     }
 }
 
-/// The graph shows the structure: a named process, with named children that are closed one after the other by
-/// the core.
+/// The graph shows the structure: a named process with named children.
 #[test]
 fn the_graph_shows_the_structure() {
     let events = Events::default();
-    let stack = combined(sequential, [Does::Serve; 3], &events, Face::Task);
+    let stack = combined(sequential, [Behaviour::Serve; 3], &events, BodyKind::Task);
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let watched = Runnable::new(move |start| {
@@ -311,11 +319,11 @@ fn the_graph_shows_the_structure() {
     app.close_blocking().unwrap();
 }
 
-/// Nested 1,000 deep, and 10,000 in one.
+/// Groups that are nested 1,000 deep, and groups of 10,000 parts.
 #[test]
 fn many_parts_and_deep_nesting() {
     let events = Events::default();
-    let mut nested = part("core", Does::Serve, &events, Face::Task);
+    let mut nested = part("core", Behaviour::Serve, &events, BodyKind::Task);
     for depth in 0..1_000 {
         let (_, combine) = GROUPS[depth % 3];
         nested = combine(vec![nop(), nested]);
@@ -333,7 +341,7 @@ fn many_parts_and_deep_nesting() {
 
     for (name, combine) in GROUPS {
         let events = Events::default();
-        let parts = (0..10_000).map(|_| part("part", Does::Serve, &events, Face::Task));
+        let parts = (0..10_000).map(|_| part("part", Behaviour::Serve, &events, BodyKind::Task));
         assert_eq!(run(Executor::Shared, &combine(parts.collect()), &events), [""; 0], "{name}");
         assert_eq!(events.all().len(), 20_001, "{name}");
     }

@@ -1,4 +1,4 @@
-//! Leaves, with both faces: how they start, stop and fail.
+//! Leaves, async and blocking: how they start, stop and fail.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ fn run(runnable: &Runnable) -> Vec<String> {
     ended
 }
 
-/// A server that runs until `graceful_stop` lets it end, with both faces; both may fail.
+/// A server that runs until its graceful stop ends it, async and blocking. The run and the stop may fail.
 fn servers(run_fails: bool, stop_fails: bool, events: &Events) -> [Runnable; 2] {
     let result = |fails: bool, what: &str| if fails { Err(what.to_owned()) } else { Ok(()) };
     let (on_run, on_stop) = (events.clone(), events.clone());
@@ -65,7 +65,7 @@ fn servers(run_fails: bool, stop_fails: bool, events: &Events) -> [Runnable; 2] 
     [named("server", asynchronous), named("server", blocking)]
 }
 
-/// On closing, the graceful stop is called, and the run ends by it; the stop's error stands before the run's.
+/// Closing calls the graceful stop, which ends the run; the error of the stop comes before that of the run.
 #[test]
 fn a_leaf_stops_gracefully() {
     for (run_fails, stop_fails) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -82,7 +82,7 @@ fn a_leaf_stops_gracefully() {
 
 /// A run that ends on its own is not asked to stop.
 #[test]
-fn a_leaf_that_ends_by_itself() {
+fn a_leaf_that_ends_on_its_own() {
     let (tell, told) = mpsc::channel::<()>();
     let asked = std::sync::Mutex::new(tell);
     let leaf = leaf(
@@ -101,7 +101,7 @@ fn a_leaf_that_ends_by_itself() {
     assert!(told.try_recv().is_err());
 }
 
-/// The graceful stop sees the abort as its deadline; a run that ignores the stop is dropped by it.
+/// The abort is the deadline of the graceful stop, and ends a run that ignores the stop.
 #[test]
 fn an_abort_is_the_deadline_of_the_graceful_stop() {
     let (tell, told) = mpsc::channel::<&str>();
@@ -147,7 +147,7 @@ fn a_leaf_without_a_graceful_stop() {
     assert_eq!(run(&thread), [""; 0]);
 }
 
-/// A panic in each place is an error of the part, with its name.
+/// A panic in any function becomes an error that names the part.
 #[test]
 fn panics_have_names() {
     let stops = leaf(
@@ -166,8 +166,8 @@ fn panics_have_names() {
     assert_eq!(run(&named("cache", stop)), ["process `cache` panicked: in the stop"]);
 }
 
-/// Ready when `start` has returned; `stop` after the body. A failed start is the outcome, and nothing is
-/// stopped.
+/// The runnable is ready when `start` has returned, and `stop` runs after the body. If `start` fails, its error is the
+/// outcome, and `stop` does not run.
 #[test]
 fn start_and_stop() {
     for fails in [false, true] {
@@ -208,16 +208,16 @@ fn start_and_stop() {
     }
 }
 
-/// A stop that fails is the outcome; between start and stop, a blocking one holds no thread.
+/// If `stop` fails, its error is the outcome.
 #[test]
 fn a_stop_that_fails() {
     let cache = start_stop_thread(|_| (), || Err("cannot stop"));
     assert_eq!(run(&named("cache", cache)), ["process `cache` failed: cannot stop"]);
 }
 
-/// What was started is not stopped before it is asked to.
+/// `stop` does not run before closing.
 #[test]
-fn what_was_started_stays() {
+fn stop_does_not_run_before_closing() {
     let (stopped, told) = mpsc::channel();
     let stopped = std::sync::Mutex::new(stopped);
     let asked = Arc::new(AtomicBool::new(false));
@@ -245,7 +245,7 @@ fn what_was_started_stays() {
     }
 }
 
-/// Names within names.
+/// Nested names.
 #[test]
 fn names() {
     let fails = || leaf_without_stop(|_| async { Err::<(), _>("broken") });
@@ -255,7 +255,7 @@ fn names() {
         panic!()
     };
     assert_eq!(failed.get().to_string(), "broken");
-    // Who is not named goes by the name of what it is a part of.
+    // A part without a name is labelled by the nearest name above it.
     let part = || named("stack", sequential([start_stop(|_| async {}, || async {}), fails()]));
     assert_eq!(run(&part()), ["process `stack` failed: broken"]);
     let group = || concurrent_group([nop(), nop(), fails()]);

@@ -1,4 +1,4 @@
-//! The promises of the runnables, with async and blocking bodies, under tokio, smol and the shared executor.
+//! The guarantees of the runnables, with async and blocking bodies, on tokio, smol and the shared executor.
 
 mod common;
 mod failures;

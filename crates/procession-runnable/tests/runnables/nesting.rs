@@ -38,13 +38,13 @@ fn nested(wrap: Wrap, depth: usize, mut inner: Runnable) -> Runnable {
     inner
 }
 
-/// Runs it on a thread with 256 KiB of stack.
+/// Calls `run` on a thread with 256 KiB of stack.
 fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap();
     thread.join().unwrap();
 }
 
-/// They start, run, stop and are dropped.
+/// Deeply nested runnables start, run, stop and are dropped.
 #[test]
 fn deep_nesting() {
     for (name, wrap) in WRAPS {
@@ -71,7 +71,7 @@ fn deep_nesting() {
     }
 }
 
-/// They fail: the error comes out, and it can be printed and dropped.
+/// Deeply nested runnables fail: the error reaches the caller, and can be printed and dropped.
 #[test]
 fn deep_failures() {
     for (name, wrap) in WRAPS {
@@ -87,7 +87,7 @@ fn deep_failures() {
     }
 }
 
-/// The name of nested names is made once, and is complete.
+/// Nested names are joined completely.
 #[test]
 fn deep_names() {
     let (tell, told) = mpsc::sync_channel(1);
@@ -103,7 +103,7 @@ fn deep_names() {
     app.close_blocking().unwrap();
 }
 
-/// Two threads drop the last two clones at once, which hold each other's parts.
+/// Two threads drop the last handles to the same nested parts at once.
 #[test]
 fn two_threads_drop_the_last_two_clones() {
     for round in 0..60 {

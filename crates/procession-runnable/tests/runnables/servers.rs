@@ -1,4 +1,4 @@
-//! Servers: what is accepted is answered, and what is forced ends.
+//! Servers: accepted requests are answered, and an abort ends everything.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,13 +24,13 @@ use crate::common::{LIMIT, errors};
 
 const CLIENTS: usize = 50;
 
-/// A port, and a function that listens on it, in each run anew.
+/// An address, and a function that listens on it in each run.
 fn port() -> (SocketAddr, impl Fn() -> io::Result<TcpListener> + Clone + Send + Sync) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     (address, move || TcpListener::bind(address))
 }
 
-/// Asks, and reads the answer to its end.
+/// Sends a request, and reads the response to its end.
 fn ask(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -40,7 +40,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Starts it on a runtime.
+/// Starts the runnable on a runtime.
 fn start(runtime: &Runtime, runnable: Runnable) -> Service {
     let _context = runtime.enter();
     let service = Service::new(runnable);
@@ -48,7 +48,7 @@ fn start(runtime: &Runtime, runnable: Runnable) -> Service {
     service
 }
 
-/// Every request that was accepted when the server was asked to stop is answered; no new one is.
+/// Every request that was accepted before the server was asked to stop is answered. New ones are refused.
 #[test]
 fn running_requests_finish() {
     let runtime = Runtime::new().unwrap();
@@ -84,7 +84,7 @@ fn running_requests_finish() {
     assert!(ask(address).is_err());
 }
 
-/// An abort drops the requests that would not finish.
+/// An abort drops the requests that do not finish.
 #[test]
 fn an_abort_drops_requests() {
     let runtime = Runtime::new().unwrap();
@@ -100,13 +100,13 @@ fn an_abort_drops_requests() {
     told.recv_timeout(LIMIT).unwrap();
     assert!(service.stop_blocking_within(std::time::Duration::from_millis(20)).is_err());
     assert!(service.done().wait_timeout(LIMIT).is_some());
-    // Whatever the system makes of it, it is no answer.
+    // The client may see an end or an error, but no response.
     assert!(client.join().unwrap().map_or(true, |answer| answer.is_empty()));
 }
 
-/// A server can be run again; an address that is taken is its error, with its name; without tokio, that is.
+/// A server can be run again. It fails if its address is in use, and without tokio.
 #[test]
-fn what_a_server_needs() {
+fn requirements_of_a_server() {
     let runtime = Runtime::new().unwrap();
     let (_, bind) = port();
     let router = Router::new().route("/", get(|| async { "hello" }));
@@ -129,8 +129,7 @@ fn what_a_server_needs() {
     assert_eq!(outside, [expected]);
 }
 
-/// A TCP server: each accepted connection is served to its end, also when the server is asked to stop; no
-/// thread waits for connections.
+/// A TCP server serves each accepted connection to its end, even if it is asked to stop.
 #[test]
 fn connections_on_threads() {
     let (address, bind) = port();
@@ -206,7 +205,7 @@ impl Health for Gated {
 
 type Reply<T> = Result<tonic::Response<T>, Status>;
 
-/// Calls in flight on one HTTP/2 connection are answered when the server is asked to stop; an abort ends them.
+/// When the server is asked to stop, it answers the calls in progress on an HTTP/2 connection; an abort ends them.
 #[test]
 fn calls_on_one_connection() {
     for is_forced in [false, true] {

@@ -1,5 +1,5 @@
-//! Servers without free file descriptors or threads: they resume when they can (I15). Each test runs in a program of its
-//! own, because its limits hold for the whole program.
+//! Servers without free file descriptors or threads resume when they can (I15). Each test runs in a program of its own,
+//! because the limits apply to the whole program.
 
 #![cfg(target_os = "linux")]
 
@@ -22,8 +22,8 @@ use crate::servers_running::{Client, get as ask, until};
 /// Set in a program that runs the body of one test.
 const ALONE: &str = "PROCESSION_TEST_ALONE";
 
-/// Runs the body of this test in a program of its own: this test program with no other test. Returns what that writes on
-/// standard error, but nothing in the program of its own.
+/// Runs the body of this test in a program of its own, which is this test program with only that test. Returns the
+/// program's standard error; inside that program, runs the body and returns `None`.
 fn alone(test: &str, body: fn()) -> Option<String> {
     if std::env::var_os(ALONE).is_some() {
         body();
@@ -50,7 +50,7 @@ fn use_up_descriptors(free: usize) -> Vec<File> {
     files
 }
 
-/// A service whose failures are told, its parent, and its address.
+/// The parent of a new service, the service, its address, and a channel that receives the failures.
 fn start(
     app: &Process,
     make: impl FnOnce(SocketAddr) -> Runnable,
@@ -79,7 +79,7 @@ fn echo(address: SocketAddr) -> Runnable {
     })
 }
 
-/// Sends a last byte, and gets it back.
+/// Sends a last byte, and checks that it comes back.
 fn is_echoed(client: Client) -> bool {
     let client = client.send("x");
     client.0.shutdown(Shutdown::Write).unwrap();
@@ -95,7 +95,7 @@ fn http_resumes_without_descriptors() {
     }
 }
 
-/// A quiet program says nothing of it.
+/// A quiet program prints nothing about this.
 #[test]
 fn a_quiet_program_resumes_without_a_word() {
     let body = || {
@@ -127,7 +127,7 @@ fn http_without_descriptors(app: &Process) {
     client.read_to("hello");
     Client::connect(address).send(ask("/")).read_to("hello");
     service.stop_blocking_within(LIMIT).unwrap();
-    // A connection that waits is not lost.
+    // A connection that has to wait is not lost, so it is no failure.
     assert!(told.try_recv().is_err());
 }
 
@@ -140,7 +140,7 @@ fn tcp_without_descriptors() {
     let root = Process::new();
     let (app, service, address, told) = start(&root, echo);
     let idle = app.snapshot().open();
-    // First none for the server, then one: too few for the connection, which needs two.
+    // The server first has no free descriptor, and then one, which is too few for a connection, because it needs two.
     for free in [1, 2] {
         // The descriptors of earlier connections are free again.
         until(|| app.snapshot().open() == idle);
@@ -167,14 +167,14 @@ fn tcp_without_descriptors() {
 }
 
 #[test]
-fn tcp_goes_on_without_a_thread() {
-    let _errors = alone("tcp_goes_on_without_a_thread", tcp_without_a_thread);
+fn tcp_continues_without_a_thread() {
+    let _errors = alone("tcp_continues_without_a_thread", tcp_without_a_thread);
 }
 
 fn tcp_without_a_thread() {
     let root = Process::new();
     let (_app, service, address, told) = start(&root, echo);
-    // All threads that it needs otherwise exist, and their stacks are in use.
+    // From now on, all other threads that the server needs exist, and their stacks are allocated.
     let first = Client::connect(address).send("x").read_to("x");
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();

@@ -1,4 +1,4 @@
-//! What counts as a failure: panics and errors of handlers, each reported once; not the behaviour of clients.
+//! Panics and errors of handlers are failures, each reported once. The behaviour of clients is not a failure.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,7 +20,7 @@ use crate::servers_running::{PREFACE, Running, get as ask, request, until};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
-/// Sends a request that fails on both versions of HTTP; each failure is reported once, and the server continues.
+/// Sends a request that fails, on both versions of HTTP. Each failure is reported once, and the server continues.
 fn fails(server: &Running, path: &str, expected: &str) {
     drop(server.connect().send(ask(path)).rest());
     until(|| !server.failures().is_empty());
@@ -48,7 +48,7 @@ fn a_panic_is_a_failure() {
     fails(&server, "/panic", "process `request` panicked: no paper");
 }
 
-/// So is a panic in the drop of a handler that its client has left.
+/// A panic in the drop of a handler whose client has gone is also a failure of the request.
 #[test]
 fn a_panic_in_a_drop_is_a_failure() {
     struct Panics;
@@ -110,7 +110,7 @@ fn a_panic_in_a_clone_ends_one_connection() {
     assert_eq!(server.failures(), ["process `connection` panicked: no paper"]);
 }
 
-/// An error that a service returns is a failure, too.
+/// An error that a service returns is a failure of the request.
 #[test]
 fn an_error_is_a_failure() {
     let service = service_fn(|request: Request<RequestBody>| {
@@ -127,7 +127,7 @@ fn an_error_is_a_failure() {
     fails(&server, "/error", "process `request` failed: no paper");
 }
 
-/// So is a response body that fails.
+/// A response body that fails is a failure of the request.
 #[test]
 fn a_response_body_that_fails_is_a_failure() {
     let broken = || async {
@@ -141,9 +141,9 @@ fn a_response_body_that_fails_is_a_failure() {
     fails(&server, "/broken", expected);
 }
 
-/// Clients that break off or break the protocol are not failures, even if the service passes their errors on.
+/// Clients that disconnect or break the protocol cause no failure, even if the service returns their errors.
 #[test]
-fn clients_are_not_failures() {
+fn clients_cause_no_failures() {
     let service = service_fn(|request: Request<RequestBody>| -> Answer {
         Box::pin(async move {
             request.into_body().collect().await?;
@@ -165,7 +165,7 @@ fn clients_are_not_failures() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// A request that its handler aborts ends its connection, and is not a failure.
+/// If a handler aborts its own request, the connection ends, and the server does not fail.
 #[test]
 fn a_handler_can_abort_its_request() {
     use axum::Extension;
@@ -179,6 +179,6 @@ fn a_handler_can_abort_its_request() {
     let server = Running::start(|server| server.axum(routes));
     assert_eq!(server.connect().send(ask("/")).rest(), "");
     server.stop().unwrap();
-    // Hooks are told of the abort.
+    // Hooks may be called for the abort.
     assert!(server.failures().iter().all(|failure| failure.contains("was aborted")));
 }

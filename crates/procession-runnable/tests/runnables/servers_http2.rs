@@ -1,4 +1,4 @@
-//! HTTP/2: the handlers of a connection run below it.
+//! HTTP/2: the handlers of a connection run below its process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,7 +11,7 @@ use procession::Process;
 use crate::common::LIMIT;
 use crate::servers_running::{Running, request, until};
 
-/// Set when it is dropped.
+/// Counts its drops.
 struct Dropped(Arc<AtomicUsize>);
 
 impl Drop for Dropped {
@@ -72,7 +72,7 @@ fn an_abort_waits_for_handlers() {
     drop(call);
 }
 
-/// The same if the client has gone before.
+/// A stop waits for a handler even if its client has gone.
 #[test]
 fn a_stop_waits_for_handlers_without_a_client() {
     let blocked = Blocked::start();

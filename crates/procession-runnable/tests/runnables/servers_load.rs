@@ -15,16 +15,16 @@ use crate::servers_running::{Running, get as ask, request, until};
 
 const CLIENTS: usize = 16;
 const ROUNDS: usize = 8;
-/// The number of answers before a stop.
+/// The number of responses before a stop.
 const WARM: usize = 400;
 
-/// Asks on one connection after the other, until the server is gone, and counts the answers.
+/// Sends requests on one connection after the other until the server is gone, and counts the responses.
 fn ask_again(address: SocketAddr, answered: &AtomicUsize) -> io::Result<()> {
     loop {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LIMIT))?;
         let mut answers = BufReader::new(stream.try_clone()?);
-        // Some on each connection, so that new connections and idle ones meet the stop.
+        // Several requests on each connection, so that the stop meets both new and idle connections.
         for _ in 0..20 {
             stream.write_all(ask("/").as_bytes())?;
             let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Handlers reach the processes of their connection and of their request.
+//! Handlers can reach the processes of their connection and of their request.
 
 use std::sync::mpsc;
 
@@ -14,7 +14,8 @@ use crate::servers_running::{Running, get as ask, request};
 
 type Processes = (Process, Process);
 
-/// A server whose handler of `/` tells its processes, and whose handler of `/stream` sends until its request closes.
+/// A server whose handlers send their processes to the returned channel. The response of `/stream` ends only when its
+/// request closes.
 fn telling() -> (Running, mpsc::Receiver<Processes>) {
     let (tell, told) = mpsc::channel();
     let also = tell.clone();
@@ -39,8 +40,7 @@ fn telling() -> (Running, mpsc::Receiver<Processes>) {
     (Running::start(|server| server.axum(routes)), told)
 }
 
-/// Requests of one connection have processes of their own, below that of the connection, and each closes with its
-/// response.
+/// Each request of a connection has a process of its own, below that of the connection, which closes with the response.
 #[test]
 fn each_request_has_a_process() {
     for is_http2 in [false, true] {
@@ -67,8 +67,8 @@ fn each_request_has_a_process() {
     }
 }
 
-/// A response that is a stream keeps its request open; the request begins to close when the server does, so that the
-/// stream can end.
+/// A streamed response keeps its request open. The request begins to close when the server does, so that the handler can
+/// end the stream.
 #[test]
 fn streams_end_when_the_server_closes() {
     for is_http2 in [false, true] {
@@ -96,8 +96,8 @@ fn streams_end_when_the_server_closes() {
     }
 }
 
-/// What a handler starts below its request keeps the server open, and is closed with it; other requests of the
-/// connection need not wait.
+/// Work that a handler starts below its request keeps the server open, and is closed with it. Other requests of the
+/// connection do not wait for it.
 #[test]
 fn handlers_start_work_below_their_requests() {
     let (tell, told) = mpsc::channel();

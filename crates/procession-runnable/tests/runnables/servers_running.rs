@@ -19,7 +19,7 @@ use crate::common::LIMIT;
 /// The beginning of each HTTP/2 connection: the preface, and an empty SETTINGS frame.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// A server named `http`, and the failures of which hooks above it were told.
+/// A server named `http`, and the failures for which hooks above it were called.
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
     pub(crate) app: Process,
@@ -70,7 +70,7 @@ impl Running {
         until(|| TcpStream::connect(self.address).is_err());
     }
 
-    /// The outcome, which must come in time.
+    /// The outcome of the server, which must end in time.
     #[track_caller]
     pub(crate) fn outcome(&self) -> Result<(), Error> {
         let done = self.service.done().wait_timeout(LIMIT);
@@ -105,7 +105,7 @@ impl Running {
     }
 }
 
-/// A connection on which a test writes what it likes.
+/// A connection on which a test can write any bytes.
 pub(crate) struct Client(pub(crate) TcpStream);
 
 impl Client {
@@ -115,13 +115,13 @@ impl Client {
         Self(stream)
     }
 
-    /// One that has sent these bytes.
+    /// Sends these bytes.
     pub(crate) fn send(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.0.write_all(bytes.as_ref()).unwrap();
         self
     }
 
-    /// Reads up to this text.
+    /// Reads until this text has come.
     pub(crate) fn read_to(mut self, end: &str) -> Self {
         let mut read = Vec::new();
         while !read.ends_with(end.as_bytes()) {
@@ -134,7 +134,7 @@ impl Client {
         self
     }
 
-    /// Reads to the end, which must come in time.
+    /// Reads to the end of the connection, which must come in time.
     #[track_caller]
     pub(crate) fn rest(mut self) -> String {
         let mut bytes = Vec::new();
@@ -147,22 +147,22 @@ impl Client {
     }
 }
 
-/// Waits for a condition.
+/// Waits until the condition holds.
 #[track_caller]
 pub(crate) fn until(condition: impl Fn() -> bool) {
     let end = std::time::Instant::now() + LIMIT;
     while !condition() {
-        assert!(std::time::Instant::now() < end, "it did not come");
+        assert!(std::time::Instant::now() < end, "the condition did not come true");
         thread::yield_now();
     }
 }
 
-/// A request without a body.
+/// An HTTP/1 request without a body.
 pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// The same for an HTTP/2 client.
+/// An HTTP/2 request without a body.
 pub(crate) fn request(path: &str) -> hyper::Request<Full<Bytes>> {
     hyper::Request::get(format!("http://localhost{path}")).body(Full::default()).unwrap()
 }

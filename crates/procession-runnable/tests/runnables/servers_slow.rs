@@ -1,4 +1,4 @@
-//! Clients that are slow, silent or stalled: they end by timeouts, and do not delay a stop, which has an upper bound.
+//! Clients that are slow, silent or stalled: timeouts end their connections, and a stop has an upper bound.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -22,9 +22,9 @@ use smol::channel::{Receiver, Sender, bounded};
 use crate::common::LIMIT;
 use crate::servers_running::{Client, PREFACE, Running, get as ask, request, until};
 
-/// A timeout that is to expire.
+/// A timeout that should expire.
 const SHORT: Duration = Duration::from_millis(50);
-/// A timeout within which a client must send something, even on a busy machine, before it is to expire.
+/// A timeout that should expire, but not before the client has sent something, even on a busy machine.
 const MEDIUM: Duration = Duration::from_millis(500);
 const HALF_A_HEADER: &str = "GET / HTTP/1.1\r\nHost: local";
 const PART_OF_A_BODY: &str = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc";
@@ -38,7 +38,7 @@ fn hello() -> Router {
     Router::new().route("/", get(|| async { "hello" }))
 }
 
-/// A router whose handler of `/body` reads the body, after a pause, and tells how that ended.
+/// A router whose handler of `/body` reads the body after a pause, and sends its error, if any, to the channel.
 fn reader(tell: mpsc::Sender<Option<String>>, pause: Duration) -> Router {
     let read = move |body: Body| async move {
         SystemClock.sleep(pause).await;
@@ -71,7 +71,7 @@ async fn connect_with_bodies(address: SocketAddr) -> SendRequest<Either<Pieces, 
     client
 }
 
-/// A request whose body begins, and goes on with what is sent.
+/// A request whose body has begun, and a sender for the rest.
 fn begun(path: &str) -> (hyper::Request<Either<Pieces, Full<Bytes>>>, Sender<Piece>) {
     let (sender, pieces) = bounded(1);
     sender.try_send(Ok(Frame::data(Bytes::from("abc")))).unwrap();
@@ -79,7 +79,7 @@ fn begun(path: &str) -> (hyper::Request<Either<Pieces, Full<Bytes>>>, Sender<Pie
     (request.body(Either::Left(StreamBody::new(Box::pin(pieces)))).unwrap(), sender)
 }
 
-/// The number of requests that a server has dropped, which is its failure.
+/// The failure of a server that has dropped requests.
 fn unanswered(stopped: Result<(), Error>) -> Unanswered {
     let error = stopped.unwrap_err();
     let Error::Failed(failed) = &error else { panic!("{error:?}") };
@@ -116,7 +116,7 @@ fn clients_without_a_request_do_not_delay_a_stop() {
 /// A connection that is idle when closing begins ends at once; on HTTP/2, with GOAWAY.
 #[test]
 fn idle_connections_end_at_once() {
-    // Other connections are given this long. Of several attempts on a busy machine, one is fast enough.
+    // Other connections may stay this long. On a busy machine, at least one of several attempts is faster than that.
     const LINGER: Duration = Duration::from_secs(1);
     let is_fast = |_| {
         let server = Running::start(|server| server.axum(hello()));
@@ -135,7 +135,7 @@ fn idle_connections_end_at_once() {
     assert!(client.rest().contains("\0\0\x08\x07\0\0\0\0\0"));
 }
 
-/// A client that connected before closing began, and sends its request only then, is still answered.
+/// A client that connected before closing began, and completes its first request only afterwards, is still answered.
 #[test]
 fn a_first_request_that_comes_after_closing_is_answered() {
     let server = Running::start(|server| server.axum(hello()));
@@ -183,7 +183,7 @@ fn idle_connections_have_a_timeout() {
     server.stop().unwrap();
 }
 
-/// Without any time for idle connections, a request is still answered, however long its handler needs.
+/// Even if the idle timeout is zero, a request is answered, however long its handler needs.
 #[test]
 fn a_slow_handler_is_not_an_idle_connection() {
     let slow = || async {
@@ -220,7 +220,7 @@ fn stalled_bodies_have_a_timeout() {
     }
 }
 
-/// The same on HTTP/2, where other requests of the connection are not affected.
+/// On HTTP/2, a stalled request body does not affect other requests of the connection.
 #[test]
 fn stalled_bodies_have_a_timeout_on_http2() {
     let (tell, told) = mpsc::channel();
@@ -238,7 +238,7 @@ fn stalled_bodies_have_a_timeout_on_http2() {
     server.stop().unwrap();
 }
 
-/// The time for a body counts only while the handler waits for it.
+/// The body timeout counts only while the handler waits for bytes.
 #[test]
 fn a_slow_handler_is_not_a_stalled_body() {
     let (tell, told) = mpsc::channel();
@@ -271,7 +271,7 @@ fn responses_that_are_not_read_have_a_timeout() {
     server.stop().unwrap();
 }
 
-/// A client that reads slowly is given the whole response, however long that takes.
+/// A client that reads slowly receives the whole response, however long that takes.
 #[test]
 fn a_slow_reader_is_not_a_stalled_one() {
     const PIECES: usize = 64;
@@ -312,7 +312,7 @@ fn responses_without_a_window_have_a_timeout() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// The grace is an upper bound on the stop. That a client does not read is no failure.
+/// The grace is an upper bound on the stop. It is no failure if a client does not read.
 #[test]
 fn a_response_that_is_not_read_ends_with_the_grace() {
     let server =
@@ -323,7 +323,7 @@ fn a_response_that_is_not_read_ends_with_the_grace() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// Nor is it a failure that a client does not send its body.
+/// It is no failure either if a client does not send its body.
 #[test]
 fn a_body_that_does_not_come_ends_with_the_grace() {
     let (tell, _told) = mpsc::channel();
@@ -336,7 +336,7 @@ fn a_body_that_does_not_come_ends_with_the_grace() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// Requests whose handlers work until the end of the grace are dropped, and that is the failure of the server.
+/// If handlers are still working at the end of the grace, their requests are dropped, and the server fails.
 #[test]
 fn handlers_that_work_end_with_the_grace() {
     let (never, entered) = never();
@@ -354,7 +354,7 @@ fn handlers_that_work_end_with_the_grace() {
     assert_eq!(server.failures().len(), 1);
 }
 
-/// A request that is answered already, and waits for more of its body, hides no handler of its connection.
+/// A request that is answered, and waits for more of its body, does not hide a working handler of its connection.
 #[test]
 fn an_answered_request_hides_no_handler() {
     let (never, entered) = never();
@@ -375,7 +375,7 @@ fn an_answered_request_hides_no_handler() {
     drop(sender);
 }
 
-/// A handler that has been told that its body does not come is no longer waiting for it.
+/// Once its read has timed out, a handler no longer counts as waiting for the body.
 #[test]
 fn a_handler_works_after_a_body_that_does_not_come() {
     let (tell, told) = mpsc::channel();
@@ -394,7 +394,7 @@ fn a_handler_works_after_a_body_that_does_not_come() {
     assert_eq!(unanswered(server.stop()).requests, 1);
 }
 
-/// A process that a handler has started, and that does not end, is aborted after the grace: the server fails.
+/// If a process that a handler has started does not end, it is aborted after the grace, and the server fails.
 #[test]
 fn processes_of_requests_that_are_aborted_are_a_failure() {
     let start = |request: axum::Extension<RequestProcess>| async move {

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use crate::common::LIMIT;
 use crate::servers_running::{Running, request};
 
-/// The configuration of a server, and what its clients need to trust it.
+/// The configuration of a server, and the root certificates with which clients trust it.
 fn trusted() -> (ServerConfig, RootCertStore) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -34,7 +34,7 @@ fn trusted() -> (ServerConfig, RootCertStore) {
     (config, roots)
 }
 
-/// A server, and what its clients need to trust it.
+/// A server, and the root certificates with which clients trust it.
 fn secure(protocols: &[&str], header_timeout: Duration) -> (Running, Arc<RootCertStore>) {
     let (mut config, roots) = trusted();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -89,7 +89,7 @@ fn both_versions_are_offered() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// The protocols of a configuration that names some are kept.
+/// If a configuration names protocols, they are kept.
 #[test]
 fn own_protocols_are_kept() {
     let (server, roots) = secure(&["http/1.1"], LONG);
@@ -99,7 +99,7 @@ fn own_protocols_are_kept() {
     server.stop().unwrap();
 }
 
-/// Handshakes that fail end their connections only.
+/// A handshake that fails ends only its connection.
 #[test]
 fn a_failed_handshake_is_no_failure() {
     let (server, roots) = secure(&[], LONG);
@@ -115,7 +115,7 @@ fn a_failed_handshake_is_no_failure() {
     assert_eq!(server.failures(), [""; 0]);
 }
 
-/// A handshake that stalls ends by the timeout for the header, and does not delay a stop.
+/// The header timeout ends a handshake that stalls, and a stop does not wait for it.
 #[test]
 fn a_stalled_handshake_ends() {
     let (server, _) = secure(&[], Duration::from_millis(50));
@@ -128,7 +128,7 @@ fn a_stalled_handshake_ends() {
     assert_eq!(client.rest(), "");
 }
 
-/// A TCP server serves no plain text in place of TLS: it refuses to start.
+/// With a TLS configuration, a TCP server does not serve plain text, but fails to start.
 #[test]
 fn a_tcp_server_refuses_tls() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

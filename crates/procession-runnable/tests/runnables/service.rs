@@ -10,19 +10,19 @@ use procession_runnable::{
     start_stop,
 };
 
-use crate::common::{Does, Events, FACES, Face, LIMIT, errors, part};
+use crate::common::{BODY_KINDS, Behaviour, BodyKind, Events, LIMIT, errors, part};
 
 const SHORT: Duration = Duration::from_millis(20);
 
-fn serving(face: Face) -> Service {
-    Service::new(part("a", Does::Serve, &Events::default(), face))
+fn serving(kind: BodyKind) -> Service {
+    Service::new(part("a", Behaviour::Serve, &Events::default(), kind))
 }
 
 /// Initial, Starting, Running, Stopping, Stopped; blocking and async.
 #[test]
 fn the_states() {
-    for face in FACES {
-        let service = serving(face);
+    for kind in BODY_KINDS {
+        let service = serving(kind);
         assert_eq!(service.state(), State::Initial);
         assert!(service.outcome().is_none());
         service.start_blocking().unwrap();
@@ -41,7 +41,7 @@ fn the_states() {
         ));
 
         block_on(async {
-            let service = serving(face);
+            let service = serving(kind);
             service.start_within(LIMIT).await.unwrap();
             let done = service.done();
             service.stop_within(LIMIT).await.unwrap();
@@ -64,9 +64,9 @@ fn the_states() {
     assert!(starter.join().unwrap().is_err());
 }
 
-/// A caller can stop waiting for the start: the service continues to start, and its state says when it is ready.
+/// If a caller stops waiting for the start, the service continues to start, and its state shows when it is ready.
 #[test]
-fn a_start_that_nobody_waits_for() {
+fn a_start_without_a_waiter() {
     let (tell, told) = smol::channel::bounded::<()>(1);
     let service = Service::new(body(move |run| {
         let told = told.clone();
@@ -91,7 +91,7 @@ fn a_start_that_nobody_waits_for() {
 /// A service that was stopped before it was started cannot be started.
 #[test]
 fn stopped_before_it_was_started() {
-    let service = serving(Face::Task);
+    let service = serving(BodyKind::Task);
     service.stop_blocking().unwrap();
     assert_eq!(service.state(), State::Stopped);
     assert!(matches!(service.start_blocking(), Err(ServiceError::InvalidState { .. })));
@@ -100,13 +100,13 @@ fn stopped_before_it_was_started() {
 /// A run that fails, panics, or ends before it is ready.
 #[test]
 fn starts_that_fail() {
-    for face in FACES {
-        for (does, error) in [
-            (Does::FailToStart, "failed: cannot start"),
-            (Does::PanicAtStart, "panicked: at start"),
-            (Does::EndUnready, "ended before it was ready"),
+    for kind in BODY_KINDS {
+        for (behaviour, error) in [
+            (Behaviour::FailToStart, "failed: cannot start"),
+            (Behaviour::PanicAtStart, "panicked: at start"),
+            (Behaviour::EndUnready, "ended before it was ready"),
         ] {
-            let service = Service::new(part("a", does, &Events::default(), face));
+            let service = Service::new(part("a", behaviour, &Events::default(), kind));
             let failed = service.start_blocking().unwrap_err();
             assert!(failed.with_causes().to_string().ends_with(error), "{failed}");
             assert!(service.done().wait_timeout(LIMIT).is_some());
@@ -115,9 +115,9 @@ fn starts_that_fail() {
     }
 }
 
-/// A run that ends before it is ready is stopped, with everything that it has started.
+/// If a run ends before it is ready, the service stops everything that the run has started.
 #[test]
-fn an_end_before_readiness_closes_what_it_started() {
+fn an_end_before_readiness_closes_the_children() {
     let service = Service::new(body(|run| async move {
         run.spawn(|child| async move { child.closing().await }).map(drop)
     }));
@@ -139,7 +139,7 @@ fn an_early_end_has_all_errors() {
     assert_eq!(errors[1], "process `early` failed: cannot stop");
 }
 
-/// A function that starts a run and panics is a failure of the service, with the panic's message.
+/// If the function that starts the run panics, the service fails with the panic's message.
 #[test]
 fn a_start_that_panics() {
     let service = Service::new(Runnable::new(|_| panic!("no more runs")));
@@ -178,15 +178,15 @@ fn a_service_that_stops_slowly() {
     }
 }
 
-/// A start that takes longer than its timeout is aborted, and the error says so. So is a stop, and code that ignores the
-/// abort does not hold up the call.
+/// A start or a stop that takes longer than its timeout is aborted, with an error. The call does not wait for code that
+/// ignores the abort.
 #[test]
 fn deadlines() {
     let service = Service::new(body(|_| pending::<()>()));
     let late = service.start_blocking_within(SHORT).unwrap_err();
     assert!(matches!(late, ServiceError::TimedOut { call: "start", limit: SHORT }));
     assert!(late.to_string().contains("20ms"));
-    // What an abort drops has not failed.
+    // A body that an abort drops has not failed.
     assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
 
     let (release, released) = std::sync::mpsc::channel::<()>();
@@ -203,10 +203,10 @@ fn deadlines() {
     assert!(stubborn.done().wait_timeout(LIMIT).is_some());
 }
 
-/// A service whose run fails later is Stopped, with its error; so is one whose run ends without an error.
+/// A service whose run ends on its own is `Stopped`, with the error of the run if there is one.
 #[test]
-fn one_that_ends_by_itself() {
-    let service = Service::new(part("a", Does::FailLater, &Events::default(), Face::Task));
+fn a_service_that_ends_on_its_own() {
+    let service = Service::new(part("a", Behaviour::FailLater, &Events::default(), BodyKind::Task));
     let _started_or_failed = service.start_blocking();
     let error = service.done().wait_timeout(LIMIT).unwrap().unwrap_err();
     assert_eq!(error.with_causes().to_string(), "process `a` failed: broken");
@@ -225,11 +225,12 @@ fn one_that_ends_by_itself() {
     assert!(service.done().wait_timeout(LIMIT).unwrap().is_ok());
 }
 
-/// A service under a parent closes with the parent; any other closes with its last clone.
+/// A service under a parent closes with the parent; any other service closes when its last clone is dropped.
 #[test]
-fn who_stops_a_service() {
+fn parents_and_the_last_clone_stop_a_service() {
     let app = Process::new();
-    let service = Service::under(&app, part("a", Does::Serve, &Events::default(), Face::Task));
+    let service =
+        Service::under(&app, part("a", Behaviour::Serve, &Events::default(), BodyKind::Task));
     let service = service.unwrap();
     service.start_blocking().unwrap();
     app.close_blocking().unwrap();
@@ -268,7 +269,7 @@ async fn under_tokio() {
 #[test]
 fn under_smol() {
     smol::block_on(async {
-        let service = serving(Face::Task);
+        let service = serving(BodyKind::Task);
         service.start().await.unwrap();
         service.stop().await.unwrap();
     });

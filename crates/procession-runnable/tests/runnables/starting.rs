@@ -1,4 +1,4 @@
-//! Starting and stopping of `start_stop` while an abort comes in between: nothing that was acquired is lost.
+//! `start_stop` with aborts at any time: everything that `start` acquires is released.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use smol::channel::{bounded, unbounded};
 
 use crate::common::{Events, errors};
 
-/// A waker that panics when a run becomes ready is no concern of the run, and neither is one that panics when a run that
-/// panics loses its readiness.
+/// The panic of a waker does not reach the run, neither when the run becomes ready nor when a panic of the run means that
+/// it can no longer become ready.
 #[test]
 fn a_waker_that_panics_does_not_reach_the_run() {
     struct Panics;
@@ -50,7 +50,7 @@ fn a_waker_that_panics_does_not_reach_the_run() {
     }
 }
 
-/// An abort while `start` runs on its thread: once it has succeeded, `stop` runs, before the process is Closed.
+/// An abort while `start` runs on its thread: if `start` succeeds, `stop` runs before the process is Closed.
 #[test]
 fn an_abort_while_start_runs_on_its_thread() {
     for succeeds in [true, false] {
@@ -80,7 +80,7 @@ fn an_abort_while_start_runs_on_its_thread() {
     }
 }
 
-/// An abort after `start` has succeeded, with both faces.
+/// An abort after `start` has succeeded, async and blocking.
 #[test]
 fn an_abort_after_the_start() {
     let events = Events::default();
@@ -105,7 +105,7 @@ fn an_abort_after_the_start() {
     assert_eq!(events.all(), ["released"; 2]);
 }
 
-/// An abort that drops the future of `start`: it has not succeeded, so nothing is stopped.
+/// An abort that drops the future of `start`: `start` has not succeeded, so `stop` does not run.
 #[test]
 fn an_abort_that_drops_the_start() {
     let events = Events::default();
@@ -132,9 +132,9 @@ fn an_abort_that_drops_the_start() {
     assert_eq!(events.all(), [""; 0]);
 }
 
-/// `start` succeeds, and then the drop of its future panics, or it has set a teardown of its own: `stop` runs once.
+/// `start` succeeds, but the drop of its future panics, or it has set a teardown of its own: `stop` runs once.
 #[test]
-fn a_start_that_makes_trouble() {
+fn starts_with_a_panic_or_a_teardown() {
     struct PanicOnDrop;
     impl Drop for PanicOnDrop {
         fn drop(&mut self) {
@@ -181,7 +181,7 @@ fn a_start_that_makes_trouble() {
     assert_eq!(events.all(), ["released", "released", "own teardown"]);
 }
 
-/// Many aborts at any time: `stop` runs exactly as often as `start` succeeds.
+/// Many aborts at any time: `stop` runs once for each `start` that succeeds.
 #[test]
 fn aborts_at_any_time() {
     let counts = Arc::new(Mutex::new((0, 0)));

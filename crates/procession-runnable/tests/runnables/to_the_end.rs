@@ -10,7 +10,7 @@ use procession_runnable::{
     sequence, task, trace_region,
 };
 
-use crate::common::{Does, Events, Executor, Face, errors, everywhere, part};
+use crate::common::{Behaviour, BodyKind, Events, Executor, errors, everywhere, part};
 
 fn run(executor: Executor, runnable: &Runnable) -> Vec<String> {
     let app = executor.app();
@@ -19,10 +19,10 @@ fn run(executor: Executor, runnable: &Runnable) -> Vec<String> {
     ended
 }
 
-/// All run to the end, also when some fail; all errors are there, in the order of the parts.
+/// All parts run to their end, even if some fail; all errors are in the outcome, in the order of the parts.
 #[test]
 fn concurrent_runs_all_to_the_end() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         let events = Events::default();
         let ended = Arc::new(AtomicUsize::new(0));
         let counter = ended.clone();
@@ -37,11 +37,11 @@ fn concurrent_runs_all_to_the_end() {
             }
         });
         let all = concurrent([
-            part("a", Does::FailLater, &events, face),
+            part("a", Behaviour::FailLater, &events, kind),
             slow,
-            part("b", Does::PanicAtStart, &events, face),
-            part("c", Does::EndUnready, &events, face),
-            part("d", Does::FailToStart, &events, face),
+            part("b", Behaviour::PanicAtStart, &events, kind),
+            part("c", Behaviour::EndUnready, &events, kind),
+            part("d", Behaviour::FailToStart, &events, kind),
         ]);
         assert_eq!(
             run(executor, &all),
@@ -55,16 +55,17 @@ fn concurrent_runs_all_to_the_end() {
     }
 }
 
-/// The first error closes the others and waits for them; it is the only error, since they just stop.
+/// The first error closes the other parts, and the group waits for them. It is the only error, because the others stop
+/// without one.
 #[test]
 fn a_concurrent_group_closes_with_the_first_error() {
-    for (executor, face) in everywhere() {
-        for way in [Does::FailLater, Does::PanicAtStart, Does::FailToStart] {
+    for (executor, kind) in everywhere() {
+        for way in [Behaviour::FailLater, Behaviour::PanicAtStart, Behaviour::FailToStart] {
             let events = Events::default();
             let group = concurrent_group([
-                part("a", Does::Serve, &events, face),
-                part("b", Does::Hang, &events, face),
-                part("c", way, &events, face),
+                part("a", Behaviour::Serve, &events, kind),
+                part("b", Behaviour::Hang, &events, kind),
+                part("c", way, &events, kind),
             ]);
             let ended = run(executor, &group);
             assert_eq!(ended.len(), 1, "{ended:?}");
@@ -77,35 +78,35 @@ fn a_concurrent_group_closes_with_the_first_error() {
         }
     }
     let events = Events::default();
-    let well = [("a", Does::EndLater), ("b", Does::EndUnready)];
-    let well = well.map(|(name, does)| part(name, does, &events, Face::Task));
+    let well = [("a", Behaviour::EndLater), ("b", Behaviour::EndUnready)];
+    let well = well.map(|(name, behaviour)| part(name, behaviour, &events, BodyKind::Task));
     assert_eq!(run(Executor::Shared, &concurrent_group(well)), [""; 0]);
 }
 
-/// One after the other; the first error ends it, and the rest is never started.
+/// The parts run one after the other. The first error ends the sequence, and the remaining parts are not started.
 #[test]
 fn a_sequence_ends_with_the_first_error() {
-    for (executor, face) in everywhere() {
+    for (executor, kind) in everywhere() {
         let events = Events::default();
         let steps = sequence([
-            part("a", Does::EndLater, &events, face),
-            part("b", Does::EndUnready, &events, face),
-            part("c", Does::FailLater, &events, face),
-            part("d", Does::EndLater, &events, face),
+            part("a", Behaviour::EndLater, &events, kind),
+            part("b", Behaviour::EndUnready, &events, kind),
+            part("c", Behaviour::FailLater, &events, kind),
+            part("d", Behaviour::EndLater, &events, kind),
         ]);
         assert_eq!(run(executor, &steps), ["process `c` failed: broken"]);
         assert_eq!(events.all(), ["a up", "b up", "c up"]);
     }
 }
 
-/// Closing ends each of them: what runs is closed, what has not begun does not begin.
+/// Closing ends each combination: the parts that run are closed, and the others are not started.
 #[test]
 fn closing_ends_them() {
     let combine: [fn(Vec<Runnable>) -> Runnable; 3] =
         [|parts| concurrent(parts), |parts| concurrent_group(parts), |parts| sequence(parts)];
     for combine in combine {
         let events = Events::default();
-        let parts = ["a", "b"].map(|name| part(name, Does::Serve, &events, Face::Task));
+        let parts = ["a", "b"].map(|name| part(name, Behaviour::Serve, &events, BodyKind::Task));
         let app = Process::new();
         let ended = run_to_end(&app, &combine(parts.to_vec()));
         while !events.all().contains(&"a up".to_owned()) {
@@ -120,14 +121,14 @@ fn closing_ends_them() {
     }
 }
 
-/// They are ready when their parts are, so that they stand beside those that serve.
+/// Combinations are ready when all their parts are, so that they can be parts of groups that serve.
 #[test]
-fn they_are_ready() {
+fn combinations_become_ready() {
     let combine: [fn(Vec<Runnable>) -> Runnable; 2] =
         [|parts| concurrent(parts), |parts| concurrent_group(parts)];
     for combine in combine {
         let events = Events::default();
-        let parts = ["a", "b"].map(|name| part(name, Does::Serve, &events, Face::Task));
+        let parts = ["a", "b"].map(|name| part(name, Behaviour::Serve, &events, BodyKind::Task));
         let inside = events.clone();
         let app = Process::new();
         let ended = run_in(&app, &combine(parts.to_vec()), |_| async move {
@@ -138,7 +139,7 @@ fn they_are_ready() {
     }
 }
 
-/// None is nothing, one is itself, and they nest.
+/// A combination of no parts is `nop`, one of a single part is that part, and combinations nest.
 #[test]
 fn none_and_one_and_nested() {
     for combine in [
@@ -161,7 +162,7 @@ fn none_and_one_and_nested() {
     }
 }
 
-/// A task's error says what kind of task failed, and keeps the error; a region's error is as it was.
+/// The error of a task has the kind of the task and the error of the runnable; a region does not change the error.
 #[test]
 fn tasks_and_regions() {
     let fails = || named("import", body(|_| async { Err(std::io::Error::other("disk")) }));
