@@ -7,8 +7,8 @@ use procession::{Error, ManualClock, Process};
 
 use crate::{Recorder, TestExecutor};
 
-/// A root process named `app` whose async code runs on a [`TestExecutor`], a [`ManualClock`] that stands still until the
-/// test advances it, and a [`Recorder`] of the events. It dereferences to the process.
+/// A root process named `app` whose async code runs on a [`TestExecutor`], with a [`ManualClock`] that stands still until
+/// the test advances it, and a [`Recorder`] of the events. It dereferences to the process.
 ///
 /// ```
 /// use procession::Periodic;
@@ -73,7 +73,7 @@ impl TestApp {
         &self.executor
     }
 
-    /// The clock. It does nothing unless it is given to the code under test.
+    /// The clock. It has no effect unless the code under test uses it.
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
         &self.clock
@@ -85,11 +85,11 @@ impl TestApp {
         &self.recorder
     }
 
-    /// Runs all tasks until nothing moves, advances the clock, and runs all tasks again.
+    /// Runs all tasks until none is ready, advances the clock, and runs all tasks again.
     ///
     /// # Panics
     ///
-    /// As [`TestExecutor::run_until_idle`], and if the new time is later than an `Instant` can express.
+    /// In the cases of [`TestExecutor::run_until_idle`], and if the new time is later than an `Instant` can express.
     #[track_caller]
     pub fn advance(&self, by: Duration) {
         self.executor.run_until_idle();
@@ -105,7 +105,7 @@ impl TestApp {
     ///
     /// # Panics
     ///
-    /// As [`TestExecutor::block_on`]: for example, if a body ignores closing.
+    /// In the cases of [`TestExecutor::block_on`]: for example, if a body ignores closing.
     ///
     /// # Blocking
     ///

@@ -1,16 +1,16 @@
-//! [`TestExecutor`]: an executor that runs only when the test says so.
+//! [`TestExecutor`]: an executor that runs only when the test calls it.
 //!
 //! # Invariants
 //!
-//! - X1. A task runs only inside [`tick`](TestExecutor::tick) and the calls that are built on it. *Because* a waker only
-//!   appends the task to the queue.
-//! - X2. With the same seed, and as long as no other thread wakes tasks, the order is the same in each run. *Because*
-//!   the queue is in the order of the wake-ups, and the next task is the first one or, with a seed, the one that a
-//!   generator with this seed picks.
-//! - X3. No lock is held while a task runs, is dropped or is woken: the queue is locked only to append to it and to take
-//!   from it.
-//! - X4. A thread in [`block_on`](TestExecutor::block_on) does not sleep through a wake-up. *Because* each append unparks
-//!   the parkers in the list, as the waker of the future does, and a parker remembers that.
+//! - X1. A task runs only inside [`tick`](TestExecutor::tick) and the methods that call it, *because* a waker only appends
+//!   the task to the queue.
+//! - X2. With the same seed, and as long as no other thread wakes tasks, the order is the same in each run, *because* the
+//!   queue is in the order of the wake-ups, and the next task is the first one or, with a seed, the one that a random
+//!   number generator with this seed selects.
+//! - X3. No lock is held while a task runs, is dropped or is woken, *because* the queue is locked only to append to it and
+//!   to take from it.
+//! - X4. A thread in [`block_on`](TestExecutor::block_on) does not sleep through a wake-up, *because* each append unparks
+//!   the parkers in the list, the waker of the future unparks its parker, and a parker remembers an unpark.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,20 +28,20 @@ use procession::{Job, Spawn, Threads};
 /// How long a test waits for another thread before it fails instead of hanging: 30 s.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The interval at which [`TestExecutor::until`] looks at its condition while nothing runs.
-const GLANCE: Duration = Duration::from_millis(1);
+/// The interval at which [`TestExecutor::until`] checks its condition while nothing runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// An executor for tests. It is a [`Spawn`], and runs async jobs only when the test calls [`tick`](Self::tick),
 /// [`run_until_idle`](Self::run_until_idle), [`block_on`](Self::block_on) or [`until`](Self::until), on the thread that
 /// makes the call. Clones share their tasks.
 ///
-/// Tasks run in the order in which they were woken; with [`with_seed`](Self::with_seed), in an order that is shuffled,
-/// and that is the same each time. Blocking teardowns run on the spot, before `spawn` returns, as with
-/// [`Inline`](procession::Inline); or, with [`blocking_on_threads`](Self::blocking_on_threads), on the library's threads.
+/// Tasks run in the order in which they were woken or, with [`with_seed`](Self::with_seed), in a shuffled order that is the
+/// same each time. Blocking teardowns run on the spot, before `spawn` returns, as with [`Inline`](procession::Inline), or,
+/// with [`blocking_on_threads`](Self::blocking_on_threads), on the library's threads.
 ///
-/// Some things stay outside: bodies of [`spawn_thread`](procession::Process::spawn_thread) have threads of their own, and
-/// hooks, such as that of [`on_closing`](procession::Process::on_closing), run on threads of the library. Where a graph
-/// has them, wait with `block_on` or `until`.
+/// The executor does not control everything: bodies of [`spawn_thread`](procession::Process::spawn_thread) have threads of
+/// their own, and hooks, such as that of [`on_closing`](procession::Process::on_closing), run on threads of the library. If
+/// a graph has them, wait with `block_on` or `until`.
 ///
 /// ```
 /// use procession::Process;
@@ -51,11 +51,8 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// let app = Process::builder().name("app").spawner(executor.clone()).build()?;
 /// let worker = app.spawn(|p| async move { p.closing().await })?;
 ///
-/// executor.run_until_idle(); // the worker waits
-/// app.close();
-/// assert!(!worker.is_closed()); // nothing runs by itself
-/// executor.run_until_idle();
-/// assert!(worker.is_closed() && app.is_closed());
+/// executor.run_until_idle(); // the worker waits app.close(); assert!(!worker.is_closed()); // nothing runs yet
+/// executor.run_until_idle(); assert!(worker.is_closed() && app.is_closed());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -70,7 +67,7 @@ struct Queue {
 
 struct Ready {
     tasks: VecDeque<Runnable>,
-    /// Shuffles the order.
+    /// Shuffles the order, if there is a seed.
     random: Option<fastrand::Rng>,
     /// The threads that sleep until a task is woken, by the number of their call.
     sleeping: Vec<(u64, Unparker)>,
@@ -84,8 +81,8 @@ impl TestExecutor {
         Self::with(None)
     }
 
-    /// An executor that shuffles the order in which the tasks that are ready run. The same seed leads to the same order,
-    /// unless other threads wake tasks.
+    /// An executor that runs the tasks that are ready in a shuffled order. The same seed gives the same order, unless other
+    /// threads wake tasks.
     ///
     /// ```
     /// use procession_test::TestExecutor;
@@ -115,16 +112,16 @@ impl TestExecutor {
         Self { queue, is_blocking_on_threads: false }
     }
 
-    /// The same executor, except that it gives blocking teardowns to the library's threads, so that they run in parallel.
-    /// Set this before the executor is given to a process.
+    /// Runs blocking teardowns on the library's threads, in parallel, instead of on the spot. Call this before the executor
+    /// is given to a process.
     #[must_use]
     pub fn blocking_on_threads(mut self) -> Self {
         self.is_blocking_on_threads = true;
         self
     }
 
-    /// Spawns a future. It first runs in the next tick that picks it; a task that is dropped is cancelled, unless it
-    /// is [detached](async_task::Task::detach).
+    /// Spawns a future. It is first polled when a tick selects it. Dropping the task cancels it, unless it is
+    /// [detached](async_task::Task::detach).
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -135,7 +132,7 @@ impl TestExecutor {
         task
     }
 
-    /// Polls one task that is ready; `false` if there is none.
+    /// Polls one task that is ready. Returns `false` if there is none.
     ///
     /// # Panics
     ///
@@ -145,21 +142,21 @@ impl TestExecutor {
         next.map(Runnable::run).is_some()
     }
 
-    /// Polls tasks until none is ready; returns the number of polls.
+    /// Polls tasks until none is ready. Returns the number of polls.
     ///
     /// # Panics
     ///
-    /// If a task panics, or after a million polls: then tasks that wake themselves are polled for ever.
+    /// If a task panics, or after a million polls, because tasks that wake themselves would be polled for ever.
     #[track_caller]
     pub fn run_until_idle(&self) -> usize {
-        const MOST: usize = 1_000_000;
+        const MAX_POLLS: usize = 1_000_000;
 
         let mut polls = 0;
         while self.tick() {
             polls += 1;
             assert!(
-                polls < MOST,
-                "the executor is not idle after {MOST} polls: do tasks wake themselves?"
+                polls < MAX_POLLS,
+                "the executor is not idle after {MAX_POLLS} polls: do tasks wake themselves?"
             );
         }
         polls
@@ -171,12 +168,12 @@ impl TestExecutor {
         self.queue.ready.lock().tasks.len()
     }
 
-    /// Polls the future, and all tasks that are ready, until the future is ready. While nothing is ready, the thread
-    /// sleeps until another one, of the library for example, wakes something.
+    /// Polls the future, and all tasks that are ready, until the future is ready. While nothing is ready, the thread sleeps
+    /// until another thread, such as one of the library, wakes the future or a task.
     ///
     /// # Panics
     ///
-    /// If a task panics, or if nothing was woken for 30 s ([`LIMIT`]).
+    /// If a task panics, or if nothing is woken for 30 s ([`LIMIT`]).
     ///
     /// # Blocking
     ///
@@ -194,21 +191,21 @@ impl TestExecutor {
     /// ```
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        let sleeps = Sleeps::begin(&self.queue);
-        let waker = sleeps.parker.unparker().into();
+        let sleeper = Sleeper::begin(&self.queue);
+        let waker = sleeper.parker.unparker().into();
         let mut context = Context::from_waker(&waker);
         let mut future = pin!(future);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return output;
             }
-            if self.run_until_idle() == 0 && !sleeps.parker.park_timeout(LIMIT) {
+            if self.run_until_idle() == 0 && !sleeper.parker.park_timeout(LIMIT) {
                 panic!("the future is not ready, and nothing was woken for {LIMIT:?}");
             }
         }
     }
 
-    /// Polls tasks until the condition holds, while other threads run too.
+    /// Polls tasks until the condition holds. Other threads may make it true.
     ///
     /// # Panics
     ///
@@ -219,13 +216,13 @@ impl TestExecutor {
     /// Blocks the thread until the condition holds.
     #[track_caller]
     pub fn until(&self, holds: impl Fn() -> bool) {
-        let sleeps = Sleeps::begin(&self.queue);
+        let sleeper = Sleeper::begin(&self.queue);
         let end = Instant::now() + LIMIT;
         while !holds() {
             assert!(Instant::now() < end, "the condition did not hold within {LIMIT:?}");
             if self.run_until_idle() == 0 {
                 // A condition can become true without a wake-up.
-                let _woken = sleeps.parker.park_timeout(GLANCE);
+                let _woken = sleeper.parker.park_timeout(CHECK_INTERVAL);
             }
         }
     }
@@ -270,13 +267,13 @@ impl Queue {
 }
 
 /// A call that sleeps while nothing is ready.
-struct Sleeps<'a> {
+struct Sleeper<'a> {
     queue: &'a Queue,
     call: u64,
     parker: Parker,
 }
 
-impl<'a> Sleeps<'a> {
+impl<'a> Sleeper<'a> {
     fn begin(queue: &'a Queue) -> Self {
         let parker = Parker::new();
         let mut ready = queue.ready.lock();
@@ -288,7 +285,7 @@ impl<'a> Sleeps<'a> {
     }
 }
 
-impl Drop for Sleeps<'_> {
+impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
         self.queue.ready.lock().sleeping.retain(|(call, _)| *call != self.call);
     }

@@ -1,16 +1,16 @@
-//! [`Life`]: what happened to one process, from a list of events.
+//! [`History`]: the events of one process, taken from the events of a tree.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use procession::{Error, Event, EventKind, Label, ProcessId};
 
-/// What happened to one process, in the order in which it happened.
+/// The events of one process, in their order.
 #[derive(Clone, Debug)]
-pub(crate) struct Life {
+pub(crate) struct History {
     pub(crate) id: ProcessId,
     pub(crate) name: Option<String>,
-    /// As it was when the process was made, because one that is Closed has no parents any more.
+    /// The label when the process was made, because a Closed process has no parents any more.
     pub(crate) label: Label,
     pub(crate) path: String,
     pub(crate) site: String,
@@ -19,7 +19,7 @@ pub(crate) struct Life {
     pub(crate) error: Option<Error>,
 }
 
-/// A step in the life of a process, in the order in which they must come.
+/// A step of a process. They are sorted in the order in which they must come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Made,
@@ -30,7 +30,7 @@ pub(crate) enum Step {
     Closed,
 }
 
-impl Life {
+impl History {
     pub(crate) fn at(&self, step: Step) -> Option<Instant> {
         self.steps.iter().find(|(_, other)| *other == step).map(|(at, _)| *at)
     }
@@ -48,7 +48,7 @@ impl Life {
         self.at(Step::TeardownStarted).or_else(|| self.at(Step::Closed))
     }
 
-    /// Was it open at this time?
+    /// Was the process open at this time?
     pub(crate) fn is_open_at(&self, at: Instant) -> bool {
         let was_made = self.at(Step::Made).is_none_or(|made| made <= at);
         was_made && self.at(Step::Closed).is_none_or(|closed| at < closed)
@@ -59,22 +59,22 @@ impl Life {
         self.name.as_deref() == Some(name) || self.path == name
     }
 
-    /// How the messages of a sweep name it.
+    /// The process as the messages of a sweep show it.
     pub(crate) fn shown(&self) -> String {
         format!("`{}` ({})", self.path, self.site)
     }
 }
 
-/// The lives in these events. An id that is used again begins a new life.
-pub(crate) fn of(events: &[Event]) -> Vec<Life> {
-    let mut lives: Vec<Life> = Vec::new();
-    // By id, the last life.
+/// The histories in these events. If an id is used again, a new history begins.
+pub(crate) fn of(events: &[Event]) -> Vec<History> {
+    let mut histories: Vec<History> = Vec::new();
+    // The index of the last history of each id.
     let mut last = HashMap::new();
     for event in events {
         let is_new = matches!(event.kind(), EventKind::Made) || !last.contains_key(&event.id());
         if is_new {
-            last.insert(event.id(), lives.len());
-            lives.push(Life {
+            last.insert(event.id(), histories.len());
+            histories.push(History {
                 id: event.id(),
                 name: event.name().map(Into::into),
                 path: event.path(),
@@ -84,7 +84,7 @@ pub(crate) fn of(events: &[Event]) -> Vec<Life> {
                 error: None,
             });
         }
-        let life = &mut lives[last[&event.id()]];
+        let history = &mut histories[last[&event.id()]];
         let step = match event.kind() {
             EventKind::Made => Step::Made,
             EventKind::Closing(_) => Step::Closing,
@@ -92,12 +92,12 @@ pub(crate) fn of(events: &[Event]) -> Vec<Life> {
             EventKind::TeardownStarted => Step::TeardownStarted,
             EventKind::TeardownEnded => Step::TeardownEnded,
             EventKind::Closed { outcome, .. } => {
-                life.error = outcome.clone().err();
+                history.error = outcome.clone().err();
                 Step::Closed
             }
             _ => continue,
         };
-        life.steps.push((event.at(), step));
+        history.steps.push((event.at(), step));
     }
-    lives
+    histories
 }

@@ -1,11 +1,12 @@
-//! Tests of your own shutdown, for programs that are built on [`procession`]. Add it to your dev-dependencies.
+//! Tools for testing the shutdown of programs that are built on [`procession`]. Add this crate to your
+//! dev-dependencies.
 //!
 //! | | |
 //! |---|---|
-//! | [`TestExecutor`] | a spawner that runs async code only when the test says so, in an order that can be repeated |
-//! | [`TestApp`] | a root process on such an executor, with a [`ManualClock`] |
-//! | [`Recorder`], [`assert_closed_in_order!`] | the events of a tree; checks the order in which its processes became Closed |
-//! | [`sweep()`], [`Sweep`] | runs a graph once for each process and each [`Fault`], and checks what holds whatever fails |
+//! | [`TestExecutor`] | a spawner that runs async code only when the test calls it, in an order that can be repeated |
+//! | [`TestApp`] | a root process on such an executor, with a [`ManualClock`] and a [`Recorder`] |
+//! | [`Recorder`], [`assert_closed_in_order!`] | records the events of a tree; checks the order in which its processes became Closed |
+//! | [`sweep()`], [`Sweep`] | runs a graph once for each process and each [`Fault`], and checks the guarantees that must hold whatever fails |
 //!
 //! # A deterministic test
 //!
@@ -26,9 +27,9 @@
 //!
 //! # Features of `procession`
 //!
-//! This crate enables the feature `test-faults` of `procession`, which is not part of its public interface: places where
-//! faults are injected. With it, a body and a teardown each cost one more atomic load. Cargo enables it only in builds
-//! that have this crate in them: for dev-dependencies, those of tests, examples and benchmarks.
+//! This crate enables the feature `test-faults` of `procession`, which lets it inject faults and is not part of the public
+//! interface. With the feature, each body and each teardown costs one more atomic load. Cargo enables it only in builds
+//! that include this crate: for dev-dependencies, those of tests, examples and benchmarks.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -39,7 +40,7 @@ mod readme {}
 
 mod app;
 mod executor;
-mod lives;
+mod history;
 mod recorder;
 mod sweep;
 mod timeline;

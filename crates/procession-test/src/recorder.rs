@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use procession::{Event, EventKind, Process, support};
 
 use crate::executor::LIMIT;
-use crate::lives::{self, Life, Step};
+use crate::history::{self, History, Step};
 use crate::timeline;
 
 /// Records the events of a process and of everything below it: see [`assert_closed_in_order!`].
@@ -73,7 +73,7 @@ impl Recorder {
     ///
     /// # Blocking
     ///
-    /// Blocks the thread until the events so far were delivered, which a thread of the library does.
+    /// Blocks the thread until a thread of the library has delivered the events so far.
     #[must_use]
     #[track_caller]
     pub fn events(&self) -> Vec<Event> {
@@ -81,7 +81,7 @@ impl Recorder {
         let mut events = self.events.lock().clone();
         let missed = events.iter().find(|event| matches!(event.kind(), EventKind::Missed { .. }));
         assert!(missed.is_none(), "too many events at once: {}", missed.expect("there is one"));
-        // Of one process, they are in order already; this sort keeps the order of events of the same time.
+        // The events of one process are in order already. The sort is stable, so it keeps them in order.
         events.sort_by_key(Event::at);
         events
     }
@@ -91,11 +91,11 @@ impl Recorder {
     ///
     /// # Panics
     ///
-    /// If they did not, or if there is no such process.
+    /// If they did not, if there is no such process, and in the cases of [`events`](Self::events).
     ///
     /// # Blocking
     ///
-    /// As [`events`](Self::events).
+    /// Blocks the thread until a thread of the library has delivered the events so far.
     #[track_caller]
     pub fn assert_closed_in_order(&self, order: &[Which]) {
         let events = self.events();
@@ -112,8 +112,8 @@ impl fmt::Debug for Recorder {
 }
 
 fn check(events: &[Event], order: &[Which]) -> Result<(), String> {
-    let lives = lives::of(events);
-    let found = order.iter().map(|which| find(&lives, which)).collect::<Result<Vec<_>, _>>()?;
+    let histories = history::of(events);
+    let found = order.iter().map(|which| find(&histories, which)).collect::<Result<Vec<_>, _>>()?;
     for pair in found.windows(2) {
         let (first, then) = (&pair[0], &pair[1]);
         if first.closed > then.began {
@@ -127,32 +127,32 @@ fn check(events: &[Event], order: &[Which]) -> Result<(), String> {
     Ok(())
 }
 
-fn find(lives: &[Life], which: &Which) -> Result<Found, String> {
+fn find(histories: &[History], which: &Which) -> Result<Found, String> {
     let found: Vec<_> = match which {
         // If several processes have had the id, the handle keeps the last one.
         Which::Handle(process) => {
-            lives.iter().rfind(|life| life.id == process.id()).into_iter().collect()
+            histories.iter().rfind(|history| history.id == process.id()).into_iter().collect()
         }
-        Which::Name(name) => lives.iter().filter(|life| life.has_name(name)).collect(),
+        Which::Name(name) => histories.iter().filter(|history| history.has_name(name)).collect(),
     };
     let Some(first) = found.first() else {
-        return Err(format!("{which} is not among the processes: {}", names(lives)));
+        return Err(format!("{which} is not among the processes: {}", names(histories)));
     };
     let shown = match which {
         Which::Handle(_) => first.label.to_string(),
         Which::Name(_) => which.to_string(),
     };
-    let closed: Option<Vec<_>> = found.iter().map(|life| life.at(Step::Closed)).collect();
+    let closed: Option<Vec<_>> = found.iter().map(|history| history.at(Step::Closed)).collect();
     let closed = closed.and_then(|closed| closed.into_iter().max());
-    let began = found.iter().filter_map(|life| life.began_to_end()).min();
+    let began = found.iter().filter_map(|history| history.began_to_end()).min();
     match (closed, began) {
         (Some(closed), Some(began)) => Ok(Found { shown, closed, began }),
         _ => Err(format!("{shown} is not Closed")),
     }
 }
 
-fn names(lives: &[Life]) -> String {
-    let paths: BTreeSet<_> = lives.iter().map(|life| &*life.path).collect();
+fn names(histories: &[History]) -> String {
+    let paths: BTreeSet<_> = histories.iter().map(|history| &*history.path).collect();
     if paths.is_empty() {
         return "no event was recorded".to_owned();
     }
@@ -192,18 +192,23 @@ impl From<&String> for Which {
     }
 }
 
-/// Checks that processes became Closed in this order: each one, before the next one began its teardown.
+/// Checks that processes became Closed in this order: each one before the next one began its teardown.
 ///
 /// `assert_closed_in_order!(recorder, [a, b, c])` takes handles, names (`"cache"`) and paths (`"app/db/cache"`) in any
 /// mixture. A name that several processes have stands for all of them. It waits until the [`Recorder`] has all events.
 ///
-/// Processes that the graph does not order may happen to close in this order. So the check shows an order that is
-/// wrong, but does not prove that it is guaranteed: for that, run the test with several seeds of a
+/// Processes that the graph does not order may happen to close in this order. So the check finds a wrong order, but does
+/// not prove that the right one is guaranteed. To find out more, run the test with several seeds of a
 /// [`TestExecutor`](crate::TestExecutor).
 ///
 /// # Panics
 ///
-/// If the order was another one. The message lists the events with their times.
+/// If the order was different. The message lists the events with their times. It also panics in the other cases of
+/// [`Recorder::assert_closed_in_order`](crate::Recorder::assert_closed_in_order).
+///
+/// # Blocking
+///
+/// Blocks the thread until a thread of the library has delivered the events so far.
 ///
 /// ```should_panic
 /// use procession::Process;

@@ -1,4 +1,4 @@
-//! Events as a list that a person reads: one line each, with the time since the first one.
+//! Events as a list for people: one line each, with the time since the first event.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The executor runs only when it is told to, and in the same order for the same seed.
+//! The executor runs only when it is called, and in the same order for the same seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use futures_lite::future::yield_now;
 use procession::{Process, ok};
 use procession_test::{TestApp, TestExecutor};
 
-/// The order in which 20 tasks of three steps each run.
+/// The order in which the executor runs 20 tasks of three steps each.
 fn order(executor: &TestExecutor) -> Vec<(u32, u32)> {
     let steps = Arc::new(Mutex::new(Vec::new()));
     for task in 0..20 {

@@ -1,4 +1,4 @@
-//! The order of closing, and the messages about a wrong one.
+//! The order of closing, and the messages about a wrong order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -66,7 +66,7 @@ fn processes_that_overlap_are_not_in_order() {
 }
 
 #[test]
-fn an_open_process_and_an_unknown_name_are_said() {
+fn an_open_process_and_an_unknown_name_are_reported() {
     let app = TestApp::new();
     let recorder = app.recorder();
     let _db = part("db", &app).build().unwrap();
@@ -100,7 +100,7 @@ fn a_handle_does_not_stand_for_an_earlier_process_with_its_id() {
     app.executor().block_on(first.closed()).unwrap();
     drop(first);
     let processes: Vec<_> = (0..1_000).map(|_| part("later", &app).build().unwrap()).collect();
-    // The memory of the first process is used again, unless another test is faster.
+    // The memory of the first process is used again, unless another test takes it first.
     let Some(last) = processes.iter().find(|process| process.id() == id) else { return };
     let middle = part("middle", &app).build().unwrap();
     last.wait_for(&middle).unwrap();

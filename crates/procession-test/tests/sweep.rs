@@ -1,4 +1,4 @@
-//! Sweeps of graphs: those that survive every fault, and those in which the sweep finds something.
+//! Sweeps of graphs: graphs that survive every fault, and graphs in which the sweep finds a failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
@@ -9,7 +9,7 @@ use procession::support::{self, Fault as Injected, FaultPlace};
 use procession::{BoxError, Error, Inline, Job, Limited, Process, Threads, ok, ok_with};
 use procession_test::{Fault, Report, Sweep, TestApp, TestExecutor, sweep};
 
-/// The message of the sweep, which must find something.
+/// The message of the sweep, which must find a failure.
 #[track_caller]
 fn found(run: impl FnOnce() -> Report) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("the sweep should find something");
@@ -40,7 +40,7 @@ fn every_kind(
     let task = worker.spawn_task(|_| async { ok_with(1) })?;
     let pool = Limited::new(&server, 1)?;
     let limited = pool.spawn_thread(|p| p.closing().wait());
-    // With a fault, it may have no value, and the limiter may be closed.
+    // With a fault, the task may have no value, and the limiter may be closed.
     drop((task, limited));
     Ok(())
 }
@@ -86,7 +86,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn an_error_that_a_body_which_ignores_closing_returns_may_panic_when_it_is_dropped() {
+fn the_error_of_a_body_that_ignores_closing_may_panic_when_it_is_dropped() {
     let executor = TestExecutor::new();
     let app = TestApp::on(executor.clone());
     support::inject(&app, |place, process| {
@@ -118,7 +118,7 @@ fn processes_with_the_same_name_are_numbered() {
 }
 
 #[test]
-fn a_body_that_waits_for_ever_for_one_that_has_failed_is_found() {
+fn a_body_that_waits_for_ever_for_a_failed_one_is_found() {
     // The consumer waits for the last message of the producer, even if there is none.
     let build = |app: &Process| {
         let (send, receive) = mpsc::channel();
@@ -205,7 +205,7 @@ fn a_function_may_close_the_graph_and_wait_for_it() {
         let db = part("db", app).teardown(|| ()).build()?;
         let server = part("server", app).teardown_async(|| async {}).spawner(Threads);
         let server = server.spawn(|p| async move { p.closing().await })?;
-        // Its outcome has the fault.
+        // Their outcomes may have the fault.
         let _failed = (server.close_blocking(), db.close_blocking());
         ok()
     });

@@ -1,8 +1,8 @@
 //! One run of the user's graph, with or without a fault.
 //!
 //! The user's function, the closing and the waits have threads of their own, because with an
-//! [`Inline`](procession::Inline) spawner each of them may run a teardown that hangs. The thread of the sweep only
-//! waits for what they tell the [`Watch`], with a deadline, so that it never hangs.
+//! [`Inline`](procession::Inline) spawner, each of them may run a teardown that hangs. The thread of the sweep only waits
+//! for changes of the [`Watch`], with a deadline, so that it never hangs.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,8 +14,8 @@ use procession::{BlockerKind, Error, Event, Process, support};
 use super::fault::Fault;
 use super::rules::{self, Broken, Rule, Waits, broken};
 use super::target::Target;
-use super::watch::{Seen, Watch};
-use crate::lives::{self, Life};
+use super::watch::{Observed, Watch};
+use crate::history::{self, History};
 
 /// The user's function.
 pub(super) type Build<R> = Arc<dyn Fn(&Process) -> R + Send + Sync>;
@@ -30,7 +30,7 @@ pub(super) struct Times {
 /// A run that has ended.
 pub(super) struct Run<R> {
     pub(super) watch: Arc<Watch>,
-    pub(super) lives: Vec<Life>,
+    pub(super) histories: Vec<History>,
     pub(super) events: Vec<Event>,
     pub(super) outcome: Result<(), Error>,
     pub(super) value: Option<R>,
@@ -43,31 +43,31 @@ pub(super) struct Failed {
     pub(super) events: Vec<Event>,
 }
 
-/// Runs the graph. `first` is what happened in the run without a fault.
+/// Runs the graph. `first` has the histories of the run without a fault.
 pub(super) fn run<R: Send + 'static>(
     build: &Build<R>,
     case: Option<&(Target, Fault)>,
     times: Times,
-    first: Option<&[Life]>,
+    first: Option<&[History]>,
 ) -> Result<Run<R>, Failed> {
     let root = Process::builder().name("app").build().expect("it has no parent");
     let watch = Watch::of(&root, case.cloned(), times.grace);
     let fault = case.map(|(_, fault)| *fault);
     let run = Running { root, watch, fault, times, deadline: Instant::now() + times.timeout };
     let ended = run.to_its_end(build);
-    // Whatever was found, nothing is left hanging.
+    // Whatever was found, nothing must be left hanging.
     run.watch.gate.open();
     run.root.abort();
     let _delivered = support::flush_events(times.timeout);
-    let mut events = run.watch.look().events.clone();
+    let mut events = run.watch.lock().events.clone();
     events.sort_by_key(Event::at);
-    let lives = lives::of(&events);
-    match ended.and_then(|(value, waits)| run.check(&lives, &waits, first).map(|()| value)) {
+    let histories = history::of(&events);
+    match ended.and_then(|(value, waits)| run.check(&histories, &waits, first).map(|()| value)) {
         Ok(value) => {
             let Running { root, watch, .. } = run;
-            let was_struck = watch.look().struck.is_some();
-            let outcome = root.outcome().expect("it was seen Closed");
-            Ok(Run { watch, lives, events, outcome, value, was_struck })
+            let was_struck = watch.lock().struck.is_some();
+            let outcome = root.outcome().expect("it was observed Closed");
+            Ok(Run { watch, histories, events, outcome, value, was_struck })
         }
         Err(broken) => Err(Failed { broken, events }),
     }
@@ -94,19 +94,20 @@ impl Running {
             move || {
                 let built = support::catch(|| build(&root)).ok();
                 *value.lock() = built;
-                watch.change(|seen| seen.has_built = true);
+                watch.change(|observed| observed.has_built = true);
             }
         });
         let hangs = self.fault == Some(Fault::TeardownHangs);
-        let mut was_seen = !hangs;
-        self.watch
-            .wait(self.deadline, |seen| seen.has_built || (!was_seen && seen.struck.is_some()));
-        if !was_seen && self.watch.look().struck.is_some() {
-            // The function closes something itself.
-            self.see_hang()?;
-            was_seen = true;
+        let mut is_hang_checked = !hangs;
+        self.watch.wait(self.deadline, |observed| {
+            observed.has_built || (!is_hang_checked && observed.struck.is_some())
+        });
+        if !is_hang_checked && self.watch.lock().struck.is_some() {
+            // The function itself has closed something.
+            self.check_hang()?;
+            is_hang_checked = true;
         }
-        if !self.watch.wait(self.deadline, |seen| seen.has_built) {
+        if !self.watch.wait(self.deadline, |observed| observed.has_built) {
             let found = format!("it has not returned within {:?}", self.times.timeout);
             return broken(Rule::Returns, found);
         }
@@ -116,16 +117,16 @@ impl Running {
         };
         let waits = Waits::of(&self.root.snapshot());
         self.close();
-        if !was_seen {
-            let ends = |seen: &Seen| seen.struck.is_some() || seen.all_closed();
+        if !is_hang_checked {
+            let ends = |observed: &Observed| observed.struck.is_some() || observed.all_closed();
             self.watch.wait(self.deadline, ends);
-            if self.watch.look().struck.is_some() {
-                self.see_hang()?;
+            if self.watch.lock().struck.is_some() {
+                self.check_hang()?;
             }
         }
-        let is_closed = self.watch.wait(self.deadline, |seen| seen.outcomes.len() == 2);
+        let is_closed = self.watch.wait(self.deadline, |observed| observed.outcomes.len() == 2);
         // Processes that no other one waits for may still be closing.
-        if !is_closed || !self.watch.wait(self.deadline, Seen::all_closed) {
+        if !is_closed || !self.watch.wait(self.deadline, Observed::all_closed) {
             return self.not_closed();
         }
         Ok((Some(value), waits))
@@ -137,8 +138,8 @@ impl Running {
             let found = format!("after {:?}, it waits for\n{blockers}", self.times.timeout);
             return broken(Rule::AllClosed, found);
         }
-        let events = self.watch.look().events.clone();
-        rules::all_closed(&lives::of(&events))?;
+        let events = self.watch.lock().events.clone();
+        rules::all_closed(&history::of(&events))?;
         broken(Rule::AllClosed, format!("the root is not Closed after {:?}", self.times.timeout))
     }
 
@@ -153,17 +154,17 @@ impl Running {
                     (true, false) => drop(root.close()),
                     (false, _) => {}
                 }
-                // With a timeout longer than that of the sweep, so that the sweep is what says that it takes too long.
+                // The timeout is longer than that of the sweep, so that the sweep is the first to report a hang.
                 if let Some(outcome) = root.closed().wait_timeout(times.timeout * 2) {
-                    watch.change(|seen| seen.outcomes.push(outcome));
+                    watch.change(|observed| observed.outcomes.push(outcome));
                 }
             });
         }
     }
 
-    /// A teardown hangs: the blockers must name it. Then it is released.
-    fn see_hang(&self) -> Result<(), Broken> {
-        let struck = self.watch.look().struck.clone();
+    /// Checks that the blockers name the teardown that hangs, and releases it.
+    fn check_hang(&self) -> Result<(), Broken> {
+        let struck = self.watch.lock().struck.clone();
         let (process, id, _) = struck.expect("the fault has struck");
         let Some(process) = process.upgrade() else {
             return broken(Rule::HangIsNamed, "nothing refers to its process");
@@ -194,27 +195,32 @@ impl Running {
     }
 
     /// Checks the rules.
-    fn check(&self, lives: &[Life], waits: &Waits, first: Option<&[Life]>) -> Result<(), Broken> {
-        rules::all_closed(lives)?;
-        rules::phases_in_order(lives)?;
-        rules::teardowns_once(lives)?;
-        rules::waits_first(lives, waits)?;
-        let seen = self.watch.look();
-        let mut outcomes = seen.outcomes.clone();
-        let struck = seen.struck.as_ref().map(|(_, id, at)| (*id, *at));
-        drop(seen);
+    fn check(
+        &self,
+        histories: &[History],
+        waits: &Waits,
+        first: Option<&[History]>,
+    ) -> Result<(), Broken> {
+        rules::all_closed(histories)?;
+        rules::phases_in_order(histories)?;
+        rules::teardowns_once(histories)?;
+        rules::waits_first(histories, waits)?;
+        let observed = self.watch.lock();
+        let mut outcomes = observed.outcomes.clone();
+        let struck = observed.struck.as_ref().map(|(_, id, at)| (*id, *at));
+        drop(observed);
         outcomes.extend(self.root.outcome());
         rules::one_outcome(&outcomes)?;
         if let (Some(struck), Some(fault)) = (struck, self.fault) {
-            rules::outcome_has_fault(lives, struck, fault)?;
+            rules::outcome_has_fault(histories, struck, fault)?;
         }
-        // Other faults may have kept the user's code from setting a teardown.
+        // With other faults, the user's code may not have come to set a teardown.
         let sets_all = matches!(
             self.fault,
             Some(Fault::TeardownPanics | Fault::TeardownFails | Fault::TeardownHangs)
         );
         match first.filter(|_| sets_all) {
-            Some(first) => rules::no_teardown_lost(first, lives),
+            Some(first) => rules::no_teardown_lost(first, histories),
             None => Ok(()),
         }
     }

@@ -7,13 +7,13 @@ use procession::support::{Fault as Injected, FaultPlace, Gate};
 
 /// A way in which the body, the teardown or the spawner of one process fails.
 ///
-/// Its `Display` is a few words: `its teardown hangs`.
+/// Its `Display` is a short sentence: `its teardown hangs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Fault {
     /// The body panics instead of running.
     BodyPanics,
-    /// The body runs. If it was asked to close when it ends, it does not end before it is aborted.
+    /// The body runs. If its process is already closing when the body ends, the end is delayed until an abort.
     BodyIgnoresClosing,
     /// The body returns `Ok` instead of running.
     BodyEndsEarly,
@@ -21,11 +21,11 @@ pub enum Fault {
     TeardownPanics,
     /// The teardown returns an error instead of running.
     TeardownFails,
-    /// The teardown hangs before it runs, until the sweep has seen that [`blockers`](procession::Process::blockers) names
+    /// The teardown hangs before it runs, until the sweep has checked that [`blockers`](procession::Process::blockers) names
     /// it.
     TeardownHangs,
-    /// The spawner that the process was given or has inherited drops its jobs: its async body and its teardown. The
-    /// default spawner never does, so processes that use it have no such case.
+    /// The spawner that the process was given or has inherited drops the jobs of the process: its async body and its
+    /// teardown. The default spawner never drops jobs, so processes that use it have no such case.
     SpawnerDropsJobs,
 }
 
@@ -41,7 +41,7 @@ impl Fault {
         Self::SpawnerDropsJobs,
     ];
 
-    /// The place where it strikes.
+    /// The place where the fault strikes.
     pub(super) fn place(self) -> FaultPlace {
         match self {
             Self::BodyPanics | Self::BodyIgnoresClosing | Self::BodyEndsEarly => FaultPlace::Body,

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`fault`] | the faults |
 //! | [`target`] | how a process is recognised in the next run |
-//! | [`watch`] | what a run tells the sweep |
+//! | [`watch`] | what the sweep observes of a run |
 //! | [`case`] | one run |
-//! | [`rules`] | what must have happened |
+//! | [`rules`] | the guarantees that a run must keep |
 //! | [`report`] | the result |
 
 mod case;
@@ -29,12 +29,12 @@ use case::{Build, Failed, Run, Times};
 use rules::{Broken, Rule};
 use target::Target;
 
-use crate::lives::Life;
+use crate::history::History;
 
 pub use fault::Fault;
 pub use report::{Case, Report};
 
-/// Sweeps a graph with all faults: [`Sweep::run`] with the defaults.
+/// Sweeps a graph with all faults. This is [`Sweep::run`] with the default settings.
 ///
 /// # Panics
 ///
@@ -66,29 +66,32 @@ where
     Sweep::new().run(build)
 }
 
-/// Runs a graph once without a fault, and then once for each process and each [`Fault`] that its body, teardown or
-/// spawner can have; and checks the guarantees that hold whatever fails.
+/// Runs a graph once without a fault, and then once for each process and each [`Fault`] that its body, teardown or spawner
+/// can have. After each run, it checks the guarantees that must hold whatever fails:
 ///
-/// These are: every process becomes Closed after the root is closed; phases only advance; each teardown runs exactly
-/// once, after everything that its process waits for is Closed; the outcome of the process that failed contains the
-/// failure; every caller gets the same outcome; a teardown that hangs is among the
-/// [`blockers`](Process::blockers); no panic escapes.
+/// - every process becomes Closed after the root is closed;
+/// - phases only advance;
+/// - each teardown runs exactly once, after everything that its process waits for is Closed;
+/// - the outcome of the process that failed contains the failure;
+/// - every caller gets the same outcome;
+/// - a teardown that hangs is among the [`blockers`](Process::blockers);
+/// - no panic escapes.
 ///
-/// What the library guarantees holds for every graph, so most of what a sweep finds is in the code around it: a body
-/// that waits for ever for one that has failed, a teardown that unwraps what another one should have left, a job that
-/// is sent to a thread that is gone. [`run_checked`](Self::run_checked) adds your own guarantee, such as a file that must
-/// be complete.
+/// The library keeps these guarantees for every graph, so most failures that a sweep finds are in the code around it: a
+/// body that waits for ever for one that has failed, a teardown that unwraps a value that another one should have left, a
+/// job that is sent to a thread that is gone. [`run_checked`](Self::run_checked) adds a guarantee of your own, such as a
+/// file that must be complete.
 ///
 /// | setting | default | |
 /// |---|---|---|
 /// | [`faults`](Self::faults) | [all](Fault::ALL) | the faults that strike |
-/// | [`only`](Self::only) | all processes | one process and one fault: the message of a sweep that fails says which |
+/// | [`only`](Self::only) | all processes | a single case, to repeat one that failed |
 /// | [`except`](Self::except) | none | cases that the graph need not survive |
 /// | [`timeout`](Self::timeout) | 10 s | how long each run may take |
 /// | [`grace`](Self::grace) | 50 ms | the grace after which a root is aborted if a body ignores closing |
 ///
-/// The root is closed as soon as the function has returned. If it describes a runnable, it should first wait until that
-/// is ready:
+/// The root is closed as soon as the function has returned. So if the function starts a runnable, it should wait until the
+/// runnable is ready:
 ///
 /// ```
 /// use procession::Process;
@@ -103,29 +106,20 @@ where
 ///     })
 /// }
 ///
-/// let report = Sweep::new().faults([Fault::BodyPanics, Fault::BodyEndsEarly]).run(|app| {
-///     let (tell, ready) = mpsc::channel();
-///     let stack = sequential([named("database", serve()), named("server", serve())]);
-///     Process::builder().name("main").parent(app).spawn(move |p| async move {
-///         let body = |p: Process| async move {
-///             tell.send(())?;
-///             p.closing().await;
-///             procession::ok()
-///         };
-///         run_in(&p, &stack, body).await
-///     })?;
-///     let _has_started = ready.recv(); // an error, if a fault has kept it from starting
-///     procession::ok()
-/// });
+/// let report = Sweep::new().faults([Fault::BodyPanics, Fault::BodyEndsEarly]).run(|app| { let (tell, ready) =
+/// mpsc::channel(); let stack = sequential([named("database", serve()), named("server", serve())]);
+/// Process::builder().name("main").parent(app).spawn(move |p| async move { let body = |p: Process| async move {
+/// tell.send(())?; p.closing().await; procession::ok() }; run_in(&p, &stack, body).await })?; let _has_started =
+/// ready.recv(); // an error if a fault has prevented the start procession::ok() });
 /// assert!(report.cases().iter().any(|case| case.path().ends_with("/server")), "{report}");
 /// ```
 ///
 /// # Which processes
 ///
-/// A process is recognised by its path and by where it was made. Where several have both in common, they are numbered
-/// in the order in which their code first ran. Processes that only some runs have, because they depend on the time,
-/// may be missed: [`Report::missed`]. The function of [`on_closing`](Process::on_closing) gets no faults. Neither does
-/// a process that is not below the root.
+/// The sweep recognises a process in the next run by its path and by the place where it was made. If several processes
+/// have the same path and place, they are numbered in the order in which their code first ran. If a process exists only
+/// in some runs, because it depends on timing, its case may be [missed](Report::missed). Faults do not strike the function
+/// of [`on_closing`](Process::on_closing), nor processes that are not below the root.
 #[derive(Clone)]
 #[must_use = "a sweep does nothing before `run`"]
 pub struct Sweep {
@@ -135,7 +129,7 @@ pub struct Sweep {
     times: Times,
 }
 
-/// Which cases are left out?
+/// Returns `true` for the cases to leave out.
 type Except = Arc<dyn Fn(&str, Fault) -> bool + Send + Sync>;
 
 impl Sweep {
@@ -145,21 +139,22 @@ impl Sweep {
         Self { faults: Fault::ALL.to_vec(), only: None, except: None, times }
     }
 
-    /// Only these faults.
+    /// Sweeps with only these faults.
     pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults = faults.into_iter().collect();
         self
     }
 
-    /// Only this case, after the run without a fault: to repeat a case that failed. `process` is a path as the message
+    /// Runs only this case, after the run without a fault, to repeat a case that failed. `process` is a path as the message
     /// of the sweep prints it, such as `app/db` or `app/session#2`.
     pub fn only(mut self, process: impl Into<String>, fault: Fault) -> Self {
         self.only = Some((process.into(), fault));
         self
     }
 
-    /// Leaves out the cases of which `is_left_out`, given a path and a fault, says so: those that the graph need not
-    /// survive. For example, if a function that should wake a thread panics, nothing else may end that thread.
+    /// Leaves out the cases for which `is_left_out` returns `true` for the path and the fault, because the graph need not
+    /// survive them. For example, if the teardown that should wake a thread panics, nothing else may be able to end that
+    /// thread.
     ///
     /// ```
     /// use procession::Process;
@@ -179,7 +174,7 @@ impl Sweep {
         self
     }
 
-    /// How long each run may take before it counts as one that hangs. The default is 10 s.
+    /// How long each run may take before it counts as hanging. The default is 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.times.timeout = timeout;
         self
@@ -192,10 +187,10 @@ impl Sweep {
         self
     }
 
-    /// Sweeps the graph that `build` makes below the root that it is given. The root is closed when `build` has
-    /// returned, and the value that it returned is dropped at the end of the run.
+    /// Sweeps the graph that `build` makes below the root that it is given. The root is closed when `build` has returned,
+    /// and the value that it returned is dropped at the end of the run.
     ///
-    /// Calls in `build` can fail because of a fault. So return errors from it instead of unwrapping them.
+    /// Calls in `build` can fail because of a fault, so return their errors instead of unwrapping them.
     ///
     /// # Panics
     ///
@@ -214,12 +209,12 @@ impl Sweep {
         self.run_checked(build, |_, _| ())
     }
 
-    /// [`run`](Self::run), with a check of your own. It is called after each run, when all processes are Closed, with
-    /// what happened and the value that `build` returned, and panics if something is wrong.
+    /// [`run`](Self::run) with a check of your own. `check` is called after each run, when all processes are Closed, with
+    /// the case and the value that `build` returned. It should panic if something is wrong.
     ///
     /// # Panics
     ///
-    /// As `run`, and if `check` panics.
+    /// In the cases of [`run`](Self::run), and if `check` panics.
     ///
     /// # Blocking
     ///
@@ -266,18 +261,18 @@ impl Sweep {
         check: &dyn Fn(&Case, &R),
     ) -> Result<Report, String> {
         let first = self.run_case(build, check, None, None)?;
-        let places = first.watch.look().places.clone();
+        let places = first.watch.lock().places.clone();
         let all =
             self.only.as_ref().map_or(&self.faults[..], |(_, fault)| std::slice::from_ref(fault));
         let strikes = |target: &Target| self.only.as_ref().is_none_or(|(path, _)| target.is(path));
-        let mut report = Report::new(first.lives.len());
+        let mut report = Report::new(first.histories.len());
         for (target, place) in places.iter().filter(|(target, _)| strikes(target)) {
             for fault in all.iter().filter(|fault| fault.place() == *place) {
                 if self.except.as_ref().is_some_and(|except| except(&target.to_string(), *fault)) {
                     continue;
                 }
                 let case = (target.clone(), *fault);
-                let run = self.run_case(build, check, Some(&case), Some(&first.lives))?;
+                let run = self.run_case(build, check, Some(&case), Some(&first.histories))?;
                 report.add(Case::of(&run, Some(&case)), run.was_struck);
             }
         }
@@ -293,7 +288,7 @@ impl Sweep {
         build: &Build<R>,
         check: &dyn Fn(&Case, &R),
         case: Option<&(Target, Fault)>,
-        first: Option<&[Life]>,
+        first: Option<&[History]>,
     ) -> Result<Run<R>, String> {
         let mut run =
             case::run(build, case, self.times, first).map_err(|failed| message(case, &failed))?;

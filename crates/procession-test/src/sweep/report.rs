@@ -8,7 +8,7 @@ use super::case::Run;
 use super::fault::Fault;
 use super::target::Target;
 
-/// The result of a sweep in which everything held. Its `Display` is one line.
+/// The result of a sweep that found no failure. Its `Display` is one line.
 #[derive(Clone, Debug)]
 pub struct Report {
     processes: usize,
@@ -16,7 +16,7 @@ pub struct Report {
     missed: Vec<Case>,
 }
 
-/// One run of a sweep. Its `Display` names the process and the fault.
+/// One run of a sweep. Its `Display` shows the process and the fault.
 #[derive(Clone, Debug)]
 pub struct Case {
     target: Option<(Target, Fault)>,
@@ -35,25 +35,25 @@ impl Report {
         list.push(case);
     }
 
-    /// The number of runs, with the one without a fault.
+    /// The number of runs, including the one without a fault.
     #[must_use]
     pub fn runs(&self) -> usize {
         1 + self.cases.len() + self.missed.len()
     }
 
-    /// The number of processes in the run without a fault, with the root.
+    /// The number of processes in the run without a fault, including the root.
     #[must_use]
     pub fn processes(&self) -> usize {
         self.processes
     }
 
-    /// The cases in which the fault has struck.
+    /// The cases in which the fault struck.
     #[must_use]
     pub fn cases(&self) -> &[Case] {
         &self.cases
     }
 
-    /// The cases in which the fault has not struck, because the run had no such process.
+    /// The cases in which the fault did not strike, because the run had no such process.
     #[must_use]
     pub fn missed(&self) -> &[Case] {
         &self.missed
@@ -94,7 +94,7 @@ impl Case {
         self.target.as_ref().map(|(_, fault)| *fault)
     }
 
-    /// Has the fault struck?
+    /// Did the fault strike?
     #[must_use]
     pub fn was_struck(&self) -> bool {
         self.was_struck

@@ -1,4 +1,4 @@
-//! The guarantees that hold whatever fails, as checks of what happened in a run.
+//! The guarantees that must hold whatever fails, as checks of the events of a run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use procession::{Error, Link, ProcessId, Snapshot};
 
 use super::fault::Fault;
-use crate::lives::{Life, Step};
+use crate::history::{History, Step};
 
 /// A guarantee that a sweep checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn broken<T>(rule: Rule, found: impl Into<String>) -> Result<T, Broke
     Err(Broken { rule, found: found.into() })
 }
 
-/// The waits between processes, at a moment.
+/// The waits between processes at one moment.
 pub(super) struct Waits {
     at: Instant,
     /// The process that waits, and the one that it waits for.
@@ -71,7 +71,7 @@ impl Waits {
         Self { at: Instant::now(), pairs: pairs.collect() }
     }
 
-    /// Does `upper` wait for `lower`, perhaps by way of others?
+    /// Does `upper` wait for `lower`, directly or through other processes?
     pub(super) fn reach(&self, upper: ProcessId, lower: ProcessId) -> bool {
         let mut below = HashMap::<_, Vec<_>>::new();
         for (from, to) in &self.pairs {
@@ -82,7 +82,7 @@ impl Waits {
             if *id == lower {
                 return true;
             }
-            // Taken out, so that nobody goes there again.
+            // Removed, so that each process is visited once.
             next.extend(below.remove(id).unwrap_or_default());
         }
         false
@@ -90,25 +90,25 @@ impl Waits {
 }
 
 /// Every process is Closed.
-pub(super) fn all_closed(lives: &[Life]) -> Result<(), Broken> {
-    match lives.iter().find(|life| life.at(Step::Closed).is_none()) {
+pub(super) fn all_closed(histories: &[History]) -> Result<(), Broken> {
+    match histories.iter().find(|history| history.at(Step::Closed).is_none()) {
         Some(open) => broken(Rule::AllClosed, format!("{} is not Closed", open.shown())),
         None => Ok(()),
     }
 }
 
-/// The phases of each process came in order, and its teardown between them.
-pub(super) fn phases_in_order(lives: &[Life]) -> Result<(), Broken> {
-    for life in lives {
-        let out_of_order = life.steps.windows(2).find(|pair| pair[0].1 > pair[1].1);
+/// The phases of each process came in order, and its teardown came between Closing and Closed.
+pub(super) fn phases_in_order(histories: &[History]) -> Result<(), Broken> {
+    for history in histories {
+        let out_of_order = history.steps.windows(2).find(|pair| pair[0].1 > pair[1].1);
         if let Some(pair) = out_of_order {
             let ((_, first), (_, then)) = (pair[0], pair[1]);
-            let found = format!("of {}, {then:?} came after {first:?}", life.shown());
+            let found = format!("of {}, {then:?} came after {first:?}", history.shown());
             return broken(Rule::PhasesInOrder, found);
         }
         for step in [Step::Closing, Step::Closed] {
-            if life.count(step) > 1 {
-                let found = format!("{} was {step:?} twice", life.shown());
+            if history.count(step) > 1 {
+                let found = format!("{} was {step:?} twice", history.shown());
                 return broken(Rule::PhasesInOrder, found);
             }
         }
@@ -117,14 +117,15 @@ pub(super) fn phases_in_order(lives: &[Life]) -> Result<(), Broken> {
 }
 
 /// Each teardown that was due ran once.
-pub(super) fn teardowns_once(lives: &[Life]) -> Result<(), Broken> {
-    for life in lives {
-        let due = usize::from(life.has_teardown());
-        let (started, ended) = (life.count(Step::TeardownStarted), life.count(Step::TeardownEnded));
+pub(super) fn teardowns_once(histories: &[History]) -> Result<(), Broken> {
+    for history in histories {
+        let due = usize::from(history.has_teardown());
+        let (started, ended) =
+            (history.count(Step::TeardownStarted), history.count(Step::TeardownEnded));
         if (started, ended) != (due, due) {
             let found = format!(
                 "the teardown of {} was due {due} times, started {started} times and ended {ended} times",
-                life.shown()
+                history.shown()
             );
             return broken(Rule::TeardownOnce, found);
         }
@@ -132,9 +133,9 @@ pub(super) fn teardowns_once(lives: &[Life]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A process whose teardown ran without a fault has one in this run, too.
-pub(super) fn no_teardown_lost(first: &[Life], lives: &[Life]) -> Result<(), Broken> {
-    let (before, now) = (tally(first), tally(lives));
+/// Each process that had a teardown in the run without a fault has one in this run, too.
+pub(super) fn no_teardown_lost(first: &[History], histories: &[History]) -> Result<(), Broken> {
+    let (before, now) = (tally(first), tally(histories));
     for (key, (processes, teardowns)) in now {
         let was = before.get(&key).copied().unwrap_or_default();
         if was.0 == processes && teardowns < was.1 {
@@ -149,21 +150,21 @@ pub(super) fn no_teardown_lost(first: &[Life], lives: &[Life]) -> Result<(), Bro
     Ok(())
 }
 
-/// How many processes there are with the same path and site, and how many of them have a teardown.
-fn tally(lives: &[Life]) -> BTreeMap<(&str, &str), (usize, usize)> {
+/// The number of processes with each path and site, and how many of them have a teardown.
+fn tally(histories: &[History]) -> BTreeMap<(&str, &str), (usize, usize)> {
     let mut tally = BTreeMap::<_, (usize, usize)>::new();
-    for life in lives {
-        let (processes, teardowns) = tally.entry((&*life.path, &*life.site)).or_default();
+    for history in histories {
+        let (processes, teardowns) = tally.entry((&*history.path, &*history.site)).or_default();
         *processes += 1;
-        *teardowns += usize::from(life.has_teardown());
+        *teardowns += usize::from(history.has_teardown());
     }
     tally
 }
 
 /// Everything that a process waits for was Closed before its teardown started or, without one, before it was Closed.
-pub(super) fn waits_first(lives: &[Life], waits: &Waits) -> Result<(), Broken> {
-    let open = lives.iter().filter(|life| life.is_open_at(waits.at));
-    let open: HashMap<_, _> = open.map(|life| (life.id, life)).collect();
+pub(super) fn waits_first(histories: &[History], waits: &Waits) -> Result<(), Broken> {
+    let open = histories.iter().filter(|history| history.is_open_at(waits.at));
+    let open: HashMap<_, _> = open.map(|history| (history.id, history)).collect();
     for (upper, lower) in &waits.pairs {
         let (Some(upper), Some(lower)) = (open.get(upper), open.get(lower)) else { continue };
         let closed = lower.at(Step::Closed);
@@ -183,26 +184,28 @@ pub(super) fn waits_first(lives: &[Life], waits: &Waits) -> Result<(), Broken> {
 
 /// The outcome of the process that was struck contains the fault.
 pub(super) fn outcome_has_fault(
-    lives: &[Life],
+    histories: &[History],
     struck: (ProcessId, Instant),
     fault: Fault,
 ) -> Result<(), Broken> {
     let (id, at) = struck;
     let Some(expected) = fault.in_outcome() else { return Ok(()) };
-    let Some(life) = lives.iter().find(|life| life.id == id && life.is_open_at(at)) else {
-        return broken(Rule::OutcomeHasFault, "no event tells of the process that was struck");
+    let Some(history) = histories.iter().find(|history| history.id == id && history.is_open_at(at))
+    else {
+        return broken(Rule::OutcomeHasFault, "there is no event of the process that was struck");
     };
-    let outcome = match &life.error {
-        // It takes the place of the outcome of the body.
+    let outcome = match &history.error {
+        // A time limit replaces the outcome of the body.
         Some(Error::TimeLimit(_)) => return Ok(()),
         Some(error) => error.with_causes().to_string(),
         None => "Ok".to_owned(),
     };
     match outcome.contains(&expected) {
         true => Ok(()),
-        false => {
-            broken(Rule::OutcomeHasFault, format!("the outcome of {} is: {outcome}", life.shown()))
-        }
+        false => broken(
+            Rule::OutcomeHasFault,
+            format!("the outcome of {} is: {outcome}", history.shown()),
+        ),
     }
 }
 

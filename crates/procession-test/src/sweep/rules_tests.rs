@@ -6,7 +6,7 @@ use procession::{Error, Process};
 
 use super::fault::Fault;
 use super::rules::{self, Rule, Waits};
-use crate::lives::{Life, Step};
+use crate::history::{History, Step};
 
 use Step::{Closed, Closing, Made, TeardownEnded, TeardownQueued, TeardownStarted};
 
@@ -14,7 +14,7 @@ const ALL: [Step; 6] = [Made, Closing, TeardownQueued, TeardownStarted, Teardown
 
 struct World {
     start: Instant,
-    /// Their ids are those of the lives.
+    /// The histories have their ids.
     processes: Vec<Process>,
 }
 
@@ -23,12 +23,12 @@ impl World {
         Self { start: Instant::now(), processes: (0..2).map(|_| Process::new()).collect() }
     }
 
-    /// A life with these steps, the first one at this time, and the others each 1 ms later.
-    fn life(&self, index: usize, first: u64, steps: &[Step]) -> Life {
+    /// A history with these steps: the first one at this time in milliseconds, each further one 1 ms later.
+    fn history(&self, index: usize, first: u64, steps: &[Step]) -> History {
         let at = |step: usize| self.start + Duration::from_millis(first + step as u64);
         let path = ["app", "app/db"][index].to_owned();
         let steps = steps.iter().enumerate().map(|(number, step)| (at(number), *step));
-        Life {
+        History {
             id: self.processes[index].id(),
             name: None,
             label: self.processes[index].label(),
@@ -49,29 +49,29 @@ fn breaks(result: Result<(), rules::Broken>, rule: Rule, found: &str) {
 #[test]
 fn a_run_in_order_breaks_nothing() {
     let world = World::new();
-    let lives = [world.life(0, 0, &ALL), world.life(1, 0, &[Made, Closing, Closed])];
-    rules::all_closed(&lives).unwrap();
-    rules::phases_in_order(&lives).unwrap();
-    rules::teardowns_once(&lives).unwrap();
-    rules::no_teardown_lost(&lives, &lives).unwrap();
+    let histories = [world.history(0, 0, &ALL), world.history(1, 0, &[Made, Closing, Closed])];
+    rules::all_closed(&histories).unwrap();
+    rules::phases_in_order(&histories).unwrap();
+    rules::teardowns_once(&histories).unwrap();
+    rules::no_teardown_lost(&histories, &histories).unwrap();
     rules::one_outcome(&[Ok(()), Ok(())]).unwrap();
 }
 
 #[test]
 fn an_open_process_is_found() {
-    let lives = [World::new().life(0, 0, &ALL[..5])];
-    breaks(rules::all_closed(&lives), Rule::AllClosed, "`app` (src/main.rs:1) is not Closed");
+    let histories = [World::new().history(0, 0, &ALL[..5])];
+    breaks(rules::all_closed(&histories), Rule::AllClosed, "`app` (src/main.rs:1) is not Closed");
 }
 
 #[test]
 fn phases_that_go_back_are_found() {
     let world = World::new();
-    let lives = [world.life(0, 0, &[Made, Closed, Closing])];
+    let histories = [world.history(0, 0, &[Made, Closed, Closing])];
     let found = "of `app` (src/main.rs:1), Closing came after Closed";
-    breaks(rules::phases_in_order(&lives), Rule::PhasesInOrder, found);
-    let lives = [world.life(0, 0, &[Made, Closing, Closing, Closed])];
+    breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
+    let histories = [world.history(0, 0, &[Made, Closing, Closing, Closed])];
     let found = "`app` (src/main.rs:1) was Closing twice";
-    breaks(rules::phases_in_order(&lives), Rule::PhasesInOrder, found);
+    breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
 }
 
 #[test]
@@ -89,17 +89,18 @@ fn a_teardown_that_runs_twice_or_never_is_found() {
     ];
     let found =
         "the teardown of `app` (src/main.rs:1) was due 1 times, started 2 times and ended 2 times";
-    breaks(rules::teardowns_once(&[world.life(0, 0, &twice)]), Rule::TeardownOnce, found);
+    breaks(rules::teardowns_once(&[world.history(0, 0, &twice)]), Rule::TeardownOnce, found);
     let never = [Made, Closing, TeardownQueued, Closed];
     let found =
         "the teardown of `app` (src/main.rs:1) was due 1 times, started 0 times and ended 0 times";
-    breaks(rules::teardowns_once(&[world.life(0, 0, &never)]), Rule::TeardownOnce, found);
+    breaks(rules::teardowns_once(&[world.history(0, 0, &never)]), Rule::TeardownOnce, found);
 }
 
 #[test]
 fn a_teardown_that_another_run_had_is_missed() {
     let world = World::new();
-    let (first, now) = ([world.life(0, 0, &ALL)], [world.life(0, 0, &[Made, Closing, Closed])]);
+    let (first, now) =
+        ([world.history(0, 0, &ALL)], [world.history(0, 0, &[Made, Closing, Closed])]);
     let found = "of `app` (src/main.rs:1), 0 teardowns ran, but without a fault, 1 did";
     breaks(rules::no_teardown_lost(&first, &now), Rule::TeardownOnce, found);
     // Another number of processes is another graph.
@@ -114,8 +115,9 @@ fn a_teardown_that_starts_too_early_is_found() {
     let waits = Waits::of(&app.snapshot());
     assert!(waits.reach(app.id(), db.id()) && !waits.reach(db.id(), app.id()));
     let later = 60_000; // after the snapshot
-    let app = world.life(0, later, &ALL[1..]);
-    let db = |at| Life { steps: vec![(app.steps[0].0 + at, Closed)], ..world.life(1, 0, &[]) };
+    let app = world.history(0, later, &ALL[1..]);
+    let db =
+        |at| History { steps: vec![(app.steps[0].0 + at, Closed)], ..world.history(1, 0, &[]) };
     let in_time = Duration::from_millis(2);
     rules::waits_first(&[app.clone(), db(in_time)], &waits).unwrap();
     let found =
@@ -127,14 +129,14 @@ fn a_teardown_that_starts_too_early_is_found() {
 #[test]
 fn an_outcome_without_the_fault_is_found() {
     let world = World::new();
-    let life = world.life(0, 0, &ALL);
-    let struck = (life.id, world.start);
-    let check = |life: Life, fault| rules::outcome_has_fault(&[life], struck, fault);
+    let history = world.history(0, 0, &ALL);
+    let struck = (history.id, world.start);
+    let check = |history: History, fault| rules::outcome_has_fault(&[history], struck, fault);
     let found = "the outcome of `app` (src/main.rs:1) is: Ok";
-    breaks(check(life.clone(), Fault::BodyPanics), Rule::OutcomeHasFault, found);
-    check(life.clone(), Fault::BodyEndsEarly).unwrap();
+    breaks(check(history.clone(), Fault::BodyPanics), Rule::OutcomeHasFault, found);
+    check(history.clone(), Fault::BodyEndsEarly).unwrap();
     let error = Some(Error::Aborted(world.processes[0].label()));
-    let aborted = check(Life { error, ..life }, Fault::TeardownFails).unwrap_err();
+    let aborted = check(History { error, ..history }, Fault::TeardownFails).unwrap_err();
     assert!(aborted.found.contains("was aborted"), "{aborted:?}");
 }
 

@@ -1,9 +1,9 @@
-//! [`Target`]: names a process in the same way in each run.
+//! [`Target`]: a name for a process that is the same in each run.
 
 use std::fmt;
 
-/// A process that a fault strikes: its path, the place where it was made, and a number that distinguishes processes for
-/// which both are the same, in the order in which their code first ran.
+/// A process that a fault can strike: its path, the place where it was made, and a number that distinguishes processes for
+/// which both are the same. Their numbers are in the order in which their code first ran.
 ///
 /// Its `Display` is the path, followed by the number if that is not the first: `app/session#2`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +14,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Does this text, which a user has given, name the process?
+    /// Does this text of a user name the process?
     pub(super) fn is(&self, text: &str) -> bool {
         self.to_string() == text
     }

@@ -1,13 +1,13 @@
-//! [`Watch`]: everything that a run tells the sweep: which code ran, where the fault struck, the events, and the ends of
-//! the threads.
+//! [`Watch`]: everything that the sweep observes of a run: which code ran, where the fault struck, the events, and the
+//! ends of the threads.
 //!
 //! # Invariants
 //!
-//! - W1. A process is recognised by its weak reference, which keeps the address, and therefore the id, from being used
-//!   again during the run. No handle is kept, so that the watch keeps no process open.
-//! - W2. A thread that waits for something of this is woken by every change. *Because* each change is made in
-//!   [`change`](Watch::change), which notifies.
-//! - W3. Nothing that can block is called under the lock.
+//! - W1. A process is recognised by its weak reference, *because* that prevents its address, and therefore its id, from
+//!   being used again during the run. The watch has no handles, so it keeps no process open.
+//! - W2. Every change wakes the threads that wait for one, *because* each change is made in [`change`](Watch::change),
+//!   which notifies them.
+//! - W3. Nothing that can block is called under the lock: values such as paths are computed before it is taken.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,112 +23,115 @@ use super::target::Target;
 pub(super) struct Watch {
     case: Option<(Target, Fault)>,
     grace: Duration,
-    /// Keeps a teardown that hangs waiting.
+    /// A teardown that hangs waits for it.
     pub(super) gate: Arc<Gate>,
-    seen: Mutex<Seen>,
+    observed: Mutex<Observed>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-pub(super) struct Seen {
-    /// The processes whose code has run (W1).
+pub(super) struct Observed {
+    /// The processes whose code has run, by weak reference (W1).
     known: HashMap<WeakProcess, Known>,
-    /// How many of them have the same path and site.
+    /// The number of known processes with each path and site.
     counts: HashMap<(String, String), usize>,
-    /// Where code ran, in the order of the first time.
+    /// The places where code ran, in the order of their first time.
     pub(super) places: Vec<(Target, FaultPlace)>,
-    /// The process that the fault has struck, and when.
+    /// The process that the fault struck, and when.
     pub(super) struck: Option<(WeakProcess, ProcessId, Instant)>,
     pub(super) events: Vec<Event>,
     open: HashSet<ProcessId>,
-    /// The user's function has returned or panicked.
+    /// Has the user's function returned or panicked?
     pub(super) has_built: bool,
-    /// The outcomes that the callers that waited for the root were given.
+    /// The outcomes that the callers who waited for the root got.
     pub(super) outcomes: Vec<Result<(), Error>>,
 }
 
 /// A process whose code has run.
 struct Known {
     target: Target,
-    /// Where it ran: each place once.
+    /// The places where it ran, each once.
     places: Vec<FaultPlace>,
 }
 
 impl Watch {
-    /// Watches the root, before anything is below it.
+    /// Watches the root. Call it before the root has children.
     pub(super) fn of(root: &Process, case: Option<(Target, Fault)>, grace: Duration) -> Arc<Self> {
         let watch = Arc::new(Self {
             case,
             grace,
             gate: Arc::default(),
-            seen: Mutex::new(Seen { open: HashSet::from([root.id()]), ..Seen::default() }),
+            observed: Mutex::new(Observed {
+                open: HashSet::from([root.id()]),
+                ..Observed::default()
+            }),
             changed: Condvar::new(),
         });
-        let hears = watch.clone();
-        root.on_event(move |event| hears.hear(event));
+        let records = watch.clone();
+        root.on_event(move |event| records.record(event));
         let decides = watch.clone();
         support::inject(root, move |place, process| decides.decide(place, process));
         watch
     }
 
-    fn hear(&self, event: &Event) {
-        self.change(|seen| {
+    fn record(&self, event: &Event) {
+        self.change(|observed| {
             match event.kind() {
-                EventKind::Closed { .. } => _ = seen.open.remove(&event.id()),
+                EventKind::Closed { .. } => _ = observed.open.remove(&event.id()),
                 EventKind::Missed { .. } => {}
-                _ => _ = seen.open.insert(event.id()),
+                _ => _ = observed.open.insert(event.id()),
             }
-            seen.events.push(event.clone());
+            observed.events.push(event.clone());
         });
     }
 
-    /// Which fault strikes here?
+    /// The fault that strikes here, if any.
     fn decide(&self, place: FaultPlace, process: &Process) -> Option<Injected> {
         let (path, site) = (process.path(), process.site().to_string());
-        let fault = self.change(|seen| {
-            let target = seen.visit(process, place, path, site);
+        let fault = self.change(|observed| {
+            let target = observed.record_code(process, place, path, site);
             let (struck, fault) = self.case.as_ref()?;
             if *struck != target || fault.place() != place {
                 return None;
             }
             let at = Instant::now();
-            seen.struck.get_or_insert_with(|| (process.downgrade(), process.id(), at));
+            observed.struck.get_or_insert_with(|| (process.downgrade(), process.id(), at));
             Some(*fault)
         })?;
         if fault == Fault::BodyIgnoresClosing {
-            // The root may not wait for it, and the user's code may close it alone.
+            // Closing the root may not abort it: the root may not wait for it, or the user's code may close only it.
             support::abort_past_grace(process, self.grace);
         }
         Some(fault.injected(&self.gate))
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
-        let mut seen = self.seen.lock();
-        let result = change(&mut seen);
-        drop(seen);
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Observed) -> T) -> T {
+        let mut observed = self.observed.lock();
+        let result = change(&mut observed);
+        drop(observed);
         self.changed.notify_all();
         result
     }
 
-    pub(super) fn look(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock()
+    pub(super) fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock()
     }
 
-    /// Waits until the condition holds; `false` if the deadline is over first.
-    pub(super) fn wait(&self, deadline: Instant, holds: impl Fn(&Seen) -> bool) -> bool {
-        let mut seen = self.seen.lock();
-        while !holds(&seen) {
-            if self.changed.wait_until(&mut seen, deadline).timed_out() {
-                return holds(&seen);
+    /// Waits until the condition holds. Returns `false` if the deadline passes first.
+    pub(super) fn wait(&self, deadline: Instant, holds: impl Fn(&Observed) -> bool) -> bool {
+        let mut observed = self.observed.lock();
+        while !holds(&observed) {
+            if self.changed.wait_until(&mut observed, deadline).timed_out() {
+                return holds(&observed);
             }
         }
         true
     }
 }
 
-impl Seen {
-    /// Code of the process runs, at this place.
-    fn visit(
+impl Observed {
+    /// Records that code of the process runs at this place.
+    fn record_code(
         &mut self,
         process: &Process,
         place: FaultPlace,
