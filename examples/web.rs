@@ -1,5 +1,5 @@
-//! A web service that loses nothing: it answers every request that it accepts, it writes everything that it queues, and it
-//! closes the database last.
+//! A web service that loses nothing: it answers every request that it accepts, it writes everything that it queues, and
+//! it closes the database last.
 //!
 //! ```text
 //! cargo run --example web
@@ -11,13 +11,14 @@
 //! It is `sequential([database, worker, http, drain])`: each part starts when the previous one is ready, and stops after
 //! the next one is Closed. So Ctrl-C
 //!
-//! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, while load balancers stop sending requests;
+//! 1. turns `/readyz` off, and keeps serving for the time given by `--drain`, while load balancers stop sending
+//!    requests;
 //! 2. stops `http`: it accepts no new connections, and answers the requests in progress;
 //! 3. stops `worker`: its queue accepts no more notes, and it writes the counts for those that are queued;
 //! 4. stops `database`: the file is closed.
 //!
-//! Clients that are slow, silent or gone delay none of these steps by more than the timeouts of `server::Server`. After a
-//! grace of 30 s, everything that is still open is aborted. A second Ctrl-C aborts at once; a third ends the program.
+//! Clients that are slow, silent or gone delay none of these steps by more than the timeouts of `server::Server`. After
+//! a grace of 30 s, everything that is still open is aborted. A second Ctrl-C aborts at once; a third ends the program.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Compares the cost of runnables with that of other crates in one run: `cargo bench -p procession-runnable --bench peers`
-//! prints a table. Each figure is the median of the rounds, and the two sides of a row take turns.
+//! Compares the cost of runnables with that of other crates in one run: `cargo bench -p procession-runnable --bench
+//! peers` prints a table. Each figure is the median of the rounds, and the two sides of a row take turns.
 
 #![forbid(unsafe_code)]
 

@@ -43,13 +43,13 @@ impl Drop for On<'_> {
 
 /// Turns `flag` on when it starts. On closing, it turns the flag off, and ends after `delay`.
 ///
-/// As the last part of a [`sequential`](crate::sequential), it is started last and stopped first. So the flag is on only
-/// while all other parts are ready, and when the program closes, the servers go on serving for `delay`. Meanwhile, the
-/// load balancer notices that the flag is off, and sends new requests elsewhere. Kubernetes needs this, because it removes
-/// a pod from its services and signals the pod at the same time.
+/// As the last part of a [`sequential`](crate::sequential), it is started last and stopped first. So the flag is on
+/// only while all other parts are ready, and when the program closes, the servers go on serving for `delay`. Meanwhile,
+/// the load balancer notices that the flag is off, and sends new requests elsewhere. Kubernetes needs this, because it
+/// removes a pod from its services and signals the pod at the same time.
 ///
-/// `delay` must be shorter than [`Main::grace`](procession::Main::grace). Otherwise, the program would be aborted before
-/// its servers are asked to stop, so the start of the drain fails with [`DrainTooLong`].
+/// `delay` must be shorter than [`Main::grace`](procession::Main::grace). Otherwise, the program would be aborted
+/// before its servers are asked to stop, so the start of the drain fails with [`DrainTooLong`].
 ///
 /// ```
 /// use procession::Process;
@@ -92,7 +92,8 @@ pub fn drain(delay: Duration, flag: &ReadyFlag) -> Runnable {
 
 /// A drain did not start, because the program would be aborted before the drain is over.
 ///
-/// It is the [source](std::error::Error::source) of the [`Error::Failed`](procession::Error::Failed) of the drain's process.
+/// It is the [source](std::error::Error::source) of the [`Error::Failed`](procession::Error::Failed) of the drain's
+/// process.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "cannot drain for {delay:?}: the grace of the program is {grace:?}, so it would be aborted before its servers \

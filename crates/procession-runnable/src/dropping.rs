@@ -1,10 +1,10 @@
 //! Drops values that may be deeply nested, in a loop instead of a recursion.
 //!
 //! The outermost drop of such a value on a thread makes a list. Values that are dropped on the same thread meanwhile,
-//! because the first value held them, are added to the list, and the outermost drop then drops them one after the other.
-//! So the stack never holds more than one drop of a foreign value. Each drop has a catch of its own: if a captured value
-//! panics, the panic hook prints that, and the other values are dropped all the same. So a runnable may be dropped
-//! anywhere in the library.
+//! because the first value held them, are added to the list, and the outermost drop then drops them one after the
+//! other. So the stack never holds more than one drop of a foreign value. Each drop has a catch of its own: if a
+//! captured value panics, the panic hook prints that, and the other values are dropped all the same. So a runnable may
+//! be dropped anywhere in the library.
 //!
 //! *This is correct under races*, because it does not depend on reference counts: the thread that drops the last handle
 //! to a value drops the values inside it through its own list.
@@ -29,8 +29,9 @@ pub(crate) enum Nested {
 }
 
 thread_local! {
-    /// The values that this thread has yet to drop; `None` if it is not dropping any.
-    /// It has no destructor, so it can still be used while the thread's other locals are destroyed. Nothing leaks, because /// the call that makes the list also removes it.
+    /// The values that this thread has yet to drop; `None` if it is not dropping any. It has no destructor, so it can
+    /// still be used while the thread's other locals are destroyed. Nothing leaks, because /// the call that makes the
+    /// list also removes it.
     static TO_DROP: RefCell<ManuallyDrop<Option<Vec<Nested>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }

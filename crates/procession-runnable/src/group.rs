@@ -81,8 +81,8 @@ pub fn sequential(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
     group(parts, |parts, run| one_by_one(parts, run, false))
 }
 
-/// [`sequential`], but each part also is a child of the process of the previous part. So a part that closes, for whatever
-/// reason, closes the next part and waits for it.
+/// [`sequential`], but each part also is a child of the process of the previous part. So a part that closes, for
+/// whatever reason, closes the next part and waits for it.
 ///
 /// In [`sequential`], a part that closes without an error does not affect the other parts.
 #[track_caller]
@@ -182,8 +182,8 @@ pub(crate) fn start_part(
     }
 }
 
-/// The result of a group with a part that cannot become ready. If the part failed, its error is not returned here, because
-/// the failure itself closes the group.
+/// The result of a group with a part that cannot become ready. If the part failed, its error is not returned here,
+/// because the failure itself closes the group.
 fn end(run: &Run, not_ready: NotReady) -> Result<(), Error> {
     match not_ready {
         NotReady::Ended(label) => Err(NotReady::of(label)),

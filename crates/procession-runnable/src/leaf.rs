@@ -11,8 +11,8 @@ use crate::runnable::Runnable;
 use crate::start::{Run, Start, below};
 use crate::wraps::Wrap;
 
-/// An async closure. It calls [`Run::ready`] when it is ready, and ends when it returns: when its work is done, or because
-/// it was asked to stop.
+/// An async closure. It calls [`Run::ready`] when it is ready, and ends when it returns: when its work is done, or
+/// because it was asked to stop.
 ///
 /// ```
 /// use procession::Process;
@@ -113,8 +113,8 @@ where
     })
 }
 
-/// [`leaf`] without a graceful stop: closing drops the future of `run` and aborts the processes below it, which does not
-/// count as a failure.
+/// [`leaf`] without a graceful stop: closing drops the future of `run` and aborts the processes below it, which does
+/// not count as a failure.
 #[track_caller]
 pub fn leaf_without_stop<F, Fut>(run: F) -> Runnable
 where
@@ -194,8 +194,8 @@ fn leaf_of(
 /// A function that starts something and one that stops it. The runnable is ready once `start` has succeeded, and `stop`
 /// runs on closing, as the teardown.
 ///
-/// `stop` runs exactly once for each `start` that succeeds, even if the runnable is aborted. If `start` fails, or an abort
-/// drops its future, `stop` does not run.
+/// `stop` runs exactly once for each `start` that succeeds, even if the runnable is aborted. If `start` fails, or an
+/// abort drops its future, `stop` does not run.
 ///
 /// ```
 /// use procession::Process;
@@ -236,9 +236,9 @@ where
     })
 }
 
-/// [`start_stop`] with blocking functions: `start` has a thread of its own while it runs, and `stop` runs on a thread of a
-/// pool. In between, the runnable has no thread. An abort does not interrupt `start`: if `start` succeeds after the abort,
-/// `stop` runs.
+/// [`start_stop`] with blocking functions: `start` has a thread of its own while it runs, and `stop` runs on a thread
+/// of a pool. In between, the runnable has no thread. An abort does not interrupt `start`: if `start` succeeds after
+/// the abort, `stop` runs.
 #[track_caller]
 pub fn start_stop_thread<F, R, S, Stopped>(start: F, stop: S) -> Runnable
 where
@@ -253,7 +253,8 @@ where
         async move {
             let mut errors = Errors::of_parts(&run);
             let process = run.process().clone();
-            // The thread itself sets the teardown, because an abort may have dropped this future by then. The teardown // of `process` cannot have started by then, because `process` waits for the thread.
+            // The thread itself sets the teardown, because an abort may have dropped this future by then. The teardown
+            // // of `process` cannot have started by then, because `process` waits for the thread.
             let starting = below(&run).spawn_thread(move |starting| {
                 (functions.0)(starting).into_outcome()?;
                 let stop = move || (functions.1)();

@@ -1,10 +1,10 @@
-//! Descriptions of work that can be run any number of times. They can be combined, and are started and stopped in order,
-//! on the process graph of [`procession`].
+//! Descriptions of work that can be run any number of times. They can be combined, and are started and stopped in
+//! order, on the process graph of [`procession`].
 //!
 //! A [`Runnable`] describes work. Each run of it has a process of its own, and reports when it is **ready**.
 //! [`closing`](procession::Process::closing) asks a run to stop gracefully, and
-//! [`aborting`](procession::Process::aborting) tells it to stop at once. If a run ends before it is ready, its start has
-//! failed, even if it ends without an error.
+//! [`aborting`](procession::Process::aborting) tells it to stop at once. If a run ends before it is ready, its start
+//! has failed, even if it ends without an error.
 //!
 //! ```
 //! use procession::Process;
@@ -44,8 +44,8 @@
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
 //!
 //! Runnables nest without a limit, and the combinators take any collection of parts. A blocking form differs from its
-//! async form only in that its functions run on threads. The combinators themselves are async bodies on the spawner, and
-//! need no threads.
+//! async form only in that its functions run on threads. The combinators themselves are async bodies on the spawner,
+//! and need no threads.
 //!
 //! # Running them
 //!
@@ -66,16 +66,16 @@
 //!   that failed.
 //! - A part may end without an error after it was ready. Its group continues with the other parts.
 //! - A panic becomes an error that names the part. That includes a panic of the function that starts the part.
-//! - Closing before or during the start is honoured: parts that have started are stopped, the others are not started, and no
-//!   caller waits for a part that can no longer become ready.
+//! - Closing before or during the start is honoured: parts that have started are stopped, the others are not started,
+//!   and no caller waits for a part that can no longer become ready.
 //! - The structure is visible in the process graph: a group is a process whose children are its parts, and
 //!   [`Process::close_after`](procession::Process::close_after) edges give the order in which they close.
 //!
 //! # Where it comes from
 //!
-//! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those of Go's pact
-//! `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` are those of `proc`. Coming from one of
-//! them? `from_go` maps each of its names.
+//! Readiness, graceful stop, `Parallel`, `Sequential`, `Chain`, `Leaf`, `StartStop` and the service are those of Go's
+//! pact `process`; `Concurrent`, `ConcurrentGroup`, `Sequence`, `Task` and `TraceRegion` are those of `proc`. Coming
+//! from one of them? `from_go` maps each of its names.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

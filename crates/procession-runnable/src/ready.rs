@@ -1,16 +1,16 @@
 //! Readiness: how a run reports that it has started, and how others wait for that.
 //!
-//! A *whole* is ready once all its parts are. A run is a whole with one part, and so is a part that has parts of its own.
-//! A part is *lost* if it can no longer become ready. A part *reports* once: that it is ready, or that it is lost.
+//! A *whole* is ready once all its parts are. A run is a whole with one part, and so is a part that has parts of its
+//! own. A part is *lost* if it can no longer become ready. A part *reports* once: that it is ready, or that it is lost.
 //!
-//! 1. *A part counts once.* Its flag in [`Whole::reported`] is swapped to `true`, and only the caller that finds `false`
-//!    continues. Because the swap is atomic, two callers cannot both find `false`.
+//! 1. *A part counts once.* Its flag in [`Whole::reported`] is swapped to `true`, and only the caller that finds
+//!    `false` continues. Because the swap is atomic, two callers cannot both find `false`.
 //! 2. *The result is decided once*: when the last part is ready, or when the first part is lost. Both happen under the
-//!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] does not, because it is only set while it is
-//!    `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
+//!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] does not, because it is only set while it
+//!    is `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
 //! 3. *Each part reports in the end*, because the [`Ready`] that is answerable for it reports when it is dropped.
-//! 4. *The waiter is woken*: it stores its sleeper under the lock only while the result is undecided, and the caller that
-//!    decides the result takes the sleeper in the same locked section.
+//! 4. *The waiter is woken*: it stores its sleeper under the lock only while the result is undecided, and the caller
+//!    that decides the result takes the sleeper in the same locked section.
 //! 5. *Nothing recurses*: the result of a whole is passed to the whole above it in a loop. A decided whole has given up
 //!    its link to the whole above, so no chain of wholes is ever dropped link by link.
 
@@ -27,8 +27,8 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Reports that a part is ready or lost. Clones report on the same part; only the first report counts.
 ///
-/// One of them is *answerable* for the part: if it is dropped before the part has reported, the part is lost. A clone is
-/// not answerable.
+/// One of them is *answerable* for the part: if it is dropped before the part has reported, the part is lost. A clone
+/// is not answerable.
 pub(crate) struct Ready(Target);
 
 enum Target {
@@ -47,8 +47,8 @@ enum Target {
 /// A future that waits until a run is ready, or can no longer become ready. It is made by
 /// [`Start::under`](crate::Start::under).
 ///
-/// A run can no longer become ready once its body has returned, failed, panicked or been dropped. The future may be polled
-/// again after it was ready. It wakes only the task that polled it last.
+/// A run can no longer become ready once its body has returned, failed, panicked or been dropped. The future may be
+/// polled again after it was ready. It wakes only the task that polled it last.
 ///
 /// # Cancel safety
 ///
@@ -61,8 +61,8 @@ pub struct Readiness {
 
 /// Why a run is not ready, and cannot become ready any more.
 ///
-/// If a part of a group ends before it is ready, [`Ended`](Self::Ended) is the [source](std::error::Error::source) of the
-/// group's [`Error::Failed`].
+/// If a part of a group ends before it is ready, [`Ended`](Self::Ended) is the [source](std::error::Error::source) of
+/// the group's [`Error::Failed`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReady {
@@ -81,11 +81,11 @@ pub enum NotReady {
 struct Whole {
     /// Which parts have reported: the first part, and the others. A run has one part and needs no list.
     ///
-    /// The swaps are `AcqRel`, so that everything that a part did before its report happens-before the return of a second
-    /// call, which finds the flag set and does nothing.
+    /// The swaps are `AcqRel`, so that everything that a part did before its report happens-before the return of a
+    /// second call, which finds the flag set and does nothing.
     reported: (AtomicBool, Box<[AtomicBool]>),
-    /// A part is lost, so the reports of the others change nothing. The flag only avoids making a label in vain. It is set
-    /// before the lock is taken, with `Release`, which pairs with the `Acquire` in [`Ready::lose`].
+    /// A part is lost, so the reports of the others change nothing. The flag only avoids making a label in vain. It is
+    /// set before the lock is taken, with `Release`, which pairs with the `Acquire` in [`Ready::lose`].
     is_lost: AtomicBool,
     count: Mutex<Count>,
 }

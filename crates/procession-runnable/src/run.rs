@@ -17,14 +17,14 @@ use crate::start::{Start, below};
 
 /// Starts `runnable` under `parent`, runs `body` once it is ready, and stops it once the body has ended.
 ///
-/// The body does not run if the runnable fails to start, or if `parent` closes first. If the runnable fails while the body
-/// runs, the process of the body closes. All errors are in the outcome, with the body's error before those of the
+/// The body does not run if the runnable fails to start, or if `parent` closes first. If the runnable fails while the
+/// body runs, the process of the body closes. All errors are in the outcome, with the body's error before those of the
 /// runnable. Hooks above are called once for each failure.
 ///
 /// # Errors
 ///
-/// Those of the outcome. [`NotReady::Ended`] if the runnable ends without an error before it is ready. [`Error::Closed`]
-/// if the teardown of `parent` has started.
+/// Those of the outcome. [`NotReady::Ended`] if the runnable ends without an error before it is ready.
+/// [`Error::Closed`] if the teardown of `parent` has started.
 ///
 /// # Cancel safety
 ///
@@ -193,8 +193,8 @@ pub fn run_async(runnable: &Runnable) -> impl Future<Output = Exit> + use<> {
 /// [`run`], with the settings of [`Main`].
 ///
 /// Whatever [`Main::on_child_failure`] says, the failure of the runnable becomes the outcome of the program, and is
-/// reported once, when the program ends. Failures below the runnable are reported as usual. A runnable that ends before it is ready
-/// has failed, with [`NotReady::Ended`].
+/// reported once, when the program ends. Failures below the runnable are reported as usual. A runnable that ends before
+/// it is ready has failed, with [`NotReady::Ended`].
 ///
 /// # Blocking
 ///
@@ -235,9 +235,9 @@ fn as_program(main: Main) -> Main {
     main.on_child_failure(ChildFailure::Close)
 }
 
-/// The body of the root: starts the runnable, and ends once the runnable is ready or can no longer become ready. The root
-/// stays open until the runnable, its child, is Closed. Because the body has ended by then, a closing that takes long lists
-/// only the runnable.
+/// The body of the root: starts the runnable, and ends once the runnable is ready or can no longer become ready. The
+/// root stays open until the runnable, its child, is Closed. Because the body has ended by then, a closing that takes
+/// long lists only the runnable.
 #[cfg(not(loom))]
 async fn start_in_root(root: Process, runnable: Runnable) -> Result<(), Error> {
     let (start, readiness) = Start::under(&root);

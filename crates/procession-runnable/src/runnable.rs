@@ -13,8 +13,8 @@ use crate::wraps::{Wrap, Wraps};
 /// A description of work that can be run any number of times. Clones describe the same work.
 ///
 /// The functions of this crate make runnables: [`body`](crate::body) and [`body_thread`](crate::body_thread) from
-/// closures, [`leaf`](crate::leaf) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators from
-/// other runnables. Each run has a process of its own, which is a child of the process that it is started under.
+/// closures, [`leaf`](crate::leaf) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators
+/// from other runnables. Each run has a process of its own, which is a child of the process that it is started under.
 ///
 /// ```
 /// use procession_runnable::{body, parallel};
@@ -38,12 +38,12 @@ pub struct Runnable {
 impl Runnable {
     /// A runnable from a function that starts it, for your own combinators.
     ///
-    /// The processes of its runs record the place of this call as their [site](Process::site), unless `start` uses another
-    /// runnable to make them.
+    /// The processes of its runs record the place of this call as their [site](Process::site), unless `start` uses
+    /// another runnable to make them.
     ///
-    /// If `start` calls [`start`](Self::start) of another runnable, the calls nest: 10,000 such runnables inside each other
-    /// need a stack of 10,000 calls. The combinators of this crate do not nest calls, because they start their parts from
-    /// their own bodies.
+    /// If `start` calls [`start`](Self::start) of another runnable, the calls nest: 10,000 such runnables inside each
+    /// other need a stack of 10,000 calls. The combinators of this crate do not nest calls, because they start their
+    /// parts from their own bodies.
     ///
     /// ```
     /// use procession::Process;

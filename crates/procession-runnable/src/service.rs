@@ -16,7 +16,8 @@ use crate::start::Start;
 use crate::state::State;
 use crate::sync::Mutex;
 
-/// One run of a runnable that is started and stopped by calls, from any thread or task. Clones refer to the same service.
+/// One run of a runnable that is started and stopped by calls, from any thread or task. Clones refer to the same
+/// service.
 ///
 /// A service can be started once. It stops when its last clone is dropped, unless it has a [parent](Self::under), which
 /// keeps it running.
@@ -176,8 +177,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Failed`] with the outcome, if the service failed. [`ServiceError::InvalidState`] if it had already
-    /// stopped; its [`outcome`](Self::outcome) is still available.
+    /// [`ServiceError::Failed`] with the outcome, if the service failed. [`ServiceError::InvalidState`] if it had
+    /// already stopped; its [`outcome`](Self::outcome) is still available.
     ///
     /// # Cancel safety
     ///
@@ -202,8 +203,8 @@ impl Service {
         self.process.close_blocking().map_err(ServiceError::Failed)
     }
 
-    /// [`stop`](Self::stop) with a timeout. After `limit`, it aborts the service and returns without waiting for code that
-    /// ignores the abort.
+    /// [`stop`](Self::stop) with a timeout. After `limit`, it aborts the service and returns without waiting for code
+    /// that ignores the abort.
     ///
     /// # Errors
     ///

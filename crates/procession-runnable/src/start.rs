@@ -88,8 +88,8 @@ impl<'a> Start<'a> {
         }
     }
 
-    /// Places the run between these two in the order of their common parent, which closes the last one first. None of them
-    /// waits for another.
+    /// Places the run between these two in the order of their common parent, which closes the last one first. None of
+    /// them waits for another.
     #[doc(hidden)]
     pub fn in_order(mut self, before: Option<&'a Process>, after: Option<&'a Process>) -> Self {
         self.order = (before, after);
@@ -186,8 +186,8 @@ impl<'a> Start<'a> {
         builder.spawn_thread(body)
     }
 
-    /// Starts an async body that starts parts below its process. If a part fails, the others close, and its error is part
-    /// of the outcome.
+    /// Starts an async body that starts parts below its process. If a part fails, the others close, and its error is
+    /// part of the outcome.
     pub(crate) fn spawn_group<F, Fut>(mut self, body: F) -> Result<Process, Error>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,

@@ -64,8 +64,8 @@ impl Name {
 }
 
 impl Drop for Wraps {
-    /// A loop instead of a recursion, because the list may be long. `into_inner` returns an element only to the thread that
-    /// drops its last handle, and that thread continues with the element inside it.
+    /// A loop instead of a recursion, because the list may be long. `into_inner` returns an element only to the thread
+    /// that drops its last handle, and that thread continues with the element inside it.
     fn drop(&mut self) {
         let mut next = self.inner.take();
         while let Some(mut wraps) = next.and_then(Arc::into_inner) {

@@ -101,8 +101,8 @@ fn the_exit_status_is_the_outcome() {
     assert_eq!(error, "process `fails` failed: `sh` exited with status 7");
 }
 
-/// An abort kills a program that ignores the signal; its process is Closed only once the program has gone, and no zombie
-/// is left. A killed program may go at once or a moment later, so the test kills many of them.
+/// An abort kills a program that ignores the signal; its process is Closed only once the program has gone, and no
+/// zombie is left. A killed program may go at once or a moment later, so the test kills many of them.
 #[test]
 fn an_abort_kills_a_program() {
     let app = Process::new();

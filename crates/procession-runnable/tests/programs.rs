@@ -1,5 +1,5 @@
-//! Runnables as programs: [`run_with`] and [`drain`]. Signals belong to the whole test program, so `Main` has none here;
-//! `tests/` runs whole programs.
+//! Runnables as programs: [`run_with`] and [`drain`]. Signals belong to the whole test program, so `Main` has none
+//! here; `tests/` runs whole programs.
 
 #![cfg(not(loom))]
 
@@ -23,8 +23,8 @@ fn fails() -> Runnable {
     named("fails", body(|_| async { Err("the disk is gone") }))
 }
 
-/// The grace of `Main` also applies to the runnable: after it, the runnable is aborted, and the exit status shows that. No
-/// other test of this program uses the signal.
+/// The grace of `Main` also applies to the runnable: after it, the runnable is aborted, and the exit status shows that.
+/// No other test of this program uses the signal.
 #[test]
 #[cfg(unix)]
 fn the_grace_of_main_aborts_a_runnable() {
@@ -44,8 +44,8 @@ fn the_grace_of_main_aborts_a_runnable() {
     assert_eq!(block_on(run_with_async(main, &stuck)).code(), code);
 }
 
-/// Whatever the setting for failures of children, the failure of the runnable is in the outcome of the program, once. Hooks
-/// are called once.
+/// Whatever the setting for failures of children, the failure of the runnable is in the outcome of the program, once.
+/// Hooks are called once.
 #[test]
 fn the_failure_is_the_outcome() {
     let ready_first = body(|run| async move {
@@ -84,8 +84,8 @@ fn a_runnable_that_is_never_ready_fails() {
     assert_eq!(run_with(main(), &ends).code(), 0);
 }
 
-/// The flag is on between the start of the drain and the beginning of closing, and the parts before the drain keep running
-/// for the delay.
+/// The flag is on between the start of the drain and the beginning of closing, and the parts before the drain keep
+/// running for the delay.
 #[test]
 fn a_drain_keeps_the_servers_running() {
     const DELAY: Duration = Duration::from_millis(50);

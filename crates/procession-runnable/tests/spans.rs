@@ -10,8 +10,8 @@ use procession_runnable::{
     body, body_thread, concurrent, run_to_end, sequence, task, trace_region,
 };
 
-/// Events inside a task or a region, and inside its parts, are in its span, for async and blocking bodies. Events after it
-/// are not.
+/// Events inside a task or a region, and inside its parts, are in its span, for async and blocking bodies. Events after
+/// it are not.
 #[test]
 fn spans() {
     let log = Log::default();

@@ -7,8 +7,8 @@ use procession::{Error, ManualClock, Process};
 
 use crate::{Recorder, TestExecutor};
 
-/// A root process named `app` whose async code runs on a [`TestExecutor`], with a [`ManualClock`] that stands still until
-/// the test advances it, and a [`Recorder`] of the events. It dereferences to the process.
+/// A root process named `app` whose async code runs on a [`TestExecutor`], with a [`ManualClock`] that stands still
+/// until the test advances it, and a [`Recorder`] of the events. It dereferences to the process.
 ///
 /// ```
 /// use procession::Periodic;

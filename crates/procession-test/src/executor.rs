@@ -2,15 +2,15 @@
 //!
 //! # Invariants
 //!
-//! - X1. A task runs only inside [`tick`](TestExecutor::tick) and the methods that call it, *because* a waker only appends
-//!   the task to the queue.
-//! - X2. With the same seed, and as long as no other thread wakes tasks, the order is the same in each run, *because* the
-//!   queue is in the order of the wake-ups, and the next task is the first one or, with a seed, the one that a random
-//!   number generator with this seed selects.
-//! - X3. No lock is held while a task runs, is dropped or is woken, *because* the queue is locked only to append to it and
-//!   to take from it.
-//! - X4. A thread in [`block_on`](TestExecutor::block_on) does not sleep through a wake-up, *because* each append unparks
-//!   the parkers in the list, the waker of the future unparks its parker, and a parker remembers an unpark.
+//! - X1. A task runs only inside [`tick`](TestExecutor::tick) and the methods that call it, *because* a waker only
+//!   appends the task to the queue.
+//! - X2. With the same seed, and as long as no other thread wakes tasks, the order is the same in each run, *because*
+//!   the queue is in the order of the wake-ups, and the next task is the first one or, with a seed, the one that a
+//!   random number generator with this seed selects.
+//! - X3. No lock is held while a task runs, is dropped or is woken, *because* the queue is locked only to append to it
+//!   and to take from it.
+//! - X4. A thread in [`block_on`](TestExecutor::block_on) does not sleep through a wake-up, *because* each append
+//!   unparks the parkers in the list, the waker of the future unparks its parker, and a parker remembers an unpark.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,13 +35,14 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// [`run_until_idle`](Self::run_until_idle), [`block_on`](Self::block_on) or [`until`](Self::until), on the thread that
 /// makes the call. Clones share their tasks.
 ///
-/// Tasks run in the order in which they were woken or, with [`with_seed`](Self::with_seed), in a shuffled order that is the
-/// same each time. Blocking teardowns run on the spot, before `spawn` returns, as with [`Inline`](procession::Inline), or,
-/// with [`blocking_on_threads`](Self::blocking_on_threads), on the library's threads.
+/// Tasks run in the order in which they were woken or, with [`with_seed`](Self::with_seed), in a shuffled order that is
+/// the same each time. Blocking teardowns run on the spot, before `spawn` returns, as with
+/// [`Inline`](procession::Inline), or, with [`blocking_on_threads`](Self::blocking_on_threads), on the library's
+/// threads.
 ///
-/// The executor does not control everything: bodies of [`spawn_thread`](procession::Process::spawn_thread) have threads of
-/// their own, and hooks, such as that of [`on_closing`](procession::Process::on_closing), run on threads of the library. If
-/// a graph has them, wait with `block_on` or `until`.
+/// The executor does not control everything: bodies of [`spawn_thread`](procession::Process::spawn_thread) have threads
+/// of their own, and hooks, such as that of [`on_closing`](procession::Process::on_closing), run on threads of the
+/// library. If a graph has them, wait with `block_on` or `until`.
 ///
 /// ```
 /// use procession::Process;
@@ -81,8 +82,8 @@ impl TestExecutor {
         Self::with(None)
     }
 
-    /// An executor that runs the tasks that are ready in a shuffled order. The same seed gives the same order, unless other
-    /// threads wake tasks.
+    /// An executor that runs the tasks that are ready in a shuffled order. The same seed gives the same order, unless
+    /// other threads wake tasks.
     ///
     /// ```
     /// use procession_test::TestExecutor;
@@ -112,8 +113,8 @@ impl TestExecutor {
         Self { queue, is_blocking_on_threads: false }
     }
 
-    /// Runs blocking teardowns on the library's threads, in parallel, instead of on the spot. Call this before the executor
-    /// is given to a process.
+    /// Runs blocking teardowns on the library's threads, in parallel, instead of on the spot. Call this before the
+    /// executor is given to a process.
     #[must_use]
     pub fn blocking_on_threads(mut self) -> Self {
         self.is_blocking_on_threads = true;
@@ -168,8 +169,8 @@ impl TestExecutor {
         self.queue.ready.lock().tasks.len()
     }
 
-    /// Polls the future, and all tasks that are ready, until the future is ready. While nothing is ready, the thread sleeps
-    /// until another thread, such as one of the library, wakes the future or a task.
+    /// Polls the future, and all tasks that are ready, until the future is ready. While nothing is ready, the thread
+    /// sleeps until another thread, such as one of the library, wakes the future or a task.
     ///
     /// # Panics
     ///

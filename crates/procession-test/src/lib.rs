@@ -27,9 +27,9 @@
 //!
 //! # Features of `procession`
 //!
-//! This crate enables the feature `test-faults` of `procession`, which lets it inject faults and is not part of the public
-//! interface. With the feature, each body and each teardown costs one more atomic load. Cargo enables it only in builds
-//! that include this crate: for dev-dependencies, those of tests, examples and benchmarks.
+//! This crate enables the feature `test-faults` of `procession`, which lets it inject faults and is not part of the
+//! public interface. With the feature, each body and each teardown costs one more atomic load. Cargo enables it only in
+//! builds that include this crate: for dev-dependencies, those of tests, examples and benchmarks.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

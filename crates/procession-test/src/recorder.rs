@@ -197,8 +197,8 @@ impl From<&String> for Which {
 /// `assert_closed_in_order!(recorder, [a, b, c])` takes handles, names (`"cache"`) and paths (`"app/db/cache"`) in any
 /// mixture. A name that several processes have stands for all of them. It waits until the [`Recorder`] has all events.
 ///
-/// Processes that the graph does not order may happen to close in this order. So the check finds a wrong order, but does
-/// not prove that the right one is guaranteed. To find out more, run the test with several seeds of a
+/// Processes that the graph does not order may happen to close in this order. So the check finds a wrong order, but
+/// does not prove that the right one is guaranteed. To find out more, run the test with several seeds of a
 /// [`TestExecutor`](crate::TestExecutor).
 ///
 /// # Panics

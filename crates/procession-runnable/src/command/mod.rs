@@ -81,8 +81,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     }
 }
 
-/// A program of the operating system and its settings. Made by [`command()`]; [`runnable`](Self::runnable) turns it into
-/// a runnable.
+/// A program of the operating system and its settings. Made by [`command()`]; [`runnable`](Self::runnable) turns it
+/// into a runnable.
 #[derive(Clone)]
 #[must_use = "a command does nothing until it is turned into a runnable and started"]
 pub struct Command {
@@ -139,8 +139,8 @@ impl Command {
         self
     }
 
-    /// Makes the run ready when the program prints a line for which `is_ready` returns `true`, on its standard output or
-    /// its standard error. If the program ends before that, the start has failed.
+    /// Makes the run ready when the program prints a line for which `is_ready` returns `true`, on its standard output
+    /// or its standard error. If the program ends before that, the start has failed.
     ///
     /// ```
     /// use procession::Process;

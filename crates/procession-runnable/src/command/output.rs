@@ -19,8 +19,8 @@ use crate::start::Run;
 /// Longer lines are split, so that a program that never prints a line feed does not make the buffer grow.
 const MAX_LINE: usize = 8 * 1024;
 
-/// The maximum number of bytes that are read after the end of the program. A pipe holds no more, but another process that
-/// inherited it may go on writing.
+/// The maximum number of bytes that are read after the end of the program. A pipe holds no more, but another process
+/// that inherited it may go on writing.
 const MAX_REST: usize = 1024 * 1024;
 
 /// The standard output and the standard error of a program.
@@ -37,8 +37,8 @@ impl Output {
         Self { stdout, stderr, sink }
     }
 
-    /// Passes on everything that the program prints, until the future is dropped. A line that has been read only in part by
-    /// then is kept for [`copy_rest`](Self::copy_rest).
+    /// Passes on everything that the program prints, until the future is dropped. A line that has been read only in
+    /// part by then is kept for [`copy_rest`](Self::copy_rest).
     pub(super) async fn copy<T>(&mut self) -> T {
         let Self { stdout, stderr, sink } = self;
         zip(Lines::copy(stdout, sink), Lines::copy(stderr, sink)).await;

@@ -26,8 +26,8 @@ use super::group::Group;
 use super::output::{Output, Sink};
 use crate::start::Run;
 
-/// If the stop signal ended a program that was not asked to stop, closing must begin within this time; otherwise, the run
-/// has failed.
+/// If the stop signal ended a program that was not asked to stop, closing must begin within this time; otherwise, the
+/// run has failed.
 const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 
 /// Why a command failed.

@@ -1,15 +1,16 @@
 //! [`Activity`]: what a connection is doing. Its socket, its requests and their bodies report that.
 //!
 //! 1. *A request counts as open from its complete header until its response was sent or dropped*, because its
-//!    [`OpenRequest`] is made when hyper calls the service, and lives first in the handler's future and then in the response
-//!    body, which hyper drops when the response was sent or dropped.
+//!    [`OpenRequest`] is made when hyper calls the service, and lives first in the handler's future and then in the
+//!    response body, which hyper drops when the response was sent or dropped.
 //! 2. *A handler counts as working from the header until it returns its response*, except while it waits for its peer,
-//!    which means that its last poll of the request body found no bytes. The wait is recorded in the [`Handler`] of that
-//!    request, which exists only until the handler returns. So code that still reads the body of a request after its
-//!    response was returned does not affect the count.
+//!    which means that its last poll of the request body found no bytes. The wait is recorded in the [`Handler`] of
+//!    that request, which exists only until the handler returns. So code that still reads the body of a request after
+//!    its response was returned does not affect the count.
 //!
-//! The lock is held for a few instructions, and no foreign code runs under it. The list of handlers is sorted by request
-//! number, because the numbers only grow. So a handler is found quickly, however many requests its client has open.
+//! The lock is held for a few instructions, and no foreign code runs under it. The list of handlers is sorted by
+//! request number, because the numbers only grow. So a handler is found quickly, however many requests its client has
+//! open.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -7,8 +7,8 @@ use procession::support::text::Escaped;
 
 /// An address that a server listens on, or a function that makes its listener.
 ///
-/// A runnable can be run any number of times, and a server binds anew in each run. So it takes an address or a function,
-/// and not a listener. The trait is implemented for [`SocketAddr`], for strings such as `"127.0.0.1:80"` and
+/// A runnable can be run any number of times, and a server binds anew in each run. So it takes an address or a
+/// function, and not a listener. The trait is implemented for [`SocketAddr`], for strings such as `"127.0.0.1:80"` and
 /// `"localhost:80"`, and for closures that return a [`TcpListener`].
 ///
 /// The error of a failure to listen names the address: ``process `http` failed: cannot listen on 127.0.0.1:80: Address

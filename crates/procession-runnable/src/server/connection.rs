@@ -24,8 +24,8 @@ use super::stream::Streams;
 use super::unanswered::LostRequests;
 use super::watch::{Action, Watch};
 
-/// Serves one connection with a clone of the service. The clone is made here, in the body of the connection's process, so
-/// that a `Clone` that panics ends only this connection.
+/// Serves one connection with a clone of the service. The clone is made here, in the body of the connection's process,
+/// so that a `Clone` that panics ends only this connection.
 pub(super) async fn serve<S: Answer + Clone>(
     process: Process,
     (stream, peer_address): (TcpStream, SocketAddr),

@@ -1,10 +1,10 @@
 //! Decides whose fault it is when a connection or a request ends with an error.
 //!
-//! A server cannot prevent its peers from disconnecting, from breaking the protocol or from being slow. None of that is a
-//! failure of its processes (I17 is about failures of the program), and it is only logged as a `tracing` event at DEBUG.
-//! These are failures: a handler that panics, a service that returns an error, and a response body that fails. Each is the
-//! failure of the request's process, which reports it once. hyper is given [`Ended`] instead of the error. On HTTP/1, where
-//! hyper cannot continue, it returns `Ended` as the error of the connection, which has not failed.
+//! A server cannot prevent its peers from disconnecting, from breaking the protocol or from being slow. None of that is
+//! a failure of its processes (I17 is about failures of the program), and it is only logged as a `tracing` event at
+//! DEBUG. These are failures: a handler that panics, a service that returns an error, and a response body that fails.
+//! Each is the failure of the request's process, which reports it once. hyper is given [`Ended`] instead of the error.
+//! On HTTP/1, where hyper cannot continue, it returns `Ended` as the error of the connection, which has not failed.
 
 use std::error::Error as StdError;
 

@@ -22,8 +22,8 @@ use crate::leaf::body;
 use crate::runnable::Runnable;
 use crate::start::below;
 
-/// The time between the end of the grace and the abort of the server. At the end of the grace, each connection drops its
-/// requests and counts them. The abort ends everything else, such as processes that handlers have started.
+/// The time between the end of the grace and the abort of the server. At the end of the grace, each connection drops
+/// its requests and counts them. The abort ends everything else, such as processes that handlers have started.
 const ABORT_MARGIN: Duration = Duration::from_secs(1);
 
 /// Serves a hyper service on HTTP/1 and HTTP/2, with the default settings of [`Server`]. Each connection has a
@@ -39,15 +39,15 @@ const ABORT_MARGIN: Duration = Duration::from_secs(1);
 ///
 /// # Failures
 ///
-/// A handler that panics, a service that returns an error, and a response body that fails are failures of the request or
-/// its connection; the server continues. Mistakes, delays and disconnections of clients are not failures, but `tracing`
-/// events at DEBUG. If a service returns an error that has a [`BodyError`](super::BodyError) among its sources, the client
-/// is at fault.
+/// A handler that panics, a service that returns an error, and a response body that fails are failures of the request
+/// or its connection; the server continues. Mistakes, delays and disconnections of clients are not failures, but
+/// `tracing` events at DEBUG. If a service returns an error that has a [`BodyError`](super::BodyError) among its
+/// sources, the client is at fault.
 ///
 /// # Upgrades
 ///
-/// An upgraded connection, such as a WebSocket, belongs to the code that takes it over. The server no longer waits for it,
-/// so serve it in a process of your own.
+/// An upgraded connection, such as a WebSocket, belongs to the code that takes it over. The server no longer waits for
+/// it, so serve it in a process of your own.
 ///
 /// ```
 /// use http_body_util::Full;

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use procession::Process;
 
-/// The process of the connection on which a request arrived, in the request's extensions. It is named `connection`, begins
-/// to close when the server does, and is Closed once the connection and all its requests have ended.
+/// The process of the connection on which a request arrived, in the request's extensions. It is named `connection`,
+/// begins to close when the server does, and is Closed once the connection and all its requests have ended.
 ///
 /// With axum, a handler takes it as `Extension<ConnectionProcess>`.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct ConnectionProcess {
 /// The process of a request, below that of its connection, in the request's extensions.
 ///
 /// It is named `request`. It is open until the response has been sent, or dropped because the client has gone, and
-/// everything that was started below it is Closed. It begins to close when the server does. A handler that serves a stream
-/// of events, for example, should end the stream then: see [`closing`](Process::closing).
+/// everything that was started below it is Closed. It begins to close when the server does. A handler that serves a
+/// stream of events, for example, should end the stream then: see [`closing`](Process::closing).
 ///
 /// ```
 /// use axum::{Extension, Router, routing::get};

@@ -12,9 +12,9 @@ use procession::support::text::Span;
 use super::activity::{Activity, RequestNumber};
 use super::timer::Timer;
 
-/// The body of a request: hyper's [`Incoming`] with the [`body_timeout`](super::Server::body_timeout) of the server. A read
-/// that gets no bytes within this time fails. The time counts only while the handler waits for bytes, so a handler may
-/// take any time between two reads.
+/// The body of a request: hyper's [`Incoming`] with the [`body_timeout`](super::Server::body_timeout) of the server. A
+/// read that gets no bytes within this time fails. The time counts only while the handler waits for bytes, so a handler
+/// may take any time between two reads.
 pub struct RequestBody {
     /// `None` after the timeout. hyper then reads no more of the body.
     incoming: Option<Incoming>,

@@ -104,26 +104,26 @@ impl Server {
 
     /// The grace of a stop: connections that are still open this long after closing began are aborted.
     ///
-    /// It should be shorter than the grace of the program. If handlers of an HTTP server are still working when it ends,
-    /// their requests are dropped, and the server fails with [`Unanswered`](super::Unanswered). The server also fails if
-    /// processes that handlers have started are still open one second later, so that it has to be aborted. A connection
-    /// that only waits for its peer does not count as a failure.
+    /// It should be shorter than the grace of the program. If handlers of an HTTP server are still working when it
+    /// ends, their requests are dropped, and the server fails with [`Unanswered`](super::Unanswered). The server also
+    /// fails if processes that handlers have started are still open one second later, so that it has to be aborted. A
+    /// connection that only waits for its peer does not count as a failure.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.timeouts.grace = grace;
         self
     }
 
-    /// The time that a client may take for the header of a request. For the first header, it begins when the connection is
-    /// accepted; for a later one, with its first byte. When it is over, the connection ends.
+    /// The time that a client may take for the header of a request. For the first header, it begins when the connection
+    /// is accepted; for a later one, with its first byte. When it is over, the connection ends.
     #[cfg(feature = "hyper")]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.header = timeout;
         self
     }
 
-    /// The time that a client may take to send the next bytes of a request body for which a handler waits, and to receive
-    /// the next bytes of a response. On HTTP/2, where a client can hold back a single response, the time begins anew
-    /// whenever the client takes bytes of any response on the connection.
+    /// The time that a client may take to send the next bytes of a request body for which a handler waits, and to
+    /// receive the next bytes of a response. On HTTP/2, where a client can hold back a single response, the time begins
+    /// anew whenever the client takes bytes of any response on the connection.
     #[cfg(feature = "hyper")]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.body = timeout;

@@ -1,8 +1,8 @@
 //! [`Streams`]: the tasks of HTTP/2 requests, as processes below that of their connection.
 //!
-//! hyper answers each HTTP/2 request in a task of its own, and does not wait for it. Here, that task is the body of a child
-//! of the connection's process. So the connection is not Closed while a handler runs, even if its client has gone; an abort
-//! of the connection drops the handlers; and if a handler fails or panics, its own process fails.
+//! hyper answers each HTTP/2 request in a task of its own, and does not wait for it. Here, that task is the body of a
+//! child of the connection's process. So the connection is not Closed while a handler runs, even if its client has
+//! gone; an abort of the connection drops the handlers; and if a handler fails or panics, its own process fails.
 //!
 //! If the peer takes nothing of a response for too long, its task is dropped, which resets the stream.
 
@@ -42,8 +42,8 @@ impl Stream {
         STREAM.try_with(Self::clone).ok()
     }
 
-    /// The request has failed. Its process reports that once its task ends. Give the returned error to hyper, which ends
-    /// the task.
+    /// The request has failed. Its process reports that once its task ends. Give the returned error to hyper, which
+    /// ends the task.
     pub(super) fn fail(&self, error: BoxError) -> Ended {
         if !is_client_fault(&error) {
             // Dropping an error is foreign code, which must not run while the lock is held.

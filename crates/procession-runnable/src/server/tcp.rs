@@ -20,16 +20,17 @@ const NO_TLS: &str = "`Server::tcp` has no TLS: serve HTTP, or leave `Server::tl
 
 /// Calls `handler` for each connection, on a thread of its own, with the default settings of [`Server`].
 ///
-/// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits for
-/// the handlers of those that it has accepted. They should watch [`closing`](Process::closing) and finish their work. If a
-/// handler may be blocked in a read then, [`on_closing`](Process::on_closing) can interrupt it. An abort shuts the sockets
-/// down, so that no handler hangs in a read or a write. The end of the [grace](Server::grace) aborts the server.
+/// Each connection is a child of the server's process. On closing, the server accepts no more connections, and waits
+/// for the handlers of those that it has accepted. They should watch [`closing`](Process::closing) and finish their
+/// work. If a handler may be blocked in a read then, [`on_closing`](Process::on_closing) can interrupt it. An abort
+/// shuts the sockets down, so that no handler hangs in a read or a write. The end of the [grace](Server::grace) aborts
+/// the server.
 ///
 /// # Failures
 ///
 /// If a handler fails or panics, its connection has failed; the server continues. If the OS has no thread or no file
-/// descriptor for a connection, that connection is dropped, which is reported as its failure, and the server resumes when
-/// it can.
+/// descriptor for a connection, that connection is dropped, which is reported as its failure, and the server resumes
+/// when it can.
 ///
 /// The server waits for connections in an async body, without a thread.
 ///

@@ -2,11 +2,11 @@
 //!
 //! The deadline of a connection moves with every request and every byte. The timer does not follow each move: it keeps
 //! sleeping until the earliest deadline that it was given. Only when that has passed, it compares it with the current
-//! deadline, and sleeps again if that is later. So a connection makes one entry in the deadline thread for each timeout,
-//! not one for each request.
+//! deadline, and sleeps again if that is later. So a connection makes one entry in the deadline thread for each
+//! timeout, not one for each request.
 //!
-//! *No deadline is missed*, because the timer never sleeps past the deadline of the last poll: if that is earlier than the
-//! end of the current sleep, the sleep is replaced.
+//! *No deadline is missed*, because the timer never sleeps past the deadline of the last poll: if that is earlier than
+//! the end of the current sleep, the sleep is replaced.
 //!
 //! It sleeps on procession's own deadline thread, and therefore works on a tokio runtime without a time driver.
 

@@ -11,8 +11,8 @@ impl Server {
     /// resolver](tokio_rustls::rustls::server::ResolvesServerCert).
     ///
     /// If the configuration names no protocols, the server offers `h2` and `http/1.1` (ALPN). The
-    /// [`header_timeout`](Self::header_timeout) of the first request includes the handshake. A client whose handshake fails
-    /// loses its connection, which does not count as a failure of the server.
+    /// [`header_timeout`](Self::header_timeout) of the first request includes the handshake. A client whose handshake
+    /// fails loses its connection, which does not count as a failure of the server.
     ///
     #[cfg_attr(
         feature = "tcp",

@@ -8,8 +8,8 @@ use crate::runnable::Runnable;
 
 /// Serves gRPC services, with the default settings. Everything said about [`hyper()`](super::hyper()) also holds here.
 ///
-/// Unlike tonic's own transport, the server does not end a call when its `grpc-timeout` is over. To add layers around the
-/// routes, use [`tower`](super::tower); for TLS, use [`Server`] with the feature `tls`.
+/// Unlike tonic's own transport, the server does not end a call when its `grpc-timeout` is over. To add layers around
+/// the routes, use [`tower`](super::tower); for TLS, use [`Server`] with the feature `tls`.
 ///
 /// ```
 /// use procession::Process;

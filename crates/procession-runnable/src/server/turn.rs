@@ -4,12 +4,12 @@
 //! body. The code that hyper polls for the request also polls this body: first the future of the response, then the
 //! response body. So the process is open until the response was sent.
 //!
-//! 1. *A request whose client gives up is not aborted*: when [`Turn`] is dropped, it marks the request as over and polls
-//!    the body once more, and the body then returns. That poll also drops the handler's future.
-//! 2. *A failure is that of the request's process, which reports it once*, as on HTTP/2, because the outcome is not given
-//!    to hyper: see [`run_unattended_at`].
-//! 3. *No lock is held while foreign code runs*: values that are taken out from under a lock are dropped after the lock is
-//!    released.
+//! 1. *A request whose client gives up is not aborted*: when [`Turn`] is dropped, it marks the request as over and
+//!    polls the body once more, and the body then returns. That poll also drops the handler's future.
+//! 2. *A failure is that of the request's process, which reports it once*, as on HTTP/2, because the outcome is not
+//!    given to hyper: see [`run_unattended_at`].
+//! 3. *No lock is held while foreign code runs*: values that are taken out from under a lock are dropped after the lock
+//!    is released.
 
 use std::future::{Future, poll_fn};
 use std::mem;

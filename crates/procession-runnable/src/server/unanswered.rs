@@ -7,9 +7,9 @@ use std::time::Duration;
 use procession::Process;
 use procession::support::text::{Count, Span};
 
-/// The [grace](super::Server::grace) of a server ended before its work was done. Either handlers were still working, and
-/// their requests were dropped; or, one second after the end of the grace, processes below the server had to be aborted,
-/// such as those that handlers start below their [`RequestProcess`](super::RequestProcess).
+/// The [grace](super::Server::grace) of a server ended before its work was done. Either handlers were still working,
+/// and their requests were dropped; or, one second after the end of the grace, processes below the server had to be
+/// aborted, such as those that handlers start below their [`RequestProcess`](super::RequestProcess).
 ///
 /// It is the [source](std::error::Error::source) of the server's error. Requests whose handlers were only waiting for
 /// their clients, and responses that clients did not take, are not counted.

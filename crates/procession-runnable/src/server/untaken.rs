@@ -4,7 +4,8 @@
 //! show that a response stalls. Instead, each [`Piece`] of a response body reports when its bytes are written.
 //!
 //! *A response counts as stalled only if its peer is at fault*: while there is no piece, the response waits for its
-//! service, and while the peer takes bytes of other responses on the connection, this one may only be waiting for its turn.
+//! service, and while the peer takes bytes of other responses on the connection, this one may only be waiting for its
+//! turn.
 
 use std::io::IoSlice;
 use std::sync::Arc;

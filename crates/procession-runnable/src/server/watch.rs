@@ -12,10 +12,10 @@
 //! | stopping, without an open request | [`LINGER`] after the beginning of the stop, the end of the last request or the last write, whichever is the latest | [`Cut`](Action::Cut) |
 //! | the server is closing | `grace` after that began | [`Cut`](Action::Cut) |
 //!
-//! 1. *Every connection ends* if its server closes, because from then on, the deadline is never later than the end of the
-//!    grace, and each poll passes it to the [`Timer`], which wakes the task.
-//! 2. *No request is cut while it makes progress*, except at the end of the grace, because all other deadlines apply only
-//!    while no request is open, or while the socket takes nothing.
+//! 1. *Every connection ends* if its server closes, because from then on, the deadline is never later than the end of
+//!    the grace, and each poll passes it to the [`Timer`], which wakes the task.
+//! 2. *No request is cut while it makes progress*, except at the end of the grace, because all other deadlines apply
+//!    only while no request is open, or while the socket takes nothing.
 //! 3. *No deadline is missed because a request ends on another task*: while a request is open, the timer wakes the task
 //!    at intervals no longer than the shortest deadline that could follow, but not shorter than [`MIN_CHECK_INTERVAL`].
 

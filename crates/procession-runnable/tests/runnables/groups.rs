@@ -65,8 +65,8 @@ fn all_serve() {
     }
 }
 
-/// One part fails to start, at any place and in any way: the parts that have started are stopped, the body does not run,
-/// and the parts after it in a sequential group are not started.
+/// One part fails to start, at any place and in any way: the parts that have started are stopped, the body does not
+/// run, and the parts after it in a sequential group are not started.
 #[test]
 fn one_fails_to_start() {
     for (executor, kind) in everywhere() {
@@ -176,8 +176,8 @@ fn a_part_that_ends_without_an_error() {
     }
 }
 
-/// Closing during the start, at any place: the parts that have started are stopped, the others are not started, the group
-/// does not wait until the hanging part is ready, and the body does not run.
+/// Closing during the start, at any place: the parts that have started are stopped, the others are not started, the
+/// group does not wait until the hanging part is ready, and the body does not run.
 #[test]
 fn closing_during_the_start() {
     for (executor, kind) in everywhere() {

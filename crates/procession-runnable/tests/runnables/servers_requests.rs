@@ -67,8 +67,8 @@ fn each_request_has_a_process() {
     }
 }
 
-/// A streamed response keeps its request open. The request begins to close when the server does, so that the handler can
-/// end the stream.
+/// A streamed response keeps its request open. The request begins to close when the server does, so that the handler
+/// can end the stream.
 #[test]
 fn streams_end_when_the_server_closes() {
     for is_http2 in [false, true] {

@@ -126,7 +126,8 @@ fn an_end_before_readiness_closes_the_children() {
     assert!(service.done().wait_timeout(LIMIT).is_some());
 }
 
-/// A run ends before it is ready, and then fails to stop: the start returns once the service has stopped, with both errors.
+/// A run ends before it is ready, and then fails to stop: the start returns once the service has stopped, with both
+/// errors.
 #[test]
 fn an_early_end_has_all_errors() {
     let early = body(|run| async move { run.set_teardown(|| Err("cannot stop")) });

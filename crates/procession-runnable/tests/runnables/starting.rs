@@ -12,8 +12,8 @@ use smol::channel::{bounded, unbounded};
 
 use crate::common::{Events, errors};
 
-/// The panic of a waker does not reach the run, neither when the run becomes ready nor when a panic of the run means that
-/// it can no longer become ready.
+/// The panic of a waker does not reach the run, neither when the run becomes ready nor when a panic of the run means
+/// that it can no longer become ready.
 #[test]
 fn a_waker_that_panics_does_not_reach_the_run() {
     struct Panics;

@@ -1,8 +1,8 @@
 //! One run of the user's graph, with or without a fault.
 //!
 //! The user's function, the closing and the waits have threads of their own, because with an
-//! [`Inline`](procession::Inline) spawner, each of them may run a teardown that hangs. The thread of the sweep only waits
-//! for changes of the [`Watch`], with a deadline, so that it never hangs.
+//! [`Inline`](procession::Inline) spawner, each of them may run a teardown that hangs. The thread of the sweep only
+//! waits for changes of the [`Watch`], with a deadline, so that it never hangs.
 
 use std::sync::Arc;
 use std::thread;

@@ -21,8 +21,8 @@ pub enum Fault {
     TeardownPanics,
     /// The teardown returns an error instead of running.
     TeardownFails,
-    /// The teardown hangs before it runs, until the sweep has checked that [`blockers`](procession::Process::blockers) names
-    /// it.
+    /// The teardown hangs before it runs, until the sweep has checked that [`blockers`](procession::Process::blockers)
+    /// names it.
     TeardownHangs,
     /// The spawner that the process was given or has inherited drops the jobs of the process: its async body and its
     /// teardown. The default spawner never drops jobs, so processes that use it have no such case.

@@ -66,8 +66,8 @@ where
     Sweep::new().run(build)
 }
 
-/// Runs a graph once without a fault, and then once for each process and each [`Fault`] that its body, teardown or spawner
-/// can have. After each run, it checks the guarantees that must hold whatever fails:
+/// Runs a graph once without a fault, and then once for each process and each [`Fault`] that its body, teardown or
+/// spawner can have. After each run, it checks the guarantees that must hold whatever fails:
 ///
 /// - every process becomes Closed after the root is closed;
 /// - phases only advance;
@@ -78,9 +78,9 @@ where
 /// - no panic escapes.
 ///
 /// The library keeps these guarantees for every graph, so most failures that a sweep finds are in the code around it: a
-/// body that waits for ever for one that has failed, a teardown that unwraps a value that another one should have left, a
-/// job that is sent to a thread that is gone. [`run_checked`](Self::run_checked) adds a guarantee of your own, such as a
-/// file that must be complete.
+/// body that waits for ever for one that has failed, a teardown that unwraps a value that another one should have left,
+/// a job that is sent to a thread that is gone. [`run_checked`](Self::run_checked) adds a guarantee of your own, such
+/// as a file that must be complete.
 ///
 /// | setting | default | |
 /// |---|---|---|
@@ -90,8 +90,8 @@ where
 /// | [`timeout`](Self::timeout) | 10 s | how long each run may take |
 /// | [`grace`](Self::grace) | 50 ms | the grace after which a root is aborted if a body ignores closing |
 ///
-/// The root is closed as soon as the function has returned. So if the function starts a runnable, it should wait until the
-/// runnable is ready:
+/// The root is closed as soon as the function has returned. So if the function starts a runnable, it should wait until
+/// the runnable is ready:
 ///
 /// ```
 /// use procession::Process;
@@ -118,8 +118,8 @@ where
 ///
 /// The sweep recognises a process in the next run by its path and by the place where it was made. If several processes
 /// have the same path and place, they are numbered in the order in which their code first ran. If a process exists only
-/// in some runs, because it depends on timing, its case may be [missed](Report::missed). Faults do not strike the function
-/// of [`on_closing`](Process::on_closing), nor processes that are not below the root.
+/// in some runs, because it depends on timing, its case may be [missed](Report::missed). Faults do not strike the
+/// function of [`on_closing`](Process::on_closing), nor processes that are not below the root.
 #[derive(Clone)]
 #[must_use = "a sweep does nothing before `run`"]
 pub struct Sweep {
@@ -145,16 +145,16 @@ impl Sweep {
         self
     }
 
-    /// Runs only this case, after the run without a fault, to repeat a case that failed. `process` is a path as the message
-    /// of the sweep prints it, such as `app/db` or `app/session#2`.
+    /// Runs only this case, after the run without a fault, to repeat a case that failed. `process` is a path as the
+    /// message of the sweep prints it, such as `app/db` or `app/session#2`.
     pub fn only(mut self, process: impl Into<String>, fault: Fault) -> Self {
         self.only = Some((process.into(), fault));
         self
     }
 
-    /// Leaves out the cases for which `is_left_out` returns `true` for the path and the fault, because the graph need not
-    /// survive them. For example, if the teardown that should wake a thread panics, nothing else may be able to end that
-    /// thread.
+    /// Leaves out the cases for which `is_left_out` returns `true` for the path and the fault, because the graph need
+    /// not survive them. For example, if the teardown that should wake a thread panics, nothing else may be able to end
+    /// that thread.
     ///
     /// ```
     /// use procession::Process;
@@ -187,8 +187,8 @@ impl Sweep {
         self
     }
 
-    /// Sweeps the graph that `build` makes below the root that it is given. The root is closed when `build` has returned,
-    /// and the value that it returned is dropped at the end of the run.
+    /// Sweeps the graph that `build` makes below the root that it is given. The root is closed when `build` has
+    /// returned, and the value that it returned is dropped at the end of the run.
     ///
     /// Calls in `build` can fail because of a fault, so return their errors instead of unwrapping them.
     ///
@@ -209,8 +209,8 @@ impl Sweep {
         self.run_checked(build, |_, _| ())
     }
 
-    /// [`run`](Self::run) with a check of your own. `check` is called after each run, when all processes are Closed, with
-    /// the case and the value that `build` returned. It should panic if something is wrong.
+    /// [`run`](Self::run) with a check of your own. `check` is called after each run, when all processes are Closed,
+    /// with the case and the value that `build` returned. It should panic if something is wrong.
     ///
     /// # Panics
     ///

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A process that a fault can strike: its path, the place where it was made, and a number that distinguishes processes for
-/// which both are the same. Their numbers are in the order in which their code first ran.
+/// A process that a fault can strike: its path, the place where it was made, and a number that distinguishes processes
+/// for which both are the same. Their numbers are in the order in which their code first ran.
 ///
 /// Its `Display` is the path, followed by the number if that is not the first: `app/session#2`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
