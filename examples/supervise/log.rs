@@ -1,4 +1,4 @@
-//! [`Log`]: the latest lines, which the view shows. Without a view, they are written to standard error.
+//! [`Log`]: the latest lines, which the view shows. Without a view, they go to standard error.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -17,7 +17,7 @@ use crate::terminal;
 /// The maximum number of lines that are kept.
 const KEPT: usize = 200;
 
-/// The lines. Clones are the same log.
+/// The lines. Clones refer to the same log.
 #[derive(Clone)]
 pub(crate) struct Log {
     began: Instant,
@@ -34,7 +34,7 @@ pub(crate) struct Line {
 }
 
 impl Log {
-    /// An empty log. The reports of `Main`, which would otherwise be written over the view, go to it.
+    /// Makes an empty log, which receives the reports of `Main`. Otherwise, these would be written over the view.
     pub(crate) fn install() -> Result<Self, BoxError> {
         let log = Self { began: Instant::now(), lines: Arc::default() };
         tracing_subscriber::registry().with(Reports(log.clone())).try_init()?;
@@ -87,8 +87,8 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "supervise: {text}");
 }
 
-/// Adds the reports of `Main` to the log. They are `tracing` events of the core, as are the failures and aborts of single
-/// units, which the view reads from [`Manager::events`](procession_supervisor::Manager::events) instead.
+/// Adds the reports of `Main` to the log. They are `tracing` events of the core, as are the failures and aborts of
+/// single units, which the view reads from [`Manager::events`](procession_supervisor::Manager::events) instead.
 struct Reports(Log);
 
 impl<S: Subscriber> Layer<S> for Reports {
@@ -102,11 +102,11 @@ impl<S: Subscriber> Layer<S> for Reports {
         let level = *event.metadata().level();
         match report.event.as_str() {
             "aborting" => return,
-            // A failure that was handled. The others are errors.
+            // A failure that was handled. Failures that were not are events of the level ERROR.
             "failed" if level > Level::ERROR => return,
-            // The program says this itself, even if it was not closed by a signal.
+            // The program prints its own line about this, even if no signal closed it.
             "closed" => return,
-            // `Main` is about to end the program: nothing else will restore the terminal.
+            // `Main` is about to end the program, so nothing else will restore the terminal.
             "gave_up" => terminal::restore(),
             "signal" if report.stage == 3 => terminal::restore(),
             _ => {}

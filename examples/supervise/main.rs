@@ -9,8 +9,8 @@
 //! ```
 //!
 //! In a terminal, each worker has a row with its state, its restarts and its last error; below the rows are the totals
-//! and the latest events. Ctrl-C stops all workers within two seconds, including those that hang. A table of what
-//! happened to each worker remains on the screen.
+//! and the latest events. Ctrl-C stops all workers within two seconds, including those that hang. A table of the events
+//! of each worker remains on the screen.
 //!
 //! If standard output is not a terminal, the events are plain lines on standard error.
 //!
@@ -18,7 +18,7 @@
 //! |---|---|
 //! | this one | the program |
 //! | `workers` | the workers, and the policy of their manager |
-//! | `units` | what the manager says about them: rows, lines, totals. Only this file reads `Status` and `Event` |
+//! | `units` | the statuses and events of the manager as text: rows, lines, totals. Only this file reads `Status` and `Event` |
 //! | `log` | the latest lines: events, and the reports of `Main` |
 //! | `view` | the drawing |
 //! | `signals` | the signals, which must not end the program before the terminal is restored |

@@ -13,7 +13,7 @@ pub(crate) fn bind(main: Main) -> Main {
     main
 }
 
-/// Keeps the signals from ever having their default action. [`Main`] does so only until the program is Closed, which is
+/// Prevents the default action of the signals for ever. [`Main`] prevents it only until the program is Closed, which is
 /// before the view has ended.
 #[cfg(unix)]
 pub(crate) fn hold() -> Result<(), BoxError> {

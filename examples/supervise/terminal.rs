@@ -1,7 +1,7 @@
-//! The terminal: taken while the view is shown, and restored however the program ends.
+//! The terminal, which is taken while the view is shown, and restored however the program ends.
 //!
-//! The view has the alternate screen, where a resize leaves nothing behind, and where the lines above the program are
-//! safe. While it is shown, typed characters are not echoed, because they would appear in the middle of it.
+//! The view uses the alternate screen, where a resize leaves no remains, and which keeps the lines above the program.
+//! While the view is shown, typed characters are not echoed, because they would appear in the middle of it.
 //!
 //! [`restore`] is called at the regular end, in the panic hook, and before `Main` ends the program by force. Nothing is
 //! drawn afterwards, *because* a frame is written with the lock that `restore` takes, and only if the terminal is still
@@ -24,7 +24,7 @@ static TAKEN: Mutex<Option<modes::Modes>> = Mutex::new(None);
 /// The screen to draw on.
 pub(crate) type Screen = Terminal<CrosstermBackend<Frames>>;
 
-/// Takes the terminal. `None` if standard output is not a terminal, or is one whose cursor cannot be moved.
+/// Takes the terminal. Returns `None` if standard output is not a terminal, or if the terminal cannot move its cursor.
 pub(crate) fn take() -> Option<Screen> {
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     if !io::stdout().is_terminal() || is_dumb {
@@ -44,7 +44,7 @@ pub(crate) fn take() -> Option<Screen> {
 /// Restores the terminal, if it is taken.
 pub(crate) fn restore() {
     if let Some(modes) = taken().take() {
-        // There is nothing to do about a terminal that is gone.
+        // An error means that the terminal is gone.
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         modes.restore();
     }
@@ -129,7 +129,7 @@ mod modes {
 
 #[cfg(not(unix))]
 mod modes {
-    //! A console echoes only what a program reads.
+    //! There are no modes to change, because a console echoes only the characters that a program reads.
 
     use std::io;
 

@@ -1,4 +1,4 @@
-//! [`Units`]: what the manager says about its units, as text.
+//! [`Units`]: the statuses and events of the units of a manager, as text.
 //!
 //! Only [`Row::of`] reads a [`Status`]; only [`line`] and [`Units::record`] read an [`Event`].
 
@@ -36,7 +36,7 @@ pub(crate) struct Row {
     pub(crate) error: String,
 }
 
-/// The states that the view tells apart, the ones that need attention first.
+/// The states that the view distinguishes, beginning with those that need attention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shown {
     Stuck,
@@ -49,7 +49,7 @@ pub(crate) enum Shown {
     Running,
 }
 
-/// Everything that happened to a unit.
+/// The counts of the events of a unit.
 struct Tally {
     starts: u32,
     failures: u32,
@@ -84,7 +84,7 @@ impl Units {
         for (key, unit) in &mut self.units {
             match listed.get(key) {
                 Some(status) => unit.row = Row::of(status, now),
-                // A manager that has stopped lists only the units that did not stop.
+                // A manager that is not running lists only the stuck units.
                 None => unit.row.end(key, unit.tally.end),
             }
         }
@@ -121,7 +121,7 @@ impl Units {
         format!("{}; {restarts} restart{plural}", count(self.rows()))
     }
 
-    /// A table of what happened to each unit.
+    /// A table of the counts of each unit.
     pub(crate) fn table(&self) -> String {
         let width = self.units.keys().map(String::len).max().unwrap_or(0);
         let mut table = format!("{:width$}  starts failures panics aborts  end\n", "unit");

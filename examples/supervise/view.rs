@@ -1,4 +1,4 @@
-//! [`View`]: draws the program while it runs, and prints what is left at the end.
+//! [`View`]: draws the program while it runs, and prints the results at the end.
 
 use std::env;
 use std::io::{self, Write};
@@ -72,8 +72,8 @@ impl View {
         Ok(())
     }
 
-    /// Restores the terminal. Prints the warnings again, because they have gone with the view; then what happened to
-    /// each unit, the error of the program if there is one, and how the program was closed.
+    /// Restores the terminal. Prints the warnings again, because they have vanished with the view; then the table of
+    /// the units, the error of the program if there is one, and how the program was closed.
     pub(crate) fn finish(mut self, exit: Exit) -> ExitCode {
         let picture = self.thread.take().map(JoinHandle::join).transpose();
         terminal::restore();
@@ -123,7 +123,7 @@ impl Picture {
     fn draw_next(&mut self) {
         self.units.update();
         if let Some(mut screen) = self.screen.take() {
-            // A terminal that has failed is gone.
+            // An error means that the terminal is gone.
             if screen.draw(|frame| self.draw(frame)).is_ok() {
                 self.screen = Some(screen);
             } else {
@@ -136,7 +136,7 @@ impl Picture {
     fn draw(&self, frame: &mut Frame<'_>) {
         let rows = self.units.rows();
         let all = u16::try_from(rows.len()).unwrap_or(u16::MAX);
-        // The log has what the units leave over, but at least one line.
+        // The log has the lines that the units leave, but at least one.
         let layout = Layout::vertical([
             Constraint::Length(1),
             Constraint::Max(all.saturating_add(1)),
@@ -245,8 +245,8 @@ impl Picture {
     }
 }
 
-/// At most `height` rows. If there are more, one line is left for a summary of the rest, and the rows that are not
-/// running are kept. The order stays.
+/// Splits the rows into those that are shown, at most `height`, and those that are summarised. If there are too many,
+/// one line is left for the summary, and units that are not running are shown first. The order by key stays.
 fn fold<'a>(rows: &[&'a Row], height: usize) -> (Vec<&'a Row>, Vec<&'a Row>) {
     if rows.len() <= height {
         return (rows.to_vec(), Vec::new());

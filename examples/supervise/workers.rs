@@ -1,4 +1,4 @@
-//! The workers: invented work that fails in several ways.
+//! The workers: simulated work that fails in several ways.
 
 use std::future::pending;
 use std::ops::Range;
@@ -32,17 +32,17 @@ pub(crate) fn manager(count: u32, has_stuck: bool) -> Manager<String> {
     Manager::builder(table).name("workers").policy(policy).event_capacity(10_000).build()
 }
 
-/// Works for a while, again and again, until something happens.
+/// Simulates work until the worker should stop, fails or ends.
 async fn work(run: Run, number: u32) -> Result<(), &'static str> {
     pause(&run, 0..500).await;
     run.ready();
     match number % 10 {
-        // It fails soon after each start, and is given up.
+        // This worker fails soon after each start, and is given up.
         5 => {
             pause(&run, 200..1_000).await;
             return if run.is_closing() { Ok(()) } else { Err("no route to host") };
         }
-        // It hangs: it never notices that it should stop. An abort drops its future.
+        // This worker hangs: it never notices that it should stop. An abort drops its future.
         0 => pending().await,
         _ => {}
     }
@@ -60,7 +60,7 @@ async fn work(run: Run, number: u32) -> Result<(), &'static str> {
     }
 }
 
-/// Ignores even its abort, because nothing can end a thread from outside.
+/// Ignores even its abort, which is possible because nothing can end a thread from outside.
 fn stuck(run: Run) {
     run.ready();
     loop {
@@ -68,7 +68,7 @@ fn stuck(run: Run) {
     }
 }
 
-/// Does work that takes this many milliseconds, unless the worker should stop.
+/// Waits for a random time in this range, in milliseconds, or until the worker should stop.
 async fn pause(run: &Run, milliseconds: Range<u64>) {
     let pause = Duration::from_millis(fastrand::u64(milliseconds));
     run.run_until_closing(SystemClock.sleep_until(SystemClock.now() + pause)).await;

@@ -1,4 +1,4 @@
-//! Compares the cost of 100,000 supervised units with that of 100,000 plain async bodies, in one run. `cargo bench -p
+//! Compares the cost of 100,000 supervised units with that of 100,000 plain async bodies in one run: `cargo bench -p
 //! procession-supervisor --bench units` prints the tables. The two sides take turns, and each time is the median of its
 //! rounds.
 
@@ -66,7 +66,8 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// A body is ready; it fails when the gate opens. `false` if it is open already.
+    /// Counts a body as ready, and waits until the gate opens; the body should then fail. Returns `false` at once if
+    /// the gate is open already.
     async fn is_first(&self) -> bool {
         let opened = self.opened.notified();
         let is_first = !self.is_open.load(Ordering::SeqCst);

@@ -1,11 +1,11 @@
-//! [`Backoff`] and [`Rate`]: how fast something is retried.
+//! [`Backoff`] and [`Rate`]: the pauses before retries, and the limits on their number.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Pauses that double from the first one up to a maximum, with jitter. They come before the restarts of a unit, and
-/// before further attempts to read a table. The crate `backon` computes them.
+/// Pauses that double from the first one up to a maximum, with jitter. They precede the restarts of a unit, and further
+/// attempts to read a table. The crate `backon` computes them.
 ///
 /// ```
 /// use procession_supervisor::Backoff;
@@ -27,8 +27,8 @@ pub struct Backoff {
     pub jitter: bool,
 }
 
-/// Longer pauses would overflow in `backon`.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The maximum that is passed to `backon`, in which longer pauses would overflow.
+const MAX_PAUSE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A number of occurrences within a period.
 ///
@@ -43,7 +43,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[non_exhaustive]
 #[must_use = "a rate does nothing until a policy has it"]
 pub struct Rate {
-    /// The number.
+    /// The number of occurrences.
     pub count: usize,
     /// The period.
     pub within: Duration,
@@ -62,8 +62,8 @@ impl Backoff {
 
     pub(crate) fn pauses(&self) -> ExponentialBackoff {
         let builder = ExponentialBuilder::default()
-            .with_min_delay(self.first.min(LONGEST))
-            .with_max_delay(self.max.min(LONGEST))
+            .with_min_delay(self.first.min(MAX_PAUSE))
+            .with_max_delay(self.max.min(MAX_PAUSE))
             .without_max_times();
         if self.jitter { builder.with_jitter().build() } else { builder.build() }
     }
@@ -71,7 +71,7 @@ impl Backoff {
     /// Returns the next pause, in whole microseconds.
     pub(crate) fn next(&self, pauses: &mut ExponentialBackoff) -> Duration {
         let pause = pauses.next().unwrap_or(self.max).min(self.max);
-        // `backon` computes in floating point, and 200.000003 ms is hard to read.
+        // `backon` computes in floating point, and a pause such as 200.000003 ms would be hard to read.
         u64::try_from(pause.as_micros()).map_or(pause, Duration::from_micros)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Blocking`]: adapts a table whose calls block.
+//! [`Blocking`]: an adapter for tables whose calls block.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 
 /// The number of rows that a scan may read ahead.
-const AHEAD: usize = 64;
+const READ_AHEAD: usize = 64;
 
 /// A [`Table`] whose calls block, such as a file or a database with a blocking driver.
 pub trait BlockingTable<K>: Send + Sync + 'static {
-    /// [`Table::get`], blocking.
+    /// The blocking form of [`Table::get`].
     ///
     /// # Errors
     ///
     /// Those of [`Table::get`].
     fn get(&self, key: &K) -> Result<Option<Unit>, BoxError>;
 
-    /// [`Table::iter`], blocking.
+    /// The blocking form of [`Table::iter`].
     ///
     /// # Errors
     ///
-    /// The scan could not begin.
+    /// An error means that the scan could not begin.
     fn iter(&self) -> Result<RowIterator<'_, K>, BoxError>;
 
-    /// [`Table::changes`], blocking: returns an iterator whose `next` waits for a change. `None` if the table cannot
+    /// The blocking form of [`Table::changes`]: an iterator whose `next` waits for a change. `None` if the table cannot
     /// report its changes.
     ///
-    /// The manager's task calls this function directly, so it should return at once. Only `next` may block.
+    /// The manager's task calls this method directly, so it should return at once. Only `next` may block.
     fn changes(&self) -> Option<ChangeIterator<K>> {
         None
     }
@@ -85,12 +85,12 @@ impl<K: Key, T: BlockingTable<K>> Table<K> for Blocking<T> {
     }
 
     fn iter(&self) -> BoxStream<'_, Result<Row<K>, BoxError>> {
-        let (give, rows) = bounded(AHEAD);
+        let (sender, rows) = bounded(READ_AHEAD);
         let table = self.table.clone();
         let reading = blocking::unblock(move || -> Result<(), BoxError> {
             for row in table.iter()? {
-                // The receiver is closed, because the scan was dropped.
-                if give.send_blocking(row).is_err() {
+                // An error means that the scan was dropped.
+                if sender.send_blocking(row).is_err() {
                     break;
                 }
             }

@@ -10,7 +10,7 @@ use procession::{BoxError, Error, Process};
 
 use crate::state::State;
 
-/// The maximum number of units in a report, and the maximum number of blockers of each.
+/// The maximum number of units in a report, and the maximum number of blockers for each of them.
 const BLOCKERS: usize = 16;
 
 /// An error that can be shared.
@@ -36,7 +36,7 @@ pub enum ManagerError {
     /// The manager is not running, or is stopping.
     #[error("the manager is not running")]
     NotRunning,
-    /// The manager cannot give its units away, because no other manager could run them.
+    /// The manager cannot hand its units over, because no other manager could run them.
     #[error("cannot hand over: no other manager is registered that could run the units")]
     NoOtherManager,
     /// There is no such unit.
@@ -63,7 +63,7 @@ pub enum ManagerError {
         /// The unit.
         key: Arc<str>,
     },
-    /// The call does not fit the state.
+    /// The call is not possible in this state.
     #[error("cannot {call} unit `{}` while it is {state}", Escaped::name(key))]
     InvalidState {
         /// The unit.
@@ -87,7 +87,7 @@ pub enum ManagerError {
         /// The error of the table.
         source: SharedError,
     },
-    /// The unit was stopped while it started.
+    /// The unit was stopped before it was ready.
     #[error("unit `{}` was stopped while it started", Escaped::name(key))]
     Stopped {
         /// The unit.
@@ -108,22 +108,23 @@ pub enum ManagerError {
         report: Arc<str>,
     },
     /// A unit was restarted too often, so its manager or set closes.
-    #[error("unit `{}` was started again too often", Escaped::name(key))]
+    #[error("unit `{}` was restarted too often", Escaped::name(key))]
     GaveUp {
         /// The unit.
         key: Arc<str>,
         /// Its last error; `None` if it ended without one.
         source: Option<Error>,
     },
-    /// A unit failed, and its manager or set closes because of it: its error asks for this ([`EndAll`]), its
-    /// [`OnFailure`](crate::OnFailure) says so, or it failed to start in a set that must start as a whole.
-    #[error("unit `{}` failed, and everything closes for it", Escaped::name(key))]
+    /// A unit failed, and its manager or set closes because of that: its error requires it ([`EndAll`]), its
+    /// [`OnFailure`](crate::OnFailure) requires it, or the unit failed to start in a set that must start as a whole
+    /// ([`start_together`](crate::Supervisor::start_together)).
+    #[error("unit `{}` failed, so everything closes", Escaped::name(key))]
     ClosedFor {
         /// The unit.
         key: Arc<str>,
         /// Its error.
         source: Error,
-        /// Whether the unit asks that the sets and managers above close too ([`EndAll`]).
+        /// Whether the error of the unit also closes the sets and managers above ([`EndAll`]).
         ends_all: bool,
     },
     /// The unit failed, with this outcome.
@@ -152,7 +153,8 @@ fn listed(keys: &[Arc<str>]) -> String {
     names.join(", ")
 }
 
-/// An error that ends a unit for good: the unit is not restarted, whatever its [`Restart`](crate::Restart) says.
+/// An error that ends a unit for good: the unit is not restarted, whatever its [`Restart`](crate::Restart) says. To end
+/// everything, return [`EndAll`].
 ///
 /// ```
 /// use procession_runnable::body;
@@ -164,8 +166,8 @@ fn listed(keys: &[Arc<str>]) -> String {
 #[derive(Debug)]
 pub struct DoNotRestart(pub BoxError);
 
-/// An error that ends the whole supervision tree: the set or manager of the unit that fails with it, and all sets and
-/// managers that this one is nested in.
+/// An error that ends the whole supervision tree: the set or manager of the unit that returns it, and all sets and
+/// managers around that. To end only the unit, return [`DoNotRestart`].
 #[derive(Debug)]
 pub struct EndAll(pub BoxError);
 

@@ -1,4 +1,4 @@
-//! [`Event`]: something that happened to a unit, for logs and for the caller.
+//! [`Event`]: something that happened to a unit, for logs and for readers.
 
 mod channel;
 
@@ -39,14 +39,14 @@ pub enum Happening {
     Started,
     /// The unit is ready.
     Ready,
-    /// The unit ended without an error, and nothing had asked it to stop.
+    /// The unit ended without an error, and was not asked to stop.
     Ended,
     /// The unit failed: with an error, by a panic, or because it ended before it was ready.
     Failed {
         /// Its error.
         error: Error,
         /// The pause before its restart. `None` if it will not be restarted, or if its set restarts it together with
-        /// others.
+        /// other units.
         restart_in: Option<Duration>,
     },
     /// The unit will be restarted.
@@ -65,7 +65,7 @@ pub enum Happening {
     LoadFailed {
         /// The error of the table.
         error: SharedError,
-        /// The pause before the next attempt, if a unit will be started from the row.
+        /// The pause before the next attempt. `None` if no unit is waiting to be started from the row.
         delay: Option<Duration>,
     },
     /// The table could not be read to its end.
@@ -75,9 +75,9 @@ pub enum Happening {
         /// The pause before the next attempt.
         delay: Duration,
     },
-    /// The unit was not running and its row is gone, so the manager has forgotten it.
+    /// The row of the unit is gone and the unit was not running, so the manager has forgotten it.
     Gone,
-    /// The row of the unit has another version. The unit is restarted now, or uses the new row at its next start.
+    /// The row of the unit has a new version. The unit is restarted now, or uses the new row at its next start.
     Changed,
     /// The unit was asked to stop.
     Stopping,
@@ -90,7 +90,7 @@ pub enum Happening {
     Stuck,
     /// The unit has stopped after it was asked to.
     Stopped {
-        /// Its error; an error that only reports its own abort does not count.
+        /// Its error, except one that only reports its own abort.
         error: Option<Error>,
         /// Was it aborted?
         forced: bool,
@@ -171,16 +171,16 @@ impl Display for Happening {
             Self::Failed { error, restart_in } => {
                 write!(f, "failed: {}", Text(error))?;
                 match restart_in {
-                    Some(time) => write!(f, "; it will be started again in {}", Elapsed(*time)),
+                    Some(time) => write!(f, "; it will be restarted in {}", Elapsed(*time)),
                     None => Ok(()),
                 }
             }
             Self::Restarting { delay, restarts } => {
-                write!(f, "will be started again in {} (restart {restarts})", Elapsed(*delay))
+                write!(f, "will be restarted in {} (restart {restarts})", Elapsed(*delay))
             }
-            Self::GaveUp { error: None } => f.write_str("was started again too often"),
+            Self::GaveUp { error: None } => f.write_str("was restarted too often"),
             Self::GaveUp { error: Some(error) } => {
-                write!(f, "was started again too often: {}", Text(error))
+                write!(f, "was restarted too often: {}", Text(error))
             }
             Self::LoadFailed { error, delay } => {
                 write!(f, "could not be loaded: {}", Text(error))?;

@@ -1,4 +1,4 @@
-//! Keeps units running: starts them from a table or in order, restarts them when they fail, and stops them in time.
+//! Keeps units running: starts them from a table or in an order, restarts them when they fail, and stops them in time.
 //!
 //! A [`Unit`] is a [`Runnable`](procession_runnable::Runnable) with rules for its supervision. There are two ways to
 //! keep units running:
@@ -8,32 +8,23 @@
 //! | [`Manager`] | independent units that come and go with the rows of a [`Table`], each found by its key |
 //! | [`Supervisor`] | units that belong together, in order, with a strategy: one for one, one for all, rest for one |
 //!
-//! Units that must run in only one of several programs need a [`shared`] table, and a manager of it. All of these can
-//! become a runnable, so they can nest, and can be parts of groups next to servers. Work that never needs a restart needs
-//! none of them: `Process::spawn` is enough.
+//! For units that must run in only one of several programs, there are [`shared`] tables and their managers. Managers
+//! and sets can be turned into runnables, so they can nest, and can be parts of groups next to servers. For work that
+//! never needs a restart, `Process::spawn` is enough.
 //!
 //! ```
 //! use procession_runnable::body;
 //! use procession_supervisor::{Manager, MemoryTable, State};
 //!
-//! let table = MemoryTable::new();
-//! for name in ["orders", "invoices"] {
-//!     table.insert(name, body(move |run| async move {
-//!         // connect to the queue
-//!         run.ready();
-//!         run.closing().await; // or return an error: then the unit is restarted
-//!     }));
-//! }
-//! let manager = Manager::new(table.clone());
-//! manager.run_blocking(|_| {
-//!     assert!(manager.list().iter().all(|unit| unit.state == State::Running));
-//!     table.remove(&"invoices"); // the unit stops
-//!     manager.stop_blocking(&"orders")
-//! })?;
+//! let table = MemoryTable::new(); for name in ["orders", "invoices"] { table.insert(name, body(move |run| async move {
+//! // connect to the queue run.ready(); run.closing().await; // if this returned an error, the unit would be restarted
+//! })); } let manager = Manager::new(table.clone()); manager.run_blocking(|_| {
+//! assert!(manager.list().iter().all(|unit| unit.state == State::Running)); table.remove(&"invoices"); // the unit
+//! stops manager.stop_blocking(&"orders") })?;
 //! # Ok::<(), procession::Error>(())
 //! ```
 //!
-//! # The life of a unit
+//! # The lifecycle of a unit
 //!
 //! ```text
 //!           start              ready                fails, or ends
@@ -47,27 +38,27 @@
 //!                     Stopped, forgotten, or as above
 //! ```
 //!
-//! - There is **at most one run of a unit**, whatever happens at once. A key becomes free when its run is Closed, not
-//!   when the run is asked to stop. A thread that ignores its abort keeps its key, and is reported as stuck.
-//! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] says when it is
-//!   restarted. The pauses before the restarts ([`Backoff`]) are counted for each unit, and do not depend on scans. A
-//!   unit that was asked to stop has stopped, not failed, however it ends.
+//! - There is **at most one run of a unit** at any time, even if calls, changes and failures coincide. A key becomes
+//!   free when its run is Closed, not when the run is asked to stop. A unit that ignores its abort keeps its key, and
+//!   is reported as stuck.
+//! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] decides whether
+//!   its unit is restarted. The pauses before the restarts ([`Backoff`]) grow for each unit separately, and do not
+//!   depend on scans. A unit that was asked to stop has stopped, not failed, however it ends.
 //! - A unit that is restarted **too often** is given up ([`Policy::intensity`]). This can close its manager
-//!   ([`GiveUp`]), and always closes its set. With its error, a unit can also prevent its restart ([`DoNotRestart`]),
-//!   or end everything ([`EndAll`]).
+//!   ([`GiveUp`]), and always closes its set. By its error, a unit can also prevent its restart ([`DoNotRestart`]) or
+//!   end everything ([`EndAll`]).
 //! - **Stopping is bounded**, whatever caused it: a unit is aborted when its grace is over. After its abort grace,
 //!   nothing waits for it any more, and the outcome names it.
-//! - **Nothing goes unreported**: everything that happens is an [`Event`], for `tracing` and for all readers. A reader
-//!   that is too slow learns how many events it has missed.
+//! - **Nothing goes unreported**: each step of a unit is an [`Event`], for `tracing` and for all readers. A reader that
+//!   is too slow is given the number of events that it has missed.
 //!
-//! All settings, their defaults and how they interact are described at [`Policy`], [`Unit`], [`Builder`] and
-//! [`Supervisor`].
+//! [`Policy`], [`Unit`], [`Builder`] and [`Supervisor`] describe all settings, their defaults and how they interact.
 //!
 //! # The table
 //!
-//! A table may be remote, slow and shared. A scan that fails is retried after a pause, and says nothing about the rows
-//! that it did not reach; a row that cannot be loaded is reported and skipped. A unit whose row is gone is stopped
-//! after the next complete scan, or at once if the table reports its changes; a unit whose row has another
+//! A table may be remote, slow and shared. A scan that fails is retried after a pause, and does not affect the units
+//! whose rows it did not reach; a row that cannot be loaded is reported and skipped. A unit whose row is gone is
+//! stopped after the next complete scan, or at once if the table reports its changes; a unit whose row has a new
 //! [version](Unit::version) is restarted in place. A unit that should end for good must delete its row before it ends.
 //!
 //! # Origins
@@ -89,7 +80,7 @@ mod blocking;
 mod engine;
 mod error;
 mod event;
-mod life;
+mod lifecycle;
 mod manager;
 mod memory;
 #[cfg(feature = "metrics")]

@@ -1,6 +1,6 @@
-//! [`Life`]: the state machine of one unit. It is pure: [`Life::step`] takes an input and the time, and returns the
-//! actions to perform. All decisions about starting, stopping, aborting and restarting a unit are here. Nothing here
-//! waits, takes a lock, runs foreign code or sends an event.
+//! [`Lifecycle`]: the state machine of one unit. It is pure: [`Lifecycle::step`] takes an input and the time, and
+//! yields the actions to perform. All decisions about starting, stopping, aborting and restarting a unit are here.
+//! Nothing here waits, takes a lock, runs foreign code or sends an event.
 //!
 //! ```text
 //!               Load, Begin        Started           Ready
@@ -14,21 +14,21 @@
 //!                                         Closed: Stopped, Ended, GivenUp, or forgotten
 //! ```
 //!
-//! 1. There is a run exactly while the state says so ([`HasRun`](crate::state::HasRun)). Argument: only `Started`
-//!    enters those states, only from `Loading`, and only `Closed` leaves them. The engine starts a run only for a unit
-//!    that is `Loading`, and then does nothing else with the unit before it steps `Started` or `NotStarted`.
-//! 2. A run that was asked to stop before its end was seen has stopped, not failed (U3). Argument: only the step
-//!    `Closed` decides between the two. It looks at `asked`, which `Stop` and `Abort` set in every state with a run. So
-//!    the real order of the end and the request does not matter.
+//! 1. There is a run exactly in the states [with a run](crate::state::HasRun). Argument: only `Started` enters those
+//!    states, only from `Loading`, and only `Closed` leaves them. The engine starts a run only for a unit that is
+//!    `Loading`, and then does nothing else with the unit before it passes in `Started` or `NotStarted`.
+//! 2. A run that was asked to stop before the input `Closed` came has stopped, not failed (U3). Argument: only `Closed`
+//!    decides between the two. It reads `asked`, which `Stop` and `Abort` set in every state with a run. So the real
+//!    order of the end and the request does not matter.
 //! 3. The grace begins when the run begins to close, for whatever reason, and it is set once (U2). Argument: `Stop`,
-//!    `Abort`, `EndedUnready` and `BeganToClose` all go through [`Life::begin_closing`], which is called only in
+//!    `Abort`, `EndedUnready` and `BeganToClose` all go through [`Lifecycle::begin_closing`], which is called only in
 //!    `Starting` and `Running`, and no step leads from `Stopping` back to these. After the grace there is one abort,
-//!    because [`Life::abort`] is called only if `aborted` is not set, and sets it; after the abort grace, the unit is
-//!    `Stuck`.
-//! 4. Readers see only the state before a step or the state after it, and none between. Argument: each branch of `step`
-//!    calls [`Life::go`] at most once.
-//! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Life::set_then`] and `stop` set
-//!    both, only while there is a run, and `closed` resets both.
+//!    because [`Lifecycle::abort`] is called only if `aborted` is not set, and sets it; after the abort grace, the unit
+//!    is `Stuck`.
+//! 4. Readers see only the state before a step or the state after it, and no state in between. Argument: each branch of
+//!    `step` calls [`Lifecycle::enter`] at most once.
+//! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Lifecycle::set_then`] and `stop`
+//!    set both, only while there is a run, and `closed` resets both.
 //! 6. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 use procession::{Error, Label};
 use procession_runnable::NotReady;
 
-pub(crate) use self::actions::{Actions, Answer, Closes, Down, News};
+pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
 use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
@@ -53,27 +53,28 @@ use crate::restarts::Restarts;
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
-/// A unit: its state, its rules, and its past. Most units are running most of the time, so everything else is in boxes.
-pub(crate) struct Life {
+/// A unit: its state, its rules, and its past. Most units are running most of the time, so everything that a running
+/// unit does not need is in boxes.
+pub(crate) struct Lifecycle {
     since: Instant,
     pub(crate) rules: Rules,
     past: Option<Box<Past>>,
     rare: Option<Box<Rare>>,
     state: State,
-    /// What follows its run, if that run was asked to stop.
+    /// What follows the current run if that was asked to stop.
     then: Then,
-    /// The current run was asked to stop.
+    /// Was the current run asked to stop?
     asked: bool,
-    /// A step of this machine has aborted the current run.
+    /// Has a step of this machine aborted the current run?
     aborted: bool,
-    /// Its strategy is about to restart it together with others. If its run ends before that, this end neither restarts
-    /// the unit nor counts as a failure of its own.
+    /// Is the strategy about to restart the unit together with others? Then an end of its run before that neither
+    /// restarts the unit nor counts as a failure of its own.
     pub(crate) is_held: bool,
-    /// Its last failure was final: the error asked for no restart, or the unit's rules forbid one.
+    /// Was its last failure final? It was if the error or the unit's rules forbid a restart.
     is_over: bool,
 }
 
-/// Facts about a unit that is stopping or waits for its restart.
+/// Facts about a unit that is stopping or waiting for its restart, or whose run ended before it was ready.
 #[derive(Default)]
 struct Rare {
     /// When its next step is due.
@@ -82,21 +83,21 @@ struct Rare {
     closing_at: Option<Instant>,
     /// How long its run was ready before it began to close.
     ready_for: Option<Duration>,
-    /// This process of its run ended without an error before the run was ready.
+    /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
 }
 
 /// What follows a run that was asked to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// It stays stopped until a call starts it.
+    /// The unit stays stopped until a call starts it.
     #[default]
     Stay,
-    /// It is started again at once.
+    /// The unit is started again at once.
     Again,
-    /// It waits until its strategy starts it again.
+    /// The unit waits until its strategy starts it again.
     Hold,
-    /// It is forgotten.
+    /// The unit is forgotten.
     Forget,
 }
 
@@ -109,11 +110,11 @@ pub(crate) struct Past {
 /// An event or a request that concerns a unit.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It should run. Its face must load its description and start it.
+    /// The unit should run. The front end must load its description and start it.
     Load,
-    /// Its turn has come, and its face already has its description. The engine starts it right after this.
+    /// The unit's turn has come, and the front end already has its description. The engine starts it right after this.
     Begin,
-    /// Its row could not be loaded. `forget` is set for a unit that exists only because of a call.
+    /// The row of the unit could not be loaded. `forget` is set for a unit that exists only because of a call.
     NotLoaded { key: Arc<str>, error: SharedError, forget: bool },
     /// A run was started.
     Started,
@@ -127,11 +128,11 @@ pub(crate) enum Input {
     BeganToClose,
     /// The run is Closed.
     Closed(End),
-    /// It should stop.
+    /// The unit should stop.
     Stop(Then),
-    /// It should be aborted now.
+    /// The unit should be aborted now.
     Abort(Then),
-    /// The time of [`Life::due`] has come.
+    /// The time [`Lifecycle::due`] has passed.
     Due,
 }
 
@@ -139,13 +140,13 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) error: Option<Error>,
-    /// The error without that of its own abort (U3).
+    /// The error, without the part that only reports the run's own abort (U3).
     pub(crate) foreign_error: Option<Error>,
-    /// Was it aborted?
+    /// Was the run aborted?
     pub(crate) aborted: bool,
 }
 
-impl Life {
+impl Lifecycle {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -169,7 +170,7 @@ impl Life {
         self.since
     }
 
-    /// When the next step [`Input::Due`] is due.
+    /// When [`Input::Due`] must be passed in next.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.rare.as_ref()?.due
     }
@@ -206,15 +207,15 @@ impl Life {
         }
     }
 
-    /// Forgives past failures, because a call starts it.
+    /// Forgives past failures, because a call starts the unit.
     pub(crate) fn forgive(&mut self, policy: &Policy) {
         if let Some(past) = &mut self.past {
             past.restarts.forgive(policy);
         }
     }
 
-    /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that does
-    /// not fit the state, such as `Ready` from a run that is already closing, changes nothing.
+    /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that is not
+    /// possible in this state, such as `Ready` from a run that is already closing, changes nothing.
     pub(crate) fn step(
         &mut self,
         input: Input,
@@ -225,14 +226,14 @@ impl Life {
         match input {
             Input::Load => self.load(now, actions),
             Input::Begin if matches!(self.state, State::Initial | State::Waiting) => {
-                self.go(State::Loading, now);
+                self.enter(State::Loading, now);
             }
             Input::NotLoaded { key, error, forget } => {
                 let mut delay = None;
                 if self.state == State::Loading {
                     actions.starters = Some(Answer::Load(error.clone()));
                     if forget {
-                        self.rest(Then::Forget, now, actions);
+                        self.settle(Then::Forget, now, actions);
                     } else {
                         delay = Some(self.load_later(key, error.clone(), policy, now));
                     }
@@ -241,18 +242,18 @@ impl Life {
             }
             Input::Started if self.state == State::Loading => {
                 self.forget_run();
-                self.go(State::Starting, now);
+                self.enter(State::Starting, now);
                 actions.tell(Happening::Started);
             }
             Input::Ready if self.state == State::Starting => {
-                self.go(State::Running, now);
+                self.enter(State::Running, now);
                 actions.tell(Happening::Ready);
                 actions.starters = Some(Answer::Yes);
-                actions.news = Some(News::Ready);
+                actions.notice = Some(Notice::Ready);
             }
             Input::NotStarted(error) if self.state == State::Loading => {
                 self.forget_run();
-                self.ended_by_itself(Some(error), policy, now, actions);
+                self.ended_on_its_own(Some(error), policy, now, actions);
             }
             Input::EndedUnready(label) => {
                 self.rare().unready = Some(label);
@@ -288,7 +289,7 @@ impl Life {
     /// Marks a unit as stuck, because the manager's run is over but the unit's run is not. It keeps its key until it
     /// ends.
     pub(crate) fn leave_stuck(&mut self, now: Instant) {
-        self.go(State::Stuck, now);
+        self.enter(State::Stuck, now);
         self.set_then(Then::Forget);
     }
 
@@ -300,11 +301,11 @@ impl Life {
 
     fn begin_load(&mut self, now: Instant, actions: &mut Actions) {
         (self.is_held, self.is_over) = (false, false);
-        self.go(State::Loading, now);
-        actions.news = Some(News::Load);
+        self.enter(State::Loading, now);
+        actions.notice = Some(Notice::Load);
     }
 
-    /// Waits for a pause before the next attempt to load the row.
+    /// Begins a pause before the next attempt to load the row.
     fn load_later(
         &mut self,
         key: Arc<str>,
@@ -315,7 +316,7 @@ impl Life {
         let past = self.past_mut(policy);
         past.last_error = Some(ManagerError::Load { key, source });
         let delay = past.restarts.pause(policy);
-        self.go(State::Waiting, now);
+        self.enter(State::Waiting, now);
         self.rare().due = now.checked_add(delay);
         delay
     }
@@ -347,7 +348,7 @@ impl Life {
                         }
                     }
                 }
-                self.rest(then, now, actions);
+                self.settle(then, now, actions);
             }
         }
     }
@@ -355,7 +356,7 @@ impl Life {
     /// A run begins to close.
     fn begin_closing(&mut self, policy: &Policy, now: Instant) {
         let (ready_for, grace) = (self.ready_for(now), self.grace(policy));
-        self.go(State::Stopping, now);
+        self.enter(State::Stopping, now);
         let rare = self.rare();
         (rare.closing_at, rare.ready_for) = (Some(now), ready_for);
         rare.due = now.checked_add(grace);
@@ -374,7 +375,7 @@ impl Life {
             State::Waiting => self.load(now, actions),
             State::Stopping if !self.aborted => self.abort(policy, now, actions),
             State::Stopping => {
-                self.go(State::Stuck, now);
+                self.enter(State::Stuck, now);
                 actions.tell(Happening::Stuck);
                 actions.starters = Some(Answer::Stuck);
                 actions.stoppers = Some(Answer::Stuck);
@@ -386,16 +387,17 @@ impl Life {
     /// The run is Closed, and the key is free.
     fn closed(&mut self, end: End, policy: &Policy, now: Instant, actions: &mut Actions) {
         let forced = end.aborted || self.aborted;
-        // Something else may have aborted the run, such as the deadline thread of the core.
+        // Something other than this machine may have aborted the run, such as the deadline thread of the core.
         if end.aborted && !self.aborted {
             actions.tell(Happening::Aborted { after: self.closing_for(now) });
         }
-        // A long ready time counts as steady, whatever ended the run. It ends when the run begins to close.
+        // A run that was ready for long counts as steady, whatever ended it. Its ready time ends when it begins to
+        // close.
         if let (Some(ready_for), Some(past)) = (self.ready_for(now), &mut self.past) {
             past.restarts.was_ready_for(policy, ready_for);
         }
         if !self.asked {
-            return self.ended_by_itself(end.error, policy, now, actions);
+            return self.ended_on_its_own(end.error, policy, now, actions);
         }
         let error = end.foreign_error;
         if let Some(error) = &error {
@@ -406,42 +408,42 @@ impl Life {
         }
         actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
         actions.tell(Happening::Stopped { error, forced });
-        actions.news = Some(News::Down(Down::default()));
+        actions.notice = Some(Notice::Down(Down::default()));
         let then = std::mem::take(&mut self.then);
         self.forget_run();
-        self.rest(then, now, actions);
+        self.settle(then, now, actions);
     }
 
     /// Decides what follows for a unit that was asked to stop and has no run.
-    fn rest(&mut self, then: Then, now: Instant, actions: &mut Actions) {
+    fn settle(&mut self, then: Then, now: Instant, actions: &mut Actions) {
         match then {
-            Then::Stay => self.go(State::Stopped, now),
+            Then::Stay => self.enter(State::Stopped, now),
             Then::Forget => {
-                self.go(State::Ended, now);
+                self.enter(State::Ended, now);
                 actions.forget = true;
             }
             Then::Again => self.begin_load(now, actions),
             Then::Hold => {
                 self.is_held = false;
                 if self.may_be_held() {
-                    self.go(State::Waiting, now);
+                    self.enter(State::Waiting, now);
                 } else if self.state.has_run() {
-                    self.go(State::Ended, now);
+                    self.enter(State::Ended, now);
                 }
             }
         }
     }
 
-    /// Returns whether it may be restarted together with others. A temporary unit never is, and neither is one that has
-    /// failed for good, was stopped by a call, or was given up.
+    /// Returns whether the unit may be restarted together with others. This is not the case for a temporary unit, and
+    /// for a unit that has failed for good, was stopped by a call, or was given up.
     fn may_be_held(&self) -> bool {
         self.rules.restart != Restart::Temporary
             && !self.is_over
             && !matches!(self.state, State::Stopped | State::GivenUp)
     }
 
-    /// Handles a run that nothing had asked to stop, or that could not start.
-    fn ended_by_itself(
+    /// Handles the end of a run that was not asked to stop, or a run that could not start.
+    fn ended_on_its_own(
         &mut self,
         error: Option<Error>,
         policy: &Policy,
@@ -455,20 +457,20 @@ impl Life {
             self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
         }
         let failed = error.is_some();
-        let wish = error.as_ref().map_or(Wish::None, Wish::of);
-        let mut down = Down { by_itself: true, failed, ..Down::default() };
+        let request = error.as_ref().map_or(Request::None, Request::of);
+        let mut down = Down { on_its_own: true, failed, ..Down::default() };
         actions.starters = Some(error.clone().map_or(Answer::Ended, Answer::Failed));
         actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
         let on_failure = if failed { self.rules.on_failure } else { OnFailure::Restart };
         let restarts = self.rules.restart.after(failed)
             && on_failure == OnFailure::Restart
-            && wish == Wish::None;
-        let closes = wish == Wish::EndAll || on_failure == OnFailure::CloseAll;
-        self.is_over = failed && (wish != Wish::None || on_failure != OnFailure::Restart);
-        // A failure during a round closes nothing, unless its error asks for it.
-        let closes = wish == Wish::EndAll || closes && !self.is_held;
+            && request == Request::None;
+        let closes = request == Request::EndAll || on_failure == OnFailure::CloseAll;
+        self.is_over = failed && (request != Request::None || on_failure != OnFailure::Restart);
+        // A failure while the unit is held closes nothing, unless the error requires it.
+        let closes = request == Request::EndAll || closes && !self.is_held;
         if let (true, Some(error)) = (closes, &error) {
-            let ends_all = wish == Wish::EndAll;
+            let ends_all = request == Request::EndAll;
             down.closes_all = Some(Closes::Failed { error: error.clone(), ends_all });
         }
         let ended = |restart_in| match &error {
@@ -477,10 +479,10 @@ impl Life {
         };
         if !restarts {
             actions.tell(ended(None));
-            self.go(State::Ended, now);
+            self.enter(State::Ended, now);
         } else if self.is_held {
             actions.tell(ended(None));
-            self.go(State::Waiting, now);
+            self.enter(State::Waiting, now);
         } else {
             let restarts = &mut self.past_mut(policy).restarts;
             let (delay, count) = (restarts.again(policy, now), restarts.count);
@@ -488,22 +490,22 @@ impl Life {
             match delay {
                 Some(delay) => {
                     down.restarts = true;
-                    self.go(State::Waiting, now);
+                    self.enter(State::Waiting, now);
                     self.rare().due = now.checked_add(delay);
                     actions.tell(Happening::Restarting { delay, restarts: count });
                 }
                 None => {
-                    self.go(State::GivenUp, now);
+                    self.enter(State::GivenUp, now);
                     actions.tell(Happening::GaveUp { error: error.clone() });
                     down.closes_all = Some(Closes::GaveUp(error));
                 }
             }
         }
-        actions.news = Some(News::Down(down));
+        actions.notice = Some(Notice::Down(down));
     }
 
     /// Enters a state, or stays in it, and clears the due time. A new due time must be set after this call.
-    fn go(&mut self, state: State, now: Instant) {
+    fn enter(&mut self, state: State, now: Instant) {
         if self.state != state {
             (self.state, self.since) = (state, now);
         }
@@ -516,7 +518,7 @@ impl Life {
         }
     }
 
-    /// Forgets the facts about the run.
+    /// Forgets the facts about the last run.
     fn forget_run(&mut self) {
         (self.rare, self.asked, self.aborted) = (None, false, false);
     }
@@ -525,7 +527,7 @@ impl Life {
         self.rules.grace.get().unwrap_or(policy.grace)
     }
 
-    /// How long the run was ready, up to now or until it began to close. `None` if it never was.
+    /// How long the run was ready, up to now or until it began to close. `None` if it was never ready.
     fn ready_for(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Running => Some(now.saturating_duration_since(self.since)),
@@ -549,21 +551,21 @@ impl Life {
     }
 }
 
-/// The request that the error of a run carries.
+/// The request that the error of a run makes to its manager or set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum Request {
     None,
     DoNotRestart,
     EndAll,
 }
 
-impl Wish {
-    /// It does not look into the errors of nested sets, which say themselves whether everything ends.
+impl Request {
+    /// It does not search the errors inside a nested set, because the error of the set itself has the request.
     fn of(error: &Error) -> Self {
         match error {
             Error::Many(errors) => {
-                let wishes = errors.iter().map(Self::of);
-                wishes.max_by_key(|wish| *wish as u8).unwrap_or(Self::None)
+                let requests = errors.iter().map(Self::of);
+                requests.max_by_key(|request| *request as u8).unwrap_or(Self::None)
             }
             Error::Failed(failed) => {
                 let failed = failed.get();

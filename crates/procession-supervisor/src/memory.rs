@@ -14,8 +14,8 @@ use crate::sync::Mutex;
 use crate::table::{BoxFuture, BoxStream, Change, Key, Row, Table};
 use crate::unit::Unit;
 
-/// The maximum number of unread changes of a reader. Beyond that, the reader is told to scan all rows instead.
-const BEHIND: usize = 1024;
+/// The maximum number of unread changes of a reader. Beyond that, they are replaced by [`Change::Any`].
+const MAX_UNREAD: usize = 1024;
 
 /// A table in memory. Clones share its rows.
 ///
@@ -41,20 +41,20 @@ pub struct MemoryTable<K> {
 
 struct Shared<K> {
     rows: HashMap<K, Unit>,
-    /// The number of insertions so far. It serves as the version of units that have none.
+    /// The number of insertions so far, which is the version of units that have none of their own.
     revision: u64,
-    readers: Vec<Weak<Mutex<News<K>>>>,
+    readers: Vec<Weak<Mutex<Unread<K>>>>,
 }
 
 /// The changes that a reader has not read yet.
-struct News<K> {
+struct Unread<K> {
     changes: VecDeque<Change<K>>,
     sleeper: Option<Sleeper>,
 }
 
 /// Reads the changes of a table.
 struct Changes<K> {
-    news: Arc<Mutex<News<K>>>,
+    unread: Arc<Mutex<Unread<K>>>,
 }
 
 impl<K: Key> MemoryTable<K> {
@@ -64,10 +64,11 @@ impl<K: Key> MemoryTable<K> {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Adds or replaces a row, and returns the unit that it replaces. Unless the unit has a [version](Unit::version) of
-    /// its own, each insertion counts as a new version, which takes effect as its [`OnChange`](crate::OnChange) says:
-    /// by default, a unit that is running, has ended, or was given up is restarted; a unit that a call has stopped
-    /// stays stopped.
+    /// Adds or replaces a row, and returns the unit that it replaces.
+    ///
+    /// Unless the unit has a [version](Unit::version) of its own, each insertion counts as a new version, which takes
+    /// effect as its [`OnChange`](crate::OnChange) says. By default, a unit that is starting or running, is waiting for
+    /// its restart, has ended, or was given up is restarted; a unit that a call has stopped stays stopped.
     pub fn insert(&self, key: K, unit: impl Into<Unit>) -> Option<Unit> {
         let mut unit = unit.into();
         let row = key.clone();
@@ -89,7 +90,7 @@ impl<K: Key> MemoryTable<K> {
         Some(removed)
     }
 
-    /// Notifies the readers. It holds no lock of the table, because it calls their wakers.
+    /// Notifies the readers. It must be called with no lock of the table held, because it calls their wakers.
     fn tell(&self, key: K) {
         let readers: Vec<_> = {
             let mut shared = self.shared.lock();
@@ -99,15 +100,15 @@ impl<K: Key> MemoryTable<K> {
         for reader in readers {
             // Cloned before the reader's lock is taken, because `Clone` of a key is foreign code.
             let change = Change::Row(key.clone());
-            let mut news = reader.lock();
-            if news.changes.len() < BEHIND {
-                news.changes.push_back(change);
+            let mut unread = reader.lock();
+            if unread.changes.len() < MAX_UNREAD {
+                unread.changes.push_back(change);
             } else {
-                news.changes.clear();
-                news.changes.push_back(Change::Any);
+                unread.changes.clear();
+                unread.changes.push_back(Change::Any);
             }
-            let sleeper = news.sleeper.take();
-            drop(news);
+            let sleeper = unread.sleeper.take();
+            drop(unread);
             wake_sleeper(sleeper);
         }
     }
@@ -138,9 +139,9 @@ impl<K: Key> Table<K> for MemoryTable<K> {
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Change<K>>> {
-        let news = Arc::new(Mutex::new(News { changes: VecDeque::new(), sleeper: None }));
-        self.shared.lock().readers.push(Arc::downgrade(&news));
-        Some(Box::pin(Changes { news }))
+        let unread = Arc::new(Mutex::new(Unread { changes: VecDeque::new(), sleeper: None }));
+        self.shared.lock().readers.push(Arc::downgrade(&unread));
+        Some(Box::pin(Changes { unread }))
     }
 }
 
@@ -149,9 +150,9 @@ impl<K: Key> Stream for Changes<K> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change<K>>> {
         let mut change = None;
-        let replaced = register(&self.news, context.waker(), |news| {
-            change = change.take().or_else(|| news.changes.pop_front());
-            change.is_none().then_some(&mut news.sleeper)
+        let replaced = register(&self.unread, context.waker(), |unread| {
+            change = change.take().or_else(|| unread.changes.pop_front());
+            change.is_none().then_some(&mut unread.sleeper)
         });
         drop(replaced);
         change.map_or(Poll::Pending, |change| Poll::Ready(Some(change)))
@@ -179,13 +180,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_falls_behind_is_told_to_scan_all_rows() {
+    fn a_reader_that_falls_behind_must_scan_all_rows() {
         let table = MemoryTable::new();
         let mut changes = table.changes().unwrap();
         let mut next = || block_on(poll_once(changes.next())).flatten();
         table.insert(1, nop());
         assert_eq!((next(), next()), (Some(Change::Row(1)), None));
-        (0..BEHIND).for_each(|key| drop(table.insert(key, nop())));
+        (0..MAX_UNREAD).for_each(|key| drop(table.insert(key, nop())));
         table.remove(&1);
         table.remove(&2);
         assert_eq!((next(), next(), next()), (Some(Change::Any), Some(Change::Row(2)), None));

@@ -5,8 +5,8 @@
 //! | `procession_units` | gauge | `state`: `starting`, `running`, `stopping`, `stuck`, `waiting`, `ended`, `idle` | units in this group of states |
 //! | `procession_restarts_total` | counter | – | restarts of units after their own end |
 //!
-//! No label is a name, a key or the text of an error. Only the library's own counters change under the lock of the
-//! units. The recorder is foreign code, so the task calls it with no lock held.
+//! No label is a name, a key or the text of an error. The recorder is foreign code, so the task calls it with no lock
+//! held; under the lock of the units, only the library's own counters change.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -29,7 +29,7 @@ pub(crate) fn count_restart() {
     RESTARTED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The numbers that one run of a manager or a set has added to the totals.
+/// The numbers that one run of a manager or a set has added to the totals. Its drop subtracts them.
 #[derive(Default)]
 pub(crate) struct Added(Counts);
 

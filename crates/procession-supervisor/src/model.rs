@@ -40,13 +40,13 @@ impl<C: Send + 'static> Inbox<C> {
         self.0.command(command)
     }
 
-    /// Takes the queued commands, and returns how often runs have told something.
+    /// Takes everything out of the inbox, and returns the commands and the number of reports.
     pub fn take(&self, waker: &Waker) -> (Vec<C>, usize) {
-        let (commands, told) = self.0.take(waker);
-        (commands, told.len())
+        let (commands, reports) = self.0.take(waker);
+        (commands, reports.len())
     }
 
-    /// A run tells that it is ready.
+    /// A run reports that it is ready.
     pub fn tell(&self) {
         let sleeper = self.0.notify(RunId { unit: 0, number: 1 }, RunEvent::Ready);
         wake_sleeper(sleeper);

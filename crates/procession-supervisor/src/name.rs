@@ -1,4 +1,4 @@
-//! The name of a key: the output of its `Display`, which is foreign code.
+//! The names of keys. A name is the output of the key's `Display`, which is foreign code.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use procession::support;
 use procession::support::catch;
 use procession::support::text::Escaped;
 
-/// The name of a key. If its `Display` panics, the name says so.
+/// The name of a key. If its `Display` panics, a text about that takes the place of the name.
 pub(crate) fn name_of(key: &impl Display) -> Arc<str> {
     text_of(key).into()
 }

@@ -10,25 +10,25 @@ use procession::{Clock, SystemClock};
 use crate::backoff::{Backoff, Rate};
 use crate::unit::Grace;
 
-/// How units are restarted and stopped. All knobs and their defaults:
+/// How units are restarted and stopped. These are all settings and their defaults:
 ///
-/// | knob | default | meaning |
+/// | setting | default | meaning |
 /// |---|---|---|
 /// | [`grace`](Self::grace) | 10 s | how long a unit may take to stop before it is aborted; [`Unit::grace`](crate::Unit::grace) overrides it |
 /// | [`abort_grace`](Self::abort_grace) | 5 s | how long a unit may take to end after its abort before it is reported as stuck |
 /// | [`backoff`](Self::backoff) | 100 ms to 30 s, doubling, with jitter | the pauses before restarts, and before a table is read again after an error |
 /// | [`steady_after`](Self::steady_after) | 60 s | how long a run must be ready before the pauses begin from the first again |
-/// | [`intensity`](Self::intensity) | none | the maximum number of restarts of one unit within a period |
-/// | [`total_intensity`](Self::total_intensity) | none | the same for all units of a set or manager together |
+/// | [`intensity`](Self::intensity) | no limit | the maximum number of restarts of one unit within a period |
+/// | [`total_intensity`](Self::total_intensity) | no limit | the same for all units of a set or manager together |
 /// | [`load_timeout`](Self::load_timeout) | 10 s | how long a table may take to load one row |
 /// | [`scan_timeout`](Self::scan_timeout) | 60 s | how long a table may take to deliver the next row of a scan |
 /// | [`clock`](Self::clock) | the system's | the source of the time |
 ///
-/// How they interact: a unit that keeps failing is restarted for ever, after pauses that grow up to the maximum, unless
-/// an intensity gives it up. With the default pauses, an intensity of 5 in 60 s gives it up after about 3 s. Each unit
-/// has its own pauses and its own count within the period, and both survive its runs; a start by a call resets both.
-/// After a request to stop, the manager waits at most `grace` plus `abort_grace` for each unit. The units of a manager
-/// stop concurrently, those of a set one after the other.
+/// They interact as follows. A unit that keeps failing is restarted for ever, after pauses that grow up to the maximum,
+/// unless it exceeds an intensity and is given up. With the default pauses, an intensity of 5 in 60 s gives a unit that
+/// fails at once up after 3 to 6 s. Each unit has its own pauses and its own count within the period. Both survive its
+/// runs, and a start by a call resets both. After a request to stop, the manager waits at most `grace` plus
+/// `abort_grace` for each unit. The units of a manager stop concurrently, those of a set one after the other.
 ///
 /// ```
 /// use procession_supervisor::{Manager, MemoryTable, Policy, Rate};
@@ -71,8 +71,8 @@ impl Policy {
         }
     }
 
-    /// Sets the source of the time. Default: the system's clock. With it, graces end in time even while tasks block
-    /// every executor; with another clock, graces end when the manager's own task is polled.
+    /// Sets the source of the time. Default: the system's clock. With the system's clock, graces end in time even while
+    /// tasks block every executor; with another clock, graces end when the manager's own task is polled.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -131,7 +131,7 @@ impl Policy {
         self
     }
 
-    /// The clock, unless it is the system's.
+    /// The clock that was set. `None` for the system's clock.
     #[cfg(not(loom))]
     pub(crate) fn own_clock(&self) -> Option<Arc<dyn Clock>> {
         self.clock.clone()
@@ -141,8 +141,8 @@ impl Policy {
         self.clock.as_deref().unwrap_or(&SystemClock)
     }
 
-    /// The grace after which the library aborts a run that is still Closing, whatever closed it. `None` if the
-    /// policy has a clock of its own, because only the manager's task reads that one.
+    /// The grace after which the core aborts a run that is still Closing, whatever closed it. `None` if the policy has
+    /// a clock of its own, because only the manager's task reads that clock.
     pub(crate) fn grace_of_run(&self, grace: Grace) -> Option<Duration> {
         self.clock.is_none().then(|| grace.get().unwrap_or(self.grace))
     }

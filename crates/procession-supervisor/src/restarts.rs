@@ -8,12 +8,12 @@ use backon::ExponentialBackoff;
 use crate::backoff::Rate;
 use crate::policy::Policy;
 
-/// The times of recent restarts, as far back as the period reaches.
+/// The times of the restarts within the last period.
 #[derive(Default)]
 pub(crate) struct Recent(VecDeque<Instant>);
 
 impl Recent {
-    /// Counts one more restart. Returns `false`, and does not count it, if it exceeds the rate.
+    /// Counts one more restart, unless it would exceed the rate. Returns whether it was counted.
     pub(crate) fn add(&mut self, rate: Option<Rate>, now: Instant) -> bool {
         let Some(rate) = rate else { return true };
         while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= rate.within) {
@@ -40,7 +40,7 @@ impl Restarts {
         Self { count: 0, pauses: policy.pauses(), recent: Recent::default() }
     }
 
-    /// Counts one more restart, and returns the pause before it. Returns `None` if it exceeds the intensity.
+    /// Counts one more restart, and returns the pause before it. Returns `None` if it would exceed the intensity.
     pub(crate) fn again(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
         if !self.recent.add(policy.intensity, now) {
             return None;
@@ -54,7 +54,7 @@ impl Restarts {
         policy.next(&mut self.pauses)
     }
 
-    /// Notes that a run has been ready for `time`. If that is long enough, the pauses begin from the first again.
+    /// Called when a run has been ready for `time`. If that is long enough, the pauses begin from the first again.
     pub(crate) fn was_ready_for(&mut self, policy: &Policy, time: Duration) {
         if time >= policy.steady_after {
             self.pauses = policy.pauses();
@@ -81,7 +81,7 @@ mod tests {
         Policy::new().backoff(backoff).steady_after(STEADY)
     }
 
-    /// The pauses before the next restarts, which happen one second apart; `None` for each one too many.
+    /// The pauses before the next restarts, which happen one second apart. `None` for a restart that is refused.
     fn pauses(restarts: &mut Restarts, policy: &Policy, times: u32) -> Vec<Option<u64>> {
         let now = Instant::now();
         let again = |n| restarts.again(policy, now + n * SECOND).map(|pause| pause.as_secs());

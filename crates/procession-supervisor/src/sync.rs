@@ -1,3 +1,3 @@
-//! The locks of this crate. Under `--cfg loom`, they are loom's.
+//! The lock of this crate. Under `--cfg loom`, it is loom's.
 
 pub(crate) use procession::support::sync::Mutex;

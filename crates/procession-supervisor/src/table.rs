@@ -18,8 +18,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 
 /// Identifies a unit of a table, and names its process.
 ///
-/// Every type that satisfies the bounds implements it: strings, numbers, enums that implement `Display`. A manager calls
-/// its `Clone`, `Eq` and `Hash` while its units are locked, so these must not call the manager.
+/// Every type that satisfies the bounds implements it, such as strings, numbers, and enums that implement `Display`. A
+/// manager calls the key's `Clone`, `Eq` and `Hash` while its units are locked, so these must not call the manager.
 pub trait Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
@@ -28,7 +28,8 @@ impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 /// between calls. A scan need not be a consistent snapshot.
 ///
 /// [`MemoryTable`](crate::MemoryTable) keeps its rows in memory; [`Blocking`](crate::Blocking) adapts a
-/// [`BlockingTable`](crate::BlockingTable).
+/// [`BlockingTable`](crate::BlockingTable). For units that several programs share, see
+/// [`SharedTable`](crate::shared::SharedTable) instead.
 ///
 /// ```
 /// use futures_lite::stream;
@@ -58,16 +59,15 @@ impl<K: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static> Key for K {}
 /// }
 /// ```
 pub trait Table<K>: Send + Sync + 'static {
-    /// Loads the unit with this key; `None` if there is no such row.
+    /// Loads the unit with this key. `None` means that there is no such row.
     ///
     /// # Errors
     ///
     /// An error means that the row could not be loaded, not that it is absent.
     fn get<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<Unit>, BoxError>>;
 
-    /// Scans all rows. If one row cannot be loaded, yield it with an error in [`Row::unit`]; the scan continues. An
-    /// item that is itself an error ends the scan; the manager then assumes nothing about the rows that it did not
-    /// reach.
+    /// Scans all rows. If one row cannot be loaded, yield it with an error in [`Row::unit`], and continue. An item that
+    /// is itself an error ends the scan; the manager then assumes nothing about the rows that the scan did not reach.
     fn iter(&self) -> BoxStream<'_, Result<Row<K>, BoxError>>;
 
     /// Reports changes from now on, so that they take effect before the next scan. `None` if the table cannot report
@@ -88,7 +88,7 @@ pub struct Row<K> {
 }
 
 impl<K> Row<K> {
-    /// Makes a row. An error as the unit says that this row could not be loaded, and the scan continues.
+    /// Makes a row. If `unit` is an error, this row could not be loaded, and the scan continues.
     pub fn new(key: K, unit: Result<Unit, BoxError>) -> Self {
         Self { key, unit }
     }

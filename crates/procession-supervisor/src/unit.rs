@@ -7,7 +7,7 @@ use procession::{Error, Process};
 use procession_runnable::{Runnable, Start};
 
 /// A runnable with rules for its supervision: when it is restarted, how long it may take to stop, and what its failures
-/// mean to others.
+/// mean to its set or manager.
 ///
 /// A [`Runnable`] converts into a unit with the default rules.
 ///
@@ -51,8 +51,8 @@ pub(crate) struct Rules {
     pub(crate) on_change: OnChange,
 }
 
-/// How long a unit may take to stop, if it has a time of its own, in 8 bytes: 0, or one more than the nanoseconds. The
-/// largest value stands for longer times, which never end.
+/// The grace of a unit, if it has one of its own, in 8 bytes. 0 means that it has none. Other values are one more than
+/// the number of nanoseconds; the largest value stands for all longer graces, which never end.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Grace(u64);
 
@@ -87,7 +87,7 @@ impl Rules {
     }
 }
 
-/// When a unit restarts after an end that nothing asked for. The names are Erlang's.
+/// When a unit restarts after it has ended without being asked to stop. The names are Erlang's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Restart {
@@ -113,7 +113,7 @@ pub enum OnFailure {
     CloseAll,
 }
 
-/// When a row that has another [version](Unit::version) takes effect.
+/// When a row with a new [version](Unit::version) takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnChange {
@@ -136,8 +136,8 @@ impl Unit {
         self
     }
 
-    /// Sets what the failure of the unit means to its set or manager. Default: [`OnFailure::Restart`]. The
-    /// `set_on_failure` methods of both change it while the unit runs.
+    /// Sets what the failure of the unit means to its set or manager. Default: [`OnFailure::Restart`]. Sets and
+    /// managers have a method `set_on_failure`, which changes this while the unit runs.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.rules.on_failure = on_failure;
         self
@@ -157,9 +157,9 @@ impl Unit {
         self
     }
 
-    /// Sets the version of the unit's row, such as a hash of its contents. When a scan or a change finds another
+    /// Sets the version of the unit's row, such as a hash of its contents. When a scan or a change finds a different
     /// version, the new row takes effect as [`on_change`](Self::on_change) says. Without a version, only
-    /// [`Manager::restart`] applies a changed row to a unit that runs.
+    /// [`Manager::restart`] applies a changed row to a unit that is running.
     ///
     /// [`Manager::restart`]: crate::Manager::restart
     pub fn version(mut self, version: u64) -> Self {
@@ -173,14 +173,14 @@ impl Unit {
         self
     }
 
-    /// Starts a run. A panic of the code that starts it becomes an error of the process that it is started under.
+    /// Starts a run. A panic of the code that starts it becomes an error that names the parent process.
     pub(crate) fn start(&self, start: Start<'_>) -> Result<Process, Error> {
         self.runnable.start(start)
     }
 }
 
 impl Restart {
-    /// Returns whether a unit that ended like this is restarted.
+    /// Returns whether a unit that ended, and failed or not, is restarted.
     pub(crate) fn after(self, failed: bool) -> bool {
         match self {
             Self::Permanent => true,

@@ -1,4 +1,4 @@
-//! The names of both crates can be imported together.
+//! All names of this crate and of `procession-runnable` can be imported together.
 
 #![cfg(not(loom))]
 

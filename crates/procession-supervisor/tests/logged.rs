@@ -63,15 +63,15 @@ fn every_event_is_logged() {
     for expected in [
         "INFO was started manager=\"manager\" unit=good kind=\"started\"",
         "INFO is ready manager=\"manager\" unit=good",
-        "WARN failed: process `bad` failed: broken; it will be started again in",
-        "INFO will be started again in",
-        "ERROR was started again too often: process `bad` failed: broken manager=\"manager\" unit=bad",
+        "WARN failed: process `bad` failed: broken; it will be restarted in",
+        "INFO will be restarted in",
+        "ERROR was restarted too often: process `bad` failed: broken manager=\"manager\" unit=bad",
         "INFO was asked to stop manager=\"manager\" unit=good",
         "INFO has stopped manager=\"manager\" unit=good",
         "WARN was aborted after",
         "INFO was stopped by force manager=\"manager\" unit=deaf",
     ] {
-        // The spans of the bodies stand between the level and the message.
+        // The names of the bodies' spans are between the level and the message.
         let (level, message) = expected.split_once(' ').unwrap();
         let is_it = |line: &&str| line.starts_with(level) && line.contains(message);
         assert!(logged.iter().any(is_it), "{expected}: {logged:#?}");

@@ -1,4 +1,4 @@
-//! The metrics that a recorder gets. A program has one recorder, so there is only one test.
+//! The metrics that a recorder receives. A program has only one recorder, so there is only one test.
 
 #![cfg(not(loom))]
 

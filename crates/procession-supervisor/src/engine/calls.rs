@@ -1,11 +1,11 @@
-//! The calls about the units of a [`Core`]: start, stop, restart, and the effect of failures.
+//! Calls that concern the units of a [`Core`]: start, stop, restart, and changes of the effect of failures.
 
 use procession::Process;
 
 use super::command::{Command, Reply};
 use super::core::Core;
 use crate::error::ManagerError;
-use crate::life::{Answer, Input, Then};
+use crate::lifecycle::{Answer, Input, Then};
 use crate::name::name_of;
 use crate::state::{HasRun, State};
 use crate::table::Key;
@@ -15,7 +15,7 @@ impl<K: Key> Core<K> {
     ///
     /// # Errors
     ///
-    /// Returns the command if there is no such unit, or if only the face understands it.
+    /// Returns the command if there is no such unit, or if only the front end can handle it.
     pub(super) fn command(&mut self, command: Command<K>) -> Result<(), Command<K>> {
         let (Command::Start { key, .. }
         | Command::Stop { key, .. }
@@ -30,7 +30,7 @@ impl<K: Key> Core<K> {
             Command::Stop { reply, .. } => self.stop_by_call(id, reply, Then::Stay),
             Command::Restart { reply, .. } => self.restart_by_call(id, reply),
             Command::SetOnFailure { on_failure, reply, .. } => {
-                self.with(id, |units, id| units.entry(id).life.rules.on_failure = on_failure);
+                self.with(id, |units, id| units.entry(id).lifecycle.rules.on_failure = on_failure);
                 reply.give(Ok(()));
             }
             other => return Err(other),
@@ -41,14 +41,14 @@ impl<K: Key> Core<K> {
     pub(crate) fn start_by_call(&mut self, id: usize, reply: Reply<Process>) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        let state = entry.life.state();
+        let state = entry.lifecycle.state();
         if state.has_run() || state == State::Loading {
             let key = entry.key.clone();
             drop(units);
             let exists = ManagerError::HasRun { key: name_of(&key) };
             return reply.give(Err(exists));
         }
-        entry.life.forgive(&self.shared.about.policy);
+        entry.lifecycle.forgive(&self.shared.about.policy);
         entry.add_starter(reply);
         drop(units);
         self.step(id, Input::Load);
@@ -57,14 +57,14 @@ impl<K: Key> Core<K> {
     fn restart_by_call(&mut self, id: usize, reply: Reply<Process>) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        // A restart does not bring back a removed unit.
-        let is_removed = entry.life.is_asked() && entry.life.then() == Then::Forget;
-        if entry.life.state() == State::Stuck || is_removed {
+        // A restart does not bring back a unit that is being removed.
+        let is_removed = entry.lifecycle.is_asked() && entry.lifecycle.then() == Then::Forget;
+        if entry.lifecycle.state() == State::Stuck || is_removed {
             let key = entry.key.clone();
             drop(units);
             return reply.give(Err(ManagerError::HasRun { key: name_of(&key) }));
         }
-        entry.life.forgive(&self.shared.about.policy);
+        entry.lifecycle.forgive(&self.shared.about.policy);
         entry.add_starter(reply);
         drop(units);
         self.restart(id);
@@ -82,7 +82,7 @@ impl<K: Key> Core<K> {
     pub(crate) fn stop_by_call(&mut self, id: usize, reply: Reply<()>, then: Then) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        let state = entry.life.state();
+        let state = entry.lifecycle.state();
         let refused = match state {
             State::Starting
             | State::Running
@@ -108,9 +108,9 @@ impl<K: Key> Core<K> {
             }
             return reply.give(refused.result(name_of(&key), process.as_ref()));
         }
-        // This call does not keep a unit that will be forgotten anyway.
-        let then = match entry.life.then() {
-            Then::Forget if entry.life.is_asked() => Then::Forget,
+        // A unit that will be forgotten anyway stays so after this call.
+        let then = match entry.lifecycle.then() {
+            Then::Forget if entry.lifecycle.is_asked() => Then::Forget,
             _ => then,
         };
         entry.add_stopper(reply);

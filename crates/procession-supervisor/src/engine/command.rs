@@ -6,7 +6,7 @@ use super::reply;
 use crate::error::ManagerError;
 use crate::unit::{OnFailure, Unit};
 
-/// Sends the answer to a command. If it is dropped without one, the call fails because the manager is not running.
+/// Sends the answer to a command. If it is dropped unanswered, the call fails with [`ManagerError::NotRunning`].
 pub(crate) type Reply<T> = reply::Reply<Result<T, ManagerError>>;
 
 pub(crate) enum Command<K> {
@@ -44,7 +44,7 @@ pub(crate) enum Command<K> {
     },
 }
 
-/// Answers commands. It ignores callers that no longer wait.
+/// Answers commands. Callers that no longer wait are ignored.
 pub(crate) fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
     for reply in replies {
         reply.give(result.clone());

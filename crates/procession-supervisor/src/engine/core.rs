@@ -1,4 +1,4 @@
-//! [`Core`]: performs the actions that the lives of units decide.
+//! [`Core`]: performs the actions that the lifecycles of the units decide.
 
 use std::collections::VecDeque;
 use std::mem::{replace, take};
@@ -14,11 +14,11 @@ use procession_runnable::Run;
 
 use super::command::{Reply, answer};
 use super::starts::{self, Planned, Started, Starts};
-use super::units::{Entry, Live, Looked};
+use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::life::{Actions, Answer, Closes, End, Input, News, Then};
+use crate::lifecycle::{Actions, Answer, Closes, End, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -26,33 +26,33 @@ use crate::state::{HasRun, State};
 use crate::table::Key;
 use crate::unit::Unit;
 
-/// Helpers take part if at least this many runs are started at once.
-const MANY: usize = 128;
+/// The minimum number of runs to start at once for which helpers take part.
+const MIN_FOR_HELPERS: usize = 128;
 
-/// The units of one run of a manager or a set, and the means to drive them.
+/// One run of a manager or a set: its units, and the means to drive them.
 pub(crate) struct Core<K: Key> {
     pub(crate) shared: Arc<Shared<K>>,
     pub(super) run: Run,
     /// The parent of the units' processes.
     group: Process,
     pub(super) now: Instant,
-    /// The actions of the next step, which are empty. A step that panics does not put them back.
+    /// An empty buffer for the actions of the next step. `None` during a step, and after a step that panicked.
     actions: Option<Box<Actions>>,
-    /// News for the face.
-    news: VecDeque<(usize, News)>,
+    /// The notices that the front end has not handled yet.
+    notices: VecDeque<(usize, Notice)>,
     is_stopping: bool,
     is_aborting: bool,
     /// The recent restarts of all units together.
     recent: Recent,
-    /// Why everything closes.
+    /// The failure because of which everything closes.
     failure: Option<ManagerError>,
-    /// The stuck unit that the failure names.
+    /// The process of the stuck unit that the failure names.
     named: Option<Process>,
-    /// The runs that are started next.
+    /// The runs that will be started next.
     planned: Vec<Planned>,
     /// The runs that are being started with helpers.
     starts: Option<Arc<Starts<K>>>,
-    /// Keeps the next run waiting until this one is over.
+    /// Makes the next run of the manager or set wait until this one is over.
     _turn: async_lock::MutexGuardArc<()>,
 }
 
@@ -73,7 +73,7 @@ impl<K: Key> Core<K> {
             group,
             now,
             actions: None,
-            news: VecDeque::new(),
+            notices: VecDeque::new(),
             is_stopping: false,
             is_aborting: false,
             recent: Recent::default(),
@@ -108,7 +108,7 @@ impl<K: Key> Core<K> {
         self.is_aborting
     }
 
-    pub(super) fn see_abort(&mut self) {
+    pub(super) fn observe_abort(&mut self) {
         self.is_aborting = self.run.is_aborting();
     }
 
@@ -117,7 +117,7 @@ impl<K: Key> Core<K> {
         std::mem::replace(&mut self.is_stopping, true)
     }
 
-    pub(crate) fn look_for(&self, key: &K) -> Looked {
+    pub(crate) fn look_for(&self, key: &K) -> Lookup {
         self.shared.units.lock().look_for(key)
     }
 
@@ -127,7 +127,7 @@ impl<K: Key> Core<K> {
 
     /// The state of a unit; `None` if it is forgotten.
     pub(crate) fn state(&self, id: usize) -> Option<State> {
-        self.with(id, |units, id| units.entry(id).life.state())
+        self.with(id, |units, id| units.entry(id).lifecycle.state())
     }
 
     /// Reads or changes a unit, if it is not forgotten.
@@ -144,7 +144,7 @@ impl<K: Key> Core<K> {
         self.shared.events.tell(key, what);
     }
 
-    /// Closes everything because of a failure, which becomes the error of the body. Later failures are ignored.
+    /// Closes everything because of a failure, which becomes the error of the run. Later failures are ignored.
     pub(crate) fn fail(&mut self, error: ManagerError) {
         self.failure.get_or_insert(error);
     }
@@ -168,7 +168,7 @@ impl<K: Key> Core<K> {
 
     /// When the next step of a unit is due.
     pub(crate) fn due(&self, id: usize) -> Option<Instant> {
-        self.with(id, |units, id| units.entry(id).life.due()).flatten()
+        self.with(id, |units, id| units.entry(id).lifecycle.due()).flatten()
     }
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
@@ -180,11 +180,11 @@ impl<K: Key> Core<K> {
         self.run.label()
     }
 
-    pub(super) fn next_news(&mut self) -> Option<(usize, News)> {
-        self.news.pop_front()
+    pub(super) fn next_notice(&mut self) -> Option<(usize, Notice)> {
+        self.notices.pop_front()
     }
 
-    /// Moves a unit one step, and performs the actions. The unit must not be forgotten.
+    /// Moves a unit one step, and performs the actions. The unit must exist.
     pub(crate) fn step(&mut self, id: usize, input: Input) {
         self.step_after(id, |_| (), input);
     }
@@ -197,13 +197,13 @@ impl<K: Key> Core<K> {
         units.step(id, input, &self.shared.about.policy, self.now, &mut actions);
         let entry = units.entry(id);
         let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
-        let tells = actions.tell[0].is_some() && self.shared.events.is_heard();
-        let is_down = matches!(actions.news, Some(News::Down(_)));
+        let tells = actions.tell[0].is_some() && self.shared.events.has_listeners();
+        let is_down = matches!(actions.notice, Some(Notice::Down(_)));
         let key = (waiting.is_some() || tells || is_down).then(|| entry.key.clone());
         let has_to_act = waiting.is_some() || actions.close || actions.abort;
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
-        let live = if entry.life.state().has_run() { None } else { entry.live.take() };
+        let live = if entry.lifecycle.state().has_run() { None } else { entry.live.take() };
         let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
         for what in actions.tell.iter_mut().map_while(Option::take) {
@@ -219,7 +219,7 @@ impl<K: Key> Core<K> {
             process.abort();
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
-        let news = actions.news.take();
+        let notice = actions.notice.take();
         self.actions = Some(actions);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
@@ -230,18 +230,18 @@ impl<K: Key> Core<K> {
                 answer(waiting.stoppers, &result);
             }
         }
-        if let Some(news) = news {
-            self.hear(id, &key, news);
+        if let Some(notice) = notice {
+            self.handle_notice(id, &key, notice);
         }
         if live.is_some() || removed.is_some() || key.is_some() {
-            // These drops may run foreign code.
+            // These drops may run foreign code, so they come last and in a catch.
             let _dropped = catch(|| drop((live, removed, key)));
         }
     }
 
-    /// Passes news on to the face, and closes everything if the news require it.
-    fn hear(&mut self, id: usize, key: &Option<K>, news: News) {
-        if let (News::Down(down), Some(key)) = (&news, key) {
+    /// Queues a notice for the front end, and closes everything if the notice requires it.
+    fn handle_notice(&mut self, id: usize, key: &Option<K>, notice: Notice) {
+        if let (Notice::Down(down), Some(key)) = (&notice, key) {
             let name = || name_of(key);
             match &down.closes_all {
                 Some(Closes::Failed { error, ends_all }) => {
@@ -258,44 +258,45 @@ impl<K: Key> Core<K> {
                 crate::metrics::count_restart();
             }
             if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
-                let source = self.with(id, |units, id| units.entry(id).life.last_failure());
+                let source = self.with(id, |units, id| units.entry(id).lifecycle.last_failure());
                 self.fail(ManagerError::GaveUp { key: name(), source: source.flatten() });
             }
         }
-        self.news.push_back((id, news));
+        self.notices.push_back((id, notice));
     }
 
     /// Sets the rules of a unit from its row.
     pub(crate) fn set_rules(&mut self, id: usize, unit: &Unit) {
-        self.with(id, |units, id| units.entry(id).life.rules = unit.rules);
+        self.with(id, |units, id| units.entry(id).lifecycle.rules = unit.rules);
     }
 
-    /// Adds a unit, and starts a run of it. Its key was looked for, and is not known.
-    pub(crate) fn start_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
-        let Planned { run, name, unit } = self.add_loading(looked, key, unit, seen);
+    /// Adds a unit, and starts a run of it. The lookup must have found no unit with its key.
+    pub(crate) fn start_new(&mut self, lookup: &Lookup, key: K, unit: Unit, scan: u32) {
+        let Planned { run, name, unit } = self.add_loading(lookup, key, unit, scan);
         self.start_run(run, name, &unit, None, None);
     }
 
-    /// Adds a unit, and plans a run of it, which is started [later](Self::begin_starts) together with others.
-    pub(crate) fn plan_new(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) {
-        let planned = self.add_loading(looked, key, unit, seen);
+    /// Adds a unit, and plans a run of it, which is started [later](Self::begin_starts) together with others. The
+    /// lookup must have found no unit with its key.
+    pub(crate) fn plan_new(&mut self, lookup: &Lookup, key: K, unit: Unit, scan: u32) {
+        let planned = self.add_loading(lookup, key, unit, scan);
         self.planned.push(planned);
     }
 
-    /// Adds a unit that cannot be described yet, as one that is being loaded. Its key was looked for, and is not known.
+    /// Adds a unit whose description must still be loaded. The lookup must have found no unit with its key.
     #[cfg(not(loom))]
-    pub(crate) fn add_new(&mut self, looked: &Looked, key: K, seen: u32) -> usize {
-        let id = self.shared.units.lock().insert(looked, key, seen, self.now);
+    pub(crate) fn add_new(&mut self, lookup: &Lookup, key: K, scan: u32) -> usize {
+        let id = self.shared.units.lock().insert(lookup, key, scan, self.now);
         self.begin(id);
         id
     }
 
-    fn add_loading(&mut self, looked: &Looked, key: K, unit: Unit, seen: u32) -> Planned {
+    fn add_loading(&mut self, lookup: &Lookup, key: K, unit: Unit, scan: u32) -> Planned {
         let name = process_name_of(&key);
         let mut units = self.shared.units.lock();
-        let id = units.insert(looked, key, seen, self.now);
-        units.entry(id).life.rules = unit.rules;
-        // This leads to no action.
+        let id = units.insert(lookup, key, scan, self.now);
+        units.entry(id).lifecycle.rules = unit.rules;
+        // This step yields no action.
         let actions = self.actions.get_or_insert_default();
         units.step(id, Input::Begin, &self.shared.about.policy, self.now, actions);
         Planned { run: units.next_run(id), name, unit }
@@ -306,10 +307,10 @@ impl<K: Key> Core<K> {
         !self.planned.is_empty()
     }
 
-    /// Begins to start the planned runs: with helpers, if there are many. Returns their number.
+    /// Begins to start the planned runs, with helpers if there are many. Returns the number of runs.
     pub(super) fn begin_starts(&mut self) -> usize {
         let count = self.planned.len();
-        if count < MANY {
+        if count < MIN_FOR_HELPERS {
             let mut planned = take(&mut self.planned);
             for Planned { run, name, unit } in planned.drain(..) {
                 self.start_run(run, name, &unit, None, None);
@@ -325,7 +326,7 @@ impl<K: Key> Core<K> {
         count
     }
 
-    /// Waits until the runs that have begun to start are started. Nothing else may happen before that.
+    /// Waits until all runs that have begun to start have been started. Nothing else may happen before that.
     pub(super) fn poll_starts(&mut self, context: &Context<'_>) -> Poll<()> {
         let Some(starts) = &self.starts else { return Poll::Ready(()) };
         starts.work();
@@ -369,13 +370,13 @@ impl<K: Key> Core<K> {
                 let live = Live { process, number: run.number };
                 self.step_after(id, |entry| entry.live = Some(live), Input::Started);
             }
-            // The start was refused because everything closes, so the unit has stopped, not failed (U3).
+            // The start was refused because everything closes. So the unit has stopped, not failed (U3).
             Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
             Err(error) => self.step(id, Input::NotStarted(error)),
         }
     }
 
-    /// Prepares a unit for [`start`](Self::start), which must follow.
+    /// Moves a unit to [`Loading`](State::Loading). A call of [`start`](Self::start) must follow.
     pub(crate) fn begin(&mut self, id: usize) {
         self.step(id, Input::Begin);
     }
@@ -397,21 +398,21 @@ impl<K: Key> Core<K> {
         let _dropped = catch(|| drop(removed));
     }
 
-    /// Handles what a run has told, unless its unit has another run by now, or none.
-    pub(super) fn hear_from(&mut self, run: RunId, told: RunEvent) {
+    /// Handles a report of a run, unless its unit has another run by now, or none.
+    pub(super) fn handle_report(&mut self, run: RunId, report: RunEvent) {
         let process = {
             let mut units = self.shared.units.lock();
             let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_ref()) else {
                 return;
             };
-            matches!(told, RunEvent::Closed).then(|| live.process.clone())
+            matches!(report, RunEvent::Closed).then(|| live.process.clone())
         };
         let id = run.unit as usize;
-        match told {
+        match report {
             RunEvent::Ready => self.step(id, Input::Ready),
             RunEvent::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
             RunEvent::Closing => self.step(id, Input::BeganToClose),
-            // If another thread has not told yet that it has begun to close, its end says enough.
+            // Another thread may not have reported yet that the run has begun to close. Its end is enough.
             RunEvent::Closed => {
                 let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
                 if let Some(end) = ended {
@@ -422,20 +423,21 @@ impl<K: Key> Core<K> {
     }
 
     fn closed(&mut self, id: usize, end: End) {
-        // A run that ends while everything closes counts as asked to stop, even if its turn had not come.
-        let is_asked = |units: &mut Units<K>, id| units.entry(id).life.is_asked();
+        // A run that ends while everything closes counts as asked to stop, even if its turn to stop had not come.
+        let is_asked = |units: &mut Units<K>, id| units.entry(id).lifecycle.is_asked();
         if self.is_closing() && self.with(id, is_asked) == Some(false) {
             self.step(id, Input::Stop(Then::Forget));
         }
         self.step(id, Input::Closed(end));
     }
 
-    /// Returns whether everything closes, even if the task has not seen it yet. The units close together with the run.
+    /// Returns whether everything closes, even if the task has not noticed that yet. The units close together with the
+    /// run.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// The error that names the stuck units, except the one that the failure names already.
+    /// The error that names the stuck units, except the one that the failure already names.
     pub(super) fn stuck(&self) -> Option<Error> {
         let mut stuck = self.shared.units.lock().stuck();
         stuck.retain(|(_, process)| Some(process) != self.named.as_ref());
@@ -446,14 +448,14 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
     }
 
-    /// Forgets a unit, or keeps it as stuck if it has a run, because the manager's run is over.
+    /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.
     fn leave(&self, id: usize) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
         // Dropping the replies answers their callers.
         let waiting = (entry.take_starters(), entry.take_stoppers());
         let mut removed = None;
-        if entry.life.state().has_run() {
+        if entry.lifecycle.state().has_run() {
             units.leave_stuck(id, self.now);
         } else {
             removed = Some(units.remove(id));
@@ -462,7 +464,7 @@ impl<K: Key> Core<K> {
         drop((waiting, removed));
     }
 
-    /// The time that lies `time` from now; `None` if the clock cannot represent it.
+    /// The time `time` from now. `None` if the clock cannot represent it.
     pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
         self.now.checked_add(time)
     }
@@ -474,9 +476,9 @@ impl<K: Key> Drop for Core<K> {
         if model_has_failed() {
             return;
         }
-        // The keys may panic, here and below, and so may the wakers of callers.
+        // Keys may panic, here and below, and so may the wakers of callers.
         let _closed = catch(|| self.shared.inbox.close());
-        // If the teardown did not reach its end, nothing else would stop the units.
+        // If the teardown was dropped before its end, nothing else would stop the units.
         self.group.abort();
         let ids = self.shared.units.lock().ids();
         for id in ids {
@@ -486,7 +488,8 @@ impl<K: Key> Drop for Core<K> {
 }
 
 impl<K: Key> Shared<K> {
-    /// Forgets the units that were stuck at the end of the last run and have ended since. It does nothing during a run.
+    /// Forgets the units that were stuck at the end of the last run of the manager or set, and have ended since. During
+    /// a run, it does nothing, because the run moves its units.
     ///
     /// It holds the turn, so nothing else moves the units meanwhile.
     pub(super) fn forget_ended(&self) {
@@ -511,7 +514,7 @@ impl<K: Key> Shared<K> {
     }
 }
 
-/// Answers the callers that wait until a unit is ready.
+/// Answers the callers that wait until the unit is ready.
 fn answer_starters<K: Key>(
     given: Answer,
     replies: Vec<Reply<Process>>,

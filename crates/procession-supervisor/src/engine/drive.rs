@@ -1,4 +1,4 @@
-//! [`Drive`]: the task that moves the units, from the start of a run to its end.
+//! [`Drive`]: the task that moves the units, from the beginning of a run of a manager or a set to its end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,25 +8,25 @@ use procession::support::ShownWait;
 use procession::{Aborting, Closing, Error, Sleep};
 
 use super::core::Core;
-use super::{Command, Face};
-use crate::life::{Input, News, Then};
+use super::{Command, FrontEnd};
+use crate::lifecycle::{Input, Notice, Then};
 use crate::table::Key;
 
 /// The maximum number of rounds in one poll, so that other tasks get to run.
 const ROUNDS: usize = 32;
-/// The number of starts that count as a round.
+/// The number of starts that count as one round.
 const BATCH: usize = 64;
 
-pub(super) struct Drive<K: Key, F: Face<K>> {
+pub(super) struct Drive<K: Key, F: FrontEnd<K>> {
     core: Core<K>,
-    face: F,
+    front_end: F,
     closing: Option<Closing>,
     aborting: Option<Aborting>,
-    /// The body may begin, or has begun.
+    /// Has the run reported that it is ready, so that the code that needs the units may begin?
     is_ready: bool,
-    /// When the body begins even if units are still starting.
+    /// When the run becomes ready even if units are still starting.
     start_by: Option<Instant>,
-    /// The start of the current period of the restart rate, and the number of restarts in it.
+    /// The beginning of the current period of the restart rate, and the number of restarts in it.
     restarts_of_period: (Instant, usize),
     sleep: Option<(Instant, Sleep)>,
     #[cfg(feature = "metrics")]
@@ -35,8 +35,8 @@ pub(super) struct Drive<K: Key, F: Face<K>> {
     shown: Option<ShownWait>,
 }
 
-impl<K: Key, F: Face<K>> Drive<K, F> {
-    pub(super) fn new(core: Core<K>, face: F) -> Self {
+impl<K: Key, F: FrontEnd<K>> Drive<K, F> {
+    pub(super) fn new(core: Core<K>, front_end: F) -> Self {
         let now = core.now();
         Self {
             closing: Some(core.run.closing()),
@@ -49,14 +49,14 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             counted: crate::metrics::Added::default(),
             shown: None,
             core,
-            face,
+            front_end,
         }
     }
 
     /// Drives the units until the run begins to close, or all units have ended for good.
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll(context, |drive| {
-            let is_over = drive.core.is_closing() || drive.face.has_ended(&drive.core);
+            let is_over = drive.core.is_closing() || drive.front_end.has_ended(&drive.core);
             is_over.then(|| drive.core.take_failure().map_or(Ok(()), Err))
         })
     }
@@ -66,11 +66,11 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         ready!(self.core.poll_starts(context));
         if !self.core.set_stopping() {
             self.core.shared.inbox.close();
-            self.core.see_abort();
+            self.core.observe_abort();
             self.shown = Some(self.core.show_wait());
             self.core.now = self.core.policy().time().now();
-            self.face.stop(&mut self.core);
-            self.pass_news_on();
+            self.front_end.stop(&mut self.core);
+            self.deliver_notices();
         }
         self.poll(context, |drive| {
             let is_open = drive.core.shared.units.lock().is_open();
@@ -94,15 +94,15 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             let mut is_busy = self.poll_closing(context);
             is_busy |= self.poll_inbox(context);
             if self.core.is_stopping() {
-                is_busy |= self.face.go_on_stopping(&mut self.core);
+                is_busy |= self.front_end.continue_stopping(&mut self.core);
             } else if !self.core.is_closing() {
-                is_busy |= self.face.poll(&mut self.core, context);
+                is_busy |= self.front_end.poll(&mut self.core, context);
                 rounds += self.core.begin_starts() / BATCH;
                 ready!(self.core.poll_starts(context));
             }
-            self.pass_news_on();
+            self.deliver_notices();
             is_busy |= self.poll_due(context);
-            self.tell_ready();
+            self.report_ready();
             #[cfg(feature = "metrics")]
             self.counted.publish(self.core.shared.counts());
             if let Some(end) = end(self) {
@@ -116,7 +116,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         Poll::Pending
     }
 
-    /// Notices that the run closes or is aborted. After an abort, the face aborts the units too, each in its turn.
+    /// Notices that the run closes or is aborted. After an abort, the front end aborts the units too, each in its turn.
     fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
         let mut is_busy = false;
         if let Some(closing) = &mut self.closing {
@@ -128,7 +128,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         if let Some(aborting) = &mut self.aborting {
             if let Poll::Ready(is_aborted) = Pin::new(aborting).poll(context) {
                 self.aborting = None;
-                self.core.see_abort();
+                self.core.observe_abort();
                 is_busy |= is_aborted;
             }
         }
@@ -136,38 +136,38 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
     }
 
     fn poll_inbox(&mut self, context: &Context<'_>) -> bool {
-        let (commands, told) = self.core.shared.inbox.take(context.waker());
-        let is_busy = !(commands.is_empty() && told.is_empty());
+        let (commands, reports) = self.core.shared.inbox.take(context.waker());
+        let is_busy = !(commands.is_empty() && reports.is_empty());
         for command in commands {
-            self.take(command);
-            self.pass_news_on();
+            self.handle_command(command);
+            self.deliver_notices();
         }
-        for (run, told) in told {
-            self.core.hear_from(run, told);
-            self.pass_news_on();
+        for (run, report) in reports {
+            self.core.handle_report(run, report);
+            self.deliver_notices();
         }
         is_busy
     }
 
-    fn take(&mut self, command: Command<K>) {
-        // Dropping a command answers it.
+    fn handle_command(&mut self, command: Command<K>) {
+        // Dropping a command answers it with an error.
         if !self.core.is_closing() {
             if let Err(command) = self.core.command(command) {
-                self.face.command(&mut self.core, command);
+                self.front_end.command(&mut self.core, command);
             }
         }
     }
 
-    /// Tells the face how units have moved. While everything closes, it starts nothing.
-    fn pass_news_on(&mut self) {
-        while let Some((id, news)) = self.core.next_news() {
-            match news {
-                News::Load if self.core.is_closing() => {
+    /// Passes the notices on to the front end. While everything closes, nothing is started.
+    fn deliver_notices(&mut self) {
+        while let Some((id, notice)) = self.core.next_notice() {
+            match notice {
+                Notice::Load if self.core.is_closing() => {
                     if self.core.state(id).is_some() {
                         self.core.step(id, Input::Stop(Then::Forget));
                     }
                 }
-                news => self.face.moved(&mut self.core, id, news),
+                notice => self.front_end.moved(&mut self.core, id, notice),
             }
         }
     }
@@ -195,7 +195,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
 
     fn step_due(&mut self, id: usize) {
         self.core.step(id, Input::Due);
-        self.pass_news_on();
+        self.deliver_notices();
     }
 
     /// Returns whether the restart rate allows another restart in the current period.
@@ -210,7 +210,7 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         self.restarts_of_period.1 < rate.count.max(1)
     }
 
-    /// When the task must wake next. Restarts that must wait for the next period share one timer.
+    /// When the task must wake next. Restarts that must wait for the next period share this time.
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
         let may_restart = self.may_restart(now);
         let (deadline, mut restart) = {
@@ -221,8 +221,8 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
             restart = restart
                 .and_then(|due| Some(due.max(self.restarts_of_period.0.checked_add(rate.within)?)));
         }
-        let face = if self.core.is_stopping() { None } else { self.face.next_due() };
-        [deadline, restart, face, self.start_by].into_iter().flatten().min()
+        let front_end = if self.core.is_stopping() { None } else { self.front_end.next_due() };
+        [deadline, restart, front_end, self.start_by].into_iter().flatten().min()
     }
 
     fn sleep_until(&mut self, next: Option<Instant>, context: &mut Context<'_>) -> bool {
@@ -241,16 +241,16 @@ impl<K: Key, F: Face<K>> Drive<K, F> {
         is_over
     }
 
-    /// Becomes ready when everything that the body waits for has started, or at the start limit.
-    fn tell_ready(&mut self) {
+    /// Reports that the run is ready: when all units that it waits for have started, or at the start limit.
+    fn report_ready(&mut self) {
         if self.is_ready {
             return;
         }
         let is_late = self.start_by.is_some_and(|limit| self.core.now() >= limit);
-        if is_late || self.face.is_started(&self.core) {
+        if is_late || self.front_end.is_started(&self.core) {
             self.is_ready = true;
             self.start_by = None;
-            self.face.has_begun();
+            self.front_end.body_begins();
             self.core.run.ready();
         }
     }

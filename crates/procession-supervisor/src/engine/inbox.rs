@@ -1,5 +1,5 @@
-//! The inbox of a manager: commands, and what its runs have told it. Other threads reach the manager's single task only
-//! through it.
+//! The inbox of a manager: commands from callers, and reports from the runs of its units. It is the only way in which
+//! other threads reach the manager's task.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ pub(crate) struct Inbox<C> {
 }
 
 struct Queue<C> {
-    /// The inbox accepts commands, because the manager is running.
+    /// Does the inbox accept commands? It does while the manager is running.
     is_open: bool,
     commands: Vec<C>,
-    told: Vec<(RunId, RunEvent)>,
+    reports: Vec<(RunId, RunEvent)>,
     sleeper: Option<Sleeper>,
 }
 
 impl<C> Inbox<C> {
     pub(crate) fn new() -> Arc<Self> {
-        let queue = Queue { is_open: false, commands: Vec::new(), told: Vec::new(), sleeper: None };
+        let queue =
+            Queue { is_open: false, commands: Vec::new(), reports: Vec::new(), sleeper: None };
         Arc::new(Self { queue: Mutex::new(queue) })
     }
 
@@ -36,11 +37,11 @@ impl<C> Inbox<C> {
         self.queue.lock().is_open = true;
     }
 
-    /// Rejects commands from now on, and drops the queued ones, which answers their callers. What runs have told stays
-    /// queued for the next run of the manager.
+    /// Rejects commands from now on, and drops the queued ones, which answers their callers. Reports stay queued for
+    /// the next run of the manager.
     ///
-    /// It also drops the sleeper. So the inbox holds no foreign value once the manager has ended, and a process may drop
-    /// it anywhere.
+    /// It also drops the sleeper. So the inbox holds no foreign value once the manager has ended, and may be dropped
+    /// anywhere.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_open = false;
@@ -66,17 +67,17 @@ impl<C> Inbox<C> {
         Ok(())
     }
 
-    /// Takes everything in the inbox. Whatever is added later wakes `waker`.
+    /// Takes everything out of the inbox. Anything that is added later wakes `waker`.
     pub(crate) fn take(&self, waker: &Waker) -> (Vec<C>, Vec<(RunId, RunEvent)>) {
-        let (mut commands, mut told) = (Vec::new(), Vec::new());
+        let (mut commands, mut reports) = (Vec::new(), Vec::new());
         let replaced = register(&self.queue, waker, |queue| {
-            // What comes while the waker is cloned is taken as well.
+            // This may be called twice. The second call takes what came while the waker was being cloned.
             move_all(&mut queue.commands, &mut commands);
-            move_all(&mut queue.told, &mut told);
+            move_all(&mut queue.reports, &mut reports);
             Some(&mut queue.sleeper)
         });
         drop(replaced);
-        (commands, told)
+        (commands, reports)
     }
 }
 
@@ -88,11 +89,11 @@ fn move_all<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
     }
 }
 
-/// The manager needs neither a task nor a waker for each running unit.
+/// Because runs report to the inbox, the manager needs neither a task nor a waker for each running unit.
 impl<C: Send + 'static> Listener for Inbox<C> {
     fn notify(&self, run: RunId, told: RunEvent) -> Option<Sleeper> {
         let mut queue = self.queue.lock();
-        queue.told.push((run, told));
+        queue.reports.push((run, told));
         queue.sleeper.take()
     }
 }

@@ -1,30 +1,31 @@
 //! The engine behind a [`Manager`](crate::Manager) and a [`Supervisor`](crate::Supervisor): one task drives all units.
-//! Helpers share only the work of starting very many runs at once.
+//! Helpers take part only in starting very many runs at once.
 //!
 //! | file | subject |
 //! |---|---|
 //! | [`units`] | the units, their due times, and their current runs |
-//! | [`core`] | performs the actions that a [`Life`](crate::life::Life) decides, such as starts, aborts and events |
+//! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts and events |
 //! | [`starts`] | starts many runs at once, on several threads |
-//! | [`drive`] | the task: reacts to what happened, and drives the units to the end of the run |
-//! | [`inbox`] | how other threads reach the task: commands, and what runs tell |
-//! | [`command`], [`reply`], [`calls`] | commands and their answers; what they do |
+//! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
+//! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
+//! | [`command`], [`reply`], [`calls`] | commands, their answers, and their effects |
 //!
-//! A manager and a set differ in their [`Face`]: the source of the units, the order in which they start and stop, and
-//! the effect of one unit's failure on the others.
+//! A manager and a set are two faces of this engine. They differ in their [`FrontEnd`]: the source of the units, the
+//! order in which they start and stop, and the effect of one unit's failure on the others.
 //!
 //! A run of a manager or a set is a process. Its **body** drives the units until the process begins to close; its
-//! **teardown** stops them, and drives them until they have ended. Both poll the same [`Drive`]: the body
-//! hands it over to the teardown when it ends, even if an abort drops the body half-way. So the same code always stops
-//! the units, their teardowns run before the manager is Closed, and their graces bound the wait for them (U2).
+//! **teardown** stops them, and drives them until they have ended. Both poll the same [`Drive`], which the body hands
+//! over to the teardown when it ends, even if an abort drops the body at any point. So the same code always stops the
+//! units, their teardowns run before the manager is Closed, and their graces bound the wait for them (U2).
 //!
-//! The processes of the units are children of one process, the group. It is a no-wait child of the manager's
-//! process: the manager's closing closes it at once, even while tasks block every executor, and a unit that ignores its
-//! abort does not hold up the manager's end. The entries outlive the run, so the key of such a unit stays taken.
+//! The processes of the units are children of one process, the group, which is a no-wait child of the manager's
+//! process. So when the manager closes, the group closes at once, even while tasks block every executor, and a unit
+//! that ignores its abort does not delay the manager's end. The entries outlive the run, so the key of such a unit
+//! stays taken.
 //!
-//! Locks: the units have one, the inbox has one, and the starts under way have one. None is held while the code of a
-//! table, a unit or a reader of events runs, and they are never held together. Only the `Clone`, `Eq` and `Hash` of a key
-//! run while the units are locked.
+//! Locks: there is one for the units, one for the inbox, and one for the starts that are under way. No two of them are
+//! held together, and none is held while the code of a table, a unit or a reader of events runs. The only foreign code
+//! that runs while the units are locked is the `Clone`, `Eq` and `Hash` of a key.
 
 mod calls;
 mod command;
@@ -52,7 +53,7 @@ pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;
 use crate::event::EventSource;
-use crate::life::{Input, News, Then};
+use crate::lifecycle::{Input, Notice, Then};
 use crate::name::name_of;
 use crate::policy::Policy;
 use crate::state::State;
@@ -61,29 +62,30 @@ use crate::sync::Mutex;
 use crate::table::Key;
 use crate::unit::OnFailure;
 
-/// Decides where units come from, in which order they start and stop, and what the end of one means to the others.
+/// Decides where units come from, in which order they start and stop, and what the end of one means to the others. A
+/// manager, a set and a shared manager each have one.
 ///
-/// The task calls its functions with no lock held.
-pub(crate) trait Face<K: Key>: Send + 'static {
-    /// Moves whatever can move; returns whether anything did.
+/// The task calls its methods with no lock held.
+pub(crate) trait FrontEnd<K: Key>: Send + 'static {
+    /// Makes progress where it can. Returns whether it made any.
     fn poll(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool;
 
-    /// The latest time of the next call of [`poll`](Self::poll).
+    /// The time by which [`poll`](Self::poll) must be called again.
     fn next_due(&self) -> Option<Instant> {
         None
     }
 
-    /// A unit has moved. The unit may be forgotten by now.
-    fn moved(&mut self, core: &mut Core<K>, id: usize, news: News);
+    /// A unit has moved one step. It may be forgotten by now.
+    fn moved(&mut self, core: &mut Core<K>, id: usize, notice: Notice);
 
-    /// Handles a command about an unknown unit, or one that only this face understands.
+    /// Handles a command about an unknown unit, or one that only this front end can handle.
     fn command(&mut self, core: &mut Core<K>, command: Command<K>);
 
-    /// Returns whether everything that the body waits for has started.
+    /// Returns whether all units that the run waits for have started, so that it can become ready.
     fn is_started(&self, core: &Core<K>) -> bool;
 
-    /// The body begins.
-    fn has_begun(&mut self) {}
+    /// The run has become ready.
+    fn body_begins(&mut self) {}
 
     /// Returns whether the run is over, because all units have ended for good.
     fn has_ended(&self, _core: &Core<K>) -> bool {
@@ -94,7 +96,7 @@ pub(crate) trait Face<K: Key>: Send + 'static {
     fn stop(&mut self, core: &mut Core<K>);
 
     /// Continues the stop. It is called in each round after [`stop`](Self::stop).
-    fn go_on_stopping(&mut self, _core: &mut Core<K>) -> bool {
+    fn continue_stopping(&mut self, _core: &mut Core<K>) -> bool {
         false
     }
 }
@@ -105,18 +107,18 @@ pub(crate) struct Shared<K> {
     pub(crate) units: Mutex<Units<K>>,
     pub(crate) inbox: Arc<Inbox<Command<K>>>,
     pub(crate) events: EventSource<K>,
-    /// The run whose turn it is holds this lock.
+    /// The run of the manager or set that is under way holds this lock. Other runs wait for it.
     turn: Arc<async_lock::Mutex<()>>,
 }
 
 /// The settings that managers and sets have in common.
 #[derive(Clone)]
 pub(crate) struct About {
-    /// The place in the code that made it.
+    /// The place where it was made.
     pub(crate) site: Site,
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
-    /// How long the body waits for units that are starting.
+    /// How long a run waits for units that are starting before it becomes ready.
     pub(crate) start_limit: Option<Duration>,
     /// The maximum rate of restarts.
     pub(crate) restart_rate: Option<Rate>,
@@ -153,7 +155,7 @@ impl<K: Key> Shared<K> {
         }
     }
 
-    /// The process of a unit that runs.
+    /// The process of a unit that is running.
     pub(crate) fn get(&self, key: &K) -> Result<Process, ManagerError> {
         if !self.inbox.is_open() {
             return Err(ManagerError::NotRunning);
@@ -163,7 +165,7 @@ impl<K: Key> Shared<K> {
             let id = units.find(key);
             match id.map(|id| units.entry(id)) {
                 None => None,
-                Some(entry) => match (entry.life.state(), &entry.live) {
+                Some(entry) => match (entry.lifecycle.state(), &entry.live) {
                     (State::Running, Some(live)) => return Ok(live.process.clone()),
                     (state, _) => Some(state),
                 },
@@ -185,7 +187,7 @@ impl<K: Key> Shared<K> {
         self.units.lock().list(now)
     }
 
-    /// The number of units in each state, as readers see them.
+    /// The number of units in each state, without those that have ended since the last run.
     pub(crate) fn shown_counts(&self) -> Counts {
         self.forget_ended();
         self.counts()
@@ -239,9 +241,9 @@ pub(crate) fn stop_all<K: Key>(core: &mut Core<K>, by_force: bool) {
 }
 
 /// Waits for the turn of a run of a manager or a set, and drives the run to its end.
-pub(crate) async fn supervise<K: Key, F: Face<K>>(
+pub(crate) async fn supervise<K: Key, F: FrontEnd<K>>(
     shared: Arc<Shared<K>>,
-    face: impl FnOnce(&mut Core<K>) -> Result<F, ManagerError>,
+    make_front_end: impl FnOnce(&mut Core<K>) -> Result<F, ManagerError>,
     run: Run,
 ) -> Result<(), Error> {
     let turn = shared.turn.lock_arc();
@@ -249,8 +251,9 @@ pub(crate) async fn supervise<K: Key, F: Face<K>>(
         return Ok(());
     };
     let mut core = Core::new(shared, run.clone(), turn)?;
-    let face = face(&mut core).map_err(|error| Error::failed(run.label(), Box::new(error)))?;
-    let (mut driving, handed_over) = handing_over(Drive::new(core, face));
+    let front_end =
+        make_front_end(&mut core).map_err(|error| Error::failed(run.label(), Box::new(error)))?;
+    let (mut driving, handed_over) = handing_over(Drive::new(core, front_end));
     run.set_teardown_async(move || async move {
         let drive = handed_over.lock().take();
         match drive {
@@ -261,7 +264,7 @@ pub(crate) async fn supervise<K: Key, F: Face<K>>(
     poll_fn(|context| driving.get().poll_body(context)).await
 }
 
-/// Hands its value over to the teardown when the body ends or is dropped.
+/// A value of the body, which its drop hands over to the teardown.
 struct HandingOver<T> {
     value: Option<T>,
     to: Arc<Mutex<Option<T>>>,

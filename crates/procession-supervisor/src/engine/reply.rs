@@ -38,7 +38,7 @@ impl<T> Reply<T> {
         self.shared.lock().answer = Some(answer);
     }
 
-    /// Does somebody still wait for it?
+    /// Returns whether a caller still waits for the answer.
     #[cfg(not(loom))]
     pub(crate) fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.shared) > 1

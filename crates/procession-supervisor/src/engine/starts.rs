@@ -1,17 +1,17 @@
 //! [`Starts`]: many runs that are started at once.
 //!
 //! A table may deliver very many new units one after the other. Most of the work is in the code that starts their runs,
-//! so the manager's task shares it with helpers: bodies on the manager's own spawner. Until the last run has been
-//! started, the task does nothing else, as if it started them all itself. So no other code of the manager sees a unit
-//! whose start is under way (U1).
+//! so the manager's task shares it with helpers, which are bodies on the manager's own spawner. Until the last run has
+//! been started, the task does nothing else, as if it started all of them itself. So no other code of the manager sees
+//! a unit whose start is under way (U1).
 //!
-//! 1. Each run is started once. Argument: whoever starts it has taken it out of `planned` under the lock.
-//! 2. A helper that is not polled does not hold up the task. Argument: the task starts everything that nobody has
-//!    taken, and waits only for runs that a helper has taken. A helper starts those in the poll in which it takes them.
-//! 3. `taken` returns to zero. Argument: nothing unwinds between the two places that change it. [`start`] catches what
-//!    foreign code does when a run starts, and a [`Unit`] catches the panics of what it drops.
-//! 4. The task is woken after the last start. Argument: it stores its sleeper under the lock, after a look at `taken`,
-//!    and whoever counts `taken` down to zero takes the sleeper in the same locked section.
+//! 1. Each run is started once. Argument: a thread that starts a run has taken it out of `planned` under the lock.
+//! 2. A helper that is not polled does not delay the task. Argument: the task starts all runs that are not taken, and
+//!    waits only for runs that a helper has taken. A helper starts those in the same poll in which it takes them.
+//! 3. `taken` returns to zero. Argument: nothing unwinds between the two places that change it. [`start`] catches the
+//!    panics of foreign code when a run starts, and the drop of a [`Unit`] catches those of the values in it.
+//! 4. The task is woken after the last start. Argument: it stores its sleeper under the lock if `taken` is not zero,
+//!    and the thread that counts `taken` down to zero takes the sleeper in the same locked section.
 //! 5. The task receives every run that was started, even if an executor drops the manager's body meanwhile. Argument:
 //!    the body hands the task over to the teardown. The helpers are children of the manager's process, so they are
 //!    Closed before its teardown begins. Hence the teardown's first call of [`Starts::poll_started`] is ready.
@@ -33,12 +33,12 @@ use crate::sync::Mutex;
 use crate::table::Key;
 use crate::unit::Unit;
 
-/// The number of runs that are taken at once.
+/// The number of runs that a thread takes at once.
 const CHUNK: usize = 16;
 /// The minimum number of runs for each helper.
-const FOR_EACH: usize = 64;
+const RUNS_PER_HELPER: usize = 64;
 /// The maximum number of helpers.
-const HELPERS: usize = 7;
+const MAX_HELPERS: usize = 7;
 
 /// A run that must be started.
 pub(super) struct Planned {
@@ -47,7 +47,7 @@ pub(super) struct Planned {
     pub(super) unit: Unit,
 }
 
-/// A run that was started, or could not be.
+/// A run that was started, or the error of its start.
 pub(super) struct Started {
     pub(super) run: RunId,
     pub(super) result: Result<Process, Error>,
@@ -62,7 +62,7 @@ pub(super) struct Starts<K: Key> {
 struct State {
     planned: Vec<Planned>,
     started: Vec<Started>,
-    /// The number of runs that were taken, and are not in `started` yet.
+    /// The number of runs that were taken and are not in `started` yet.
     taken: usize,
     sleeper: Option<Sleeper>,
 }
@@ -78,15 +78,15 @@ impl<K: Key> Starts<K> {
     /// manager's task.
     pub(super) fn spawn_helpers(self: &Arc<Self>, run: &Run) {
         let count = self.state.lock().planned.len();
-        for _ in 0..helpers().min(count / FOR_EACH) {
+        for _ in 0..helpers().min(count / RUNS_PER_HELPER) {
             let starts = self.clone();
             let helper = Process::builder().parent(run).name("starter").site(run.site());
-            // Without it, the others start its share.
+            // If a helper cannot be spawned, the others start its share.
             let _spawned = helper.spawn(move |_| async move { starts.work() });
         }
     }
 
-    /// Starts runs as long as there are any that nobody has taken.
+    /// Starts runs until none is left to take.
     pub(super) fn work(&self) {
         loop {
             let taken = {
@@ -95,7 +95,7 @@ impl<K: Key> Starts<K> {
                 let taken: Vec<_> = state.planned.drain(rest..).collect();
                 state.taken += taken.len();
                 if rest == 0 {
-                    // A helper that has yet to be polled keeps no memory.
+                    // Frees the memory at once, even if a helper that was not polled yet still refers to this state.
                     state.planned = Vec::new();
                 }
                 taken
@@ -122,7 +122,7 @@ impl<K: Key> Starts<K> {
         wake_sleeper(sleeper);
     }
 
-    /// The runs, once each of them has been started. Call it after [`work`](Self::work).
+    /// Ready with all runs once each of them has been started. Call it after [`work`](Self::work).
     pub(super) fn poll_started(&self, context: &Context<'_>) -> Poll<Vec<Started>> {
         let mut started = None;
         let replaced = register(&self.state, context.waker(), |state| {
@@ -136,8 +136,8 @@ impl<K: Key> Starts<K> {
     }
 }
 
-/// Starts a run. In a set, its neighbours in the order are given. The code of the unit and of a `tracing` subscriber
-/// may panic.
+/// Starts a run. `order` has its neighbours if it belongs to a set. Panics of the unit's code and of a `tracing`
+/// subscriber become errors.
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,
@@ -157,11 +157,11 @@ pub(super) fn start<K: Key>(
     Ok(process)
 }
 
-/// The number of processors besides the one that the manager's task uses, up to a limit.
+/// The number of helpers: one for each processor except the one that the manager's task uses, up to a limit.
 fn helpers() -> usize {
     static HELPERS_HERE: OnceLock<usize> = OnceLock::new();
     *HELPERS_HERE.get_or_init(|| {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
-        HELPERS.min(processors - 1)
+        MAX_HELPERS.min(processors - 1)
     })
 }

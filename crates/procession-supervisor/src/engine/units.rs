@@ -1,10 +1,10 @@
 //! The units of a manager or a set, and the due times of their next steps. Nothing here waits, runs units or sends
 //! events.
 //!
-//! 1. There is one entry for each key, and it has a run exactly while its state says so. So no key ever has a second
-//!    run (U1). Argument: [`Life`] enters a state with a run only from `Loading`. [`Core`](super::Core) sets
-//!    [`Entry::live`] under the same lock as that step, and takes it under the same lock as the step that leaves such a
-//!    state.
+//! 1. There is one entry for each key, and it has a run exactly while it is in a state [with a
+//!    run](crate::state::HasRun). So no key ever has a second run (U1). Argument: [`Lifecycle`] enters a state with a
+//!    run only from `Loading`. [`Core`](super::Core) sets [`Entry::live`] in the same locked section as that step, and
+//!    takes it in the same locked section as the step that leaves such a state.
 //! 2. A unit that waits for its restart is in `restarts` exactly while it has a due time. Any other unit is in
 //!    `deadlines` exactly while it has one. Argument: only [`Units::step`], [`Units::leave_stuck`] and
 //!    [`Units::remove`] change or remove a due time, and each updates the sets.
@@ -21,14 +21,14 @@ use procession::support::RunId;
 use slab::Slab;
 
 use super::command::Reply;
-use crate::life::{Actions, Input, Life};
+use crate::lifecycle::{Actions, Input, Lifecycle};
 use crate::policy::Policy;
 use crate::state::State;
 use crate::status::{Counts, Status};
 use crate::table::Key;
 
 pub(crate) struct Units<K> {
-    /// The ids of the units, found by the hashes of their keys. The keys themselves are in the entries.
+    /// The ids of the units, by the hashes of their keys. The keys themselves are in the entries.
     by_key: HashTable<u32>,
     hasher: RandomState,
     entries: Slab<Entry<K>>,
@@ -40,12 +40,12 @@ pub(crate) struct Units<K> {
 
 pub(crate) struct Entry<K> {
     pub(crate) key: K,
-    pub(crate) life: Life,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) live: Option<Live>,
     waiting: Option<Box<Waiting>>,
-    /// The number of the last scan that delivered its row.
-    pub(crate) seen: u32,
-    /// A call made the entry, and its row has not been seen yet.
+    /// The number of the last scan that delivered the unit's row.
+    pub(crate) last_scan: u32,
+    /// Was the entry made by a call, and has its row not been found yet?
     pub(crate) is_new: bool,
 }
 
@@ -57,9 +57,9 @@ pub(crate) struct Waiting {
 }
 
 /// The result of looking for a key.
-pub(crate) struct Looked {
+pub(crate) struct Lookup {
     hash: u64,
-    /// The unit with the key.
+    /// The unit with the key, if there is one.
     pub(crate) known: Option<usize>,
 }
 
@@ -93,11 +93,11 @@ impl<K: Key> Units<K> {
         self.look_for(key).known
     }
 
-    /// Looks for a key, which may then be [inserted](Self::insert) if no other unit was inserted or removed since.
-    pub(crate) fn look_for(&self, key: &K) -> Looked {
+    /// Looks for a key. The result may be passed to [`insert`](Self::insert) if no unit was inserted or removed since.
+    pub(crate) fn look_for(&self, key: &K) -> Lookup {
         let hash = self.hasher.hash_one(key);
         let found = self.by_key.find(hash, |id| self.entries[*id as usize].key == *key);
-        Looked { hash, known: found.map(|id| *id as usize) }
+        Lookup { hash, known: found.map(|id| *id as usize) }
     }
 
     pub(crate) fn entry(&mut self, id: usize) -> &mut Entry<K> {
@@ -118,20 +118,21 @@ impl<K: Key> Units<K> {
         self.entries.iter().map(|(id, _)| id).collect()
     }
 
-    /// The units whose rows the scan `seen` did not deliver.
-    pub(crate) fn unseen(&self, seen: u32) -> Vec<usize> {
-        let unseen = self.entries.iter().filter(|(_, entry)| entry.seen < seen);
+    /// The units whose rows neither the scan with this number nor a later one delivered.
+    pub(crate) fn unseen(&self, scan: u32) -> Vec<usize> {
+        let unseen = self.entries.iter().filter(|(_, entry)| entry.last_scan < scan);
         unseen.map(|(id, _)| id).collect()
     }
 
     /// Adds a unit that has not been started. There must be no unit with its key.
-    pub(crate) fn insert(&mut self, looked: &Looked, key: K, seen: u32, now: Instant) -> usize {
-        let life = Life::new(now);
-        let entry = Entry { key, life, live: None, waiting: None, seen, is_new: false };
+    pub(crate) fn insert(&mut self, lookup: &Lookup, key: K, scan: u32, now: Instant) -> usize {
+        let lifecycle = Lifecycle::new(now);
+        let entry =
+            Entry { key, lifecycle, live: None, waiting: None, last_scan: scan, is_new: false };
         let id = self.entries.vacant_key();
-        // Other keys may be hashed again, and may panic, so this comes before any other change.
+        // This may hash other keys again, which may panic, so it comes before any other change.
         let hash_of = |id: &u32| self.hasher.hash_one(&self.entries[*id as usize].key);
-        self.by_key.insert_unique(looked.hash, small(id), hash_of);
+        self.by_key.insert_unique(lookup.hash, to_u32(id), hash_of);
         self.entries.insert(entry);
         self.counts.units += 1;
         *self.counts.of(State::Initial) += 1;
@@ -139,7 +140,7 @@ impl<K: Key> Units<K> {
     }
 
     pub(crate) fn remove(&mut self, id: usize) -> Entry<K> {
-        // The key may panic, so this comes before all changes.
+        // Hashing the key may panic, so it comes before any change.
         let hash = self.hasher.hash_one(&self.entries[id].key);
         self.forget_due(id);
         if let Ok(found) = self.by_key.find_entry(hash, |other| *other as usize == id) {
@@ -147,11 +148,11 @@ impl<K: Key> Units<K> {
         }
         let entry = self.entries.remove(id);
         self.counts.units -= 1;
-        *self.counts.of(entry.life.state()) -= 1;
+        *self.counts.of(entry.lifecycle.state()) -= 1;
         entry
     }
 
-    /// Moves a unit one step, and adds the actions to perform.
+    /// Moves a unit one step, and adds the actions to perform to `actions`.
     pub(crate) fn step(
         &mut self,
         id: usize,
@@ -160,10 +161,10 @@ impl<K: Key> Units<K> {
         now: Instant,
         actions: &mut Actions,
     ) {
-        let life = &mut self.entries[id].life;
-        let (state, due) = (life.state(), life.due());
-        life.step(input, policy, now, actions);
-        let (new_state, new_due) = (life.state(), life.due());
+        let lifecycle = &mut self.entries[id].lifecycle;
+        let (state, due) = (lifecycle.state(), lifecycle.due());
+        lifecycle.step(input, policy, now, actions);
+        let (new_state, new_due) = (lifecycle.state(), lifecycle.due());
         if new_state != state {
             *self.counts.of(state) -= 1;
             *self.counts.of(new_state) += 1;
@@ -178,19 +179,19 @@ impl<K: Key> Units<K> {
         }
     }
 
-    /// Marks a unit that has not ended at the end of the manager's run as stuck.
+    /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over.
     pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) {
         self.forget_due(id);
-        let life = &mut self.entries[id].life;
-        let before = life.state();
-        life.leave_stuck(now);
+        let lifecycle = &mut self.entries[id].lifecycle;
+        let before = lifecycle.state();
+        lifecycle.leave_stuck(now);
         *self.counts.of(before) -= 1;
         *self.counts.of(State::Stuck) += 1;
     }
 
     fn forget_due(&mut self, id: usize) {
-        let life = &self.entries[id].life;
-        let (state, due) = (life.state(), life.due());
+        let lifecycle = &self.entries[id].lifecycle;
+        let (state, due) = (lifecycle.state(), lifecycle.due());
         if let Some(due) = due {
             self.due_set(state).remove(&(due, id));
         }
@@ -200,12 +201,12 @@ impl<K: Key> Units<K> {
         if state == State::Waiting { &mut self.restarts } else { &mut self.deadlines }
     }
 
-    /// The first unit whose deadline has come.
+    /// The unit with the earliest deadline, if that has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Option<usize> {
         self.deadlines.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id)
     }
 
-    /// The first unit whose restart is due.
+    /// The unit with the earliest restart, if that is due.
     pub(crate) fn due_restart(&self, now: Instant) -> Option<usize> {
         self.restarts.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id)
     }
@@ -226,7 +227,7 @@ impl<K: Key> Units<K> {
 
     pub(crate) fn next_run(&mut self, unit: usize) -> RunId {
         self.next_run += 1;
-        RunId { unit: small(unit), number: self.next_run }
+        RunId { unit: to_u32(unit), number: self.next_run }
     }
 
     pub(crate) fn list(&self, now: Instant) -> Vec<Status<K>> {
@@ -244,7 +245,7 @@ impl<K: Key> Units<K> {
         let end = self.entries.capacity().min(from + count);
         for id in from..end {
             if let Some(entry) = self.entries.get(id) {
-                look(id, entry.life.state());
+                look(id, entry.lifecycle.state());
             }
         }
         (end < self.entries.capacity()).then_some(end)
@@ -255,7 +256,7 @@ impl<K: Key> Units<K> {
         Some(self.entries.get(id)?.status(now))
     }
 
-    /// The units that have a run, and its process.
+    /// The units that have a run, and the processes of these runs.
     #[cfg(not(loom))]
     pub(crate) fn live(&self) -> Vec<(K, Process)> {
         let live =
@@ -265,7 +266,8 @@ impl<K: Key> Units<K> {
 
     /// The units that are stuck, and their processes.
     pub(crate) fn stuck(&self) -> Vec<(K, Process)> {
-        let stuck = self.entries.iter().filter(|(_, entry)| entry.life.state() == State::Stuck);
+        let stuck =
+            self.entries.iter().filter(|(_, entry)| entry.lifecycle.state() == State::Stuck);
         stuck
             .filter_map(|(_, entry)| {
                 Some((entry.key.clone(), entry.live.as_ref()?.process.clone()))
@@ -274,7 +276,7 @@ impl<K: Key> Units<K> {
     }
 }
 
-fn small(id: usize) -> u32 {
+fn to_u32(id: usize) -> u32 {
     u32::try_from(id).expect("fewer units than 2^32")
 }
 
@@ -289,7 +291,7 @@ impl<K: Key> Entry<K> {
         self.waiting.get_or_insert_default().stoppers.push(reply);
     }
 
-    /// Takes the callers that are answered.
+    /// Takes the callers that will be answered: the starters, the stoppers, or both.
     pub(crate) fn take_waiting(&mut self, starters: bool, stoppers: bool) -> Option<Box<Waiting>> {
         let mut taken = self.waiting.take_if(|_| starters || stoppers)?;
         if starters != stoppers {
@@ -312,17 +314,17 @@ impl<K: Key> Entry<K> {
     }
 
     fn status(&self, now: Instant) -> Status<K> {
-        let past = self.life.past();
-        let state = self.life.state();
+        let past = self.lifecycle.past();
+        let state = self.lifecycle.state();
         Status {
             key: self.key.clone(),
             state,
-            since: self.life.since(),
+            since: self.lifecycle.since(),
             restarts: past.map_or(0, |past| past.restarts.count),
             last_error: past.and_then(|past| past.last_error.clone()),
-            next_restart: self.life.due().filter(|_| state == State::Waiting),
-            deadline: self.life.due().filter(|_| state == State::Stopping),
-            aborted: self.life.is_aborted(),
+            next_restart: self.lifecycle.due().filter(|_| state == State::Waiting),
+            deadline: self.lifecycle.due().filter(|_| state == State::Stopping),
+            aborted: self.lifecycle.is_aborted(),
             token: None,
             now,
         }

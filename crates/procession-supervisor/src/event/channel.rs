@@ -1,5 +1,5 @@
-//! The channel from a manager or a set to the readers of its events. It uses async-broadcast, or one queue for each
-//! reader in a loom model.
+//! The channel from a manager or a set to the readers of its events. It uses async-broadcast; in a loom model, each
+//! reader has a queue instead.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tracing::level_filters::LevelFilter;
 use super::{Event, Happening};
 use crate::table::Key;
 
-/// The maximum capacity for unread events. The channel allocates its whole capacity up front.
-const MOST: usize = 65_536;
+/// The maximum capacity for unread events, because the channel allocates its whole capacity up front.
+const MAX_CAPACITY: usize = 65_536;
 
 /// The sending end of the events of a manager or a set.
 pub(crate) struct EventSource<K> {
@@ -25,17 +25,17 @@ pub(crate) struct EventSource<K> {
 
 impl<K: Key> EventSource<K> {
     pub(crate) fn new(manager: Arc<str>, capacity: usize) -> Self {
-        let sender = imp::Sender::new(capacity.clamp(1, MOST));
+        let sender = imp::Sender::new(capacity.clamp(1, MAX_CAPACITY));
         Self { manager, readers: Arc::default(), sender }
     }
 
-    /// Returns whether a reader, or possibly a `tracing` subscriber, wants events.
-    pub(crate) fn is_heard(&self) -> bool {
+    /// Returns whether there is a reader, or a `tracing` subscriber that may be enabled for events.
+    pub(crate) fn has_listeners(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > 0 || LevelFilter::current() >= LevelFilter::INFO
     }
 
-    /// Sends an event to all readers. Call it with no lock held, because it calls their wakers and the `tracing`
-    /// subscriber.
+    /// Sends an event to `tracing` and to all readers. Call it with no lock held, because it calls the subscriber and
+    /// the readers' wakers.
     pub(crate) fn tell(&self, key: Option<K>, what: Happening) {
         let event = Event { manager: self.manager.clone(), key, what };
         // A panic of the subscriber has no effect here.
@@ -53,11 +53,11 @@ impl<K: Key> EventSource<K> {
     }
 }
 
-/// Reads the events of a manager or a set that happen after the reader is made. Made by
+/// A reader of the events of a manager or a set, from the moment when the reader is made. It is made by
 /// [`Manager::events`](crate::Manager::events) and [`Supervisor::events`](crate::Supervisor::events).
 ///
-/// The number of unread events is bounded. A reader that is too slow loses the oldest ones; [`Happening::Missed`] says
-/// how many. The events end when the last handle and the last run of the manager or set are dropped.
+/// The number of unread events is bounded. A reader that is too slow loses the oldest ones, and [`Happening::Missed`]
+/// has their number. The events end when the last handle and the last run of the manager or set are dropped.
 ///
 /// ```
 /// use procession_runnable::nop;
@@ -84,17 +84,17 @@ pub struct Events<K> {
 }
 
 impl<K: Key> Events<K> {
-    /// Waits for the next event; `None` when the manager or set has been dropped.
+    /// Waits for the next event. Returns `None` when the manager or set has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// No event is lost if the future is dropped.
+    /// If the future is dropped before its end, no event is lost.
     pub async fn recv(&mut self) -> Option<Event<K>> {
         let next = self.receiver.recv().await;
         next.map(|next| self.event(next))
     }
 
-    /// [`recv`](Self::recv), blocking.
+    /// The blocking form of [`recv`](Self::recv).
     ///
     /// # Blocking
     ///
@@ -103,7 +103,7 @@ impl<K: Key> Events<K> {
         block_on(self.recv())
     }
 
-    /// Returns the next event if there is one already.
+    /// Returns the next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Event<K>> {
         self.receiver.try_recv().map(|next| self.event(next))
     }

@@ -1,4 +1,4 @@
-//! The outputs of [`Life::step`](super::Life::step): actions for the engine, and news for its face.
+//! The outputs of [`Lifecycle::step`](super::Lifecycle::step): actions for the engine, and a notice for its front end.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use procession::{Error, Process};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 
-/// The actions that the engine must perform. It sends the events first, and passes the news on last. The value is large,
-/// and most of it is usually empty, so the engine uses the same one for all steps.
+/// The actions that the engine must perform. It sends the events first, and passes the notice on last. The value is
+/// large, and most of it is usually empty, so the engine reuses one value for all steps.
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
     /// The events to send.
@@ -17,14 +17,14 @@ pub(crate) struct Actions {
     pub(crate) close: bool,
     /// Abort the run.
     pub(crate) abort: bool,
-    /// The answer to the callers that wait until it is ready.
+    /// The answer to the callers that wait until the unit is ready.
     pub(crate) starters: Option<Answer>,
-    /// The answer to the callers that wait until it has stopped.
+    /// The answer to the callers that wait until the unit has stopped.
     pub(crate) stoppers: Option<Answer>,
     /// Forget the unit.
     pub(crate) forget: bool,
-    /// The news for the manager or the set.
-    pub(crate) news: Option<News>,
+    /// The notice for the front end.
+    pub(crate) notice: Option<Notice>,
 }
 
 /// The answer to callers that wait for a unit to become ready, or to stop.
@@ -44,27 +44,27 @@ pub(crate) enum Answer {
     Failed(Error),
 }
 
-/// The news that a manager or a set must know about the step of a unit.
+/// The part of a unit's step that the front end must know about.
 #[derive(Debug)]
-pub(crate) enum News {
-    /// It must be loaded and started. If it had a run, that run has ended.
+pub(crate) enum Notice {
+    /// The unit must be loaded and started. If it had a run, that run has ended.
     Load,
-    /// Its run is ready.
+    /// The unit's run is ready.
     Ready,
-    /// Its run has ended, or could not start.
+    /// The unit's run has ended, or could not start.
     Down(Down),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Down {
-    /// It was not asked to stop.
-    pub(crate) by_itself: bool,
-    /// It has failed: this is `by_itself`, with an error.
+    /// The unit was not asked to stop.
+    pub(crate) on_its_own: bool,
+    /// The unit has failed: it ended `on_its_own`, with an error.
     #[cfg_attr(loom, expect(dead_code, reason = "only shared managers read it"))]
     pub(crate) failed: bool,
-    /// It will be restarted because of its own end. A strategy may restart others together with it.
+    /// The unit will be restarted because of its own end. A strategy may restart others together with it.
     pub(crate) restarts: bool,
-    /// Everything must close because of it.
+    /// Set if everything must close because of this end.
     pub(crate) closes_all: Option<Closes>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum Closes {
     GaveUp(Option<Error>),
     Failed {
         error: Error,
-        /// Those above close too.
+        /// The sets and managers above close too.
         ends_all: bool,
     },
 }

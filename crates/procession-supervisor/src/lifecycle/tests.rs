@@ -1,4 +1,5 @@
-//! Tests of [`Life`](super::Life): a table of all transitions, and random sequences of inputs against a model.
+//! Tests of [`Lifecycle`](super::Lifecycle): a table of all transitions, and random sequences of inputs against a
+//! model.
 
 mod model;
 mod sequences;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use procession::{BoxError, Error, Label, Process};
 
-use super::{Actions, Answer, Closes, End, Happening, Input, Life, News};
+use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice};
 use crate::backoff::Backoff;
 use crate::error::{DoNotRestart, EndAll, SharedError};
 use crate::policy::Policy;
@@ -36,12 +37,12 @@ fn label() -> Label {
 enum Fault {
     None,
     Error,
-    /// Only the error of its own abort.
+    /// With only the error of its own abort.
     Aborted,
-    /// That and another error.
+    /// With the error of its own abort and another error.
     AbortedAndError,
     DoNotRestart,
-    /// Among other errors.
+    /// With [`EndAll`] among other errors.
     EndAll,
 }
 
@@ -103,23 +104,23 @@ fn kind(what: &Happening) -> &'static str {
         Happening::Stopped { error: None, forced: true } => "stopped-by-force",
         Happening::Stopped { error: Some(_), forced: false } => "stopped-with-error",
         Happening::Stopped { error: Some(_), forced: true } => "stopped-by-force-with-error",
-        other => unreachable!("a life does not tell of {other:?}"),
+        other => unreachable!("a lifecycle does not emit {other:?}"),
     }
 }
 
-fn news(news: &News) -> String {
-    match news {
-        News::Load => "load".into(),
-        News::Ready => "ready".into(),
-        News::Down(down) => {
-            let by_itself = if down.by_itself { "-by-itself" } else { "" };
+fn notice_word(notice: &Notice) -> String {
+    match notice {
+        Notice::Load => "load".into(),
+        Notice::Ready => "ready".into(),
+        Notice::Down(down) => {
+            let on_its_own = if down.on_its_own { "-on-its-own" } else { "" };
             let restarts = if down.restarts { "-restarts" } else { "" };
             let closes = match &down.closes_all {
                 None => "",
                 Some(Closes::Failed { .. }) => "-closes-all",
                 Some(Closes::GaveUp(_)) => "-gave-up",
             };
-            format!("down{by_itself}{restarts}{closes}")
+            format!("down{on_its_own}{restarts}{closes}")
         }
     }
 }
@@ -135,14 +136,14 @@ fn answer(answer: &Answer) -> &'static str {
     }
 }
 
-/// Moves a life one step, and returns the actions.
-fn step(life: &mut Life, input: Input, policy: &Policy, now: Instant) -> Actions {
+/// Moves a lifecycle one step, and returns the actions.
+fn step(lifecycle: &mut Lifecycle, input: Input, policy: &Policy, now: Instant) -> Actions {
     let mut actions = Actions::default();
-    life.step(input, policy, now, &mut actions);
+    lifecycle.step(input, policy, now, &mut actions);
     actions
 }
 
-/// The actions, as one word each.
+/// The actions, each as one word.
 fn words(actions: &Actions) -> Vec<String> {
     let mut words: Vec<String> =
         actions.tell.iter().flatten().map(|what| kind(what).to_owned()).collect();
@@ -151,7 +152,7 @@ fn words(actions: &Actions) -> Vec<String> {
     words.extend(actions.starters.as_ref().map(|given| format!("starters:{}", answer(given))));
     words.extend(actions.stoppers.as_ref().map(|given| format!("stoppers:{}", answer(given))));
     words.extend(actions.forget.then(|| "FORGET".into()));
-    words.extend(actions.news.as_ref().map(|it| format!("news:{}", news(it))));
+    words.extend(actions.notice.as_ref().map(|it| format!("notice:{}", notice_word(it))));
     words
 }
 

@@ -1,5 +1,5 @@
-//! The futures and streams of a table are foreign code: panics of their polls and drops are caught, and polls have a
-//! timeout.
+//! Runs the futures and streams of a table, which are foreign code: panics of their polls and drops are caught, and
+//! waits for them have a timeout.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -50,7 +50,7 @@ where
 ///
 /// # Errors
 ///
-/// The timeout has passed.
+/// An error means that the timeout has passed.
 pub(super) async fn in_time<F: Future + Unpin>(
     mut future: F,
     policy: &Policy,

@@ -1,10 +1,10 @@
-//! [`Rows`]: loads the units of a manager from the rows of its table, by scans, single rows and changes.
+//! [`Rows`]: loads the units of a manager from the rows of its table, by scans, by single rows and after changes.
 //!
-//! 1. A scan that fails tells nothing about the rows that it did not reach. Argument: units whose rows were not seen
-//!    are stopped only at the end of a complete scan.
-//! 2. A loaded row is used only if it has not changed since its load began; otherwise it is loaded once more. A row
+//! 1. A scan that fails does not affect the units whose rows it did not reach. Argument: units whose rows a scan did
+//!    not deliver are stopped only at the end of a complete scan.
+//! 2. A loaded row is used only if it has not changed since its load began; otherwise, it is loaded once more. A row
 //!    that is gone is not used even if a scan still delivers it. Argument: a change of a key that is being loaded sets
-//!    its flag in `loading`, and `gone` has the keys that were found to be gone during the scan.
+//!    its flag in `loading`, and `gone` has the keys whose rows were found to be gone during the current scan.
 //! 3. A future of the table that never completes hardly delays other rows (U7). Argument: each load and each row of a
 //!    scan has a timeout, and slow loads do not count towards the limit of concurrent loads.
 
@@ -22,10 +22,10 @@ use procession::support::{Name, catch};
 
 use super::contained::{Contained, caught, in_time};
 use super::settings::Settings;
-use crate::engine::{Command, Core, Face, Reply, answer, stop_all};
+use crate::engine::{Command, Core, FrontEnd, Reply, answer, stop_all};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
-use crate::life::{Input, News, Then};
+use crate::lifecycle::{Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
@@ -43,7 +43,7 @@ const LONG: Duration = Duration::from_millis(250);
 const RESERVED: usize = 1 << 20;
 /// The number of changes or loads that are handled before other tasks run.
 const BATCH: usize = 64;
-/// The number of rows that a scan reads at once. Enough for helpers to take part in starting the units.
+/// The number of rows that a scan reads at once, which is enough for helpers to take part in starting the units.
 const ROWS: usize = 512;
 
 /// The table of a manager, and the reads that are under way.
@@ -51,13 +51,13 @@ pub(super) struct Rows<K> {
     table: Arc<dyn Table<K>>,
     settings: Settings,
     scan: Scan<K>,
-    /// An empty buffer, kept for its capacity: it changes places with the rows of the scan.
+    /// An empty buffer, kept for its capacity. It is swapped with the rows of the scan.
     rows: Vec<Row<K>>,
     /// The number of scans that have begun.
     generation: u32,
-    /// Another scan follows the one that is under way.
+    /// Must another scan follow the current one at once?
     scan_again: bool,
-    /// A complete scan has ended.
+    /// Has a scan been completed?
     has_scanned: bool,
     /// Callers that wait for the end of the scan with this number.
     waiting: Vec<(u32, Reply<()>)>,
@@ -65,7 +65,7 @@ pub(super) struct Rows<K> {
     /// The rows that are being loaded one by one.
     loads: FuturesUnordered<BoxFuture<'static, Load<K>>>,
     to_load: VecDeque<K>,
-    /// The keys of `loads` and `to_load`. `true` if the row has changed meanwhile, and must be loaded once more.
+    /// The keys in `loads` and `to_load`, with `true` if the row has changed meanwhile and must be loaded once more.
     loading: HashMap<K, bool>,
     /// When each of `loads` began.
     begun: BTreeMap<u64, Instant>,
@@ -73,12 +73,12 @@ pub(super) struct Rows<K> {
     numbered: u64,
     /// Keys whose rows were found to be gone during the current scan, which may still deliver them.
     gone: HashSet<K>,
-    /// Everything has been aborted.
+    /// Have all units been aborted?
     has_aborted: bool,
 }
 
 enum Scan<K> {
-    /// When the next scan is due, and the pauses before further attempts if the last one failed.
+    /// The time of the next scan, and the pauses before further attempts if the last scan failed.
     At(Instant, Option<ExponentialBackoff>),
     Reading(Reading<K>),
     Off,
@@ -90,7 +90,7 @@ struct Reading<K> {
     pauses: Option<ExponentialBackoff>,
 }
 
-/// The rows that were read, and the minimum number of rows to come.
+/// The rows that the scan has read, and the minimum number of rows to come, which is zero unless it has just begun.
 struct Read<K> {
     rows: Vec<Row<K>>,
     expected: usize,
@@ -112,7 +112,7 @@ impl<K: Key> Rows<K> {
             scan_again: false,
             has_scanned: false,
             waiting: Vec::new(),
-            // Called before the first scan, so that no change is missed between the two.
+            // This is called before the first scan, so that no change is missed in between.
             changes: catch(|| table.changes()).ok().flatten().map(Contained::new),
             loads: FuturesUnordered::new(),
             to_load: VecDeque::new(),
@@ -127,12 +127,12 @@ impl<K: Key> Rows<K> {
     }
 }
 
-impl<K: Key> Face<K> for Rows<K> {
+impl<K: Key> FrontEnd<K> for Rows<K> {
     fn poll(&mut self, core: &mut Core<K>, context: &mut Context<'_>) -> bool {
         let mut is_busy = self.poll_changes(core, context);
         is_busy |= self.scan_if_due(core);
         is_busy |= self.poll_scan(core, context);
-        // A load could start a unit whose run is planned.
+        // While runs are planned, no load may be handled, because it could start one of these units.
         core.has_planned() || self.poll_loads(core, context) || is_busy
     }
 
@@ -141,15 +141,15 @@ impl<K: Key> Face<K> for Rows<K> {
             Scan::At(next, _) => Some(*next),
             Scan::Reading(_) | Scan::Off => None,
         };
-        // When the oldest load that counts towards the limit becomes slow.
+        // The time at which the oldest load that counts towards the limit becomes slow.
         let waits = !self.to_load.is_empty() && (LOADS..ALL_LOADS).contains(&self.loads.len());
         let counted = self.begun.values().rev().nth(LOADS - 1).filter(|_| waits);
         let load = counted.and_then(|begun| begun.checked_add(LONG));
         scan.into_iter().chain(load).min()
     }
 
-    fn moved(&mut self, core: &mut Core<K>, id: usize, news: News) {
-        if let News::Load = news {
+    fn moved(&mut self, core: &mut Core<K>, id: usize, notice: Notice) {
+        if let Notice::Load = notice {
             if let Some(key) = core.with(id, |units, id| units.entry(id).key.clone()) {
                 self.load(key);
             }
@@ -163,8 +163,8 @@ impl<K: Key> Face<K> for Rows<K> {
             Command::Start { key, reply } | Command::Restart { key, reply } => {
                 let id = {
                     let mut units = core.shared.units.lock();
-                    let looked = units.look_for(&key);
-                    let id = units.insert(&looked, key, self.generation, core.now());
+                    let lookup = units.look_for(&key);
+                    let id = units.insert(&lookup, key, self.generation, core.now());
                     units.entry(id).is_new = true;
                     id
                 };
@@ -197,7 +197,7 @@ impl<K: Key> Face<K> for Rows<K> {
         stop_all(core, self.has_aborted);
     }
 
-    fn go_on_stopping(&mut self, core: &mut Core<K>) -> bool {
+    fn continue_stopping(&mut self, core: &mut Core<K>) -> bool {
         if self.has_aborted || !core.is_aborting() {
             return false;
         }
@@ -285,22 +285,22 @@ impl<K: Key> Rows<K> {
         match &mut self.scan {
             Scan::At(next, _) => *next = now,
             Scan::Off => self.scan = Scan::At(now, None),
-            // The current scan may have passed the changed row already.
+            // The current scan may have passed the changed row already, so another one must follow.
             Scan::Reading(_) => self.scan_again = true,
         }
     }
 
     fn row(&mut self, core: &mut Core<K>, Row { key, unit }: Row<K>) {
-        // The scan read the row before it was removed.
+        // The scan had read the row before it was removed.
         if self.gone.contains(&key) {
             return;
         }
-        let looked = core.look_for(&key);
-        if let Some(id) = looked.known {
+        let lookup = core.look_for(&key);
+        if let Some(id) = lookup.known {
             self.row_is_there(core, id);
         }
-        match (unit, looked.known) {
-            (Ok(unit), None) => core.plan_new(&looked, key, unit, self.generation),
+        match (unit, lookup.known) {
+            (Ok(unit), None) => core.plan_new(&lookup, key, unit, self.generation),
             (Ok(unit), Some(id)) => change(core, id, &unit),
             (Err(error), _) => {
                 core.tell(Some(key), Happening::LoadFailed { error: error.into(), delay: None });
@@ -311,10 +311,10 @@ impl<K: Key> Rows<K> {
     fn row_is_there(&self, core: &Core<K>, id: usize) {
         core.with(id, |units, id| {
             let entry = units.entry(id);
-            entry.seen = self.generation;
+            entry.last_scan = self.generation;
             entry.is_new = false;
-            if entry.life.state().has_run() && entry.life.then() == Then::Forget {
-                entry.life.set_then(Then::Again);
+            if entry.lifecycle.state().has_run() && entry.lifecycle.then() == Then::Forget {
+                entry.lifecycle.set_then(Then::Again);
             }
         });
     }
@@ -336,15 +336,15 @@ fn start<K: Key>(core: &mut Core<K>, id: usize, name: Name, unit: &Unit) {
     core.start(id, name, unit, None, None);
 }
 
-/// Applies the row of a known unit, if it has another version.
+/// Applies the row of a known unit, if it has a new version.
 fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
     let changed = core.with(id, |units, id| {
         let entry = units.entry(id);
-        let is_first = entry.life.state() == State::Loading;
-        let rules = &mut entry.life.rules;
+        let is_first = entry.lifecycle.state() == State::Loading;
+        let rules = &mut entry.lifecycle.rules;
         let is_new = rules.version() != unit.rules.version() && !is_first;
         rules.set_version(unit.rules.version());
-        is_new.then(|| (entry.key.clone(), entry.life.state()))
+        is_new.then(|| (entry.key.clone(), entry.lifecycle.state()))
     });
     let Some((key, state)) = changed.flatten() else { return };
     core.tell(Some(key), Happening::Changed);
@@ -357,13 +357,13 @@ fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
     }
 }
 
-/// Changes and single rows.
+/// Loads of single rows, and changes.
 impl<K: Key> Rows<K> {
     fn poll_changes(&mut self, core: &Core<K>, context: &mut Context<'_>) -> bool {
         let mut is_busy = false;
         for _ in 0..BATCH {
             let Some(changes) = self.changes.as_mut().map(Contained::get) else { break };
-            // If the stream panics, only scans find later changes.
+            // If the stream panics, it counts as ended, and only scans find later changes.
             match catch(|| changes.poll_next(context)).unwrap_or(Poll::Ready(None)) {
                 Poll::Pending => break,
                 Poll::Ready(None) => self.changes = None,
@@ -375,7 +375,7 @@ impl<K: Key> Rows<K> {
         is_busy
     }
 
-    /// Loads the row of a key. If a load is under way already, another one follows it.
+    /// Queues a load of the row of a key. If a load is under way already, another one follows it.
     fn load(&mut self, key: K) {
         if let Some(again) = self.loading.get_mut(&key) {
             *again = true;
@@ -404,7 +404,7 @@ impl<K: Key> Rows<K> {
         if count < LOADS {
             return true;
         }
-        // The loads are numbered in the order in which they began.
+        // The map is sorted by the numbers of the loads, which are in the order in which the loads began.
         let counted = self.begun.values().rev().nth(LOADS - 1);
         let is_long = |begun: &Instant| now.saturating_duration_since(*begun) >= LONG;
         count < ALL_LOADS && counted.is_none_or(is_long)
@@ -428,9 +428,9 @@ impl<K: Key> Rows<K> {
         if self.loading.remove(&key) == Some(true) {
             return self.load(key);
         }
-        let looked = core.look_for(&key);
-        match (unit, looked.known) {
-            (Ok(Some(unit)), None) => core.start_new(&looked, key, unit, self.generation),
+        let lookup = core.look_for(&key);
+        match (unit, lookup.known) {
+            (Ok(Some(unit)), None) => core.start_new(&lookup, key, unit, self.generation),
             (Ok(Some(unit)), Some(id)) => {
                 self.row_is_there(core, id);
                 if core.state(id) == Some(State::Loading) {
@@ -459,7 +459,7 @@ impl<K: Key> Rows<K> {
     }
 }
 
-/// Reads all rows into `read`, in batches.
+/// Reads all rows into `read`, and yields after each batch.
 async fn scan<K: Key>(
     table: Arc<dyn Table<K>>,
     read: Arc<Mutex<Read<K>>>,

@@ -1,4 +1,4 @@
-//! [`Settings`]: how a manager treats its table, and [`GiveUp`].
+//! [`Settings`]: how a manager reads its table; and [`GiveUp`].
 
 use std::time::Duration;
 

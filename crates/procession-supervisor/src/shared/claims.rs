@@ -1,4 +1,4 @@
-//! [`Claims`]: the units that a manager has claimed, as the [`Face`] of the engine.
+//! [`Claims`]: the units that a manager has claimed, as the [`FrontEnd`] of the engine.
 //!
 //! 1. A unit is released once for each claim, and only when it has no run (U1). Argument: an entry of `held` is made
 //!    for each claim. It is removed only by [`Claims::forget`], for a release after the engine has reported that the
@@ -29,10 +29,10 @@ use super::table::{Claimed, Order, Ordered, Token};
 use super::worker::{FromTable, ToTable};
 use super::writes::{Record, Write};
 use crate::engine::inbox::Inbox;
-use crate::engine::{Command, Core, Face, Shared, stop_all};
+use crate::engine::{Command, Core, FrontEnd, Shared, stop_all};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::life::{Down, Input, News, Then};
+use crate::lifecycle::{Down, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::state::{HasRun, State};
 use crate::unit::Unit;
@@ -110,16 +110,16 @@ impl Claims {
             return self.claimed_again(core, id, held);
         }
         let described = self.describe(&held.claim);
-        let looked = core.look_for(&key);
+        let lookup = core.look_for(&key);
         match described {
             Ok(unit) => {
-                core.plan_new(&looked, key.clone(), unit, 0);
+                core.plan_new(&lookup, key.clone(), unit, 0);
                 if let Some(id) = core.find(&key) {
                     self.held.insert(id, held);
                 }
             }
             Err(error) => {
-                let id = core.add_new(&looked, key, 0);
+                let id = core.add_new(&lookup, key, 0);
                 self.held.insert(id, held);
                 self.not_described(core, id, error);
             }
@@ -138,7 +138,7 @@ impl Claims {
     /// Starts a unit anew: earlier restarts do not count.
     fn restart(&self, core: &mut Core<String>, id: usize) {
         let policy = &self.shared.about.policy;
-        core.with(id, |units, id| units.entry(id).life.forgive(policy));
+        core.with(id, |units, id| units.entry(id).lifecycle.forgive(policy));
         core.restart(id);
     }
 
@@ -245,7 +245,8 @@ impl Claims {
         self.forget_steady(id);
         let state = core.state(id);
         if down.failed {
-            let error = core.with(id, |units, id| units.entry(id).life.last_failure()).flatten();
+            let error =
+                core.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten();
             if let Some(error) = error {
                 let mut failure = self.failure(&error);
                 // A unit that is not restarted here must not start elsewhere.
@@ -260,7 +261,7 @@ impl Claims {
         match state {
             Some(state) if state == State::Waiting || state.has_run() => {}
             Some(_) => {
-                if down.by_itself && !down.failed {
+                if down.on_its_own && !down.failed {
                     self.record(id, Record::Done);
                 }
                 core.step(id, Input::Stop(Then::Forget));
@@ -345,7 +346,7 @@ impl Claims {
     }
 }
 
-impl Face<String> for Claims {
+impl FrontEnd<String> for Claims {
     fn poll(&mut self, core: &mut Core<String>, context: &mut Context<'_>) -> bool {
         self.poll_steady(core);
         let (told, _) = self.from.take(context.waker());
@@ -364,11 +365,11 @@ impl Face<String> for Claims {
         self.steady.first().map(|(at, _)| *at)
     }
 
-    fn moved(&mut self, core: &mut Core<String>, id: usize, news: News) {
-        match news {
-            News::Load => self.start(core, id),
-            News::Ready => self.is_ready(core, id),
-            News::Down(down) => self.down(core, id, &down),
+    fn moved(&mut self, core: &mut Core<String>, id: usize, notice: Notice) {
+        match notice {
+            Notice::Load => self.start(core, id),
+            Notice::Ready => self.is_ready(core, id),
+            Notice::Down(down) => self.down(core, id, &down),
         }
     }
 
@@ -406,7 +407,7 @@ impl Face<String> for Claims {
         self.release_forgotten();
     }
 
-    fn go_on_stopping(&mut self, core: &mut Core<String>) -> bool {
+    fn continue_stopping(&mut self, core: &mut Core<String>) -> bool {
         if self.has_aborted || !core.is_aborting() {
             return false;
         }

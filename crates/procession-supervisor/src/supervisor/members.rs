@@ -1,12 +1,13 @@
 //! [`Members`]: the units of a run of a set, in order.
 //!
 //! 1. A unit starts for the first time only when each unit before it is running or has ended for good. Argument: units
-//!    start at `cursor`, which passes a unit only in such a state. A unit before the cursor that restarts alone has had
-//!    its turn already.
+//!    start at `cursor`, which passes a unit only in such a state. A unit before the cursor that restarts alone has
+//!    already had its turn.
 //! 2. Units stop in the reverse order, one after the other. Argument: a round of restarts and the end of the set both
 //!    walk down from the last position, and leave a position only when its unit has no run or is stuck. The edges of
-//!    the process graph make the group close the units in the same order, even before this task notices.
-//! 3. A unit is never restarted while its last run is open (U1). Argument: a round ends the set if a unit is stuck.
+//!    the process graph make the group close the units in the same order, even before this task notices that it closes.
+//! 3. A unit is never restarted while its last run is open (U1). Argument: a round restarts units only after all of
+//!    them have stopped, and ends the set if one is stuck.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use procession::Process;
 
 use super::Described;
 use super::strategy::AutoShutdown;
-use crate::engine::{Command, Core, Face};
+use crate::engine::{Command, Core, FrontEnd};
 use crate::error::ManagerError;
-use crate::life::{Down, Input, News, Then};
+use crate::lifecycle::{Down, Input, Notice, Then};
 use crate::name::name_of;
 use crate::state::{HasRun, State};
 use crate::unit::Unit;
@@ -32,13 +33,13 @@ pub(super) struct Members {
     positions: HashMap<usize, usize>,
     /// The positions of units that have a run.
     live: BTreeSet<usize>,
-    /// The significant units that have not ended for good.
+    /// The ids of the significant units that have not ended for good.
     significant: HashSet<usize>,
     /// The number of places of removed units.
     empty: usize,
     /// Each unit before this position is running, has ended for good, or restarts alone.
     cursor: usize,
-    /// The restart of several units together, if one is under way.
+    /// The joint restart of several units, if one is under way.
     round: Option<Round>,
     has_started: bool,
     is_stopping: bool,
@@ -54,11 +55,12 @@ struct Member {
     unit: Unit,
 }
 
-/// The units from position `from` on are stopped, and restarted when the pause of the failed unit is over.
+/// A joint restart: the units from position `from` on are stopped, and start again when the pause of the failed unit is
+/// over.
 struct Round {
     from: usize,
     failed: usize,
-    /// The units from this position on have stopped.
+    /// The units from this position on have stopped already.
     stop_at: usize,
 }
 
@@ -90,21 +92,21 @@ impl Members {
     fn add(&mut self, core: &mut Core<Name>, name: Name, unit: Unit) -> Result<(), ManagerError> {
         let position = self.places.len();
         let mut units = core.shared.units.lock();
-        let looked = units.look_for(&name);
-        let id = match looked.known {
-            // The unit is stuck since an earlier run of the set, and starts when that old run has ended.
+        let lookup = units.look_for(&name);
+        let id = match lookup.known {
+            // The unit is stuck since an earlier run of the set, and starts when its old run has ended.
             Some(id)
                 if !self.positions.contains_key(&id)
-                    && units.entry(id).life.state() == State::Stuck =>
+                    && units.entry(id).lifecycle.state() == State::Stuck =>
             {
-                units.entry(id).life.set_then(Then::Again);
+                units.entry(id).lifecycle.set_then(Then::Again);
                 self.live.insert(position);
                 id
             }
             Some(_) => return Err(ManagerError::Exists { key: name_of(&name) }),
-            None => units.insert(&looked, name.clone(), 0, core.now()),
+            None => units.insert(&lookup, name.clone(), 0, core.now()),
         };
-        units.entry(id).life.rules = unit.rules;
+        units.entry(id).lifecycle.rules = unit.rules;
         drop(units);
         if unit.rules.significant {
             self.significant.insert(id);
@@ -114,7 +116,7 @@ impl Members {
         Ok(())
     }
 
-    /// Starts the unit at a position, which is [`Loading`](State::Loading).
+    /// Starts the unit at this position, which must be [`Loading`](State::Loading).
     fn start(&mut self, core: &mut Core<Name>, position: usize) {
         let Some(Member { id, name, unit }) = &self.places[position] else { return };
         let process_at = |position: &usize| -> Option<Process> {
@@ -151,14 +153,14 @@ impl Members {
         is_busy
     }
 
-    /// Begins to restart the units from `from` on, together with the failed one; or extends the round that is under way.
-    /// Each unit is visited once for each round, however many fail in it.
+    /// Begins a round that restarts the units from `from` on, together with the failed one, or extends the current
+    /// round. A round visits each unit once, however many units fail in it.
     fn begin_round(&mut self, core: &mut Core<Name>, from: usize, failed: usize) {
         let Some(round) = &mut self.round else {
             self.round = Some(Round { from, failed, stop_at: self.places.len() });
             return self.hold(core, from, self.places.len());
         };
-        // Each failed unit has a pause of its own. The round waits for the last one.
+        // Each failed unit has a pause of its own. The round waits for the pause that ends last.
         let is_later = core.due(failed) > core.due(round.failed);
         let other = if is_later { std::mem::replace(&mut round.failed, failed) } else { failed };
         let held_from = round.from;
@@ -167,18 +169,19 @@ impl Members {
         core.step(other, Input::Stop(Then::Hold));
     }
 
-    /// Holds the units of a round at these positions, except the one that it waits for.
+    /// Holds the units at these positions, except the failed one whose pause the round waits for: until the round
+    /// restarts them, their ends do not count as failures of their own.
     fn hold(&mut self, core: &Core<Name>, from: usize, to: usize) {
         self.cursor = self.cursor.min(from);
         let failed = self.round.as_ref().map(|round| round.failed);
         let members = self.places.get(from..to).unwrap_or_default().iter().flatten();
         for member in members.filter(|member| Some(member.id) != failed) {
-            core.with(member.id, |units, id| units.entry(id).life.is_held = true);
+            core.with(member.id, |units, id| units.entry(id).lifecycle.is_held = true);
         }
     }
 
     /// Stops the units of the round, in reverse order.
-    fn go_on_restarting(&mut self, core: &mut Core<Name>) -> bool {
+    fn continue_restarting(&mut self, core: &mut Core<Name>) -> bool {
         let Some(round) = &mut self.round else { return false };
         while round.stop_at > round.from {
             let member = self.places[round.stop_at - 1].as_ref();
@@ -200,7 +203,7 @@ impl Members {
                     return true;
                 }
                 State::Stopping => {
-                    let is_asked = core.with(id, |units, id| units.entry(id).life.is_asked());
+                    let is_asked = core.with(id, |units, id| units.entry(id).lifecycle.is_asked());
                     if is_asked == Some(false) {
                         core.step(id, Input::Stop(Then::Hold));
                     }
@@ -222,13 +225,13 @@ impl Members {
     }
 
     fn is_down(&mut self, core: &mut Core<Name>, position: usize, id: usize, down: &Down) {
-        if !down.by_itself {
+        if !down.on_its_own {
             return;
         }
         if self.described.start_together && !self.has_started {
             let error = core.with(id, |units, id| {
                 let entry = units.entry(id);
-                entry.life.last_failure().map(|source| (entry.key.clone(), source))
+                entry.lifecycle.last_failure().map(|source| (entry.key.clone(), source))
             });
             if let Some((key, source)) = error.flatten() {
                 return core.fail(ManagerError::ClosedFor { key, source, ends_all: false });
@@ -255,7 +258,7 @@ impl Members {
         }
     }
 
-    /// Clears the position of a removed unit.
+    /// Clears the place of a removed unit.
     fn clear(&mut self, position: usize) {
         if let Some(member) = self.places[position].take() {
             self.positions.remove(&member.id);
@@ -280,17 +283,18 @@ impl Members {
     }
 }
 
-impl Face<Name> for Members {
+impl FrontEnd<Name> for Members {
     fn poll(&mut self, core: &mut Core<Name>, _: &mut Context<'_>) -> bool {
-        let is_busy = self.go_on_restarting(core);
+        let is_busy = self.continue_restarting(core);
         is_busy | self.go_on_starting(core)
     }
 
-    fn moved(&mut self, core: &mut Core<Name>, id: usize, news: News) {
+    fn moved(&mut self, core: &mut Core<Name>, id: usize, notice: Notice) {
         let Some(&position) = self.positions.get(&id) else { return };
-        match news {
-            // At the cursor and in a round, a unit starts when its turn comes.
-            News::Load => {
+        match notice {
+            // A unit before the cursor starts at once. At the cursor or later, and in a round, it starts when its turn
+            // comes.
+            Notice::Load => {
                 self.live.remove(&position);
                 if self.places[position].as_ref().is_some_and(|m| m.unit.rules.significant) {
                     self.significant.insert(id);
@@ -300,8 +304,8 @@ impl Face<Name> for Members {
                     self.start(core, position);
                 }
             }
-            News::Ready => {}
-            News::Down(down) => {
+            Notice::Ready => {}
+            Notice::Down(down) => {
                 self.live.remove(&position);
                 if core.state(id).is_none() {
                     self.clear(position);
@@ -339,7 +343,7 @@ impl Face<Name> for Members {
         self.cursor == self.places.len() && self.round.is_none()
     }
 
-    fn has_begun(&mut self) {
+    fn body_begins(&mut self) {
         self.has_started = true;
     }
 
@@ -360,7 +364,7 @@ impl Face<Name> for Members {
         }
     }
 
-    fn go_on_stopping(&mut self, core: &mut Core<Name>) -> bool {
+    fn continue_stopping(&mut self, core: &mut Core<Name>) -> bool {
         while let Some(position) = self.stop_at.checked_sub(1) {
             let id = self.places[position].as_ref().map(|member| member.id);
             match id.and_then(|id| Some((id, core.state(id)?))) {

@@ -20,13 +20,14 @@ use crate::policy::Policy;
 use crate::status::{Counts, Status};
 use crate::unit::{OnFailure, Unit};
 
-/// Keeps an ordered set of related units running, like an Erlang supervisor. Clones are the same set.
+/// Keeps an ordered set of related units running, like an Erlang supervisor. Clones refer to the same set.
 ///
-/// The units start in order, each when the one before it is ready, and stop in the reverse order, one after the other,
+/// The units start in order, each when the previous one is ready, and stop in the reverse order, one after the other,
 /// each within its grace. The strategy decides which units restart together with a failed one; the [`Policy`] decides
-/// when and how often. A unit that is restarted too often ends the set, and the outcome of the set has its error.
-/// Supervisors can nest: a set can be a unit of another set or of a [`Manager`](crate::Manager), which is for
-/// independent units that come and go with the rows of a table.
+/// when and how often. A unit that is restarted too often ends the set, and the outcome of the set has its error. Sets
+/// can nest: a set can be a unit of another set or of a [`Manager`](crate::Manager).
+///
+/// For independent units that come and go with the rows of a table, use a [`Manager`](crate::Manager).
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
@@ -42,20 +43,10 @@ use crate::unit::{OnFailure, Unit};
 /// use procession_runnable::{body, run_in};
 /// use procession_supervisor::Supervisor;
 ///
-/// let part = |what: &'static str| {
-///     body(move |run| async move {
-///         println!("{what} is up");
-///         run.ready();
-///         run.closing().await;
-///     })
-/// };
-/// // Without its connection, the session is useless. If the connection fails, both restart.
-/// let link = Supervisor::rest_for_one([
-///     ("connection", part("the connection")),
-///     ("session", part("the session")),
-/// ]);
-/// let app = Process::new();
-/// futures_lite::future::block_on(run_in(&app, &link.runnable(), |_| async {}))?;
+/// let part = |what: &'static str| { body(move |run| async move { println!("{what} is up"); run.ready();
+/// run.closing().await; }) }; // The session is useless without its connection. If the connection fails, both restart.
+/// let link = Supervisor::rest_for_one([ ("connection", part("the connection")), ("session", part("the session")), ]);
+/// let app = Process::new(); futures_lite::future::block_on(run_in(&app, &link.runnable(), |_| async {}))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone)]
@@ -81,7 +72,7 @@ struct Described {
 }
 
 impl Supervisor {
-    /// When a unit fails, only that unit is restarted.
+    /// A set that restarts only the unit that failed.
     #[track_caller]
     pub fn one_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -91,7 +82,7 @@ impl Supervisor {
         Self::new(Strategy::OneForOne, units)
     }
 
-    /// When a unit fails, all others are stopped, and then all units start again in order.
+    /// A set that stops all units when one fails, and then starts all of them again in order.
     #[track_caller]
     pub fn one_for_all<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -101,7 +92,7 @@ impl Supervisor {
         Self::new(Strategy::OneForAll, units)
     }
 
-    /// When a unit fails, the units after it are stopped, and then it and they start again in order.
+    /// A set that stops the units after a failed one, and then starts the failed one and those after it again in order.
     #[track_caller]
     pub fn rest_for_one<N, U>(units: impl IntoIterator<Item = (N, U)>) -> Self
     where
@@ -142,14 +133,14 @@ impl Supervisor {
         Self { set: Arc::new(Set { about, described, shared }) }
     }
 
-    /// Makes a set with other settings, which shares nothing with earlier clones.
+    /// Makes a new set with changed settings, which shares nothing with earlier clones.
     fn with(self, set: impl FnOnce(&mut About, &mut Described)) -> Self {
         let (mut about, mut described) = (self.set.about.clone(), self.set.described.clone());
         set(&mut about, &mut described);
         Self::of(about, described)
     }
 
-    /// Sets the name of the set, which its process, errors and events show. Default: `supervisor`.
+    /// Sets the name of the set, which its process, its errors and its events have. Default: `supervisor`.
     ///
     /// Each setting makes a new set: earlier clones keep their settings, and earlier event readers do not see its
     /// events.
@@ -162,7 +153,8 @@ impl Supervisor {
         self.with(|about, _| about.policy = policy)
     }
 
-    /// Sets whether the set stays open when all its units have ended, as in OTP. Default: `false`; the set ends.
+    /// Sets whether the set stays open when all its units have ended, as in OTP. Default: `false`, which means that the
+    /// set ends.
     pub fn keep_open(self, keep_open: bool) -> Self {
         self.with(|_, described| described.keep_open = keep_open)
     }
@@ -172,20 +164,20 @@ impl Supervisor {
         self.with(|_, described| described.auto_shutdown = auto_shutdown)
     }
 
-    /// Sets whether a unit that fails before the set is ready ends the set, as in OTP, instead of being restarted. A
-    /// unit that ends before it is ready has failed. Default: `false`.
+    /// Sets whether the failure of a unit before the set is ready ends the set, as in OTP, instead of restarting the
+    /// unit. The end of a unit before it is ready is a failure, too. Default: `false`.
     pub fn start_together(self, start_together: bool) -> Self {
         self.with(|_, described| described.start_together = start_together)
     }
 
-    /// Sets the maximum number of unread events of each reader, at most 65,536. A slower reader loses the oldest
-    /// events. Default: 1024.
+    /// Sets the maximum number of unread events of each reader, at most 65,536. A reader with more unread events loses
+    /// the oldest ones. Default: 1024.
     pub fn event_capacity(self, capacity: usize) -> Self {
         self.with(|about, _| about.events = capacity)
     }
 
     /// Returns a runnable that runs the set. It is ready when each unit is ready or has ended for good. If the set is
-    /// already running, the new run waits for its turn.
+    /// already running, a new run waits until that run is over.
     ///
     /// It fails with [`ManagerError::Exists`] if two units have the same name, with [`ManagerError::GaveUp`] if a unit
     /// was given up, with [`ManagerError::ClosedFor`] if the set closed because of a failed unit, and with
@@ -214,9 +206,9 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::HasRun`] if the unit already has a
-    /// run; [`ManagerError::Failed`], [`ManagerError::Ended`], [`ManagerError::Stopped`] and [`ManagerError::Stuck`] if
-    /// it does not become ready.
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::HasRun`] if the unit already has a run
+    /// or is about to start; [`ManagerError::Failed`], [`ManagerError::Ended`], [`ManagerError::Stopped`] and
+    /// [`ManagerError::Stuck`] if it does not become ready.
     ///
     /// # Cancel safety
     ///
@@ -230,13 +222,13 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::InvalidState`] if the unit has already
-    /// ended or stopped, or was given up; [`ManagerError::Failed`] with its outcome, unless that only reports its own
-    /// abort; [`ManagerError::Stuck`] if it has not ended within its abort grace.
+    /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`]; [`ManagerError::InvalidState`] if the unit has not
+    /// started yet, has already ended or stopped, or was given up; [`ManagerError::Failed`] with its outcome, unless
+    /// that only reports its own abort; [`ManagerError::Stuck`] if it has not ended within its abort grace.
     ///
     /// # Cancel safety
     ///
-    /// Once the future has been polled, the unit stops even if the future is dropped.
+    /// If the future is dropped after its first poll, the unit still stops.
     pub async fn stop(&self, name: &str) -> Result<(), ManagerError> {
         self.set.shared.stop(name.into()).await
     }
@@ -250,7 +242,7 @@ impl Supervisor {
     ///
     /// # Cancel safety
     ///
-    /// Once the future has been polled, the unit is restarted even if the future is dropped.
+    /// If the future is dropped after its first poll, the unit is still restarted.
     pub async fn restart(&self, name: &str) -> Result<Process, ManagerError> {
         self.set.shared.restart(name.into()).await
     }
@@ -261,6 +253,10 @@ impl Supervisor {
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`]; [`ManagerError::Exists`] if there already is a unit with this name.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the unit is still added.
     pub async fn add(
         &self,
         name: impl Into<Arc<str>>,
@@ -275,16 +271,24 @@ impl Supervisor {
     /// # Errors
     ///
     /// Those of [`stop`](Self::stop), except [`ManagerError::InvalidState`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the unit is still removed.
     pub async fn remove(&self, name: &str) -> Result<(), ManagerError> {
         let key = name.into();
         self.set.shared.call(|reply| Command::Remove { key, reply }).await
     }
 
-    /// Changes what the failure of a unit means, for the current run of the set.
+    /// Changes what the failure of a unit means to the set, for the current run of the set.
     ///
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the change is still made.
     pub async fn set_on_failure(
         &self,
         name: &str,
@@ -293,7 +297,7 @@ impl Supervisor {
         self.set.shared.set_on_failure(name.into(), on_failure).await
     }
 
-    /// Lists all units, sorted by name. While the set is not running, these are the stuck units only.
+    /// Lists all units, sorted by name. While the set is not running, only stuck units are listed.
     pub fn list(&self) -> Vec<Status<Arc<str>>> {
         let mut list = self.set.shared.list();
         list.sort_by(|one, other| one.key.cmp(&other.key));
@@ -305,7 +309,7 @@ impl Supervisor {
         self.set.shared.shown_counts()
     }
 
-    /// Makes a reader of all events from now on, in all runs.
+    /// Makes a reader of all events from now on, in all runs of the set.
     pub fn events(&self) -> Events<Arc<str>> {
         self.set.shared.events.read()
     }

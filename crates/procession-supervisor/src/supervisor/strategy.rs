@@ -25,7 +25,7 @@ impl Strategy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AutoShutdown {
-    /// It does not close the set.
+    /// The end of significant units does not close the set.
     #[default]
     Never,
     /// The end of one significant unit closes the set.

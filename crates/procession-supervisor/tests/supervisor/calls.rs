@@ -4,9 +4,9 @@ use std::thread;
 
 use procession_supervisor::{Manager, ManagerError, State};
 
-use crate::world::{Does, SECOND, Told, World, yielded};
+use crate::world::{Behaviour, Message, SECOND, World, yielded};
 
-/// The error of a call, in words.
+/// The error of a call, as text.
 fn refused<T>(result: Result<T, ManagerError>) -> String {
     match result {
         Ok(_) => "it was done".into(),
@@ -34,10 +34,10 @@ fn calls_are_refused_while_the_manager_is_not_running() {
 fn calls_in_each_state() {
     let mut world = World::new();
     world.insert(["runs", "starts", "waits", "ends"]);
-    world.units.set("starts", Does::HangInStart);
-    world.units.set("waits", Does::FailToStart);
+    world.units.set("starts", Behaviour::HangInStart);
+    world.units.set("waits", Behaviour::FailToStart);
     let managed = world.start();
-    world.units.tell("ends", Told::End);
+    world.units.tell("ends", Message::End);
     world.settle();
     let manager = &world.manager;
 
@@ -65,7 +65,7 @@ fn calls_in_each_state() {
         let stopped = format!("cannot stop unit `{key}` while it is stopped");
         assert_eq!(refused(yielded(world.stop_unit(key))), stopped);
     }
-    // It stays stopped through scans, until a call starts it.
+    // A stopped unit stays stopped through scans, until a call starts it.
     world.advance(SECOND * 100);
     assert_eq!(world.units.starts("runs"), 1);
     yielded(world.start_unit("runs")).unwrap();
@@ -82,7 +82,7 @@ fn stopping_a_waiting_unit() {
     world.insert(["a"]);
     let managed = world.start();
     for _ in 0..2 {
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.settle();
         world.happened();
         yielded(world.stop_unit("a")).unwrap();
@@ -91,7 +91,7 @@ fn stopping_a_waiting_unit() {
         assert_eq!(world.units.runs("a"), 0);
         yielded(world.start_unit("a")).unwrap();
     }
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     world.happened();
     managed.close(&world).unwrap();
@@ -103,7 +103,7 @@ fn stopping_a_waiting_unit() {
 fn a_start_that_is_cut_short() {
     let world = World::new();
     let managed = world.start();
-    world.units.set("a", Does::HangInStart);
+    world.units.set("a", Behaviour::HangInStart);
     world.insert(["a"]);
     world.settle();
     yielded(world.stop_unit("a")).unwrap();
@@ -121,7 +121,7 @@ fn a_start_that_is_cut_short() {
 fn calls_are_refused_while_the_manager_stops() {
     let world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::IgnoreClosing);
+    world.units.set("a", Behaviour::IgnoreClosing);
     let managed = world.start();
     managed.app.close();
     world.settle();
@@ -140,7 +140,7 @@ fn calls_are_refused_while_the_manager_stops() {
 fn a_key_is_free_when_its_run_is_closed() {
     let mut world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::IgnoreClosing);
+    world.units.set("a", Behaviour::IgnoreClosing);
     let managed = world.start();
     let stopping = world.stop_unit("a");
     let also_stopping = world.stop_unit("a");
@@ -151,7 +151,7 @@ fn a_key_is_free_when_its_run_is_closed() {
     world.insert(["a"]);
     world.settle();
     assert_eq!(world.units.starts("a"), 1);
-    world.units.set("a", Does::Serve);
+    world.units.set("a", Behaviour::Serve);
     world.happened();
     world.advance(SECOND * 10);
     // The unit ignored the request to stop, and was aborted. This does not count as a failure.

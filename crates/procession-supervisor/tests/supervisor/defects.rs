@@ -1,5 +1,5 @@
-//! Tests for the defects of earlier versions, and for others that were found with them. Tests of races repeat them on
-//! real threads.
+//! Tests for the defects of earlier versions, and for related ones. Tests of races repeat the race many times on real
+//! threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,9 @@ use procession_supervisor::{
 };
 use smol::channel::{Receiver, Sender, unbounded};
 
-use crate::world::{Does, Key, LIMIT, PLAIN, SECOND, Told, World, in_words, stubborn, yielded};
+use crate::world::{
+    Behaviour, Key, LIMIT, Message, PLAIN, SECOND, World, in_words, stubborn, yielded,
+};
 
 type Strategy = fn(Vec<(Key, Unit)>) -> Supervisor;
 
@@ -49,7 +51,7 @@ fn close_at_random(part: &Runnable) -> Result<(), Error> {
     process.outcome().unwrap()
 }
 
-/// Closes the part at a random moment: no unit may count as failed.
+/// Closes the part at a random time after its start, and checks that no unit counts as failed.
 fn closes_well<K: procession_supervisor::Key>(part: &Runnable, events: &mut Events<K>) {
     let outcome = close_at_random(part);
     let happened: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
@@ -59,8 +61,8 @@ fn closes_well<K: procession_supervisor::Key>(part: &Runnable, events: &mut Even
     outcome.unwrap_or_else(|error| panic!("{}", error.with_causes()));
 }
 
-/// A unit that is starting or running when its set closes has stopped, not failed. No event and no outcome says
-/// otherwise, even if every failure would count.
+/// A unit that is starting or running when its set closes has stopped, not failed. No event or outcome contradicts
+/// that, even in sets that would end at the first failure.
 #[test]
 fn units_do_not_fail_when_their_set_closes() {
     for round in 0..600 {
@@ -77,7 +79,7 @@ fn units_do_not_fail_when_their_set_closes() {
     }
 }
 
-/// The same for a manager.
+/// A unit that is starting or running when its manager closes has stopped, not failed.
 #[test]
 fn units_do_not_fail_when_their_manager_closes() {
     let table = MemoryTable::new();
@@ -92,7 +94,8 @@ fn units_do_not_fail_when_their_manager_closes() {
     }
 }
 
-/// A unit whose body an abort drops, and whose teardown ends when the test releases it. It counts finished teardowns.
+/// Units whose bodies end only when an abort drops them, and whose teardowns end when the test releases them. The
+/// finished teardowns are counted.
 struct Slow {
     release: Sender<()>,
     released: Receiver<()>,
@@ -231,7 +234,8 @@ fn a_stuck_unit_does_not_prevent_the_others_from_stopping() {
     }
 }
 
-/// A body that fails, or ends before it is ready, while a child of it ignores its closing.
+/// A body that fails, or ends before it is ready, and leaves a child that ignores closing. From the second start on, it
+/// serves.
 fn leaves_something(starts: Arc<AtomicUsize>, fails: bool) -> Runnable {
     body(move |run: Run| {
         let start = starts.fetch_add(1, Ordering::SeqCst);
@@ -251,8 +255,8 @@ fn leaves_something(starts: Arc<AtomicUsize>, fails: bool) -> Runnable {
     })
 }
 
-/// A unit that fails, or ends before it is ready, is Stopping while a child of it does not end. It is aborted after
-/// its grace, and then restarted.
+/// A unit that fails, or ends before it is ready, is Stopping until its children have ended. It is aborted after its
+/// grace, and then restarted.
 #[test]
 fn a_failed_unit_is_aborted_after_its_grace_and_restarted() {
     for fails in [true, false] {
@@ -299,7 +303,7 @@ fn a_stubborn_thread_in_a_set_that_is_restarted() {
         runs.recv_timeout(LIMIT).unwrap();
         world.until(|| managed.body_began());
         for _ in 0..3 {
-            world.units.tell("b", Told::Fail);
+            world.units.tell("b", Message::Fail);
             for _ in 0..20 {
                 world.advance(SECOND);
             }
@@ -336,7 +340,7 @@ fn a_unit_that_is_ready_and_ends_at_once() {
             for key in ["ready", "ready in a thread"] {
                 match manager.start_blocking(key) {
                     Ok(process) => process.closed().wait().unwrap(),
-                    // Its last run has ended, but the manager has not seen that yet.
+                    // The last run has ended, but the manager has not noticed that yet.
                     Err(ManagerError::HasRun { .. }) => {}
                     Err(error) => panic!("{round} {key}: {error:?}"),
                 }
@@ -368,11 +372,11 @@ fn temporary_units_are_not_restarted_with_others() {
         ];
         let set = strategy(units).policy(policy(&world));
         let managed = world.run(set.runnable());
-        world.units.tell("long ago", Told::End);
-        world.units.tell("ended", Told::Fail);
+        world.units.tell("long ago", Message::End);
+        world.units.tell("ended", Message::Fail);
         world.advance(SECOND);
         for round in 1..3 {
-            world.units.tell("fails", Told::Fail);
+            world.units.tell("fails", Message::Fail);
             world.advance(SECOND);
             assert_eq!(world.units.runs("fails"), 1);
             assert_eq!(world.units.runs("last"), 1);
@@ -407,7 +411,7 @@ fn the_abort_of_another_process_is_kept() {
     let world = World::new();
     world.table.insert("a", returns());
     world.insert(["own"]);
-    world.units.set("own", Does::IgnoreClosing);
+    world.units.set("own", Behaviour::IgnoreClosing);
     let set = Supervisor::one_for_one([("a", returns())]).policy(policy(&world));
     let mut events = set.events();
     let (managed, of_set) = (world.start(), world.run(set.runnable()));
@@ -491,7 +495,7 @@ fn hooks_see_each_failure_once() {
     outer.runnable().start(start).unwrap();
     world.settle();
     for failures in 1..4 {
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.until(|| world.units.runs("a") == 0);
         let seen = || told.lock().unwrap().clone();
         world.until(|| seen().len() >= failures);

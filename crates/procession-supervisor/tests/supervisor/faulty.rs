@@ -1,4 +1,4 @@
-//! A table with faults, on top of one in memory.
+//! A table with faults, around a table in memory.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -13,19 +13,19 @@ use procession_supervisor::{BoxFuture, BoxStream, Change, MemoryTable, Row, Tabl
 
 use crate::world::Key;
 
-/// How a table answers.
+/// How a table answers its calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answers {
     Well,
-    /// After the first row.
+    /// A scan fails after the first row.
     FailHalfWay,
     FailAtOnce,
-    /// Each row of a scan, and each that is asked for.
+    /// Each row of a scan fails, and so does each load.
     FailEachRow,
-    /// Dropping the future of a row panics.
+    /// No call is answered. Dropping the future of a load panics.
     Never,
     Panic,
-    /// A row is read, and dropping its future panics; a scan panics with a payload whose drop panics.
+    /// A load succeeds, and dropping its future panics; a scan panics with a payload whose drop panics.
     PanicOnDrop,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Faulty {
     answers: Arc<Mutex<Answers>>,
     tells_changes: bool,
     pub(crate) scans: Arc<AtomicUsize>,
-    /// A call has begun that will never be answered.
+    /// Has a call begun that will never be answered?
     hangs: Arc<AtomicBool>,
 }
 

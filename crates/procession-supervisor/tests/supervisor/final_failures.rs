@@ -1,4 +1,5 @@
-//! Failures that end a unit or everything for good, as in suture and tokio-graceful-shutdown, and reports of stuck units.
+//! Failures that end a unit or everything for good, as in suture and tokio-graceful-shutdown, and reports of stuck
+//! units.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use procession_supervisor::{
 };
 
 use crate::peers::{STRATEGIES, Set, cause, policy};
-use crate::world::{LIMIT, SECOND, Told, World, stubborn, yielded};
+use crate::world::{LIMIT, Message, SECOND, World, stubborn, yielded};
 
 /// A body that is ready, and fails with the error that the test sends it.
 fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) {
@@ -29,7 +30,8 @@ fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) 
     (fails, tell)
 }
 
-/// suture: `ErrDoNotRestart`: a permanent unit that fails with it is not restarted, in a set and in a manager.
+/// suture: `ErrDoNotRestart`: a permanent unit that fails with the counterpart, `DoNotRestart`, is not restarted,
+/// neither in a set nor in a manager.
 #[test]
 fn do_not_restart() {
     for (name, strategy) in STRATEGIES {
@@ -55,7 +57,7 @@ fn do_not_restart() {
     }
 }
 
-/// A unit that asked for no restart is not restarted together with others either, but by a call.
+/// A unit that failed with `DoNotRestart` is not restarted together with others either, but a call can start it.
 #[test]
 fn do_not_restart_with_others() {
     let world = World::new();
@@ -65,7 +67,7 @@ fn do_not_restart_with_others() {
     let set = Set::start(world, set);
     tell.try_send(()).unwrap();
     set.world.settle();
-    set.tell("b", Told::Fail);
+    set.tell("b", Message::Fail);
     set.world.advance(SECOND);
     assert_eq!(set.starts(["b"]), [2]);
     assert_eq!(set.state("a"), Some(State::Ended));
@@ -111,8 +113,8 @@ fn many_failures_in_one_round() {
     managed.close(&world).unwrap();
 }
 
-/// suture: `ErrTerminateSupervisorTree`: a unit that fails with it ends the whole tree, through nested sets and
-/// managers, and the outcome has its error.
+/// suture: `ErrTerminateSupervisorTree`: a unit that fails with the counterpart, `EndAll`, ends the whole tree, through
+/// nested sets and managers, and the outcome has its error.
 #[test]
 fn end_all() {
     let world = World::new();
@@ -146,7 +148,7 @@ fn close_all_ends_one_set() {
     let inner = Supervisor::one_for_one([("a", unit)]).policy(policy(&world));
     let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
     let set = Set::start(world, outer);
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     assert_eq!((set.runs(["a"]), set.state("inner")), ([0], Some(State::Waiting)));
     set.world.advance(SECOND);
     assert_eq!((set.runs(["a"]), set.state("inner")), ([1], Some(State::Running)));
@@ -226,11 +228,11 @@ fn on_failure_of_each_unit() {
             _ => unit,
         };
         let set = Set::of(strategy, &["a", "end", "all"], rules);
-        set.tell("end", Told::Panic);
+        set.tell("end", Message::Panic);
         set.world.advance(SECOND);
         assert_eq!(set.starts(["a", "end", "all"]), [1; 3], "{name}");
         assert_eq!(set.state("end"), Some(State::Ended));
-        set.tell("all", Told::Panic);
+        set.tell("all", Message::Panic);
         assert_eq!(set.runs(["a", "end", "all"]), [0; 3], "{name}");
         let error = set.managed.outcome().unwrap_err();
         assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "all"));
@@ -247,7 +249,7 @@ fn on_failure_is_changed_while_it_runs() {
             if restarts {
                 set.call(|set| async move { set.restart("a").await }).unwrap();
             }
-            set.tell("a", Told::Fail);
+            set.tell("a", Message::Fail);
             set.world.advance(SECOND);
             assert_eq!(set.runs(["a", "b"]), [0, usize::from(!ends)], "{on_failure:?} {restarts}");
             if ends {
@@ -264,7 +266,7 @@ fn on_failure_is_changed_while_it_runs() {
     let manager = world.manager.clone();
     let changed = async move { manager.set_on_failure(&"a", OnFailure::End).await };
     yielded(world.spawn(changed)).unwrap();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(SECOND);
     assert_eq!(world.state("a"), Some(State::Ended));
     managed.close(&world).unwrap();

@@ -106,7 +106,7 @@ fn each_of_many_units_is_started_once() {
             key,
             Runnable::new(move |start| {
                 starts[key].fetch_add(1, Ordering::SeqCst);
-                // Some cannot be started, and some have a process that was made elsewhere.
+                // Some units cannot be started, and some return a process that was made elsewhere.
                 match key % 5 {
                     0 => Err(Error::Background),
                     1 => {

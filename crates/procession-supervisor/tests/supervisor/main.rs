@@ -1,5 +1,5 @@
-//! Tests of the supervisor's guarantees. Most tests move a clock themselves, and run all tasks on an executor until
-//! nothing moves any more, so that they need not sleep.
+//! Tests of the supervisor's guarantees. Most tests advance a clock themselves, and run all tasks on an executor until
+//! none is ready, so that they need not sleep.
 
 mod calls;
 mod defects;

@@ -1,5 +1,5 @@
-//! Random tables, units and commands, on a clock that the test moves. The tests check what must hold whenever nothing
-//! moves, and after the next scan.
+//! Random tables, units and commands, on a clock that the test advances. The tests check the invariants that hold
+//! whenever no task is ready, and those that hold after the next scan.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use proptest::test_runner::Config;
 use procession_supervisor::{MemoryTable, Rate, Restart, State};
 
 use crate::faulty::{Answers, Faulty};
-use crate::world::{Does, Key, Managed, SECOND, Told, World};
+use crate::world::{Behaviour, Key, Managed, Message, SECOND, World};
 
 const KEYS: [Key; 5] = ["a", "b", "c", "d", "e"];
 
@@ -18,8 +18,8 @@ const KEYS: [Key; 5] = ["a", "b", "c", "d", "e"];
 enum Step {
     Insert(Key, Restart),
     Remove(Key),
-    Does(Key, Does),
-    Tell(Key, Told),
+    Behaviour(Key, Behaviour),
+    Tell(Key, Message),
     Start(Key),
     Stop(Key),
     Table(Answers),
@@ -38,16 +38,16 @@ fn step() -> impl Strategy<Value = Step> {
         Restart::Transient,
         Restart::Temporary,
     ]);
-    let does = prop::sample::select(vec![
-        Does::Serve,
-        Does::Serve,
-        Does::FailToStart,
-        Does::EndUnready,
-        Does::HangInStart,
-        Does::HangForEver,
-        Does::IgnoreClosing,
+    let behaviour = prop::sample::select(vec![
+        Behaviour::Serve,
+        Behaviour::Serve,
+        Behaviour::FailToStart,
+        Behaviour::EndUnready,
+        Behaviour::HangInStart,
+        Behaviour::HangForEver,
+        Behaviour::IgnoreClosing,
     ]);
-    let told = prop::sample::select(vec![Told::Fail, Told::Fail, Told::End]);
+    let told = prop::sample::select(vec![Message::Fail, Message::Fail, Message::End]);
     let answers = prop::sample::select(vec![
         Answers::Well,
         Answers::FailHalfWay,
@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (key(), restart).prop_map(|(key, restart)| Step::Insert(key, restart)),
         2 => key().prop_map(Step::Remove),
-        3 => (key(), does).prop_map(|(key, does)| Step::Does(key, does)),
+        3 => (key(), behaviour).prop_map(|(key, behaviour)| Step::Behaviour(key, behaviour)),
         5 => (key(), told).prop_map(|(key, told)| Step::Tell(key, told)),
         2 => key().prop_map(Step::Start),
         2 => key().prop_map(Step::Stop),
@@ -92,10 +92,10 @@ impl Model {
                 self.rows.remove(key);
                 world.table.remove(&key);
             }
-            Step::Does(key, does) => world.units.set(key, does),
+            Step::Behaviour(key, behaviour) => world.units.set(key, behaviour),
             // Only a running unit gets the message, because the next run would get it otherwise.
             Step::Tell(key, told) if world.state(key) == Some(State::Running) => {
-                if world.units.does(key) == Does::Serve {
+                if world.units.behaviour(key) == Behaviour::Serve {
                     world.units.tell(key, told);
                 }
             }
@@ -134,7 +134,7 @@ impl Model {
     /// restart, was given up or stopped, or has ended as its rules allow.
     fn scan(&mut self, world: &World, table: &Faulty) {
         table.set(Answers::Well);
-        // A call of the table that hangs is given up when the manager closes, if not before.
+        // A call of the table that hangs is dropped when the manager closes, at the latest.
         if world.manager.list().iter().any(|unit| unit.state == State::Loading)
             || table.is_hanging()
         {
@@ -160,7 +160,7 @@ impl Model {
     }
 }
 
-/// Checks the invariants that hold whenever nothing moves.
+/// Checks the invariants that hold whenever no task is ready.
 fn check(world: &World) {
     let list = world.manager.list();
     let keys: HashSet<Key> = list.iter().map(|unit| unit.key).collect();

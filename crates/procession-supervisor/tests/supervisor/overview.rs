@@ -8,17 +8,17 @@ use procession::Process;
 use procession_runnable::{Start, body};
 use procession_supervisor::{HasUnits, Manager, MemoryTable, Restart, State, Supervisor, Unit};
 
-use crate::world::{Does, LIMIT, Told, World};
+use crate::world::{Behaviour, LIMIT, Message, World};
 
 #[test]
 fn units_that_need_attention_come_first() {
     let world = World::new();
     world.insert(["a", "b", "c", "d"]);
     world.insert_as("over", Restart::Temporary);
-    world.units.set("c", Does::HangInStart);
+    world.units.set("c", Behaviour::HangInStart);
     let managed = world.start();
-    world.units.tell("b", Told::Fail);
-    world.units.tell("over", Told::End);
+    world.units.tell("b", Message::Fail);
+    world.units.tell("over", Message::End);
     world.settle();
     let overview = world.manager.overview(10);
     let states: Vec<(String, State)> =

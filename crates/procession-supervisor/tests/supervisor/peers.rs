@@ -11,7 +11,7 @@ use procession_supervisor::{
 };
 use smol::Task;
 
-use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, yielded};
+use crate::world::{Behaviour, Key, LIMIT, Managed, Message, SECOND, World, in_words, yielded};
 
 pub(crate) const AT_ONCE: Backoff = Backoff::new(SECOND, SECOND).jitter(false);
 
@@ -50,7 +50,7 @@ impl Set {
         Self::start(world, set)
     }
 
-    pub(crate) fn tell(&self, key: Key, told: Told) {
+    pub(crate) fn tell(&self, key: Key, told: Message) {
         self.world.units.tell(key, told);
         self.world.settle();
     }
@@ -110,7 +110,7 @@ pub(crate) fn cause(error: &Error) -> &ManagerError {
 fn start_order_and_stop_order() {
     for (name, strategy) in STRATEGIES {
         let world = World::new();
-        world.units.set("b", Does::StopWhenTold);
+        world.units.set("b", Behaviour::StopWhenTold);
         let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key)));
         let mut set = Set::start(world, strategy(units.into()));
         assert_eq!(
@@ -122,7 +122,7 @@ fn start_order_and_stop_order() {
         set.world.settle();
         assert_eq!(set.runs(["a", "b", "c"]), [1, 1, 0], "{name}");
         assert_eq!(set.state("a"), Some(State::Running), "{name}");
-        set.tell("b", Told::End);
+        set.tell("b", Message::End);
         assert_eq!(
             set.happened(),
             ["c stopping", "c stopped", "b stopping", "b stopped", "a stopping", "a stopped"],
@@ -163,7 +163,7 @@ fn calls_by_name() {
     set.close().unwrap();
 }
 
-/// A set with two units of the same name fails to start. Calls after that say that it is not running.
+/// A set with two units of the same name fails to start. Later calls fail because it is not running.
 #[test]
 fn two_units_with_one_name() {
     let world = World::new();
@@ -197,7 +197,7 @@ fn units_come_and_go() {
         set.call(|set| async move { set.add("c", unit).await }).unwrap();
         set.world.settle();
         assert_eq!(set.runs(["a", "b", "c"]), [1; 3], "{name}");
-        set.tell("b", Told::Fail);
+        set.tell("b", Message::Fail);
         set.world.advance(SECOND);
         let starts = match name {
             "one for one" => [1, 2, 1],
@@ -206,7 +206,7 @@ fn units_come_and_go() {
         };
         assert_eq!(set.starts(["a", "b", "c"]), starts, "{name}");
         set.call(|set| async move { set.remove("a").await }).unwrap();
-        set.tell("c", Told::Fail);
+        set.tell("c", Message::Fail);
         set.world.advance(SECOND);
         assert_eq!(set.runs(["a", "b", "c"]), [0, 1, 1], "{name}");
         // A free name can be used again.
@@ -238,7 +238,7 @@ fn many_units_come_and_go() {
         }
     }
     assert_eq!((set.set.counts().units, set.set.counts().running), (2, 2));
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     set.world.advance(SECOND);
     assert_eq!(set.starts(["a", "b", "c"]), [2, 2, 200]);
     set.close().unwrap();
@@ -250,14 +250,14 @@ fn many_units_come_and_go() {
 fn restart_types_in_each_strategy() {
     for (name, strategy) in STRATEGIES {
         for (restart, told, again) in [
-            (Restart::Permanent, Told::End, true),
-            (Restart::Permanent, Told::Fail, true),
-            (Restart::Permanent, Told::Panic, true),
-            (Restart::Transient, Told::End, false),
-            (Restart::Transient, Told::Fail, true),
-            (Restart::Temporary, Told::End, false),
-            (Restart::Temporary, Told::Fail, false),
-            (Restart::Temporary, Told::Panic, false),
+            (Restart::Permanent, Message::End, true),
+            (Restart::Permanent, Message::Fail, true),
+            (Restart::Permanent, Message::Panic, true),
+            (Restart::Transient, Message::End, false),
+            (Restart::Transient, Message::Fail, true),
+            (Restart::Temporary, Message::End, false),
+            (Restart::Temporary, Message::Fail, false),
+            (Restart::Temporary, Message::Panic, false),
         ] {
             let rules = |key, unit: Unit| if key == "b" { unit.restart(restart) } else { unit };
             let set = Set::of(strategy, &["a", "b", "c"], rules);
@@ -282,25 +282,25 @@ fn restart_types_in_each_strategy() {
 fn another_unit_fails_during_a_restart() {
     for (name, strategy) in &STRATEGIES[1..] {
         let set = Set::of(*strategy, &["a", "b", "c", "d"], |_, unit| unit);
-        set.tell("c", Told::Fail);
+        set.tell("c", Message::Fail);
         assert_eq!(set.state("c"), Some(State::Waiting));
-        set.world.units.set("d", Does::FailToStart);
+        set.world.units.set("d", Behaviour::FailToStart);
         set.world.advance(SECOND);
         assert_eq!(set.runs(["c", "d"]), if *name == "one for all" { [0, 0] } else { [1, 0] });
-        set.world.units.set("d", Does::Serve);
+        set.world.units.set("d", Behaviour::Serve);
         set.world.advance(SECOND);
         assert_eq!(set.runs(["a", "b", "c", "d"]), [1; 4], "{name}");
         set.close().unwrap();
     }
 }
 
-/// If a unit before the waiting ones fails too, it has its own pause, which is not cut short.
+/// If a unit before the waiting ones also fails, it has a pause of its own, which is not cut short.
 #[test]
 fn an_earlier_unit_fails_during_a_restart() {
     let set = Set::of(STRATEGIES[2].1, &["a", "b", "c"], |_, unit| unit);
-    set.tell("c", Told::Fail);
+    set.tell("c", Message::Fail);
     set.world.advance(Duration::from_millis(900));
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     assert_eq!(set.runs(["a", "b", "c"]), [0; 3]);
     set.world.advance(Duration::from_millis(100));
     assert_eq!(set.runs(["a", "b", "c"]), [0; 3], "its pause of a second is not over");
@@ -319,17 +319,17 @@ fn intensity_of_a_set() {
         let set = strategy(units.into()).policy(policy(&world).total_intensity(rate));
         let set = Set::start(world, set);
         for key in ["a", "b"] {
-            set.tell(key, Told::Fail);
+            set.tell(key, Message::Fail);
             set.world.advance(SECOND);
         }
         // Two of them are outside the period.
         set.world.advance(SECOND * 10);
         for key in ["c", "a"] {
-            set.tell(key, Told::Fail);
+            set.tell(key, Message::Fail);
             set.world.advance(SECOND);
             assert_eq!(set.runs(["a", "b", "c"]), [1; 3], "{name}");
         }
-        set.tell("b", Told::Fail);
+        set.tell("b", Message::Fail);
         assert_eq!(set.runs(["a", "b", "c"]), [0; 3], "{name}");
         let error = set.managed.outcome().unwrap_err();
         assert!(
@@ -346,7 +346,7 @@ fn intensity_of_zero() {
     let none = Rate::new(0, SECOND);
     let set = Supervisor::one_for_one(["a", "b"].map(|key| (key, world.units.unit(key))));
     let set = Set::start(world, set.keep_open(true).policy(Policy::new().total_intensity(none)));
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     assert_eq!(set.runs(["a", "b"]), [0, 0]);
     assert!(matches!(cause(&set.managed.outcome().unwrap_err()), ManagerError::GaveUp { .. }));
 }
@@ -375,14 +375,14 @@ fn auto_shutdown() {
         let set = strategy(units.into()).policy(policy(&world)).auto_shutdown(auto);
         let set = Set::start(world, set.keep_open(true));
         // The unit is restarted.
-        set.tell("a", Told::Fail);
+        set.tell("a", Message::Fail);
         set.world.advance(SECOND);
         assert_eq!(set.set.counts().running, 3, "{name} {auto:?}");
         set.call(|set| async move { set.stop("a").await }).unwrap();
         assert_eq!(set.set.counts().running, 2, "{name} {auto:?}");
         set.call(|set| async move { set.start("a").await }).unwrap();
         for key in ends {
-            set.tell(key, Told::End);
+            set.tell(key, Message::End);
         }
         assert_eq!(set.set.counts().units == 0, closes, "{name} {auto:?} {ends:?}");
         if closes {
@@ -403,7 +403,7 @@ fn auto_shutdown_in_a_set() {
         .policy(policy(&world));
     let outer = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
     let set = Set::start(world, outer.keep_open(true));
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     set.world.advance(SECOND);
     assert_eq!((set.runs(["a", "b"]), set.state("inner")), ([0, 0], Some(State::Ended)));
     set.close().unwrap();
@@ -416,7 +416,7 @@ fn keep_open() {
         let world = World::new();
         let set = Supervisor::one_for_one([("a", world.units.unit("a"))]).keep_open(keep_open);
         let set = Set::start(world, set);
-        set.tell("a", Told::End);
+        set.tell("a", Message::End);
         assert!(set.managed.body_began());
         if keep_open {
             let unit = set.world.units.unit("b");
@@ -438,9 +438,9 @@ fn keep_open() {
 fn brutal_kill_and_infinity() {
     let world = World::new();
     for key in ["brutal", "infinite", "stops"] {
-        world.units.set(key, Does::IgnoreClosing);
+        world.units.set(key, Behaviour::IgnoreClosing);
     }
-    world.units.set("stops", Does::Serve);
+    world.units.set("stops", Behaviour::Serve);
     let grace = |key, grace| (key, world.units.unit(key).grace(grace));
     let set = Supervisor::one_for_one([
         grace("infinite", Duration::MAX),
@@ -473,7 +473,7 @@ fn brutal_kill_and_infinity() {
     assert!(set.managed.has_ended());
 }
 
-/// The same with the system's clock, whose graces are also deadlines of the core.
+/// OTP: `brutal_kill` and `infinity` with the system's clock, whose graces are also deadlines of the core.
 #[test]
 fn brutal_kill_and_infinity_by_the_systems_clock() {
     let ignores = || {
@@ -511,10 +511,10 @@ fn brutal_kill_and_infinity_by_the_systems_clock() {
 /// before it were stopped; without, it is started again. After the start, it makes no difference.
 #[test]
 fn start_together() {
-    for does in [Does::FailToStart, Does::EndUnready, Does::Panic] {
+    for behaviour in [Behaviour::FailToStart, Behaviour::EndUnready, Behaviour::Panic] {
         for together in [true, false] {
             let world = World::new();
-            world.units.set("b", does);
+            world.units.set("b", behaviour);
             let units = ["a", "b", "c"].map(|key| (key, world.units.unit(key)));
             let set = Supervisor::rest_for_one(units).policy(policy(&world));
             let mut set = Set::start(world, set.start_together(together));
@@ -528,7 +528,7 @@ fn start_together() {
                 assert!(matches!(cause, ManagerError::ClosedFor { key, .. } if &**key == "b"));
                 continue;
             }
-            set.world.units.set("b", Does::Serve);
+            set.world.units.set("b", Behaviour::Serve);
             set.world.advance(SECOND);
             assert!(set.managed.body_began());
             set.close().unwrap();
@@ -537,7 +537,7 @@ fn start_together() {
     let world = World::new();
     let set = Supervisor::one_for_one([("a", world.units.unit("a"))]).policy(policy(&world));
     let set = Set::start(world, set.start_together(true));
-    set.tell("a", Told::Fail);
+    set.tell("a", Message::Fail);
     set.world.advance(SECOND);
     assert_eq!((set.starts(["a"]), set.runs(["a"])), ([2], [1]));
     set.close().unwrap();

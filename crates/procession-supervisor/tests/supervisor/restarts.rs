@@ -5,7 +5,7 @@ use std::time::Duration;
 use procession::Reason;
 use procession_supervisor::{GiveUp, Happening, ManagerError, Rate, Restart, State};
 
-use crate::world::{Does, PLAIN, SECOND, Told, World, yielded};
+use crate::world::{Behaviour, Message, PLAIN, SECOND, World, yielded};
 
 #[test]
 fn restart_rules() {
@@ -17,9 +17,11 @@ fn restart_rules() {
         let world = World::new();
         world.insert_as("a", restart);
         let managed = world.start();
-        for (told, again) in
-            [(Told::Fail, after_failure), (Told::Panic, after_failure), (Told::End, after_end)]
-        {
+        for (told, again) in [
+            (Message::Fail, after_failure),
+            (Message::Panic, after_failure),
+            (Message::End, after_end),
+        ] {
             if world.state("a") == Some(State::Ended) {
                 yielded(world.start_unit("a")).unwrap();
             }
@@ -39,14 +41,14 @@ fn restart_rules() {
 /// An end before readiness counts as a failure, and so does a panic.
 #[test]
 fn failures_before_readiness() {
-    for (does, error) in [
-        (Does::EndUnready, "failed: process `a` ended before it was ready"),
-        (Does::FailToStart, "failed: cannot start"),
-        (Does::Panic, "panicked: at start"),
+    for (behaviour, error) in [
+        (Behaviour::EndUnready, "failed: process `a` ended before it was ready"),
+        (Behaviour::FailToStart, "failed: cannot start"),
+        (Behaviour::Panic, "panicked: at start"),
     ] {
         let mut world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
         world.insert(["a"]);
-        world.units.set("a", does);
+        world.units.set("a", behaviour);
         let managed = world.start();
         assert_eq!(
             world.happened(),
@@ -75,7 +77,7 @@ fn pauses() {
     world.insert(["a"]);
     let managed = world.start();
     for pause in [100, 200, 400, 800] {
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.settle();
         let pause = Duration::from_millis(pause);
         let starts = world.units.starts("a");
@@ -86,7 +88,7 @@ fn pauses() {
     }
     world.happened();
     world.advance(SECOND * 10);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     let happened = world.happened();
     assert_eq!(happened.last().unwrap(), "a restarting in 100ms (5)");
     managed.close(&world).unwrap();
@@ -102,22 +104,22 @@ fn intensity_is_counted_for_each_unit() {
     let managed = world.start();
     for _ in 0..3 {
         for key in ["a", "b"] {
-            world.units.tell(key, Told::Fail);
+            world.units.tell(key, Message::Fail);
         }
         world.advance(SECOND);
     }
     // The restarts of `b` leave the period in time; those of `a` are too many.
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     assert_eq!(world.state("a"), Some(State::GivenUp));
     assert_eq!(world.happened().last().unwrap(), "a given up");
     world.advance(SECOND * 60);
-    world.units.tell("b", Told::Fail);
+    world.units.tell("b", Message::Fail);
     world.advance(SECOND);
     assert_eq!(world.state("b"), Some(State::Running));
     assert_eq!((world.units.runs("a"), world.state("a")), (0, Some(State::GivenUp)));
     yielded(world.start_unit("a")).unwrap();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     assert_eq!(world.state("a"), Some(State::Waiting));
     managed.close(&world).unwrap();
@@ -129,7 +131,7 @@ fn a_call_ends_a_pause() {
     let mut world = World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)));
     world.insert(["a"]);
     let managed = world.start();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     yielded(world.start_unit("a")).unwrap();
     world.advance(SECOND);
@@ -147,26 +149,26 @@ fn a_call_forgives() {
     world.insert(["a"]);
     let managed = world.start();
     for _ in 0..3 {
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.advance(SECOND);
     }
     assert_eq!(world.state("a"), Some(State::GivenUp));
     yielded(world.start_unit("a")).unwrap();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     assert_eq!(world.happened().last().unwrap(), "a restarting in 100ms (3)");
     managed.close(&world).unwrap();
 }
 
 /// A rate without a count or a period does not block restarts.
 #[test]
-fn a_pace_without_a_length() {
+fn a_restart_rate_of_zero() {
     for rate in [Rate::new(0, Duration::ZERO), Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)] {
         let world =
             World::with(|builder, policy| builder.policy(policy.backoff(PLAIN)).restart_rate(rate));
         world.insert(["a", "b"]);
         let managed = world.start();
-        world.units.tell("a", Told::Fail);
-        world.units.tell("b", Told::Fail);
+        world.units.tell("a", Message::Fail);
+        world.units.tell("b", Message::Fail);
         world.advance(SECOND);
         world.advance(SECOND);
         assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1), "{rate:?}");
@@ -184,14 +186,14 @@ fn giving_up_can_close_the_manager() {
     });
     world.insert(["a", "b"]);
     let managed = world.start();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     assert!(managed.has_ended());
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
     let error = managed.outcome().unwrap_err();
     assert_eq!(
         error.with_causes().to_string(),
-        "process `workers` failed: unit `a` was started again too often: process `a` failed: broken"
+        "process `workers` failed: unit `a` was restarted too often: process `a` failed: broken"
     );
     let procession::Error::Failed(failed) = error else { panic!() };
     assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
@@ -206,7 +208,7 @@ fn restarts_are_paced() {
     });
     world.insert(KEYS);
     let managed = world.start();
-    KEYS.into_iter().for_each(|key| world.units.tell(key, Told::Fail));
+    KEYS.into_iter().for_each(|key| world.units.tell(key, Message::Fail));
     world.advance(PLAIN.first);
     let running = || KEYS.into_iter().map(|key| world.units.runs(key)).sum::<usize>();
     assert_eq!(running(), 3);
@@ -223,7 +225,7 @@ fn a_unit_that_removes_its_row_ends_for_good() {
     let mut world = World::new();
     world.insert(["a"]);
     let managed = world.start();
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     // Its row is gone before the manager sees the failure.
     world.table.remove(&"a");
     world.advance(SECOND * 100);
@@ -235,9 +237,9 @@ fn a_unit_that_removes_its_row_ends_for_good() {
     managed.close(&world).unwrap();
 }
 
-/// A slow reader learns how many events it has missed.
+/// A slow reader is given the number of events that it has missed.
 #[test]
-fn a_slow_reader_is_told_what_it_missed() {
+fn a_slow_reader_is_given_the_number_of_missed_events() {
     let mut world = World::with(|builder, policy| builder.policy(policy).event_capacity(4));
     world.insert(["a", "b", "c", "d"]);
     let managed = world.start();
@@ -261,7 +263,7 @@ fn hooks_see_failures_of_units() {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     managed.app.on_failure(move |p, _| tell.lock().unwrap().send(p.label()).unwrap());
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     assert_eq!(told.try_recv(), Ok(process.label()));
     assert_eq!(process.reason(), Some(Reason::BodyFailed));

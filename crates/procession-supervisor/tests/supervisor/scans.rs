@@ -10,7 +10,7 @@ use procession_supervisor::{
 };
 
 use crate::faulty::{Answers, Faulty};
-use crate::world::{Does, Key, PLAIN, SECOND, Told, World, yielded};
+use crate::world::{Behaviour, Key, Message, PLAIN, SECOND, World, yielded};
 
 fn world(tells_changes: bool) -> (World, Faulty) {
     let rows = MemoryTable::new();
@@ -53,7 +53,7 @@ fn vanished_units_can_continue() {
     world.table.remove(&"a");
     world.advance(SECOND * 60);
     assert_eq!(world.units.runs("a"), 1);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(SECOND * 60);
     assert_eq!((world.units.starts("a"), world.state("a")), (1, None));
     managed.close(&world).unwrap();
@@ -123,7 +123,7 @@ fn rows_that_cannot_be_loaded() {
     world.advance(SECOND * 60);
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
     faulty.set(Answers::FailEachRow);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.happened();
     world.advance(PLAIN.first);
     assert_eq!(
@@ -149,7 +149,7 @@ fn tables_that_panic_or_hang() {
     world.insert(["a", "b"]);
     let managed = world.start();
     faulty.set(Answers::Panic);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(PLAIN.first);
     let last = world.happened().pop().unwrap();
     assert_eq!(last, "a not loaded: the table panicked: in get, again in Some(200ms)");
@@ -162,15 +162,15 @@ fn tables_that_panic_or_hang() {
     managed.close(&world).unwrap();
 }
 
-/// A panic of the drop of a table's future is caught. After the future has completed, it counts as an error of the
-/// table; it is also caught when the manager stops first.
+/// A panic in the drop of a table's future is caught, and counts as an error of the table if the future has completed.
+/// It is also caught if the manager stops first.
 #[test]
 fn a_future_that_panics_when_it_is_dropped() {
     let (mut world, faulty) = world(true);
     world.insert(["a", "b"]);
     let managed = world.start();
     faulty.set(Answers::PanicOnDrop);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(PLAIN.first);
     let last = world.happened().pop().unwrap();
     assert_eq!(last, "a not loaded: the table panicked: dropped, again in Some(200ms)");
@@ -186,12 +186,12 @@ fn a_future_that_panics_when_it_is_dropped() {
 fn a_row_that_comes_back_while_its_unit_stops() {
     let world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::IgnoreClosing);
+    world.units.set("a", Behaviour::IgnoreClosing);
     let managed = world.start();
     world.table.remove(&"a");
     world.settle();
     assert_eq!(world.state("a"), Some(State::Stopping));
-    world.units.set("a", Does::Serve);
+    world.units.set("a", Behaviour::Serve);
     world.insert(["a"]);
     world.advance(SECOND);
     assert_eq!(world.units.starts("a"), 1);
@@ -206,14 +206,14 @@ fn a_row_that_comes_back_while_its_unit_stops() {
 fn a_stop_by_a_call_overrides_the_row() {
     let world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::StopWhenTold);
+    world.units.set("a", Behaviour::StopWhenTold);
     let managed = world.start();
     world.table.remove(&"a");
     world.settle();
     world.insert(["a"]);
     world.settle();
     let stopping = world.stop_unit("a");
-    world.units.tell("a", Told::End);
+    world.units.tell("a", Message::End);
     world.settle();
     yielded(stopping).unwrap();
     assert_eq!((world.state("a"), world.units.starts("a")), (Some(State::Stopped), 1));
@@ -222,13 +222,13 @@ fn a_stop_by_a_call_overrides_the_row() {
 
 /// A unit that a call has started restarts like any other once its row has been seen.
 #[test]
-fn a_unit_that_a_call_started_is_one_of_the_table() {
+fn a_unit_that_a_call_started_restarts_like_any_other() {
     let (world, faulty) = world(false);
     let managed = world.start();
     world.insert(["a"]);
     yielded(world.start_unit("a")).unwrap();
     faulty.set(Answers::FailEachRow);
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(SECOND);
     assert_eq!(world.state("a"), Some(State::Waiting));
     faulty.set(Answers::Well);
@@ -242,14 +242,14 @@ fn a_unit_that_a_call_started_is_one_of_the_table() {
 fn a_grace_ends_with_its_run() {
     let mut world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::StopWhenTold);
+    world.units.set("a", Behaviour::StopWhenTold);
     let managed = world.start();
     world.table.remove(&"a");
     world.settle();
-    world.units.set("a", Does::Serve);
+    world.units.set("a", Behaviour::Serve);
     world.insert(["a"]);
     world.settle();
-    world.units.tell("a", Told::End);
+    world.units.tell("a", Message::End);
     world.settle();
     assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 1));
     world.advance(SECOND * 10);

@@ -9,7 +9,7 @@ use procession_supervisor::{
     Backoff, Events, ManagerError, Policy, Rate, Restart, State, Supervisor, Unit,
 };
 
-use crate::world::{Does, Key, LIMIT, Managed, SECOND, Told, World, in_words, stubborn};
+use crate::world::{Behaviour, Key, LIMIT, Managed, Message, SECOND, World, in_words, stubborn};
 
 const PLAIN: Backoff = Backoff::new(SECOND, SECOND).jitter(false);
 
@@ -73,10 +73,10 @@ fn units_start_and_stop_in_order() {
 
 /// A unit that is not ready delays the units after it.
 #[test]
-fn each_waits_for_the_one_before_it() {
+fn each_unit_waits_for_the_previous_one() {
     for (name, strategy) in STRATEGIES {
         let world = World::new();
-        world.units.set("b", Does::HangInStart);
+        world.units.set("b", Behaviour::HangInStart);
         let mut set = Running::of(world, strategy, Restart::Transient, None);
         assert_eq!((set.runs(), set.managed.body_began()), ([1, 1, 0], false), "{name}");
         assert_eq!(set.happened(), ["a ready"]);
@@ -94,7 +94,7 @@ fn strategies() {
         (STRATEGIES[1], &["c stopped", "a stopped"], &["a ready", "b ready", "c ready"]),
         (STRATEGIES[2], &["c stopped"], &["b ready", "c ready"]),
     ] {
-        for told in [Told::Fail, Told::Panic] {
+        for told in [Message::Fail, Message::Panic] {
             let mut set = Running::start(strategy, Restart::Transient, None);
             set.happened();
             set.world.units.tell("b", told);
@@ -119,7 +119,7 @@ fn restart_rules() {
         (Restart::Transient, true, false),
         (Restart::Temporary, false, false),
     ] {
-        for (told, again) in [(Told::Fail, after_failure), (Told::End, after_end)] {
+        for (told, again) in [(Message::Fail, after_failure), (Message::End, after_end)] {
             for (name, strategy) in STRATEGIES {
                 let set = Running::start(strategy, restart, None);
                 set.world.units.tell("c", told);
@@ -136,7 +136,7 @@ fn restart_rules() {
 #[test]
 fn a_temporary_unit_that_fails_to_start() {
     let world = World::new();
-    world.units.set("b", Does::FailToStart);
+    world.units.set("b", Behaviour::FailToStart);
     let set = Running::of(world, STRATEGIES[0].1, Restart::Temporary, None);
     assert_eq!((set.runs(), set.managed.body_began()), ([1, 0, 1], true));
     set.managed.close(&set.world).unwrap();
@@ -149,12 +149,12 @@ fn too_many_restarts_end_the_set() {
         let rate = Rate::new(2, SECOND * 60);
         let mut set = Running::start(strategy, Restart::Transient, Some(rate));
         for _ in 0..2 {
-            set.world.units.tell("b", Told::Fail);
+            set.world.units.tell("b", Message::Fail);
             set.world.advance(SECOND);
             assert_eq!(set.runs(), [1; 3], "{name}");
         }
         set.happened();
-        set.world.units.tell("b", Told::Fail);
+        set.world.units.tell("b", Message::Fail);
         let happened = set.happened();
         assert!(happened.iter().any(|event| event.ends_with("given up")), "{name} {happened:?}");
         assert_eq!(set.runs(), [0; 3], "{name}");
@@ -176,7 +176,7 @@ fn intensity_is_counted_for_each_unit() {
     let rate = Rate::new(2, SECOND * 60);
     let set = Running::start(STRATEGIES[0].1, Restart::Transient, Some(rate));
     for key in ["a", "b", "c", "a", "b", "c"] {
-        set.world.units.tell(key, Told::Fail);
+        set.world.units.tell(key, Message::Fail);
         set.world.advance(SECOND);
     }
     assert_eq!(set.runs(), [1; 3]);
@@ -188,7 +188,7 @@ fn intensity_is_counted_for_each_unit() {
 fn stopping_is_bounded() {
     for (name, strategy) in STRATEGIES {
         let world = World::new();
-        world.units.set("b", Does::IgnoreClosing);
+        world.units.set("b", Behaviour::IgnoreClosing);
         let mut set = Running::of(world, strategy, Restart::Transient, None);
         set.happened();
         set.managed.app.close();
@@ -213,7 +213,7 @@ fn pauses() {
     let mut events = set.events();
     let managed = world.run(set.runnable());
     let mut pause = || {
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.settle();
         let last = std::iter::from_fn(|| events.try_recv()).last().unwrap();
         world.advance(SECOND * 8);
@@ -225,7 +225,7 @@ fn pauses() {
     world.advance(SECOND * 20);
     assert_eq!(pause(), "a restarting in 1s (4)");
     // If the set closes during the pause, nothing starts any more.
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.settle();
     let starts = world.units.starts("a");
     managed.close(&world).unwrap();
@@ -263,7 +263,7 @@ fn a_unit_that_ends_before_it_is_ready_restarts() {
 #[test]
 fn a_unit_with_its_own_grace() {
     let world = World::new();
-    world.units.set("a", Does::IgnoreClosing);
+    world.units.set("a", Behaviour::IgnoreClosing);
     let set = Supervisor::one_for_one([("a", world.units.unit("a").grace(SECOND * 3))])
         .policy(Policy::new().clock(world.clock.clone()));
     let managed = world.run(set.runnable());
@@ -305,7 +305,7 @@ fn a_stuck_unit_is_named_and_not_started_twice() {
         world.until(|| managed.body_began());
         // Both must restart, but one does not stop.
         for _ in 0..2 {
-            world.units.tell("b", Told::Fail);
+            world.units.tell("b", Message::Fail);
             world.advance(SECOND);
         }
         world.advance(SECOND * 9);
@@ -345,7 +345,7 @@ fn sets_nest() {
     let managed = world.start();
     for starts in 1..4 {
         assert_eq!((world.units.runs("a"), world.units.starts("a")), (1, starts));
-        world.units.tell("a", Told::Fail);
+        world.units.tell("a", Message::Fail);
         world.advance(SECOND);
     }
     assert_eq!(world.state("outer"), Some(State::Running));

@@ -10,7 +10,7 @@ use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::world::{Key, World};
 
-/// A table that answers only when its gate opens, with the rows that it had when it was asked.
+/// A table that answers only when its gate opens, with the rows that it had when the call began.
 #[derive(Clone)]
 struct Slow {
     rows: MemoryTable<Key>,

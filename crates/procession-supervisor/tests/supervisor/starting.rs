@@ -14,7 +14,7 @@ use procession_runnable::{
 use procession_supervisor::{Manager, MemoryTable, State, Unit};
 use smol::channel::unbounded;
 
-use crate::world::{Does, LIMIT, SECOND, World};
+use crate::world::{Behaviour, LIMIT, SECOND, World};
 
 #[test]
 fn the_body_runs_between_start_and_stop() {
@@ -39,8 +39,8 @@ fn the_body_runs_between_start_and_stop() {
 fn the_body_waits_for_the_start_limit() {
     let world = World::new();
     world.insert(["good", "bad", "slow"]);
-    world.units.set("bad", Does::FailToStart);
-    world.units.set("slow", Does::HangInStart);
+    world.units.set("bad", Behaviour::FailToStart);
+    world.units.set("slow", Behaviour::HangInStart);
     let managed = world.start();
     world.advance(SECOND / 2);
     assert!(!managed.body_began());
@@ -59,7 +59,7 @@ fn the_bodys_outcome() {
     block_on(manager.run(|_| async {})).unwrap();
 }
 
-/// A second run at the same time waits its turn.
+/// A second run of a manager waits until the first one is over.
 #[test]
 fn one_run_at_a_time() {
     let world = World::new();
@@ -132,7 +132,7 @@ fn managers_nest() {
     assert!(inner.get(&"inner").is_err());
 }
 
-/// Waits for other threads.
+/// Waits until other threads have made the condition true.
 fn until(holds: impl Fn() -> bool) {
     let end = Instant::now() + LIMIT;
     while !holds() {
@@ -141,8 +141,8 @@ fn until(holds: impl Fn() -> bool) {
     }
 }
 
-/// An executor drops the manager's body while a helper is starting a run, and then its teardown half-way. No run is
-/// lost or started twice, and each keeps its key until it has ended.
+/// An executor drops the manager's body while a helper is starting a run, and then drops its teardown before the end.
+/// No run is lost or started twice, and each keeps its key until it has ended.
 #[test]
 fn an_executor_drops_the_manager_while_a_helper_starts_a_run() {
     const MANY: usize = 256;

@@ -12,7 +12,7 @@ use procession::{Error, Process};
 use procession_runnable::{body, body_thread};
 use procession_supervisor::{Manager, ManagerError, MemoryTable, State, Unit};
 
-use crate::world::{Does, LIMIT, Managed, SECOND, World, stubborn, yielded};
+use crate::world::{Behaviour, LIMIT, Managed, SECOND, World, stubborn, yielded};
 
 /// A unit that hangs while it starts, and one that ignores its closing, are aborted when their graces are over. Each
 /// has a grace of its own.
@@ -20,8 +20,8 @@ use crate::world::{Does, LIMIT, Managed, SECOND, World, stubborn, yielded};
 fn a_unit_is_aborted_after_its_grace() {
     let mut world = World::with(|builder, policy| builder.policy(policy.grace(SECOND * 20)));
     world.insert(["start", "run", "good"]);
-    world.units.set("start", Does::HangForEver);
-    world.units.set("run", Does::IgnoreClosing);
+    world.units.set("start", Behaviour::HangForEver);
+    world.units.set("run", Behaviour::IgnoreClosing);
     world.table.insert("start", world.units.unit("start").grace(SECOND * 5));
     let managed = world.start();
     world.advance(SECOND);
@@ -52,7 +52,7 @@ fn a_unit_is_aborted_after_its_grace() {
 fn a_unit_that_is_ready_too_late_keeps_stopping() {
     let mut world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::ReadyLate);
+    world.units.set("a", Behaviour::ReadyLate);
     let managed = world.start();
     world.advance(SECOND);
     let stopping = world.stop_unit("a");
@@ -161,8 +161,8 @@ fn a_key_is_freed_between_two_runs() {
 fn an_abort_of_the_manager_aborts_its_units() {
     let world = World::new();
     world.insert(["a", "b"]);
-    world.units.set("a", Does::IgnoreClosing);
-    world.units.set("b", Does::HangForEver);
+    world.units.set("a", Behaviour::IgnoreClosing);
+    world.units.set("b", Behaviour::HangForEver);
     let managed = world.start();
     world.advance(SECOND);
     let stopping = world.stop_unit("a");
@@ -173,15 +173,15 @@ fn an_abort_of_the_manager_aborts_its_units() {
     assert!(matches!(yielded(world.start_unit("a")), Err(ManagerError::NotRunning)));
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (0, 0));
     // The keys are free in the next run.
-    world.units.set("a", Does::Serve);
-    world.units.set("b", Does::Serve);
+    world.units.set("a", Behaviour::Serve);
+    world.units.set("b", Behaviour::Serve);
     let managed = world.start();
     world.settle();
     assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1));
     managed.close(&world).unwrap();
 }
 
-/// A key whose `Display` panics. Once it is armed, its `Hash` panics too.
+/// A key whose `Display` panics. Once it is armed, its `Hash` also panics.
 #[derive(Clone)]
 struct Hostile(Arc<AtomicBool>);
 
@@ -229,7 +229,7 @@ fn with_a_hostile_key(act: impl FnOnce(&Manager<Hostile>, &Process, Hostile)) ->
     ended
 }
 
-/// If the `Display` of a key panics, the name of its process says so.
+/// If the `Display` of a key panics, a text about that becomes the name of its process.
 #[test]
 fn a_key_without_a_name() {
     let ended = with_a_hostile_key(|manager, _, key| {
@@ -253,7 +253,7 @@ fn a_panic_of_the_manager_aborts_the_units() {
     assert!(ended.unwrap_err().to_string().contains("panicked: no hash"));
 }
 
-/// Dropping the future of a run stops everything.
+/// Dropping the future of `Manager::run` stops everything.
 #[test]
 fn dropping_a_run_stops_everything() {
     let table = MemoryTable::new();
@@ -282,7 +282,7 @@ fn dropping_a_run_stops_everything() {
 
 /// A grace that no clock can represent never ends.
 #[test]
-fn a_grace_beyond_all_time_never_ends() {
+fn a_grace_that_no_clock_can_represent_never_ends() {
     let world = World::with(|builder, policy| {
         let policy = policy.grace(Duration::MAX).abort_grace(Duration::MAX);
         builder.policy(policy).scan_every(Duration::MAX).start_limit(Duration::MAX)

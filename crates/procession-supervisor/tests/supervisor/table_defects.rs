@@ -1,4 +1,4 @@
-//! Tests for the defects of earlier versions that concern tables, clocks, and values whose code misbehaves.
+//! Tests for the defects of earlier versions that concern tables, clocks, and values whose code panics.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -17,7 +17,7 @@ use procession_supervisor::{
 
 use crate::defects::{policy, serve};
 use crate::world::{
-    Does, Key, LIMIT, Managed, PLAIN, SECOND, Told, World, in_words, stubborn, yielded,
+    Behaviour, Key, LIMIT, Managed, Message, PLAIN, SECOND, World, in_words, stubborn, yielded,
 };
 
 /// A table with rows that never load, and scans that may never end.
@@ -143,8 +143,7 @@ impl Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
-/// Keys and errors whose `Display` panics do no harm, even with a `tracing` subscriber that writes
-/// everything.
+/// Keys and errors whose `Display` panics do no harm, even with a `tracing` subscriber that writes everything.
 #[test]
 fn keys_and_errors_whose_display_panics() {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
@@ -248,7 +247,7 @@ fn extreme_settings() {
     let set = Supervisor::one_for_all([("a", world.units.unit("a"))]).policy(policy);
     let set = set.event_capacity(usize::MAX);
     let (managed, of_set) = (world.run(manager.runnable()), world.run(set.runnable()));
-    world.units.tell("a", Told::Fail);
+    world.units.tell("a", Message::Fail);
     world.advance(SECOND * 3600);
     assert_eq!(events.try_recv().unwrap().kind(), "scan_failed");
     assert_eq!((world.units.runs("a"), set.list()[0].state), (0, State::Waiting));
@@ -271,10 +270,9 @@ impl Clock for Counting {
     }
 }
 
-/// Units that are due together restart at the maximum rate. Units that wait for a later period cost nothing
-/// meanwhile.
+/// Units that are due together restart at the maximum rate. Units that wait for a later period cost nothing meanwhile.
 #[test]
-fn restarts_follow_the_pace() {
+fn restarts_follow_the_restart_rate() {
     let world = World::new();
     let sleeps = Arc::new(AtomicUsize::new(0));
     let clock = Counting(world.clock.clone(), sleeps.clone());
@@ -315,7 +313,7 @@ fn restarts_follow_the_pace() {
 fn replacing_the_row_of_a_running_unit_restarts_it() {
     let mut world = World::new();
     world.insert(["a"]);
-    world.units.set("a", Does::StopWhenTold);
+    world.units.set("a", Behaviour::StopWhenTold);
     let managed = world.start();
     world.happened();
     world.insert(["a"]);
@@ -323,8 +321,8 @@ fn replacing_the_row_of_a_running_unit_restarts_it() {
     world.insert(["a"]);
     world.settle();
     assert_eq!((world.units.starts("a"), world.state("a")), (1, Some(State::Stopping)));
-    world.units.set("a", Does::Serve);
-    world.units.tell("a", Told::End);
+    world.units.set("a", Behaviour::Serve);
+    world.units.tell("a", Message::End);
     world.settle();
     assert_eq!((world.units.starts("a"), world.state("a")), (2, Some(State::Running)));
     managed.close(&world).unwrap();
@@ -359,12 +357,12 @@ fn versions() {
 }
 
 /// A blocking table that reports its changes.
-struct Told18 {
+struct Reporting {
     rows: Arc<Mutex<BTreeMap<Key, Unit>>>,
     changes: Mutex<Option<mpsc::Receiver<Change<Key>>>>,
 }
 
-impl BlockingTable<Key> for Told18 {
+impl BlockingTable<Key> for Reporting {
     fn get(&self, key: &Key) -> Result<Option<Unit>, BoxError> {
         Ok(self.rows.lock().unwrap().get(key).cloned())
     }
@@ -385,7 +383,7 @@ fn a_blocking_table_that_reports_changes() {
     let world = World::new();
     let (tell, changes) = mpsc::channel();
     let rows = Arc::new(Mutex::new(BTreeMap::new()));
-    let table = Told18 { rows: rows.clone(), changes: Mutex::new(Some(changes)) };
+    let table = Reporting { rows: rows.clone(), changes: Mutex::new(Some(changes)) };
     let manager = Manager::builder(Blocking::new(table)).policy(policy(&world)).build();
     let managed = world.run(manager.runnable());
     world.until(|| managed.body_began());

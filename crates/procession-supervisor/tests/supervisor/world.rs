@@ -1,4 +1,4 @@
-//! A manager under test, with a clock that only the test moves, on an executor that runs until nothing moves.
+//! A manager under test, with a clock that only the test advances, on an executor that runs until no task is ready.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Display};
@@ -24,8 +24,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const PLAIN: Backoff =
     Backoff::new(Duration::from_millis(100), Duration::from_secs(30)).jitter(false);
 
-/// A thread that ignores everything until it is released; the sender that releases it; and a message for each of its
-/// runs.
+/// A thread that ignores closing and aborts until it is released; the sender that releases it; and a receiver that gets
+/// a message for each of its runs.
 pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (release, released) = mpsc::channel::<()>();
     let (tell, runs) = mpsc::channel();
@@ -40,14 +40,14 @@ pub(crate) fn stubborn() -> (Runnable, mpsc::Sender<()>, mpsc::Receiver<()>) {
 
 pub(crate) type Key = &'static str;
 
-/// The script of a unit from its start on, until it gets a message.
+/// How a unit behaves from its start on, until it gets a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Does {
+pub(crate) enum Behaviour {
     /// Is ready, and stops when it is asked to.
     Serve,
     /// Fails before it is ready.
     FailToStart,
-    /// Ends well before it is ready.
+    /// Ends without an error before it is ready.
     EndUnready,
     /// Is never ready, and stops when it is asked to.
     HangInStart,
@@ -55,7 +55,7 @@ pub(crate) enum Does {
     HangForEver,
     /// Is ready, and ends only by an abort.
     IgnoreClosing,
-    /// Is ready. After it is asked to stop, it ends when the test tells it.
+    /// Is ready. After it is asked to stop, it ends when it gets a message.
     StopWhenTold,
     /// Becomes ready when it is asked to stop, and ends only by an abort.
     ReadyLate,
@@ -65,7 +65,7 @@ pub(crate) enum Does {
 
 /// A message to a running unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum Message {
     Fail,
     End,
     Panic,
@@ -75,22 +75,22 @@ pub(crate) enum Told {
 #[derive(Clone, Default)]
 pub(crate) struct Units {
     scripts: Arc<Mutex<HashMap<Key, Script>>>,
-    /// Set if one key ever had two runs at once. A panic at that place would only make one more unit fail.
+    /// Set if a key ever had two runs at once. A panic instead would only be one more failure of a unit.
     overlapped: Arc<AtomicBool>,
 }
 
 struct Script {
-    does: Does,
+    behaviour: Behaviour,
     runs: usize,
     starts: usize,
-    tell: Sender<Told>,
-    told: Receiver<Told>,
+    tell: Sender<Message>,
+    told: Receiver<Message>,
 }
 
 impl Default for Script {
     fn default() -> Self {
         let (tell, told) = unbounded();
-        Self { does: Does::Serve, runs: 0, starts: 0, tell, told }
+        Self { behaviour: Behaviour::Serve, runs: 0, starts: 0, tell, told }
     }
 }
 
@@ -99,17 +99,17 @@ impl Units {
         act(self.scripts.lock().unwrap().entry(key).or_default())
     }
 
-    /// Sets the script of a unit from its next start on.
-    pub(crate) fn set(&self, key: Key, does: Does) {
-        self.with(key, |script| script.does = does);
+    /// Sets the behaviour of a unit from its next start on.
+    pub(crate) fn set(&self, key: Key, behaviour: Behaviour) {
+        self.with(key, |script| script.behaviour = behaviour);
     }
 
-    pub(crate) fn does(&self, key: Key) -> Does {
-        self.with(key, |script| script.does)
+    pub(crate) fn behaviour(&self, key: Key) -> Behaviour {
+        self.with(key, |script| script.behaviour)
     }
 
     /// Sends a message to the current run of a unit.
-    pub(crate) fn tell(&self, key: Key, told: Told) {
+    pub(crate) fn tell(&self, key: Key, told: Message) {
         self.with(key, |script| script.tell.try_send(told).unwrap());
     }
 
@@ -121,50 +121,50 @@ impl Units {
         self.with(key, |script| script.starts)
     }
 
-    /// A unit that follows its script.
+    /// A unit that behaves as its script says.
     pub(crate) fn unit(&self, key: Key) -> Unit {
         let units = self.clone();
         Unit::new(body(move |run| units.clone().live(key, run)))
     }
 
     async fn live(self, key: Key, run: Run) -> Result<(), BoxError> {
-        let (does, told) = self.with(key, |script| {
+        let (behaviour, told) = self.with(key, |script| {
             self.overlapped.fetch_or(script.runs > 0, Ordering::SeqCst);
             script.runs += 1;
             script.starts += 1;
-            (script.does, script.told.clone())
+            (script.behaviour, script.told.clone())
         });
         let _running = Running { units: &self, key };
-        match does {
-            Does::FailToStart => return Err("cannot start".into()),
-            Does::EndUnready => return Ok(()),
-            Does::Panic => panic!("at start"),
-            Does::HangInStart => {
+        match behaviour {
+            Behaviour::FailToStart => return Err("cannot start".into()),
+            Behaviour::EndUnready => return Ok(()),
+            Behaviour::Panic => panic!("at start"),
+            Behaviour::HangInStart => {
                 run.closing().await;
                 return Ok(());
             }
-            Does::ReadyLate => {
+            Behaviour::ReadyLate => {
                 run.closing().await;
                 run.ready();
                 return std::future::pending().await;
             }
-            Does::HangForEver => return std::future::pending().await,
-            Does::Serve | Does::IgnoreClosing | Does::StopWhenTold => run.ready(),
+            Behaviour::HangForEver => return std::future::pending().await,
+            Behaviour::Serve | Behaviour::IgnoreClosing | Behaviour::StopWhenTold => run.ready(),
         }
-        if does == Does::StopWhenTold {
+        if behaviour == Behaviour::StopWhenTold {
             run.closing().await;
         }
-        if does == Does::IgnoreClosing {
+        if behaviour == Behaviour::IgnoreClosing {
             return std::future::pending().await;
         }
-        let told = match does {
-            Does::StopWhenTold => Some(told.recv().await),
+        let told = match behaviour {
+            Behaviour::StopWhenTold => Some(told.recv().await),
             _ => run.run_until_closing(told.recv()).await,
         };
         match told {
-            None | Some(Ok(Told::End)) => Ok(()),
-            Some(Ok(Told::Fail)) => Err("broken".into()),
-            Some(Ok(Told::Panic)) => panic!("later"),
+            None | Some(Ok(Message::End)) => Ok(()),
+            Some(Ok(Message::Fail)) => Err("broken".into()),
+            Some(Ok(Message::Panic)) => panic!("later"),
             Some(Err(error)) => Err(error.into()),
         }
     }
@@ -232,20 +232,20 @@ impl World {
         Process::builder().spawner(self.executor.clone()).build().unwrap()
     }
 
-    /// Runs all tasks until nothing moves.
+    /// Runs all tasks until none is ready.
     pub(crate) fn settle(&self) {
         self.executor.run_until_idle();
         assert!(!self.units.overlapped.load(Ordering::SeqCst), "two runs of one key");
     }
 
-    /// Moves the clock, and then runs all tasks until nothing moves.
+    /// Advances the clock, and then runs all tasks until none is ready.
     pub(crate) fn advance(&self, by: Duration) {
         self.settle();
         self.clock.advance(by);
         self.settle();
     }
 
-    /// Runs tasks, while threads run too, until a condition holds.
+    /// Runs tasks until the condition holds, which other threads may make true.
     pub(crate) fn until(&self, holds: impl Fn() -> bool) {
         self.executor.until(holds);
         self.settle();
@@ -273,7 +273,7 @@ impl World {
         managed
     }
 
-    /// Spawns a future, and runs all tasks until nothing moves.
+    /// Spawns a future, and runs all tasks until none is ready.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -300,7 +300,7 @@ impl World {
         list.into_iter().find(|status| status.key == key).map(|status| status.state)
     }
 
-    /// The events since the last call, in words.
+    /// The events since the last call, as text.
     pub(crate) fn happened(&mut self) -> Vec<String> {
         self.settle();
         std::iter::from_fn(|| self.events.try_recv()).map(|event| in_words(&event)).collect()
@@ -323,7 +323,7 @@ impl Managed {
         self.ended.is_finished()
     }
 
-    /// Closes it, and returns its outcome, which must come before the clock moves.
+    /// Closes it, and returns its outcome. It must end without an advance of the clock.
     #[track_caller]
     pub(crate) fn close(self, world: &World) -> Result<(), Error> {
         self.app.close();

@@ -1,18 +1,19 @@
-//! [`World`]: a [`Life`] next to a model of it. Each step of the life is compared with what the model expects.
+//! [`World`]: a [`Lifecycle`] next to a model of it. Each step of the lifecycle is compared with what the model
+//! expects.
 //!
-//! The model knows no transitions. It keeps facts about the present run (was it asked to stop, when did it begin to
-//! close, when was it aborted), from which the state follows, and it counts the callers that wait for an answer.
+//! The model has no transitions. It keeps facts about the current run (whether it was asked to stop, when it began to
+//! close, when it was aborted), from which the state follows, and it counts the callers that wait for an answer.
 
 use std::time::{Duration, Instant};
 
-use super::super::{Actions, Input, Life, Then};
+use super::super::{Actions, Input, Lifecycle, Then};
 use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, words};
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
-/// The present run, as far as the engine has seen it.
+/// The current run, as far as the engine knows it.
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) asked: Option<Then>,
@@ -27,28 +28,28 @@ pub(super) struct Run {
 /// The expected results of an input.
 #[derive(Default)]
 struct Expected {
-    told: Vec<&'static str>,
+    events: Vec<&'static str>,
     close: bool,
     abort: bool,
     starters: Option<&'static str>,
     stoppers: Option<&'static str>,
     forget: bool,
-    news: Option<String>,
+    notice: Option<String>,
 }
 
 pub(super) struct World {
-    pub(super) life: Life,
+    pub(super) lifecycle: Lifecycle,
     pub(super) policy: Policy,
     pub(super) rules: Rules,
     pub(super) is_set: bool,
     pub(super) now: Instant,
-    /// `None`: it has no run, and is in the state `idle`.
+    /// `None` if the unit has no run. Then it is in the state `idle`.
     pub(super) run: Option<Run>,
     pub(super) idle: (State, Option<Instant>),
     pub(super) is_held: bool,
-    /// Its last failure was final, until a call starts it.
+    /// Was its last failure final? A start by a call resets this.
     pub(super) is_over: bool,
-    /// A call, or its first turn, has started it since its last run.
+    /// Has a call, or its first turn, started it since its last run?
     pub(super) is_called: bool,
     pub(super) starters: usize,
     pub(super) stoppers: usize,
@@ -61,13 +62,13 @@ pub(super) struct World {
 
 impl Expected {
     fn words(self) -> Vec<String> {
-        let mut words: Vec<String> = self.told.into_iter().map(str::to_owned).collect();
+        let mut words: Vec<String> = self.events.into_iter().map(str::to_owned).collect();
         words.extend(self.close.then(|| "CLOSE".into()));
         words.extend(self.abort.then(|| "ABORT".into()));
         words.extend(self.starters.map(|given| format!("starters:{given}")));
         words.extend(self.stoppers.map(|given| format!("stoppers:{given}")));
         words.extend(self.forget.then(|| "FORGET".into()));
-        words.extend(self.news.map(|news| format!("news:{news}")));
+        words.extend(self.notice.map(|notice| format!("notice:{notice}")));
         words
     }
 }
@@ -76,7 +77,7 @@ impl World {
     pub(super) fn new(rules: Rules, policy: Policy, is_set: bool) -> Self {
         let now = Instant::now();
         let mut world = Self {
-            life: Life::new(now),
+            lifecycle: Lifecycle::new(now),
             policy,
             rules,
             is_set,
@@ -94,17 +95,21 @@ impl World {
             in_round: false,
             closes: false,
         };
-        world.life.rules = rules;
+        world.lifecycle.rules = rules;
         world
     }
 
     /// Replaces the forgotten unit by a new one with its key.
     pub(super) fn forgotten(&mut self) {
-        assert!(!self.life.state().has_run() && self.run.is_none(), "U1: the key was not free");
+        assert!(
+            !self.lifecycle.state().has_run() && self.run.is_none(),
+            "U1: the key was not free"
+        );
         assert_eq!((self.starters, self.stoppers), (0, 0), "callers were forgotten with the unit");
         let new = Self::new(self.rules, self.policy.clone(), self.is_set);
-        *self = Self { now: self.now, closes: self.closes, life: Life::new(self.now), ..new };
-        self.life.rules = self.rules;
+        *self =
+            Self { now: self.now, closes: self.closes, lifecycle: Lifecycle::new(self.now), ..new };
+        self.lifecycle.rules = self.rules;
     }
 
     pub(super) fn grace(&self) -> Duration {
@@ -125,17 +130,21 @@ impl World {
 
     fn step(&mut self, input: Input, expected: Expected) {
         let text = name(&input);
-        let (before, since) = (self.life.state(), self.life.since());
-        let actions = step(&mut self.life, input, &self.policy, self.now);
+        let (before, since) = (self.lifecycle.state(), self.lifecycle.since());
+        let actions = step(&mut self.lifecycle, input, &self.policy, self.now);
         self.count(&actions);
-        assert_eq!((self.life.state(), self.life.due()), self.state(), "{text} in {before:?}");
+        assert_eq!(
+            (self.lifecycle.state(), self.lifecycle.due()),
+            self.state(),
+            "{text} in {before:?}"
+        );
         assert_eq!(words(&actions), expected.words(), "{text} in {before:?}");
-        let since = if self.life.state() == before { since } else { self.now };
-        assert_eq!(self.life.since(), since, "{text} in {before:?}");
+        let since = if self.lifecycle.state() == before { since } else { self.now };
+        assert_eq!(self.lifecycle.since(), since, "{text} in {before:?}");
         self.check();
         if actions.forget {
             self.forgotten();
-        } else if self.closes && words(&actions).contains(&"news:load".into()) {
+        } else if self.closes && words(&actions).contains(&"notice:load".into()) {
             // While everything closes, the engine starts nothing.
             self.ask(Then::Forget, false);
         }
@@ -156,26 +165,26 @@ impl World {
         }
     }
 
-    /// Checks what is always true.
+    /// Checks the invariants.
     fn check(&self) {
-        let (state, life) = (self.life.state(), &self.life);
+        let (state, lifecycle) = (self.lifecycle.state(), &self.lifecycle);
         assert_eq!(state.has_run(), self.run.is_some(), "U1");
-        assert_eq!(life.past().map_or(0, |past| past.restarts.count), self.restarts);
-        assert_eq!(life.is_held, self.is_held);
+        assert_eq!(lifecycle.past().map_or(0, |past| past.restarts.count), self.restarts);
+        assert_eq!(lifecycle.is_held, self.is_held);
         let asked = self.run.as_ref().and_then(|run| run.asked);
-        assert_eq!(life.is_asked(), asked.is_some());
-        assert_eq!(life.then(), asked.unwrap_or_default());
+        assert_eq!(lifecycle.is_asked(), asked.is_some());
+        assert_eq!(lifecycle.then(), asked.unwrap_or_default());
         let will_be_ready = matches!(state, State::Loading | State::Starting | State::Stopping)
-            || (state == State::Waiting && life.due().is_none());
+            || (state == State::Waiting && lifecycle.due().is_none());
         assert!(self.starters == 0 || will_be_ready, "a start has no answer in {state:?}");
-        let will_stop = state == State::Stopping && life.is_asked();
+        let will_stop = state == State::Stopping && lifecycle.is_asked();
         assert!(self.stoppers == 0 || will_stop, "a stop has no answer in {state:?}");
         if state == State::Loading && self.rules.restart == Restart::Temporary {
             assert!(self.is_called, "U5: nothing but a call starts a temporary unit again");
         }
     }
 
-    /// It is asked to stop.
+    /// The unit is asked to stop.
     pub(super) fn ask(&mut self, then: Then, by_force: bool) {
         let mut expected = Expected::default();
         let (now, no_grace) = (self.now, self.grace().is_zero());
@@ -186,12 +195,12 @@ impl World {
                 if !run.is_stuck {
                     run.closing_at.get_or_insert(now);
                     if is_first {
-                        expected.told.push("stopping");
+                        expected.events.push("stopping");
                         expected.close = true;
                     }
                     if run.aborted_at.is_none() && (by_force || (is_first && no_grace)) {
                         run.aborted_at = Some(now);
-                        expected.told.push("aborted");
+                        expected.events.push("aborted");
                         expected.abort = true;
                     }
                 }
@@ -200,7 +209,7 @@ impl World {
             None => {
                 expected.stoppers = Some("yes");
                 if matches!(self.idle.0, State::Loading | State::Waiting) {
-                    expected.told.push("stopped");
+                    expected.events.push("stopped");
                     expected.starters = Some("stopped");
                 }
                 self.rest(then, &mut expected);
@@ -236,10 +245,10 @@ impl World {
     fn loads(&mut self, expected: &mut Expected) {
         self.idle = (State::Loading, None);
         (self.is_held, self.is_over) = (false, false);
-        expected.news = Some("load".into());
+        expected.notice = Some("load".into());
     }
 
-    /// It is its turn in its set.
+    /// The unit's turn in its set comes.
     pub(super) fn begin(&mut self) {
         self.is_called |= self.idle.0 == State::Initial;
         self.is_held = false;
@@ -255,7 +264,7 @@ impl World {
 
     /// The time until its restart.
     pub(super) fn next_pause(&self) -> Option<Duration> {
-        Some(self.life.due()?.saturating_duration_since(self.now))
+        Some(self.lifecycle.due()?.saturating_duration_since(self.now))
     }
 
     fn restart_at(&mut self) -> Option<Instant> {
@@ -267,15 +276,15 @@ impl World {
     /// The run is Closed.
     pub(super) fn ends(&mut self, fault: Fault) {
         self.begins_to_close();
-        if self.closes && !self.life.is_asked() {
+        if self.closes && !self.lifecycle.is_asked() {
             self.ask(Then::Forget, false);
         }
         let Some(run) = self.run.take() else { return };
         let mut expected = Expected::default();
         if fault.is_abort() && run.aborted_at.is_none() {
-            expected.told.push("aborted");
+            expected.events.push("aborted");
         }
-        // The run may have begun to close after its manager had left it.
+        // The run may have begun to close after the run of its manager was over.
         let ready_until = run.closing_at.unwrap_or(self.now);
         if run.ready_at.is_some_and(|at| ready_until.saturating_duration_since(at) >= STEADY) {
             self.pauses = 0;
@@ -284,7 +293,7 @@ impl World {
         match run.asked {
             Some(then) => {
                 let is_forced = fault.is_abort() || run.aborted_at.is_some();
-                expected.told.push(match (is_forced, fault.is_foreign()) {
+                expected.events.push(match (is_forced, fault.is_foreign()) {
                     (false, false) => "stopped",
                     (true, false) => "stopped-by-force",
                     (false, true) => "stopped-with-error",
@@ -292,19 +301,19 @@ impl World {
                 });
                 expected.starters = (then != Then::Again).then_some("stopped");
                 expected.stoppers = Some(if fault.is_foreign() { "error" } else { "yes" });
-                expected.news = Some("down".into());
+                expected.notice = Some("down".into());
                 self.rest(then, &mut expected);
             }
-            None => self.ends_by_itself(fault, run.unready, &mut expected),
+            None => self.ends_on_its_own(fault, run.unready, &mut expected),
         }
         self.step(Input::Closed(fault.end()), expected);
     }
 
-    fn ends_by_itself(&mut self, fault: Fault, unready: bool, expected: &mut Expected) {
+    fn ends_on_its_own(&mut self, fault: Fault, unready: bool, expected: &mut Expected) {
         let failed = fault.is_error() || unready;
         let (starters, stoppers) = if failed { ("error", "error") } else { ("ended", "yes") };
         (expected.starters, expected.stoppers) = (Some(starters), Some(stoppers));
-        let told = if failed { "failed" } else { "ended" };
+        let events = if failed { "failed" } else { "ended" };
         let is_final = matches!(fault, Fault::DoNotRestart | Fault::EndAll);
         let wanted = match self.rules.restart {
             Restart::Permanent => true,
@@ -316,25 +325,25 @@ impl World {
         let closes_all =
             fault == Fault::EndAll || failed && on_failure == OnFailure::CloseAll && !self.is_held;
         self.is_over = is_final || failed && on_failure != OnFailure::Restart;
-        let news = if !restarts {
-            expected.told.push(told);
+        let notice = if !restarts {
+            expected.events.push(events);
             self.idle = (State::Ended, None);
-            if closes_all { "down-by-itself-closes-all" } else { "down-by-itself" }
+            if closes_all { "down-on-its-own-closes-all" } else { "down-on-its-own" }
         } else if self.is_held {
-            expected.told.push(told);
+            expected.events.push(events);
             self.idle = (State::Waiting, None);
-            "down-by-itself"
+            "down-on-its-own"
         } else if self.is_too_often() {
-            expected.told.extend([told, "gave-up"]);
+            expected.events.extend([events, "gave-up"]);
             self.idle = (State::GivenUp, None);
-            "down-by-itself-gave-up"
+            "down-on-its-own-gave-up"
         } else {
-            expected.told.push(if failed { "failed-again-soon" } else { told });
-            expected.told.push("restarting");
+            expected.events.push(if failed { "failed-again-soon" } else { events });
+            expected.events.push("restarting");
             self.idle = (State::Waiting, self.restart_at());
-            "down-by-itself-restarts"
+            "down-on-its-own-restarts"
         };
-        expected.news = Some(news.into());
+        expected.notice = Some(notice.into());
     }
 
     fn is_too_often(&mut self) -> bool {
@@ -356,44 +365,44 @@ impl World {
     }
 
     pub(super) fn forgive(&mut self) {
-        self.life.forgive(&self.policy);
+        self.lifecycle.forgive(&self.policy);
         self.pauses = 0;
         self.recent.clear();
     }
 
-    /// As `Core::restart`.
+    /// Corresponds to `Core::restart`.
     pub(super) fn restart(&mut self) {
         self.is_called = true;
-        match self.life.state() {
+        match self.lifecycle.state() {
             State::Loading => {}
             state if state.has_run() => self.ask(Then::Again, false),
             _ => self.load(),
         }
     }
 
-    /// As `Core::stop_by_call`.
+    /// Corresponds to `Core::stop_by_call`.
     pub(super) fn stop_by_call(&mut self, then: Then) {
         let is_kept = then != Then::Forget;
-        match self.life.state() {
+        match self.lifecycle.state() {
             State::Stuck if is_kept => return,
             State::Stuck => return self.set_then(then),
             State::Initial | State::Ended | State::GivenUp | State::Stopped if is_kept => return,
             _ => {}
         }
-        let is_forgotten = self.life.is_asked() && self.life.then() == Then::Forget;
+        let is_forgotten = self.lifecycle.is_asked() && self.lifecycle.then() == Then::Forget;
         self.stoppers += 1;
         self.ask(if is_forgotten { Then::Forget } else { then }, false);
     }
 
     pub(super) fn set_then(&mut self, then: Then) {
-        self.life.set_then(then);
+        self.lifecycle.set_then(then);
         self.run.as_mut().expect("it has a run").asked = Some(then);
         self.is_called |= then == Then::Again;
         self.check();
     }
 
     pub(super) fn time_is_up(&mut self, late: Duration) {
-        let Some(due) = self.life.due() else { return };
+        let Some(due) = self.lifecycle.due() else { return };
         let Some(late) = due.checked_add(late) else { return };
         self.now = self.now.max(late);
         let mut expected = Expected::default();
@@ -401,12 +410,12 @@ impl World {
             None => self.loads(&mut expected),
             Some(run) if run.aborted_at.is_none() => {
                 run.aborted_at = Some(self.now);
-                expected.told.push("aborted");
+                expected.events.push("aborted");
                 expected.abort = true;
             }
             Some(run) => {
                 run.is_stuck = true;
-                expected.told.push("stuck");
+                expected.events.push("stuck");
                 (expected.starters, expected.stoppers) = (Some("stuck"), Some("stuck"));
             }
         }
@@ -414,29 +423,29 @@ impl World {
     }
 
     pub(super) fn may_start(&self) -> bool {
-        self.life.state() == State::Loading && !self.closes && !self.in_round
+        self.lifecycle.state() == State::Loading && !self.closes && !self.in_round
     }
 
     pub(super) fn run_starts(&mut self) {
         assert!(self.run.is_none(), "U1: a second run");
         self.run = Some(Run::default());
-        self.step(Input::Started, Expected { told: vec!["started"], ..Expected::default() });
+        self.step(Input::Started, Expected { events: vec!["started"], ..Expected::default() });
     }
 
     pub(super) fn start_fails(&mut self, fault: Fault) {
         let mut expected = Expected::default();
         self.is_called = false;
-        self.ends_by_itself(fault, false, &mut expected);
+        self.ends_on_its_own(fault, false, &mut expected);
         self.step(Input::NotStarted(fault.end().error.expect("it failed")), expected);
     }
 
     pub(super) fn load_fails(&mut self, forget: bool) {
         let mut expected = Expected { starters: Some("load-error"), ..Expected::default() };
         if forget {
-            expected.told.push("load-failed");
+            expected.events.push("load-failed");
             self.rest(Then::Forget, &mut expected);
         } else {
-            expected.told.push("load-failed-again-soon");
+            expected.events.push("load-failed-again-soon");
             self.idle = (State::Waiting, self.restart_at());
         }
         self.step(not_loaded(forget), expected);
@@ -449,9 +458,9 @@ impl World {
         let mut expected = Expected::default();
         if run.closing_at.is_none() && !run.is_stuck {
             run.ready_at = Some(now);
-            expected.told.push("ready");
+            expected.events.push("ready");
             expected.starters = Some("yes");
-            expected.news = Some("ready".into());
+            expected.notice = Some("ready".into());
         }
         self.step(Input::Ready, expected);
     }
@@ -474,16 +483,16 @@ impl World {
         (self.closes, self.in_round) = (false, false);
         let Some(run) = &mut self.run else { return self.forgotten() };
         (run.is_stuck, run.asked) = (true, Some(Then::Forget));
-        self.life.leave_stuck(self.now);
-        assert_eq!((self.life.state(), self.life.due()), (State::Stuck, None));
+        self.lifecycle.leave_stuck(self.now);
+        assert_eq!((self.lifecycle.state(), self.lifecycle.due()), (State::Stuck, None));
         self.check();
     }
 
-    /// As `Members::go_on_restarting`.
-    pub(super) fn go_on_restarting(&mut self) {
-        match self.life.state() {
+    /// Corresponds to `Members::continue_restarting`.
+    pub(super) fn continue_restarting(&mut self) {
+        match self.lifecycle.state() {
             State::Stuck => (self.in_round, self.closes) = (false, true),
-            State::Stopping if self.life.is_asked() => {}
+            State::Stopping if self.lifecycle.is_asked() => {}
             state => {
                 self.in_round = state.has_run();
                 self.ask(Then::Hold, false);

@@ -27,7 +27,7 @@ enum Op {
     RowIsThere,
     RowIsGone,
     RowHasChanged,
-    /// It is the unit's turn in its set.
+    /// The unit's turn in its set comes.
     Begin,
     RunStarts,
     StartFails(Fault),
@@ -41,7 +41,7 @@ enum Op {
     /// Another unit has failed, and this one is restarted with it.
     RoundBegins,
     RoundGoesOn,
-    /// The manager or set begins to close; its task has not seen it yet.
+    /// The manager or set begins to close, and its task has not noticed that yet.
     EverythingCloses,
     StopAll {
         by_force: bool,
@@ -59,7 +59,7 @@ enum Op {
 
 impl World {
     fn perform(&mut self, op: Op) {
-        let (state, has_run) = (self.life.state(), self.run.is_some());
+        let (state, has_run) = (self.lifecycle.state(), self.run.is_some());
         let (is_open, is_set) = (!self.closes, self.is_set);
         match op {
             Op::CallStart if is_open && !has_run && state != State::Loading => {
@@ -75,13 +75,15 @@ impl World {
             }
             Op::CallStop if is_open => self.stop_by_call(Then::Stay),
             Op::CallRemove if is_open && is_set => self.stop_by_call(Then::Forget),
-            Op::RowIsThere if is_open && !is_set && has_run && self.life.then() == Then::Forget => {
+            Op::RowIsThere
+                if is_open && !is_set && has_run && self.lifecycle.then() == Then::Forget =>
+            {
                 self.set_then(Then::Again);
             }
             Op::RowIsGone if is_open && !is_set => match has_run {
                 true => self.ask(Then::Forget, false),
                 false => {
-                    // As `Core::forget`, which answers the callers that wait for a start.
+                    // Corresponds to `Core::forget`, which answers the callers that wait for a start.
                     self.starters = 0;
                     self.forgotten();
                 }
@@ -93,7 +95,7 @@ impl World {
                 }
             }
             Op::Begin if is_open && !self.in_round => {
-                let is_held = is_set && state == State::Waiting && self.life.due().is_none();
+                let is_held = is_set && state == State::Waiting && self.lifecycle.due().is_none();
                 if state == State::Initial || is_held {
                     self.begin();
                 }
@@ -108,9 +110,9 @@ impl World {
             Op::BeginsToClose => self.begins_to_close(),
             Op::Ends(fault) if has_run => self.ends(fault),
             Op::RoundBegins if is_open && is_set => {
-                (self.life.is_held, self.is_held, self.in_round) = (true, true, true);
+                (self.lifecycle.is_held, self.is_held, self.in_round) = (true, true, true);
             }
-            Op::RoundGoesOn if is_open && self.in_round => self.go_on_restarting(),
+            Op::RoundGoesOn if is_open && self.in_round => self.continue_restarting(),
             Op::EverythingCloses => self.closes = true,
             Op::StopAll { by_force } => {
                 (self.closes, self.in_round) = (true, false);
@@ -128,16 +130,19 @@ impl World {
     fn end(&mut self) {
         self.perform(Op::StopAll { by_force: false });
         let is_stopping = self.run.as_ref().is_some_and(|run| !run.is_stuck);
-        if is_stopping && self.life.due().is_some() {
+        if is_stopping && self.lifecycle.due().is_some() {
             let asked_at = self.now;
             let closing_at = self.run.as_ref().and_then(|run| run.closing_at).expect("it closes");
             (0..2).for_each(|_| self.perform(Op::TimeIsUp { late: Duration::ZERO }));
             let end = self.now.saturating_duration_since(closing_at.max(asked_at));
             assert!(end <= self.grace().saturating_add(ABORT_GRACE), "U2: its stop took {end:?}");
-            assert_eq!(self.run.as_ref().map(|run| run.is_stuck), Some(self.life.due().is_none()));
+            assert_eq!(
+                self.run.as_ref().map(|run| run.is_stuck),
+                Some(self.lifecycle.due().is_none())
+            );
         }
         self.perform(Op::Ends(Fault::None));
-        assert_eq!(self.life.state(), State::Initial, "it is forgotten");
+        assert_eq!(self.lifecycle.state(), State::Initial, "it is forgotten");
         assert_eq!((self.starters, self.stoppers), (0, 0));
     }
 }
@@ -221,7 +226,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// The pause before the restart of a unit that has failed before, after a ready run that then got these inputs.
+/// The pause before the restart of a unit that has failed twice: once at once, and once after its run was ready and
+/// then got these inputs.
 fn pause_after(ops: &[Op]) -> Option<Duration> {
     let mut world = World::new(Rules::default(), policy(), false);
     let first = [Op::CallStart, Op::RunStarts, Op::Ends(Fault::Error)];
@@ -253,7 +259,7 @@ proptest! {
     #![proptest_config(Config { cases: 10_000, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_life_agrees_with_its_model(
+    fn a_lifecycle_agrees_with_its_model(
         rules in any_rules(),
         policy in any_policy(),
         is_set in any::<bool>(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::super::{Actions, Input, Life, Then};
+use super::super::{Actions, Input, Lifecycle, Then};
 use super::{Fault, label, not_loaded, policy, step, words};
 use crate::backoff::Rate;
 use crate::policy::Policy;
@@ -81,7 +81,7 @@ fn input(name: &str) -> Input {
     }
 }
 
-/// The inputs that lead to a state.
+/// The inputs that lead from the initial state to this one.
 fn way(state: &str) -> Vec<&'static str> {
     let (before, last) = match state {
         "initial" => return Vec::new(),
@@ -123,19 +123,19 @@ fn one_restart() -> Policy {
 }
 
 /// A unit in a state, and the time.
-fn unit_in(state: &str, policy: &Policy) -> (Life, Instant) {
+fn unit_in(state: &str, policy: &Policy) -> (Lifecycle, Instant) {
     let mut now = Instant::now();
-    let mut life = Life::new(now);
+    let mut lifecycle = Lifecycle::new(now);
     for name in way(state) {
-        now = life.due().filter(|_| name == "due").unwrap_or(now);
-        step(&mut life, input(name), policy, now);
+        now = lifecycle.due().filter(|_| name == "due").unwrap_or(now);
+        step(&mut lifecycle, input(name), policy, now);
     }
-    (life, now)
+    (lifecycle, now)
 }
 
-fn text_of(life: &Life, now: Instant, actions: &Actions) -> String {
-    let due = life.due().map(|due| format!("@{:?}", due.saturating_duration_since(now)));
-    let state = format!("{:?}{}", life.state(), due.unwrap_or_default());
+fn text_of(lifecycle: &Lifecycle, now: Instant, actions: &Actions) -> String {
+    let due = lifecycle.due().map(|due| format!("@{:?}", due.saturating_duration_since(now)));
+    let state = format!("{:?}{}", lifecycle.state(), due.unwrap_or_default());
     [state].into_iter().chain(words(actions)).collect::<Vec<_>>().join(" ")
 }
 
@@ -145,17 +145,19 @@ fn transitions_match_the_table() {
     let mut written = String::new();
     for state in STATES {
         for name in INPUTS {
-            let (mut life, now) = unit_in(state, &policy);
-            let (since, nothing) = (life.since(), text_of(&life, now, &Actions::default()));
+            let (mut lifecycle, now) = unit_in(state, &policy);
+            let (since, nothing) =
+                (lifecycle.since(), text_of(&lifecycle, now, &Actions::default()));
             let later = now + Duration::from_millis(1);
-            let actions = step(&mut life, input(name), &policy, later);
+            let actions = step(&mut lifecycle, input(name), &policy, later);
             if name.starts_with("not-loaded") && state != "loading" {
                 continue;
             }
-            if life.since() == since && text_of(&life, now, &actions) == nothing {
+            if lifecycle.since() == since && text_of(&lifecycle, now, &actions) == nothing {
                 continue;
             }
-            written += &format!("{state:<12} {name:<18} {}\n", text_of(&life, later, &actions));
+            written +=
+                &format!("{state:<12} {name:<18} {}\n", text_of(&lifecycle, later, &actions));
         }
     }
     let (expected, written) = (lines(TABLE), lines(&written));
@@ -165,17 +167,22 @@ fn transitions_match_the_table() {
     assert!(differences.is_empty(), "the table differs:\n{differences}");
 }
 
-/// A row may be loaded for other reasons than a start.
+/// A row may also be loaded for reasons other than a start.
 #[test]
 fn a_failed_load_affects_only_a_loading_unit() {
     let policy = one_restart();
     for state in STATES.into_iter().filter(|state| *state != "loading") {
         for name in ["not-loaded", "not-loaded-forget"] {
-            let (mut life, now) = unit_in(state, &policy);
-            let (since, before) = (life.since(), text_of(&life, now, &Actions::default()));
-            let actions = step(&mut life, input(name), &policy, now);
-            assert_eq!(life.since(), since, "{state}");
-            assert_eq!(text_of(&life, now, &actions), format!("{before} load-failed"), "{state}");
+            let (mut lifecycle, now) = unit_in(state, &policy);
+            let (since, before) =
+                (lifecycle.since(), text_of(&lifecycle, now, &Actions::default()));
+            let actions = step(&mut lifecycle, input(name), &policy, now);
+            assert_eq!(lifecycle.since(), since, "{state}");
+            assert_eq!(
+                text_of(&lifecycle, now, &actions),
+                format!("{before} load-failed"),
+                "{state}"
+            );
         }
     }
 }
