@@ -29,9 +29,10 @@ pub(crate) enum Nested {
 }
 
 thread_local! {
-    /// The values that this thread has yet to drop; `None` if it is not dropping any. It has no destructor, so it can
-    /// still be used while the thread's other locals are destroyed. Nothing leaks, because /// the call that makes the
-    /// list also removes it.
+    /// The values that this thread has yet to drop; `None` if it is not dropping any.
+    ///
+    /// It has no destructor, so it can still be used while the thread's other locals are destroyed. Nothing leaks,
+    /// because the call that makes the list also removes it.
     static TO_DROP: RefCell<ManuallyDrop<Option<Vec<Nested>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }

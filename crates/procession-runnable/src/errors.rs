@@ -1,4 +1,4 @@
-//! [`Errors`]: what the body of a combinator returns.
+//! [`Errors`]: the errors that the body of a combinator returns.
 
 use procession::support::{pass_failures_on, pass_on};
 use procession::{BoxError, Error, Process};

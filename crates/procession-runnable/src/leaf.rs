@@ -70,7 +70,7 @@ where
 ///         let told = told.clone();
 ///         async move {
 ///             run.ready();
-///             told.recv().await // serve, until told to stop
+///             told.recv().await // serves until it is told to stop
 ///         }
 ///     },
 ///     move |_| {

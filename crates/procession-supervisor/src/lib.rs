@@ -16,11 +16,20 @@
 //! use procession_runnable::body;
 //! use procession_supervisor::{Manager, MemoryTable, State};
 //!
-//! let table = MemoryTable::new(); for name in ["orders", "invoices"] { table.insert(name, body(move |run| async move {
-//! // connect to the queue run.ready(); run.closing().await; // if this returned an error, the unit would be restarted
-//! })); } let manager = Manager::new(table.clone()); manager.run_blocking(|_| {
-//! assert!(manager.list().iter().all(|unit| unit.state == State::Running)); table.remove(&"invoices"); // the unit
-//! stops manager.stop_blocking(&"orders") })?;
+//! let table = MemoryTable::new();
+//! for name in ["orders", "invoices"] {
+//!     table.insert(name, body(move |run| async move {
+//!         // connect to the queue
+//!         run.ready();
+//!         run.closing().await; // if this returned an error, the unit would be restarted
+//!     }));
+//! }
+//! let manager = Manager::new(table.clone());
+//! manager.run_blocking(|_| {
+//!     assert!(manager.list().iter().all(|unit| unit.state == State::Running));
+//!     table.remove(&"invoices"); // the unit stops
+//!     manager.stop_blocking(&"orders")
+//! })?;
 //! # Ok::<(), procession::Error>(())
 //! ```
 //!

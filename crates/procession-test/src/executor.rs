@@ -52,8 +52,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// let app = Process::builder().name("app").spawner(executor.clone()).build()?;
 /// let worker = app.spawn(|p| async move { p.closing().await })?;
 ///
-/// executor.run_until_idle(); // the worker waits app.close(); assert!(!worker.is_closed()); // nothing runs yet
-/// executor.run_until_idle(); assert!(worker.is_closed() && app.is_closed());
+/// executor.run_until_idle(); // the worker waits
+/// app.close();
+/// assert!(!worker.is_closed()); // nothing runs yet
+/// executor.run_until_idle();
+/// assert!(worker.is_closed() && app.is_closed());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

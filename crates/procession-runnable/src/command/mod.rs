@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this one | the settings |
 //! | [`running`] | one run, from its start to its end |
-//! | [`output`] | what the program prints |
+//! | [`output`] | the output of the program |
 //! | [`group`] | signals to the program and everything that it has started |
 
 mod group;

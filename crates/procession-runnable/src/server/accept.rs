@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The name of the process of each connection.
 pub(super) const CONNECTION: &str = "connection";
 
-/// Serves what `next` accepts, until the server begins to close.
+/// Serves the connections that `next` accepts, until the server begins to close.
 ///
 /// # Errors
 ///

@@ -79,7 +79,7 @@ impl Activity {
         Arc::new(Self(Mutex::new(State { current, taken_at: now, handlers: Vec::new() })))
     }
 
-    /// Takes a sample, and resets the fields that tell what has happened since the last one.
+    /// Takes a sample, and resets the fields that are about the time since the last one.
     pub(super) fn sample(&self) -> Sample {
         let current = &mut self.0.lock().current;
         let copy = *current;

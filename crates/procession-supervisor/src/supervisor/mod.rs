@@ -43,10 +43,20 @@ use crate::unit::{OnFailure, Unit};
 /// use procession_runnable::{body, run_in};
 /// use procession_supervisor::Supervisor;
 ///
-/// let part = |what: &'static str| { body(move |run| async move { println!("{what} is up"); run.ready();
-/// run.closing().await; }) }; // The session is useless without its connection. If the connection fails, both restart.
-/// let link = Supervisor::rest_for_one([ ("connection", part("the connection")), ("session", part("the session")), ]);
-/// let app = Process::new(); futures_lite::future::block_on(run_in(&app, &link.runnable(), |_| async {}))?;
+/// let part = |what: &'static str| {
+///     body(move |run| async move {
+///         println!("{what} is up");
+///         run.ready();
+///         run.closing().await;
+///     })
+/// };
+/// // The session is useless without its connection. If the connection fails, both restart.
+/// let link = Supervisor::rest_for_one([
+///     ("connection", part("the connection")),
+///     ("session", part("the session")),
+/// ]);
+/// let app = Process::new();
+/// futures_lite::future::block_on(run_in(&app, &link.runnable(), |_| async {}))?;
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone)]

@@ -106,11 +106,20 @@ where
 ///     })
 /// }
 ///
-/// let report = Sweep::new().faults([Fault::BodyPanics, Fault::BodyEndsEarly]).run(|app| { let (tell, ready) =
-/// mpsc::channel(); let stack = sequential([named("database", serve()), named("server", serve())]);
-/// Process::builder().name("main").parent(app).spawn(move |p| async move { let body = |p: Process| async move {
-/// tell.send(())?; p.closing().await; procession::ok() }; run_in(&p, &stack, body).await })?; let _has_started =
-/// ready.recv(); // an error if a fault has prevented the start procession::ok() });
+/// let report = Sweep::new().faults([Fault::BodyPanics, Fault::BodyEndsEarly]).run(|app| {
+///     let (tell, ready) = mpsc::channel();
+///     let stack = sequential([named("database", serve()), named("server", serve())]);
+///     Process::builder().name("main").parent(app).spawn(move |p| async move {
+///         let body = |p: Process| async move {
+///             tell.send(())?;
+///             p.closing().await;
+///             procession::ok()
+///         };
+///         run_in(&p, &stack, body).await
+///     })?;
+///     let _has_started = ready.recv(); // an error if a fault has prevented the start
+///     procession::ok()
+/// });
 /// assert!(report.cases().iter().any(|case| case.path().ends_with("/server")), "{report}");
 /// ```
 ///
