@@ -163,7 +163,7 @@ fn too_many_restarts_end_the_set() {
             error
                 .with_causes()
                 .to_string()
-                .ends_with("again too often: process `b` failed: broken")
+                .ends_with("was restarted too often: process `b` failed: broken")
         );
         let Error::Failed(failed) = error else { panic!("{name}: {error}") };
         assert!(matches!(failed.get().downcast_ref(), Some(ManagerError::GaveUp { .. })));
