@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use procession::Process;
 use procession_inspect::Inspect;
 use procession_runnable::Start;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 const PROCESSES: usize = 100_000;
 const VIEWERS: usize = 100;
@@ -25,9 +26,8 @@ const SILENT: usize = 10;
 /// A viewer that reads nothing has a place for this long, once nothing more fits into its socket.
 const SILENT_FOR: Duration = Duration::from_secs(20);
 
-/// The time for which the program and its viewers are watched. The system takes some megabytes for a viewer that reads
-/// nothing before its socket is full.
-const WATCHED: Duration = Duration::from_secs(100);
+/// The time for which the program and its viewers are watched.
+const WATCHED: Duration = Duration::from_secs(60);
 
 /// The list in which every change shows, so that frames and patches are large.
 const LARGE: &str = "/events?sort=name&scope=all";
@@ -147,7 +147,7 @@ fn change(app: &Process, is_done: &AtomicBool) {
             .map(|number| Process::builder().name(name(number)).parent(app).build())
             .collect();
         thread::sleep(Duration::from_millis(200));
-        drop(some);
+        some.iter().for_each(|process| drop(process.close()));
         if is_done.load(Ordering::Relaxed) {
             return;
         }
@@ -240,6 +240,8 @@ fn view(address: SocketAddr) {
         let mut stream = TcpStream::connect(address).expect("a connection");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
         if number % (VIEWERS / SILENT) == 0 {
+            // Otherwise, the system would take some megabytes before the socket is full.
+            set_socket_recv_buffer_size(&stream, 4096).expect("a socket");
             silent.push(stream);
             continue;
         }

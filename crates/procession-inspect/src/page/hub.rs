@@ -28,7 +28,7 @@ use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::model::{At, Frame, Program, State as Phase};
 use super::query::Query;
-use super::sample::{Facts, Sample};
+use super::sample::{Facts, Numbered, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
 use super::units::Sources;
@@ -276,8 +276,6 @@ impl Hub {
 
     /// Takes a snapshot.
     fn take_sample(&self) -> Option<Arc<Sample>> {
-        // One at a time; the history belongs to the last one.
-        let mut history = self.history.lock();
         let (closing_since, end) = {
             let state = self.state.lock();
             (state.closing_since, state.end.clone())
@@ -285,8 +283,13 @@ impl Hub {
         let Some(root) = self.root.upgrade() else {
             return self.state.lock().sample.clone().map(|(_, sample)| sample);
         };
-        let (at, now, tally) = (At::now(), Instant::now(), self.tally.state());
-        let snapshot = root.snapshot();
+        let (at, now, tally, numbered) = {
+            // One at a time, because the history belongs to the last snapshot.
+            let mut history = self.history.lock();
+            let (at, now, tally) = (At::now(), Instant::now(), self.tally.state());
+            let numbered = Numbered::new(root.snapshot(), &mut history, &tally);
+            (at, now, tally, numbered)
+        };
         let deadlines = support::deadlines_of_root(&root);
         let outcome = end.or_else(|| {
             let outcome = root.outcome()?;
@@ -299,9 +302,15 @@ impl Hub {
         let (program, texts, sources) = (&self.program, &self.texts, &self.sources);
         let up = self.began.elapsed();
         let facts = Facts { at, now, up, program, deadlines, tally, texts, sources, outcome };
-        let sample = Arc::new(Sample::new(snapshot, &mut history, facts));
+        let sample = Arc::new(Sample::new(numbered, facts));
         let fresh_until = Instant::now() + FRESH.max(now.elapsed() * 20);
-        self.state.lock().sample = Some((fresh_until, sample.clone()));
+        let mut state = self.state.lock();
+        // Redacting takes time, and another thread may have taken a later sample meanwhile.
+        let is_newest = state.sample.as_ref().is_none_or(|(_, before)| before.taken < sample.taken);
+        let replaced =
+            if is_newest { state.sample.replace((fresh_until, sample.clone())) } else { None };
+        drop(state);
+        drop(replaced);
         Some(sample)
     }
 

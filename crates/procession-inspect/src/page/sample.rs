@@ -16,6 +16,7 @@ use super::units::{Listed, Sources};
 
 pub(crate) struct Sample {
     pub(crate) at: At,
+    pub(crate) taken: Instant,
     pub(crate) snapshot: Snapshot,
     pub(crate) marks: Marks,
     /// By index.
@@ -35,6 +36,29 @@ pub(crate) struct Sample {
     by_key: OnceLock<HashMap<u64, u32>>,
 }
 
+/// A snapshot whose processes and failures have serial numbers. It is made with the history locked, so it runs no foreign
+/// code.
+pub(crate) struct Numbered {
+    snapshot: Snapshot,
+    marks: Marks,
+    tree: Tree,
+    keys: Vec<u64>,
+    failure_keys: Vec<u64>,
+}
+
+impl Numbered {
+    pub(crate) fn new(snapshot: Snapshot, history: &mut History, tally: &Tally) -> Self {
+        let marks = Marks::new(&snapshot);
+        let tree = Tree::new(&snapshot, &marks);
+        let keys = history.keys(&snapshot, &marks, &tree.order);
+        let failures = tally.failures.iter();
+        let failures = failures.map(|failed| (failed.number, failed.id, failed.site));
+        let failure_keys = history.failures(failures);
+        history.forget();
+        Self { snapshot, marks, tree, keys, failure_keys }
+    }
+}
+
 /// The facts that a sample needs besides the snapshot.
 pub(crate) struct Facts<'a> {
     pub(crate) at: At,
@@ -50,14 +74,10 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Sample {
-    pub(crate) fn new(snapshot: Snapshot, history: &mut History, facts: Facts<'_>) -> Self {
-        let marks = Marks::new(&snapshot);
-        let tree = Tree::new(&snapshot, &marks);
-        let keys = history.keys(&snapshot, &marks, &tree.order);
+    /// Names and errors are redacted here, by a function of the user's.
+    pub(crate) fn new(numbered: Numbered, facts: Facts<'_>) -> Self {
+        let Numbered { snapshot, marks, tree, keys, failure_keys } = numbered;
         let failed = facts.tally.failures.iter();
-        let failure_keys =
-            history.failures(failed.clone().map(|failed| (failed.number, failed.id, failed.site)));
-        history.forget();
         let texts = facts.texts;
         let failures = failed.clone().zip(failure_keys).map(|(failed, key)| Failure {
             key,
@@ -70,6 +90,7 @@ impl Sample {
         let (blockers, blockers_more) = blockers(&snapshot, &keys, texts);
         Self {
             at: facts.at,
+            taken: facts.now,
             summary: summary(&snapshot, &facts),
             errors: failed.map(|failed| failed.error.clone()).collect(),
             failures_dropped: facts.tally.failed - failures.len() as u64,

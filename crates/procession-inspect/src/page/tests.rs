@@ -1,9 +1,10 @@
 //! The frames of the page, as functions of real processes.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::time::{Duration, Instant};
 
-use procession::{Process, Reason};
+use procession::{ChildFailure, Process, Reason};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -11,12 +12,14 @@ use super::detail::detail;
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::html;
+use super::hub::Hub;
 use super::model::{At, Blocker, Content, Frame, Program, Row};
 use super::query::Query;
 use super::row::ROW_LIMIT;
-use super::sample::{Facts, Sample};
+use super::sample::{Facts, Numbered, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
+use super::units::Sources;
 use super::words;
 
 pub(super) struct Scene {
@@ -62,18 +65,20 @@ impl Scene {
     pub(super) fn sample(&mut self, passed: u64) -> Sample {
         procession::support::flush_events(Duration::from_secs(10));
         self.at += passed;
+        let tally = self.tally.state();
+        let numbered = Numbered::new(self.app.snapshot(), &mut self.history, &tally);
         let facts = Facts {
             at: At(self.at),
             now: Instant::now(),
             up: Duration::from_secs(1),
             program: &self.program,
             deadlines: None,
-            tally: self.tally.state(),
+            tally,
             texts: &self.texts,
             sources: &self.sources,
             outcome: None,
         };
-        Sample::new(self.app.snapshot(), &mut self.history, facts)
+        Sample::new(numbered, facts)
     }
 }
 
@@ -551,4 +556,31 @@ proptest! {
         }
         scene.app.close_blocking().ok();
     }
+}
+
+#[test]
+fn a_function_that_redacts_may_ask_for_the_page_and_wait() {
+    let app =
+        Process::builder().name("app").on_child_failure(ChildFailure::Ignore).build().unwrap();
+    let hub: Arc<OnceLock<Weak<Hub>>> = Arc::default();
+    let asked = hub.clone();
+    let is_first = AtomicBool::new(true);
+    let redact = move |name: &str| {
+        let hub = asked.get().and_then(Weak::upgrade);
+        if let Some(hub) = hub.filter(|_| is_first.swap(false, Ordering::Relaxed)) {
+            let (answer, answered) = mpsc::channel();
+            std::thread::spawn(move || answer.send(hub.sample().is_some()));
+            assert_eq!(answered.recv_timeout(Duration::from_secs(60)), Ok(true));
+        }
+        name.to_uppercase()
+    };
+    let failed = Process::builder().name("writer").parent(&app);
+    let started = Hub::start(&app, Texts::new(Some(Arc::new(redact))), Sources::default());
+    let failed = failed.spawn_thread(|_| Err::<(), _>("disk full")).unwrap();
+    assert!(failed.closed().wait().is_err());
+    procession::support::flush_events(Duration::from_secs(60));
+    assert!(hub.set(Arc::downgrade(&started)).is_ok());
+    let sample = started.sample().unwrap();
+    assert_eq!(sample.failures[0].path, "APP/WRITER");
+    started.stop();
 }
