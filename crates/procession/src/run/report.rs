@@ -160,12 +160,14 @@ impl Direct {
     }
 }
 
-/// Notifies the supervisors, and begins the graces. The sleepers that must be woken for that are added to the effects.
+/// Notifies the supervisors, and begins the graces. The sleepers that must be woken for that are added to the effects,
+/// ahead of those of users: threads that call a supervisor wait for its answer, and a user's waker may block until such a
+/// thread is awake (I9).
 #[inline]
 pub(super) fn notify_supervisors(effects: &mut Effects) {
     for Reported { node, is_closed } in effects.take_reports() {
         let sleeper = node.report().and_then(|report| report.report_phase(&node, is_closed));
-        sleeper.into_iter().for_each(|sleeper| effects.wake(sleeper));
+        sleeper.into_iter().for_each(|sleeper| effects.wake_first(sleeper));
     }
 }
 

@@ -89,6 +89,13 @@ impl<C: Contents> Effects<C> {
         self.push(Wake { sleeper, put_back: None });
     }
 
+    /// Adds a sleeper that is woken before all others that are not the library's own.
+    pub(crate) fn wake_first(&mut self, sleeper: Sleeper) {
+        if let Some(before) = self.first.replace(Wake { sleeper, put_back: None }) {
+            self.further().wakes.push(before);
+        }
+    }
+
     #[inline]
     pub(super) fn push(&mut self, wake: Wake<C>) {
         match self.first {
