@@ -147,7 +147,7 @@ fn change(app: &Process, is_done: &AtomicBool) {
             .map(|number| Process::builder().name(name(number)).parent(app).build())
             .collect();
         thread::sleep(Duration::from_millis(200));
-        some.iter().for_each(|process| drop(process.close()));
+        some.iter().flatten().for_each(|process| drop(process.close()));
         if is_done.load(Ordering::Relaxed) {
             return;
         }
