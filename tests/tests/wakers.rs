@@ -253,6 +253,62 @@ mod asleep {
         let end = || give.send_blocking(()).unwrap();
         wakes_first("stop_unit", &Process::new(), event, sleep, end);
     }
+
+    /// Units of several managers begin to close in one walk.
+    #[test]
+    fn threads_that_stop_units_of_several_managers_are_woken_before_wakers() {
+        use procession_runnable::{Start, body_thread};
+        use procession_supervisor::{Manager, MemoryTable};
+
+        let (app, common) = (Process::new(), Process::new());
+        let (begin, begun) = mpsc::channel::<()>();
+        let (awake, awoken) = mpsc::channel();
+        let managers: Vec<Manager<&str>> = (0..3)
+            .map(|_| {
+                let (table, parent) = (MemoryTable::new(), common.clone());
+                table.insert(
+                    "unit",
+                    // The threads of bodies are woken before wakers; futures of bodies are not.
+                    body_thread(move |run| {
+                        parent.add_child(&run).unwrap();
+                        run.ready();
+                        run.closing().wait();
+                    }),
+                );
+                let manager = Manager::new(table);
+                let (start, readiness) = Start::under(&app);
+                drop(manager.runnable().start(start).unwrap());
+                pollster::block_on(readiness).unwrap();
+                manager
+            })
+            .collect();
+        let count = managers.len();
+        let stopping = thread::spawn(move || {
+            begun.recv_timeout(LIMIT).unwrap();
+            for manager in managers {
+                let awake = awake.clone();
+                thread::spawn(move || {
+                    let _stopped = manager.stop_blocking(&"unit");
+                    awake.send(()).unwrap();
+                });
+            }
+        });
+        let (tell, told) = mpsc::channel();
+        let awoken = std::sync::Mutex::new(awoken);
+        let waker = waker(move || {
+            begin.send(()).unwrap();
+            let awoken = awoken.lock().unwrap();
+            let all = (0..count).all(|_| awoken.recv_timeout(LIMIT / 3).is_ok());
+            tell.send(all).unwrap();
+        });
+        let mut event = std::pin::pin!(common.closing());
+        assert!(event.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        common.close();
+        assert_eq!(told.recv_timeout(LIMIT), Ok(true));
+        stopping.join().unwrap();
+        app.close();
+        ends_well(&app);
+    }
 }
 
 /// I9: if the waker of a sleeper panics, the other sleepers of the clock are still woken, and the panic does not reach

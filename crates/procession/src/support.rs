@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::process::{Builder, Process};
 use crate::run::body::ErrorRecipient;
-use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, Site};
+use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, ProcessId, Site, Snapshot};
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
 
@@ -144,6 +144,12 @@ pub fn deadlines_of_root(process: &Process) -> Option<Deadlines> {
 #[must_use]
 pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
     blocker.renamed(rename)
+}
+
+/// The path of a process with at most `limit` labels, the nearest ones. [`Snapshot::path`] of a deep process is long.
+#[must_use]
+pub fn nearest_path(snapshot: &Snapshot, id: ProcessId, limit: usize) -> String {
+    snapshot.nearest_path(id, limit).unwrap_or_default()
 }
 
 /// The item's line in three parts, for a table: the chain down to it, what it is, and how long it has lasted.

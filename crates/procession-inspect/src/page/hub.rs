@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use event_listener::{Event, EventListener};
+use event_listener::{Event, EventListener, Listener};
 use futures_lite::future::{block_on, or};
 use parking_lot::Mutex;
 use procession::{Clock, Error, Process, SystemClock, WeakProcess, support};
@@ -46,11 +46,15 @@ const FEW: usize = 1_000;
 /// The time for which requests are answered with the same sample, unless 20 times its cost is longer.
 const FRESH: Duration = Duration::from_millis(100);
 
+/// The maximum number of requests that take a sample at the same time. With one, a function that redacts and asks for the
+/// page would wait for itself.
+const TAKING: usize = 2;
+
 /// The time that the last frame waits for the last events.
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// The time between the last event and the end of the server, if there are viewers.
-pub(crate) const SAVE: Duration = Duration::from_millis(200);
+pub(crate) const SAVE: Duration = Duration::from_millis(400);
 
 /// The time that the last event waits for the exit status, which the program tells as soon as it has reported its end.
 const EXIT: Duration = Duration::from_secs(5);
@@ -68,6 +72,8 @@ pub(crate) struct Hub {
     wake: Event,
     /// Frames have been made.
     made: Event,
+    /// A request has taken a sample.
+    taken: Event,
     seats: AtomicUsize,
 }
 
@@ -84,6 +90,8 @@ struct State {
     bye: Option<Arc<[u8]>>,
     is_stopped: bool,
     exit: Exit,
+    /// The number of requests that are taking a sample.
+    taking: usize,
 }
 
 /// What is known about the exit status of the program.
@@ -97,6 +105,16 @@ enum Exit {
 impl Default for Exit {
     fn default() -> Self {
         Self::With(None)
+    }
+}
+
+/// A request that takes a sample.
+struct Turn<'a>(&'a Hub);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().taking -= 1;
+        self.0.taken.notify(usize::MAX);
     }
 }
 
@@ -135,6 +153,7 @@ impl Hub {
             state: Mutex::default(),
             wake: Event::new(),
             made: Event::new(),
+            taken: Event::new(),
             seats: AtomicUsize::new(0),
         });
         let (observer, closing, closed) = (Arc::downgrade(&hub), root.closing(), root.closed());
@@ -236,7 +255,7 @@ impl Hub {
                 let state = self.state.lock();
                 state.channels.get(&query).and_then(|channel| channel.frame.clone())
             };
-            self.advance(&query, before.as_deref(), &sample);
+            self.advance(&query, before.as_ref(), &sample);
         }
         self.made.notify(usize::MAX);
         let cost = began.elapsed();
@@ -259,7 +278,9 @@ impl Hub {
         }
     }
 
-    fn advance(&self, query: &Query, before: Option<&Frame>, sample: &Sample) {
+    /// The frame after `before`, unless another one has taken its place, because all viewers have left and others have
+    /// come.
+    fn advance(&self, query: &Query, before: Option<&Arc<Frame>>, sample: &Sample) {
         let Some(before) = before else { return self.begin(query, sample) };
         let mut now = frame(sample, query);
         keep_closed(before, &mut now, sample, query);
@@ -268,13 +289,16 @@ impl Hub {
         let patch = Some(patch).filter(|patch| patch.len() <= FRAME_LIMIT);
         let whole = event("frame", now.seq.unwrap_or(0), &now);
         let mut state = self.state.lock();
-        if let Some(channel) = state.channels.get_mut(query) {
+        let is_same = |channel: &&mut Channel| {
+            channel.frame.as_ref().is_some_and(|frame| Arc::ptr_eq(frame, before))
+        };
+        if let Some(channel) = state.channels.get_mut(query).filter(is_same) {
             (channel.frame, channel.patch) = (Some(Arc::new(now)), patch);
             channel.whole = Some(whole);
         }
     }
 
-    /// Takes a snapshot.
+    /// Takes a snapshot. Returns a later one if another thread has taken it meanwhile.
     fn take_sample(&self) -> Option<Arc<Sample>> {
         let (closing_since, end) = {
             let state = self.state.lock();
@@ -305,22 +329,39 @@ impl Hub {
         let sample = Arc::new(Sample::new(numbered, facts));
         let fresh_until = Instant::now() + FRESH.max(now.elapsed() * 20);
         let mut state = self.state.lock();
-        // Redacting takes time, and another thread may have taken a later sample meanwhile.
-        let is_newest = state.sample.as_ref().is_none_or(|(_, before)| before.taken < sample.taken);
-        let replaced =
-            if is_newest { state.sample.replace((fresh_until, sample.clone())) } else { None };
+        // Redacting takes time.
+        if let Some((_, later)) =
+            state.sample.as_ref().filter(|(_, last)| last.taken > sample.taken)
+        {
+            return Some(later.clone());
+        }
+        let replaced = state.sample.replace((fresh_until, sample.clone()));
         drop(state);
         drop(replaced);
         Some(sample)
     }
 
-    /// A sample that is new enough to answer a request.
+    /// A sample that is new enough to answer a request. If others are being taken, it waits for one of them.
     pub(crate) fn sample(&self) -> Option<Arc<Sample>> {
-        let last = self.state.lock().sample.clone();
-        match last {
-            Some((until, sample)) if Instant::now() < until => Some(sample),
-            _ => self.take_sample(),
+        loop {
+            let taken = self.taken.listen();
+            {
+                let mut state = self.state.lock();
+                match &state.sample {
+                    Some((until, sample)) if Instant::now() < *until => {
+                        return Some(sample.clone());
+                    }
+                    _ if state.taking < TAKING => {
+                        state.taking += 1;
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            taken.wait();
         }
+        let _turn = Turn(self);
+        self.take_sample()
     }
 
     /// The root is Closed, or the inspector was stopped.
@@ -450,7 +491,10 @@ impl Viewer {
             self.has_ended = true;
             return Some(Some(bye.clone()));
         }
-        (state.is_stopped && self.hub.root.upgrade().is_none()).then_some(None)
+        let is_stopped = state.is_stopped;
+        // The handle may be the last one, which closes the process.
+        drop(state);
+        (is_stopped && self.hub.root.upgrade().is_none()).then_some(None)
     }
 
     pub(crate) fn listen(&self) -> EventListener {

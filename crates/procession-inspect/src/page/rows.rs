@@ -381,11 +381,9 @@ impl<'a> Planner<'a> {
             }
             Kind::Reference(process, parent) => {
                 let (from, to) = (sample.key(*parent), sample.key(*process));
-                let see = sample.owner(*process).map_or_else(String::new, |edge| {
-                    let owner = sample.snapshot.processes()[edge.from()].id();
-                    let path = sample.snapshot.path(owner).unwrap_or_default();
-                    sample.texts.path(&path).replace('/', " › ")
-                });
+                let see = sample
+                    .owner(*process)
+                    .map_or_else(String::new, |edge| sample.path(edge.from()).replace('/', " › "));
                 let label = sample.texts.label(sample.process(*process));
                 let reference = Reference { to, label, see };
                 let key = Key::Other(format!("r{from}.{to}"));
@@ -437,8 +435,7 @@ fn flat(sample: &Sample, filter: &Filter, column: Column, is_reversed: bool) -> 
     let rows = sorted.into_iter().take(BUDGET).map(|(_, _, index)| {
         let mut row = process_row(sample, index, 0);
         if let Content::Process(content) = &mut row.content {
-            let path = sample.snapshot.path(sample.process(index).id()).unwrap_or_default();
-            content.path = Some(sample.texts.path(&path));
+            content.path = Some(sample.path(index as usize));
         }
         row
     });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use procession::support::{Deadlines, Marks};
+use procession::support::{Deadlines, Marks, nearest_path};
 use procession::{Edge, Link, ProcessInfo, Snapshot};
 
 use super::history::History;
@@ -13,6 +13,9 @@ use super::summary::{blockers, summary};
 use super::tally::State as Tally;
 use super::texts::Texts;
 use super::units::{Listed, Sources};
+
+/// The maximum number of labels in the path of a process in a list. The cost of a whole path grows with the depth.
+const LABELS: usize = 16;
 
 pub(crate) struct Sample {
     pub(crate) at: At,
@@ -128,6 +131,12 @@ impl Sample {
             indices.map(|(index, &key)| (key, index)).collect()
         });
         by_key.get(&key).copied()
+    }
+
+    /// The path of a process, as it is shown in lists.
+    pub(crate) fn path(&self, index: usize) -> String {
+        let id = self.snapshot.processes()[index].id();
+        self.texts.path(&nearest_path(&self.snapshot, id, LABELS))
     }
 
     /// The edge below which the process is drawn.

@@ -37,6 +37,9 @@ use crate::name::{name_of, process_name_of};
 use crate::state::{HasRun, State};
 use crate::unit::Unit;
 
+/// The maximum number of bytes of an error that the table keeps.
+const ERROR_LIMIT: usize = 4096;
+
 pub(super) struct Claims {
     settings: Arc<Settings>,
     factory: Arc<Factory>,
@@ -310,7 +313,10 @@ impl Claims {
     /// The record of a failure. The error's text is foreign code.
     fn failure(&self, error: &(dyn StdError + 'static)) -> Record {
         let text = catch(|| with_causes(error).to_string());
-        let error = text.unwrap_or_else(|_| "(the text of the error panicked)".to_owned());
+        let mut error = text.unwrap_or_else(|_| "(the text of the error panicked)".to_owned());
+        // A text that the store cannot keep would hold up all writes behind it.
+        let end = (0..=ERROR_LIMIT.min(error.len())).rev().find(|end| error.is_char_boundary(*end));
+        error.truncate(end.unwrap_or(0));
         Record::Failed { error, limit: self.settings.failure_limit }
     }
 

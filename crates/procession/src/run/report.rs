@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::deadlines::begin_grace;
 use super::pool::run_now;
 use super::wakers::{register_own, wake_sleeper};
-use super::{Effects, Inherited, Node};
+use super::{Effects, Inherited, Node, NodeContents};
 use crate::state::{Moment, Reported};
 use crate::value::sleeper::Sleeper;
 use crate::value::sync::{AtomicBool, Ordering};
@@ -165,10 +165,11 @@ impl Direct {
 /// thread is awake (I9).
 #[inline]
 pub(super) fn notify_supervisors(effects: &mut Effects) {
-    for Reported { node, is_closed } in effects.take_reports() {
-        let sleeper = node.report().and_then(|report| report.report_phase(&node, is_closed));
-        sleeper.into_iter().for_each(|sleeper| effects.wake_first(sleeper));
-    }
+    let notify = |Reported { node, is_closed }: Reported<NodeContents>| {
+        node.report()?.report_phase(&node, is_closed)
+    };
+    let sleepers = effects.take_reports().into_iter().filter_map(notify).collect();
+    effects.wake_first(sleepers);
 }
 
 /// Notifies the supervisor when it is woken.

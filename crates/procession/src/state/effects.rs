@@ -89,11 +89,16 @@ impl<C: Contents> Effects<C> {
         self.push(Wake { sleeper, put_back: None });
     }
 
-    /// Adds a sleeper that is woken before all others that are not the library's own.
-    pub(crate) fn wake_first(&mut self, sleeper: Sleeper) {
-        if let Some(before) = self.first.replace(Wake { sleeper, put_back: None }) {
-            self.further().wakes.push(before);
+    /// Adds sleepers that are woken before all others that are here.
+    pub(crate) fn wake_first(&mut self, sleepers: Vec<Sleeper>) {
+        if sleepers.is_empty() {
+            return;
         }
+        let further =
+            self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.wakes));
+        let others = self.first.take().into_iter().chain(further);
+        sleepers.into_iter().for_each(|sleeper| self.wake(sleeper));
+        others.for_each(|wake| self.push(wake));
     }
 
     #[inline]
@@ -202,14 +207,43 @@ impl<C: Contents> Effects<C> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::task::{Wake, Waker};
+
     use super::super::edges::fresh_child;
     use super::super::node::Node;
     use super::super::seed::Seed;
     use super::super::testing::Plain;
+    use super::{Effects, Sleeper};
     use crate::value::{Reason, Site};
+
+    struct Nothing;
+
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
 
     fn seed(teardown: Option<&'static str>) -> Seed<Plain> {
         Seed { teardown, ..Seed::at(Site::caller()) }
+    }
+
+    /// The tasks of supervisors come before users' wakers, however many supervisors there are.
+    #[test]
+    fn sleepers_that_are_woken_first_keep_their_order() {
+        let wakers: Vec<Waker> = (0..5).map(|_| Waker::from(Arc::new(Nothing))).collect();
+        let sleepers = |range: Range<usize>| wakers[range].iter().map(Sleeper::of).collect();
+        for users in 0..3 {
+            let mut effects = Effects::<Plain>::default();
+            wakers[3..3 + users].iter().for_each(|waker| effects.wake(Sleeper::of(waker)));
+            effects.wake_first(sleepers(0..3));
+            effects.wake_first(Vec::new());
+            let (first, further) = effects.into_wakes();
+            let all = first.into_iter().chain(further).map(|wake| wake.sleeper.into_waker());
+            let all: Vec<Waker> = all.collect();
+            assert_eq!(all.len(), 3 + users);
+            assert!(all.iter().zip(&wakers).all(|(one, other)| one.will_wake(other)));
+        }
     }
 
     /// Room is reserved for the teardowns of siblings once, and not for the one of their parent.

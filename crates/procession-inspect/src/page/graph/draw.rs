@@ -208,8 +208,7 @@ impl Picture<'_> {
 
     /// `app › db › cache`
     fn path(&self, process: u32) -> String {
-        let path = self.sample.snapshot.path(self.sample.process(process).id());
-        self.sample.texts.path(&path.unwrap_or_default()).replace('/', " › ")
+        self.sample.path(process as usize).replace('/', " › ")
     }
 
     /// The key of a process, or nothing for a fold.

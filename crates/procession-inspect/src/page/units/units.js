@@ -51,8 +51,8 @@
     ticks();
   }
   function take(fresh) {
-    // The state of the program and another run change more than the table.
-    const is_other = fresh.summary.state !== frame.summary.state || fresh.program && fresh.program.run !== frame.program.run;
+    // The state of the program and another run change more than the table. A program that is closed answers no more.
+    const is_other = fresh.summary.state !== frame.summary.state && fresh.summary.state !== "closed" || fresh.program && fresh.program.run !== frame.program.run;
     const old = frame;
     frame = Object.assign({}, frame, fresh);
     frame.units = fresh.units || old.units;

@@ -98,8 +98,17 @@ impl Snapshot {
     /// `app/server/connection 7`.
     #[must_use]
     pub fn path(&self, id: ProcessId) -> Option<String> {
+        self.nearest_path(id, usize::MAX)
+    }
+
+    /// The path with at most this many labels, the nearest ones. If others are left out, it begins with `…/`.
+    pub(crate) fn nearest_path(&self, id: ProcessId, limit: usize) -> Option<String> {
         let mut ways = vec![&self.processes[self.index_of(id)?]];
         while let Some(parent) = ways.last().and_then(|process| process.first_parent.get()) {
+            if ways.len() == limit {
+                let labels = ways.iter().rev().map(|process| process.label());
+                return Some(labels.fold("…".to_owned(), |path, label| path + "/" + &label));
+            }
             ways.push(&self.processes[parent as usize]);
         }
         let is_below_root = ways.last().is_some_and(|top| top.id == self.root().id);
