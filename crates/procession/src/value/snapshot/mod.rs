@@ -337,6 +337,13 @@ mod tests {
         assert_eq!(path(cache), "main/outer/app/http/src/main.rs:41/cache\n");
         assert_eq!(path(worker), "server/worker");
         assert_eq!(path(early), "owner/early");
+        let nearest = |limit| {
+            let path = snapshot.nearest_path(snapshot.processes()[cache].id, limit);
+            path.map(as_specified).expect("it is in the snapshot")
+        };
+        assert_eq!(nearest(1), "…/cache\n");
+        assert_eq!(nearest(3), "…/http/src/main.rs:41/cache\n");
+        assert_eq!(nearest(4), path(cache));
     }
 
     /// Edges that close may form rings, with or without a way from the root; first parents do not.
