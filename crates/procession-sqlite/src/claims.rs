@@ -84,10 +84,14 @@ pub(crate) fn bound(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A manager with a unit on probation takes no other one, as in [`claim`].
 pub(crate) const HAS_FREE: &str = "
     SELECT EXISTS (
         SELECT 1 FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
-        WHERE k.manager = ?1 AND u.owner IS NULL AND u.is_wanted = 1)";
+        WHERE k.manager = ?1 AND u.owner IS NULL AND u.is_wanted = 1
+            AND u.crashes < CASE WHEN EXISTS (
+                SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2
+            ) THEN ?2 ELSE 9223372036854775807 END)";
 
 pub(crate) const HAS_PEER: &str = "
     SELECT EXISTS (
@@ -105,7 +109,10 @@ fn has_peer(tx: &Transaction<'_>, manager: i64) -> Result<bool, Failure> {
 pub(crate) fn has_free(tx: &Transaction<'_>, manager: ManagerId) -> Result<bool, Failure> {
     let (manager, is_draining) = alive(tx, manager)?;
     let may_claim = !is_draining || !has_peer(tx, manager)?;
-    Ok(may_claim && tx.prepare_cached(HAS_FREE)?.query_row([manager], |row| row.get(0))?)
+    Ok(may_claim
+        && tx
+            .prepare_cached(HAS_FREE)?
+            .query_row(params![manager, PROBATION_CRASHES], |row| row.get(0))?)
 }
 
 /// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but not
@@ -125,7 +132,10 @@ pub(crate) const SHARE: &str = "
         (SELECT count(*) FROM procession_units WHERE owner = m.id),
         EXISTS (SELECT 1
             FROM procession_manager_kinds AS k CROSS JOIN procession_units AS u ON u.kind = k.kind
-            WHERE k.manager = m.id AND u.owner IS NULL AND u.is_wanted = 1),
+            WHERE k.manager = m.id AND u.owner IS NULL AND u.is_wanted = 1
+                AND u.crashes < CASE WHEN EXISTS (
+                    SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2
+                ) THEN ?2 ELSE 9223372036854775807 END),
         (SELECT count(*) FROM procession_units WHERE owner = m.id AND has_order = 1),
         (SELECT max(id) FROM peers),
         (SELECT count(*) FROM peers WHERE id < ?1)
@@ -135,7 +145,7 @@ pub(crate) const SHARE: &str = "
 pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, Failure> {
     let number = i64::try_from(manager.get()).map_err(|_| TableError::Refused)?;
     let mut statement = tx.prepare_cached(SHARE)?;
-    let share = statement.query_row([number], |row| {
+    let share = statement.query_row(params![number, PROBATION_CRASHES], |row| {
         let mut share = Share::default();
         share.is_draining = row.get(0)?;
         share.units = unsigned(row.get(1)?) as usize;

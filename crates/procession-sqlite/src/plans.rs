@@ -94,8 +94,8 @@ fn hot_statements_use_their_indices() {
     for (statement, index) in [
         (claims::CLAIM, "procession_units_free (kind=? AND crashes>? AND crashes<?)"),
         (claims::ON_PROBATION, "procession_units_owned (owner=? AND is_steady=? AND crashes>?)"),
-        (claims::HAS_FREE, "procession_units_free (kind=?)"),
-        (claims::SHARE, "procession_units_free (kind=?)"),
+        (claims::HAS_FREE, "procession_units_free (kind=? AND crashes<?)"),
+        (claims::SHARE, "procession_units_free (kind=? AND crashes<?)"),
         (claims::SHARE, "procession_units_owned (owner=?)"),
         (claims::SHARE, "procession_units_ordered (owner=?)"),
         (claims::ORDERS, "procession_units_ordered (owner=?)"),

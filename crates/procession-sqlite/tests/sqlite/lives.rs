@@ -187,7 +187,7 @@ fn crashes_find_the_cause() {
     let manager = die(&world, None, |session, manager| {
         make_steady(session, manager);
         assert_eq!(session.claim(manager, 100).unwrap(), []);
-        assert!(session.share(manager).unwrap().has_free);
+        assert!(!session.share(manager).unwrap().has_free);
     });
     assert!(row(s, "fresh").token.get() > tokens, "tokens grow across a removal");
     let (suspect, other) = if row(s, "i").owner == Some(manager) { ("i", "j") } else { ("j", "i") };

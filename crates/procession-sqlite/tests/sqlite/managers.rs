@@ -10,7 +10,7 @@ use procession_supervisor::shared::SharedManager;
 use procession_supervisor::{Policy, Unit};
 
 use crate::child::Program;
-use crate::world::{LIMIT, World, row, until};
+use crate::world::{LIMIT, World, register, row, until};
 
 /// Starts a manager that sends the key of each unit that it starts.
 fn start(table: SqliteSharedTable, sender: mpsc::Sender<String>) -> Process {
@@ -118,4 +118,22 @@ fn a_manager_with_a_stuck_unit_leaves_when_the_unit_has_ended() {
     drop(let_go);
     until(&mut *session, "a free unit", |s| row(s, "x").owner.is_none().then_some(()));
     assert_eq!(session.managers().unwrap(), []);
+}
+
+/// A manager with a unit on probation takes no other one, and must not try again and again.
+#[test]
+fn units_on_probation_are_free_only_for_managers_without_one() {
+    let world = World::new();
+    let mut session = world.session();
+    for key in ["one", "other"] {
+        session.put(key, "a", "").unwrap();
+    }
+    world.connection().execute("UPDATE procession_units SET crashes = 2", ()).unwrap();
+    let (first, second) = (register(&mut *session), register(&mut *session));
+    assert!(session.share(first).unwrap().has_free);
+    assert_eq!(session.claim(first, 9).unwrap().len(), 1);
+    assert!(!session.share(first).unwrap().has_free);
+    assert!(session.share(second).unwrap().has_free);
+    assert!(session.claim(first, 9).unwrap().is_empty());
+    assert_eq!(session.claim(second, 9).unwrap().len(), 1);
 }

@@ -232,7 +232,7 @@ impl Session for MemorySession {
                 newest: peers().next_back(),
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,
-                has_free: kinds().any(|kind| !kind.free.is_empty() || !kind.crashed.is_empty()),
+                has_free: !rows.choose(entry, 1).is_empty(),
                 orders: entry.ordered.len(),
                 has_dead: rows.managers.values().any(|other| !other.is_alive(now)),
             })
