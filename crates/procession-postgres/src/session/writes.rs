@@ -20,7 +20,8 @@ use procession_supervisor::shared::{Record, TableError, Write, WriteResult, Writ
 
 use super::{Parameter, PostgresSession, Transaction, signed};
 
-/// Locks those rows of $1 that have the token beside it in $2 and that nobody else has locked, in the order of their keys.
+/// Locks the rows whose keys are in $1 and whose tokens are in $2, in the order of their keys. It skips rows that another
+/// transaction has locked.
 const LOCK: &str = "\
     select key, token, \
       owner is not null and exists(select from {s}.managers m \

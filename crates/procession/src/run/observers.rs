@@ -89,8 +89,8 @@ struct Queue {
 
 /// An entry of a queue.
 enum Entry {
-    /// The [`Above`] of the processes in the entries after this one. Siblings share it, so many events need only one
-    /// such entry. A clone for each event would contend for its reference count.
+    /// The processes above those of the entries that follow. Siblings have the same ones, so one entry serves many
+    /// events. A clone for each event would contend for the reference count.
     Above(Option<Arc<Above>>),
     Event {
         id: ProcessId,
