@@ -40,7 +40,7 @@ fn a_hundred_managers_claim_ten_thousand_units_of_a_file_at_once_and_each_unit_o
 }
 
 /// How long a call takes depends on the machine, on which the managers compete with each other and with other tests. A
-/// wait for a lock depends on the statements alone, and the server logs those that take longer than this.
+/// wait for a row depends on the statements alone, and the server logs those that take longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 #[test]
@@ -51,24 +51,32 @@ fn a_hundred_managers_claim_ten_thousand_units_of_a_database_at_once_and_no_stat
     let place = Place::postgres_on(cluster.url());
     let claims = claim_all(&*place.table());
     println!("PostgreSQL: {claims:?}");
-    let waits = || {
-        let log = fs::read_to_string(cluster.log()).unwrap();
-        log.lines().filter(|line| line.contains("still waiting for")).count()
-    };
-    assert_eq!(waits(), 0);
+    assert_eq!(waits_for_rows(&cluster), [""; 0]);
 
     // The log shows a wait.
     let [mut first, mut second] = [(); 2].map(|()| Client::connect(cluster.url(), NoTls).unwrap());
-    first.batch_execute("select pg_advisory_lock(1)").unwrap();
+    first.batch_execute("create table control as select 1 as one").unwrap();
+    first.batch_execute("begin; select from control for update").unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| second.batch_execute("select pg_advisory_lock(1)").unwrap());
+        scope.spawn(|| second.batch_execute("select from control for update").unwrap());
         let begun = Instant::now();
-        while waits() == 0 {
+        while waits_for_rows(&cluster).is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(60), "no wait is logged");
             thread::sleep(Duration::from_millis(20));
         }
         drop(first);
     });
+}
+
+/// The lines of the log about long waits for a row, which are waits for the transaction that has locked it, or for a place
+/// in the queue of those who want to lock it.
+fn waits_for_rows(cluster: &Cluster) -> Vec<String> {
+    let log = fs::read_to_string(cluster.log()).unwrap();
+    let is_wait = |line: &&str| {
+        line.contains("still waiting for")
+            && (line.contains("on transaction") || line.contains("on tuple"))
+    };
+    log.lines().filter(is_wait).map(str::to_owned).collect()
 }
 
 /// Lets all managers claim all units, and checks that each unit is claimed once, that no manager takes more than its share, and that no

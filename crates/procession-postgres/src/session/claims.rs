@@ -9,12 +9,18 @@
 //!    manager race, the second one breaks it, and is repeated without such units.
 
 use postgres::Row;
+use postgres::error::SqlState;
 use postgres::types::Type;
 use procession_supervisor::shared::{Claimed, ManagerId, Order, Ordered, Share, TableError, Token};
 
 use super::{PostgresSession, Transaction, number, unsigned};
-use crate::error::is_duplicate;
+use crate::error::{has_code, is_duplicate};
 use crate::schema;
+
+/// How long a claim waits for a unit that has changed since its statement began, before it is repeated.
+const PATIENCE: &str = "100ms";
+/// How often a claim is repeated because of such units. After that, it claims nothing, and the manager looks again later.
+const ATTEMPTS: usize = 20;
 
 /// Everything in one row; none if the lease has ended. What it counts are the managers and the units of this manager; the
 /// units that should run are counted by triggers.
@@ -119,6 +125,7 @@ impl PostgresSession {
     ) -> Result<Vec<Claimed>, TableError> {
         let (manager, max) = (number(manager), i64::try_from(max).unwrap_or(i64::MAX));
         let mut with_suspect = true;
+        let mut attempts = 1..ATTEMPTS;
         loop {
             let mut is_new_timeline = false;
             let claimed = self.transact(|tx| match lock(tx, manager)? {
@@ -141,6 +148,11 @@ impl PostgresSession {
             match claimed {
                 Ok(_) if is_new_timeline => schema::follow_timeline(self)?,
                 Err(error) if with_suspect && is_duplicate(&error) => with_suspect = false,
+                Err(error) if has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
+                    if attempts.next().is_none() {
+                        return Ok(Vec::new());
+                    }
+                }
                 claimed => return Ok(claimed?.iter().map(show).collect()),
             }
         }
@@ -166,15 +178,17 @@ impl PostgresSession {
     }
 }
 
-/// Locks the row of a manager, so that its lease is not ended before the transaction.
+/// Locks the row of a manager, so that its lease is not ended before the transaction. The statements after this one wait
+/// for locks no longer than [`PATIENCE`].
 fn lock(tx: &mut Transaction<'_>, manager: i64) -> Result<Locked, TableError> {
     let rows = tx.query(
         "select kinds, is_draining and exists(select from {s}.managers o \
            where o.expires_at > pg_catalog.clock_timestamp() and not o.is_draining \
-             and o.kinds && m.kinds), {new_timeline} \
+             and o.kinds && m.kinds), {new_timeline}, \
+           pg_catalog.set_config('lock_timeout', $2, true) \
          from {s}.managers m \
          where id = $1 and expires_at > pg_catalog.clock_timestamp() for key share of m",
-        &[(&manager, Type::INT8)],
+        &[(&manager, Type::INT8), (&PATIENCE, Type::TEXT)],
     )?;
     Ok(match rows.first() {
         None => Locked::Ended,
