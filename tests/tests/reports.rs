@@ -218,11 +218,11 @@ fn the_three_culprits() {
     let start = Instant::now();
     program.signal(Signal::INT);
     assert!(errors.next().starts_with("app: SIGINT: closing, with a grace of 30 s."));
-    let stalled =
-        "app: still closing after 5.0 s, 6 processes open; grace ends in 25 s. Waiting for:";
-    assert_eq!(errors.next(), stalled);
+    // On a busy machine, it may come a little later.
+    let stalled = errors.next();
+    assert!(stalled.starts_with("app: still closing after 5."), "{stalled}");
+    assert!(stalled.contains(" s, 6 processes open; grace ends in 2"), "{stalled}");
     assert!(start.elapsed() >= Duration::from_secs(5));
-    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
     let mut lines = [(); 3].map(|()| errors.next());
     lines.sort();
     for (line, expected) in lines.iter().zip([
@@ -231,7 +231,7 @@ fn the_three_culprits() {
         "app › http › session-42: async body",
     ]) {
         assert!(line.starts_with(&format!("app:   {expected} ({FILE}:")), "{line}");
-        assert!(line.ends_with("), asked to close 5.0 s ago"), "{line}");
+        assert!(line.contains("), asked to close 5.") && line.ends_with(" s ago"), "{line}");
     }
     program.signal(Signal::INT);
     let aborting = "app: SIGINT again: aborting 6 processes. A third SIGINT exits at once.";

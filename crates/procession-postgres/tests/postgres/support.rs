@@ -31,6 +31,14 @@ pub(crate) fn table(url: &str) -> (PostgresSharedTable, String) {
     (PostgresSharedTable::builder(url).schema(&name).build().unwrap(), name)
 }
 
+/// A new table whose statements wait for locks for longer than [`LIMIT`], and the name of its schema. What ends before that
+/// has not waited.
+pub(crate) fn patient_table(url: &str) -> (PostgresSharedTable, String) {
+    let name = schema(url);
+    let builder = PostgresSharedTable::builder(url).schema(&name);
+    (builder.statement_timeout(LIMIT * 2).build().unwrap(), name)
+}
+
 pub(crate) fn client(url: &str) -> Client {
     Client::connect(url, NoTls).unwrap()
 }

