@@ -2,8 +2,8 @@
 //!
 //! 1. **One owner, and tokens grow.** Argument: only [`claim`] sets an owner, in a transaction that has the write lock,
 //!    and only of units without one. For the tokens, see `schema.rs`.
-//! 2. **Writes are fenced.** Argument: the `WHERE` of each statement of [`write`] names the key, the token, and that there
-//!    is an owner. An owner is always registered (3 of `session.rs`).
+//! 2. **Writes are fenced.** Argument: [`write`] changes only the row that [`CURRENT`] has found in the same transaction,
+//!    by the key, by the token, and because it has an owner. An owner is always registered (3 of `session.rs`).
 //! 3. **At most one unit on probation for each manager.** Argument: only [`claim`] adds one, if there is none. The
 //!    crashes of a unit that is owned grow only when its owner ends, which frees it.
 
@@ -197,102 +197,86 @@ pub(crate) fn orders(tx: &Transaction<'_>, manager: ManagerId) -> Result<Vec<Ord
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The greatest number of a record of a claim.
-pub(crate) const RECORDED: &str = "
-    SELECT recorded FROM procession_units WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
-pub(crate) const COUNT: &str = "
-    UPDATE procession_units SET recorded = ?3 WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
-pub(crate) const READY: &str = "
-    UPDATE procession_units SET is_ready = 1 WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+/// The row of a claim, and the greatest number of its records. It finds nothing if the claim is not the current one.
+pub(crate) const CURRENT: &str = "
+    SELECT id, recorded FROM procession_units WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+pub(crate) const COUNT: &str = "UPDATE procession_units SET recorded = ?2 WHERE id = ?1";
+pub(crate) const READY: &str = "UPDATE procession_units SET is_ready = 1 WHERE id = ?1";
 pub(crate) const STEADY: &str = "
     UPDATE procession_units SET
         is_ready = 1, is_steady = 1, failures = 0, crashes = 0, crashed_with = NULL
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+    WHERE id = ?1";
 pub(crate) const FAILED: &str = "
     UPDATE procession_units SET
         is_ready = 0,
         is_steady = 0,
         failures = min(failures + 1, 4294967295),
-        is_quarantined = is_quarantined OR failures + 1 >= ?4,
-        last_error = ?3
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
-pub(crate) const RESTARTED: &str = "
-    UPDATE procession_units SET is_ready = 0, is_steady = 0, running = ?3
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
-pub(crate) const DONE: &str = "
-    UPDATE procession_units SET is_ready = 0, is_done = generation = running
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL";
+        is_quarantined = is_quarantined OR failures + 1 >= ?3,
+        last_error = ?2
+    WHERE id = ?1";
+pub(crate) const RESTARTED: &str =
+    "UPDATE procession_units SET is_ready = 0, is_steady = 0, running = ?2 WHERE id = ?1";
+pub(crate) const DONE: &str =
+    "UPDATE procession_units SET is_ready = 0, is_done = generation = running WHERE id = ?1";
 pub(crate) const RELEASE: &str = "
-    UPDATE procession_units SET owner = NULL, is_ready = 0, is_steady = 0
-    WHERE key = ?1 AND token = ?2 AND owner IS NOT NULL
-    RETURNING id, desired = 2";
+    UPDATE procession_units SET owner = NULL, is_ready = 0, is_steady = 0 WHERE id = ?1
+    RETURNING desired = 2";
 pub(crate) const REMOVE: &str = "DELETE FROM procession_units WHERE id = ?1";
 
 /// Performs a write of a manager. It is always possible now, because whoever holds a unit holds the write lock of the
 /// database, and there is no transaction without that.
 pub(crate) fn write(tx: &Transaction<'_>, write: &Write) -> Result<WriteResult, Failure> {
-    let Write { key, number, what, .. } = write;
     let Ok(token) = i64::try_from(write.token.get()) else { return Ok(WriteResult::Refused) };
-    let is_current = match what {
-        Written::Record(record) => match is_new(tx, key, token, *number)? {
-            Some(true) => self::record(tx, key, token, record)?,
-            is_new => is_new.is_some(),
-        },
-        Written::Release => release(tx, key, token)?,
+    let current = tx
+        .prepare_cached(CURRENT)?
+        .query_row(params![write.key, token], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((unit, recorded)) = current.optional()? else { return Ok(WriteResult::Refused) };
+    match &write.what {
+        Written::Record(record) => self::record(tx, unit, recorded, write.number, record)?,
+        Written::Release => release(tx, unit)?,
         // A write of a later version of the contract says nothing that this version can do.
-        _ => true,
-    };
-    Ok(if is_current { WriteResult::Done } else { WriteResult::Refused })
+        _ => {}
+    }
+    Ok(WriteResult::Done)
 }
 
-/// Returns whether a record was not performed before, and takes note of it. `None` if the claim is not the current one.
-fn is_new(
+/// Records an event in the life of a unit, unless it has been recorded before.
+fn record(
     tx: &Transaction<'_>,
-    key: &str,
-    token: i64,
+    unit: i64,
+    recorded: i64,
     number: Option<u64>,
-) -> Result<Option<bool>, Failure> {
-    let mut statement = tx.prepare_cached(RECORDED)?;
-    let recorded = statement.query_row(params![key, token], |row| row.get::<_, i64>(0));
-    let Some(recorded) = recorded.optional()? else { return Ok(None) };
-    let Some(number) = number.map(signed) else { return Ok(Some(true)) };
-    if number > recorded {
-        tx.prepare_cached(COUNT)?.execute(params![key, token, number])?;
-    }
-    Ok(Some(number > recorded))
-}
-
-/// Records an event in the life of a unit. Returns `false` if the claim is not the current one.
-fn record(tx: &Transaction<'_>, key: &str, token: i64, record: &Record) -> Result<bool, Failure> {
-    let write = |statement: &str, parameters: &[&dyn ToSql]| -> Result<bool, Failure> {
-        Ok(tx.prepare_cached(statement)?.execute(parameters)? > 0)
+    record: &Record,
+) -> Result<(), Failure> {
+    let write = |statement: &str, parameters: &[&dyn ToSql]| -> Result<(), Failure> {
+        tx.prepare_cached(statement)?.execute(parameters)?;
+        Ok(())
     };
-    match record {
-        Record::Ready => write(READY, params![key, token]),
-        Record::Steady => write(STEADY, params![key, token]),
-        Record::Failed { error, limit } => write(FAILED, params![key, token, error, limit]),
-        Record::Restarted { generation } => {
-            // A number that does not fit is not a generation of this store, and equals none.
-            write(RESTARTED, params![key, token, signed(*generation)])
+    if let Some(number) = number.map(signed) {
+        if number <= recorded {
+            return Ok(());
         }
-        Record::Done => write(DONE, params![key, token]),
+        write(COUNT, params![unit, number])?;
+    }
+    match record {
+        Record::Ready => write(READY, params![unit]),
+        Record::Steady => write(STEADY, params![unit]),
+        Record::Failed { error, limit } => write(FAILED, params![unit, error, limit]),
+        // A number that does not fit is not a generation of this store, and equals none.
+        Record::Restarted { generation } => write(RESTARTED, params![unit, signed(*generation)]),
+        Record::Done => write(DONE, params![unit]),
         // A record of a later version of the contract says nothing that this version can keep.
-        _ => Ok(true),
+        _ => Ok(()),
     }
 }
 
-/// Gives a unit back. Returns `false` if the claim is not the current one.
-fn release(tx: &Transaction<'_>, key: &str, token: i64) -> Result<bool, Failure> {
-    let mut statement = tx.prepare_cached(RELEASE)?;
-    let released = statement
-        .query_row(params![key, token], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((unit, is_removed)) = released else { return Ok(false) };
+/// Gives a unit back.
+fn release(tx: &Transaction<'_>, unit: i64) -> Result<(), Failure> {
+    let is_removed: bool = tx.prepare_cached(RELEASE)?.query_row([unit], |row| row.get(0))?;
     if is_removed {
         tx.prepare_cached(REMOVE)?.execute([unit])?;
     }
-    tell(tx)?;
-    Ok(true)
+    tell(tx)
 }
 
 fn signed(number: u64) -> i64 {

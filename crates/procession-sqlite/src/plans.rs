@@ -14,7 +14,7 @@ const STATEMENTS: &[&str] = &[
     claims::ORDERS,
     claims::OWNED,
     claims::HAS_PEER,
-    claims::RECORDED,
+    claims::CURRENT,
     claims::COUNT,
     claims::READY,
     claims::STEADY,

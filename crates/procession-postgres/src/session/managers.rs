@@ -221,10 +221,7 @@ fn end(tx: &mut Transaction<'_>, manager: i64, blame: Blame) -> Result<(), Table
 
 /// Ends all leases. The table of managers is locked.
 pub(crate) fn end_all(tx: &mut Transaction<'_>) -> Result<(), TableError> {
-    let managers = tx.query(
-        "update {s}.managers set expires_at = '-infinity', blamed = 'nobody' returning id",
-        &[],
-    )?;
+    let managers = tx.query("select id from {s}.managers", &[])?;
     managers.iter().try_for_each(|row| end(tx, row.get(0), Blame::Nobody))
 }
 

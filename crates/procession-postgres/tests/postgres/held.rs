@@ -116,6 +116,33 @@ fn writes_of_an_old_claim_are_refused_even_if_the_unit_is_held() {
     guarded.rollback().unwrap();
 }
 
+/// A lock would make claims and other writes pass over the unit. PostgreSQL shows the last lock of a row in `xmax`.
+#[test]
+fn a_write_of_an_old_claim_locks_nothing() {
+    let Some(url) = server() else { return };
+    let (table, schema) = table(url);
+    let mut s = open(&table);
+    put(&mut *s, "k");
+    let manager = register(&mut *s);
+    let old = claim_all(&mut *s, manager)["k"].token;
+    s.release("k", old).unwrap();
+    let token = claim_all(&mut *s, manager)["k"].token;
+    let last_lock = || -> String {
+        let sql = format!("select xmax::text from {schema}.units");
+        client(url).query_one(&sql, &[]).unwrap().get(0)
+    };
+    let before = last_lock();
+    let late = [Write::record("k", old, Record::Ready), Write::release("k", old)];
+    assert_eq!(s.write(&late).unwrap(), [WriteResult::Refused; 2]);
+    assert_eq!(last_lock(), before);
+    // A repetition changes nothing, but locks the row.
+    let ready = [Write::record("k", token, Record::Ready).numbered(1)];
+    assert_eq!(s.write(&ready).unwrap(), [WriteResult::Done]);
+    let before = last_lock();
+    assert_eq!(s.write(&ready).unwrap(), [WriteResult::Done]);
+    assert_ne!(last_lock(), before);
+}
+
 /// Lets a manager claim all units, hold `held`, and die. Then it calls `while_held`, ends the transaction, and calls
 /// `expire_dead` until no unit has an owner.
 fn die_while_held(

@@ -234,6 +234,50 @@ fn units_of_a_program_that_lives_on_have_not_crashed() {
     assert_eq!(row(&mut *s, "k").crashes, 1, "other crashes remain");
 }
 
+/// As in the conformance suite.
+#[test]
+fn crashes_that_were_forgotten_are_not_taken_back() {
+    let world = World::new();
+    let mut s = world.session();
+    s.put("k", "a", "").unwrap();
+    let forget = |s: &mut dyn Session, call: &str| match call {
+        "put" => assert_eq!(s.put("k", "a", "2").unwrap(), 2),
+        "want_run" => s.want_run("k").unwrap(),
+        "clear_quarantine" => s.clear_quarantine("k").unwrap(),
+        _ => {
+            let manager = register(s);
+            let token = s.claim(manager, 1).unwrap()[0].token;
+            s.record("k", token, &Record::Steady).unwrap();
+            s.leave(manager).unwrap();
+        }
+    };
+    for call in ["put", "want_run", "clear_quarantine", "record"] {
+        let dead = die(&world, None, |_, _| {});
+        assert_eq!(expired(&mut *s, NEVER), [dead]);
+        assert_eq!(row(&mut *s, "k").crashes, 1);
+        forget(&mut *s, call);
+        assert_eq!(row(&mut *s, "k").crashes, 0, "{call} forgets crashes");
+        let again = s.register(&registration(&["a"]).after(Some(dead))).unwrap().manager;
+        assert_eq!(row(&mut *s, "k").crashes, 0, "nothing is taken back after {call}");
+        s.leave(again).unwrap();
+    }
+}
+
+#[test]
+fn a_manager_leaves_no_rows_behind() {
+    let world = World::new();
+    let mut session = world.session();
+    let rows = || -> i64 {
+        let sql = "SELECT (SELECT count(*) FROM procession_managers)
+            + (SELECT count(*) FROM procession_manager_kinds)";
+        world.connection().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let manager = session.register(&registration(&["a", "b"])).unwrap().manager;
+    assert_eq!(rows(), 3);
+    session.leave(manager).unwrap();
+    assert_eq!(rows(), 0);
+}
+
 /// A descriptor that a command inherits would keep a dead program alive.
 #[test]
 fn a_command_does_not_keep_its_parent_alive() {

@@ -33,7 +33,7 @@ faults! {
     DrainNeverRefuses DrainForgets DrainEndsTheLease DrainFrees DrainedManagersClaim DrainedManagersCount
     LeaveDoesNothing LeaveRefusesTheEnded
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
-    ExpireDoesNothing ExpireRefusesTheEnded
+    ExpireDoesNothing ExpireRefusesTheEnded ExpireFreesOthers ExpireRemovesOthers ExpireRemovesStopped
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
     ShareForgetsTheNewest ShareForgetsTheOlder ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
@@ -48,6 +48,7 @@ faults! {
     WaitNeverWakes WaitAlwaysWakes
     PutKeepsGenerations PutBumpsGenerations PutStarts PutForgetsSpecs PutKeepsRemovals
     WantRunForgets WantStopForgets RemoveForgets RemoveWaits ClearForgets NothingIsUnknown
+    FreeUnitsAreReady FreeUnitsAreSteady
     GetForgetsOwners GetForgetsCrashes GetForgetsQuarantine
     ScanIgnoresAfter ScanIgnoresLimits ScanIsReversed ScanIncludesAfter
     ManagersIncludeTheEnded ManagersForgetKinds ManagersForgetUnits ManagersAreReversed
@@ -119,6 +120,8 @@ impl BrokenSession {
 
     fn shown(&self, mut row: UnitRow) -> UnitRow {
         match self.fault {
+            Fault::FreeUnitsAreReady => row.is_ready |= row.owner.is_none() && row.starts > 0,
+            Fault::FreeUnitsAreSteady => row.is_steady |= row.owner.is_none() && row.starts > 0,
             Fault::GetForgetsOwners => row.owner = None,
             Fault::GetForgetsCrashes => row.crashes = 0,
             Fault::GetForgetsQuarantine => row.is_quarantined = false,
@@ -270,6 +273,22 @@ impl Session for BrokenSession {
         }
         if self.is(Fault::ExpireRefusesTheEnded) && !self.is_living(manager) {
             return Err(TableError::Refused);
+        }
+        for row in self.inner.scan(None, usize::MAX)?.into_iter().filter(|row| row.owner.is_some())
+        {
+            let (of_other, desired) = (row.owner != Some(manager), row.desired);
+            let is_freed = match self.fault {
+                Fault::ExpireFreesOthers => of_other && desired == Desired::Run,
+                Fault::ExpireRemovesOthers => of_other && desired == Desired::Remove,
+                Fault::ExpireRemovesStopped if !of_other && desired == Desired::Stop => {
+                    self.inner.remove(&row.key)?;
+                    true
+                }
+                _ => false,
+            };
+            if is_freed {
+                self.inner.release(&row.key, row.token)?;
+            }
         }
         self.inner.expire(manager)
     }

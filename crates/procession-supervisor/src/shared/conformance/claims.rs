@@ -88,7 +88,9 @@ pub(super) fn a_claim_begins_anew(table: &impl SharedTable) {
         s.record("k", claimed.token, &Record::Steady).expect("record works");
         assert!(row(&mut *s, "k").is_steady, "a steady unit is shown as steady");
         s.release("k", claimed.token).expect("release works");
-        assert_eq!(row(&mut *s, "k").owner, None, "a released unit is free");
+        let free = row(&mut *s, "k");
+        assert_eq!(free.owner, None, "a released unit is free");
+        assert!(!free.is_ready && !free.is_steady, "and neither ready nor steady");
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{claim, open, put, refused, register, register_again, register_for, row, until};
-use crate::shared::table::{Claimed, ManagerId, PROBATION_CRASHES, Session, SharedTable, Token};
+use super::{Call, claim, open, put, refused, register, register_again, register_for, row, until};
+use crate::shared::table::{
+    Claimed, Desired, ManagerId, PROBATION_CRASHES, Session, SharedTable, TableError, Token,
+};
 use crate::shared::writes::Record;
 
 /// A time to live that ends during a check.
@@ -60,6 +62,64 @@ pub(super) fn the_end_is_final(table: &impl SharedTable) {
     assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "ended leases are not dead");
 }
 
+pub(super) fn the_end_changes_only_units_of_that_manager(table: &impl SharedTable) {
+    let mut s = open(table);
+    let (ending, other) = (register(&mut *s), register(&mut *s));
+    for (manager, keys) in [(ending, ["k", "removed", "stopped"]), (other, ["x", "y", "z"])] {
+        for key in keys {
+            put(&mut *s, key);
+        }
+        for Claimed { key, token, .. } in claim(&mut *s, manager, 9) {
+            s.record(&key, token, &Record::Steady).expect("record works");
+        }
+    }
+    for (removed, stopped) in [("removed", "stopped"), ("y", "z")] {
+        s.remove(removed).expect("remove works");
+        s.want_stop(stopped).expect("want_stop works");
+    }
+    let of_other = |s: &mut dyn Session| ["x", "y", "z"].map(|key| row(s, key));
+    let before = of_other(&mut *s);
+    s.expire(ending).expect("expire works");
+    assert_eq!(of_other(&mut *s), before, "the units of other managers remain as they are");
+    let freed = ["k", "stopped"].map(|key| row(&mut *s, key));
+    assert_eq!(freed.each_ref().map(|row| row.owner), [None; 2], "its units are free");
+    let runs = freed.iter().any(|row| row.is_ready || row.is_steady);
+    assert!(!runs, "a free unit is neither ready nor steady");
+    assert_eq!(freed[1].desired, Desired::Stop, "a unit that should stop remains stopped");
+    assert!(s.get("removed").expect("get works").is_none(), "one that should be removed is gone");
+    let claimed: Vec<_> = claim(&mut *s, other, 9).into_iter().map(|row| row.key).collect();
+    assert_eq!(claimed, ["k"], "the other manager keeps its kinds, and claims what is free");
+}
+
+pub(super) fn renewals_prolong_a_lease(table: &impl SharedTable) {
+    let mut s = open(table);
+    // A machine that is busy may be too slow for a short time to live.
+    let ttls = [TTL, TTL * 4, TTL * 16, TTL * 64];
+    assert!(ttls.into_iter().any(|ttl| is_prolonged(&mut *s, ttl)), "renewals prolong a lease");
+}
+
+/// Renews a lease until it has lasted for three times its time to live. Returns `false` if that was not possible because
+/// so much time has passed between two renewals that the lease has ended.
+fn is_prolonged(s: &mut dyn Session, ttl: Duration) -> bool {
+    let begun = Instant::now();
+    let registered = register_for(s, &["a"], ttl);
+    let Some(ttl) = registered.ttl else { return true };
+    let mut renewed = begun;
+    while begun.elapsed() < 3 * ttl {
+        let sent = Instant::now();
+        match s.renew(registered.manager) {
+            Err(TableError::Refused) if renewed.elapsed() >= ttl => return false,
+            result => result.expect("renewals prolong a lease"),
+        }
+        renewed = sent;
+        s.wait_for_change(ttl / 10).expect("wait_for_change works");
+    }
+    let dead = s.expire_dead(NEVER).expect("expire_dead works");
+    let is_too_late = renewed.elapsed() >= ttl;
+    assert!(is_too_late || dead.is_empty(), "a renewed lease lives");
+    !is_too_late
+}
+
 pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
     let mut s = open(table);
     let living = register(&mut *s);
@@ -71,12 +131,6 @@ pub(super) fn a_lease_ends_by_time(table: &impl SharedTable) {
     let claimed = claim(&mut *s, mortal, 2);
     let k = claimed.iter().find(|claimed| claimed.key == "k").expect("both are claimed").token;
     s.remove("removed").expect("remove works");
-    let begun = Instant::now();
-    while begun.elapsed() < 3 * ttl {
-        s.renew(mortal).expect("renewals prolong a lease");
-        s.wait_for_change(ttl / 10).expect("wait_for_change works");
-    }
-    assert_eq!(s.expire_dead(NEVER).expect("expire_dead works"), [], "a renewed lease lives");
     until(&mut *s, "a lease that is not renewed must end", |s| {
         let listed = s.managers().expect("managers works");
         let listed = listed.iter().find(|row| row.manager == mortal);
@@ -241,6 +295,37 @@ pub(super) fn units_of_a_program_that_lives_on_have_not_crashed(table: &impl Sha
     for _ in 0..2 {
         let again = register_again(s, last);
         assert_eq!(row(s, "k").crashes, 1, "a crash is taken back");
+        s.leave(again).expect("leave works");
+    }
+}
+
+pub(super) fn crashes_that_were_forgotten_are_not_taken_back(table: &impl SharedTable) {
+    let mut s = open(table);
+    let s = &mut *s;
+    put(s, "k");
+    let forget: [Call<'_, ()>; 4] = [
+        ("a put of another spec", &|s| {
+            s.put("k", "a", "2").expect("put works");
+        }),
+        ("want_run", &|s| s.want_run("k").expect("want_run works")),
+        ("clear_quarantine", &|s| s.clear_quarantine("k").expect("clear_quarantine works")),
+        ("the record of a steady unit", &|s| {
+            let manager = register(s);
+            let token = claim(s, manager, 1)[0].token;
+            s.record("k", token, &Record::Steady).expect("record works");
+            s.leave(manager).expect("leave works");
+        }),
+    ];
+    for (call, forget) in forget {
+        let mut last = None;
+        if die(s, NEVER, |_, manager, _| last = Some(manager)).is_none() {
+            return;
+        }
+        assert_eq!(row(s, "k").crashes, 1, "the units of the dead have crashed");
+        forget(s);
+        assert_eq!(row(s, "k").crashes, 0, "{call} forgets crashes");
+        let again = register_again(s, last.expect("somebody has died"));
+        assert_eq!(row(s, "k").crashes, 0, "a crash is not taken back after {call}");
         s.leave(again).expect("leave works");
     }
 }

@@ -29,10 +29,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// If the store breaks a rule.
 pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     leases::the_end_is_final(&make());
+    leases::the_end_changes_only_units_of_that_manager(&make());
+    leases::renewals_prolong_a_lease(&make());
     leases::a_lease_ends_by_time(&make());
     leases::crashes_find_the_cause(&make());
     leases::a_registration_ends_the_previous_one(&make());
     leases::units_of_a_program_that_lives_on_have_not_crashed(&make());
+    leases::crashes_that_were_forgotten_are_not_taken_back(&make());
     leases::draining_managers_give_their_units_away(&make());
     claims::each_unit_is_claimed_once(&make());
     claims::only_wanted_units_of_the_right_kind_are_claimed(&make());
@@ -48,10 +51,14 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     operators::put_has_generations(&make());
     operators::unknown_units_are_not_found(&make());
     operators::operators_decide_what_runs(&make());
+    operators::calls_change_only_their_unit(&make());
     operators::scans_are_in_byte_order(&make());
     operators::managers_are_listed(&make());
     operators::changes_wake(&make());
 }
+
+/// A call of a session, and what it is.
+type Call<'a, R> = (&'a str, &'a dyn Fn(&mut dyn Session) -> R);
 
 fn open(table: &impl SharedTable) -> Box<dyn Session> {
     table.open().expect("a table opens sessions")

@@ -1,9 +1,11 @@
 //! The calls of operators, and reading the table.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{LIMIT, claim, open, put, register, register_for, row};
-use crate::shared::table::{Desired, SharedTable, TableError};
+use super::{Call, LIMIT, claim, open, put, register, register_for, row};
+use crate::shared::table::{Desired, Session, SharedTable, TableError};
+use crate::shared::writes::{Record, Write};
 
 pub(super) fn put_has_generations(table: &impl SharedTable) {
     let mut s = open(table);
@@ -64,6 +66,54 @@ pub(super) fn operators_decide_what_runs(table: &impl SharedTable) {
     s.release("k", token).expect("release works");
     s.remove("k").expect("remove works");
     assert!(s.get("k").expect("get works").is_none(), "a free unit is removed at once");
+}
+
+pub(super) fn calls_change_only_their_unit(table: &impl SharedTable) {
+    let mut s = open(table);
+    let manager = register(&mut *s);
+    for key in ["k", "ready", "removed"] {
+        put(&mut *s, key);
+    }
+    let claimed = claim(&mut *s, manager, 9);
+    let tokens: HashMap<_, _> = claimed.into_iter().map(|row| (row.key, row.token)).collect();
+    let failed = || Record::Failed { error: "e".into(), limit: 1 };
+    s.record("ready", tokens["ready"], &Record::Ready).expect("record works");
+    for record in [failed(), Record::Done] {
+        s.record("removed", tokens["removed"], &record).expect("record works");
+    }
+    s.remove("removed").expect("remove works");
+    let others = |s: &mut dyn Session| ["ready", "removed"].map(|key| row(s, key));
+    let before = others(&mut *s);
+    let record = |s: &mut dyn Session, record| {
+        let write = Write::record("k", tokens["k"], record).numbered(9);
+        s.write(&[write]).map(drop)
+    };
+    let put_again = |s: &mut dyn Session| s.put("k", "a", "1").map(drop);
+    let put_another = |s: &mut dyn Session| s.put("k", "a", "2").map(drop);
+    let restarted =
+        |s: &mut dyn Session| s.record("k", tokens["k"], &Record::Restarted { generation: 2 });
+    let calls: [Call<'_, Result<(), TableError>>; 13] = [
+        ("want_stop", &|s| s.want_stop("k")),
+        ("want_run", &|s| s.want_run("k")),
+        ("remove of an owned unit", &|s| s.remove("k")),
+        ("a put that cancels a removal", &put_again),
+        ("the record of a failure", &|s| s.record("k", tokens["k"], &failed())),
+        ("clear_quarantine", &|s| s.clear_quarantine("k")),
+        ("a put of another spec", &put_another),
+        ("the record of a new start", &restarted),
+        ("the record of a unit that is ready", &|s| record(s, Record::Ready)),
+        ("the record of a steady unit", &|s| s.record("k", tokens["k"], &Record::Steady)),
+        ("the record of an end", &|s| s.record("k", tokens["k"], &Record::Done)),
+        ("release", &|s| s.release("k", tokens["k"])),
+        ("remove of a free unit", &|s| s.remove("k")),
+    ];
+    for (call, perform) in calls {
+        perform(&mut *s).unwrap_or_else(|error| panic!("{call} works: {error}"));
+        assert_eq!(others(&mut *s), before, "{call} changes no other unit");
+    }
+    let write = Write::record("ready", tokens["ready"], failed()).numbered(1);
+    s.write(&[write]).expect("write works");
+    assert_eq!(row(&mut *s, "ready").failures, 1, "each claim has its own numbers");
 }
 
 pub(super) fn scans_are_in_byte_order(table: &impl SharedTable) {
