@@ -1,67 +1,132 @@
 //! A program whose unit ignores its abort ends before the unit runs elsewhere.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
+use procession::ManualClock;
 use procession_runnable::body_thread;
-use procession_supervisor::shared::{OnStuck, SharedManager};
-use procession_supervisor::{Policy, Unit};
+use procession_supervisor::shared::{MemorySharedTable, OnStuck, SharedManager, SharedTable};
+use procession_supervisor::{Backoff, Event, Events, Policy, Unit};
 
-use crate::support::{Cut, LIMIT, started, table_of};
+use crate::support::{Cut, LIMIT, started, wait_for_row};
 
+/// Says what the child does if a unit is stuck.
 const CHILD: &str = "PROCESSION_TEST_EXIT";
+/// The exit status of a child that has waited in vain.
+const TIMED_OUT: i32 = 3;
 
-/// Not a test of its own: the program that the test below starts.
+const TTL: Duration = Duration::from_secs(3);
+/// How long the lease lasts in the program: a margin of a fifth is left to the store.
+const LASTS: Duration = TTL.saturating_sub(Duration::from_millis(600));
+
+/// What the child prints, in this order.
+const OTHERS_HAVE_STOPPED: &str = "the unit `good` has stopped, and the lease lasts";
+const LEASE_ENDS: &str = "the lease ends now";
+
+/// Not a test of its own: the program that the tests below start. Everything it prints goes to standard error, like the
+/// last words of the manager, so the order of the lines is the order of the events.
 #[test]
 fn child_with_a_unit_that_ignores_its_abort() {
     let Ok(mode) = env::var(CHILD) else { return };
-    let cut = Cut { table: table_of(&["good", "bad"]), is_cut: Arc::default() };
-    let on_stuck = if mode == "exit" { OnStuck::ExitProgram } else { OnStuck::Report };
-    let builder = SharedManager::builder(cut.clone()).ttl(Duration::from_secs(1));
-    // The program must end before the lease does, which is much earlier than this.
-    let abort_grace = if mode == "exit" { LIMIT * 10 } else { Duration::from_millis(100) };
-    let builder = builder.policy(Policy::new().abort_grace(abort_grace));
-    let manager = builder.on_stuck(on_stuck).build(|claim| {
+    thread::spawn(|| {
+        thread::sleep(LIMIT * 3);
+        process::exit(TIMED_OUT)
+    });
+    let clock = ManualClock::new();
+    let table = MemorySharedTable::with_clock(clock.clone());
+    for key in ["good", "bad"] {
+        table.open().unwrap().put(key, "unit", "one").unwrap();
+    }
+    let cut = Cut { table: table.clone(), is_cut: Arc::default() };
+    let (on_stuck, abort_grace) = match &*mode {
+        // The program must end before the lease does, which is much earlier than this.
+        "exit" => (OnStuck::ExitProgram, LIMIT * 10),
+        _ => (OnStuck::Report, Duration::ZERO),
+    };
+    let pause = Duration::from_millis(50);
+    let policy = Policy::new().clock(clock.clone()).grace(LIMIT * 10).abort_grace(abort_grace);
+    let policy = policy.backoff(Backoff::new(pause, pause).jitter(false));
+    let builder = SharedManager::builder(cut.clone()).ttl(TTL).policy(policy).on_stuck(on_stuck);
+    let manager = builder.build(|claim| {
         let is_bad = claim.key() == "bad";
         Ok(Unit::new(body_thread(move |run| {
             run.ready();
             run.closing().wait();
             if is_bad {
                 loop {
-                    std::thread::park();
+                    thread::park();
                 }
             }
         })))
     });
-    let mut events = manager.events();
     let _root = started(&manager);
+    for key in ["good", "bad"] {
+        wait_for_row(&table, key, |row| row.is_ready);
+    }
+    let mut events = manager.events();
     cut.is_cut.store(true, Ordering::SeqCst);
-    while events.recv_blocking().is_some_and(|event| event.kind() != "stuck") {}
-    println!("stuck");
-    std::process::exit(0);
+    // With a third of the lease left, all units close.
+    clock.advance(LASTS * 2 / 3 + Duration::from_millis(1));
+    wait_for(&mut events, "stopped", |event| event.key().is_some_and(|key| key == "good"));
+    // Nothing else happens before the lease ends, however long that takes: 20 attempts to reach the table take longer
+    // than a program that has decided to exit.
+    for _ in 0..20 {
+        wait_for(&mut events, "scan_failed", |_| true);
+    }
+    eprintln!("{OTHERS_HAVE_STOPPED}");
+    eprintln!("{LEASE_ENDS}");
+    clock.advance(LASTS / 3);
+    wait_for(&mut events, "stuck", |event| event.key().is_some_and(|key| key == "bad"));
+    eprintln!("the unit `bad` is stuck");
+    process::exit(0);
 }
 
+/// Waits for an event of this kind.
+fn wait_for(events: &mut Events<String>, kind: &str, is_so: impl Fn(&Event<String>) -> bool) {
+    while let Some(event) = events.recv_blocking() {
+        if event.kind() == kind && is_so(&event) {
+            return;
+        }
+    }
+    panic!("the manager has ended");
+}
+
+/// The exit status of the child, and what it has printed.
 fn run(mode: &str) -> (Option<i32>, String) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "exit::child_with_a_unit_that_ignores_its_abort", "--nocapture"]);
     let child = command.env(CHILD, mode).stdin(Stdio::null()).output().unwrap();
-    let texts = [child.stdout, child.stderr].map(|text| String::from_utf8(text).unwrap());
-    (child.status.code(), texts.concat())
+    (child.status.code(), String::from_utf8(child.stderr).unwrap())
+}
+
+/// The positions of these texts, each of which occurs once.
+#[track_caller]
+fn positions<const N: usize>(text: &str, parts: [&str; N]) -> [usize; N] {
+    parts.map(|part| {
+        assert_eq!(text.matches(part).count(), 1, "`{part}` in {text}");
+        text.find(part).unwrap()
+    })
 }
 
 #[test]
-fn a_unit_that_ignores_its_abort_ends_the_program_if_that_is_wanted() {
-    let begun = Instant::now();
+fn a_unit_that_ignores_its_abort_ends_the_program_after_the_lease_and_after_all_other_units() {
     let (status, text) = run("exit");
-    assert!(begun.elapsed() < LIMIT);
     assert_eq!(status, Some(70), "{text}");
-    let expected =
+    let last_words =
         "manager: the lease has ended, and a unit has ignored the abort: `bad`. The program exits";
-    assert!(text.contains(expected), "{text}");
+    let seen = positions(&text, [OTHERS_HAVE_STOPPED, LEASE_ENDS, last_words]);
+    assert!(seen.is_sorted(), "{text}");
+}
+
+#[test]
+fn a_unit_that_ignores_its_abort_is_reported_as_stuck_by_default() {
     let (status, text) = run("report");
     assert_eq!(status, Some(0), "{text}");
-    assert!(text.contains("stuck"), "{text}");
+    let seen = positions(&text, [OTHERS_HAVE_STOPPED, LEASE_ENDS, "the unit `bad` is stuck"]);
+    assert!(seen.is_sorted(), "{text}");
+    assert!(!text.contains("The program exits"), "{text}");
 }
