@@ -1,44 +1,95 @@
 //! [`Queue`]: the writes that the worker must still perform.
 //!
-//! 1. The writes about a unit are performed in their order. Argument: a write is in `batch`, in `held`, or in `new`. Those
-//!    about a unit that somebody holds are in its queue in `held`, in their order: [`Queue::next`] moves a write of `new`
-//!    there while that queue exists, and [`Queue::retry`] moves whole queues before all of `new`.
-//! 2. No write is lost by an error. Argument: a batch remains until the answers to it have come.
+//! 1. The writes about a unit are performed in their order. Argument: a write is in `batch`, in one of the two [`Waiting`],
+//!    or in `new`. While writes about a unit wait, [`Queue::next`] moves those of `new` behind them, and
+//!    [`Queue::retry`] moves all of them to the front of `new`. What leaves `batch` without an answer goes back there too.
+//! 2. No write is lost by an error. Argument: a batch remains until the answers to it have come, or until
+//!    [`Queue::failed`] puts it back.
 //! 3. A unit that somebody holds delays no write about another one. Argument: `new` is never empty because of `held`, and
 //!    [`Queue::next`] passes over the units in `held`.
+//! 4. A write that the store cannot perform delays the others for a few attempts only. Argument: a batch that has failed
+//!    [`ATTEMPTS`] times is tried again as single writes, and a single write that has failed as often waits in `failed`,
+//!    apart from the others. When its time comes, it is tried on its own again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::table::TableError;
-use super::writes::{Write, WriteResult, Written};
+use super::writes::{Record, Write, WriteResult, Written};
 
 /// The maximum number of writes in one call.
 pub(super) const BATCH: usize = 500;
+/// The maximum number of bytes of keys and errors in one call, unless a single write has more.
+const BATCH_BYTES: usize = 1 << 20;
+/// How often a batch is tried before it is divided, or a single write before it waits.
+const ATTEMPTS: u32 = 2;
 /// The first and the longest pause before another attempt to write about a unit that somebody holds. Nothing tells that
 /// it is free.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+const HELD: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+/// The same for a write that the store could not perform.
+const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 pub(super) struct Queue {
     /// What the last call was about, until it is answered.
     batch: Vec<Write>,
-    /// By the keys of units that somebody held at the last attempt.
-    held: HashMap<String, VecDeque<Write>>,
-    /// What was not tried yet.
+    /// How often the store has failed to perform the batch.
+    failures: u32,
+    /// About units that somebody held at the last attempt.
+    held: Waiting,
+    /// About units for which a single write has failed.
+    failed: Waiting,
+    /// What is tried next.
     new: VecDeque<Write>,
-    /// When to try again to perform what is in `held`.
+    /// The number of writes at the front of `new` that are tried one at a time.
+    singles: usize,
+}
+
+/// Writes that wait for another attempt, in their order, by the keys of their units.
+struct Waiting {
+    writes: HashMap<String, VecDeque<Write>>,
     next: Instant,
     pause: Duration,
+    pauses: (Duration, Duration),
+}
+
+impl Waiting {
+    fn new(pauses: (Duration, Duration)) -> Self {
+        Self { writes: HashMap::new(), next: Instant::now(), pause: pauses.0, pauses }
+    }
+
+    /// Adds a write behind the others about its unit.
+    fn push(&mut self, write: Write) {
+        match self.writes.get_mut(&write.key) {
+            Some(writes) => writes.push_back(write),
+            None => drop(self.writes.insert(write.key.clone(), VecDeque::from([write]))),
+        }
+    }
+
+    /// Takes all writes if it is time for another attempt, which makes the next pause longer. Without any, the next pause
+    /// is a short one.
+    fn take_due(&mut self, now: Instant) -> VecDeque<Write> {
+        if now < self.next {
+            return VecDeque::new();
+        }
+        if self.writes.is_empty() {
+            self.pause = self.pauses.0;
+            return VecDeque::new();
+        }
+        self.next = now + self.pause;
+        self.pause = (self.pause * 2).min(self.pauses.1);
+        self.writes.drain().flat_map(|(_, writes)| writes).collect()
+    }
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
         Self {
             batch: Vec::new(),
-            held: HashMap::new(),
+            failures: 0,
+            held: Waiting::new(HELD),
+            failed: Waiting::new(FAILED),
             new: VecDeque::new(),
-            next: Instant::now(),
-            pause: PAUSES.0,
+            singles: 0,
         }
     }
 
@@ -47,50 +98,94 @@ impl Queue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.new.is_empty() && self.held.is_empty()
+        let waiting = [&self.held, &self.failed];
+        self.batch.is_empty()
+            && self.new.is_empty()
+            && waiting.iter().all(|waiting| waiting.writes.is_empty())
     }
 
-    /// Returns the number of releases that wait because somebody holds the unit.
-    pub(super) fn held_releases(&self) -> usize {
-        self.held.keys().filter(|key| self.is_release_held(key)).count()
+    /// Returns the number of releases that wait.
+    pub(super) fn waiting_releases(&self) -> usize {
+        let keys = self.held.writes.keys().chain(self.failed.writes.keys());
+        keys.filter(|key| self.is_release_waiting(key)).count()
     }
 
-    /// Returns whether the release of a unit waits because somebody holds it.
-    pub(super) fn is_release_held(&self, key: &str) -> bool {
-        let last = self.held.get(key).and_then(VecDeque::back);
+    /// Returns whether the release of a unit waits, because somebody holds the unit or because the store has failed.
+    pub(super) fn is_release_waiting(&self, key: &str) -> bool {
+        let mut queues = [&self.held, &self.failed].into_iter();
+        let last = queues.find_map(|waiting| waiting.writes.get(key)).and_then(VecDeque::back);
         last.is_some_and(|write| write.what == Written::Release)
     }
 
     /// Returns what to write next; nothing if nothing can be written at this time. The same again until
-    /// [`answered`](Self::answered) was called.
+    /// [`answered`](Self::answered) or [`failed`](Self::failed) was called.
     pub(super) fn next(&mut self, now: Instant) -> &[Write] {
         if self.batch.is_empty() {
-            if now >= self.next {
-                self.retry(now);
-            }
-            while self.batch.len() < BATCH {
-                let Some(write) = self.new.pop_front() else { break };
-                match self.held.get_mut(&write.key) {
-                    Some(writes) => writes.push_back(write),
-                    None => self.batch.push(write),
-                }
-            }
+            self.retry(now);
+            self.fill();
         }
         &self.batch
     }
 
-    /// Tries all again.
+    /// Puts what has waited for long enough before all other writes. What has failed is tried one write at a time.
     fn retry(&mut self, now: Instant) {
-        if self.held.is_empty() {
-            self.pause = PAUSES.0;
-            return;
+        let held = self.held.take_due(now);
+        if self.singles > 0 {
+            self.singles += held.len();
         }
-        let mut writes: VecDeque<Write> =
-            self.held.drain().flat_map(|(_, writes)| writes).collect();
+        self.put_back(held);
+        let failed = self.failed.take_due(now);
+        self.singles += failed.len();
+        self.put_back(failed);
+    }
+
+    fn put_back(&mut self, mut writes: VecDeque<Write>) {
         writes.append(&mut self.new);
         self.new = writes;
-        self.next = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSES.1);
+    }
+
+    /// Makes the next batch.
+    fn fill(&mut self) {
+        let mut bytes = 0;
+        while self.batch.len() < BATCH {
+            let Some(write) = self.new.front() else { break };
+            bytes += size(write);
+            if bytes > BATCH_BYTES && !self.batch.is_empty() {
+                break;
+            }
+            let Some(write) = self.new.pop_front() else { break };
+            let is_single = self.singles > 0;
+            self.singles = self.singles.saturating_sub(1);
+            let mut waiting = [&mut self.held, &mut self.failed].into_iter();
+            match waiting.find(|waiting| waiting.writes.contains_key(&write.key)) {
+                Some(waiting) => waiting.push(write),
+                None => self.batch.push(write),
+            }
+            if is_single && !self.batch.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// The store has failed to perform the batch, although it could be reached. Returns how long the batch waits before
+    /// it is tried again, if others can be performed meanwhile.
+    pub(super) fn failed(&mut self, now: Instant) -> Option<Duration> {
+        self.failures += 1;
+        if self.failures < ATTEMPTS {
+            return None;
+        }
+        self.failures = 0;
+        let batch = std::mem::take(&mut self.batch);
+        if batch.len() > 1 {
+            self.singles += batch.len();
+            self.put_back(batch.into());
+            return None;
+        }
+        if self.failed.writes.is_empty() {
+            self.failed.next = now + self.failed.pause;
+        }
+        batch.into_iter().for_each(|write| self.failed.push(write));
+        Some(self.failed.next.saturating_duration_since(now))
     }
 
     /// Takes the answers to the batch, and returns the writes that were performed or refused, with their answers.
@@ -106,94 +201,26 @@ impl Queue {
             let error = format!("{} writes have {} answers", self.batch.len(), results.len());
             return Err(TableError::Unavailable(error.into()));
         }
+        self.failures = 0;
         let mut over = Vec::new();
         for (write, result) in self.batch.drain(..).zip(results) {
             match result {
                 WriteResult::Done | WriteResult::Refused => over.push((write, *result)),
-                WriteResult::NotNow => match self.held.get_mut(&write.key) {
-                    Some(writes) => writes.push_back(write),
-                    None => drop(self.held.insert(write.key.clone(), VecDeque::from([write]))),
-                },
+                WriteResult::NotNow => self.held.push(write),
             }
         }
         Ok(over)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shared::table::Token;
-
-    fn write(key: &str, number: u64) -> Write {
-        Write::record(key, Token::new(1), crate::shared::Record::Ready).numbered(number)
-    }
-
-    /// Performs what can be performed, while somebody holds the units `held`.
-    fn perform(queue: &mut Queue, now: Instant, held: &[&str]) -> Vec<(String, Option<u64>)> {
-        let mut performed = Vec::new();
-        loop {
-            let batch = queue.next(now).to_vec();
-            if batch.is_empty() {
-                return performed;
-            }
-            let is_held = |write: &Write| held.contains(&&*write.key);
-            let answer = |w| if is_held(w) { WriteResult::NotNow } else { WriteResult::Done };
-            queue.answered(&batch.iter().map(answer).collect::<Vec<_>>()).unwrap();
-            let done = batch.into_iter().filter(|write| !is_held(write));
-            performed.extend(done.map(|write| (write.key, write.number)));
-        }
-    }
-
-    fn numbers(performed: &[(String, Option<u64>)], key: &str) -> Vec<u64> {
-        performed.iter().filter(|(of, _)| of == key).filter_map(|(_, number)| *number).collect()
-    }
-
-    #[test]
-    fn the_writes_of_a_unit_that_is_held_wait_in_their_order_and_delay_no_other() {
-        let mut queue = Queue::new();
-        let mut now = Instant::now();
-        let count = BATCH as u64 * 2;
-        for number in 1..=count {
-            queue.push(write("held", number));
-            queue.push(write("free", number));
-        }
-        let all: Vec<u64> = (1..=count).collect();
-        let performed = perform(&mut queue, now, &["held"]);
-        assert_eq!((numbers(&performed, "free"), numbers(&performed, "held")), (all, vec![]));
-        for number in 1..=9 {
-            queue.push(write("held", count + number));
-            queue.push(write("free", number));
-            now += PAUSES.1;
-            assert_eq!(numbers(&perform(&mut queue, now, &["held"]), "free"), [number]);
-        }
-        // The unit is free now, but a later write does not come before the earlier ones.
-        queue.push(write("held", count + 10));
-        assert_eq!(perform(&mut queue, now, &[]), []);
-        queue.push(Write::release("held", Token::new(1)));
-        assert_eq!(perform(&mut queue, now, &["held"]), []);
-        assert_eq!((queue.is_empty(), queue.held_releases()), (false, 1));
-        // Before the next attempt, nothing is tried.
-        assert!(queue.next(now).is_empty());
-        let performed = perform(&mut queue, now + PAUSES.1, &[]);
-        assert_eq!(numbers(&performed, "held"), (1..=count + 10).collect::<Vec<_>>());
-        assert_eq!(performed.last(), Some(&("held".to_owned(), None)));
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn a_batch_without_all_answers_is_repeated() {
-        let mut queue = Queue::new();
-        let now = Instant::now();
-        queue.push(write("a", 1));
-        queue.push(write("a", 2));
-        assert_eq!(queue.next(now).len(), 2);
-        assert!(queue.answered(&[WriteResult::Done]).is_err());
-        queue.push(write("a", 3));
-        assert_eq!(queue.next(now), [write("a", 1), write("a", 2)]);
-        let results = [WriteResult::Done, WriteResult::Refused];
-        let over = queue.answered(&results).unwrap();
-        assert!(over.iter().map(|(_, result)| *result).eq(results));
-        assert_eq!(queue.next(now), [write("a", 3)]);
-    }
+/// About how many bytes the store receives.
+fn size(write: &Write) -> usize {
+    let error = match &write.what {
+        Written::Record(Record::Failed { error, .. }) => error.len(),
+        _ => 0,
+    };
+    write.key.len() + error + size_of::<Write>()
 }
+
+#[cfg(test)]
+mod tests;

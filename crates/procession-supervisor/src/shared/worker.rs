@@ -10,8 +10,9 @@
 //!    it was told of before, and releases what it does not know.
 //! 4. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
 //! 5. A unit that somebody holds, for example a transaction of a user, delays neither the other units nor the end of the
-//!    manager. Argument: the queue keeps its writes apart, and [`Worker::write`] answers the manager when nothing else is
-//!    left. The thread and the lease go on until these writes were performed, because only then is the unit's row right.
+//!    manager. The same is true of a unit that the store cannot write about. Argument: the queue keeps the writes of both
+//!    apart, and [`Worker::write`] answers the manager when nothing else is left. The thread and the lease go on until
+//!    these writes were performed, because only then is the unit's row right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -147,14 +148,14 @@ impl Worker<'_> {
                     return self.leave_when_ended(&to_do);
                 }
                 Err(TableError::Refused) => return,
-                Err(error) => Arc::new(error) as SharedError,
+                Err(error) => error,
             };
             has_failed = true;
             if has_looked {
                 pauses = policy.pauses();
             }
             let delay = policy.next(&mut pauses);
-            self.shared.events.tell(None, Happening::ScanFailed { error, delay });
+            self.tell_failed(error, delay);
             // Another session may succeed where this one could not.
             self.pause(delay, &mut to_do);
         }
@@ -252,7 +253,16 @@ impl Worker<'_> {
             if batch.is_empty() {
                 break;
             }
-            let results = session.write(batch)?;
+            let results = match session.write(batch) {
+                Ok(results) => results,
+                Err(error) => {
+                    let delay = is_of_writes(&error).then(|| to_do.writes.failed(now)).flatten();
+                    let Some(delay) = delay else { return Err(error) };
+                    // Only these writes wait. The others may succeed.
+                    self.tell_failed(error, delay);
+                    continue;
+                }
+            };
             for (write, result) in to_do.writes.answered(&results)? {
                 to_do.orders.written(&write);
                 if result == WriteResult::Refused {
@@ -296,10 +306,10 @@ impl Worker<'_> {
         }
         // What it has given up does not run any more, although it still owns it. What stops is not a part of its share, but
         // takes up its capacity.
-        let released = to_do.writes.held_releases();
+        let released = to_do.writes.waiting_releases();
         let runs = share.owned.saturating_sub(released);
         let stop = to_do.orders.open.iter().filter(|(_, stops)| **stops);
-        let stop = stop.filter(|(key, _)| !to_do.writes.is_release_held(key)).count();
+        let stop = stop.filter(|(key, _)| !to_do.writes.is_release_waiting(key)).count();
         let owned = runs.saturating_sub(stop);
         let bounds = balance.bounds(&Share { owned, ..share }, Instant::now());
         if let surplus @ 1.. = owned.saturating_sub(bounds.keep) {
@@ -319,8 +329,18 @@ impl Worker<'_> {
         Ok(())
     }
 
+    fn tell_failed(&self, error: TableError, delay: Duration) {
+        let error = Arc::new(error) as SharedError;
+        self.shared.events.tell(None, Happening::ScanFailed { error, delay });
+    }
+
     fn tell(&self, what: FromTable) {
         // The manager may be stopping. Units that it does not take are free when it leaves or its lease ends.
         let _told = self.to.command(what);
     }
+}
+
+/// Whether a call may have failed because of one of its writes: the store could be reached, and knows the manager.
+fn is_of_writes(error: &TableError) -> bool {
+    matches!(error, TableError::Unusable(_) | TableError::Invalid { .. })
 }

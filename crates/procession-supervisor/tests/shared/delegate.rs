@@ -9,6 +9,11 @@ pub(crate) trait Answered {
         Ok(())
     }
 
+    /// The store cannot perform a call with these writes.
+    fn cannot_perform(&self, _writes: &[Write]) -> Option<TableError> {
+        None
+    }
+
     /// Somebody holds the unit of this write.
     fn is_held(&self, _write: &Write) -> bool {
         false
@@ -21,6 +26,9 @@ pub(crate) fn write<S: Answered>(
     inner: impl FnOnce(&mut S, &[Write]) -> Result<Vec<WriteResult>, TableError>,
     writes: &[Write],
 ) -> Result<Vec<WriteResult>, TableError> {
+    if let Some(error) = session.cannot_perform(writes) {
+        return Err(error);
+    }
     let is_held: Vec<bool> = writes.iter().map(|write| session.is_held(write)).collect();
     let free = std::iter::zip(writes, &is_held).filter(|(_, is_held)| !**is_held);
     let free: Vec<Write> = free.map(|(write, _)| write.clone()).collect();

@@ -276,6 +276,85 @@ fn a_unit_that_is_held_delays_no_other() {
     }
 }
 
+/// A store that fails to perform calls with writes about one of these units.
+#[derive(Clone)]
+struct Rejects(MemorySharedTable, Arc<Mutex<HashSet<String>>>);
+
+struct RejectsSession(Box<dyn Session>, Arc<Mutex<HashSet<String>>>);
+
+impl SharedTable for Rejects {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(RejectsSession(self.0.open()?, self.1.clone())))
+    }
+}
+
+impl RejectsSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for RejectsSession {
+    fn cannot_perform(&self, writes: &[Write]) -> Option<TableError> {
+        let rejected = self.1.lock().unwrap();
+        let is_bad = writes.iter().any(|write| rejected.contains(&write.key));
+        is_bad.then(|| TableError::Unusable("a constraint is violated".into()))
+    }
+}
+delegate!(RejectsSession, answered);
+
+#[test]
+fn a_write_that_the_store_cannot_perform_delays_no_other_unit() {
+    let (table, rejected) = (table_of(&["a", "b", "bad"]), Arc::new(Mutex::new(HashSet::new())));
+    rejected.lock().unwrap().insert("bad".to_owned());
+    let store = Rejects(table.clone(), rejected.clone());
+    let (has_failed, log) = (AtomicBool::new(false), Log::default());
+    let of_units = log.clone();
+    let builder = SharedManager::builder(store).policy(quick()).ttl(LIMIT * 10);
+    let manager = builder.poll_every(Duration::from_millis(10)).build(move |claim| {
+        // A failure, a new start, and a unit that is ready: three writes in their order.
+        if claim.key() == "bad" && !has_failed.swap(true, Ordering::SeqCst) {
+            return Err("no disk".into());
+        }
+        Ok(logged(&of_units, claim))
+    });
+    let mut events = manager.events();
+    let root = started(&manager);
+    let mut session = table.open().unwrap();
+    for _ in 0..3 {
+        for key in ["a", "b"] {
+            wait_for_row(&table, key, |row| row.is_ready);
+            session.want_stop(key).unwrap();
+            wait_for_row(&table, key, |row| row.owner.is_none());
+            session.want_run(key).unwrap();
+        }
+    }
+    log.wait("a run of the unit", |entries| entries.iter().any(|entry| entry.key == "bad"));
+    let seen = row(&table, "bad");
+    assert_eq!((seen.is_ready, seen.failures, seen.owner.is_some()), (false, 0, true));
+    // Somebody is told of it.
+    let is_told = |event: procession_supervisor::Event<String>| {
+        event.kind() == "scan_failed" && event.to_string().contains("a constraint is violated")
+    };
+    while !is_told(events.recv_blocking().unwrap()) {}
+    root.close();
+    assert!(root.closed().wait_timeout(LIMIT).is_some(), "the manager ends");
+    for key in ["a", "b"] {
+        assert_eq!(row(&table, key).owner, None);
+    }
+    // The lease goes on until its last write was performed.
+    assert_eq!(session.managers().unwrap().len(), 1);
+    rejected.lock().unwrap().clear();
+    let end = Instant::now() + LIMIT * 3;
+    while !session.managers().unwrap().is_empty() {
+        assert!(Instant::now() < end, "the manager leaves");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    let seen = row(&table, "bad");
+    assert_eq!((seen.failures, seen.owner), (1, None), "its writes came in their order");
+    log.check();
+}
+
 /// A store that panics once in this call, with this message.
 #[derive(Clone)]
 struct Panics(MemorySharedTable, &'static str, Arc<AtomicBool>);
