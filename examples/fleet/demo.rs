@@ -1,4 +1,5 @@
-//! Three programs on one SQLite file. One is killed and one is paused, and each unit's counter goes on.
+//! Three programs on one SQLite file. One is killed, and the counters of its units go on in the others. One is paused,
+//! and the counters of its units stand still until it goes on.
 
 use std::collections::HashMap;
 use std::env;
