@@ -4,7 +4,7 @@
 //!
 //! | statement | broken | found by |
 //! |---|---|---|
-//! | `LOCK` of writes | without the token | nothing: others wait a little longer |
+//! | `LOCK` of writes | without the token | `held::a_write_of_an_old_claim_locks_nothing` |
 //! | | without the lease of the owner | `conforms` |
 //! | | without `skip locked` | `held` |
 //! | `CURRENT` | without the lease of the owner | `held::writes_of_an_old_claim_are_refused_even_if_the_unit_is_held` |
@@ -18,14 +18,18 @@
 //! | `SHARE` | no new timeline | `timeline`, `held` |
 //! | `renew` | without the lease | `conforms`, `held` |
 //! | `end` | without `skip locked` | `held` |
-//! | | the blame is decided again | `held::the_other_units_of_a_dead_manager_move_and_each_crash_counts_once` |
+//! | | the blame is decided again | `held` |
 //! | | the row of the manager is deleted first | `held` |
 //! | | tells of a change if there is none | `held::the_end_of_a_lease_that_is_no_crash_remains_none` |
 //! | `FREE` | without `is_steady` | `conforms` |
-//! | `replace` | a dead manager's units that are held remain to blame | `held::the_other_units_of_a_dead_manager_move_and_each_crash_counts_once` |
+//! | `replace` | a dead manager's units that are held remain to blame | `held` |
 //! | `register` | does not wait for a moment | `held::a_registration_waits_for_a_moment` |
 //! | `guard` | `for key share` instead of `for share` | `held`; `guard` finds it only now and then |
-//! | `put` | writes although nothing changes | `held::a_put_that_changes_nothing_writes_nothing_and_does_not_wait` |
+//! | | without the lease of the owner | `guard::a_guard_knows_the_current_claim`, `held` |
+//! | `end_all` | ends no lease | `timeline`, `held` |
+//! | | its units have crashed | `timeline`, `held` |
+//! | `put` | cancels no removal; or not if nothing else changes | `conforms`, `held` |
+//! | | writes although nothing changes | `held::a_put_that_changes_nothing_writes_nothing_and_does_not_wait` |
 #![cfg(unix)]
 
 mod claims;
