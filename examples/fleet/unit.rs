@@ -22,7 +22,7 @@ const LATE: u32 = 1;
 /// Makes the unit of a claim. A spec that nobody knows is a failure of the unit.
 pub(crate) fn unit(claim: &Claim, store: &Store, name: &str, log: &Log) -> Result<Unit, BoxError> {
     let (claim, store, name, log) = (claim.clone(), store.clone(), name.to_owned(), log.clone());
-    // Whatever comes after the first word makes the spec another one, and so starts the unit again.
+    // More words after the first one make a different spec, so a `put` of it starts the unit again.
     let runnable = match claim.spec().split_whitespace().next().unwrap_or_default() {
         kind @ ("count" | "stubborn") => {
             let is_stubborn = kind == "stubborn";

@@ -119,7 +119,7 @@ impl Fleet {
         names.iter().for_each(|name| self.end(name));
     }
 
-    /// The names of the programs that have ended by their own doing. They are forgotten.
+    /// Returns the names of the programs that have ended without being asked, and forgets them.
     pub fn ended(&mut self) -> Vec<String> {
         let ended = self.programs.iter_mut().filter_map(|(name, program)| {
             program.has_ended().then(|| (name.clone(), program.id()))
@@ -140,7 +140,7 @@ impl Fleet {
         self.programs[name].id()
     }
 
-    /// Waits until the rows of all units are so.
+    /// Waits until `is_so` of the rows of all units.
     pub fn wait(&self, what: &str, is_so: impl Fn(&[UnitRow]) -> bool) -> Vec<UnitRow> {
         let end = Instant::now() + LIMIT;
         loop {
@@ -181,7 +181,7 @@ impl Fleet {
         managers.into_iter().find(|row| row.name == name).unwrap().manager
     }
 
-    /// Waits until the log is so.
+    /// Waits until `is_so` of the log.
     pub fn wait_for_log(&self, what: &str, is_so: impl Fn(&[Line]) -> bool) {
         let end = Instant::now() + LIMIT;
         loop {
@@ -210,8 +210,8 @@ impl Fleet {
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(Line::parse).collect()
     }
 
-    /// The invariant: no unit runs twice at once, except in a program that was killed or paused before, and tokens never
-    /// go back.
+    /// The invariant: no unit runs twice at once, except in a program that was killed or paused before, and tokens
+    /// never go back.
     pub fn check(&self) {
         let (mut running, mut last) =
             (HashMap::<&str, Vec<(u64, u32, usize)>>::new(), HashMap::new());

@@ -13,7 +13,7 @@
 //! | text that the database cannot encode | 22021, 22P05 | `Invalid` |
 //! | the queue of notifications is full | 54000, raised by its function | `Unavailable` |
 //! | other limits, such as a key that is too long for an index | class 54 | `Invalid` |
-//! | permission denied, wrong password, unknown database, table or column, and everything else | 42501, 28P01, 3D000, 42P01, .. | `Unusable` |
+//! | permission denied, wrong password, unknown table, and everything else | 42501, 28P01, 42P01, .. | `Unusable` |
 //!
 //! Sessions check text before they send it, so neither a NUL character nor a key that is too long reaches the server.
 

@@ -1,13 +1,13 @@
 //! The guard: it makes a transaction of the user conditional on a claim.
 //!
 //! 1. A guarded transaction commits only before anybody else claims the unit. Argument: the guard locks the unit's row
-//!    `for share`. Every claim follows an update that frees the unit, by its owner or by whoever ends the lease, and
-//!    an update of any column waits for that lock. (`for key share` would let it pass, and hold up only the next claim. In a
-//!    trial, 1 of 20,000 stale writes landed with it.)
+//!    `for share`. Every claim follows an update that frees the unit, by its owner or by whoever ends the lease, and an
+//!    update of any column waits for that lock. (`for key share` would let it pass, and hold up only the next claim. In
+//!    a trial, 1 of 20,000 stale writes landed with it.)
 //! 2. A guard that comes too late finds nothing. Argument: if it has to wait for such an update, PostgreSQL evaluates
 //!    its conditions again for the new version of the row, whose owner is another one or nobody. At a stricter
-//!    isolation level than read committed, the statement fails instead.
-//!    The lock of that version, which it gets nevertheless, is why a refused transaction should end at once.
+//!    isolation level than read committed, the statement fails instead. The new version is locked nevertheless, so a
+//!    refused transaction should end at once.
 //! 3. Guarded transactions of one unit do not wait for each other, because both locks are shared.
 
 use postgres::Transaction;
@@ -32,15 +32,15 @@ impl PostgresSharedTable {
     /// Makes a transaction of the same database conditional on a lease: after this, it can be committed only before
     /// another manager claims the unit. Call it first in the transaction.
     ///
-    /// **Keep the transaction short.** Until it ends, nobody can take the unit over, the manager cannot record what happens
-    /// to the unit or give it back, and an operator's change of the unit waits. Other units are not delayed. A client that
-    /// forgets a transaction would hold the unit for ever, so set `idle_in_transaction_session_timeout` for your own
-    /// connections, for example to 10 s.
+    /// **Keep the transaction short.** Until it ends, nobody can take the unit over, the manager cannot record what
+    /// happens to the unit or give it back, and an operator's change of the unit waits. Other units are not delayed. A
+    /// client that forgets to end a transaction would hold the unit for ever, so set
+    /// `idle_in_transaction_session_timeout` for your own connections, for example to 10 s.
     ///
     /// # Errors
     ///
-    /// [`TableError::Refused`] if the lease has ended: roll the transaction back at once, because it may still hold up the
-    /// next claim. Otherwise, an error of the database.
+    /// [`TableError::Refused`] if the lease has ended: roll the transaction back at once, because it may still hold up
+    /// the next claim. Otherwise, an error of the database.
     pub fn guard(
         &self,
         lease: &Lease,

@@ -1,8 +1,8 @@
 //! A shared table in PostgreSQL: units that run once across many machines.
 //!
 //! [`PostgresSharedTable`] is a [`SharedTable`](procession_supervisor::shared::SharedTable) for
-//! [`SharedManager`](procession_supervisor::shared::SharedManager)s on any number of machines. If a machine dies, hangs or is
-//! cut off, the others claim its units.
+//! [`SharedManager`](procession_supervisor::shared::SharedManager)s on any number of machines. If a machine dies, hangs
+//! or is cut off, the others claim its units.
 //!
 //! ```no_run
 //! use procession_postgres::PostgresSharedTable;
@@ -49,12 +49,12 @@
 //!
 //! With other clients, use [`guard_sql`](procession_supervisor::shared::SharedTable::guard_sql).
 //!
-//! A guarded transaction should be short: prepare everything before it, and call nothing else while it is open. While it is
-//! open, it holds the row of its unit:
+//! A guarded transaction should be short: prepare everything before it, and call nothing else while it is open. While
+//! it is open, it holds the row of its unit:
 //!
 //! | what happens meanwhile | what follows |
 //! |---|---|
-//! | the unit becomes ready, fails, or stops | the manager writes this when the transaction has ended, in the same order |
+//! | the unit becomes ready, fails, or stops | the manager writes this, in this order, when the transaction has ended |
 //! | the manager closes | its run ends; it keeps renewing its lease in the background until the transaction has ended |
 //! | the manager dies | its other units move at once, and this one when the transaction has ended |
 //! | an operator changes the unit | the call waits, and fails after four fifths of the statement timeout |
@@ -65,9 +65,9 @@
 //! # What the database must provide
 //!
 //! - PostgreSQL 13 or later, and a database with the encoding UTF8.
-//! - The first session creates the schema, which needs the right `CREATE` on the database. All later sessions need `USAGE`
-//!   on the schema; `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables; and `USAGE`, `SELECT` and `UPDATE` on its
-//!   sequences.
+//! - The first session creates the schema, which needs the right `CREATE` on the database. All later sessions need
+//!   `USAGE` on the schema; `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables; and `USAGE`, `SELECT` and `UPDATE`
+//!   on its sequences.
 //! - Two connections for each manager. Behind a pooler that gives each transaction another connection, use
 //!   [`Builder::poll_only`].
 //!
@@ -77,10 +77,10 @@
 //! begins a new timeline. Then all leases end, the managers register again, and tokens continue in a higher epoch.
 //!
 //! With an **asynchronous** standby, the server may have lost the last transactions: operators' changes, and claims. No
-//! token of a lost claim is given again, but until the managers of those claims notice that their leases have ended, the
-//! units may run twice. A service that remembers the greatest token, and the [guard](PostgresSharedTable::guard), reject
-//! the older run. If the service does not permit `pg_walfile_name` and `pg_current_wal_insert_lsn`, sessions cannot see a
-//! new timeline; then use a synchronous standby.
+//! token of a lost claim is given again, but until the managers of those claims notice that their leases have ended,
+//! the units may run twice. A service that remembers the greatest token, and the [guard](PostgresSharedTable::guard),
+//! reject the older run. If the service does not permit `pg_walfile_name` and `pg_current_wal_insert_lsn`, sessions
+//! cannot see a new timeline; then use a synchronous standby.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -71,7 +71,7 @@ impl Names {
     /// | `{free}` | a unit can be claimed |
     /// | `{ordered}` | there is an order for a unit |
     /// | `{timeline}` | the timeline of the server |
-    /// | `{new_timeline}` | it is another one than the table's; always false if nobody can tell |
+    /// | `{new_timeline}` | whether that differs from the table's; false if the server does not tell it |
     pub(crate) fn sql(&self, statement: &str, sees_timeline: bool) -> String {
         let mut sql = String::with_capacity(statement.len() + 64);
         let mut rest = statement;

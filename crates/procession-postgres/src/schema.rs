@@ -3,12 +3,12 @@
 //! 1. Each migration runs once, even if many sessions open at once. Argument: it runs under an advisory lock, in the
 //!    transaction that records the new version, and only after the version was read under that lock.
 //! 2. No token repeats on a new timeline, even if the server has lost the last transactions of the old one. Argument:
-//!    tokens have the epoch in their high bits. A new timeline has a greater number than the ones it comes from, and the
-//!    epoch is at least that number; so it is greater than all epochs before, even if the last of them was lost as
+//!    tokens have the epoch in their high bits. A new timeline has a greater number than the ones it comes from, and
+//!    the epoch is at least that number; so it is greater than all epochs before, even if the last of them was lost as
 //!    well. Each claim compares the timelines in its own transaction, which holds a lock that [`begin_epoch`] waits
 //!    for: no claim on a new timeline comes before its epoch. The ids of managers grow in the same way.
-//! 3. No lease crosses to a new timeline: [`begin_epoch`] ends all of them. A unit that a transaction holds becomes free
-//!    later, as at the end of any lease.
+//! 3. No lease crosses to a new timeline: [`begin_epoch`] ends all of them. A unit that a transaction holds becomes
+//!    free later, as at the end of any lease.
 //!
 //! If the server does not tell its timeline (a managed service may not permit it), 2 and 3 are void: after a failover
 //! that has lost transactions, a token may be given twice.

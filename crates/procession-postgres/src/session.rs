@@ -8,13 +8,13 @@
 //! | `operators` | the calls of operators, and reading the table |
 //! | `changes` | waiting for a change |
 //!
-//! Lock order: a transaction locks rows of `managers` first, then rows of `units` in the order of their keys, then rows of
-//! `kinds` in the order of the kinds, then `meta`. The triggers of the schema lock the last two: `kinds` if the number of
-//! wanted units changes, `meta` if units are deleted. The argument that no deadlock is possible needs this of
+//! Lock order: a transaction locks rows of `managers` first, then rows of `units` in the order of their keys, then rows
+//! of `kinds` in the order of the kinds, then `meta`. The triggers of the schema lock the last two: `kinds` if the
+//! number of wanted units changes, `meta` if units are deleted. The argument that no deadlock is possible needs this of
 //! each transaction, and of each of its statements:
 //!
-//! 1. A transaction locks all its rows of `units` before its first write to one of them. A registration, which ends another
-//!    lease first, waits for the rest only for a moment, and then goes on without them.
+//! 1. A transaction locks all its rows of `units` before its first write to one of them. A registration, which ends
+//!    another lease first, waits for the rest only for a moment, and then goes on without them.
 //! 2. At most one of its statements changes `kinds`, and none after a statement that deletes units.
 //! 3. A claim locks units in no order, but with `skip locked`, so it does not wait for one. Neither do the writes of
 //!    managers and the ends of leases: a transaction of a user that is guarded may hold a unit for any time, and must hold

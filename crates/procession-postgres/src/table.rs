@@ -54,8 +54,8 @@ pub(crate) struct About {
 /// | `keepalives_idle`, `_interval`, `_retries` of the server | 5 s, 2 s, 2 | |
 /// | `application_name` of the server | `procession` | |
 ///
-/// The settings of the server are those of its URL or its [`Config`]. All timeouts should be at most a third of the time
-/// to live of the managers' leases, so a renewal that fails can be repeated before the lease ends.
+/// The settings of the server are those of its URL or its [`Config`]. All timeouts should be at most a third of the
+/// time to live of the managers' leases, so a renewal that fails can be repeated before the lease ends.
 #[must_use = "a builder does nothing unless `build` is called"]
 pub struct Builder {
     server: Result<Config, postgres::Error>,
@@ -81,7 +81,7 @@ pub enum BuildError {
     /// The URL has `sslmode=require`, but there is no connector.
     #[error("the PostgreSQL URL requires TLS: set a connector with `tls`")]
     NoTls,
-    /// The name of the schema is not possible.
+    /// The name of the schema is invalid.
     #[error("invalid schema name: it {reason}")]
     Schema {
         /// What is wrong with it.
@@ -150,10 +150,10 @@ impl Builder {
 
     /// Works behind a pooler that gives each transaction another connection, such as PgBouncer in transaction mode.
     ///
-    /// Sessions use neither `LISTEN` nor settings that outlast a transaction, which such a pooler refuses or gives to others
-    /// ("unsupported startup parameter"). Instead of being notified, a session looks
-    /// every 2 s whether there were changes. The statement timeout applies only to transactions of several statements;
-    /// to set one for all, use `alter role .. set statement_timeout`.
+    /// Sessions then use neither `LISTEN` nor settings that outlast a transaction: such a pooler refuses them
+    /// ("unsupported startup parameter") or applies them to other clients. Instead of being notified, a session looks
+    /// for changes every 2 s. The statement timeout applies only to transactions of several statements; to set one for
+    /// all, use `alter role .. set statement_timeout`.
     ///
     /// Sessions never use prepared statements, in either mode.
     pub fn poll_only(mut self) -> Self {
@@ -161,8 +161,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long the server works on one statement. A statement waits for locks four fifths of that, and a
-    /// transaction that remains idle for so long is rolled back.
+    /// Sets how long the server works on one statement. A statement waits for a lock for at most four fifths of this
+    /// time, and a transaction that is idle for this time is rolled back.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout;
         self
@@ -172,7 +172,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`], if a setting is not possible. The server is not asked.
+    /// [`BuildError`] if a setting is invalid. Nothing connects to the server yet.
     pub fn build(self) -> Result<PostgresSharedTable, BuildError> {
         let timeout = self.statement_timeout;
         let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
@@ -245,7 +245,7 @@ fn set_defaults(config: &mut Config, timeout: Duration) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(timeout);
     }
-    // The default of libpq, 2 h, is that of a user who has not thought about it.
+    // 2 h is the default of the client library, so the user has most likely not chosen it.
     if config.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
         config.keepalives_idle(Duration::from_secs(5));
     }
@@ -257,7 +257,7 @@ fn set_defaults(config: &mut Config, timeout: Duration) {
     }
 }
 
-/// Sets the settings of sessions. They follow those of the user, and so win.
+/// Sets the settings of sessions. They come after those of the user, and so take precedence.
 fn set_options(config: &mut Config, timeout: Duration) {
     let own = format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \

@@ -2,8 +2,9 @@
 //!
 //! 1. **One owner, and tokens grow.** Argument: only [`claim`] sets an owner, in a transaction that has the write lock,
 //!    and only of units without one. For the tokens, see `schema.rs`.
-//! 2. **Writes are fenced.** Argument: [`write`] changes only the row that [`CURRENT`] has found in the same transaction,
-//!    by the key, by the token, and because it has an owner. An owner is always registered (3 of `session.rs`).
+//! 2. **Writes are fenced.** Argument: [`write`] changes only the row that [`CURRENT`] has found in the same
+//!    transaction, by the key, by the token, and because it has an owner. An owner is always registered (3 of
+//!    `session.rs`).
 //! 3. **At most one unit on probation for each manager.** Argument: only [`claim`] adds one, if there is none. The
 //!    crashes of a unit that is owned grow only when its owner ends, which frees it.
 
@@ -115,8 +116,8 @@ pub(crate) fn has_free(tx: &Transaction<'_>, manager: ManagerId) -> Result<bool,
             .query_row(params![manager, PROBATION_CRASHES], |row| row.get(0))?)
 }
 
-/// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but not
-/// with the number of all units.
+/// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but
+/// not with the number of all units.
 pub(crate) const SHARE: &str = "
     WITH peers AS MATERIALIZED (SELECT o.id FROM procession_managers AS o WHERE o.is_draining = 0 AND (
         o.id = ?1 OR o.id IN (

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the database is busy or locked, out of memory, no free file descriptor | `Unavailable` | it passes |
 //! | the disk is full, an I/O error | `Unavailable` | somebody may free space; one failed read must not end a lease |
-//! | the file is corrupt, not a database, read-only, or cannot be opened | `Unusable` | it remains so until somebody repairs it |
+//! | the file is corrupt, not a database, or read-only, or cannot be opened | `Unusable` | somebody must repair it |
 //! | any other error of SQLite, such as a table with other columns | `Unusable` | the same statement fails again |
 //! | a text that is longer than SQLite allows | `Invalid` | |
 

@@ -3,12 +3,12 @@
 //! The guard is an update that changes nothing, instead of a query, so that it cannot be misused:
 //!
 //! 1. **While the transaction lasts, nobody else claims the unit.** Argument: an update takes the write lock of the
-//!    database, of which there is one, even if it finds no row. In a transaction that was begun with `BEGIN IMMEDIATE`, it
-//!    has the lock already. Each claim needs it, and so does each end of a lease.
+//!    database, of which there is one, even if it finds no row. In a transaction that was begun with `BEGIN IMMEDIATE`,
+//!    it has the lock already. Each claim needs it, and so does each end of a lease.
 //! 2. **The answer is not old.** Argument: if another connection has written since the first read of the transaction,
-//!    SQLite refuses to upgrade it to a write transaction (`SQLITE_BUSY_SNAPSHOT`). So the guard sees the last commit, or
-//!    fails.
-//! 3. **An answer without a transaction is no answer.** Argument: [`guard`] fails if the connection is in autocommit
+//!    SQLite refuses to upgrade it to a write transaction (`SQLITE_BUSY_SNAPSHOT`). So the guard sees the last commit,
+//!    or fails.
+//! 3. **Without a transaction, there is no answer.** Argument: [`guard`] fails if the connection is in autocommit
 //!    mode, for example after a `COMMIT` in SQL.
 
 use procession_supervisor::shared::{Lease, TableError, Token};
@@ -24,8 +24,8 @@ pub(crate) const GUARD: &str = "
 /// Makes a transaction conditional on the lease of a unit: if this succeeds, nobody else can claim the unit before the
 /// transaction has ended.
 ///
-/// It must be a transaction of the database of the table, on a connection of your own. It can also be a deferred one: the
-/// guard takes the write lock. A deferred transaction that has read something before may fail with
+/// It must be a transaction of the database of the table, on a connection of your own. It can also be a deferred one:
+/// the guard takes the write lock. A deferred transaction that has read something before may fail with
 /// [`TableError::Unavailable`]; then roll it back and try again, or begin it with
 /// [`TransactionBehavior::Immediate`](rusqlite::TransactionBehavior::Immediate).
 ///
@@ -47,14 +47,13 @@ pub(crate) const GUARD: &str = "
 /// # Errors
 ///
 /// [`TableError::Refused`] if the claim is not the current one or its lease has ended: roll the transaction back.
-/// [`TableError::Unavailable`] if another attempt may succeed. [`TableError::Unusable`] if there is no transaction, or no
-/// table of units in this database.
+/// [`TableError::Unavailable`] if another attempt may succeed. [`TableError::Unusable`] if there is no transaction, or
+/// no table of units in this database.
 pub fn guard(transaction: &Transaction<'_>, lease: &Lease) -> Result<(), TableError> {
     guard_claim(transaction, lease.key(), lease.token())
 }
 
-/// [`guard`] for a claim that is known by its key and token, for example in another program than the one that owns the
-/// unit.
+/// [`guard`] for a claim that is known by its key and token, for example in a program that does not own the unit.
 ///
 /// # Errors
 ///

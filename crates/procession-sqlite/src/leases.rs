@@ -11,8 +11,8 @@ use crate::error::Failure;
 use crate::lock::{LockDirectory, LockFile};
 use crate::session::{id, tell, unsigned};
 
-/// How many ids are tried if other programs have locked files with such names. They can exist only if the database was
-/// replaced while it was in use.
+/// The maximum number of ids that are tried if other programs have locked the files of the first ones. Such files exist
+/// only if the database was replaced while it was in use.
 const ATTEMPTS: i64 = 10_000;
 
 pub(crate) const NEXT_ID: &str = "SELECT registered + 1 FROM procession_meta";

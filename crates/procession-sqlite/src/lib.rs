@@ -40,9 +40,11 @@
 //! |---|---|
 //! | it ends, or is killed | other managers claim its units at their next look |
 //! | it is paused, hangs, or the machine is suspended | it keeps its units |
-//! | an operator calls [`expire`](procession_supervisor::shared::Session::expire) | its units become free at once; within a second, the program notices and stops its runs |
+//! | an operator calls [`expire`] | its units become free at once; within a second, the program notices and stops them |
 //!
-//! An operator who ends the lease of a paused program must know that the runs of its units go on until the program
+//! [`expire`]: procession_supervisor::shared::Session::expire
+//!
+//! An operator who ends the lease of a paused program should know that its units may still run there until the program
 //! notices. Their writes to the table are refused from the start. Make other writes conditional on the token: with
 //! [`guard`] if they are in the same database.
 //!
@@ -51,33 +53,34 @@
 //! - **A local disk.** Network file systems and FUSE are refused: several machines need a database server.
 //! - **The directory.** SQLite keeps the files `-wal` and `-shm` next to the database, and the lock files are in the
 //!   directory `-managers`. Programs in containers must share the directory of the database, not only its file. Do not
-//!   move or remove any of them while a program uses the table: without its lock file, a manager counts as dead. Programs
-//!   of several users need write permission for the directory `-managers`, and read permission for the files in it.
+//!   move or remove any of them while a program uses the table: without its lock file, a manager counts as dead.
+//!   Programs of several users need write permission for the directory `-managers`, and read permission for the files
+//!   in it.
 //! - **One path.** Symbolic links are resolved, but hard links to the database have other lock files.
-//! - **No `fork` without `exec`.** A forked child keeps the lock files of its parent locked. Commands that are started by
-//!   `std::process::Command` do not.
+//! - **No `fork` without `exec`.** A forked child keeps the lock files of its parent locked. Commands that are started
+//!   by `std::process::Command` do not.
 //! - **A Unix system.** On others, this crate is empty. Only on Linux and Android can it refuse network file systems.
-//! - **SQLite 3.37 or newer.** The feature `bundled`, on by default, compiles one. A program can contain only one copy of
-//!   SQLite, so `rusqlite` may have any version from 0.32 to 0.40, which Cargo chooses to fit other crates.
+//! - **SQLite 3.37 or newer.** The feature `bundled`, on by default, compiles one. A program can contain only one copy
+//!   of SQLite, so `rusqlite` may have any version from 0.32 to 0.40, which Cargo chooses to fit other crates.
 //!
 //! # Your own tables
 //!
-//! The table can be in a database of your own, if its encoding is UTF-8. It makes tables with the prefix `procession_` and
-//! turns on the write-ahead log. Use a connection of your own for your tables, with a busy timeout, and keep your write
-//! transactions shorter than 5 s: there is one write lock for the whole database. A call that waits longer fails with
-//! [`TableError::Unavailable`](procession_supervisor::shared::TableError::Unavailable) and is repeated by the manager. Do not set `synchronous = OFF`
-//! there: after a power failure, tokens could go back.
+//! The table can be in a database of your own, if its encoding is UTF-8. It makes tables with the prefix `procession_`
+//! and turns on the write-ahead log. Use a connection of your own for your tables, with a busy timeout, and keep your
+//! write transactions shorter than 5 s: there is one write lock for the whole database. A call that waits longer fails
+//! with [`TableError::Unavailable`](procession_supervisor::shared::TableError::Unavailable) and is repeated by the
+//! manager. Do not set `synchronous = OFF` there: after a power failure, tokens could go back.
 //!
 //! # Cost
 //!
 //! Each call that writes is one transaction with one `fsync`; the batch of
-//! [`Session::write`](procession_supervisor::shared::Session::write) is one as well. A call that finds nothing to do, and
-//! a `put` of what is there already, only read, and wait for nobody. A look at an unchanged database takes about a
+//! [`Session::write`](procession_supervisor::shared::Session::write) is one as well. A call that finds nothing to do,
+//! and a `put` of what is there already, only read, and wait for nobody. A look at an unchanged database takes about a
 //! microsecond, 40 times per second while a manager waits.
 //!
 //! To find the dead, a manager opens and tries to lock the lock files of all managers of other programs, each time it
-//! looks at the table: about one microsecond for each, at most 20 times per second. If 100 programs look as often as they
-//! can, all of them together use a fifth of a processor for it.
+//! looks at the table: about one microsecond for each, at most 20 times per second. If 100 programs look as often as
+//! they can, all of them together use a fifth of a processor for it.
 
 #![cfg(all(unix, not(loom)))]
 #![forbid(unsafe_code)]

@@ -3,18 +3,20 @@
 //! 1. **A registered manager is dead exactly if its file can be locked, or does not exist.** Argument: `register` locks
 //!    the file exclusively before it inserts the row, in the same write transaction. The table that registered the
 //!    manager keeps the [`LockFile`] until it has seen that the row is gone, and until then only the end of the program
-//!    or of the table closes the descriptor: it is never duplicated, and close-on-exec keeps it from other programs. The
-//!    kernel releases a lock of `flock` when its last descriptor is closed, whatever ends the program, but not while the
-//!    program is paused.
+//!    or of the table closes the descriptor: it is never duplicated, and close-on-exec keeps it from other programs.
+//!    The kernel releases a lock of `flock` when its last descriptor is closed, whatever ends the program, but not
+//!    while the program is paused.
 //! 2. **The dead stay dead.** Argument: a file is locked exclusively only in [`LockDirectory::hold`], for an id that no
-//!    manager has had before. All other locks are shared, so those who look do not take each other for a living manager.
+//!    manager has had before. All other locks are shared, so those who look do not take each other for a living
+//!    manager.
 //! 3. **A file is unlinked only by someone who has locked it.** Argument: [`unlink`] is called only with a descriptor
 //!    that is locked, by [`LockFile`] and by [`DeadFile`], and does nothing if the path has another file by now.
-//! 4. **A file that is held has its name.** Argument: [`LockDirectory::hold`] compares the file with the one at the path
-//!    after it has locked it, and tries again if an unlink came in between. By 3, nobody else unlinks it afterwards.
-//! 5. **No file is left behind for ever.** Argument: a program that ends between the end of a lease and the unlink leaves
-//!    a file without a row. Each registration removes those in [`LockDirectory::sweep`]. It runs in a write transaction,
-//!    so no other registration has a locked file without a row yet.
+//! 4. **A file that is held has its name.** Argument: [`LockDirectory::hold`] compares the file with the one at the
+//!    path after it has locked it, and tries again if an unlink came in between. By 3, nobody else unlinks it
+//!    afterwards.
+//! 5. **No file is left behind for ever.** Argument: a program that ends between the end of a lease and the unlink
+//!    leaves a file without a row. Each registration removes those in [`LockDirectory::sweep`]. It runs in a write
+//!    transaction, so no other registration has a locked file without a row yet.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -109,7 +111,8 @@ impl LockDirectory {
         Ok(is_dead.then(|| DeadFile(Some(Locked { file, path }))))
     }
 
-    /// Removes the files of dead managers that are not registered any more. If it cannot, the next one may.
+    /// Removes the files of dead managers that are no longer registered. A file that cannot be removed is left to the
+    /// next registration.
     pub(crate) fn sweep(&self, is_registered: impl Fn(i64) -> bool) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let manager = entry.file_name().to_str().and_then(|name| name.parse().ok());

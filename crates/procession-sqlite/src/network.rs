@@ -1,9 +1,9 @@
 //! Which file systems are refused, because other machines or another kernel may change their files.
 //!
-//! There, `flock` may hold only on one machine, or not at all, and the shared memory of SQLite's write-ahead log does not
-//! work. A FUSE file system may be local, but nothing shows whether it is, so all are refused. Cluster file systems are
-//! refused as well, because their shared memory is not shared between machines. Only Linux and Android tell the type;
-//! elsewhere, nothing is refused.
+//! There, `flock` may hold only on one machine, or not at all, and the shared memory of SQLite's write-ahead log does
+//! not work. A FUSE file system may be local, but nothing shows whether it is, so all are refused. Cluster file systems
+//! are refused as well, because their shared memory is not shared between machines. Only Linux and Android tell the
+//! type; elsewhere, nothing is refused.
 
 use std::fs::File;
 use std::io;

@@ -3,16 +3,16 @@
 //! 1. **A schema that needs a newer program is never used.** Argument: each session checks the version when it opens
 //!    ([`prepare`]), and every transaction that writes, and every renewal, checks it again ([`check`]), because a newer
 //!    program may migrate the database meanwhile.
-//! 2. **A migration is complete, or has not happened.** Argument: all its steps and the new version are one transaction.
-//!    A program that waited for it reads the version again.
+//! 2. **A migration is complete, or has not happened.** Argument: all its steps and the new version are one
+//!    transaction. A program that waited for it reads the version again.
 //! 3. **Tokens grow**, even if a unit was removed and put again. Argument: a claim takes a token above that of the row
 //!    and above `floor`, and a trigger raises `floor` to the token of each row that is deleted, by whatever statement.
-//! 4. **Ids of managers never repeat.** Argument: `registered` only grows, and the row with the new id is inserted in the
-//!    transaction that raises it.
-//! 5. **`procession_kinds` counts the units that should run.** Argument: triggers count with every statement that inserts
-//!    or deletes a unit, or changes its kind or whether it should run.
-//! 6. **Nothing goes back after a power failure.** Argument: with `synchronous = FULL`, a commit returns after the log is
-//!    on the disk.
+//! 4. **Ids of managers never repeat.** Argument: `registered` only grows, and the row with the new id is inserted in
+//!    the transaction that raises it.
+//! 5. **`procession_kinds` counts the units that should run.** Argument: triggers count with every statement that
+//!    inserts or deletes a unit, or changes its kind or whether it should run.
+//! 6. **Nothing goes back after a power failure.** Argument: with `synchronous = FULL`, a commit returns after the log
+//!    is on the disk.
 
 use std::path::Path;
 

@@ -5,11 +5,11 @@
 //! 2. **No transaction fails because its snapshot is old.** Argument: [`SqliteSession::write`] takes the write lock
 //!    before the first read, and [`SqliteSession::read`] does not write.
 //! 3. **Each owner is registered**, so a unit with an owner has an owner whose lease has not ended. Argument: `claim`
-//!    looks at the manager's row in its transaction, and a row is deleted only in [`leases::end`], which frees all units
-//!    of the manager in the same transaction.
+//!    looks at the manager's row in its transaction, and a row is deleted only in [`leases::end`], which frees all
+//!    units of the manager in the same transaction.
 //! 4. **A wait misses no change.** Argument: each call that other managers should know of raises `changes` in its
-//!    transaction. A commit of another connection changes `data_version`, and after a transaction of its own, the session
-//!    looks at `changes` in any case.
+//!    transaction. A commit of another connection changes `data_version`, and after a transaction of its own, the
+//!    session looks at `changes` in any case.
 
 use std::sync::Arc;
 use std::thread;
@@ -83,7 +83,7 @@ impl SqliteSession {
         read().map_err(|failure| failure.about(&self.shared.path))
     }
 
-    /// Lets go of the lock file of a manager if the store has refused it.
+    /// Lets go of the lock file of a manager if the store has refused the manager.
     fn unless_refused<R>(
         &self,
         manager: ManagerId,

@@ -18,7 +18,7 @@ use crate::lock::{LockDirectory, LockFile};
 use crate::schema;
 use crate::session::SqliteSession;
 
-/// How long a statement waits for the transactions of others, at least.
+/// The minimum time that a statement waits for the transactions of others before it fails.
 const BUSY: Duration = Duration::from_secs(5);
 /// The pause between the first attempts to get a lock.
 const SHORT: Duration = Duration::from_millis(1);
@@ -140,8 +140,8 @@ impl Shared {
     }
 }
 
-/// Waits for a lock, for about [`BUSY`] in total. SQLite's own waits grow to 100 ms, which is long for transactions that
-/// take 1 ms: with 16 managers, claims took six times as long.
+/// Waits for a lock, for about [`BUSY`] in total. SQLite's own waits grow to 100 ms, which is long for transactions
+/// that take 1 ms: with 16 managers, claims took six times as long.
 fn keep_waiting(attempts: i32) -> bool {
     let attempts = attempts.unsigned_abs();
     let pause = if attempts < SHORT_PAUSES { SHORT } else { LONG };
@@ -152,9 +152,10 @@ fn keep_waiting(attempts: i32) -> bool {
     goes_on
 }
 
-/// The path without symbolic links, so that all programs find the same directory of lock files. The file need not exist.
+/// The path without symbolic links, so that all programs find the same directory of lock files. The file need not
+/// exist.
 ///
-/// Nobody but SQLite may open the database file: to close a descriptor of it would end all locks that SQLite has on it.
+/// Nothing but SQLite may open the database file: closing a descriptor of it would end all locks that SQLite has on it.
 fn resolve(path: &Path) -> Result<PathBuf, TableError> {
     let failed = |error| Fault::file("find", path, error);
     if path.symlink_metadata().is_ok() {

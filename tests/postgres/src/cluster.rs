@@ -17,8 +17,8 @@ use crate::pooler::Pooler;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The parent of the server. $1 is the directory; the command of the server follows. It ends with the line `keep`, which
-/// keeps the directory, or with the end of its standard input.
+/// The parent of the server. $1 is the directory; the command of the server follows. It ends with the line `keep`,
+/// which keeps the directory, or with the end of its standard input.
 const WATCHDOG: &str = r#"
 directory=$1; shift
 "$@" >> "$directory/log" 2>&1 < /dev/null &
@@ -40,8 +40,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a server with these settings (`name=value`), and waits until it accepts connections. Anybody on this machine
-    /// may connect as `postgres`.
+    /// Makes a server with these settings (`name=value`), and waits until it accepts connections. Anybody on this
+    /// machine may connect as `postgres`.
     ///
     /// # Panics
     ///
@@ -117,8 +117,8 @@ impl Cluster {
         wait_until_connected(&self.url, &self.log());
     }
 
-    /// Starts a transaction pooler with at most this number of connections to the server. `None`, and a line on standard
-    /// error, if PgBouncer is not installed.
+    /// Starts a transaction pooler with at most this number of connections to the server. `None`, and a line on
+    /// standard error, if PgBouncer is not installed.
     ///
     /// # Panics
     ///
@@ -167,8 +167,8 @@ pub(crate) fn url_of(directory: &Path) -> String {
     format!("postgres://postgres@{host}/postgres")
 }
 
-/// A command that runs the program whose path and arguments follow, until its standard input is closed. Then it stops the
-/// program and removes the directory.
+/// A command that runs the program whose path and arguments follow, until its standard input is closed. Then it stops
+/// the program and removes the directory.
 pub(crate) fn watchdog(binaries: &Binaries, directory: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     binaries.as_user(&mut command);

@@ -1,8 +1,8 @@
 //! PostgreSQL servers for tests.
 //!
-//! [`server`] is one that all tests of a program share: that of the environment variable `PROCESSION_POSTGRES_URL`, or a
-//! [`Cluster`] of the program's own, made with the binaries that are installed. [`Cluster::start`] is for tests that stop
-//! or fill the server.
+//! [`server`] is one that all tests of a program share: that of the environment variable `PROCESSION_POSTGRES_URL`, or
+//! a [`Cluster`] of the program's own, made with the binaries that are installed. [`Cluster::start`] is for tests that
+//! stop or fill the server.
 //!
 //! A cluster ends with the program, even if that is killed: its parent is a shell that waits until the pipe from the
 //! program is closed, then stops the server, and removes its files.

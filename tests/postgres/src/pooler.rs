@@ -16,8 +16,8 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// Starts one with at most this number of connections to the server whose socket is in `server`. `None`, and a line on
-    /// standard error, if PgBouncer is not installed.
+    /// Starts one with at most this number of connections to the server whose socket is in `server`. `None`, and a line
+    /// on standard error, if PgBouncer is not installed.
     ///
     /// # Panics
     ///

@@ -79,8 +79,8 @@ fn waits_for_rows(cluster: &Cluster) -> Vec<String> {
     log.lines().filter(is_wait).map(str::to_owned).collect()
 }
 
-/// Lets all managers claim all units, and checks that each unit is claimed once, that no manager takes more than its share, and that no
-/// call fails.
+/// Lets all managers claim all units, and checks that each unit is claimed once, that no manager takes more than its
+/// share, and that no call fails.
 fn claim_all(table: &dyn SharedTable) -> Crowd {
     let mut session = table.open().unwrap();
     for number in 0..UNITS {

@@ -1,8 +1,8 @@
 //! Waiting for a change: notified, or by looking at a counter.
 //!
-//! A sequence counts the changes, next to the notifications, so that sessions of both sorts can share a table. It counts
-//! a change shortly before the transaction commits. A session that sees it too early finds nothing, and so it reports
-//! each change a second time after the next look.
+//! A sequence counts the changes, next to the notifications, so that sessions of both sorts can share a table. It
+//! counts a change shortly before the transaction commits. A session that sees it too early finds nothing, and so it
+//! reports each change a second time after the next look.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(super) enum Changes {
     Counted {
         /// The counter at the last look.
         seen: i64,
-        /// It has changed then.
+        /// It had changed then.
         again: bool,
         /// When to look again.
         next: Instant,

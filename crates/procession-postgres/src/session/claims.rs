@@ -2,11 +2,15 @@
 //!
 //! 1. A unit has one owner. Argument: a claim locks rows that have none, skips those that others have locked, and makes
 //!    itself the owner in the same statement.
-//! 2. Tokens grow. Argument: a claim takes a token above both that of the row and `meta.floor`. The trigger of deletions
-//!    raises the floor to the token of each deleted row in the transaction that deletes it; a row with the same key can be
-//!    inserted only after that, so a claim that sees the row sees the floor.
-//! 3. A manager owns at most one unit on probation. Argument: the index `units_probation` is unique. If two claims of one
-//!    manager race, the second one breaks it, and is repeated without such units.
+//! 2. Tokens grow. Argument: a claim takes a token above both that of the row and `meta.floor`. The trigger of
+//!    deletions raises the floor to the token of each deleted row in the transaction that deletes it; a row with the
+//!    same key can be inserted only after that, so a claim that sees the row sees the floor.
+//! 3. A manager owns at most one unit on probation. Argument: the index `units_probation` is unique. If two claims of
+//!    one manager race, the second one breaks it, and is repeated without such units.
+//! 4. A claim waits for no unit for longer than [`PATIENCE`]. Argument: `skip locked` skips a row that is locked, but if
+//!    the row has changed since the statement began, PostgreSQL follows it to its newest version, and waits for whoever
+//!    has locked that. The lock timeout ends such a wait, and the claim is repeated. Its statement then begins later, so
+//!    it sees the row as it is.
 
 use postgres::Row;
 use postgres::error::SqlState;
@@ -22,8 +26,8 @@ const PATIENCE: &str = "100ms";
 /// How often a claim is repeated because of such units. After that, it claims nothing, and the manager looks again later.
 const ATTEMPTS: usize = 20;
 
-/// Everything in one row; none if the lease has ended. What it counts are the managers and the units of this manager; the
-/// units that should run are counted by triggers.
+/// Returns one row; none if the lease has ended. It counts the managers and the units of this manager. Triggers count
+/// the units that should run.
 pub(crate) const SHARE: &str = "\
     select \
       (select coalesce(sum(k.wanted), 0)::bigint from {s}.kinds k where k.kind = any(m.kinds)), \

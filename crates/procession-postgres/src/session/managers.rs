@@ -2,18 +2,18 @@
 //!
 //! 1. Only the database's clock decides. Argument: every condition on a lease compares `expires_at` with
 //!    `clock_timestamp()`, and every `expires_at` is the clock plus the time to live.
-//! 2. An ended lease stays ended. Argument: a lease is prolonged only by [`PostgresSession::renew`], whose condition is that
-//!    it has not ended by the clock, and [`end`] sets the time back to before all times. A row that was deleted is never
-//!    inserted again, because ids only grow.
-//! 3. Each owner has a row. Argument: [`end`] deletes a row of `managers` only when it sees no unit of the manager, and it
-//!    holds a lock on that row from before it looks. A claim locks the same row `for key share`, so it either comes
+//! 2. An ended lease stays ended. Argument: a lease is prolonged only by [`PostgresSession::renew`], whose condition is
+//!    that it has not ended by the clock, and [`end`] sets the time back to before all times. A row that was deleted is
+//!    never inserted again, because ids only grow.
+//! 3. Each owner has a row. Argument: [`end`] deletes a row of `managers` only when it sees no unit of the manager, and
+//!    it holds a lock on that row from before it looks. A claim locks the same row `for key share`, so it either comes
 //!    first, and `end` sees its units, or it finds that the lease has ended.
 //! 4. A renewal waits for nothing but the end of the lease. Argument: `for key share` does not conflict with an update.
-//! 5. The end of a lease waits for no unit. Argument: [`end`] frees the units that nobody has locked. While others are left,
-//!    the row remains, and each later call of [`PostgresSession::expire_dead`] frees more.
-//! 6. The blame for a death is decided once. Argument: [`end`] writes it into the row when it begins, and later calls only
-//!    read it. A unit that is freed then is judged by it as if it had been freed at once: until then, only operators can
-//!    change what counts, because the writes of the manager are refused.
+//! 5. The end of a lease waits for no unit. Argument: [`end`] frees the units that nobody has locked. While others are
+//!    left, the row remains, and each later call of [`PostgresSession::expire_dead`] frees more.
+//! 6. The blame for a death is decided once. Argument: [`end`] writes it into the row when it begins, and later calls
+//!    only read it. A unit that is freed then is judged by it as if it had been freed at once: until then, only
+//!    operators can change what counts, because the writes of the manager are refused.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ use crate::schema;
 
 /// The longest time to live in milliseconds: 30 years.
 const LONGEST_TTL: i64 = 30 * 365 * 24 * 60 * 60 * 1000;
-/// How long a registration waits for the units whose crashes it takes back. A guarded transaction may hold one for longer,
-/// and should not hold up the registration.
+/// How long a registration waits for the units whose crashes it takes back. A guarded transaction may hold one for
+/// longer, and should not hold up the registration.
 const PATIENCE: &str = "set local lock_timeout = '250ms'";
 
 /// Which units are to blame for the end of their owner.
@@ -142,8 +142,8 @@ impl PostgresSession {
     }
 }
 
-/// Ends the lease of a manager if it is dead and nobody else ends it at this moment. Returns whether it is the first to do
-/// so.
+/// Ends the lease of a manager if it is dead and nobody else ends it at this moment. Returns whether it is the first to
+/// do so.
 fn end_dead(tx: &mut Transaction<'_>, manager: i64, crash_limit: u32) -> Result<bool, TableError> {
     let dead = tx.query(
         "select blamed is null from {s}.managers \
@@ -212,7 +212,8 @@ fn end(tx: &mut Transaction<'_>, manager: i64, blame: Blame) -> Result<(), Table
          where id = $1 and not exists(select from {s}.units where owner = $1)",
         &[(&manager, Type::INT8)],
     )?;
-    // Those who only find that a unit is still held tell nobody, or all would look again and again.
+    // A session that only finds that a unit is still held tells nobody. Otherwise, all managers would look again and
+    // again.
     if is_first || !owned.is_empty() {
         tx.query("select {s}.changed()", &[])?;
     }
@@ -225,8 +226,8 @@ pub(crate) fn end_all(tx: &mut Transaction<'_>) -> Result<(), TableError> {
     managers.iter().try_for_each(|row| end(tx, row.get(0), Blame::Nobody))
 }
 
-/// Frees the units $1, which are locked. Those with at least $2 crashes that are not steady have crashed with the manager
-/// $3. $4 is the crash limit.
+/// Frees the units $1, which are locked. Those with at least $2 crashes that are not steady have crashed with the
+/// manager $3. $4 is the crash limit.
 const FREE: &str = "\
     update {s}.units set \
       owner = null, is_ready = false, is_steady = false, \

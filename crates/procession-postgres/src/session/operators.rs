@@ -43,8 +43,8 @@ impl PostgresSession {
         check("key", key, LONGEST)?;
         check("kind", kind, LONGEST)?;
         check("spec", spec, LONGEST_SPEC)?;
+        // Programs put the same units each time they start: that writes nothing, and waits for nobody.
         let rows = self.query(
-// Programs put the same units each time they start: that writes nothing, and waits for nobody.
             "with same as materialized ( \
                select generation from {s}.units \
                where key = $1 and kind = $2 and spec = $3 and desired <> 'remove'), \

@@ -8,8 +8,8 @@
 //!    If that lease is ended at the same time, the units that are locked here become free later, so this comes first.
 //! 2. Writes to one unit are performed in their order, because all of them change the same [`State`].
 //! 3. No write waits for a unit that somebody holds. Argument: the lock skips such rows. A row that was skipped is read
-//!    without a lock: if its claim is the current one, the write is not possible now. Otherwise, it is refused for good,
-//!    because tokens only grow and a claim that is over does not come back.
+//!    without a lock: if its claim is the current one, the write is not possible now. Otherwise, it is refused for
+//!    good, because tokens only grow and a claim that is over does not come back.
 //! 4. A write of an old claim locks nothing. Argument: only rows with the token of the write are locked.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,8 +20,8 @@ use procession_supervisor::shared::{Record, TableError, Write, WriteResult, Writ
 
 use super::{Parameter, PostgresSession, Transaction, signed};
 
-/// Locks the rows whose keys are in $1 and whose tokens are in $2, in the order of their keys. It skips rows that another
-/// transaction has locked.
+/// Locks the rows whose keys are in $1 and whose tokens are in $2, in the order of their keys. It skips rows that
+/// another transaction has locked.
 const LOCK: &str = "\
     select key, token, \
       owner is not null and exists(select from {s}.managers m \

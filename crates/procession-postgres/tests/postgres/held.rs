@@ -369,8 +369,8 @@ fn a_registration_waits_for_a_moment() {
     }
 }
 
-/// A manager whose unit is held goes on with all others, and can be closed. What happened to the unit meanwhile is written
-/// in its order when the transaction has ended.
+/// A manager whose unit is held goes on with all others, and can be closed. What happened to the unit meanwhile is
+/// written in its order when the transaction has ended.
 #[test]
 fn a_manager_whose_unit_is_held_goes_on_and_ends() {
     let Some(url) = server() else { return };

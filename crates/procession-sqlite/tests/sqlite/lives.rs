@@ -377,7 +377,8 @@ fn paths_with_symbolic_links_are_the_same_table() {
     session.renew(manager).unwrap();
 }
 
-/// Many sessions look for the dead at once: each death is found by exactly one, and no living manager is taken for dead.
+/// Many sessions look for the dead at once: each death is found by exactly one, and no living manager is taken for
+/// dead.
 #[test]
 fn each_death_is_found_once() {
     let world = World::new();

@@ -1,9 +1,9 @@
 //! [`Balance`]: how many units a manager may own, so that all managers have about as many.
 //!
-//! 1. Each unit runs if any manager can run it. Argument: a manager claims its fair share at once. What is free for
-//!    longer, because others have other kinds or no capacity, it claims later, and a larger part each time.
-//! 2. No unit goes to and fro. Argument: a manager gives units up only when another one has registered, or when it is
-//!    draining. If the other one does not take them, they remain free, and 1 applies.
+//! 1. Each unit runs if any manager can run it. Argument: a manager claims its fair share at once. It also claims units
+//!    that stay free, because others have other kinds or no capacity: later, and more of them each time.
+//! 2. No unit moves back and forth. Argument: a manager gives units up only when another one has registered, or when it
+//!    is draining. If the other one does not take them, they remain free, and 1 applies.
 
 use std::time::{Duration, Instant};
 

@@ -2,13 +2,13 @@
 //!
 //! 1. A unit is released once for each claim, and only when it has no run (U1). Argument: an entry of `held` is made
 //!    for each claim. It is removed only by [`Claims::forget`], for a release after the engine has reported that the
-//!    unit is down for good, or because another claim takes its place. When this value is dropped, after the last run of
-//!    this lease has ended or is stuck, it releases the units that the engine has forgotten. A unit that is stuck stays
-//!    held, and its lease runs out.
-//! 2. Each start has the current token. Argument: a start takes it from `held`, and a claim or an order changes it there
-//!    first.
-//! 3. The numbers of a claim's records grow. Argument: its entry of `held` counts them, and only [`Claims::record`] makes
-//!    records.
+//!    unit is down for good, or because another claim takes its place. When this value is dropped, after the last run
+//!    of this lease has ended or is stuck, it releases the units that the engine has forgotten. A unit that is stuck
+//!    stays held, and its lease runs out.
+//! 2. Each start has the current token. Argument: a start takes it from `held`, and a claim or an order changes it
+//!    there first.
+//! 3. The numbers of a claim's records grow. Argument: its entry of `held` counts them, and only [`Claims::record`]
+//!    makes records.
 //! 4. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
 //!    each key, and a claim of a unit that still has a run only says that this entry starts again after that run.
 
@@ -129,7 +129,7 @@ impl Claims {
         }
     }
 
-    /// A unit was claimed that this program has lost, but that has not ended here: it starts when it has.
+    /// A unit was claimed that this program has lost, and whose run has not ended here yet: it starts after that run.
     fn claimed_again(&mut self, core: &mut Core<String>, id: usize, held: Held) {
         if let Some(lost) = self.forget(id) {
             lost.claim.lease().end();

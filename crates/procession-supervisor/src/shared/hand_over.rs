@@ -1,7 +1,7 @@
 //! [`HandOver`]: the wish that a manager gives its units away, and its fulfilment.
 //!
-//! 1. Each caller is answered: when the manager owns nothing, when nobody could run its units, or at the end of the run.
-//!    Argument: all callers of a run wait for one [`Asked`], which each of the three closes.
+//! 1. Each caller is answered: when the manager owns nothing, when nobody could run its units, or at the end of the
+//!    run. Argument: all callers of a run wait for one [`Asked`], which each of the three closes.
 //! 2. The wish outlives a lease, but not a run. Argument: it is made in a run, each new lease looks at it, and
 //!    [`HandOver::end`] forgets it.
 //! 3. No waiter holds up the thread that answers. Argument: [`close_elsewhere`] leaves all wakers to other threads.

@@ -1,7 +1,8 @@
 //! [`HeldClaims`]: the claims of a run, and [`Tokens`], which readers see.
 //!
 //! A key has a token in [`Tokens`] exactly while a claim of it is held. Argument: [`HeldClaims::insert`],
-//! [`HeldClaims::remove`] and the drop are the only places that change either, and a claim takes away only its own token.
+//! [`HeldClaims::remove`] and the drop are the only places that change either, and a claim takes away only its own
+//! token.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,11 +5,11 @@
 //!
 //! 1. The end of the lease waits for nothing. Argument: [`watch`] reads a clock, and calls [`close_elsewhere`], which
 //!    leaves all code of users to other threads.
-//! 2. A refusal ends the lease at once; any other error does not. Argument: [`renew`] has one branch for each, and tries
-//!    again with a new session after an error.
+//! 2. A refusal ends the lease at once; any other error does not. Argument: [`renew`] has one branch for each, and
+//!    tries again with a new session after an error.
 //! 3. Both threads end with the lease. Argument: each of their waits ends with it, and is followed by a look at it.
-//! 4. No lease is renewed for nobody. Argument: the manager ends its lease when it has finished, and [`renew`] returns
-//!    if nobody else has the lease.
+//! 4. A lease that nobody uses is not renewed. Argument: the manager ends its lease when it has finished, and [`renew`]
+//!    returns if nobody else has the lease.
 
 use std::sync::Arc;
 use std::thread;
@@ -31,7 +31,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How often a manager whose lease does not end by time asks whether an operator has ended it.
 const WITHOUT_TTL: Duration = Duration::from_secs(1);
 
-/// Registers the manager, as often as it takes, and answers `registered`. Then it renews the lease until its end.
+/// Registers the manager, with as many attempts as it takes, and answers `registered`. Then it renews the lease until
+/// its end.
 pub(super) fn keep(
     table: &dyn SharedTable,
     settings: &Settings,

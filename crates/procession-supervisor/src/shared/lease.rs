@@ -7,8 +7,8 @@
 //!    [`Term::remaining`] sets it when it finds that the time has passed. Both do so under the lock.
 //! 3. Whoever waits in [`Lease::lost`] wakes. Argument: every lease is a process below the process of the term. The
 //!    watch ends the term when the time has passed, and whoever ends the term closes that process.
-//! 4. No code of a user holds up whoever ends a term or a lease. Argument: [`close_elsewhere`] leaves all wakers to other threads.
-//!    The clock is read before the lock is taken.
+//! 4. The end of a term or a lease waits for no code of a user. Argument: [`close_elsewhere`] leaves all wakers to
+//!    other threads. The clock is read before the lock is taken.
 
 use std::fmt;
 use std::sync::Arc;
@@ -105,8 +105,8 @@ impl Term {
         remaining
     }
 
-    /// How long the lease still lasts in the store after its end here. If it has ended there too, because the program was
-    /// paused or the store has ended it, this is as long as after a regular end: nothing is gained by haste.
+    /// How long the lease still lasts in the store after its end here. If it has ended there as well, because the
+    /// program was paused or the store has ended it, the result is that of a regular end: haste would gain nothing.
     pub(super) fn left_in_store(&self) -> Duration {
         let now = self.clock.now();
         let until = self.state.lock().until.filter(|until| *until < now);
@@ -139,12 +139,12 @@ impl Term {
 
 /// The right to run a unit and to write in its name. Clones are the same lease.
 ///
-/// It ends when the lease of the manager ends, when somebody else has claimed the unit, or when the manager has released
-/// the unit.
+/// It ends when the lease of the manager ends, when somebody else has claimed the unit, or when the manager has
+/// released the unit.
 ///
-/// To check [`is_valid`](Self::is_valid) before a write is **not enough**, because the program may be paused between the
-/// two. Make the write itself conditional on the [token](Self::token): with the guard of the store for writes to the
-/// same database, and otherwise by rejecting smaller tokens where the write arrives.
+/// Checking [`is_valid`](Self::is_valid) before a write is **not enough**, because the program may be paused between
+/// the two. Make the write itself conditional on the [token](Self::token): with the guard of the store for writes to
+/// the same database, and otherwise by rejecting smaller tokens where the write arrives.
 #[derive(Clone)]
 pub struct Lease {
     key: Arc<str>,

@@ -9,8 +9,8 @@
 //!    after the last message of [`Claims`]; that is sent when these are dropped, after the units have ended.
 //! 3. A unit that has not ended keeps its lease. Argument: the manager leaves the table only if nothing is stuck;
 //!    otherwise, its lease runs out.
-//! 4. The user's code does not unwind into a thread. Argument: [`SharedManager::spawn`] catches its panics, also those of
-//!    what it drops.
+//! 4. The user's code does not unwind into a thread. Argument: [`SharedManager::spawn`] catches its panics, also those
+//!    of what it drops.
 
 use std::fmt;
 use std::future::Future;
@@ -50,10 +50,10 @@ use crate::unit::Unit;
 /// claims its share of the units, starts each from a description that its factory makes, and gives a unit back when it
 /// has ended. If the program dies, is cut off or loses its lease, other managers claim its units.
 ///
-/// The share of a manager is the number of units that should run, divided by the number of managers that can run them. When
-/// another manager registers, each gives up what it has beyond its share. Units that stay free, because the others have no
-/// [capacity](SharedBuilder::capacity) or other [kinds](SharedBuilder::kinds), are claimed by managers that have their share
-/// already.
+/// The share of a manager is the number of units that should run, divided by the number of managers that can run them.
+/// When another manager registers, each gives up what it has beyond its share. Units that stay free, because the others
+/// have no [capacity](SharedBuilder::capacity) or other [kinds](SharedBuilder::kinds), are claimed by managers that
+/// have their share already.
 ///
 /// For units that only this program runs, use a [`Manager`](crate::Manager).
 ///
@@ -204,8 +204,8 @@ impl SharedManager {
     ///
     /// A manager that closes gives its units away as well. With this call, they are gone while the program still runs.
     ///
-    /// The units stop gracefully and concurrently. While no other manager is registered, they go on running. A unit that
-    /// no other manager has the kind or the [capacity](SharedBuilder::capacity) for waits until one has.
+    /// The units stop gracefully and concurrently. While no other manager is registered, they go on running. A unit for
+    /// which no other manager has the kind or the [capacity](SharedBuilder::capacity) waits until one has.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl SharedManager {
     async fn drive(&self, run: Run) -> Result<(), Error> {
         // The errors of the child are returned instead.
         ignore_failures_of_children(&run);
-        // One run after the other, also before the engine would see to it.
+        // Two runs do not overlap. The engine would see to it too, but only once both had a lease.
         let Some(_turn) = run.run_until_closing(self.turn.lock()).await else { return Ok(()) };
         let _handing_over = Handing::begin(&self.hand_over);
         let policy = &self.shared.about.policy;
@@ -350,8 +350,8 @@ impl SharedManager {
         claims.at(run.site())
     }
 
-    /// Runs a function of this crate on a thread, which also drops what it has captured. The store is code of others, so its
-    /// panics become events.
+    /// Runs a function of this crate on a thread, which also drops what it has captured. The store is code of others,
+    /// so its panics become events.
     fn spawn(
         &self,
         run: &Run,
@@ -428,7 +428,7 @@ fn failed(run: &Run, error: BoxError) -> Error {
 /// | [`poll_every`](Self::poll_every) | a third of `ttl`, or 500 ms | how often it reads the table without a change |
 /// | [`crash_limit`](Self::crash_limit) | 5 | how often a unit may crash its program before it is quarantined |
 /// | [`failure_limit`](Self::failure_limit) | 20 | how often a unit may fail before it is quarantined |
-/// | [`on_stuck`](Self::on_stuck) | [`Report`](OnStuck::Report) | what happens if a unit runs on after the end of its lease |
+/// | [`on_stuck`](Self::on_stuck) | [`Report`](OnStuck::Report) | what happens if a unit outlives its lease |
 /// | [`policy`](Self::policy) | [`Policy::new`] | restarts and graces |
 #[must_use = "a builder does nothing until `build`"]
 pub struct SharedBuilder {
@@ -478,8 +478,7 @@ impl SharedBuilder {
         self
     }
 
-    /// Sets after how many deaths of its program a unit that is not steady is quarantined.
-    /// Default: 5.
+    /// Sets how often the programs of a unit may die before it is steady: then it is quarantined. Default: 5.
     pub fn crash_limit(mut self, limit: u32) -> Self {
         self.settings.crash_limit = limit;
         self

@@ -9,8 +9,8 @@
 //!    the manager first. By 1, the manager's index names all of them.
 //! 3. **An ended lease stays ended.** A lease is prolonged only in [`Rows::alive`]'s caller `renew`, which refuses a
 //!    lease that has ended by the clock, and an entry that was removed is never added again, because ids only grow.
-//! 4. **Tokens grow.** A claim takes a token above both the row's and `floor`, and `floor` is at least the token of each
-//!    row that was deleted.
+//! 4. **Tokens grow.** A claim takes a token above both the row's and `floor`, and `floor` is at least the token of
+//!    each row that was deleted.
 //! 5. **At most one unit on probation per manager.** Only `claim` adds one, and only to a manager that has none. The
 //!    crashes of a unit that is owned grow only when its owner ends, which frees the unit.
 //! 6. **Foreign code runs without the lock.** The clock is read before the table is locked. So the time may be older

@@ -1,18 +1,18 @@
 //! Shared tables: units that run once across programs and machines.
 //!
-//! A [`SharedManager`] claims units from a [`SharedTable`], and runs each while its [`Lease`] lasts. If its program dies,
-//! hangs or is cut off, other managers claim its units. Safety does not rest on clocks: each claim has a fencing
+//! A [`SharedManager`] claims units from a [`SharedTable`], and runs each while its [`Lease`] lasts. If its program
+//! dies, hangs or is cut off, other managers claim its units. Safety does not rest on clocks: each claim has a fencing
 //! [`Token`], and every write about a unit is conditional on it.
 //!
 //! | what happens | what follows |
 //! |---|---|
 //! | a program is killed | its lease ends, and other managers claim its units |
-//! | the store cannot be reached | renewals are repeated; with a third of the lease left, all units stop; at its end, they are aborted |
+//! | the store cannot be reached | with a third of the lease left, all units stop; at its end, they are aborted |
 //! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
 //! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
 //! | a transaction that is guarded by a lease stays open | its unit cannot move or be released; all others go on |
-//! | a unit fails too often or for good, or takes its program down with it | it is quarantined until [`Session::clear_quarantine`] or a new spec |
-//! | a program closes, or [hands over](SharedManager::hand_over) | the other managers claim each unit as soon as it has stopped |
+//! | a unit fails too often or for good, or crashes its program | quarantine, until [`Session::clear_quarantine`] or a new spec |
+//! | a program closes, or [hands over](SharedManager::hand_over) | others claim each unit as soon as it has stopped |
 //! | a manager joins | the others give up what exceeds their shares |
 //!
 //! | store | for |

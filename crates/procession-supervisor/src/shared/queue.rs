@@ -1,15 +1,16 @@
 //! [`Queue`]: the writes that the worker must still perform.
 //!
-//! 1. The writes about a unit are performed in their order. Argument: a write is in `batch`, in one of the two [`Waiting`],
-//!    or in `new`. While writes about a unit wait, [`Queue::next`] moves those of `new` behind them, and
-//!    [`Queue::retry`] moves all of them to the front of `new`. What leaves `batch` without an answer goes back there too.
+//! 1. The writes about a unit are performed in their order. Argument: a write is in `batch`, in one of the two
+//!    [`Waiting`], or in `new`. While writes about a unit wait, [`Queue::next`] moves those of `new` behind them, and
+//!    [`Queue::retry`] moves all of them to the front of `new`. What leaves `batch` without an answer goes back there
+//!    too.
 //! 2. No write is lost by an error. Argument: a batch remains until the answers to it have come, or until
 //!    [`Queue::failed`] puts it back.
-//! 3. A unit that somebody holds delays no write about another one. Argument: `new` is never empty because of `held`, and
-//!    [`Queue::next`] passes over the units in `held`.
-//! 4. A write that the store cannot perform delays the others for a few attempts only. Argument: a batch that has failed
-//!    [`ATTEMPTS`] times is tried again as single writes, and a single write that has failed as often waits in `failed`,
-//!    apart from the others. When its time comes, it is tried on its own again.
+//! 3. A unit that somebody holds delays no write about another one. Argument: `new` is never empty because of `held`,
+//!    and [`Queue::next`] passes over the units in `held`.
+//! 4. A write that the store cannot perform delays the others for a few attempts only. Argument: a batch that has
+//!    failed [`ATTEMPTS`] times is tried again as single writes, and a single write that has failed as often waits in
+//!    `failed`, apart from the others. When its time comes, it is tried on its own again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -65,8 +66,8 @@ impl Waiting {
         }
     }
 
-    /// Takes all writes if it is time for another attempt, which makes the next pause longer. Without any, the next pause
-    /// is a short one.
+    /// Takes all writes if it is time for another attempt, which makes the next pause longer. Without any, the next
+    /// pause is a short one.
     fn take_due(&mut self, now: Instant) -> VecDeque<Write> {
         if now < self.next {
             return VecDeque::new();

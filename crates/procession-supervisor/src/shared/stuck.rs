@@ -23,8 +23,9 @@ pub enum OnStuck {
     /// Report the unit as stuck. It keeps its key in this program until it ends.
     #[default]
     Report,
-    /// End the program at once, with status 70 and a message on standard error. This happens before the lease ends in the
-    /// store, unless the store has ended it early, so no unit runs twice. No other part of the program is closed first.
+    /// End the program at once, with status 70 and a message on standard error. This happens before the lease ends in
+    /// the store, unless the store has ended it early, so no unit runs twice. No other part of the program is closed
+    /// first.
     ExitProgram,
 }
 

@@ -5,18 +5,18 @@
 //! 1. **One owner.** A unit has at most one owner at any time, and only [`Session::claim`] makes a manager the owner.
 //! 2. **Tokens grow.** Each claim of a unit has a greater token than all earlier claims of a unit with the same key,
 //!    even if the unit was removed and put again meanwhile.
-//! 3. **Writes are fenced.** [`Session::write`] changes nothing, and answers [`WriteResult::Refused`], unless the token is
-//!    that of the current claim and its owner's lease has not ended.
+//! 3. **Writes are fenced.** [`Session::write`] changes nothing, and answers [`WriteResult::Refused`], unless the token
+//!    is that of the current claim and its owner's lease has not ended.
 //! 4. **The end is final.** A manager whose lease has ended never owns anything again: all its calls are refused. It
 //!    must register again, which gives it another id.
 //! 5. **One clock.** Whether a lease has ended is decided by the clock of the store, never by that of a manager.
-//! 6. **Desired and actual state are separate.** Calls of operators change what a unit should do, and never its owner or
-//!    its token. Calls of managers do the opposite.
+//! 6. **Desired and actual state are separate.** Calls of operators change what a unit should do, and never its owner
+//!    or its token. Calls of managers do the opposite.
 //! 7. **Repetitions change nothing.** A record with a [number](Write::number) that is not greater than the greatest one
 //!    of the current claim so far changes nothing, and is answered with [`WriteResult::Done`].
-//! 8. **A unit that somebody holds delays no other.** A transaction of a user can hold a unit for any time. Meanwhile,
-//!    writes about other units are performed, and the end of a lease frees the other units. What the end means is
-//!    decided once: which units are to blame for a death does not depend on when they become free.
+//! 8. **A unit that somebody holds delays no other.** The transaction of a user can hold a unit for any length of time.
+//!    Meanwhile, writes about other units are performed, and the end of a lease frees the other units. Which units are
+//!    to blame for a death is decided once, and does not depend on when they become free.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,8 +64,8 @@ impl<T: SharedTable + ?Sized> SharedTable for Arc<T> {
 
 /// A connection to a [`SharedTable`]. All its calls block.
 ///
-/// Each call is atomic: if it fails, it has changed nothing, unless the error is [`TableError::Unavailable`]; then the
-/// caller cannot know. [`owned`](Self::owned) shows which claims have succeeded.
+/// Each call is atomic: if it fails, it has changed nothing. Only after [`TableError::Unavailable`], the caller cannot
+/// know whether it has. [`owned`](Self::owned) shows which claims have succeeded.
 pub trait Session {
     /// Registers a manager, whose lease begins now.
     ///
@@ -81,9 +81,9 @@ pub trait Session {
     /// [`TableError::Refused`] if the lease has ended.
     fn renew(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
-    /// Makes a manager give its units away: from now on it does not count in the shares of others, so they claim what it
-    /// releases, and it claims nothing unless all managers that could run a unit are draining. It keeps its lease. Nothing
-    /// undoes this; a manager that registers again is not draining.
+    /// Makes a manager give its units away. From now on, the shares of others do not count it, so they claim what it
+    /// releases. It claims nothing itself, unless all managers that could run a unit are draining. It keeps its lease.
+    /// Nothing undoes this, but a manager that registers again is not draining.
     ///
     /// # Errors
     ///
@@ -94,14 +94,13 @@ pub trait Session {
     /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
-    /// Ends the leases of all managers that are dead: whose lease has ended by the clock of the store or, in a store
-    /// that can tell, whose program has ended. Returns their ids, each once.
+    /// Ends the leases of all dead managers, and returns their ids, each once. A manager is dead if its lease has ended
+    /// by the clock of the store or, in a store that can tell, if its program has ended.
     ///
-    /// A unit that somebody holds becomes free in a later call. That includes the units of managers whose lease has ended
-    /// in another way.
+    /// A unit that somebody holds becomes free in a later call, in whatever way the lease of its owner has ended.
     ///
-    /// Their units become free, or are removed if they should be. A unit that was not [steady](super::Record::Steady) yet has
-    /// crashed: see [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
+    /// Their units become free, or are removed if they should be. A unit that was not [steady](super::Record::Steady)
+    /// yet has crashed: see [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
     /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
@@ -118,11 +117,11 @@ pub trait Session {
     fn share(&mut self, manager: ManagerId) -> Result<Share, TableError>;
 
     /// Claims at most `max` free units that should run, are of the manager's kinds, and are neither quarantined nor
-    /// done; none if the manager is [draining](Self::drain) and another one of these kinds is not. For each, it increases the token and the number of starts.
-    /// Several managers may claim at the same time.
+    /// done. For each, it increases the token and the number of starts. It claims none if the manager is
+    /// [draining](Self::drain) and another one of these kinds is not. Several managers may claim at the same time.
     ///
-    /// A unit that has crashed at least [`PROBATION_CRASHES`] times and is not steady is on probation. A manager owns at
-    /// most one such unit at a time, so its next crash shows which unit is the cause.
+    /// A unit that has crashed at least [`PROBATION_CRASHES`] times and is not steady is on probation. A manager owns
+    /// at most one such unit at a time, so its next crash shows which unit is the cause.
     ///
     /// # Errors
     ///
@@ -130,28 +129,28 @@ pub trait Session {
     fn claim(&mut self, manager: ManagerId, max: usize) -> Result<Vec<Claimed>, TableError>;
 
     /// Returns the units of a manager that should do something else now: stop, because they should not run or are
-    /// quarantined, or start again because their [generation](UnitRow::generation) is newer than the one they run. A unit
-    /// whose new kind the manager cannot run must stop, so that another manager can claim it. An order stands until it
-    /// is carried out.
+    /// quarantined, or start again because their [generation](UnitRow::generation) is newer than the one they run. A
+    /// unit whose new kind the manager cannot run must stop, so that another manager can claim it. An order stands
+    /// until it is carried out.
     ///
     /// # Errors
     ///
     /// [`TableError::Refused`] if the lease has ended.
     fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError>;
 
-    /// Returns the keys and the tokens of all units that a manager owns. A manager asks after an error, because the answer to
-    /// a claim may be lost.
+    /// Returns the keys and the tokens of all units that a manager owns. A manager asks after an error, because the
+    /// answer to a claim may be lost.
     ///
     /// # Errors
     ///
     /// [`TableError::Refused`] if the lease has ended.
     fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError>;
 
-    /// Performs several writes in this order, and returns the answer to each. A write that is refused or not possible now
-    /// does not keep the others from being performed.
+    /// Performs several writes in this order, and returns the answer to each. A write that is refused or not possible
+    /// now does not keep the others from being performed.
     ///
-    /// If a write is answered with [`WriteResult::NotNow`], so are all later ones about the same claim in this call. A store
-    /// answers so instead of waiting for a transaction of a user, which may last for any time.
+    /// If a write is answered with [`WriteResult::NotNow`], so are all later ones about the same claim in this call. A
+    /// store answers so instead of waiting for a transaction of a user, which may last for any time.
     ///
     /// # Errors
     ///
@@ -240,8 +239,8 @@ fn only(results: Vec<WriteResult>) -> Result<(), TableError> {
     }
 }
 
-/// A unit that has crashed so often and is not steady is on probation: see [`Session::claim`]. One crash alone does not
-/// matter, because it shows nothing about the units that were running in the dead program.
+/// The number of crashes after which a unit is on probation until it is steady: see [`Session::claim`]. A single crash
+/// does not matter, because it does not show which of the units in the dead program was the cause.
 pub const PROBATION_CRASHES: u32 = 2;
 
 /// The id of a registered manager. A table never gives the same id twice.
@@ -268,8 +267,8 @@ impl fmt::Display for ManagerId {
 
 /// A fencing token: it identifies a claim of a unit, and is greater than the tokens of all earlier claims of that unit.
 ///
-/// A service outside the database can use it as well: it must remember the greatest token it has seen for each unit, and
-/// reject smaller ones.
+/// A service outside the database can use it as well: it must remember the greatest token it has seen for each unit,
+/// and reject smaller ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(u64);
 
@@ -301,10 +300,10 @@ pub struct Registration {
     pub kinds: Vec<String>,
     /// How long its lease lasts without a renewal. A store that can tell whether a program has ended ignores it.
     pub ttl: Duration,
-    /// The id of its last registration, whose lease it does not use any more. That lease ends now, if it has not ended. It
-    /// shows that the program lives on, so the units of that lease have not crashed: if the lease was found
-    /// [dead](Session::expire_dead) already, one crash of each is taken back from the [count](UnitRow::crashes). A
-    /// quarantine remains.
+    /// The id of its last registration, whose lease it no longer uses. That lease ends now, unless it has ended
+    /// already. The new registration shows that the program lives on, so the units of that lease have not crashed: if
+    /// the lease was already found [dead](Session::expire_dead), one crash of each unit is taken back from its
+    /// [count](UnitRow::crashes). A quarantine remains.
     pub previous: Option<ManagerId>,
 }
 
@@ -361,10 +360,10 @@ pub struct Share {
     pub owned: usize,
     /// The manager is [draining](Session::drain).
     pub is_draining: bool,
-    /// [`claim`](Session::claim) may find a unit. A store that cannot tell says `true`, also for `has_dead`.
+    /// [`claim`](Session::claim) may find a unit. A store that cannot tell sets this field and `has_dead`.
     pub has_free: bool,
-    /// The number of [`orders`](Session::orders). Orders stand while units stop, and are read again only if their number
-    /// shows that there may be others. A store that cannot tell says `usize::MAX`.
+    /// The number of [`orders`](Session::orders). An order stands while its unit stops, and orders are read again only
+    /// if this number shows that some may be new. A store that cannot tell sets `usize::MAX`.
     pub orders: usize,
     /// [`expire_dead`](Session::expire_dead) may find a dead manager, or a unit of one that is not free yet.
     pub has_dead: bool,
@@ -426,7 +425,8 @@ impl Order {
 pub enum Ordered {
     /// Stop the unit, and release it.
     Stop,
-    /// Stop the unit, [record](super::Record::Restarted) the generation, and start the unit from the spec under the same token.
+    /// Stop the unit, [record](super::Record::Restarted) the generation, and start the unit from the spec under the
+    /// same token.
     Restart {
         /// The kind of the unit.
         kind: String,
@@ -480,16 +480,16 @@ pub struct UnitRow {
     pub starts: u64,
     /// The number of its failures since it was last steady.
     pub failures: u32,
-    /// How often its owner has died before the unit was steady, since it was last steady. If a manager dies that owns a
-    /// unit on [probation](PROBATION_CRASHES), that unit alone has crashed. Otherwise, all its units that are not steady
-    /// have.
+    /// The number of its crashes since it was last steady. When a manager dies, all its units that are not steady have
+    /// crashed. But if it owned a unit on [probation](PROBATION_CRASHES), only that unit has.
     pub crashes: u32,
     /// Its last error.
     pub last_error: Option<String>,
 }
 
 impl UnitRow {
-    /// Makes the row of a unit that was just [put](Session::put) into the table. For stores, which then set what differs.
+    /// Makes the row of a unit that was just [put](Session::put) into the table. For stores, which then set what
+    /// differs.
     pub fn new(key: impl Into<String>, kind: impl Into<String>, spec: impl Into<String>) -> Self {
         Self {
             key: key.into(),

@@ -200,8 +200,8 @@ impl Connection {
         self.call_with(|table| table.open(), &call)
     }
 
-    /// Performs a call with this session, which is kept unless it has lost the store. The store is code of others: if it
-    /// panics, the session is not used again.
+    /// Performs a call with this session, which is kept unless it has lost the store. The store is code of others: if
+    /// it panics, the session is not used again.
     fn call_with<T>(
         &mut self,
         session: impl FnOnce(&dyn SharedTable) -> Result<Box<dyn Session>, TableError>,

@@ -3,16 +3,16 @@
 //!
 //! 1. A unit is released after all its records. Argument: both go through one [`Queue`], which keeps the order of the
 //!    writes about a unit.
-//! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends only
-//!    after the last message, when nobody can send any more, or when the lease has ended; after that, the store refuses
-//!    everything.
-//! 3. No claim is lost with its answer. Argument: after each error, the manager is told what it owns, after all claims that
-//!    it was told of before, and releases what it does not know.
+//! 2. Nothing that is queued before the end of the manager is lost while the lease lasts. Argument: the thread ends
+//!    only after the last message, when nobody can send any more, or when the lease has ended; after that, the store
+//!    refuses everything.
+//! 3. A claim is not lost if the answer to it is. Argument: after each error, the manager is told what it owns, after
+//!    all claims that it was told of before, and releases what it does not know.
 //! 4. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
-//! 5. A unit that somebody holds, for example a transaction of a user, delays neither the other units nor the end of the
-//!    manager. The same is true of a unit that the store cannot write about. Argument: the queue keeps the writes of both
-//!    apart, and [`Worker::write`] answers the manager when nothing else is left. The thread and the lease go on until
-//!    these writes were performed, because only then is the unit's row right.
+//! 5. A unit that somebody holds, for example a transaction of a user, delays neither the other units nor the end of
+//!    the manager. The same is true of a unit that the store cannot write about. Argument: the queue keeps the writes
+//!    of both apart, and [`Worker::write`] answers the manager when nothing else is left. The thread and the lease go
+//!    on until these writes were performed, because only then is the unit's row right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ use crate::event::Happening;
 
 /// How long the thread waits for a change before it looks at its queue.
 const SLICE: Duration = Duration::from_millis(25);
-/// The minimum time between two looks at the table. Each release by each manager is a change, so without it the cost
-/// would grow with the product of both.
+/// The minimum time between two looks at the table. Each release is a change that all managers see, so without this
+/// time the cost would grow with the product of releases and managers.
 const APART: Duration = Duration::from_millis(50);
 
 /// What the thread tells the manager.
@@ -94,7 +94,8 @@ struct Orders {
 }
 
 impl Orders {
-    /// Returns whether there may be others. If one was replaced by another one, only time shows it.
+    /// Returns whether there may be new ones. If one has replaced another, their number does not show it, so they are
+    /// also read from time to time.
     fn may_differ(&self, count: usize, every: Duration) -> bool {
         count != self.open.len()
             || count > 0 && self.read.is_none_or(|read| read.elapsed() >= every)
@@ -175,8 +176,8 @@ impl Worker<'_> {
         }
     }
 
-    /// In a store whose leases do not end by time, a manager that has closed although units have not ended leaves when they
-    /// have.
+    /// In a store whose leases do not end by time, a manager that has closed although units have not ended leaves when
+    /// they have.
     fn leave_when_ended(&self, to_do: &ToDo) {
         if to_do.finish != Some(false) || self.term.lasts.is_some() {
             return;
@@ -193,7 +194,8 @@ impl Worker<'_> {
         }
     }
 
-    /// In a store whose leases do not end by time, nobody else can free the units of a manager that only wants to leave.
+    /// In a store whose leases do not end by time, nobody else can free the units of a manager that only wants to
+    /// leave.
     fn goes_on(&self, to_do: &ToDo) -> bool {
         self.term.is_valid() || to_do.finish == Some(true) && self.term.lasts.is_none()
     }
@@ -213,7 +215,7 @@ impl Worker<'_> {
         let every = self.settings.poll_every(self.term.lasts);
         let (mut looked, mut changed, mut drains) = (None::<Instant>, true, true);
         loop {
-            // A manager that stops counts no more in the shares of others, so they claim what it releases.
+            // The shares of others no longer count a manager that stops, so they claim what it releases.
             if drains && !self.to.is_open() {
                 session.drain(self.term.manager)?;
                 drains = false;
@@ -246,7 +248,7 @@ impl Worker<'_> {
                 }
             }
         }
-        // One time for all, so that writes which are not possible now are tried once.
+        // The same time for all batches, so that a write which is not possible now is not tried again and again.
         let now = Instant::now();
         loop {
             let batch = to_do.writes.next(now);
@@ -304,8 +306,8 @@ impl Worker<'_> {
                 self.tell(FromTable::Orders(orders));
             }
         }
-        // What it has given up does not run any more, although it still owns it. What stops is not a part of its share, but
-        // takes up its capacity.
+        // A unit whose release waits does not run, although the manager still owns it. A unit that is stopping is not a
+        // part of its share, but takes up its capacity.
         let released = to_do.writes.waiting_releases();
         let runs = share.owned.saturating_sub(released);
         let stop = to_do.orders.open.iter().filter(|(_, stops)| **stops);

@@ -8,7 +8,7 @@ use super::table::Token;
 pub enum Record {
     /// It is ready.
     Ready,
-    /// It has been ready for so long that earlier failures and crashes no longer count.
+    /// It has been ready long enough: earlier failures and crashes no longer count.
     Steady,
     /// Its run has failed. The unit is quarantined when it has failed `limit` times without becoming steady; its owner
     /// must release it then.
@@ -36,9 +36,9 @@ pub struct Write {
     pub key: String,
     /// The token of the claim.
     pub token: Token,
-    /// The number of a record within its claim; greater than those of all earlier ones. A store performs each number once,
-    /// so a record whose answer was lost can be repeated. A record without a number is performed each time. A release
-    /// needs no number, because its repetition is refused.
+    /// The number of a record within its claim; greater than those of all earlier ones. A store performs each number
+    /// once, so a record whose answer was lost can be repeated. A record without a number is performed each time. A
+    /// release needs no number, because its repetition is refused.
     pub number: Option<u64>,
     /// What to write.
     pub what: Written,

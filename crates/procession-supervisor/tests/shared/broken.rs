@@ -1,5 +1,5 @@
-//! [`Broken`]: a table in memory that breaks one rule. Each of its faults is found by the conformance suite, so this is the
-//! list of what the suite checks.
+//! [`Broken`]: a table in memory that breaks one rule. Each of its faults is found by the conformance suite, so this is
+//! the list of what the suite checks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -98,8 +98,8 @@ pub(super) fn renewals_prolong_a_lease(table: &impl SharedTable) {
     assert!(ttls.into_iter().any(|ttl| is_prolonged(&mut *s, ttl)), "renewals prolong a lease");
 }
 
-/// Renews a lease until it has lasted for three times its time to live. Returns `false` if that was not possible because
-/// so much time has passed between two renewals that the lease has ended.
+/// Renews a lease until it has lasted for three times its time to live. Returns `false` if that was not possible
+/// because so much time has passed between two renewals that the lease has ended.
 fn is_prolonged(s: &mut dyn Session, ttl: Duration) -> bool {
     let begun = Instant::now();
     let registered = register_for(s, &["a"], ttl);
@@ -190,8 +190,8 @@ pub(super) fn draining_managers_give_their_units_away(table: &impl SharedTable) 
     );
 }
 
-/// Lets a manager claim everything, calls `before`, and then waits until the manager is dead. `None` if the leases of the
-/// store do not end by time.
+/// Lets a manager claim everything, calls `before`, and then waits until the manager is dead. `None` if the leases of
+/// the store do not end by time.
 fn die(
     s: &mut dyn Session,
     crash_limit: u32,
