@@ -15,7 +15,9 @@ use procession_supervisor::shared::{
 use procession_supervisor::{Backoff, Policy, Unit};
 use procession_test_postgres::server;
 
-use crate::support::{LIMIT, LONG, client, open, patient_table, put, register, registration};
+use crate::support::{
+    LIMIT, LONG, client, let_pass, open, patient_table, put, register, registration,
+};
 
 /// A transaction that holds a unit.
 fn hold<'a>(
@@ -147,18 +149,17 @@ fn a_write_of_an_old_claim_locks_nothing() {
 /// `expire_dead` until no unit has an owner.
 fn die_while_held(
     url: &str,
-    table: &PostgresSharedTable,
+    (table, schema): &(PostgresSharedTable, String),
     held: &str,
     mut while_held: impl FnMut(&mut dyn Session, ManagerId),
 ) -> HashMap<String, UnitRow> {
     let mut s = open(table);
-    let ttl = Duration::from_secs(1);
-    let manager = s.register(&registration(&["a"], ttl)).unwrap().manager;
+    let manager = register(&mut *s);
     let claimed = claim_all(&mut *s, manager);
     let mut client = client(url);
     let guarded = hold(&mut client, table, held, claimed[held].token);
-    let ended = until("the lease must end", || s.expire_dead(9).unwrap().first().copied());
-    assert_eq!(ended, manager);
+    let_pass(url, schema, manager);
+    assert_eq!(s.expire_dead(9).unwrap(), [manager]);
     let seen = rows(&mut *s);
     for key in claimed.keys() {
         let owner = (key == held).then_some(manager);
@@ -177,15 +178,21 @@ fn die_while_held(
 #[test]
 fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
     let Some(url) = server() else { return };
+<<<<<<< HEAD
     let (table, schema) = patient_table(url);
     let mut s = open(&table);
+=======
+    let of_test = table(url);
+    let (table, schema) = &of_test;
+    let mut s = open(table);
+>>>>>>> 122261d (Tests of leases do not depend on the speed of the machine)
     for key in ["held", "k", "other"] {
         put(&mut *s, key);
     }
     let crashes =
         |rows: &HashMap<String, UnitRow>| ["held", "k", "other"].map(|key| rows[key].crashes);
     // Nobody is on probation: all have crashed.
-    let seen = die_while_held(url, &table, "held", |s, _| {
+    let seen = die_while_held(url, &of_test, "held", |s, _| {
         let other = register(s);
         assert!(s.share(other).unwrap().has_dead, "a unit is not free yet");
     });
@@ -193,15 +200,15 @@ fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
     // The unit that is held is on probation: it alone is to blame, although it is judged last.
     let set = format!("update {schema}.units set crashes = case key when 'held' then 2 else 0 end");
     client(url).batch_execute(&set).unwrap();
-    assert_eq!(crashes(&die_while_held(url, &table, "held", |_, _| {})), [3, 0, 0]);
+    assert_eq!(crashes(&die_while_held(url, &of_test, "held", |_, _| {})), [3, 0, 0]);
     // Another one is on probation, and is judged first. The one that is held is not to blame.
     let set = format!("update {schema}.units set crashes = case key when 'k' then 2 else 0 end");
     client(url).batch_execute(&set).unwrap();
-    assert_eq!(crashes(&die_while_held(url, &table, "held", |_, _| {})), [0, 3, 0]);
+    assert_eq!(crashes(&die_while_held(url, &of_test, "held", |_, _| {})), [0, 3, 0]);
     // The program lives on: neither has crashed.
     let set = format!("update {schema}.units set crashes = 0");
     client(url).batch_execute(&set).unwrap();
-    let seen = die_while_held(url, &table, "held", |s, manager| {
+    let seen = die_while_held(url, &of_test, "held", |s, manager| {
         let again = registration(&["b"], LONG).after(Some(manager));
         s.register(&again).unwrap();
     });
@@ -278,14 +285,19 @@ fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
 #[test]
 fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     let Some(url) = server() else { return };
+<<<<<<< HEAD
     let (table, _) = patient_table(url);
+=======
+    let (table, schema) = table(url);
+>>>>>>> 122261d (Tests of leases do not depend on the speed of the machine)
     let mut s = open(&table);
     for key in ["held", "k"] {
         put(&mut *s, key);
     }
-    let dead = s.register(&registration(&["a"], Duration::from_millis(100))).unwrap().manager;
+    let dead = register(&mut *s);
     s.claim(dead, 9).unwrap();
-    until("the lease must end", || (!s.expire_dead(9).unwrap().is_empty()).then_some(()));
+    let_pass(url, &schema, dead);
+    assert_eq!(s.expire_dead(9).unwrap(), [dead]);
     let manager = register(&mut *s);
     let claimed = claim_all(&mut *s, manager);
     let mut client = client(url);

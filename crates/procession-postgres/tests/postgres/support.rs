@@ -56,6 +56,13 @@ pub(crate) fn register(session: &mut dyn Session) -> ManagerId {
     session.register(&registration(&["a"], LONG)).unwrap().manager
 }
 
+/// Lets the time to live of a manager pass at once. Nobody has ended its lease yet.
+pub(crate) fn let_pass(url: &str, schema: &str, manager: ManagerId) {
+    let pass = format!("update {schema}.managers set expires_at = clock_timestamp() where id = $1");
+    let id = i64::try_from(manager.get()).unwrap();
+    assert_eq!(client(url).execute(&pass, &[&id]).unwrap(), 1);
+}
+
 pub(crate) fn put(session: &mut dyn Session, key: &str) {
     session.put(key, "a", "1").unwrap();
 }

@@ -19,7 +19,7 @@ use super::table::{
 };
 
 /// The maximum time for something that must happen soon.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Checks that a store keeps the rules of [`SharedTable`] and [`Session`]. `make` returns a table without units and
 /// managers each time. Stores whose leases [do not end by time](Registered::ttl) skip the checks of that.
