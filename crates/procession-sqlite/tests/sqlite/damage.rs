@@ -87,7 +87,7 @@ fn names_that_are_special_to_sqlite_are_names_of_files() {
     }
 }
 
-/// Calls `f` on a thread that may not do what only root may do. The directory is readable for it.
+/// Calls `f` on a thread without the privileges of root. It can read the directory.
 fn without_privileges<R: Send>(world: &World, f: impl FnOnce() -> R + Send) -> R {
     fs::set_permissions(world.directory(), Permissions::from_mode(0o755)).unwrap();
     thread::scope(|scope| {

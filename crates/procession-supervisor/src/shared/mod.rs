@@ -11,7 +11,7 @@
 //! | the store refuses a renewal | the units are aborted at once, and the manager registers again |
 //! | a unit ignores its abort | it keeps its key in this program; its writes are refused, because their token is old |
 //! | a transaction that is guarded by a lease stays open | its unit cannot move or be released; all others go on |
-//! | a unit fails too often or for good, or crashes its program | quarantine, until [`Session::clear_quarantine`] or a new spec |
+//! | a unit fails too often or for good, or crashes its program | quarantine, until an operator ends it |
 //! | a program closes, or [hands over](SharedManager::hand_over) | others claim each unit as soon as it has stopped |
 //! | a manager joins | the others give up what exceeds their shares |
 //!

@@ -1,16 +1,16 @@
 //! [`Queue`]: the writes that the worker must still perform.
 //!
 //! 1. The writes about a unit are performed in their order. Argument: a write is in `batch`, in one of the two
-//!    [`Waiting`], or in `new`. While writes about a unit wait, [`Queue::next`] moves those of `new` behind them, and
-//!    [`Queue::retry`] moves all of them to the front of `new`. What leaves `batch` without an answer goes back there
-//!    too.
+//!    [`Waiting`], or in `new`. While writes about a unit wait, [`Queue::fill`] moves those of `new` behind them, and
+//!    [`Queue::retry`] moves all of them to the front of `new`. [`Queue::failed`] puts a batch back to the front of
+//!    `new`, or makes its only write wait.
 //! 2. No write is lost by an error. Argument: a batch remains until the answers to it have come, or until
-//!    [`Queue::failed`] puts it back.
-//! 3. A unit that somebody holds delays no write about another one. Argument: `new` is never empty because of `held`,
-//!    and [`Queue::next`] passes over the units in `held`.
+//!    [`Queue::failed`] has moved its writes as in 1.
+//! 3. A unit that somebody holds delays no write about another one. Argument: [`Queue::fill`] passes over the units in
+//!    `held`.
 //! 4. A write that the store cannot perform delays the others for a few attempts only. Argument: a batch that has
 //!    failed [`ATTEMPTS`] times is tried again as single writes, and a single write that has failed as often waits in
-//!    `failed`, apart from the others. When its time comes, it is tried on its own again.
+//!    `failed`, apart from the others. After a pause, it is tried again, on its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use super::writes::{Record, Write, WriteResult, Written};
 pub(super) const BATCH: usize = 500;
 /// The maximum number of bytes of keys and errors in one call, unless a single write has more.
 const BATCH_BYTES: usize = 1 << 20;
-/// How often a batch is tried before it is divided, or a single write before it waits.
+/// The number of attempts after which a batch is divided, or a single write waits.
 const ATTEMPTS: u32 = 2;
 /// The first and the longest pause before another attempt to write about a unit that somebody holds. Nothing tells that
 /// it is free.
@@ -66,8 +66,8 @@ impl Waiting {
         }
     }
 
-    /// Takes all writes if it is time for another attempt, which makes the next pause longer. Without any, the next
-    /// pause is a short one.
+    /// Takes all writes if it is time for another attempt, and makes the next pause longer. If none have waited, the
+    /// next pause is the shortest one.
     fn take_due(&mut self, now: Instant) -> VecDeque<Write> {
         if now < self.next {
             return VecDeque::new();
@@ -118,8 +118,8 @@ impl Queue {
         last.is_some_and(|write| write.what == Written::Release)
     }
 
-    /// Returns what to write next; nothing if nothing can be written at this time. The same again until
-    /// [`answered`](Self::answered) or [`failed`](Self::failed) was called.
+    /// Returns what to write next; nothing if nothing can be written at this time. It returns the same until
+    /// [`answered`](Self::answered) or [`failed`](Self::failed) is called.
     pub(super) fn next(&mut self, now: Instant) -> &[Write] {
         if self.batch.is_empty() {
             self.retry(now);
