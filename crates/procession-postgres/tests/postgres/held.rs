@@ -122,7 +122,7 @@ fn writes_of_an_old_claim_are_refused_even_if_the_unit_is_held() {
 #[test]
 fn a_write_of_an_old_claim_locks_nothing() {
     let Some(url) = server() else { return };
-    let (table, schema) = table(url);
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     put(&mut *s, "k");
     let manager = register(&mut *s);
@@ -178,14 +178,9 @@ fn die_while_held(
 #[test]
 fn the_other_units_of_a_dead_manager_move_and_each_crash_counts_once() {
     let Some(url) = server() else { return };
-<<<<<<< HEAD
-    let (table, schema) = patient_table(url);
-    let mut s = open(&table);
-=======
-    let of_test = table(url);
+    let of_test = patient_table(url);
     let (table, schema) = &of_test;
     let mut s = open(table);
->>>>>>> 122261d (Tests of leases do not depend on the speed of the machine)
     for key in ["held", "k", "other"] {
         put(&mut *s, key);
     }
@@ -285,11 +280,7 @@ fn a_new_timeline_does_not_wait_for_a_unit_that_is_held() {
 #[test]
 fn a_registration_does_not_wait_for_a_unit_that_is_held() {
     let Some(url) = server() else { return };
-<<<<<<< HEAD
-    let (table, _) = patient_table(url);
-=======
-    let (table, schema) = table(url);
->>>>>>> 122261d (Tests of leases do not depend on the speed of the machine)
+    let (table, schema) = patient_table(url);
     let mut s = open(&table);
     for key in ["held", "k"] {
         put(&mut *s, key);

@@ -1,11 +1,15 @@
 //! Stores that pass their calls on to another store.
 
-use procession_supervisor::shared::{TableError, Write, WriteResult};
+use std::sync::Arc;
 
-/// What a store does when another store has answered.
+use procession_supervisor::shared::{
+    MemorySharedTable, Session, SharedTable, TableError, Write, WriteResult,
+};
+
+/// What a store does when another store has answered. A function does this for each call.
 pub(crate) trait Answered {
     /// An error hides the answer to this call.
-    fn answered(&mut self, _call: &str) -> Result<(), TableError> {
+    fn answered(&self, _call: &str) -> Result<(), TableError> {
         Ok(())
     }
 
@@ -17,6 +21,52 @@ pub(crate) trait Answered {
     /// Somebody holds the unit of this write.
     fn is_held(&self, _write: &Write) -> bool {
         false
+    }
+}
+
+impl<F: Fn(&str) -> Result<(), TableError>> Answered for F {
+    fn answered(&self, call: &str) -> Result<(), TableError> {
+        self(call)
+    }
+}
+
+/// A store that passes its calls on to a store in memory, with an [`Answered`] in between.
+pub(crate) struct Between(MemorySharedTable, Arc<dyn Answered + Send + Sync>);
+
+struct BetweenSession(Box<dyn Session>, Arc<dyn Answered + Send + Sync>);
+
+impl Between {
+    pub(crate) fn new(
+        table: &MemorySharedTable,
+        answered: impl Answered + Send + Sync + 'static,
+    ) -> Self {
+        Self(table.clone(), Arc::new(answered))
+    }
+}
+
+impl SharedTable for Between {
+    fn open(&self) -> Result<Box<dyn Session>, TableError> {
+        Ok(Box::new(BetweenSession(self.0.open()?, self.1.clone())))
+    }
+}
+
+impl BetweenSession {
+    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
+        Ok(&mut *self.0)
+    }
+}
+
+impl Answered for BetweenSession {
+    fn answered(&self, call: &str) -> Result<(), TableError> {
+        self.1.answered(call)
+    }
+
+    fn cannot_perform(&self, writes: &[Write]) -> Option<TableError> {
+        self.1.cannot_perform(writes)
+    }
+
+    fn is_held(&self, write: &Write) -> bool {
+        self.1.is_held(write)
     }
 }
 
@@ -91,3 +141,5 @@ macro_rules! calls {
     };
 }
 pub(crate) use {calls, delegate};
+
+delegate!(BetweenSession, answered);

@@ -8,53 +8,32 @@ use std::time::{Duration, Instant};
 use procession::Process;
 use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{
-    ManagerId, MemorySharedTable, Session, SharedManager, SharedTable, TableError, Write,
+    ManagerId, MemorySharedTable, SharedManager, SharedTable, TableError, Write,
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 
-use crate::delegate::{Answered, delegate};
+use crate::delegate::{Answered, Between};
 use crate::support::{LIMIT, Log, logged, manager, row, started, table_of, wait_for_row};
 
-/// A store that loses its first answer to a claim.
-#[derive(Clone)]
-struct Loses {
-    table: MemorySharedTable,
-    has_lost: Arc<AtomicBool>,
+/// The error of a call whose answer is lost.
+fn lost() -> TableError {
+    TableError::Unavailable("the answer was lost".into())
 }
-
-struct LosesSession(Box<dyn Session>, Arc<AtomicBool>);
-
-impl SharedTable for Loses {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(LosesSession(self.table.open()?, self.has_lost.clone())))
-    }
-}
-
-impl LosesSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for LosesSession {
-    fn answered(&mut self, call: &str) -> Result<(), TableError> {
-        if call == "claim" && !self.1.swap(true, Ordering::SeqCst) {
-            return Err(TableError::Unavailable("the answer was lost".into()));
-        }
-        Ok(())
-    }
-}
-delegate!(LosesSession, answered);
 
 #[test]
 fn units_run_although_the_answer_to_their_claim_was_lost() {
     let (table, log) = (table_of(&["a", "b"]), Log::default());
-    let loses = Loses { table: table.clone(), has_lost: Arc::default() };
-    let root = started(&manager(loses.clone(), &log));
+    let has_lost = Arc::new(AtomicBool::new(false));
+    let loses = has_lost.clone();
+    let store = Between::new(&table, move |call: &str| {
+        let is_first_claim = call == "claim" && !loses.swap(true, Ordering::SeqCst);
+        if is_first_claim { Err(lost()) } else { Ok(()) }
+    });
+    let root = started(&manager(store, &log));
     for key in ["a", "b"] {
         wait_for_row(&table, key, |row| row.is_ready && row.token.get() == 2);
     }
-    assert!(loses.has_lost.load(Ordering::SeqCst));
+    assert!(has_lost.load(Ordering::SeqCst));
     root.close_blocking().unwrap();
     log.check();
 }
@@ -125,34 +104,6 @@ fn a_run_that_was_replaced_makes_its_successor_neither_ready_nor_steady() {
     let _aborted = root.closed().wait();
 }
 
-/// A store that performs writes, and then loses the answer each second time.
-#[derive(Clone)]
-struct Forgetful(MemorySharedTable, Arc<AtomicUsize>);
-
-struct ForgetfulSession(Box<dyn Session>, Arc<AtomicUsize>);
-
-impl SharedTable for Forgetful {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(ForgetfulSession(self.0.open()?, self.1.clone())))
-    }
-}
-
-impl ForgetfulSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for ForgetfulSession {
-    fn answered(&mut self, call: &str) -> Result<(), TableError> {
-        if call == "write" && self.1.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
-            return Err(TableError::Unavailable("the answer was lost".into()));
-        }
-        Ok(())
-    }
-}
-delegate!(ForgetfulSession, answered);
-
 fn quick() -> Policy {
     let pause = Duration::from_millis(1);
     Policy::new().backoff(Backoff::new(pause, pause).jitter(false))
@@ -160,9 +111,15 @@ fn quick() -> Policy {
 
 #[test]
 fn a_failure_counts_once_although_the_answer_to_its_record_was_lost() {
-    let (table, lost) = (table_of(&["a"]), Arc::new(AtomicUsize::new(0)));
+    let (table, writes) = (table_of(&["a"]), Arc::new(AtomicUsize::new(0)));
+    let counted = writes.clone();
+    // The store performs each write, and loses the answer to every second one, beginning with the first.
+    let store = Between::new(&table, move |call: &str| {
+        let is_lost = call == "write" && counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        if is_lost { Err(lost()) } else { Ok(()) }
+    });
     let runs = AtomicUsize::new(0);
-    let builder = SharedManager::builder(Forgetful(table.clone(), lost.clone())).policy(quick());
+    let builder = SharedManager::builder(store).policy(quick());
     let manager = builder.poll_every(Duration::from_millis(10)).build(move |_| {
         let fails = runs.fetch_add(1, Ordering::SeqCst) < 3;
         Ok(Unit::new(body(move |run| async move {
@@ -178,43 +135,27 @@ fn a_failure_counts_once_although_the_answer_to_its_record_was_lost() {
     wait_for_row(&table, "a", |row| row.is_ready);
     assert_eq!(row(&table, "a").failures, 3);
     root.close_blocking().unwrap();
-    assert!(lost.load(Ordering::SeqCst) >= 2, "answers were lost");
+    assert!(writes.load(Ordering::SeqCst) >= 2, "answers were lost");
     assert_eq!((row(&table, "a").owner, row(&table, "a").failures), (None, 3));
 }
 
-/// A store in which somebody holds units, as a guarded transaction does.
-#[derive(Clone)]
-struct Held(MemorySharedTable, Arc<Mutex<HashSet<String>>>);
+/// The keys of the units that somebody holds, as a guarded transaction does.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<HashSet<String>>>);
 
-struct HeldSession(Box<dyn Session>, Arc<Mutex<HashSet<String>>>);
-
-impl SharedTable for Held {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(HeldSession(self.0.open()?, self.1.clone())))
-    }
-}
-
-impl HeldSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for HeldSession {
+impl Answered for Held {
     fn is_held(&self, write: &Write) -> bool {
-        self.1.lock().unwrap().contains(&write.key)
+        self.0.lock().unwrap().contains(&write.key)
     }
 }
-delegate!(HeldSession, answered);
 
-/// While one unit is held, the others become ready and stop, and the manager ends. What
-/// has happened to the unit is written when nobody holds it any more.
+/// While one unit is held, the others become ready and stop, and the manager ends. What happened to the held unit is
+/// written when it is released.
 #[test]
 fn a_unit_that_is_held_delays_no_other() {
-    let held = Held(table_of(&["held", "a", "b"]), Arc::default());
-    let table = held.0.clone();
+    let (table, held) = (table_of(&["held", "a", "b"]), Held::default());
     let hold = |key: &str, is_held: bool| {
-        let mut keys = held.1.lock().unwrap();
+        let mut keys = held.0.lock().unwrap();
         if is_held {
             keys.insert(key.to_owned())
         } else {
@@ -223,7 +164,8 @@ fn a_unit_that_is_held_delays_no_other() {
     };
     hold("held", true);
     let has_failed = AtomicBool::new(false);
-    let builder = SharedManager::builder(held.clone()).policy(quick()).ttl(LIMIT * 10);
+    let store = Between::new(&table, held.clone());
+    let builder = SharedManager::builder(store).policy(quick()).ttl(LIMIT * 10);
     let manager = builder.capacity(3).poll_every(Duration::from_millis(10)).build(move |claim| {
         let fails = claim.key() == "held" && !has_failed.swap(true, Ordering::SeqCst);
         Ok(Unit::new(body(move |run| async move {
@@ -276,38 +218,22 @@ fn a_unit_that_is_held_delays_no_other() {
     }
 }
 
-/// A store that fails to perform calls with writes about one of these units.
-#[derive(Clone)]
-struct Rejects(MemorySharedTable, Arc<Mutex<HashSet<String>>>);
+/// The store fails to perform calls with writes about one of these units.
+struct Rejects(Arc<Mutex<HashSet<String>>>);
 
-struct RejectsSession(Box<dyn Session>, Arc<Mutex<HashSet<String>>>);
-
-impl SharedTable for Rejects {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(RejectsSession(self.0.open()?, self.1.clone())))
-    }
-}
-
-impl RejectsSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for RejectsSession {
+impl Answered for Rejects {
     fn cannot_perform(&self, writes: &[Write]) -> Option<TableError> {
-        let rejected = self.1.lock().unwrap();
+        let rejected = self.0.lock().unwrap();
         let is_bad = writes.iter().any(|write| rejected.contains(&write.key));
         is_bad.then(|| TableError::Unusable("a constraint is violated".into()))
     }
 }
-delegate!(RejectsSession, answered);
 
 #[test]
 fn a_write_that_the_store_cannot_perform_delays_no_other_unit() {
     let (table, rejected) = (table_of(&["a", "b", "bad"]), Arc::new(Mutex::new(HashSet::new())));
     rejected.lock().unwrap().insert("bad".to_owned());
-    let store = Rejects(table.clone(), rejected.clone());
+    let store = Between::new(&table, Rejects(rejected.clone()));
     let (has_failed, log) = (AtomicBool::new(false), Log::default());
     let of_units = log.clone();
     let builder = SharedManager::builder(store).policy(quick()).ttl(LIMIT * 10);
@@ -355,38 +281,21 @@ fn a_write_that_the_store_cannot_perform_delays_no_other_unit() {
     log.check();
 }
 
-/// A store that panics once in this call, with this message.
-#[derive(Clone)]
-struct Panics(MemorySharedTable, &'static str, Arc<AtomicBool>);
-
-struct PanicsSession(Box<dyn Session>, Panics);
-
-impl SharedTable for Panics {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(PanicsSession(self.0.open()?, self.clone())))
-    }
-}
-
-impl PanicsSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for PanicsSession {
-    fn answered(&mut self, call: &str) -> Result<(), TableError> {
-        let panics = call == self.1.1 && !self.1.2.swap(true, Ordering::SeqCst);
+/// A store that panics once, in this call.
+fn panicking(table: &MemorySharedTable, in_call: &'static str) -> Between {
+    let has_panicked = AtomicBool::new(false);
+    Between::new(table, move |call: &str| {
+        let panics = call == in_call && !has_panicked.swap(true, Ordering::SeqCst);
         assert!(!panics, "the store has a defect");
         Ok(())
-    }
+    })
 }
-delegate!(PanicsSession, answered);
 
 #[test]
 fn the_message_of_a_store_that_panics_is_an_event_and_the_manager_goes_on() {
     for call in ["renew", "share", "claim", "write"] {
         let (table, log) = (table_of(&["a"]), Log::default());
-        let manager = manager(Panics(table.clone(), call, Arc::default()), &log);
+        let manager = manager(panicking(&table, call), &log);
         let mut events = manager.events();
         let root = Process::new();
         let (start, readiness) = Start::under(&root);
@@ -402,44 +311,27 @@ fn the_message_of_a_store_that_panics_is_an_event_and_the_manager_goes_on() {
         root.close_blocking().unwrap();
     }
     // Without a registration, there is nothing to go on with.
-    let panics = Panics(table_of(&[]), "register", Arc::default());
-    let error = manager(panics, &Log::default()).run_blocking(|_| {}).unwrap_err();
+    let store = panicking(&table_of(&[]), "register");
+    let error = manager(store, &Log::default()).run_blocking(|_| {}).unwrap_err();
     let text = error.with_causes().to_string();
     assert!(text.contains("it panicked: the store has a defect"), "{text}");
 }
 
-/// A store that counts how often orders are read.
-#[derive(Clone)]
-pub(crate) struct Counts(pub(crate) MemorySharedTable, pub(crate) Arc<AtomicUsize>);
-
-struct CountsSession(Box<dyn Session>, Arc<AtomicUsize>);
-
-impl SharedTable for Counts {
-    fn open(&self) -> Result<Box<dyn Session>, TableError> {
-        Ok(Box::new(CountsSession(self.0.open()?, self.1.clone())))
-    }
-}
-
-impl CountsSession {
-    fn inner(&mut self) -> Result<&mut dyn Session, TableError> {
-        Ok(&mut *self.0)
-    }
-}
-
-impl Answered for CountsSession {
-    fn answered(&mut self, call: &str) -> Result<(), TableError> {
-        self.1.fetch_add(usize::from(call == "orders"), Ordering::SeqCst);
+/// A store that counts in `reads` how many times orders are read.
+pub(crate) fn counting_orders(table: &MemorySharedTable, reads: &Arc<AtomicUsize>) -> Between {
+    let reads = reads.clone();
+    Between::new(table, move |call: &str| {
+        reads.fetch_add(usize::from(call == "orders"), Ordering::SeqCst);
         Ok(())
-    }
+    })
 }
-delegate!(CountsSession, answered);
 
 #[test]
 fn orders_are_read_again_only_if_there_are_others() {
     let (table, reads) = (table_of(&["slow", "a"]), Arc::new(AtomicUsize::new(0)));
     let (let_go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
-    let builder = SharedManager::builder(Counts(table.clone(), reads.clone()));
+    let builder = SharedManager::builder(counting_orders(&table, &reads));
     // It finds changes because it is woken.
     let manager = builder.poll_every(LIMIT * 10).build(move |claim| {
         let (is_slow, gate) = (claim.key() == "slow", gate.clone());

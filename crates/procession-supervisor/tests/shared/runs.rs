@@ -10,7 +10,7 @@ use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{SharedManager, SharedTable, Token};
 use procession_supervisor::{Backoff, Policy, Rate, Unit};
 
-use crate::failing::Counts;
+use crate::failing::counting_orders;
 use crate::support::{LIMIT, Log, lasting_manager, row, started, table_of, wait_for_row};
 
 #[test]
@@ -46,7 +46,7 @@ fn a_surplus_unit_with_a_new_spec_starts_elsewhere() {
     let (reads, (tell, stopping)) = (Arc::new(AtomicUsize::new(0)), mpsc::channel());
     let (let_go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
-    let builder = SharedManager::builder(Counts(table.clone(), reads.clone())).ttl(LIMIT * 10);
+    let builder = SharedManager::builder(counting_orders(&table, &reads)).ttl(LIMIT * 10);
     // It leaves what it has released to the other one for twice as long.
     let old = builder.poll_every(Duration::from_secs(3)).build(move |claim| {
         let (tell, gate, key) = (tell.clone(), gate.clone(), claim.key().to_owned());
