@@ -1,4 +1,4 @@
-//! What a `tracing` subscriber hears. A program has one global subscriber, so this is one test.
+//! What a `tracing` subscriber receives. A program has one global subscriber, so this file has one test.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -30,7 +30,7 @@ impl Visit for Visitor {
     }
 }
 
-/// Keeps everything that the library writes, and which spans were entered.
+/// Keeps everything that the library sends, and which spans were entered.
 #[derive(Clone, Default)]
 struct Capture(Arc<Captured>);
 
@@ -88,13 +88,14 @@ impl Capture {
         let is_its = |fields: &Fields| fields.get("process").is_some_and(|path| path == process);
         events.iter().filter(|(_, fields)| is_its(fields)).cloned().collect()
     }
+    /// The names of the events of this process at this level.
 
     fn names(&self, process: &str, level: Level) -> Vec<String> {
         let of_level = self.of(process).into_iter().filter(|(its, _)| *its == level);
         of_level.map(|(_, mut fields)| fields.remove("event").unwrap()).collect()
     }
 
-    /// How often the span of this process's body was entered.
+    /// How many times the span of this process's body was entered.
     fn entered(&self, process: &str) -> usize {
         let spans = self.0.spans.lock().unwrap();
         let entered = self.0.entered.lock().unwrap();
@@ -106,9 +107,10 @@ fn named<'a>(name: &str, parent: &'a Process) -> procession::Builder<'a> {
     Process::builder().name(name).parent(parent)
 }
 
+/// A subscriber receives phases at `trace`; failures, aborts and stalls at `warn`; and a span for each body.
 #[test]
 fn a_subscriber_hears_of_phases_and_failures() {
-    // The root is there before the subscriber.
+    // The root is made before the subscriber is set.
     let app = Process::builder().name("app").build().unwrap();
     let early = named("early", &app).build().unwrap();
     let capture = Capture::default();
@@ -122,7 +124,7 @@ fn a_subscriber_hears_of_phases_and_failures() {
     assert!(panicking.unwrap().closed().wait().is_err());
     let stubborn = named("stubborn", &app).spawn(|_| pending::<()>()).unwrap();
     assert!(matches!(stubborn.abort().wait(), Err(Error::Aborted(_))));
-    // A subscriber that panics changes nothing.
+    // A subscriber that panics does no harm.
     let panics = named("panics", &app).spawn_thread(|p| p.closing().wait()).unwrap();
     panics.abort();
     ends_well(&panics);
@@ -150,7 +152,7 @@ fn a_subscriber_hears_of_phases_and_failures() {
     assert_eq!(phases("app/db")[2..5], teardown);
     assert_eq!(phases("app/body"), ["made", "closing", "body_ended", "closed"]);
     let warned = |process: &str| capture.names(process, Level::WARN);
-    // Nothing handles it.
+    // Nothing handles the failure.
     assert_eq!(capture.names("app/thread", Level::ERROR), ["failed"]);
     assert_eq!(warned("app/stubborn"), ["aborting"]);
     assert_eq!(warned("app")[..2], ["stalled", "blocked_by"]);
@@ -164,9 +166,12 @@ fn a_subscriber_hears_of_phases_and_failures() {
     let (_, panicked) =
         &capture.of("app/panicking").into_iter().find(|(level, _)| *level == Level::ERROR).unwrap();
     assert_eq!(panicked["kind"], "panic");
-    let stall = capture.of("app").into_iter().find(|(_, fields)| fields["event"] == "blocked_by");
-    let (_, blocked) = stall.unwrap();
-    assert_eq!((&*blocked["chain"], &*blocked["kind"]), ("app › slow", "thread_body"));
+    // On a busy machine, the first report also has processes that are still closing.
+    let is_slow =
+        |fields: &Fields| fields["event"] == "blocked_by" && fields["chain"] == "app › slow";
+    let stall = capture.of("app").into_iter().find(|(_, fields)| is_slow(fields));
+    let (_, blocked) = stall.expect("the stall names the process that does not end");
+    assert_eq!(blocked["kind"], "thread_body");
     assert_eq!(blocked["thread"], "slow");
 
     assert_eq!(capture.entered("app/thread"), 1);
