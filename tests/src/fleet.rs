@@ -1,4 +1,4 @@
-//! Several programs on one shared table, and a log of their units that is independent of the table.
+//! Several programs that share a table, and a log of their units that does not depend on the table.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::program::{Program, example};
 
 /// The maximum time for something that must happen soon.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The pause between two looks at the table or the log.
+/// The pause between two looks at the table or at the log.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Programs that run units of one table.
@@ -32,7 +32,7 @@ pub struct Fleet {
     _directory: tempfile::TempDir,
 }
 
-/// Programs that cannot log the ends of their units, by their process ids, and the number of lines before that.
+/// The process ids of programs that can no longer log the ends of their units, with the length of the log before that.
 type Gone = HashMap<u32, usize>;
 
 /// A line of the log.
@@ -128,7 +128,7 @@ impl Fleet {
         let log = self.log();
         for (name, id) in &ended {
             self.programs.remove(name);
-            // Nothing is known of the time after its last line.
+            // Its log says nothing about the time after its last line.
             let last = log.iter().rposition(|line| line.program == *id);
             self.gone.insert(*id, last.map_or(0, |last| last + 1));
         }
@@ -144,7 +144,7 @@ impl Fleet {
     pub fn wait(&self, what: &str, is_so: impl Fn(&[UnitRow]) -> bool) -> Vec<UnitRow> {
         let end = Instant::now() + LIMIT;
         loop {
-            // The database may be away.
+            // The database may be out of reach.
             let rows = self.units.list(None, usize::MAX >> 1).wait().unwrap_or_default();
             if is_so(&rows) {
                 return rows;
@@ -194,7 +194,7 @@ impl Fleet {
         }
     }
 
-    /// The units that a program runs, by the rows of the table.
+    /// The units that a program runs, according to the table.
     pub fn units_of(&self, name: &str) -> Vec<String> {
         let managers = self.units.managers().wait().unwrap();
         let ids: Vec<_> =
@@ -204,7 +204,7 @@ impl Fleet {
         of_it.map(|row| row.key).collect()
     }
 
-    /// The log so far. A line that is not complete yet is left out.
+    /// The complete lines of the log so far.
     pub fn log(&self) -> Vec<Line> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(Line::parse).collect()
@@ -278,7 +278,7 @@ impl Line {
     }
 }
 
-/// The time as in the log.
+/// The current time, as in the log.
 pub fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(now.as_micros()).unwrap()

@@ -1,4 +1,4 @@
-//! Misbehaving code for tests to hand to the library: it calls back, or it panics.
+//! Foreign code for tests to hand to the library: it calls the library, or it panics.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -72,7 +72,7 @@ pub fn panics_on_drop(dropped: &Sender<()>) -> impl Send + Sync + use<> {
     })
 }
 
-/// Makes the closure that calls it own the value.
+/// Makes the closure that calls this own the value.
 pub fn keep<T>(_value: &T) {}
 
 struct OnWake<F: Fn() + Send + Sync>(F);
@@ -88,7 +88,7 @@ pub fn waker(wake: impl Fn() + Send + Sync + 'static) -> Waker {
     Waker::from(Arc::new(OnWake(wake)))
 }
 
-/// Waits until the thread of this name sleeps.
+/// Waits until the thread with this name sleeps.
 #[cfg(target_os = "linux")]
 pub fn until_asleep(name: &str) {
     let end = std::time::Instant::now() + crate::LIMIT;
@@ -102,7 +102,7 @@ pub fn until_asleep(name: &str) {
 fn is_asleep(name: &str) -> bool {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     tasks.flatten().any(|task| {
-        // <id> (<name>) <state> …; a thread may end while this one looks.
+        // <id> (<name>) <state> …; the file is missing if the thread has just ended.
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         stat.contains(&format!("({name}) S"))
     })

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use procession::{Closed, Error, Phase, Process};
 
-/// How long a test waits for an event that must come. It is generous: it only turns a hang into a failure.
+/// How long a test waits for an event that must come. Long, because its only purpose is to turn a hang into a failure.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Waits for the outcome, which must come.
+/// Waits for the outcome. Fails if it does not come in time.
 #[track_caller]
 pub fn outcome(closed: &Closed) -> Result<(), Error> {
     closed.wait_timeout(LIMIT).unwrap_or_else(|| panic!("not closed in time: {closed:?}"))
@@ -40,7 +40,7 @@ pub fn ends_well(process: &Process) {
     assert!(ended.is_ok(), "{ended:?}");
 }
 
-/// Runs what may hang on a thread of its own.
+/// Runs code that may hang on a thread of its own, and fails if it does.
 #[track_caller]
 pub fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
@@ -48,7 +48,7 @@ pub fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T
     told.recv_timeout(LIMIT).expect("it hangs or has panicked")
 }
 
-/// A process that is Closing, with a teardown that has not started until the second process is closed.
+/// A process that is Closing, and the process whose close lets its teardown start.
 pub fn closing() -> (Process, Process) {
     let (process, gate) = (Process::new(), Process::new());
     process.wait_for(&gate).unwrap();

@@ -51,7 +51,7 @@ impl Program {
         (program, errors)
     }
 
-    /// Reads lines up to one that contains `text`, and returns them all.
+    /// Reads lines up to the first one that contains `text`, and returns them all.
     #[track_caller]
     pub fn read_to(&self, text: &str) -> Vec<String> {
         let mut read = Vec::new();
@@ -64,7 +64,7 @@ impl Program {
         read
     }
 
-    /// All further lines, up to the program's end.
+    /// All remaining lines, up to the end of the program.
     pub fn rest(&self) -> Vec<String> {
         self.lines.iter().collect()
     }

@@ -1,4 +1,4 @@
-//! A `tracing` subscriber that prints each event on a line of standard output: level, name, fields.
+//! A `tracing` subscriber that prints each event as a line on standard output: level, name, fields.
 
 use std::fmt::{Debug, Write};
 

@@ -1,4 +1,4 @@
-//! Programs that a test runs in a terminal, and the screen that they leave.
+//! Programs that a test runs in a terminal, and the screen that they show.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ pub struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
-    /// Keeps the modes when the program has ended.
+    /// Keeps the modes of the terminal after the program has ended.
     modes: OwnedFd,
     shown: Arc<Shown>,
 }
@@ -40,9 +40,9 @@ pub struct Screen {
     pub lines: Vec<String>,
     /// The lines with the sequences that set their colours.
     pub formatted: Vec<Vec<u8>>,
-    /// Can the cursor be seen?
+    /// Is the cursor visible?
     pub has_cursor: bool,
-    /// Is it the alternate screen?
+    /// Is this the alternate screen?
     pub is_alternate: bool,
 }
 
@@ -71,7 +71,7 @@ impl Terminal {
         let writes = shown.clone();
         thread::spawn(move || {
             let mut bytes = [0; 65_536];
-            // An error is the end: the program has closed the terminal.
+            // An error means that the program has closed the terminal.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 let mut output = writes.output.lock().unwrap();
                 output.parser.process(&bytes[..count]);
@@ -82,12 +82,12 @@ impl Terminal {
         Self { child, master: pair.master, keyboard, modes, shown }
     }
 
-    /// The present screen.
+    /// The current screen.
     pub fn screen(&self) -> Screen {
         Screen::of(self.shown.output.lock().unwrap().parser.screen())
     }
 
-    /// Waits until the screen is as it should be: until `check` accepts it. `check` says what is wrong.
+    /// Waits until `check` accepts the screen. Its errors say what is wrong.
     #[track_caller]
     pub fn wait_for(&self, check: impl Fn(&Screen) -> Result<(), String>) -> Screen {
         let end = Instant::now() + LIMIT;

@@ -1,4 +1,4 @@
-//! Bridges: futures, cancellation tokens, thread scopes.
+//! Bridges to other models: futures, cancellation tokens, thread scopes.
 
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,8 +8,8 @@ use procession::{Error, Phase, Process, Reason, scope};
 use procession_tests::{LIMIT, ends_well, outcome};
 use tokio_util::sync::CancellationToken;
 
-/// A future that ends with a process, and holds `held` as long as it is not dropped.
-fn until(process: &Process, held: &Arc<()>) -> impl Future<Output = u8> + Send + use<> {
+/// A future that is ready when the process is Closed. It owns a clone of `held` until then, or until it is dropped.
+fn when_closed(process: &Process, held: &Arc<()>) -> impl Future<Output = u8> + Send + use<> {
     let (closed, held) = (process.closed(), held.clone());
     async move {
         closed.await.unwrap();
@@ -18,8 +18,8 @@ fn until(process: &Process, held: &Arc<()>) -> impl Future<Output = u8> + Send +
     }
 }
 
-/// Waits until nothing else holds it.
-fn until_dropped(held: &Arc<()>) {
+/// Waits until nothing else owns a clone of `held`.
+fn wait_until_dropped(held: &Arc<()>) {
     let end = std::time::Instant::now() + LIMIT;
     while Arc::strong_count(held) > 1 {
         assert!(std::time::Instant::now() < end, "still held");
@@ -27,15 +27,15 @@ fn until_dropped(held: &Arc<()>) {
     }
 }
 
-/// `close_when`: the process closes when the future is ready. It does not wait for the future, nor does the future keep
-/// it open.
+/// `close_when`: the process closes when the future is ready. It does not wait for the future, and the future does not
+/// keep it open.
 #[test]
 fn a_future_closes_a_process() {
     let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
     let (gate, (begin, begun)) = (other.clone(), mpsc::channel());
     // The teardown comes after the future.
     app.set_teardown(move || assert!(gate.is_closed())).unwrap();
-    let future = until(&other, &held);
+    let future = when_closed(&other, &held);
     app.close_when(async move {
         begin.send(()).unwrap();
         future.await
@@ -46,23 +46,23 @@ fn a_future_closes_a_process() {
     other.close();
     ends_well(&app);
     assert_eq!(app.reason(), Some(Reason::Asked));
-    until_dropped(&held);
+    wait_until_dropped(&held);
 
-    // The process ends first: the future is dropped, and was not waited for.
+    // The process ends first: it drops the future and does not wait for it.
     let (app, other) = (Process::new(), Process::new());
-    app.close_when(until(&other, &held)).unwrap();
+    app.close_when(when_closed(&other, &held)).unwrap();
     app.close_blocking().unwrap();
-    until_dropped(&held);
+    wait_until_dropped(&held);
     assert!(!other.is_closing());
     app.close_when(async { panic!("polled") }).unwrap();
 
     // The last handle closes the process; the future does not keep it open.
     let app = Process::new();
-    app.close_when(until(&other, &held)).unwrap();
+    app.close_when(when_closed(&other, &held)).unwrap();
     let closed = app.closed();
     drop(app);
     outcome(&closed).unwrap();
-    until_dropped(&held);
+    wait_until_dropped(&held);
 
     // The future does not keep `close_after_children` waiting.
     let app = Process::new();
@@ -71,9 +71,9 @@ fn a_future_closes_a_process() {
     ends_well(&app);
 }
 
-/// A future that panics closes nothing, and is reported to the hooks under the name of the process.
+/// If the future given to `close_when` panics, the process stays open, and its hooks hear of a failure.
 #[test]
-fn a_future_that_panics() {
+fn a_future_that_panics_closes_nothing() {
     let (tell, told) = mpsc::channel();
     let app = Process::builder().name("app").build().unwrap();
     app.on_failure(move |_, error| tell.send(error.to_string()).unwrap());
@@ -91,22 +91,23 @@ fn a_process_waits_for_a_future() {
     let (app, other, held) = (Process::new(), Process::new(), Arc::new(()));
     let gate = other.clone();
     app.set_teardown(move || assert!(gate.is_closed())).unwrap();
-    app.wait_for_future(until(&other, &held)).unwrap();
+    app.wait_for_future(when_closed(&other, &held)).unwrap();
     app.close();
     assert_eq!(app.phase(), Phase::Closing);
     other.close();
     ends_well(&app);
-    until_dropped(&held);
+    wait_until_dropped(&held);
     assert!(matches!(app.wait_for_future(pending::<()>()), Err(Error::Closed(_))));
 
     let (app, other) = (Process::new(), Process::new());
-    app.wait_for_future(until(&other, &held)).unwrap();
+    app.wait_for_future(when_closed(&other, &held)).unwrap();
     outcome(&app.abort()).unwrap();
-    until_dropped(&held);
+    wait_until_dropped(&held);
 }
 
+/// The background process never closes: each call that would close it or delay its end is an error.
 #[test]
-fn the_background_is_not_bridged() {
+fn the_background_process_takes_no_future_or_token() {
     let background = Process::background();
     assert!(matches!(background.close_when(async {}), Err(Error::Background)));
     assert!(matches!(background.wait_for_future(async {}), Err(Error::Background)));
@@ -116,9 +117,10 @@ fn the_background_is_not_bridged() {
     assert!(!background.closing_token().is_cancelled());
 }
 
-/// Tokens that are cancelled with a process: in order, even when they are made late, and independently of each other.
+/// `closing_token` is cancelled when the process begins to close, and `closed_token` when it is Closed, however late
+/// they are made. Cancelling one of them affects neither the process nor another token.
 #[test]
-fn tokens_of_a_process() {
+fn tokens_are_cancelled_with_their_process() {
     let process = Process::new();
     let (closing, closed) = (process.closing_token(), process.closed_token());
     let own = process.closing_token();
@@ -143,9 +145,10 @@ fn tokens_of_a_process() {
     waiter.join().unwrap();
 }
 
-/// A process that closes with a token, and one that waits for a token, whether the process or the token ends first.
+/// `close_when_cancelled` closes the process with the token, and `wait_for_cancelled` makes its end wait for the token,
+/// whichever of the two ends first.
 #[test]
-fn processes_of_a_token() {
+fn a_token_closes_a_process_or_delays_its_end() {
     let (process, token) = (Process::new(), CancellationToken::new());
     process.close_when_cancelled(&token).unwrap();
     assert!(!process.is_closing());
@@ -169,9 +172,9 @@ fn processes_of_a_token() {
     token.cancel();
 }
 
-/// No task is left behind after either side has ended, and none is needed before.
+/// No task runs on the caller's runtime while a token and a process wait for each other.
 #[test]
-fn tokens_need_no_tasks() {
+fn tokens_start_no_tasks() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let (process, token) = (Process::new(), CancellationToken::new());
@@ -184,9 +187,9 @@ fn tokens_need_no_tasks() {
     });
 }
 
-/// A scope: threads borrow from the caller, and the call returns after everything in the scope is Closed.
+/// Threads of a scope borrow from the caller, because the call returns only after everything in the scope is Closed.
 #[test]
-fn a_scope_borrows() {
+fn threads_of_a_scope_borrow_from_the_caller() {
     let (mut left, mut right) = (vec![1, 2], String::from("a"));
     let counter = AtomicUsize::new(0);
     scope(|p| {
@@ -210,7 +213,7 @@ fn a_scope_borrows() {
     assert_eq!(counter.into_inner(), 1);
 }
 
-/// A scope also waits for bodies that are not threads of it.
+/// A scope waits for the async bodies below it too.
 #[test]
 fn a_scope_waits_for_async_bodies() {
     let ended = Arc::new(AtomicUsize::new(0));
@@ -228,10 +231,10 @@ fn a_scope_waits_for_async_bodies() {
     assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
 
-/// A failure in a scope closes all of it, and all errors are in its outcome: those of the closure, of threads and of
-/// async bodies. A panic is an error.
+/// A failure closes everything in the scope. The outcome has all errors: those of the closure, of threads and of async
+/// bodies. A panic is an error.
 #[test]
-fn a_scope_that_fails() {
+fn a_failure_closes_the_scope() {
     let ended = AtomicUsize::new(0);
     let wait = |p: Process| {
         p.closing().wait();
@@ -266,9 +269,9 @@ fn a_scope_that_fails() {
     assert_eq!(ended.into_inner(), 3);
 }
 
-/// A scope that is closed or aborted from within ends; its threads see it, and have names.
+/// Code in a scope may close or abort it; the threads of the scope see that, and have names.
 #[test]
-fn a_scope_is_a_process() {
+fn a_scope_can_be_closed_and_aborted_from_within() {
     scope(|p| {
         p.spawn_thread(|worker| assert!(worker.aborting().wait())).unwrap();
         let closed = p.abort();

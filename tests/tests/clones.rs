@@ -1,6 +1,7 @@
-//! A waker's `clone` is foreign code: it runs with no lock held (I10), and its panic loses nothing (I14).
+//! A waker's `clone` is foreign code: it runs with no lock held (I10), and a panic in it loses nothing (I14).
 //!
-//! A waker made from an `Arc` is cloned without foreign code; cooked-waker makes one of any type that is `Clone`.
+//! Cloning a waker made from an `Arc` runs no foreign code. So these tests use cooked-waker, which makes a waker from a
+//! value of any type that is `Clone`.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,17 +17,17 @@ use procession::{Clock, Limited, ManualClock, Process};
 use procession_tests::LIMIT;
 use procession_tests::foreign::{call_everything, panic_quietly};
 
-/// A waker whose clone runs foreign code when it is armed.
+/// Foreign code, and wakers whose `clone` runs it while this is armed.
 #[derive(Clone)]
-struct Act {
+struct ArmedClone {
     armed: Arc<AtomicBool>,
-    /// It stays armed.
+    /// It stays armed after the code has run.
     again: bool,
     act: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Act {
-    /// The clone calls everything on the process, and `further`; or it panics.
+impl ArmedClone {
+    /// The code calls `further` and then everything on the process; or it panics.
     fn new(process: &Process, panics: bool, further: impl Fn() + Send + Sync + 'static) -> Self {
         let process = process.clone();
         let act = move || {
@@ -43,20 +44,20 @@ impl Act {
         Box::new(OnClone(self.clone())).into_waker()
     }
 
-    /// The next clone of a waker, which `run` makes, acts.
+    /// Arms it and calls `run`, which clones a waker.
     fn during(&self, run: impl FnOnce()) {
         self.armed.store(true, Ordering::SeqCst);
-        // The clone may be made on the stack of the caller that polls.
+        // A panic reaches this caller if the waker is cloned on its stack.
         let _ = catch_unwind(AssertUnwindSafe(run));
     }
 
-    /// Has it acted?
-    fn acted(&self) -> bool {
+    /// Has the code run?
+    fn has_run(&self) -> bool {
         !self.armed.load(Ordering::SeqCst)
     }
 }
 
-struct OnClone(Act);
+struct OnClone(ArmedClone);
 
 impl Clone for OnClone {
     fn clone(&self) -> Self {
@@ -80,7 +81,7 @@ fn poll(waiter: &mut Waiter, waker: &Waker) {
     let _ = waiter.as_mut().poll(&mut Context::from_waker(waker));
 }
 
-/// The waiters of a process, and one for a slot of its limiter.
+/// A waiter for a moment of the process, or, as the last kind, for a slot of a limiter below it.
 fn waiter(process: &Process, kind: usize) -> Waiter {
     match kind {
         0 => Box::pin(process.closing()),
@@ -105,7 +106,7 @@ fn waiter(process: &Process, kind: usize) -> Waiter {
     }
 }
 
-/// Runs code that may hang, on a thread of its own.
+/// Runs code that may hang on a thread of its own, and fails if it hangs or panics.
 #[track_caller]
 fn in_time(what: String, run: impl FnOnce() + Send + 'static) {
     let (tell, told) = mpsc::channel();
@@ -116,15 +117,16 @@ fn in_time(what: String, run: impl FnOnce() + Send + 'static) {
     assert!(told.recv_timeout(LIMIT).is_ok(), "{what} hangs or has panicked");
 }
 
-/// The process closes, its teardown runs, and a thread that waits for it is woken.
-fn closes(process: &Process) {
+/// Closes the process, and checks that it becomes Closed and that a thread that waits for it is woken.
+fn assert_it_closes(process: &Process) {
     let waiting = process.closed();
     let waiting = thread::spawn(move || waiting.wait_timeout(LIMIT).is_some());
     process.close();
     assert!(waiting.join().unwrap());
 }
 
-/// A waiter is polled for the first time: as the first one of its process, and as a further one.
+/// I10, I14: the first poll of a waiter clones the waker, whether it is the first waiter of its process or a further
+/// one.
 #[test]
 fn a_clone_may_do_anything_when_a_waiter_is_polled() {
     for kind in 0..4 {
@@ -136,36 +138,36 @@ fn a_clone_may_do_anything_when_a_waiter_is_polled() {
                     if further {
                         others.iter_mut().for_each(|other| poll(other, Waker::noop()));
                     }
-                    let act = Act::new(&process, panics, || ());
+                    let act = ArmedClone::new(&process, panics, || ());
                     let mut waiter = waiter(&process, kind);
                     act.during(|| poll(&mut waiter, &act.waker()));
-                    assert!(act.acted());
-                    closes(&process);
+                    assert!(act.has_run());
+                    assert_it_closes(&process);
                 });
             }
         }
     }
 }
 
-/// A waiter is polled again with another waker.
+/// I10, I14: polling a waiter with another waker clones that one.
 #[test]
 fn a_clone_may_do_anything_when_a_waker_is_replaced() {
     for kind in 0..4 {
         for panics in [false, true] {
             in_time(format!("{kind} {panics}"), move || {
                 let process = Process::with_teardown(|| ());
-                let act = Act::new(&process, panics, || ());
+                let act = ArmedClone::new(&process, panics, || ());
                 let mut waiter = waiter(&process, kind);
                 poll(&mut waiter, Waker::noop());
                 act.during(|| poll(&mut waiter, &act.waker()));
-                assert!(act.acted());
-                closes(&process);
+                assert!(act.has_run());
+                assert_it_closes(&process);
             });
         }
     }
 }
 
-/// A sleeper of a manual clock is polled, and polled again with another waker.
+/// I10, I14: the same for a sleeper of a manual clock, polled for the first time and with another waker.
 #[test]
 fn a_clone_may_do_anything_when_a_sleeper_is_polled() {
     for again in [false, true] {
@@ -174,7 +176,7 @@ fn a_clone_may_do_anything_when_a_sleeper_is_polled() {
                 let (process, clock) = (Process::new(), ManualClock::new());
                 let second = Duration::from_secs(1);
                 let own = clock.clone();
-                let act = Act::new(&process, panics, move || {
+                let act = ArmedClone::new(&process, panics, move || {
                     let _ = (own.now(), own.sleepers(), format!("{own:?}"));
                     own.advance(second / 10);
                 });
@@ -183,15 +185,15 @@ fn a_clone_may_do_anything_when_a_sleeper_is_polled() {
                     poll(&mut sleeper, Waker::noop());
                 }
                 act.during(|| poll(&mut sleeper, &act.waker()));
-                assert!(act.acted());
+                assert!(act.has_run());
                 clock.advance(second);
-                closes(&process);
+                assert_it_closes(&process);
             });
         }
     }
 }
 
-/// `procession-runnable`: the readiness of a run is polled, and polled again with another waker.
+/// I10, I14: the same for the readiness of a run (`procession-runnable`).
 #[test]
 fn a_clone_may_do_anything_when_a_readiness_is_polled() {
     use procession_runnable::{Start, body};
@@ -208,7 +210,7 @@ fn a_clone_may_do_anything_when_a_readiness_is_polled() {
                 let (start, mut readiness) = Start::under(&app);
                 let run = runnable.start(start).unwrap();
                 let unit = take.recv_timeout(LIMIT).unwrap();
-                let act = Act::new(&run, panics, move || {
+                let act = ArmedClone::new(&run, panics, move || {
                     unit.ready();
                 });
                 let mut poll = |waker: &Waker| {
@@ -218,14 +220,14 @@ fn a_clone_may_do_anything_when_a_readiness_is_polled() {
                     poll(Waker::noop());
                 }
                 act.during(|| poll(&act.waker()));
-                assert!(act.acted());
-                closes(&app);
+                assert!(act.has_run());
+                assert_it_closes(&app);
             });
         }
     }
 }
 
-/// `procession-supervisor`: the changes of a table in memory are polled, and polled again with another waker.
+/// I10, I14: the same for the changes of a table in memory (`procession-supervisor`).
 #[test]
 fn a_clone_may_do_anything_when_the_changes_of_a_table_are_polled() {
     use procession_runnable::nop;
@@ -237,7 +239,7 @@ fn a_clone_may_do_anything_when_the_changes_of_a_table_are_polled() {
                 let (process, table) = (Process::new(), Arc::new(MemoryTable::new()));
                 let mut changes = table.changes().unwrap();
                 let own = table.clone();
-                let act = Act::new(&process, panics, move || drop(own.insert("new", nop())));
+                let act = ArmedClone::new(&process, panics, move || drop(own.insert("new", nop())));
                 let mut poll = |waker: &Waker| {
                     changes.as_mut().poll_next(&mut Context::from_waker(waker)).is_ready()
                 };
@@ -245,7 +247,7 @@ fn a_clone_may_do_anything_when_the_changes_of_a_table_are_polled() {
                     poll(Waker::noop());
                 }
                 act.during(|| assert!(!poll(&act.waker())));
-                assert!(act.acted());
+                assert!(act.has_run());
                 table.insert("newer", nop());
                 assert!(poll(Waker::noop()));
             });
@@ -253,7 +255,7 @@ fn a_clone_may_do_anything_when_the_changes_of_a_table_are_polled() {
     }
 }
 
-/// `procession-supervisor`: the task of a manager is polled by its spawner.
+/// I10, I14: the same for the task of a manager, which its spawner polls (`procession-supervisor`).
 #[test]
 fn a_clone_may_do_anything_when_a_manager_is_polled() {
     use std::pin::pin;
@@ -272,7 +274,7 @@ fn a_clone_may_do_anything_when_a_manager_is_polled() {
         let (start, _readiness) = Start::under(&app);
         let run = manager.runnable().start(start).unwrap();
         let own = manager.clone();
-        let mut act = Act::new(&Process::new(), false, move || {
+        let mut act = ArmedClone::new(&Process::new(), false, move || {
             let stop = pin!(own.stop(&"unit"));
             let _ = stop.poll(&mut Context::from_waker(Waker::noop()));
             let _ = (own.list(), own.get(&"unit"));
@@ -297,7 +299,7 @@ fn a_clone_may_do_anything_when_a_manager_is_polled() {
     });
 }
 
-/// The poll of an async body clones the waker of its task. If that panics, the body has panicked, and its process
+/// I14: the poll of an async body clones the waker of its task. If that panics, the body has panicked, and its process
 /// closes.
 #[test]
 fn a_clone_that_panics_in_the_poll_of_a_body_ends_the_body() {
@@ -305,12 +307,12 @@ fn a_clone_that_panics_in_the_poll_of_a_body_ends_the_body() {
     use procession_tests::outcome;
 
     let app = Process::new();
-    let act = Act::new(&Process::new(), true, || ());
+    let act = ArmedClone::new(&Process::new(), true, || ());
     let waker = act.waker();
     act.armed.store(true, Ordering::SeqCst);
     let mut run = Box::pin(app.run(|_| std::future::pending::<()>()));
     let _ = run.as_mut().poll(&mut Context::from_waker(&waker));
-    assert!(act.acted());
+    assert!(act.has_run());
     drop(run);
     app.close();
     outcome(&app.closed()).unwrap();

@@ -1,4 +1,5 @@
-//! `close_after` orders closing, so that it can complete a cycle that never closes: I5.
+//! `close_after` and `close_before` order closing, so an edge of theirs can complete a cycle that never closes. Such an
+//! edge is refused (I5).
 
 use procession::{Error, LinkError, Phase, Process, Reason};
 use procession_tests::{LIMIT, ends_well};
@@ -16,6 +17,7 @@ use Kind::{Child, CloseAfter, NoWaitChild, WaitFor};
 
 /// The kind, the upper process and the lower one.
 type Edge = (Kind, usize, usize);
+/// Adds the edge to the processes, which it names by index.
 
 fn add(processes: &[Process], (kind, upper, lower): Edge) -> Result<(), LinkError> {
     let (upper, lower) = (&processes[upper], &processes[lower]);
@@ -27,7 +29,7 @@ fn add(processes: &[Process], (kind, upper, lower): Edge) -> Result<(), LinkErro
     }
 }
 
-/// Every order of the edges.
+/// All permutations of the edges.
 fn orders(edges: &[Edge]) -> Vec<Vec<Edge>> {
     if edges.is_empty() {
         return vec![Vec::new()];
@@ -48,8 +50,9 @@ fn processes(names: &[&str]) -> Vec<Process> {
     names.iter().map(|&name| Process::builder().name(name).build().unwrap()).collect()
 }
 
+/// Checks that the edge was refused with a cycle that contains the process `name`.
 #[track_caller]
-fn names_a_cycle(refused: &Result<(), LinkError>, name: &str, what: &dyn std::fmt::Debug) {
+fn assert_names_in_cycle(refused: &Result<(), LinkError>, name: &str, what: &dyn std::fmt::Debug) {
     let Err(LinkError::Cycle(cycle)) = refused else {
         panic!("not refused: {what:?}: {refused:?}")
     };
@@ -57,10 +60,10 @@ fn names_a_cycle(refused: &Result<(), LinkError>, name: &str, what: &dyn std::fm
     assert!(on_it, "{what:?}: {refused:?}");
 }
 
-/// In every order of the edges, all but the last are accepted, the last is refused with a cycle that names
-/// process 0, and nothing has changed.
+/// Adds the edges in every order. Checks that the last one is refused, with a cycle that contains process 0, that the
+/// others are accepted, and that the refused edge has changed nothing.
 #[track_caller]
-fn the_last_is_refused(names: &[&str], edges: &[Edge]) {
+fn last_edge_is_refused(names: &[&str], edges: &[Edge]) {
     for order in orders(edges) {
         let processes = processes(names);
         let (&last, others) = order.split_last().unwrap();
@@ -68,14 +71,14 @@ fn the_last_is_refused(names: &[&str], edges: &[Edge]) {
             let added = add(&processes, edge);
             assert!(added.is_ok(), "{edge:?} of {order:?}: {added:?}");
         }
-        names_a_cycle(&add(&processes, last), names[0], &order);
-        nothing_has_changed(&processes, others, last);
+        assert_names_in_cycle(&add(&processes, last), names[0], &order);
+        assert_nothing_has_changed(&processes, others, last);
     }
 }
 
-/// The refused edge neither closes its lower end nor holds up its upper one.
+/// Checks that the refused edge neither closes its lower end nor delays its upper end.
 #[track_caller]
-fn nothing_has_changed(processes: &[Process], others: &[Edge], refused: Edge) {
+fn assert_nothing_has_changed(processes: &[Process], others: &[Edge], refused: Edge) {
     assert!(processes.iter().all(|process| process.phase() == Phase::Running));
     let (kind, upper, lower) = refused;
     let held_up = others.iter().any(|&(kind, above, _)| kind == CloseAfter && above == upper);
@@ -85,7 +88,7 @@ fn nothing_has_changed(processes: &[Process], others: &[Edge], refused: Edge) {
     if held_up {
         processes[upper].close();
     }
-    // A parent closes it at once, where only the refused edge could order them.
+    // Only the refused edge could order these two: without it, a parent closes the lower one at once.
     assert!(processes[upper].is_closing(), "{others:?} without {refused:?}");
     if matches!(kind, Child | NoWaitChild) {
         assert!(!processes[lower].is_closing(), "{others:?} without {refused:?}");
@@ -95,71 +98,73 @@ fn nothing_has_changed(processes: &[Process], others: &[Edge], refused: Edge) {
     ends_well(&app);
 }
 
-/// I5: a process cannot be closed after its own child, which only it closes.
+/// I5: a process cannot be closed after its own child, because only the process closes that child.
 #[test]
-fn after_its_child() {
-    the_last_is_refused(&["p", "q"], &[(CloseAfter, 0, 1), (Child, 0, 1)]);
+fn a_process_cannot_close_after_its_child() {
+    last_edge_is_refused(&["p", "q"], &[(CloseAfter, 0, 1), (Child, 0, 1)]);
 }
 
-/// I5: nor after a child that it does not wait for.
+/// I5: the same for a no-wait child.
 #[test]
-fn after_its_no_wait_child() {
-    the_last_is_refused(&["p", "q"], &[(CloseAfter, 0, 1), (NoWaitChild, 0, 1)]);
+fn a_process_cannot_close_after_its_no_wait_child() {
+    last_edge_is_refused(&["p", "q"], &[(CloseAfter, 0, 1), (NoWaitChild, 0, 1)]);
 }
 
-/// I5: nor after a process that closes only with its child.
+/// I5: a process cannot be closed after one that closes only with its child.
 #[test]
-fn after_its_grandchild() {
+fn a_process_cannot_close_after_its_grandchild() {
     for lower in [Child, NoWaitChild] {
         let edges = [(CloseAfter, 0, 2), (Child, 0, 1), (lower, 1, 2)];
-        the_last_is_refused(&["p", "c", "q"], &edges);
+        last_edge_is_refused(&["p", "c", "q"], &edges);
     }
     let edges = [(CloseAfter, 0, 3), (Child, 0, 1), (Child, 1, 2), (Child, 2, 3)];
-    the_last_is_refused(&["p", "c", "d", "q"], &edges);
+    last_edge_is_refused(&["p", "c", "d", "q"], &edges);
 }
 
-/// I5: nor after a process that waits for its child, along any kind of edge.
+/// I5: a process cannot be closed after one that waits for its child, along any kind of edge.
 #[test]
-fn after_a_process_that_waits_for_its_child() {
+fn a_process_cannot_close_after_one_that_waits_for_its_child() {
     for waits in [WaitFor, CloseAfter] {
         for closes in [Child, NoWaitChild] {
             let edges = [(CloseAfter, 0, 2), (closes, 0, 1), (waits, 2, 1)];
-            the_last_is_refused(&["p", "c", "q"], &edges);
+            last_edge_is_refused(&["p", "c", "q"], &edges);
         }
     }
 }
 
-/// I5: nor after a process that waits, through others, for its grandchild.
+/// I5: the same if it waits for a grandchild, through other processes.
 #[test]
-fn after_a_process_that_waits_for_its_grandchild() {
+fn a_process_cannot_close_after_one_that_waits_for_its_grandchild() {
     let edges = [(CloseAfter, 0, 3), (Child, 0, 1), (Child, 1, 2), (WaitFor, 3, 2)];
-    the_last_is_refused(&["p", "c", "d", "q"], &edges);
+    last_edge_is_refused(&["p", "c", "d", "q"], &edges);
     let edges = [(CloseAfter, 0, 3), (Child, 0, 1), (WaitFor, 2, 1), (WaitFor, 3, 2)];
-    the_last_is_refused(&["p", "c", "w", "q"], &edges);
+    last_edge_is_refused(&["p", "c", "w", "q"], &edges);
 }
 
-/// I5: nor can two processes each be closed after a child of the other.
+/// I5: two processes cannot each be closed after a child of the other.
 #[test]
-fn two_that_are_closed_after_each_others_children() {
+fn two_processes_cannot_close_after_each_others_children() {
     // `p` waits for the child of `q`, and `q` for the child of `p`.
     let edges = [(CloseAfter, 0, 3), (CloseAfter, 1, 2), (Child, 0, 2), (Child, 1, 3)];
-    the_last_is_refused(&["p", "q", "of p", "of q"], &edges);
+    last_edge_is_refused(&["p", "q", "of p", "of q"], &edges);
 }
 
-/// I5: a second parent counts only if it is outside: two that are both children of the process are not.
+/// I5: a second parent makes a cycle harmless only if it closes independently. Two parents that are both children of
+/// the process do not.
 #[test]
-fn after_a_grandchild_with_two_parents_inside() {
+fn a_second_parent_inside_does_not_help() {
     let processes = processes(&["p", "a", "b", "q"]);
     for edge in [(Child, 0, 1), (Child, 0, 2), (Child, 1, 3), (Child, 2, 3)] {
         add(&processes, edge).unwrap();
     }
-    names_a_cycle(&add(&processes, (CloseAfter, 0, 3)), "p", &"two parents inside");
-    nothing_has_changed(&processes, &[], (CloseAfter, 0, 3));
+    assert_names_in_cycle(&add(&processes, (CloseAfter, 0, 3)), "p", &"two parents inside");
+    assert_nothing_has_changed(&processes, &[], (CloseAfter, 0, 3));
 }
 
-/// I5: of the two parents of a process, one closes because of its user, and the other after it.
+/// I5: of the two parents of a process, one closes because of the process that closes after it, and the other is closed
+/// after that process. So neither can close it.
 #[test]
-fn a_choice_between_two_kinds_of_requirements() {
+fn each_parent_may_depend_on_the_process_in_its_own_way() {
     let names = ["user", "lower", "below", "after", "choice"];
     for kind in [Child, NoWaitChild] {
         let processes = processes(&names);
@@ -168,26 +173,26 @@ fn a_choice_between_two_kinds_of_requirements() {
         for edge in edges {
             add(&processes, edge).unwrap();
         }
-        names_a_cycle(&add(&processes, (kind, 0, 1)), "user", &edges);
-        nothing_has_changed(&processes, &edges, (kind, 0, 1));
+        assert_names_in_cycle(&add(&processes, (kind, 0, 1)), "user", &edges);
+        assert_nothing_has_changed(&processes, &edges, (kind, 0, 1));
     }
 }
 
-/// I5: of the two parents of a process, one closes after it, so that only the other can close it.
+/// I5: one of the two parents of a process is closed after it, so only the other parent can close it.
 #[test]
-fn a_choice_that_requires_itself() {
+fn a_parent_that_closes_after_its_child_cannot_close_it() {
     for kind in [Child, NoWaitChild] {
         let processes = processes(&["p", "a", "q"]);
         let edges = [(kind, 0, 2), (kind, 1, 2), (CloseAfter, 1, 2)];
         for edge in edges {
             add(&processes, edge).unwrap();
         }
-        names_a_cycle(&add(&processes, (CloseAfter, 0, 1)), "p", &edges);
-        nothing_has_changed(&processes, &edges, (CloseAfter, 0, 1));
+        assert_names_in_cycle(&add(&processes, (CloseAfter, 0, 1)), "p", &edges);
+        assert_nothing_has_changed(&processes, &edges, (CloseAfter, 0, 1));
     }
 }
 
-/// I5: an edge to a process that is already closing, for whatever reason, orders nothing.
+/// I5: an edge to a process that is already Closing, for whatever reason, orders nothing and is accepted.
 #[test]
 fn a_parent_that_closes_after_a_closing_child_is_accepted() {
     let (app, p) = app_and_p();
@@ -202,13 +207,13 @@ fn a_parent_that_closes_after_a_closing_child_is_accepted() {
     ends_well(&app);
 }
 
-/// I5: a child that another parent closes may come first: nothing is refused, and all end.
+/// I5: a parent can be closed after a child that another parent closes. Every edge is accepted, and everything closes.
 #[test]
 fn a_child_with_a_second_parent_outside_is_accepted() {
     let all = [(Child, 0, 1), (CloseAfter, 0, 1), (Child, 2, 1)];
     for order in orders(&all) {
         if order[2] == (Child, 2, 1) {
-            continue; // The first two are refused by themselves.
+            continue; // The first two edges alone are refused.
         }
         for closing_kind in [Child, NoWaitChild] {
             let (app, processes) = (Process::new(), processes(&["p", "q", "outside"]));
@@ -227,9 +232,9 @@ fn a_child_with_a_second_parent_outside_is_accepted() {
     }
 }
 
-/// I5: a process that waits for a child with another parent outside is accepted too.
+/// I5: a process can be closed after one that waits for its child if that child has another parent outside.
 #[test]
-fn after_a_process_that_waits_for_a_child_with_a_second_parent() {
+fn one_that_waits_for_a_child_with_a_second_parent_is_accepted() {
     let (app, processes) = (Process::new(), processes(&["p", "c", "q", "outside"]));
     for edge in [(Child, 0, 1), (Child, 3, 1), (WaitFor, 2, 1), (CloseAfter, 0, 2)] {
         add(&processes, edge).unwrap();
@@ -240,7 +245,7 @@ fn after_a_process_that_waits_for_a_child_with_a_second_parent() {
     processes.iter().for_each(ends_well);
 }
 
-/// I5: siblings and their children may be closed after one another.
+/// I5: siblings and their children can be closed after one another.
 #[test]
 fn siblings_and_their_children_are_accepted() {
     let (app, processes) = (Process::new(), processes(&["p", "of p", "sibling", "of sibling"]));
@@ -254,16 +259,18 @@ fn siblings_and_their_children_are_accepted() {
     processes.iter().for_each(ends_well);
 }
 
-/// A builder that is refused: no process, no teardown, and `p` closes at once with its parent.
+/// Checks that the builder is refused: it makes no process and runs no teardown, and `p` closes at once with its
+/// parent.
 #[track_caller]
-fn the_builder_is_refused(app: &Process, p: &Process, builder: procession::Builder<'_>) {
+fn assert_builder_is_refused(app: &Process, p: &Process, builder: procession::Builder<'_>) {
     let built = builder.name("q").teardown(|| panic!("run")).build();
-    names_a_cycle(&built.map(drop), "p", &"builder");
+    assert_names_in_cycle(&built.map(drop), "p", &"builder");
     app.close();
     assert!(p.is_closing());
     ends_well(app);
     assert!(p.outcome().unwrap().is_ok());
 }
+/// A root `app` with a child `p`.
 
 fn app_and_p() -> (Process, Process) {
     let app = Process::new();
@@ -275,18 +282,18 @@ fn app_and_p() -> (Process, Process) {
 #[test]
 fn a_builder_that_closes_before_its_parent_is_refused() {
     let (app, p) = app_and_p();
-    the_builder_is_refused(&app, &p, Process::builder().parent(&p).close_before(&p));
+    assert_builder_is_refused(&app, &p, Process::builder().parent(&p).close_before(&p));
     let (app, p) = app_and_p();
-    the_builder_is_refused(&app, &p, Process::builder().no_wait_parent(&p).close_before(&p));
-    let (app, p) = app_and_p();
-    let child = p.child();
-    the_builder_is_refused(&app, &p, Process::builder().parent(&child).close_before(&p));
+    assert_builder_is_refused(&app, &p, Process::builder().no_wait_parent(&p).close_before(&p));
     let (app, p) = app_and_p();
     let child = p.child();
-    the_builder_is_refused(&app, &p, Process::builder().wait_for(&child).close_before(&p));
+    assert_builder_is_refused(&app, &p, Process::builder().parent(&child).close_before(&p));
+    let (app, p) = app_and_p();
+    let child = p.child();
+    assert_builder_is_refused(&app, &p, Process::builder().wait_for(&child).close_before(&p));
 }
 
-/// I5: a refused `close_before` is an error of the functions that start a body too, which has not run.
+/// I5: `spawn` and `spawn_thread` of a builder return that error too, and do not run the body.
 #[test]
 fn a_builder_with_a_body_that_closes_before_its_parent_is_refused() {
     let (app, p) = app_and_p();
@@ -305,18 +312,18 @@ fn a_builder_that_closes_after_a_child_is_refused() {
     // The new process is closed after a child of `p`, and `p` after the new process.
     let (app, p) = app_and_p();
     let child = p.child();
-    the_builder_is_refused(&app, &p, Process::builder().close_after(&child).close_before(&p));
+    assert_builder_is_refused(&app, &p, Process::builder().close_after(&child).close_before(&p));
     // `p` is closed after `q`, and `q` after a new child of `p`.
     let (app, p) = app_and_p();
     let q = Process::builder().name("q").parent(&app).build().unwrap();
     p.close_after(&q).unwrap();
     let refused = Process::builder().parent(&p).close_before(&q).build();
-    names_a_cycle(&refused.map(drop), "p", &"between the two");
+    assert_names_in_cycle(&refused.map(drop), "p", &"between the two");
     app.close();
     ends_well(&app);
 }
 
-/// I5: a new process with another parent outside may close before its first parent.
+/// I5: a new process with another parent outside can be closed before its first parent.
 #[test]
 fn a_builder_with_a_second_parent_outside_is_accepted() {
     let (app, p) = app_and_p();
@@ -327,9 +334,9 @@ fn a_builder_with_a_second_parent_outside_is_accepted() {
     assert!(q.is_closed() && p.is_closed());
 }
 
-/// I5: two threads add the two halves of a cycle at once: exactly one is refused, and all processes end.
+/// I5: two threads add the two halves of a cycle at once. Exactly one half is refused, and all processes close.
 #[test]
-fn one_of_the_two_halves_is_refused() {
+fn one_of_two_halves_added_at_once_is_refused() {
     for _ in 0..500 {
         let (app, p) = app_and_p();
         let q = Process::new();
@@ -345,8 +352,8 @@ fn one_of_the_two_halves_is_refused() {
     }
 }
 
-/// The order of the units of a set: a parent closes them from the last to the first, and one that closes alone waits for
-/// none of the others.
+/// A parent closes ordered siblings from the last to the first, as a set does with its units. A sibling that closes for
+/// a reason of its own waits for none of the others.
 #[test]
 fn siblings_in_order_do_not_wait_for_each_other() {
     use procession::support::in_order;
@@ -358,7 +365,7 @@ fn siblings_in_order_do_not_wait_for_each_other() {
     let second = make(Some(&first));
     let third = make(Some(&second));
     third.wait_for(&gate).unwrap();
-    // One that closes alone.
+    // A sibling that closes for a reason of its own.
     second.close();
     ends_well(&second);
     let again = in_order(Process::builder().parent(&app), Some(&first), Some(&third));

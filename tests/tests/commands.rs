@@ -1,4 +1,4 @@
-//! Programs of the operating system in a manager's table.
+//! Programs of the operating system as units of a manager.
 
 #![cfg(target_os = "linux")]
 
@@ -12,10 +12,10 @@ use procession_supervisor::{Backoff, Manager, MemoryTable, Policy, Restart, Stat
 use procession_tests::LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A file with one line for each run of a program: the number of its process.
-struct Numbers(PathBuf);
+/// A file to which each run of the program appends its process id.
+struct Runs(PathBuf);
 
-impl Numbers {
+impl Runs {
     fn new(name: &str) -> Self {
         let name = format!("procession-commands-{name}-{}", std::process::id());
         let numbers = Self(std::env::temp_dir().join(name));
@@ -23,7 +23,7 @@ impl Numbers {
         numbers
     }
 
-    /// Waits for the run with this number, counted from zero.
+    /// Waits for the run with this index, and returns its process id.
     #[track_caller]
     fn wait_for(&self, run: usize) -> Pid {
         let end = Instant::now() + LIMIT;
@@ -39,21 +39,21 @@ impl Numbers {
     }
 }
 
-impl Drop for Numbers {
+impl Drop for Runs {
     fn drop(&mut self) {
         let _absent = std::fs::remove_file(&self.0);
     }
 }
 
-fn exists(number: Pid) -> bool {
+fn is_alive(number: Pid) -> bool {
     Path::new(&format!("/proc/{}", number.as_raw_nonzero())).exists()
 }
 
-/// A program that is killed from outside is restarted, one that ignores its stop is killed after the grace of its unit,
-/// and two runs never overlap. When the manager has stopped, nothing is left.
+/// U1, U2: a program that is killed from outside is restarted, one that ignores its stop is killed after its unit's
+/// grace, and two runs never overlap. When the manager has stopped, no program is left.
 #[test]
 fn a_manager_restarts_programs() {
-    let numbers = Numbers::new("restarts");
+    let numbers = Runs::new("restarts");
     let script = "trap '' TERM; echo $$ >> \"$0\"; while :; do sleep 0.01; done";
     let stubborn = command("sh").args(["-c", script]).arg(&numbers.0).runnable();
     let table = MemoryTable::new();
@@ -68,13 +68,13 @@ fn a_manager_restarts_programs() {
         let first = runs.wait_for(0);
         kill_process(first, Signal::KILL)?;
         let second = runs.wait_for(1);
-        assert!(!exists(first));
+        assert!(!is_alive(first));
         units.restart("stubborn").await?;
         runs.wait_for(2);
-        assert!(!exists(second));
+        assert!(!is_alive(second));
         assert_eq!(units.list()[0].state, State::Running);
         procession::ok()
     }));
     last.unwrap();
-    assert!(!exists(numbers.wait_for(2)));
+    assert!(!is_alive(numbers.wait_for(2)));
 }

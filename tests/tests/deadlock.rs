@@ -1,10 +1,11 @@
-//! A wait that cannot end is refused at once: I13.
+//! A blocking wait that cannot end is refused at once (I13).
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use procession::{Error, Process};
 use procession_tests::{LIMIT, ends_well, outcome};
+/// The names of the two sides of the refused wait.
 
 fn names(result: &Result<(), Error>) -> (String, String) {
     let Err(Error::Deadlock(deadlock)) = result else { panic!("{result:?}") };
@@ -12,10 +13,10 @@ fn names(result: &Result<(), Error>) -> (String, String) {
     (name(deadlock.waiting()), name(deadlock.target()))
 }
 
-/// I13: a worker closes the whole program and waits: the wait is refused, naming both processes, but the closing has
-/// begun.
+/// I13: a worker closes the root and waits for it. The wait is refused with the names of both, but the root has begun
+/// to close.
 #[test]
-fn a_worker_that_waits_for_the_whole_program() {
+fn a_worker_cannot_wait_for_the_root() {
     let app = Process::builder().name("app").build().unwrap();
     let pool = Process::builder().name("worker").parent(&app).build().unwrap();
     let above = app.clone();
@@ -36,9 +37,9 @@ fn a_worker_that_waits_for_the_whole_program() {
     assert!(error.to_string().contains("cannot wait for process `app`"), "{error}");
 }
 
-/// I13: a body waits for its own process.
+/// I13: a body cannot wait for its own process.
 #[test]
-fn a_body_that_waits_for_itself() {
+fn a_body_cannot_wait_for_its_own_process() {
     let app = Process::new();
     let body = app.spawn_thread(|p| p.close_blocking()).unwrap();
     assert!(matches!(outcome(&body.closed()), Err(Error::Deadlock(_))));
@@ -46,9 +47,9 @@ fn a_body_that_waits_for_itself() {
     assert!(matches!(outcome(&task.closed()), Err(Error::Deadlock(_))));
 }
 
-/// I13: a teardown waits for a process that waits for it along a wait-for edge.
+/// I13: a teardown cannot wait for a process with a wait-for edge to its own.
 #[test]
-fn a_teardown_that_waits_for_a_process_that_waits_for_it() {
+fn a_teardown_cannot_wait_for_a_process_that_waits_for_it() {
     let (log, server) = (Process::new(), Process::new());
     log.wait_for(&server).unwrap();
     let waits = log.clone();
@@ -57,9 +58,9 @@ fn a_teardown_that_waits_for_a_process_that_waits_for_it() {
     ends_well(&log);
 }
 
-/// I13: the same on a stack of bodies and teardowns.
+/// I13: a body closes a process on its own stack. The teardown of that process cannot wait for the process of the body.
 #[test]
-fn a_nested_teardown_that_waits_for_the_body_below_it() {
+fn a_nested_teardown_cannot_wait_for_the_body_that_runs_it() {
     let app = Process::new();
     let (give, take) = mpsc::channel();
     let above = app.clone();
@@ -73,7 +74,7 @@ fn a_nested_teardown_that_waits_for_the_body_below_it() {
     ends_well(&body);
 }
 
-/// Waits that can end are not refused: for siblings, for children, with a timeout, and for Closed processes.
+/// I13: a wait that can end is not refused: for siblings, for children, with a timeout, for Closed processes.
 #[test]
 fn waits_that_can_end_are_not_refused() {
     let app = Process::new();
@@ -83,10 +84,10 @@ fn waits_that_can_end_are_not_refused() {
         .spawn_thread(move |p| {
             sibling.close_blocking().unwrap();
             p.child().close_blocking().unwrap();
-            // With a timeout: the wait is not refused, which would be `Some`, and ends with the timeout.
+            // A refused wait would return `Some`. This one ends with its timeout.
             assert!(above.closed().wait_timeout(Duration::from_millis(5)).is_none());
             assert!(above.closed().wait_deadline(Instant::now()).is_none());
-            // A timeout that is longer than a clock can measure is no timeout.
+            // A timeout that is longer than a clock can measure never ends, so the wait can be refused.
             let refused = above.closed().wait_timeout(Duration::MAX);
             assert!(matches!(refused, Some(Err(Error::Deadlock(_)))));
         })
@@ -95,9 +96,9 @@ fn waits_that_can_end_are_not_refused() {
     app.close_blocking().unwrap();
 }
 
-/// Timeouts of any size, and deadlines in the past, neither panic nor overflow.
+/// Timeouts of any length, and deadlines in the past, neither panic nor overflow.
 #[test]
-fn timeouts_of_any_size() {
+fn timeouts_of_any_length_neither_panic_nor_overflow() {
     let process = Process::new();
     assert_eq!(process.closing().wait_timeout(Duration::ZERO), None);
     assert_eq!(process.aborting().wait_timeout(Duration::ZERO), None);

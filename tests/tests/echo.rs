@@ -34,13 +34,13 @@ impl Echo {
         stream
     }
 
-    /// It ends with status 0, and these lines come in this order. Returns all lines up to the end.
+    /// Checks that the program ends with status 0 and prints these lines in this order. Returns all remaining lines.
     #[track_caller]
     fn ends_in_order(self, expected: &[&str]) -> Vec<String> {
         self.ends_with_status(0, expected)
     }
 
-    /// It ends with this status, and these lines come in this order. Returns all lines up to the end.
+    /// Checks that the program ends with this status and prints these lines in this order. Returns all remaining lines.
     #[track_caller]
     fn ends_with_status(mut self, status: i32, expected: &[&str]) -> Vec<String> {
         let lines = self.program.rest();
@@ -61,22 +61,24 @@ impl Echo {
 
 const IN_ORDER: [&str; 4] =
     ["listener: no new connections", "server: closed", "log: flushed and synced", "closed"];
+/// Sends `text`, and checks that it comes back.
 
-fn echoes(stream: &mut TcpStream, text: &[u8]) {
+fn assert_echoed(stream: &mut TcpStream, text: &[u8]) {
     stream.write_all(text).unwrap();
     let mut answer = vec![0; text.len()];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, text);
 }
 
-/// The first signal: received data is answered, no new connection is accepted, and the log is flushed last.
+/// After the first signal, the program echoes what it has received, accepts no new connection, and flushes the log
+/// last.
 #[test]
 fn the_first_signal_closes_in_order() {
     for signal in [Signal::INT, Signal::TERM] {
         let echo = Echo::start(&[]);
         let mut streams: Vec<TcpStream> = (0..5).map(|_| echo.connect()).collect();
         for stream in &mut streams {
-            echoes(stream, b"hello");
+            assert_echoed(stream, b"hello");
         }
         for stream in &mut streams {
             stream.write_all(b"pending").unwrap();
@@ -95,13 +97,14 @@ fn the_first_signal_closes_in_order() {
     }
 }
 
-/// A connection whose peer reads nothing holds up the closing until the second signal; then the program ends in order.
+/// A connection whose peer reads nothing delays the end until the second signal, after which the program still ends in
+/// order.
 #[test]
 fn the_second_signal_ends_a_stuck_connection() {
     let mut echo = Echo::start(&[]);
     let mut stream = echo.connect();
     stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
-    // Until all buffers on the way are full.
+    // Writes until all buffers on the way are full.
     while stream.write(&[0; 64 * 1024]).is_ok() {}
     echo.program.signal(Signal::INT);
     echo.program.read_to("listener: no new connections");
@@ -113,12 +116,12 @@ fn the_second_signal_ends_a_stuck_connection() {
     echo.ends_with_status(128 + 2, &IN_ORDER[1..]);
 }
 
-/// Without a signal, it ends when its time is over.
+/// Without a signal, the program ends after the time that it was given.
 #[test]
-fn it_ends_when_its_time_is_over() {
+fn it_ends_after_the_given_time() {
     let echo = Echo::start(&["--for", "300ms"]);
     let mut stream = echo.connect();
-    echoes(&mut stream, b"hello");
+    assert_echoed(&mut stream, b"hello");
     echo.ends_in_order(&IN_ORDER);
     let unknown =
         Command::new(example("procession-examples", "echo")).arg("--fro").output().unwrap();
@@ -126,13 +129,13 @@ fn it_ends_when_its_time_is_over() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("--fro"));
 }
 
-/// 500 open connections are fine.
+/// The program serves 500 open connections, and closes all of them.
 #[test]
-fn many_connections() {
+fn it_serves_and_closes_500_connections() {
     let echo = Echo::start(&[]);
     let mut streams: Vec<TcpStream> = (0..500).map(|_| echo.connect()).collect();
     for stream in &mut streams {
-        echoes(stream, b"one of many");
+        assert_echoed(stream, b"one of many");
     }
     echo.program.signal(Signal::TERM);
     for stream in &mut streams {

@@ -1,4 +1,4 @@
-//! Hooks for events and for stalls, and what `tracing` is told.
+//! Hooks for events (`on_event`) and for stalls (`on_stall`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use procession::support::flush_events;
 use procession::{Event, EventKind, Process, ProcessId, Reason};
 use procession_tests::{LIMIT, ends_well, in_time};
 
-/// The events that a hook was told.
+/// The events that a hook has received.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Event>>>);
 
@@ -25,14 +25,14 @@ impl Seen {
         self.0.lock().unwrap().clone()
     }
 
-    /// The names of the events of this process.
+    /// The kinds of the events of this process, in order.
     fn of(&self, process: &Process) -> Vec<&'static str> {
         let all = self.all();
         let own = all.iter().filter(|event| event.id() == process.id());
         own.map(|event| event.kind().name()).collect()
     }
 
-    fn lines(&self) -> Vec<String> {
+    fn texts(&self) -> Vec<String> {
         self.all().iter().map(Event::to_string).collect()
     }
 }
@@ -45,7 +45,8 @@ fn child(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
 
-/// Ids are used again, so a life without its first event would be taken for the rest of an earlier one.
+/// The first event of each process is `Made`. Ids are reused, so without it a reader would take the new process for an
+/// earlier one.
 #[test]
 fn the_first_event_of_each_process_says_that_it_was_made() {
     let seen = Seen::default();
@@ -66,8 +67,10 @@ fn the_first_event_of_each_process_says_that_it_was_made() {
     assert!(open.is_empty());
 }
 
+/// Each step in the life of a process is an event: made, closing, aborting, failed, body ended, the steps of its
+/// teardown, Closed.
 #[test]
-fn each_moment_is_an_event() {
+fn each_step_of_a_life_is_an_event() {
     let seen = Seen::default();
     let app = Process::builder().name("app").on_event(seen.hook()).build().unwrap();
     let db = child("db", &app);
@@ -96,7 +99,7 @@ fn each_moment_is_an_event() {
     assert_eq!(db_events.iter().filter(|name| teardown.contains(name)).count(), 5);
     let app_events = seen.of(&app);
     assert_eq!(app_events, ["made", "closing", "aborting", "closed"]);
-    let lines = seen.lines();
+    let lines = seen.texts();
     assert!(lines.contains(&"app › db: closing (its parent closed)".into()), "{lines:#?}");
     assert!(lines.last().unwrap().starts_with("app: closed"), "{lines:#?}");
     let all = seen.all();
@@ -110,7 +113,7 @@ fn each_moment_is_an_event() {
     assert_eq!(outcome.unwrap().unwrap_err().to_string(), "process `db` failed");
 }
 
-/// Many threads make and close processes; each process's events come in order.
+/// Many threads make and close processes. The events of each process arrive in order.
 #[test]
 fn the_events_of_a_process_come_in_order() {
     let seen = Seen::default();
@@ -142,8 +145,10 @@ fn the_events_of_a_process_come_in_order() {
     app.close_blocking().unwrap();
 }
 
+/// A hook that is set late receives the events of the processes that already exist below, and of those made later; and
+/// of no others.
 #[test]
-fn a_late_hook_reaches_what_is_there() {
+fn a_late_hook_covers_existing_processes() {
     let app = named("app");
     let mid = child("mid", &app);
     let leaves: Vec<_> = (0..200).map(|_| mid.child()).collect();
@@ -165,10 +170,11 @@ fn a_late_hook_reaches_what_is_there() {
     }
     assert_eq!(outer.of(&beside), ["made", "closing", "closed"]);
     assert!(inner.of(&beside).is_empty() && inner.of(&app).is_empty());
-    assert!(inner.lines().contains(&"app › mid › late: made".into()));
+    assert!(inner.texts().contains(&"app › mid › late: made".into()));
 }
 
-/// A process that is linked below a watched one hears of it, with everything below it; further parents add nothing.
+/// A process that is linked below another one inherits its hooks, as does everything below it. A further parent adds no
+/// hooks.
 #[test]
 fn a_linked_process_inherits_from_its_first_parent() {
     let (seen, other) = (Seen::default(), Seen::default());
@@ -186,17 +192,17 @@ fn a_linked_process_inherits_from_its_first_parent() {
     assert_eq!(seen.of(&below), ["closing", "closed"]);
     assert_eq!(seen.of(&tree), ["closing", "closed"]);
     assert_eq!(seen.of(&built)[..2], ["made", "closing"]);
-    assert!(seen.lines().contains(&"app › tree › below: closing (its parent closed)".into()));
+    assert!(seen.texts().contains(&"app › tree › below: closing (its parent closed)".into()));
     assert!(other.all().iter().all(|event| event.id() == second.id()));
     let refused = Process::builder().name("refused").parent(&app).build();
     assert!(refused.is_err());
-    assert!(!seen.lines().iter().any(|line| line.contains("refused")));
+    assert!(!seen.texts().iter().any(|line| line.contains("refused")));
 }
 
-/// Hooks are set, and children made, while threads close; each hook hears of the end of every process that was still
-/// open, and exactly once.
+/// Hooks are set, and children are made, while threads close processes. Each hook receives the end of every process
+/// that was still open, exactly once.
 #[test]
-fn hooks_that_are_set_while_processes_close() {
+fn a_hook_set_while_processes_close_sees_each_end_once() {
     for round in 0..50 {
         let app = Process::new();
         let mids: Vec<_> = (0..20).map(|_| app.child()).collect();
@@ -211,7 +217,7 @@ fn hooks_that_are_set_while_processes_close() {
             scope.spawn(|| {
                 (0..round * 10).for_each(|_| std::hint::spin_loop());
                 app.on_event(seen.hook());
-                // From here on, every process that is made is seen.
+                // The hook receives every event of a process made from here on.
                 let child = mids[round % mids.len()].child();
                 drop(child);
             });
@@ -223,7 +229,7 @@ fn hooks_that_are_set_while_processes_close() {
         for event in all.iter().filter(|event| event.kind().name() == "closed") {
             *ends.entry(event.id()).or_default() += 1;
         }
-        // Those that waited for the gate were open when the hook was there.
+        // The processes that waited for the gate were open when the hook was set.
         for leaf in leaves.iter().step_by(7) {
             assert_eq!(ends.get(&leaf.id()), Some(&1), "round {round}");
         }
@@ -231,8 +237,9 @@ fn hooks_that_are_set_while_processes_close() {
     }
 }
 
+/// While a hook blocks, its queue fills up. The events that find no room are counted, and `Missed` delivers the count.
 #[test]
-fn a_queue_that_is_full_counts() {
+fn a_full_queue_counts_what_it_misses() {
     let (app, enter) = (named("app"), Arc::new(Mutex::new(())));
     let counts = Arc::new(Mutex::new((0_u64, 0_u64)));
     let blocked = enter.lock().unwrap();
@@ -261,12 +268,14 @@ fn a_queue_that_is_full_counts() {
     assert!(flush_events(LIMIT));
     let (told, missed) = *counts.lock().unwrap();
     assert_eq!(told + missed, 150_000);
-    // One event, or those of the first batch, were in the hands of the thread.
+    // The library's thread had already taken one event, or a first batch, out of the queue.
     assert!((65_536..=2 * 65_536).contains(&told), "{told}");
     assert!(is_missed_last.load(Ordering::Relaxed));
     app.close_blocking().unwrap();
 }
 
+/// A hook may panic, set another hook, close a process and wait for it. Only a wait for the hooks themselves is
+/// refused.
 #[test]
 fn a_hook_may_do_anything() {
     let (app, other) = (named("app"), named("other"));
@@ -295,9 +304,9 @@ fn a_hook_may_do_anything() {
     in_time(move || app.close_blocking()).unwrap();
 }
 
-/// While a hook blocks, processes close.
+/// Processes become Closed while a hook blocks.
 #[test]
-fn a_hook_that_blocks_holds_up_no_closing() {
+fn a_hook_that_blocks_delays_no_closing() {
     let (let_go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let app = named("app");
@@ -313,20 +322,21 @@ fn a_hook_that_blocks_holds_up_no_closing() {
     assert!(flush_events(LIMIT));
 }
 
-/// Tells when it is dropped.
-struct Tells(mpsc::Sender<()>);
+/// Sends a message when it is dropped.
+struct SendsOnDrop(mpsc::Sender<()>);
 
-impl Drop for Tells {
+impl Drop for SendsOnDrop {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
 }
 
+/// A hook and its captures are dropped with the last process that has the hook.
 #[test]
 fn a_hook_is_dropped_with_the_last_process_that_has_it() {
     let (tell, told) = mpsc::channel();
     let app = named("app");
-    let (tells, itself) = (Tells(tell.clone()), app.clone());
+    let (tells, itself) = (SendsOnDrop(tell.clone()), app.clone());
     app.on_event(move |_| {
         let _captured = (&tells, &itself);
     });
@@ -344,18 +354,19 @@ fn a_hook_is_dropped_with_the_last_process_that_has_it() {
         assert!(start.elapsed() < LIMIT);
         thread::yield_now();
     }
-    // On a process that is Closed, it is dropped at once.
+    // A hook that is set on a Closed process is dropped at once.
     let closed = Process::new();
     closed.close();
-    let tells = Tells(tell);
+    let tells = SendsOnDrop(tell);
     closed.on_event(move |_| {
         let _captured = &tells;
     });
     told.recv_timeout(LIMIT).unwrap();
 }
 
+/// I11: neither setting a hook on a long chain, nor extending and closing that chain, recurses.
 #[test]
-fn deep_and_wide_trees_are_watched_in_a_loop() {
+fn hooks_reach_a_deep_chain_without_recursion() {
     let run = || {
         let app = Process::new();
         let mut last = app.clone();
@@ -379,9 +390,9 @@ fn deep_and_wide_trees_are_watched_in_a_loop() {
     assert!(small.join().unwrap() > 0);
 }
 
-/// A hook for stalls is called at doubling intervals, with the blockers, and is dropped at the end.
+/// I18: a stall hook is called with the blockers, at doubling intervals, and is dropped with its process.
 #[test]
-fn a_stall_explains_itself() {
+fn a_stall_hook_is_called_with_the_blockers() {
     let app = named("app");
     let cache = Process::builder().name("cache").parent(&app);
     let (begin, begun) = mpsc::channel();
@@ -393,7 +404,7 @@ fn a_stall_explains_itself() {
     begun.recv_timeout(LIMIT).unwrap();
     let (tell, told) = mpsc::channel();
     let (dropped, is_dropped) = mpsc::channel();
-    let (tells, itself) = (Tells(dropped), app.clone());
+    let (tells, itself) = (SendsOnDrop(dropped), app.clone());
     app.on_stall(Duration::from_millis(20), move |stall| {
         let _captured = (&tells, &itself);
         let _ = tell.send(stall.clone());
@@ -414,14 +425,15 @@ fn a_stall_explains_itself() {
     is_dropped.recv_timeout(LIMIT).unwrap();
 }
 
+/// A process that is Closed in time does not call its stall hook, and drops it at once.
 #[test]
-fn a_closing_in_time_is_no_stall() {
+fn a_process_that_closes_in_time_calls_no_stall_hook() {
     let calls = Arc::new(AtomicUsize::new(0));
     let (dropped, is_dropped) = mpsc::channel();
     for closes_first in [false, true] {
         let (app, gate) = procession_tests::closing();
         let app = if closes_first { app } else { named("app") };
-        let (calls, tells) = (calls.clone(), Tells(dropped.clone()));
+        let (calls, tells) = (calls.clone(), SendsOnDrop(dropped.clone()));
         app.on_stall(Duration::from_secs(3600), move |_| {
             let _captured = &tells;
             calls.fetch_add(1, Ordering::Relaxed);
@@ -429,15 +441,16 @@ fn a_closing_in_time_is_no_stall() {
         app.close();
         gate.close();
         ends_well(&app);
-        // The process still exists, and the hook does not.
+        // The hook is gone although the process still exists.
         is_dropped.recv_timeout(LIMIT).unwrap();
     }
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
-/// A hook that panics is called again, one that blocks is not, and neither holds up the closing.
+/// A stall hook that panics is called again. One that blocks is not called a second time meanwhile. Neither delays
+/// closing.
 #[test]
-fn stall_hooks_hold_up_nothing() {
+fn stall_hooks_delay_no_closing() {
     let (app, gate) = (named("app"), named("gate"));
     app.wait_for(&gate).unwrap();
     let (tell, told) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! The calls of every day: weak references, guards, waiters with timeouts, tasks with a value.
+//! Everyday calls: weak references, guards, waiters with timeouts, the count of children.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -12,7 +12,7 @@ use futures_lite::future::block_on;
 use procession::{Error, Process, Reason};
 use procession_tests::{LIMIT, closing, ends_well, in_time, outcome};
 
-/// I8: a weak reference is not a handle; it gives a handle as long as anything refers to the process.
+/// I8: a weak reference is not a handle. It can be upgraded as long as anything still refers to the process.
 #[test]
 fn a_weak_reference_keeps_nothing_open() {
     let process = Process::new();
@@ -33,9 +33,10 @@ fn a_weak_reference_keeps_nothing_open() {
     assert_eq!(format!("{weak:?}"), "WeakProcess(None)");
 }
 
-/// A parent that is open keeps a child, and so a weak reference to it gives a handle; dropping that changes nothing.
+/// An open parent keeps its child, so a weak reference to the child can be upgraded. Dropping the handle that it yields
+/// changes nothing.
 #[test]
-fn a_weak_reference_to_a_child() {
+fn a_weak_reference_to_a_child_can_be_upgraded() {
     let parent = Process::new();
     let weak = parent.child().downgrade();
     drop(weak.upgrade().unwrap());
@@ -46,10 +47,10 @@ fn a_weak_reference_to_a_child() {
     assert_eq!(weak.upgrade(), None, "a closed parent has let go of its children");
 }
 
-/// I8: the handles of a process with an owning edge to it are counted too: the last one that is dropped after the
-/// parent has let go closes it.
+/// I8: handles to a process are counted even while a parent owns it. When the parent has let go, dropping the last of
+/// them closes the process.
 #[test]
-fn a_weak_reference_to_a_process_without_handles() {
+fn the_last_upgraded_handle_closes_after_the_parent_has_let_go() {
     let (parent, process) = (Process::new(), Process::new());
     parent.add_child(&process).unwrap();
     let weak = process.downgrade();
@@ -61,7 +62,7 @@ fn a_weak_reference_to_a_process_without_handles() {
     assert!(again.is_closed());
 }
 
-/// Weak references are compared by identity, even when the process is gone.
+/// Weak references compare by identity, even when the process is gone.
 #[test]
 fn weak_references_are_equal_by_identity() {
     let (one, other) = (Process::new(), Process::new());
@@ -76,7 +77,7 @@ fn weak_references_are_equal_by_identity() {
 
 /// A guard that is disarmed gives its process back, and does nothing when it is dropped.
 #[test]
-fn disarmed_guards() {
+fn a_disarmed_guard_does_nothing() {
     let process = Process::new();
     let guard = process.clone().close_on_drop();
     let aborting = process.clone().abort_on_drop();
@@ -85,16 +86,16 @@ fn disarmed_guards() {
     assert_eq!(aborting.disarm(), process);
     assert!(!process.is_closing());
 
-    // The handle in a guard that is disarmed is the last one.
+    // The disarmed guard held the last handle.
     let guard = process.abort_on_drop();
     let closed = guard.process().closed();
     drop(guard.disarm());
     outcome(&closed).unwrap();
 }
 
-/// The guard aborts its process when it is dropped, also one that is Closing.
+/// The guard of `abort_on_drop` aborts its process when it is dropped, even if the process is already Closing.
 #[test]
-fn abort_on_drop() {
+fn a_dropped_guard_aborts() {
     let process = Process::new();
     drop(process.clone().abort_on_drop());
     assert!(process.is_aborting());
@@ -125,9 +126,9 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
-/// A timeout that is over yields `None`, for each waiter, and no earlier.
+/// A waiter whose timeout ends yields `None`, and not before that time.
 #[test]
-fn timeouts_end() {
+fn a_timeout_yields_none_and_not_too_early() {
     const SHORT: Duration = Duration::from_millis(5);
     let (process, gate) = closing();
     let running = Process::new();
@@ -142,9 +143,9 @@ fn timeouts_end() {
     ends_well(&process);
 }
 
-/// A moment that comes before the timeout is over, or has come already, yields what the waiter yields.
+/// A moment that comes before the timeout ends, or that is already past, yields the value of the waiter.
 #[test]
-fn waiters_come_before_their_timeouts() {
+fn a_moment_in_time_yields_its_value() {
     let failing = Process::with_teardown(|| Err("no flush"));
     let process = failing.clone();
     let waiter = in_time(move || {
@@ -154,7 +155,7 @@ fn waiters_come_before_their_timeouts() {
         (block_on(closed), block_on(closing), block_on(aborting))
     });
     assert!(matches!(waiter, (Some(Err(Error::Failed(_))), Some(()), Some(false))));
-    // It has come, so even no time at all suffices.
+    // The moment is past, so a timeout of zero suffices.
     assert_eq!(block_on(failing.closing().timeout(Duration::ZERO)), Some(()));
 
     let process = Process::new();
@@ -164,9 +165,9 @@ fn waiters_come_before_their_timeouts() {
     assert!(matches!(background, Some(Err(Error::Background))));
 }
 
-/// A timeout that is longer than a clock can measure is never over.
+/// A timeout that is longer than a clock can measure never ends.
 #[test]
-fn endless_timeouts() {
+fn the_longest_timeout_never_ends() {
     let process = Process::new();
     let mut closing = process.closing().timeout(Duration::MAX);
     assert!(poll(&mut closing, Waker::noop()).is_pending());
@@ -175,7 +176,7 @@ fn endless_timeouts() {
     assert_eq!(waiter.join().unwrap(), Some(()));
 }
 
-/// I9: a timeout that is dropped leaves no waker behind, neither with the process nor with the deadline thread.
+/// I9: a dropped timeout leaves no waker behind, neither in the process nor on the deadline thread.
 #[test]
 fn a_dropped_timeout_leaves_nothing_behind() {
     let process = Process::new();
@@ -190,9 +191,9 @@ fn a_dropped_timeout_leaves_nothing_behind() {
     assert_eq!(woken.0.load(Ordering::SeqCst), 0);
 }
 
-/// `aborting` tells an abort from a process that is Closed without one, in each of its forms.
+/// Each form of `aborting` tells an abort from a process that became Closed without one.
 #[test]
-fn aborting_yields_whether_it_was() {
+fn aborting_yields_whether_the_process_was_aborted() {
     let (aborted, closed) = (Process::new(), Process::new());
     let waiters = [aborted.aborting(), closed.aborting()];
     assert_eq!(waiters[0].wait_timeout(Duration::ZERO), None);
@@ -207,9 +208,9 @@ fn aborting_yields_whether_it_was() {
     assert_eq!(waiters.map(block_on), [true, false]);
 }
 
-/// `child_count` counts children that are not Closed, no-wait ones included, and nothing else.
+/// `child_count` counts the children that are not Closed, including no-wait children, and nothing else.
 #[test]
-fn children_are_counted() {
+fn child_count_counts_open_children() {
     let (process, gate) = (Process::new(), Process::new());
     assert_eq!(process.child_count(), 0);
     let children = [(); 3].map(|()| process.child());
@@ -227,7 +228,7 @@ fn children_are_counted() {
     assert_eq!(process.child_count(), 2);
     process.close();
     assert_eq!(process.child_count(), 1);
-    // A child that is made late closes at once, and stays in the list of its Closing parent for a while.
+    // A child that is added late closes at once, but may stay in the list of its Closing parent for a while.
     assert!(process.child().is_closed());
     assert_eq!(process.child_count(), 1);
     gate.close();

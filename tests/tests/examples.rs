@@ -1,4 +1,4 @@
-//! Each short example runs to its end and prints what it should.
+//! Each short example runs to its end and prints what its documentation promises.
 
 #![cfg(target_os = "linux")]
 
@@ -6,9 +6,9 @@ use std::process::Command;
 
 use procession_tests::program::{Program, example};
 
-/// Runs an example, and checks lines of its output, in this order.
+/// Runs an example, and checks that it prints these lines in this order.
 #[track_caller]
-fn prints(name: &str, expected: &[&str]) {
+fn assert_prints(name: &str, expected: &[&str]) {
     let mut program = Program::start(&mut Command::new(example("procession-examples", name)));
     let printed = program.rest();
     let status = program.status();
@@ -21,7 +21,7 @@ fn prints(name: &str, expected: &[&str]) {
 
 #[test]
 fn threads() {
-    prints(
+    assert_prints(
         "threads",
         &["1. writing 3", "2. all rows", "3. the file is synced", "4. closed, because asked"],
     );
@@ -29,7 +29,7 @@ fn threads() {
 
 #[test]
 fn with_tokio() {
-    prints(
+    assert_prints(
         "with_tokio",
         &["1. the sum is 3", "2. the session has ended", "3. torn down", "(app › stuck)"],
     );
@@ -37,7 +37,7 @@ fn with_tokio() {
 
 #[test]
 fn with_smol() {
-    prints(
+    assert_prints(
         "with_smol",
         &["1. the producer has ended", "2. the consumer has every number", "3. torn down"],
     );
@@ -45,32 +45,32 @@ fn with_smol() {
 
 #[test]
 fn tokens() {
-    prints("tokens", &["1. the task of the library has ended", "2. closed: Some(Ok(()))"]);
+    assert_prints("tokens", &["1. the task of the library has ended", "2. closed: Some(Ok(()))"]);
 }
 
 #[test]
 fn periodic() {
-    prints("periodic", &["3 sweeps, 3 ticks", "closed"]);
+    assert_prints("periodic", &["3 sweeps, 3 ticks", "closed"]);
 }
 
 #[test]
 fn limits() {
-    prints("limits", &["never more than two at a time: true"]);
+    assert_prints("limits", &["never more than two at a time: true"]);
 }
 
 #[test]
 fn spawner() {
-    prints("spawner", &["1. the body has ended on the pool", "2. torn down on the pool"]);
+    assert_prints("spawner", &["1. the body has ended on the pool", "2. torn down on the pool"]);
 }
 
 #[test]
 fn systemd() {
-    prints("systemd", &["ready", "closed in order"]);
+    assert_prints("systemd", &["ready", "closed in order"]);
 }
 
 #[test]
 fn axum_server() {
-    prints(
+    assert_prints(
         "axum_server",
         &[
             "1. the database is open",
@@ -83,12 +83,15 @@ fn axum_server() {
 
 #[test]
 fn tonic_server() {
-    prints("tonic_server", &["1. the database is open", "2. serving", "3. the database is closed"]);
+    assert_prints(
+        "tonic_server",
+        &["1. the database is open", "2. serving", "3. the database is closed"],
+    );
 }
 
 #[test]
 fn supervision() {
-    prints(
+    assert_prints(
         "supervision",
         &[
             "`session` is ready",
@@ -103,10 +106,13 @@ fn supervision() {
 
 #[test]
 fn shared_table() {
-    prints("shared_table", &["with token 1", "each runs two", "with token", "two runs all four"]);
+    assert_prints(
+        "shared_table",
+        &["with token 1", "each runs two", "with token", "two runs all four"],
+    );
 }
 
-/// The index lists each example, and each is short.
+/// The index lists every example, and every example is short.
 #[test]
 fn the_index_is_complete() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
@@ -115,7 +121,7 @@ fn the_index_is_complete() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        // The index lists the programs apart.
+        // The index has the longer programs in a list of their own.
         if ["lib.rs", "echo.rs", "stuck.rs", "web.rs"].contains(&&*name)
             || path.extension().is_none_or(|extension| extension != "rs")
         {

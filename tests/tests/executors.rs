@@ -1,4 +1,4 @@
-//! The async front end under every executor, and each spawner.
+//! Async bodies and waiters under every executor, and with every spawner.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use procession::{Error, Inline, Job, Phase, Process, Reason, Smol, Threads};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
-/// The checks for each executor; `app` has the spawner under test.
-async fn works(app: Process) {
+/// Checks the async functions of `app`, whose spawner is under test, on the executor that polls this.
+async fn assert_works(app: Process) {
     let events = Events::default();
 
-    // Bodies on the spawner, closed by their parent, with an async teardown after them.
+    // Bodies on the spawner: their parent closes them, and its async teardown runs after them.
     let session = app
         .spawn(|p| async move {
             p.closing().await;
@@ -27,7 +27,7 @@ async fn works(app: Process) {
     let torn_down = events.adder("session");
     session.set_teardown_async(move || async move { torn_down() }).unwrap();
 
-    // A body in this task, which need not be `Send`, with a child of its own.
+    // A body in this task, which need not be `Send`, and which has a child.
     let shared = Rc::new(Cell::new(0));
     let seen = shared.clone();
     app.run(|p| async move {
@@ -43,11 +43,11 @@ async fn works(app: Process) {
     let panicked = app.run(|_| async { panic!("panicked") }).await;
     assert!(matches!(panicked, Err(Error::Panicked(_))));
 
-    // A future that closing cuts short.
+    // Closing drops an unfinished future.
     assert_eq!(app.run_until_closing(async { 7 }).await, Some(7));
     let until = app.run_until_closing(pending::<()>());
 
-    // Waiters that are woken by a thread.
+    // A thread wakes waiters.
     let other = Process::new();
     let closing = other.closing();
     let closer = thread::spawn(move || drop(other));
@@ -68,68 +68,74 @@ async fn works(app: Process) {
     assert_eq!(events.all(), ["session", "app"]);
 }
 
-/// Handles and waiters can be sent to other threads, and do not borrow from each other.
+/// Handles and waiters are `Send`, `Sync`, `Unpin` and `'static`.
 #[test]
 fn handles_and_waiters_can_be_sent() {
-    fn goes_anywhere<T: Send + Sync + Unpin + 'static>(_: &T) {}
+    fn assert_send_and_sync<T: Send + Sync + Unpin + 'static>(_: &T) {}
     let process = Process::new();
-    goes_anywhere(&process);
-    goes_anywhere(&(process.closing(), process.closed(), process.aborting()));
-    goes_anywhere(&process.close().wait());
-    goes_anywhere(&process.clone().close_on_drop());
+    assert_send_and_sync(&process);
+    assert_send_and_sync(&(process.closing(), process.closed(), process.aborting()));
+    assert_send_and_sync(&process.close().wait());
+    assert_send_and_sync(&process.clone().close_on_drop());
 }
 
 #[test]
 fn under_tokio_with_many_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
-    runtime.block_on(async { works(Process::new()).await });
+    runtime.block_on(async { assert_works(Process::new()).await });
 }
 
 #[test]
 fn under_tokio_with_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async { works(Process::new()).await });
+    runtime.block_on(async { assert_works(Process::new()).await });
 }
 
 #[test]
 fn under_smol() {
-    smol::block_on(works(Process::builder().spawner(Smol).build().unwrap()));
-    smol::block_on(works(Process::new()));
+    smol::block_on(assert_works(Process::builder().spawner(Smol).build().unwrap()));
+    smol::block_on(assert_works(Process::new()));
 }
 
 #[test]
 fn under_futures_lite() {
-    futures_lite::future::block_on(works(Process::new()));
+    futures_lite::future::block_on(assert_works(Process::new()));
 }
 
 #[test]
 fn under_pollster() {
-    pollster::block_on(works(Process::new()));
+    pollster::block_on(assert_works(Process::new()));
 }
 
 #[test]
 fn under_a_local_pool() {
-    futures::executor::LocalPool::new().run_until(works(Process::new()));
+    futures::executor::LocalPool::new().run_until(assert_works(Process::new()));
 }
 
 #[test]
 fn with_the_threads_spawner() {
-    futures_lite::future::block_on(works(Process::builder().spawner(Threads).build().unwrap()));
+    futures_lite::future::block_on(assert_works(
+        Process::builder().spawner(Threads).build().unwrap(),
+    ));
 }
 
 #[test]
 fn with_a_closure_that_starts_threads() {
     let spawner = |job: Job| drop(thread::spawn(move || job.run()));
-    futures_lite::future::block_on(works(Process::builder().spawner(spawner).build().unwrap()));
+    futures_lite::future::block_on(assert_works(
+        Process::builder().spawner(spawner).build().unwrap(),
+    ));
 }
 
 #[test]
 fn with_the_inline_spawner() {
-    futures_lite::future::block_on(works(Process::builder().spawner(Inline).build().unwrap()));
+    futures_lite::future::block_on(assert_works(
+        Process::builder().spawner(Inline).build().unwrap(),
+    ));
 }
 
-/// Feature `tokio`: a process made in a context takes its handle, so that timers work in bodies and
-/// teardowns.
+/// Feature `tokio`: a process made in a tokio context uses that context's handle, so tokio's timers work in its bodies
+/// and teardowns.
 #[test]
 fn tokios_timers_work_in_bodies_and_teardowns() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
@@ -155,12 +161,12 @@ fn tokios_timers_work_in_bodies_and_teardowns() {
         drop(child);
         app
     });
-    // From outside the runtime too.
+    // They also work if the call comes from outside the runtime.
     app.close_blocking().unwrap();
     assert_eq!(take.iter().collect::<Vec<_>>(), ["body", "teardown"]);
 }
 
-/// A child inherits its parent's spawner, at any depth, unless it has its own.
+/// A child inherits its parent's spawner, at any depth, unless it is given one of its own.
 #[test]
 fn a_child_inherits_its_parents_spawner() {
     let jobs = Arc::new(AtomicUsize::new(0));
@@ -184,10 +190,10 @@ fn a_child_inherits_its_parents_spawner() {
     assert_eq!(jobs.load(Ordering::SeqCst), 3);
 }
 
-/// Dropping the future of `run` before its end closes its process, with the outcome Aborted, even if it was never
-/// polled.
+/// Dropping the future of `run` before it ends closes its process with the outcome `Aborted`, even if the future was
+/// never polled.
 #[test]
-fn run_dropped_half_way() {
+fn dropping_an_unfinished_run_aborts_its_process() {
     for polls in [0, 1, 2] {
         let app = Process::new();
         let dropping = Arc::new(AtomicBool::new(false));
@@ -203,7 +209,7 @@ fn run_dropped_half_way() {
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 assert!(polled.is_pending());
             }
-            // The parent waits for it: its teardown comes after the future was dropped.
+            // The parent waits for the body, so its teardown runs after the future is dropped.
             let seen = dropping.clone();
             app.set_teardown(move || assert!(seen.load(Ordering::SeqCst))).unwrap();
             app.close();
@@ -217,7 +223,7 @@ fn run_dropped_half_way() {
     }
 }
 
-/// A runtime that is shut down drops its jobs: the bodies' outcome is Aborted, and no teardown is lost.
+/// I2: a runtime that is shut down drops its jobs. The bodies' outcome is `Aborted`, and every teardown still runs.
 #[test]
 fn a_runtime_that_is_shut_down_loses_nothing() {
     let events = Events::default();
@@ -244,7 +250,7 @@ fn a_runtime_that_is_shut_down_loses_nothing() {
     assert_eq!(events.all(), ["torn down", "torn down"]);
 }
 
-/// A spawner that drops a job or panics loses nothing.
+/// I2, I14: if a spawner drops a job or panics, every teardown still runs.
 #[test]
 fn a_spawner_that_fails_loses_nothing() {
     fn panics(job: Job) {
@@ -264,7 +270,7 @@ fn a_spawner_that_fails_loses_nothing() {
     }
 }
 
-/// 10,000 async bodies with the default spawner are not 10,000 threads.
+/// 10,000 async bodies on the default spawner use only a few threads.
 #[test]
 #[cfg(target_os = "linux")]
 fn many_async_bodies_share_few_threads() {
@@ -283,7 +289,7 @@ fn close_within_aborts_a_process_that_does_not_end() {
     let app = Process::new();
     let stuck = app.spawn(|_| pending::<()>()).unwrap();
     let thread = app.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
-    // The deadline holds although the waiter is dropped.
+    // Dropping the waiter does not cancel the deadline.
     drop(app.close_within(Duration::from_millis(20)));
     assert!(matches!(outcome(&app.closed()), Err(Error::Forced(forced)) if forced.total() == 2));
     assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
@@ -295,7 +301,7 @@ fn close_within_aborts_a_process_that_does_not_end() {
     assert!(!quick.is_aborting());
 }
 
-/// `aborting` of a process that is never aborted ends when it is Closed.
+/// The waiter `aborting` of a process that is never aborted is ready when the process is Closed.
 #[test]
 fn aborting_ends_with_closed() {
     let process = Process::new();
@@ -306,7 +312,7 @@ fn aborting_ends_with_closed() {
     assert!(!process.is_aborting());
 }
 
-/// `run_until_closing` returns the output of the future if the future is ready and the process closes at once.
+/// If the future is ready at the moment when the process closes, `run_until_closing` returns its output.
 #[test]
 fn run_until_closing_is_fair_to_its_future() {
     let process = Process::new();

@@ -1,4 +1,4 @@
-//! Panics and errors: I7, and threads that the OS cannot create.
+//! Panics and errors become outcomes (I7), and threads that the OS cannot create lose nothing (I15).
 
 use std::panic::panic_any;
 use std::sync::mpsc;
@@ -6,15 +6,14 @@ use std::sync::mpsc;
 use procession::{Error, Process};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
-fn message(error: &Error) -> &str {
+fn panic_message(error: &Error) -> &str {
     match error {
         Error::Panicked(panicked) => panicked.message(),
         other => panic!("{other:?}"),
     }
 }
 
-/// I7: a panic in a thread body, an async body, or a teardown of either kind is in the outcome, and the
-/// closing goes on.
+/// I7: a panic in a thread body, an async body or a teardown of either kind becomes the outcome, and closing continues.
 #[test]
 fn a_panic_is_caught_and_the_closing_goes_on() {
     let events = Events::default();
@@ -39,30 +38,30 @@ fn a_panic_is_caught_and_the_closing_goes_on() {
         (polled, "in an async teardown"),
     ];
     for (child, expected) in panics {
-        assert_eq!(message(&outcome(&child.closed()).unwrap_err()), expected);
+        assert_eq!(panic_message(&outcome(&child.closed()).unwrap_err()), expected);
     }
 }
 
-/// I7: also with a payload that is not a string, and one whose own drop panics.
+/// I7: the same for a payload that is not a string, and for one whose drop panics.
 #[test]
 fn a_panic_with_any_payload_is_caught() {
-    struct Nasty;
-    impl Drop for Nasty {
+    struct PanicsOnDrop;
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
-            panic_any(Nasty);
+            panic_any(PanicsOnDrop);
         }
     }
     let process = Process::with_teardown(|| panic_any(7));
-    assert!(message(&process.close_blocking().unwrap_err()).contains("not a string"));
-    let process = Process::with_teardown(|| panic_any(Nasty));
-    assert!(message(&process.close_blocking().unwrap_err()).contains("not a string"));
+    assert!(panic_message(&process.close_blocking().unwrap_err()).contains("not a string"));
+    let process = Process::with_teardown(|| panic_any(PanicsOnDrop));
+    assert!(panic_message(&process.close_blocking().unwrap_err()).contains("not a string"));
     let process = Process::with_teardown(|| panic!("{}", String::from("formatted")));
-    assert_eq!(message(&process.close_blocking().unwrap_err()), "formatted");
+    assert_eq!(panic_message(&process.close_blocking().unwrap_err()), "formatted");
 }
 
-/// I7: a panic in a nested teardown: all others are still torn down, and nothing is poisoned.
+/// I7: after a panic in a nested teardown, all other teardowns still run, and no lock is poisoned.
 #[test]
-fn a_panic_in_a_nested_teardown() {
+fn a_panic_in_a_nested_teardown_stops_no_other() {
     let events = Events::default();
     let app = Process::with_teardown(events.adder("app"));
     let server = app.child();
@@ -87,11 +86,11 @@ fn a_panic_in_a_nested_teardown() {
     app.closed().wait().unwrap();
 }
 
-/// I7: a future that panics while an abort drops it.
+/// I7: a future panics while an abort drops it. The panic becomes the outcome.
 #[test]
-fn a_future_that_panics_while_it_is_dropped() {
-    struct Loud;
-    impl Drop for Loud {
+fn a_panic_in_the_drop_of_a_future_is_caught() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
         fn drop(&mut self) {
             panic!("dropped");
         }
@@ -100,7 +99,7 @@ fn a_future_that_panics_while_it_is_dropped() {
     let (here, there) = mpsc::channel();
     let task = app
         .spawn(move |_| async move {
-            let _loud = Loud;
+            let _loud = PanicsWhenDropped;
             here.send(()).unwrap();
             std::future::pending::<()>().await;
         })
@@ -110,7 +109,7 @@ fn a_future_that_panics_while_it_is_dropped() {
     assert!(matches!(task.outcome(), Some(Err(Error::Aborted(_)))));
 }
 
-/// A second teardown is refused, and the first still runs.
+/// A second teardown is refused, and the first one still runs.
 #[test]
 fn a_second_teardown_is_refused() {
     let events = Events::default();
@@ -123,7 +122,8 @@ fn a_second_teardown_is_refused() {
     assert_eq!(events.all(), ["first"]);
 }
 
-/// A teardown that is set on a Closed process runs at once; its result is returned, and the outcome stays.
+/// A teardown that is set on a Closed process runs at once. The call returns its result, and the outcome does not
+/// change.
 #[test]
 fn a_teardown_set_on_a_closed_process_runs_at_once() {
     let events = Events::default();
@@ -148,7 +148,7 @@ fn a_teardown_set_on_a_closed_process_runs_at_once() {
     assert!(process.outcome().unwrap().is_ok());
 }
 
-/// An error of this crate that a body returns becomes the outcome unchanged, and keeps its source.
+/// If a body returns an error of this crate, that error becomes the outcome unchanged. An outcome keeps its source.
 #[test]
 fn errors_keep_their_source() {
     use std::error::Error as _;
@@ -164,10 +164,10 @@ fn errors_keep_their_source() {
     app.close_blocking().unwrap();
 }
 
-/// If the OS cannot create a thread, a body is refused with an error, and teardowns run on the thread that waits for
-/// them.
+/// I15: if the OS cannot create a thread, a thread body is refused with an error, and teardowns run on the thread that
+/// waits for them.
 #[test]
-fn without_threads() {
+fn without_threads_bodies_are_refused_and_teardowns_run() {
     let status = std::process::Command::new(env!("CARGO_BIN_EXE_no-threads"))
         // No thread can have a stack of this size.
         .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
@@ -176,7 +176,7 @@ fn without_threads() {
     assert!(status.success());
 }
 
-/// A thread is named after its process or, if that has no name, after where it was spawned.
+/// A thread is named after its process or, if the process has no name, after the line that spawned it.
 #[test]
 fn a_thread_is_named_after_its_process() {
     let app = Process::builder().name("app").build().unwrap();

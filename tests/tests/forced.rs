@@ -1,4 +1,5 @@
-//! A deadline that had to abort says so in the outcome of the process that it was set on, and in no other (I17).
+//! A deadline that had to abort adds `Error::Forced` to the outcome of the process on which it was set, and to no other
+//! (I17).
 
 use std::future::pending;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use procession::{ChildFailure, Error, Forced, Process};
 use procession_tests::{LIMIT, outcome};
 
 const SOON: Duration = Duration::from_millis(10);
+/// The `Forced` in the outcome of the process, if there is one.
 
 fn forced(process: &Process) -> Option<Forced> {
     match outcome(&process.closed()) {
@@ -16,14 +18,14 @@ fn forced(process: &Process) -> Option<Forced> {
     }
 }
 
-/// It names the first 16 items, and counts all of them.
+/// I17: `Forced` has the names of the first 16 processes that did not end, and the count of all.
 #[test]
-fn it_names_what_did_not_end() {
+fn forced_names_what_did_not_end() {
     let app = Process::builder().name("app").build().unwrap();
     for letter in 'a'..='t' {
         let stuck = Process::builder().name(letter.to_string()).parent(&app);
         stuck.spawn(|_| pending::<()>()).unwrap();
-        // This one ends.
+        // A process that does end.
         app.spawn(|p| async move { p.closing().await }).unwrap();
     }
     drop(app.close_within(SOON));
@@ -35,9 +37,9 @@ fn it_names_what_did_not_end() {
     assert!(forced.to_string().starts_with(text), "{forced}");
 }
 
-/// What is only waited for is not aborted.
+/// I17: a process at the other end of a wait-for edge is not aborted, so `Forced` does not name it.
 #[test]
-fn it_names_only_what_is_aborted() {
+fn forced_names_only_what_was_aborted() {
     let app = Process::builder().name("app").build().unwrap();
     let elsewhere = Process::builder().name("elsewhere").spawn(|_| pending::<()>()).unwrap();
     elsewhere.close();
@@ -49,9 +51,9 @@ fn it_names_only_what_is_aborted() {
     assert_eq!(forced(&app).unwrap().names().collect::<Vec<_>>(), ["app › below"]);
 }
 
-/// No parent hears of it, not even one that closes when a child fails. Calls of `abort` add nothing.
+/// I17: `Forced` does not close a parent with `ChildFailure::Close`, and calls of `abort` add no `Forced`.
 #[test]
-fn it_is_no_failure_of_a_child() {
+fn forced_is_no_failure_of_a_child() {
     let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
     let batch = app.child();
     let stuck = batch.spawn(|_| pending::<()>()).unwrap();
@@ -72,9 +74,10 @@ fn it_is_no_failure_of_a_child() {
     app.close_blocking().unwrap();
 }
 
-/// The end of the grace races with the end of the body: it is in the outcome exactly if the process was aborted.
+/// I17: the end of the grace races with the end of the body. The outcome has `Forced` exactly if the process was
+/// aborted.
 #[test]
-fn it_is_neither_lost_nor_invented() {
+fn forced_is_in_the_outcome_exactly_if_the_process_was_aborted() {
     let grace = Duration::from_millis(2);
     let processes: Vec<_> = (0..200_u32)
         .map(|number| {

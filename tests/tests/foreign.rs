@@ -1,4 +1,5 @@
-//! Foreign code is contained wherever it runs: I9, I10, I11, I14. Wakers have a file of their own, `wakers.rs`.
+//! Foreign code is contained wherever it runs (I9, I10, I11, I14). `wakers.rs` and `clones.rs` have the tests for
+//! wakers.
 
 use std::fmt;
 use std::process::Command;
@@ -11,19 +12,20 @@ use procession::{Inline, Job, Process, Spawn};
 use procession_tests::foreign::{OnDrop, keep, panics_on_drop};
 use procession_tests::{LIMIT, ends_well, outcome};
 
-/// Runs foreign code in one place, in a program of its own. The error says what went wrong.
+/// Runs foreign code in one place, in a program of its own. An error says what went wrong.
 fn run_in_place(place: &str, does: &str) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foreign"));
     let output = command.args([place, does]).env("RUST_BACKTRACE", "0").output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    // Panics on purpose print nothing. An abort prints a panic, and the end of the program may overtake it.
+    // Intended panics print nothing. A panic that escapes prints a message, but the program may still end with
+    // success, before the abort.
     if output.status.success() && !errors.contains("panicked at") {
         return Ok(());
     }
     Err(format!("{place} ({does}): {}, {errors}", output.status))
 }
 
-/// Runs foreign code in each place, many at a time.
+/// Runs foreign code in each place, several programs at a time.
 #[track_caller]
 fn run_in_each_place(does: &'static str) {
     let output = Command::new(env!("CARGO_BIN_EXE_foreign")).output().unwrap();
@@ -39,7 +41,7 @@ fn run_in_each_place(does: &'static str) {
     assert!(failed.is_empty(), "{} places:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// I10: no lock is held where foreign code runs, so it may call anything.
+/// I10: no lock is held where foreign code runs, so it may make any call.
 #[test]
 fn foreign_code_may_call_everything_in_every_place() {
     run_in_each_place("calls");
@@ -51,8 +53,8 @@ fn foreign_code_may_panic_in_every_place() {
     run_in_each_place("panics");
 }
 
-/// Healthy children, and the number of teardowns that ran.
-fn siblings(app: &Process, count: usize) -> Arc<AtomicUsize> {
+/// Makes healthy children, and returns the number of their teardowns that have run.
+fn healthy_children(app: &Process, count: usize) -> Arc<AtomicUsize> {
     let ran = Arc::new(AtomicUsize::new(0));
     for _ in 0..count {
         let ran = ran.clone();
@@ -64,29 +66,29 @@ fn siblings(app: &Process, count: usize) -> Arc<AtomicUsize> {
     ran
 }
 
-/// Closes a tree in which `put` makes a child that owns a value whose drop panics.
-fn closes_around(put: impl FnOnce(&Process, Box<dyn Send + Sync>)) {
+/// `put` makes a child that owns a value whose drop panics. Checks that the tree becomes Closed, with every teardown.
+fn assert_closes_around(put: impl FnOnce(&Process, Box<dyn Send + Sync>)) {
     let (tell, dropped) = mpsc::channel();
     let app = Process::new();
-    let before = siblings(&app, 3);
+    let before = healthy_children(&app, 3);
     put(&app, Box::new(panics_on_drop(&tell)));
-    let after = siblings(&app, 3);
-    // Not even the caller of `close` sees the panic.
+    let after = healthy_children(&app, 3);
+    // The panic does not reach the caller of `close` either.
     outcome(&app.close()).unwrap();
     dropped.recv_timeout(LIMIT).unwrap();
     assert_eq!((before.load(Ordering::SeqCst), after.load(Ordering::SeqCst)), (3, 3));
 }
 
-/// I14: the captures of a hook.
+/// I14: the value is captured by a hook.
 #[test]
 fn a_panicking_drop_of_a_captured_value_loses_no_teardown() {
-    closes_around(|app, held| app.child().on_failure(move |_, _| keep(&held)));
+    assert_closes_around(|app, held| app.child().on_failure(move |_, _| keep(&held)));
 }
 
-/// I14: a spawner, which is dropped with the last process that has it.
+/// I14: the value is owned by a spawner, which is dropped with the last process that has it.
 #[test]
 fn a_panicking_drop_of_a_spawner_loses_no_teardown() {
-    closes_around(|app, held| {
+    assert_closes_around(|app, held| {
         let spawner = move |job: Job| {
             keep(&held);
             job.run();
@@ -95,17 +97,17 @@ fn a_panicking_drop_of_a_spawner_loses_no_teardown() {
     });
 }
 
-/// I14: an error, which is dropped with the outcome that it is in.
+/// I14: the value is owned by an error, which is dropped with the outcome that contains it.
 #[test]
 fn a_panicking_drop_of_an_error_loses_no_teardown() {
-    closes_around(|app, held| {
+    assert_closes_around(|app, held| {
         let error = Failed(held);
         let faulty = Process::builder().parent(app).spawner(Inline);
         faulty.teardown(move || Err(error)).build().unwrap();
     });
 }
 
-/// I14: this holds on an executor too: a panicking drop does not abort the program.
+/// I14: the drop runs on an executor, and its panic does not abort the program.
 #[test]
 fn a_panicking_drop_after_an_async_teardown_does_not_abort_the_program() {
     run_in_place("drop: captured by a hook, after an async teardown", "panics").unwrap();
@@ -130,7 +132,7 @@ impl fmt::Display for Failed {
     }
 }
 
-/// Signals are still handled after a panicking drop, the third one included.
+/// Checks that signals still close, abort and end the program after a drop has panicked in this place.
 #[cfg(target_os = "linux")]
 fn signals_go_on(place: &str) {
     use procession_tests::program::Program;
@@ -152,15 +154,15 @@ fn a_panicking_drop_in_a_child_does_not_end_the_signal_thread() {
     signals_go_on("child");
 }
 
-/// I14: the value belongs to a process that was bound and is Closed.
+/// I14: the value belongs to a process that was bound to the signal and is Closed.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_panicking_drop_in_a_bound_process_does_not_end_the_signal_thread() {
     signals_go_on("bound");
 }
 
-/// I10: a drop that links processes never meets the lock that orders all linking, even if the search for cycles
-/// held the last reference.
+/// I10: a search for cycles may hold the last reference to a process whose drop links processes. That drop does not run
+/// under the lock that orders all linking.
 #[test]
 fn a_drop_may_link_processes_while_another_thread_searches_for_cycles() {
     const ROUNDS: usize = 50;
@@ -169,8 +171,8 @@ fn a_drop_may_link_processes_while_another_thread_searches_for_cycles() {
     let link = move || {
         for round in 0..ROUNDS {
             let (upper, lower) = (Process::new(), Process::new());
-            // The search goes up from `upper` and down from `lower`: first to the processes that are dropped
-            // meanwhile, then along a chain that keeps it busy.
+            // The search goes up from `upper` and down from `lower`. It first meets the processes that are dropped
+            // during the search, then a chain that keeps it busy.
             let (mut top, mut bottom) = (Process::new(), lower.child());
             let root = top.clone();
             for _ in 0..DEPTH {
@@ -193,7 +195,7 @@ fn a_drop_may_link_processes_while_another_thread_searches_for_cycles() {
                 while !begun.load(Ordering::SeqCst) {
                     thread::yield_now();
                 }
-                // At another moment of the search in each round.
+                // Each round drops them at another moment of the search.
                 for _ in 0..round {
                     thread::yield_now();
                 }
@@ -210,7 +212,7 @@ fn a_drop_may_link_processes_while_another_thread_searches_for_cycles() {
     done.recv_timeout(LIMIT).unwrap();
 }
 
-/// I11: nothing recurses over ownership, whichever value of a process owns the next one.
+/// I11: nothing recurses over ownership, whichever value of a process owns the next process.
 #[test]
 fn a_chain_of_owned_processes_closes_on_a_small_stack() {
     let owners = [
@@ -248,7 +250,7 @@ impl Spawn for OwnRuntime {
 
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        // tokio panics here on a thread of its own.
+        // tokio panics if this is one of the runtime's own threads.
         drop(self.runtime.take());
         let _ = self.dropped.send(());
     }
@@ -278,35 +280,35 @@ impl Spawn for OwnThread {
 impl Drop for OwnThread {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        // The standard library panics here if a thread joins itself.
+        // The standard library panics if a thread joins itself.
         self.thread.take().unwrap().join().unwrap();
         let _ = self.dropped.send(());
     }
 }
 
-/// Closes a tree whose only process with this spawner is the child that `run` makes.
-fn closes_with<S: Spawn>(spawner: S, run: fn(procession::Builder<'_>)) {
+/// `run` makes a child with this spawner, and nothing else has it. Checks that the tree becomes Closed.
+fn assert_closes_with<S: Spawn>(spawner: S, run: fn(procession::Builder<'_>)) {
     let app = Process::new();
-    let ran = siblings(&app, 3);
+    let ran = healthy_children(&app, 3);
     run(Process::builder().parent(&app).spawner(spawner));
     outcome(&app.close()).unwrap();
     assert_eq!(ran.load(Ordering::SeqCst), 3);
 }
 
-/// The ways in which a spawner gets a job of a child.
-const RUNS: [fn(procession::Builder<'_>); 3] = [
+/// The ways in which a child gives a job to its spawner.
+const WAYS_TO_SPAWN: [fn(procession::Builder<'_>); 3] = [
     |faulty| drop(faulty.teardown(|| ()).build().unwrap()),
     |faulty| drop(faulty.teardown_async(|| async {}).build().unwrap()),
     |faulty| drop(faulty.spawn(|p| async move { p.closing().await }).unwrap()),
 ];
 
-/// I14: the workers of a runtime do not drop the runtime.
+/// I14: a worker of a runtime does not drop that runtime.
 #[test]
 fn a_spawner_may_own_its_tokio_runtime() {
-    for run in RUNS {
+    for run in WAYS_TO_SPAWN {
         let (tell, dropped) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
-        closes_with(OwnRuntime { runtime: runtime.ok(), dropped: tell }, run);
+        assert_closes_with(OwnRuntime { runtime: runtime.ok(), dropped: tell }, run);
         dropped.recv_timeout(LIMIT).expect("a worker dropped its runtime");
     }
 }
@@ -314,15 +316,15 @@ fn a_spawner_may_own_its_tokio_runtime() {
 /// I14: the thread of a spawner does not join itself.
 #[test]
 fn a_spawner_may_join_its_thread() {
-    for run in RUNS {
+    for run in WAYS_TO_SPAWN {
         let (tell, dropped) = mpsc::channel();
-        closes_with(OwnThread::new(tell), run);
+        assert_closes_with(OwnThread::new(tell), run);
         dropped.recv_timeout(LIMIT).expect("the thread joined itself");
     }
 }
 
-/// I14: a panic takes no thread from the pool: after more of them than the pool has threads, teardowns still run,
-/// and side by side.
+/// I14: a panic ends no thread of the pool. After more panics than the pool has threads, teardowns still run, and run
+/// side by side.
 #[test]
 fn panics_do_not_use_up_the_pool() {
     const PANICS: usize = 600;
@@ -332,7 +334,7 @@ fn panics_do_not_use_up_the_pool() {
         let (give, take) = mpsc::channel::<()>();
         let process = Process::with_teardown(move || take.recv().unwrap());
         process.on_failure(move |_, _| keep(&held));
-        // When the teardown ends, only the thread that runs it knows the process.
+        // When the teardown ends, only the thread that runs it still refers to the process.
         drop(process);
         give.send(()).unwrap();
         dropped.recv_timeout(LIMIT).unwrap();

@@ -1,4 +1,5 @@
-//! Edges: I5, I6, I11, I12, and the refusal of bad input.
+//! Edges: cycles are refused (I5), late additions are defined (I6), nothing recurses (I11), parents do not grow (I12),
+//! and bad input is refused.
 
 use std::thread;
 
@@ -9,7 +10,7 @@ fn named(name: &str) -> Process {
     Process::builder().name(name).build().unwrap()
 }
 
-/// I5: a cycle of any length is refused, naming the path, and the graph is unchanged.
+/// I5: a cycle of any length is refused with the path of the cycle, and the graph does not change.
 #[test]
 fn a_cycle_is_refused() {
     let (a, b, c) = (named("a"), named("b"), named("c"));
@@ -23,14 +24,14 @@ fn a_cycle_is_refused() {
     assert!(matches!(a.add_child(&a), Err(LinkError::Cycle(_))));
     assert!(matches!(a.wait_for(&a), Err(LinkError::Cycle(_))));
     assert!(matches!(a.add_child_no_wait(&a), Err(LinkError::Cycle(_))));
-    // Unchanged: `c` does not close `a`, and there is no circle of waits.
+    // The graph has not changed: `c` does not close `a`, and no wait forms a cycle.
     c.close_blocking().unwrap();
     assert!(!a.is_closing());
     a.close_blocking().unwrap();
     assert!(b.is_closed());
 }
 
-/// I5: two processes that close each other without waiting are no cycle of waits.
+/// I5: two processes that close each other without waiting do not form a cycle of waits.
 #[test]
 fn two_may_close_each_other_without_waiting() {
     let (a, b) = (Process::new(), Process::new());
@@ -40,7 +41,7 @@ fn two_may_close_each_other_without_waiting() {
     ends_well(&a);
 }
 
-/// I5: two threads add the two halves of a cycle at once: exactly one is refused.
+/// I5: two threads add the two halves of a cycle at once. Exactly one half is refused.
 #[test]
 fn one_of_the_two_halves_of_a_cycle_is_refused() {
     for _ in 0..500 {
@@ -54,7 +55,7 @@ fn one_of_the_two_halves_of_a_cycle_is_refused() {
     }
 }
 
-/// I5: a long cycle is refused too, and the search does not recurse.
+/// I5, I11: a long cycle is refused too, and the search does not recurse.
 #[test]
 fn a_long_cycle_is_refused() {
     let first = Process::new();
@@ -70,7 +71,7 @@ fn a_long_cycle_is_refused() {
 
 /// I6: a child that is added to a Closing process is closed and waited for.
 #[test]
-fn adding_to_a_closing_process() {
+fn a_child_added_to_a_closing_process_is_closed() {
     let (process, gate) = closing();
     let outside = Process::new();
     let child = Process::new();
@@ -100,7 +101,7 @@ fn adding_to_a_closing_process() {
     ends_well(&task);
 }
 
-/// I6: on a process whose teardown has started, or that is Closed, nothing is added and nothing changes.
+/// I6: once the teardown of a process has started, each addition is refused and changes nothing.
 #[test]
 fn adding_late_is_refused() {
     let process = Process::builder().name("late").spawner(Inline).build().unwrap();
@@ -108,14 +109,15 @@ fn adding_late_is_refused() {
     process
         .set_teardown(move || {
             assert_eq!(own.phase(), Phase::Closing);
-            refuses(&own);
+            assert_refuses_additions(&own);
         })
         .unwrap();
     process.close_blocking().unwrap();
-    refuses(&process);
+    assert_refuses_additions(&process);
 }
+/// Checks that the process refuses each kind of addition, and runs nothing of it.
 
-fn refuses(process: &Process) {
+fn assert_refuses_additions(process: &Process) {
     let child = Process::new();
     assert_eq!(process.add_child(&child), Err(LinkError::Closed(process.label())));
     assert_eq!(process.add_child_no_wait(&child), Err(LinkError::Closed(process.label())));
@@ -132,7 +134,7 @@ fn refuses(process: &Process) {
     assert_eq!(built.unwrap_err(), LinkError::Closed(process.label()));
 }
 
-/// I6: an edge to a Closed process is `Ok` and has no effect.
+/// I6: an edge to a Closed process is accepted and has no effect.
 #[test]
 fn an_edge_to_a_closed_process_has_no_effect() {
     let (process, closed) = (Process::new(), Process::new());
@@ -143,7 +145,7 @@ fn an_edge_to_a_closed_process_has_no_effect() {
     process.close_blocking().unwrap();
 }
 
-/// A builder that is refused leaves no trace: its teardown is not run, and no process waits for it.
+/// I6: a builder that is refused does not run its teardown, and no process waits for it.
 #[test]
 fn a_refused_builder_leaves_no_trace() {
     let (app, server, closed) = (Process::new(), Process::new(), Process::new());
@@ -160,7 +162,7 @@ fn a_refused_builder_leaves_no_trace() {
     server.close_blocking().unwrap();
 }
 
-/// A child may have several parents; the first that closes closes it, and each waits for it.
+/// The first of two parents to close closes the child, and each parent waits for it.
 #[test]
 fn a_child_with_two_parents() {
     let events = Events::default();
@@ -183,7 +185,7 @@ fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
     thread::Builder::new().stack_size(64 * 1024).spawn(run).unwrap().join().unwrap();
 }
 
-/// I11: a chain of 1,000,000 is made, closed and dropped on a small stack.
+/// I11: a chain of 1,000,000 processes can be made, closed and dropped on a small stack.
 #[test]
 fn a_long_chain_closes_on_a_small_stack() {
     on_a_small_stack(|| {
@@ -197,7 +199,7 @@ fn a_long_chain_closes_on_a_small_stack() {
     });
 }
 
-/// I11: the same for a chain that is made from existing processes, and closed by dropping the first handle.
+/// I11: the same for a chain that links existing processes, and is closed by dropping the first handle.
 #[test]
 fn a_long_chain_is_dropped_on_a_small_stack() {
     on_a_small_stack(|| {
@@ -214,9 +216,9 @@ fn a_long_chain_is_dropped_on_a_small_stack() {
     });
 }
 
-/// I11: the same for a chain of wait-for edges, which ends from the far end.
+/// I11: the same for a chain of wait-for edges, which closes from its far end.
 #[test]
-fn a_long_chain_of_wait_for_edges() {
+fn a_long_chain_of_wait_for_edges_closes_on_a_small_stack() {
     on_a_small_stack(|| {
         let first = Process::new();
         let mut last = first.clone();
@@ -232,9 +234,9 @@ fn a_long_chain_of_wait_for_edges() {
     });
 }
 
-/// I11: a chain of teardowns does not nest, whatever runs them.
+/// I11: the teardowns of a chain do not run inside each other, whatever runs them.
 #[test]
-fn a_long_chain_of_teardowns() {
+fn a_long_chain_of_teardowns_does_not_nest() {
     on_a_small_stack(|| {
         let run_on_the_spot = |job: procession::Job| job.run();
         for root in [
@@ -257,7 +259,7 @@ fn a_long_chain_of_teardowns() {
     });
 }
 
-/// `Debug` shows what a hanging shutdown waits for.
+/// `Debug` of a process shows what it waits for.
 #[test]
 fn debug_says_what_a_process_waits_for() {
     let app = named("app");

@@ -1,4 +1,4 @@
-//! Memory: I12. This test is alone in its program, because it measures the memory of the program.
+//! Memory does not grow (I12). This test has a program of its own, because it measures the memory of the whole program.
 
 #![cfg(target_os = "linux")]
 
@@ -15,8 +15,8 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// I12: a long-lived parent whose children come and go, in any order, does not grow; nor do the processes that wait for
-/// them, nor a Closing parent, nor the deadlines of children with a time limit.
+/// I12: a long-lived parent does not grow as children come and go in any order. Neither do processes that wait for
+/// them, a Closing parent, or the list of deadlines.
 #[test]
 fn a_parent_whose_children_come_and_go_does_not_grow() {
     let parent = Process::new();
@@ -51,7 +51,7 @@ fn a_parent_whose_children_come_and_go_does_not_grow() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 * 1024, "{grown} KiB more");
 
-    // Limited and periodic processes, and futures that a process waits for, come and go too.
+    // The same for limited and periodic children, and for futures that a process waits for.
     let inline = Process::builder().spawner(Inline).parent(&parent).build().unwrap();
     let churn = |rounds: usize| {
         for _ in 0..rounds {

@@ -1,11 +1,11 @@
-//! What keeps a process open: I8.
+//! Handles and open parents keep a process open; nothing else does (I8).
 
 use std::sync::mpsc;
 
 use procession::{Error, Process, Reason};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
-/// I8: the last handle of a process that no open parent holds closes it.
+/// I8: dropping the last handle to a process that no open parent holds closes it.
 #[test]
 fn the_last_handle_closes() {
     let events = Events::default();
@@ -31,9 +31,9 @@ fn the_last_handle_closes() {
     ends_well(&child);
 }
 
-/// I8: the reason is that it was dropped; a process that waits for another does not hold it.
+/// I8: its reason is `Dropped`. A process that waits for it does not hold it.
 #[test]
-fn the_reason_is_dropped() {
+fn a_process_without_handles_closes_with_reason_dropped() {
     let (log, server, gate) = (Process::new(), Process::new(), Process::new());
     log.wait_for(&server).unwrap();
     server.wait_for(&gate).unwrap();
@@ -50,7 +50,7 @@ fn the_reason_is_dropped() {
     drop(guard);
     outcome(&weak).unwrap();
     assert_eq!(child.reason(), Some(Reason::ParentClosed));
-    // A process that is dropped closes its children, to which there still are handles.
+    // A process that closes this way closes its children even if handles to them exist.
     let process = Process::builder().spawner(procession::Inline).build().unwrap();
     let (give, take) = mpsc::channel();
     let observer = process.child();
@@ -60,7 +60,7 @@ fn the_reason_is_dropped() {
     ends_well(&observer);
 }
 
-/// I8: a waiter is not a handle: it does not keep a process open, and is woken.
+/// I8: a waiter is not a handle: the process closes while a waiter exists, and wakes it.
 #[test]
 fn a_waiter_does_not_keep_a_process_open() {
     let process = Process::new();
@@ -73,7 +73,8 @@ fn a_waiter_does_not_keep_a_process_open() {
     assert_eq!(futures_lite::future::block_on(until), None);
 }
 
-/// I8: dropping a handle of a process that a parent holds does nothing, even with several parents.
+/// I8: an open parent holds its child, so dropping all handles to the child changes nothing. The same with several
+/// parents.
 #[test]
 fn a_parent_holds_its_children() {
     let (one, other) = (Process::new(), Process::new());
@@ -92,7 +93,7 @@ fn a_parent_holds_its_children() {
     }
 }
 
-/// I8: a child of the background process outlives its handles.
+/// I8: a child of the background process stays open without handles.
 #[test]
 fn the_background_holds_its_children() {
     let child = Process::background().child();
@@ -133,9 +134,9 @@ fn the_background_never_closes() {
     process.close_blocking().unwrap();
 }
 
-/// The guard closes its process when it is dropped, also by a panic.
+/// The guard of `close_on_drop` closes its process when it is dropped, even by a panic.
 #[test]
-fn close_on_drop() {
+fn a_guard_closes_when_dropped_or_unwound() {
     let process = Process::new();
     let guard = process.clone().close_on_drop();
     assert_eq!(guard.process(), &process);

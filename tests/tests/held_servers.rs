@@ -1,4 +1,4 @@
-//! Servers that cannot stop: their programs end all the same, name the culprit, and have the right exit status.
+//! Servers that cannot stop. Their programs still end, name the process in the way, and have the right exit status.
 
 #![cfg(target_os = "linux")]
 
@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use procession_tests::program::Program;
 use rustix::process::Signal;
 
-/// Runs the program, sends it a request and a signal; the culprit's line is part of its last report.
-fn ends(kind: &str, culprit: &str) {
+/// Runs the program, sends it a request and a signal. Checks that it ends and that its last report contains `culprit`.
+fn assert_ends_and_names(kind: &str, culprit: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_held-servers"));
     command.arg(kind).stderr(Stdio::piped());
     let (mut program, mut stderr) = Program::start_with_errors(&mut command);
@@ -29,17 +29,17 @@ fn ends(kind: &str, culprit: &str) {
 /// A handler of an async server blocks its thread.
 #[test]
 fn a_handler_that_blocks_its_thread() {
-    ends("handler", "http › connection");
+    assert_ends_and_names("handler", "http › connection");
 }
 
 /// The teardown of a part below the server never ends.
 #[test]
 fn a_teardown_that_never_ends() {
-    ends("teardown", "database: teardown");
+    assert_ends_and_names("teardown", "database: teardown");
 }
 
 /// The thread of a connection ignores closing and aborting.
 #[test]
 fn a_thread_that_ignores_everything() {
-    ends("thread", "echo › connection: thread body");
+    assert_ends_and_names("thread", "echo › connection: thread body");
 }

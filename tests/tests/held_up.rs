@@ -1,4 +1,5 @@
-//! A thread that closes, waits, or runs jobs is not held up by code that it does not wait for: I10, I13, I14.
+//! Code delays only the processes that wait for it: a thread that closes, waits or runs jobs is not delayed by the code
+//! of others (I10, I13, I14).
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -11,8 +12,8 @@ use procession::{Closed, Error, Job, Limited, Process, scope};
 use procession_tests::foreign::{OnDrop, keep};
 use procession_tests::{LIMIT, ends_well, in_time, outcome};
 
-/// `close_blocking` returns once its process is Closed: it runs no teardown of a process that waits for that one, which
-/// may take a lock that the caller holds.
+/// `close_blocking` returns once its process is Closed. It does not run the teardown of another process that waits for
+/// it: that teardown may need a lock that the caller holds.
 #[test]
 fn close_blocking_does_not_tear_down_a_process_that_waits() {
     let lock = Arc::new(Mutex::new(()));
@@ -29,7 +30,7 @@ fn close_blocking_does_not_tear_down_a_process_that_waits() {
     ends_well(&waiting);
 }
 
-/// Nor that of a no-wait child, even while it waits for others.
+/// `close_blocking` does not run the teardown of a no-wait child either, even while it waits for other processes.
 #[test]
 fn close_blocking_does_not_tear_down_a_no_wait_child() {
     let (tell, told) = mpsc::channel::<()>();
@@ -45,7 +46,7 @@ fn close_blocking_does_not_tear_down_a_no_wait_child() {
     ends_well(&stray);
 }
 
-/// The teardown of a no-wait child may wait for the process whose code closes the parent.
+/// The teardown of a no-wait child may wait for the process whose body closes the parent.
 #[test]
 fn the_teardown_of_a_no_wait_child_may_wait_for_the_closing_body() {
     let (tell, told) = mpsc::channel::<()>();
@@ -67,7 +68,8 @@ fn the_teardown_of_a_no_wait_child_may_wait_for_the_closing_body() {
     assert!(matches!(reports.recv_timeout(LIMIT), Ok(Some(Ok(())))));
 }
 
-/// I13: a scope is a wait of the code that calls it, from its beginning.
+/// I13: from its beginning, a scope counts as a wait of the code that calls it, so a thread of the scope cannot wait
+/// for the caller.
 #[test]
 fn a_thread_of_a_scope_that_waits_for_the_caller_is_refused() {
     let app = Process::new();
@@ -80,9 +82,9 @@ fn a_thread_of_a_scope_that_waits_for_the_caller_is_refused() {
     ends_well(&body.unwrap());
 }
 
-/// A user's executor that runs a job inside another job runs it at once.
+/// If a user's executor runs one job inside another, the inner job runs at once.
 #[test]
-fn a_job_inside_a_job_runs_at_once() {
+fn an_executor_may_run_a_job_inside_a_job() {
     static EXECUTOR: smol::Executor<'static> = smol::Executor::new();
     thread::spawn(|| smol::block_on(EXECUTOR.run(pending::<()>())));
     let spawner = |job: Job| EXECUTOR.spawn(async move { job.run() }).detach();
@@ -95,9 +97,9 @@ fn a_job_inside_a_job_runs_at_once() {
     ends_well(&inner);
 }
 
-/// A spawner that blocks, or polls on the spot, keeps the teardowns of the default spawner waiting for nothing.
+/// A spawner that blocks, or that polls on the spot, does not delay the teardowns of the default spawner.
 #[test]
-fn a_spawner_that_blocks_holds_up_no_other_teardown() {
+fn a_spawner_that_blocks_delays_no_other_teardown() {
     let (tell, told) = mpsc::channel();
     let told = Mutex::new(told);
     let blocks = move |job: Job| {
@@ -113,7 +115,7 @@ fn a_spawner_that_blocks_holds_up_no_other_teardown() {
     ends_well(&slow);
 }
 
-/// Never ready; its drop waits, and reports what that returned.
+/// A future that is never ready. Its drop waits, and reports what the wait returned.
 struct WaitsOnDrop {
     closed: Closed,
     report: mpsc::Sender<Option<Result<(), Error>>>,
@@ -133,7 +135,7 @@ impl Drop for WaitsOnDrop {
     }
 }
 
-/// I13: the drop of an async teardown that has begun is code of its process.
+/// I13: the drop of an async teardown that has begun is code of its process, so it cannot wait for that process.
 #[test]
 fn the_drop_of_a_teardown_that_waits_for_its_process_is_refused() {
     let poll_once = |job: Job| {
@@ -151,7 +153,7 @@ fn the_drop_of_a_teardown_that_waits_for_its_process_is_refused() {
     assert!(matches!(outcome(&process.closed()), Err(Error::Aborted(_))));
 }
 
-/// A current-thread tokio runtime may wait for a body that another thread polls.
+/// I13: a current-thread tokio runtime may wait for a body that another thread polls.
 #[test]
 fn a_runtime_may_wait_for_a_body_that_is_polled_elsewhere() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -165,7 +167,7 @@ fn a_runtime_may_wait_for_a_body_that_is_polled_elsewhere() {
         smol::block_on(parent.run(|p| async move {
             tell.send(()).unwrap();
             p.closing().await;
-            // By then, the runtime waits.
+            // When this is polled, the runtime is waiting.
             smol::Timer::after(Duration::from_millis(100)).await;
         }))
     });
@@ -174,9 +176,10 @@ fn a_runtime_may_wait_for_a_body_that_is_polled_elsewhere() {
     elsewhere.join().unwrap().unwrap();
 }
 
-/// Nor is a wait refused because of a no-wait child, for which nothing waits.
+/// I13: a wait on a current-thread runtime is not refused because of a no-wait child, here the future of `close_when`,
+/// because the process does not wait for it.
 #[test]
-fn a_runtime_may_close_a_process_that_closes_with_a_future() {
+fn a_runtime_may_wait_although_a_no_wait_child_needs_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     in_time(move || {
         runtime.block_on(async {
@@ -191,9 +194,9 @@ fn a_runtime_may_close_a_process_that_closes_with_a_future() {
     .unwrap();
 }
 
-/// A current-thread runtime waits in vain for a slot that a body of its own holds.
+/// I13: a current-thread runtime cannot wait for a slot that one of its own bodies holds.
 #[test]
-fn a_runtime_may_not_wait_for_a_slot_of_its_own_body() {
+fn a_runtime_cannot_wait_for_a_slot_of_its_own_body() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     in_time(move || {
         runtime.block_on(async {
@@ -207,7 +210,8 @@ fn a_runtime_may_not_wait_for_a_slot_of_its_own_body() {
     });
 }
 
-/// A token that is taken while its process closes is cancelled, even if the walk has not come to the older tokens.
+/// A token that is taken from a Closing process is already cancelled, even if the walk has not yet reached the older
+/// tokens.
 #[test]
 fn a_token_of_a_closing_process_is_cancelled() {
     let process = Process::new();
@@ -223,7 +227,8 @@ fn a_token_of_a_closing_process_is_cancelled() {
     assert_eq!(told.recv_timeout(LIMIT), Ok(true));
 }
 
-/// A spawner that polls jobs on the spot does not nest, whether it polls them to their end or drops them half-way.
+/// I11: jobs of a chain do not nest if the spawner polls them on the spot, whether it polls each to its end or drops it
+/// unfinished.
 #[test]
 fn a_chain_whose_spawner_polls_on_the_spot_does_not_nest() {
     const LENGTH: usize = 20_000;
@@ -250,7 +255,7 @@ fn a_chain_whose_spawner_polls_on_the_spot_does_not_nest() {
     }
 }
 
-/// A panic of an error's `Display` stays inside the report of the exit.
+/// I14: a panic in an error's `Display` does not leave the report of the exit.
 #[cfg(unix)]
 #[test]
 fn a_display_that_panics_does_not_unwind_out_of_the_exit() {
@@ -273,7 +278,7 @@ fn a_display_that_panics_does_not_unwind_out_of_the_exit() {
     let _code = exit.report();
 }
 
-/// A hook that holds a handle to its own process does not keep it in memory once it is Closed, and a failed child does
+/// A hook that owns a handle to its process does not keep the process in memory once it is Closed. A failed child does
 /// not keep the hooks above it.
 #[test]
 fn hooks_end_with_their_process() {
@@ -292,7 +297,7 @@ fn hooks_end_with_their_process() {
     app.close_blocking().unwrap();
     other.close_blocking().unwrap();
     drop((app, other));
-    // A thread of the library drops the hooks.
+    // A library thread drops the hooks.
     for _ in 0..2 {
         told.recv_timeout(LIMIT).expect("a hook is kept");
     }

@@ -1,4 +1,4 @@
-//! The examples with `--inspect`, as real programs: their pages are there while they run, and end with them.
+//! The examples with `--inspect`, as real programs: each page is available while its program runs, and closes with it.
 
 #![cfg(unix)]
 
@@ -25,7 +25,7 @@ impl Inspected {
         let (program, errors) = Program::start_with_errors(&mut command);
         let errors = lines(errors);
         let address = match name {
-            // Its standard error has the events of the units.
+            // Its standard error has the events of the units, so its address is on standard output.
             "supervise" => address_in(program.read_to("http://").last().unwrap()).unwrap(),
             _ => loop {
                 let line = errors.recv_timeout(LIMIT).expect("the address of the page");
@@ -50,7 +50,7 @@ impl Inspected {
         body.to_owned()
     }
 
-    /// Asks until the answer contains the text.
+    /// Repeats the request until the answer contains the text.
     fn wait_for(&self, path: &str, text: &str) -> String {
         let end = std::time::Instant::now() + LIMIT;
         loop {
@@ -63,12 +63,12 @@ impl Inspected {
         }
     }
 
-    /// It is closed by a signal, and its page ends with it.
-    fn ends(mut self, status: i32) {
+    /// Ends the program by a signal. Checks its status, and that its page ends with it.
+    fn assert_ends(mut self, status: i32) {
         self.program.signal(Signal::INT);
         assert_eq!(self.program.status().code(), Some(status));
         assert!(TcpStream::connect(&self.address).is_err());
-        // The pipe was read to its end, so the program did not block in it.
+        // The pipe is read to its end, so that the program cannot block on it.
         self.errors.iter().for_each(drop);
     }
 }
@@ -82,7 +82,7 @@ fn lines(errors: ChildStderr) -> Receiver<String> {
     let (give, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
-            // The test may have its line.
+            // The receiver is gone once the test has the line that it needs.
             let _sent = give.send(line);
         }
     });
@@ -95,7 +95,7 @@ fn echo() {
     echo.wait_for("/snapshot.json", "\"label\":\"log\"");
     let graph = echo.get("/graph.svg");
     assert!(graph.contains(">waits for</text>") && graph.contains(">server</text>"), "{graph}");
-    echo.ends(0);
+    echo.assert_ends(0);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn stuck() {
     let blockers = stuck.wait_for("/blockers.json", "app › cache: thread body `cache`");
     assert!(blockers.contains("\"state\":\"closing\""), "{blockers}");
     assert!(stuck.get("/graph").contains("■ BLOCKS"));
-    // The first signal asks once more, and the second one aborts.
+    // The program is already closing, so this signal changes nothing.
     stuck.program.signal(Signal::INT);
     stuck.wait_for("/snapshot.json", "\"state\":\"closing\"");
     drop(stuck);
@@ -117,7 +117,7 @@ fn web() {
     let web = Inspected::start("web", &["--database", file.to_str().unwrap()]);
     web.wait_for("/snapshot.json", "\"label\":\"http\"");
     assert!(!web.get("/").contains(">Units<"));
-    web.ends(0);
+    web.assert_ends(0);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn supervise() {
     supervise.wait_for("/snapshot.json?tab=units", "\"restarts\":1");
     let page = supervise.get("/units");
     assert!(page.contains("12 units") && page.contains("aria-current=\"page\">Units<"), "{page}");
-    supervise.ends(0);
+    supervise.assert_ends(0);
 }
 
 #[test]
@@ -142,5 +142,5 @@ fn fleet() {
     let units = fleet.wait_for("/snapshot.json?tab=units", "\"state\":\"running\",\"since\"");
     assert!(units.contains("\"token\":1") && units.contains("\"program\":\"web-3\""), "{units}");
     assert!(fleet.get("/units").contains("owner web-3, manager 1"));
-    fleet.ends(0);
+    fleet.assert_ends(0);
 }

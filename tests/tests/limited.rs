@@ -1,4 +1,4 @@
-//! Limited children.
+//! `Limited`: at most `limit` children at a time.
 
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use procession::{Acquire, ChildFailure, Error, Inline, Job, Limited, Process, Reason, Smol};
 use procession_tests::{LIMIT, ends_well, outcome};
+/// A process and a limiter below it.
 
-fn limited(limit: usize) -> (Process, Limited) {
+fn app_with_limit(limit: usize) -> (Process, Limited) {
     let app = Process::builder().name("app").build().unwrap();
     let limited = Limited::new(&app, limit).unwrap();
     (app, limited)
@@ -31,7 +32,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     }
 }
 
-/// Counts the bodies that are under way, and the most that ever were at the same time.
+/// Counts the bodies that run now, and the most that ever ran at the same time.
 #[derive(Clone, Default)]
 struct UnderWay(Arc<(AtomicUsize, AtomicUsize)>);
 
@@ -50,10 +51,10 @@ impl UnderWay {
     }
 }
 
-/// At most `limit` blocking bodies run at a time, and as many as that can: they are spawned by many threads.
+/// Many threads spawn blocking bodies: at most `limit` of them run at a time, and `limit` of them do.
 #[test]
 fn at_most_limit_threads_at_a_time() {
-    let (app, limited) = limited(3);
+    let (app, limited) = app_with_limit(3);
     let under_way = UnderWay::default();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -73,7 +74,7 @@ fn at_most_limit_threads_at_a_time() {
     limited.process().close_after_children().wait().unwrap();
     assert!((1..=3).contains(&under_way.most()), "{}", under_way.most());
 
-    // Three run at once, because they wait for each other.
+    // Three bodies wait for each other, so three run at once.
     let limited = Limited::new(&app, 3).unwrap();
     let barrier = Arc::new(std::sync::Barrier::new(3));
     for _ in 0..3 {
@@ -90,8 +91,8 @@ fn at_most_limit_threads_at_a_time() {
     });
 }
 
-/// The checks for each executor.
-async fn works(app: Process) {
+/// Checks the async functions of a limiter on the executor that polls this.
+async fn assert_works(app: Process) {
     let under_way = UnderWay::default();
     let limited = Limited::new(&app, 5).unwrap();
     for number in 0..200 {
@@ -119,20 +120,20 @@ fn under_every_executor() {
     for threads in [1, 4] {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads).build().unwrap();
-        runtime.block_on(async { works(Process::new()).await });
+        runtime.block_on(async { assert_works(Process::new()).await });
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async { works(Process::new()).await });
-    smol::block_on(works(Process::builder().spawner(Smol).build().unwrap()));
-    futures_lite::future::block_on(works(Process::new()));
-    pollster::block_on(works(Process::builder().spawner(Inline).build().unwrap()));
-    futures::executor::LocalPool::new().run_until(works(Process::new()));
+    runtime.block_on(async { assert_works(Process::new()).await });
+    smol::block_on(assert_works(Process::builder().spawner(Smol).build().unwrap()));
+    futures_lite::future::block_on(assert_works(Process::new()));
+    pollster::block_on(assert_works(Process::builder().spawner(Inline).build().unwrap()));
+    futures::executor::LocalPool::new().run_until(assert_works(Process::new()));
 }
 
-/// A slot is free again when the child's own children and its teardown have ended too.
+/// A slot is free again only when the child's own children and its teardown have ended too.
 #[test]
 fn a_slot_is_free_when_all_of_the_child_is_closed() {
-    let (app, limited) = limited(1);
+    let (app, limited) = app_with_limit(1);
     let gate = Process::new();
     let (inner_gate, (torn, teardown_gate)) = (gate.closed(), mpsc::channel::<()>());
     let ((begin, begun), (tear_down, tearing_down)) = (mpsc::channel(), mpsc::channel());
@@ -174,10 +175,11 @@ impl<F: Future<Output = Result<Process, Error>>> UnwrapNow for F {
     }
 }
 
-/// First come, first served: threads and tasks are in one queue, and a waiter that leaves it holds up no other.
+/// Slots are given out in the order of the requests. Threads and tasks share one queue, and a waiter that leaves it
+/// delays no other.
 #[test]
 fn first_come_first_served() {
-    let (app, limited) = limited(1);
+    let (app, limited) = app_with_limit(1);
     let first = limited.acquire().wait().unwrap();
     let mut waiting: Vec<Acquire> = (0..6).map(|_| limited.acquire()).collect();
     waiting.iter_mut().for_each(|acquire| assert!(poll(acquire).is_none()));
@@ -193,7 +195,7 @@ fn first_come_first_served() {
     }
     drop(held);
 
-    // One after the other, a thread among tasks.
+    // The requests come one after another; one is a thread's, the others are tasks'.
     let order = Arc::new(Mutex::new(Vec::new()));
     let first = limited.acquire().wait().unwrap();
     let (queued, is_queued) = mpsc::channel();
@@ -224,10 +226,10 @@ fn first_come_first_served() {
     app.close_blocking().unwrap();
 }
 
-/// Closing the parent releases all waiters, with `Error::Closed`, and runs no body.
+/// Closing the parent ends each wait for a slot with `Error::Closed`, and runs no body.
 #[test]
 fn closing_releases_the_waiters() {
-    let (app, limited) = limited(1);
+    let (app, limited) = app_with_limit(1);
     let stuck = limited.spawn_thread(|p| p.closing().wait()).unwrap();
     let (waits, waiting) = mpsc::channel();
     let threads: Vec<_> = (0..4)
@@ -260,11 +262,11 @@ fn closing_releases_the_waiters() {
     assert!(matches!(Limited::new(&app, 1), Err(Error::Closed(_))));
 }
 
-/// A slot that was taken before the closing began still runs its body, with a child that is Closing (I6); once the
-/// teardown has started, it does not.
+/// I6: a slot that was taken before closing began still runs its body, with a child that is Closing. Once the teardown
+/// has started, it runs nothing.
 #[test]
 fn a_slot_outlives_the_beginning_of_closing() {
-    let (app, limited) = limited(2);
+    let (app, limited) = app_with_limit(2);
     let holder = limited.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     let slot = limited.acquire().wait().unwrap();
     app.close();
@@ -274,15 +276,15 @@ fn a_slot_outlives_the_beginning_of_closing() {
     ends_well(&app);
     assert!(holder.is_closed());
 
-    let (app, limited) = self::limited(1);
+    let (app, limited) = app_with_limit(1);
     let slot = limited.acquire().wait().unwrap();
     app.close_blocking().unwrap();
     assert!(matches!(slot.spawn(|_| async { panic!("run") }), Err(Error::Closed(_))));
 }
 
-/// A limited child that fails is a failed child of the process that the limiter was made for.
+/// A limited child that fails counts as a failed child of the process for which the limiter was made.
 #[test]
-fn a_limited_child_that_fails() {
+fn a_limited_child_is_a_child_of_the_parent_when_it_fails() {
     let builder = Process::builder().on_child_failure(ChildFailure::Close);
     let app = builder.build().unwrap();
     let limited = Limited::new(&app, 2).unwrap();
@@ -293,7 +295,7 @@ fn a_limited_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(failed.label())));
     assert!(other.is_closed());
 
-    // A child that is dropped by an abort of the limiter has not failed.
+    // A child that ends because the limiter is aborted has not failed.
     let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
     let limited = Limited::new(&app, 1).unwrap();
     let stuck = limited.spawn(|_| pending::<()>()).unwrap_now();
@@ -302,13 +304,13 @@ fn a_limited_child_that_fails() {
     assert!(!app.is_closing());
     app.close_blocking().unwrap();
 
-    let (app, limited) = self::limited(1);
+    let (app, limited) = app_with_limit(1);
     assert!(outcome(&limited.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
     assert!(!app.is_closing() && !limited.process().is_closing());
     app.close_blocking().unwrap();
 }
 
-/// A limit of 0 is an error that names the parent.
+/// A limit of 0 is refused with an error that names the parent.
 #[test]
 fn a_limit_of_zero_is_refused() {
     let app = Process::builder().name("app").build().unwrap();
@@ -317,11 +319,11 @@ fn a_limit_of_zero_is_refused() {
     app.close_blocking().unwrap();
 }
 
-/// No slot is lost: not with bodies that fail, panic or are aborted, nor with waiters and slots that are
-/// dropped at any point, nor with a spawner that fails.
+/// No slot is lost, whether bodies fail, panic or are aborted, waiters and slots are dropped at any point, or a spawner
+/// fails.
 #[test]
 fn no_slot_is_lost() {
-    let (app, limited) = limited(3);
+    let (app, limited) = app_with_limit(3);
     let bodies = [
         limited.spawn_thread(|_| Err("failed")).unwrap(),
         limited.spawn(|_| async { panic!("panicked") }).unwrap_now(),
@@ -329,11 +331,11 @@ fn no_slot_is_lost() {
     ];
     bodies[2].abort();
     bodies.iter().for_each(|body| assert!(outcome(&body.closed()).is_err()));
-    // The report to the limiter comes after Closed is visible.
+    // A slot becomes free some time after Closed is visible.
     drop([(); 3].map(|()| limited.acquire().wait().unwrap()));
     assert_eq!(free_slots(&limited), 3);
 
-    // A waiter that is dropped: never polled, waiting, after it was given a slot, after a timeout.
+    // Waiters that are dropped: before a poll, while waiting, after receiving a slot, after a timeout.
     let slots = [(); 3].map(|()| limited.acquire().wait().unwrap());
     drop(limited.acquire());
     let (mut waiting, mut given, mut timed) =
@@ -346,7 +348,7 @@ fn no_slot_is_lost() {
     drop((given, timed));
     assert_eq!(free_slots(&limited), 3);
 
-    // The future of `spawn`, dropped after a slot was given to it: its body is not run.
+    // A future of `spawn` that is dropped after it has received a slot does not run its body.
     let slots = [(); 3].map(|()| limited.acquire().wait().unwrap());
     let mut spawning = Box::pin(limited.spawn(|_| async { panic!("run") }));
     assert!(poll(&mut spawning).is_none());
@@ -365,16 +367,16 @@ fn no_slot_is_lost() {
     assert_eq!(free_slots(&limited), 1);
 }
 
-/// A waiter is woken even if the one before it in the queue was given the slot and left.
+/// I9: if a waiter is given a slot and is dropped before it takes it, the next waiter in the queue is woken.
 #[test]
-fn a_slot_that_is_not_fetched_goes_to_the_next() {
+fn a_slot_that_a_waiter_leaves_goes_to_the_next() {
     struct Count(AtomicUsize);
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
-    let (app, limited) = limited(1);
+    let (app, limited) = app_with_limit(1);
     let slot = limited.try_acquire().unwrap();
     let woken = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
     let mut queue = woken.clone().map(|count| {
@@ -393,17 +395,16 @@ fn a_slot_that_is_not_fetched_goes_to_the_next() {
     app.close_blocking().unwrap();
 }
 
-/// A wait for a slot that cannot end is refused (I13), because all slots are held by processes that wait for the
-/// caller. A wait that can end is not refused.
+/// I13: a wait for a slot is refused if every slot is held by a process that waits for the caller, and only then.
 #[test]
 fn a_wait_that_cannot_end_is_refused() {
-    let (app, limited) = limited(2);
+    let (app, limited) = app_with_limit(2);
     let (hold, held) = mpsc::channel::<()>();
     let (one, other) = (
         limited.spawn_thread(|p| p.closing().wait()).unwrap(),
         limited.spawn_thread(move |_| held.recv().unwrap_or(())).unwrap(),
     );
-    // `one` waits for the body, `other` does not: when it ends, there is a slot.
+    // `one` waits for the body and `other` does not, so the end of `other` frees a slot.
     let own = limited.clone();
     let (tell, told) = mpsc::channel();
     let body = one.spawn_thread(move |_| {
@@ -417,7 +418,7 @@ fn a_wait_that_cannot_end_is_refused() {
     app.close_blocking().unwrap();
 
     // Both holders wait for the caller.
-    let (app, limited) = self::limited(2);
+    let (app, limited) = app_with_limit(2);
     let holders = [(); 2].map(|()| limited.spawn_thread(|p| p.closing().wait()).unwrap());
     let own = limited.clone();
     let (go, gone) = mpsc::channel::<()>();
@@ -431,7 +432,7 @@ fn a_wait_that_cannot_end_is_refused() {
     assert!(matches!(outcome(&caller.closed()), Err(Error::Deadlock(_))));
     app.close_blocking().unwrap();
 
-    let (app, limited) = self::limited(1);
+    let (app, limited) = app_with_limit(1);
     let (own, limiter) = (limited.clone(), limited.process().label());
     let outer = limited.spawn_thread(move |_| own.spawn_thread(|_| panic!("run")).map(drop));
     let error = outcome(&outer.unwrap().closed()).unwrap_err();
@@ -440,10 +441,10 @@ fn a_wait_that_cannot_end_is_refused() {
     app.close_blocking().unwrap();
 }
 
-/// A limiter whose last clone is dropped lets its children finish, closes, and leaves nothing in its parent.
+/// When its last clone is dropped, a limiter lets its children finish, closes, and leaves nothing in its parent.
 #[test]
-fn a_limiter_goes_with_its_last_clone() {
-    let (app, limited) = limited(1);
+fn dropping_the_last_clone_closes_the_limiter() {
+    let (app, limited) = app_with_limit(1);
     let process = limited.process().clone();
     let other = limited.clone();
     let (release, released) = mpsc::channel::<()>();
@@ -451,7 +452,7 @@ fn a_limiter_goes_with_its_last_clone() {
     let mut waiter = limited.acquire();
     assert!(poll(&mut waiter).is_none());
     drop((limited, other));
-    // A child that takes no slot gives none.
+    // A child without a slot frees none.
     process.child().close();
     assert!(poll(&mut waiter).is_none());
     drop(release);
@@ -460,7 +461,7 @@ fn a_limiter_goes_with_its_last_clone() {
     outcome(&last.closed()).unwrap();
     ends_well(&process);
     assert!(!app.is_closing());
-    // There is no waiter, and the child finishes undisturbed.
+    // Without a waiter, the child just finishes.
     let limited = Limited::new(&app, 1).unwrap();
     let (release, released) = mpsc::channel::<()>();
     let child = limited.spawn_thread(move |_| released.recv().unwrap_or(())).unwrap();
@@ -471,10 +472,10 @@ fn a_limiter_goes_with_its_last_clone() {
     app.close_blocking().unwrap();
 }
 
-/// Many threads take slots, some of them give up, and children end in every way: at the end, all slots are free.
+/// Many threads take slots, some give up, and children end in every way. In the end, all slots are free.
 #[test]
-fn a_stress_loses_no_slot() {
-    let (app, limited) = limited(4);
+fn many_threads_lose_no_slot() {
+    let (app, limited) = app_with_limit(4);
     thread::scope(|scope| {
         for seed in 0..4_u32 {
             let limited = &limited;

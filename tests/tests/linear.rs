@@ -1,4 +1,4 @@
-//! Costs are linear: I16. The CPU time for each element is compared at two sizes, one 16 times the other.
+//! Costs are linear (I16): each test compares the CPU time for an element at two sizes, one 16 times the other.
 
 #![cfg(target_os = "linux")]
 
@@ -8,21 +8,20 @@ use std::time::Duration;
 use procession::{ChildFailure, Error, Inline, Process};
 use procession_tests::{LIMIT, cpu_time, ends_well, outcome};
 
-/// How much larger the second size is.
+/// The second size divided by the first.
 const FACTOR: usize = 16;
 
-/// How much more an element may cost at the second size. With quadratic costs, it would be up to `FACTOR` times as
-/// much.
-const MOST: f64 = 6.0;
+/// The largest accepted ratio of the costs for an element. If costs were quadratic, it would be about `FACTOR`.
+const MAX_RATIO: f64 = 6.0;
 
-/// The CPU time is that of the whole program, so one test runs at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// One test runs at a time, because the CPU time is that of the whole program.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Compares the best of several runs at `size` and at 16 times that. `prepare` is not measured; the value that it makes
-/// is dropped after the measurement.
+/// Compares the best of several runs at `size` and at `FACTOR` times `size`. Neither `prepare` nor the drop of its
+/// value is measured.
 #[track_caller]
-fn is_linear<T>(size: usize, prepare: impl Fn(usize) -> T, run: impl Fn(&T)) {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+fn assert_linear<T>(size: usize, prepare: impl Fn(usize) -> T, run: impl Fn(&T)) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let best = |size: usize, runs: usize| {
         let measure = |_| {
             let prepared = prepare(size);
@@ -33,18 +32,18 @@ fn is_linear<T>(size: usize, prepare: impl Fn(usize) -> T, run: impl Fn(&T)) {
         let best: Duration = (0..runs).map(measure).min().unwrap();
         best.as_secs_f64() * 1e9 / size as f64
     };
-    // The first measurement would include the start of the library's threads.
+    // Not measured: this run starts the library's threads.
     best(size, 1);
     let (small, large) = (best(size, 8), best(FACTOR * size, 3));
     let ratio = large / small;
     assert!(
-        ratio < MOST,
+        ratio < MAX_RATIO,
         "an element costs {small:.0} ns of {size}, and {large:.0} ns of {}: {ratio:.1} times as much",
         FACTOR * size
     );
 }
 
-/// A process with many wait-for edges, whose lower ends close one after another, in either order.
+/// One process has many wait-for edges, whose lower ends close one after another, in either order.
 #[test]
 fn wait_for_edges_of_one_process() {
     for reversed in [false, true] {
@@ -58,15 +57,15 @@ fn wait_for_edges_of_one_process() {
             process.close();
             (process, others)
         };
-        is_linear(500, prepare, |(process, others)| {
+        assert_linear(500, prepare, |(process, others)| {
             others.iter().for_each(|other| drop(other.close()));
             ends_well(process);
         });
     }
 }
 
-/// Processes that have a child each, so that a search for cycles cannot be skipped.
-fn nodes(size: usize) -> Vec<(Process, Process)> {
+/// Makes processes with a child each, so that a search for cycles cannot skip them.
+fn parents_with_a_child(size: usize) -> Vec<(Process, Process)> {
     let node = |_| {
         let process = Process::new();
         let child = process.child();
@@ -75,27 +74,27 @@ fn nodes(size: usize) -> Vec<(Process, Process)> {
     (0..=size).map(node).collect()
 }
 
-/// Links made top down along a chain whose nodes have other children.
+/// Links are made top down along a chain whose processes have other children.
 #[test]
 fn links_made_top_down_along_a_chain() {
-    is_linear(100, nodes, |nodes| {
+    assert_linear(100, parents_with_a_child, |nodes| {
         for pair in nodes.windows(2) {
             pair[0].0.add_child(&pair[1].0).unwrap();
         }
     });
 }
 
-/// Links made bottom up along such a chain.
+/// Links are made bottom up along such a chain.
 #[test]
 fn links_made_bottom_up_along_a_chain() {
-    is_linear(100, nodes, |nodes| {
+    assert_linear(100, parents_with_a_child, |nodes| {
         for pair in nodes.windows(2).rev() {
             pair[0].0.add_child(&pair[1].0).unwrap();
         }
     });
 }
 
-/// Failing children of a parent that closes for them: their errors are in its outcome.
+/// Children fail below a parent with `ChildFailure::Close`, whose outcome has all their errors.
 #[test]
 fn failing_children_of_a_parent_that_closes() {
     let prepare = |size: usize| {
@@ -106,13 +105,13 @@ fn failing_children_of_a_parent_that_closes() {
         }
         (parent, size)
     };
-    is_linear(500, prepare, |(parent, size)| {
+    assert_linear(500, prepare, |(parent, size)| {
         let Err(Error::Many(errors)) = outcome(&parent.close()) else { panic!("no errors") };
         assert_eq!(errors.iter().count(), *size);
     });
 }
 
-/// A chain of failing processes under one hook, which is called for each.
+/// The processes of a chain fail under one hook, which is called for each of them.
 #[test]
 fn a_chain_of_failures_under_a_hook() {
     let prepare = |size: usize| {
@@ -126,14 +125,14 @@ fn a_chain_of_failures_under_a_hook() {
         }
         (root, told, size)
     };
-    is_linear(128, prepare, |(root, told, size)| {
+    assert_linear(128, prepare, |(root, told, size)| {
         outcome(&root.close()).unwrap();
         (0..*size).for_each(|_| told.recv_timeout(LIMIT).unwrap());
     });
 }
 
-/// Many processes wait for one process, or are closed after it: neither further edges, nor failures, nor their ends
-/// look at all of them.
+/// Many processes wait for one process, or are closed after it. Neither further edges, nor failures, nor their ends
+/// visit all of them.
 #[test]
 fn edges_beside_many_dependents() {
     let dependents = |size: usize| -> Vec<Process> {
@@ -145,7 +144,7 @@ fn edges_beside_many_dependents() {
         };
         std::iter::once(of.clone()).chain((0..size).map(dependent)).collect()
     };
-    is_linear(500, dependents, |processes| {
+    assert_linear(500, dependents, |processes| {
         for _ in &processes[1..] {
             Process::new().add_child_no_wait(&processes[0]).unwrap();
         }
@@ -159,41 +158,41 @@ fn edges_beside_many_dependents() {
         let children: Vec<Process> = (0..size).map(child).collect();
         (processes, children)
     };
-    is_linear(250, failing, |(_, children)| {
+    assert_linear(250, failing, |(_, children)| {
         children.iter().for_each(|child| drop(child.close()));
     });
 }
 
-/// A process is closed after many, which end one after another; and many are closed after one.
+/// One process is closed after many, which end one after another; and many are closed after one.
 #[test]
-fn orders_of_many() {
+fn close_after_edges_of_one_process() {
     let many = |size: usize| {
         let app = Process::new();
         let one = app.child();
         let others: Vec<Process> = (0..size).map(|_| app.child()).collect();
         (app, one, others)
     };
-    is_linear(500, many, |(app, one, others)| {
+    assert_linear(500, many, |(app, one, others)| {
         others.iter().for_each(|other| one.close_after(other).unwrap());
         others.iter().for_each(|other| drop(other.close()));
         app.close();
         ends_well(app);
     });
-    is_linear(500, many, |(app, one, others)| {
+    assert_linear(500, many, |(app, one, others)| {
         others.iter().for_each(|other| other.close_after(one).unwrap());
         app.close();
         ends_well(app);
     });
 }
 
-/// Processes are bound to a signal one after another.
+/// Many processes are bound to one signal, one after another.
 #[cfg(unix)]
 #[test]
 fn bindings_of_a_signal() {
     use procession::signal::{SIGUSR2, Stages, bind_stages};
 
     let processes = |size: usize| (0..size).map(|_| Process::new()).collect::<Vec<_>>();
-    is_linear(500, processes, |processes| {
+    assert_linear(500, processes, |processes| {
         for process in processes {
             bind_stages(process, [SIGUSR2], Stages::Close).unwrap();
         }
@@ -215,7 +214,7 @@ fn failures_below_a_hook_while_others_are_linked() {
         let children: Vec<Process> = (0..size).map(failing).collect();
         (app, children)
     };
-    is_linear(250, deep, |(_, children)| {
+    assert_linear(250, deep, |(_, children)| {
         for child in children {
             Process::new().add_child_no_wait(&Process::new()).unwrap();
             child.close();

@@ -1,4 +1,4 @@
-//! `procession::main`: real programs, their exit codes and what they print.
+//! `procession::main` and `main_async`: real programs, their exit codes and their output.
 
 #![cfg(target_os = "linux")]
 
@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 
 use procession_tests::program::Program;
 use rustix::process::Signal;
+/// The executors that drive `main_async`; `thread` stands for `main`.
 
-const FACES: [&str; 4] = ["thread", "tokio", "smol", "none"];
+const EXECUTORS: [&str; 4] = ["thread", "tokio", "smol", "none"];
 
 fn command(face: &str, what: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daemon"));
@@ -21,11 +22,11 @@ fn start(face: &str, what: &str) -> Program {
     program
 }
 
-/// A body that ends without a signal: the code is 0 after `Ok`, 1 after an error or a panic, which is printed, and 70
-/// if the grace had to abort. The tree is closed in each case. The root is named after the program.
+/// Without a signal, the exit code is 0 after `Ok`, 1 after an error or a panic, which is printed, and 70 if the grace
+/// had to abort. The tree is closed in each case. The root is named after the program.
 #[test]
-fn a_body_that_ends() {
-    for face in FACES {
+fn a_body_that_ends_decides_the_exit_code() {
+    for face in EXECUTORS {
         for (what, code, error) in [
             ("ok", 0, ""),
             ("children", 0, ""),
@@ -46,10 +47,11 @@ fn a_body_that_ends() {
     }
 }
 
-/// The first signal closes: the program ends with code 0.
+/// The first signal closes the program, which ends with code 0.
 #[test]
-fn one_signal() {
-    for (face, signal) in FACES.into_iter().zip([Signal::INT, Signal::TERM].into_iter().cycle()) {
+fn one_signal_closes_with_code_0() {
+    for (face, signal) in EXECUTORS.into_iter().zip([Signal::INT, Signal::TERM].into_iter().cycle())
+    {
         let mut program = start(face, "serve");
         assert!(!program.has_ended());
         program.signal(signal);
@@ -58,13 +60,13 @@ fn one_signal() {
     }
 }
 
-/// The second signal aborts: the code is 128 plus its number, even if the outcome is `Ok`.
+/// The second signal aborts. The exit code is 128 plus its number, even if the outcome is `Ok`.
 #[test]
-fn two_signals() {
-    for face in FACES {
+fn two_signals_abort_with_code_128_plus_n() {
+    for face in EXECUTORS {
         let mut program = start(face, "stubborn");
         program.signal(Signal::INT);
-        // Two signals that are pending at the same time may be seen in either order.
+        // Signals that are pending at the same time may be delivered in either order.
         program.read_to("closing");
         assert!(!program.has_ended());
         program.signal(Signal::TERM);
@@ -75,8 +77,8 @@ fn two_signals() {
 
 /// The third signal ends the program, whatever hangs.
 #[test]
-fn three_signals() {
-    for face in FACES {
+fn the_third_signal_ends_the_program() {
+    for face in EXECUTORS {
         let mut program = start(face, "hang");
         program.signal(Signal::TERM);
         program.signal(Signal::INT);
@@ -86,10 +88,10 @@ fn three_signals() {
     }
 }
 
-/// When the grace is over, the program is aborted.
+/// At the end of the grace, the program is aborted.
 #[test]
-fn a_grace() {
-    for face in FACES {
+fn the_end_of_the_grace_aborts() {
+    for face in EXECUTORS {
         let mut program = start(face, "grace");
         program.signal(Signal::TERM);
         program.read_to("torn down");

@@ -1,10 +1,10 @@
-//! What the compiler says of programs that do not fit: the message names no internals, and says what to do.
+//! Compiler messages for common mistakes: they name no internals, and say what to do.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The programs: a name, the code, and lines that the compiler prints.
+/// For each program: its name, its code, and lines that the compiler must print.
 const PROGRAMS: &[(&str, &str, &[&str])] = &[
     (
         "value",
@@ -63,7 +63,7 @@ const PROGRAMS: &[(&str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn messages() {
+fn compiler_messages_say_what_to_do() {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("messages");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::create_dir_all(package.join("src/bin")).unwrap();

@@ -24,9 +24,9 @@ fn poll<F: Future + Unpin>(future: &mut F, woken: &Arc<Woken>) -> Poll<F::Output
     Pin::new(future).poll(&mut Context::from_waker(&Waker::from(woken.clone())))
 }
 
-/// The body ends while a child is open, with every kind of body.
+/// `body_ended` is ready when the body has ended, even if a child is still open, for every kind of body.
 #[test]
-fn the_end_of_a_body_is_seen() {
+fn body_ended_while_a_child_is_open() {
     let app = Process::new();
     let start: [fn(&Process) -> Process; 3] = [
         |app| app.spawn_thread(|p| p.spawn(|_| pending::<()>()).map(drop)).unwrap(),
@@ -50,9 +50,9 @@ fn the_end_of_a_body_is_seen() {
     app.abort().wait().unwrap();
 }
 
-/// A process without a body has none to wait for, whichever way it was made.
+/// `body_ended` of a process without a body is ready at once, however the process was made.
 #[test]
-fn without_a_body() {
+fn body_ended_is_ready_without_a_body() {
     let other = Process::new();
     let built = Process::builder().wait_for(&other).close_after(&other).build().unwrap();
     for process in [&Process::new(), &other.child(), &built, Process::background()] {
@@ -61,7 +61,7 @@ fn without_a_body() {
     }
 }
 
-/// An aborted body and one that panics have ended; the waiter is woken.
+/// A body that is aborted or panics has ended too, and the waiter is woken.
 #[test]
 fn a_body_that_does_not_return_has_ended() {
     let app = Process::new();
@@ -82,9 +82,9 @@ fn a_body_that_does_not_return_has_ended() {
     assert!(outcome(&app.closed()).is_ok());
 }
 
-/// A body that waits for its own end is refused; a child of it may wait.
+/// I13: a body cannot wait for its own end, but the body of a child can.
 #[test]
-fn who_may_wait_for_a_body() {
+fn a_body_cannot_wait_for_its_own_end() {
     let app = Process::new();
     let (tell, told) = mpsc::channel();
     let body = app.spawn_thread(move |p| {
@@ -99,7 +99,7 @@ fn who_may_wait_for_a_body() {
     app.close_blocking().unwrap();
 }
 
-/// A body waits for its children, round after round; wait-for edges and no-wait children do not count.
+/// A body may wait for its children again and again. Wait-for edges and no-wait children do not count.
 #[test]
 fn a_body_waits_for_its_children() {
     for is_closing in [false, true] {
@@ -133,8 +133,8 @@ fn a_body_waits_for_its_children() {
     }
 }
 
-/// A future that waits sees a moment without children even if there are others when it is polled; so does each of
-/// several waiters, and one can be used again.
+/// A pending `children_closed` is ready after a moment without children, even if there are new children when it is
+/// polled. This holds for each of several waiters, and a waiter can be reused.
 #[test]
 fn a_short_moment_is_not_missed() {
     for is_closing in [false, true] {
@@ -148,7 +148,7 @@ fn a_short_moment_is_not_missed() {
         let mut waiters = [app.children_closed(), app.children_closed(), app.children_closed()];
         let woken: [Arc<Woken>; 3] = Default::default();
         if is_closing {
-            // Both forms wait for the edge to `gate` as well, which does not count.
+            // The wait-for edge to `gate` does not count.
             assert!(!gate.is_closed());
         }
         for (waiter, woken) in waiters.iter_mut().zip(&woken) {
@@ -176,9 +176,9 @@ fn a_short_moment_is_not_missed() {
     }
 }
 
-/// Closing closes the children all at once: the waiter is woken then, before the body has ended.
+/// A body waits for its children. When the process closes, all of them close, and the body is woken.
 #[test]
-fn closing_is_seen() {
+fn closing_all_children_wakes_a_waiting_body() {
     let app = Process::new();
     let body = app.spawn_thread(|p| {
         for _ in 0..1_000 {
@@ -195,9 +195,9 @@ fn closing_is_seen() {
     ends_well(&body);
 }
 
-/// Code of a child may not wait for the children of a process above it; that of others may.
+/// I13: code of a child cannot wait for the children of a process above it, but other code can.
 #[test]
-fn who_may_wait_for_children() {
+fn a_child_cannot_wait_for_the_children_above_it() {
     let app = Process::builder().name("app").build().unwrap();
     let above = app.clone();
     let pool = app.child();
@@ -217,9 +217,9 @@ fn who_may_wait_for_children() {
     app.close_blocking().unwrap();
 }
 
-/// On a current-thread runtime, a wait for children that it polls is refused.
+/// I13: a current-thread runtime cannot wait for children or bodies that it polls.
 #[test]
-fn a_runtime_may_not_wait_for_its_own_bodies() {
+fn a_runtime_cannot_wait_for_its_own_bodies() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     in_time(move || {
         runtime.block_on(async {
@@ -227,7 +227,7 @@ fn a_runtime_may_not_wait_for_its_own_bodies() {
             let body = app.spawn(|p| async move { p.closing().await }).unwrap();
             assert!(matches!(app.children_closed().wait(), Err(Error::Deadlock(_))));
             assert!(matches!(body.body_ended().wait(), Err(Error::Deadlock(_))));
-            // A body on a thread needs no poll.
+            // It may wait for a thread body, which it does not poll.
             let threads = Process::new();
             threads.spawn_thread(|_| ()).unwrap().body_ended().wait().unwrap();
             threads.children_closed().wait().unwrap();
@@ -236,9 +236,9 @@ fn a_runtime_may_not_wait_for_its_own_bodies() {
     });
 }
 
-/// A waiter that is dropped leaves nothing behind, while children come and go.
+/// I9: waiters that are dropped while children come and go leave nothing behind.
 #[test]
-fn waiters_come_and_go() {
+fn dropped_waiters_leave_nothing_behind() {
     let app = Process::new();
     let woken = Arc::new(Woken::default());
     let keeps = app.child();

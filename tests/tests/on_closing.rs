@@ -10,13 +10,13 @@ use std::time::Duration;
 use procession::{ChildFailure, Error, Phase, Process, Work};
 use procession_tests::{LIMIT, closing, ends_well, in_time, outcome};
 
-/// A function to register, and what it sends when it runs.
+/// A function to register, and a channel on which it sends its thread when it runs.
 fn telling() -> (impl FnOnce() + Send + 'static, mpsc::Receiver<ThreadId>) {
     let (tell, told) = mpsc::channel();
     (move || tell.send(thread::current().id()).unwrap(), told)
 }
 
-/// It interrupts a read that is blocked, and the process is Closed.
+/// The function interrupts a blocked read, so the process becomes Closed.
 #[test]
 fn a_blocked_read_is_interrupted() {
     let app = Process::new();
@@ -41,10 +41,9 @@ fn a_blocked_read_is_interrupted() {
     drop(silent);
 }
 
-/// It runs once, before the teardown, never on the stack of `close`, `abort` or `close_blocking`, and a lock that the
-/// caller of `close` holds delays only the function.
+/// The function runs once, before the teardown, and never on the stack of `close`, `abort` or `close_blocking`.
 #[test]
-fn it_runs_once_before_the_teardown() {
+fn the_function_runs_once_before_the_teardown() {
     let close: fn(&Process) = |p| drop(p.close());
     for close in [close, |p| drop(p.abort()), |p| drop(p.close_blocking())] {
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -61,8 +60,9 @@ fn it_runs_once_before_the_teardown() {
     }
 }
 
+/// I10: the function may take a lock that the caller of `close` holds: `close` still returns at once.
 #[test]
-fn it_may_take_a_lock_that_the_caller_of_close_holds() {
+fn a_lock_of_the_caller_of_close_delays_only_the_function() {
     let process = Process::new();
     let shared = Arc::new(Mutex::new(0));
     let other = shared.clone();
@@ -75,10 +75,10 @@ fn it_may_take_a_lock_that_the_caller_of_close_holds() {
     assert_eq!(*shared.lock().unwrap(), 1);
 }
 
-/// On a process that is Closing, it runs at once; once the teardown has started, and on the background process, it is
-/// refused.
+/// If the process is already Closing, the function runs at once. If its teardown has started, or it is the background
+/// process, the call is refused.
 #[test]
-fn late_ones_run_at_once_or_are_refused() {
+fn a_late_function_runs_at_once_or_is_refused() {
     let (process, gate) = closing();
     let (tell, told) = telling();
     let guard = process.on_closing(tell).unwrap();
@@ -92,6 +92,7 @@ fn late_ones_run_at_once_or_are_refused() {
     assert!(matches!(refused, Error::Background), "{refused}");
 }
 
+/// A refused function is dropped without a call.
 #[test]
 fn a_refused_function_is_dropped() {
     let process = Process::new();
@@ -101,7 +102,7 @@ fn a_refused_function_is_dropped() {
     assert_eq!(told.recv_timeout(LIMIT), Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
-/// A guard that is dropped cancels it, and its captures are dropped at once, by a thread of the library.
+/// Dropping the guard cancels the function. A library thread drops its captures at once.
 #[test]
 fn dropping_the_guard_cancels_it() {
     struct Dropped(mpsc::Sender<ThreadId>);
@@ -128,9 +129,9 @@ fn dropping_the_guard_cancels_it() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
-/// One that is running is not cancelled, and dropping its guard does not wait for it.
+/// A function that has started is not cancelled, and dropping its guard does not wait for it.
 #[test]
-fn one_that_runs_is_not_cancelled() {
+fn a_running_function_is_not_cancelled() {
     let process = Process::new();
     let (started, start) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
@@ -147,9 +148,9 @@ fn one_that_runs_is_not_cancelled() {
     outcome(&closed).unwrap();
 }
 
-/// The process does not wait for it while it is Running: the end of the body and `close_after_children` close it.
+/// A function that has not started delays neither the end of the body nor `close_after_children`.
 #[test]
-fn it_does_not_hold_its_process_open() {
+fn a_waiting_function_keeps_no_process_running() {
     let process = Process::new();
     let (tell, told) = telling();
     process.on_closing(tell).unwrap().detach();
@@ -164,9 +165,9 @@ fn it_does_not_hold_its_process_open() {
     told.try_recv().unwrap();
 }
 
-/// Neither a guard nor a function without a handle keeps a process open: it closes with its last handle.
+/// I8: neither the guard nor a function that captures no handle keeps a process open: it closes with its last handle.
 #[test]
-fn it_is_no_handle() {
+fn neither_guard_nor_function_is_a_handle() {
     let process = Process::new();
     let (tell, told) = telling();
     let guard = process.on_closing(tell).unwrap();
@@ -177,8 +178,8 @@ fn it_is_no_handle() {
     assert!(!guard.cancel());
 }
 
-/// Its panic and its error are those of a child: hooks hear of them, and a parent that closes for failed children has
-/// them in its outcome. The others run all the same.
+/// A panic or an error of the function counts as the failure of a child: hooks receive it, and a parent with
+/// `ChildFailure::Close` has it in its outcome. The other functions still run.
 #[test]
 fn failures_are_those_of_a_child() {
     let app = Process::builder().name("app").on_child_failure(ChildFailure::Close);
@@ -204,7 +205,7 @@ fn failures_are_those_of_a_child() {
     assert!(is(&all[0], "panicked: out of paper") && is(&all[1], "failed: no disk"), "{all:?}");
 }
 
-/// A wait of the function for its own process is refused.
+/// I13: the function cannot wait for its own process.
 #[test]
 fn a_wait_for_its_own_process_is_refused() {
     let process = Process::new();
@@ -217,8 +218,8 @@ fn a_wait_for_its_own_process_is_refused() {
     ends_well(&process);
 }
 
-/// 600 bodies that block until a function of their own process interrupts them, and as many teardowns that block:
-/// the functions run beyond the limit of 512.
+/// 600 bodies block until a function of their own process interrupts them, and 600 teardowns block too. The limit of
+/// 512 does not apply to the functions.
 #[test]
 fn the_limit_of_the_pool_does_not_delay_it() {
     let app = Process::new();
@@ -248,9 +249,9 @@ fn the_limit_of_the_pool_does_not_delay_it() {
     ends_well(&blocked);
 }
 
-/// One that blocks is a blocker, with its own line, at its process.
+/// I18: a function that blocks has a line of its own among the blockers, under its process.
 #[test]
-fn one_that_blocks_is_a_blocker() {
+fn a_function_that_blocks_is_a_blocker() {
     let app = Process::builder().name("app").build().unwrap();
     let server = Process::builder().name("server").parent(&app).build().unwrap();
     let (started, start) = mpsc::channel();
@@ -274,9 +275,9 @@ fn one_that_blocks_is_a_blocker() {
     outcome(&closed).unwrap();
 }
 
-/// A long-lived process does not grow as guards come and go.
+/// I12: a long-lived process does not grow as guards come and go.
 #[test]
-fn many_come_and_go() {
+fn cancelled_functions_leave_nothing_behind() {
     let process = Process::new();
     let kept: Vec<_> = (0..100).map(|_| process.on_closing(|| ()).unwrap()).collect();
     let alive = Arc::new(());

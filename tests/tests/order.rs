@@ -1,4 +1,4 @@
-//! Phases and teardowns: I1, I2, I3, I4.
+//! Phases and teardowns (I1, I2, I3, I4), and the order of closing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -7,7 +7,7 @@ use std::thread;
 use procession::{ChildFailure, Error, Inline, LinkError, Phase, Process, Reason};
 use procession_tests::{Events, LIMIT, ends_well, outcome};
 
-/// I1: every observer, loading, blocked or polling, sees the phases in order.
+/// I1: every observer, whether it loads, blocks or polls, sees the phases in order.
 #[test]
 fn every_observer_sees_the_phases_in_order() {
     for _ in 0..200 {
@@ -47,7 +47,7 @@ fn every_observer_sees_the_phases_in_order() {
     }
 }
 
-/// I1, I2: in its teardown, a process is visibly Closing, and everything it waits for is Closed.
+/// I1, I2: a teardown sees its process Closing, and everything that the process waits for Closed.
 #[test]
 fn a_teardown_runs_while_closing_and_after_everything_it_waits_for() {
     let (server, outside) = (Process::new(), Process::new());
@@ -73,7 +73,7 @@ fn a_teardown_runs_while_closing_and_after_everything_it_waits_for() {
     ends_well(&server);
 }
 
-/// I2: the teardown runs once, even if many threads close the process, through two parents, and abort it.
+/// I2: a teardown runs once, even if many threads close the process, close it through two parents, and abort it.
 #[test]
 fn a_teardown_runs_once() {
     for _ in 0..200 {
@@ -98,7 +98,7 @@ fn a_teardown_runs_once() {
     }
 }
 
-/// I2: past a deadline the teardown still runs, once, after the body.
+/// I2: past a deadline, the teardown still runs once, after the body.
 #[test]
 fn past_a_deadline_the_teardown_still_runs() {
     let events = Events::default();
@@ -111,7 +111,7 @@ fn past_a_deadline_the_teardown_still_runs() {
     assert!(matches!(stuck.outcome(), Some(Err(Error::Aborted(_)))));
 }
 
-/// I3: every caller gets the same outcome, for ever after.
+/// I3: every caller gets the same outcome, at any time.
 #[test]
 fn the_outcome_is_the_same_for_everyone() {
     let process = Process::builder().name("disk").teardown(|| Err("full")).build().unwrap();
@@ -127,7 +127,7 @@ fn the_outcome_is_the_same_for_everyone() {
     assert_eq!(text(process.outcome().unwrap().unwrap_err()), first);
 }
 
-/// I3: the error of the body, then that of the teardown.
+/// I3: if both fail, the outcome has the error of the body, then that of the teardown.
 #[test]
 fn body_and_teardown_both_fail() {
     let app = Process::new();
@@ -144,7 +144,8 @@ fn body_and_teardown_both_fail() {
     assert_eq!(worker.reason(), Some(Reason::BodyFailed));
 }
 
-/// I4: the teardown of a process that waits for another sees everything that the other's teardown did, without a lock.
+/// I4: the teardown of a process that waits for another one sees everything that the other teardown did, without a
+/// lock.
 #[test]
 fn teardowns_are_ordered() {
     for _ in 0..300 {
@@ -184,7 +185,7 @@ fn the_log_is_torn_down_after_the_server() {
 
 /// A body that returns `Ok` lets its children finish; one that fails closes them.
 #[test]
-fn the_end_of_a_body() {
+fn an_ok_body_lets_children_finish_and_a_failed_one_closes_them() {
     let app = Process::new();
     let (give, take) = mpsc::channel();
     let finished = app.spawn_thread(move |p| give.send(p.child()).unwrap()).unwrap();
@@ -206,7 +207,7 @@ fn the_end_of_a_body() {
     assert_eq!(child.reason(), Some(Reason::ParentClosed));
 }
 
-/// `close_after_children` waits for the children that are there, and for those that are added later.
+/// `close_after_children` waits for the present children, and for those that are added later.
 #[test]
 fn close_after_children_waits_for_all_children() {
     let batch = Process::builder().spawner(Inline).build().unwrap();
@@ -222,8 +223,8 @@ fn close_after_children_waits_for_all_children() {
     assert_eq!(batch.reason(), Some(Reason::Asked));
 }
 
-/// A process that is closed after another one stays Running until that one is Closed, in a chain of three. The reason
-/// is still the parent's closing.
+/// In a chain of three, a process that is closed after another one stays Running until that one is Closed. Its reason
+/// is still that its parent closed.
 #[test]
 fn siblings_that_close_one_after_the_other() {
     let app = Process::new();
@@ -252,11 +253,10 @@ fn siblings_that_close_one_after_the_other() {
     assert!(all.iter().all(|process| process.outcome().unwrap().is_ok()));
 }
 
-/// `close_after` delays only closings and aborts by a parent, but neither a call that closes the process directly nor
-/// its own end. It is an edge like any other: it is refused if it would complete a cycle, and has no effect if the
-/// other process is Closed.
+/// `close_after` delays only a close or an abort by a parent. A direct call closes the process at once, and so does its
+/// own end. The edge is refused if it would complete a cycle, and has no effect if the other process is Closed.
 #[test]
-fn close_after_holds_up_a_parent_only() {
+fn close_after_delays_only_closing_by_a_parent() {
     let (app, other) = (Process::new(), Process::new());
     let held = |what: &dyn Fn(&Process)| {
         let process = app.child();
@@ -273,7 +273,7 @@ fn close_after_holds_up_a_parent_only() {
     assert!(matches!(kept.close_after(&kept), Err(LinkError::Cycle(_))));
     app.close();
     assert_eq!(kept.phase(), Phase::Running);
-    // One that is added late is held open too.
+    // A process that is added late is held open too.
     let late = Process::new();
     late.close_after(&other).unwrap();
     app.add_child(&late).unwrap();
@@ -296,7 +296,8 @@ fn close_after_holds_up_a_parent_only() {
     assert!(matches!(background.close_after(&process), Err(LinkError::Background)));
 }
 
-/// An abort by a parent that is postponed still takes effect if the process closes for another reason before its turn.
+/// If a parent's abort waits for `close_after`, and the process meanwhile closes for another reason, the abort still
+/// takes effect.
 #[test]
 fn an_abort_that_waits_for_its_turn_is_not_forgotten() {
     type Close = fn(&Process);
@@ -323,10 +324,10 @@ fn an_abort_that_waits_for_its_turn_is_not_forgotten() {
     }
 }
 
-/// A process that is closed after two others, and has two parents: the first parent that closes counts, and it closes
-/// after the last of the two others.
+/// A process has two parents and is closed after two others. The first parent to close counts, and the process closes
+/// after both others.
 #[test]
-fn close_after_two() {
+fn a_process_may_close_after_two_others() {
     let (one, two, app, unit) = (Process::new(), Process::new(), Process::new(), Process::new());
     app.add_child(&one).unwrap();
     let gate = Process::new();
@@ -346,7 +347,8 @@ fn close_after_two() {
     assert_eq!(unit.reason(), Some(Reason::ParentClosed));
 }
 
-/// `Builder::close_before`: a new process closes before others; it has no effect on those whose teardown has started.
+/// `Builder::close_before`: the new process closes before the given ones. Those whose teardown has started are not
+/// affected.
 #[test]
 fn a_process_that_closes_before_others() {
     let (app, ended) = (Process::new(), Process::new());

@@ -1,4 +1,4 @@
-//! Periodic processes. Where an interval is tested, the clock is a manual one.
+//! Periodic processes. Tests of intervals use a manual clock.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use procession_tests::{LIMIT, ends_well, outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A call that reports its beginning, and ends when the test lets it.
+/// A call of the body. It ends when the test ends it.
 struct Call {
     process: Process,
     end: Sender<Result<(), &'static str>>,
@@ -26,8 +26,9 @@ impl Call {
     }
 }
 
-/// A blocking body whose calls are driven by the test.
-fn driven() -> (impl Fn(Process) -> Result<(), &'static str> + Send + Sync, Receiver<Call>) {
+/// A blocking body that reports each of its calls to the test.
+fn body_with_reported_calls()
+-> (impl Fn(Process) -> Result<(), &'static str> + Send + Sync, Receiver<Call>) {
     let (begin, begun) = mpsc::channel();
     let begin = Mutex::new(begin);
     let body = move |process: Process| {
@@ -38,79 +39,80 @@ fn driven() -> (impl Fn(Process) -> Result<(), &'static str> + Send + Sync, Rece
     (body, begun)
 }
 
-fn next(begun: &Receiver<Call>) -> Call {
+fn next_call(begun: &Receiver<Call>) -> Call {
     begun.recv_timeout(LIMIT).unwrap()
 }
 
-/// Checks that no call begins: the periodic process sleeps.
-fn none(clock: &ManualClock, begun: &Receiver<Call>) {
+/// Checks that the periodic process sleeps and begins no call.
+fn assert_no_call(clock: &ManualClock, begun: &Receiver<Call>) {
     clock.wait_for_sleepers(1);
     assert!(begun.try_recv().is_err());
 }
 
-/// Every: the gap is between the end of one call and the next.
+/// `Periodic::every`: the gap lies between the end of one call and the beginning of the next.
 #[test]
 fn a_gap_after_the_end_of_a_call() {
     let (app, clock) = (Process::new(), ManualClock::new());
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     Periodic::every(3 * SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
     clock.wait_for_sleepers(1);
     clock.advance(2 * SECOND);
-    none(&clock, &begun);
+    assert_no_call(&clock, &begun);
     for _ in 0..3 {
         clock.advance(SECOND);
-        let call = next(&begun);
+        let call = next_call(&begun);
         assert_eq!(clock.sleepers(), 0);
-        // However long the call takes, the next one does not begin.
+        // The next call does not begin before this one ends.
         clock.advance(100 * SECOND);
         call.end();
-        none(&clock, &begun);
+        assert_no_call(&clock, &begun);
         clock.advance(2 * SECOND);
-        none(&clock, &begun);
+        assert_no_call(&clock, &begun);
     }
     app.close_blocking().unwrap();
 }
 
-/// Tick: calls at multiples of the period. Ticks that pass during a call are skipped, and not made up for.
+/// `Periodic::tick`: calls begin at multiples of the period. Ticks that pass during a call are skipped, and not made up
+/// for.
 #[test]
 fn missed_ticks_are_skipped() {
     let (app, clock) = (Process::new(), ManualClock::new());
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     Periodic::tick(10 * SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
     clock.wait_for_sleepers(1);
     clock.advance(10 * SECOND); // 10
-    let call = next(&begun);
+    let call = next_call(&begun);
     clock.advance(4 * SECOND); // 14
     call.end();
     clock.wait_for_sleepers(1);
     clock.advance(6 * SECOND); // 20: on time, though the call took 4
-    let call = next(&begun);
+    let call = next_call(&begun);
     clock.advance(35 * SECOND); // 55: 30, 40 and 50 are missed
     call.end();
-    none(&clock, &begun);
+    assert_no_call(&clock, &begun);
     clock.advance(4 * SECOND); // 59
-    none(&clock, &begun);
+    assert_no_call(&clock, &begun);
     clock.advance(SECOND); // 60
-    let call = next(&begun);
+    let call = next_call(&begun);
     clock.advance(10 * SECOND); // 70, which is now
     call.end();
-    next(&begun).end();
-    none(&clock, &begun);
+    next_call(&begun).end();
+    assert_no_call(&clock, &begun);
     app.close_blocking().unwrap();
 }
 
-/// Ticker, OnSignal: one call for each item, one at a time; items that come during a call wait.
+/// `Periodic::on`: one call for each item, one at a time. Items that come during a call wait.
 #[test]
-fn driven_by_a_stream() {
+fn each_item_of_a_stream_starts_a_call() {
     let app = Process::new();
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     let (signal, signals) = smol::channel::unbounded();
     let periodic = Periodic::on(signals).spawn_thread(&app, body).unwrap();
     for _ in 0..3 {
         signal.send_blocking("tick").unwrap();
     }
     for _ in 0..3 {
-        let call = next(&begun);
+        let call = next_call(&begun);
         assert!(begun.try_recv().is_err());
         call.end();
     }
@@ -122,9 +124,9 @@ fn driven_by_a_stream() {
     app.close_blocking().unwrap();
 }
 
-/// EveryGo, TickGo, TickerGo, OnSignalGo: a tick starts a call even while others are running.
+/// `overlapping`: a tick starts a call even while others are running, for each form.
 #[test]
-fn calls_that_overlap() {
+fn overlapping_calls_run_at_the_same_time() {
     let (signal, signals) = smol::channel::unbounded();
     let clock = ManualClock::new();
     let every = Periodic::every(SECOND).clock(clock.clone()).overlapping();
@@ -132,11 +134,11 @@ fn calls_that_overlap() {
     let on = Periodic::on(signals).overlapping();
     let check = |periodic: Overlapping, tick: &dyn Fn()| {
         let app = Process::new();
-        let (body, begun) = driven();
+        let (body, begun) = body_with_reported_calls();
         let periodic = periodic.spawn_thread(&app, body).unwrap();
         let calls = [(); 3].map(|()| {
             tick();
-            next(&begun)
+            next_call(&begun)
         });
         app.close();
         calls.iter().for_each(|call| assert!(call.process.is_closing()));
@@ -153,34 +155,34 @@ fn calls_that_overlap() {
     check(on, &|| signal.try_send(()).unwrap());
 }
 
-/// Overlapping at a fixed rate: ticks that pass while the clock jumps are skipped too.
+/// `overlapping`: ticks that pass while the clock jumps are skipped too.
 #[test]
 fn overlapping_ticks_are_not_bunched() {
     let (app, clock) = (Process::new(), ManualClock::new());
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     let tick = Periodic::tick(SECOND).clock(clock.clone()).overlapping();
     tick.spawn_thread(&app, body).unwrap();
     clock.wait_for_sleepers(1);
     clock.advance(10 * SECOND);
-    let first = next(&begun);
-    // The tick at 10 is now, and is the only other one.
-    let second = next(&begun);
-    none(&clock, &begun);
+    let first = next_call(&begun);
+    // Only one further tick is due: the one at 10, which is now.
+    let second = next_call(&begun);
+    assert_no_call(&clock, &begun);
     first.end();
     second.end();
     app.close_blocking().unwrap();
 }
 
-/// Closing closes the call in progress, waits for it, and starts no more. It does not wait for the end of a pause.
+/// Closing closes the current call, waits for it, and starts no other. It does not wait for the rest of a pause.
 #[test]
-fn closing_during_a_call_and_during_the_pause() {
+fn closing_ends_the_call_and_the_pause() {
     let (app, clock) = (Process::new(), ManualClock::new());
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     let periodic = Periodic::every(SECOND).clock(clock.clone()).spawn_thread(&app, body).unwrap();
     clock.wait_for_sleepers(1);
     clock.advance(SECOND);
-    let call = next(&begun);
-    // The teardown comes after the call.
+    let call = next_call(&begun);
+    // The teardown runs after the call.
     let in_flight = call.process.clone();
     periodic.set_teardown(move || assert!(in_flight.is_closed())).unwrap();
     periodic.close();
@@ -191,7 +193,7 @@ fn closing_during_a_call_and_during_the_pause() {
     ends_well(&periodic);
     assert!(begun.try_recv().is_err());
 
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     let hourly = Periodic::every(3600 * SECOND).spawn_thread(&app, body).unwrap();
     let never = Periodic::tick(Duration::MAX).spawn(&app, |_| async { panic!("called") }).unwrap();
     hourly.close();
@@ -200,9 +202,9 @@ fn closing_during_a_call_and_during_the_pause() {
     assert!(begun.try_recv().is_err());
 }
 
-/// A tick that comes together with closing starts no call.
+/// A tick that comes at the moment of closing starts no call.
 #[test]
-fn a_tick_that_comes_with_closing() {
+fn a_tick_at_the_moment_of_closing_starts_no_call() {
     for on_threads in [true, false] {
         let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
         let closing = app.clone();
@@ -220,9 +222,9 @@ fn a_tick_that_comes_with_closing() {
     }
 }
 
-/// A periodic process of a Closing parent calls nothing. Under a Closed parent, it is an error.
+/// A periodic process under a Closing parent makes no call. Under a Closed parent, it is refused.
 #[test]
-fn under_a_closing_parent() {
+fn a_closing_parent_starts_no_call() {
     let app = Process::new();
     let gate = Process::new();
     app.wait_for(&gate).unwrap();
@@ -236,7 +238,7 @@ fn under_a_closing_parent() {
     assert!(matches!(refused, Err(Error::Closed(_))));
 }
 
-/// An interval of zero is an error that names the parent.
+/// An interval of zero is refused with an error that names the parent.
 #[test]
 fn an_interval_of_zero_is_refused() {
     let app = Process::builder().name("app").build().unwrap();
@@ -252,9 +254,9 @@ fn an_interval_of_zero_is_refused() {
     app.close_blocking().unwrap();
 }
 
-/// A failed call is reported to the hooks, and the calls go on: errors and panics, on threads and in tasks.
+/// Hooks receive each failed call, and the calls continue: for errors and panics, on threads and in tasks.
 #[test]
-fn a_call_that_fails() {
+fn a_failed_call_is_reported_and_others_follow() {
     let app = Process::builder().name("app").build().unwrap();
     let (tell, told) = mpsc::channel();
     app.on_failure(move |_, error| tell.send(error.with_causes().to_string()).unwrap());
@@ -288,9 +290,9 @@ fn a_call_that_fails() {
     app.close_blocking().unwrap();
 }
 
-/// A call whose body and teardown both fail is one failed call.
+/// A call whose body and teardown both fail counts as one failed call.
 #[test]
-fn a_call_that_fails_twice() {
+fn a_call_whose_teardown_fails_too_is_one_failure() {
     let app = Process::new();
     let on = Periodic::on(futures_lite::stream::iter(0..3)).on_failure(ChildFailure::Ignore);
     let periodic = on.spawn_thread(&app, |call| {
@@ -306,8 +308,8 @@ fn a_call_that_fails_twice() {
     app.close_blocking().unwrap();
 }
 
-/// With `ChildFailure::Close`, a failed call closes the parent, which has the error in its outcome, whatever it does
-/// when another child fails.
+/// With `ChildFailure::Close`, a failed call closes the parent, whose outcome has the error. How the parent treats
+/// other children does not matter.
 #[test]
 fn a_call_that_fails_closes_the_parent() {
     let app = Process::builder().name("app").build().unwrap();
@@ -319,15 +321,15 @@ fn a_call_that_fails_closes_the_parent() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(periodic.label())));
     assert!(outcome(&periodic.closed()).is_err());
 
-    // At once, while other calls go on.
+    // It closes at once, while other calls are still running.
     let app = Process::new();
     let (signal, signals) = smol::channel::unbounded();
     let on = Periodic::on(signals).on_failure(ChildFailure::Close).overlapping();
-    let (body, begun) = driven();
+    let (body, begun) = body_with_reported_calls();
     on.spawn_thread(&app, body).unwrap();
     signal.try_send(()).unwrap();
     signal.try_send(()).unwrap();
-    let [one, other] = [(); 2].map(|()| next(&begun));
+    let [one, other] = [(); 2].map(|()| next_call(&begun));
     one.end.send(Err("disk")).unwrap();
     app.closing().wait_timeout(LIMIT).unwrap();
     assert!(!app.is_closed());
@@ -339,9 +341,9 @@ fn a_call_that_fails_closes_the_parent() {
     assert!(matches!(refused, Err(Error::Background)));
 }
 
-/// A stream that panics is the outcome of the periodic process.
+/// I7: a panic of the stream becomes the outcome of the periodic process.
 #[test]
-fn a_stream_that_panics() {
+fn a_panic_of_the_stream_is_the_outcome() {
     let app = Process::new();
     let stream = futures_lite::stream::poll_fn(|_| -> std::task::Poll<Option<()>> {
         panic!("in the stream")
@@ -356,8 +358,8 @@ fn ready_after(run: &impl Fn()) -> Ready<()> {
     ready(())
 }
 
-/// The checks for each executor: all forms, async and blocking, in real time.
-async fn works(app: Process) {
+/// Checks all forms, async and blocking, in real time, on the executor that polls this.
+async fn assert_works(app: Process) {
     let millisecond = Duration::from_millis(1);
     let calls: [Arc<AtomicUsize>; 6] = Default::default();
     let count = |at: usize| {
@@ -390,10 +392,10 @@ fn under_every_executor() {
     for threads in [1, 4] {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads).build().unwrap();
-        runtime.block_on(async { works(Process::new()).await });
+        runtime.block_on(async { assert_works(Process::new()).await });
     }
-    smol::block_on(works(Process::builder().spawner(Smol).build().unwrap()));
-    futures_lite::future::block_on(works(Process::new()));
+    smol::block_on(assert_works(Process::builder().spawner(Smol).build().unwrap()));
+    futures_lite::future::block_on(assert_works(Process::new()));
 }
 
 /// A periodic process works with the inline spawner.
@@ -410,7 +412,7 @@ fn with_the_inline_spawner() {
     ends_well(&app);
 }
 
-/// 10,000 periodic processes, async and blocking, do not have a thread each.
+/// 10,000 periodic processes, async and blocking, do not need a thread each.
 #[test]
 #[cfg(target_os = "linux")]
 fn many_periodic_processes_share_few_threads() {

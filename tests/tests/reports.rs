@@ -1,4 +1,4 @@
-//! What `Main` says, its exit statuses, and the rule that nothing fails silently (I17).
+//! What `Main` reports, its exit statuses, and the rule that nothing fails silently (I17).
 
 #![cfg(target_os = "linux")]
 
@@ -21,7 +21,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a program that ends without a signal: its exit status, what it printed and what it said.
+/// Runs a program that ends without a signal. Returns its exit status, its standard output and its standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -59,11 +59,12 @@ fn start(arguments: &[&str]) -> (Program, Errors) {
     (program, Errors::of(errors))
 }
 
-/// The line without the panic messages of bodies, which the panic hook prints.
-fn said(errors: &str) -> Vec<&str> {
+/// The lines that `Main` wrote, without the panic messages of bodies, which the panic hook writes.
+fn reports(errors: &str) -> Vec<&str> {
     errors.lines().filter(|line| line.starts_with("app: ")).collect()
 }
 
+/// Checks the last line: how long closing took, and how it ended.
 #[track_caller]
 fn assert_closed(line: &str, end: &str) {
     let rest = line.strip_prefix("app: closed in ").unwrap_or_else(|| panic!("{line}"));
@@ -73,16 +74,17 @@ fn assert_closed(line: &str, end: &str) {
     assert_eq!(unit, Some(end), "{line}");
 }
 
-/// A program that simply ends says nothing.
+/// A program that ends without a signal or a failure reports nothing.
 #[test]
-fn nothing_happens() {
+fn a_program_that_closes_well_reports_nothing() {
     assert_eq!(run(&["ends"]), (Some(0), "ready\n".into(), String::new()));
     assert_eq!(run(&["ends", "soon"]), (Some(0), "ready\n".into(), String::new()));
 }
 
-/// (1) and (8).
+/// The report of the first signal has its name, the grace and what the next signal does. The last line says how long
+/// closing took.
 #[test]
-fn one_signal() {
+fn the_first_signal_is_reported() {
     for (options, grace, signal, name) in [
         (&["serve"][..], "without a grace", Signal::INT, "SIGINT"),
         (&["serve", "grace"], "with a grace of 30 s", Signal::TERM, "SIGTERM"),
@@ -99,9 +101,10 @@ fn one_signal() {
     }
 }
 
-/// (2) and (8) after an abort.
+/// The report of the second signal has the number of processes that it aborts. The last line names them, and has the
+/// exit code.
 #[test]
-fn two_signals() {
+fn the_second_signal_is_reported() {
     let (mut program, errors) = start(&["stubborn"]);
     program.signal(Signal::INT);
     assert!(errors.next().starts_with("app: SIGINT: closing"));
@@ -113,9 +116,9 @@ fn two_signals() {
     assert_eq!(program.status().code(), Some(130));
 }
 
-/// (3): the third signal ends the program, whatever hangs; with `no_exit`, it does nothing.
+/// The third signal ends the program, whatever hangs. With `no_exit`, it does nothing.
 #[test]
-fn three_signals() {
+fn the_third_signal_is_reported_and_ends_the_program() {
     let (mut program, errors) = start(&["hang", "for-ever"]);
     program.signal(Signal::TERM);
     assert!(errors.next().starts_with("app: SIGTERM: closing"));
@@ -139,9 +142,9 @@ fn three_signals() {
     assert!(!program.has_ended());
 }
 
-/// Nothing that writes holds up the third signal: standard error is a pipe that is full.
+/// I10, I15: while standard error is a full pipe, the third signal still ends the program.
 #[test]
-fn a_full_pipe() {
+fn a_full_pipe_does_not_delay_the_third_signal() {
     let mut command = command(&["flood", "for-ever", "grace"]);
     let (mut program, _errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
     program.read_to("ready");
@@ -152,9 +155,9 @@ fn a_full_pipe() {
     assert_eq!(program.status().code(), Some(130));
 }
 
-/// (5) and (8): a grace that has to abort.
+/// At the end of the grace, the report has what is aborted and what it waits for. The last line has the exit code.
 #[test]
-fn a_grace() {
+fn the_end_of_the_grace_is_reported() {
     let over = "app: the grace of 100 ms is over: aborting 2 processes; exit in 5.0 s at the latest. \
                 Still waiting for:";
     let blocker = |line: &str| {
@@ -183,15 +186,16 @@ fn a_grace() {
     assert_eq!(program.status().code(), Some(143));
 }
 
-/// An abort that the program asked for adds nothing.
+/// I17: an abort that the program itself asked for adds nothing to the reports or to the exit status.
 #[test]
-fn an_abort_of_its_own() {
+fn an_explicit_abort_is_not_reported() {
     assert_eq!(run(&["aborts-itself", "soon"]), (Some(0), "ready\n".into(), String::new()));
 }
 
-/// (6): a teardown that never ends, and a body that ignores everything, with or without a signal.
+/// If a teardown never ends, or a body ignores everything, `Main` reports at the end of the abort grace what is still
+/// open, and ends the program. With a signal and without.
 #[test]
-fn an_abort_that_does_not_help() {
+fn the_end_of_the_abort_grace_is_reported() {
     let (status, _, errors) = run(&["teardown", "soon", "give-up"]);
     assert_eq!(status, Some(70), "{errors}");
     let lines: Vec<_> = errors.lines().collect();
@@ -211,9 +215,10 @@ fn an_abort_that_does_not_help() {
     assert!(rest.iter().any(|line| line == gave_up), "{rest:#?}");
 }
 
-/// (4): in a program with 110 processes, the first report names the three that do not end, 5 s after the signal.
+/// I18: 5 s after the signal, the first report of a program with 110 processes names the three that do not end, and no
+/// other.
 #[test]
-fn the_three_culprits() {
+fn the_first_stall_report_names_three_of_110_processes() {
     let (mut program, errors) = start(&["culprits", "grace"]);
     let start = Instant::now();
     program.signal(Signal::INT);
@@ -242,12 +247,12 @@ fn the_three_culprits() {
     assert_eq!(program.status().code(), Some(130));
 }
 
-/// (7): failures that nothing handles.
+/// I17: failures that nothing handles are reported, and make the exit status 1.
 #[test]
-fn failures() {
+fn unhandled_failures_are_reported() {
     let (status, _, errors) = run(&["fails"]);
     assert_eq!(status, Some(1), "{errors}");
-    let mut lines = said(&errors);
+    let mut lines = reports(&errors);
     assert_closed(lines.pop().unwrap(), " with 2 failures; exit code 1");
     lines.sort();
     assert!(lines[0].starts_with(&format!("app: app › reader panicked: out of paper ({FILE}:")));
@@ -259,30 +264,30 @@ fn failures() {
     assert!(errors.starts_with("app: background › job failed: disk full ("), "{errors}");
     let (status, _, errors) = run(&["detached"]);
     assert_eq!(status, Some(1), "{errors}");
-    assert_eq!(said(&errors).len(), 3, "{errors}");
+    assert_eq!(reports(&errors).len(), 3, "{errors}");
     assert!(errors.contains("detached") && errors.contains("read too late"), "{errors}");
     let (status, _, errors) = run(&["periodic"]);
     assert_eq!(status, Some(1), "{errors}");
     assert_eq!(errors.matches("failed: disk full").count(), 3, "{errors}");
 }
 
-/// A body that returns the error of another process does not report it again; with `?`, the error of a task is the
-/// failure of the body that read it.
+/// I17: a body that returns the error of another process does not report it again. With `?`, the error of a task is
+/// reported as the failure of the body that read it.
 #[test]
-fn failures_that_are_handed_on() {
+fn a_failure_that_is_handed_on_is_reported_once() {
     for what in ["handed-on", "question-mark"] {
         let (status, _, errors) = run(&[what]);
         assert_eq!(status, Some(1), "{what}: {errors}");
-        let lines = said(&errors);
+        let lines = reports(&errors);
         let [failure, closed] = lines[..] else { panic!("{what}: {errors}") };
         assert!(failure.ends_with(" failed: disk full"), "{what}: {failure}");
         assert_closed(closed, " with 1 failure; exit code 1");
     }
 }
 
-/// A failure below one `Main` is not one of another in the same program.
+/// I17: of two `Main`s in one program, each reports only the failures below it.
 #[test]
-fn failures_of_another_main() {
+fn each_main_reports_its_own_failures() {
     let (status, printed, errors) = run(&["two-mains"]);
     assert_eq!(status, Some(0), "{errors}");
     let lines: Vec<_> = errors.lines().collect();
@@ -295,24 +300,24 @@ fn failures_of_another_main() {
     assert!(printed.contains("other: Exit"), "{printed}");
 }
 
-/// Each way in which a failure is handled.
+/// I17: each way to handle a failure keeps it out of the reports.
 #[test]
-fn failures_that_are_handled() {
+fn handled_failures_are_not_reported() {
     let (status, _, errors) = run(&["handled"]);
-    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
+    assert_eq!((status, reports(&errors).len()), (Some(0), 0), "{errors}");
     let (status, printed, errors) = run(&["fails", "hooked"]);
-    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
+    assert_eq!((status, reports(&errors).len()), (Some(0), 0), "{errors}");
     assert_eq!(printed.matches("hook: ").count(), 2, "{printed}");
     let (status, _, errors) = run(&["fails", "ignore"]);
-    assert_eq!((status, said(&errors).len()), (Some(0), 0), "{errors}");
-    // It is part of the outcome, which is returned.
+    assert_eq!((status, reports(&errors).len()), (Some(0), 0), "{errors}");
+    // The failure is part of the outcome, which decides the exit status.
     let (status, _, errors) = run(&["fails", "close"]);
-    assert_eq!((status, said(&errors).len()), (Some(1), 0), "{errors}");
+    assert_eq!((status, reports(&errors).len()), (Some(1), 0), "{errors}");
 }
 
-/// Names and errors cannot disturb a terminal, and a `Display` that panics does no harm.
+/// Names and errors are escaped, so they cannot control a terminal. A `Display` that panics does no harm.
 #[test]
-fn hostile_failures() {
+fn hostile_names_and_errors_are_escaped() {
     let (status, _, errors) = run(&["nasty"]);
     assert_eq!(status, Some(1), "{errors}");
     let nasty = "app: app › a\\u{1b}[2J failed: two\\u{a}lines\\u{202e} (";
@@ -321,9 +326,9 @@ fn hostile_failures() {
     assert!(!errors.contains('\u{1b}'), "{errors}");
 }
 
-/// Identical failures are written three times, and then counted.
+/// Identical failures are reported three times, and then counted.
 #[test]
-fn failures_alike() {
+fn identical_failures_are_counted() {
     let (status, _, errors) = run(&["alike"]);
     assert_eq!(status, Some(1), "{errors}");
     let lines: Vec<_> = errors.lines().collect();
@@ -334,9 +339,9 @@ fn failures_alike() {
     assert_closed(lines[4], " with 10 failures; exit code 1");
 }
 
-/// `quiet` keeps the exit statuses.
+/// `quiet` silences the reports, but keeps the exit statuses.
 #[test]
-fn quiet() {
+fn quiet_reports_nothing() {
     for (arguments, code) in [
         (&["fails", "ignore", "quiet"][..], 0),
         (&["alike", "quiet"], 1),
@@ -345,23 +350,23 @@ fn quiet() {
         (&["alike", "quiet", "traced"], 1),
     ] {
         let (status, printed, errors) = run(arguments);
-        assert_eq!((status, said(&errors).len()), (Some(code), 0), "{arguments:?}: {errors}");
+        assert_eq!((status, reports(&errors).len()), (Some(code), 0), "{arguments:?}: {errors}");
         assert_eq!(printed, "ready\n");
     }
 }
 
-/// Standard error is closed.
+/// A program whose standard error is closed still ends with the right status.
 #[test]
-fn without_standard_error() {
+fn a_closed_standard_error_does_no_harm() {
     let mut command = command(&["alike", "grace"]);
     let (mut program, errors) = Program::start_with_errors(command.stderr(Stdio::piped()));
     drop(errors);
     assert_eq!(program.status().code(), Some(1));
 }
 
-/// `dump_on` prints the tree.
+/// `dump_on`: the signal prints the tree.
 #[test]
-fn a_dump() {
+fn dump_on_prints_the_tree() {
     let (mut program, errors) = start(&["stubborn"]);
     program.signal(Signal::USR1);
     assert!(errors.next().starts_with("app: app: Running"));
@@ -373,9 +378,9 @@ fn a_dump() {
     assert_eq!(program.status().code(), Some(143));
 }
 
-/// On a terminal, there is colour.
+/// On a terminal, reports have colour, unless the environment forbids it.
 #[test]
-fn a_terminal() {
+fn reports_on_a_terminal_have_colour() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let colours = |variable: Option<(&str, &str)>| {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -406,9 +411,9 @@ fn a_terminal() {
     }
 }
 
-/// With a subscriber, there are events instead, and nothing on standard error.
+/// With a `tracing` subscriber, reports are events, and standard error stays empty.
 #[test]
-fn events() {
+fn a_subscriber_gets_events_instead_of_reports() {
     let (status, printed, errors) = run(&["alike", "traced"]);
     assert_eq!((status, errors.as_str()), (Some(1), ""));
     let failed: Vec<_> = printed.lines().filter(|line| line.starts_with("ERROR failed")).collect();
@@ -457,11 +462,11 @@ fn events() {
     assert!(Errors::of(errors).rest().is_empty());
 }
 
-/// The example `stuck`: eight ways to hang, and what the program says about each.
+/// I18: the example `stuck` hangs in eight ways. Each report names the item in the way.
 #[test]
 fn eight_ways_to_hang() {
     let stuck = example("procession-examples", "stuck");
-    // What it says about the item in the way, and whether an abort helps.
+    // The way to hang, the report of the item in the way, and whether an abort ends it.
     for (way, expected, is_helped) in [
         ("thread", "app › cache: thread body `cache` (", false),
         ("async", "app › poller: async body (", true),
@@ -491,6 +496,7 @@ fn eight_ways_to_hang() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// Checks that the last line says that closing was forced.
 #[track_caller]
 fn assert_closed_by_force(line: &str) {
     assert!(line.starts_with("app: closed in ") && line.contains(" by force: 1 process"), "{line}");

@@ -1,4 +1,4 @@
-//! Resources that run out: I15. Each program under test runs out of one, and must still end.
+//! Resources that run out (I15): each program under test lacks one of them, and must still end.
 
 #![cfg(target_os = "linux")]
 
@@ -16,13 +16,13 @@ fn start(what: &str) -> Program {
     Program::start(Command::new(env!("CARGO_BIN_EXE_exhausted")).arg(what))
 }
 
-/// The milliseconds of CPU time that the program reports for a second without work.
+/// The CPU time in milliseconds that the program used in a second without work, as it reports.
 fn idle_time(lines: &[String]) -> u64 {
     let line = lines.iter().find_map(|line| line.strip_prefix("idle: ")).unwrap();
     line.trim_end_matches(" ms").parse().unwrap()
 }
 
-/// The first part of the errors that the program prints, without waiting for the rest.
+/// The beginning of what the program writes to standard error, without waiting for the rest.
 fn beginning(mut stderr: ChildStderr) -> String {
     const MOST: usize = 64 * 1024;
     let mut text = vec![0; MOST];
@@ -36,7 +36,7 @@ fn beginning(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&text[..read]).into_owned()
 }
 
-/// Without a free file descriptor, the shared executor starts, its threads do not panic, and none spins.
+/// I15: without a free file descriptor, the shared executor starts, its threads do not panic, and none spins.
 #[test]
 fn the_executor_starts_without_descriptors() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_exhausted"));
@@ -51,7 +51,7 @@ fn the_executor_starts_without_descriptors() {
     assert!(idle_time(&lines) < 100, "{lines:?}");
 }
 
-/// Without a free file descriptor, the deadline of `close_within` fires.
+/// I15: without a free file descriptor, the deadline of `close_within` fires.
 #[test]
 fn deadlines_fire_without_descriptors() {
     let mut program = start("deadline-without-descriptors");
@@ -59,7 +59,7 @@ fn deadlines_fire_without_descriptors() {
     assert!(program.status().success());
 }
 
-/// Without a free file descriptor, the grace of the entry point ends.
+/// I15: without a free file descriptor, the grace of `Main` ends.
 #[test]
 fn the_grace_ends_without_descriptors() {
     let mut program = start("grace-without-descriptors");
@@ -68,7 +68,7 @@ fn the_grace_ends_without_descriptors() {
     assert!(program.status().success());
 }
 
-/// While async bodies block the shared executor, deadlines fire and teardowns run.
+/// I15: while async bodies block the shared executor, deadlines fire and teardowns run.
 #[test]
 fn deadlines_fire_while_the_executor_is_blocked() {
     let mut program = start("blocked-executor");
@@ -77,8 +77,8 @@ fn deadlines_fire_while_the_executor_is_blocked() {
     assert!(program.status().success());
 }
 
-/// While async bodies block the shared executor, and with it the tasks of a manager and of a set, their units are
-/// aborted at the end of their grace.
+/// I15, U2: while async bodies block the shared executor, and with it the tasks of a manager and of a set, their units
+/// are aborted at the end of their grace.
 #[test]
 fn units_keep_their_grace_while_the_executor_is_blocked() {
     let mut program = start("blocked-executor-units");
@@ -89,7 +89,8 @@ fn units_keep_their_grace_while_the_executor_is_blocked() {
 
 const TEARDOWNS: usize = 600;
 
-/// A teardown that waits for the next sibling's teardown does not count towards the limit that the sibling's needs.
+/// I15: each of 600 teardowns waits for that of the next sibling. A teardown that waits does not count towards the
+/// limit.
 #[test]
 fn teardowns_that_wait_for_the_next_all_end() {
     let app = Process::new();
@@ -103,7 +104,8 @@ fn teardowns_that_wait_for_the_next_all_end() {
     ends_well(&app);
 }
 
-/// Nor do teardowns that wait for processes outside, whose own teardowns become due only when all are waiting.
+/// I15: the same for teardowns that wait for processes outside, whose own teardowns become due only when all of them
+/// wait.
 #[test]
 fn teardowns_that_wait_for_other_teardowns_all_end() {
     const AT_ONCE: usize = 512;
@@ -120,7 +122,7 @@ fn teardowns_that_wait_for_other_teardowns_all_end() {
         app.child().set_teardown(teardown).unwrap();
     }
     app.close();
-    // As many as any pool may run at once.
+    // As many as the pool may run at once.
     for _ in 0..AT_ONCE {
         told.recv_timeout(LIMIT).unwrap();
     }
@@ -129,7 +131,8 @@ fn teardowns_that_wait_for_other_teardowns_all_end() {
     ends_well(&others);
 }
 
-/// The stages count signals for each process, not for each of its bindings.
+/// A process that is bound twice has one count of signals: the signals of both bindings advance it through the stages
+/// together.
 #[test]
 fn signals_of_two_bindings_count_together() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_signals"));
@@ -144,7 +147,7 @@ fn signals_of_two_bindings_count_together() {
     assert_eq!(program.status().code(), Some(128 + 2));
 }
 
-/// While more teardowns block than may run at once, the library uses no CPU time.
+/// I15: while more teardowns block than may run at once, the library uses no CPU time.
 #[test]
 fn waiting_for_blocked_teardowns_is_idle() {
     let mut program = start("blocked-teardowns");

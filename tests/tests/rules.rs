@@ -1,4 +1,4 @@
-//! Rules of phases, teardowns, ownership and late additions: I1, I2, I6, I8, I17.
+//! Rules about phases, teardowns, ownership and late additions (I1, I2, I6, I8, I17).
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ fn closed() -> Process {
     process
 }
 
-/// A function that reports its call, and a way to see that it was dropped without having been called.
+/// Observes a function that should not be called: it is dropped without a call.
 struct Reported(Receiver<()>);
 
 impl Reported {
@@ -65,7 +65,8 @@ fn an_aborting_process_is_closing() {
     }
 }
 
-/// I6: a `build()` that is refused has run nothing, even if a parent was Closing and would have closed the process.
+/// I6: a `build()` that is refused has run nothing, even if one of its parents was Closing and would have closed the
+/// process.
 #[test]
 fn a_refused_build_has_not_run_the_teardown() {
     let (parent, gate) = closing();
@@ -96,7 +97,7 @@ fn a_refused_build_has_not_run_the_teardown() {
     [&parent, &app, &server].into_iter().for_each(ends_well);
 }
 
-/// I6: nor has a builder that is refused run the body.
+/// I6: a builder that is refused has not run its body.
 #[test]
 fn a_refused_builder_has_not_run_the_body() {
     let (parent, gate) = closing();
@@ -118,7 +119,7 @@ fn a_refused_builder_has_not_run_the_body() {
     ends_well(&parent);
 }
 
-/// I6: a Closed parent refuses a no-wait child too, and the teardown has not run.
+/// I6: a Closed parent refuses a no-wait child too, whose teardown does not run.
 #[test]
 fn a_builder_with_a_closed_no_wait_parent_is_refused() {
     let ((parent, gate), ended) = (closing(), closed());
@@ -132,7 +133,7 @@ fn a_builder_with_a_closed_no_wait_parent_is_refused() {
 }
 
 /// I6: a no-wait child that is added to a Closing process before its teardown has started is closed, and not waited
-/// for. `adding_late_is_refused` adds one after that.
+/// for. `adding_late_is_refused` in `graph.rs` covers a later addition.
 #[test]
 fn a_no_wait_child_of_a_closing_process_is_closed() {
     let (process, gate) = closing();
@@ -146,8 +147,8 @@ fn a_no_wait_child_of_a_closing_process_is_closed() {
     ends_well(&child);
 }
 
-/// I8: a process that `close_after` kept open after its only parent was Closed is held by no parent: dropping its last
-/// handle closes it.
+/// I8: a process outlives its only parent because of `close_after`. A Closed parent does not hold it, so dropping its
+/// last handle closes it.
 #[test]
 fn a_closed_no_wait_parent_does_not_hold_a_process() {
     let (parent, other, process) = (Process::new(), Process::new(), Process::new());
@@ -164,7 +165,7 @@ fn a_closed_no_wait_parent_does_not_hold_a_process() {
     outcome(&closed).unwrap();
 }
 
-/// I8: an open parent goes on holding a process whose other parent is Closed.
+/// I8: an open parent holds a process even if another parent of it is Closed.
 #[test]
 fn an_open_parent_holds_a_process_with_a_closed_parent() {
     let (ended, open, other) = (Process::new(), Process::new(), Process::new());
@@ -183,6 +184,7 @@ fn an_open_parent_holds_a_process_with_a_closed_parent() {
 
 /// Two processes that close each other: the first edge owns, the second completes the ring.
 type Link = fn(&Process, &Process) -> Result<(), LinkError>;
+/// Ways in which two processes close each other. The first edge owns its child, the second completes the ring.
 
 const RINGS: [(Link, Link); 3] = [
     (Process::add_child_no_wait, Process::add_child_no_wait),
@@ -190,7 +192,7 @@ const RINGS: [(Link, Link); 3] = [
     (Process::add_child_no_wait, Process::add_child),
 ];
 
-/// I8: a ring does not keep itself open.
+/// I8: a ring does not keep itself open: it closes with its last handles.
 #[test]
 fn a_ring_ends_with_its_last_handles() {
     for (first, second) in RINGS {
@@ -205,7 +207,7 @@ fn a_ring_ends_with_its_last_handles() {
     }
 }
 
-/// I8: nor does a ring of three, whose handles are dropped in any order.
+/// I8: the same for a ring of three, whose handles are dropped in any order.
 #[test]
 fn a_ring_of_three_ends_with_its_last_handles() {
     for [one, two, three] in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -222,7 +224,7 @@ fn a_ring_of_three_ends_with_its_last_handles() {
     }
 }
 
-/// I8: the edge that completes a ring closes its child, but does not own it; the others own.
+/// I8: the edge that completes a ring closes its child but does not own it. The other edges own theirs.
 #[test]
 fn the_last_edge_of_a_ring_does_not_own() {
     for (first, second) in RINGS {
@@ -283,11 +285,11 @@ fn a_parent_holds_a_ring() {
     }
 }
 
-/// I8: no-wait children that form a chain and a diamond, but no ring, are owned, in whichever order the edges
-/// are added.
+/// I8: no-wait children that form a chain and a diamond, but no ring, are owned, in whichever order the edges are
+/// added.
 #[test]
 fn a_diamond_of_no_wait_children_is_owned() {
-    // Edges of a diamond, with a chain under it.
+    // The edges of a diamond, and of a chain below it.
     let edges = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4)];
     for rotation in 0..edges.len() {
         let mut processes: Vec<Process> = (0..5).map(|_| Process::new()).collect();
@@ -309,8 +311,7 @@ fn a_diamond_of_no_wait_children_is_owned() {
     }
 }
 
-/// An abort that comes from a parent does not override `close_after`: the process is aborted when its turn
-/// comes.
+/// An abort by a parent does not override `close_after`: a process is aborted when its turn comes.
 #[test]
 fn an_abort_from_above_keeps_the_order() {
     for closed_before in [false, true] {
@@ -345,8 +346,8 @@ fn an_abort_from_above_keeps_the_order() {
     }
 }
 
-/// I17: a panic of the future given to `close_when` leaves the process open, unless a failure of a child
-/// closes it.
+/// I17: a panic in the future given to `close_when` counts as the failure of a child, so it closes the process only
+/// with `ChildFailure::Close`.
 #[test]
 fn a_panic_of_the_future_of_close_when_is_a_failure_of_a_child() {
     for on_child_failure in [ChildFailure::default(), ChildFailure::Close] {
@@ -376,7 +377,7 @@ fn a_panic_of_the_future_of_close_when_is_a_failure_of_a_child() {
     }
 }
 
-/// I2: a process has at most one teardown, even once it is Closed.
+/// I2: a Closed process has at most one teardown too.
 #[test]
 fn a_second_teardown_of_a_closed_process_is_refused() {
     let ran = Arc::new(AtomicUsize::new(0));
@@ -402,7 +403,7 @@ fn a_second_teardown_of_a_closed_process_is_refused() {
     process.set_teardown_async(move || async move { polled() }).unwrap();
     refuses(&process, 2);
 
-    // A teardown that fails, and one that was set before, count too.
+    // A teardown that failed, or that was set before the end, counts too.
     let process = closed();
     assert!(matches!(process.set_teardown(|| Err("disk full")), Err(Error::Failed(_))));
     refuses(&process, 2);
@@ -435,8 +436,8 @@ fn one_of_several_teardowns_of_a_closed_process_runs() {
     }
 }
 
-/// A Closed process does not stay in the signal bindings: the captures of its hooks are dropped without another signal
-/// or binding.
+/// A Closed process leaves the bindings of signals at once: the captures of its hooks are dropped without another
+/// signal or binding.
 #[cfg(unix)]
 #[test]
 fn a_closed_process_does_not_stay_bound_to_signals() {

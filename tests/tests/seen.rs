@@ -1,4 +1,4 @@
-//! Failures are seen: by parents, as `ChildFailure` says, and by hooks.
+//! Failures go up: to parents, as `ChildFailure` says, and to hooks (I17).
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use procession::{ChildFailure, Error, Process, Reason};
 use procession_tests::{LIMIT, ends_well, outcome};
+/// A process with `ChildFailure::Close`.
 
 fn closing_for_children(name: &str) -> Process {
     Process::builder().name(name).on_child_failure(ChildFailure::Close).build().unwrap()
@@ -14,6 +15,7 @@ fn closing_for_children(name: &str) -> Process {
 fn child(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
+/// The texts of the error, or of the errors in it.
 
 fn errors(error: &Error) -> Vec<String> {
     match error {
@@ -22,7 +24,7 @@ fn errors(error: &Error) -> Vec<String> {
     }
 }
 
-/// The failures that a hook has seen.
+/// The failures that a hook has received.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -43,8 +45,8 @@ impl Seen {
     }
 }
 
-/// With `Close`, each way to fail closes the parent at once, with the child's name as the reason and its
-/// error in the outcome; the siblings are closed.
+/// With `ChildFailure::Close`, each way to fail closes the parent at once. The reason names the child, the outcome has
+/// its error, and the siblings are closed.
 #[test]
 fn a_child_that_fails_closes_its_parent() {
     type Fail = fn(&Process);
@@ -81,7 +83,7 @@ fn a_child_that_fails_closes_its_parent() {
     }
 }
 
-/// By default, a parent goes on, and its outcome stays its own.
+/// By default, a failed child neither closes its parent nor changes the parent's outcome.
 #[test]
 fn by_default_a_parent_goes_on() {
     let app = Process::new();
@@ -92,7 +94,7 @@ fn by_default_a_parent_goes_on() {
     ends_well(&app);
 }
 
-/// A failure goes up as far as parents close for it, and reaches each once, however many paths lead there.
+/// A failure goes up as long as parents close for it. It reaches each parent once, however many paths lead there.
 #[test]
 fn a_failure_goes_up_once() {
     let app = closing_for_children("app");
@@ -110,14 +112,14 @@ fn a_failure_goes_up_once() {
     let reason = app.reason().unwrap();
     assert!([&left, &right].iter().any(|p| reason == Reason::ChildFailed(p.label())), "{reason}");
 
-    // A parent that ignores it ends the path.
+    // It does not go beyond a parent that ignores it.
     let top = closing_for_children("top");
     let middle = child("middle", &top);
     assert!(outcome(&middle.spawn_thread(|_| Err("disk")).unwrap().closed()).is_err());
     assert!(!top.is_closing());
 }
 
-/// No error is lost: those of siblings that fail while the parent closes, and the parent's own.
+/// No error is lost: the outcome has those of siblings that fail while the parent closes, and the parent's own.
 #[test]
 fn all_errors_are_in_the_outcome() {
     let app = closing_for_children("app");
@@ -125,7 +127,7 @@ fn all_errors_are_in_the_outcome() {
     let sibling = child("sibling", &app);
     sibling.set_teardown(|| Err("second")).unwrap();
     child("worker", &app).spawn_thread(|_| Err("first")).unwrap();
-    // `worker` ignores it; its own child's failure does not count, so close by a teardown.
+    // `worker` ignores the failure of its own child, so its teardown has to fail.
     let failing = child("failing", &app);
     failing.set_teardown(|| Err("first")).unwrap();
     failing.close();
@@ -140,7 +142,7 @@ fn all_errors_are_in_the_outcome() {
     );
 }
 
-/// A child that is dropped by an abort of the parent has not failed; the parent's outcome is `Ok`.
+/// A child that an abort of its parent drops has not failed: the parent's outcome is `Ok`.
 #[test]
 fn an_abort_is_no_failure_of_the_children() {
     let app = closing_for_children("app");
@@ -150,9 +152,9 @@ fn an_abort_is_no_failure_of_the_children() {
     assert_eq!(app.reason(), Some(Reason::Asked));
 }
 
-/// A no-wait child counts too, while its parent is open.
+/// A failed no-wait child counts too, as long as its parent is open.
 #[test]
-fn a_no_wait_child_that_fails() {
+fn a_no_wait_child_that_fails_closes_an_open_parent() {
     let app = closing_for_children("app");
     let cache = Process::with_teardown(|| Err("disk"));
     app.add_child_no_wait(&cache).unwrap();
@@ -161,8 +163,8 @@ fn a_no_wait_child_that_fails() {
     assert_eq!(app.reason(), Some(Reason::ChildFailed(cache.label())));
 }
 
-/// Hooks see every failure in the tree with its process, even without a handle to it: of bodies and teardowns, blocking
-/// and async, and of processes that were linked later. They see nothing else.
+/// A hook receives every failure in its tree with the process, even one without handles: of bodies and teardowns,
+/// blocking and async, and of processes that were linked later. It receives nothing else.
 #[test]
 fn a_hook_sees_every_failure() {
     let seen = Seen::default();
@@ -211,7 +213,7 @@ fn a_hook_sees_every_failure() {
     );
 }
 
-/// A panic is reported when it happens: here, the failed process is not even Closed, because its child is not.
+/// A hook receives a panic when it happens, here before the failed process is Closed, because a child is still open.
 #[test]
 fn a_panic_is_reported_when_it_happens() {
     let app = Process::new();
@@ -235,7 +237,7 @@ fn a_panic_is_reported_when_it_happens() {
     ends_well(&app);
 }
 
-/// When the root is Closed, all failures have been reported.
+/// When the root is Closed, the hooks have received all failures.
 #[test]
 fn hooks_have_run_when_the_root_is_closed() {
     let (told, failed) = (Arc::new(AtomicUsize::new(0)), 200);
@@ -253,10 +255,10 @@ fn hooks_have_run_when_the_root_is_closed() {
     assert_eq!(told.load(Ordering::SeqCst), failed);
 }
 
-/// A hook that is set further down sees its own tree, and is called before those above it. A hook that panics hides
-/// nothing from the others.
+/// A hook further down receives the failures of its own tree, and is called before those above it. A hook that panics
+/// keeps nothing from the others.
 #[test]
-fn hooks_further_up_and_further_down() {
+fn inner_hooks_are_called_before_outer_ones() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let hook = |name: &'static str| {
         let order = order.clone();
@@ -282,7 +284,7 @@ fn hooks_further_up_and_further_down() {
     );
 }
 
-/// In a ring of processes that close each other, each hook is called once, and the search for them ends.
+/// In a ring of processes that close each other, the search for hooks ends, and calls each hook once.
 #[test]
 fn hooks_in_a_ring_are_called_once() {
     for failing in 0..3 {
@@ -296,7 +298,7 @@ fn hooks_in_a_ring_are_called_once() {
         ring[failing].set_teardown(|| Err("broken")).unwrap();
         assert!(outcome(&ring[failing].close()).is_err());
         ring.iter().for_each(|process| drop(process.closed().wait_timeout(LIMIT).unwrap()));
-        // A Closed process no longer knows the processes above it, so not all hooks need to be called.
+        // A Closed process no longer knows the processes above it, so some hooks may not be called.
         let mut told: Vec<usize> = told.try_iter().collect();
         assert_eq!(told.first(), Some(&failing));
         told.sort_unstable();
@@ -304,7 +306,7 @@ fn hooks_in_a_ring_are_called_once() {
     }
 }
 
-/// The same if several processes of a ring fail one after the other.
+/// The same if several processes of a ring fail one after another.
 #[test]
 fn hooks_in_a_ring_with_a_parent_outside_are_called_once() {
     let (root, a, b) = (Process::new(), Process::new(), Process::new());
@@ -320,14 +322,14 @@ fn hooks_in_a_ring_with_a_parent_outside_are_called_once() {
         assert!(outcome(&process.spawn_thread(|_| Err("broken")).unwrap().closed()).is_err());
         assert_eq!(told.load(Ordering::SeqCst), times);
     };
-    // Each of them looks for the hooks above it when it fails for the first time.
+    // Each of them searches for hooks when it fails for the first time.
     for (times, process) in [&a, &b, &b, &a, &b].into_iter().enumerate() {
         fails(process, times + 1);
     }
     root.close_blocking().unwrap();
 }
 
-/// A hook may call anything: it closes the tree, and a wait that cannot end is refused (I10, I13).
+/// I10, I13: a hook may close the tree, and a wait of it that cannot end is refused.
 #[test]
 fn a_hook_may_call_anything() {
     let app = Process::new();
@@ -343,9 +345,9 @@ fn a_hook_may_call_anything() {
     app.close_blocking().unwrap();
 }
 
-/// A hook on the background process sees failures that no other hook sees.
+/// A hook on the background process receives the failures that no other hook receives.
 #[test]
-fn a_hook_of_the_background() {
+fn a_hook_of_the_background_sees_failures_without_another_hook() {
     let (tell, told) = mpsc::channel();
     Process::background().on_failure(move |process, _| drop(tell.send(process.label())));
     let task = child("housekeeping", Process::background());
@@ -354,7 +356,7 @@ fn a_hook_of_the_background() {
     assert!(seen.is_some());
 }
 
-/// A no-wait child that fails long after its parent is Closed is seen too.
+/// A hook receives the failure of a no-wait child that fails long after its parent is Closed.
 #[test]
 fn a_hook_sees_what_outlives_its_process() {
     let (tell, told) = mpsc::channel();
@@ -369,7 +371,7 @@ fn a_hook_sees_what_outlives_its_process() {
     assert!(told.recv_timeout(LIMIT).unwrap().ends_with("failed: late"));
 }
 
-/// A hook can read the reason of a process that has no handles left.
+/// A hook can read the reason of a process that has no handles.
 #[test]
 fn a_hook_sees_that_the_last_handle_was_dropped() {
     let (tell, told) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Signals to real programs: the three stages, several processes, and the former actions.
+//! Signals to real programs: the three stages, several processes for one signal, and the former actions.
 
 #![cfg(target_os = "linux")]
 
@@ -16,9 +16,9 @@ fn start(what: &str) -> Program {
     program
 }
 
-/// The first signal closes, the second aborts, the third ends the program; each signal of the set counts.
+/// The first signal closes, the second aborts, the third ends the program. Each signal of the set counts.
 #[test]
-fn three_stages() {
+fn signals_close_then_abort_then_exit() {
     let mut program = start("stages");
     program.signal(Signal::INT);
     let mut lines = program.read_to("closing");
@@ -35,7 +35,7 @@ fn three_stages() {
 
 /// With fewer stages, further signals do nothing.
 #[test]
-fn fewer_stages() {
+fn signals_beyond_the_last_stage_do_nothing() {
     let mut program = start("two-stages");
     for (signal, line) in [(Signal::INT, "closing"), (Signal::INT, "aborting")] {
         program.signal(signal);
@@ -52,7 +52,7 @@ fn fewer_stages() {
     assert!(!program.has_ended());
 }
 
-/// Even if wakers hang, the third signal ends the program.
+/// The third signal ends the program even if wakers hang.
 #[test]
 fn the_third_signal_ends_a_program_that_hangs() {
     let mut program = start("hanging-waker");
@@ -64,9 +64,9 @@ fn the_third_signal_ends_a_program_that_hangs() {
     assert_eq!(program.status().code(), Some(128 + 2));
 }
 
-/// Several processes are bound to one signal, and one thread handles it.
+/// Several processes are bound to one signal, which one thread handles.
 #[test]
-fn several_processes() {
+fn one_thread_handles_a_signal_of_many_processes() {
     let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_signals")).arg("several"));
     let lines = program.read_to("bound");
     assert_eq!(lines, ["signal threads: 1", "bound"]);
@@ -75,10 +75,10 @@ fn several_processes() {
     assert!(program.status().success());
 }
 
-/// After the bound process is Closed, the former action is back: SIGTERM ends the program by that signal, and
+/// When the bound process is Closed, the former action is restored: SIGTERM ends the program by that signal, and
 /// SIGHUP, ignored from the start, is ignored again.
 #[test]
-fn the_former_action_is_back() {
+fn the_former_action_is_restored() {
     let path = env!("CARGO_BIN_EXE_signals");
     let script = format!("trap '' HUP; exec '{path}' former");
     let mut program = Program::start(Command::new("sh").arg("-c").arg(script));
@@ -91,7 +91,7 @@ fn the_former_action_is_back() {
     assert_eq!(program.status().signal(), Some(15));
 }
 
-/// A signal that cannot be caught, or does not exist, is an error at the call, and binds nothing.
+/// A signal that cannot be caught or does not exist is refused at the call, which binds nothing.
 #[test]
 fn bad_signals_are_refused() {
     let process = Process::new();
@@ -105,7 +105,7 @@ fn bad_signals_are_refused() {
         let refused = signal::bind(&process, [unknown]);
         assert!(matches!(refused, Err(SignalError::NotASignal(n)) if n == unknown));
     }
-    // The C library keeps these two for itself.
+    // The C library reserves these two.
     assert!(matches!(signal::bind(&process, [32]), Err(SignalError::NotASignal(32))));
     assert!(matches!(signal::bind(Process::background(), [2]), Err(SignalError::Background)));
     process.close_blocking().unwrap();

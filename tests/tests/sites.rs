@@ -1,4 +1,4 @@
-//! Each process records the line of the user's that made it or described it, and never one of the library's.
+//! Each process records the line of user code that made or described it, never a line of the library.
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -16,9 +16,10 @@ use procession_supervisor::{Manager, MemoryTable, Supervisor, Unit};
 use procession_tests::{LIMIT, ends_well};
 use tokio_util::sync::CancellationToken;
 
-/// Checks each process below this one, of which there are `count` or more.
+/// Checks that every process below this one, itself included, was made in this file. There must be at least `count` of
+/// them.
 #[track_caller]
-fn check(process: &Process, count: usize) {
+fn assert_made_here(process: &Process, count: usize) {
     let snapshot = process.snapshot();
     let all = snapshot.processes();
     assert!(all.len() >= count, "{} of {count}:\n{snapshot:#}", all.len());
@@ -28,7 +29,7 @@ fn check(process: &Process, count: usize) {
     assert!(!snapshot.to_string().contains("crates/procession"), "{snapshot}");
 }
 
-/// Waits until at least this many processes are below this one, itself included.
+/// Waits until at least `count` processes are below this one, itself included.
 #[track_caller]
 fn wait_for(process: &Process, count: usize) {
     let begin = std::time::Instant::now();
@@ -47,7 +48,7 @@ fn stay_blocked(process: Process) {
 }
 
 #[test]
-fn children_and_bodies() {
+fn sites_of_children_and_bodies() {
     for app in [Process::new(), Process::with_teardown(|| ()), Process::default()] {
         let _child = app.child();
         let builder = || Process::builder().parent(&app);
@@ -65,14 +66,14 @@ fn children_and_bodies() {
         app.spawn(stay).unwrap();
         app.spawn_thread(stay_blocked).unwrap();
         let _run = app.run(stay);
-        check(&app, 11);
+        assert_made_here(&app, 11);
         drop(_run);
         app.close_blocking().unwrap();
     }
 }
 
 #[test]
-fn conditions_and_hooks() {
+fn sites_of_conditions_and_hooks() {
     let app = Process::new();
     let token = CancellationToken::new();
     app.close_when(pending::<()>()).unwrap();
@@ -86,10 +87,10 @@ fn conditions_and_hooks() {
         let _ = gate.recv();
     });
     hook.unwrap().detach();
-    check(&app, 5);
+    assert_made_here(&app, 5);
     app.close();
     start.recv_timeout(LIMIT).unwrap();
-    check(&app, 4);
+    assert_made_here(&app, 4);
     assert!(app.snapshot().processes().iter().any(|process| process.work() == Work::Hook));
     drop(go);
     app.abort();
@@ -97,7 +98,7 @@ fn conditions_and_hooks() {
 }
 
 #[test]
-fn limiters_periodic_processes_and_scopes() {
+fn sites_of_limiters_periodic_processes_and_scopes() {
     let app = Process::new();
     let limited = Limited::new(&app, 6).unwrap();
     block_on(limited.spawn(stay)).unwrap();
@@ -112,10 +113,10 @@ fn limiters_periodic_processes_and_scopes() {
     Periodic::on(ticks()).overlapping().spawn(&app, stay).unwrap();
     Periodic::on(ticks()).overlapping().spawn_thread(&app, stay_blocked).unwrap();
     wait_for(&app, 16);
-    check(&app, 16);
+    assert_made_here(&app, 16);
     scope(|scope| {
         scope.spawn_thread(stay_blocked)?;
-        check(&scope, 2);
+        assert_made_here(&scope, 2);
         scope.close();
         procession::ok()
     })
@@ -124,10 +125,10 @@ fn limiters_periodic_processes_and_scopes() {
 }
 
 #[test]
-fn programs() {
+fn site_of_a_program() {
     let _exit = main(|p| {
         p.spawn_thread(stay_blocked)?;
-        check(&p, 2);
+        assert_made_here(&p, 2);
         p.close();
         procession::ok()
     });
@@ -140,7 +141,7 @@ fn stays() -> Runnable {
     })
 }
 
-/// Runnables of each kind, and how many processes each has while it runs.
+/// A runnable of each kind, and the number of processes that it has while it runs.
 fn runnables() -> Vec<(Runnable, usize)> {
     let ready = |run: procession_runnable::Run| async move {
         run.ready();
@@ -173,21 +174,21 @@ fn runnables() -> Vec<(Runnable, usize)> {
 }
 
 #[test]
-fn runnables_of_each_kind() {
+fn sites_of_each_kind_of_runnable() {
     let app = Process::new();
     for (runnable, count) in runnables() {
         let (start, _readiness) = Start::under(&app);
         let run = runnable.start(start).unwrap();
         wait_for(&run, count);
-        check(&run, count);
+        assert_made_here(&run, count);
         run.close_blocking().unwrap();
     }
     app.close_blocking().unwrap();
 }
 
-/// The line is that of the innermost description.
+/// A run has the line where the innermost runnable was described.
 #[test]
-fn the_line_is_that_of_the_description() {
+fn a_run_has_the_line_of_the_innermost_description() {
     let app = Process::new();
     let line = line!() + 1;
     let described = body(|run| async move { run.closing().await });
@@ -197,9 +198,9 @@ fn the_line_is_that_of_the_description() {
     app.close_blocking().unwrap();
 }
 
-/// A stop that hangs is shown where its runnable was described.
+/// A stop that hangs appears with the line where its runnable was described.
 #[test]
-fn stops() {
+fn site_of_a_stop() {
     let app = Process::new();
     let go = Process::new();
     let waits = go.clone();
@@ -212,28 +213,28 @@ fn stops() {
     wait_for(&run, 2);
     run.close();
     wait_for(&run, 2);
-    check(&app, 2);
+    assert_made_here(&app, 2);
     go.close();
     app.close_blocking().unwrap();
 }
 
 #[test]
-fn runs_around_a_body_and_services() {
+fn sites_of_runs_and_services() {
     let app = Process::new();
     let runnable = stays();
     block_on(run_in(&app, &runnable, |p| async move {
-        check(&p, 1);
+        assert_made_here(&p, 1);
         p.close();
     }))
     .unwrap();
     let above = app.clone();
     block_on(run_in(&app, &runnable, |_| async move {
-        check(&above, 5);
+        assert_made_here(&above, 5);
         procession::ok()
     }))
     .unwrap();
     let ends = run_to_end(&app, &runnable);
-    check(&app, 2);
+    assert_made_here(&app, 2);
     app.close();
     block_on(ends).unwrap();
     ends_well(&app);
@@ -241,10 +242,10 @@ fn runs_around_a_body_and_services() {
     let app = Process::new();
     let service = Service::under(&app, stays()).unwrap();
     service.start_blocking().unwrap();
-    check(&app, 3);
+    assert_made_here(&app, 3);
     service.stop_blocking().unwrap();
     let alone = Service::new(body(|run| async move {
-        check(&run, 1);
+        assert_made_here(&run, 1);
         run.ready();
         run.closing().await;
     }));
@@ -253,20 +254,20 @@ fn runs_around_a_body_and_services() {
 }
 
 #[test]
-fn managers_and_sets() {
+fn sites_of_managers_and_sets() {
     let table = MemoryTable::new();
     table.insert("unit", Unit::new(stays()));
     let manager = Manager::new(table);
     let app = Process::new();
     let run = manager.runnable().start(Start::under(&app).0).unwrap();
     wait_for(&app, 4);
-    check(&app, 4);
+    assert_made_here(&app, 4);
     run.close_blocking().unwrap();
-    let of_body = |p: &Process| check(p, 1);
+    let of_body = |p: &Process| assert_made_here(p, 1);
     manager
         .run_blocking(|p| {
             of_body(&p);
-            check(&manager.get(&"unit").unwrap(), 1);
+            assert_made_here(&manager.get(&"unit").unwrap(), 1);
         })
         .unwrap();
 
@@ -279,7 +280,7 @@ fn managers_and_sets() {
     for set in sets {
         let above = app.clone();
         block_on(run_in(&app, &set.runnable(), |_| async move {
-            check(&above, 9);
+            assert_made_here(&above, 9);
             procession::ok()
         }))
         .unwrap();

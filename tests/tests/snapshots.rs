@@ -1,4 +1,4 @@
-//! What a process says about itself and about everything below it: snapshots, blockers, paths and labels (I18).
+//! What a process says about itself and everything below it: snapshots, blockers, paths and labels (I18).
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -15,7 +15,7 @@ fn child(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
 
-/// Waits until the lines of the blockers are as expected. Each line is compared up to its age.
+/// Waits until the lines of the blockers start with the expected texts.
 fn blockers_become(process: &Process, expected: &[&str]) {
     let start = Instant::now();
     loop {
@@ -31,7 +31,7 @@ fn blockers_become(process: &Process, expected: &[&str]) {
     }
 }
 
-/// The edges between processes that have names, as `upper kind lower`, sorted.
+/// The edges between named processes, as `upper kind lower`, sorted.
 fn edges(process: &Process) -> Vec<String> {
     let snapshot = process.snapshot();
     let name = |index: usize| snapshot.processes()[index].name().unwrap_or_default().to_owned();
@@ -43,6 +43,7 @@ fn edges(process: &Process) -> Vec<String> {
     edges
 }
 
+/// A snapshot has each kind of edge, and waits that are over leave none behind.
 #[test]
 fn a_snapshot_has_every_kind_of_edge() {
     let app = named("app");
@@ -94,7 +95,7 @@ fn a_snapshot_has_every_kind_of_edge() {
     assert_eq!(limiter.held_slots().len(), 1);
     assert!(limiter.held_slots()[0].site.file().ends_with("snapshots.rs"));
 
-    // The waits leave nothing behind.
+    // The waits are over, and their edges are gone.
     drop(held);
     ends_well(&queues);
     outside.close();
@@ -105,13 +106,13 @@ fn a_snapshot_has_every_kind_of_edge() {
     app.close_blocking().unwrap();
 }
 
-/// Children are read in chunks; each is seen once, whatever their number.
+/// Children are read in chunks: a snapshot has each of them once, whatever their number.
 #[test]
 fn each_of_many_children_is_seen_once() {
     for count in [0, 1, 63, 64, 65, 128, 1000] {
         let app = Process::new();
         let children: Vec<_> = (0..count).map(|_| app.child()).collect();
-        // Gaps in the list.
+        // Children that are gone leave gaps in the list.
         children.iter().step_by(3).for_each(|child| drop(child.close()));
         let open = children.iter().filter(|child| !child.is_closed()).count();
         let snapshot = app.snapshot();
@@ -124,7 +125,7 @@ fn each_of_many_children_is_seen_once() {
     }
 }
 
-/// A ring of processes that close each other ends, in a snapshot and in a path.
+/// A ring of processes that close each other ends, both in a snapshot and in a path.
 #[test]
 fn a_ring_is_seen_once() {
     let ring = ["one", "two", "three"].map(named);
@@ -133,7 +134,7 @@ fn a_ring_is_seen_once() {
     }
     let snapshot = ring[0].snapshot();
     assert_eq!((snapshot.processes().len(), snapshot.edges().len()), (3, 3));
-    // Each of them is also above the first one.
+    // Each process of the ring is also above the first one.
     let path = snapshot.path(ring[2].id()).unwrap();
     assert_eq!(path, "two/three/one/two/three");
     assert_eq!(ring[0].path(), "two/three/one");
@@ -144,8 +145,9 @@ fn a_ring_is_seen_once() {
     assert!(ring.iter().all(|process| snapshot.path(process.id()).is_some()));
 }
 
+/// A snapshot has the phase, the reason, the work and the ages of each process.
 #[test]
-fn phases_reasons_and_ages_are_told() {
+fn a_snapshot_has_phases_reasons_and_ages() {
     let app = named("app");
     let body = Process::builder().name("body").parent(&app).spawn(|_| pending::<()>()).unwrap();
     let info = |process: &Process| app.snapshot().get(process.id()).cloned().unwrap();
@@ -163,9 +165,9 @@ fn phases_reasons_and_ages_are_told() {
     assert!(body.outcome().unwrap().is_err());
 }
 
-/// An abort is dated where it began, for everything below that was aborted with it.
+/// The age of an abort counts from the call, for everything below that it aborted.
 #[test]
-fn an_abort_is_dated() {
+fn an_abort_has_the_age_of_its_beginning() {
     let app = named("app");
     let middle = child("middle", &app);
     let (release, released) = mpsc::channel::<()>();
@@ -178,7 +180,7 @@ fn an_abort_is_dated() {
     let aborted = |process: &Process| snapshot.get(process.id()).unwrap().aborting_for();
     assert!(aborted(&app).is_none());
     assert!(aborted(&middle).is_some() && aborted(&stubborn).is_some());
-    // A snapshot of the lower one alone knows it too.
+    // A snapshot of the lowest process alone has it too.
     assert!(stubborn.snapshot().root().aborting_for().is_some());
     let line = app.blockers(1).first[0].to_string();
     assert!(line.contains(", aborted ") && line.ends_with(" ago"), "{line}");
@@ -186,7 +188,7 @@ fn an_abort_is_dated() {
     ends_well(&app);
 }
 
-/// Each kind of blocker, with the chain down to it.
+/// Each kind of blocker has a line, with the chain down to it.
 #[test]
 fn each_kind_of_blocker() {
     let app = named("app");
@@ -234,7 +236,7 @@ fn each_kind_of_blocker() {
     assert_eq!(app.blockers(16).total, 0);
 }
 
-/// A body that waits for a slot leads to the callers that hold the slots.
+/// If a body waits for a slot, the chain leads to the callers that hold the slots.
 #[test]
 fn a_wait_for_a_slot_leads_to_its_holder() {
     let pool = named("pool");
@@ -254,7 +256,7 @@ fn a_wait_for_a_slot_leads_to_its_holder() {
     ends_well(&app);
 }
 
-/// A body that waits for its own children, or for the body of another process, is not in the way itself.
+/// A body that waits for its children, or for another process's body, is not itself a blocker: the chain continues.
 #[test]
 fn a_wait_for_children_or_a_body_continues_the_chain() {
     let (app, server) = (named("app"), named("server"));
@@ -285,7 +287,7 @@ fn a_wait_for_children_or_a_body_continues_the_chain() {
     ends_well(&app);
 }
 
-/// The program of the issue: 110 processes, of which three hang. All three are named, and nothing else.
+/// 110 processes, three of which hang. The blockers name these three, and no other.
 #[test]
 fn three_culprits_among_many() {
     let app = named("app");
@@ -324,7 +326,7 @@ fn three_culprits_among_many() {
     assert!(outcome(&app.abort()).is_ok());
 }
 
-/// A snapshot that is taken while everything changes is never inconsistent, and ends.
+/// A snapshot that is taken while processes come and go is consistent, and ends.
 #[test]
 fn a_snapshot_while_processes_come_and_go() {
     let app = Process::new();

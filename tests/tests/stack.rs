@@ -1,4 +1,4 @@
-//! Runnables as a real program: order, exit code and output.
+//! A stack of runnables as a real program: order, exit code and output.
 
 #![cfg(target_os = "linux")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 use procession_tests::program::Program;
 use rustix::process::Signal;
 
-/// A signal stops the stack in the reverse order of its start.
+/// A signal stops the parts in the reverse order of their start.
 #[test]
 fn a_signal_stops_the_stack_in_order() {
     for signal in [Signal::INT, Signal::TERM] {
@@ -20,7 +20,7 @@ fn a_signal_stops_the_stack_in_order() {
     }
 }
 
-/// A part that fails stops the others in order, and its error is printed.
+/// A part that fails stops the others in order, and the program prints its error.
 #[test]
 fn a_part_that_fails_ends_the_program() {
     for (what, error) in [("fail-to-start", "no such port"), ("fail-later", "the listener broke")] {

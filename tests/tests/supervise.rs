@@ -1,4 +1,4 @@
-//! The supervise example as a real program: Ctrl-C stops all workers in time, and a summary is printed.
+//! The supervise example as a real program: Ctrl-C stops all workers in time, and it prints a summary.
 
 #![cfg(target_os = "linux")]
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 const WORKERS: usize = 20;
 
 /// Checks that the summary says how each worker ended.
-fn check(summary: &[String]) {
+fn assert_summary(summary: &[String]) {
     assert_eq!(summary.len(), 1 + WORKERS, "{summary:#?}");
     for line in &summary[1..] {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -22,6 +22,7 @@ fn check(summary: &[String]) {
     }
 }
 
+/// A signal stops all workers within their grace.
 #[test]
 fn a_signal_stops_all_workers_in_time() {
     let mut program =
@@ -30,21 +31,21 @@ fn a_signal_stops_all_workers_in_time() {
     program.signal(Signal::INT);
     let signalled = Instant::now();
     assert_eq!(program.status().code(), Some(0));
-    // A grace of one second for workers that hang, and room for a busy machine.
+    // Workers that hang have a grace of one second; the rest is room for a busy machine.
     assert!(signalled.elapsed() < Duration::from_secs(10));
-    check(&program.rest());
+    assert_summary(&program.rest());
 }
 
-/// Without a signal, it ends when its time is over. An unknown option is an error.
+/// Without a signal, the program ends after the time that it was given. An unknown option is an error.
 #[test]
-fn it_ends_when_its_time_is_over() {
+fn it_ends_after_the_given_time() {
     let mut command = Command::new(example("procession-examples", "supervise"));
     let output = command.args(["--for", "1s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let summary = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<String> = summary.lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "20 workers are running");
-    check(&lines[1..]);
+    assert_summary(&lines[1..]);
     let mut unknown = Command::new(example("procession-examples", "supervise"));
     assert_eq!(unknown.arg("--fro").output().unwrap().status.code(), Some(1));
 }

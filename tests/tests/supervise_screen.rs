@@ -1,4 +1,4 @@
-//! The screen of the supervise example: while it runs, while it closes, and what it leaves.
+//! The screen of the supervise example: while it runs, while it closes, and after it has ended.
 
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,7 @@ const SIZES: [(u16, u16); 2] = [SMALL, LARGE];
 
 const CTRL_C: &str = "\u{3}";
 
-/// The states that a row may show. A time may follow them.
+/// The states that a row may show, some of them followed by a time.
 const STATES: [&str; 11] = [
     "loading",
     "starting",
@@ -38,7 +38,7 @@ fn start_with(arguments: &[&str], variables: &[(&str, &str)], size: (u16, u16)) 
     Terminal::start(&program, arguments, variables, size)
 }
 
-/// The view, after every line of the screen has been found to be in its place.
+/// The view, read from a screen on which every line was found in its place.
 #[derive(Debug)]
 struct View {
     head: String,
@@ -58,8 +58,8 @@ struct Row {
 }
 
 impl View {
-    /// Reads the whole screen. Whatever does not belong there is an error, such as a line that something else has
-    /// written, or the rest of an old one.
+    /// Reads the whole screen. Anything that does not belong there is an error, for example a line that something else
+    /// has written, or the rest of an old line.
     fn read(screen: &Screen) -> Result<Self, String> {
         if !screen.is_alternate || screen.has_cursor {
             return Err("the view is not shown".to_owned());
@@ -113,7 +113,7 @@ impl View {
         Ok(Self { head: head.to_owned(), rows, folded, totals, log: log.to_vec() })
     }
 
-    /// [`read`](Self::read), for a view that shows all of this number of workers.
+    /// The same as [`read`](Self::read), for a view that shows each of the workers.
     fn read_all(screen: &Screen, workers: usize) -> Result<Self, String> {
         let view = Self::read(screen)?;
         let keys: Vec<_> = view.rows.iter().map(|row| row.key.clone()).collect();
@@ -186,27 +186,28 @@ fn number_before(line: &str, after: &str, before: &str) -> Result<usize, String>
     number.ok_or_else(|| format!("no number in: {line}"))
 }
 
-/// Accepts a condition; otherwise says what is missing.
-fn must(condition: bool, missing: &str) -> Result<(), String> {
+/// Accepts a condition; otherwise the error says what is missing.
+fn require(condition: bool, missing: &str) -> Result<(), String> {
     if condition { Ok(()) } else { Err(missing.to_owned()) }
 }
 
-/// Waits for the end: the terminal is as it was before, and only the table and the last line are on it. Returns them.
+/// Waits for the end. Checks that the terminal is as it was before, with only the table and the last line on it, which
+/// it returns.
 #[track_caller]
-fn ends(terminal: &mut Terminal, status: u32) -> Vec<String> {
+fn assert_end(terminal: &mut Terminal, status: u32) -> Vec<String> {
     assert_eq!(terminal.status(), status, "{}", terminal.screen().lines.join("\n"));
     let left = terminal.wait_for(|screen| {
-        must(!screen.is_alternate, "the alternate screen is still shown")?;
-        must(screen.has_cursor, "the cursor is hidden")?;
-        must(screen.lines.iter().any(|line| line.contains("exit")), "how it ended is not shown")
+        require(!screen.is_alternate, "the alternate screen is still shown")?;
+        require(screen.has_cursor, "the cursor is hidden")?;
+        require(screen.lines.iter().any(|line| line.contains("exit")), "how it ended is not shown")
     });
     assert!(terminal.echoes());
     left.lines.into_iter().filter(|line| !line.is_empty()).collect()
 }
 
-/// Checks the table of how each worker ended, and the last line.
+/// Checks the table, which says how each worker ended, and the last line.
 #[track_caller]
-fn check_end(lines: &[String], workers: usize, status: u32) {
+fn assert_final_table(lines: &[String], workers: usize, status: u32) {
     let (table, last) = lines.split_at(1 + workers);
     assert!(table[0].starts_with("unit "), "{lines:#?}");
     for (number, line) in (1..).zip(&table[1..]) {
@@ -214,7 +215,7 @@ fn check_end(lines: &[String], workers: usize, status: u32) {
         let ends = ["  stopped", "  aborted", "  given up"];
         assert!(ends.iter().any(|end| line.ends_with(end)), "{line}");
     }
-    // It may be wider than the screen.
+    // The line may be wider than the screen.
     let last = last.concat();
     assert!(last.starts_with("supervise: closed in "), "{lines:#?}");
     assert!(last.ends_with(&format!("exit status {status}")), "{lines:#?}");
@@ -225,11 +226,11 @@ fn check_end(lines: &[String], workers: usize, status: u32) {
 fn each_worker_has_one_row_and_nothing_stale_remains() {
     for size in SIZES {
         let terminal = start(&[], size);
-        // Many changes, many lines in the log.
+        // Waits for many changes, and so for many lines in the log.
         let screen = terminal.wait_for(|screen| {
             let view = View::read_all(screen, 20)?;
-            must(view.restarts() >= 5, "no 5 restarts")?;
-            must(view.log.len() == usize::from(size.0).saturating_sub(24).max(1), "a short log")
+            require(view.restarts() >= 5, "no 5 restarts")?;
+            require(view.log.len() == usize::from(size.0).saturating_sub(24).max(1), "a short log")
         });
         let view = View::read_all(&screen, 20).unwrap();
         assert!(view.head.starts_with("supervise: running for "), "{}", view.head);
@@ -242,17 +243,17 @@ fn the_back_off_counts_down() {
     for size in SIZES {
         let terminal = start(&[], size);
         let waiting = "waiting, starts in ";
-        // It fails soon after each start.
+        // The unit fails soon after each start.
         let left = |screen: &Screen| {
             let view = View::read_all(screen, 20)?;
             view.row("worker 05").left(waiting).ok_or("worker 05 is not waiting".to_owned())
         };
-        let first = terminal.wait_for(|screen| must(left(screen)? > 0.5, "nearly over"));
+        let first = terminal.wait_for(|screen| require(left(screen)? > 0.5, "nearly over"));
         let first = left(&first).unwrap();
-        terminal.wait_for(|screen| must(left(screen)? < first, "it does not count down"));
+        terminal.wait_for(|screen| require(left(screen)? < first, "it does not count down"));
         terminal.wait_for(|screen| {
             let view = View::read_all(screen, 20)?;
-            must(view.row("worker 05").state.starts_with("running"), "it is not started again")
+            require(view.row("worker 05").state.starts_with("running"), "it is not started again")
         });
     }
 }
@@ -262,8 +263,8 @@ fn a_unit_that_fails_again_and_again_is_given_up() {
     let terminal = start(&[], SMALL);
     terminal.wait_for(|screen| {
         let view = View::read_all(screen, 20)?;
-        must(view.totals.contains_key("given up"), "none is given up")?;
-        must(view.row("worker 05").state == "given up", "worker 05 is not given up")
+        require(view.totals.contains_key("given up"), "none is given up")?;
+        require(view.row("worker 05").state == "given up", "worker 05 is not given up")
     });
 }
 
@@ -272,73 +273,73 @@ fn ctrl_c_shows_the_grace_and_leaves_a_clean_screen() {
     for size in SIZES {
         let mut terminal = start(&[], size);
         terminal.wait_for(|screen| {
-            must(View::read_all(screen, 20)?.log.len() == 1 || size == LARGE, "no log")
+            require(View::read_all(screen, 20)?.log.len() == 1 || size == LARGE, "no log")
         });
-        // It is not echoed.
+        // Ctrl-C is not echoed.
         terminal.type_in("\r\rwhat a nice view\r");
         terminal.type_in(CTRL_C);
         let abort_in = "stopping, abort in ";
         let left = |screen: &Screen| {
             let view = View::read_all(screen, 20)?;
-            must(view.head.contains("supervise: closing for "), "it is not closing")?;
-            must(view.head.contains("(SIGINT)"), "the reason is missing")?;
-            must(view.head.ends_with("Ctrl-C again aborts"), "the hint is missing")?;
-            // It hangs.
+            require(view.head.contains("supervise: closing for "), "it is not closing")?;
+            require(view.head.contains("(SIGINT)"), "the reason is missing")?;
+            require(view.head.ends_with("Ctrl-C again aborts"), "the hint is missing")?;
+            // This worker hangs.
             view.row("worker 10").left(abort_in).ok_or("worker 10 is not stopping".to_owned())
         };
         let first = terminal.wait_for(|screen| left(screen).map(drop));
         let first = left(&first).unwrap();
-        terminal.wait_for(|screen| must(left(screen)? < first, "it does not count down"));
-        let lines = ends(&mut terminal, 0);
-        check_end(&lines, 20, 0);
+        terminal.wait_for(|screen| require(left(screen)? < first, "it does not count down"));
+        let lines = assert_end(&mut terminal, 0);
+        assert_final_table(&lines, 20, 0);
     }
 }
 
 #[test]
-fn its_time_is_over() {
+fn it_ends_after_the_given_time() {
     for size in SIZES {
         let mut terminal = start(&["--for", "2s"], size);
         terminal.wait_for(|screen| {
-            must(View::read_all(screen, 20)?.head.contains(", closes in "), "no countdown")
+            require(View::read_all(screen, 20)?.head.contains(", closes in "), "no countdown")
         });
-        let lines = ends(&mut terminal, 0);
-        check_end(&lines, 20, 0);
+        let lines = assert_end(&mut terminal, 0);
+        assert_final_table(&lines, 20, 0);
         assert!(lines[21].contains("(its time was over)"), "{lines:#?}");
     }
 }
 
-/// The third Ctrl-C ends the program at once, which has no time to clean up. A worker ignores its abort, so that the
-/// program may still be open when the third comes.
+/// The third Ctrl-C ends the program at once, with no time to clean up. A worker ignores its abort, so that the program
+/// may still be open by then.
 #[test]
 fn further_signals_restore_the_terminal() {
     let mut terminal = start(&["--stuck"], SMALL);
     terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
     terminal.type_in(CTRL_C);
     terminal.wait_for(|screen| {
-        must(View::read_all(screen, 20)?.head.contains("supervise: closing"), "not closing")
+        require(View::read_all(screen, 20)?.head.contains("supervise: closing"), "not closing")
     });
     terminal.type_in(CTRL_C);
     terminal.wait_for(|screen| {
         let is_aborting = |view: View| view.head.contains("supervise: aborting");
         let is_over = || !screen.is_alternate;
-        must(is_over() || View::read_all(screen, 20).is_ok_and(is_aborting), "not aborting")
+        require(is_over() || View::read_all(screen, 20).is_ok_and(is_aborting), "not aborting")
     });
     terminal.type_in(CTRL_C);
-    ends(&mut terminal, 130);
+    assert_end(&mut terminal, 130);
 }
 
-/// A worker ignores its abort: it is named, and the program fails.
+/// A worker ignores its abort. The program names it and fails.
 #[test]
-fn a_stuck_worker() {
+fn a_stuck_worker_is_named() {
     let mut terminal = start(&["--stuck"], SMALL);
     terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
     terminal.type_in(CTRL_C);
     terminal.wait_for(|screen| {
         let view = View::read_all(screen, 20)?;
         let state = &view.row("worker 20").state;
-        must(state.starts_with("stopping, aborted "), "it is not aborted")
+        require(state.starts_with("stopping, aborted "), "it is not aborted")
     });
-    let lines = ends(&mut terminal, 1);
+    let lines = assert_end(&mut terminal, 1);
     let line = lines.iter().find(|line| line.starts_with("worker 20 ")).unwrap();
     assert!(line.ends_with("  stuck"), "{lines:#?}");
     let lines = lines.concat();
@@ -353,14 +354,14 @@ fn more_units_than_rows() {
         let terminal = start(&["--workers", &count], size);
         terminal.wait_for(|screen| {
             let view = View::read(screen)?;
-            must(view.rows.len() + view.folded == workers, "some are missing")?;
-            must(view.folded > 0, "nothing is folded")?;
-            must(view.totals.values().sum::<usize>() == workers, "the totals are wrong")?;
-            must(view.totals.get("waiting").is_some_and(|count| *count > 0), "none is waiting")?;
-            // Those that are not running are kept.
+            require(view.rows.len() + view.folded == workers, "some are missing")?;
+            require(view.folded > 0, "nothing is folded")?;
+            require(view.totals.values().sum::<usize>() == workers, "the totals are wrong")?;
+            require(view.totals.get("waiting").is_some_and(|count| *count > 0), "none is waiting")?;
+            // The rows of units that are not running are always shown.
             let hidden = workers - view.totals["running"];
             let shown = view.rows.iter().filter(|row| row.total() != "running").count();
-            must(shown == hidden.min(view.rows.len()), "not those that need attention")
+            require(shown == hidden.min(view.rows.len()), "not those that need attention")
         });
     }
 }
@@ -371,24 +372,24 @@ fn a_resize_leaves_nothing_behind() {
     for (lines, columns) in [LARGE, SMALL, (30, 100), (24, 79), LARGE, SMALL] {
         terminal.resize(lines, columns);
         terminal.wait_for(|screen| {
-            must(screen.lines.len() == usize::from(lines), "not resized")?;
+            require(screen.lines.len() == usize::from(lines), "not resized")?;
             let view = View::read_all(screen, 20)?;
-            // The log has the rest of the screen.
-            must(usize::from(lines) >= 23 + view.log.len(), "the log is too long")
+            // The log fills the rest of the screen.
+            require(usize::from(lines) >= 23 + view.log.len(), "the log is too long")
         });
     }
     terminal.resize(12, 80);
     terminal.wait_for(|screen| {
         let view = View::read(screen)?;
-        must(view.rows.len() + view.folded == 20 && view.folded > 0, "it is not folded")
+        require(view.rows.len() + view.folded == 20 && view.folded > 0, "it is not folded")
     });
     terminal.resize(24, 80);
     terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
     terminal.type_in(CTRL_C);
-    check_end(&ends(&mut terminal, 0), 20, 0);
+    assert_final_table(&assert_end(&mut terminal, 0), 20, 0);
 }
 
-/// Does it have sequences that set a colour?
+/// Does the output have sequences that set a colour?
 fn has_colour(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     text.split("\u{1b}[").skip(1).any(|sequence| {
@@ -399,24 +400,24 @@ fn has_colour(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn colours() {
+fn colours_follow_the_environment() {
     let terminal = start(&[], SMALL);
     let screen = terminal.wait_for(|screen| {
-        must(View::read_all(screen, 20)?.row("worker 10").total() == "running", "not running")
+        require(View::read_all(screen, 20)?.row("worker 10").total() == "running", "not running")
     });
     assert!(has_colour(&screen.formatted[2 + 9]));
     for variable in [("NO_COLOR", "1"), ("NO_COLOR", "")] {
         let mut terminal = start_with(&[], &[variable], SMALL);
         terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
         terminal.type_in(CTRL_C);
-        ends(&mut terminal, 0);
+        assert_end(&mut terminal, 0);
         assert_eq!(has_colour(&terminal.bytes()), variable.1.is_empty(), "{variable:?}");
     }
 }
 
-/// Into a pipe: the events on standard error, the table on standard output, and no control characters.
+/// With a pipe, events go to standard error and the table to standard output, without control characters.
 #[test]
-fn plain_lines() {
+fn a_pipe_gets_plain_lines() {
     let mut command = Command::new(example("procession-examples", "supervise"));
     let output = command.args(["--for", "1s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -430,16 +431,16 @@ fn plain_lines() {
     assert!(errors.contains(&"supervise: worker 10 is ready"), "{errors:#?}");
     let mut lines: Vec<_> = table.lines().map(str::to_owned).collect();
     lines.push(errors.last().unwrap().to_string());
-    check_end(&lines, 20, 0);
+    assert_final_table(&lines, 20, 0);
 }
 
-/// A terminal whose cursor cannot be moved gets plain lines, too.
+/// A terminal whose cursor cannot be moved gets plain lines too.
 #[test]
-fn a_dumb_terminal() {
+fn a_dumb_terminal_gets_plain_lines() {
     let mut terminal = start_with(&["--for", "1s"], &[("TERM", "dumb")], LARGE);
     assert_eq!(terminal.status(), 0);
     terminal.wait_for(|screen| {
-        must(screen.lines.iter().any(|line| line.contains("exit status 0")), "not at its end")
+        require(screen.lines.iter().any(|line| line.contains("exit status 0")), "not at its end")
     });
     assert!(!terminal.bytes().contains(&0x1b));
 }

@@ -1,4 +1,4 @@
-//! The graphs of the examples survive every fault.
+//! The graphs of the examples survive every fault of a sweep.
 
 #![cfg(unix)]
 
@@ -23,23 +23,23 @@ mod web;
 #[path = "../../examples/supervise/workers.rs"]
 mod workers;
 
-/// A path for a file of one run.
-fn file(name: &str) -> PathBuf {
+/// A path that no other run uses.
+fn scratch_path(name: &str) -> PathBuf {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("procession-swept-{}-{run}-{name}", std::process::id()))
 }
 
-/// Was there a case of this process with each of these faults?
+/// Checks that each of these faults was injected into the process whose path ends like this.
 #[track_caller]
-fn has_cases(report: &Report, path_ends: &str, faults: &[Fault]) {
+fn assert_has_cases(report: &Report, path_ends: &str, faults: &[Fault]) {
     for fault in faults {
         let is_it = |case: &Case| case.path().ends_with(path_ends) && case.fault() == Some(*fault);
         assert!(report.cases().iter().any(is_it), "no case {path_ends}, {fault}: {report}");
     }
 }
 
-/// Did the teardown of this process not run because of the fault?
+/// Does the fault of this case keep the teardown of the process from its work?
 fn is_skipped(case: &Case, path_ends: &str) -> bool {
     let skips = [Fault::TeardownPanics, Fault::TeardownFails];
     case.path().ends_with(path_ends) && case.fault().is_some_and(|fault| skips.contains(&fault))
@@ -64,11 +64,11 @@ fn start(app: &Process, runnable: Runnable) -> Result<(), BoxError> {
 }
 
 #[test]
-fn echo() {
+fn echo_survives_every_fault() {
     let build = |app: &Process| -> Result<PathBuf, BoxError> {
-        let path = file("echo.log");
+        let path = scratch_path("echo.log");
         let address = echo::start(app, &path)?;
-        // With a fault, there may be nothing behind the address.
+        // With a fault, the server may not accept connections.
         let _echoed = connect(address);
         Ok(path)
     };
@@ -81,8 +81,8 @@ fn echo() {
             "the log is not complete: {text}"
         );
     });
-    has_cases(&report, "app/server", &TEARDOWN);
-    has_cases(&report, "app/log", &TEARDOWN);
+    assert_has_cases(&report, "app/server", &TEARDOWN);
+    assert_has_cases(&report, "app/log", &TEARDOWN);
     let bodies = report.cases().iter().filter(|case| case.fault() == Some(Fault::BodyPanics));
     assert!(bodies.count() >= 3, "{report}"); // the listener, a connection, the metrics
 }
@@ -95,19 +95,19 @@ fn connect(address: SocketAddr) -> std::io::Result<()> {
 }
 
 #[test]
-fn web() {
+fn web_survives_every_fault() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let handle = runtime.handle().clone();
     let build = move |app: &Process| -> Result<PathBuf, BoxError> {
         let _context = handle.enter();
-        let path = file("notes.db");
+        let path = scratch_path("notes.db");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let on_tokio = Process::builder().name("tokio").parent(app).spawner(handle.clone());
         start(&on_tokio.build()?, web::stack(listen, path.clone(), Duration::ZERO))?;
         Ok(path)
     };
-    // The second process of the worker is its function that closes the queue. Nothing else can end a thread that waits
-    // for the queue.
+    // The second process of the worker is the `on_closing` function that closes its queue. Without it, nothing ends the
+    // thread that waits for the queue.
     let closes_queue = |path: &str| path.contains("/worker/") && path.ends_with("#2");
     let sweep = Sweep::new().except(move |path, _| closes_queue(path));
     let report = sweep.run_checked(build, |case, path| {
@@ -124,7 +124,7 @@ fn web() {
 }
 
 #[test]
-fn supervise() {
+fn supervise_survives_every_fault() {
     let report = Sweep::new().run(|app| start(app, workers::manager(3, false).runnable()));
-    has_cases(&report, "worker 01", &BODY);
+    assert_has_cases(&report, "worker 01", &BODY);
 }

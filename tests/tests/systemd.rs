@@ -1,4 +1,4 @@
-//! Notifications for systemd, on a datagram socket that stands for systemd's.
+//! Notifications for systemd, through a datagram socket in its place.
 
 #![cfg(target_os = "linux")]
 
@@ -12,7 +12,7 @@ use procession_tests::LIMIT;
 use procession_tests::program::{Program, example};
 use rustix::process::Signal;
 
-/// A socket in a folder of its own, which is removed in the end.
+/// A socket in a folder of its own, which is removed at the end.
 struct Systemd {
     folder: PathBuf,
     socket: UnixDatagram,
@@ -41,7 +41,7 @@ impl Systemd {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The next message that contains a line beginning like this.
+    /// The next message with a line that begins like this.
     #[track_caller]
     fn next(&self, line: &str) -> Vec<String> {
         loop {
@@ -78,13 +78,14 @@ impl Drop for Systemd {
 fn notifies() -> Command {
     Command::new(env!("CARGO_BIN_EXE_notifies"))
 }
+/// Does the message extend the timeout?
 
 fn extends(message: &[String]) -> bool {
     message.iter().any(|line| line == "EXTEND_TIMEOUT_USEC=10000000")
 }
 
-/// The program is ready when it says so, and stopping when it begins to close. While it closes, each step buys time, and
-/// a closing that stalls buys none, but says what it waits for.
+/// The program is ready when it says so, and stopping when it begins to close. While it closes, each step of progress
+/// extends the timeout. A close without progress does not, but says what it waits for.
 #[test]
 fn progress_extends_the_timeout() {
     let systemd = Systemd::new("progress");
@@ -109,14 +110,14 @@ fn progress_extends_the_timeout() {
                 assert!(message[0].contains(&waiting), "{message:?}");
             }
         }
-        // The end of the last step, and the beginning of this one.
+        // Two messages: the last step has ended, and this one has begun.
         assert!((1..=2).contains(&extensions), "{extensions}");
         writeln!(input, "step").unwrap();
     }
     assert_eq!(program.status().code(), Some(0));
 }
 
-/// The watchdog is fed while the root's executor runs jobs, while the program closes too, and not while a task
+/// The watchdog is fed as long as the root's executor runs jobs, even while the program closes, but not while a task
 /// blocks the executor.
 #[test]
 fn the_watchdog_notices_a_blocked_executor() {
@@ -129,7 +130,7 @@ fn the_watchdog_notices_a_blocked_executor() {
         systemd.next("WATCHDOG=1");
     }
     writeln!(input, "block").unwrap();
-    // One may be under way. A watchdog that is fed gets ten.
+    // One message may already be on its way. A watchdog that is fed gets ten.
     while systemd.count("WATCHDOG=1", 2 * TIMEOUT) > 1 {}
     assert_eq!(systemd.count("WATCHDOG=1", 5 * TIMEOUT), 0);
     writeln!(input, "unblock").unwrap();
@@ -143,9 +144,9 @@ fn the_watchdog_notices_a_blocked_executor() {
     assert_eq!(program.status().code(), Some(0));
 }
 
-/// A runnable that runs as a program is ready when it says so.
+/// A runnable that runs as a program reports that it is ready.
 #[test]
-fn a_stack_of_runnables_is_ready() {
+fn a_stack_of_runnables_reports_that_it_is_ready() {
     let systemd = Systemd::new("stack");
     let database = systemd.folder.join("web.db");
     let mut command = Command::new(example("procession-examples", "web"));
@@ -157,9 +158,9 @@ fn a_stack_of_runnables_is_ready() {
     assert_eq!(program.status().code(), Some(0));
 }
 
-/// The program says that it cannot reach systemd, and works as usual.
+/// A program that cannot reach systemd says so, and works as usual.
 #[test]
-fn a_dead_socket_is_no_obstacle() {
+fn a_dead_socket_does_no_harm() {
     let mut command = notifies();
     command.env("NOTIFY_SOCKET", "/nonexistent/notify").stderr(Stdio::piped());
     let (mut program, errors) = Program::start_with_errors(&mut command);
@@ -170,10 +171,10 @@ fn a_dead_socket_is_no_obstacle() {
     assert_eq!(errors.matches("cannot notify systemd").count(), 1, "{errors}");
 }
 
-/// A systemd that reads nothing holds up neither the program nor its end, and hears that the program is ready as soon as
-/// its queue has room.
+/// If systemd reads nothing, neither the program nor its end is delayed. systemd receives `READY=1` as soon as its
+/// queue has room.
 #[test]
-fn a_full_queue_holds_nothing_up() {
+fn a_full_queue_delays_nothing() {
     let systemd = Systemd::new("full");
     let path = systemd.folder.join("notify");
     let filler = UnixDatagram::unbound().unwrap();

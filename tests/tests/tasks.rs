@@ -1,4 +1,4 @@
-//! Bodies with a value.
+//! Tasks: bodies with a value.
 
 use std::future::pending;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -9,36 +9,36 @@ use futures_lite::future::block_on;
 use procession::{BoxError, ChildFailure, Error, Process, Reason, Task, ok_with};
 use procession_tests::{LIMIT, ends_well, in_time};
 
-/// A value that tells where it is dropped.
-struct Tells(Sender<Option<String>>);
+/// A value that sends the name of the thread that drops it.
+struct TellsWhereDropped(Sender<Option<String>>);
 
-impl Drop for Tells {
+impl Drop for TellsWhereDropped {
     fn drop(&mut self) {
         let _ = self.0.send(thread::current().name().map(str::to_owned));
     }
 }
 
-fn telling() -> (Tells, Receiver<Option<String>>) {
+fn telling() -> (TellsWhereDropped, Receiver<Option<String>>) {
     let (tell, told) = mpsc::channel();
-    (Tells(tell), told)
+    (TellsWhereDropped(tell), told)
 }
 
-/// The value was dropped by a thread of the library.
+/// Checks that a library thread dropped the value.
 #[track_caller]
-fn is_dropped_by_the_library(told: &Receiver<Option<String>>) {
+fn assert_dropped_by_the_library(told: &Receiver<Option<String>>) {
     let thread = told.recv_timeout(LIMIT).expect("it is not dropped");
     assert!(thread.as_ref().is_some_and(|name| name.starts_with("procession")), "{thread:?}");
 }
 
-/// Waits for a task as a future and as a thread.
+/// Waits for one task as a future, and for another one as a thread.
 fn both_ways<T: Send + 'static>(make: impl Fn() -> Task<T>) -> [Result<T, Error>; 2] {
     let (future, thread) = (make(), make());
     [in_time(|| block_on(future)), in_time(|| thread.wait())]
 }
 
-/// A task yields the value of its body, sync or async, under a parent or on its own, after the teardown.
+/// A task yields the value of its body, blocking or async, with or without a parent, after the teardown.
 #[test]
-fn values() {
+fn a_task_yields_the_value_of_its_body() {
     let app = Process::new();
     for value in both_ways(|| app.spawn_task(|_| async { ok_with(1) }).unwrap()) {
         assert_eq!(value.unwrap(), 1);
@@ -60,9 +60,9 @@ fn values() {
     app.close_blocking().unwrap();
 }
 
-/// A body that fails, panics or is aborted yields the error of the outcome.
+/// The task of a body that fails, panics or is aborted yields the error of the outcome.
 #[test]
-fn errors() {
+fn a_failed_task_yields_the_error_of_its_outcome() {
     let app = Process::new();
     for failed in both_ways(|| app.spawn_task_thread(|_| "many".parse::<u8>()).unwrap()) {
         assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
@@ -83,15 +83,15 @@ fn errors() {
     assert!(matches!(app.spawn_task_thread(|_| ok_with(1)), Err(Error::Closed(_))));
 }
 
-/// The value is dropped if the outcome is an error for another reason: a teardown, or a child that it closed for.
+/// If the body succeeds but the outcome is an error, because of the teardown or of a child, the value is dropped.
 #[test]
-fn a_value_without_an_outcome() {
+fn a_failed_outcome_drops_the_value() {
     let app = Process::new();
     let (value, told) = telling();
     let failing = Process::builder().parent(&app).teardown(|| Err("no flush"));
     let task = failing.spawn_task_thread(|_| ok_with(value)).unwrap();
     assert!(matches!(in_time(|| task.wait()), Err(Error::Failed(_))));
-    is_dropped_by_the_library(&told);
+    assert_dropped_by_the_library(&told);
 
     let (value, told) = telling();
     let closing = Process::builder().parent(&app).on_child_failure(ChildFailure::Close);
@@ -102,14 +102,14 @@ fn a_value_without_an_outcome() {
         })
         .unwrap();
     assert!(matches!(in_time(|| block_on(task)), Err(Error::Failed(_))));
-    is_dropped_by_the_library(&told);
+    assert_dropped_by_the_library(&told);
     app.close_blocking().unwrap();
 }
 
-/// A task that is dropped is detached: its body goes on, and a thread of the library drops the value, whether the task
-/// is dropped before the body ends or after.
+/// Dropping a task detaches it: its body goes on, and a library thread drops the value, whether the task is dropped
+/// before the body ends or after.
 #[test]
-fn detached() {
+fn a_dropped_task_is_detached() {
     let app = Process::new();
     let (value, told) = telling();
     let (release, released) = mpsc::channel::<()>();
@@ -124,20 +124,20 @@ fn detached() {
     assert!(!process.is_closing());
     release.send(()).unwrap();
     ends_well(&process);
-    is_dropped_by_the_library(&told);
+    assert_dropped_by_the_library(&told);
 
     let (value, told) = telling();
     let task = app.spawn_task(|_| async { ok_with(value) }).unwrap();
     ends_well(task.process());
     assert!(told.try_recv().is_err(), "the value is kept for the task");
     drop(task);
-    is_dropped_by_the_library(&told);
+    assert_dropped_by_the_library(&told);
     app.close_blocking().unwrap();
 }
 
-/// A value whose drop panics harms nothing (I14).
+/// I14: a panic in the drop of a value does no harm.
 #[test]
-fn a_value_whose_drop_panics() {
+fn a_panic_in_the_drop_of_a_value_does_no_harm() {
     let app = Process::new();
     let (tell, told) = mpsc::channel();
     let value = procession_tests::foreign::panics_on_drop(&tell);
@@ -146,9 +146,9 @@ fn a_value_whose_drop_panics() {
     app.close_blocking().unwrap();
 }
 
-/// Waiting with a timeout keeps the task, and its value.
+/// A wait that times out keeps the task and its value.
 #[test]
-fn timeouts_keep_the_task() {
+fn a_timeout_keeps_the_task() {
     let app = Process::new();
     let (release, released) = mpsc::channel::<()>();
     let body = move |_: Process| {
@@ -166,18 +166,18 @@ fn timeouts_keep_the_task() {
     app.close_blocking().unwrap();
 }
 
-/// A task yields once.
+/// A second wait panics.
 #[test]
 #[should_panic(expected = "a task yields its value once")]
-fn a_second_yield() {
+fn a_task_yields_its_value_once() {
     let mut task = Process::new().spawn_task_thread(|_| ok_with(7)).unwrap();
     assert_eq!(task.wait_timeout(LIMIT).unwrap().unwrap(), 7);
     let _ = task.wait_timeout(LIMIT);
 }
 
-/// I13: a blocking wait for a task that waits for the caller is refused, and the task goes on.
+/// I13: a blocking wait for a process that waits for the caller is refused, and the task goes on.
 #[test]
-fn a_wait_that_cannot_end() {
+fn a_wait_that_cannot_end_is_refused() {
     let app = Process::new();
     let outer = app
         .spawn_task_thread(|p| {
@@ -192,7 +192,7 @@ fn a_wait_that_cannot_end() {
         .unwrap();
     assert_eq!(in_time(|| outer.wait()).unwrap(), "inner");
 
-    // A body that waits for its own task.
+    // A body cannot wait for its own task.
     let (give, take) = mpsc::channel::<Task<()>>();
     let task = app
         .spawn_task_thread(move |_| {
@@ -210,9 +210,9 @@ fn a_wait_that_cannot_end() {
 
 /// A task can be sent and shared wherever its value can be sent.
 #[test]
-fn tasks_go_anywhere() {
-    fn goes_anywhere<T: Send + Sync + Unpin>(_: &T) {}
+fn a_task_can_be_shared_if_its_value_can_be_sent() {
+    fn assert_send_and_sync<T: Send + Sync + Unpin>(_: &T) {}
     let task = Process::new().spawn_task_thread(|_| ok_with(std::cell::Cell::new(1))).unwrap();
-    goes_anywhere(&task);
+    assert_send_and_sync(&task);
     assert_eq!(task.wait().unwrap().get(), 1);
 }

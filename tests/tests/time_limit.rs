@@ -1,4 +1,4 @@
-//! The time limit of a process.
+//! The time limit of a process (`Builder::time_limit`).
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -9,12 +9,13 @@ use procession_tests::{LIMIT, closing, ends_well, outcome};
 
 const SHORT: Duration = Duration::from_millis(5);
 
-fn limited<'a>() -> Builder<'a> {
+fn with_short_limit<'a>() -> Builder<'a> {
     Process::builder().time_limit(SHORT)
 }
 
+/// Checks that the reason or the outcome is that of the time limit.
 #[track_caller]
-fn is_out_of_time(process: &Process) {
+fn assert_time_limit_outcome(process: &Process) {
     let outcome = outcome(&process.closed());
     assert!(
         matches!(&outcome, Err(Error::TimeLimit(label)) if *label == process.label()),
@@ -23,9 +24,9 @@ fn is_out_of_time(process: &Process) {
     assert!(process.is_aborting());
 }
 
-/// A body that does not end is aborted; the hook hears of the end of the limit before the process is Closed.
+/// A body that does not end in time is aborted. The hook receives the failure before the process is Closed.
 #[test]
-fn the_body_is_aborted() {
+fn a_body_that_exceeds_its_limit_is_aborted() {
     let app = Process::new();
     let (tell, told) = mpsc::channel();
     app.on_failure(move |process, error| {
@@ -33,8 +34,8 @@ fn the_body_is_aborted() {
             let _ = tell.send((process.label(), process.is_closed(), process.is_aborting()));
         }
     });
-    let process = limited().parent(&app).spawn(|_| pending::<()>()).unwrap();
-    is_out_of_time(&process);
+    let process = with_short_limit().parent(&app).spawn(|_| pending::<()>()).unwrap();
+    assert_time_limit_outcome(&process);
     assert_eq!(process.reason(), Some(Reason::TimeLimit));
     assert_eq!(told.try_recv(), Ok((process.label(), false, true)));
     assert!(!app.is_closing());
@@ -42,13 +43,13 @@ fn the_body_is_aborted() {
     assert!(told.try_recv().is_err(), "it is told once");
 }
 
-/// Whatever the body and the teardown return, the outcome is that of the limit, and the teardown runs.
+/// Past the limit, the outcome is `Error::TimeLimit`, whatever the body and the teardown return. The teardown runs.
 #[test]
-fn the_outcome_is_the_limit() {
+fn the_outcome_is_that_of_the_limit() {
     for fails in [false, true] {
         let result = move || if fails { Err("broken") } else { Ok(()) };
         let (tell, told) = mpsc::channel();
-        let process = limited().teardown(move || {
+        let process = with_short_limit().teardown(move || {
             tell.send(()).unwrap();
             result()
         });
@@ -58,20 +59,20 @@ fn the_outcome_is_the_limit() {
                 result()
             })
             .unwrap();
-        is_out_of_time(&process);
+        assert_time_limit_outcome(&process);
         assert_eq!(told.try_recv(), Ok(()));
     }
-    // Without a body.
-    is_out_of_time(&limited().build().unwrap());
-    // It is over at once.
-    is_out_of_time(&Process::builder().time_limit(Duration::ZERO).build().unwrap());
+    // A process without a body.
+    assert_time_limit_outcome(&with_short_limit().build().unwrap());
+    // A limit that ends at once.
+    assert_time_limit_outcome(&Process::builder().time_limit(Duration::ZERO).build().unwrap());
     let late = Process::builder().time_limit(Duration::ZERO);
-    is_out_of_time(&late.spawn_thread(|p| assert!(p.is_aborting())).unwrap());
+    assert_time_limit_outcome(&late.spawn_thread(|p| assert!(p.is_aborting())).unwrap());
 }
 
-/// A process that is Closed in time has its own outcome, which stays; an endless limit is none.
+/// A process that is Closed in time keeps its own outcome. A limit of `Duration::MAX` never ends.
 #[test]
-fn in_time() {
+fn a_process_that_ends_in_time_keeps_its_outcome() {
     for limit in [LIMIT, Duration::MAX] {
         let process = Process::builder().time_limit(limit).spawn_thread(|_| Err("broken")).unwrap();
         assert!(matches!(outcome(&process.closed()), Err(Error::Failed(_))));
@@ -82,51 +83,51 @@ fn in_time() {
     assert!(!process.is_aborting());
 }
 
-/// The limit also holds while the process is Closing: the reason stays, and the outcome is the limit.
+/// The limit also holds while the process is Closing: its reason stays, and its outcome is that of the limit.
 #[test]
-fn while_closing() {
+fn the_limit_holds_while_closing() {
     let ((parent, gate), held) = (closing(), Process::new());
-    let process = limited().parent(&parent).wait_for(&held).build().unwrap();
+    let process = with_short_limit().parent(&parent).wait_for(&held).build().unwrap();
     assert!(process.is_closing());
     assert!(process.aborting().wait_timeout(LIMIT).unwrap());
     held.close();
-    is_out_of_time(&process);
+    assert_time_limit_outcome(&process);
     assert_eq!(process.reason(), Some(Reason::ParentClosed));
 
-    // In the teardown.
+    // The limit ends during the teardown.
     let (release, released) = mpsc::channel::<()>();
-    let process = limited().teardown(move || released.recv().unwrap()).build().unwrap();
+    let process = with_short_limit().teardown(move || released.recv().unwrap()).build().unwrap();
     process.close();
     assert!(process.aborting().wait_timeout(LIMIT).unwrap());
     assert!(!process.is_closed());
     release.send(()).unwrap();
-    is_out_of_time(&process);
+    assert_time_limit_outcome(&process);
 
-    // A body under a parent that closes.
-    let child = limited().parent(&parent).spawn(|_| pending::<()>()).unwrap();
-    is_out_of_time(&child);
+    // The limit ends during the body, after the parent has begun to close.
+    let child = with_short_limit().parent(&parent).spawn(|_| pending::<()>()).unwrap();
+    assert_time_limit_outcome(&child);
     gate.close();
     ends_well(&parent);
 }
 
-/// A parent that closes for a failed child hears of the limit once, and of nothing else.
+/// A parent with `ChildFailure::Close` receives the failure of the limit once, and no other.
 #[test]
-fn a_parent_hears_of_it() {
+fn a_parent_receives_one_failure() {
     let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();
-    let process = limited().parent(&app).spawn(|_| pending::<()>()).unwrap();
+    let process = with_short_limit().parent(&app).spawn(|_| pending::<()>()).unwrap();
     let error = outcome(&app.closed()).unwrap_err();
     assert!(matches!(&error, Error::TimeLimit(label) if *label == process.label()), "{error:?}");
     assert_eq!(app.reason(), Some(Reason::ChildFailed(process.label())));
-    is_out_of_time(&process);
+    assert_time_limit_outcome(&process);
     assert_eq!(
         error.to_string(),
         format!("{} was aborted: its time limit was over", process.label())
     );
 }
 
-/// A hook that blocks delays the end of the process, and not the abort.
+/// A failure hook that blocks delays the end of the process, but not the abort.
 #[test]
-fn a_hook_that_blocks() {
+fn a_hook_that_blocks_does_not_delay_the_abort() {
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
     let hook = move |_: &Process, error: &Error| {
@@ -134,17 +135,17 @@ fn a_hook_that_blocks() {
             let _ = released.lock().unwrap().recv();
         }
     };
-    let process = limited().on_failure(hook).build().unwrap();
+    let process = with_short_limit().on_failure(hook).build().unwrap();
     assert!(process.aborting().wait_timeout(LIMIT).unwrap());
     assert!(!process.is_closed());
     release.send(()).unwrap();
-    is_out_of_time(&process);
+    assert_time_limit_outcome(&process);
 }
 
-/// A limit that is over while the teardown runs is a failure too: the parent closes for it, and the hooks hear of it,
-/// however soon the teardown ends.
+/// A limit that ends while the teardown runs is a failure too, however soon the teardown ends: the parent closes for
+/// it, and hooks receive it.
 #[test]
-fn a_limit_that_is_over_during_the_teardown() {
+fn a_limit_that_ends_during_the_teardown_is_a_failure() {
     for _ in 0..100 {
         let (tell, told) = mpsc::channel();
         let app = Process::builder().on_child_failure(ChildFailure::Close).build().unwrap();

@@ -1,4 +1,4 @@
-//! A blocking wait without a timeout is an edge while it lasts, so that a wait that cannot end is refused: I13.
+//! A blocking wait without a timeout is an edge while it lasts, so a wait that cannot end is refused (I13).
 
 use std::future::Future;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,7 +17,8 @@ const WAITS: [Wait; 2] = [|process| process.closed().wait(), Process::close_bloc
 
 type Answer = (usize, Result<(), Error>);
 
-/// Named processes, the results of their waits, and a barrier that lets the waits begin together.
+/// Named processes that wait for each other, the results of their waits, and a barrier that lets the waits begin
+/// together.
 struct Ring {
     processes: Vec<Process>,
     report: Sender<Answer>,
@@ -33,7 +34,7 @@ impl Ring {
         Self { processes: names.iter().map(named).collect(), report, reports, start }
     }
 
-    /// The code of the process of this index: it waits for the next process, and reports how the wait ended.
+    /// The code of the process with this index: it waits for the next process, and reports how the wait ended.
     fn waiting(&self, index: usize, wait: Wait) -> impl FnOnce() + Send + 'static {
         let next = self.processes[(index + 1) % self.processes.len()].clone();
         let (report, start) = (self.report.clone(), self.start.clone());
@@ -44,7 +45,7 @@ impl Ring {
     }
 
     /// Checks that exactly one wait was refused, naming both sides, and that the others ended.
-    fn one_is_refused(self) {
+    fn assert_one_is_refused(self) {
         let count = self.processes.len();
         let mut refused = Vec::new();
         for _ in 0..count {
@@ -64,7 +65,7 @@ impl Ring {
     }
 }
 
-/// I13: bodies of children block waiting for each other's parents: the wait that would complete the ring is refused.
+/// I13: bodies of children wait for each other's parents. The wait that would complete the ring is refused.
 #[test]
 fn one_of_the_bodies_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
@@ -76,12 +77,12 @@ fn one_of_the_bodies_that_wait_for_each_other_is_refused() {
                 child.spawn_thread(move |_| body()).unwrap();
             }
             ring.processes.iter().for_each(|process| drop(process.close()));
-            ring.one_is_refused();
+            ring.assert_one_is_refused();
         }
     }
 }
 
-/// I13: the same, with bodies of the processes themselves.
+/// I13: the same for bodies that wait for each other's processes.
 #[test]
 fn one_of_the_processes_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
@@ -98,12 +99,12 @@ fn one_of_the_processes_that_wait_for_each_other_is_refused() {
             for (index, tell) in tell.iter().enumerate() {
                 tell.send(Box::new(ring.waiting(index, wait))).unwrap();
             }
-            ring.one_is_refused();
+            ring.assert_one_is_refused();
         }
     }
 }
 
-/// I13: the same, with teardowns.
+/// I13: the same for teardowns.
 #[test]
 fn one_of_the_teardowns_that_wait_for_each_other_is_refused() {
     for names in [&["a", "b"][..], &["a", "b", "c"]] {
@@ -113,12 +114,12 @@ fn one_of_the_teardowns_that_wait_for_each_other_is_refused() {
                 process.set_teardown(ring.waiting(index, wait)).unwrap();
             }
             ring.processes.iter().for_each(|process| drop(process.close()));
-            ring.one_is_refused();
+            ring.assert_one_is_refused();
         }
     }
 }
 
-/// I13: a wait-for edge that is added while a body blocks is checked like one that was there before.
+/// I13: a wait-for edge that is added while a body waits is checked against that wait.
 #[test]
 fn a_wait_or_an_edge_that_completes_a_ring_is_refused() {
     for _ in 0..50 {
@@ -147,8 +148,8 @@ fn a_wait_or_an_edge_that_completes_a_ring_is_refused() {
     }
 }
 
-/// I13: a wait with a timeout is no edge and is never refused: it ends with its timeout, and lets the other
-/// wait end.
+/// I13: a wait with a timeout is no edge and is never refused. It ends with its timeout, after which the other wait can
+/// end.
 #[test]
 fn a_wait_with_a_timeout_is_never_refused() {
     for first_is_timed in [true, false] {
@@ -185,7 +186,7 @@ fn current_thread() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// Runs the test on a thread of its own, because a wait that is not refused would block it for ever.
+/// Runs the test on a thread of its own: a wait that is wrongly not refused would block it for ever.
 #[track_caller]
 fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (give, take) = mpsc::channel();
@@ -193,9 +194,10 @@ fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> 
     take.recv_timeout(LIMIT).expect("the test neither ended nor was refused")
 }
 
-/// Checks that in a current-thread runtime, the wait is refused at once, and the process ends when the runtime goes on.
+/// Checks that on a current-thread runtime the wait is refused at once, and that the process ends when the runtime goes
+/// on.
 #[track_caller]
-fn is_refused<F>(make: impl FnOnce() -> F + Send + 'static, wait: Wait)
+fn assert_refused_on_runtime<F>(make: impl FnOnce() -> F + Send + 'static, wait: Wait)
 where
     F: Future<Output = Process>,
 {
@@ -213,11 +215,11 @@ where
 
 /// I13: on a current-thread tokio runtime, a wait for an async body of that runtime is refused.
 #[test]
-fn a_wait_for_an_async_body_of_the_own_runtime_is_refused() {
+fn a_wait_for_an_async_body_of_this_runtime_is_refused() {
     for wait in WAITS {
-        is_refused(|| async { with_async_body() }, wait);
+        assert_refused_on_runtime(|| async { with_async_body() }, wait);
         // The body has begun.
-        is_refused(
+        assert_refused_on_runtime(
             || async {
                 let process = with_async_body();
                 tokio::task::yield_now().await;
@@ -237,9 +239,9 @@ fn with_async_body() -> Process {
 
 /// I13: so is a wait for an async teardown that was spawned on the runtime.
 #[test]
-fn a_wait_for_an_async_teardown_of_the_own_runtime_is_refused() {
+fn a_wait_for_an_async_teardown_of_this_runtime_is_refused() {
     for wait in WAITS {
-        is_refused(
+        assert_refused_on_runtime(
             || async {
                 let process = with_async_teardown();
                 process.close();
@@ -249,14 +251,14 @@ fn a_wait_for_an_async_teardown_of_the_own_runtime_is_refused() {
         );
     }
     // Here, `close_blocking` spawns the teardown.
-    is_refused(|| async { with_async_teardown() }, Process::close_blocking);
+    assert_refused_on_runtime(|| async { with_async_teardown() }, Process::close_blocking);
 }
 
 /// I13: so is a wait for a process that waits for a future that the runtime polls.
 #[test]
-fn a_wait_for_a_future_of_the_own_runtime_is_refused() {
+fn a_wait_for_a_future_of_this_runtime_is_refused() {
     for wait in WAITS {
-        is_refused(
+        assert_refused_on_runtime(
             || async {
                 let process = Process::new();
                 process.wait_for_future(tokio::task::yield_now()).unwrap();
@@ -274,7 +276,7 @@ fn with_async_teardown() -> Process {
     process
 }
 
-/// I13: so is a wait of one async body of the runtime for another, and the error names both.
+/// I13: so is a wait of one async body of the runtime for another. The error names both.
 #[test]
 fn a_wait_of_a_body_for_a_body_of_the_same_runtime_is_refused() {
     for wait in WAITS {
@@ -299,7 +301,7 @@ fn a_wait_of_a_body_for_a_body_of_the_same_runtime_is_refused() {
     }
 }
 
-/// I13: a thread of the runtime's pool for blocking work does not drive the runtime: it may wait.
+/// I13: a thread of the runtime's blocking pool may wait, because it does not drive the runtime.
 #[test]
 fn a_wait_on_a_blocking_thread_of_the_runtime_is_not_refused() {
     for wait in WAITS {
@@ -318,7 +320,7 @@ fn a_wait_on_a_blocking_thread_of_the_runtime_is_not_refused() {
     }
 }
 
-/// I13: nor is a wait on another thread, which has only entered the runtime's context.
+/// I13: another thread that has only entered the runtime's context may wait.
 #[test]
 fn a_wait_on_another_thread_is_not_refused() {
     for wait in WAITS {
@@ -338,7 +340,8 @@ fn a_wait_on_another_thread_is_not_refused() {
     }
 }
 
-/// I13: a process that has only thread bodies and blocking teardowns ends without the runtime's thread.
+/// I13: a wait for a process with only thread bodies and blocking teardowns is not refused, because it ends without the
+/// runtime's thread.
 #[test]
 fn a_wait_for_threads_is_not_refused() {
     let ended = on_a_thread(|| {
@@ -353,7 +356,7 @@ fn a_wait_for_threads_is_not_refused() {
     assert!(ended.is_ok(), "{ended:?}");
 }
 
-/// I13: nor is a wait for bodies on another runtime, or on the shared executor.
+/// I13: a wait for bodies on another runtime, or on the shared executor, is not refused.
 #[test]
 fn a_wait_for_bodies_elsewhere_is_not_refused() {
     let ended = on_a_thread(|| {
@@ -367,7 +370,7 @@ fn a_wait_for_bodies_elsewhere_is_not_refused() {
     assert_eq!(ended, (true, true));
 }
 
-/// I13: on a multi-thread runtime, another worker runs the bodies.
+/// I13: a wait on a multi-thread runtime is not refused, because another worker runs the bodies.
 #[test]
 fn a_wait_in_a_runtime_with_several_threads_is_not_refused() {
     for wait in WAITS {
@@ -384,7 +387,7 @@ fn a_wait_in_a_runtime_with_several_threads_is_not_refused() {
     }
 }
 
-/// I13: a thread body may wait for a process that does not wait for its own process.
+/// I13: a thread body may wait for a process that does not wait for the body's process.
 #[test]
 fn waits_in_one_direction_are_not_refused() {
     let (a, b, c) = (Process::new(), Process::new(), Process::new());

@@ -1,5 +1,5 @@
-//! Foreign code is contained: wakers, and the code that is polled when they are woken; the clock and the body of a
-//! periodic process. I9, I10, I14.
+//! Foreign code is contained (I9, I10, I14): wakers, the code that is polled when they are woken, and the clock and the
+//! body of a periodic process.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +18,8 @@ fn inline() -> Process {
     Process::builder().spawner(Inline).build().unwrap()
 }
 
-/// I10: a channel wakes its receiver with its list locked. An async body of `Inline` that goes on to receive is
-/// not polled inside that call.
+/// I10: a channel wakes its receiver while it holds the lock of its list. An async body of `Inline` that receives again
+/// is not polled inside that call.
 #[test]
 fn an_async_body_of_inline_may_receive_from_an_async_channel() {
     let (sender, receiver) = smol::channel::unbounded();
@@ -34,7 +34,7 @@ fn an_async_body_of_inline_may_receive_from_an_async_channel() {
     in_time(move || {
         for item in 0..100 {
             sender.send_blocking(item).unwrap();
-            // The receiver waits again before the next one.
+            // The receiver waits again before the next message is sent.
             assert_eq!(told.recv_timeout(LIMIT), Ok(item));
         }
     });
@@ -42,8 +42,8 @@ fn an_async_body_of_inline_may_receive_from_an_async_channel() {
     ends_well(&app);
 }
 
-/// I10: a mutex wakes the next task with its list locked. An async teardown of `Inline` that locks it again is not
-/// polled inside that call.
+/// I10: a mutex wakes the next task while it holds the lock of its list. An async teardown of `Inline` that locks it
+/// again is not polled inside that call.
 #[test]
 fn an_async_teardown_of_inline_may_lock_an_async_mutex() {
     let lock = Arc::new(smol::lock::Mutex::new(0));
@@ -64,8 +64,8 @@ fn an_async_teardown_of_inline_may_lock_an_async_mutex() {
     });
 }
 
-/// I10: an async job of `Inline` is polled on the shared executor: not on the thread that spawns it, and not
-/// inside `wake`, whose caller may hold a lock.
+/// I10: an async job of `Inline` is polled on the shared executor: neither on the thread that spawns it nor inside
+/// `wake`, whose caller may hold a lock.
 #[test]
 fn an_async_job_of_inline_is_not_polled_by_the_thread_that_wakes_it() {
     type Polled = (ThreadId, Waker);
@@ -112,8 +112,8 @@ mod asleep {
     /// A waiter of any kind.
     type Waiter = Pin<Box<dyn Future<Output = ()>>>;
 
-    /// Polls the waiter with a waker that blocks until a message is sent on the first channel, and that reports on the
-    /// second one whether that happened.
+    /// Polls the waiter with a waker that blocks until it receives a message on the first channel, and then reports on
+    /// the second one whether a message came.
     fn blocking_waker(waiter: &mut Waiter) -> (smol::channel::Sender<()>, mpsc::Receiver<bool>) {
         let (awake, awoken) = smol::channel::bounded(1);
         let (tell, told) = mpsc::channel();
@@ -129,10 +129,10 @@ mod asleep {
         (awake, told)
     }
 
-    /// Registers, for `event`, a waker that blocks until the thread that runs `sleep` is awake; then lets `end`
-    /// bring the event about.
+    /// Registers, for `event`, a waker that blocks until the thread that runs `sleep` is awake. Then `end` brings the
+    /// event about.
     #[track_caller]
-    fn wakes_first(
+    fn assert_woken_before_wakers(
         name: &str,
         process: &Process,
         mut event: Waiter,
@@ -163,19 +163,31 @@ mod asleep {
         let waiter = process.closing();
         let event = Box::pin(process.closing());
         let end = || drop(process.close());
-        wakes_first("in closing", &process, event, move || waiter.wait(), end);
+        assert_woken_before_wakers("in closing", &process, event, move || waiter.wait(), end);
 
         let process = Process::new();
         let waiter = process.closed();
         let end = || drop(process.close());
-        wakes_first("in closed", &process, closed(&process), move || waiter.wait().unwrap(), end);
+        assert_woken_before_wakers(
+            "in closed",
+            &process,
+            closed(&process),
+            move || waiter.wait().unwrap(),
+            end,
+        );
 
         let process = Process::new();
         let waiter = process.aborting();
         let aborting = process.aborting();
         let event = Box::pin(async move { assert!(aborting.await) });
         let end = || drop(process.abort());
-        wakes_first("in aborting", &process, event, move || assert!(waiter.wait()), end);
+        assert_woken_before_wakers(
+            "in aborting",
+            &process,
+            event,
+            move || assert!(waiter.wait()),
+            end,
+        );
     }
 
     #[test]
@@ -186,7 +198,7 @@ mod asleep {
         let closer = process.clone();
         let sleep = move || closer.close_blocking().unwrap();
         let end = || give.send(()).unwrap();
-        wakes_first("close_blocking", &process, closed(&process), sleep, end);
+        assert_woken_before_wakers("close_blocking", &process, closed(&process), sleep, end);
     }
 
     #[test]
@@ -198,10 +210,10 @@ mod asleep {
         let event = Box::pin(async move { drop(first.await) });
         let sleep = move || assert!(second.wait().is_err());
         let end = || drop(process.close());
-        wakes_first("acquire", &process, event, sleep, end);
+        assert_woken_before_wakers("acquire", &process, event, sleep, end);
     }
 
-    /// `procession-runnable` blocks its callers in the same way.
+    /// The same for a caller that stops a service (`procession-runnable`).
     #[test]
     fn a_thread_that_stops_a_service_is_woken_before_wakers() {
         let (give, take) = smol::channel::bounded::<()>(1);
@@ -218,10 +230,10 @@ mod asleep {
         let event = Box::pin(async move { drop(done.await) });
         let sleep = move || service.stop_blocking_within(LIMIT).unwrap();
         let end = || give.send_blocking(()).unwrap();
-        wakes_first("stop_service", &Process::new(), event, sleep, end);
+        assert_woken_before_wakers("stop_service", &Process::new(), event, sleep, end);
     }
 
-    /// So does `procession-supervisor`.
+    /// The same for a caller that stops a unit (`procession-supervisor`).
     #[test]
     fn a_thread_that_stops_a_unit_is_woken_before_wakers() {
         use procession_supervisor::{Manager, MemoryTable, Unit};
@@ -251,10 +263,10 @@ mod asleep {
         let event = closed(&unit);
         let sleep = move || manager.stop_blocking(&"unit").unwrap();
         let end = || give.send_blocking(()).unwrap();
-        wakes_first("stop_unit", &Process::new(), event, sleep, end);
+        assert_woken_before_wakers("stop_unit", &Process::new(), event, sleep, end);
     }
 
-    /// Units of several managers begin to close in one walk.
+    /// The same if units of several managers begin to close in one walk.
     #[test]
     fn threads_that_stop_units_of_several_managers_are_woken_before_wakers() {
         use procession_runnable::{Start, body_thread};
@@ -311,8 +323,8 @@ mod asleep {
     }
 }
 
-/// I9: if the waker of a sleeper panics, the other sleepers of the clock are still woken, and the panic does not reach
-/// the caller.
+/// I9: if the waker of one sleeper of a manual clock panics, the other sleepers are still woken, and the panic does not
+/// reach the caller.
 #[test]
 fn a_waker_that_panics_keeps_no_sleeper_of_a_manual_clock_asleep() {
     let clock = ManualClock::new();
@@ -333,17 +345,17 @@ fn a_waker_that_panics_keeps_no_sleeper_of_a_manual_clock_asleep() {
     assert_eq!(woken.load(Ordering::SeqCst), 3);
 }
 
-/// A clock one of whose calls panics.
-struct Faulty {
-    /// How many calls of `now` come before it.
+/// A clock of which one call panics.
+struct FaultyClock {
+    /// The number of calls of `now` before the one that panics.
     now: usize,
-    /// How many calls of `sleep_until` come before it.
+    /// The number of calls of `sleep_until` before the one that panics.
     sleep: usize,
     called: [AtomicUsize; 2],
     tell: mpsc::Sender<()>,
 }
 
-impl Faulty {
+impl FaultyClock {
     fn call(&self, which: usize, bad: usize) {
         if self.called[which].fetch_add(1, Ordering::SeqCst) == bad {
             let _ = self.tell.send(());
@@ -352,7 +364,7 @@ impl Faulty {
     }
 }
 
-impl Clock for Faulty {
+impl Clock for FaultyClock {
     fn now(&self) -> Instant {
         self.call(0, self.now);
         SystemClock.now()
@@ -372,10 +384,10 @@ fn a_clock_that_panics_leaves_no_body_behind() {
         for rate in [false, true] {
             let (tell, told) = mpsc::channel();
             let app = Process::with_teardown(|| ());
-            let clock = Faulty { now, sleep, called: Default::default(), tell };
+            let clock = FaultyClock { now, sleep, called: Default::default(), tell };
             let often = Duration::from_millis(1);
             let periodic = if rate { Periodic::tick(often) } else { Periodic::every(often) };
-            // Whether `spawn` fails or panics is left open here.
+            // `spawn` may fail or panic; this test accepts both.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 periodic.clock(clock).spawn(&app, |_| async {}).map(drop)
             }));
@@ -386,8 +398,8 @@ fn a_clock_that_panics_leaves_no_body_behind() {
     }
 }
 
-/// I10: the body of a periodic process may call anything on the process of its call, on the periodic process, and
-/// on the parent.
+/// I10: the body of a periodic process may make any call on the process of its call, on the periodic process, and on
+/// the parent.
 #[test]
 fn a_periodic_body_may_call_everything() {
     for level in 0..3 {
@@ -414,7 +426,7 @@ fn a_periodic_body_may_call_everything() {
     }
 }
 
-/// I14: a body that panics is called again at the next tick, whether it blocks or not.
+/// I14: a periodic body that panics is called again at the next tick, whether it blocks or is async.
 #[test]
 fn a_periodic_body_that_panics_is_called_again() {
     for blocking in [false, true] {
@@ -445,8 +457,8 @@ fn a_periodic_body_that_panics_is_called_again() {
     }
 }
 
-/// I9: a waiter that moves to another task leaves the moments alone that the first task waits for with the same waker,
-/// even if it moves while that waker is being called.
+/// I9: a task waits for several moments with one waker. If one of its waiters moves to another task, even while that
+/// waker is being called, the task is still woken for the others.
 #[test]
 fn a_waiter_that_moves_during_a_wake_up_takes_no_other_along() {
     let (parent, (first, other)) = (Process::new(), (Counter::new(), Counter::new()));
@@ -461,7 +473,7 @@ fn a_waiter_that_moves_during_a_wake_up_takes_no_other_along() {
     let aborted = Pin::new(&mut aborting).poll(&mut Context::from_waker(&first.waker));
     assert!(aborted.is_pending());
     assert!(closed.as_mut().poll(&mut Context::from_waker(&first.waker)).is_pending());
-    // The waker of a waiter for the parent, which is called in the same walk, moves `aborting`.
+    // A waker that is called in the same walk, for the parent, moves the waiter `aborting`.
     let moved = Mutex::new(Some((aborting, other.waker.clone())));
     let kept = Arc::new(Mutex::new(None));
     let keep = kept.clone();
@@ -505,7 +517,7 @@ impl Counter {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// The walk that wakes the task may still be under way on another thread.
+    /// Waits until the count has this value: the walk that wakes the task may still run on another thread.
     #[track_caller]
     fn comes_to(&self, count: usize) {
         let end = Instant::now() + LIMIT;

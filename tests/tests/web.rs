@@ -1,4 +1,4 @@
-//! The web example as a real program: every accepted request is answered and written.
+//! The web example as a real program: it answers every accepted request and stores it.
 
 #![cfg(target_os = "linux")]
 
@@ -18,12 +18,12 @@ use rustix::process::Signal;
 
 const CLIENTS: usize = 50;
 /// The number of answers before the signal is sent.
-const WARM: usize = 500;
+const ANSWERS_BEFORE_THE_SIGNAL: usize = 500;
 
-/// A file that is removed when this is dropped.
-struct Scratch(PathBuf);
+/// A file that is removed when this value is dropped.
+struct ScratchFile(PathBuf);
 
-impl Scratch {
+impl ScratchFile {
     fn new(name: &str) -> Self {
         let name = format!("procession-{name}-{}.db", std::process::id());
         let scratch = Self(std::env::temp_dir().join(name));
@@ -40,7 +40,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFile {
     fn drop(&mut self) {
         self.remove();
     }
@@ -58,7 +58,7 @@ fn start_with(database: &Path, arguments: &[&str]) -> (Program, String) {
     (program, address)
 }
 
-/// Adds notes on one connection, until the server does not answer; each answer is counted.
+/// Adds notes on one connection until the server stops answering. Counts the answers.
 fn add_notes(address: &str, answered: &AtomicUsize) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -92,10 +92,11 @@ fn read_answer(answers: &mut impl BufRead) -> io::Result<()> {
     Ok(())
 }
 
-/// A signal under load: accepted = answered = rows, and the database is closed last.
+/// A signal under load: the numbers of accepted requests, of answers and of rows are equal, and the database is closed
+/// last.
 #[test]
 fn nothing_is_lost_under_load() {
-    let database = Scratch::new("load");
+    let database = ScratchFile::new("load");
     let (mut program, address) = start(&database.0);
     let answered = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..CLIENTS)
@@ -104,7 +105,7 @@ fn nothing_is_lost_under_load() {
             thread::spawn(move || add_notes(&address, &answered).unwrap_err())
         })
         .collect();
-    while answered.load(Ordering::SeqCst) < WARM {
+    while answered.load(Ordering::SeqCst) < ANSWERS_BEFORE_THE_SIGNAL {
         assert!(!program.has_ended());
         thread::yield_now();
     }
@@ -122,11 +123,11 @@ fn nothing_is_lost_under_load() {
     assert_eq!(rows.query_row(count, [], |row| row.get(0)), Ok(answered));
 }
 
-/// Clients that have sent nothing, a part of a header, or the preface of HTTP/2 do not hold the program up, and are not a
-/// failure of it.
+/// Clients that have sent nothing, part of a header, or only the preface of HTTP/2 delay the stop of the program only
+/// shortly, and are not a failure of it.
 #[test]
-fn slow_clients_do_not_hold_up_the_stop() {
-    let database = Scratch::new("slow");
+fn slow_clients_do_not_delay_the_stop() {
+    let database = ScratchFile::new("slow");
     let (mut program, address) = start(&database.0);
     let beginnings: [&[u8]; 4] =
         [b"", b"G", b"POST /notes HTTP/1.1\r\nHost", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
@@ -135,20 +136,20 @@ fn slow_clients_do_not_hold_up_the_stop() {
         stream.write_all(bytes).unwrap();
         stream
     });
-    // Accepted after all of them.
+    // This connection is accepted after all of them.
     assert!(get(&address, "/healthz").ends_with("ok"));
     let start = Instant::now();
     program.signal(Signal::INT);
     assert_eq!(program.status().code(), Some(0));
-    // The grace of the program is 30 s.
+    // The program has a grace of 30 s, which it does not need.
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     drop(clients);
 }
 
-/// A port in use is an error with the address and the name of the server.
+/// If the port is in use, the error has the address and the name of the server.
 #[test]
 fn a_port_in_use_is_named() {
-    let database = Scratch::new("port");
+    let database = ScratchFile::new("port");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut command = Command::new(example("procession-examples", "web"));
@@ -167,12 +168,12 @@ fn get(address: &str, path: &str) -> String {
     io::read_to_string(stream).unwrap()
 }
 
-/// `/readyz` says no as soon as the program is asked to stop, while requests are still answered; `/healthz` never does.
+/// `/readyz` fails as soon as the program is asked to stop, while requests are still answered. `/healthz` never fails.
 #[test]
 fn it_drains_before_it_stops() {
-    let database = Scratch::new("drain");
+    let database = ScratchFile::new("drain");
     let (mut program, address) = start_with(&database.0, &["--drain", "29s"]);
-    // The drain starts after the server.
+    // The part that drains starts after the server.
     while !get(&address, "/readyz").starts_with("HTTP/1.1 200 OK") {
         assert!(!program.has_ended());
     }
@@ -182,15 +183,15 @@ fn it_drains_before_it_stops() {
     }
     assert!(get(&address, "/readyz").starts_with("HTTP/1.1 503"));
     assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200 OK"));
-    // Nobody has to wait for the rest of the drain.
+    // A second signal skips the rest of the drain.
     program.signal(Signal::TERM);
     assert_eq!(program.status().code(), Some(128 + 15));
 }
 
-/// Written notes are there when the program runs again; a database that cannot be opened is an error with its name.
+/// Notes are still there when the program runs again. If the database cannot be opened, the error names it.
 #[test]
-fn it_starts_again() {
-    let database = Scratch::new("again");
+fn notes_survive_a_restart() {
+    let database = ScratchFile::new("again");
     for notes in 1..=2 {
         let (mut program, address) = start(&database.0);
         let mut stream = TcpStream::connect(&address).unwrap();

@@ -1,4 +1,4 @@
-//! The work of a process, as blockers and snapshots show it.
+//! The work of a process, as blockers and snapshots show it (I18).
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use procession::{Error, Job, Limited, Process, Work};
 use procession_tests::{LIMIT, ends_well, outcome};
 
-/// A future given to `wait_for_future` is a blocker of its own kind, at its process.
+/// A future given to `wait_for_future` is a blocker of its own kind, under its process.
 #[test]
-fn a_future_that_is_waited_for() {
+fn a_pending_future_is_a_blocker() {
     let app = Process::builder().name("app").build().unwrap();
     let line = line!() + 1;
     app.wait_for_future(pending::<()>()).unwrap();
@@ -23,10 +23,10 @@ fn a_future_that_is_waited_for() {
 
 /// An async teardown is queued until its spawner polls it for the first time.
 #[test]
-fn an_async_teardown_from_queued_to_running() {
+fn an_async_teardown_is_queued_until_it_is_polled() {
     let (give, jobs) = mpsc::channel();
     let app = Process::builder().name("app").spawner(move |job: Job| give.send(job).unwrap());
-    let (go, gate) = async_channel();
+    let (go, gate) = gated_future();
     let app = app.teardown_async(move || gate).build().unwrap();
     let works = |process: &Process| process.snapshot().processes()[0].work();
     app.close();
@@ -43,16 +43,16 @@ fn an_async_teardown_from_queued_to_running() {
     runner.join().unwrap();
 }
 
-/// A future that is ready when the process is Closed.
-fn async_channel() -> (Process, impl Future<Output = ()> + Send) {
+/// A process, and a future that is ready when that process is Closed.
+fn gated_future() -> (Process, impl Future<Output = ()> + Send) {
     let gate = Process::new();
     let closed = gate.closed();
     (gate, async move { drop(closed.await) })
 }
 
-/// Errors about a limiter call it one, by where it was made.
+/// Errors about a limiter call it a limiter, and name the line that made it.
 #[test]
-fn errors_about_a_limiter() {
+fn errors_about_a_limiter_name_it() {
     let app = Process::builder().name("app").build().unwrap();
     let line = line!() + 1;
     let one = Limited::new(&app, 1).unwrap();

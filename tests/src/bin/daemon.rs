@@ -36,7 +36,7 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
     p.set_teardown(|| println!("torn down"))?;
     match what {
         "ok" => {}
-        // Children finish after `Ok`.
+        // After `Ok`, the children finish.
         "children" => {
             let child = p.spawn(|p| async move {
                 for _ in 0..10_000 {

@@ -1,5 +1,5 @@
-//! Run by the tests in `resources.rs`: a program that runs out of the resource that its argument names, and still does
-//! its work. It prints how each part ended.
+//! Run by the tests in `resources.rs`: a program that uses up the resource that its argument names, and still does its
+//! work. It prints how each part ended.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// Uses up all file descriptors of this program, until the returned files are dropped.
+/// Uses up all file descriptors of this program until the returned files are dropped.
 fn use_up_descriptors() -> Vec<File> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
     let mut files = Vec::new();
@@ -42,7 +42,7 @@ fn use_up_descriptors() -> Vec<File> {
     files
 }
 
-/// No descriptor is free when the shared executor starts: async bodies and teardowns run, and nothing spins.
+/// No descriptor is free when the shared executor starts. Async bodies and teardowns still run, and nothing spins.
 fn executor_without_descriptors() {
     let held = use_up_descriptors();
     let app = Process::new();
@@ -60,7 +60,7 @@ fn executor_without_descriptors() {
     outcome(&app.closed()).unwrap();
     outcome(&body.unwrap().closed()).unwrap();
     println!("the tree is closed");
-    // An idle executor costs nothing: the body never ends, and the CPU time of one second is measured.
+    // The body never ends, so the executor is idle. Its CPU time in one second is printed.
     let idle = Process::new();
     let begun = idle.spawn(|_| pending::<()>());
     let before = cpu_time();
@@ -72,14 +72,14 @@ fn executor_without_descriptors() {
     println!("done");
 }
 
-/// A stubborn body, which only an abort ends.
+/// A process whose body only an abort ends.
 fn stubborn() -> Process {
     let app = Process::new();
     app.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
     app
 }
 
-/// No descriptor is free at the first deadline: the abort still comes.
+/// No descriptor is free at the first deadline. The abort still comes.
 fn deadline_without_descriptors() {
     let held = use_up_descriptors();
     for _ in 0..2 {
@@ -94,7 +94,7 @@ fn deadline_without_descriptors() {
     println!("done");
 }
 
-/// The same for the grace of the entry point.
+/// The same for the grace of `Main`.
 fn grace_without_descriptors() {
     let _exit = Main::new().grace(Duration::from_millis(50)).run(|p| {
         let held = use_up_descriptors();
@@ -112,7 +112,7 @@ fn grace_without_descriptors() {
     println!("done");
 }
 
-/// Async bodies block every thread of the shared executor: deadlines and blocking teardowns do not need it.
+/// Async bodies block every thread of the shared executor. Deadlines and blocking teardowns do not need it.
 fn blocked_executor() {
     let gate = Arc::new(RwLock::new(()));
     let held = gate.write().unwrap();
@@ -136,27 +136,27 @@ fn blocked_executor() {
     println!("done");
 }
 
-/// Blocks all threads of the shared executor, until the gate can be read.
+/// Blocks all threads of the shared executor until the gate can be read.
 fn block_executor(gate: &Arc<RwLock<()>>) -> Process {
     let blockers = Process::new();
     let (tell, told) = mpsc::channel();
     for _ in 0..64 {
         let (gate, tell) = (gate.clone(), tell.clone());
         let blocks = move |_| async move {
-            // Those that begin when the gate is open are not waited for.
+            // A body that begins after the gate has opened does not count.
             let _ = tell.send(());
             drop(gate.read());
         };
         blockers.spawn(blocks).unwrap();
     }
-    // Further bodies cannot begin once as many have begun as there are threads.
+    // Once each thread runs a body, no further body can begin.
     told.recv_timeout(LIMIT).unwrap();
     while told.recv_timeout(Duration::from_millis(100)).is_ok() {}
     blockers
 }
 
-/// The shared executor is blocked, and with it the tasks of a manager and of a set: their units are still aborted at
-/// the end of their grace, and when the tasks run again, they report the aborts.
+/// The shared executor is blocked, and with it the tasks of a manager and of a set. Their units are still aborted at
+/// the end of their grace. When the tasks run again, they report the aborts.
 fn blocked_executor_units() {
     let (tell, told) = mpsc::channel();
     let unit = || {
@@ -198,7 +198,7 @@ fn blocked_executor_units() {
     println!("done");
 }
 
-/// For a second, more teardowns are due than may run at once, and all that run block: the library has nothing to do.
+/// For a second, more teardowns are due than may run at once, and all that run block, so the library has nothing to do.
 fn blocked_teardowns() {
     const TEARDOWNS: usize = 600;
     const AT_ONCE: usize = 512;
@@ -219,7 +219,7 @@ fn blocked_teardowns() {
         told.recv_timeout(LIMIT).unwrap();
     }
     let before = cpu_time();
-    // A second without any event, because none of the teardowns ends.
+    // No teardown ends in this second, so nothing happens.
     assert!(told.recv_timeout(Duration::from_secs(1)).is_err());
     println!("idle: {} ms", (cpu_time() - before).as_millis());
     drop(held);

@@ -1,5 +1,5 @@
-//! Run by the tests in `held_servers.rs`: programs with servers that cannot stop, because of the part that the argument
-//! names. Each must end after its grace and its abort grace, and name that part.
+//! Run by the tests in `held_servers.rs`: programs with a server that cannot stop, because of the part that the
+//! argument names. Each must end after its grace and its abort grace, and name that part.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Run by the test `without_threads`, in a program that cannot start a thread.
+//! Run by the test `without_threads_bodies_are_refused_and_teardowns_run`, in a program that cannot start a thread.
 
 #![forbid(unsafe_code)]
 

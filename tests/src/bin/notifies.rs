@@ -13,7 +13,7 @@ fn main() -> Exit {
     let runtime = runtime.expect("a runtime");
     let _inside = runtime.enter();
     Main::new().name("app").run(|p| {
-        // Each line ends one of these. They close one after the other, the last one first.
+        // Each line on standard input ends one of these processes. They close one after another, the last one first.
         let mut last = None;
         for number in 0..3 {
             let step = Process::builder().name(format!("step-{number}")).parent(&p);

@@ -1,4 +1,4 @@
-//! Run by the tests in `reports.rs`: programs of which `Main` has something to say. The argument says which.
+//! Run by the tests in `reports.rs`: programs about which `Main` has something to report. The argument says which.
 
 #![forbid(unsafe_code)]
 
@@ -132,7 +132,7 @@ fn park_for_ever() {
     }
 }
 
-/// 110 processes, of which a thread body, an async body and a session do not end.
+/// 110 processes, of which three do not end: a thread body, an async body and a session.
 fn culprits(p: &Process) -> Result<(), Error> {
     let below = |parent: &Process, name: &str| Process::builder().name(name).parent(parent).build();
     let (db, http) = (below(p, "db")?, below(p, "http")?);
@@ -158,7 +158,7 @@ fn handled(p: &Process) -> Result<(), Error> {
     ignoring.spawn_thread(fails)?.closed().wait().unwrap_err();
     let closing = Process::builder().parent(&ignoring).on_child_failure(ChildFailure::Close);
     closing.build()?.spawn_thread(fails)?.closed().wait().unwrap_err();
-    // With a second parent that ignores it.
+    // A second parent ignores the failure.
     let both = Process::builder().parent(p).parent(&ignoring);
     both.spawn_thread(fails)?.closed().wait().unwrap_err();
     let hooked = p.child();
@@ -170,7 +170,7 @@ fn handled(p: &Process) -> Result<(), Error> {
     drop(p.run(|_| pending::<()>()));
     procession::scope(|scope| scope.spawn_thread(|_| Err("handled")).map(drop)).unwrap_err();
     Process::with_teardown(|| Err("handled")).close_blocking().unwrap_err();
-    // Aborted from above.
+    // The parent aborts this one.
     let aborted = p.child();
     aborted.spawn(|_| pending::<()>())?;
     aborted.abort().wait()?;

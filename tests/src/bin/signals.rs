@@ -1,5 +1,5 @@
-//! Run by the tests in `signals.rs`: binds processes to signals in the way that its argument names, and
-//! prints what happens to them.
+//! Run by the tests in `signals.rs` and `resources.rs`: binds processes to signals as its argument says, and prints
+//! what happens to them.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ fn hang() -> ! {
     }
 }
 
-/// Prints each stage, and ends only by a signal. Each set of signals is a binding of its own.
+/// Prints each stage. Only a signal ends the program. Each set of signals is a binding of its own.
 fn stages(bindings: &[&[i32]], stages: Stages) {
     let app = Process::builder().name("app").build().unwrap();
     let stubborn = app
@@ -46,7 +46,7 @@ fn stages(bindings: &[&[i32]], stages: Stages) {
     stubborn.closed().wait().unwrap();
 }
 
-/// Everything hangs: the body, the teardown, and the wakers that are woken for the first two signals.
+/// Everything hangs: the body, the teardown, and the wakers that the first two signals wake.
 fn hanging_waker() {
     use std::future::Future;
     use std::sync::Arc;
@@ -71,20 +71,20 @@ fn hanging_waker() {
     hang()
 }
 
-/// How many threads of this program handle signals. The kernel cuts the names of threads after 15 bytes.
+/// The number of threads that handle signals. The kernel cuts the names of threads after 15 bytes.
 fn signal_threads() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
     names.filter(|name| name.as_ref().is_ok_and(|name| name == "procession-sign\n")).count()
 }
 
-/// Many processes share a signal and one thread that handles it.
+/// Many processes share a signal, and one thread handles it.
 fn several() {
     let bound: Vec<Process> = (0..100).map(|_| Process::new()).collect();
     for process in &bound {
         signal::bind(process, [SIGHUP, SIGUSR1]).unwrap();
     }
-    // A thread names itself when it begins to run.
+    // A thread sets its name when it begins to run.
     while signal_threads() == 0 {
         std::thread::yield_now();
     }
@@ -96,7 +96,7 @@ fn several() {
     println!("all closed");
 }
 
-/// After a bound process is Closed, the signal does what it did before.
+/// When the bound process is Closed, the signal has its former action again.
 fn former() {
     let app = Process::new();
     signal::bind(&app, [SIGUSR1, SIGTERM]).unwrap();

@@ -1,4 +1,5 @@
-//! Run by the tests in `stack.rs`: a stack of three parts as a program; the argument says what the last one does.
+//! Run by the tests in `stack.rs`: a program that runs a stack of three parts. The argument says what the last part
+//! does.
 
 #![forbid(unsafe_code)]
 

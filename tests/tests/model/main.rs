@@ -1,8 +1,8 @@
-//! Random graphs and random interleavings of all graph and closing calls, against a small sequential model: I1, I2, I3,
-//! I5, I6, I8, I9, and the calls of hooks for failures.
+//! Random graphs and random sequences of all graph and closing calls, compared with a small sequential model: I1, I2,
+//! I3, I5, I6, I8, I9, and the calls of failure hooks.
 //!
-//! Each process has the inline spawner, so that the state must agree with the model after each call, and not some time
-//! later. A second test makes the calls on threads, and checks the rules at the end.
+//! Each process has the inline spawner, so that everything has happened when a call returns and the state must agree
+//! with the model. Another test makes the calls on threads, and checks the rules at the end.
 
 mod threads;
 mod world;
@@ -66,15 +66,15 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// The kind of graph, which decides the calls that are made.
+/// The kind of graph, which limits the calls that are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Processes may close others without waiting for them, so that there are rings; they do not close for failures.
+    /// Processes may have no-wait children, so there may be rings. They do not close for failed children.
     ///
-    /// Whether a failure of a no-wait child still reaches its parent, or comes too late, depends on the order of the
-    /// teardowns, which the model does not know.
+    /// Whether the failure of a no-wait child reaches its parent in time depends on the order of the teardowns, which
+    /// the model does not know.
     Rings,
-    /// Failures close parents, and parents wait for their children.
+    /// Processes close for failed children. There are no no-wait children, and so no rings.
     Failures,
 }
 
@@ -82,14 +82,14 @@ enum Mode {
 #[derive(Default)]
 struct Real {
     handles: Vec<Option<Process>>,
-    /// How often the teardown has run.
+    /// How many times each teardown has run.
     ran: Vec<Arc<AtomicUsize>>,
-    /// How often hooks have been called.
+    /// How many times the hooks of each process have been called.
     told: Vec<Arc<AtomicUsize>>,
     bodies: Vec<Option<Body>>,
 }
 
-/// A body of `run`, ended by the test.
+/// A body of `run`, which the test polls and ends.
 struct Body {
     end: Arc<Mutex<Option<bool>>>,
     future: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>>>>,
@@ -119,7 +119,7 @@ impl Body {
     }
 }
 
-/// A counter, and a teardown that counts and perhaps fails.
+/// A counter, and a teardown that increments it and fails if asked to.
 fn counted(fails: Fails) -> (Arc<AtomicUsize>, impl FnOnce() -> Result<(), &'static str> + Send) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counter = ran.clone();
@@ -133,19 +133,20 @@ fn counted(fails: Fails) -> (Arc<AtomicUsize>, impl FnOnce() -> Result<(), &'sta
 fn on_child_failure(closes: bool) -> ChildFailure {
     if closes { ChildFailure::Close } else { ChildFailure::Ignore }
 }
+/// The real processes and the model, to which the same calls are made.
 
-struct Run {
+struct Comparison {
     mode: Mode,
     world: World,
     real: Real,
 }
 
-impl Run {
+impl Comparison {
     fn new(mode: Mode) -> Self {
         Self { mode, world: World::default(), real: Real::default() }
     }
 
-    /// Adds the real process for the last process of the model.
+    /// Adds the real process that belongs to the last process of the model.
     fn add(&mut self, process: Process, ran: Arc<AtomicUsize>) {
         self.real.handles.push(Some(process));
         self.real.ran.push(ran);
@@ -153,7 +154,7 @@ impl Run {
         self.real.bodies.push(None);
     }
 
-    /// The process that a call means, if there is a handle of it.
+    /// The process with this number, if there is a handle to it.
     fn pick(&self, n: usize) -> Option<(usize, Process)> {
         let n = n.checked_rem(self.real.handles.len())?;
         Some((n, self.real.handles[n].clone()?))
@@ -235,7 +236,7 @@ impl Run {
             Call::DropHandle(n) => {
                 if let Some((n, process)) = self.pick(n) {
                     drop(process);
-                    // A body's process has its handle in the body too.
+                    // The body of a process owns a handle to it too.
                     if self.real.bodies[n].is_none() {
                         self.real.handles[n] = None;
                         if !self.world.is_owned(n) {
@@ -271,7 +272,7 @@ impl Run {
         }
         model.teardown_set = true;
         if is_closed {
-            // The teardown has run, and the outcome stays.
+            // The process is Closed: the teardown has run, and the outcome stays.
             assert_eq!((set.is_err(), ran.load(Ordering::SeqCst)), (fails, 1));
             return;
         }
@@ -287,7 +288,8 @@ impl Run {
             return;
         }
         let Some(child) = child else {
-            // An aborting process drops the body before its first poll: a failure, which its parents do not hear.
+            // An aborting process drops the body before its first poll. That is a failure, but its parents do not
+            // receive it.
             assert!(self.world.all[n].aborting);
             self.world.tell_hooks(n);
             return;
@@ -303,7 +305,7 @@ impl Run {
         assert_eq!(is_closing, phase != Phase::Running);
         let is_closed = process.closed().wait_timeout(timeout).is_some();
         assert_eq!(is_closed, phase == Phase::Closed);
-        // This waiter also ends with Closed.
+        // This waiter is also ready when the process is Closed.
         let is_aborting = process.aborting().wait_timeout(timeout);
         let expected = self.world.all[n].aborting;
         assert_eq!(is_aborting, (expected || is_closed).then_some(expected));
@@ -339,8 +341,8 @@ impl Run {
         assert_eq!(linked, self.world.link(a, b, kind), "{a} {kind:?} {b}: {:?}", self.world);
     }
 
-    /// Checks the real processes against the model.
-    fn check(&self) {
+    /// Checks that the real processes agree with the model.
+    fn compare(&self) {
         for (n, model) in self.world.all.iter().enumerate() {
             let ran = self.real.ran[n].load(Ordering::SeqCst);
             assert_eq!(ran, usize::from(model.torn_down), "teardown of {n}: {model:?}");
@@ -349,23 +351,23 @@ impl Run {
             assert!(told <= model.told, "hooks of {n}: {told}, {model:?}");
             let Some(process) = &self.real.handles[n] else { continue };
             assert_eq!(process.phase(), self.world.phase(n), "{n}: {model:?}, {process:?}");
-            // A process that one parent closes and another one aborts in the same call may be Closed by either.
+            // If one parent closes a process and another parent aborts it in the same call, either may come first.
             let mut parents = self.world.all.iter().filter(|other| other.closes.contains(&n));
             let may_abort = model.aborting || parents.any(|parent| parent.aborting);
             let has_ended = may_abort && process.is_closed();
             assert!(has_ended || process.is_aborting() == model.aborting, "{n}: {model:?}");
             let why = model.phase.and(model.why);
             let real = process.reason().map(Why::from);
-            assert!(self.may_be(model, why, real), "{n}: {model:?}, {process:?}: {real:?}");
+            assert!(self.may_differ(model, why, real), "{n}: {model:?}, {process:?}: {real:?}");
             let failed = self.world.is_closed(n).then_some(model.failed);
             let outcome = process.outcome().map(|outcome| outcome.is_err());
             assert_eq!(outcome, failed, "{n}: {model:?}");
         }
     }
 
-    /// May the reason differ from the model's? In one call, a process may have several reasons to close, and which of
-    /// them comes first depends on the order in which the call walks over the graph.
-    fn may_be(&self, model: &Model, why: Option<Why>, real: Option<Why>) -> bool {
+    /// May the real reason be this one, where the model has `why`? One call may give a process several reasons to
+    /// close. The order in which the call walks the graph decides which of them comes first.
+    fn may_differ(&self, model: &Model, why: Option<Why>, real: Option<Why>) -> bool {
         let (Some(why), Some(real)) = (why, real) else { return why == real };
         let is_one_of_several = |why| matches!(why, Why::ParentClosed | Why::ChildFailed);
         why == real
@@ -375,10 +377,10 @@ impl Run {
 
     fn call_and_check(&mut self, call: &Call) {
         self.call(call);
-        self.check();
+        self.compare();
     }
 
-    /// Everything that was accepted can close: at the end of a program, when the roots are closed by their parents.
+    /// Checks that everything that was accepted can close, as at the end of a program: new parents close the roots.
     fn close_everything(&mut self) {
         let count = self.world.all.len();
         for n in 0..count {
@@ -394,7 +396,7 @@ impl Run {
             }
         }
         if self.world.has_rings {
-            // Rings are not closed from above.
+            // No parent closes a ring.
             for n in 0..count {
                 self.call_and_check(&Call::Close(n));
             }
@@ -407,23 +409,24 @@ impl Run {
 proptest! {
     #![proptest_config(Config { cases: 1_500, failure_persistence: None, ..Config::default() })]
 
+    /// I1, I2, I3, I5, I6, I8, I9: with rings, every call returns and changes what the model says.
     #[test]
     fn every_call_does_what_the_model_says(calls in prop::collection::vec(call(), 1..60)) {
-        check(Mode::Rings, &calls);
+        run_and_compare(Mode::Rings, &calls);
     }
 
-    /// The search for cycles goes less far as long as the program has no ring. That is tested if this test has a
-    /// program of its own, as with nextest.
+    /// I1, I2, I3, I5, I6, I9: without rings, where failures close parents. The search for cycles is shorter as long as
+    /// the whole program has no ring, which this test covers if it runs in a program of its own, as with nextest.
     #[test]
     fn every_call_without_rings_does_what_the_model_says(
         calls in prop::collection::vec(call(), 1..60),
     ) {
-        check(Mode::Failures, &calls);
+        run_and_compare(Mode::Failures, &calls);
     }
 }
 
-fn check(mode: Mode, calls: &[Call]) {
-    let mut run = Run::new(mode);
+fn run_and_compare(mode: Mode, calls: &[Call]) {
+    let mut run = Comparison::new(mode);
     for call in calls {
         run.call_and_check(call);
     }
@@ -433,6 +436,7 @@ fn check(mode: Mode, calls: &[Call]) {
 proptest! {
     #![proptest_config(Config { cases: 2_000, failure_persistence: None, ..Config::default() })]
 
+    /// I2, I5, I9: calls on threads, in an unknown order, keep the rules.
     #[test]
     fn calls_on_threads_keep_the_rules(calls in prop::collection::vec(call(), 1..40)) {
         threads::run(&calls);

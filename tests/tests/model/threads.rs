@@ -1,4 +1,4 @@
-//! Calls on threads: their order is not known, but the rules hold at the end.
+//! The calls on threads: their order is unknown, but the rules hold at the end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -9,7 +9,7 @@ use procession_tests::LIMIT;
 use super::world::Kind;
 use super::{Call, counted, on_child_failure};
 
-/// Deals the calls to three threads.
+/// Deals the calls to three threads, closes all processes, and checks the rules.
 pub(crate) fn run(calls: &[Call]) {
     let told = Arc::new(AtomicUsize::new(0));
     let (ran, processes): (Vec<_>, Vec<Process>) = (0..6)
@@ -33,11 +33,11 @@ pub(crate) fn run(calls: &[Call]) {
             let (processes, start) = (&processes, &start);
             scope.spawn(move || {
                 start.wait();
-                calls.iter().skip(part).step_by(3).for_each(|call| make(processes, call));
+                calls.iter().skip(part).step_by(3).for_each(|call| make_call(processes, call));
             });
         }
     });
-    // Nothing waits in a circle, and every teardown runs once, whatever came before.
+    // Whatever the calls were, no waits form a cycle, and every teardown runs once.
     processes.iter().for_each(|process| drop(process.close()));
     for process in &processes {
         let closed = process.closed().wait_timeout(LIMIT);
@@ -48,7 +48,7 @@ pub(crate) fn run(calls: &[Call]) {
     assert_eq!(told.load(Ordering::SeqCst), 1);
 }
 
-fn make(processes: &[Process], call: &Call) {
+fn make_call(processes: &[Process], call: &Call) {
     let pick = |n: usize| &processes[n % processes.len()];
     match *call {
         Call::Child { parent, .. } => drop(pick(parent).child()),

@@ -1,11 +1,11 @@
-//! The sequential model: everything happens at once, and is settled after each call.
+//! The sequential model: the effects of a call are complete when it returns.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use procession::{Phase, Reason};
 
-/// A [`Reason`], without the child or the signal.
+/// A [`Reason`] without the name of the child or the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     Asked,
@@ -60,19 +60,19 @@ pub(crate) enum Linked {
 /// A process of the model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
-    /// `None` is Running.
+    /// `None` while it is Running.
     pub(crate) phase: Option<Phase>,
     pub(crate) aborting: bool,
-    /// Set while Running if it closes as soon as it waits for nothing.
+    /// Why it closes or, while Running, why it will close as soon as it waits for nothing.
     pub(crate) why: Option<Why>,
     pub(crate) after_children: bool,
-    /// A parent has closed it while it was held open, perhaps by force.
+    /// A parent has closed it while `close_after` held it open; true if the parent aborted it.
     pub(crate) postponed: Option<bool>,
     /// The processes that it closes.
     pub(crate) closes: Vec<usize>,
     /// The processes that it waits for.
     pub(crate) waits: Vec<usize>,
-    /// The processes among them that must be Closed before a parent closes this one.
+    /// Those of `waits` that must be Closed before a parent closes this one.
     pub(crate) closes_after: Vec<usize>,
     /// The parents that keep it open.
     pub(crate) owners: Vec<usize>,
@@ -80,10 +80,10 @@ pub(crate) struct Model {
     pub(crate) closes_for_a_child: bool,
     pub(crate) failed: bool,
     pub(crate) teardown_set: bool,
-    /// It has a teardown, and whether that fails.
+    /// Its teardown, if there is one: does it fail?
     pub(crate) teardown: Option<bool>,
     pub(crate) torn_down: bool,
-    /// How many hooks it has, and how often they have been called.
+    /// The number of its hooks, and of their calls.
     pub(crate) hooks: usize,
     pub(crate) told: usize,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Model {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) all: Vec<Model>,
-    /// Processes that close each other have been linked.
+    /// Some processes that close each other have been linked.
     pub(crate) has_rings: bool,
 }
 
@@ -128,12 +128,12 @@ impl World {
         self.phase(n) == Phase::Running
     }
 
-    /// The processes that close it, or have closed it.
+    /// The processes that close this one, or have closed it.
     pub(crate) fn parents(&self, n: usize) -> Vec<usize> {
         (0..self.all.len()).filter(|&parent| self.all[parent].closes.contains(&n)).collect()
     }
 
-    /// Does a parent keep it open?
+    /// Does a parent own it, and so keep it open?
     pub(crate) fn is_owned(&self, n: usize) -> bool {
         self.all[n].owners.iter().any(|&owner| !self.is_closed(owner))
     }
@@ -199,51 +199,51 @@ impl World {
         seen.contains(&owner)
     }
 
-    /// Could something never close if the edge were added (I5)?
+    /// Would the new edge keep some process open for ever (I5)?
     fn completes_cycle(&self, upper: usize, lower: usize, kind: Kind) -> bool {
         let mut is_cycle = false;
         if kind.waits() {
             let is_ordered = kind == Kind::CloseAfter && self.is_running(upper);
             let event = if is_ordered { Event::Begins(upper) } else { Event::IsClosed(upper) };
-            is_cycle |= self.required(event).contains(&Event::IsClosed(lower));
+            is_cycle |= self.dependents(event).contains(&Event::IsClosed(lower));
         }
         // Without another parent, the lower process will close because of the upper one.
         if kind.closes() && self.is_running(lower) && self.parents(lower).is_empty() {
-            let required = self.required(Event::Begins(lower));
-            // A process that closes with the lower one, as in a ring, need not close after it.
-            is_cycle |= self.comes_after(lower, &required).contains(&upper);
+            let dependents = self.dependents(Event::Begins(lower));
+            // A process that only closes together with the lower one, as in a ring, does not complete a cycle.
+            is_cycle |= self.comes_after(lower, &dependents).contains(&upper);
         }
         is_cycle
     }
 
-    /// The events that can happen only after `event`: all that might require it, without those that turn out to be free
-    /// of it.
-    fn required(&self, event: Event) -> BTreeSet<Event> {
-        let mut required = BTreeSet::from([event]);
+    /// The events that cannot happen before `event`: every event that may depend on it, except those that turn out to
+    /// have another way.
+    fn dependents(&self, event: Event) -> BTreeSet<Event> {
+        let mut dependents = BTreeSet::from([event]);
         let events = (0..self.all.len()).flat_map(|n| [Event::Begins(n), Event::IsClosed(n)]);
         let events: Vec<_> = events.filter(|&event| !self.has_happened(event)).collect();
         let parents: Vec<_> = (0..self.all.len()).map(|n| self.parents(n)).collect();
         loop {
-            let count = required.len();
+            let count = dependents.len();
             let more = events.iter().filter(|&&event| {
                 let (all_of, one_of) = self.requirements(event, &parents);
-                all_of.iter().chain(&one_of).any(|event| required.contains(event))
+                all_of.iter().chain(&one_of).any(|event| dependents.contains(event))
             });
             let more: Vec<_> = more.copied().collect();
-            required.extend(more);
-            if required.len() == count {
+            dependents.extend(more);
+            if dependents.len() == count {
                 break;
             }
         }
         loop {
-            let free = required.iter().copied().find(|&candidate| {
+            let free = dependents.iter().copied().find(|&candidate| {
                 let (all_of, one_of) = self.requirements(candidate, &parents);
-                let is_free = |event: &Event| !required.contains(event);
+                let is_free = |event: &Event| !dependents.contains(event);
                 let has_way = one_of.is_empty() || one_of.iter().any(is_free);
                 candidate != event && all_of.iter().all(is_free) && has_way
             });
-            let Some(free) = free else { return required };
-            required.remove(&free);
+            let Some(free) = free else { return dependents };
+            dependents.remove(&free);
         }
     }
 
@@ -254,12 +254,12 @@ impl World {
         }
     }
 
-    /// The events that must happen before `event`: all of the first list, and one of the second.
+    /// What must happen before `event`: all events of the first list, and one of the second.
     fn requirements(&self, event: Event, parents: &[Vec<usize>]) -> (Vec<Event>, Vec<Event>) {
         match event {
             Event::Begins(n) => {
                 let closes_after = &self.all[n].closes_after;
-                // If a parent has closed it, no other parent needs to.
+                // If one parent has closed it, no other parent has to.
                 let is_chosen = parents[n].iter().any(|&parent| !self.is_running(parent));
                 let parents = parents[n].iter().filter(|_| !is_chosen);
                 (
@@ -274,19 +274,19 @@ impl World {
         }
     }
 
-    /// The processes that begin to close only after `n` does, if `required` happens only when it does: those that are
-    /// closed after something required, and those all of whose parents are among them.
-    fn comes_after(&self, n: usize, required: &BTreeSet<Event>) -> BTreeSet<usize> {
+    /// The processes that begin to close only after `n` does, if `dependents` are the events that cannot happen before:
+    /// those that are closed after a dependent process, and those whose parents are all among them.
+    fn comes_after(&self, n: usize, dependents: &BTreeSet<Event>) -> BTreeSet<usize> {
         let mut after = BTreeSet::new();
         loop {
             let more = (0..self.all.len()).find(|other| {
                 let closes_after = &self.all[*other].closes_after;
                 let is_held =
-                    closes_after.iter().any(|&other| required.contains(&Event::IsClosed(other)));
+                    closes_after.iter().any(|&other| dependents.contains(&Event::IsClosed(other)));
                 let parents = self.parents(*other);
                 let is_late =
                     !parents.is_empty() && parents.iter().all(|parent| after.contains(parent));
-                let is_required = required.contains(&Event::Begins(*other));
+                let is_required = dependents.contains(&Event::Begins(*other));
                 *other != n && is_required && (is_held || is_late) && !after.contains(other)
             });
             let Some(more) = more else { return after };
@@ -322,7 +322,7 @@ impl World {
         }
     }
 
-    /// Closes the children of the processes that have begun to close, or to abort.
+    /// Closes the children of the processes that have begun to close or to abort.
     fn walk(&mut self, mut begun: Vec<usize>) {
         while let Some(n) = begun.pop() {
             for child in self.all[n].closes.clone() {
@@ -384,7 +384,7 @@ impl World {
         }
     }
 
-    /// Ends the processes that wait for nothing, until there are none left.
+    /// Ends the processes that wait for nothing, until none is left.
     pub(crate) fn settle(&mut self) {
         while let Some(n) = (0..self.all.len()).find(|&n| self.is_due(n)) {
             let model = &mut self.all[n];
@@ -413,7 +413,7 @@ impl World {
         is_idle && (is_closing || self.is_running(n) && model.after_children)
     }
 
-    /// Closes the processes that a parent has closed, and that nothing holds open any more.
+    /// Closes the processes that a parent has closed, and that nothing holds open any longer.
     fn release(&mut self) {
         for n in 0..self.all.len() {
             if self.is_running(n) && !self.is_held_open(n) {

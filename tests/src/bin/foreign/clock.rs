@@ -1,4 +1,4 @@
-//! A clock that is foreign code.
+//! A clock whose calls run foreign code.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -11,10 +11,10 @@ use procession_tests::foreign::{OnDrop, keep};
 
 use crate::scene::Scene;
 
-/// The call of a clock that is foreign code.
+/// Which call of the clock runs foreign code.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Call {
-    /// The number of calls of `now` that come before it.
+    /// A call of `now`, after this many others.
     Now(usize),
     SleepUntil,
     Poll,
@@ -55,7 +55,7 @@ impl Clock for ForeignClock {
     }
 }
 
-/// Starts a periodic process with a clock that is foreign.
+/// Starts a periodic process with such a clock.
 pub(crate) fn periodic(scene: &Scene, faulty: &Process, call: Call) {
     let (acts, acted) = (scene.acts(), AtomicUsize::new(0));
     let acts = Arc::new(move || {

@@ -23,7 +23,7 @@ use crate::scene::Scene;
 /// How long the program waits for an event that must come.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Healthy children of each kind, and the number of times that each was torn down.
+/// Makes healthy children of each kind, and returns how many times each was torn down.
 fn healthy(app: &Process) -> Vec<Arc<AtomicUsize>> {
     let (blocking, polled) = (app.child(), app.child());
     let thread = app.spawn_thread(|p| p.closing().wait()).unwrap();
@@ -76,7 +76,7 @@ fn run(place: &str, panics: bool) {
         scene.wait();
     }
     each_ran_once(&counts);
-    // The threads of the library still serve others.
+    // The library's threads still serve other processes.
     let after = Process::new();
     let counts = healthy(&after);
     closes(&after);
@@ -97,12 +97,12 @@ fn main() {
     let (place, panics) = (place.clone(), does == "panics");
     let (tell, told) = channel();
     let running = thread::spawn(move || {
-        // Anything that the first run leaves behind shows in the second.
+        // A second run shows whatever the first one has left behind.
         run(&place, panics);
         run(&place, panics);
         drop(tell);
     });
-    // The channel disconnects at the end of the runs, and after a panic.
+    // The channel is disconnected at the end of the runs, or by a panic.
     let hangs = told.recv_timeout(4 * LIMIT) == Err::<(), _>(RecvTimeoutError::Timeout);
     if hangs || running.join().is_err() {
         eprintln!("{}", if hangs { "a call hangs" } else { "a panic reached the caller" });

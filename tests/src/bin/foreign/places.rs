@@ -320,7 +320,7 @@ fn aborting(process: &Process) -> Sleep {
     })
 }
 
-/// Lets a hook of the process own a value.
+/// Makes a hook of the process own a value.
 fn hold(scene: &Scene, process: &Process) {
     let held = scene.dropped();
     process.on_failure(move |_, _| keep(&held));
@@ -367,7 +367,7 @@ fn sleep(scene: &Scene, waker: Waker) {
         other.await;
         tell.send(()).unwrap();
     };
-    // It is not closed before its end.
+    // The process must not close before the sleeper is woken.
     let healthy = Process::new();
     healthy.spawn(|_| sleeper).unwrap();
     clock.wait_for_sleepers(2);

@@ -19,15 +19,15 @@ pub(crate) struct Scene {
     pub(crate) app: Process,
     pub(crate) panics: bool,
     pub(crate) tell: Sender<()>,
-    /// Told each time that foreign code has run.
+    /// Receives a message each time that foreign code has run.
     pub(crate) told: Receiver<()>,
     pub(crate) waited: RefCell<bool>,
-    /// Waiters that stay to the end.
+    /// Waiters that exist until the end.
     pub(crate) kept: RefCell<Vec<Box<dyn Any>>>,
 }
 
 impl Scene {
-    /// The action of the foreign code.
+    /// What the foreign code does.
     pub(crate) fn acts(&self) -> impl Fn() + Send + Sync + use<> {
         let (app, panics, tell) = (self.app.clone(), self.panics, self.tell.clone());
         move || {
@@ -41,7 +41,7 @@ impl Scene {
         }
     }
 
-    /// An action that reports its call, and does nothing else.
+    /// An action that only reports its call.
     pub(crate) fn tells(&self) -> impl Fn() + Send + Sync + use<> {
         let tell = self.tell.clone();
         move || {
@@ -71,13 +71,13 @@ impl Scene {
         *self.waited.borrow_mut() = true;
     }
 
-    /// Makes a call that drops a value of its caller, so that a panic of the drop may reach the caller.
+    /// Makes a call that drops a value of its caller: a panic in that drop may reach the caller, and is caught here.
     pub(crate) fn guarded(&self, call: impl FnOnce()) {
         let called = catch_unwind(AssertUnwindSafe(call));
         assert!(called.is_ok() || self.panics);
     }
 
-    /// Registers the only waker, and keeps the waiter.
+    /// Registers the waker, as the only one, and keeps the waiter.
     pub(crate) fn poll(&self, future: impl Future + 'static, waker: Waker) {
         let mut future = Box::pin(future);
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -85,7 +85,7 @@ impl Scene {
         self.kept.borrow_mut().push(Box::new(future));
     }
 
-    /// Registers a waker, and drops the waiter.
+    /// Registers the waker, and drops the waiter.
     pub(crate) fn go(&self, mut future: Sleep) {
         let waker = self.drops();
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -94,7 +94,7 @@ impl Scene {
         self.wait();
     }
 
-    /// Registers a waker, and then another one in its place.
+    /// Registers the waker, and then another one in its place.
     pub(crate) fn replace(&self, mut future: Sleep) {
         let waker = self.drops();
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
