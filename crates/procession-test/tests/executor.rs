@@ -1,4 +1,4 @@
-//! The executor runs only when it is called, and in the same order for the same seed.
+//! The executor runs only when the test calls it, and with the same seed always in the same order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use futures_lite::future::yield_now;
 use procession::{Process, ok};
 use procession_test::{TestApp, TestExecutor};
 
-/// The order in which the executor runs 20 tasks of three steps each.
-fn order(executor: &TestExecutor) -> Vec<(u32, u32)> {
+/// The order in which the executor runs the steps of 20 tasks, three each.
+fn order_of_steps(executor: &TestExecutor) -> Vec<(u32, u32)> {
     let steps = Arc::new(Mutex::new(Vec::new()));
     for task in 0..20 {
         let steps = steps.clone();
@@ -30,18 +30,18 @@ fn order(executor: &TestExecutor) -> Vec<(u32, u32)> {
 
 #[test]
 fn a_seed_repeats_its_order() {
-    let first = order(&TestExecutor::with_seed(42));
+    let first = order_of_steps(&TestExecutor::with_seed(42));
     for _ in 0..1_000 {
-        assert_eq!(order(&TestExecutor::with_seed(42)), first);
+        assert_eq!(order_of_steps(&TestExecutor::with_seed(42)), first);
     }
-    let others = (0..50).filter(|seed| order(&TestExecutor::with_seed(*seed)) == first);
+    let others = (0..50).filter(|seed| order_of_steps(&TestExecutor::with_seed(*seed)) == first);
     assert_eq!(others.collect::<Vec<_>>(), [42]);
 }
 
 #[test]
 fn without_a_seed_tasks_run_in_the_order_of_their_wake_ups() {
     let expected: Vec<_> = (0..3).flat_map(|step| (0..20).map(move |task| (task, step))).collect();
-    assert_eq!(order(&TestExecutor::new()), expected);
+    assert_eq!(order_of_steps(&TestExecutor::new()), expected);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn nothing_runs_before_a_tick() {
 fn block_on_sleeps_until_another_thread_wakes_it() {
     let app = TestApp::new();
     let (go, gone) = mpsc::channel::<()>();
-    // The body has a thread of its own.
+    // The body runs on a thread of its own, so the executor has nothing to do meanwhile.
     let body = app.spawn_thread(move |_| gone.recv()).unwrap();
     let waits = app.spawn({
         let closed = body.closed();

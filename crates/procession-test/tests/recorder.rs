@@ -1,4 +1,4 @@
-//! The order of closing, and the messages about a wrong order.
+//! The check of the order of closing, and its messages about a wrong order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use procession_test::{Recorder, TestApp, Which, assert_closed_in_order};
 
 /// The message of the check, which must fail.
 #[track_caller]
-fn message(recorder: &Recorder, order: &[Which]) -> String {
+fn message_of_failed_check(recorder: &Recorder, order: &[Which]) -> String {
     let check = AssertUnwindSafe(|| recorder.assert_closed_in_order(order));
     *catch_unwind(check).expect_err("the check should fail").downcast::<String>().unwrap()
 }
@@ -35,7 +35,7 @@ fn a_wrong_order_is_shown() {
     let db = part("db", &app).teardown(|| ()).build().unwrap();
     let _server = part("server", &app).wait_for(&db).teardown(|| ()).build().unwrap();
     app.close_and_run().unwrap();
-    let text = message(app.recorder(), &["server".into_which(), "db".into_which()]);
+    let text = message_of_failed_check(app.recorder(), &["server".into_which(), "db".into_which()]);
     let first = text.lines().next().unwrap();
     assert!(
         first.starts_with(
@@ -50,7 +50,8 @@ fn a_wrong_order_is_shown() {
         let at = rest.find(line).unwrap_or_else(|| panic!("no `{line}` in its place:\n{text}"));
         rest = &rest[at..];
     }
-    let text = message(app.recorder(), &[Which::from(app.process()), Which::from(&db)]);
+    let text =
+        message_of_failed_check(app.recorder(), &[Which::from(app.process()), Which::from(&db)]);
     assert!(text.starts_with("process `app` should be Closed before process `"), "{text}");
 }
 
@@ -62,7 +63,7 @@ fn processes_that_overlap_are_not_in_order() {
     let inner = part("inner", &outer).build().unwrap();
     app.close_and_run().unwrap();
     assert_closed_in_order!(recorder, [inner, outer]);
-    message(recorder, &[Which::from(&outer), Which::from(&inner)]);
+    message_of_failed_check(recorder, &[Which::from(&outer), Which::from(&inner)]);
 }
 
 #[test]
@@ -70,9 +71,9 @@ fn an_open_process_and_an_unknown_name_are_reported() {
     let app = TestApp::new();
     let recorder = app.recorder();
     let _db = part("db", &app).build().unwrap();
-    let text = message(recorder, &["db".into_which()]);
+    let text = message_of_failed_check(recorder, &["db".into_which()]);
     assert!(text.starts_with("process `db` is not Closed"), "{text}");
-    let text = message(recorder, &["cache".into_which()]);
+    let text = message_of_failed_check(recorder, &["cache".into_which()]);
     assert!(text.starts_with("process `cache` is not among the processes: app"), "{text}");
     app.close_and_run().unwrap();
     assert_closed_in_order!(recorder, ["db", "app"]);
@@ -85,7 +86,7 @@ fn a_name_waits_for_all_that_have_it() {
     let _second = part("session", &app).build().unwrap();
     first.close();
     app.executor().block_on(first.closed()).unwrap();
-    let text = message(app.recorder(), &["session".into_which()]);
+    let text = message_of_failed_check(app.recorder(), &["session".into_which()]);
     assert!(text.starts_with("process `session` is not Closed"), "{text}");
     app.close_and_run().unwrap();
     assert_closed_in_order!(app.recorder(), ["session", "app"]);
@@ -100,7 +101,7 @@ fn a_handle_does_not_stand_for_an_earlier_process_with_its_id() {
     app.executor().block_on(first.closed()).unwrap();
     drop(first);
     let processes: Vec<_> = (0..1_000).map(|_| part("later", &app).build().unwrap()).collect();
-    // The memory of the first process is used again, unless another test takes it first.
+    // The new process usually gets the memory of the first one, and with it the id, unless another test is faster.
     let Some(last) = processes.iter().find(|process| process.id() == id) else { return };
     let middle = part("middle", &app).build().unwrap();
     last.wait_for(&middle).unwrap();

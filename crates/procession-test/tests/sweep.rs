@@ -11,7 +11,7 @@ use procession_test::{Fault, Report, Sweep, TestApp, TestExecutor, sweep};
 
 /// The message of the sweep, which must find a failure.
 #[track_caller]
-fn found(run: impl FnOnce() -> Report) -> String {
+fn message_of_failed_sweep(run: impl FnOnce() -> Report) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("the sweep should find something");
     *panic.downcast::<String>().unwrap()
 }
@@ -20,7 +20,7 @@ fn part<'a>(name: &str, app: &'a Process) -> procession::Builder<'a> {
     Process::builder().name(name.to_owned()).parent(app)
 }
 
-/// Bodies and teardowns of each kind, on this kind of spawner.
+/// Makes bodies and teardowns of each kind, with this spawner.
 fn every_kind(
     app: &Process,
     spawner: impl Fn(Job) + Send + Sync + 'static,
@@ -40,7 +40,7 @@ fn every_kind(
     let task = worker.spawn_task(|_| async { ok_with(1) })?;
     let pool = Limited::new(&server, 1)?;
     let limited = pool.spawn_thread(|p| p.closing().wait());
-    // With a fault, the task may have no value, and the limiter may be closed.
+    // With a fault, the task may fail, and the limiter may be closed.
     drop((task, limited));
     Ok(())
 }
@@ -69,17 +69,17 @@ fn a_spawner_that_runs_jobs_on_the_spot_may_hang() {
 
 /// An error whose drop panics.
 #[derive(Debug)]
-struct Bomb;
+struct PanicsOnDrop;
 
-impl std::fmt::Display for Bomb {
+impl std::fmt::Display for PanicsOnDrop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("bomb")
     }
 }
 
-impl std::error::Error for Bomb {}
+impl std::error::Error for PanicsOnDrop {}
 
-impl Drop for Bomb {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("the drop of an error");
     }
@@ -95,7 +95,7 @@ fn the_error_of_a_body_that_ignores_closing_may_panic_when_it_is_dropped() {
     });
     let server = part("server", &app).spawn(|p| async move {
         p.closing().await;
-        Err::<(), _>(Bomb)
+        Err::<(), _>(PanicsOnDrop)
     });
     let server = server.unwrap();
     executor.run_until_idle();
@@ -119,7 +119,7 @@ fn processes_with_the_same_name_are_numbered() {
 
 #[test]
 fn a_body_that_waits_for_ever_for_a_failed_one_is_found() {
-    // The consumer waits for the last message of the producer, even if there is none.
+    // The bug: the consumer waits for the last message of the producer, which may never come.
     let build = |app: &Process| {
         let (send, receive) = mpsc::channel();
         let keeps_open = send.clone();
@@ -133,7 +133,8 @@ fn a_body_that_waits_for_ever_for_a_failed_one_is_found() {
         })
     };
     let sweep = Sweep::new().timeout(Duration::from_millis(500)).faults([Fault::BodyEndsEarly]);
-    let message = found(|| sweep.only("app/producer", Fault::BodyEndsEarly).run(build));
+    let message =
+        message_of_failed_sweep(|| sweep.only("app/producer", Fault::BodyEndsEarly).run(build));
     for text in [
         "case:     process `app/producer` (crates/procession-test/tests/sweep.rs:",
         "): its body ends early",
@@ -157,7 +158,8 @@ fn a_check_that_fails_is_reported_with_the_case() {
     let check = |flushed: &Result<Arc<Mutex<bool>>, BoxError>| {
         assert!(*flushed.as_ref().unwrap().lock().unwrap(), "the log was not flushed");
     };
-    let message = found(|| Sweep::new().run_checked(build, |_, flushed| check(flushed)));
+    let message =
+        message_of_failed_sweep(|| Sweep::new().run_checked(build, |_, flushed| check(flushed)));
     assert!(message.contains("process `app/log` ("), "{message}");
     assert!(message.contains("its teardown panics"), "{message}");
     assert!(message.contains("expected: the check of this test passes"), "{message}");
@@ -168,7 +170,7 @@ fn a_check_that_fails_is_reported_with_the_case() {
 
 #[test]
 fn a_function_that_panics_or_does_not_return_is_reported() {
-    let message = found(|| {
+    let message = message_of_failed_sweep(|| {
         sweep(|app| {
             let task = app.spawn_task_thread(|_| ok_with(1)).unwrap();
             assert_eq!(task.wait().unwrap(), 1);
@@ -177,7 +179,7 @@ fn a_function_that_panics_or_does_not_return_is_reported() {
     assert!(message.contains("the function that builds the graph panicked"), "{message}");
     assert!(message.contains("its body panics"), "{message}");
 
-    let message = found(|| {
+    let message = message_of_failed_sweep(|| {
         Sweep::new().timeout(Duration::from_millis(200)).run(|app| {
             let (_keep, never) = mpsc::channel::<()>();
             never.recv().is_err() && app.is_closing()
@@ -189,7 +191,7 @@ fn a_function_that_panics_or_does_not_return_is_reported() {
 
 #[test]
 fn a_case_that_does_not_exist_is_named() {
-    let message = found(|| {
+    let message = message_of_failed_sweep(|| {
         let sweep = Sweep::new().only("app/db", Fault::TeardownHangs);
         sweep.run(|app| part("log", app).teardown(|| ()).build())
     });
@@ -205,7 +207,7 @@ fn a_function_may_close_the_graph_and_wait_for_it() {
         let db = part("db", app).teardown(|| ()).build()?;
         let server = part("server", app).teardown_async(|| async {}).spawner(Threads);
         let server = server.spawn(|p| async move { p.closing().await })?;
-        // Their outcomes may have the fault.
+        // The outcomes may contain the fault.
         let _failed = (server.close_blocking(), db.close_blocking());
         ok()
     });

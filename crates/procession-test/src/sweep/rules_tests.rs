@@ -1,4 +1,4 @@
-//! Each rule finds the runs that break it.
+//! Each rule finds the runs that break it, and no others.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const ALL: [Step; 6] = [Made, Closing, TeardownQueued, TeardownStarted, Teardown
 
 struct World {
     start: Instant,
-    /// The histories have their ids.
+    /// Processes whose ids the histories use.
     processes: Vec<Process>,
 }
 
@@ -23,7 +23,7 @@ impl World {
         Self { start: Instant::now(), processes: (0..2).map(|_| Process::new()).collect() }
     }
 
-    /// A history with these steps: the first one at this time in milliseconds, each further one 1 ms later.
+    /// A history with these steps: the first one at `first` milliseconds, each further one 1 ms later.
     fn history(&self, index: usize, first: u64, steps: &[Step]) -> History {
         let at = |step: usize| self.start + Duration::from_millis(first + step as u64);
         let path = ["app", "app/db"][index].to_owned();
@@ -40,8 +40,9 @@ impl World {
     }
 }
 
+/// Checks that the run breaks this rule, with this finding.
 #[track_caller]
-fn breaks(result: Result<(), rules::Broken>, rule: Rule, found: &str) {
+fn assert_breaks(result: Result<(), rules::Broken>, rule: Rule, found: &str) {
     let broken = result.expect_err("the rule should find it");
     assert_eq!((broken.rule, broken.found.as_str()), (rule, found));
 }
@@ -60,7 +61,11 @@ fn a_run_in_order_breaks_nothing() {
 #[test]
 fn an_open_process_is_found() {
     let histories = [World::new().history(0, 0, &ALL[..5])];
-    breaks(rules::all_closed(&histories), Rule::AllClosed, "`app` (src/main.rs:1) is not Closed");
+    assert_breaks(
+        rules::all_closed(&histories),
+        Rule::AllClosed,
+        "`app` (src/main.rs:1) is not Closed",
+    );
 }
 
 #[test]
@@ -68,10 +73,10 @@ fn phases_that_go_back_are_found() {
     let world = World::new();
     let histories = [world.history(0, 0, &[Made, Closed, Closing])];
     let found = "of `app` (src/main.rs:1), Closing came after Closed";
-    breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
+    assert_breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
     let histories = [world.history(0, 0, &[Made, Closing, Closing, Closed])];
     let found = "`app` (src/main.rs:1) was Closing twice";
-    breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
+    assert_breaks(rules::phases_in_order(&histories), Rule::PhasesInOrder, found);
 }
 
 #[test]
@@ -89,11 +94,11 @@ fn a_teardown_that_runs_twice_or_never_is_found() {
     ];
     let found =
         "the teardown of `app` (src/main.rs:1) was due 1 times, started 2 times and ended 2 times";
-    breaks(rules::teardowns_once(&[world.history(0, 0, &twice)]), Rule::TeardownOnce, found);
+    assert_breaks(rules::teardowns_once(&[world.history(0, 0, &twice)]), Rule::TeardownOnce, found);
     let never = [Made, Closing, TeardownQueued, Closed];
     let found =
         "the teardown of `app` (src/main.rs:1) was due 1 times, started 0 times and ended 0 times";
-    breaks(rules::teardowns_once(&[world.history(0, 0, &never)]), Rule::TeardownOnce, found);
+    assert_breaks(rules::teardowns_once(&[world.history(0, 0, &never)]), Rule::TeardownOnce, found);
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn a_teardown_that_another_run_had_is_missed() {
     let (first, now) =
         ([world.history(0, 0, &ALL)], [world.history(0, 0, &[Made, Closing, Closed])]);
     let found = "of `app` (src/main.rs:1), 0 teardowns ran, but without a fault, 1 did";
-    breaks(rules::no_teardown_lost(&first, &now), Rule::TeardownOnce, found);
+    assert_breaks(rules::no_teardown_lost(&first, &now), Rule::TeardownOnce, found);
     // Another number of processes is another graph.
     rules::no_teardown_lost(&first, &[now[0].clone(), now[0].clone()]).unwrap();
 }
@@ -123,7 +128,7 @@ fn a_teardown_that_starts_too_early_is_found() {
     let found =
         "`app` (src/main.rs:1) waits for `app/db` (src/main.rs:1), which was Closed 1ms too late";
     let late = Duration::from_millis(3);
-    breaks(rules::waits_first(&[app.clone(), db(late)], &waits), Rule::WaitsFirst, found);
+    assert_breaks(rules::waits_first(&[app.clone(), db(late)], &waits), Rule::WaitsFirst, found);
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn an_outcome_without_the_fault_is_found() {
     let struck = (history.id, world.start);
     let check = |history: History, fault| rules::outcome_has_fault(&[history], struck, fault);
     let found = "the outcome of `app` (src/main.rs:1) is: Ok";
-    breaks(check(history.clone(), Fault::BodyPanics), Rule::OutcomeHasFault, found);
+    assert_breaks(check(history.clone(), Fault::BodyPanics), Rule::OutcomeHasFault, found);
     check(history.clone(), Fault::BodyEndsEarly).unwrap();
     let error = Some(Error::Aborted(world.processes[0].label()));
     let aborted = check(History { error, ..history }, Fault::TeardownFails).unwrap_err();
