@@ -169,7 +169,7 @@ impl ManualClock {
     ///
     /// # Blocking
     ///
-    /// Blocks the calling thread, with no limit on the time. Do not call it in async code.
+    /// Blocks the thread, with no limit on the time. Do not call it in async code.
     pub fn wait_for_sleepers(&self, count: usize) {
         self.shared.slept.wait_until(|| self.sleepers() >= count);
     }

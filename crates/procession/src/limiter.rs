@@ -20,6 +20,8 @@ use crate::value::{Error, IntoOutcome, Site};
 
 /// Limits the number of children that run at a time: a caller that wants one more waits for a slot.
 ///
+/// Conceptually, a limiter is a process with a fixed number of places for children, and a queue of callers.
+///
 /// The slot of a child is free again when the child is Closed, that is, after its own children and its teardown have
 /// ended. Slots are given in the order in which they were requested. To wait for one,
 /// [`spawn_thread`](Self::spawn_thread) blocks the thread, and [`spawn`](Self::spawn) suspends the task; the `try_`
@@ -102,8 +104,8 @@ impl Limited {
     ///
     /// # Cancel safety
     ///
-    /// The future can be dropped at any time: it gives up its place in the queue, and a slot that it was given goes to
-    /// the next waiter. If it is dropped before it is ready, the body is dropped without being run.
+    /// If the future is dropped before its end, the body is dropped without being run. The future gives up its place in
+    /// the queue, and a slot that it was given goes to the next waiter.
     ///
     /// ```
     /// use procession::{Limited, Process};

@@ -57,6 +57,10 @@ use futures_lite::{Stream, StreamExt};
 
 /// Calls a body again and again, one call at a time, until closing.
 ///
+/// Conceptually, this is a loop in a child of the process: it waits for a tick, runs the body as a child of its own,
+/// and ends when the process closes. To do something once, use `run_until_closing(clock.sleep(..))` in a body. To keep
+/// something running that may fail, use a `Manager` of `procession-supervisor`, whose pauses grow.
+///
 /// The first call is made at the first tick: after one interval, or with the first item of the stream. If a call fails,
 /// the failure is [reported](ChildFailure::Report) unless it is handled, and the calls go on;
 /// [`on_failure`](Self::on_failure) changes that. If calls have failed, the outcome of the periodic process is

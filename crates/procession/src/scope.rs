@@ -28,7 +28,7 @@ use crate::value::{ChildFailure, Error, IntoOutcome, Site};
 ///
 /// # Blocking
 ///
-/// Blocks the calling thread, with no limit on the time. Do not call it in async code.
+/// Blocks the thread, with no limit on the time. Do not call it in async code.
 ///
 /// ```
 /// let (mut left, mut right) = (vec![3, 1, 2], vec![6, 5, 4]);

@@ -30,7 +30,7 @@ pub use crate::value::{Marks, Name, fold, sync, text, with_causes};
 ///
 /// # Blocking
 ///
-/// Blocks the calling thread, at most until the timeout.
+/// Blocks the thread, at most until the timeout.
 #[cfg(not(loom))]
 pub fn flush_events(timeout: Duration) -> bool {
     crate::run::observers::flush(timeout)

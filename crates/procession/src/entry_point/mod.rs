@@ -64,7 +64,7 @@ use windows as os;
 ///
 /// # Blocking
 ///
-/// Blocks the calling thread until the root is Closed. In the body, [`close_blocking`](Process::close_blocking) on the
+/// Blocks the thread until the root is Closed. In the body, [`close_blocking`](Process::close_blocking) on the
 /// root returns [`Error::Deadlock`], because the root waits for its body.
 ///
 /// ```no_run
@@ -88,7 +88,7 @@ where
 ///
 /// # Cancel safety
 ///
-/// Dropping the future before the body has ended drops the body and closes the root, with the outcome
+/// If the future is dropped before its end, the body is dropped and the root closes, with the outcome
 /// [`Error::Aborted`].
 ///
 /// ```no_run
@@ -111,6 +111,9 @@ where
 }
 
 /// [`main`] with settings.
+///
+/// Conceptually, this is a root process that signals close, plus the report and the exit status of the program. In a
+/// test or in a library, make a root with [`Process::builder`] instead, and bind signals with `signal::bind` if needed.
 ///
 /// | setting | default |
 /// |---|---|
@@ -173,7 +176,7 @@ impl Main {
     ///
     /// # Blocking
     ///
-    /// Blocks the calling thread until the root is Closed.
+    /// Blocks the thread until the root is Closed.
     #[track_caller]
     pub fn run<F, R>(self, body: F) -> Exit
     where
@@ -193,7 +196,8 @@ impl Main {
     ///
     /// # Cancel safety
     ///
-    /// As with [`main_async`], dropping the future before the body has ended drops the body and closes the root.
+    /// If the future is dropped before its end, the body is dropped and the root closes, with the outcome
+    /// [`Error::Aborted`].
     #[track_caller]
     pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>
     where

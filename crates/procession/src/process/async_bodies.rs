@@ -89,7 +89,7 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the body has ended drops the body and closes the child, with the outcome
+    /// If the future is dropped before its end, the body is dropped and the child closes, with the outcome
     /// [`Error::Aborted`].
     ///
     /// ```
@@ -163,7 +163,8 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// It is as cancel safe as `future`, which is dropped if the process is Closing first.
+    /// If the future is dropped before its end, or if the process is Closing first, `future` is dropped. So it is as
+    /// cancel safe as `future`.
     ///
     /// ```
     /// use procession::Process;

@@ -13,12 +13,15 @@ impl Process {
     /// The closing goes on even if the returned waiter is dropped. Closing again changes nothing. This is safe inside
     /// `Drop`, in an executor's poll, and while you hold locks, because teardowns run on other threads.
     ///
-    /// | call or setting | effect on bodies | time limit |
+    /// | call or setting | effect on bodies | bound |
     /// |---|---|---|
     /// | `close` | they are asked to end | none |
     /// | [`close_within`](Self::close_within) | they are asked to end, and aborted after the grace | the grace of this call |
     /// | [`abort`](Self::abort) | async bodies are dropped, thread bodies are asked a second time | none |
     /// | `Main::grace` | as with `close_within`, for all bodies of the program | the grace; the program ends after the abort grace |
+    /// | `Policy::grace` (`procession-supervisor`) | as with `close_within`, for each unit | the grace |
+    ///
+    /// An outer grace must be longer than the inner ones together, or it aborts what is still within its own grace.
     ///
     /// # Ordering
     ///

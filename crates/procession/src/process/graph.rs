@@ -234,7 +234,7 @@ impl Process {
     ///
     /// # Blocking
     ///
-    /// Blocks the calling thread only on a Closed process, until the teardown has run.
+    /// Blocks the thread only on a Closed process, until the teardown has run.
     ///
     /// ```
     /// use procession::{Error, Process};
@@ -262,7 +262,7 @@ impl Process {
     ///
     /// # Blocking
     ///
-    /// Blocks the calling thread only on a Closed process, until the teardown has run. So do not call it on a Closed
+    /// Blocks the thread only on a Closed process, until the teardown has run. So do not call it on a Closed
     /// process on a thread that the spawner needs to poll the teardown.
     ///
     /// ```

@@ -18,12 +18,19 @@ use crate::value::{BoxError, Error, Site};
 /// A body with a value, and a waiter for the value. Made by [`Process::spawn_task`], [`Process::spawn_task_thread`] and
 /// the methods of the same names of [`Builder`].
 ///
+/// Conceptually, a task is a [`Closed`] waiter that also carries the value of the body.
+///
 /// It is a future that can also block a thread. It is ready when the process of the body is Closed, that is, when the
 /// body, the children of the process and its teardown have ended. It yields the value only if the outcome is `Ok`.
 /// Otherwise it yields the error of the outcome, and a thread of the library drops the value.
 ///
 /// Dropping a task detaches it: the body goes on, and a thread of the library drops its value. If the body fails,
 /// nobody reads the error, so it is [reported](crate::ChildFailure::Report).
+///
+/// # When not to use it
+///
+/// If a body has no value, use [`Process::spawn`] or [`Process::spawn_thread`]. They return the process, and a failure
+/// that nothing handles is reported when it happens, not when the task is dropped.
 ///
 /// # Cancel safety
 ///
