@@ -1,6 +1,6 @@
-//! Model checks of procession: loom runs each model in every interleaving of its threads, up to a bound on
-//! preemptions. The models stand in `tests/`; `cargo loom` runs them. Without `--cfg loom` there is nothing
-//! here.
+//! Model checks of procession: loom runs each model in every interleaving of its threads, up to a bound on preemptions.
+//!
+//! The models are in `tests/`, and `cargo loom` runs them. Without `--cfg loom`, this crate is empty.
 
 #![forbid(unsafe_code)]
 #![cfg(loom)]
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs the model in all interleavings with at most `preemptions` of them. Two find nearly all; three are
+/// Runs the model in all interleavings with at most this many preemptions. Two find nearly all bugs; three are
 /// affordable for two threads.
 pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let executions = std::sync::atomic::AtomicUsize::new(0);
@@ -29,8 +29,8 @@ pub fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     assert!(executions > 1, "a model with one interleaving checks nothing");
 }
 
-/// Checks that a model fails as a test fails, with `expected` in what it prints. It is run in a child process, because
-/// a failed model leaves the stacks of its threads behind: `test` is the name of the calling test.
+/// Checks that a model fails as a test fails, and prints each of the `expected` texts. `test` is the name of the
+/// calling test: the model runs in a child process, because a failed model leaves the stacks of its threads behind.
 pub fn assert_fails(test: &str, expected: &[&str], run: impl FnOnce()) {
     const CHILD: &str = "PROCESSION_FAILING_MODEL";
     if std::env::var_os(CHILD).is_some() {
@@ -42,7 +42,7 @@ pub fn assert_fails(test: &str, expected: &[&str], run: impl FnOnce()) {
     let printed =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     let printed = printed.concat();
-    // With 101, the test program ended itself: nothing aborted it.
+    // A test program that fails exits with 101. Another status would mean that it was aborted.
     assert_eq!(output.status.code(), Some(101), "{printed}");
     assert!(printed.contains("1 failed"), "{printed}");
     for expected in expected {
@@ -50,8 +50,7 @@ pub fn assert_fails(test: &str, expected: &[&str], run: impl FnOnce()) {
     }
 }
 
-/// Counts what was run. Its accesses are relaxed, so that only a thread that is ordered after it sees a count
-/// (I4).
+/// Counts calls. Its accesses are relaxed, so a thread sees a call only if it is ordered after it (I4).
 #[derive(Clone)]
 pub struct Count(Arc<AtomicUsize>);
 
@@ -62,7 +61,7 @@ impl Default for Count {
 }
 
 impl Count {
-    /// Counts one more.
+    /// Counts a call.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -72,7 +71,7 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A function that counts one more.
+    /// A function that counts a call.
     pub fn adder(&self) -> impl FnOnce() + Send + use<> {
         let count = self.clone();
         move || count.add()

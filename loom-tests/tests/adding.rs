@@ -1,4 +1,4 @@
-//! Closing against adding: what was added in time is waited for, what was not is refused (I5, I6).
+//! Closing against adding: what is added in time is waited for, and what comes too late is refused (I2, I5, I6).
 
 #![cfg(loom)]
 
@@ -6,13 +6,13 @@ use loom::thread;
 use procession::{Error, Inline, LinkError, Process};
 use procession_loom_tests::{Count, model};
 
-/// A process whose teardown checks that `seen` has come to `expected()`.
+/// A process whose teardown runs on the thread that closes it.
 fn inline_with(teardown: impl FnOnce() + Send + 'static) -> Process {
     Process::builder().spawner(Inline).teardown(teardown).build().unwrap()
 }
 
-/// I4, I6: close against `add_child`: either the child is closed and torn down first, or it is refused and
-/// untouched.
+/// I4, I6: `close` against `add_child`. Either the child is closed and torn down before the parent, or it is refused
+/// and untouched.
 #[test]
 fn add_child() {
     model(3, || {
@@ -40,10 +40,10 @@ fn add_child() {
     });
 }
 
-/// I6: `add_child` and `child()` on a process that is Closing for a while: they are closed at once, and
-/// waited for.
+/// I6: `add_child` and `child` on a process that stays Closing for a while. The children are closed at once, and waited
+/// for.
 #[test]
-fn adding_while_it_closes() {
+fn add_child_while_the_parent_is_closing() {
     model(2, || {
         let (parent, gate, child) = (Process::new(), Process::new(), Process::new());
         parent.wait_for(&gate).unwrap();
@@ -62,7 +62,7 @@ fn adding_while_it_closes() {
     });
 }
 
-/// I6: close against `add_child_no_wait`: the child is closed, or it is refused and untouched.
+/// I6: `close` against `add_child_no_wait`. Either the child is closed, or it is refused and untouched.
 #[test]
 fn add_child_no_wait() {
     model(3, || {
@@ -76,7 +76,7 @@ fn add_child_no_wait() {
     });
 }
 
-/// I4, I6: close against `wait_for`: either the teardown comes after the other process's, or the edge is
+/// I4, I6: `close` against `wait_for`. Either the teardown runs after that of the other process, or the edge is
 /// refused.
 #[test]
 fn wait_for() {
@@ -96,7 +96,7 @@ fn wait_for() {
     });
 }
 
-/// I6: close against `child()`: the child is closed, and the parent waits for it if it could.
+/// I6: `close` against `child`. The child is closed, and the parent waits for it unless it is Closed already.
 #[test]
 fn child() {
     model(3, || {
@@ -110,7 +110,7 @@ fn child() {
     });
 }
 
-/// I2, I6: close against `set_teardown`: it runs once, as the teardown or at once.
+/// I2, I6: `close` against `set_teardown`. The function runs once, either as the teardown or at once.
 #[test]
 fn set_teardown() {
     model(3, || {
@@ -126,7 +126,7 @@ fn set_teardown() {
     });
 }
 
-/// I2: of two teardowns that are set at once, one is refused and the other runs.
+/// I2: two threads set a teardown at once. One of them is refused, and the other one's runs.
 #[test]
 fn two_teardowns() {
     model(3, || {
@@ -142,7 +142,7 @@ fn two_teardowns() {
     });
 }
 
-/// I5: two threads add the two halves of a cycle; exactly one is refused.
+/// I5: two threads add the two halves of a cycle. Exactly one half is refused.
 #[test]
 fn the_two_halves_of_a_cycle() {
     model(3, || {
@@ -154,7 +154,7 @@ fn the_two_halves_of_a_cycle() {
     });
 }
 
-/// I6: `close_after_children` against a child being added: the process closes when it waits for nothing, not
+/// I6: `close_after_children` against adding a child. The process closes as soon as it waits for nothing, and not
 /// before.
 #[test]
 fn close_after_children() {
@@ -169,7 +169,7 @@ fn close_after_children() {
         });
         let child = parent.child();
         if !child.is_closing() {
-            // It was added in time, so that the parent waits for it.
+            // It was added in time, so the parent waits for it.
             assert!(!parent.is_closing());
             child.close();
         }
@@ -179,7 +179,7 @@ fn close_after_children() {
     });
 }
 
-/// I6, I7: close against `spawn_thread`: the body runs and is waited for, or it does not run at all.
+/// I6: `close` against `spawn_thread`. Either the body runs and is waited for, or it does not run.
 #[test]
 fn spawn_thread() {
     model(2, || {
@@ -195,7 +195,8 @@ fn spawn_thread() {
     });
 }
 
-/// I5, I6: an edge against the end of its lower process: either the edge is reported, or there was none.
+/// I6, I9: adding an edge against the end of its lower process. Either the edge learns of the end, or it was never
+/// there.
 fn link_against_the_end_of_the_lower_process(
     link: impl Fn(&Process, &Process) -> Result<(), LinkError> + Send + Sync + 'static,
 ) {
@@ -205,23 +206,25 @@ fn link_against_the_end_of_the_lower_process(
         let closer = thread::spawn(move || drop(other.close()));
         link(&upper, &lower).unwrap();
         closer.join().unwrap();
-        // An edge whose end is not reported would keep it from being Closed.
+        // An edge that does not learn of the end would keep `upper` open for ever.
         upper.close_blocking().unwrap();
     });
 }
 
+/// I6, I9: the edge is a wait-for edge.
 #[test]
 fn wait_for_against_the_end_of_the_lower_process() {
     link_against_the_end_of_the_lower_process(Process::wait_for);
 }
 
+/// I6, I9: the edge is that of a child.
 #[test]
 fn add_child_against_the_end_of_the_child() {
     link_against_the_end_of_the_lower_process(Process::add_child);
 }
 
-/// I6: `close_after_children` of a process without children, against the first one: it closes at once and refuses the
-/// child, or it is held open by it.
+/// I6: `close_after_children` on a process without children, against the first child. Either it closes at once and
+/// refuses the child, or the child holds it open.
 #[test]
 fn close_after_children_against_the_first_child() {
     model(3, || {

@@ -7,7 +7,7 @@ use loom::thread;
 use procession::{Error, Process, Reason};
 use procession_loom_tests::{Count, model};
 
-/// I2, I3: the end of a body against close: the child is Closed once, with its body's outcome.
+/// I2, I3: the end of a body against `close`. The child becomes Closed once, with the outcome of its body.
 #[test]
 fn body_end_against_close() {
     model(2, || {
@@ -23,8 +23,8 @@ fn body_end_against_close() {
     });
 }
 
-/// I3: the end of an async body against abort: it ended well or was dropped, and every caller is told the
-/// same.
+/// I3: the end of an async body against `abort`. The body either ended well or was dropped, and every caller gets the
+/// same outcome.
 #[test]
 fn abort_against_body_end() {
     model(2, || {
@@ -43,8 +43,8 @@ fn abort_against_body_end() {
     });
 }
 
-/// I9: an abort reaches a body that sleeps, although the children are out of the parent's list while it
-/// closes.
+/// I9: `abort` against a closing walk, which takes the children out of the parent's list. The abort still reaches a
+/// sleeping body.
 #[test]
 fn abort_against_the_closing_walk() {
     model(2, || {
@@ -58,7 +58,7 @@ fn abort_against_the_closing_walk() {
     });
 }
 
-/// I3, I9: the future of `run` is dropped half-way while the process closes.
+/// I3, I9: the future of `run` is dropped unfinished while the process closes.
 #[test]
 fn run_dropped_against_close() {
     model(2, || {
@@ -70,8 +70,8 @@ fn run_dropped_against_close() {
     });
 }
 
-/// I9: an abort between the poll of an async body and its registration: the body is dropped although nothing else
-/// would wake it.
+/// I9: `abort` between the poll of an async body and the registration of its waker. The body is dropped although
+/// nothing else would wake it.
 #[test]
 fn abort_against_a_body_about_to_sleep() {
     model(3, || {

@@ -1,8 +1,8 @@
-//! A worked model: a deliberate bug, and what it looks like.
+//! A worked model of the guide: a deliberate bug, and the report of the model that finds it.
 //!
-//! A worker sleeps until a bell rings, and its caller rings only if the worker sleeps. If the caller looks after the
-//! worker has looked for a job and before it sleeps, the bell is never rung. Tests hardly ever find that; the model
-//! does.
+//! A worker sleeps until a bell rings, and its caller rings the bell only if the worker sleeps. If the caller looks
+//! after the worker has looked for a job and before it sleeps, the bell never rings. A test hardly ever finds that; the
+//! model does.
 
 #![cfg(loom)]
 
@@ -34,6 +34,7 @@ fn hand_over_a_job() {
     worker.closed().wait().unwrap();
 }
 
+/// The model ends in a deadlock, and its report names both threads and what they were waiting for.
 #[test]
 fn a_wake_up_is_lost() {
     assert_fails(

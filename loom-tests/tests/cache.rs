@@ -1,7 +1,7 @@
-//! A worked model: a cache with a refresher.
+//! A worked model of the guide: a cache with a refresher.
 //!
-//! The refresher is a body, so that the cache's teardown waits for it: nothing fills the cache after it was emptied.
-//! Its pause is a wait with a timeout, which in a model ends in both ways.
+//! The refresher is a body of the cache, so the cache's teardown waits for it, and nothing fills the cache after it was
+//! emptied (I2). The refresher pauses in a wait with a timeout, which in a model ends in both ways.
 
 #![cfg(loom)]
 
@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 struct Cache {
     process: Process,
     refresher: Process,
-    /// How often it was refreshed; `None` when it was emptied.
+    /// The number of times that it was refreshed; `None` once it is emptied.
     entry: Arc<Mutex<Option<u32>>>,
 }
 
@@ -48,6 +48,7 @@ impl Cache {
     }
 }
 
+/// I2, I4: the teardown runs after the body, so an emptied cache stays empty.
 #[test]
 fn an_emptied_cache_stays_empty() {
     // Counted over all executions, so with the standard library's atomics.
@@ -63,7 +64,7 @@ fn an_emptied_cache_stays_empty() {
         });
         cache.process.close_blocking().unwrap();
         let seen = reading.join().unwrap().unwrap_or(0);
-        // The cache has waited for it. If it had not, the refresher could fill the cache until now.
+        // The cache has waited for the refresher. Otherwise, the refresher could have filled the cache by now.
         cache.refresher.closed().wait().unwrap();
         assert_eq!(cache.get(), None);
         most.fetch_max(seen, std::sync::atomic::Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Time in a model: a manual clock is moved by the model, and the system's clock stands still.
+//! Time in a model: the model moves a manual clock, and the system's clock stands still.
 
 #![cfg(loom)]
 
@@ -10,7 +10,7 @@ use procession_loom_tests::{Count, model};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A periodic process is called when the model moves the clock, and not before.
+/// A periodic process makes a call when the model moves the clock, and not before.
 #[test]
 fn a_manual_clock_is_moved_by_the_model() {
     model(1, || {
@@ -32,7 +32,7 @@ fn a_manual_clock_is_moved_by_the_model() {
     });
 }
 
-/// A periodic process on the system's clock is never called, and closing does not wait for its pause.
+/// A periodic process on the system's clock never makes a call, and closing does not wait for its pause (I9).
 #[test]
 fn the_systems_clock_stands_still() {
     model(2, || {

@@ -1,4 +1,4 @@
-//! Closing against closing: each teardown runs once (I2), after what it waits for (I4), with one outcome
+//! Closing against closing: each teardown runs once (I2), after everything that it waits for (I4), with one outcome
 //! (I3).
 
 #![cfg(loom)]
@@ -9,7 +9,7 @@ use loom::thread;
 use procession::{Inline, Phase, Process, Reason};
 use procession_loom_tests::{Count, model};
 
-/// I2, I3: two closers, one teardown, one outcome.
+/// I2, I3: two threads close a process. Its teardown runs once, and both get the same outcome.
 #[test]
 fn two_closers() {
     model(3, || {
@@ -27,7 +27,7 @@ fn two_closers() {
     });
 }
 
-/// I2: two parents close one child at once.
+/// I2: two parents close one child at once. Its teardown runs once.
 #[test]
 fn two_parents_closing_one_child() {
     model(2, || {
@@ -50,8 +50,8 @@ fn two_parents_closing_one_child() {
     });
 }
 
-/// I2, I4: the last two children of a closing parent close at once; its teardown runs once, and sees what
-/// theirs did.
+/// I2, I4: the last two children of a Closing parent become Closed at once. The parent's teardown runs once, and sees
+/// what both of theirs did.
 #[test]
 fn the_last_two_children_close_at_once() {
     model(2, || {
@@ -83,8 +83,8 @@ fn the_last_two_children_close_at_once() {
     });
 }
 
-/// I2, I4: a thread tears down siblings one after another and reports them together, while another closes one
-/// of them: the parent's teardown runs once, and sees what theirs did.
+/// I2, I4: one thread tears down siblings and reports their ends together, while another thread closes one of them. The
+/// parent's teardown runs once, and sees what both of theirs did.
 #[test]
 fn siblings_are_reported_together() {
     model(2, || {
@@ -107,7 +107,8 @@ fn siblings_are_reported_together() {
     });
 }
 
-/// I1, I2: the last handle is dropped while another thread closes.
+/// I2, I8: one thread drops its handle while another one closes the process and drops the last handle. The teardown
+/// runs once.
 #[test]
 fn last_handle_dropped_against_close() {
     model(3, || {
@@ -124,7 +125,7 @@ fn last_handle_dropped_against_close() {
     });
 }
 
-/// I8: the last two handles are dropped at once: it closes, and a waiter is woken.
+/// I8, I9: the last two handles are dropped at once. The process closes, and a waiter is woken.
 #[test]
 fn the_last_two_handles_are_dropped_at_once() {
     model(3, || {
@@ -140,8 +141,8 @@ fn the_last_two_handles_are_dropped_at_once() {
     });
 }
 
-/// I8: a child's handle is dropped while its parent closes: that does not close it, and nothing is lost of
-/// it.
+/// I8: the handle to a child is dropped while its parent closes. The drop does not close the child, and its teardown
+/// runs.
 #[test]
 fn a_childs_handle_is_dropped_while_the_parent_closes() {
     model(3, || {
@@ -162,8 +163,8 @@ fn a_childs_handle_is_dropped_while_the_parent_closes() {
     });
 }
 
-/// A parent closes two children of which one closes after the other, while the other is being closed already: the order
-/// holds, and each closes once.
+/// I2, I4: a parent closes two children, one of which closes after the other, while another thread closes the first.
+/// The order holds, and each becomes Closed once.
 #[test]
 fn close_after_against_the_end_of_the_sibling() {
     model(3, || {

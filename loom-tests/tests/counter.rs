@@ -1,4 +1,6 @@
 //! The first model of the guide: a counter that saves its total when it closes.
+//!
+//! The teardown waits for an addition that was accepted (I2, I4, I6). Without the call of `wait_for`, the model fails.
 
 #![cfg(loom)]
 

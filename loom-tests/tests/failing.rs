@@ -1,4 +1,4 @@
-//! Models that fail do so as tests fail, wherever their threads are, and say what was being waited for. A panic that
+//! A model that fails is a test that fails, wherever its threads are, and says what they were waiting for. A panic that
 //! the library catches does not end a model.
 
 #![cfg(loom)]
@@ -30,6 +30,7 @@ fn with_worker(end: fn(Process)) {
     });
 }
 
+/// The report names the waits of the model and of the body.
 #[test]
 fn a_body_that_never_ends() {
     let expected = [
@@ -41,6 +42,7 @@ fn a_body_that_never_ends() {
     });
 }
 
+/// The report names the wait of a future that the model polls.
 #[test]
 fn a_future_that_never_ends() {
     let expected = ["Id(0) was waiting for process `app` to be Closed"];
@@ -49,6 +51,7 @@ fn a_future_that_never_ends() {
     });
 }
 
+/// The report names the wait of the teardown.
 #[test]
 fn a_teardown_that_never_ends() {
     let expected = ["code of process `app`, was waiting for process `gate` to be aborting"];
@@ -65,6 +68,7 @@ fn a_teardown_that_never_ends() {
     });
 }
 
+/// The report names the limiter by the line that made it.
 #[test]
 fn a_slot_that_never_comes() {
     let expected =
@@ -81,7 +85,7 @@ fn a_slot_that_never_comes() {
     });
 }
 
-/// Units that run are dropped with the model.
+/// The report names the wait of the model. Units that still run are dropped with the model.
 #[test]
 fn a_manager_that_never_ends() {
     let expected = ["Id(0) was waiting for process `manager` to be Closed"];
@@ -97,6 +101,8 @@ fn a_manager_that_never_ends() {
     });
 }
 
+/// An assertion fails while every thread holds handles. They are dropped with the model, and do not abort the test
+/// program.
 #[test]
 fn an_assertion_with_handles_on_all_stacks() {
     assert_fails("an_assertion_with_handles_on_all_stacks", &["it is closing"], || {
@@ -112,12 +118,12 @@ fn an_assertion_with_handles_on_all_stacks() {
     });
 }
 
-/// A panic of loom's own ends the model wherever it comes from: here, a body starts too many threads, and its outcome
-/// is not looked at.
+/// A panic of loom itself ends the model wherever it happens: here, a body starts too many threads, and nothing reads
+/// its outcome.
 #[test]
-fn a_panic_of_looms_in_a_body() {
+fn a_panic_of_loom_in_a_body_ends_the_model() {
     let expected = ["assertion failed: self.threads.len() < self.max()"];
-    assert_fails("a_panic_of_looms_in_a_body", &expected, || {
+    assert_fails("a_panic_of_loom_in_a_body_ends_the_model", &expected, || {
         model(1, || {
             let app = named("app");
             let body = |_| (0..5).for_each(|_| drop(thread::spawn(|| ())));
@@ -127,7 +133,7 @@ fn a_panic_of_looms_in_a_body() {
     });
 }
 
-/// What a body drops while it panics is dropped.
+/// I7: a panic of a body is caught, and the values that it drops are really dropped.
 #[test]
 fn a_panic_that_is_caught_does_not_end_the_model() {
     model(2, || {
@@ -143,7 +149,7 @@ fn a_panic_that_is_caught_does_not_end_the_model() {
     });
 }
 
-/// A wait with a timeout ends in both ways, and leaves nothing behind.
+/// I9: a wait with a timeout ends in both ways, and leaves nothing behind.
 #[test]
 fn a_timeout_is_a_choice_of_the_model() {
     let ends = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));

@@ -1,4 +1,4 @@
-//! The code in the guide to model checking is that of the models.
+//! The code blocks of the guide to model checking are parts of these models.
 
 use std::fs;
 

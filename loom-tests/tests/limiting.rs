@@ -1,4 +1,4 @@
-//! The slots of a limiter against closing, and against each other: no slot is lost, and no waiter misses one.
+//! The slots of a limiter against closing and against each other: no slot is lost, and no waiter misses one (I9, I13).
 
 #![cfg(loom)]
 
@@ -12,7 +12,7 @@ use loom::thread;
 use procession::{ChildFailure, Error, Limited, Process, Reason};
 use procession_loom_tests::{Count, model};
 
-/// A slot that is returned goes to a thread that is about to wait for it.
+/// I9: a slot is returned while a thread is about to wait for it. The thread gets it.
 #[test]
 fn a_returned_slot_against_a_thread_about_to_wait() {
     model(3, || {
@@ -27,9 +27,9 @@ fn a_returned_slot_against_a_thread_about_to_wait() {
     });
 }
 
-/// The end of the child that holds the slot hands it to a task or to a thread that is about to wait.
+/// I9: the child that holds the slot ends while a task is about to wait for it. The task gets it.
 #[test]
-fn the_end_of_a_child_against_who_waits() {
+fn the_end_of_a_child_against_a_task_about_to_wait() {
     model(2, || {
         let app = Process::new();
         let limited = Limited::new(&app, 1).unwrap();
@@ -40,8 +40,8 @@ fn the_end_of_a_child_against_who_waits() {
     });
 }
 
-/// The hand-over against closing: the waiter gets the slot or is told that the process is Closing, and a slot that it
-/// got can be used or is refused, but nothing hangs.
+/// I6, I9: a slot is handed over while the process closes. The waiter gets the slot or `Error::Closed`; the slot that
+/// it got is used or refused. Nothing hangs.
 #[test]
 fn a_hand_over_against_closing() {
     model(2, || {
@@ -69,7 +69,7 @@ fn a_hand_over_against_closing() {
     });
 }
 
-/// Two wait for one slot, and it goes through both hands.
+/// I9: two threads wait for one slot, and each gets it in turn.
 #[test]
 fn two_wait_for_one_slot() {
     model(2, || {
@@ -94,7 +94,7 @@ impl Wake for Counting {
     }
 }
 
-/// A waiter that goes away while a slot is handed to it: the slot goes to the next waiter, which is woken, or is free.
+/// I9: a waiter is dropped while a slot is handed to it. The slot goes to the next waiter, which is woken.
 #[test]
 fn a_waiter_that_goes_away_against_the_hand_over() {
     model(3, || {
@@ -116,7 +116,8 @@ fn a_waiter_that_goes_away_against_the_hand_over() {
     });
 }
 
-/// Children that fail close their parent, once, against its own closing: no error is lost.
+/// I3, I17: children that fail close their parent, while it is also closed directly. It closes once, and no error is
+/// lost.
 #[test]
 fn failures_against_closing() {
     model(2, || {
@@ -133,7 +134,8 @@ fn failures_against_closing() {
     });
 }
 
-/// Closing against a thread that is about to wait for a slot that never comes: it is told that it is over.
+/// I9: the process closes while a thread is about to wait for a slot that never becomes free. The wait ends with
+/// `Error::Closed`.
 #[test]
 fn closing_against_a_thread_about_to_wait_for_a_slot() {
     model(3, || {
@@ -148,9 +150,9 @@ fn closing_against_a_thread_about_to_wait_for_a_slot() {
     });
 }
 
-/// A waiter for a slot is told when the process begins to close, although the child that holds the slot lasts longer.
+/// I9: a wait for a slot ends when the process begins to close, even if the holder of the slot keeps it longer.
 #[test]
-fn a_waiter_for_a_slot_is_told_before_its_holder_ends() {
+fn a_wait_for_a_slot_ends_when_closing_begins() {
     model(2, || {
         let (app, gate) = (Process::new(), Process::new());
         let limited = Limited::new(&app, 1).unwrap();

@@ -1,4 +1,4 @@
-//! The inbox of the supervisor's manager, and the manager itself: no command is lost, and nothing that a run tells.
+//! The inbox of a manager, and a manager: no command and no report of a run is lost (I9).
 
 #![cfg(loom)]
 
@@ -14,9 +14,9 @@ use procession_runnable::{Run, Start, body};
 use procession_supervisor::model::Inbox;
 use procession_supervisor::{Manager, ManagerError, MemoryTable};
 
-/// Two runs that tell something at once are both heard.
+/// I9: two runs report at once, and both reports arrive.
 #[test]
-fn all_that_runs_tell_is_heard() {
+fn reports_of_two_runs_both_arrive() {
     model(3, || {
         let inbox = Inbox::<()>::new();
         for _ in 0..2 {
@@ -31,9 +31,10 @@ fn all_that_runs_tell_is_heard() {
     });
 }
 
-/// A command that comes while the inbox is closed is refused, or dropped with it, which answers it.
+/// I9: a command is sent while the inbox is closed. It is refused, or dropped with the inbox; either way, its sender is
+/// answered.
 #[test]
-fn a_command_is_answered() {
+fn a_command_to_a_closed_inbox_is_answered() {
     model(3, || {
         let inbox = Inbox::new();
         inbox.open();
@@ -47,9 +48,9 @@ fn a_command_is_answered() {
     });
 }
 
-/// A command wakes its waiter.
+/// I9: a command wakes the task that waits for one.
 #[test]
-fn a_command_wakes() {
+fn a_command_wakes_the_manager() {
     model(3, || {
         let inbox = Inbox::new();
         inbox.open();
@@ -70,7 +71,7 @@ fn worker() -> procession_runnable::Runnable {
     })
 }
 
-/// A manager starts its unit, and stops it by a call: the call is answered, and each step is told once, in order.
+/// I9: a manager starts its unit, and a call stops it. The call is answered, and each step is one event, in order.
 #[test]
 fn a_manager_stops_its_unit_by_a_call() {
     model(1, || {
@@ -86,7 +87,7 @@ fn a_manager_stops_its_unit_by_a_call() {
     });
 }
 
-/// A call against the end of the manager: it is answered in every case.
+/// I9: a call is made while the manager ends. It is answered in every case.
 #[test]
 fn a_call_against_the_end_of_the_manager() {
     model(2, || {

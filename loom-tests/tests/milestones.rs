@@ -1,4 +1,4 @@
-//! Waiting for the end of the body, and for the children, against their ends (I9).
+//! `body_ended` and `children_closed` against the ends of bodies and children (I9).
 
 #![cfg(loom)]
 
@@ -6,7 +6,8 @@ use loom::thread;
 use procession::{Phase, Process};
 use procession_loom_tests::{Count, model};
 
-/// The end of a body against a waiter for it, while a child is open.
+/// I4, I9: a body ends while another thread waits for its end. The waiter is woken although a child is open, and sees
+/// what the body did.
 #[test]
 fn the_end_of_a_body_against_a_waiter() {
     model(3, || {
@@ -25,7 +26,7 @@ fn the_end_of_a_body_against_a_waiter() {
     });
 }
 
-/// The last child of a Running process ends against a waiter.
+/// I9: the last child of a Running process ends while another thread waits for that.
 #[test]
 fn the_last_child_against_a_waiter() {
     model(3, || {
@@ -38,7 +39,8 @@ fn the_last_child_against_a_waiter() {
     });
 }
 
-/// Two children of a Closing process end, which subtract without its lock, against a waiter.
+/// I9: two children of a Closing process end, which count themselves off without its lock, while another thread waits
+/// for both.
 #[test]
 fn children_of_a_closing_process_against_a_waiter() {
     model(2, || {
@@ -59,8 +61,8 @@ fn children_of_a_closing_process_against_a_waiter() {
     });
 }
 
-/// The end of the last child against that of the last wait-for edge, and a waiter that is given up: the process is
-/// Closed.
+/// I9: the last child and the lower end of the last wait-for edge end at once, after a waiter for the children has
+/// given up. The process becomes Closed.
 #[test]
 fn the_last_child_against_the_last_other_wait() {
     model(2, || {
@@ -76,7 +78,7 @@ fn the_last_child_against_the_last_other_wait() {
     });
 }
 
-/// A child is added late while the last one ends: the waiter is woken at least once.
+/// I6, I9: a child is added late while the last child ends. The waiter is woken at least once.
 #[test]
 fn a_late_child_against_the_last_one() {
     model(2, || {

@@ -1,4 +1,4 @@
-//! Functions that run when a process begins to close, against closing and their guards (I2, I10).
+//! `on_closing` functions against closing and against their guards (I2, I6).
 
 #![cfg(loom)]
 
@@ -6,7 +6,8 @@ use loom::thread;
 use procession::{Error, Process};
 use procession_loom_tests::{Count, model};
 
-/// Cancelling against closing: the function is cancelled or runs, never both and never neither.
+/// The guard cancels the function while the process closes. The function is cancelled or runs: one of the two, and not
+/// both.
 #[test]
 fn cancelling_against_closing() {
     model(3, || {
@@ -20,7 +21,8 @@ fn cancelling_against_closing() {
     });
 }
 
-/// Adding one against closing: it runs once before Closed, or is refused because the teardown has started.
+/// I2, I6: a function is registered while the process closes. It runs once, before Closed, or it is refused because the
+/// teardown has started.
 #[test]
 fn adding_against_closing() {
     model(3, || {
@@ -43,7 +45,7 @@ fn adding_against_closing() {
     });
 }
 
-/// Closing from two sides, by force from one of them: the function runs once.
+/// One thread closes the process while another one aborts it. The function runs once.
 #[test]
 fn closing_against_aborting() {
     model(2, || {

@@ -1,8 +1,8 @@
-//! A worked model: an ordered queue.
+//! A worked model of the guide: an ordered queue.
 //!
-//! Each row is a process: its teardown writes the row, and it waits for the row before it. So rows are written in the
-//! order in which they were taken, in whatever order they are closed, and the queue is Closed when all that it took is
-//! written.
+//! Each row is a process that waits for the previous row, and whose teardown writes the row. So rows are written in the
+//! order in which the queue took them, in whatever order they are closed, and the queue is Closed when everything that
+//! it took is written.
 
 #![cfg(loom)]
 
@@ -15,7 +15,7 @@ use procession_loom_tests::model;
 
 struct Queue {
     process: Process,
-    /// The rows that it took, and the process of the last one.
+    /// The rows that the queue has taken, and the process of the last one.
     taken: Mutex<(Vec<u32>, Option<Process>)>,
     written: Arc<Mutex<Vec<u32>>>,
 }
@@ -44,6 +44,7 @@ impl Queue {
     }
 }
 
+/// I2, I4, I6: `close` against rows that are being added. Each row that was taken is written, in order.
 #[test]
 fn what_the_queue_took_is_written_in_order() {
     model(2, || {
@@ -52,7 +53,7 @@ fn what_the_queue_took_is_written_in_order() {
         let putting = thread::spawn(move || other.put(1));
         let _taken_or_refused = queue.put(2);
         queue.process.close_blocking().unwrap();
-        // Whatever it took until it was Closed.
+        // Everything that it has taken must be written by now.
         let written = queue.written.lock().unwrap().clone();
         let _taken_or_refused = putting.join().unwrap();
         let taken = queue.taken.lock().unwrap().0.clone();

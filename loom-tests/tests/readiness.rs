@@ -1,4 +1,4 @@
-//! Readiness of runnables: no waiter is forgotten, and each part counts once.
+//! Readiness of runnables: no waiter is left asleep, and each part counts once (I9).
 
 #![cfg(loom)]
 
@@ -9,7 +9,7 @@ use procession_loom_tests::{Count, model};
 use procession_runnable::model::{is_ready, whole};
 use procession_runnable::{NotReady, Run, Start, body_thread};
 
-/// A run reports that it is ready while one thread waits for that and another one closes the run.
+/// I9: a run becomes ready while one thread waits for that and another one closes the run.
 #[test]
 fn a_run_that_is_ready_against_closing() {
     model(2, || {
@@ -29,7 +29,7 @@ fn a_run_that_is_ready_against_closing() {
     });
 }
 
-/// A run ends before it is ready, and a waiter is woken.
+/// I9: a run ends before it is ready. The waiter is woken with that error.
 #[test]
 fn a_run_that_ends_before_it_is_ready() {
     model(2, || {
@@ -40,7 +40,8 @@ fn a_run_that_ends_before_it_is_ready() {
     });
 }
 
-/// Two parts become ready while a thread waits. It is woken after both, and sees everything that they did before.
+/// I4, I9: two parts become ready while a thread waits for both. It is woken after both, and sees everything that they
+/// did before.
 #[test]
 fn a_waiter_is_woken_when_all_are_ready() {
     model(3, || {
@@ -58,7 +59,7 @@ fn a_waiter_is_woken_when_all_are_ready() {
     });
 }
 
-/// One part is ready and one is lost: the whole is never ready, and a waiter is woken.
+/// I9: one part is ready and the other one is lost. The waiter is woken, and the whole is never ready.
 #[test]
 fn a_waiter_is_woken_when_a_part_is_lost() {
     model(3, || {
@@ -72,7 +73,7 @@ fn a_waiter_is_woken_when_a_part_is_lost() {
     });
 }
 
-/// A part that reports twice at the same time counts once.
+/// A part that reports from two threads at once counts once.
 #[test]
 fn a_part_counts_once() {
     model(3, || {
@@ -86,7 +87,7 @@ fn a_part_counts_once() {
     });
 }
 
-/// A part is reported ready while its end is reported: exactly one of the two counts.
+/// One thread reports that a part is ready while another one reports its end. Exactly one of the two counts.
 #[test]
 fn only_the_first_report_of_a_part_counts() {
     model(3, || {
@@ -102,8 +103,8 @@ fn only_the_first_report_of_a_part_counts() {
     });
 }
 
-/// A run ends too early, and its end closes the process that waits for it: however the waiter sees the two, the end of
-/// the run is why the start has ended.
+/// A run ends too early, and its end closes the process that waits for it. In whichever order the waiter sees the two,
+/// its error is the end of the run.
 #[test]
 fn an_early_end_that_closes_the_process() {
     model(2, || {

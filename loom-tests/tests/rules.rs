@@ -1,4 +1,5 @@
-//! Rules of the state machine against two or three threads (I1, I2, I4, I5).
+//! Rules of the state machine against two or three threads (I1, I2, I4, I5, I6, I13, I17). Each was broken on purpose,
+//! and its model failed.
 
 #![cfg(loom)]
 
@@ -9,7 +10,7 @@ use loom::thread;
 use procession::{Error, Inline, Process};
 use procession_loom_tests::{Count, model};
 
-/// I1: a thread that sees the abort sees the closing too, whichever of the two it looks at first.
+/// I1: a thread that sees the abort sees the closing too.
 #[test]
 fn an_abort_is_never_seen_before_closing() {
     model(2, || {
@@ -29,7 +30,7 @@ fn an_abort_is_never_seen_before_closing() {
     });
 }
 
-/// I1: an observer of an abort sees what was done before it.
+/// I1: a thread that sees the abort sees what was done before it.
 #[test]
 fn an_abort_publishes_what_was_done_before_it() {
     model(2, || {
@@ -74,7 +75,7 @@ fn a_dropped_handle_happens_before_the_teardown() {
     });
 }
 
-/// I5: three threads add the three edges of a cycle; exactly one is refused.
+/// I5: three threads add the three edges of a cycle. Exactly one edge is refused.
 #[test]
 fn the_three_edges_of_a_cycle() {
     model(2, || {
@@ -90,10 +91,9 @@ fn the_three_edges_of_a_cycle() {
     });
 }
 
-/// I5: two threads order two processes after each other, one as a child and one as closed after it; exactly one is
-/// refused.
+/// I5: one thread makes `q` a child of `p` while another one orders `p` after `q`. Exactly one edge is refused.
 #[test]
-fn the_two_halves_of_an_order_that_cannot_be_kept() {
+fn the_two_halves_of_an_impossible_order() {
     model(2, || {
         let (p, q) = (Process::new(), Process::new());
         let (above, below) = (p.clone(), q.clone());
@@ -103,10 +103,10 @@ fn the_two_halves_of_an_order_that_cannot_be_kept() {
     });
 }
 
-/// I13: two bodies that block until the other one is Closed: at least one wait is refused.
+/// I13: two bodies wait for each other's processes. At least one wait is refused.
 #[test]
 fn two_bodies_that_wait_for_each_other() {
-    // Four threads take part, so that one preemption is what is affordable.
+    // With four threads, only one preemption is affordable.
     model(1, || {
         let (a, b) = (Process::new(), Process::new());
         let waits = |own: &Process, other: &Process| {
@@ -125,8 +125,8 @@ fn two_bodies_that_wait_for_each_other() {
     });
 }
 
-/// I2, I4, I6: two children of a Closing process end while a third one is added late: the teardown runs once, after
-/// every child that was added.
+/// I2, I4, I6: two children of a Closing process end while a third is added late. The teardown runs once, after every
+/// child that was added.
 #[test]
 fn two_children_end_while_a_third_is_added() {
     model(2, || {
@@ -162,7 +162,7 @@ fn two_children_end_while_a_third_is_added() {
     });
 }
 
-/// I6: a late child of an aborting process is aborted.
+/// I6: a child that is added late to an aborting process is aborted.
 #[test]
 fn a_late_child_of_an_aborting_process_is_aborted() {
     model(2, || {
@@ -178,10 +178,10 @@ fn a_late_child_of_an_aborting_process_is_aborted() {
     });
 }
 
-/// I17: a failure is told to a hook of a parent that was added before it, even if an earlier failure of the same
-/// process was looking for hooks while the parent was added.
+/// I17: a parent is added while an earlier failure of the process is looking for hooks. A hook of that parent receives
+/// the next failure.
 #[test]
-fn a_parent_that_is_added_during_a_failure_hears_of_the_next() {
+fn a_parent_added_during_a_failure_receives_the_next() {
     model(2, || {
         let (above, parent, told) = (Process::new(), Process::new(), Count::default());
         above.on_failure(|_, _| ());

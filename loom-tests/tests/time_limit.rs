@@ -1,4 +1,5 @@
-//! The end of a time limit against closing (I2, I3). In a model, a limit of zero is over at once, and others never are.
+//! The end of a time limit against closing (I2, I3). In a model, a limit of zero ends at once, and any other never
+//! ends.
 
 #![cfg(loom)]
 
@@ -8,7 +9,7 @@ use loom::thread;
 use procession::{Error, Process};
 use procession_loom_tests::{Count, model};
 
-/// I2, I3: the limit is over while a parent closes: the teardown runs once, and every caller is told the same.
+/// I2, I3: the limit ends while a parent closes. The teardown runs once, and every caller gets the same outcome.
 #[test]
 fn the_end_of_the_limit_against_close() {
     model(2, || {

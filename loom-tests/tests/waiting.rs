@@ -1,4 +1,4 @@
-//! Closing against waiting: no wake-up is lost, and who goes away leaves nothing behind (I9).
+//! Closing against waiting: no wake-up is lost, and a dropped waiter leaves nothing behind (I9).
 
 #![cfg(loom)]
 
@@ -20,12 +20,13 @@ impl Wake for Counting {
     }
 }
 
+/// Polls the future with a waker that counts in `woken`. Is it ready?
 fn poll(future: Pin<&mut impl Future>, woken: &Count) -> bool {
     let waker = Waker::from(Arc::new(Counting(woken.clone())));
     matches!(future.poll(&mut Context::from_waker(&waker)), Poll::Ready(_))
 }
 
-/// I9: a closer against a thread that is about to sleep.
+/// I9: `close` against a thread that is about to sleep.
 #[test]
 fn close_against_a_thread_about_to_sleep() {
     model(3, || {
@@ -37,7 +38,7 @@ fn close_against_a_thread_about_to_sleep() {
     });
 }
 
-/// I9, I3: the same for Closed, with a teardown on a thread of its own.
+/// I3, I9: the end of a teardown on another thread, against a thread that is about to sleep until Closed.
 #[test]
 fn a_teardown_against_a_thread_about_to_sleep() {
     model(2, || {
@@ -49,7 +50,7 @@ fn a_teardown_against_a_thread_about_to_sleep() {
     });
 }
 
-/// I9: a closer against a task that is about to sleep.
+/// I9: `close` against a task that is about to sleep.
 #[test]
 fn close_against_a_task_about_to_sleep() {
     model(3, || {
@@ -66,7 +67,7 @@ fn close_against_a_task_about_to_sleep() {
     });
 }
 
-/// I9: a waiter is dropped while it is notified; the one beside it is woken all the same.
+/// I9: a waiter is dropped while it is notified. The other waiter is still woken.
 #[test]
 fn a_waiter_dropped_while_it_is_notified() {
     model(3, || {
@@ -84,8 +85,7 @@ fn a_waiter_dropped_while_it_is_notified() {
     });
 }
 
-/// I9: a waiter is polled again with another waker while it is notified; the last one is woken, or the poll
-/// says so.
+/// I9: a waiter is polled with another waker while it is notified. Either that waker is woken, or the poll is ready.
 #[test]
 fn a_waiter_that_moves_to_another_task_while_it_is_notified() {
     model(3, || {
@@ -101,7 +101,7 @@ fn a_waiter_that_moves_to_another_task_while_it_is_notified() {
     });
 }
 
-/// I1: a loading observer sees the phases in order, and never Closed before a waiter for Closing could.
+/// I1, I3: an observer sees the phases in order, and an outcome as soon as it sees Closed.
 #[test]
 fn phases_only_advance() {
     model(3, || {
@@ -119,14 +119,16 @@ fn phases_only_advance() {
     });
 }
 
-/// I9: a waiter is dropped after its moment, when another one has its place: that one is woken all the same.
+/// I9: a waiter is dropped after it was notified, when another waiter has its place in the list. That one is still
+/// woken.
 #[test]
-fn a_place_that_is_taken_back_late() {
+fn a_waiter_dropped_late_leaves_its_successor_alone() {
     model(2, || {
         let (process, gate) = (Process::new(), Process::new());
         process.wait_for(&gate).unwrap();
         let woken = Count::default();
-        // The first waiter of a process has a place that is guarded by the moment it waits for.
+        // The first waiter of a process has a place of its own, guarded by the moment that it waits for. The waiter
+        // under test must not be the first.
         let mut first = process.closed();
         assert!(!poll(Pin::new(&mut first), &Count::default()));
         let mut closing = process.closing();

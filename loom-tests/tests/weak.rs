@@ -6,12 +6,13 @@ use loom::thread;
 use procession::{Inline, Process, Reason};
 use procession_loom_tests::{Count, model};
 
+/// A process whose teardown counts in `ran`.
 fn counting(ran: &Count) -> Process {
     Process::builder().spawner(Inline).teardown(ran.adder()).build().unwrap()
 }
 
 /// I2, I8: a weak reference is upgraded while the last handle is dropped. The process closes once, when both handles
-/// are gone, whichever of them is the last, and the upgraded handle is never that of a process that stays open.
+/// are gone, whichever goes last.
 #[test]
 fn upgrade_against_the_drop_of_the_last_handle() {
     model(3, || {
@@ -30,14 +31,14 @@ fn upgrade_against_the_drop_of_the_last_handle() {
     });
 }
 
-/// I8: of two weak references that are upgraded while the last handle is dropped, each gives a handle to the process in
-/// whatever phase it is, and it closes once.
+/// I2, I8: two weak references are upgraded while the last handle is dropped. Both upgrades succeed, and the process
+/// closes once.
 #[test]
 fn two_upgrades_against_the_drop_of_the_last_handle() {
     model(2, || {
         let ran = Count::default();
         let process = counting(&ran);
-        // Loom does not see a weak pointer, so something has to keep the node.
+        // Loom does not track weak pointers, so a waiter has to keep the node.
         let closed = process.closed();
         let weak = process.downgrade();
         let other = weak.clone();
@@ -52,7 +53,7 @@ fn two_upgrades_against_the_drop_of_the_last_handle() {
     });
 }
 
-/// I8: an upgraded handle keeps a process open that was open when the handle was made and has not begun to close.
+/// I8: an upgraded handle keeps the process open after the other handle is dropped.
 #[test]
 fn an_upgraded_handle_is_a_handle() {
     model(3, || {
