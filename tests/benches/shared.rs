@@ -1,6 +1,6 @@
-//! What shared tables cost, on both stores. `cargo bench -p procession-tests --bench shared` prints the table; build the
-//! example `fleet` of procession-sqlite with `--release` first. PostgreSQL is a private server with its default settings,
-//! so each commit is on the disk.
+//! The costs of shared tables, in both stores. Build the example `fleet` with `--release` first; then `cargo bench -p
+//! procession-tests --bench shared` prints the table. PostgreSQL is a private server with its default settings, so each
+//! commit reaches the disk.
 
 #![cfg(all(unix, not(loom)))]
 #![forbid(unsafe_code)]
@@ -90,7 +90,7 @@ fn main() {
     measure(&mut Sqlite(tempfile::tempdir().expect("a directory"), 0));
     if let Some(binaries) = binaries() {
         measure(&mut Postgres(Cluster::start(binaries, &[]), 0));
-        // Only here, because a log of all statements costs time.
+        // The log of all statements is turned on only now, because it costs time.
         let cluster = Cluster::start(binaries, &["log_statement=all"]);
         idle(&mut Postgres(cluster, 0));
     }
@@ -123,7 +123,7 @@ fn measure(store: &mut impl Store) {
     );
 }
 
-/// The time in which so many managers claim all units.
+/// The time in which this number of managers claims all units.
 fn claims(table: &Table, managers: usize) -> Duration {
     let mut session = table.open().expect("a session");
     put(&mut *session, CLAIMED);
@@ -217,7 +217,7 @@ fn idle(store: &mut impl Store) {
         fleet.start(name);
     }
     fleet.wait_until_shared();
-    // The handle of this program has its last answer, and asks no more.
+    // The handle of this program has received its last answer, and sends no more statements.
     let before = store.statements().expect("a log");
     thread::sleep(IDLE);
     let statements = store.statements().expect("a log") - before;

@@ -17,8 +17,8 @@ use Kind::{Child, CloseAfter, NoWaitChild, WaitFor};
 
 /// The kind, the upper process and the lower one.
 type Edge = (Kind, usize, usize);
-/// Adds the edge to the processes, which it names by index.
 
+/// Adds the edge to the processes, which it names by index.
 fn add(processes: &[Process], (kind, upper, lower): Edge) -> Result<(), LinkError> {
     let (upper, lower) = (&processes[upper], &processes[lower]);
     match kind {
@@ -270,8 +270,8 @@ fn assert_builder_is_refused(app: &Process, p: &Process, builder: procession::Bu
     ends_well(app);
     assert!(p.outcome().unwrap().is_ok());
 }
-/// A root `app` with a child `p`.
 
+/// A root `app` with a child `p`.
 fn app_and_p() -> (Process, Process) {
     let app = Process::new();
     let p = Process::builder().name("p").parent(&app).build().unwrap();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use procession::{Error, Process};
 use procession_tests::{LIMIT, ends_well, outcome};
-/// The names of the two sides of the refused wait.
 
+/// The names of the two sides of the refused wait.
 fn names(result: &Result<(), Error>) -> (String, String) {
     let Err(Error::Deadlock(deadlock)) = result else { panic!("{result:?}") };
     let name = |label: &procession::Label| label.name().unwrap_or_default().to_owned();

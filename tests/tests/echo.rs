@@ -61,8 +61,8 @@ impl Echo {
 
 const IN_ORDER: [&str; 4] =
     ["listener: no new connections", "server: closed", "log: flushed and synced", "closed"];
-/// Sends `text`, and checks that it comes back.
 
+/// Sends `text`, and checks that it comes back.
 fn assert_echoed(stream: &mut TcpStream, text: &[u8]) {
     stream.write_all(text).unwrap();
     let mut answer = vec![0; text.len()];

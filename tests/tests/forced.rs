@@ -8,8 +8,8 @@ use procession::{ChildFailure, Error, Forced, Process};
 use procession_tests::{LIMIT, outcome};
 
 const SOON: Duration = Duration::from_millis(10);
-/// The `Forced` in the outcome of the process, if there is one.
 
+/// The `Forced` in the outcome of the process, if there is one.
 fn forced(process: &Process) -> Option<Forced> {
     match outcome(&process.closed()) {
         Ok(()) => None,

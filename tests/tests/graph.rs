@@ -115,8 +115,8 @@ fn adding_late_is_refused() {
     process.close_blocking().unwrap();
     assert_refuses_additions(&process);
 }
-/// Checks that the process refuses each kind of addition, and runs nothing of it.
 
+/// Checks that the process refuses each kind of addition, and runs nothing of it.
 fn assert_refuses_additions(process: &Process) {
     let child = Process::new();
     assert_eq!(process.add_child(&child), Err(LinkError::Closed(process.label())));

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use procession::{Acquire, ChildFailure, Error, Inline, Job, Limited, Process, Reason, Smol};
 use procession_tests::{LIMIT, ends_well, outcome};
-/// A process and a limiter below it.
 
+/// A process and a limiter below it.
 fn app_with_limit(limit: usize) -> (Process, Limited) {
     let app = Process::builder().name("app").build().unwrap();
     let limited = Limited::new(&app, limit).unwrap();

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 
 use procession_tests::program::Program;
 use rustix::process::Signal;
-/// The executors that drive `main_async`; `thread` stands for `main`.
 
+/// The executors that drive `main_async`; `thread` stands for `main`.
 const EXECUTORS: [&str; 4] = ["thread", "tokio", "smol", "none"];
 
 fn command(face: &str, what: &str) -> Command {

@@ -184,8 +184,8 @@ fn an_open_parent_holds_a_process_with_a_closed_parent() {
 
 /// Two processes that close each other: the first edge owns, the second completes the ring.
 type Link = fn(&Process, &Process) -> Result<(), LinkError>;
-/// Ways in which two processes close each other. The first edge owns its child, the second completes the ring.
 
+/// Ways in which two processes close each other. The first edge owns its child, the second completes the ring.
 const RINGS: [(Link, Link); 3] = [
     (Process::add_child_no_wait, Process::add_child_no_wait),
     (Process::add_child, Process::add_child_no_wait),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use procession::{ChildFailure, Error, Process, Reason};
 use procession_tests::{LIMIT, ends_well, outcome};
-/// A process with `ChildFailure::Close`.
 
+/// A process with `ChildFailure::Close`.
 fn closing_for_children(name: &str) -> Process {
     Process::builder().name(name).on_child_failure(ChildFailure::Close).build().unwrap()
 }
@@ -15,8 +15,8 @@ fn closing_for_children(name: &str) -> Process {
 fn child(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
-/// The texts of the error, or of the errors in it.
 
+/// The texts of the error, or of the errors in it.
 fn errors(error: &Error) -> Vec<String> {
     match error {
         Error::Many(many) => many.iter().map(|error| error.with_causes().to_string()).collect(),

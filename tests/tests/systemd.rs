@@ -78,8 +78,8 @@ impl Drop for Systemd {
 fn notifies() -> Command {
     Command::new(env!("CARGO_BIN_EXE_notifies"))
 }
-/// Does the message extend the timeout?
 
+/// Does the message extend the timeout?
 fn extends(message: &[String]) -> bool {
     message.iter().any(|line| line == "EXTEND_TIMEOUT_USEC=10000000")
 }

@@ -88,8 +88,8 @@ impl Capture {
         let is_its = |fields: &Fields| fields.get("process").is_some_and(|path| path == process);
         events.iter().filter(|(_, fields)| is_its(fields)).cloned().collect()
     }
-    /// The names of the events of this process at this level.
 
+    /// The names of the events of this process at this level.
     fn names(&self, process: &str, level: Level) -> Vec<String> {
         let of_level = self.of(process).into_iter().filter(|(its, _)| *its == level);
         of_level.map(|(_, mut fields)| fields.remove("event").unwrap()).collect()

@@ -1,4 +1,4 @@
-//! [`Binaries`]: where the programs of PostgreSQL are, and the user they run as.
+//! [`Binaries`]: the programs of PostgreSQL, and the user that runs them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,12 +10,12 @@ use std::process::Command;
 #[derive(Debug)]
 pub struct Binaries {
     directory: PathBuf,
-    /// The server refuses to run as root. Then it runs as this user and group.
+    /// The user and the group of the server if this program runs as root, because the server refuses to.
     pub(crate) user: Option<(u32, u32)>,
 }
 
 impl Binaries {
-    /// Finds them in `PATH`, or where Debian has them, the newest version first.
+    /// Finds the programs in `PATH`, or where Debian installs them, the newest version first.
     pub(crate) fn find() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -1,4 +1,4 @@
-//! [`Cluster`]: a server in a temporary directory.
+//! [`Cluster`]: a PostgreSQL server in a temporary directory.
 
 use std::fs;
 use std::io::Write;
@@ -150,7 +150,7 @@ pub(crate) fn new_directory(binaries: &Binaries, what: &str) -> PathBuf {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("procession-{what}-{}-{number}", std::process::id());
     let directory = std::env::temp_dir().join(name);
-    // That of an earlier program with the same id.
+    // Removes the directory of an earlier program with the same id.
     remove(&directory);
     fs::create_dir_all(&directory).expect("a directory for the server");
     if let Some((user, group)) = binaries.user {
@@ -173,7 +173,7 @@ pub(crate) fn watchdog(binaries: &Binaries, directory: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     binaries.as_user(&mut command);
     command.args(["-c", WATCHDOG, "watchdog"]).arg(directory);
-    // A signal of the terminal should not end it before it has removed the files.
+    // A signal of the terminal must not end it before it has removed the files.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

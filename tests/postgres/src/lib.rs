@@ -4,8 +4,8 @@
 //! a [`Cluster`] of the program's own, made with the binaries that are installed. [`Cluster::start`] is for tests that
 //! stop or fill the server.
 //!
-//! A cluster ends with the program, even if that is killed: its parent is a shell that waits until the pipe from the
-//! program is closed, then stops the server, and removes its files.
+//! A cluster ends with the program, even if the program is killed: the server's parent is a shell that waits until the
+//! pipe from the program is closed, then stops the server and removes its files.
 #![cfg(unix)]
 
 mod binaries;
@@ -36,7 +36,7 @@ pub fn binaries() -> Option<&'static Binaries> {
     let found = FOUND.get_or_init(|| {
         let found = Binaries::find();
         if found.is_none() && env::var_os(REQUIRE).is_none() {
-            // Tests do not show what they print with a macro if they pass.
+            // Written directly, because a passed test hides what `eprintln!` writes.
             let _written = writeln!(
                 std::io::stderr(),
                 "skipped the tests that need PostgreSQL: install its server, or set {URL} to the URL of one",

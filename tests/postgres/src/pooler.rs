@@ -24,7 +24,7 @@ impl Pooler {
     /// If it does not start.
     pub(crate) fn start(binaries: &Binaries, server: &Path, connections: u32) -> Option<Self> {
         let Some(program) = find() else {
-            // Tests do not show what they print with a macro if they pass.
+            // Written directly, because a passed test hides what `eprintln!` writes.
             let _written = writeln!(
                 std::io::stderr(),
                 "skipped a test that needs a transaction pooler: install PgBouncer"

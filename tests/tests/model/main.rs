@@ -133,8 +133,8 @@ fn counted(fails: Fails) -> (Arc<AtomicUsize>, impl FnOnce() -> Result<(), &'sta
 fn on_child_failure(closes: bool) -> ChildFailure {
     if closes { ChildFailure::Close } else { ChildFailure::Ignore }
 }
-/// The real processes and the model, to which the same calls are made.
 
+/// The real processes and the model, to which the same calls are made.
 struct Comparison {
     mode: Mode,
     world: World,
