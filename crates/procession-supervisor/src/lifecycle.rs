@@ -53,12 +53,11 @@ use crate::restarts::Restarts;
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
-/// A unit: its state, its rules, and its past. Most units are running most of the time, so everything that a running
-/// unit does not need is in boxes.
+/// A unit: its state, its rules, and its past. Most units are running and have never failed, so everything that such a
+/// unit does not need is in a box.
 pub(crate) struct Lifecycle {
     since: Instant,
     pub(crate) rules: Rules,
-    past: Option<Box<Past>>,
     rare: Option<Box<Rare>>,
     state: State,
     /// What follows the current run if that was asked to stop.
@@ -72,9 +71,12 @@ pub(crate) struct Lifecycle {
     pub(crate) is_held: bool,
     /// Was its last failure final? It was if the error or the unit's rules forbid a restart.
     is_over: bool,
+    /// Does the unit exist only because a call started it? Its row has not been found yet. The front end sets this.
+    pub(crate) is_new: bool,
 }
 
-/// Facts about a unit that is stopping or waiting for its restart, or whose run ended before it was ready.
+/// Facts that most units do not have: those about a unit that is stopping or waiting for its restart, or whose run
+/// ended before it was ready; and the past.
 #[derive(Default)]
 struct Rare {
     /// When its next step is due.
@@ -85,6 +87,8 @@ struct Rare {
     ready_for: Option<Duration>,
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
+    /// The past, which outlives the runs.
+    past: Option<Past>,
 }
 
 /// What follows a run that was asked to stop.
@@ -151,7 +155,6 @@ impl Lifecycle {
         Self {
             since: now,
             rules: Rules::default(),
-            past: None,
             rare: None,
             state: State::Initial,
             then: Then::default(),
@@ -159,6 +162,7 @@ impl Lifecycle {
             aborted: false,
             is_held: false,
             is_over: false,
+            is_new: false,
         }
     }
 
@@ -196,7 +200,11 @@ impl Lifecycle {
     }
 
     pub(crate) fn past(&self) -> Option<&Past> {
-        self.past.as_deref()
+        self.rare.as_ref()?.past.as_ref()
+    }
+
+    fn past_if_any(&mut self) -> Option<&mut Past> {
+        self.rare.as_mut()?.past.as_mut()
     }
 
     /// The error of the last run that failed.
@@ -209,7 +217,7 @@ impl Lifecycle {
 
     /// Forgives past failures, because a call starts the unit.
     pub(crate) fn forgive(&mut self, policy: &Policy) {
-        if let Some(past) = &mut self.past {
+        if let Some(past) = self.past_if_any() {
             past.restarts.forgive(policy);
         }
     }
@@ -393,7 +401,7 @@ impl Lifecycle {
         }
         // A run that was ready for long counts as steady, whatever ended it. Its ready time ends when it begins to
         // close.
-        if let (Some(ready_for), Some(past)) = (self.ready_for(now), &mut self.past) {
+        if let (Some(ready_for), Some(past)) = (self.ready_for(now), self.past_if_any()) {
             past.restarts.was_ready_for(policy, ready_for);
         }
         if !self.asked {
@@ -450,7 +458,7 @@ impl Lifecycle {
         now: Instant,
         actions: &mut Actions,
     ) {
-        let unready = self.rare.take().and_then(|rare| rare.unready);
+        let unready = self.rare.as_mut().and_then(|rare| rare.unready.take());
         self.forget_run();
         let error = error.or_else(|| unready.map(NotReady::of));
         if let Some(error) = &error {
@@ -518,9 +526,13 @@ impl Lifecycle {
         }
     }
 
-    /// Forgets the facts about the last run.
+    /// Forgets the facts about the last run, except the past.
     fn forget_run(&mut self) {
-        (self.rare, self.asked, self.aborted) = (None, false, false);
+        self.rare = self.rare.take().filter(|rare| rare.past.is_some());
+        if let Some(rare) = &mut self.rare {
+            **rare = Rare { past: rare.past.take(), ..Rare::default() };
+        }
+        (self.asked, self.aborted) = (false, false);
     }
 
     fn grace(&self, policy: &Policy) -> Duration {
@@ -545,9 +557,8 @@ impl Lifecycle {
     }
 
     fn past_mut(&mut self, policy: &Policy) -> &mut Past {
-        self.past.get_or_insert_with(|| {
-            Box::new(Past { restarts: Restarts::new(policy), last_error: None })
-        })
+        let new = || Past { restarts: Restarts::new(policy), last_error: None };
+        self.rare().past.get_or_insert_with(new)
     }
 }
 

@@ -385,7 +385,7 @@ impl<K: Key> Core<K> {
     pub(crate) fn forget(&mut self, id: usize) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
-        let (key, is_known) = (entry.key.clone(), !entry.is_new);
+        let (key, is_known) = (entry.key.clone(), !entry.lifecycle.is_new);
         let starters = entry.take_starters();
         let removed = units.remove(id);
         drop(units);

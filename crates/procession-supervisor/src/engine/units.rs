@@ -45,8 +45,6 @@ pub(crate) struct Entry<K> {
     waiting: Option<Box<Waiting>>,
     /// The number of the last scan that delivered the unit's row.
     pub(crate) last_scan: u32,
-    /// Was the entry made by a call, and has its row not been found yet?
-    pub(crate) is_new: bool,
 }
 
 /// The callers that wait for a unit to become ready, or to stop.
@@ -127,8 +125,7 @@ impl<K: Key> Units<K> {
     /// Adds a unit that has not been started. There must be no unit with its key.
     pub(crate) fn insert(&mut self, lookup: &Lookup, key: K, scan: u32, now: Instant) -> usize {
         let lifecycle = Lifecycle::new(now);
-        let entry =
-            Entry { key, lifecycle, live: None, waiting: None, last_scan: scan, is_new: false };
+        let entry = Entry { key, lifecycle, live: None, waiting: None, last_scan: scan };
         let id = self.entries.vacant_key();
         // This may hash other keys again, which may panic, so it comes before any other change.
         let hash_of = |id: &u32| self.hasher.hash_one(&self.entries[*id as usize].key);
@@ -328,5 +325,16 @@ impl<K: Key> Entry<K> {
             token: None,
             now,
         }
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64", not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A manager may have very many units, and each of them has an entry.
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Entry<u32>>() <= 88, "{}", size_of::<Entry<u32>>());
     }
 }

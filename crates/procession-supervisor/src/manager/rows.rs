@@ -22,7 +22,7 @@ use procession::support::{Name, catch};
 
 use super::contained::{Contained, caught, in_time};
 use super::settings::Settings;
-use crate::engine::{Command, Core, FrontEnd, Reply, answer, stop_all};
+use crate::engine::{Command, Core, FrontEnd, Reply, Units, answer, stop_all};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::lifecycle::{Input, Notice, Then};
@@ -165,7 +165,7 @@ impl<K: Key> FrontEnd<K> for Rows<K> {
                     let mut units = core.shared.units.lock();
                     let lookup = units.look_for(&key);
                     let id = units.insert(&lookup, key, self.generation, core.now());
-                    units.entry(id).is_new = true;
+                    units.entry(id).lifecycle.is_new = true;
                     id
                 };
                 core.start_by_call(id, reply);
@@ -312,7 +312,7 @@ impl<K: Key> Rows<K> {
         core.with(id, |units, id| {
             let entry = units.entry(id);
             entry.last_scan = self.generation;
-            entry.is_new = false;
+            entry.lifecycle.is_new = false;
             if entry.lifecycle.state().has_run() && entry.lifecycle.then() == Then::Forget {
                 entry.lifecycle.set_then(Then::Again);
             }
@@ -452,7 +452,8 @@ impl<K: Key> Rows<K> {
             }
             (Err(error), Some(id)) => {
                 let error = SharedError::from(error);
-                let forget = core.with(id, |units, id| units.entry(id).is_new) == Some(true);
+                let is_new = |units: &mut Units<K>, id| units.entry(id).lifecycle.is_new;
+                let forget = core.with(id, is_new) == Some(true);
                 core.step(id, Input::NotLoaded { key: name_of(&key), error, forget });
             }
         }
