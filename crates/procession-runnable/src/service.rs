@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::or;
+use procession::support::text::Span;
 use procession::support::{block_on, deadline_after, with_causes};
 use procession::{ChildFailure, Clock, Closed, Error, Process, SystemClock};
 
@@ -64,7 +65,7 @@ pub enum ServiceError {
         call: &'static str,
     },
     /// The call took longer than its timeout, and the service was aborted.
-    #[error("{call} took longer than {limit:?}, so the service was aborted")]
+    #[error("{call} took longer than {}, so the service was aborted", Span(*limit))]
     TimedOut {
         /// The call: `start` or `stop`.
         call: &'static str,
