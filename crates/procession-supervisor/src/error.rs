@@ -160,7 +160,7 @@ fn listed(keys: &[Arc<str>]) -> String {
 /// use procession_runnable::body;
 /// use procession_supervisor::DoNotRestart;
 ///
-/// let login = body(|_| async { Err(DoNotRestart("the password is wrong".into())) });
+/// let login = body(|_| async { Err(DoNotRestart::new("the password is wrong")) });
 /// # let _ = login;
 /// ```
 #[derive(Debug)]
@@ -173,6 +173,13 @@ pub struct EndAll(pub BoxError);
 
 macro_rules! transparent {
     ($($name:ident)*) => {$(
+        impl $name {
+            /// Wraps an error or a text.
+            pub fn new(error: impl Into<BoxError>) -> Self {
+                Self(error.into())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)

@@ -36,7 +36,7 @@ fn fails_with(error: fn() -> BoxError) -> (Runnable, smol::channel::Sender<()>) 
 fn do_not_restart() {
     for (name, strategy) in STRATEGIES {
         let world = World::new();
-        let (unit, tell) = fails_with(|| DoNotRestart("wrong password".into()).into());
+        let (unit, tell) = fails_with(|| DoNotRestart::new("wrong password").into());
         let unit = Unit::new(unit).restart(Restart::Permanent);
         world.table.insert("a", unit.clone());
         let set = strategy(vec![("a", unit), ("b", world.units.unit("b"))]).policy(policy(&world));
@@ -61,7 +61,7 @@ fn do_not_restart() {
 #[test]
 fn do_not_restart_with_others() {
     let world = World::new();
-    let (unit, tell) = fails_with(|| DoNotRestart("wrong password".into()).into());
+    let (unit, tell) = fails_with(|| DoNotRestart::new("wrong password").into());
     let units = vec![("a", Unit::new(unit)), ("b", world.units.unit("b"))];
     let set = Supervisor::one_for_all(units).policy(policy(&world));
     let set = Set::start(world, set);
@@ -118,7 +118,7 @@ fn many_failures_in_one_round() {
 #[test]
 fn end_all() {
     let world = World::new();
-    let (unit, tell) = fails_with(|| EndAll("no licence".into()).into());
+    let (unit, tell) = fails_with(|| EndAll::new("no licence").into());
     let inner = Supervisor::one_for_one([("a", Unit::new(unit)), ("b", world.units.unit("b"))])
         .policy(policy(&world));
     let table = MemoryTable::new();
