@@ -153,8 +153,15 @@ fn a_teardown_set_on_a_closed_process_runs_at_once() {
 fn errors_keep_their_source() {
     use std::error::Error as _;
     let app = Process::builder().name("app").build().unwrap();
-    let inner = app.spawn_thread(|_| Err(std::io::Error::other("disk"))).unwrap();
+    let (fail, gate) = mpsc::channel::<()>();
+    let inner = app.spawn_thread(move |_| {
+        let _told = gate.recv();
+        Err(std::io::Error::other("disk"))
+    });
+    let inner = inner.unwrap();
+    // While it is open, because a Closed process has no parents.
     let inner_label = inner.label();
+    drop(fail);
     let outer = app.spawn_thread(move |_| inner.closed().wait()).unwrap();
     let error = outcome(&outer.closed()).unwrap_err();
     let label = inner_label.to_string();
