@@ -14,6 +14,13 @@ impl<C: Contents> Default for More<C> {
     }
 }
 
+impl<C: Contents> More<C> {
+    /// Might edges lead down from the process? A process that is only watched, or waited for, has none.
+    pub(super) fn may_have_edges(&self) -> bool {
+        self.extras.is_some() || self.children.may_have_entries()
+    }
+}
+
 impl<C: Contents> Extras<C> {
     /// The list of the upper ends of edges of this kind, which must not be a kind that closes.
     pub(super) fn downs(&mut self, kind: EdgeKind) -> &mut StableList<Down<C>> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::ended::fetch_one;
-use super::node::{Children, Down, Inner, Node};
+use super::node::{Children, Down, Inner, More, Node};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{
@@ -184,7 +184,7 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         let aborted_at = own_abort.or(aborted_above).filter(|_| node.is_aborting());
         let info = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
         self.processes.push(info);
-        let has_edges = inner.more.is_some();
+        let has_edges = inner.more.as_deref().is_some_and(More::may_have_edges);
         let children = inner.waited_children().map_or(0, Children::<C>::len);
         drop(inner);
         if has_edges {

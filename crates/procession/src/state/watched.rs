@@ -91,9 +91,7 @@ impl<C: Contents> Inner<C> {
 
     /// Is its `more` empty, now that its observers were taken?
     pub(super) fn has_only_had_observers(&self) -> bool {
-        self.more.as_deref().is_some_and(|more| {
-            more.extras.is_none() && !more.children.may_have_entries() && more.waiters.is_none()
-        })
+        self.more.as_deref().is_some_and(|more| !more.may_have_edges() && more.waiters.is_none())
     }
 
     /// Gives the process, which must not be Closed, the observers that it lacks. Returns whether it lacked any.
@@ -328,7 +326,7 @@ impl<C: Contents> Node<C> {
         found: &mut Vec<Arc<Self>>,
     ) -> Option<Arc<Scope<C>>> {
         let mut inner = self.inner.lock();
-        let scope = inner.scope_below(self)?;
+        inner.more.as_deref()?.watch.as_ref()?;
         let lists = [inner.waited_children(), inner.no_wait_children()];
         let is_taken = lists.into_iter().flatten().any(Children::<C>::is_taken);
         let mut is_done = true;
@@ -339,6 +337,11 @@ impl<C: Contents> Node<C> {
                 is_done = false;
             }
         }
+        if is_done && !is_taken {
+            // Most processes have no children, and need no scope for them.
+            return None;
+        }
+        let scope = inner.scope_below(self)?;
         let watch = inner.more().watch.as_mut().filter(|_| is_taken);
         if let Some(below) = watch.and_then(|watch| watch.below.as_deref_mut()) {
             below.is_pending = true;

@@ -78,6 +78,25 @@ fn a_ring_ends_the_spread() {
     assert_eq!((count(&log, "closing"), count(&log, "closed")), (2, 2));
 }
 
+/// Most processes have no children. With a scope for them, an observer that is added late would take 250 bytes for each
+/// process instead of 100.
+#[test]
+fn a_process_without_children_has_no_scope_for_them() {
+    let (top, log) = (root(), Log::default());
+    let leaves: Vec<_> = (0..100).map(|_| child(&top)).collect();
+    top.add_observer(log.clone());
+    let has_scope_below = |node: &Arc<Node>| {
+        let inner = node.inner.lock();
+        let watch = inner.more.as_deref().and_then(|more| more.watch.as_ref());
+        watch.expect("it is watched").below.is_some()
+    };
+    assert!(has_scope_below(&top) && !leaves.iter().any(has_scope_below));
+    // It is made for the first child.
+    let _late = child(&leaves[0]);
+    assert!(has_scope_below(&leaves[0]));
+    assert_eq!(count(&log, "made"), 1);
+}
+
 /// A Closed process has no observers, and holds nothing of them (E1).
 #[test]
 fn the_end_drops_the_observers() {
