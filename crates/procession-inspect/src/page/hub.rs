@@ -1,8 +1,8 @@
 //! [`Hub`]: one sampler for all viewers.
 //!
 //! A thread takes a snapshot every max(1 s, 20 × the time that the last one took), or every 100 ms while the root is Closing
-//! and fewer than 1,000 processes are open. It sleeps while nobody looks, but not while the root is Closing. Each distinct
-//! query is a [`Channel`], whose frame is built once for all of its viewers.
+//! and fewer than 1,000 processes are open. It sleeps while nobody looks, but not while the root is Closing. Requests share
+//! its samples, and it shares theirs. Each distinct query is a [`Channel`], whose frame is built once for all of its viewers.
 //!
 //! # Invariants
 //!
@@ -12,10 +12,15 @@
 //!   held only to read and replace values.
 //! - H3. At most [`STREAMS`] viewers exist, because each has a seat, which it gives back when it is dropped.
 //! - H4. The app is not kept open by its inspector. *Because* the hub has a weak handle, and upgrades it for a snapshot only.
+//! - H5. The hub has at most one sample, except for those being taken. *Because* it drops the old one before a new one is
+//!   taken: a sample of 100,000 processes takes more than 10 MB.
+//! - H6. A thread waits for another one's sample only if the other one runs no foreign code, or if it is the third.
+//!   *Because* one thread takes samples at a time or, if there is a function that redacts, two; and an outcome, which is a
+//!   user's error, is formatted before.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener, Listener};
@@ -46,10 +51,6 @@ const FEW: usize = 1_000;
 /// The time for which requests are answered with the same sample, unless 20 times its cost is longer.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// The maximum number of requests that take a sample at the same time. With one, a function that redacts and asks for the
-/// page would wait for itself.
-const TAKING: usize = 2;
-
 /// The time that the last frame waits for the last events.
 const FLUSH: Duration = Duration::from_millis(100);
 
@@ -72,7 +73,7 @@ pub(crate) struct Hub {
     wake: Event,
     /// Frames have been made.
     made: Event,
-    /// A request has taken a sample.
+    /// A sample has been taken.
     taken: Event,
     seats: AtomicUsize,
 }
@@ -90,8 +91,11 @@ struct State {
     bye: Option<Arc<[u8]>>,
     is_stopped: bool,
     exit: Exit,
-    /// The number of requests that are taking a sample.
+    /// The number of threads that are taking a sample.
     taking: usize,
+    /// The number of samples that were taken.
+    #[cfg(test)]
+    samples: u64,
 }
 
 /// What is known about the exit status of the program.
@@ -108,7 +112,7 @@ impl Default for Exit {
     }
 }
 
-/// A request that takes a sample.
+/// A thread that takes a sample.
 struct Turn<'a>(&'a Hub);
 
 impl Drop for Turn<'_> {
@@ -122,15 +126,35 @@ impl Drop for Turn<'_> {
 struct Channel {
     viewers: usize,
     turn: u64,
-    frame: Option<Arc<Frame>>,
-    /// The whole frame as an event.
-    whole: Option<Arc<[u8]>>,
+    shown: Option<Arc<Shown>>,
     /// The patch that leads to it from the frame before.
     patch: Option<Arc<[u8]>>,
 }
 
+/// A frame that viewers see.
+struct Shown {
+    frame: Frame,
+    /// The whole frame as an event, once a viewer needs it: one that has just come, or has missed a patch.
+    whole: OnceLock<Arc<[u8]>>,
+}
+
+impl Shown {
+    fn new(frame: Frame) -> Arc<Self> {
+        Arc::new(Self { frame, whole: OnceLock::new() })
+    }
+
+    fn seq(&self) -> u64 {
+        self.frame.seq.unwrap_or(0)
+    }
+
+    fn whole(&self) -> Arc<[u8]> {
+        self.whole.get_or_init(|| event("frame", self.seq(), &self.frame)).clone()
+    }
+}
+
 impl Hub {
-    pub(crate) fn start(root: &Process, texts: Texts, sources: Sources) -> Arc<Self> {
+    /// The hub of a process, without a sampler.
+    fn new(root: &Process, texts: Texts, sources: Sources) -> Arc<Self> {
         let mut random = [0; 8];
         // Without random numbers, two runs may look the same; nothing else depends on it.
         let _filled = getrandom::fill(&mut random);
@@ -156,10 +180,16 @@ impl Hub {
             taken: Event::new(),
             seats: AtomicUsize::new(0),
         });
-        let (observer, closing, closed) = (Arc::downgrade(&hub), root.closing(), root.closed());
+        let observer = Arc::downgrade(&hub);
         root.on_event(move |event| {
             observer.upgrade().into_iter().for_each(|hub| hub.tally.observe(event));
         });
+        hub
+    }
+
+    pub(crate) fn start(root: &Process, texts: Texts, sources: Sources) -> Arc<Self> {
+        let (closing, closed) = (root.closing(), root.closed());
+        let hub = Self::new(root, texts, sources);
         let sampler = hub.clone();
         let sample = move || {
             block_on(async {
@@ -199,7 +229,7 @@ impl Hub {
                 let has_viewers = !state.channels.is_empty();
                 has_viewers || state.closing_since.is_some()
             };
-            let pause = if pause { Some(self.tick()) } else { None };
+            let pause = if pause { Some(self.tick(Self::sample)) } else { None };
             let woken = async {
                 match pause {
                     Some(pause) => SystemClock.sleep(pause).await,
@@ -232,9 +262,9 @@ impl Hub {
     }
 
     /// Makes the frames, and returns the time until the next ones.
-    fn tick(&self) -> Duration {
+    fn tick(&self, sample: impl FnOnce(&Self) -> Option<Arc<Sample>>) -> Duration {
         let began = Instant::now();
-        let Some(sample) = self.take_sample() else { return PAUSE };
+        let Some(sample) = sample(self) else { return PAUSE };
         let queries = {
             let mut state = self.state.lock();
             state.turn += 1;
@@ -253,7 +283,7 @@ impl Hub {
         for (_, query) in queries {
             let before = {
                 let state = self.state.lock();
-                state.channels.get(&query).and_then(|channel| channel.frame.clone())
+                state.channels.get(&query).and_then(|channel| channel.shown.clone())
             };
             self.advance(&query, before.as_ref(), &sample);
         }
@@ -266,47 +296,60 @@ impl Hub {
 
     /// The first frame of a channel that has none.
     fn begin(&self, query: &Query, sample: &Sample) {
-        let has_none = |channel: &Channel| channel.frame.is_none();
+        let has_none = |channel: &Channel| channel.shown.is_none();
         if !self.state.lock().channels.get(query).is_some_and(has_none) {
             return;
         }
-        let now = Frame { seq: Some(1), ..frame(sample, query) };
-        let whole = event("frame", 1, &now);
+        let first = Shown::new(Frame { seq: Some(1), ..frame(sample, query) });
         if let Some(channel) = self.state.lock().channels.get_mut(query).filter(|one| has_none(one))
         {
-            (channel.frame, channel.whole) = (Some(Arc::new(now)), Some(whole));
+            channel.shown = Some(first);
         }
     }
 
     /// The frame after `before`, unless another one has taken its place, because all viewers have left and others have
     /// come.
-    fn advance(&self, query: &Query, before: Option<&Arc<Frame>>, sample: &Sample) {
+    fn advance(&self, query: &Query, before: Option<&Arc<Shown>>, sample: &Sample) {
         let Some(before) = before else { return self.begin(query, sample) };
         let mut now = frame(sample, query);
-        keep_closed(before, &mut now, sample, query);
-        let (now, patch) = next(before, now);
+        keep_closed(&before.frame, &mut now, sample, query);
+        let (now, patch) = next(&before.frame, now);
         let patch = event("patch", patch.seq, &patch);
         let patch = Some(patch).filter(|patch| patch.len() <= FRAME_LIMIT);
-        let whole = event("frame", now.seq.unwrap_or(0), &now);
+        let now = Shown::new(now);
         let mut state = self.state.lock();
         let is_same = |channel: &&mut Channel| {
-            channel.frame.as_ref().is_some_and(|frame| Arc::ptr_eq(frame, before))
+            channel.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, before))
         };
         if let Some(channel) = state.channels.get_mut(query).filter(is_same) {
-            (channel.frame, channel.patch) = (Some(Arc::new(now)), patch);
-            channel.whole = Some(whole);
+            let replaced =
+                (channel.shown.replace(now), std::mem::replace(&mut channel.patch, patch));
+            drop(state);
+            drop(replaced);
         }
     }
 
-    /// Takes a snapshot. Returns a later one if another thread has taken it meanwhile.
-    fn take_sample(&self) -> Option<Arc<Sample>> {
+    /// The outcome of the root once it is Closed, and how long it was Closing.
+    fn outcome(&self) -> Option<(String, Duration)> {
         let (closing_since, end) = {
             let state = self.state.lock();
             (state.closing_since, state.end.clone())
         };
+        end.or_else(|| {
+            let outcome = self.root.upgrade()?.outcome()?;
+            let closing_for = closing_since.map_or(Duration::ZERO, |since| since.elapsed());
+            Some((outcome_text(&outcome), closing_for))
+        })
+    }
+
+    /// Takes a sample. Returns a later one if another thread has taken it meanwhile, and the last one if there is no root
+    /// any more.
+    fn take_sample(&self, outcome: Option<(String, Duration)>) -> Option<Arc<Sample>> {
         let Some(root) = self.root.upgrade() else {
             return self.state.lock().sample.clone().map(|(_, sample)| sample);
         };
+        let last = self.state.lock().sample.take();
+        drop(last);
         let (at, now, tally, numbered) = {
             // One at a time, because the history belongs to the last snapshot.
             let mut history = self.history.lock();
@@ -315,13 +358,6 @@ impl Hub {
             (at, now, tally, numbered)
         };
         let deadlines = support::deadlines_of_root(&root);
-        let outcome = end.or_else(|| {
-            let outcome = root.outcome()?;
-            Some((
-                outcome_text(&outcome),
-                closing_since.map_or(Duration::ZERO, |since| since.elapsed()),
-            ))
-        });
         drop(root);
         let (program, texts, sources) = (&self.program, &self.texts, &self.sources);
         let up = self.began.elapsed();
@@ -329,6 +365,10 @@ impl Hub {
         let sample = Arc::new(Sample::new(numbered, facts));
         let fresh_until = Instant::now() + FRESH.max(now.elapsed() * 20);
         let mut state = self.state.lock();
+        #[cfg(test)]
+        {
+            state.samples += 1;
+        }
         // Redacting takes time.
         if let Some((_, later)) =
             state.sample.as_ref().filter(|(_, last)| last.taken > sample.taken)
@@ -341,17 +381,21 @@ impl Hub {
         Some(sample)
     }
 
-    /// A sample that is new enough to answer a request. If others are being taken, it waits for one of them.
+    /// A sample that is new enough to answer a request. If one is being taken, it waits for that (H6).
     pub(crate) fn sample(&self) -> Option<Arc<Sample>> {
+        let outcome = self.outcome();
+        // A function that redacts may ask for the page, and would wait for itself.
+        let limit = if self.texts.is_redacted() { 2 } else { 1 };
+        let mut has_waited = false;
         loop {
             let taken = self.taken.listen();
             {
                 let mut state = self.state.lock();
                 match &state.sample {
-                    Some((until, sample)) if Instant::now() < *until => {
+                    Some((until, sample)) if has_waited || Instant::now() < *until => {
                         return Some(sample.clone());
                     }
-                    _ if state.taking < TAKING => {
+                    _ if state.taking < limit => {
                         state.taking += 1;
                         break;
                     }
@@ -359,9 +403,18 @@ impl Hub {
                 }
             }
             taken.wait();
+            has_waited = true;
         }
         let _turn = Turn(self);
-        self.take_sample()
+        self.take_sample(outcome)
+    }
+
+    /// A sample that is taken now.
+    fn new_sample(&self) -> Option<Arc<Sample>> {
+        let outcome = self.outcome();
+        self.state.lock().taking += 1;
+        let _turn = Turn(self);
+        self.take_sample(outcome)
     }
 
     /// The root is Closed, or the inspector was stopped.
@@ -372,7 +425,7 @@ impl Hub {
             self.state.lock().end = Some((outcome_text(outcome), elapsed));
             // The last events may not have been handled yet.
             support::flush_events(FLUSH);
-            self.tick();
+            self.tick(Self::new_sample);
         }
         let exit_code = self.exit_code().await;
         let bye = bye(outcome.as_ref(), exit_code, elapsed, &self.texts);
@@ -452,7 +505,7 @@ impl Hub {
         let take = |seats: usize| (seats < STREAMS).then_some(seats + 1);
         self.seats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         let mut state = self.state.lock();
-        let new = || Channel { viewers: 0, turn: 0, frame: None, whole: None, patch: None };
+        let new = || Channel { viewers: 0, turn: 0, shown: None, patch: None };
         state.channels.entry(query.clone()).or_insert_with(new).viewers += 1;
         drop(state);
         // Its first frame need not wait for the sampler.
@@ -474,18 +527,20 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// The next event, if there is one; `None` inside after the last.
+    /// The next event: `None` if there is none yet, and `Some(None)` after the last one.
     pub(crate) fn take(&mut self) -> Option<Option<Arc<[u8]>>> {
         if self.has_ended {
             return Some(None);
         }
         let state = self.hub.state.lock();
         let channel = state.channels.get(&self.query);
-        let seq = channel.and_then(|channel| channel.frame.as_ref()?.seq).unwrap_or(0);
-        if let Some(channel) = channel.filter(|_| seq > self.seq) {
-            let patch = channel.patch.clone().filter(|_| self.seq > 0 && self.seq + 1 == seq);
-            self.seq = seq;
-            return Some(Some(patch.or_else(|| channel.whole.clone()).unwrap_or_default()));
+        let shown = channel.and_then(|channel| Some((channel.shown.clone()?, channel)));
+        if let Some((shown, channel)) = shown.filter(|(shown, _)| shown.seq() > self.seq) {
+            let is_next = self.seq > 0 && self.seq + 1 == shown.seq();
+            let patch = channel.patch.clone().filter(|_| is_next);
+            drop(state);
+            self.seq = shown.seq();
+            return Some(Some(patch.unwrap_or_else(|| shown.whole())));
         }
         if let Some(bye) = &state.bye {
             self.has_ended = true;
@@ -526,3 +581,7 @@ fn event(name: &str, seq: u64, data: &impl serde::Serialize) -> Arc<[u8]> {
     event.extend_from_slice(b"\n\n");
     event.into()
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

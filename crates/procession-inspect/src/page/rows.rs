@@ -85,11 +85,9 @@ impl Filter {
         let mut seen = vec![Seen::No; sample.keys.len()];
         // A name in the middle of the path counts for everything below it.
         let mut in_path = vec![false; if filter.is_empty() { 0 } else { sample.keys.len() }];
-        let (mut matches, mut order) = (0, vec![top]);
-        let mut next = 0;
-        while let Some(&index) = order.get(next) {
-            next += 1;
-            order.extend_from_slice(sample.tree.children(index));
+        let mut matches = 0;
+        let order = sample.tree.from(top);
+        for &index in &*order {
             let process = sample.process(index);
             let is_in_scope = match scope {
                 Scope::All => true,
@@ -290,11 +288,11 @@ impl<'a> Planner<'a> {
     ) {
         let sample = self.sample;
         let is_protected = |child: u32| self.is_protected[child as usize] && !references;
-        let member = |&(child, link): &(u32, Link)| {
+        let member = |(child, _): (u32, Link)| {
             let blocks = sample.marks.blocks[child as usize].is_some();
-            ((child, link), Member::new(sample.process(child), is_protected(child), blocks))
+            Member::new(sample.process(child), is_protected(child), blocks)
         };
-        for part in fold(targets.iter().map(member)) {
+        for part in fold(&targets, member) {
             match part {
                 Part::One((child, _)) if references => {
                     let node = Kind::Reference(child, parent);
@@ -325,19 +323,20 @@ impl<'a> Planner<'a> {
         depth: usize,
     ) {
         let pages = self.query.folds.get(&key).copied().unwrap_or(0);
-        let (members, shown) = (family.members.clone(), (pages * PAGE).min(family.members.len()));
+        let shown = (pages * PAGE).min(family.members.len());
+        let (members, left) = (family.members[..shown].to_vec(), family.members.len() - shown);
         let fold = Kind::Fold { key: key.clone(), family, link, shown, parent };
         if !self.add(fold, depth, pages > 0) {
             return;
         }
-        for &member in &members[..shown] {
+        for member in members {
             match references {
                 true => self.add(Kind::Reference(member, parent), depth, true),
                 false => self.add(Kind::Process(member), depth, true),
             };
         }
-        if pages > 0 && shown < members.len() && Query::has_next_page(pages) {
-            self.add(Kind::Next { key, count: members.len() - shown, pages, parent }, depth, true);
+        if pages > 0 && left > 0 && Query::has_next_page(pages) {
+            self.add(Kind::Next { key, count: left, pages, parent }, depth, true);
         }
     }
 
@@ -405,13 +404,8 @@ impl<'a> Planner<'a> {
 
 /// The processes that match, sorted.
 fn flat(sample: &Sample, filter: &Filter, column: Column, is_reversed: bool) -> (Vec<Row>, usize) {
-    let mut found: Vec<u32> = (0..)
-        .zip(&filter.seen)
-        .filter(|(_, seen)| **seen == Seen::Matches)
-        .map(|(index, _)| index)
-        .collect();
-    let key = |index: &u32| -> (u64, String) {
-        let process = sample.process(*index);
+    let place = |index: u32| -> (u64, String) {
+        let process = sample.process(index);
         match column {
             Column::Name => (0, sample.texts.label(process).to_lowercase()),
             Column::Phase => (phase_rank(process), String::new()),
@@ -419,20 +413,29 @@ fn flat(sample: &Sample, filter: &Filter, column: Column, is_reversed: bool) -> 
                 let millis = process.closing_for().map_or(0, |age| age.as_millis() as u64 + 1);
                 (u64::MAX - millis, String::new())
             }
-            Column::Open => (u64::MAX - sample.edges_of(*index).len() as u64, String::new()),
+            Column::Open => (u64::MAX - sample.edges_of(index).len() as u64, String::new()),
             Column::Tree => (0, String::new()),
         }
     };
     // Ties are broken by key, in either direction.
-    let mut sorted: Vec<((u64, String), u64, u32)> =
-        found.drain(..).map(|index| (key(&index), sample.key(index), index)).collect();
-    sorted.sort_unstable_by(|one, other| {
+    let in_order = |one: &((u64, String), u64, u32), other: &((u64, String), u64, u32)| {
         let by_column = one.0.cmp(&other.0);
         let by_column = if is_reversed { by_column.reverse() } else { by_column };
         by_column.then(one.1.cmp(&other.1))
-    });
-    let hidden = sorted.len().saturating_sub(BUDGET);
-    let rows = sorted.into_iter().take(BUDGET).map(|(_, _, index)| {
+    };
+    // Only the first ones are kept, because the places of all processes would take more memory than the sample.
+    let mut first = Vec::with_capacity(2 * BUDGET);
+    for (index, _) in (0..).zip(&filter.seen).filter(|(_, seen)| **seen == Seen::Matches) {
+        first.push((place(index), sample.key(index), index));
+        if first.len() == 2 * BUDGET {
+            first.select_nth_unstable_by(BUDGET, in_order);
+            first.truncate(BUDGET);
+        }
+    }
+    first.sort_unstable_by(in_order);
+    first.truncate(BUDGET);
+    let hidden = filter.matches - first.len();
+    let rows = first.into_iter().map(|(_, _, index)| {
         let mut row = process_row(sample, index, 0);
         if let Content::Process(content) = &mut row.content {
             content.path = Some(sample.path(index as usize));

@@ -1,6 +1,6 @@
 //! [`Sample`]: a snapshot, with everything that rows are made from. It is made once and shared by all viewers.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ pub(crate) struct Sample {
     pub(crate) errors: Vec<String>,
     pub(crate) texts: Texts,
     pub(crate) sources: Sources,
-    by_key: OnceLock<HashMap<u64, u32>>,
+    /// The indices of the processes, sorted by key when a key is looked up for the first time.
+    by_key: OnceLock<Box<[u32]>>,
 }
 
 /// A snapshot whose processes and failures have serial numbers. It is made with the history locked, so it runs no foreign
@@ -127,10 +128,12 @@ impl Sample {
     /// The process with this key.
     pub(crate) fn index_of(&self, key: u64) -> Option<u32> {
         let by_key = self.by_key.get_or_init(|| {
-            let indices = (0..).zip(&self.keys);
-            indices.map(|(index, &key)| (key, index)).collect()
+            let mut by_key: Box<[u32]> = self.tree.order.as_slice().into();
+            by_key.sort_unstable_by_key(|&index| self.key(index));
+            by_key
         });
-        by_key.get(&key).copied()
+        let found = by_key.binary_search_by_key(&key, |&index| self.key(index));
+        found.ok().map(|position| by_key[position])
     }
 
     /// The path of a process, as it is shown in lists.
@@ -161,7 +164,7 @@ pub(crate) struct Tree {
     /// Where the children of each process begin.
     first_child: Vec<u32>,
     children: Vec<u32>,
-    /// Where the edges of each process begin.
+    /// Where the edges of each process begin, if it has any: they are next to each other.
     first_edge: Vec<u32>,
     /// All processes, each after the one above it.
     pub(crate) order: Vec<u32>,
@@ -170,20 +173,10 @@ pub(crate) struct Tree {
 impl Tree {
     fn new(snapshot: &Snapshot, marks: &Marks) -> Self {
         let count = snapshot.processes().len();
-        let mut first_edge = vec![0; count + 1];
-        for edge in snapshot.edges() {
-            first_edge[edge.from() + 1] += 1;
-        }
-        // The edges of one process are next to each other, but in which order the processes follow is not promised.
-        let mut starts = vec![0; count];
+        let mut first_edge = vec![u32::MAX; count];
         for (position, edge) in snapshot.edges().iter().enumerate().rev() {
-            starts[edge.from()] = position;
+            first_edge[edge.from()] = u32::try_from(position).unwrap_or(u32::MAX);
         }
-        let lengths: Vec<u32> = first_edge[1..].to_vec();
-        let first_edge = starts.iter().zip(lengths).flat_map(|(&start, length)| {
-            [u32::try_from(start).unwrap_or(0), u32::try_from(start).unwrap_or(0) + length]
-        });
-        let first_edge: Vec<u32> = first_edge.collect();
         let mut first_child = vec![0_u32; count + 1];
         let owned = |index: usize| marks.owners[index].map(|edge| &snapshot.edges()[edge as usize]);
         for index in 0..count {
@@ -203,15 +196,28 @@ impl Tree {
                 next[edge.from()] += 1;
             }
         }
-        let mut tree = Self { first_child, children, first_edge, order: vec![0] };
-        tree.order.reserve(count);
-        let mut position = 0;
-        while let Some(&process) = tree.order.get(position) {
-            position += 1;
-            let range = tree.range(process);
-            tree.order.extend_from_slice(&tree.children[range]);
-        }
+        let mut tree = Self { first_child, children, first_edge, order: Vec::new() };
+        tree.order = tree.below(0, count);
         tree
+    }
+
+    /// This process and all below it, each after the one above it.
+    pub(crate) fn from(&self, top: u32) -> Cow<'_, [u32]> {
+        match top {
+            0 => Cow::Borrowed(&self.order),
+            top => Cow::Owned(self.below(top, 0)),
+        }
+    }
+
+    fn below(&self, top: u32, capacity: usize) -> Vec<u32> {
+        let mut order = Vec::with_capacity(capacity);
+        order.push(top);
+        let mut position = 0;
+        while let Some(&process) = order.get(position) {
+            position += 1;
+            order.extend_from_slice(self.children(process));
+        }
+        order
     }
 
     fn range(&self, process: u32) -> std::ops::Range<usize> {
@@ -225,8 +231,10 @@ impl Tree {
     }
 
     fn edges_of<'a>(&self, snapshot: &'a Snapshot, process: u32) -> &'a [Edge] {
-        let process = 2 * process as usize;
-        &snapshot.edges()[self.first_edge[process] as usize..self.first_edge[process + 1] as usize]
+        let first = self.first_edge[process as usize] as usize;
+        let from_first = snapshot.edges().get(first..).unwrap_or_default();
+        let is_other = |edge: &Edge| edge.from() != process as usize;
+        &from_first[..from_first.iter().position(is_other).unwrap_or(from_first.len())]
     }
 }
 

@@ -107,7 +107,7 @@ pub(crate) fn all(tree: &Tree) -> Vec<Row> {
     rows
 }
 
-/// At most `limit` rows. Large families are folded even if there is room for them, because equal rows hide the others.
+/// At most `limit` rows. Large families are folded even if there is room for them, because many similar rows hide the others.
 ///
 /// The processes on the critical path are shown first, the longest first; then those that are open, have failed, were
 /// aborted, or were waited for by an explicit edge.
@@ -228,11 +228,11 @@ impl<'a> Plan<'a> {
 
     /// The children, in which large families are folded.
     fn parts(&self, process: u32) -> Vec<Part<'a, u32>> {
-        let member = |&child: &u32| {
+        let member = |child: u32| {
             let life = self.recording.life(child);
-            (child, member(life, self.recording.until, self.shown[child as usize]))
+            member(life, self.recording.until, self.shown[child as usize])
         };
-        fold(self.children(process).iter().map(member))
+        fold(self.children(process), member)
     }
 
     fn rows(&self) -> Vec<Row> {

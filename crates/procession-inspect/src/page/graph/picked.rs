@@ -131,18 +131,17 @@ impl<'a> Search<'a> {
 
     fn add(&mut self, targets: &[&'a Found], from: usize, depth: usize) {
         let sample = self.sample;
-        let member = |edge: &&'a Found| {
-            let child = index(edge.to());
+        let member = |edge: &'a Found| {
             let is_protected = sample.marks.is_protected[edge.to()];
             let blocks = sample.marks.blocks[edge.to()].is_some();
-            ((child, edge.kind()), Member::new(sample.process(child), is_protected, blocks))
+            Member::new(sample.process(index(edge.to())), is_protected, blocks)
         };
-        for part in fold(targets.iter().map(member)) {
+        for part in fold(targets, member) {
             let content = match part {
-                Part::One((process, _)) => Content::Process(process),
+                Part::One(edge) => Content::Process(index(edge.to())),
                 Part::Fold(family) => {
-                    let link = family.members[0].1;
-                    let members = family.members.into_iter().map(|(process, _)| process).collect();
+                    let link = family.members[0].kind();
+                    let members = family.members.iter().map(|edge| index(edge.to())).collect();
                     let family = Fold { stem: family.stem, members, counts: family.counts };
                     Content::Fold(family, link)
                 }

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
-use std::hash::Hash;
 use std::time::Duration;
 
 use super::ProcessInfo;
@@ -24,80 +23,90 @@ const SHOWN_LIMIT: usize = 3;
 ///
 /// The order of the siblings is kept, except that a large family is moved together to the position of its first member.
 /// A fold has at least two members.
-pub fn fold<'a, T: Copy>(siblings: impl IntoIterator<Item = (T, Member<'a>)>) -> Vec<Part<'a, T>> {
+///
+/// `member` describes a sibling. It is called several times for each, because the descriptions of 100,000 siblings would
+/// take more memory than the siblings themselves.
+pub fn fold<'a, T: Copy>(siblings: &[T], member: impl Fn(T) -> Member<'a>) -> Vec<Part<'a, T>> {
     let mut families = HashMap::new();
     let mut sizes: Vec<usize> = Vec::new();
-    let siblings: Vec<(T, Member<'a>, usize)> = siblings
-        .into_iter()
-        .map(|(key, member)| {
-            let family = *families.entry(member.stem).or_insert(sizes.len());
-            if family == sizes.len() {
-                sizes.push(0);
-            }
-            sizes[family] += 1;
-            (key, member, family)
-        })
-        .collect();
-    let mut large: HashMap<usize, Vec<(T, Member<'a>)>> = HashMap::new();
-    for &(key, member, family) in &siblings {
-        if sizes[family] > FAMILY_LIMIT {
-            large.entry(family).or_default().push((key, member));
+    let mut family_of: Vec<u32> = Vec::with_capacity(siblings.len());
+    for &sibling in siblings {
+        let family = *families.entry(member(sibling).stem).or_insert(sizes.len());
+        if family == sizes.len() {
+            sizes.push(0);
+        }
+        sizes[family] += 1;
+        family_of.push(super::index(family));
+    }
+    drop(families);
+    let is_large = |family: u32| sizes[family as usize] > FAMILY_LIMIT;
+    let mut large: HashMap<u32, Vec<T>> = HashMap::new();
+    for (&sibling, &family) in siblings.iter().zip(&family_of) {
+        if is_large(family) {
+            let size = sizes[family as usize];
+            large.entry(family).or_insert_with(|| Vec::with_capacity(size)).push(sibling);
         }
     }
     let mut parts = Vec::new();
-    for (key, _, family) in siblings {
-        if sizes[family] <= FAMILY_LIMIT {
-            parts.push(Part::One(key));
+    for (&sibling, &family) in siblings.iter().zip(&family_of) {
+        if !is_large(family) {
+            parts.push(Part::One(sibling));
         } else if let Some(members) = large.remove(&family) {
-            fold_family(&members, &mut parts);
+            fold_family(members, &member, &mut parts);
         }
     }
     parts
 }
 
-fn fold_family<'a, T: Copy>(members: &[(T, Member<'a>)], parts: &mut Vec<Part<'a, T>>) {
-    let mut shown = select_shown(members);
+fn fold_family<'a, T: Copy>(
+    mut members: Vec<T>,
+    member: &impl Fn(T) -> Member<'a>,
+    parts: &mut Vec<Part<'a, T>>,
+) {
+    let mut shown = select_shown(&members, member);
     if shown.len() + 1 == members.len() {
         shown = (0..members.len()).collect(); // a fold of one member takes as much space as the member
     }
-    parts.extend(shown.iter().map(|&position| Part::One(members[position].0)));
+    parts.extend(shown.iter().map(|&position| Part::One(members[position])));
+    let stem = member(members[0]).stem;
     let shown: HashSet<usize> = shown.into_iter().collect();
-    let mut counts = Counts::default();
-    let mut hidden = Vec::with_capacity(members.len() - shown.len());
-    for (position, (key, member)) in members.iter().enumerate() {
-        if !shown.contains(&position) {
-            counts.add(member.state);
-            hidden.push(*key);
-        }
-    }
-    if !hidden.is_empty() {
-        parts.push(Part::Fold(Fold { stem: members[0].1.stem, members: hidden, counts }));
+    let mut position = 0;
+    members.retain(|_| {
+        position += 1;
+        !shown.contains(&(position - 1))
+    });
+    if !members.is_empty() {
+        let mut counts = Counts::default();
+        members.iter().for_each(|&hidden| counts.add(member(hidden).state));
+        parts.push(Part::Fold(Fold { stem, members, counts }));
     }
 }
 
 /// Selects the members to show, and returns their positions, the protected ones first.
-fn select_shown<T>(members: &[(T, Member<'_>)]) -> Vec<usize> {
-    let is_protected = |&position: &usize| members[position].1.protected;
-    let mut shown: Vec<usize> = (0..members.len()).filter(is_protected).collect();
+fn select_shown<'a, T: Copy>(members: &[T], member: &impl Fn(T) -> Member<'a>) -> Vec<usize> {
+    let all = || members.iter().map(|&one| member(one)).enumerate();
+    let mut shown: Vec<usize> =
+        all().filter(|(_, one)| one.protected).map(|(position, _)| position).collect();
     let appearances: HashSet<_> =
-        shown.iter().map(|&position| members[position].1.appearance()).collect();
-    let mut best: HashMap<_, usize> = HashMap::new();
-    for (position, (_, member)) in members.iter().enumerate() {
-        if !appearances.contains(&member.appearance()) {
-            let best = best.entry(member.appearance()).or_insert(position);
-            if member.rank() > members[*best].1.rank() {
-                *best = position;
+        shown.iter().map(|&position| member(members[position]).appearance()).collect();
+    let mut best: HashMap<_, (usize, Rank)> = HashMap::new();
+    for (position, one) in all() {
+        if !appearances.contains(&one.appearance()) {
+            let best = best.entry(one.appearance()).or_insert((position, one.rank()));
+            if one.rank() > best.1 {
+                *best = (position, one.rank());
             }
         }
     }
-    let mut candidates: Vec<usize> = best.into_values().collect();
-    candidates.sort_unstable_by_key(|&position| {
-        (std::cmp::Reverse(members[position].1.rank()), position)
-    });
+    let mut candidates: Vec<(usize, Rank)> = best.into_values().collect();
+    candidates.sort_unstable_by_key(|&(position, rank)| (std::cmp::Reverse(rank), position));
     candidates.truncate(SHOWN_LIMIT.saturating_sub(shown.len()));
-    shown.extend(candidates);
+    shown.extend(candidates.into_iter().map(|(position, _)| position));
     shown
 }
+
+/// The member with the highest rank is shown first: it blocks, has failed, is aborting, and has been Closing for longest.
+type Rank = (bool, bool, bool, Option<Duration>);
 
 /// The properties of a sibling that the fold looks at.
 #[derive(Clone, Copy, Debug)]
@@ -141,8 +150,7 @@ impl<'a> Member<'a> {
         (self.blocks, self.failed, self.state, self.work, self.site)
     }
 
-    /// The member with the highest rank is shown first.
-    fn rank(&self) -> (bool, bool, bool, Option<Duration>) {
+    fn rank(&self) -> Rank {
         (self.blocks, self.failed, self.state == State::Aborting, self.closing_for)
     }
 }
@@ -269,7 +277,8 @@ mod tests {
 
     /// The parts as text: the index of a member that is shown, or the `Display` of a fold.
     fn folded(members: &[Member<'_>]) -> Vec<String> {
-        let parts = fold(members.iter().copied().enumerate());
+        let positions: Vec<usize> = (0..members.len()).collect();
+        let parts = fold(&positions, |position| members[position]);
         let word = |part: Part<'_, usize>| match part {
             Part::One(member) => member.to_string(),
             Part::Fold(fold) => fold.to_string(),

@@ -179,13 +179,12 @@ impl<'a> Planner<'a> {
     }
 
     fn add_folded(&mut self, targets: Vec<Target>, references: bool, parent: usize, depth: usize) {
-        let member = |&target: &Target| {
-            let position = target.0 as usize;
-            let is_protected = self.is_protected[position] && !references;
-            let blocks = self.blocks[position].is_some();
-            (target, Member::new(self.snapshot.process(target.0), is_protected, blocks))
+        let member = |(process, _): Target| {
+            let is_protected = self.is_protected[process as usize] && !references;
+            let blocks = self.blocks[process as usize].is_some();
+            Member::new(self.snapshot.process(process), is_protected, blocks)
         };
-        for part in fold(targets.iter().map(member)) {
+        for part in fold(&targets, member) {
             let (content, link) = match part {
                 Part::One((process, link)) if references => (Content::Reference(process), link),
                 Part::One((process, link)) => {
