@@ -238,3 +238,38 @@ fn an_error_is_reported() {
     let (_, said, _) = start_at("quiet", Path::new("/nonexistent/a.svg")).end();
     assert_eq!(said, "");
 }
+
+/// Clones of a `Main` may run at the same time.
+#[test]
+fn each_run_has_a_timeline_of_its_own() {
+    let path = std::env::temp_dir().join(format!("procession-runs-{}.svg", std::process::id()));
+    let main = Main::new().name("app").signals([]).no_exit().quiet().timeline(&path);
+    let start = |name: &'static str| {
+        let (main, (end, has_ended)) = (main.clone(), mpsc::channel::<()>());
+        let (started, has_started) = mpsc::channel();
+        let run = thread::spawn(move || {
+            main.run(move |p| {
+                let _child = Process::builder().name(name).parent(&p).build()?;
+                started.send(()).expect("the test waits");
+                has_ended.recv_timeout(LIMIT).expect("the test ends it");
+                drop(p.close());
+                procession::ok()
+            })
+        });
+        has_started.recv_timeout(LIMIT).expect("it starts");
+        (run, end)
+    };
+    let shown = |name: &str| {
+        let svg = std::fs::read_to_string(&path).expect("a file");
+        svg.contains(&format!("data-path=\"app/{name}\""))
+    };
+    let (one, end_one) = start("one");
+    let (two, end_two) = start("two");
+    end_one.send(()).expect("it runs");
+    assert_eq!(one.join().expect("no panic").code(), 0);
+    assert!(shown("one") && !shown("two"));
+    end_two.send(()).expect("it runs");
+    assert_eq!(two.join().expect("no panic").code(), 0);
+    assert!(shown("two") && !shown("one"));
+    drop(std::fs::remove_file(&path));
+}

@@ -1,10 +1,11 @@
 //! [`MainExt`]: the timeline of a program that runs `Main`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use procession::{Main, ok};
+use procession::{Main, Process, ProcessId, ok};
 
 use super::Timeline;
 use crate::Inspect;
@@ -59,13 +60,11 @@ mod sealed {
 impl MainExt for Main {
     fn timeline(self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        // The timeline of the run; settings can be cloned and run again.
-        let current = Arc::new(Mutex::new(None));
-        let started = current.clone();
-        let main = self.on_start(move |root| *started.lock() = Some(Timeline::of(root)));
+        let timelines = Runs::new();
+        let started = timelines.clone();
+        let main = self.on_start(move |root| started.begin(root, Timeline::of(root)));
         main.at_end(move |root| {
-            let timeline = current.lock().take();
-            let Some(timeline) = timeline else { return ok() };
+            let Some(timeline) = timelines.end(root) else { return ok() };
             if !root.is_closed() {
                 timeline.exits();
             }
@@ -75,8 +74,8 @@ impl MainExt for Main {
     }
 
     fn inspect(self, settings: impl Fn(Inspect) -> Inspect + Send + Sync + 'static) -> Self {
-        let current = Arc::new(Mutex::new(None));
-        let started = current.clone();
+        let services = Runs::new();
+        let started = services.clone();
         let main = self.on_start(move |root| {
             let service = Service::new(settings(Inspect::new(root)));
             let service = service.unwrap_or_else(|error| panic!("cannot serve the page: {error}"));
@@ -84,13 +83,36 @@ impl MainExt for Main {
             if let Err(error) = service.serve() {
                 panic!("cannot serve the page: {error}");
             }
-            *started.lock() = Some(service);
+            started.begin(root, service);
         });
         main.at_end(move |root| {
-            let service = current.lock().take();
-            if let Some(service) = service {
+            if let Some(service) = services.end(root) {
                 service.end(root);
             }
         })
+    }
+}
+
+/// What belongs to the runs of a [`Main`], by their roots. The clones of a `Main` share it, and may run at the same time.
+struct Runs<T>(Arc<Mutex<HashMap<ProcessId, T>>>);
+
+impl<T> Runs<T> {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn begin(&self, root: &Process, of_run: T) {
+        let left_over = self.0.lock().insert(root.id(), of_run);
+        drop(left_over);
+    }
+
+    fn end(&self, root: &Process) -> Option<T> {
+        self.0.lock().remove(&root.id())
+    }
+}
+
+impl<T> Clone for Runs<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
