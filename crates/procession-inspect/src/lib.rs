@@ -36,6 +36,7 @@
 //! | `timeline` | [`Timeline`], [`MainExt`] |
 //! | `page` | [`Inspect`], the live page |
 //! | `markup` | the escaper for XML |
+//! | `texts` | how texts are shortened |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -44,6 +45,8 @@
 mod markup;
 #[cfg(not(loom))]
 mod page;
+#[cfg(not(loom))]
+mod texts;
 #[cfg(not(loom))]
 mod timeline;
 

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use procession::support::text::{Count, Escaped, Signal};
-use procession::support::{self, catch, with_causes};
+use procession::support::text::{Count, ERROR_LIMIT, Escaped, Signal};
+use procession::support::{self, with_causes};
 use procession::{
     Error, Event, EventKind, Link, Phase, Process, ProcessId, ProcessInfo, Reason, Snapshot, Stall,
     WeakProcess, Work,
@@ -37,6 +37,7 @@ use super::recording::{
     Cause, Edge, EdgeKind, Index, Life, Mark, MarkKind, Moment, Program, Recording,
 };
 use super::store::{CAPACITY, ROOT, Slot, Store};
+use crate::texts::{UNPRINTABLE, beginning};
 
 /// When the first stall report is recorded; the others follow at doubling intervals.
 const STALLED: Duration = Duration::from_secs(5);
@@ -264,7 +265,7 @@ impl State {
         (!life.is_closed()).then_some(slot)
     }
 
-    /// The same, which begins now if it was not known (T2).
+    /// The same. If there is no such life, it begins now (T2).
     fn slot_or_new(&mut self, event: &Event) -> Option<Slot> {
         self.slot(event).or_else(|| self.begin(event))
     }
@@ -424,9 +425,8 @@ fn is_failure(error: &Error) -> bool {
 
 /// The message of an error, which is formatted by a user's code.
 fn message(error: &Error) -> Box<str> {
-    let message = catch(|| with_causes(error).to_string());
-    let message = message.unwrap_or_else(|_| "its error panicked when it was printed".to_owned());
-    Escaped::error(&message).to_string().into()
+    let message = beginning(&with_causes(error), 4 * (ERROR_LIMIT + 1));
+    Escaped::error(message.as_deref().unwrap_or(UNPRINTABLE)).to_string().into()
 }
 
 #[cfg(test)]

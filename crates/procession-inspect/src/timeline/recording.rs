@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use procession::{Reason, Site, Work, support::text::Signal};
 
+use crate::texts::path;
+
 /// What was recorded until a certain moment. All times are whole microseconds since the recorder began.
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
@@ -303,22 +305,10 @@ impl Recording {
 
     /// The labels from the root down to the process. At most 200 characters are written; the upper ones are left out.
     pub(crate) fn path(&self, process: u32, separator: &str) -> String {
-        let mut labels = vec![self.life(process).label()];
-        let mut length = labels[0].chars().count();
-        let mut next = self.life(process).parent();
+        let above = |process: &u32| self.life(*process).parent();
         // The limit also ends a ring.
-        while let Some(parent) = next {
-            let label = self.life(parent).label();
-            length += label.chars().count() + separator.chars().count();
-            if length > PATH_LIMIT {
-                labels.push("…".to_owned());
-                break;
-            }
-            labels.push(label);
-            next = self.life(parent).parent();
-        }
-        labels.reverse();
-        labels.join(separator)
+        let ways = std::iter::successors(Some(process), above);
+        path(ways.map(|process| self.life(process).label()), separator, PATH_LIMIT)
     }
 
     /// `ok`, the message of the error, or `open`.
