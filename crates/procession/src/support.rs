@@ -1,6 +1,7 @@
 //! Items of this crate that only the other crates of its repository may use. They are not part of the public interface,
 //! and may change in any release.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 #[cfg(not(loom))]
 use std::time::Duration;
@@ -146,10 +147,18 @@ pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
     blocker.renamed(rename)
 }
 
-/// The path of a process with at most `limit` labels, the nearest ones. [`Snapshot::path`] of a deep process is long.
+/// The labels of [`Snapshot::path`], which a name that contains `/` does not divide. At most `limit` processes are named,
+/// the nearest ones, because the path of a deep process is long; if others are left out, the first label is `…`.
 #[must_use]
-pub fn nearest_path(snapshot: &Snapshot, id: ProcessId, limit: usize) -> String {
-    snapshot.nearest_path(id, limit).unwrap_or_default()
+pub fn nearest_labels(snapshot: &Snapshot, id: ProcessId, limit: usize) -> Vec<String> {
+    let labels = snapshot.nearest_labels(id, limit).unwrap_or_default();
+    labels.into_iter().map(Cow::into_owned).collect()
+}
+
+/// The labels of [`Label::path`], which a name that contains `/` does not divide.
+#[must_use]
+pub fn labels(label: &Label) -> Vec<String> {
+    label.labels()
 }
 
 /// The item's line in three parts, for a table: the chain down to it, what it is, and how long it has lasted.

@@ -26,6 +26,8 @@ pub(crate) struct Detail {
     v: u32,
     at: At,
     pub(crate) path: String,
+    /// The path as people read it.
+    pub(crate) who: String,
     pub(crate) process: Row,
     /// Its errors, up to 64 KiB together.
     pub(crate) errors: Vec<String>,
@@ -77,6 +79,7 @@ fn of_failure(sample: &Sample, key: u64) -> Option<Detail> {
         v: VERSION,
         at: sample.at,
         path: failure.path.clone(),
+        who: failure.who.clone(),
         process: failed_row(failure),
         errors: errors(sample, key),
         aborting_ms: None,
@@ -102,7 +105,8 @@ fn of_process(sample: &Sample, key: u64, index: u32) -> Detail {
     Detail {
         v: VERSION,
         at: sample.at,
-        path: sample.texts.path(&sample.snapshot.path(process.id()).unwrap_or_default()),
+        path: sample.path(index as usize, "/"),
+        who: sample.path(index as usize, " › "),
         process: process_row(sample, index, 0),
         errors: errors(sample, key),
         aborting_ms: process.aborting_for().map(millis),
@@ -112,7 +116,7 @@ fn of_process(sample: &Sample, key: u64, index: u32) -> Detail {
     }
 }
 
-/// Every process, in parts, so that memory does not grow with their number.
+/// All processes, in parts, so that the memory for an answer does not grow with their number.
 pub(crate) struct All {
     sample: Arc<Sample>,
     next: usize,

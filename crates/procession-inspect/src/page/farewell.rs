@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use procession::{Error, support};
+use procession::Error;
 
 use super::model::{Bye, VERSION};
 use super::summary::millis;
+use super::tally;
 use super::texts::Texts;
+use crate::texts::{UNPRINTABLE, beginning};
 
 /// The number of errors that are listed.
 const ERRORS: usize = 16;
@@ -20,10 +22,7 @@ pub(crate) fn bye(
 ) -> Bye {
     let errors = outcome.and_then(|outcome| outcome.as_ref().err());
     let errors = errors.into_iter().flat_map(|error| each(error).into_iter().take(ERRORS));
-    let errors = errors.map(|error| {
-        let text = support::catch(|| error.with_causes().to_string()).unwrap_or_default();
-        texts.error(&text)
-    });
+    let errors = errors.map(|error| texts.error(&error.with_causes()));
     let outcome = match outcome {
         Some(Err(error)) if is_forced(error) => "forced",
         Some(Err(_)) => "failed",
@@ -57,8 +56,8 @@ pub(crate) fn outcome_text(outcome: &Result<(), Error>) -> String {
                 _ => None,
             });
             forced.unwrap_or_else(|| {
-                let text = support::catch(|| first.with_causes().to_string());
-                text.unwrap_or_else(|_| "an error that cannot be printed".to_owned())
+                let text = beginning(&first.with_causes(), tally::ERROR_LIMIT);
+                text.unwrap_or_else(|| UNPRINTABLE.to_owned())
             })
         }
     }

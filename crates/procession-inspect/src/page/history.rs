@@ -17,7 +17,7 @@ pub(crate) struct History {
     round: u32,
     known: HashMap<ProcessId, Known>,
     hasher: RandomState,
-    /// The keys of failures, by their numbers, the newest last.
+    /// The keys of processes that have failed, by the numbers of their first failures.
     failures: HashMap<u64, u64>,
 }
 
@@ -58,15 +58,17 @@ impl History {
         keys
     }
 
-    /// The keys of failures: that of a process which the last snapshots have shown or, for one that was never seen, a new
-    /// one. Must be called before [`forget`](Self::forget).
+    /// The keys of the processes that have failed, each given as the number of its first failure, its id and its site: the
+    /// key of a process which the last snapshots have shown or, for one that was never seen, a new one. Must be called
+    /// before [`forget`](Self::forget).
     pub(crate) fn failures(
         &mut self,
         failures: impl Iterator<Item = (u64, ProcessId, Site)>,
     ) -> Vec<u64> {
         let mut keys = HashMap::new();
         let failures = failures.map(|(number, id, site)| {
-            let key = self.failures.get(&number).copied().unwrap_or_else(|| {
+            let known = keys.get(&number).or_else(|| self.failures.get(&number)).copied();
+            let key = known.unwrap_or_else(|| {
                 let known = self.known.get(&id).filter(|known| known.site == site);
                 known.map(|known| known.key).unwrap_or_else(|| {
                     self.last += 1;

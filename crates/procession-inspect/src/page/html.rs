@@ -1,6 +1,7 @@
 //! The page as HTML, complete without a script.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use procession::support::text::Count;
 
 use super::detail::Detail;
 use super::headers::{SCRIPT, STYLE};
@@ -103,7 +104,6 @@ pub(crate) fn no_timeline(frame: &Frame, mount: &str) -> String {
 
 /// The page of one process.
 pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: &str) -> String {
-    let path = detail.path.replace('/', " › ");
     let row = match &detail.process.content {
         super::model::Content::Process(row) => row,
         _ => unreachable!("the row of a process"),
@@ -111,7 +111,7 @@ pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: 
     let body = html! {
         header {
             div.top {
-                strong.name { (path) }
+                strong.name { (detail.who) }
                 nav {
                     a href=(link(mount, query)) { "Tree" }
                     @if let super::model::Key::Process(key) = detail.process.key {
@@ -142,11 +142,11 @@ pub(crate) fn detail_page(frame: &Frame, detail: &Detail, query: &Query, mount: 
                 @for edge in &detail.edges {
                     li { a href={ (mount) "/process/" (edge.key) } { (edge.label) } " " span.dim { (edge.edge.replace('_', " ")) } }
                 }
-                @if detail.edges_more > 0 { li { "… and " (detail.edges_more) " more" } }
+                @if detail.edges_more > 0 { li { "… and " (Count(detail.edges_more)) " more" } }
             }
         }
     };
-    document(&path, icon(&frame.summary), html! {}, body)
+    document(&detail.who, icon(&frame.summary), html! {}, body)
 }
 
 /// The page of a process that was Closed and dropped before anybody looked.
@@ -290,7 +290,6 @@ fn filter(frame: &Frame, query: &Query) -> Markup {
 
 /// `12 of 100,000 match`
 fn matches(frame: &Frame) -> String {
-    use procession::support::text::Count;
     match frame.view.q.is_empty() {
         true => String::new(),
         false => format!("{} of {} match", Count(frame.view.matches), Count(frame.view.total)),

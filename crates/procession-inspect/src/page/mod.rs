@@ -19,6 +19,8 @@
 mod answers;
 mod detail;
 mod dialogs;
+#[cfg(test)]
+mod failure_tests;
 mod farewell;
 mod frame;
 mod graph;

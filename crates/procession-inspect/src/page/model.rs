@@ -264,6 +264,9 @@ pub(crate) struct Failure {
     pub(crate) key: u64,
     pub(crate) at: At,
     pub(crate) path: String,
+    pub(crate) label: String,
+    /// The path as people read it. A name may contain `/`, so it cannot be made from `path`.
+    pub(crate) who: String,
     pub(crate) error: String,
     pub(crate) site: String,
 }
@@ -329,9 +332,9 @@ pub(crate) struct Process {
     pub(crate) blocks: bool,
     /// It does not match the query, but one below it does.
     pub(crate) dimmed: bool,
-    /// In a list that is not a tree.
+    /// The path as people read it, in a list that is not a tree.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<String>,
+    pub(crate) who: Option<String>,
     /// When it was found Closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gone: Option<At>,

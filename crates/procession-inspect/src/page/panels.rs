@@ -6,6 +6,7 @@ use procession::support::text::Count;
 use super::model::{Blocker, Frame, State};
 use super::query::Query;
 use super::table::{brief, link};
+use super::words::clip;
 
 pub(crate) fn blockers(frame: &Frame, mount: &str) -> Markup {
     let count: usize =
@@ -16,7 +17,7 @@ pub(crate) fn blockers(frame: &Frame, mount: &str) -> Markup {
             h2 { "Waiting for" @if !is_running { " (" (Count(count)) ")" } }
             @if is_running { p.empty { "No blockers: nothing is closing." } }
             @else if frame.summary.state == State::Closed { p.empty { "Nothing: everything is Closed." } }
-            @else if frame.blockers.is_empty() { p.empty { "Nothing that can be named." } }
+            @else if frame.blockers.is_empty() { p.empty { "It is not known what it waits for." } }
             ol { @for blocker in &frame.blockers { (line(blocker, mount)) } }
             @if frame.blockers_more > 0 { p.dim { "and " (Count(frame.blockers_more)) " more" } }
             // Where there is little space, only the first one is shown, until the link is followed.
@@ -49,18 +50,18 @@ fn line(blocker: &Blocker, mount: &str) -> Markup {
 pub(crate) fn failures(frame: &Frame, mount: &str) -> Markup {
     html! {
         section #failures {
-            h2 { "Failures (" (frame.summary.failed) ")" }
+            h2 { "Failures (" (clip(frame.summary.failed)) ")" }
             @if frame.failures.is_empty() { p.empty { "Nothing has failed." } }
             ul {
                 @for failure in &frame.failures {
                     li {
                         span.mark { "✕ " } (failure.at.clock()) " "
-                        b { a.label href={ (mount) "/process/" (failure.key) } { (failure.path.replace('/', " › ")) } } " failed: " (failure.error) " "
+                        b { a.label href={ (mount) "/process/" (failure.key) } { (failure.who) } } " failed: " (failure.error) " "
                         span.site title=(failure.site) { "(" (brief(&failure.site)) ")" }
                     }
                 }
             }
-            @if frame.failures_dropped > 0 { p.dim { (frame.failures_dropped) " older dropped" } }
+            @if frame.failures_dropped > 0 { p.dim { (clip(frame.failures_dropped)) " older dropped" } }
         }
     }
 }

@@ -57,16 +57,15 @@ pub(crate) fn process_content(sample: &Sample, index: u32) -> Process {
         site: site(process.site().file(), process.site().line()),
         blocks: sample.marks.blocks[index as usize].is_some(),
         dimmed: false,
-        path: None,
+        who: None,
         gone: None,
     }
 }
 
 /// The row of a process that has failed and is Closed.
 pub(crate) fn failed_row(failure: &Failure) -> Row {
-    let label = failure.path.rsplit_once('/').map_or(&*failure.path, |(_, label)| label);
     let content = Process {
-        label: label.to_owned(),
+        label: failure.label.clone(),
         named: true,
         phase: phase(Phase::Closed),
         aborting: false,
@@ -84,7 +83,7 @@ pub(crate) fn failed_row(failure: &Failure) -> Row {
         site: failure.site.clone(),
         blocks: false,
         dimmed: false,
-        path: None,
+        who: None,
         gone: None,
     };
     let key = Key::Process(failure.key);
@@ -197,7 +196,7 @@ pub(crate) fn fit(row: &mut Row) {
             Content::Process(process) => {
                 cut(&mut process.label);
                 process.error.iter_mut().for_each(cut);
-                process.path.iter_mut().for_each(cut);
+                process.who.iter_mut().for_each(cut);
                 process.waits_for.iter_mut().for_each(|wait| cut(&mut wait.label));
                 if let Some(work) = &mut process.work {
                     work.thread.iter_mut().for_each(cut);

@@ -382,7 +382,7 @@ impl<'a> Planner<'a> {
                 let (from, to) = (sample.key(*parent), sample.key(*process));
                 let see = sample
                     .owner(*process)
-                    .map_or_else(String::new, |edge| sample.path(edge.from()).replace('/', " › "));
+                    .map_or_else(String::new, |edge| sample.path(edge.from(), " › "));
                 let label = sample.texts.label(sample.process(*process));
                 let reference = Reference { to, label, see };
                 let key = Key::Other(format!("r{from}.{to}"));
@@ -438,7 +438,7 @@ fn flat(sample: &Sample, filter: &Filter, column: Column, is_reversed: bool) -> 
     let rows = first.into_iter().map(|(_, _, index)| {
         let mut row = process_row(sample, index, 0);
         if let Content::Process(content) = &mut row.content {
-            content.path = Some(sample.path(index as usize));
+            content.who = Some(sample.path(index as usize, " › "));
         }
         row
     });

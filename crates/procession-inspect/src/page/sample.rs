@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use procession::support::{Deadlines, Marks, nearest_path};
+use procession::support::{Deadlines, Marks, nearest_labels};
 use procession::{Edge, Link, ProcessInfo, Snapshot};
 
 use super::history::History;
@@ -14,7 +14,7 @@ use super::tally::State as Tally;
 use super::texts::Texts;
 use super::units::{Listed, Sources};
 
-/// The maximum number of labels in the path of a process in a list. The cost of a whole path grows with the depth.
+/// The maximum number of labels in the path of a process. The cost of a whole path grows with the depth.
 const LABELS: usize = 16;
 
 pub(crate) struct Sample {
@@ -33,7 +33,7 @@ pub(crate) struct Sample {
     pub(crate) failures: Vec<Failure>,
     pub(crate) failures_dropped: u64,
     /// The errors of failures, not shortened.
-    pub(crate) errors: Vec<String>,
+    pub(crate) errors: Vec<Arc<str>>,
     pub(crate) texts: Texts,
     pub(crate) sources: Sources,
     /// The indices of the processes, sorted by key when a key is looked up for the first time.
@@ -56,7 +56,7 @@ impl Numbered {
         let tree = Tree::new(&snapshot, &marks);
         let keys = history.keys(&snapshot, &marks, &tree.order);
         let failures = tally.failures.iter();
-        let failures = failures.map(|failed| (failed.number, failed.id, failed.site));
+        let failures = failures.map(|failed| (failed.first, failed.id, failed.site));
         let failure_keys = history.failures(failures);
         history.forget();
         Self { snapshot, marks, tree, keys, failure_keys }
@@ -86,7 +86,9 @@ impl Sample {
         let failures = failed.clone().zip(failure_keys).map(|(failed, key)| Failure {
             key,
             at: failed.at,
-            path: texts.path(&failed.path),
+            path: texts.path(&failed.labels, "/"),
+            label: texts.name(failed.labels.last().map_or("", String::as_str)),
+            who: texts.path(&failed.labels, " › "),
             error: texts.error(&failed.error),
             site: failed.site.to_string(),
         });
@@ -136,10 +138,10 @@ impl Sample {
         found.ok().map(|position| by_key[position])
     }
 
-    /// The path of a process, as it is shown in lists.
-    pub(crate) fn path(&self, index: usize) -> String {
+    /// The path of a process: for programs with the separator `/`, for people with ` › `.
+    pub(crate) fn path(&self, index: usize, separator: &str) -> String {
         let id = self.snapshot.processes()[index].id();
-        self.texts.path(&nearest_path(&self.snapshot, id, LABELS))
+        self.texts.path(&nearest_labels(&self.snapshot, id, LABELS), separator)
     }
 
     /// The edge below which the process is drawn.

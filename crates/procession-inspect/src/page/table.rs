@@ -5,6 +5,7 @@ use procession::support::text::Count;
 
 use super::model::{Content, Fold, Frame, Key, Process, Row, Work};
 use super::query::{Column, Query};
+use super::rows::PROCESSES;
 use super::words;
 
 /// The number of levels that are indented.
@@ -36,7 +37,9 @@ pub(crate) fn table(frame: &Frame, query: &Query, mount: &str) -> Markup {
 fn empty(frame: &Frame, query: &Query, mount: &str) -> Markup {
     let view = &frame.view;
     html! {
-        @if view.matches == 0 && !view.q.is_empty() {
+        @if view.total > PROCESSES {
+            "There are more than 1,000,000 processes: only the counts, the blockers and the failures are shown."
+        } @else if view.matches == 0 && !view.q.is_empty() {
             "No process matches “" (view.q) "”. "
             a href=(link(mount, &query.with_filter(""))) { "Clear filter" }
         } @else if view.matches == 0 {
@@ -128,7 +131,7 @@ fn process_tr(row: &Row, process: &Process, query: &Query, mount: &str) -> Marku
                 }
                 @if matches!(process.edge.as_deref(), Some("wait_for" | "close_after" | "blocked" | "slot_wait" | "children_wait" | "body_wait")) { "⇢ " }
                 a.label href={ (mount) "/process/" (key) } {
-                    (process.path.as_ref().map_or_else(|| process.label.clone(), |path| path.replace('/', " › ")))
+                    (process.who.as_ref().unwrap_or(&process.label))
                 }
                 @if process.blocks { " " span.tag { "■ BLOCKS" } }
             }

@@ -6,20 +6,23 @@
 //! *No foreign code runs under the lock*, because errors are formatted before it is taken, in a catch, and are plain texts
 //! afterwards.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use procession::support::{catch, with_causes};
+use procession::support::{labels, with_causes};
 use procession::{Error, Event, EventKind, ProcessId, Site};
 
 use super::model::At;
+use crate::texts::{UNPRINTABLE, beginning};
 
 /// The number of failures that are kept.
 pub(crate) const FAILURES: usize = 100;
 
 /// The maximum number of bytes of an error that are kept.
-const ERROR_LIMIT: usize = 64 << 10;
+pub(crate) const ERROR_LIMIT: usize = 64 << 10;
 
 /// The time that counts as recent.
 const RECENT: Duration = Duration::from_secs(1);
@@ -42,15 +45,19 @@ pub(crate) struct State {
     /// The newest first.
     pub(crate) failures: VecDeque<Failed>,
     pub(crate) failed: u64,
+    /// The processes that have failed and are not Closed, and the numbers of their first failures.
+    failing: HashMap<ProcessId, u64>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Failed {
     pub(crate) id: ProcessId,
-    pub(crate) number: u64,
+    /// The number of the first failure of the same process.
+    pub(crate) first: u64,
     pub(crate) at: At,
-    pub(crate) path: String,
-    pub(crate) error: String,
+    /// The labels of its path, the topmost first.
+    pub(crate) labels: Vec<String>,
+    pub(crate) error: Arc<str>,
     pub(crate) site: Site,
 }
 
@@ -62,19 +69,15 @@ impl Tally {
     pub(crate) fn observe(&self, event: &Event) {
         match event.kind() {
             EventKind::Closing(_) if event.id() == self.root => self.state.lock().is_closing = true,
-            EventKind::Closed { .. } => self.state.lock().closed(event.at()),
+            EventKind::Closed { .. } => self.state.lock().closed(event.id(), event.at()),
+            EventKind::Made => self.state.lock().forget(event.id()),
+            // Ends may be among the events that are missing.
+            EventKind::Missed { .. } => self.state.lock().failing.clear(),
             // An abort from above is not a failure.
             EventKind::Failed(error) if !matches!(error, Error::Aborted(_)) => {
-                let (error, path) = (message(error), event.path());
-                let (id, site) = (event.id(), event.site());
-                self.state.lock().failed(Failed {
-                    id,
-                    number: 0,
-                    at: At::now(),
-                    path,
-                    error,
-                    site,
-                });
+                let (error, labels) = (message(error).into(), labels(&event.label()));
+                let (id, at, site) = (event.id(), At::now(), event.site());
+                self.state.lock().failed(Failed { id, first: 0, at, labels, error, site });
             }
             _ => {}
         }
@@ -86,7 +89,8 @@ impl Tally {
 }
 
 impl State {
-    fn closed(&mut self, at: Instant) {
+    fn closed(&mut self, id: ProcessId, at: Instant) {
+        self.forget(id);
         if !self.is_closing {
             return;
         }
@@ -105,8 +109,16 @@ impl State {
 
     fn failed(&mut self, failed: Failed) {
         self.failed += 1;
-        self.failures.push_front(Failed { number: self.failed, ..failed });
+        let first = *self.failing.entry(failed.id).or_insert(self.failed);
+        self.failures.push_front(Failed { first, ..failed });
         self.failures.truncate(FAILURES);
+    }
+
+    /// The next failure with this id is that of another process.
+    fn forget(&mut self, id: ProcessId) {
+        if !self.failing.is_empty() {
+            self.failing.remove(&id);
+        }
     }
 
     pub(crate) fn recently(&self, now: Instant) -> u64 {
@@ -117,15 +129,11 @@ impl State {
 
 /// The message of an error, without the process, which has a place of its own.
 fn message(error: &Error) -> String {
-    let message = catch(|| match error {
-        Error::Failed(failed) => with_causes(failed.get()).to_string(),
-        Error::Panicked(panicked) => panicked.message().to_owned(),
-        Error::TimeLimit(_) => "its time limit was over".to_owned(),
-        error => error.with_causes().to_string(),
-    });
-    let mut message =
-        message.unwrap_or_else(|_| "its error panicked when it was printed".to_owned());
-    let end = (0..=ERROR_LIMIT.min(message.len())).rev().find(|&end| message.is_char_boundary(end));
-    message.truncate(end.unwrap_or(0));
-    message
+    let message: &dyn Display = match error {
+        Error::Failed(failed) => &with_causes(failed.get()),
+        Error::Panicked(panicked) => &panicked.message(),
+        Error::TimeLimit(_) => &"its time limit was over",
+        error => &error.with_causes(),
+    };
+    beginning(message, ERROR_LIMIT).unwrap_or_else(|| UNPRINTABLE.to_owned())
 }

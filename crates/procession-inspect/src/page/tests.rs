@@ -8,7 +8,6 @@ use procession::{ChildFailure, Process, Reason};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::detail::detail;
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::html;
@@ -290,46 +289,6 @@ fn an_abort_by_a_grace_is_known() {
     }
 }
 
-/// Also of processes that are Closed; the errors of one have a common limit.
-#[test]
-fn details_have_long_errors() {
-    let mut scene = Scene::new();
-    let app = scene.app.clone();
-    let texts = ["\u{e9}".repeat(1 << 20), "\u{1b}\"".repeat(1 << 19), "x".repeat(40_000)];
-    let fail = |text: String| {
-        let failing = Process::builder().name("failing").parent(&app);
-        let other = text.clone();
-        let body = move |p: Process| {
-            p.closing().wait();
-            Err(text)
-        };
-        failing.teardown(move || Err(other)).spawn_thread(body).unwrap()
-    };
-    let failing = texts.map(fail);
-    // A process that was seen keeps its key.
-    drop(scene.sample(1));
-    for failing in &failing {
-        failing.close_blocking().unwrap_err();
-    }
-    let sample = scene.sample(1_000);
-    assert_eq!(sample.failures.len(), 6);
-    let keys: std::collections::HashSet<u64> =
-        sample.failures.iter().map(|failure| failure.key).collect();
-    assert_eq!(keys.len(), 3);
-    for key in keys {
-        let detail = detail(&sample, key).expect("it has failed");
-        let length: usize = detail.errors.iter().map(String::len).sum();
-        assert!((60_000..=64 << 10).contains(&length), "{length}");
-        let json = serde_json::to_value(&detail).unwrap();
-        assert!(json.to_string().len() < 128 << 10);
-        validate(&json);
-        let page = html::detail_page(&show(&sample, ""), &detail, &Query::default(), "");
-        assert!(page.contains("✕ Failed") && page.contains("<pre>"));
-    }
-    assert!(detail(&sample, 999).is_none());
-    app.close_blocking().ok();
-}
-
 #[test]
 fn names_are_redacted_everywhere() {
     let (mut scene, kept) = stuck();
@@ -455,6 +414,18 @@ fn a_process_without_children() {
     assert!(
         html::page(&shown, &Query::parse("q=foo"), "", true).contains("No process matches “foo”.")
     );
+}
+
+/// Then there are no rows, and the page does not say that no process matches.
+#[test]
+fn more_than_a_million_processes() {
+    let mut scene = Scene::new();
+    let mut shown = show(&scene.sample(1), "");
+    shown.rows.clear();
+    (shown.view.total, shown.view.matches) = (1_000_001, 0);
+    let page = html::page(&shown, &Query::default(), "", true);
+    assert!(page.contains("There are more than 1,000,000 processes"));
+    assert!(!page.contains("No process is “all”"));
 }
 
 /// What a reader does with a patch.

@@ -5,17 +5,25 @@
 //! shown*, because it looks at the same texts.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use procession::ProcessInfo;
 use procession::support::catch;
 use procession::support::text::{ERROR_LIMIT, Escaped, NAME_LIMIT};
 
+use super::tally;
+use crate::texts::{UNPRINTABLE, beginning, path};
+
 /// A function that changes texts before they are shown.
 pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// The limit of a path.
 const PATH_LIMIT: usize = 200;
+
+/// The limit of the key and of the error of a unit.
+#[cfg(feature = "supervisor")]
+const UNIT_LIMIT: usize = 100;
 
 #[derive(Clone, Default)]
 pub(crate) struct Texts {
@@ -52,18 +60,34 @@ impl Texts {
         self.limited(name, 40)
     }
 
-    /// The key or the error of a unit.
+    /// The key of a unit.
     #[cfg(feature = "supervisor")]
-    pub(crate) fn unit(&self, text: &str) -> String {
-        self.limited(text, 100)
+    pub(crate) fn unit(&self, key: &str) -> String {
+        self.limited(key, UNIT_LIMIT)
     }
 
-    pub(crate) fn path(&self, path: &str) -> String {
-        self.limited(path, PATH_LIMIT)
+    /// The error of a unit.
+    #[cfg(feature = "supervisor")]
+    pub(crate) fn unit_error(&self, error: &dyn Display) -> String {
+        self.printed(error, UNIT_LIMIT)
     }
 
-    pub(crate) fn error(&self, error: &str) -> String {
-        self.limited(error, ERROR_LIMIT)
+    /// The path of a process, made from its labels, the topmost first. `separator` is `/` in fields for programs, and ` › `
+    /// in texts for people.
+    pub(crate) fn path(&self, labels: &[String], separator: &str) -> String {
+        path(labels.iter().rev().map(|label| self.name(label)), separator, PATH_LIMIT)
+    }
+
+    pub(crate) fn error(&self, error: &dyn Display) -> String {
+        self.printed(error, ERROR_LIMIT)
+    }
+
+    /// The text of an error, of which no more is read than is shown. A function that redacts is given more, because it might
+    /// not recognise what is cut.
+    fn printed(&self, error: &dyn Display, limit: usize) -> String {
+        let read = if self.is_redacted() { tally::ERROR_LIMIT } else { 4 * (limit + 1) };
+        let text = beginning(error, read);
+        self.limited(text.as_deref().unwrap_or(UNPRINTABLE), limit)
     }
 
     /// An error in the details of a process, with at most this number of bytes.
@@ -98,7 +122,18 @@ mod tests {
         let texts = Texts::new(Some(Arc::new(|text| text.replace("secret", "\u{1b}"))));
         assert_eq!(texts.name("a secret"), "a \\u{1b}");
         let texts = Texts::new(Some(Arc::new(|_| panic!("no"))));
-        assert_eq!(texts.error("disk full"), "(redacted)");
+        assert_eq!(texts.error(&"disk full"), "(redacted)");
+    }
+
+    /// A secret of which only the beginning was read would not be recognised.
+    #[test]
+    fn an_error_is_not_cut_before_it_is_redacted() {
+        let redact = |text: &str| text.replace('x', "").replace("secret", "*****");
+        let texts = Texts::new(Some(Arc::new(redact)));
+        for before in 0..5_000 {
+            let error = texts.error(&format_args!("{}secret", "x".repeat(before)));
+            assert_eq!(error, "*****", "{before}");
+        }
     }
 
     #[test]

@@ -29,6 +29,10 @@ fn span(millis: u64) -> String {
     Span(Duration::from_millis(millis / 100 * 100)).to_string()
 }
 
+pub(crate) fn clip(count: u64) -> Count {
+    Count(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 /// `1 process`, `3 processes`.
 pub(crate) fn count(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", Count(count), if count == 1 { one } else { many })
@@ -92,7 +96,6 @@ pub(crate) fn counts(summary: &Summary, last_failure: Option<At>) -> String {
         true => parts.push(format!("{open} open")),
         false => parts.push(format!("{open} open: {}", kinds.join(", "))),
     }
-    let clip = |count: u64| Count(usize::try_from(count).unwrap_or(usize::MAX));
     if summary.state != State::Running {
         parts.push(format!("{} closed", clip(summary.closed)));
     }
@@ -109,8 +112,7 @@ pub(crate) fn progress(summary: &Summary) -> String {
         (State::Running | State::Closed, ..) => String::new(),
         (_, 0, Some(last)) => format!("nothing closed for {}", age(last)),
         (_, recently, _) => {
-            let recently = Count(usize::try_from(recently).unwrap_or(usize::MAX));
-            format!("{recently} closed in the last second")
+            format!("{} closed in the last second", clip(recently))
         }
     }
 }

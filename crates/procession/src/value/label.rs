@@ -165,9 +165,14 @@ impl Label {
     /// ```
     #[must_use]
     pub fn path(&self) -> String {
+        self.labels().join("/")
+    }
+
+    /// The names or sites of [`path`](Self::path).
+    pub(crate) fn labels(&self) -> Vec<String> {
         let cut = self.0.is_cut.then(|| "…".to_owned());
         let segments = self.0.above.iter().chain([&self.0.own]);
-        cut.into_iter().chain(segments.map(Segment::to_string)).collect::<Vec<_>>().join("/")
+        cut.into_iter().chain(segments.map(Segment::to_string)).collect()
     }
 
     /// The names or sites of [`path`](Self::path), escaped and joined by ` › `.

@@ -208,7 +208,7 @@ impl Picture<'_> {
 
     /// `app › db › cache`
     fn path(&self, process: u32) -> String {
-        self.sample.path(process as usize).replace('/', " › ")
+        self.sample.path(process as usize, " › ")
     }
 
     /// The key of a process, or nothing for a fold.

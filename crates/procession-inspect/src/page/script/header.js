@@ -80,7 +80,7 @@ const lines = [];
 function blockers() {
   const s = frame.summary, list = frame.blockers, total = list.reduce((n, x) => n + 1 + x.more, frame.blockers_more);
   say(panel.title, s.state === "running" ? "Waiting for" : "Waiting for (" + count(total) + ")");
-  const empty = s.state === "running" ? "No blockers: nothing is closing." : list.length ? "" : s.state === "closed" ? "Nothing: everything is Closed." : "Nothing that can be named.";
+  const empty = s.state === "running" ? "No blockers: nothing is closing." : list.length ? "" : s.state === "closed" ? "Nothing: everything is Closed." : "It is not known what it waits for.";
   say(panel.empty, empty);
   panel.empty.hidden = !empty;
   say(panel.more, "and " + count(frame.blockers_more) + " more");
@@ -133,7 +133,7 @@ function failures() {
     const site = make("span", "site", "(" + brief(x.site) + ")");
     site.setAttribute("title", x.site);
     const path = make("b");
-    path.append(anchor("label", names(x.path), mount + "/process/" + x.key));
+    path.append(anchor("label", x.who, mount + "/process/" + x.key));
     li.append(make("span", "mark", "✕ "), clock(x.at) + " ", path, " failed: " + x.error + " ", site);
     list.append(li);
   }

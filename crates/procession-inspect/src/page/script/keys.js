@@ -76,7 +76,7 @@ async function details(key) {
     pair("Made at", make("span", "site", p.site));
     if (d.aborting_ms !== null) pair("Aborted", age(d.aborting_ms) + " ago");
     for (const slot of d.held_slots) pair("Held slot", slot.site + ", for " + age(slot.held_ms));
-    const parts = [make("h2", "", names(d.path)), list];
+    const parts = [make("h2", "", d.who), list];
     for (const error of d.errors) parts.push(make("h3", "", "Error"), make("pre", "", error));
     const edges = make("ul");
     for (const x of d.edges) { const li = make("li"); li.append(anchor("label", x.label, mount + "/process/" + x.key), " ", make("span", "dim", x.edge.replaceAll("_", " "))); edges.append(li); }

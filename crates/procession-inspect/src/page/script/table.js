@@ -71,7 +71,7 @@ function process(row, e, first, cell) {
     first.append(a);
   }
   if (row.edge && row.edge !== "child" && row.edge !== "no_wait") first.append("⇢ ");
-  first.append(anchor("label", row.path ? names(row.path) : row.label, mount + "/process/" + row.key));
+  first.append(anchor("label", row.who || row.label, mount + "/process/" + row.key));
   if (row.blocks) first.append(" ", make("span", "tag", "■ BLOCKS"));
   const [cls, text] = phase(row);
   cell("phase").append(make("span", "badge " + cls, text));
@@ -128,7 +128,8 @@ function table() {
 function below() {
   const v = frame.view, empty = $("empty"), parts = [];
   const to = (text, change) => { if (over) return; const q = query(); change(q); parts.push(anchor("", text, link(q))); };
-  if (!v.matches && v.q) { parts.push("No process matches “" + v.q + "”. "); to("Clear filter", (q) => q.delete("q")); }
+  if (v.total > 1000000) parts.push("There are more than 1,000,000 processes: only the counts, the blockers and the failures are shown.");
+  else if (!v.matches && v.q) { parts.push("No process matches “" + v.q + "”. "); to("Clear filter", (q) => q.delete("q")); }
   else if (!v.matches) { parts.push("No process is “" + v.scope + "”. "); to("Show all", (q) => q.set("scope", "all")); }
   else if (v.total === 1) parts.push(frame.program.name + " has no children yet.");
   else if (v.hidden) parts.push(v.sort === "tree" ? count(v.hidden) + " more processes are not shown; filter to see them" : count(v.rows) + " of " + count(v.matches) + "; filter to see others");

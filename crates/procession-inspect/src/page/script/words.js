@@ -2,7 +2,6 @@
 const clock = (time) => time.slice(11, 19);
 // Without the directories above the last one.
 const brief = (site) => site.split(/[\/\\]/).slice(-2).join("/");
-const names = (path) => path.split("/").join(" › ");
 
 const AGE = /\d+ d \d+ h|\d+ h \d+ min|\d+ min \d+ s|[\d.]+ (?:µs|ms|s)\b/g;
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::support::catch;
-use procession_supervisor::{HasUnits, ManagerError, Overview, State, Status};
+use procession_supervisor::{HasUnits, Overview, State, Status};
 
 use super::{Source, UNITS};
 use crate::page::model::{At, Manager, Owner, Unit};
@@ -50,15 +49,9 @@ fn of_unit(unit: &Status<Arc<str>>, manager: &str, texts: &Texts, at: At) -> Uni
         restart_at: unit.restarts_in().map(after),
         deadline_at: unit.deadline_in().map(after),
         aborted: unit.aborted,
-        error: unit.last_error.as_ref().map(|error| texts.unit(&text(error))),
+        error: unit.last_error.as_ref().map(|error| texts.unit_error(&error.with_causes())),
         token: unit.token,
     }
-}
-
-/// The text of an error, which is foreign code.
-fn text(error: &ManagerError) -> String {
-    let text = catch(|| error.with_causes().to_string());
-    text.unwrap_or_else(|_| "an error that cannot be printed".to_owned())
 }
 
 fn state(state: State) -> &'static str {

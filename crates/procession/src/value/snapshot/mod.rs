@@ -31,6 +31,7 @@ mod search;
 mod testing;
 mod tree;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use crate::value::{Phase, ProcessId};
@@ -98,32 +99,29 @@ impl Snapshot {
     /// `app/server/connection 7`.
     #[must_use]
     pub fn path(&self, id: ProcessId) -> Option<String> {
-        self.nearest_path(id, usize::MAX)
+        Some(self.nearest_labels(id, usize::MAX)?.join("/"))
     }
 
-    /// The path with at most this many labels, the nearest ones. If others are left out, it begins with `…/`.
-    pub(crate) fn nearest_path(&self, id: ProcessId, limit: usize) -> Option<String> {
+    /// The labels of the path, the topmost first: at most `limit` processes, the nearest ones. If others are left out,
+    /// the first label is `…`.
+    pub(crate) fn nearest_labels(&self, id: ProcessId, limit: usize) -> Option<Vec<Cow<'_, str>>> {
         let mut ways = vec![&self.processes[self.index_of(id)?]];
+        let mut above: &[Arc<str>] = &[];
+        let mut is_cut = false;
         while let Some(parent) = ways.last().and_then(|process| process.first_parent.get()) {
-            if ways.len() == limit {
-                let labels = ways.iter().rev().map(|process| process.label());
-                return Some(labels.fold("…".to_owned(), |path, label| path + "/" + &label));
+            is_cut = ways.len() == limit;
+            if is_cut {
+                break;
             }
             ways.push(&self.processes[parent as usize]);
         }
-        let is_below_root = ways.last().is_some_and(|top| top.id == self.root().id);
-        let above = self.above.iter().filter(|_| is_below_root);
-        let mut path = String::new();
-        let labels = above
-            .map(|label| (**label).into())
-            .chain(ways.iter().rev().map(|process| process.label()));
-        for (position, label) in labels.enumerate() {
-            if position > 0 {
-                path.push('/');
-            }
-            path.push_str(&label);
+        if !is_cut && ways.last().is_some_and(|top| top.id == self.root().id) {
+            above = &self.above;
         }
-        Some(path)
+        let cut = is_cut.then_some(Cow::Borrowed("…"));
+        let above = above.iter().map(|label| Cow::Borrowed(&**label));
+        let own = ways.iter().rev().map(|process| process.label());
+        Some(cut.into_iter().chain(above).chain(own).collect())
     }
 
     /// The `limit` oldest items that prevent the root from closing, and the total number of such items.
@@ -338,8 +336,8 @@ mod tests {
         assert_eq!(path(worker), "server/worker");
         assert_eq!(path(early), "owner/early");
         let nearest = |limit| {
-            let path = snapshot.nearest_path(snapshot.processes()[cache].id, limit);
-            path.map(as_specified).expect("it is in the snapshot")
+            let labels = snapshot.nearest_labels(snapshot.processes()[cache].id, limit);
+            as_specified(labels.expect("it is in the snapshot").join("/"))
         };
         assert_eq!(nearest(1), "…/cache\n");
         assert_eq!(nearest(3), "…/http/src/main.rs:41/cache\n");
