@@ -66,7 +66,8 @@ pub(crate) fn title(recording: &Recording) -> String {
         title += &format!(" · {} more not recorded", clip(recording.not_recorded));
     }
     if recording.missed > 0 {
-        title += &format!(" · {} events missing", clip(recording.missed));
+        let word = if recording.missed == 1 { "event" } else { "events" };
+        title += &format!(" · {} {word} missing", clip(recording.missed));
     }
     title
 }

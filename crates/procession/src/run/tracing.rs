@@ -66,7 +66,7 @@ pub(super) fn phase(event: &Event) {
 pub(super) fn missed(count: u64) {
     event!(
         target: "procession", Level::WARN, event = "missed", count,
-        "the subscriber was too slow: {count} events are missing here"
+        "the subscriber was too slow: {}", EventKind::Missed { count }
     );
 }
 

@@ -169,7 +169,8 @@ impl Display for EventKind {
             }
             Self::Missed { count } => {
                 let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                write!(f, "{} events are missing here", Count(count))
+                let words = if count == 1 { "event is" } else { "events are" };
+                write!(f, "{} {words} missing here", Count(count))
             }
         }
     }
@@ -271,6 +272,9 @@ mod tests {
         let closed = event(&[], EventKind::Closed { outcome: Ok(()), closing_for });
         assert_eq!(closed.to_string(), "cache: closed after 41 ms");
         assert_eq!((closed.kind().name(), closed.name()), ("closed", Some("cache")));
+        for (count, words) in [(1, "1 event is missing here"), (2, "2 events are missing here")] {
+            assert_eq!(EventKind::Missed { count }.to_string(), words);
+        }
     }
 
     #[test]
