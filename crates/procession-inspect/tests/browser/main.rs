@@ -7,6 +7,7 @@
 //! | `keyboard` | keys, the held order, what is spoken |
 //! | `connection` | a connection that is lost, a program that starts again or ends |
 //! | `safety` | hostile names |
+//! | `units` | the page of units |
 
 #![cfg(all(unix, not(loom)))]
 
@@ -15,3 +16,5 @@ mod keyboard;
 mod looks;
 mod safety;
 mod scene;
+#[cfg(feature = "supervisor")]
+mod units;

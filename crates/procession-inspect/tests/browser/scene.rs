@@ -45,8 +45,13 @@ pub(crate) fn serve(app: &Process) -> SocketAddr {
 
 /// Starts the page of `app` as a part of `host`.
 pub(crate) fn serve_in(app: &Process, host: &Process) -> SocketAddr {
+    serve_page(Inspect::new(app), host)
+}
+
+/// Starts this page as a part of `host`.
+pub(crate) fn serve_page(page: Inspect, host: &Process) -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
-    let page = Inspect::new(app).address(([127, 0, 0, 1], 0));
+    let page = page.address(([127, 0, 0, 1], 0));
     let page = page.on_ready(move |url| sender.send(url.to_owned()).unwrap());
     let (start, readiness) = Start::under(host);
     let _page = page.runnable().unwrap().start(start.named("page")).unwrap();

@@ -22,7 +22,9 @@
       const u = frame.units[i];
       if (!u) return;
       put(row.children[2], age(Math.max(0, now - Date.parse(u.since))));
-      put(row.children[4], next(u, now));
+      const then = next(u, now);
+      put(row.children[4], then);
+      row.children[4].classList.toggle("none", then === "–");
     });
     put($("live"), over ? "no longer updated" : (lost ? "⚠ Connection lost; state of " : "live ") + frame.at.slice(11, 19));
   }
@@ -41,7 +43,7 @@
       cell("process", u.key).setAttribute("title", u.key);
       cell("phase").append(make("span", "badge " + cls, words));
       cell("for", ""); cell("restarts", String(u.restarts)); cell("next", "");
-      const last = cell("last", u.error === null ? "–" : undefined);
+      const last = u.error === null ? cell("last none", "–") : cell("last");
       if (u.error !== null) { last.setAttribute("title", u.error); last.append(make("span", "error", u.error)); }
       cell("manager", u.manager); cell("token", u.token === null ? "–" : String(u.token));
       return row;

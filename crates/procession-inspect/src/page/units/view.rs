@@ -90,14 +90,15 @@ fn tr(unit: &Unit, at: At) -> Markup {
         _ => "–".to_owned(),
     };
     let dash = || "–".to_owned();
+    // On a small screen, empty cells are left out.
     html! {
         tr data-key=(unit.key) {
             td.process title=(unit.key) { (unit.key) }
             td.phase { span class={ "badge " (class) } { (words) } }
             td.for { (words::age(at.since(unit.since))) }
             td.restarts { (unit.restarts) }
-            td.next { (next) }
-            td.last title=[unit.error.as_ref()] {
+            td.next.none[next == "–"] { (next) }
+            td.last.none[unit.error.is_none()] title=[unit.error.as_ref()] {
                 @if let Some(error) = &unit.error { span.error { (error) } } @else { "–" }
             }
             td.manager { (unit.manager) }
