@@ -39,7 +39,7 @@ pub(crate) struct Answers {
     pub(crate) hub: Arc<Hub>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) timeline: Option<Timeline>,
-    /// All processes are being sent to someone.
+    /// Are all processes being sent to a client?
     pub(crate) is_sending_all: Arc<AtomicBool>,
 }
 
@@ -198,7 +198,9 @@ impl Answers {
     /// Every process; one request at a time.
     fn all(&self, sample: Arc<Sample>) -> Response<Body> {
         if self.is_sending_all.swap(true, Ordering::AcqRel) {
-            return busy("all processes are being sent to someone else\n");
+            return busy(
+                "all processes are already being sent to another client; try again in 5 s\n",
+            );
         }
         let sending = Sending(self.is_sending_all.clone());
         answer(JSON, Body::new(Parts { all: All::new(sample), _sending: sending }))
@@ -236,7 +238,7 @@ fn busy(text: &'static str) -> Response<Body> {
     response
 }
 
-/// Someone is sent all processes as long as this exists.
+/// All processes are being sent to a client as long as this exists.
 struct Sending(Arc<AtomicBool>);
 
 impl Drop for Sending {

@@ -16,12 +16,12 @@ const KEYS: [(&str, &str); 16] = [
     ("n", "next failed process"),
     ("o", "only open processes, or all"),
     ("s", "order"),
-    ("Space", "hold the order of the rows, or let it go"),
+    ("Space", "hold the order of the rows, or release it"),
     ("g", "graph of the row"),
     ("t", "timeline"),
     ("y", "copy the row"),
     ("?", "this help"),
-    ("Tab, Enter", "everything, too"),
+    ("Tab, Enter", "reach and use everything without these keys"),
 ];
 
 pub(crate) fn dialogs() -> Markup {

@@ -160,26 +160,26 @@ impl Inspect {
         self
     }
 
-    /// The address that the server listens on. Beyond loopback, the page needs a [`token`](Self::token).
+    /// Sets the address that the server listens on. Beyond loopback, the page needs a [`token`](Self::token).
     pub fn address(mut self, address: impl Into<SocketAddr>) -> Self {
         self.address = address.into();
         self
     }
 
-    /// Another name under which browsers may reach the server, on any port.
+    /// Lets browsers reach the server under this name too, on any port.
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
         self
     }
 
-    /// The token that the page needs: instead of a random one or, on loopback, of none.
+    /// Sets the token that the page needs. By default, the token is random; on loopback, none is needed.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Changes each text of the program before it is shown: names, names of threads, paths and errors, but not the names of
-    /// source files. There is then no timeline on the page.
+    /// Sets a function that changes each text of the program before it is shown: the names of processes, threads, managers
+    /// and the host, the keys of units, and errors, but not the names of source files. The page then has no timeline.
     ///
     /// The function runs on threads of the inspector. If it panics, the text is not shown.
     pub fn redact(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
@@ -187,8 +187,8 @@ impl Inspect {
         self
     }
 
-    /// Called with the URL, which contains the token if there is one, when the server listens. By default, the URL is
-    /// printed to standard error.
+    /// Sets a function that is called with the URL when the server listens. If there is a token, the URL contains it. By
+    /// default, the URL is printed to standard error.
     pub fn on_ready(mut self, on_ready: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_ready = Some(Arc::new(on_ready));
         self
@@ -209,7 +209,7 @@ impl Inspect {
     ///
     /// # Errors
     ///
-    /// [`InspectError`]: of the token.
+    /// [`InspectError`], if the token is too short, or if no random token can be made.
     #[track_caller]
     pub fn runnable(self) -> Result<Runnable, InspectError> {
         let service = Arc::new(Service::new(self)?);

@@ -88,7 +88,7 @@ pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Critical {
         }
         path.take(process, Some(Kind::Wait), own.body);
         path.take(process, Some(Kind::Body), own.closing);
-        // It began to close later than the root: was it, or a parent that closed it, to be closed after another one?
+        // It began to close later than the root. Perhaps it, or a parent that closed it, had to close after another process.
         let mut upper = Some(process);
         let mut before = None;
         while let (Some(late), None) = (upper, before) {

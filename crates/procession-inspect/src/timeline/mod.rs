@@ -83,8 +83,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 ///
 /// # Blocking
 ///
-/// The methods that draw wait until the events so far are recorded, which a thread of the library does, but for at most a
-/// second: longer only if other hooks block that thread.
+/// The methods that draw wait until the events so far have been recorded. A thread of the library does that, usually
+/// within a few milliseconds; if another hook blocks that thread, they stop waiting after a second.
 #[derive(Clone)]
 pub struct Timeline {
     recorder: Arc<Recorder>,

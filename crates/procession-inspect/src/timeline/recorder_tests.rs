@@ -1,4 +1,4 @@
-//! Tests of the recorder, which is told of real events by the test: so the order is the test's.
+//! Tests of the recorder. A test hands it real events, in an order that the test chooses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ fn processes_beyond_the_limit_are_counted() {
     assert!(recording.lives[0].is_closed());
 }
 
-/// A program that runs for long: whatever came and went leaves nothing.
+/// In a program that runs for a long time, processes that have come and gone leave nothing behind.
 #[test]
 fn what_is_closed_before_leaves_nothing() {
     let app = app();
