@@ -1,6 +1,7 @@
 //! The units of real managers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::future::block_on;
 use procession::Process;
@@ -167,6 +168,38 @@ fn texts_are_redacted_and_a_source_that_panics_is_left_out() {
     let shown = settled(&mut scene, |shown| shown.managers[0].ended == 1);
     let json = serde_json::to_string(&shown).unwrap();
     assert!(json.contains("x-1") && json.contains("x-2") && !json.contains("secret"), "{json}");
+    root.close_blocking().ok();
+}
+
+/// A frame formats only the part of an error that it shows.
+#[test]
+fn a_long_error_is_not_formatted_to_its_end() {
+    #[derive(Debug)]
+    struct Long;
+    static PIECES: AtomicUsize = AtomicUsize::new(0);
+    impl std::fmt::Display for Long {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            (0..1_000).try_for_each(|_| {
+                PIECES.fetch_add(1, Ordering::Relaxed);
+                f.write_str(&"x".repeat(1_000))
+            })
+        }
+    }
+    impl std::error::Error for Long {}
+    let failing = Unit::new(body(|run| async move {
+        run.ready();
+        Err::<(), _>(Long)
+    }));
+    let table = MemoryTable::new();
+    table.insert("importer".to_owned(), failing.restart(Restart::Temporary));
+    let (manager, root) = managed(table);
+    let mut scene = Scene::new();
+    scene.sources = [source(manager)].into();
+    settled(&mut scene, |shown| shown.managers[0].ended == 1);
+    let before = PIECES.load(Ordering::Relaxed);
+    let shown = frame(&scene.sample(10), &query());
+    assert!(shown.units[0].error.as_ref().unwrap().ends_with("xxx…"), "{:?}", shown.units);
+    assert_eq!(PIECES.load(Ordering::Relaxed) - before, 1);
     root.close_blocking().ok();
 }
 
