@@ -12,7 +12,7 @@ fn named(name: &str, parent: &Process) -> Process {
     Process::builder().name(name).parent(parent).build().unwrap()
 }
 
-/// All at once: events may be lost, and the timeline then says so.
+/// All processes close at once, so events may be lost. The timeline then says so.
 #[test]
 fn a_large_shutdown_is_drawn() {
     let app = Process::builder().name("app").build().unwrap();

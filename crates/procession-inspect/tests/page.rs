@@ -347,7 +347,7 @@ fn a_program_waits_until_viewers_know() {
         .name("app")
         .signals([])
         .quiet()
-        // Its last report takes a while: the status is told later than the end of the root.
+        // The last report takes a while, so the exit status becomes known later than the end of the root.
         .at_end(move |_| {
             is_closed.lock().unwrap().recv_timeout(LIMIT).unwrap();
             std::thread::sleep(Duration::from_millis(300));

@@ -20,7 +20,7 @@ const OUTPUT: &str = "PROCESSION_TEST_OUTPUT";
 /// Long, because machines are slow.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The program, which does nothing in the parent.
+/// The program. In the parent process, this test does nothing.
 #[test]
 fn program() {
     let (Ok(program), Ok(path)) = (std::env::var(PROGRAM), std::env::var(OUTPUT)) else { return };
@@ -49,7 +49,7 @@ fn program() {
             let main = main.grace(Duration::from_millis(100));
             main.abort_grace(Duration::from_millis(100)).run(stuck(wait))
         }
-        // Also with a page.
+        // The same with a page.
         "page" => {
             let main = main.grace(Duration::from_millis(100)).abort_grace(Duration::from_secs(1));
             let page = |page: Inspect| {
@@ -120,7 +120,7 @@ impl Running {
         });
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        // Nobody else waits for it, so its number is not used again before.
+        // Only this test waits for the child, so the number of the child is not used again before that.
         drop(ended);
         watch.join().unwrap();
         let status = self.child.wait().unwrap();

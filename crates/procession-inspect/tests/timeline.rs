@@ -48,7 +48,7 @@ fn the_slow_child_is_the_critical_path() {
     let log = Process::builder().name("log").parent(&app).wait_for(&db).teardown(pause);
     let log = log.build().unwrap();
     app.close();
-    // Everything else is Closed before.
+    // Everything else is Closed before that.
     http.closed().wait().unwrap();
     drop(end);
     app.closed().wait().unwrap();
@@ -190,7 +190,7 @@ fn an_abort_is_marked() {
     let body = |p: Process| assert!(p.aborting().wait());
     let worker = Process::builder().name("worker").parent(&app).spawn_thread(body).unwrap();
     app.close();
-    // So that there is something to see between the two.
+    // Something should be visible between the two.
     thread::sleep(Duration::from_millis(20));
     app.abort();
     drop(app.closed().wait());
@@ -204,7 +204,7 @@ fn an_abort_is_marked() {
     drop(worker);
 }
 
-/// What a user's error does when it is formatted harms nothing.
+/// An error that misbehaves when it is formatted does no harm.
 #[test]
 fn an_error_that_panics_when_it_is_printed() {
     #[derive(Debug)]

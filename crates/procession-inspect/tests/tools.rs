@@ -16,7 +16,7 @@ fn tool(names: &[&str]) -> Option<PathBuf> {
         .flat_map(|place| names.iter().map(move |name| place.join(name)));
     let found = places.into_iter().find(|path| path.is_file());
     if found.is_none() {
-        // Tests do not show what they print with a macro if they pass.
+        // A test that passes does not show what it prints with a macro.
         let _written = writeln!(std::io::stderr(), "skipped a test that needs {}", names[0]);
     }
     found

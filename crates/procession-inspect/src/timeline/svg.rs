@@ -31,13 +31,13 @@ const ROW: usize = 20;
 const TOP: usize = 112;
 const BOTTOM: usize = 28;
 
-/// Labels begin here, and are this many characters wide at most.
+/// The left edge of the labels, and the maximum number of characters of one.
 const MARGIN: f64 = 16.0;
 const LABEL: usize = 44;
 const INDENT: f64 = 10.0;
 const LEVELS: usize = 8;
 
-/// The number of numbers of the critical path that are written behind one row.
+/// The maximum number of steps of the critical path whose numbers are written behind one row.
 const NUMBERS: usize = 3;
 
 /// Labels of marks that are closer than this are on two lines.

@@ -1,4 +1,4 @@
-//! Tests of the SVG picture, which a parser reads.
+//! Tests of the SVG picture. They read it with a parser.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Tests of the Chrome trace, which a parser reads.
+//! Tests of the Chrome trace. They read it with a parser.
 
 use std::collections::{BTreeMap, HashMap};
 

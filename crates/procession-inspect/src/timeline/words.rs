@@ -186,7 +186,7 @@ pub(crate) fn tooltip(recording: &Recording, waits: &Waits, process: u32) -> Str
     lines.join("\n")
 }
 
-/// The processes that it waited for, the ones that were Closed last first.
+/// The processes that it waited for, the last one to be Closed first.
 fn waited_for(recording: &Recording, waits: &Waits, process: u32) -> String {
     let end = |other: u32| match recording.life(other).is_closed() {
         true => Bounds::of(recording.life(other), recording.until).map_or(0, |own| own.closed),

@@ -45,7 +45,7 @@ fn a_lost_connection_and_another_run() {
         page.text(NOTE)
     );
 
-    // The same run: one frame, and nothing else is different.
+    // The same run: one frame comes, and nothing else changes.
     let frames = page.value("window.counts.frame").as_u64().unwrap();
     proxy.restart(first.address);
     page.click("#note-button");
@@ -106,7 +106,7 @@ fn why_there_is_no_stream() {
     scene.end();
 }
 
-/// It has not closed, but has said goodbye.
+/// The program has sent its last event, although its root is not Closed.
 #[test]
 fn a_program_that_ends_by_force() {
     let Some(browser) = browser() else { return };

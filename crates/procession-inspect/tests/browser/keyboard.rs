@@ -180,7 +180,7 @@ fn the_order_is_held_while_the_focus_is_in_the_table() {
     let before = page.text(KEYS);
     let mut added: Vec<Process> = Vec::new();
     for number in 0..50 {
-        // The newest is the first; every other one ends again.
+        // The newest process comes first, and every second one ends again.
         added.push(stubborn(&format!("new {number}"), &scene.app));
         if number % 2 == 0 {
             drop(added.remove(0).abort());
@@ -205,7 +205,7 @@ fn the_order_is_held_while_the_focus_is_in_the_table() {
     scene.end();
 }
 
-/// Only a change of state is spoken: not that rows or ages have changed.
+/// Only a change of state is spoken, and not a change of rows or ages.
 #[test]
 fn ages_are_not_spoken() {
     let scene = Scene::stuck();

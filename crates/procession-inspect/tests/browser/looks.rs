@@ -8,7 +8,7 @@ use procession_test_browser::{LIMIT, Page, browser};
 
 use crate::scene::{NARROW, SCREENS, Scene, WIDE, address, picture, stubborn};
 
-/// The lowest contrast of a text, and that of the border of a control, with the places.
+/// The texts and the borders of controls whose contrast is too low, one on each line.
 pub(crate) const CONTRAST: &str = r#"(() => {
   const color = (text) => text.match(/[\d.]+/g).map(Number);
   const light = (c) => { const [r, g, b] = c.map((x) => (x /= 255) <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };

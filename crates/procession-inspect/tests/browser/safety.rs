@@ -1,4 +1,4 @@
-//! Names and errors that want to be more than texts.
+//! Hostile names and errors are only texts.
 
 use procession::Process;
 use procession_test_browser::browser;

@@ -1,4 +1,4 @@
-//! Programs that hang, and the way to them.
+//! Programs that hang, and a proxy in front of them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -98,7 +98,7 @@ impl Scene {
         scene
     }
 
-    /// Also for a family of bodies; one part has failed, and there are this many processes in all.
+    /// It also hangs for a family of bodies. One part has failed, and there are this many processes in all.
     pub(crate) fn large(processes: usize) -> Self {
         let mut scene = Self::stuck();
         let db = scene.kept.last().unwrap().clone();

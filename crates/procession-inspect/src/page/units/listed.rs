@@ -69,8 +69,8 @@ pub(crate) fn badge(state: &str) -> (&'static str, &'static str) {
     STATES.get(rank(state)).map_or(("closed", "○"), |&(_, class, words)| (class, words))
 }
 
-/// Keeps the times of the frame before where they are the same but for the difference of two clocks, so that a unit that
-/// has not changed is equal to what it was.
+/// Keeps a time of the frame before if the new one differs only because two clocks differ, so that a unit that has not
+/// changed is equal to what it was.
 pub(crate) fn settle(before: &[Unit], units: &mut [Unit]) {
     let known: std::collections::HashMap<(&str, &str), &Unit> =
         before.iter().map(|unit| ((&*unit.manager, &*unit.key), unit)).collect();
