@@ -1,5 +1,5 @@
-//! What the live page costs a program: 100,000 processes, and 100 viewers of which 10 read nothing, in a program of their
-//! own. `cargo bench -p procession-inspect --bench viewers` prints the figures. It needs Linux, for its `/proc`.
+//! What the live page costs a program: 100,000 processes, and 100 viewers of which 10 read nothing, in a program of
+//! their own. `cargo bench -p procession-inspect --bench viewers` prints the figures. It needs Linux, for its `/proc`.
 
 #![cfg(all(target_os = "linux", not(loom)))]
 #![forbid(unsafe_code)]
@@ -154,7 +154,8 @@ fn change(app: &Process, is_done: &AtomicBool) {
     }
 }
 
-/// The largest resident memory, and for each viewer that was dropped, how long it had a place after its socket was full.
+/// The largest resident memory, and for each viewer that was dropped, how long it had a place after its socket was
+/// full.
 fn watch(address: SocketAddr) -> (usize, Vec<Duration>) {
     let (began, mut largest) = (Instant::now(), 0);
     let mut queues: HashMap<String, (String, Instant)> = HashMap::new();

@@ -1,5 +1,5 @@
-//! A program with a live page: `cargo run --example page`, then open the address that it prints. Ctrl-C closes it, and three
-//! of its parts hang until the grace of 30 s is over.
+//! A program with a live page: `cargo run --example page`, then open the address that it prints. Ctrl-C closes it, and
+//! three of its parts hang until the grace of 30 s is over.
 
 use std::thread;
 use std::time::Duration;

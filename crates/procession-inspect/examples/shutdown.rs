@@ -1,4 +1,5 @@
-//! A shutdown of 110 processes that takes two seconds, and its timeline: `cargo run --example shutdown -- shutdown.svg`.
+//! A shutdown of 110 processes that takes two seconds, and its timeline:
+//! `cargo run --example shutdown -- shutdown.svg`.
 //!
 //! The thread of `cache` ends late, `importer` has to be aborted, `writer` fails, and `log` waits for `server`.
 

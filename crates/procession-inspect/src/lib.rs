@@ -1,7 +1,7 @@
 //! Pictures of the processes of a program that uses [`procession`].
 //!
-//! A [`Timeline`] records how a process closes: which processes closed when, which ones they waited for, and which chain
-//! of them determined the total time. It is drawn as an SVG picture, or written as a trace that
+//! A [`Timeline`] records how a process closes: which processes closed when, which ones they waited for, and which
+//! chain of them determined the total time. It is drawn as an SVG picture, or written as a trace that
 //! [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open. [`Inspect`] serves a live page of the processes.
 //!
 //! ```

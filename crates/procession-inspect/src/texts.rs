@@ -7,10 +7,11 @@ use procession::support::catch;
 /// Stands for an error whose `Display` panics.
 pub(crate) const UNPRINTABLE: &str = "an error that panicked when it was printed";
 
-/// The beginning of what `value` displays: at most `limit` bytes, and whole characters. `None` if it panics before that.
+/// The beginning of what `value` displays: at most `limit` bytes, and whole characters. `None` if it panics before
+/// that.
 ///
-/// The `Display` is foreign code. It is told to stop when the limit is reached, so a text of 100 MB costs no more than a
-/// short one.
+/// The `Display` is foreign code. It is told to stop when the limit is reached, so a text of 100 MB costs no more than
+/// a short one.
 pub(crate) fn beginning(value: &dyn Display, limit: usize) -> Option<String> {
     let mut beginning = Beginning { text: String::new(), limit, is_full: false };
     let result = catch(|| write!(beginning, "{value}"));
@@ -18,8 +19,8 @@ pub(crate) fn beginning(value: &dyn Display, limit: usize) -> Option<String> {
     (result.is_ok() || beginning.is_full).then_some(beginning.text)
 }
 
-/// The labels of a process and of those above it, the nearest first, as a path with the topmost first. The labels that do
-/// not fit into `limit` characters are replaced by `…`, except for that of the process itself.
+/// The labels of a process and of those above it, the nearest first, as a path with the topmost first. The labels that
+/// do not fit into `limit` characters are replaced by `…`, except for that of the process itself.
 pub(crate) fn path(
     nearest_first: impl IntoIterator<Item = String>,
     separator: &str,

@@ -147,8 +147,8 @@ pub fn renamed(blocker: Blocker, rename: &dyn Fn(&str) -> String) -> Blocker {
     blocker.renamed(rename)
 }
 
-/// The labels of [`Snapshot::path`], which a name that contains `/` does not divide. At most `limit` processes are named,
-/// the nearest ones, because the path of a deep process is long; if others are left out, the first label is `…`.
+/// The labels of [`Snapshot::path`], which a name that contains `/` does not divide. At most `limit` processes are
+/// named, the nearest ones, because the path of a deep process is long; if others are left out, the first label is `…`.
 #[must_use]
 pub fn nearest_labels(snapshot: &Snapshot, id: ProcessId, limit: usize) -> Vec<String> {
     let labels = snapshot.nearest_labels(id, limit).unwrap_or_default();

@@ -2,12 +2,12 @@
 //!
 //! # Invariants
 //!
-//! - F1. A frame is at most [`FRAME_LIMIT`] bytes of JSON. *Because* rows, which are the only unbounded part, are left out
-//!   from the end until it is.
-//! - F2. Replaying a patch on the frame before it yields the next frame, exactly. *Because* the next frame is made in that
-//!   way: a row that has not changed keeps its ages, plus the time between the frames, if they differ from the measured
-//!   ones by no more than [`TOLERANCE`]; any other row is sent. The times of a unit are points in time, and are kept in
-//!   the same way.
+//! - F1. A frame is at most [`FRAME_LIMIT`] bytes of JSON. *Because* rows, which are the only unbounded part, are left
+//!   out from the end until it is.
+//! - F2. Replaying a patch on the frame before it yields the next frame, exactly. *Because* the next frame is made in
+//!   that way: a row that has not changed keeps its ages, plus the time between the frames, if they differ from the
+//!   measured ones by no more than [`TOLERANCE`]; any other row is sent. The times of a unit are points in time, and
+//!   are kept in the same way.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,9 +1,9 @@
 //! [`Guard`]: who may see the page.
 //!
-//! The page is for the person in front of the machine. Other web pages in the same browser must not read it, so a request
-//! has to come from the page itself or from the address bar. *A page that rebinds its name to this machine is refused*,
-//! because it can only send its own name as `Host`. *Nothing of a refused request reaches an answer*, because a refusal is a
-//! constant.
+//! The page is for the person in front of the machine. Other web pages in the same browser must not read it, so a
+//! request has to come from the page itself or from the address bar. *A page that rebinds its name to this machine is
+//! refused*, because it can only send its own name as `Host`. *Nothing of a refused request reaches an answer*, because
+//! a refusal is a constant.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

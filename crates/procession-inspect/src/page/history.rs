@@ -1,9 +1,9 @@
 //! [`History`]: the serial numbers of processes, from one snapshot to the next.
 //!
-//! A process keeps its key while its id, label, site, parent and the kind of the edge from it agree, and its phase has not
-//! gone back. *Two processes never have the same key*, because a key is given out once, and an id that is used again at the
-//! same place would have to belong to a process that looks the same and is no younger. Nothing is kept about a process that
-//! is missing from the last snapshot.
+//! A process keeps its key while its id, label, site, parent and the kind of the edge from it agree, and its phase has
+//! not gone back. *Two processes never have the same key*, because a key is given out once, and an id that is used
+//! again at the same place would have to belong to a process that looks the same and is no younger. Nothing is kept
+//! about a process that is missing from the last snapshot.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -58,9 +58,9 @@ impl History {
         keys
     }
 
-    /// The keys of the processes that have failed, each given as the number of its first failure, its id and its site: the
-    /// key of a process which the last snapshots have shown or, for one that was never seen, a new one. Must be called
-    /// before [`forget`](Self::forget).
+    /// The keys of the processes that have failed, each given as the number of its first failure, its id and its site:
+    /// the key of a process which the last snapshots have shown or, for one that was never seen, a new one. Must be
+    /// called before [`forget`](Self::forget).
     pub(crate) fn failures(
         &mut self,
         failures: impl Iterator<Item = (u64, ProcessId, Site)>,

@@ -1,22 +1,24 @@
 //! [`Hub`]: one sampler for all viewers.
 //!
-//! A thread takes a snapshot every max(1 s, 20 × the time that the last one took), or every 100 ms while the root is Closing
-//! and fewer than 1,000 processes are open. It sleeps while nobody looks, but not while the root is Closing. Requests share
-//! its samples, and it shares theirs. Each distinct query is a [`Channel`], whose frame is built once for all of its viewers.
+//! A thread takes a snapshot every max(1 s, 20 × the time that the last one took), or every 100 ms while the root is
+//! Closing and fewer than 1,000 processes are open. It sleeps while nobody looks, but not while the root is Closing.
+//! Requests share its samples, and it shares theirs. Each distinct query is a [`Channel`], whose frame is built once
+//! for all of its viewers.
 //!
 //! # Invariants
 //!
 //! - H1. A viewer holds no frame. *Because* it asks its channel for what follows the last frame that it has taken: the
 //!   patch if that was the frame before, otherwise the whole frame.
-//! - H2. No foreign code runs under a lock. *Because* frames are made from samples without one, and the lock of the hub is
-//!   held only to read and replace values.
+//! - H2. No foreign code runs under a lock. *Because* frames are made from samples without one, and the lock of the hub
+//!   is held only to read and replace values.
 //! - H3. At most [`STREAMS`] viewers exist, because each has a seat, which it gives back when it is dropped.
-//! - H4. The app is not kept open by its inspector. *Because* the hub has a weak handle, and upgrades it for a snapshot only.
-//! - H5. The hub has at most one sample, except for those being taken. *Because* it drops the old one before a new one is
-//!   taken: a sample of 100,000 processes takes more than 10 MB.
+//! - H4. The app is not kept open by its inspector. *Because* the hub has a weak handle, and upgrades it for a snapshot
+//!   only.
+//! - H5. The hub has at most one sample, except for those being taken. *Because* it drops the old one before a new one
+//!   is taken: a sample of 100,000 processes takes more than 10 MB.
 //! - H6. A thread waits for another one's sample only if the other one runs no foreign code, or if it is the third.
-//!   *Because* one thread takes samples at a time or, if there is a function that redacts, two; and an outcome, which is a
-//!   user's error, is formatted before.
+//!   *Because* one thread takes samples at a time or, if there is a function that redacts, two; and an outcome, which
+//!   is a user's error, is formatted before.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -342,8 +344,8 @@ impl Hub {
         })
     }
 
-    /// Takes a sample. Returns a later one if another thread has taken it meanwhile, and the last one if there is no root
-    /// any more.
+    /// Takes a sample. Returns a later one if another thread has taken it meanwhile, and the last one if there is no
+    /// root any more.
     fn take_sample(&self, outcome: Option<(String, Duration)>) -> Option<Arc<Sample>> {
         let Some(root) = self.root.upgrade() else {
             return self.state.lock().sample.clone().map(|(_, sample)| sample);

@@ -2,8 +2,8 @@
 //!
 //! The server runs on a thread and a runtime of its own, outside the tree of the process, *because* the page must work
 //! while the program's executor is stuck, must not be listed among the things that the process waits for, and must end
-//! after everything else. Its runnable is a process in the tree, which starts the server, is ready when the server listens,
-//! and ends as soon as it is asked to.
+//! after everything else. Its runnable is a process in the tree, which starts the server, is ready when the server
+//! listens, and ends as soon as it is asked to.
 
 use std::fmt;
 use std::io;
@@ -46,9 +46,9 @@ const LAST: Duration = Duration::from_millis(250);
 /// # As a runnable
 ///
 /// [`runnable`](Self::runnable) serves the page on an address of its own. The server has a thread of its own and is not
-/// part of the tree, so the page can still be read while the program's executor is blocked, during the shutdown, and during
-/// the teardown of the process itself; it is never among the things that the process waits for. When the process is Closed,
-/// the server tells its viewers and ends within 500 ms. A program that runs [`Main`](procession::Main) uses
+/// part of the tree, so the page can still be read while the program's executor is blocked, during the shutdown, and
+/// during the teardown of the process itself; it is never among the things that the process waits for. When the process
+/// is Closed, the server tells its viewers and ends within 500 ms. A program that runs [`Main`](procession::Main) uses
 /// [`MainExt::inspect`](crate::MainExt::inspect), which waits for that.
 ///
 /// ```no_run
@@ -140,8 +140,8 @@ impl Inspect {
         }
     }
 
-    /// Shows the units of a manager or a set on the page: their states, restarts and errors and, of a shared manager, its
-    /// number and the tokens of its claims. It can be called for several managers; at most 32 are shown.
+    /// Shows the units of a manager or a set on the page: their states, restarts and errors and, of a shared manager,
+    /// its number and the tokens of its claims. It can be called for several managers; at most 32 are shown.
     ///
     /// The page keeps the manager until it ends, but it does not keep it running.
     ///
@@ -178,8 +178,9 @@ impl Inspect {
         self
     }
 
-    /// Sets a function that changes each text of the program before it is shown: the names of processes, threads, managers
-    /// and the host, the keys of units, and errors, but not the names of source files. The page then has no timeline.
+    /// Sets a function that changes each text of the program before it is shown: the names of processes, threads,
+    /// managers and the host, the keys of units, and errors, but not the names of source files. The page then has no
+    /// timeline.
     ///
     /// The function runs on threads of the inspector. If it panics, the text is not shown.
     pub fn redact(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
@@ -187,8 +188,8 @@ impl Inspect {
         self
     }
 
-    /// Sets a function that is called with the URL when the server listens. If there is a token, the URL contains it. By
-    /// default, the URL is printed to standard error.
+    /// Sets a function that is called with the URL when the server listens. If there is a token, the URL contains it.
+    /// By default, the URL is printed to standard error.
     pub fn on_ready(mut self, on_ready: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_ready = Some(Arc::new(on_ready));
         self

@@ -1,8 +1,8 @@
 //! The values that the page shows, as they are written as JSON: version 1, described by `schemas/inspect-1.json`.
 //!
-//! A field that is removed or changes its meaning makes a new version. Readers ignore fields, kinds and events that they do
-//! not know. Durations are whole milliseconds. A [`Key`] is a serial number of the inspector: a `ProcessId` is an address,
-//! and is never written.
+//! A field that is removed or changes its meaning makes a new version. Readers ignore fields, kinds and events that
+//! they do not know. Durations are whole milliseconds. A [`Key`] is a serial number of the inspector: a `ProcessId` is
+//! an address, and is never written.
 
 use serde::Serialize;
 
@@ -33,8 +33,8 @@ pub(crate) struct Frame {
     pub(crate) units: Vec<Unit>,
 }
 
-/// The difference between a frame and the one before it. A row that is not in `set` stays, and its ages grow by the time
-/// between the frames.
+/// The difference between a frame and the one before it. A row that is not in `set` stays, and its ages grow by the
+/// time between the frames.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Patch {
     pub(crate) v: u32,

@@ -4,9 +4,9 @@
 //!
 //! - W1. A process has at most one row of its own. *Because* each is placed below its owner in the spanning tree of the
 //!   sample, once; other edges that close lead to rows that only refer to it.
-//! - W2. There are at most [`BUDGET`] rows, and those on the chains of the first blockers are among them. *Because* rows are
-//!   made breadth-first until the budget is used up, and a part of it is kept for these processes and for what the query
-//!   opens; the core folds none of them.
+//! - W2. There are at most [`BUDGET`] rows, and those on the chains of the first blockers are among them. *Because*
+//!   rows are made breadth-first until the budget is used up, and a part of it is kept for these processes and for what
+//!   the query opens; the core folds none of them.
 //! - W3. Every process that matches has a row, is counted in a fold, or is counted as hidden.
 
 use std::ops::Range;

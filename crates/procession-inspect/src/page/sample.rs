@@ -40,8 +40,8 @@ pub(crate) struct Sample {
     by_key: OnceLock<Box<[u32]>>,
 }
 
-/// A snapshot whose processes and failures have serial numbers. It is made with the history locked, so it runs no foreign
-/// code.
+/// A snapshot whose processes and failures have serial numbers. It is made with the history locked, so it runs no
+/// foreign code.
 pub(crate) struct Numbered {
     snapshot: Snapshot,
     marks: Marks,

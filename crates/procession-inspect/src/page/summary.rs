@@ -54,7 +54,8 @@ pub(crate) fn summary(snapshot: &Snapshot, facts: &Facts<'_>) -> Summary {
     let grace = deadlines.and_then(|deadlines| deadlines.grace);
     let abort_grace = deadlines.and_then(|deadlines| deadlines.abort_grace);
     let exit_in_ms = left(abort_grace, aborting_for);
-    // Outside of `Main`, a deadline that had to abort leaves an error in the outcome, which is not a failure of the root.
+    // Outside of `Main`, a deadline that had to abort leaves an error in the outcome, which is not a failure of the
+    // root.
     let has_own_failure = || facts.tally.failures.iter().any(|failed| failed.id == root.id());
     let is_forced = deadlines.is_none() && root.is_aborting() && root.has_failed();
     Summary {

@@ -1,10 +1,10 @@
-//! [`Tally`]: what only events tell, because the core forgets a process that is Closed: how many were Closed, and what has
-//! failed.
+//! [`Tally`]: what only events tell, because the core forgets a process that is Closed: how many were Closed, and what
+//! has failed.
 //!
 //! Counting begins when the root begins to close; failures are kept from the beginning, the last 100 of them.
 //!
-//! *No foreign code runs under the lock*, because errors are formatted before it is taken, in a catch, and are plain texts
-//! afterwards.
+//! *No foreign code runs under the lock*, because errors are formatted before it is taken, in a catch, and are plain
+//! texts afterwards.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;

@@ -1,8 +1,8 @@
 //! [`Texts`]: the texts of the program, as they are shown.
 //!
-//! Every name, path and error goes through `redact`, which is a user's code, and then through `escape` of the core. It is
-//! called with no lock held, in a catch; if it panics, nothing of the text is shown. *A filter finds nothing that is not
-//! shown*, because it looks at the same texts.
+//! Every name, path and error goes through `redact`, which is a user's code, and then through `escape` of the core. It
+//! is called with no lock held, in a catch; if it panics, nothing of the text is shown. *A filter finds nothing that is
+//! not shown*, because it looks at the same texts.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -72,8 +72,8 @@ impl Texts {
         self.printed(error, UNIT_LIMIT)
     }
 
-    /// The path of a process, made from its labels, the topmost first. `separator` is `/` in fields for programs, and ` › `
-    /// in texts for people.
+    /// The path of a process, made from its labels, the topmost first. `separator` is `/` in fields for programs, and
+    /// ` › ` in texts for people.
     pub(crate) fn path(&self, labels: &[String], separator: &str) -> String {
         path(labels.iter().rev().map(|label| self.name(label)), separator, PATH_LIMIT)
     }
@@ -82,8 +82,8 @@ impl Texts {
         self.printed(error, ERROR_LIMIT)
     }
 
-    /// The text of an error, of which no more is read than is shown. A function that redacts is given more, because it might
-    /// not recognise what is cut.
+    /// The text of an error, of which no more is read than is shown. A function that redacts is given more, because it
+    /// might not recognise what is cut.
     fn printed(&self, error: &dyn Display, limit: usize) -> String {
         let read = if self.is_redacted() { tally::ERROR_LIMIT } else { 4 * (limit + 1) };
         let text = beginning(error, read);

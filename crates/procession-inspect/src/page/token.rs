@@ -6,7 +6,8 @@ use subtle::ConstantTimeEq;
 
 use super::inspect::InspectError;
 
-/// It is compared in constant time. Nothing but the address that the program prints once contains it: it has no `Debug`.
+/// It is compared in constant time. Nothing but the address that the program prints once contains it: it has no
+/// `Debug`.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 

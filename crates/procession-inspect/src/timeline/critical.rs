@@ -88,7 +88,8 @@ pub(crate) fn critical_path(recording: &Recording, waits: &Waits) -> Critical {
         }
         path.take(process, Some(Kind::Wait), own.body);
         path.take(process, Some(Kind::Body), own.closing);
-        // It began to close later than the root. Perhaps it, or a parent that closed it, had to close after another process.
+        // It began to close later than the root. Perhaps it, or a parent that closed it, had to close after another
+        // process.
         let mut upper = Some(process);
         let mut before = None;
         while let (Some(late), None) = (upper, before) {
@@ -153,8 +154,8 @@ pub(crate) fn steps(spans: &[Span]) -> Vec<Step> {
     steps
 }
 
-/// Is this segment of a process on the critical path? A wait is only if the path spends at least half of it there: at the
-/// end of nearly every wait, a few microseconds pass before the process goes on.
+/// Is this segment of a process on the critical path? A wait is only if the path spends at least half of it there: at
+/// the end of nearly every wait, a few microseconds pass before the process goes on.
 pub(crate) fn is_critical(spans: &[Span], process: u32, segment: &Segment) -> bool {
     let first = spans.partition_point(|span| span.to <= segment.from);
     let overlapping = spans[first..].iter().take_while(|span| span.from < segment.to);
@@ -397,8 +398,8 @@ mod tests {
             prop_assert_eq!(total, root.closed - root.closing);
         }
 
-        /// In a shutdown that could have happened, every span lies in a segment of its kind, and the path enters a process
-        /// only where another one waited for it, or was closed after it.
+        /// In a shutdown that could have happened, every span lies in a segment of its kind, and the path enters a
+        /// process only where another one waited for it, or was closed after it.
         #[test]
         fn the_path_follows_waits(recording in any_shutdown()) {
             let waits = Waits::of(&recording);

@@ -29,8 +29,8 @@ impl Format {
     }
 }
 
-/// Writes the recording to this path. The file is complete or, if this fails, as it was before: everything is written to
-/// a new file next to it, which then takes its name.
+/// Writes the recording to this path. The file is complete or, if this fails, as it was before: everything is written
+/// to a new file next to it, which then takes its name.
 pub(crate) fn save(recording: &Recording, path: &Path) -> io::Result<()> {
     let Some(format) = Format::of(path) else {
         let message = "the name of a timeline ends in `.svg`, `.json` or `.json.gz`";

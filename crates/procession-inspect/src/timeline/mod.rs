@@ -72,14 +72,15 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// # What it records
 ///
 /// The timeline begins when it is made, and shows what happens once the process is Closing. A process that is Closed
-/// before that is forgotten, unless it failed: the last 1,000 such failures are kept. There are at most 100,000 processes
-/// in a timeline, and any more are only counted. Each takes about 130 bytes.
+/// before that is forgotten, unless it failed: the last 1,000 such failures are kept. There are at most 100,000
+/// processes in a timeline, and any more are only counted. Each takes about 130 bytes.
 ///
 /// The times come from events, as with [`Process::on_event`]. Edges other than those from first parents come from
 /// snapshots, the first of which is taken about a millisecond after closing began: of a process that is Closed before
 /// that, such edges are missing.
 ///
-/// Clones are handles to the same timeline. Dropping all of them does not end the recording, which ends with the process.
+/// Clones are handles to the same timeline. Dropping all of them does not end the recording, which ends with the
+/// process.
 ///
 /// # Blocking
 ///
@@ -105,8 +106,8 @@ impl Timeline {
         text(|out| svg::write(&self.recording(), out))
     }
 
-    /// The timeline as a Chrome trace, a JSON document that [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open.
-    /// It has at most 200,000 events and 64 MiB; beyond that, large families of processes are folded.
+    /// The timeline as a Chrome trace, a JSON document that [Perfetto](https://ui.perfetto.dev) and `chrome://tracing`
+    /// open. It has at most 200,000 events and 64 MiB; beyond that, large families of processes are folded.
     #[must_use]
     pub fn to_chrome_trace(&self) -> String {
         text(|out| trace::write(&self.recording(), out))
@@ -121,8 +122,8 @@ impl Timeline {
         trace::write(&self.recording(), &mut out)
     }
 
-    /// Writes a file: a picture if the name ends in `.svg`, a Chrome trace if it ends in `.json` or `.json.gz`. The file is
-    /// complete or, after an error, as it was before.
+    /// Writes a file: a picture if the name ends in `.svg`, a Chrome trace if it ends in `.json` or `.json.gz`. The
+    /// file is complete or, after an error, as it was before.
     ///
     /// # Errors
     ///
@@ -131,8 +132,9 @@ impl Timeline {
         file::save(&self.recording(), path.as_ref())
     }
 
-    /// The critical path as one line: `① cache: body 5.0 s (80 %) → ② db: teardown 1.2 s (19 %) → ③ app: teardown 80 ms (1 %)`.
-    /// Of more than eight steps, the longest ones are named. If the process has not begun to close, it is `none`.
+    /// The critical path as one line:
+    /// `① cache: body 5.0 s (80 %) → ② db: teardown 1.2 s (19 %) → ③ app: teardown 80 ms (1 %)`. Of more than eight
+    /// steps, the longest ones are named. If the process has not begun to close, it is `none`.
     #[must_use]
     pub fn critical_path(&self) -> String {
         let recording = self.recording();

@@ -16,10 +16,10 @@ pub trait MainExt: sealed::Sealed {
     /// Records how the program closes, and writes the timeline to this path when it ends: a picture if the name ends in
     /// `.svg`, a Chrome trace if it ends in `.json` or `.json.gz`. There may be several paths.
     ///
-    /// The file is also written if the program ends by force, because of a third signal or at the end of the abort grace,
-    /// but the program waits for at most a second for it. No file is written if something else ends the program:
-    /// `SIGKILL`, [`std::process::exit`], a panic that aborts. The file is complete or, if it could not be written, as it
-    /// was before.
+    /// The file is also written if the program ends by force, because of a third signal or at the end of the abort
+    /// grace, but the program waits for at most a second for it. No file is written if something else ends the program:
+    /// `SIGKILL`, [`std::process::exit`], a panic that aborts. The file is complete or, if it could not be written, as
+    /// it was before.
     ///
     /// An error is reported as `Main` reports failures, and does not change the exit status.
     ///
@@ -34,11 +34,11 @@ pub trait MainExt: sealed::Sealed {
     #[must_use]
     fn timeline(self, path: impl Into<PathBuf>) -> Self;
 
-    /// Serves the live page of the program from its start to its end: see [`Inspect`]. `settings` is given the inspector of
-    /// the root, to change its settings.
+    /// Serves the live page of the program from its start to its end: see [`Inspect`]. `settings` is given the
+    /// inspector of the root, to change its settings.
     ///
-    /// The page is updated until the root is Closed. The end of the program then waits until viewers have been told, for at
-    /// most 500 ms. If the server cannot start, the program does not run, and its outcome is the error.
+    /// The page is updated until the root is Closed. The end of the program then waits until viewers have been told,
+    /// for at most 500 ms. If the server cannot start, the program does not run, and its outcome is the error.
     ///
     /// ```no_run
     /// use procession::Main;
@@ -93,7 +93,8 @@ impl MainExt for Main {
     }
 }
 
-/// What belongs to the runs of a [`Main`], by their roots. The clones of a `Main` share it, and may run at the same time.
+/// What belongs to the runs of a [`Main`], by their roots. The clones of a `Main` share it, and may run at the same
+/// time.
 struct Runs<T>(Arc<Mutex<HashMap<ProcessId, T>>>);
 
 impl<T> Runs<T> {

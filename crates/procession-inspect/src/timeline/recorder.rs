@@ -1,8 +1,8 @@
 //! [`Recorder`]: gathers the lives of the processes of a tree.
 //!
-//! The boundaries come from events. Edges, kinds of work and the names of threads come from snapshots, which a thread of
-//! the recorder takes while the root is Closing, at growing intervals: an edge to a process that is Closed before the
-//! first snapshot, within a millisecond or so, is not seen.
+//! The boundaries come from events. Edges, kinds of work and the names of threads come from snapshots, which a thread
+//! of the recorder takes while the root is Closing, at growing intervals: an edge to a process that is Closed before
+//! the first snapshot, within a millisecond or so, is not seen.
 //!
 //! # Invariants
 //!
@@ -12,14 +12,15 @@
 //!   entered the queue, in which the end of a process comes before the next process with its id: an event about an id
 //!   whose life is Closed begins a new life. While the root is Closing, Closed processes can still be found, for a
 //!   snapshot that is older than the events; it must agree on the site.
-//! - T3. A process that only a snapshot knows will be Closed by an event. *Because* it is added only if it was open, and
-//!   no event about it had been handled, when it was added.
+//! - T3. A process that only a snapshot knows will be Closed by an event. *Because* it is added only if it was open,
+//!   and no event about it had been handled, when it was added.
 //!
 //! # Lost events
 //!
-//! If more events happen at once than the core's queue holds, some are lost, and the picture says how many. The end of the
-//! root is then known from a waiter. *No process is shown as open though it is Closed*, because once the root is Closed, a
-//! process without an end ends at its last known time: the critical path cannot lead through an end that was not seen.
+//! If more events happen at once than the core's queue holds, some are lost, and the picture says how many. The end of
+//! the root is then known from a waiter. *No process is shown as open though it is Closed*, because once the root is
+//! Closed, a process without an end ends at its last known time: the critical path cannot lead through an end that was
+//! not seen.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -107,7 +107,8 @@ pub(crate) fn all(tree: &Tree) -> Vec<Row> {
     rows
 }
 
-/// At most `limit` rows. Large families are folded even if there is room for them, because many similar rows hide the others.
+/// At most `limit` rows. Large families are folded even if there is room for them, because many similar rows hide the
+/// others.
 ///
 /// The processes on the critical path are shown first, the longest first; then those that are open, have failed, were
 /// aborted, or were waited for by an explicit edge.

@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! - B1. There are at most [`CAPACITY`] lives. Any more are not recorded.
-//! - B2. A life is removed only if its process is Closed and no life in the store has it as its parent, so the parent of
-//!   a life is always in the store, or was never recorded. *Because* `children` counts those lives, and
+//! - B2. A life is removed only if its process is Closed and no life in the store has it as its parent, so the parent
+//!   of a life is always in the store, or was never recorded. *Because* `children` counts those lives, and
 //!   [`Store::release`] alone removes a life, after a look at both.
 //! - B3. Lives are kept in chunks that are never moved, so at most one chunk is not in use: a vector that doubles would
 //!   need twice the memory.
@@ -89,8 +89,8 @@ impl Store {
         self.details.entry(slot).or_default()
     }
 
-    /// The process was Closed before the root began to close: it is removed, unless it has failed, or something below it
-    /// is in the store.
+    /// The process was Closed before the root began to close: it is removed, unless it has failed, or something below
+    /// it is in the store.
     pub(crate) fn closed_early(&mut self, slot: Slot) {
         if self.get(slot).is_some_and(|life| life.has_failed) {
             self.failed.push_back(slot);

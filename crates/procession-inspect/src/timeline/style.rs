@@ -1,6 +1,7 @@
 //! The style of the picture: colours for light and dark pages, and the patterns and arrow heads that they fill.
 //!
-//! Colour is never the only sign: bars differ in height and filling, an abort is hatched, the critical path is numbered.
+//! Colour is never the only sign: bars differ in height and filling, an abort is hatched, the critical path is
+//! numbered.
 
 /// The content of the element `style`. It refers to nothing outside the file.
 pub(crate) const STYLE: &str = "\

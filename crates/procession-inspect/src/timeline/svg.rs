@@ -353,8 +353,8 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// From the end of one process to the end of the wait of another, or to the beginning of its closing. Returns whether
-    /// there is one.
+    /// From the end of one process to the end of the wait of another, or to the beginning of its closing. Returns
+    /// whether there is one.
     fn arrow(&mut self, from: u32, to: u32, kind: EdgeKind, class: &str) -> io::Result<bool> {
         let bounds = |process: u32| Bounds::of(self.recording.life(process), self.recording.until);
         let (Some(begin), Some(end)) = (self.places[from as usize], self.places[to as usize])

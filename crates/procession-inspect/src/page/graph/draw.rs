@@ -1,8 +1,8 @@
 //! A graph as an SVG picture.
 //!
-//! The picture contains no script, link, reference to something outside, `foreignObject` or `style` attribute. Every text
-//! of the program goes through `escape` of the core and then through [`Markup`]. *It has at most 1 MiB*, because the
-//! numbers of its nodes and edges and the lengths of its texts are limited.
+//! The picture contains no script, link, reference to something outside, `foreignObject` or `style` attribute. Every
+//! text of the program goes through `escape` of the core and then through [`Markup`]. *It has at most 1 MiB*, because
+//! the numbers of its nodes and edges and the lengths of its texts are limited.
 //!
 //! As a part of the page, it uses the style of the page; a file has a `<style>` of its own with the same rules.
 

@@ -1,9 +1,9 @@
 //! [`places`]: where the nodes of a graph are drawn, in layers from left to right.
 //!
-//! rust-sugiyama computes the layers. For 200 nodes and [`EDGES`] edges, it needs less than a tenth of a second, but it is
-//! not ours, and nothing can stop it. So it runs on a thread of its own, one at a time in a program, and a request waits
-//! for it only for a limited time. If there is no layout by then, the nodes are drawn as a list that is indented like a
-//! tree, which always works.
+//! rust-sugiyama computes the layers. For 200 nodes and [`EDGES`] edges, it needs less than a tenth of a second, but it
+//! is not ours, and nothing can stop it. So it runs on a thread of its own, one at a time in a program, and a request
+//! waits for it only for a limited time. If there is no layout by then, the nodes are drawn as a list that is indented
+//! like a tree, which always works.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -42,8 +42,8 @@ pub(crate) type Point = (f64, f64);
 pub(crate) struct Places {
     /// The upper left corners of the nodes.
     pub(crate) corners: Vec<Point>,
-    /// For each edge, where it passes between the nodes of a layer: the left ends, in the order of the edge. Edges at the
-    /// end of the list may have none.
+    /// For each edge, where it passes between the nodes of a layer: the left ends, in the order of the edge. Edges at
+    /// the end of the list may have none.
     pub(crate) bends: Vec<Vec<Point>>,
     /// There was no layout.
     pub(crate) is_list: bool,

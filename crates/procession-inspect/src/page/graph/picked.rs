@@ -2,12 +2,12 @@
 //!
 //! # Invariants
 //!
-//! - G1. There are at most [`NODES`] nodes and [`EDGES`] edges, whatever the number of processes. *Because* both lists end
-//!   there; what is left out is counted.
-//! - G2. Each node but the first has an edge from another node that is shown, so the graph is connected. *Because* a node
-//!   is shown only if the node that it was found from is.
-//! - G3. The time is linear in the processes and edges below the top. *Because* each process is found once, and each edge
-//!   is looked at twice.
+//! - G1. There are at most [`NODES`] nodes and [`EDGES`] edges, whatever the number of processes. *Because* both lists
+//!   end there; what is left out is counted.
+//! - G2. Each node but the first has an edge from another node that is shown, so the graph is connected. *Because* a
+//!   node is shown only if the node that it was found from is.
+//! - G3. The time is linear in the processes and edges below the top. *Because* each process is found once, and each
+//!   edge is looked at twice.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! [`Listed`]: the managers and their units, as they are shown.
 //!
-//! *No lock is held while a source is asked*, because a sample asks its sources when a frame is made, which holds none. A
-//! source that panics is left out.
+//! *No lock is held while a source is asked*, because a sample asks its sources when a frame is made, which holds none.
+//! A source that panics is left out.
 
 use std::sync::Arc;
 

@@ -24,8 +24,8 @@ const SHOWN_LIMIT: usize = 3;
 /// The order of the siblings is kept, except that a large family is moved together to the position of its first member.
 /// A fold has at least two members.
 ///
-/// `member` describes a sibling. It is called several times for each, because the descriptions of 100,000 siblings would
-/// take more memory than the siblings themselves.
+/// `member` describes a sibling. It is called several times for each, because the descriptions of 100,000 siblings
+/// would take more memory than the siblings themselves.
 pub fn fold<'a, T: Copy>(siblings: &[T], member: impl Fn(T) -> Member<'a>) -> Vec<Part<'a, T>> {
     let mut families = HashMap::new();
     let mut sizes: Vec<usize> = Vec::new();
@@ -105,7 +105,8 @@ fn select_shown<'a, T: Copy>(members: &[T], member: &impl Fn(T) -> Member<'a>) -
     shown
 }
 
-/// The member with the highest rank is shown first: it blocks, has failed, is aborting, and has been Closing for longest.
+/// The member with the highest rank is shown first: it blocks, has failed, is aborting, and has been Closing for
+/// longest.
 type Rank = (bool, bool, bool, Option<Duration>);
 
 /// The properties of a sibling that the fold looks at.
