@@ -85,10 +85,15 @@ impl<T> Waiter<T> {
         while register(&self.node, self.moment, &mut place, thread.waker()) {
             while work() {}
             let Some(registered) = place else { continue };
-            if !self.has_come_since(registered) && !thread.park(deadline) {
-                let has_come = self.has_come_since(registered);
+            let is_in_time = self.has_come_since(registered) || thread.park(deadline);
+            let has_come = self.has_come_since(registered);
+            if !is_in_time {
                 drop_sleeper(self.node.unregister(self.moment, registered));
                 return (self.read)(&self.node, has_come);
+            }
+            if has_come {
+                // Its sleeper was taken, or is being taken, because the moment has come (S6).
+                break;
             }
         }
         (self.read)(&self.node, true)

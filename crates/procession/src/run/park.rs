@@ -18,8 +18,8 @@ use crate::value::sleeper::Blocking;
 
 /// The parker of this thread, for one blocking wait.
 pub(crate) struct ThisThread {
-    parker: Parker,
-    waker: Waker,
+    /// `None` only once it has been dropped.
+    parking: Option<(Parker, Waker)>,
     _blocking: Blocking,
     /// It has waited once with a deadline, and let the other threads run.
     #[cfg(loom)]
@@ -39,23 +39,26 @@ impl ThisThread {
         let kept = PARKER.try_with(Cell::take).ok().flatten();
         #[cfg(loom)]
         let kept = None::<Cell<(Parker, Waker)>>.map(Cell::into_inner);
-        let (parker, waker) = kept.unwrap_or_else(|| {
+        let parking = kept.unwrap_or_else(|| {
             let parker = Parker::new();
             let waker = Waker::from(parker.unparker());
             (parker, waker)
         });
-        let _blocking = Blocking::with(waker.clone());
+        let _blocking = Blocking::with(&parking.1);
         Self {
-            parker,
-            waker,
+            parking: Some(parking),
             _blocking,
             #[cfg(loom)]
             has_yielded: Cell::new(false),
         }
     }
 
+    fn parking(&self) -> &(Parker, Waker) {
+        self.parking.as_ref().expect("it is taken when this is dropped")
+    }
+
     pub(crate) fn waker(&self) -> &Waker {
-        &self.waker
+        &self.parking().1
     }
 
     /// Blocks this thread until it is woken; `false` if the deadline came first.
@@ -63,7 +66,7 @@ impl ThisThread {
         pool::while_blocked(|| match deadline {
             Some(deadline) => self.park_deadline(deadline),
             None => {
-                self.parker.park();
+                self.parking().0.park();
                 true
             }
         })
@@ -71,7 +74,7 @@ impl ThisThread {
 
     #[cfg(not(loom))]
     fn park_deadline(&self, deadline: Instant) -> bool {
-        self.parker.park_deadline(deadline)
+        self.parking().0.park_deadline(deadline)
     }
 
     /// A model has no clock. At the first call, the thread only lets the others run; at the second, the deadline has
@@ -89,9 +92,9 @@ impl ThisThread {
 #[cfg(not(loom))]
 impl Drop for ThisThread {
     fn drop(&mut self) {
-        let (parker, waker) = (std::mem::take(&mut self.parker), self.waker.clone());
         // If a token is left over, the next wait wakes once spuriously.
-        let _ = PARKER.try_with(|kept| kept.set(Some((parker, waker))));
+        let parking = self.parking.take();
+        let _ = PARKER.try_with(|kept| kept.set(parking));
     }
 }
 
@@ -99,7 +102,7 @@ impl Drop for ThisThread {
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let thread = ThisThread::new();
-    let mut context = Context::from_waker(&thread.waker);
+    let mut context = Context::from_waker(thread.waker());
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;

@@ -66,7 +66,7 @@ pub(crate) fn perform(effects: Effects) {
 /// notified, on this thread. So neither a full pool nor a waker that blocks can hold up the calling thread.
 #[cfg(not(loom))]
 pub(crate) fn perform_elsewhere(mut effects: Effects) {
-    effects.take_own().into_iter().for_each(wake_one);
+    effects.take_own().for_each(wake_one);
     notify_supervisors(&mut effects);
     if !effects.is_empty() {
         pool::run_now(Box::new(move || perform(effects)));
@@ -107,7 +107,7 @@ pub(super) fn tear_down(due: Due<NodeContents>, submit: &mut Submit<'_>) {
 /// Carries out the effects. `submit` is given the tasks for the pool, and whether this function will return soon
 /// because it runs no foreign code before that.
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
-    effects.take_own().into_iter().for_each(wake_one);
+    effects.take_own().for_each(wake_one);
     notify_supervisors(&mut effects);
     let mut spawned = run_closing_hooks(effects.take_special_due());
     let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());

@@ -172,10 +172,20 @@ impl<C: Contents> Effects<C> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.no_wait_due))
     }
 
-    /// Takes the library's own sleepers, which are woken before those of users. Usually there are none, and nothing is
-    /// moved.
+    /// Takes the library's own sleepers, which are woken before those of users. Usually there is at most one sleeper in
+    /// all, which is taken or left without an allocation.
     #[inline]
-    pub(crate) fn take_own(&mut self) -> Vec<Wake<C>> {
+    pub(crate) fn take_own(&mut self) -> impl Iterator<Item = Wake<C>> + use<C> {
+        let is_alone = self.further.as_ref().is_none_or(|further| further.wakes.is_empty());
+        let (first, others) = match is_alone {
+            true => (self.first.take_if(|wake| wake.sleeper.is_own()), Vec::new()),
+            false => (None, self.take_own_of_many()),
+        };
+        first.into_iter().chain(others)
+    }
+
+    /// [`take_own`](Self::take_own) for several sleepers. If none is the library's own, nothing is moved.
+    fn take_own_of_many(&mut self) -> Vec<Wake<C>> {
         let is_own = |wake: &Wake<C>| wake.sleeper.is_own();
         let further = self.further.iter().flat_map(|further| &further.wakes);
         if !self.first.iter().chain(further).any(is_own) {
@@ -243,6 +253,30 @@ mod tests {
             let all: Vec<Waker> = all.collect();
             assert_eq!(all.len(), 3 + users);
             assert!(all.iter().zip(&wakers).all(|(one, other)| one.will_wake(other)));
+        }
+    }
+
+    /// Whichever of the sleepers are the library's own, these are taken, and both kinds keep their order.
+    #[test]
+    fn own_sleepers_are_taken_and_users_stay() {
+        let wakers: Vec<Waker> = (0..3).map(|_| Waker::from(Arc::new(Nothing))).collect();
+        let is_own = |mask: usize, number: usize| mask >> number & 1 == 1;
+        let all_masks = (0..=3).flat_map(|count| (0..1 << count).map(move |mask| (count, mask)));
+        for (count, mask) in all_masks {
+            let mut effects = Effects::<Plain>::default();
+            for (number, waker) in wakers[..count].iter().enumerate() {
+                effects.wake(Sleeper::from_parts(waker.clone(), is_own(mask, number)));
+            }
+            let own: Vec<_> = effects.take_own().collect();
+            let (first, further) = effects.into_wakes();
+            let users: Vec<_> = first.into_iter().chain(further).collect();
+            for (taken, of_own) in [(own, true), (users, false)] {
+                let expected = (0..count).filter(|&number| is_own(mask, number) == of_own);
+                let expected: Vec<_> = expected.map(|number| &wakers[number]).collect();
+                assert_eq!(taken.len(), expected.len(), "{count} sleepers, {mask:b}");
+                let mut pairs = taken.iter().zip(expected);
+                assert!(pairs.all(|(wake, waker)| wake.sleeper.wakes(waker)), "{mask:b}");
+            }
         }
     }
 

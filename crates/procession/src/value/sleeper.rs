@@ -4,7 +4,7 @@
 //! lock is taken. Under a lock, only a [`Sleeper`] that already exists is stored, and stored sleepers are compared with
 //! [`Sleeper::wakes`], which only compares pointers.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ptr;
 use std::task::{RawWakerVTable, Waker};
 
@@ -30,6 +30,10 @@ pub(crate) struct WakerAddress {
 }
 
 impl WakerAddress {
+    fn of(waker: &Waker) -> Self {
+        Self { data: waker.data().addr(), vtable: waker.vtable() }
+    }
+
     /// Is it the address of `waker`?
     #[inline]
     pub(crate) fn is_of(self, waker: &Waker) -> bool {
@@ -38,15 +42,15 @@ impl WakerAddress {
 }
 
 thread_local! {
-    /// The waker of this thread's innermost blocking wait.
-    static THIS_THREAD: RefCell<Option<Waker>> = RefCell::default();
+    /// The address of the waker of this thread's innermost blocking wait. That waker exists as long as the wait.
+    static THIS_THREAD: Cell<Option<WakerAddress>> = Cell::default();
 }
 
 impl Sleeper {
     /// The sleeper that `waker` wakes. Call it with no lock held, because it clones the waker.
     pub fn of(waker: &Waker) -> Self {
         let is_own = THIS_THREAD
-            .try_with(|own| own.borrow().as_ref().is_some_and(|own| own.will_wake(waker)))
+            .try_with(|own| own.get().is_some_and(|own| own.is_of(waker)))
             .unwrap_or(false);
         Self { waker: waker.clone(), is_own }
     }
@@ -60,7 +64,7 @@ impl Sleeper {
 
     /// The address of its waker.
     pub(crate) fn address(&self) -> WakerAddress {
-        WakerAddress { data: self.waker.data().addr(), vtable: self.waker.vtable() }
+        WakerAddress::of(&self.waker)
     }
 
     /// A sleeper of the library's own. `waker` must run only library code, and return at once.
@@ -115,14 +119,15 @@ pub fn register<T>(
     }
 }
 
-/// As long as this exists, its waker is known to be that of this thread's blocking wait.
+/// As long as this exists, its waker is known to be that of this thread's blocking wait. The waker must exist as long
+/// as this, because only its address is kept.
 pub(crate) struct Blocking {
-    before: Option<Waker>,
+    before: Option<WakerAddress>,
 }
 
 impl Blocking {
-    pub(crate) fn with(waker: Waker) -> Self {
-        let before = THIS_THREAD.try_with(|own| own.borrow_mut().replace(waker));
+    pub(crate) fn with(waker: &Waker) -> Self {
+        let before = THIS_THREAD.try_with(|own| own.replace(Some(WakerAddress::of(waker))));
         Self { before: before.unwrap_or_default() }
     }
 }
@@ -133,6 +138,6 @@ impl Drop for Blocking {
             return;
         }
         // At the end of a thread, there is nothing to restore.
-        let _ = THIS_THREAD.try_with(|own| *own.borrow_mut() = self.before.take());
+        let _ = THIS_THREAD.try_with(|own| own.set(self.before));
     }
 }
