@@ -41,6 +41,7 @@ pub(super) fn count(event: &NodeEvent<NodeContents>) {
             add(&CLOSING_NOW, 1);
         }
         NodeEvent::Closed { .. } => add(&CLOSING_NOW, -1),
+        NodeEvent::ClosedAtOnce(_) => add(&RUNNING_NOW, -1),
         NodeEvent::Failed(failure) if !failure.is(|error| matches!(error, Error::Aborted(_))) => {
             FAILED.fetch_add(1, Ordering::Relaxed);
         }
@@ -59,8 +60,12 @@ pub(super) fn publish<'a>(events: impl Iterator<Item = &'a NodeEvent<NodeContent
     counter!(FAILURES).absolute(FAILED.load(Ordering::Relaxed));
     let times = histogram!(CLOSING);
     for event in events {
-        if let NodeEvent::Closed { closing_millis, .. } = event {
-            times.record(f64::from(*closing_millis) / 1000.0);
+        match event {
+            NodeEvent::Closed { closing_millis, .. } => {
+                times.record(f64::from(*closing_millis) / 1000.0);
+            }
+            NodeEvent::ClosedAtOnce(_) => times.record(0.0),
+            _ => {}
         }
     }
 }

@@ -110,8 +110,8 @@ impl Queue {
             self.entries.push(Entry::Above(above.cloned()));
             self.above = address;
         }
+        self.count += event.count();
         self.entries.push(Entry::Event { id, named: named.cloned(), site, at, event });
-        self.count += 1;
     }
 }
 
@@ -171,12 +171,13 @@ impl Observer {
             return;
         }
         let mut queue = self.0.queue.lock();
-        if queue.count >= CAPACITY {
-            queue.missed += 1;
+        let (before, added) = (queue.count, event.event.count());
+        if before + added > CAPACITY {
+            queue.missed += added as u64;
             return;
         }
         queue.push(event);
-        let is_half_full = queue.count == CAPACITY / 2;
+        let is_half_full = before < CAPACITY / 2 && before + added >= CAPACITY / 2;
         let was_listed = mem::replace(&mut queue.is_listed, true);
         if !was_listed || is_half_full {
             // Before the queue is unlocked, so that an observer with `is_listed` set is in the list (O3).
@@ -246,22 +247,26 @@ fn deliver(entries: &mut Vec<Entry>, call: impl Fn(&Event)) {
         match entry {
             Entry::Above(above) => above_all = above,
             Entry::Event { id, named, site, at, event } => {
-                let (kind, _kept) = kind_of(event);
+                let (kind, next, _kept) = kinds_of(event);
                 let name = named.and_then(|named| named.name().cloned());
                 let own = Segment { name, site };
                 let source = Source { id, own, above: above_all.take() };
-                let event = Event { source, at, kind };
+                let mut event = Event { source, at, kind };
                 contain(|| call(&event));
+                if let Some(next) = next {
+                    event.kind = next;
+                    contain(|| call(&event));
+                }
                 above_all = event.source.above;
             }
         }
     }
 }
 
-/// The event as users see it, and its failure. The failure must be dropped last, so that no user's error is dropped on
-/// this thread.
-fn kind_of(event: NodeEvent<NodeContents>) -> (EventKind, Option<Failure>) {
-    let mut kept = None;
+/// The event as users see it, the next one if there are two, and its failure. The failure must be dropped last, so that
+/// no user's error is dropped on this thread.
+fn kinds_of(event: NodeEvent<NodeContents>) -> (EventKind, Option<EventKind>, Option<Failure>) {
+    let (mut next, mut kept) = (None, None);
     let mut error = |failure: Box<Failure>| {
         let error = (*failure).clone().into_error();
         kept = Some(*failure);
@@ -281,8 +286,12 @@ fn kind_of(event: NodeEvent<NodeContents>) -> (EventKind, Option<Failure>) {
             let closing_for = Duration::from_millis(closing_millis.into());
             EventKind::Closed { outcome, closing_for }
         }
+        NodeEvent::ClosedAtOnce(reason) => {
+            next = Some(EventKind::Closed { outcome: Ok(()), closing_for: Duration::ZERO });
+            EventKind::Closing(reason)
+        }
     };
-    (kind, kept)
+    (kind, next, kept)
 }
 
 /// The observers of the program, which a process without a parent is given when it is made.

@@ -27,6 +27,7 @@ use super::sleepers::{Moment, Place};
 use super::watched::spread;
 use crate::value::sleeper::Sleeper;
 use crate::value::stamp::Stamp;
+use crate::value::time::now;
 use crate::value::{Phase, Reason};
 
 /// A walk under way.
@@ -38,9 +39,12 @@ pub(super) struct Walk<C: Contents> {
     /// The time of the walk, once the clock was read.
     now: Option<Stamp>,
     /// The length of the list of children that the walk goes over at the moment; zero between lists.
-    family: usize,
-    /// When the walk last notified observers that a process is Closing.
-    closing_notified_at: Option<Instant>,
+    family: u32,
+    /// The observers of the process that the walk is at will be notified of its closing together with its end.
+    is_notice_due: bool,
+    /// The time in that notice. In a list of children, it is the time at which the walk reached the current chunk, once
+    /// the clock was read.
+    notice_at: Option<Instant>,
 }
 
 enum Step<C: Contents> {
@@ -159,7 +163,8 @@ impl<C: Contents> Walk<C> {
             effects: Effects::default(),
             now: None,
             family: 0,
-            closing_notified_at: None,
+            is_notice_due: false,
+            notice_at: None,
         }
     }
 
@@ -274,7 +279,13 @@ impl<C: Contents> Walk<C> {
     /// The part of [`begin_now`](Self::begin_now) for a process that is not [bare](Inner::is_bare): takes its sleepers,
     /// its queue for slots and its children.
     fn begin_around(&mut self, node: &Arc<Node<C>>, inner: &mut Inner<C>, abort: bool) {
-        self.closing_notified_at = inner.notify_of_closing(node);
+        self.is_notice_due = inner.notify_of_closing(node);
+        if self.is_notice_due && (self.family == 0 || self.notice_at.is_none()) {
+            // In a list of children, the clock is read once for each chunk. *The times of the events of a child are in
+            // order*, because its only earlier event was that it was made, and it was in the list before the walk
+            // reached the chunk.
+            self.notice_at = Some(now());
+        }
         if abort {
             inner.notify_observers(node, || NodeEvent::Aborting);
         }
@@ -358,7 +369,7 @@ impl<C: Contents> Walk<C> {
                 if inner.is_no_wait_child() {
                     self.effects.tear_down_no_wait_child(due);
                 } else {
-                    self.effects.tear_down(due, self.family);
+                    self.effects.tear_down(due, self.family as usize);
                 }
                 None
             }
@@ -406,8 +417,9 @@ impl<C: Contents> Walk<C> {
         }
         inner.check_children(node, &mut self.effects);
         inner.merge_failures();
-        inner.notify_of_end(node, self.closing_notified_at);
-        if inner.has_only_had_observers() {
+        let is_notice_due = mem::take(&mut self.is_notice_due);
+        inner.notify_of_end(node, self.notice_at.filter(|_| is_notice_due));
+        if inner.has_only_observers() {
             inner.more = None;
             return;
         }
@@ -506,9 +518,10 @@ impl<C: Contents> Walk<C> {
     fn close_children(&mut self, family: Family<C>) {
         let Family { parent, mut children, kind, abort, taken } = family;
         let (mut counted, mut are_open) = (0, false);
-        self.family = children.len();
+        self.family = children.len() as u32;
         for chunk in children.chunks_mut(AHEAD) {
             fetch(chunk);
+            self.notice_at = None;
             for place in chunk {
                 let Some(child) = place else { continue };
                 let mut inner = child.inner.lock();

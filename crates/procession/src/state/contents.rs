@@ -80,7 +80,21 @@ pub(crate) enum NodeEvent<C: Contents> {
     TeardownStarted,
     TeardownEnded,
     Failed(Box<C::Failure>),
-    Closed { failure: Option<Box<C::Failure>>, closing_millis: u32 },
+    Closed {
+        failure: Option<Box<C::Failure>>,
+        closing_millis: u32,
+    },
+    /// Closing for this reason and, in the same locked section, Closed without a failure. These are two events at the
+    /// same time. An observer receives them together, because most processes without a body end in this way.
+    ClosedAtOnce(Reason),
+}
+
+impl<C: Contents> NodeEvent<C> {
+    /// The number of events that it stands for.
+    #[cfg_attr(loom, expect(dead_code))]
+    pub(crate) fn count(&self) -> usize {
+        if matches!(self, Self::ClosedAtOnce(_)) { 2 } else { 1 }
+    }
 }
 
 /// Not derived, because `derive` would require `C: Clone`.
@@ -98,6 +112,7 @@ impl<C: Contents> Clone for NodeEvent<C> {
             Self::Closed { failure, closing_millis } => {
                 Self::Closed { failure: failure.clone(), closing_millis: *closing_millis }
             }
+            Self::ClosedAtOnce(reason) => Self::ClosedAtOnce(reason.clone()),
         }
     }
 }

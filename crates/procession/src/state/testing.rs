@@ -18,17 +18,18 @@ impl PartialEq for Log {
     }
 }
 
-fn word(event: &NodeEvent<Plain>) -> &'static str {
+fn words(event: &NodeEvent<Plain>) -> &'static [&'static str] {
     match event {
-        NodeEvent::Made => "made",
-        NodeEvent::Closing(_) => "closing",
-        NodeEvent::Aborting => "aborting",
-        NodeEvent::BodyEnded => "body ended",
-        NodeEvent::TeardownQueued => "teardown queued",
-        NodeEvent::TeardownStarted => "teardown started",
-        NodeEvent::TeardownEnded => "teardown ended",
-        NodeEvent::Failed(_) => "failed",
-        NodeEvent::Closed { .. } => "closed",
+        NodeEvent::Made => &["made"],
+        NodeEvent::Closing(_) => &["closing"],
+        NodeEvent::Aborting => &["aborting"],
+        NodeEvent::BodyEnded => &["body ended"],
+        NodeEvent::TeardownQueued => &["teardown queued"],
+        NodeEvent::TeardownStarted => &["teardown started"],
+        NodeEvent::TeardownEnded => &["teardown ended"],
+        NodeEvent::Failed(_) => &["failed"],
+        NodeEvent::Closed { .. } => &["closed"],
+        NodeEvent::ClosedAtOnce(_) => &["closing", "closed"],
     }
 }
 
@@ -65,7 +66,8 @@ impl Contents for Plain {
 
     fn observe(observer: &Log, event: ObservedEvent<'_, Self>) {
         let name = event.named.and_then(|named| named.name()).map_or("?", |name| &**name);
-        observer.0.lock().push(format!("{name} {}", word(&event.event)));
+        let words = words(&event.event).iter();
+        observer.0.lock().extend(words.map(|word| format!("{name} {word}")));
     }
 
     fn is_of_program(_observer: &Log) -> bool {

@@ -11,6 +11,7 @@
 //!   all its observers, and sets the bit in the same locked section; and only `finish` takes the watch.
 //! - E2. The events of a process reach each observer in the order in which they happened. *Because* each event is
 //!   handed to the observer under the node's lock, in the section in which it happens, and an observer keeps the order.
+//!   If a process becomes Closing and Closed in one section with no event in between, both are handed over at once.
 //!   (A process that is being made is known to no other thread until `fresh_child` has added it to the list of its
 //!   parent or, if it has none, until it is returned.) Effects cannot be used for this, because they leave the locked
 //!   section and may overtake each other.
@@ -37,10 +38,10 @@
 //! through the closing walk has no test at all.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::contents::{Contents, NodeEvent, ObservedEvent};
-use super::node::{Children, Inner, More, Node};
+use super::node::{Children, Inner, More, Node, TeardownStage};
 use super::scope::{Below, Scope, Watch};
 #[cfg(not(loom))]
 use crate::value::NEAREST;
@@ -61,36 +62,61 @@ impl<C: Contents> Inner<C> {
         }
     }
 
-    /// Notifies the observers that the process is Closing. Returns the time; `None` if there are no observers.
+    /// Notifies the observers that the process is Closing. If it [ends at once](Self::ends_at_once), they are
+    /// notified together with its end instead. Returns whether that is so.
     #[inline]
-    pub(super) fn notify_of_closing(&self, node: &Arc<Node<C>>) -> Option<Instant> {
-        let watch = self.more.as_deref()?.watch.as_ref()?;
-        let at = now();
-        watch.notify(node, at, NodeEvent::Closing(self.reason().unwrap_or(Reason::Asked)));
-        Some(at)
+    pub(super) fn notify_of_closing(&self, node: &Arc<Node<C>>) -> bool {
+        let Some(More { watch: Some(watch), .. }) = self.more.as_deref() else { return false };
+        let ends_at_once = self.ends_at_once(node);
+        if !ends_at_once {
+            watch.notify(node, now(), NodeEvent::Closing(self.event_reason()));
+        }
+        ends_at_once
     }
 
-    /// Takes the observers, and notifies them that the process is Closed. `began` is the time at which it began to
-    /// close, if it did so in the same locked section.
-    pub(super) fn notify_of_end(&mut self, node: &Arc<Node<C>>, began: Option<Instant>) {
+    fn event_reason(&self) -> Reason {
+        self.reason().unwrap_or(Reason::Asked)
+    }
+
+    /// Is the process, which has begun to close in this locked section, going to be Closed in the same section, with no
+    /// other event in between?
+    ///
+    /// It is if it waits for nothing, has no teardown, was not aborted, and has only observers, *because* `settle`
+    /// follows in the section and then finishes it: `waiting` is incremented only under the lock (S4), and nothing in
+    /// between increments it, because there are no closing hooks.
+    ///
+    /// So far, its only event was that it was made, *because* it has had no body (the end of which would have closed
+    /// it), and a failure or a time limit would have left extras.
+    fn ends_at_once(&self, node: &Node<C>) -> bool {
+        !node.is_waiting()
+            && self.teardown == TeardownStage::Unset
+            && !node.is_aborting()
+            && self.has_only_observers()
+    }
+
+    /// Takes the observers, and notifies them that the process is Closed. If they have yet to be notified that it began
+    /// to close, `at_once` is the time.
+    pub(super) fn notify_of_end(&mut self, node: &Arc<Node<C>>, at_once: Option<Instant>) {
         let Some(watch) = self.more.as_deref_mut().and_then(|more| more.watch.take()) else {
             return;
         };
+        if let Some(at) = at_once {
+            return watch.notify(node, at, NodeEvent::ClosedAtOnce(self.event_reason()));
+        }
         let failure = self.extras_ref().and_then(|extras| extras.failures.first().cloned());
-        let (at, closing_for) = match self.closing_since() {
-            None => (began.unwrap_or_else(now), Duration::ZERO),
-            Some(since) => (now(), Stamp::now().since(since)),
-        };
+        // A process that became Closed in the same locked section has no such time.
+        let since = self.closing_since().map(|since| Stamp::now().since(since));
+        let closing_for = since.unwrap_or_default();
         let closing_millis = u32::try_from(closing_for.as_millis()).unwrap_or(u32::MAX);
         watch.notify(
             node,
-            at,
+            now(),
             NodeEvent::Closed { failure: failure.map(Box::new), closing_millis },
         );
     }
 
-    /// Is its `more` empty, now that its observers were taken?
-    pub(super) fn has_only_had_observers(&self) -> bool {
+    /// Is its `more` empty, apart from its observers?
+    pub(super) fn has_only_observers(&self) -> bool {
         self.more.as_deref().is_some_and(|more| !more.may_have_edges() && more.waiters.is_none())
     }
 

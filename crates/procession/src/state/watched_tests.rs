@@ -109,3 +109,37 @@ fn the_end_drops_the_observers() {
     assert_eq!(Arc::strong_count(&log.0), 1);
     assert!(node.inner.lock().more.is_none() && leaf.inner.lock().more.is_none());
 }
+
+/// However a process ends, its observers are notified that it began to close before they are notified of anything that
+/// follows, even if it is Closed in the same step.
+#[test]
+fn the_closing_comes_before_everything_that_follows() {
+    let leaf = || Seed::at(Site::caller());
+    let torn_down = || Seed { teardown: Some("teardown"), ..leaf() };
+    let with_body = || Seed { body: true, ..leaf() };
+    let end = ["closing", "closed"];
+    let forced = ["closing", "aborting", "closed"];
+    let teardown = ["closing", "teardown queued", "teardown ended", "closed"];
+    let body = ["closing", "body ended", "closed"];
+    for by_parent in [false, true] {
+        for (seed, abort, expected) in [
+            (leaf(), false, &end[..]),
+            (leaf(), true, &forced),
+            (torn_down(), false, &teardown),
+            (with_body(), false, &body),
+        ] {
+            let (parent, log) = (root(), Log::default());
+            let (node, _added) = fresh_child(&parent, seed, None);
+            node.add_observer(log.clone());
+            let closed = if by_parent { &parent } else { &node };
+            for due in closed.close(&Reason::Asked, abort).take_due() {
+                drop(due.node.torn_down(None));
+            }
+            if node.phase.has_body() {
+                drop(node.body_ended(None, None));
+            }
+            let lines: Vec<_> = expected.iter().map(|word| format!("? {word}")).collect();
+            assert_eq!(*log.0.lock(), lines, "closed by its parent: {by_parent}");
+        }
+    }
+}
