@@ -15,7 +15,7 @@ use super::node::{Children, Down, Inner, More, Node};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{
-    Age, Edge, Index, Link, Phase, ProcessInfo, Rare, Snapshot, Work, set_first_parents,
+    Age, Edge, Index, Link, Phase, ProcessInfo, Rare, Rest, Snapshot, Work, set_first_parents,
 };
 
 /// The number of places of a list that are read in one locked section.
@@ -63,7 +63,8 @@ pub(crate) fn glance<C: Contents>(
     workplaces: &impl Workplaces<C>,
 ) -> (ProcessInfo, BTreeMap<Link, usize>) {
     let aborted_at = aborted_above(node);
-    let info = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
+    let mut info = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
+    info.set_name(node.name().cloned());
     let mut counts = BTreeMap::new();
     for_each_edge(node, |_, kind| {
         if kind != Link::NoWaitChild {
@@ -88,8 +89,8 @@ fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut visit: impl FnMut(&Arc<No
     }
 }
 
-/// Reads the fields of a process whose node is locked.
-#[inline]
+/// Reads the fields of a process whose node is locked, except its name.
+#[inline(always)]
 fn read<C: Contents>(
     node: &Arc<Node<C>>,
     inner: &Inner<C>,
@@ -102,10 +103,9 @@ fn read<C: Contents>(
     let thread = workplaces.thread_of(node, work);
     ProcessInfo {
         id: node.id(),
-        name: node.name().cloned(),
         site: node.site,
-        rare: if inner.more.is_none() && thread.is_none() {
-            None
+        rest: if inner.more.is_none() && thread.is_none() {
+            Rest::Name(None)
         } else {
             inner.rare_info(thread, now).boxed()
         },
@@ -182,8 +182,14 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         }
         let own_abort = inner.extras_ref().and_then(|extras| extras.aborted_at);
         let aborted_at = own_abort.or(aborted_above).filter(|_| node.is_aborting());
-        let info = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
-        self.processes.push(info);
+        let (now, workplaces) = (self.now, self.workplaces);
+        let read = || read(node, &inner, now, first_parent, aborted_at, workplaces);
+        // It is read after its space was reserved, so it is written there directly. A copy would cost more than the
+        // reading.
+        self.processes.extend(iter::once_with(read));
+        if let Some(name) = node.name() {
+            self.processes[index as usize].set_name(Some(name.clone()));
+        }
         let has_edges = inner.more.as_deref().is_some_and(More::may_have_edges);
         let children = inner.waited_children().map_or(0, Children::<C>::len);
         drop(inner);
@@ -221,6 +227,7 @@ impl<C: Contents> Inner<C> {
         let lists = [self.waited_children(), self.no_wait_children()];
         let limit = extras.and_then(|extras| extras.limit.as_ref());
         Rare {
+            name: None,
             reason: extras.and_then(|extras| extras.reason.clone()),
             failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
             closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),

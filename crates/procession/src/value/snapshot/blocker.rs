@@ -394,7 +394,7 @@ mod tests {
     fn teardowns_run_or_are_queued() {
         let (mut scene, app) = app();
         let log = scene.closing_below(app, "log", "src/log.rs:17");
-        scene.work(log, Work::Teardown, Duration::from_secs(6)).rare().thread =
+        scene.work(log, Work::Teardown, Duration::from_secs(6)).rare_mut().thread =
             Some("procession-7".into());
         let files = scene.closing_below(app, "files", "src/files.rs:52");
         let file = scene.closing_below(files, "f-812", "src/files.rs:52");
@@ -435,7 +435,7 @@ mod tests {
         let importer = scene.closing_below(app, "importer", "src/export.rs:12");
         scene.work(importer, Work::ThreadBody, AGE);
         let pool = scene.running("pool", "src/main.rs:33");
-        scene.at(pool).rare().held_slots = vec![held("src/pool.rs:20", 8_200)];
+        scene.at(pool).rare_mut().held_slots = vec![held("src/pool.rs:20", 8_200)];
         scene.edge(importer, Link::SlotWait, pool);
         let expected = [
             "app › importer ⇢ pool: slot held by a guard (src/pool.rs:20) for 8.2 s",
@@ -488,7 +488,7 @@ mod tests {
             scene.work(unnamed, Work::AsyncBody, AGE);
         }
         let pool = scene.running("pool", "src/main.rs:33");
-        scene.at(pool).rare().held_slots = vec![held("src/pool.rs:20", 8_200); 9];
+        scene.at(pool).rare_mut().held_slots = vec![held("src/pool.rs:20", 8_200); 9];
         scene.edge(http, Link::SlotWait, pool);
         let expected = [
             "app › http ⇢ pool and 8 more: slot held by a guard (src/pool.rs:20) for 8.2 s",

@@ -216,7 +216,7 @@ impl<'a> Stem<'a> {
     }
 
     pub(super) fn of(process: &'a ProcessInfo) -> Self {
-        Self::new(process.name.as_deref(), process.site)
+        Self::new(process.name(), process.site)
     }
 }
 

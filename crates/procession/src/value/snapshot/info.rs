@@ -15,9 +15,8 @@ use crate::value::{BriefReason, Name, Phase, ProcessId, Reason, Site, Work};
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
     pub(crate) id: ProcessId,
-    pub(crate) name: Option<Name>,
     pub(crate) site: Site,
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) rest: Rest,
     pub(crate) closing_for: Age,
     pub(crate) aborting_for: Age,
     pub(crate) work_for: Age,
@@ -35,11 +34,21 @@ pub struct ProcessInfo {
 
 // A large snapshot consists of these, and most of the time that it takes is spent on memory accesses.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<ProcessInfo>() == 72);
+const _: () = assert!(size_of::<ProcessInfo>() == 64);
 
-/// The fields that few processes need.
+/// The name, and the fields that few processes need. They share their space, because most processes have only a name or
+/// nothing at all.
+#[derive(Clone, Debug)]
+pub(crate) enum Rest {
+    /// The name, if it has one of its own. The fields that few processes need are empty.
+    Name(Option<Name>),
+    Rare(Box<Rare>),
+}
+
+/// The fields that few processes need, and the name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rare {
+    pub(crate) name: Option<Name>,
     pub(crate) reason: Option<Reason>,
     pub(crate) failed: bool,
     pub(crate) closing_children: bool,
@@ -48,12 +57,14 @@ pub(crate) struct Rare {
 }
 
 impl Rare {
-    /// The fields in a box; `None` if all of them are empty.
-    pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let Self { reason, failed, closing_children, thread, held_slots } = &self;
+    /// The fields in a box, unless all of them, except perhaps the name, are empty.
+    pub(crate) fn boxed(self) -> Rest {
+        let Self { name: _, reason, failed, closing_children, thread, held_slots } = &self;
         let is_empty = reason.is_none() && thread.is_none() && held_slots.is_empty();
-        let is_plain = is_empty && !failed && !closing_children;
-        (!is_plain).then(|| Box::new(self))
+        match is_empty && !failed && !closing_children {
+            true => Rest::Name(self.name),
+            false => Rest::Rare(Box::new(self)),
+        }
     }
 }
 
@@ -96,7 +107,29 @@ impl ProcessInfo {
     /// The name, if it has one of its own.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name_text().map(|name| &**name)
+    }
+
+    pub(super) fn name_text(&self) -> Option<&Name> {
+        match &self.rest {
+            Rest::Name(name) => name.as_ref(),
+            Rest::Rare(rare) => rare.name.as_ref(),
+        }
+    }
+
+    pub(crate) fn set_name(&mut self, name: Option<Name>) {
+        match &mut self.rest {
+            Rest::Name(own) => *own = name,
+            Rest::Rare(rare) => rare.name = name,
+        }
+    }
+
+    /// The fields that few processes need, unless they are empty.
+    fn rare(&self) -> Option<&Rare> {
+        match &self.rest {
+            Rest::Name(_) => None,
+            Rest::Rare(rare) => Some(rare),
+        }
     }
 
     /// Where it was made.
@@ -120,13 +153,13 @@ impl ProcessInfo {
     /// Has its body, its teardown, or a child that it closes for failed?
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.failed)
+        self.rare().is_some_and(|rare| rare.failed)
     }
 
     /// The reason for its closing. A Running process has one if it will close as soon as it waits for nothing.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
-        self.reason?.get().or_else(|| self.rare.as_ref()?.reason.as_ref())
+        self.reason?.get().or_else(|| self.rare()?.reason.as_ref())
     }
 
     /// How long ago it began to close.
@@ -160,30 +193,36 @@ impl ProcessInfo {
     }
 
     pub(super) fn thread_name(&self) -> Option<&Arc<str>> {
-        self.rare.as_ref()?.thread.as_ref()
+        self.rare()?.thread.as_ref()
     }
 
     /// Is it closing its children at this moment, so that they are missing from the snapshot?
     #[must_use]
     pub fn is_closing_children(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.closing_children)
+        self.rare().is_some_and(|rare| rare.closing_children)
     }
 
     /// The slots that callers hold without a child, if it limits the number of its children.
     #[must_use]
     pub fn held_slots(&self) -> &[HeldSlot] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.held_slots)
+        self.rare().map_or(&[], |rare| &rare.held_slots)
     }
 
     #[cfg(test)]
     pub(super) fn set_reason(&mut self, reason: Reason) {
         self.reason = Some(BriefReason::from(&reason));
-        self.rare().reason = Some(reason);
+        self.rare_mut().reason = Some(reason);
     }
 
     #[cfg(test)]
-    pub(super) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        if let Rest::Name(name) = &mut self.rest {
+            self.rest = Rest::Rare(Box::new(Rare { name: name.take(), ..Rare::default() }));
+        }
+        match &mut self.rest {
+            Rest::Rare(rare) => rare,
+            Rest::Name(_) => unreachable!("it was replaced"),
+        }
     }
 
     /// The name, or the site if the name is missing or empty.
@@ -200,9 +239,8 @@ impl ProcessInfo {
     pub(super) fn new(id: ProcessId, site: Site) -> Self {
         Self {
             id,
-            name: None,
             site,
-            rare: None,
+            rest: Rest::Name(None),
             closing_for: None.into(),
             aborting_for: None.into(),
             work_for: None.into(),
@@ -217,7 +255,7 @@ impl ProcessInfo {
 
     /// The name, unless it is empty.
     pub(super) fn nonempty_name(&self) -> Option<&str> {
-        nonempty(self.name.as_deref())
+        nonempty(self.name())
     }
 
     /// The label as it is printed.

@@ -24,7 +24,7 @@ impl Serialize for Snapshot {
 impl Serialize for ProcessInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("ProcessInfo", 14)?;
-        fields.serialize_field("name", &self.name.as_deref())?;
+        fields.serialize_field("name", &self.name())?;
         fields.serialize_field("site", &self.site)?;
         fields.serialize_field("phase", &self.phase)?;
         fields.serialize_field("aborting", &self.aborting)?;
@@ -178,9 +178,11 @@ mod tests {
     fn a_snapshot_is_lists_of_processes_and_edges() {
         let (mut scene, app) = app();
         let cache = scene.closing_below(app, "cache", "src/cache.rs:41");
-        scene.work(cache, Work::ThreadBody, std::time::Duration::from_secs(11_105)).rare().thread =
-            Some("cache-refresh".into());
-        scene.at(cache).rare().held_slots = vec![held("src/pool.rs:20", 8_200)];
+        scene
+            .work(cache, Work::ThreadBody, std::time::Duration::from_secs(11_105))
+            .rare_mut()
+            .thread = Some("cache-refresh".into());
+        scene.at(cache).rare_mut().held_slots = vec![held("src/pool.rs:20", 8_200)];
         let expected = json!({
             "processes": [
                 {

@@ -132,7 +132,7 @@ impl Search<'_> {
                     let info = self.info(process);
                     chain.push(ChainLink {
                         process: process as usize,
-                        name: info.name.as_ref().map(Name::to_shared),
+                        name: info.name_text().map(Name::to_shared),
                         site: info.site,
                         link: step.map(|step| step.link),
                     });

@@ -39,7 +39,7 @@ use crate::value::{Phase, ProcessId};
 pub(crate) use age::Age;
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 pub use info::{HeldSlot, ProcessInfo};
-pub(crate) use info::{Index, Rare};
+pub(crate) use info::{Index, Rare, Rest};
 pub use outline::Marks;
 
 /// A process with everything that it closes or waits for, at the time of the call of

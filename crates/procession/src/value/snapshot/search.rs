@@ -354,7 +354,7 @@ mod tests {
     fn a_wait_for_a_slot_leads_to_all_holders() {
         let (mut scene, app) = app();
         let pool = scene.running("pool", "src/pool.rs:20");
-        scene.at(pool).rare().held_slots =
+        scene.at(pool).rare_mut().held_slots =
             vec![held("src/pool.rs:20", 100), held("src/http.rs:9", 8_200)];
         let worker = scene.running("worker", "src/http.rs:88");
         scene.work(worker, Work::AsyncBody, AGE);
@@ -423,7 +423,7 @@ mod tests {
     fn closing_the_children_is_a_blocker() {
         let (mut scene, app) = app();
         let db = scene.closing_below(app, "db", "src/db.rs:12");
-        scene.at(db).rare().closing_children = true;
+        scene.at(db).rare_mut().closing_children = true;
         let blockers = scene.snapshot().blockers(16);
         let line = blockers.to_string();
         let start = "app › db: its children are being closed (";

@@ -77,7 +77,7 @@ impl Scene {
         let index = self.processes.len();
         let id = ProcessId::of(std::ptr::without_provenance::<u8>(4096 + 64 * index));
         let mut process = ProcessInfo::new(id, site);
-        process.name = (!name.is_empty()).then(|| name.into());
+        process.set_name((!name.is_empty()).then(|| name.into()));
         self.processes.push(process);
         index
     }
@@ -132,7 +132,7 @@ pub(super) fn stuck() -> Scene {
     let http = scene.closing_below(app, "http", "src/http.rs:9");
     let log = scene.closing_below(app, "log", "src/log.rs:17");
     let cache = scene.closing_below(db, "cache", "src/cache.rs:41");
-    scene.work(cache, Work::ThreadBody, HOURS).rare().thread = Some("cache-refresh".into());
+    scene.work(cache, Work::ThreadBody, HOURS).rare_mut().thread = Some("cache-refresh".into());
     for number in std::iter::once(42).chain(1..38) {
         let session = scene.closing_below(http, &format!("session-{number}"), "src/http.rs:88");
         scene.work(session, Work::AsyncBody, Duration::from_secs(252));
@@ -194,8 +194,8 @@ pub(super) fn hostile() -> Snapshot {
     let long = "A".repeat(1 << 20);
     for name in HOSTILE.into_iter().chain([&*long, ""]) {
         let child = scene.closing_below(app, name, "src/http.rs:88");
-        scene.at(child).name = Some(name.into());
-        scene.work(child, Work::ThreadBody, AGE).rare().thread = Some(name.into());
+        scene.at(child).set_name(Some(name.into()));
+        scene.work(child, Work::ThreadBody, AGE).rare_mut().thread = Some(name.into());
     }
     scene.snapshot()
 }

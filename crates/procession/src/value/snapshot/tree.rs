@@ -317,18 +317,18 @@ app: Closing for 6.1 s (SIGINT)
     fn a_row_says_all_that_is_known() {
         let (mut scene, app) = app();
         let pool = scene.closing_below(app, "pool", "src/pool.rs:20");
-        scene.at(pool).rare().held_slots =
+        scene.at(pool).rare_mut().held_slots =
             vec![held("src/pool.rs:20", 900), held("src/http.rs:51", 8_200)];
         let one = scene.closing_below(app, "one", "src/pool.rs:20");
-        scene.at(one).rare().held_slots = vec![held("src/pool.rs:20", 900)];
+        scene.at(one).rare_mut().held_slots = vec![held("src/pool.rs:20", 900)];
         let log = scene.closing_below(app, "log", "src/log.rs:17");
-        scene.work(log, Work::Teardown, AGE).rare().thread = Some("procession-7".into());
+        scene.work(log, Work::Teardown, AGE).rare_mut().thread = Some("procession-7".into());
         let files = scene.closing_below(app, "files", "src/files.rs:52");
         scene.work(files, Work::TeardownQueued, AGE);
         let db = scene.closing_below(app, "db", "src/db.rs:12");
         let process = scene.at(db);
         process.aborting = true;
-        (process.rare().failed, process.rare().closing_children) = (true, true);
+        (process.rare_mut().failed, process.rare_mut().closing_children) = (true, true);
         process.aborting_for = Some(Duration::from_millis(1_200)).into();
         let id = ProcessId::of(&0_u8);
         process.set_reason(Reason::ChildFailed(Label::of_test(Some("é\n"), id)));
@@ -336,7 +336,7 @@ app: Closing for 6.1 s (SIGINT)
             let done = scene.closing_below(app, "", "src/main.rs:41");
             let process = scene.at(done);
             (process.phase, process.aborting) = (Phase::Closed, aborting);
-            process.rare().failed = failed;
+            process.rare_mut().failed = failed;
         }
         let idle = scene.running("idle", "src/main.rs:33");
         scene.at(idle).set_reason(Reason::BodyFinished);
