@@ -14,7 +14,7 @@
 //! one locked section. Children that end while the walk goes over their parent's list are counted, and subtracted from
 //! the parent's count together.
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ impl<C: Contents> Node<C> {
         failed: Option<Failed<C>>,
         place: Option<Place>,
     ) -> (Effects<C>, Option<Sleeper>) {
-        let mut walk = Walk::new();
+        let mut walk = ManuallyDrop::new(Walk::new());
         let has_failed = failed.is_some();
         if let Some(failed) = failed {
             walk.fail(self, failed, |walk, inner| {
@@ -121,7 +121,7 @@ impl<C: Contents> Node<C> {
     /// The teardown, which was handed out, has ended.
     #[inline]
     pub(crate) fn torn_down(self: &Arc<Self>, failed: Option<Failed<C>>) -> Effects<C> {
-        let mut walk = Walk::new();
+        let mut walk = ManuallyDrop::new(Walk::new());
         if let Some(failed) = failed {
             walk.fail(self, failed, |_, _| {});
         }
@@ -155,6 +155,7 @@ impl<C: Contents> Node<C> {
 }
 
 impl<C: Contents> Walk<C> {
+    /// A new walk. If it is certain to [run](Self::run), the caller can leave out its drop.
     #[inline]
     pub(super) fn new() -> Self {
         Self {
@@ -171,7 +172,7 @@ impl<C: Contents> Walk<C> {
     /// Runs a walk that begins with `first`, called under the node's lock.
     #[inline(always)]
     fn from(node: &Arc<Node<C>>, first: impl FnOnce(&mut Self, &mut Inner<C>)) -> Effects<C> {
-        let mut walk = Self::new();
+        let mut walk = ManuallyDrop::new(Self::new());
         walk.visit(node, first);
         walk.run()
     }
@@ -190,18 +191,18 @@ impl<C: Contents> Walk<C> {
         drop(ended);
     }
 
-    /// Takes steps until none are left.
+    /// Takes steps until none are left. After that, the walk has nothing to drop.
+    ///
+    /// It is not passed by value, because the processor would have to wait for the fields that were written last before
+    /// it could copy them.
     #[inline(always)]
-    pub(super) fn run(mut self) -> Effects<C> {
+    pub(super) fn run(&mut self) -> Effects<C> {
         self.release_next();
         if !self.steps.is_empty() {
             self.take_steps();
-            return self.effects;
+            self.steps = Vec::new();
         }
-        let effects = mem::take(&mut self.effects);
-        // Only `take_steps` removes steps, so none was ever added, and there is nothing to drop.
-        mem::forget(self);
-        effects
+        mem::take(&mut self.effects)
     }
 
     #[inline(always)]
