@@ -14,7 +14,7 @@ use super::faults::TeardownFault;
 use super::hooks::{outcome, torn_down};
 use super::park;
 use super::pool::Task;
-use super::teardown::{Begun, TeardownFuture};
+use super::teardown::{Begun, Teardown, TeardownFuture};
 use super::workplaces::run_on_this_thread;
 use super::{Effects, Node, NodeContents};
 use crate::state::{Due, NodeEvent};
@@ -66,9 +66,9 @@ impl Job {
 
     /// Runs a blocking teardown to its end on this thread.
     #[inline]
-    pub(super) fn tear_down(due: Due<NodeContents>) -> Effects {
-        debug_assert!(due.teardown.is_blocking());
-        match begin(due, true) {
+    pub(super) fn tear_down(node: Arc<Node>, teardown: Teardown) -> Effects {
+        debug_assert!(teardown.is_blocking());
+        match begin(node, teardown, true) {
             (node, Ok(Begun::Ended(result))) => ended(&node, Ok(result)),
             (node, Ok(Begun::Future(future))) => {
                 Self(State::TearingDown(TearingDown { node, future: Some(future) })).execute()
@@ -105,9 +105,11 @@ impl Job {
 
     pub(super) fn poll_effects(&mut self, context: &mut Context<'_>) -> Poll<Effects> {
         if let State::Teardown(_) = &self.0 {
-            let State::Teardown(due) = self.take() else { unreachable!("looked at above") };
-            let is_blocking = due.teardown.is_blocking();
-            match begin(due, is_blocking) {
+            let State::Teardown(Due { node, teardown }) = self.take() else {
+                unreachable!("looked at above")
+            };
+            let is_blocking = teardown.is_blocking();
+            match begin(node, teardown, is_blocking) {
                 (node, Ok(Begun::Ended(result))) => return Poll::Ready(ended(&node, Ok(result))),
                 (node, Ok(Begun::Future(future))) => {
                     self.0 = State::TearingDown(TearingDown { node, future: Some(future) });
@@ -130,7 +132,8 @@ impl Job {
 /// Begins a teardown. A blocking one runs to its end.
 #[inline(always)]
 fn begin(
-    Due { node, teardown }: Due<NodeContents>,
+    node: Arc<Node>,
+    teardown: Teardown,
     is_blocking: bool,
 ) -> (Arc<Node>, Result<Begun, Arc<str>>) {
     node.notify_observers(|| NodeEvent::TeardownStarted);

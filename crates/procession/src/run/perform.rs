@@ -38,6 +38,7 @@
 //!    one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 
 use std::mem;
+use std::sync::Arc;
 
 use super::faults::drops_jobs;
 use super::job::Job;
@@ -46,7 +47,7 @@ use super::pool::{self, Submit, Task};
 use super::report::notify_supervisors;
 use super::spawn::Threads;
 use super::wakers::{wake, wake_one};
-use super::{Effects, Node, NodeContents};
+use super::{Effects, Node, NodeContents, Teardown};
 use crate::state::Due;
 use crate::value::{Phase, Work};
 
@@ -87,17 +88,18 @@ pub(crate) fn perform_here(effects: Effects, target: &Node) {
         let Some(task) = queue.next() else { return };
         let submit = &mut |tasks, is_back_soon| queue.extend(tasks, is_back_soon);
         match task {
-            Task::TearDown(due) => tear_down(due, submit),
+            Task::TearDown(Due { node, teardown }) => tear_down(node, teardown, submit),
             Task::Call(_) => pool::run(task, submit),
         }
     }
     queue.give_away();
 }
 
-/// Runs a teardown on a thread of the pool, and carries out its effects.
+/// Runs a teardown on a thread of the pool, and carries out its effects. The node and the teardown are separate
+/// arguments, because a [`Due`] would be passed through memory.
 #[inline]
-pub(super) fn tear_down(due: Due<NodeContents>, submit: &mut Submit<'_>) {
-    let effects = Job::tear_down(due);
+pub(super) fn tear_down(node: Arc<Node>, teardown: Teardown, submit: &mut Submit<'_>) {
+    let effects = Job::tear_down(node, teardown);
     if effects.are_none() {
         return mem::forget(effects);
     }
@@ -142,8 +144,9 @@ fn run_closing_hooks(due: Vec<Due<NodeContents>>) -> Vec<Due<NodeContents>> {
         return due;
     }
     let (hooks, others) = due.into_iter().partition::<Vec<_>, _>(is_hook);
-    for hook in hooks {
-        pool::run_now(Box::new(move || tear_down(hook, &mut |tasks, _| pool::submit(tasks))));
+    for Due { node, teardown } in hooks {
+        let run = move || tear_down(node, teardown, &mut |tasks, _| pool::submit(tasks));
+        pool::run_now(Box::new(run));
     }
     others
 }

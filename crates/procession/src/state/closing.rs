@@ -366,11 +366,11 @@ impl<C: Contents> Walk<C> {
                 inner.teardown = TeardownStage::Started;
                 node.work.mark_teardown_due(self.date(inner));
                 inner.notify_observers(node, || NodeEvent::TeardownQueued);
-                let due = Due { node: node.clone(), teardown };
+                let node = node.clone();
                 if inner.is_no_wait_child() {
-                    self.effects.tear_down_no_wait_child(due);
+                    self.effects.tear_down_no_wait_child(Due { node, teardown });
                 } else {
-                    self.effects.tear_down(due, self.family as usize);
+                    self.effects.tear_down(node, teardown, self.family as usize);
                 }
                 None
             }

@@ -111,14 +111,15 @@ impl<C: Contents> Effects<C> {
 
     /// Adds a teardown that is due. It is sorted here, while its node is in the cache, so that the nodes need not be
     /// read again. `family` is the length of the list of siblings that the walk goes over, whose teardowns may follow.
+    ///
+    /// The parts of the [`Due`] are separate arguments, because the whole would be passed through memory.
     #[inline]
-    pub(super) fn tear_down(&mut self, due: Due<C>, family: usize) {
-        let Due { node, teardown } = &due;
+    pub(super) fn tear_down(&mut self, node: Arc<Node<C>>, teardown: C::Teardown, family: usize) {
         let is_special =
-            node.spawner().is_some() || node.work.is_hook() || !C::is_blocking(teardown);
+            node.spawner().is_some() || node.work.is_hook() || !C::is_blocking(&teardown);
         let further = self.further();
         if is_special {
-            further.special_due.push(due);
+            further.special_due.push(Due { node, teardown });
             return;
         }
         if further.due.len() == further.due.capacity() {
@@ -127,7 +128,7 @@ impl<C: Contents> Effects<C> {
             // come.
             further.due.reserve(family);
         }
-        further.due.push(due);
+        further.due.push(Due { node, teardown });
     }
 
     /// [`tear_down`](Self::tear_down) for a process that has parents, none of which waits for it.

@@ -1,9 +1,11 @@
 //! [`Task`]: the unit of work of a pool thread.
 
+use std::sync::Arc;
+
 use once_cell::sync::OnceCell;
 
-use crate::run::NodeContents;
 use crate::run::catch::contain;
+use crate::run::{Node, NodeContents, Teardown};
 use crate::state::Due;
 
 /// A unit of work for a thread of the pool.
@@ -17,9 +19,9 @@ pub(in crate::run) enum Task {
 /// Is given the tasks that follow from a task, and whether the thread will be back soon to take the first of them.
 pub(in crate::run) type Submit<'a> = dyn FnMut(Vec<Task>, bool) + 'a;
 
-/// The function that runs a teardown. It is part of the interpreter, which is built on the pool, so the interpreter
-/// passes it down here.
-pub(in crate::run) type TearDown = fn(Due<NodeContents>, &mut Submit<'_>);
+/// The function that runs the teardown of a node. It is part of the interpreter, which is built on the pool, so the
+/// interpreter passes it down here.
+pub(in crate::run) type TearDown = fn(Arc<Node>, Teardown, &mut Submit<'_>);
 
 static TEAR_DOWN: OnceCell<TearDown> = OnceCell::new();
 
@@ -30,9 +32,9 @@ pub(in crate::run) fn set_tear_down(tear_down: TearDown) {
 /// Runs a task.
 pub(in crate::run) fn run(task: Task, submit: &mut Submit<'_>) {
     match task {
-        Task::TearDown(due) => {
+        Task::TearDown(Due { node, teardown }) => {
             let tear_down = TEAR_DOWN.get().expect("it is set when the first root is made");
-            tear_down(due, submit);
+            tear_down(node, teardown, submit);
         }
         Task::Call(call) => contain(call),
     }
