@@ -54,12 +54,14 @@
 //!   its unit is restarted. The pauses before the restarts ([`Backoff`]) grow for each unit separately, and do not
 //!   depend on scans. A unit that was asked to stop has stopped, not failed, however it ends.
 //! - A unit that is restarted **too often** is given up ([`Policy::intensity`]). This can close its manager
-//!   ([`GiveUp`]), and always closes its set. By its error, a unit can also prevent its restart ([`DoNotRestart`]) or
-//!   end everything ([`EndAll`]).
+//!   ([`GiveUp`]), and always closes its set. A unit can also return an error that prevents its restart
+//!   ([`DoNotRestart`]) or ends everything ([`EndAll`]).
 //! - **Stopping is bounded**, whatever caused it: a unit is aborted when its grace is over. After its abort grace,
 //!   nothing waits for it any more, and the outcome names it.
 //! - **Nothing goes unreported**: each step of a unit is an [`Event`], for `tracing` and for all readers. A reader that
-//!   is too slow is given the number of events that it has missed.
+//!   is too slow is given the number of events that it has missed. A failure that no restart follows is
+//!   [reported](procession::ChildFailure::Report), unless a hook, a reader of the events or a caller takes it, or the
+//!   outcome of a manager or set has it.
 //!
 //! [`Policy`], [`Unit`], [`Builder`] and [`Supervisor`] describe all settings, their defaults and how they interact.
 //!

@@ -221,8 +221,10 @@ impl<K: Key> Core<K> {
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let notice = actions.notice.take();
         self.actions = Some(actions);
+        let mut is_handed = false;
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
+                is_handed = waiting.starters.iter().any(Reply::is_awaited);
                 answer_starters(given, waiting.starters, process.as_ref(), key);
             }
             if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
@@ -231,7 +233,7 @@ impl<K: Key> Core<K> {
             }
         }
         if let Some(notice) = notice {
-            self.handle_notice(id, &key, notice);
+            self.handle_notice(id, &key, notice, is_handed);
         }
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
@@ -239,30 +241,56 @@ impl<K: Key> Core<K> {
         }
     }
 
-    /// Queues a notice for the front end, and closes everything if the notice requires it.
-    fn handle_notice(&mut self, id: usize, key: &Option<K>, notice: Notice) {
-        if let (Notice::Down(down), Some(key)) = (&notice, key) {
+    /// Queues a notice for the front end, and closes everything if the notice requires it. `is_handed` is set if a
+    /// caller has been given the failure.
+    fn handle_notice(&mut self, id: usize, key: &Option<K>, mut notice: Notice, is_handed: bool) {
+        if let (Notice::Down(down), Some(key)) = (&mut notice, key) {
             let name = || name_of(key);
+            let mut left = None;
             match &down.closes_all {
                 Some(Closes::Failed { error, ends_all }) => {
                     let (source, ends_all) = (error.clone(), *ends_all);
                     self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
                 }
-                Some(Closes::GaveUp(source)) if self.shared.about.closes_when_given_up => {
-                    self.fail(ManagerError::GaveUp { key: name(), source: source.clone() });
+                Some(Closes::GaveUp(source)) => {
+                    let gave_up = ManagerError::GaveUp { key: name(), source: source.clone() };
+                    if self.shared.about.closes_when_given_up {
+                        self.fail(gave_up);
+                    } else if !source.as_ref().is_some_and(support::was_reported) {
+                        let process = source.as_ref().and_then(Error::process).cloned();
+                        let process = process.unwrap_or_else(|| self.label());
+                        left = Some(Error::failed(process, Box::new(gave_up)));
+                    }
                 }
-                Some(Closes::GaveUp(_)) | None => {}
+                // A failed unit that waits is restarted, alone or together with others.
+                None if down.failed && self.state(id) == Some(State::Ended) => {
+                    left = self.last_failure(id);
+                }
+                None => {}
             }
+            down.left = left.filter(|_| !is_handed && !self.shared.events.has_readers());
             #[cfg(feature = "metrics")]
             if down.restarts {
                 crate::metrics::count_restart();
             }
             if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
-                let source = self.with(id, |units, id| units.entry(id).lifecycle.last_failure());
-                self.fail(ManagerError::GaveUp { key: name(), source: source.flatten() });
+                let source = self.last_failure(id);
+                self.fail(ManagerError::GaveUp { key: name(), source });
             }
         }
         self.notices.push_back((id, notice));
+    }
+
+    fn last_failure(&self, id: usize) -> Option<Error> {
+        self.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten()
+    }
+
+    /// Reports a failure that is [left](crate::lifecycle::Down::left) to the front end, because nothing will handle it
+    /// (I17). If everything closes because of a failure, the outcome of the run has that failure instead.
+    pub(crate) fn report(&self, left: Option<Error>) {
+        if let (Some(error), None) = (left, &self.failure) {
+            support::report_failure(&self.run, &error);
+        }
     }
 
     /// Sets the rules of a unit from its row.

@@ -39,7 +39,6 @@ impl<T> Reply<T> {
     }
 
     /// Returns whether a caller still waits for the answer.
-    #[cfg(not(loom))]
     pub(crate) fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
     }

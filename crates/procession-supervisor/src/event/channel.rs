@@ -31,7 +31,12 @@ impl<K: Key> EventSource<K> {
 
     /// Returns whether there is a reader, or a `tracing` subscriber that may be enabled for events.
     pub(crate) fn has_listeners(&self) -> bool {
-        self.readers.load(Ordering::Relaxed) > 0 || LevelFilter::current() >= LevelFilter::INFO
+        self.has_readers() || LevelFilter::current() >= LevelFilter::INFO
+    }
+
+    /// Returns whether there is a reader.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
     }
 
     /// Sends an event to `tracing` and to all readers. Call it with no lock held, because it calls the subscriber and

@@ -60,12 +60,14 @@ pub(crate) struct Down {
     /// The unit was not asked to stop.
     pub(crate) on_its_own: bool,
     /// The unit has failed: it ended `on_its_own`, with an error.
-    #[cfg_attr(loom, expect(dead_code, reason = "only shared managers read it"))]
     pub(crate) failed: bool,
     /// The unit will be restarted because of its own end. A strategy may restart others together with it.
     pub(crate) restarts: bool,
     /// Set if everything must close because of this end.
     pub(crate) closes_all: Option<Closes>,
+    /// The failure, if it is left to the front end: the unit will not be restarted, and nothing has handled the failure.
+    /// The engine sets this.
+    pub(crate) left: Option<Error>,
 }
 
 /// Why everything must close because of a unit.

@@ -149,10 +149,14 @@ impl<K: Key> FrontEnd<K> for Rows<K> {
     }
 
     fn moved(&mut self, core: &mut Core<K>, id: usize, notice: Notice) {
-        if let Notice::Load = notice {
-            if let Some(key) = core.with(id, |units, id| units.entry(id).key.clone()) {
-                self.load(key);
+        match notice {
+            Notice::Load => {
+                if let Some(key) = core.with(id, |units, id| units.entry(id).key.clone()) {
+                    self.load(key);
+                }
             }
+            Notice::Ready => {}
+            Notice::Down(down) => core.report(down.left),
         }
     }
 

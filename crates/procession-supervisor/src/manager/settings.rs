@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUp {
-    /// Only that unit is given up; the others continue.
+    /// Only that unit is given up; the others continue. This is [reported](procession::ChildFailure::Report), unless a
+    /// hook or a reader of the events takes it.
     #[default]
     Unit,
     /// The manager closes with all its units, and its outcome names the unit.

@@ -312,6 +312,7 @@ impl FrontEnd<Name> for Members {
                 } else if !core.is_closing() {
                     self.is_down(core, position, id, &down);
                 }
+                core.report(down.left);
             }
         }
     }

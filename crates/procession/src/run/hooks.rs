@@ -122,6 +122,10 @@ fn call_hooks_with(node: &Arc<Node>, failure: WorkFailure) -> Failed<super::Node
     };
     let hooks = node.hooks();
     #[cfg(not(loom))]
+    if !hooks.is_empty() {
+        reports::hooked(unreported);
+    }
+    #[cfg(not(loom))]
     if !(hooks.is_empty() && reports::failed(node, unreported, aborted)) {
         reports::handled(node, unreported);
     }

@@ -98,6 +98,15 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
     true
 }
 
+/// A process has failed, and its hooks are called for the failure: no later [`report`] reports it.
+pub(super) fn hooked(error: &Error) {
+    for error in error.each() {
+        if let Some(label) = error.process() {
+            label.set_reported();
+        }
+    }
+}
+
 /// A process has failed, and something handles the failure: records a warning. Work that was dropped by an abort has
 /// not failed.
 #[cfg(feature = "tracing")]
@@ -130,7 +139,8 @@ pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Optio
     }
 }
 
-fn report(node: &Arc<Node>, error: &Error) {
+/// Reports a failure in the tree of the process, unless it was reported or hooks were called for it.
+pub(crate) fn report(node: &Arc<Node>, error: &Error) {
     let mut failures = each_error(node, error);
     failures.retain(|failure| !failure.label.set_reported());
     if !failures.is_empty() {

@@ -127,6 +127,11 @@ impl Label {
         self.0.is_reported.swap(true, Ordering::Relaxed)
     }
 
+    /// Is the error with this label reported?
+    pub(crate) fn is_reported(&self) -> bool {
+        self.0.is_reported.load(Ordering::Relaxed)
+    }
+
     /// The label of a process that has nothing above it.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn of_test(name: Option<&str>, id: ProcessId) -> Self {

@@ -1,0 +1,132 @@
+//! Run by the tests in `units.rs`: programs with one supervised unit that fails. The arguments say who supervises it, how
+//! it ends, and who takes its failure.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_lite::future::block_on;
+use procession::{BoxError, Error, Exit, IntoOutcome, Main, Process};
+use procession_runnable::{Run, Runnable, body, run_in};
+use procession_supervisor::{
+    Backoff, DoNotRestart, GiveUp, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
+    Restart, State, Supervisor, Unit,
+};
+use procession_tests::LIMIT;
+
+fn main() -> Exit {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [supervisor, how, taker] = &arguments[..] else { panic!("{arguments:?}") };
+    let mut main = Main::new().name("app");
+    if taker == "hook" {
+        main = main.on_failure(|_, _| println!("the hook was called"));
+    }
+    main.run(|p| match &**supervisor {
+        "manager" | "strict-manager" => manager(&p, supervisor == "strict-manager", how, taker),
+        "set" => set(&p, how, taker),
+        other => panic!("{other}"),
+    })
+}
+
+/// A unit that ends in this way, if there is only one restart in a minute.
+fn unit(how: &str) -> Unit {
+    let unit = |restart, runs| Unit::new(runnable(runs)).restart(restart);
+    match how {
+        "temporary" => unit(Restart::Temporary, || Err("disk full".into())),
+        "panics" => unit(Restart::Temporary, || panic!("out of paper")),
+        "not-restarted" => {
+            unit(Restart::Permanent, || Err("disk full".into())).on_failure(OnFailure::End)
+        }
+        "final" => unit(Restart::Permanent, || Err(DoNotRestart::new("disk full").into())),
+        "too-often" => unit(Restart::Transient, || Err("disk full".into())),
+        "ends-too-often" => unit(Restart::Permanent, || Ok(())),
+        "closes-all" => {
+            unit(Restart::Permanent, || Err("disk full".into())).on_failure(OnFailure::CloseAll)
+        }
+        "ends" => unit(Restart::Temporary, || Ok(())),
+        "unready" => Unit::new(body(|_| async {})).restart(Restart::Temporary),
+        "fails-once" => Unit::new(numbered(|run, number| async move {
+            run.ready();
+            if number == 0 {
+                return Err("disk full");
+            }
+            run.closing().await;
+            Ok(())
+        })),
+        "fails-when-called" => Unit::new(numbered(|run, number| async move {
+            if number > 0 {
+                return Err("disk full");
+            }
+            run.ready();
+            Ok(())
+        }))
+        .restart(Restart::Temporary),
+        other => panic!("{other}"),
+    }
+}
+
+/// A runnable that is ready, and then ends.
+fn runnable(end: fn() -> Result<(), BoxError>) -> Runnable {
+    numbered(move |run, _| async move {
+        run.ready();
+        end()
+    })
+}
+
+/// An async body that is given the number of runs before.
+fn numbered<F, Fut>(run_as: F) -> Runnable
+where
+    F: Fn(Run, usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let runs = AtomicUsize::new(0);
+    body(move |run| run_as(run, runs.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn policy() -> Policy {
+    Policy::new()
+        .backoff(Backoff::new(Duration::ZERO, Duration::ZERO))
+        .intensity(Rate::new(1, Duration::from_secs(60)))
+}
+
+fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), Error> {
+    let table = MemoryTable::new();
+    table.insert("job", unit(how));
+    let give_up = if is_strict { GiveUp::Manager } else { GiveUp::Unit };
+    let manager = Manager::builder(table).name("jobs").policy(policy()).give_up(give_up).build();
+    let reader = (taker == "reader").then(|| manager.events());
+    let state = || manager.list().first().map(|unit| (unit.state, unit.restarts));
+    block_on(run_in(p, &manager.runnable(), async |p: Process| {
+        until_over(&p, how, state).await;
+        if taker == "caller" {
+            let started = manager.start("job").await;
+            assert!(matches!(started, Err(ManagerError::Failed(_))));
+        }
+        drop(reader);
+    }))
+}
+
+fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {
+    let set = Supervisor::one_for_one([("job", unit(how))]).name("jobs").policy(policy());
+    let set = set.keep_open(true);
+    let reader = (taker == "reader").then(|| set.events());
+    let state = || set.list().first().map(|unit| (unit.state, unit.restarts));
+    block_on(run_in(p, &set.runnable(), async |p: Process| {
+        until_over(&p, how, state).await;
+        drop(reader);
+    }))
+}
+
+/// Waits until the unit has ended for good, or runs again after its only failure, or `p` closes.
+async fn until_over(p: &Process, how: &str, state: impl Fn() -> Option<(State, u64)>) {
+    let end = Instant::now() + LIMIT;
+    let is_over = || match state() {
+        Some((State::Ended | State::GivenUp, _)) => true,
+        Some((State::Running, restarts)) => how == "fails-once" && restarts == 1,
+        _ => false,
+    };
+    while !is_over() && p.closing().timeout(Duration::from_millis(1)).await.is_none() {
+        assert!(Instant::now() < end);
+    }
+}

@@ -1,0 +1,101 @@
+//! Supervised units in a program with `Main`: a failure that nobody handles is reported and changes the exit status
+//! (I17).
+
+#![cfg(target_os = "linux")]
+
+use std::process::Command;
+
+const FILE: &str = "tests/src/bin/units.rs";
+
+/// Runs the program: its exit status, and its lines about failures, without the sites.
+fn run(supervisor: &str, how: &str, taker: &str) -> (Option<i32>, Vec<String>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_units"));
+    let output = command.args([supervisor, how, taker]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    // The last line may be the outcome of the program. The panic hook prints lines of its own.
+    let failures = errors.lines().filter_map(|line| match line.strip_prefix("app: ") {
+        Some(said) => (!said.starts_with("closed in ")).then_some(said),
+        None => line.starts_with("process `").then_some(line),
+    });
+    (output.status.code(), failures.map(without_sites).collect())
+}
+
+/// The line without the site of the failure, and without that of the unnamed run of the supervisor.
+fn without_sites(line: &str) -> String {
+    let line = line.split(&format!(" ({FILE}:")).next().unwrap_or(line);
+    match line.split_once(&format!(" › {FILE}:")) {
+        Some((app, rest)) => format!("{app}{}", rest.trim_start_matches(char::is_numeric)),
+        None => line.to_owned(),
+    }
+}
+
+const JOB: &str = "app › jobs › units › job";
+
+/// A unit that has failed and will not be restarted is reported once, and `Main` exits with status 1.
+#[test]
+fn a_failure_that_is_final_is_reported() {
+    for supervisor in ["manager", "set"] {
+        for (how, what) in [
+            ("temporary", "failed: disk full"),
+            ("not-restarted", "failed: disk full"),
+            ("final", "failed: disk full"),
+            ("panics", "panicked: out of paper"),
+        ] {
+            let expected = (Some(1), vec![format!("{JOB} {what}")]);
+            assert_eq!(run(supervisor, how, "nobody"), expected, "{supervisor} {how}");
+        }
+        let (status, said) = run(supervisor, "unready", "nobody");
+        assert_eq!((status, said.len()), (Some(1), 1), "{said:?}");
+        assert!(said[0].starts_with(&format!("{JOB} failed: ")), "{said:?}");
+    }
+}
+
+/// A unit that is given up is reported, even if it never failed. If its manager or set closes because of that, the
+/// outcome names the unit instead.
+#[test]
+fn a_unit_that_is_given_up_is_reported() {
+    let (often, cause) = ("unit `job` was restarted too often", "process `job` failed: disk full");
+    let (status, said) = run("manager", "too-often", "nobody");
+    assert_eq!(status, Some(1));
+    assert_eq!(said, [format!("{JOB} failed: {often}: {cause}")]);
+    let (status, said) = run("manager", "ends-too-often", "nobody");
+    assert_eq!((status, said), (Some(1), vec![format!("app › jobs failed: {often}")]));
+    for supervisor in ["strict-manager", "set"] {
+        for (how, what) in [
+            ("too-often", format!("{often}: {cause}")),
+            ("ends-too-often", often.to_owned()),
+            ("closes-all", format!("unit `job` failed, so everything closes: {cause}")),
+        ] {
+            let expected = (Some(1), vec![format!("process `jobs` failed: {what}")]);
+            assert_eq!(run(supervisor, how, "nobody"), expected, "{supervisor} {how}");
+        }
+    }
+}
+
+/// Nothing is reported if there is no failure, if a restart handles it, or if a hook, a reader of the events or a caller
+/// takes it.
+#[test]
+fn a_failure_that_is_handled_is_not_reported() {
+    for supervisor in ["manager", "set"] {
+        for (how, taker) in [
+            ("ends", "nobody"),
+            ("fails-once", "nobody"),
+            ("temporary", "hook"),
+            ("temporary", "reader"),
+        ] {
+            assert_eq!(
+                run(supervisor, how, taker),
+                (Some(0), vec![]),
+                "{supervisor} {how} {taker}"
+            );
+        }
+    }
+    for (how, taker) in [
+        ("too-often", "hook"),
+        ("too-often", "reader"),
+        ("ends-too-often", "reader"),
+        ("fails-when-called", "caller"),
+    ] {
+        assert_eq!(run("manager", how, taker), (Some(0), vec![]), "{how} {taker}");
+    }
+}
