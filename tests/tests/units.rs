@@ -1,9 +1,17 @@
 //! Supervised units in a program with `Main`: a failure that nobody handles is reported and changes the exit status
-//! (I17).
+//! (I17), and a report of a slow closing continues into the units.
 
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use procession::Process;
+use procession_runnable::body_thread;
+use procession_supervisor::{Manager, MemoryTable, Unit};
+use procession_tests::LIMIT;
 
 const FILE: &str = "tests/src/bin/units.rs";
 
@@ -98,4 +106,31 @@ fn a_failure_that_is_handled_is_not_reported() {
     ] {
         assert_eq!(run("manager", how, taker), (Some(0), vec![]), "{how} {taker}");
     }
+}
+
+/// While a body is blocked in `run_blocking`, what it waits for are the units of the manager.
+#[test]
+fn a_blocking_run_shows_what_it_waits_for() {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let job = body_thread(move |run| {
+        run.ready();
+        let _released = released.lock().unwrap().recv();
+    });
+    let table = MemoryTable::new();
+    table.insert("job", Unit::new(job).grace(Duration::MAX));
+    let manager = Manager::builder(table).name("jobs").start_limit(Duration::MAX).build();
+    let mut events = manager.events();
+    let app = Process::builder().name("app").build().unwrap();
+    let caller = Process::builder().name("caller").parent(&app);
+    caller.spawn_thread(move |p| manager.run_blocking(|_| p.closing().wait())).unwrap();
+    while events.recv_blocking().unwrap().kind() != "ready" {}
+    app.close();
+    while events.recv_blocking().unwrap().kind() != "stopping" {}
+    let blockers = app.blockers(16).to_string();
+    let job = " › jobs ⇢ units › job: thread body `job`";
+    let of_job = blockers.lines().find(|line| line.contains(job));
+    assert!(of_job.is_some_and(|line| line.starts_with("app › caller ⇢ ")), "{blockers}");
+    drop(release);
+    assert!(app.closed().wait_timeout(LIMIT).unwrap().is_ok());
 }

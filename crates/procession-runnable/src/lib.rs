@@ -124,11 +124,11 @@ pub use leaf::{
     start_stop, start_stop_thread,
 };
 pub use ready::{NotReady, Readiness};
-#[doc(hidden)]
-pub use run::run_in_at;
 #[cfg(not(loom))]
 pub use run::{run, run_async, run_with, run_with_async};
 pub use run::{run_in, run_to_end};
+#[doc(hidden)]
+pub use run::{run_in_at, run_in_blocking_at};
 pub use runnable::Runnable;
 pub use service::{Service, ServiceError};
 pub use start::{Run, Start};

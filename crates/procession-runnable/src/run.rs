@@ -5,10 +5,10 @@ use std::future::{Future, pending};
 
 #[cfg(not(loom))]
 use procession::support::{block_on, program_is_ready};
-use procession::support::{close_when_at, run_at};
+use procession::support::{close_when_at, run_at, run_blocking_at};
+use procession::{BoxError, Error, IntoOutcome, Process, Reason, Site};
 #[cfg(not(loom))]
 use procession::{ChildFailure, Exit, Main};
-use procession::{Error, IntoOutcome, Process, Reason, Site};
 
 use crate::errors::Errors;
 use crate::ready::NotReady;
@@ -79,31 +79,65 @@ where
     Fut: Future<Output: IntoOutcome>,
 {
     let runnable = runnable.clone();
-    run_at(site, parent, move |p| async move {
-        if p.is_closing() {
-            return Ok(());
+    run_at(site, parent, move |p| run_around(site, p, runnable, body))
+}
+
+/// [`run_in_at`], blocking: the future of the body is polled on this thread, which waits for the end of the run.
+///
+/// # Errors
+///
+/// Those of [`run_in`], and [`Error::Deadlock`].
+#[doc(hidden)]
+pub fn run_in_blocking_at<F, Fut>(
+    site: Site,
+    parent: &Process,
+    runnable: &Runnable,
+    body: F,
+) -> Result<(), Error>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let runnable = runnable.clone();
+    run_blocking_at(site, parent, move |p| run_around(site, p, runnable, body))
+}
+
+/// The body of a process that runs `runnable` around `body`.
+async fn run_around<F, Fut>(
+    site: Site,
+    process: Process,
+    runnable: Runnable,
+    body: F,
+) -> Result<(), BoxError>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    if process.is_closing() {
+        return Ok(());
+    }
+    let mut errors = Errors::of_parts(&process);
+    let (start, readiness) = Start::under(&process);
+    let started = match runnable.start(start) {
+        Ok(started) => started,
+        Err(error) => {
+            errors.add_refused(error);
+            return errors.into_result();
         }
-        let mut errors = Errors::of_parts(&p);
-        let (start, readiness) = Start::under(&p);
-        let started = match runnable.start(start) {
-            Ok(started) => started,
-            Err(error) => {
-                errors.add_refused(error);
-                return errors.into_result();
-            }
-        };
-        match readiness.until_closing(&p).await {
-            Ok(()) if !p.is_closing() => match run_inside(site, &p, &started, body).await {
-                Ok(outcome) => errors.add_outcome(outcome),
-                Err(error) => errors.add_own(error),
-            },
-            Err(NotReady::Ended(label)) => errors.add_own(NotReady::of(label)),
-            // The outcome of the run has the details.
-            Ok(()) | Err(NotReady::Failed | NotReady::Closed) => {}
-        }
-        errors.add_outcome(started.close().await);
-        errors.into_result()
-    })
+    };
+    match readiness.until_closing(&process).await {
+        Ok(()) if !process.is_closing() => match run_inside(site, &process, &started, body).await {
+            Ok(outcome) => errors.add_outcome(outcome),
+            Err(error) => errors.add_own(error),
+        },
+        Err(NotReady::Ended(label)) => errors.add_own(NotReady::of(label)),
+        // The outcome of the run has the details.
+        Ok(()) | Err(NotReady::Failed | NotReady::Closed) => {}
+    }
+    // This also shows in snapshots that the run is ending.
+    process.close();
+    errors.add_outcome(started.closed().await);
+    errors.into_result()
 }
 
 /// Runs `body` in a process below `process` that closes if `started` fails, and returns the outcome of the body.

@@ -62,6 +62,20 @@ where
     parent.run_at(site, body)
 }
 
+/// [`run_at`], blocking: the future of the body is polled on this thread. The processes whose code is on its stack wait
+/// for the child, as in [`Closed::wait`](crate::Closed::wait).
+///
+/// # Errors
+///
+/// Those of [`Process::run`], and [`Error::Deadlock`](crate::Error::Deadlock).
+pub fn run_blocking_at<F, Fut>(site: Site, parent: &Process, body: F) -> Result<(), Error>
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    parent.run_blocking_at(site, body)
+}
+
 /// [`run_at`], with a name for the child, for a caller that is not handed the outcome: failures of the child are
 /// reported like those of [`Process::spawn`]. The future is ready when the body has ended.
 ///

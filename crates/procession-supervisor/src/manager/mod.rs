@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use procession::support::block_on;
 use procession::{Error, IntoOutcome, Process, Site};
-use procession_runnable::{Runnable, body, named, run_in_at};
+use procession_runnable::{Runnable, body, named, run_in_at, run_in_blocking_at};
 
 use self::rows::Rows;
 pub use self::settings::GiveUp;
@@ -106,6 +106,9 @@ impl<K: Key> Manager<K> {
 
     /// [`run`](Self::run) for a blocking body, which runs on the calling thread.
     ///
+    /// Meanwhile, the process whose code calls this waits for the run. So if that process takes long to close, the report
+    /// of what it waits for names the units that have not ended.
+    ///
     /// # Errors
     ///
     /// Those of [`run`](Self::run).
@@ -118,7 +121,9 @@ impl<K: Key> Manager<K> {
         F: FnOnce(Process) -> R,
         R: IntoOutcome,
     {
-        block_on(self.run(|process| async { body(process) }))
+        let site = self.shared.about.site;
+        let root = Process::builder().site(site).build()?;
+        run_in_blocking_at(site, &root, &self.runnable(), |process| async { body(process) })
     }
 
     /// Returns a runnable that runs the manager as a part of something larger. It is ready when [`run`](Self::run)

@@ -9,6 +9,8 @@ use super::Process;
 use super::lazy_body::LazyBody;
 use super::outcome_reader::OutcomeReader;
 use crate::run::body::{Body, BodyEnd};
+use crate::run::park::block_on;
+use crate::run::waits::begin_wait;
 use crate::run::{Inherited, Seed, spawn_body};
 use crate::value::{Error, IntoOutcome, Site, Work};
 
@@ -124,14 +126,37 @@ impl Process {
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let child = self.child_with_body(site).map(|(child, end)| {
-            let (closed, reader) = (child.closed(), OutcomeReader::polling(&child));
-            let future = async move { body(child).await.into_outcome() };
-            // The body is dropped first, while the failures of the child are still left to the caller.
-            (Body::of_caller(end, future), closed, reader)
-        });
+        let run = self.child_with_body(site).map(|(child, end)| child.run_by_caller(end, body));
+        async move { run?.await }
+    }
+
+    /// [`run_at`](Self::run_at), blocking: the future is polled on this thread, which waits for the child (I13).
+    pub(crate) fn run_blocking_at<F, Fut>(&self, site: Site, body: F) -> Result<(), Error>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let (child, end) = self.child_with_body(site)?;
+        let _edges = begin_wait(&child.node)?;
+        block_on(child.run_by_caller(end, body))
+    }
+
+    /// Polls the body that this process was made with in the caller's own task, and returns the outcome.
+    fn run_by_caller<F, Fut>(
+        self,
+        end: BodyEnd,
+        body: F,
+    ) -> impl Future<Output = Result<(), Error>> + use<F, Fut>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let (closed, reader) = (self.closed(), OutcomeReader::polling(&self));
+        let future = async move { body(self).await.into_outcome() };
+        // The body is dropped first, while the failures of the process are still left to the caller.
+        let run = (Body::of_caller(end, future), closed, reader);
         async move {
-            let (body, closed, mut reader) = child?;
+            let (body, closed, mut reader) = run;
             body.await;
             let outcome = closed.await;
             reader.mark_read();
