@@ -78,6 +78,7 @@
 //! from one of them? `from_go` maps each of its names.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]

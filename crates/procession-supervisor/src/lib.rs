@@ -79,6 +79,7 @@
 //! still open. The time comes from a [`Clock`](procession::Clock), so tests need not sleep.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]

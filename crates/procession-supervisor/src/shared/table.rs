@@ -92,6 +92,9 @@ pub trait Session {
 
     /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
     /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Ends the leases of all dead managers, and returns their ids, each once. A manager is dead if its lease has ended
@@ -101,11 +104,17 @@ pub trait Session {
     ///
     /// Their units become free, or are removed if they should be. A unit that was not [steady](super::Record::Steady)
     /// yet has crashed: see [`UnitRow::crashes`]. It is quarantined when it has crashed `crash_limit` times.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn expire_dead(&mut self, crash_limit: u32) -> Result<Vec<ManagerId>, TableError>;
 
     /// Ends the lease of a manager by force. For operators, if a store cannot know that the manager is gone. Its units
     /// become free, or are removed if they should be, and do not count as crashed. Does nothing if the lease has ended
     /// already.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn expire(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Returns what a manager must know to decide what it does next. A manager calls this often, so it should be one
@@ -178,6 +187,9 @@ pub trait Session {
 
     /// Waits until something may have changed since the last call of this function, for at most `timeout`. Returns
     /// whether it may have. It may return early; it may also miss changes, so callers must look from time to time.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn wait_for_change(&mut self, timeout: Duration) -> Result<bool, TableError>;
 
     /// Adds a unit that should run, or changes the kind and the spec of the one with this key. Returns its generation,
@@ -219,12 +231,21 @@ pub trait Session {
     fn clear_quarantine(&mut self, key: &str) -> Result<(), TableError>;
 
     /// Returns one unit; `None` if there is no unit with this key.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn get(&mut self, key: &str) -> Result<Option<UnitRow>, TableError>;
 
     /// Returns at most `limit` units in the order of the bytes of their keys, from the first one after the key `after`.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn scan(&mut self, after: Option<&str>, limit: usize) -> Result<Vec<UnitRow>, TableError>;
 
     /// Returns all managers whose lease has not ended, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] and [`TableError::Unusable`].
     fn managers(&mut self) -> Result<Vec<ManagerRow>, TableError>;
 }
 
