@@ -254,7 +254,7 @@ where
             let mut errors = Errors::of_parts(&run);
             let process = run.process().clone();
             // The thread itself sets the teardown, because an abort may have dropped this future by then. The teardown
-            // // of `process` cannot have started by then, because `process` waits for the thread.
+            // of `process` cannot have started by then, because `process` waits for the thread.
             let starting = below(&run).spawn_thread(move |starting| {
                 (functions.0)(starting).into_outcome()?;
                 let stop = move || (functions.1)();

@@ -43,7 +43,7 @@ pub struct Owner {
 }
 
 /// Something that keeps units running: [`Manager`](crate::Manager), [`Supervisor`](crate::Supervisor),
-/// `shared::SharedManager`, or a supervisor of your own that wants to be shown with them.
+/// `shared::SharedManager`, or a supervisor of your own that should be shown with them.
 ///
 /// ```
 /// use procession_runnable::body;

@@ -77,7 +77,7 @@ impl<K: Key> Manager<K> {
 
     /// Starts the units that the table lists, runs `body`, and then stops all units concurrently.
     ///
-    /// `body` begins when each unit that the first scan found is ready or has failed, but no later than the [start
+    /// `body` begins once each unit that the first scan found is ready or has failed, but no later than the [start
     /// limit](Builder::start_limit). If the manager gives up ([`GiveUp::Manager`]), the body's process closes. If the
     /// manager is already running, the new run waits for its turn.
     ///
@@ -369,8 +369,8 @@ impl<K: Key> Builder<K> {
         self
     }
 
-    /// Sets whether a running unit is stopped when its row is gone. Default: `true`. Otherwise the unit continues to
-    /// its own end, and is not restarted.
+    /// Sets whether a running unit is stopped when its row is gone. Default: `true`. Otherwise, the unit continues until
+    /// it ends, and is not restarted.
     pub fn stop_vanished(mut self, stop: bool) -> Self {
         self.settings.stop_vanished = stop;
         self
