@@ -119,20 +119,33 @@ impl Fleet {
         names.iter().for_each(|name| self.end(name));
     }
 
-    /// Returns the names of the programs that have ended without being asked, and forgets them.
-    pub fn ended(&mut self) -> Vec<String> {
+    /// Waits until programs have ended without being asked. Returns them as [`ended`](Self::ended) does.
+    pub fn wait_for_an_end(&mut self) -> Vec<(String, Option<i32>)> {
+        let limit = Instant::now() + LIMIT;
+        loop {
+            let ended = self.ended();
+            if !ended.is_empty() {
+                return ended;
+            }
+            assert!(Instant::now() < limit, "all programs go on");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Returns the programs that have ended without being asked, with their exit codes, and forgets them.
+    pub fn ended(&mut self) -> Vec<(String, Option<i32>)> {
         let ended = self.programs.iter_mut().filter_map(|(name, program)| {
-            program.has_ended().then(|| (name.clone(), program.id()))
+            program.has_ended().then(|| (name.clone(), program.id(), program.status().code()))
         });
         let ended: Vec<_> = ended.collect();
         let log = self.log();
-        for (name, id) in &ended {
+        for (name, id, _) in &ended {
             self.programs.remove(name);
             // Its log says nothing about the time after its last line.
             let last = log.iter().rposition(|line| line.program == *id);
             self.gone.insert(*id, last.map_or(0, |last| last + 1));
         }
-        ended.into_iter().map(|(name, _)| name).collect()
+        ended.into_iter().map(|(name, _, code)| (name, code)).collect()
     }
 
     /// The process id of a program.

@@ -128,7 +128,7 @@ fn a_unit_that_crashes_its_program_is_quarantined_and_the_others_stay_up() {
         let end = Instant::now() + Duration::from_secs(120);
         while !is_over(&fleet) {
             assert!(Instant::now() < end, "{:#?}", fleet.units.list(None, 10).wait());
-            for name in fleet.ended() {
+            for (name, _) in fleet.ended() {
                 fleet.start(&name);
             }
             thread::park_timeout(Duration::from_millis(20));
@@ -144,11 +144,28 @@ fn a_unit_that_crashes_its_program_is_quarantined_and_the_others_stay_up() {
         // A new spec ends the quarantine.
         fleet.put(&["bad"], "idle");
         fleet.wait_until_all_run();
-        for name in fleet.ended() {
+        for (name, _) in fleet.ended() {
             fleet.start(&name);
         }
         fleet.wait_until_shared();
         fleet.end_all();
+        fleet.check();
+    });
+}
+
+#[test]
+fn a_unit_that_ignores_its_abort_ends_its_program_and_runs_elsewhere() {
+    on_both(|place| {
+        let mut fleet = place.fleet();
+        fleet.put(&["deaf"], "deaf");
+        fleet.start("one");
+        let token = fleet.wait_until_all_run()[0].token;
+        fleet.units.expire(fleet.manager("one")).wait().unwrap();
+        assert_eq!(fleet.wait_for_an_end(), [("one".to_owned(), Some(70))]);
+        fleet.start("two");
+        assert!(fleet.wait_until_all_run()[0].token > token);
+        assert_eq!(fleet.starts("deaf"), 2);
+        fleet.kill("two");
         fleet.check();
     });
 }

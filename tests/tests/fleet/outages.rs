@@ -161,11 +161,7 @@ fn cut_off(binaries: &'static Binaries) -> (Duration, Duration) {
     let ends = fleet.log().into_iter().filter(|line| line.what == "end" && line.at > cut);
     let last = ends.map(|line| line.at).max().unwrap();
     let last_end = Duration::from_micros(last - cut);
-    let limit = Instant::now() + Duration::from_secs(60);
-    while fleet.ended().is_empty() {
-        assert!(Instant::now() < limit, "the program with blocked units goes on");
-        pass(Duration::from_millis(5));
-    }
+    assert_eq!(fleet.wait_for_an_end(), [("cut".to_owned(), Some(70))]);
     let exit = Duration::from_micros(now() - cut);
     fleet.wait("the move", |rows| rows.iter().all(|row| row.is_ready && row.token.get() > 1));
     // Whatever was on its way arrives now.
