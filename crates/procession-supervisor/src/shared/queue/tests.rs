@@ -172,6 +172,29 @@ fn only_writes_about_the_unit_of_a_write_that_fails_wait_for_it() {
     assert!(queue.is_empty());
 }
 
+/// While the writes of a batch are tried one at a time, units become free that somebody has held.
+#[test]
+fn a_unit_that_is_held_does_not_bring_a_write_that_fails_back_into_a_batch() {
+    let (mut queue, now) = (Queue::new(), Instant::now());
+    for key in ["held", "a", "bad"] {
+        queue.push(write(key, 1));
+    }
+    for _ in 0..ATTEMPTS {
+        assert_eq!(queue.next(now).len(), 3);
+        assert_eq!(queue.failed(now), None);
+    }
+    queue.push(write("c", 1));
+    let done = perform_by(&mut queue, now, &|batch| {
+        let is_bad = batch.iter().any(|write| write.key == "bad");
+        let answer = |write: &Write| {
+            if write.key == "held" { WriteResult::NotNow } else { WriteResult::Done }
+        };
+        (!is_bad).then(|| batch.iter().map(answer).collect())
+    });
+    assert_eq!((done.numbers("a"), done.numbers("c")), (vec![1], vec![1]));
+    assert_eq!(done.failures, [1; ATTEMPTS as usize], "on its own");
+}
+
 #[test]
 fn a_failure_that_passes_divides_nothing() {
     let (mut queue, now) = (Queue::new(), Instant::now());
