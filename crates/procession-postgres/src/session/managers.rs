@@ -266,7 +266,7 @@ fn replace(tx: &mut Transaction<'_>, manager: i64, waits: bool) -> Result<(), Ta
     if !crashed.is_empty() {
         let crashed: Vec<&str> = crashed.iter().map(|row| row.get(0)).collect();
         tx.query(
-            "update {s}.units set crashes = greatest(crashes - 1, 0), crashed_with = null \
+            "update {s}.units set crashes = crashes - 1, crashed_with = null \
              where key = any($1) and crashed_with = $2",
             &[(&crashed, Type::TEXT_ARRAY), (&manager, Type::INT8)],
         )?;

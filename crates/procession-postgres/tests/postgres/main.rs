@@ -28,6 +28,7 @@
 //! | | without the lease of the owner | `guard::a_guard_knows_the_current_claim`, `held` |
 //! | `end_all` | ends no lease | `timeline`, `held` |
 //! | | its units have crashed | `timeline`, `held` |
+//! | `put`, `want_run`, the record `Steady` | without `crashed_with` | `conforms` |
 //! | `put` | cancels no removal; or not if nothing else changes | `conforms`, `held` |
 //! | | writes although nothing changes | `held::a_put_that_changes_nothing_writes_nothing_and_does_not_wait` |
 #![cfg(unix)]

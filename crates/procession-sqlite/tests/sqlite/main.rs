@@ -10,7 +10,7 @@
 //! | `ORDERS` | without the kinds | `conforms` |
 //! | `CURRENT` | without the token, or without the owner | `conforms` |
 //! | `COUNT` | records no number, or the number of all units | `conforms` |
-//! | `READY`, `DONE`, `RELEASE` | of all units | `conforms` |
+//! | `READY`, `STEADY`, `FAILED`, `RESTARTED`, `DONE`, `RELEASE`, `REMOVE` | of all units | `conforms` |
 //! | `RELEASE` | without the removal | `conforms` |
 //! | `STEADY`, `WANT_RUN`, `CLEAR`, `CHANGE` | without `crashed_with` | `lives` |
 //! | `CRASH` | without `is_steady` | `lives::crashes_find_the_cause`, `plans` |

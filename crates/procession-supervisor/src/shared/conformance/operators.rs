@@ -77,10 +77,8 @@ pub(super) fn calls_change_only_their_unit(table: &impl SharedTable) {
     let claimed = claim(&mut *s, manager, 9);
     let tokens: HashMap<_, _> = claimed.into_iter().map(|row| (row.key, row.token)).collect();
     let failed = || Record::Failed { error: "e".into(), limit: 1 };
+    s.record("removed", tokens["removed"], &failed()).expect("record works");
     s.record("ready", tokens["ready"], &Record::Ready).expect("record works");
-    for record in [failed(), Record::Done] {
-        s.record("removed", tokens["removed"], &record).expect("record works");
-    }
     s.remove("removed").expect("remove works");
     let others = |s: &mut dyn Session| ["ready", "removed"].map(|key| row(s, key));
     let before = others(&mut *s);
@@ -92,7 +90,7 @@ pub(super) fn calls_change_only_their_unit(table: &impl SharedTable) {
     let put_another = |s: &mut dyn Session| s.put("k", "a", "2").map(drop);
     let restarted =
         |s: &mut dyn Session| s.record("k", tokens["k"], &Record::Restarted { generation: 2 });
-    let calls: [Call<'_, Result<(), TableError>>; 13] = [
+    let calls: [Call<'_, Result<(), TableError>>; 15] = [
         ("want_stop", &|s| s.want_stop("k")),
         ("want_run", &|s| s.want_run("k")),
         ("remove of an owned unit", &|s| s.remove("k")),
@@ -104,7 +102,9 @@ pub(super) fn calls_change_only_their_unit(table: &impl SharedTable) {
         ("the record of a unit that is ready", &|s| record(s, Record::Ready)),
         ("the record of a steady unit", &|s| s.record("k", tokens["k"], &Record::Steady)),
         ("the record of an end", &|s| s.record("k", tokens["k"], &Record::Done)),
-        ("release", &|s| s.release("k", tokens["k"])),
+        ("another remove of an owned unit", &|s| s.remove("k")),
+        ("a release that removes the unit", &|s| s.release("k", tokens["k"])),
+        ("a put of a new unit", &put_again),
         ("remove of a free unit", &|s| s.remove("k")),
     ];
     for (call, perform) in calls {
