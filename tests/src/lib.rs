@@ -24,7 +24,7 @@ use std::time::Duration;
 use procession::{Closed, Error, Phase, Process};
 
 /// How long a test waits for an event that must come. Long, because its only purpose is to turn a hang into a failure.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for the outcome. Fails if it does not come in time.
 #[track_caller]
