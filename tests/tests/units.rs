@@ -80,8 +80,8 @@ fn a_unit_that_is_given_up_is_reported() {
     }
 }
 
-/// Nothing is reported if there is no failure, if a restart handles it, or if a hook, a reader of the events or a caller
-/// takes it.
+/// Nothing is reported if there is no failure, if a restart handles it, or if a hook, a reader of the events or a
+/// caller takes it.
 #[test]
 fn a_failure_that_is_handled_is_not_reported() {
     for supervisor in ["manager", "set"] {

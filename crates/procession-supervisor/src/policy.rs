@@ -26,8 +26,8 @@ use crate::unit::Grace;
 ///
 /// They interact as follows. A unit that keeps failing is restarted for ever, after pauses that grow up to the maximum,
 /// unless it exceeds an intensity and is given up. With the default pauses and an intensity of 5 in 60 s, a unit that
-/// fails at once is given up after 3 to 6 s. Each unit has its own pauses and its own count within the period. Both survive its
-/// runs, and a start by a call resets both. After a request to stop, the manager waits at most `grace` plus
+/// fails at once is given up after 3 to 6 s. Each unit has its own pauses and its own count within the period. Both
+/// survive its runs, and a start by a call resets both. After a request to stop, the manager waits at most `grace` plus
 /// `abort_grace` for each unit. The units of a manager stop concurrently, those of a set one after the other.
 ///
 /// ```

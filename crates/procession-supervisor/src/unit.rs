@@ -107,8 +107,8 @@ pub enum OnFailure {
     /// The unit is restarted, as its [`Restart`] says. The others continue, or follow the strategy of their set.
     #[default]
     Restart,
-    /// The unit stays ended, and the others continue. The failure is [reported](procession::ChildFailure::Report), unless
-    /// a hook, a reader of the events or a caller takes it.
+    /// The unit stays ended, and the others continue. The failure is [reported](procession::ChildFailure::Report),
+    /// unless a hook, a reader of the events or a caller takes it.
     End,
     /// The set or the manager closes, with the error in its outcome.
     CloseAll,

@@ -1,5 +1,5 @@
-//! Run by the tests in `units.rs`: programs with one supervised unit that fails. The arguments say who supervises it, how
-//! it ends, and who takes its failure.
+//! Run by the tests in `units.rs`: programs with one supervised unit that fails. The arguments say who supervises it,
+//! how it ends, and who takes its failure.
 
 #![forbid(unsafe_code)]
 

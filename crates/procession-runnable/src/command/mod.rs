@@ -44,8 +44,8 @@ const SYSTEMD_VARIABLES: [&str; 6] = [
 /// - On an abort, the group is sent SIGKILL. The process of the run is Closed only once the program has ended, so a
 ///   restart never overlaps it.
 /// - When the program has ended, the rest of its group is sent SIGKILL.
-/// - The outcome is an error if the exit status is not 0. If the program was asked to stop, it has also succeeded if the
-///   stop signal (number n) killed it, or if it exited with status 128 + n. The same holds if it ends in this way
+/// - The outcome is an error if the exit status is not 0. If the program was asked to stop, it has also succeeded if
+///   the stop signal (number n) killed it, or if it exited with status 128 + n. The same holds if it ends in this way
 ///   shortly before closing begins, because service managers may signal both programs at the same time.
 /// - Each line that the program prints is a `tracing` event of level INFO with the target `procession::command` and the
 ///   fields `process`, `stream` and `message`; a line of more than 8 KiB is split. If no subscriber is enabled for

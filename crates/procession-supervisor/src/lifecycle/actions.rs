@@ -65,8 +65,8 @@ pub(crate) struct Down {
     pub(crate) restarts: bool,
     /// Set if everything must close because of this end.
     pub(crate) closes_all: Option<Closes>,
-    /// The failure, if it is left to the front end: the unit will not be restarted, and nothing has handled the failure.
-    /// The engine sets this.
+    /// The failure, if it is left to the front end: the unit will not be restarted, and nothing has handled the
+    /// failure. The engine sets this.
     pub(crate) left: Option<Error>,
 }
 

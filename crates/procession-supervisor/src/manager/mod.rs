@@ -106,8 +106,8 @@ impl<K: Key> Manager<K> {
 
     /// [`run`](Self::run) for a blocking body, which runs on the calling thread.
     ///
-    /// Meanwhile, the process whose code calls this waits for the run. So if that process takes long to close, the report
-    /// of what it waits for names the units that have not ended.
+    /// Meanwhile, the process whose code calls this waits for the run. So if that process takes long to close, the
+    /// report of what it waits for names the units that have not ended.
     ///
     /// # Errors
     ///
@@ -369,8 +369,8 @@ impl<K: Key> Builder<K> {
         self
     }
 
-    /// Sets whether a running unit is stopped when its row is gone. Default: `true`. Otherwise, the unit continues until
-    /// it ends, and is not restarted.
+    /// Sets whether a running unit is stopped when its row is gone. Default: `true`. Otherwise, the unit continues
+    /// until it ends, and is not restarted.
     pub fn stop_vanished(mut self, stop: bool) -> Self {
         self.settings.stop_vanished = stop;
         self

@@ -284,7 +284,6 @@ impl Error {
     }
 
     /// The errors that it consists of: those of an [`Error::Many`], otherwise only itself.
-    #[cfg(not(loom))]
     pub(crate) fn each(&self) -> &[Self] {
         match self {
             Self::Many(many) => &many.errors,
