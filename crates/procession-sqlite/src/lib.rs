@@ -40,7 +40,7 @@
 //! |---|---|
 //! | it ends, or is killed | other managers claim its units at their next look |
 //! | it is paused, hangs, or the machine is suspended | it keeps its units |
-//! | an operator calls [`expire`] | its units become free at once; within a second, the program notices and stops them |
+//! | an operator calls [`expire`] | its units become free at once; the program stops them within a second |
 //!
 //! [`expire`]: procession_supervisor::shared::Session::expire
 //!
