@@ -1,6 +1,17 @@
 //! Model checks of procession: loom runs each model in every interleaving of its threads, up to a bound on preemptions.
 //!
 //! The models are in `tests/`, and `cargo loom` runs them. Without `--cfg loom`, this crate is empty.
+//!
+//! Rules that were broken on purpose, and the models that failed:
+//!
+//! | broken | failed |
+//! |---|---|
+//! | the phase is stored with `Relaxed` (I1, I4) | `an_abort_publishes_what_was_done_before_it`, `a_childs_handle_is_dropped_while_the_parent_closes`, `the_end_of_a_body_against_a_waiter` |
+//! | a handle is dropped with `Relaxed` (I4) | `a_dropped_handle_happens_before_the_teardown` |
+//! | the graph lock is released between the search for a cycle and the new edge (I5, I13) | `the_two_halves_of_a_cycle`, `the_three_edges_of_a_cycle`, `the_two_halves_of_an_impossible_order`, `two_bodies_that_wait_for_each_other` |
+//! | a waiter registers without looking at the phase under the lock (I9) | models of `waiting.rs` |
+//! | a waiter that leaves the queue keeps the slot that it was given (I9) | `a_waiter_that_goes_away_against_the_hand_over` |
+//! | a child of a Closing process counts itself off without checking for waiters (I9) | `children_of_a_closing_process_against_a_waiter`, `the_last_child_against_the_last_other_wait`, `a_late_child_against_the_last_one` |
 
 #![forbid(unsafe_code)]
 #![cfg(loom)]
