@@ -11,6 +11,7 @@
 //! | the graph lock is released between the search for a cycle and the new edge (I5, I13) | `the_two_halves_of_a_cycle`, `the_three_edges_of_a_cycle`, `the_two_halves_of_an_impossible_order`, `two_bodies_that_wait_for_each_other` |
 //! | a waiter registers without looking at the phase under the lock (I9) | models of `waiting.rs` |
 //! | a waiter that leaves the queue keeps the slot that it was given (I9) | `a_waiter_that_goes_away_against_the_hand_over` |
+//! | a child of a Closing process counts itself off with `Relaxed` (I4) | `the_last_two_children_close_at_once`, `siblings_are_reported_together`, `close_after_against_the_end_of_the_sibling` |
 //! | a child of a Closing process counts itself off without checking for waiters (I9) | `children_of_a_closing_process_against_a_waiter`, `the_last_child_against_the_last_other_wait`, `a_late_child_against_the_last_one` |
 
 #![forbid(unsafe_code)]
