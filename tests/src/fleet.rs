@@ -155,16 +155,26 @@ impl Fleet {
 
     /// Waits until `is_so` of the rows of all units.
     pub fn wait(&self, what: &str, is_so: impl Fn(&[UnitRow]) -> bool) -> Vec<UnitRow> {
-        let end = Instant::now() + LIMIT;
+        self.find(LIMIT, is_so).unwrap_or_else(|found| panic!("waited for {what}: {found}"))
+    }
+
+    /// The rows of all units as soon as `is_so` of them, or the last ones after `limit`.
+    fn find(
+        &self,
+        limit: Duration,
+        is_so: impl Fn(&[UnitRow]) -> bool,
+    ) -> Result<Vec<UnitRow>, String> {
+        let end = Instant::now() + limit;
         loop {
             // The database may be out of reach.
             let rows = self.units.list(None, usize::MAX >> 1).wait().unwrap_or_default();
             if is_so(&rows) {
-                return rows;
+                return Ok(rows);
             }
-            let log = self.log();
-            let last = &log[log.len().saturating_sub(30)..];
-            assert!(Instant::now() < end, "waited for {what}: {rows:#?}, {last:#?}");
+            if Instant::now() > end {
+                let log = self.log();
+                return Err(format!("{rows:#?}, {:#?}", &log[log.len().saturating_sub(30)..]));
+            }
             thread::park_timeout(LOOK);
         }
     }
@@ -177,15 +187,30 @@ impl Fleet {
     }
 
     /// Waits until all units run, and each program has its share.
-    pub fn wait_until_shared(&self) -> Vec<UnitRow> {
+    ///
+    /// On a busy machine, a program can be too slow to claim its share. The others then take more than theirs, and keep it
+    /// until another program joins. So if this takes long, the program with the fewest units joins again.
+    pub fn wait_until_shared(&mut self) -> Vec<UnitRow> {
         let programs = self.programs.len();
-        self.wait("fair shares", |rows| {
-            let fair = [rows.len() / programs, rows.len().div_ceil(programs)];
-            let is_fair = |name: &String| fair.contains(&self.units_of(name).len());
-            !rows.is_empty()
-                && rows.iter().all(|row| row.is_ready)
-                && self.programs.keys().all(is_fair)
-        })
+        let mut found = String::new();
+        for _ in 0..3 {
+            let shared = self.find(LIMIT / 2, |rows| {
+                let fair = [rows.len() / programs, rows.len().div_ceil(programs)];
+                let is_fair = |name: &String| fair.contains(&self.units_of(name).len());
+                !rows.is_empty()
+                    && rows.iter().all(|row| row.is_ready)
+                    && self.programs.keys().all(is_fair)
+            });
+            match shared {
+                Ok(rows) => return rows,
+                Err(last) => found = last,
+            }
+            let poorest = self.programs.keys().min_by_key(|name| self.units_of(name).len());
+            let poorest = poorest.unwrap().clone();
+            self.end(&poorest);
+            self.start(&poorest);
+        }
+        panic!("waited for fair shares: {found}");
     }
 
     /// The id of a program's manager.

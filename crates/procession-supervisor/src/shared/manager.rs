@@ -19,9 +19,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use procession::support::{block_on, catch, ignore_failures_of_children};
+use procession::support::{catch, ignore_failures_of_children};
 use procession::{BoxError, Clock, Error, IntoOutcome, Process, Site, SystemClock};
-use procession_runnable::{Run, Runnable, Start, body, named, run_in_at};
+use procession_runnable::{Run, Runnable, Start, body, named, run_in_at, run_in_blocking_at};
 
 use super::claim::{Claim, Factory};
 use super::claims::Claims;
@@ -171,6 +171,9 @@ impl SharedManager {
 
     /// [`run`](Self::run) for a blocking body, which runs on the calling thread.
     ///
+    /// Meanwhile, the process whose code calls this waits for the run. So if that process takes long to close, the
+    /// report of what it waits for names the units that have not ended.
+    ///
     /// # Errors
     ///
     /// Those of [`run`](Self::run).
@@ -183,7 +186,9 @@ impl SharedManager {
         F: FnOnce(Process) -> R,
         R: IntoOutcome,
     {
-        block_on(self.run(|process| async { body(process) }))
+        let site = self.shared.about.site;
+        let root = Process::builder().site(site).build()?;
+        run_in_blocking_at(site, &root, &self.runnable(), |process| async { body(process) })
     }
 
     /// Returns a runnable that runs the manager as a part of something larger. It is ready when [`run`](Self::run)
