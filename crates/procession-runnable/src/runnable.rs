@@ -16,6 +16,9 @@ use crate::wraps::{Wrap, Wraps};
 /// closures, [`leaf`](crate::leaf) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators
 /// from other runnables. Each run has a process of its own, which is a child of the process that it is started under.
 ///
+/// Conceptually, a runnable is to its runs what a program is to the operating system's processes: it has no state, and
+/// can run several times, even at once. For work that runs once and need not be combined, use [`Process::spawn`].
+///
 /// ```
 /// use procession_runnable::{body, parallel};
 ///

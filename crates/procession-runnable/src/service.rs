@@ -23,8 +23,8 @@ use crate::sync::Mutex;
 /// A service can be started once. It stops when its last clone is dropped, unless it has a [parent](Self::under), which
 /// keeps it running.
 ///
-/// To run a runnable around a body, use [`run_in`](crate::run_in); to restart one that fails, use a supervisor of the
-/// crate `procession-supervisor`.
+/// Conceptually, a service is a switch that can be turned on once and off once. To run a runnable around a body, use
+/// [`run_in`](crate::run_in); to restart one that fails, use a supervisor of the crate `procession-supervisor`.
 ///
 /// ```
 /// use procession_runnable::{Service, State, start_stop};

@@ -68,8 +68,8 @@ pub enum Happening {
         /// The pause before the next attempt. `None` if no unit is waiting to be started from the row.
         delay: Option<Duration>,
     },
-    /// The table could not be read to its end.
-    ScanFailed {
+    /// A call to the table has failed: it could not be read to its end, or, if it is a shared table, not be written.
+    TableFailed {
         /// The error of the table.
         error: SharedError,
         /// The pause before the next attempt.
@@ -136,7 +136,7 @@ impl<K> Event<K> {
             Happening::Restarting { .. } => "restarting",
             Happening::GaveUp { .. } => "gave_up",
             Happening::LoadFailed { .. } => "load_failed",
-            Happening::ScanFailed { .. } => "scan_failed",
+            Happening::TableFailed { .. } => "table_failed",
             Happening::Gone => "gone",
             Happening::Changed => "changed",
             Happening::Stopping => "stopping",
@@ -189,8 +189,8 @@ impl Display for Happening {
                     None => Ok(()),
                 }
             }
-            Self::ScanFailed { error, delay } => {
-                write!(f, "the table could not be read: {}", Text(error))?;
+            Self::TableFailed { error, delay } => {
+                write!(f, "the table failed: {}", Text(error))?;
                 write!(f, "; the next attempt is in {}", Elapsed(*delay))
             }
             Self::Gone => f.write_str("is forgotten, because its row is gone"),
@@ -214,7 +214,8 @@ impl Display for Happening {
             }
             Self::LeaseEnded => f.write_str("the lease has ended"),
             Self::Missed { count } => {
-                write!(f, "the reader was too slow: {} events are missing", Count(*count as usize))
+                let words = if *count == 1 { "event is" } else { "events are" };
+                write!(f, "the reader was too slow: {} {words} missing", Count(*count as usize))
             }
         }
     }
@@ -243,7 +244,7 @@ impl<K: Display> Event<K> {
             }
             Happening::Failed { .. }
             | Happening::LoadFailed { .. }
-            | Happening::ScanFailed { .. }
+            | Happening::TableFailed { .. }
             | Happening::Aborted { .. }
             | Happening::LeaseAtRisk { .. }
             | Happening::LeaseEnded

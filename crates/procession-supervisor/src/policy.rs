@@ -10,7 +10,11 @@ use procession::{Clock, SystemClock};
 use crate::backoff::{Backoff, Rate};
 use crate::unit::Grace;
 
-/// How units are restarted and stopped. These are all settings and their defaults:
+/// How units are restarted and stopped.
+///
+/// Conceptually, a policy answers three questions about all units of a set or manager: how soon a failed unit is started
+/// again, when it is given up, and how long its end may take. What differs between units is in [`Unit`](crate::Unit).
+/// These are all settings and their defaults:
 ///
 /// | setting | default | meaning |
 /// |---|---|---|

@@ -9,7 +9,8 @@ use procession_runnable::{Runnable, Start};
 /// A runnable with rules for its supervision: when it is restarted, how long it may take to stop, and what its failures
 /// mean to its set or manager.
 ///
-/// A [`Runnable`] converts into a unit with the default rules.
+/// Conceptually, a unit is a job description: it runs nothing, and each run of it is a process of its own. A
+/// [`Runnable`] converts into a unit with the default rules.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|

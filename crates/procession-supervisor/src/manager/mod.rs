@@ -213,7 +213,8 @@ impl<K: Key> Manager<K> {
     /// Stops a unit, and waits until it has stopped. The unit stays stopped until [`start`](Self::start) or
     /// [`restart`](Self::restart) is called, or until its row is removed and added again.
     ///
-    /// A unit that should end for good must delete its row before it ends.
+    /// A unit that should end for good must delete its row before it ends. Do not call this inside the unit that it
+    /// stops: the unit would wait for itself until its grace is over.
     ///
     /// # Errors
     ///
@@ -223,8 +224,7 @@ impl<K: Key> Manager<K> {
     ///
     /// # Cancel safety
     ///
-    /// Once the future has been polled, the unit stops even if the future is dropped. Do not await this future inside
-    /// the unit that it stops: the unit would wait for itself until its grace is over.
+    /// If the future is dropped after its first poll, the unit still stops.
     pub async fn stop(&self, key: &K) -> Result<(), ManagerError> {
         self.shared.stop(key.clone()).await
     }
@@ -251,7 +251,7 @@ impl<K: Key> Manager<K> {
     ///
     /// # Cancel safety
     ///
-    /// Once the future has been polled, the unit is restarted even if the future is dropped.
+    /// If the future is dropped after its first poll, the unit is still restarted.
     pub async fn restart(&self, key: K) -> Result<Process, ManagerError> {
         self.shared.restart(key).await
     }
@@ -274,6 +274,10 @@ impl<K: Key> Manager<K> {
     /// # Errors
     ///
     /// [`ManagerError::NotRunning`], [`ManagerError::NotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the change is still made.
     pub async fn set_on_failure(&self, key: &K, on_failure: OnFailure) -> Result<(), ManagerError> {
         self.shared.set_on_failure(key.clone(), on_failure).await
     }
@@ -287,7 +291,7 @@ impl<K: Key> Manager<K> {
     ///
     /// # Cancel safety
     ///
-    /// Once the future has been polled, the table is scanned even if the future is dropped.
+    /// If the future is dropped after its first poll, the table is still scanned.
     pub async fn scan_now(&self) -> Result<(), ManagerError> {
         self.shared.call(|reply| Command::Scan { reply }).await
     }

@@ -272,7 +272,7 @@ impl<K: Key> Rows<K> {
                 self.scan =
                     core.after(delay).map_or(Scan::Off, |next| Scan::At(next, Some(pauses)));
                 let error = SharedError::from(error);
-                core.tell(None, Happening::ScanFailed { error: error.clone(), delay });
+                core.tell(None, Happening::TableFailed { error: error.clone(), delay });
                 Err(ManagerError::Scan { source: error })
             }
         };

@@ -60,7 +60,7 @@ pub(super) fn keep(
             Err(TableError::Unavailable(error)) => {
                 let delay = policy.next(&mut pauses);
                 let error = SharedError::from(error);
-                shared.events.tell(None, Happening::ScanFailed { error, delay });
+                shared.events.tell(None, Happening::TableFailed { error, delay });
                 thread::sleep(delay);
             }
             Err(error) => return registered.give(Err(error)),

@@ -333,7 +333,7 @@ impl Worker<'_> {
 
     fn tell_failed(&self, error: TableError, delay: Duration) {
         let error = Arc::new(error) as SharedError;
-        self.shared.events.tell(None, Happening::ScanFailed { error, delay });
+        self.shared.events.tell(None, Happening::TableFailed { error, delay });
     }
 
     fn tell(&self, what: FromTable) {

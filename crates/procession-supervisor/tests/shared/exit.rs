@@ -75,7 +75,7 @@ fn child_with_a_unit_that_ignores_its_abort() {
     // Nothing else happens before the lease ends, however long that takes: 20 attempts to reach the table take longer
     // than a program that has decided to exit.
     for _ in 0..20 {
-        wait_for(&mut events, "scan_failed", |_| true);
+        wait_for(&mut events, "table_failed", |_| true);
     }
     eprintln!("{OTHERS_HAVE_STOPPED}");
     eprintln!("{LEASE_ENDS}");

@@ -260,7 +260,7 @@ fn a_write_that_the_store_cannot_perform_delays_no_other_unit() {
     assert_eq!((seen.is_ready, seen.failures, seen.owner.is_some()), (false, 0, true));
     // Somebody is told of it.
     let is_told = |event: procession_supervisor::Event<String>| {
-        event.kind() == "scan_failed" && event.to_string().contains("a constraint is violated")
+        event.kind() == "table_failed" && event.to_string().contains("a constraint is violated")
     };
     while !is_told(events.recv_blocking().unwrap()) {}
     root.close();

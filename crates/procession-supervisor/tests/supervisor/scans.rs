@@ -286,7 +286,7 @@ fn a_blocking_table() {
         })
         .unwrap();
     let events = std::iter::from_fn(|| events.try_recv());
-    let failed = |event: procession_supervisor::Event<Key>| event.kind() == "scan_failed";
+    let failed = |event: procession_supervisor::Event<Key>| event.kind() == "table_failed";
     assert!({ events }.any(failed));
 }
 
@@ -309,7 +309,7 @@ fn a_blocking_table_that_cannot_be_read() {
     let mut events = manager.events();
     let ended = manager.run_blocking(|_| {
         let event = events.recv_blocking().unwrap();
-        let Happening::ScanFailed { error, .. } = &event.what else { panic!("{event}") };
+        let Happening::TableFailed { error, .. } = &event.what else { panic!("{event}") };
         assert_eq!(error.to_string(), "it is closed");
         let refused = manager.start_blocking("a").unwrap_err();
         assert_eq!(refused.with_causes().to_string(), "unit `a` could not be loaded: it is closed");

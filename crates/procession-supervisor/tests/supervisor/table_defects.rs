@@ -118,7 +118,7 @@ fn a_scan_that_hangs() {
     world.advance(SECOND);
     assert!(matches!(yielded(scan), Err(ManagerError::Scan { .. })));
     let is_told =
-        std::iter::from_fn(|| events.try_recv()).any(|event| event.kind() == "scan_failed");
+        std::iter::from_fn(|| events.try_recv()).any(|event| event.kind() == "table_failed");
     assert!(is_told);
     // The scan is retried.
     table.scan_hangs.store(false, Ordering::SeqCst);
@@ -249,7 +249,7 @@ fn extreme_settings() {
     let (managed, of_set) = (world.run(manager.runnable()), world.run(set.runnable()));
     world.units.tell("a", Message::Fail);
     world.advance(SECOND * 3600);
-    assert_eq!(events.try_recv().unwrap().kind(), "scan_failed");
+    assert_eq!(events.try_recv().unwrap().kind(), "table_failed");
     assert_eq!((world.units.runs("a"), set.list()[0].state), (0, State::Waiting));
     managed.close(&world).unwrap();
     of_set.close(&world).unwrap();

@@ -358,7 +358,7 @@ pub(crate) fn in_words<K: Debug + Display>(event: &Event<K>) -> String {
         Happening::LoadFailed { error, delay } => {
             format!("not loaded: {error}, again in {delay:?}")
         }
-        Happening::ScanFailed { error, delay } => {
+        Happening::TableFailed { error, delay } => {
             format!("not scanned: {error}, again in {delay:?}")
         }
         Happening::Gone => "gone".into(),
