@@ -20,6 +20,12 @@ fn run(supervisor: &str, how: &str, taker: &str) -> (Option<i32>, Vec<String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_units"));
     let output = command.args([supervisor, how, taker]).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
+    let called = String::from_utf8(output.stdout).unwrap().lines().count();
+    match (taker, how) {
+        ("hook", "too-often") => assert_eq!(called, 2, "once for each failure"),
+        ("hook", _) => assert_eq!(called, 1),
+        _ => assert_eq!(called, 0),
+    }
     // The last line may be the outcome of the program. The panic hook prints lines of its own.
     let failures = errors.lines().filter_map(|line| match line.strip_prefix("app: ") {
         Some(said) => (!said.starts_with("closed in ")).then_some(said),
@@ -55,6 +61,12 @@ fn a_failure_that_is_final_is_reported() {
         let (status, said) = run(supervisor, "unready", "nobody");
         assert_eq!((status, said.len()), (Some(1), 1), "{said:?}");
         assert!(said[0].starts_with(&format!("{JOB} failed: ")), "{said:?}");
+        // The error that the unit returns is about another process.
+        let (status, said) = run(supervisor, "refused", "nobody");
+        let expected =
+            "app › jobs failed: unit `job` failed, and is not restarted: process `other`";
+        assert_eq!((status, said.len()), (Some(1), 1), "{said:?}");
+        assert!(said[0].starts_with(expected), "{said:?}");
     }
 }
 
@@ -65,7 +77,7 @@ fn a_unit_that_is_given_up_is_reported() {
     let (often, cause) = ("unit `job` was restarted too often", "process `job` failed: disk full");
     let (status, said) = run("manager", "too-often", "nobody");
     assert_eq!(status, Some(1));
-    assert_eq!(said, [format!("{JOB} failed: {often}: {cause}")]);
+    assert_eq!(said, [format!("app › jobs failed: {often}: {cause}")]);
     let (status, said) = run("manager", "ends-too-often", "nobody");
     assert_eq!((status, said), (Some(1), vec![format!("app › jobs failed: {often}")]));
     for supervisor in ["strict-manager", "set"] {
@@ -88,7 +100,11 @@ fn a_failure_that_is_handled_is_not_reported() {
         for (how, taker) in [
             ("ends", "nobody"),
             ("fails-once", "nobody"),
+            // What an abort drops has not failed.
+            ("aborts-itself", "nobody"),
             ("temporary", "hook"),
+            ("refused", "hook"),
+            ("unready", "hook"),
             ("temporary", "reader"),
         ] {
             assert_eq!(
@@ -101,6 +117,7 @@ fn a_failure_that_is_handled_is_not_reported() {
     for (how, taker) in [
         ("too-often", "hook"),
         ("too-often", "reader"),
+        ("ends-too-often", "hook"),
         ("ends-too-often", "reader"),
         ("fails-when-called", "caller"),
     ] {

@@ -127,6 +127,14 @@ pub enum ManagerError {
         /// Whether the error of the unit also closes the sets and managers above ([`EndAll`]).
         ends_all: bool,
     },
+    /// A unit failed, and no restart follows.
+    #[error("unit `{}` failed, and is not restarted", Escaped::name(key))]
+    NotRestarted {
+        /// The unit.
+        key: Arc<str>,
+        /// Its error.
+        source: Error,
+    },
     /// The unit failed, with this outcome.
     #[error(transparent)]
     Failed(Error),

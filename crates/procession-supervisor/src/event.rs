@@ -68,7 +68,7 @@ pub enum Happening {
         /// The pause before the next attempt. `None` if no unit is waiting to be started from the row.
         delay: Option<Duration>,
     },
-    /// A call to the table has failed: it could not be read to its end, or, if it is a shared table, not be written.
+    /// A scan of the table, or another call to a shared table, has failed.
     TableFailed {
         /// The error of the table.
         error: SharedError,

@@ -109,7 +109,7 @@ pub enum OnFailure {
     #[default]
     Restart,
     /// The unit stays ended, and the others continue. The failure is [reported](procession::ChildFailure::Report),
-    /// unless a hook, a reader of the events or a caller takes it.
+    /// unless a hook, a reader of the events or a caller takes it. A `SharedManager` records it in its table instead.
     End,
     /// The set or the manager closes, with the error in its outcome.
     CloseAll,

@@ -129,18 +129,24 @@ pub fn close_elsewhere(process: &Process, by_force: bool) {
     crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
 }
 
-/// Reports a failure in the tree of the process (I17), unless it was reported or hooks were called for it. This is for
-/// code that ignores the failures of children at first, because it decides only later whether it handles them. Call it
-/// with no lock held, because it calls the `tracing` subscriber. In a model, it does nothing.
+/// Nothing has handled a failure in the tree of the process (I17): calls the hooks of the process or, if there are none,
+/// reports the failure. Does nothing if that has happened before. This is for code that ignores the failures of children
+/// at first, because it decides only later whether it handles them. Call it with no lock held, because it calls the
+/// `tracing` subscriber and the hooks. In a model, it does nothing.
 #[cfg_attr(loom, expect(unused_variables, reason = "a model reports nothing"))]
 pub fn report_failure(process: &Process, error: &Error) {
     #[cfg(not(loom))]
-    crate::run::reports::report(&process.node, error);
+    crate::run::hooks::left(&process.node, error);
 }
 
 /// Was the failure reported, or were hooks called for it?
 pub fn was_reported(error: &Error) -> bool {
-    error.each().iter().all(|error| error.process().is_some_and(Label::is_reported))
+    error.was_reported()
+}
+
+/// Is each of the errors the failure of the process that it is about?
+pub fn names_its_process(error: &Error) -> bool {
+    error.each().iter().all(|error| error.failed_process().is_some())
 }
 
 /// Notifies the service manager that the program of which the process is a part has finished starting. Does not wait

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,19 @@ fn unit(how: &str) -> Unit {
         "closes-all" => {
             unit(Restart::Permanent, || Err("disk full".into())).on_failure(OnFailure::CloseAll)
         }
+        "refused" => unit(Restart::Temporary, || {
+            let other = Process::builder().name("other").build()?;
+            other.close_blocking()?;
+            // The error is about the other process.
+            other.spawn_thread(|_| {})?;
+            Ok(())
+        }),
+        "aborts-itself" => Unit::new(numbered(|run, _| async move {
+            run.ready();
+            run.process().abort();
+            pending::<()>().await;
+        }))
+        .restart(Restart::Temporary),
         "ends" => unit(Restart::Temporary, || Ok(())),
         "unready" => Unit::new(body(|_| async {})).restart(Restart::Temporary),
         "fails-once" => Unit::new(numbered(|run, number| async move {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use procession::support::{
     self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children,
 };
-use procession::{ChildFailure, Error, Label, Process};
+use procession::{ChildFailure, Error, Label, Process, ProcessId};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
@@ -204,8 +204,11 @@ impl<K: Key> Core<K> {
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
         let live = if entry.lifecycle.state().has_run() { None } else { entry.live.take() };
+        let ended = live.as_ref().map(|live| live.process.id());
         let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
+        // Before they are told. A reader that comes later does not know of a failure.
+        let has_readers = tells && self.shared.events.has_readers();
         for what in actions.tell.iter_mut().map_while(Option::take) {
             if let Some(key) = key.as_ref().filter(|_| tells) {
                 self.shared.events.tell(Some(key.clone()), what);
@@ -221,10 +224,10 @@ impl<K: Key> Core<K> {
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let notice = actions.notice.take();
         self.actions = Some(actions);
-        let mut is_handed = false;
+        let mut is_taken = has_readers;
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
-                is_handed = waiting.starters.iter().any(Reply::is_awaited);
+                is_taken |= waiting.starters.iter().any(Reply::is_awaited);
                 answer_starters(given, waiting.starters, process.as_ref(), key);
             }
             if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
@@ -233,7 +236,7 @@ impl<K: Key> Core<K> {
             }
         }
         if let Some(notice) = notice {
-            self.handle_notice(id, &key, notice, is_handed);
+            self.handle_notice(id, &key, notice, ended, is_taken);
         }
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
@@ -241,9 +244,16 @@ impl<K: Key> Core<K> {
         }
     }
 
-    /// Queues a notice for the front end, and closes everything if the notice requires it. `is_handed` is set if a
-    /// caller has been given the failure.
-    fn handle_notice(&mut self, id: usize, key: &Option<K>, mut notice: Notice, is_handed: bool) {
+    /// Queues a notice for the front end, and closes everything if the notice requires it. `ended` is the process of a
+    /// run that has ended. `is_taken` is set if a reader of the events or a caller has been given the failure.
+    fn handle_notice(
+        &mut self,
+        id: usize,
+        key: &Option<K>,
+        mut notice: Notice,
+        ended: Option<ProcessId>,
+        is_taken: bool,
+    ) {
         if let (Notice::Down(down), Some(key)) = (&mut notice, key) {
             let name = || name_of(key);
             let mut left = None;
@@ -257,18 +267,24 @@ impl<K: Key> Core<K> {
                     if self.shared.about.closes_when_given_up {
                         self.fail(gave_up);
                     } else if !source.as_ref().is_some_and(support::was_reported) {
-                        let process = source.as_ref().and_then(Error::process).cloned();
-                        let process = process.unwrap_or_else(|| self.label());
-                        left = Some(Error::failed(process, Box::new(gave_up)));
+                        left = Some(Error::failed(self.label(), Box::new(gave_up)));
                     }
                 }
                 // A failed unit that waits is restarted, alone or together with others.
                 None if down.failed && self.state(id) == Some(State::Ended) => {
-                    left = self.last_failure(id);
+                    let failure = self.last_failure(id);
+                    let failure = failure.and_then(|error| without_own_abort(error, ended));
+                    left = failure.filter(|error| !support::was_reported(error)).map(|error| {
+                        if support::names_its_process(&error) {
+                            return error;
+                        }
+                        let failed = ManagerError::NotRestarted { key: name(), source: error };
+                        Error::failed(self.label(), Box::new(failed))
+                    });
                 }
                 None => {}
             }
-            down.left = left.filter(|_| !is_handed && !self.shared.events.has_readers());
+            down.left = left.filter(|_| !is_taken);
             #[cfg(feature = "metrics")]
             if down.restarts {
                 crate::metrics::count_restart();
@@ -559,13 +575,19 @@ fn answer_starters<K: Key>(
 
 fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
     let error = outcome.err();
-    let id = process.id();
-    let is_own_abort = |error: &Error| matches!(error, Error::Aborted(label) if label.id() == id);
-    let foreign_error = match &error {
-        Some(Error::Many(errors)) => {
+    let foreign_error =
+        error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
+    End { error, foreign_error, aborted: process.is_aborting() }
+}
+
+/// The error of a run without those that only say that its process was aborted.
+fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
+    let is_own_abort =
+        |error: &Error| matches!(error, Error::Aborted(label) if Some(label.id()) == process);
+    match error {
+        Error::Many(errors) => {
             Error::all(errors.iter().filter(|error| !is_own_abort(error)).cloned()).err()
         }
-        error => error.clone().filter(|error| !is_own_abort(error)),
-    };
-    End { error, foreign_error, aborted: process.is_aborting() }
+        error => Some(error).filter(|error| !is_own_abort(error)),
+    }
 }

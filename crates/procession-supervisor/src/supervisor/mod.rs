@@ -27,8 +27,8 @@ use crate::unit::{OnFailure, Unit};
 /// when and how often. A unit that is restarted too often ends the set, and the outcome of the set has its error. Sets
 /// can nest: a set can be a unit of another set or of a [`Manager`](crate::Manager).
 ///
-/// Conceptually, a set is one part of a program that consists of several, and the order of its units says which of them
-/// depends on which. For independent units that come and go with the rows of a table, use a
+/// Conceptually, a set is one part of a program, made of smaller parts, whose order says which of them depends on
+/// which. For independent units that come and go with the rows of a table, use a
 /// [`Manager`](crate::Manager). For work that must not be restarted, use [`Process::spawn`].
 ///
 /// | setting | default | meaning |

@@ -88,7 +88,7 @@ where
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped before its end, the body is dropped and the root closes, with the outcome
+/// If the future is dropped before the body has ended, the body is dropped and the root closes, with the outcome
 /// [`Error::Aborted`].
 ///
 /// ```no_run
@@ -196,7 +196,7 @@ impl Main {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before its end, the body is dropped and the root closes, with the outcome
+    /// If the future is dropped before the body has ended, the body is dropped and the root closes, with the outcome
     /// [`Error::Aborted`].
     #[track_caller]
     pub fn run_async<F, Fut>(self, body: F) -> impl Future<Output = Exit> + use<F, Fut>

@@ -39,7 +39,7 @@ impl Main {
     /// Aborts the root if it is still Closing `grace` after it began to close. Its outcome then contains
     /// [`Error::Forced`]. By default, there is no grace.
     ///
-    /// This grace bounds the closing of the whole program, so it must be longer than each grace within it:
+    /// This grace bounds the closing of the whole program, so it must be longer than the graces within it together:
     /// [`Process::close_within`] bounds the closing of one process, and `Policy::grace` of `procession-supervisor` the
     /// stop of each unit.
     pub fn grace(mut self, grace: Duration) -> Self {

@@ -91,7 +91,7 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before its end, the body is dropped and the child closes, with the outcome
+    /// If the future is dropped before the body has ended, the body is dropped and the child closes, with the outcome
     /// [`Error::Aborted`].
     ///
     /// ```

@@ -129,9 +129,29 @@ fn call_hooks_with(node: &Arc<Node>, failure: WorkFailure) -> Failed<super::Node
     if !(hooks.is_empty() && reports::failed(node, unreported, aborted)) {
         reports::handled(node, unreported);
     }
+    call_each(hooks, node, unreported);
+    Failed { failure: Failure::new(error), aborted }
+}
+
+fn call_each(hooks: Vec<Hook>, node: &Arc<Node>, error: &Error) {
     for hook in hooks {
         // If a hook panics, the panic hook prints that, and it has no other effect.
-        let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, unreported)));
+        let (_, _panicked) = run_as(node.clone(), || catch(|| (hook.get())(node, error)));
     }
-    Failed { failure: Failure::new(error), aborted }
+}
+
+/// Nothing has handled a failure in the tree of the process, whose failures were ignored at first: calls the hooks or, if
+/// there are none, reports it. Does nothing if that has happened before.
+#[cfg(not(loom))]
+pub(crate) fn left(node: &Arc<Node>, error: &Error) {
+    if error.was_reported() {
+        return;
+    }
+    let hooks = node.hooks();
+    if hooks.is_empty() {
+        return reports::report(node, error);
+    }
+    reports::hooked(error);
+    reports::handled(node, error);
+    call_each(hooks, node, error);
 }

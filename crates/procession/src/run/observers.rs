@@ -172,7 +172,8 @@ impl Observer {
         }
         let mut queue = self.0.queue.lock();
         let (before, added) = (queue.count, event.event.count());
-        if before + added > CAPACITY {
+        // Once events are missing, all that follow are, until the queue is delivered with their number at its end.
+        if queue.missed > 0 || before + added > CAPACITY {
             queue.missed += added as u64;
             return;
         }

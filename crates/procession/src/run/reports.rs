@@ -160,18 +160,8 @@ fn record_and_report(listeners: &[Arc<dyn MainListener>], mut failures: Vec<Sing
 
 /// Each error separately, with the process that it is about.
 fn each_error(node: &Arc<Node>, error: &Error) -> Vec<SingleFailure> {
-    let about = |error: &Error| match error {
-        Error::Failed(_)
-        | Error::Panicked(_)
-        | Error::NoThread(_)
-        | Error::Aborted(_)
-        | Error::TimeLimit(_)
-        | Error::Forced(_)
-        | Error::FailedCalls(_) => error.process().cloned(),
-        _ => None,
-    };
     let with_label = |error: &Error| SingleFailure {
-        label: about(error).unwrap_or_else(|| node.label()),
+        label: error.failed_process().cloned().unwrap_or_else(|| node.label()),
         error: Failure::new(error.clone()),
         is_recorded: false,
     };

@@ -85,8 +85,8 @@ impl<C: Contents> Inner<C> {
     /// follows in the section and then finishes it: `waiting` is incremented only under the lock (S4), and nothing in
     /// between increments it, because there are no closing hooks.
     ///
-    /// So far, its only event was that it was made, *because* it has had no body (the end of which would have closed
-    /// it), and a failure or a time limit would have left extras.
+    /// If it is in the list of children that a walk goes over, its only event so far was that it was made, *because* it
+    /// has had no body (the end of which would have closed it), and a failure or a time limit would have left extras.
     fn ends_at_once(&self, node: &Node<C>) -> bool {
         !node.is_waiting()
             && self.teardown == TeardownStage::Unset

@@ -318,6 +318,26 @@ impl Error {
         }
     }
 
+    /// The process whose failure the error is. `None` if it is about another process, such as the one that a call has
+    /// refused.
+    pub(crate) fn failed_process(&self) -> Option<&Label> {
+        match self {
+            Self::Failed(_)
+            | Self::Panicked(_)
+            | Self::NoThread(_)
+            | Self::Aborted(_)
+            | Self::TimeLimit(_)
+            | Self::Forced(_)
+            | Self::FailedCalls(_) => self.process(),
+            _ => None,
+        }
+    }
+
+    /// Was the failure reported, or were hooks called for it?
+    pub(crate) fn was_reported(&self) -> bool {
+        self.each().iter().all(|error| error.process().is_some_and(Label::is_reported))
+    }
+
     /// Displays the error and its causes, separated by colons, for example as the last message of a program.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
