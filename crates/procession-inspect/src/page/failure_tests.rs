@@ -1,6 +1,7 @@
 //! What is shown of processes that have failed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use procession::Process;
 
@@ -9,6 +10,7 @@ use super::frame::frame;
 use super::html;
 use super::query::Query;
 use super::tests::{Scene, validate};
+use super::texts::Texts;
 
 /// Even those of processes that are Closed. The errors of one process share a limit.
 #[test]
@@ -72,6 +74,36 @@ fn names_may_contain_slashes() {
         assert!(page.contains(who) && !page.contains("files › tmp"), "{who}: {page}");
     }
     drop(open);
+    app.close_blocking().ok();
+}
+
+/// A site is redacted only in a path.
+#[test]
+fn a_process_without_a_name_is_shown_as_its_site() {
+    let mut scene = Scene::new();
+    scene.texts = Texts::new(Some(Arc::new(|_| "x".to_owned())));
+    let app = scene.app.clone();
+    for name in [None, Some(""), Some("writer")] {
+        let failing = Process::builder().parent(&app);
+        let failing = match name {
+            Some(name) => failing.name(name),
+            None => failing,
+        };
+        let failing = failing.spawn_thread(|p| {
+            p.closing().wait();
+            Err("no")
+        });
+        let failing = failing.unwrap();
+        let site = failing.site().to_string();
+        let expected = if name == Some("writer") { "x" } else { &*site };
+        let sample = scene.sample(1);
+        let index = (0..).find(|&index| sample.process(index).id() == failing.id()).unwrap();
+        assert_eq!(scene.texts.label(sample.process(index)), expected);
+        failing.close_blocking().unwrap_err();
+        let failure = &scene.sample(1).failures[0];
+        assert_eq!((&*failure.label, &*failure.path), (expected, "x/x"));
+        assert_eq!((&*failure.who, &failure.site), ("x › x", &site));
+    }
     app.close_blocking().ok();
 }
 

@@ -16,9 +16,10 @@
 //!   only.
 //! - H5. The hub has at most one sample, except for those being taken. *Because* it drops the old one before a new one
 //!   is taken: a sample of 100,000 processes takes more than 10 MB.
-//! - H6. A thread waits for another one's sample only if the other one runs no foreign code, or if it is the third.
-//!   *Because* one thread takes samples at a time or, if there is a function that redacts, two; and an outcome, which
-//!   is a user's error, is formatted before.
+//! - H6. A thread waits for another one's sample only if the other one runs no foreign code, or if two others are
+//!   already taking samples. *Because* one thread takes samples at a time or, if there is a function that redacts, two;
+//!   and an outcome, which is a user's error, is formatted before or, if the root was Closed meanwhile, after that.
+//! - H7. A sample with a root that is Closed has an outcome. *Because* otherwise it is not made, but taken again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,12 +29,12 @@ use std::time::{Duration, Instant};
 use event_listener::{Event, EventListener, Listener};
 use futures_lite::future::{block_on, or};
 use parking_lot::Mutex;
-use procession::{Clock, Error, Process, SystemClock, WeakProcess, support};
+use procession::{Clock, Error, Phase, Process, SystemClock, WeakProcess, support};
 
 use super::farewell::{bye, outcome_text};
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
-use super::model::{At, Frame, Program, State as Phase};
+use super::model::{At, Frame, Program, State as Shows};
 use super::query::Query;
 use super::sample::{Facts, Numbered, Sample};
 use super::tally::Tally;
@@ -50,7 +51,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 const FEW: usize = 1_000;
 
-/// The time for which requests are answered with the same sample, unless 20 times its cost is longer.
+/// The time for which requests are answered with the same sample, unless 20 times its cost is longer. One from before the
+/// root began to close is not used after that.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The time that the last frame waits for the last events.
@@ -88,8 +90,7 @@ struct State {
     /// The queries whose turn was last, so that others have theirs.
     turn: u64,
     closing_since: Option<Instant>,
-    /// The outcome, how long closing took, and the last sample.
-    end: Option<(String, Duration)>,
+    end: Option<Outcome>,
     bye: Option<Arc<[u8]>>,
     is_stopped: bool,
     exit: Exit,
@@ -98,6 +99,16 @@ struct State {
     /// The number of samples that were taken.
     #[cfg(test)]
     samples: u64,
+}
+
+impl State {
+    /// The last sample, if a request may be answered with it: it is fresh, or the request has waited for it.
+    fn usable(&self, has_waited: bool) -> Option<&Arc<Sample>> {
+        let (until, sample) = self.sample.as_ref()?;
+        // Closing may take less time than a sample is fresh.
+        let is_outdated = self.closing_since.is_some() && sample.summary.state == Shows::Running;
+        ((has_waited || Instant::now() < *until) && !is_outdated).then_some(sample)
+    }
 }
 
 /// What is known about the exit status of the program.
@@ -113,6 +124,12 @@ impl Default for Exit {
         Self::With(None)
     }
 }
+
+/// The outcome of the root in words, and how long it was Closing.
+type Outcome = (String, Duration);
+
+/// A sample, if there is one; or the root, if it is Closed and its outcome is not known.
+type Taken = Result<Option<Arc<Sample>>, Process>;
 
 /// A thread that takes a sample.
 struct Turn<'a>(&'a Hub);
@@ -161,9 +178,8 @@ impl Hub {
         // Without random numbers, two runs may look the same; nothing else depends on it.
         let _filled = getrandom::fill(&mut random);
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let label = root.name().map_or_else(|| root.site().to_string(), |name| texts.name(&name));
         let program = Program {
-            name: label,
+            name: texts.name_or_site(root.name().as_deref(), root.site()),
             pid: std::process::id(),
             host: texts.name(&host),
             run: format!("{:016x}", u64::from_le_bytes(random)),
@@ -195,8 +211,17 @@ impl Hub {
         let sampler = hub.clone();
         let sample = move || {
             block_on(async {
-                sampler.until(or(closing, sampler.stopped())).await;
-                sampler.state.lock().closing_since.get_or_insert_with(Instant::now);
+                let closing = async {
+                    closing.await;
+                    true
+                };
+                let stopped = async {
+                    sampler.stopped().await;
+                    false
+                };
+                if sampler.until(or(closing, stopped)).await {
+                    sampler.state.lock().closing_since = Some(Instant::now());
+                }
                 let outcome = async { Some(closed.await) };
                 let stopped = async {
                     sampler.stopped().await;
@@ -290,9 +315,13 @@ impl Hub {
             self.advance(&query, before.as_ref(), &sample);
         }
         self.made.notify(usize::MAX);
-        let cost = began.elapsed();
-        let is_brief = sample.summary.state != Phase::Running && sample.summary.open() < FEW;
-        let pause = if is_brief { SHORT_PAUSE } else { PAUSE };
+        self.pause(&sample, began.elapsed())
+    }
+
+    /// The time until the next frames, after those of this sample.
+    fn pause(&self, sample: &Sample, cost: Duration) -> Duration {
+        let is_closing = self.state.lock().closing_since.is_some();
+        let pause = if is_closing && sample.summary.open() < FEW { SHORT_PAUSE } else { PAUSE };
         pause.max(cost * 20)
     }
 
@@ -331,14 +360,23 @@ impl Hub {
         }
     }
 
-    /// The outcome of the root once it is Closed, and how long it was Closing.
-    fn outcome(&self) -> Option<(String, Duration)> {
+    /// Takes a sample with the outcome of the root. If the root was Closed meanwhile, it is taken again.
+    fn with_outcome(&self, take: impl Fn(Option<Outcome>) -> Taken) -> Option<Arc<Sample>> {
+        let outcome = {
+            let root = self.root.upgrade();
+            self.outcome(root.as_ref())
+        };
+        take(outcome).or_else(|closed| take(self.outcome(Some(&closed)))).ok().flatten()
+    }
+
+    /// The outcome of the root once it is Closed, and how long it was Closing. It runs foreign code.
+    fn outcome(&self, root: Option<&Process>) -> Option<Outcome> {
         let (closing_since, end) = {
             let state = self.state.lock();
             (state.closing_since, state.end.clone())
         };
         end.or_else(|| {
-            let outcome = self.root.upgrade()?.outcome()?;
+            let outcome = root?.outcome()?;
             let closing_for = closing_since.map_or(Duration::ZERO, |since| since.elapsed());
             Some((outcome_text(&outcome), closing_for))
         })
@@ -346,9 +384,9 @@ impl Hub {
 
     /// Takes a sample. Returns a later one if another thread has taken it meanwhile, and the last one if there is no
     /// root any more.
-    fn take_sample(&self, outcome: Option<(String, Duration)>) -> Option<Arc<Sample>> {
+    fn take_sample(&self, outcome: Option<Outcome>) -> Taken {
         let Some(root) = self.root.upgrade() else {
-            return self.state.lock().sample.clone().map(|(_, sample)| sample);
+            return Ok(self.state.lock().sample.clone().map(|(_, sample)| sample));
         };
         let last = self.state.lock().sample.take();
         drop(last);
@@ -356,7 +394,11 @@ impl Hub {
             // One at a time, because the history belongs to the last snapshot.
             let mut history = self.history.lock();
             let (at, now, tally) = (At::now(), Instant::now(), self.tally.state());
-            let numbered = Numbered::new(root.snapshot(), &mut history, &tally);
+            let snapshot = root.snapshot();
+            if outcome.is_none() && snapshot.root().phase() == Phase::Closed {
+                return Err(root);
+            }
+            let numbered = Numbered::new(snapshot, &mut history, &tally);
             (at, now, tally, numbered)
         };
         let deadlines = support::deadlines_of_root(&root);
@@ -375,17 +417,20 @@ impl Hub {
         if let Some((_, later)) =
             state.sample.as_ref().filter(|(_, last)| last.taken > sample.taken)
         {
-            return Some(later.clone());
+            return Ok(Some(later.clone()));
         }
         let replaced = state.sample.replace((fresh_until, sample.clone()));
         drop(state);
         drop(replaced);
-        Some(sample)
+        Ok(Some(sample))
     }
 
     /// A sample that is new enough to answer a request. If one is being taken, it waits for that (H6).
     pub(crate) fn sample(&self) -> Option<Arc<Sample>> {
-        let outcome = self.outcome();
+        self.with_outcome(|outcome| self.shared_sample(outcome))
+    }
+
+    fn shared_sample(&self, outcome: Option<Outcome>) -> Taken {
         // A function that redacts may ask for the page, and would wait for itself.
         let limit = if self.texts.is_redacted() { 2 } else { 1 };
         let mut has_waited = false;
@@ -393,15 +438,14 @@ impl Hub {
             let taken = self.taken.listen();
             {
                 let mut state = self.state.lock();
-                match &state.sample {
-                    Some((until, sample)) if has_waited || Instant::now() < *until => {
-                        return Some(sample.clone());
-                    }
-                    _ if state.taking < limit => {
-                        state.taking += 1;
-                        break;
-                    }
-                    _ => {}
+                if let Some(sample) = state.usable(has_waited) {
+                    return Ok(Some(sample.clone()));
+                }
+                if state.taking < limit {
+                    // Before the turn, so that during it the listeners are those that wait.
+                    drop(taken);
+                    state.taking += 1;
+                    break;
                 }
             }
             taken.wait();
@@ -413,10 +457,11 @@ impl Hub {
 
     /// A sample that is taken now.
     fn new_sample(&self) -> Option<Arc<Sample>> {
-        let outcome = self.outcome();
-        self.state.lock().taking += 1;
-        let _turn = Turn(self);
-        self.take_sample(outcome)
+        self.with_outcome(|outcome| {
+            self.state.lock().taking += 1;
+            let _turn = Turn(self);
+            self.take_sample(outcome)
+        })
     }
 
     /// The root is Closed, or the inspector was stopped.

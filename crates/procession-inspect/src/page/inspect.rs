@@ -179,8 +179,8 @@ impl Inspect {
     }
 
     /// Sets a function that changes each text of the program before it is shown: the names of processes, threads,
-    /// managers and the host, the keys of units, and errors, but not the names of source files. The page then has no
-    /// timeline.
+    /// managers and the host, the keys of units, and errors, but not the names of source files. Only in a path, where a
+    /// source file stands for a process without a name, it is changed like a name. The page then has no timeline.
     ///
     /// The function runs on threads of the inspector. If it panics, the text is not shown.
     pub fn redact(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {

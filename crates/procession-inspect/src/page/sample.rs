@@ -87,7 +87,7 @@ impl Sample {
             key,
             at: failed.at,
             path: texts.path(&failed.labels, "/"),
-            label: texts.name(failed.labels.last().map_or("", String::as_str)),
+            label: texts.name_or_site(failed.name(), failed.site),
             who: texts.path(&failed.labels, " › "),
             error: texts.error(&failed.error),
             site: failed.site.to_string(),

@@ -55,10 +55,17 @@ pub(crate) struct Failed {
     /// The number of the first failure of the same process.
     pub(crate) first: u64,
     pub(crate) at: At,
-    /// The labels of its path, the topmost first.
+    /// The labels of its path, the topmost first. The last is its name or, if it has none, its site.
     pub(crate) labels: Vec<String>,
+    is_named: bool,
     pub(crate) error: Arc<str>,
     pub(crate) site: Site,
+}
+
+impl Failed {
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.labels.last().filter(|_| self.is_named).map(String::as_str)
+    }
 }
 
 impl Tally {
@@ -77,7 +84,9 @@ impl Tally {
             EventKind::Failed(error) if !matches!(error, Error::Aborted(_)) => {
                 let (error, labels) = (message(error).into(), labels(&event.label()));
                 let (id, at, site) = (event.id(), At::now(), event.site());
-                self.state.lock().failed(Failed { id, first: 0, at, labels, error, site });
+                let is_named = event.label().name().is_some();
+                let failed = Failed { id, first: 0, at, labels, is_named, error, site };
+                self.state.lock().failed(failed);
             }
             _ => {}
         }

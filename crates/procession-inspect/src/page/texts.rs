@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use procession::ProcessInfo;
 use procession::support::catch;
 use procession::support::text::{ERROR_LIMIT, Escaped, NAME_LIMIT};
+use procession::{ProcessInfo, Site};
 
 use super::tally;
 use crate::texts::{UNPRINTABLE, beginning, path};
@@ -73,7 +73,7 @@ impl Texts {
     }
 
     /// The path of a process, made from its labels, the topmost first. `separator` is `/` in fields for programs, and
-    /// ` › ` in texts for people.
+    /// ` › ` in texts for people. The labels do not tell which of them are sites, so all are redacted.
     pub(crate) fn path(&self, labels: &[String], separator: &str) -> String {
         path(labels.iter().rev().map(|label| self.name(label)), separator, PATH_LIMIT)
     }
@@ -102,11 +102,16 @@ impl Texts {
         error
     }
 
-    /// The label of a process. A site is not a text of the program's users, and is not redacted.
+    /// The label of a process.
     pub(crate) fn label(&self, process: &ProcessInfo) -> String {
-        match process.name().filter(|name| !name.is_empty()) {
+        self.name_or_site(process.name(), process.site())
+    }
+
+    /// A site is not a text of the program's users, and is not redacted.
+    pub(crate) fn name_or_site(&self, name: Option<&str>, site: Site) -> String {
+        match name.filter(|name| !name.is_empty()) {
             Some(name) => self.name(name),
-            None => process.site().to_string(),
+            None => site.to_string(),
         }
     }
 }
