@@ -10,9 +10,12 @@
 //!    all claims that it was told of before, and releases what it does not know.
 //! 4. The lease ends with the thread. Argument: [`Worker::work`] ends it, even if the store panics.
 //! 5. A unit that somebody holds, for example a transaction of a user, delays neither the other units nor the end of
-//!    the manager. The same is true of a unit that the store cannot write about. Argument: the queue keeps the writes
-//!    of both apart, and [`Worker::write`] answers the manager when nothing else is left. The thread and the lease go
-//!    on until these writes were performed, because only then is the unit's row right.
+//!    the manager. The same is true of units that the store cannot write about, except for the pauses of rule 4 of the
+//!    queue. Argument: the queue keeps the writes of both apart. [`Worker::write`] fails because of a write only when a
+//!    batch fails for the first time. It returns when only writes that wait apart are left, so the worker looks at the
+//!    table although they wait, and the next failure begins with the shortest pause again. [`Worker::write`] also
+//!    answers the manager then. The thread and the lease go on until these writes were performed, because only then is
+//!    the unit's row right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -260,7 +263,7 @@ impl Worker<'_> {
                 Err(error) => {
                     let delay = is_of_writes(&error).then(|| to_do.writes.failed(now)).flatten();
                     let Some(delay) = delay else { return Err(error) };
-                    // Only these writes wait. The others may succeed.
+                    // Only these writes wait. The others may succeed, and are tried without a pause.
                     self.tell_failed(error, delay);
                     continue;
                 }

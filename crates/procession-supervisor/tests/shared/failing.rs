@@ -13,7 +13,9 @@ use procession_supervisor::shared::{
 use procession_supervisor::{Backoff, Policy, Unit};
 
 use crate::delegate::{Answered, Between};
-use crate::support::{LIMIT, Log, logged, manager, row, started, table_of, wait_for_row};
+use crate::support::{
+    LIMIT, Log, lasting_manager, logged, manager, row, started, table_of, wait_for_row,
+};
 
 /// The error of a call whose answer is lost.
 fn lost() -> TableError {
@@ -278,6 +280,50 @@ fn a_write_that_the_store_cannot_perform_delays_no_other_unit() {
     }
     let seen = row(&table, "bad");
     assert_eq!((seen.failures, seen.owner), (1, None), "its writes came in their order");
+    log.check();
+}
+
+/// With the default back-off, whose pauses soon exceed those between two attempts to write about a unit.
+#[test]
+fn several_writes_that_the_store_cannot_perform_delay_no_other_unit() {
+    let bad = ["bad-0", "bad-1", "bad-2"];
+    let (table, rejected) = (table_of(&bad), Arc::new(Mutex::new(HashSet::new())));
+    rejected.lock().unwrap().extend(bad.map(str::to_owned));
+    let log = Log::default();
+    let manager = lasting_manager(Between::new(&table, Rejects(rejected.clone())), &log);
+    let root = started(&manager);
+    let mut session = table.open().unwrap();
+    let begun = Instant::now();
+    // Until the store was asked again to write about them, at least twice. Each unit is new, so the manager must look at
+    // the table.
+    for number in 0.. {
+        let key = format!("good-{number}");
+        session.put(&key, "unit", "one").unwrap();
+        wait_for_row(&table, &key, |row| row.is_ready);
+        session.remove(&key).unwrap();
+        while session.get(&key).unwrap().is_some() {
+            assert!(begun.elapsed() < LIMIT, "the unit is released");
+            session.wait_for_change(Duration::from_millis(10)).unwrap();
+        }
+        if begun.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    for key in bad {
+        log.wait("a run", |entries| entries.iter().any(|entry| entry.key == key));
+        assert!(!row(&table, key).is_ready);
+    }
+    root.close();
+    assert!(root.closed().wait_timeout(LIMIT).is_some(), "the manager ends");
+    rejected.lock().unwrap().clear();
+    let end = Instant::now() + LIMIT * 3;
+    while !session.managers().unwrap().is_empty() {
+        assert!(Instant::now() < end, "the manager leaves");
+        session.wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    for key in bad {
+        assert_eq!(row(&table, key).owner, None);
+    }
     log.check();
 }
 

@@ -147,8 +147,8 @@ fn only_writes_about_the_unit_of_a_write_that_fails_wait_for_it() {
     let all: Vec<u64> = (1..=9).collect();
     assert_eq!((done.numbers("a"), done.numbers("c")), (all.clone(), all));
     assert_eq!(done.numbers("bad"), [1, 2, 3, 4]);
-    assert_eq!(done.failures, [27, 27, 1, 1], "the batch, and then the write on its own");
-    assert_eq!(done.delays, [FAILED.0]);
+    assert_eq!(done.failures, [27, 27, 1], "the batch, and then the write on its own");
+    assert_eq!(done.delays, [Duration::ZERO, FAILED.0]);
     // Nothing is tried before the next attempt, and others are not delayed.
     queue.push(write("bad", 10));
     queue.push(write("a", 10));
@@ -162,7 +162,7 @@ fn only_writes_about_the_unit_of_a_write_that_fails_wait_for_it() {
     let done = perform_without(&mut queue, now + FAILED.0, &bad);
     assert_eq!(
         (done.numbers("a"), done.failures, done.delays),
-        (vec![11], vec![1, 1], vec![FAILED.0 * 2])
+        (vec![11], vec![1], vec![FAILED.0 * 2])
     );
     assert!(queue.next(now + FAILED.0 * 2).is_empty());
     // The cause is repaired: all is performed in its order.
@@ -179,9 +179,9 @@ fn a_unit_that_is_held_does_not_bring_a_write_that_fails_back_into_a_batch() {
     for key in ["held", "a", "bad"] {
         queue.push(write(key, 1));
     }
-    for _ in 0..ATTEMPTS {
+    for expected in [None, Some(Duration::ZERO)] {
         assert_eq!(queue.next(now).len(), 3);
-        assert_eq!(queue.failed(now), None);
+        assert_eq!(queue.failed(now), expected);
     }
     queue.push(write("c", 1));
     let done = perform_by(&mut queue, now, &|batch| {
@@ -192,7 +192,7 @@ fn a_unit_that_is_held_does_not_bring_a_write_that_fails_back_into_a_batch() {
         (!is_bad).then(|| batch.iter().map(answer).collect())
     });
     assert_eq!((done.numbers("a"), done.numbers("c")), (vec![1], vec![1]));
-    assert_eq!(done.failures, [1; ATTEMPTS as usize], "on its own");
+    assert_eq!(done.failures, [1], "on its own");
 }
 
 #[test]
@@ -231,4 +231,95 @@ fn nothing_is_lost_if_the_store_fails_for_a_long_time() {
     let done = perform(&mut queue, now + FAILED.1 + HELD.1, &[]);
     assert_eq!(done.numbers("b"), all);
     assert!(queue.is_empty());
+}
+
+/// A write that fails, and is tried again when its unit is held, waits for the unit with all later ones.
+#[test]
+fn writes_that_have_failed_wait_for_a_unit_that_is_held() {
+    let (mut queue, now) = (Queue::new(), Instant::now());
+    queue.push(write("bad", 1));
+    assert_eq!(perform_without(&mut queue, now, &[("bad", 1)]).failures, [1, 1]);
+    queue.push(write("bad", 2));
+    let now = now + FAILED.0;
+    assert_eq!(perform(&mut queue, now, &["bad"]).performed, []);
+    queue.push(write("bad", 3));
+    let done = perform(&mut queue, now + HELD.1, &[]);
+    assert_eq!(done.numbers("bad"), [1, 2, 3]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn writes_that_have_not_been_tried_come_before_those_that_have_failed() {
+    let (mut queue, now) = (Queue::new(), Instant::now());
+    let bad = [("bad", 1), ("worse", 1)];
+    for (key, number) in bad {
+        queue.push(write(key, number));
+    }
+    assert_eq!(perform_without(&mut queue, now, &bad).failures, [2, 2, 1, 1]);
+    for key in ["a", "bad", "worse"] {
+        queue.push(write(key, 2));
+    }
+    let now = now + FAILED.0;
+    let done = perform_without(&mut queue, now, &bad[1..]);
+    let performed = [("a", 2), ("bad", 1), ("bad", 2)];
+    let performed = performed.map(|(key, number)| (key.to_owned(), Some(number)));
+    assert_eq!((done.performed, done.failures), (performed.to_vec(), vec![1]));
+}
+
+/// While the worker pauses after the first attempt, the time comes for those that have failed before.
+#[test]
+fn a_write_that_fails_does_not_prolong_the_pause_of_another() {
+    let (mut queue, now) = (Queue::new(), Instant::now());
+    queue.push(write("bad", 1));
+    assert_eq!(perform_without(&mut queue, now, &[("bad", 1)]).delays, [FAILED.0]);
+    queue.push(write("worse", 1));
+    assert_eq!(queue.next(now), [write("worse", 1)]);
+    assert_eq!(queue.failed(now), None);
+    let now = now + FAILED.0;
+    let done = perform_without(&mut queue, now, &[("worse", 1)]);
+    assert_eq!((done.numbers("bad"), done.failures), (vec![1], vec![1]));
+    assert_eq!(done.delays, [FAILED.0 * 2], "it is not tried again at once");
+}
+
+/// The worker pauses after each call after which the queue has nothing else to try, longer each time until it has come
+/// to the end of the queue: then it looks at the table.
+#[test]
+fn several_writes_that_fail_delay_no_other_for_long() {
+    let (mut queue, mut now) = (Queue::new(), Instant::now());
+    let keys = ["bad-0", "bad-1", "bad-2"];
+    let backoff = crate::Backoff::default().jitter(false);
+    let (mut pauses, mut tried) = (backoff.pauses(), [0; 3]);
+    for round in 1..=300 {
+        for key in keys.iter().chain(&["good"]) {
+            queue.push(write(key, round));
+        }
+        let (begun, mut is_performed) = (now, false);
+        loop {
+            let batch = queue.next(now).to_vec();
+            if batch.is_empty() {
+                // It has looked.
+                pauses = backoff.pauses();
+                break;
+            }
+            for (key, tried) in keys.iter().zip(&mut tried) {
+                *tried += usize::from(batch.iter().any(|write| write.key == *key));
+            }
+            if !batch.iter().any(|write| write.key != "good") {
+                is_performed |= batch.iter().any(|write| write.number == Some(round));
+                queue.answered(&vec![WriteResult::Done; batch.len()]).unwrap();
+            } else if queue.failed(now).is_none() {
+                now += backoff.next(&mut pauses);
+            }
+            let passed = now - begun;
+            assert!(passed <= backoff.first, "{passed:?} without a look in round {round}");
+        }
+        assert!(is_performed, "the good unit waits in round {round}");
+        now += Duration::from_secs(1);
+    }
+    // After two attempts together and one alone, each was tried after 1, 2, 4, 8, 16 and 30 seconds, and so on.
+    assert_eq!(tried, [16; 3]);
+    let done = perform(&mut queue, now + FAILED.1, &[]);
+    for key in keys {
+        assert_eq!(done.numbers(key), (1..=300).collect::<Vec<_>>());
+    }
 }
