@@ -188,8 +188,9 @@ impl Fleet {
 
     /// Waits until all units run, and each program has its share.
     ///
-    /// On a busy machine, a program can be too slow to claim its share. The others then take more than theirs, and keep it
-    /// until another program joins. So if this takes long, the program with the fewest units joins again.
+    /// On a busy machine, a program can be too slow to claim its share. The others then take more than theirs, and keep
+    /// it until another program joins. So if this takes long, the program with the fewest units joins again, and a line
+    /// on standard error says so.
     pub fn wait_until_shared(&mut self) -> Vec<UnitRow> {
         let programs = self.programs.len();
         let mut found = String::new();
@@ -207,6 +208,7 @@ impl Fleet {
             }
             let poorest = self.programs.keys().min_by_key(|name| self.units_of(name).len());
             let poorest = poorest.unwrap().clone();
+            eprintln!("after {:?}, no fair shares: {poorest} joins again", LIMIT / 2);
             self.end(&poorest);
             self.start(&poorest);
         }
