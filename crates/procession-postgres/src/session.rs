@@ -17,8 +17,8 @@
 //!    another lease first, waits for the rest only for a moment, and then goes on without them.
 //! 2. At most one of its statements changes `kinds`, and none after a statement that deletes units.
 //! 3. A claim locks units in no order, but with `skip locked`, so it does not wait for one. Neither do the writes of
-//!    managers and the ends of leases: a transaction of a user that is guarded may hold a unit for any time, and must hold
-//!    up nothing else. There is one exception: if a row changes after a statement began and before the statement
+//!    managers and the ends of leases: a transaction of a user that is guarded may hold a unit for any time, and must
+//!    hold up nothing else. There is one exception: if a row changes after a statement began and before the statement
 //!    locks it, PostgreSQL locks its newest version, and waits for that. Claims compete for the same rows, so this
 //!    happens to them often, and they have a lock timeout of their own (see `claims`). The rows of the others have one
 //!    owner; their waits end with the lock timeout of the session.

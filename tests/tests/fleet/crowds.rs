@@ -68,8 +68,8 @@ fn a_hundred_managers_claim_ten_thousand_units_of_a_database_at_once_and_no_stat
     });
 }
 
-/// The lines of the log about long waits for a row, which are waits for the transaction that has locked it, or for a place
-/// in the queue of those who want to lock it.
+/// The lines of the log about long waits for a row, which are waits for the transaction that has locked it, or for a
+/// place in the queue of those who want to lock it.
 fn waits_for_rows(cluster: &Cluster) -> Vec<String> {
     let log = fs::read_to_string(cluster.log()).unwrap();
     let is_wait = |line: &&str| {

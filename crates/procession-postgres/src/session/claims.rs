@@ -7,10 +7,10 @@
 //!    same key can be inserted only after that, so a claim that sees the row sees the floor.
 //! 3. A manager owns at most one unit on probation. Argument: the index `units_probation` is unique. If two claims of
 //!    one manager race, the second one breaks it, and is repeated without such units.
-//! 4. A claim waits for no unit for longer than [`PATIENCE`]. Argument: `skip locked` skips a row that is locked, but if
-//!    the row has changed since the statement began, PostgreSQL follows it to its newest version, and waits for whoever
-//!    has locked that. The lock timeout ends such a wait, and the claim is repeated. Its statement then begins later, so
-//!    it sees the row as it is.
+//! 4. A claim waits for no unit for longer than [`PATIENCE`]. Argument: `skip locked` skips a row that is locked, but
+//!    if the row has changed since the statement began, PostgreSQL follows it to its newest version, and waits for
+//!    whoever has locked that. The lock timeout ends such a wait, and the claim is repeated. Its statement then begins
+//!    later, so it sees the row as it is.
 
 use postgres::Row;
 use postgres::error::SqlState;
@@ -23,7 +23,8 @@ use crate::schema;
 
 /// How long a claim waits for a unit that has changed since its statement began, before it is repeated.
 const PATIENCE: &str = "100ms";
-/// How often a claim is repeated because of such units. After that, it claims nothing, and the manager looks again later.
+/// How often a claim is repeated because of such units. After that, it claims nothing, and the manager looks again
+/// later.
 const ATTEMPTS: usize = 20;
 
 /// Returns one row; none if the lease has ended. It counts the managers and the units of this manager. Triggers count
@@ -182,8 +183,8 @@ impl PostgresSession {
     }
 }
 
-/// Locks the row of a manager, so that its lease is not ended before the transaction. The statements after this one wait
-/// for locks no longer than [`PATIENCE`].
+/// Locks the row of a manager, so that its lease is not ended before the transaction. The statements after this one
+/// wait for locks no longer than [`PATIENCE`].
 fn lock(tx: &mut Transaction<'_>, manager: i64) -> Result<Locked, TableError> {
     let rows = tx.query(
         "select kinds, is_draining and exists(select from {s}.managers o \

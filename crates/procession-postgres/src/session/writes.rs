@@ -7,9 +7,11 @@
 //!    transaction ends. A write is performed only if that version has its token and an owner whose lease has not ended.
 //!    If that lease is ended at the same time, the units that are locked here become free later, so this comes first.
 //! 2. Writes to one unit are performed in their order, because all of them change the same [`State`].
-//! 3. No write waits for a unit that somebody holds. Argument: the lock skips such rows. A row that was skipped is read
-//!    without a lock: if its claim is the current one, the write is not possible now. Otherwise, it is refused for
-//!    good, because tokens only grow and a claim that is over does not come back.
+//! 3. No write waits for a unit that somebody holds, with one exception: if its row changes after the statement began
+//!    and before the statement locks it, the write waits until the lock timeout of the session (see `session`).
+//!    Argument: the lock skips such rows. A row that was skipped is read without a lock: if its claim is the current
+//!    one, the write is not possible now. Otherwise, it is refused for good, because tokens only grow and a claim that
+//!    is over does not come back.
 //! 4. A write of an old claim locks nothing. Argument: only rows with the token of the write are locked.
 
 use std::collections::{BTreeMap, HashMap};

@@ -31,8 +31,8 @@ pub(crate) fn table(url: &str) -> (PostgresSharedTable, String) {
     (PostgresSharedTable::builder(url).schema(&name).build().unwrap(), name)
 }
 
-/// A new table whose statements wait for locks for longer than [`LIMIT`], and the name of its schema. What ends before that
-/// has not waited.
+/// A new table whose statements wait for locks for longer than [`LIMIT`], and the name of its schema. What ends before
+/// that has not waited.
 pub(crate) fn patient_table(url: &str) -> (PostgresSharedTable, String) {
     let name = schema(url);
     let builder = PostgresSharedTable::builder(url).schema(&name);

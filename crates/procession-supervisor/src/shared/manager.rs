@@ -483,7 +483,7 @@ impl SharedBuilder {
         self
     }
 
-    /// Sets how often the programs of a unit may die before it is steady: then it is quarantined. Default: 5.
+    /// Sets after how many crashes a unit that is not steady is quarantined. Default: 5.
     pub fn crash_limit(mut self, limit: u32) -> Self {
         self.settings.crash_limit = limit;
         self

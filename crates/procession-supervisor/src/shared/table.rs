@@ -64,8 +64,8 @@ impl<T: SharedTable + ?Sized> SharedTable for Arc<T> {
 
 /// A connection to a [`SharedTable`]. All its calls block.
 ///
-/// Each call is atomic: if it fails, it has changed nothing. Only after [`TableError::Unavailable`], the caller cannot
-/// know whether it has. [`owned`](Self::owned) shows which claims have succeeded.
+/// Each call is atomic: if it fails, it has changed nothing. After [`TableError::Unavailable`], the caller cannot know
+/// whether it has. [`owned`](Self::owned) shows which claims have succeeded.
 pub trait Session {
     /// Registers a manager, whose lease begins now.
     ///
@@ -381,7 +381,7 @@ pub struct Share {
     pub owned: usize,
     /// The manager is [draining](Session::drain).
     pub is_draining: bool,
-    /// [`claim`](Session::claim) may find a unit. A store that cannot tell sets this field and `has_dead`.
+    /// [`claim`](Session::claim) may find a unit. A store that cannot tell sets both this and `has_dead` to `true`.
     pub has_free: bool,
     /// The number of [`orders`](Session::orders). An order stands while its unit stops, and orders are read again only
     /// if this number shows that some may be new. A store that cannot tell sets `usize::MAX`.
