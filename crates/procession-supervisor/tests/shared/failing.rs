@@ -294,8 +294,8 @@ fn several_writes_that_the_store_cannot_perform_delay_no_other_unit() {
     let root = started(&manager);
     let mut session = table.open().unwrap();
     let begun = Instant::now();
-    // Until the store was asked again to write about them, at least twice. Each unit is new, so the manager must look at
-    // the table.
+    // Until the store was asked again to write about the bad ones, at least twice. Each other unit is new, so the
+    // manager must look at the table.
     for number in 0.. {
         let key = format!("good-{number}");
         session.put(&key, "unit", "one").unwrap();
