@@ -263,8 +263,11 @@ impl Worker<'_> {
                 Err(error) => {
                     let delay = is_of_writes(&error).then(|| to_do.writes.failed(now)).flatten();
                     let Some(delay) = delay else { return Err(error) };
-                    // Only these writes wait. The others may succeed, and are tried without a pause.
-                    self.tell_failed(error, delay);
+                    // Only these writes wait. The others may succeed, and are tried without a pause. If nothing waits,
+                    // the writes of the batch are tried one at a time, and those that fail are told of then.
+                    if !delay.is_zero() {
+                        self.tell_failed(error, delay);
+                    }
                     continue;
                 }
             };
