@@ -129,10 +129,10 @@ pub fn close_elsewhere(process: &Process, by_force: bool) {
     crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
 }
 
-/// Nothing has handled a failure in the tree of the process (I17): calls the hooks of the process or, if there are none,
-/// reports the failure. Does nothing if that has happened before. This is for code that ignores the failures of children
-/// at first, because it decides only later whether it handles them. Call it with no lock held, because it calls the
-/// `tracing` subscriber and the hooks. In a model, it does nothing.
+/// Nothing has handled a failure in the tree of the process (I17): calls the hooks of the process or, if there are
+/// none, reports the failure. Does nothing if that has happened before. This is for code that ignores the failures of
+/// children at first, because it decides only later whether it handles them. Call it with no lock held, because it
+/// calls the `tracing` subscriber and the hooks. In a model, it does nothing.
 #[cfg_attr(loom, expect(unused_variables, reason = "a model reports nothing"))]
 pub fn report_failure(process: &Process, error: &Error) {
     #[cfg(not(loom))]

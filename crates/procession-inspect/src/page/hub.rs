@@ -54,8 +54,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 const FEW: usize = 1_000;
 
-/// The time for which requests are answered with the same sample, unless 20 times its cost is longer. One from before the
-/// root began to close is not used after that.
+/// The time for which requests are answered with the same sample, unless 20 times its cost is longer. A sample from
+/// before the root began to close is not used after that.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The time that the last frame waits for the last events.

@@ -207,8 +207,8 @@ impl<K: Key> Core<K> {
         let ended = live.as_ref().map(|live| live.process.id());
         let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
-        // Before they are told. A reader that comes later does not know of a failure.
-        let has_readers = tells && self.shared.events.has_readers();
+        // Before the readers are told, because one that comes later does not know of a failure.
+        let mut is_taken = tells && self.shared.events.has_readers();
         for what in actions.tell.iter_mut().map_while(Option::take) {
             if let Some(key) = key.as_ref().filter(|_| tells) {
                 self.shared.events.tell(Some(key.clone()), what);
@@ -224,7 +224,6 @@ impl<K: Key> Core<K> {
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let notice = actions.notice.take();
         self.actions = Some(actions);
-        let mut is_taken = has_readers;
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
                 is_taken |= waiting.starters.iter().any(Reply::is_awaited);

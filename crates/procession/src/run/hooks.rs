@@ -140,8 +140,8 @@ fn call_each(hooks: Vec<Hook>, node: &Arc<Node>, error: &Error) {
     }
 }
 
-/// Nothing has handled a failure in the tree of the process, whose failures were ignored at first: calls the hooks or, if
-/// there are none, reports it. Does nothing if that has happened before.
+/// Nothing has handled a failure in the tree of the process, whose failures were ignored at first: calls the hooks or,
+/// if there are none, reports it. Does nothing if that has happened before.
 #[cfg(not(loom))]
 pub(crate) fn left(node: &Arc<Node>, error: &Error) {
     if error.was_reported() {

@@ -22,10 +22,10 @@
 //! that close each other has no top, so its failure is reported.
 //!
 //! *Nothing is reported twice, because* the rule is applied once to each failure, where it happens, and each failure
-//! that is left to a caller leaves the node once: when the caller reads the outcome, or when it is reported. A supervisor
-//! is the one exception: it ignores the failures of its units (4), and decides later whether a restart handles them. The
-//! label of an error records that it was reported or that hooks were called, so what the supervisor leaves
-//! (`support::report_failure`) is not reported again.
+//! that is left to a caller leaves the node once: when the caller reads the outcome, or when it is reported. The one
+//! exception is a supervisor: it ignores the failures of its units (4), and decides later whether a restart handles
+//! them. The label of an error records that it was reported or that hooks were called for it. So if the supervisor
+//! leaves a failure to others (`support::report_failure`), it is not reported again.
 //!
 //! Work that is dropped because its process is aborted has not failed, so the layer above does not apply the rule to
 //! it.
