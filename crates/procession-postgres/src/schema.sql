@@ -13,12 +13,15 @@ create table {s}.meta (
 );
 insert into {s}.meta (version, oldest) values (1, 1);
 
+-- The ids of managers, and the numbers of their requests.
 create sequence {s}.manager_ids;
 -- Grows with each change that others should know of.
 create sequence {s}.changes;
 
 create table {s}.managers (
     id bigint primary key,
+    -- The number of its last request.
+    request bigint not null,
     name text not null,
     kinds text[] collate "C" not null,
     ttl_ms bigint not null,

@@ -196,6 +196,10 @@ impl Session for PostgresSession {
         self.drain(manager)
     }
 
+    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        self.request_release(manager)
+    }
+
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
         self.expire(manager)
     }

@@ -119,7 +119,7 @@ pub(crate) fn has_free(tx: &Transaction<'_>, manager: ManagerId) -> Result<bool,
 /// Its cost grows with the number of managers that have the same kinds, and with that of the manager's own units, but
 /// not with the number of all units.
 pub(crate) const SHARE: &str = "
-    WITH peers AS MATERIALIZED (SELECT o.id FROM procession_managers AS o WHERE o.is_draining = 0 AND (
+    WITH peers AS MATERIALIZED (SELECT o.id, o.request FROM procession_managers AS o WHERE o.is_draining = 0 AND (
         o.id = ?1 OR o.id IN (
             SELECT p.manager
             FROM procession_manager_kinds AS k CROSS JOIN procession_manager_kinds AS p ON p.kind = k.kind
@@ -138,7 +138,7 @@ pub(crate) const SHARE: &str = "
                     SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2
                 ) THEN ?2 ELSE 9223372036854775807 END),
         (SELECT count(*) FROM procession_units WHERE owner = m.id AND has_order = 1),
-        (SELECT max(id) FROM peers),
+        (SELECT coalesce(max(request), 0) FROM peers),
         (SELECT count(*) FROM peers WHERE id < ?1)
     FROM procession_managers AS m WHERE m.id = ?1";
 
@@ -154,7 +154,7 @@ pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, F
         share.owned = unsigned(row.get(3)?) as usize;
         share.has_free = row.get(4)?;
         share.orders = unsigned(row.get(5)?) as usize;
-        share.newest = row.get::<_, Option<i64>>(6)?.map(|id| ManagerId::new(unsigned(id)));
+        share.last_request = unsigned(row.get(6)?);
         share.older = unsigned(row.get(7)?) as usize;
         Ok(share)
     });

@@ -15,9 +15,11 @@ use crate::session::{id, tell, unsigned};
 /// only if the database was replaced while it was in use.
 const ATTEMPTS: i64 = 10_000;
 
-pub(crate) const NEXT_ID: &str = "SELECT registered + 1 FROM procession_meta";
-pub(crate) const TAKE_ID: &str = "UPDATE procession_meta SET registered = ?1";
-pub(crate) const INSERT: &str = "INSERT INTO procession_managers (id, name) VALUES (?1, ?2)";
+/// The next id of a manager, or number of a request.
+pub(crate) const NEXT: &str = "SELECT numbers + 1 FROM procession_meta";
+pub(crate) const TAKE: &str = "UPDATE procession_meta SET numbers = ?1";
+pub(crate) const INSERT: &str =
+    "INSERT INTO procession_managers (id, request, name) VALUES (?1, ?1, ?2)";
 pub(crate) const INSERT_KIND: &str =
     "INSERT INTO procession_manager_kinds (manager, kind) VALUES (?1, ?2)";
 pub(crate) const TAKE_CRASH_BACK: &str = "
@@ -31,9 +33,9 @@ pub(crate) fn register(
 ) -> Result<(i64, LockFile), Failure> {
     let living: HashSet<i64> = registered(tx)?.into_iter().collect();
     directory.sweep(|manager| living.contains(&manager));
-    let first: i64 = tx.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
+    let first: i64 = tx.prepare_cached(NEXT)?.query_row([], |row| row.get(0))?;
     let (manager, lock_file) = lock_new(directory, first)?;
-    tx.prepare_cached(TAKE_ID)?.execute([manager])?;
+    tx.prepare_cached(TAKE)?.execute([manager])?;
     tx.prepare_cached(INSERT)?.execute(params![manager, registration.name])?;
     for kind in registration.kinds.iter().collect::<BTreeSet<_>>() {
         tx.prepare_cached(INSERT_KIND)?.execute(params![manager, kind])?;
@@ -72,6 +74,16 @@ pub(crate) const DRAIN: &str = "UPDATE procession_managers SET is_draining = 1 W
 pub(crate) fn drain(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Failure> {
     let (number, _) = alive(tx, manager)?;
     tx.prepare_cached(DRAIN)?.execute([number])?;
+    tell(tx)
+}
+
+pub(crate) const REQUEST: &str = "UPDATE procession_managers SET request = ?2 WHERE id = ?1";
+
+pub(crate) fn request_release(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Failure> {
+    let (manager, _) = alive(tx, manager)?;
+    let request: i64 = tx.prepare_cached(NEXT)?.query_row([], |row| row.get(0))?;
+    tx.prepare_cached(TAKE)?.execute([request])?;
+    tx.prepare_cached(REQUEST)?.execute([manager, request])?;
     tell(tx)
 }
 

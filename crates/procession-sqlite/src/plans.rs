@@ -26,6 +26,7 @@ const STATEMENTS: &[&str] = &[
     guard::GUARD,
     leases::ALIVE,
     leases::DRAIN,
+    leases::REQUEST,
     leases::TAKE_CRASH_BACK,
     leases::HAS_PROBATION,
     leases::CRASH,
@@ -84,7 +85,7 @@ const FILL: &str = "
     INSERT INTO procession_units (key, kind, spec, owner, running)
         SELECT x, x % 4, '', CASE WHEN x % 2 THEN x % 100 + 1 END, x % 2 FROM n;
     WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100)
-    INSERT INTO procession_managers (id, name) SELECT x, '' FROM n;
+    INSERT INTO procession_managers (id, request, name) SELECT x, x, '' FROM n;
     INSERT INTO procession_manager_kinds SELECT id, id % 4 FROM procession_managers;
     ANALYZE;";
 

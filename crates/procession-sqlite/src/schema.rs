@@ -7,7 +7,7 @@
 //!    transaction. A program that waited for it reads the version again.
 //! 3. **Tokens grow**, even if a unit was removed and put again. Argument: a claim takes a token above that of the row
 //!    and above `floor`, and a trigger raises `floor` to the token of each row that is deleted, by whatever statement.
-//! 4. **Ids of managers never repeat.** Argument: `registered` only grows, and the row with the new id is inserted in
+//! 4. **Ids of managers and numbers of requests never repeat.** Argument: `numbers` only grows, and each is stored in
 //!    the transaction that raises it.
 //! 5. **`procession_kinds` counts the units that should run.** Argument: triggers count with every statement that
 //!    inserts or deletes a unit, or changes its kind or whether it should run.
@@ -36,8 +36,8 @@ CREATE TABLE procession_meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     schema INTEGER NOT NULL,
     oldest INTEGER NOT NULL,
-    -- The number of managers so far.
-    registered INTEGER NOT NULL DEFAULT 0,
+    -- The last number that was given to a manager or a request.
+    numbers INTEGER NOT NULL DEFAULT 0,
     -- The greatest token of the units that were deleted.
     floor INTEGER NOT NULL DEFAULT 0,
     -- The number of changes that other managers should know of.
@@ -47,6 +47,8 @@ INSERT INTO procession_meta (id, schema, oldest) VALUES (1, 0, 0);
 
 CREATE TABLE procession_managers (
     id INTEGER PRIMARY KEY,
+    -- The number of its last request.
+    request INTEGER NOT NULL,
     name TEXT NOT NULL,
     is_draining INTEGER NOT NULL DEFAULT 0
 ) STRICT;

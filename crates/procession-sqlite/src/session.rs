@@ -156,6 +156,11 @@ impl Session for SqliteSession {
         self.unless_refused(manager, drained)
     }
 
+    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        let requested = self.write(|tx| leases::request_release(tx, manager));
+        self.unless_refused(manager, requested)
+    }
+
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
         self.expire(manager)
     }

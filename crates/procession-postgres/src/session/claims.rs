@@ -45,9 +45,9 @@ pub(crate) const SHARE: &str = "\
       (select count(*) from {s}.units u where u.owner = m.id and {ordered}), \
       exists(select from {s}.managers o where o.expires_at <= pg_catalog.clock_timestamp()), \
       {new_timeline}, \
-      peers.newest, \
+      peers.last_request, \
       peers.older \
-    from {s}.managers m, lateral (select count(*), max(o.id) as newest, \
+    from {s}.managers m, lateral (select count(*), coalesce(max(o.request), 0) as last_request, \
         count(*) filter (where o.id < m.id) as older from {s}.managers o \
       where o.expires_at > pg_catalog.clock_timestamp() and not o.is_draining \
         and (o.id = m.id or o.kinds && m.kinds)) peers \
@@ -113,7 +113,7 @@ impl PostgresSession {
             share.units = count(0);
             share.managers = count(1);
             share.older = count(9);
-            share.newest = row.get::<_, Option<i64>>(8).map(|id| ManagerId::new(unsigned(id)));
+            share.last_request = unsigned(row.get(8));
             share.owned = count(2);
             share.is_draining = row.get(3);
             share.has_free = row.get(4);

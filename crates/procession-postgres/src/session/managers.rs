@@ -62,9 +62,10 @@ impl PostgresSession {
         }
         let register = |tx: &mut Transaction<'_>, waits: bool| {
             let rows = tx.query(
-                "insert into {s}.managers (id, name, kinds, ttl_ms, expires_at) \
-                 values (pg_catalog.nextval(pg_catalog.to_regclass($4)), $1, $2, $3, \
-                   pg_catalog.clock_timestamp() + $3 * interval '1 millisecond') \
+                "insert into {s}.managers (id, request, name, kinds, ttl_ms, expires_at) \
+                 select next.number, next.number, $1, $2, $3, \
+                   pg_catalog.clock_timestamp() + $3 * interval '1 millisecond' \
+                 from pg_catalog.nextval(pg_catalog.to_regclass($4)) as next(number) \
                  returning id",
                 &[
                     (&name, Type::TEXT),
@@ -113,6 +114,18 @@ impl PostgresSession {
                where id = $1 and expires_at > pg_catalog.clock_timestamp() returning 1) \
              select {s}.changed() from hit",
             &[(&number(manager), Type::INT8)],
+        )?;
+        if rows.is_empty() { Err(TableError::Refused) } else { Ok(()) }
+    }
+
+    pub(super) fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        let sequence = self.about.names.sql("{s}.manager_ids", false);
+        let rows = self.query(
+            "with hit as ( \
+               update {s}.managers set request = pg_catalog.nextval(pg_catalog.to_regclass($2)) \
+               where id = $1 and expires_at > pg_catalog.clock_timestamp() returning 1) \
+             select {s}.changed() from hit",
+            &[(&number(manager), Type::INT8), (&sequence, Type::TEXT)],
         )?;
         if rows.is_empty() { Err(TableError::Refused) } else { Ok(()) }
     }

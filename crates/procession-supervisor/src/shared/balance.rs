@@ -2,8 +2,12 @@
 //!
 //! 1. Each unit runs if any manager can run it. Argument: a manager claims its fair share at once. It also claims units
 //!    that stay free, because others have other kinds or no capacity: later, and more of them each time.
-//! 2. No unit moves back and forth. Argument: a manager gives units up only when another one has registered, or when it
-//!    is draining. If the other one does not take them, they remain free, and 1 applies.
+//! 2. Each manager gets its fair share once it can run that many units, if all managers have the same kinds. Argument:
+//!    the shares of all add up to the number of units. So if a manager lacks some and none is free, others own more
+//!    than theirs, and give them up at its request. If it was too slow to claim them, it asks again.
+//! 3. No unit moves back and forth. Argument: a manager gives units up only at a request, or when it is draining. A
+//!    manager asks until it has had its share once, and doubles the time between its requests. So the number of its
+//!    requests grows with the logarithm of the time, even if none of them can bring it what it lacks.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +16,22 @@ use super::table::{ManagerId, Share};
 pub(super) struct Balance {
     /// How long units must be free before a manager that has its share claims more.
     patience: Duration,
-    /// The newest manager that this one has made room for.
-    newest: ManagerId,
+    /// The last request that this manager has made room for.
+    granted: u64,
     /// Since when there are free units although this manager owns all it may claim.
     free_since: Option<Instant>,
     /// What it may claim beyond its fair share.
     extra: usize,
+    /// `None` once the manager has had its share.
+    requests: Option<Requests>,
+}
+
+/// The requests of a manager that has not had its share yet.
+struct Requests {
+    /// Since when it waits for the answer to the last one.
+    since: Option<Instant>,
+    /// How long it waits before the next one.
+    pause: Duration,
 }
 
 /// The maximum numbers of units that a manager may own.
@@ -33,7 +47,9 @@ impl Balance {
     /// The balance of a manager that reads the table at these intervals, as all others probably do.
     pub(super) fn new(manager: ManagerId, every: Duration) -> Self {
         let patience = every.saturating_mul(2);
-        Self { patience, newest: manager, free_since: None, extra: 0 }
+        // The registration was the first request.
+        let requests = Some(Requests { since: None, pause: patience });
+        Self { patience, granted: manager.get(), free_since: None, extra: 0, requests }
     }
 
     pub(super) fn bounds(&mut self, share: &Share, now: Instant) -> Bounds {
@@ -43,9 +59,8 @@ impl Balance {
             return Bounds { claim: most, keep: most };
         }
         let fair = fair(share);
-        let has_joined = share.newest.filter(|newest| *newest > self.newest);
-        if let Some(newest) = has_joined {
-            (self.newest, self.free_since, self.extra) = (newest, None, 0);
+        if share.last_request > self.granted {
+            (self.granted, self.free_since, self.extra) = (share.last_request, None, 0);
             return Bounds { claim: fair, keep: fair };
         }
         if !share.has_free || share.owned < fair + self.extra {
@@ -55,6 +70,24 @@ impl Balance {
             self.free_since = None;
         }
         Bounds { claim: fair + self.extra, keep: usize::MAX }
+    }
+
+    /// Returns whether the manager must ask the others to give up what exceeds their shares. It has claimed what it
+    /// could, and has room for this many units more.
+    pub(super) fn must_request(&mut self, share: &Share, room: usize, now: Instant) -> bool {
+        if share.is_draining {
+            return false;
+        }
+        if share.owned >= fair(share) || room == 0 {
+            self.requests = None;
+        }
+        let Some(requests) = &mut self.requests else { return false };
+        if now.duration_since(*requests.since.get_or_insert(now)) < requests.pause {
+            return false;
+        }
+        requests.since = Some(now);
+        requests.pause = requests.pause.saturating_mul(2);
+        true
     }
 }
 
@@ -74,8 +107,8 @@ mod tests {
 
     /// The share of the oldest manager.
     fn share(units: usize, managers: usize, owned: usize) -> Share {
-        let newest = Some(ManagerId::new(managers as u64));
-        Share { units, managers, owned, newest, ..Share::default() }
+        let last_request = managers as u64;
+        Share { units, managers, owned, last_request, ..Share::default() }
     }
 
     fn balance() -> Balance {
@@ -108,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_units_up_once_for_each_manager_that_joins() {
+    fn it_gives_units_up_once_for_each_request() {
         let (mut balance, now) = (balance(), Instant::now());
         assert_eq!(balance.bounds(&share(6, 1, 6), now).keep, MANY);
         assert_eq!(balance.bounds(&share(6, 2, 6), now), Bounds { claim: 3, keep: 3 });
         assert_eq!(balance.bounds(&share(6, 2, 6), now), Bounds { claim: 3, keep: MANY });
         assert_eq!(balance.bounds(&share(6, 3, 3), now), Bounds { claim: 2, keep: 2 });
         // One has left while another one has joined.
-        let share = Share { newest: Some(ManagerId::new(4)), ..share(6, 3, 6) };
+        let share = Share { last_request: 4, ..share(6, 3, 6) };
         assert_eq!(balance.bounds(&share, now), Bounds { claim: 2, keep: 2 });
     }
 
@@ -136,7 +169,7 @@ mod tests {
         assert_eq!(balance.bounds(&free(10), now + EVERY * 10).claim, 10);
         assert_eq!(balance.bounds(&free(10), now + EVERY * 12).claim, 15);
         // Until another one joins.
-        let joined = Share { newest: Some(ManagerId::new(9)), ..share(10, 3, 10) };
+        let joined = Share { last_request: 9, ..share(10, 3, 10) };
         assert_eq!(balance.bounds(&joined, now + EVERY * 13), Bounds { claim: 4, keep: 4 });
     }
 
@@ -152,11 +185,31 @@ mod tests {
     }
 
     #[test]
+    fn it_asks_until_it_has_had_its_share() {
+        let (mut balance, now) = (balance(), Instant::now());
+        let mut asks =
+            |owned, room, at| balance.must_request(&share(10, 2, owned), room, now + EVERY * at);
+        let asked: Vec<u32> = (0..31).filter(|at| asks(4, MANY, *at)).collect();
+        assert_eq!(asked, [2, 6, 14, 30]);
+        assert!(!asks(5, MANY, 100));
+        assert!(!asks(0, MANY, 200), "it has had its share");
+    }
+
+    #[test]
+    fn a_manager_without_room_has_its_share() {
+        let (mut balance, now) = (balance(), Instant::now());
+        assert!(!balance.must_request(&share(10, 2, 4), 0, now));
+        assert!(!balance.must_request(&share(10, 2, 4), 1, now + EVERY * 9));
+    }
+
+    #[test]
     fn a_draining_manager_gives_all_up_if_another_one_is_there() {
         let (mut balance, now) = (balance(), Instant::now());
         let draining =
             |managers| Share { is_draining: true, has_free: true, ..share(9, managers, 4) };
         assert_eq!(balance.bounds(&draining(0), now), Bounds { claim: MANY, keep: MANY });
         assert_eq!(balance.bounds(&draining(1), now), Bounds { claim: 0, keep: 0 });
+        let asks = (0..9).any(|at| balance.must_request(&draining(1), MANY, now + EVERY * at));
+        assert!(!asks, "and asks for nothing");
     }
 }

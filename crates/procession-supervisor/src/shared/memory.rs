@@ -31,9 +31,8 @@ use procession::{Clock, SystemClock};
 use self::rows::{Manager, Row, Rows};
 use super::table::{
     Claimed, Desired, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share,
-    SharedTable, TableError, Token, UnitRow,
+    SharedTable, TableError, Token, UnitRow, Write, WriteResult, Written,
 };
-use super::writes::{Write, WriteResult, Written};
 use crate::sync::Mutex;
 
 /// A shared table in memory, for tests and for managers of one program. Clones share its rows.
@@ -143,9 +142,9 @@ impl Session for MemorySession {
         let kinds: BTreeSet<_> = registration.kinds.iter().cloned().collect();
         let ttl = registration.ttl;
         self.with(|rows, now| {
-            rows.registered += 1;
+            rows.numbers += 1;
             rows.changes += 1;
-            let manager = ManagerId::new(rows.registered);
+            let manager = ManagerId::new(rows.numbers);
             registration.previous.into_iter().for_each(|previous| rows.replace(previous));
             let entry = Manager {
                 name: registration.name.clone(),
@@ -156,6 +155,7 @@ impl Session for MemorySession {
                 probation: BTreeSet::new(),
                 ordered: BTreeSet::new(),
                 is_draining: false,
+                request: rows.numbers,
             };
             rows.managers.insert(manager, entry);
             Ok(Registered { manager, ttl: Some(ttl) })
@@ -177,6 +177,16 @@ impl Session for MemorySession {
     fn drain(&mut self, manager: ManagerId) -> Result<(), TableError> {
         self.with(|rows, now| {
             rows.alive(manager, now)?.is_draining = true;
+            rows.changes += 1;
+            Ok(())
+        })
+    }
+
+    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        self.with(|rows, now| {
+            let request = rows.numbers + 1;
+            rows.alive(manager, now)?.request = request;
+            rows.numbers = request;
             rows.changes += 1;
             Ok(())
         })
@@ -229,7 +239,7 @@ impl Session for MemorySession {
                 units: kinds().map(|kind| kind.wanted).sum(),
                 managers: peers().count(),
                 older: peers().filter(|peer| *peer < manager).count(),
-                newest: peers().next_back(),
+                last_request: peers().map(|peer| rows.managers[&peer].request).max().unwrap_or(0),
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,
                 has_free: !rows.choose(entry, 1).is_empty(),

@@ -13,7 +13,7 @@
 //! | a transaction that is guarded by a lease stays open | its unit cannot move or be released; all others go on |
 //! | a unit fails too often or for good, or crashes its program | quarantine, until an operator ends it |
 //! | a program closes, or [hands over](SharedManager::hand_over) | others claim each unit as soon as it has stopped |
-//! | a manager joins | the others give up what exceeds their shares |
+//! | a manager joins | the others give up what exceeds their shares; it asks again until it has had its own |
 //!
 //! | store | for |
 //! |---|---|
@@ -40,7 +40,6 @@ mod table;
 mod time;
 mod units;
 mod worker;
-mod writes;
 
 pub use self::claim::Claim;
 pub use self::lease::Lease;
@@ -48,8 +47,8 @@ pub use self::manager::{SharedBuilder, SharedManager};
 pub use self::memory::MemorySharedTable;
 pub use self::stuck::OnStuck;
 pub use self::table::{
-    Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow,
+    Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
+    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, WriteResult,
+    Written,
 };
 pub use self::units::{Answer, Units};
-pub use self::writes::{Record, Write, WriteResult, Written};

@@ -20,8 +20,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::table::TableError;
-use super::writes::{Record, Write, WriteResult, Written};
+use super::table::{Record, TableError, Write, WriteResult, Written};
 
 /// The maximum number of writes in one call.
 pub(super) const BATCH: usize = 500;

@@ -18,13 +18,18 @@
 //!    Meanwhile, writes about other units are performed, and the end of a lease frees the other units. Which units are
 //!    to blame for a death is decided once, and does not depend on when they become free.
 
-use std::fmt;
+mod error;
+mod managers;
+mod units;
+mod writes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession::BoxError;
-
-use super::writes::{Record, Write, WriteResult};
+pub use self::error::TableError;
+pub use self::managers::{ManagerId, ManagerRow, Registered, Registration, Share};
+pub use self::units::{Claimed, Desired, Order, Ordered, PROBATION_CRASHES, Token, UnitRow};
+pub use self::writes::{Record, Write, WriteResult, Written};
 
 /// A table of units that several programs share, in which each unit has at most one owner.
 ///
@@ -89,6 +94,14 @@ pub trait Session {
     ///
     /// [`TableError::Refused`] if the lease has ended.
     fn drain(&mut self, manager: ManagerId) -> Result<(), TableError>;
+
+    /// Asks all other managers of the same kinds to give up what exceeds their shares. They see the request in
+    /// [`Share::last_request`]. The registration of a manager is its first request.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
     /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
     /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.
@@ -258,343 +271,4 @@ fn only(results: Vec<WriteResult>) -> Result<(), TableError> {
         }
         _ => Err(TableError::Refused),
     }
-}
-
-/// The number of crashes after which a unit is on probation until it is steady: see [`Session::claim`]. A single crash
-/// does not matter, because it does not show which of the units in the dead program was the cause.
-pub const PROBATION_CRASHES: u32 = 2;
-
-/// The id of a registered manager. A table never gives the same id twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ManagerId(u64);
-
-impl ManagerId {
-    /// Makes an id from its number. For stores.
-    pub fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns its number.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for ManagerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A fencing token: it identifies a claim of a unit, and is greater than the tokens of all earlier claims of that unit.
-///
-/// A service outside the database can use it as well: it must remember the greatest token it has seen for each unit,
-/// and reject smaller ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(u64);
-
-impl Token {
-    /// Makes a token from its number. For stores.
-    pub fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns its number, which fits a signed 64-bit integer.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A manager that wants to register.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Registration {
-    /// A name for operators, such as the host name and the process id. It need not be unique.
-    pub name: String,
-    /// The kinds of units that the manager can run.
-    pub kinds: Vec<String>,
-    /// How long its lease lasts without a renewal. A store that can tell whether a program has ended ignores it.
-    pub ttl: Duration,
-    /// The id of its last registration, whose lease it no longer uses. That lease ends now, unless it has ended
-    /// already. The new registration shows that the program lives on, so the units of that lease have not crashed: if
-    /// the lease was already found [dead](Session::expire_dead), one crash of each unit is taken back from its
-    /// [count](UnitRow::crashes). A quarantine remains.
-    pub previous: Option<ManagerId>,
-}
-
-impl Registration {
-    /// Makes the registration of a manager that has none yet.
-    pub fn new<S: Into<String>>(
-        name: impl Into<String>,
-        kinds: impl IntoIterator<Item = S>,
-        ttl: Duration,
-    ) -> Self {
-        let kinds = kinds.into_iter().map(Into::into).collect();
-        Self { name: name.into(), kinds, ttl, previous: None }
-    }
-
-    /// Sets the id of the [last registration](Self::previous).
-    #[must_use]
-    pub fn after(mut self, previous: Option<ManagerId>) -> Self {
-        self.previous = previous;
-        self
-    }
-}
-
-/// A manager that has registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Registered {
-    /// Its id.
-    pub manager: ManagerId,
-    /// How long its lease lasts without a renewal. `None` if it lasts until the program ends.
-    pub ttl: Option<Duration>,
-}
-
-impl Registered {
-    /// Makes the answer to a registration. For stores.
-    pub fn new(manager: ManagerId, ttl: Option<Duration>) -> Self {
-        Self { manager, ttl }
-    }
-}
-
-/// What a manager must know to decide what it does next. Stores set the fields of [`Share::default`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Share {
-    /// The number of units of the manager's kinds that should run, without those that are quarantined or done.
-    pub units: usize,
-    /// The number of managers that share at least one of these kinds, whose lease has not ended, and that are not
-    /// draining. It includes this manager, unless it is draining.
-    pub managers: usize,
-    /// The number of these managers that are older than this one: that have smaller ids.
-    pub older: usize,
-    /// The newest of these managers: the one with the greatest id. `None` if there are none.
-    pub newest: Option<ManagerId>,
-    /// The number of units that the manager owns.
-    pub owned: usize,
-    /// The manager is [draining](Session::drain).
-    pub is_draining: bool,
-    /// [`claim`](Session::claim) may find a unit. A store that cannot tell sets both this and `has_dead` to `true`.
-    pub has_free: bool,
-    /// The number of [`orders`](Session::orders). An order stands while its unit stops, and orders are read again only
-    /// if this number shows that some may be new. A store that cannot tell sets `usize::MAX`.
-    pub orders: usize,
-    /// [`expire_dead`](Session::expire_dead) may find a dead manager, or a unit of one that is not free yet.
-    pub has_dead: bool,
-}
-
-/// A unit that was claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Claimed {
-    /// The key of the unit.
-    pub key: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its spec.
-    pub spec: String,
-    /// The generation of the spec.
-    pub generation: u64,
-    /// The token of the claim.
-    pub token: Token,
-    /// The number of its starts by claims, including this one.
-    pub starts: u64,
-}
-
-impl Claimed {
-    /// Makes the claim of a unit with this kind and spec. For stores, which then set the numbers.
-    pub fn new(
-        key: impl Into<String>,
-        kind: impl Into<String>,
-        spec: impl Into<String>,
-        token: Token,
-    ) -> Self {
-        let (key, kind, spec) = (key.into(), kind.into(), spec.into());
-        Self { key, kind, spec, generation: 1, token, starts: 1 }
-    }
-}
-
-/// A change that the owner of a unit must carry out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Order {
-    /// The key of the unit.
-    pub key: String,
-    /// The token of its claim.
-    pub token: Token,
-    /// What to do.
-    pub what: Ordered,
-}
-
-impl Order {
-    /// Makes an order. For stores.
-    pub fn new(key: impl Into<String>, token: Token, what: Ordered) -> Self {
-        Self { key: key.into(), token, what }
-    }
-}
-
-/// What an [`Order`] says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ordered {
-    /// Stop the unit, and release it.
-    Stop,
-    /// Stop the unit, [record](super::Record::Restarted) the generation, and start the unit from the spec under the
-    /// same token.
-    Restart {
-        /// The kind of the unit.
-        kind: String,
-        /// The new spec.
-        spec: String,
-        /// The generation of the spec.
-        generation: u64,
-    },
-}
-
-/// What an operator wants a unit to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Desired {
-    /// Run.
-    Run,
-    /// Stop, and stay stopped.
-    Stop,
-    /// Stop, and be removed.
-    Remove,
-}
-
-/// A row of a shared table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UnitRow {
-    /// The key of the unit.
-    pub key: String,
-    /// Its kind, which says which managers can run it.
-    pub kind: String,
-    /// What it should do in detail. Only the program that runs it understands this.
-    pub spec: String,
-    /// The number of its specs so far.
-    pub generation: u64,
-    /// What it should do.
-    pub desired: Desired,
-    /// It has ended for good.
-    pub is_done: bool,
-    /// It is quarantined: it is not claimed before its [quarantine is cleared](Session::clear_quarantine) or it has a
-    /// new generation.
-    pub is_quarantined: bool,
-    /// Its owner.
-    pub owner: Option<ManagerId>,
-    /// The token of its last claim; zero if it was never claimed.
-    pub token: Token,
-    /// It is ready.
-    pub is_ready: bool,
-    /// It is steady.
-    pub is_steady: bool,
-    /// The number of its starts by claims.
-    pub starts: u64,
-    /// The number of its failures since it was last steady.
-    pub failures: u32,
-    /// The number of its crashes since it was last steady. When a manager dies, all its units that are not steady have
-    /// crashed. But if it owned a unit on [probation](PROBATION_CRASHES), only that unit has.
-    pub crashes: u32,
-    /// Its last error.
-    pub last_error: Option<String>,
-}
-
-impl UnitRow {
-    /// Makes the row of a unit that was just [put](Session::put) into the table. For stores, which then set what
-    /// differs.
-    pub fn new(key: impl Into<String>, kind: impl Into<String>, spec: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            kind: kind.into(),
-            spec: spec.into(),
-            generation: 1,
-            desired: Desired::Run,
-            is_done: false,
-            is_quarantined: false,
-            owner: None,
-            token: Token::new(0),
-            is_ready: false,
-            is_steady: false,
-            starts: 0,
-            failures: 0,
-            crashes: 0,
-            last_error: None,
-        }
-    }
-}
-
-/// A manager whose lease has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ManagerRow {
-    /// Its id.
-    pub manager: ManagerId,
-    /// Its name.
-    pub name: String,
-    /// Its kinds, sorted.
-    pub kinds: Vec<String>,
-    /// The number of units that it owns.
-    pub units: usize,
-    /// It is [draining](Session::drain).
-    pub is_draining: bool,
-    /// When its lease ends unless it is renewed. `None` if it lasts until the program ends.
-    pub remaining: Option<Duration>,
-}
-
-impl ManagerRow {
-    /// Makes the row of a manager that was just registered. For stores, which then set what differs.
-    pub fn new(manager: ManagerId, name: impl Into<String>, kinds: Vec<String>) -> Self {
-        let name = name.into();
-        Self { manager, name, kinds, units: 0, is_draining: false, remaining: None }
-    }
-}
-
-/// Why a call of a shared table failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The lease of the manager has ended, or the claim is not the current one. Another attempt fails as well.
-    #[error("the lease has ended, or the unit has been claimed again")]
-    Refused,
-    /// There is no such unit.
-    #[error("there is no unit `{}`", procession::support::text::Escaped::name(key))]
-    NotFound {
-        /// Its key.
-        key: String,
-    },
-    /// The store cannot keep this key, kind or spec.
-    #[error("{reason}")]
-    Invalid {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The store cannot be reached, or did not answer. Another attempt may succeed.
-    #[error("the shared table cannot be reached")]
-    Unavailable(#[source] BoxError),
-    /// The store cannot be used, for example because its file is corrupt or read-only. Another attempt fails as well,
-    /// unless somebody repairs it.
-    #[error("the shared table cannot be used")]
-    Unusable(#[source] BoxError),
-    /// The schema needs a newer version of this program.
-    #[error(
-        "the shared table needs a newer version of this program: it has schema {schema}, which programs older than \
-         schema {oldest} must not use, and this program is made for schema {supported}"
-    )]
-    Incompatible {
-        /// The version of the schema.
-        schema: u32,
-        /// The oldest version that may use the schema.
-        oldest: u32,
-        /// The version that this program is made for.
-        supported: u32,
-    },
 }

@@ -31,8 +31,10 @@ use super::keeper::Ending;
 use super::lease::Term;
 use super::manager::Settings;
 use super::queue::{BATCH, Queue};
-use super::table::{Claimed, Order, Ordered, Session, Share, SharedTable, TableError, Token};
-use super::writes::{Record, Write, WriteResult, Written};
+use super::table::{
+    Claimed, Order, Ordered, Record, Session, Share, SharedTable, TableError, Token, Write,
+    WriteResult, Written,
+};
 use crate::engine::Shared;
 use crate::engine::inbox::Inbox;
 use crate::engine::reply::Reply;
@@ -319,12 +321,14 @@ impl Worker<'_> {
         let stop = to_do.orders.open.iter().filter(|(_, stops)| **stops);
         let stop = stop.filter(|(key, _)| !to_do.writes.is_release_waiting(key)).count();
         let owned = runs.saturating_sub(stop);
-        let bounds = balance.bounds(&Share { owned, ..share }, Instant::now());
+        let (share, now) = (Share { owned, ..share }, Instant::now());
+        let bounds = balance.bounds(&share, now);
         if let surplus @ 1.. = owned.saturating_sub(bounds.keep) {
             self.tell(FromTable::Surplus(surplus));
         }
         let room = self.settings.capacity.saturating_sub(runs);
-        let mut left = bounds.claim.saturating_sub(owned).min(room);
+        let may_claim = bounds.claim.saturating_sub(owned).min(room);
+        let mut left = may_claim;
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
             if claimed.is_empty() {
@@ -334,6 +338,11 @@ impl Worker<'_> {
             self.tell(FromTable::Claimed(claimed));
         }
         self.tell(FromTable::Looked);
+        let claimed = may_claim - left;
+        let share = Share { owned: owned + claimed, ..share };
+        if self.to.is_open() && balance.must_request(&share, room - claimed, now) {
+            session.request_release(manager)?;
+        }
         Ok(())
     }
 

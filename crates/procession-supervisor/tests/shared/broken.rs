@@ -31,11 +31,12 @@ faults! {
     RenewNeverRefuses RenewDoesNothing
     PreviousIsIgnored
     DrainNeverRefuses DrainForgets DrainEndsTheLease DrainFrees DrainedManagersClaim DrainedManagersCount
+    RequestNeverRefuses RequestForgets RequestCountsOnce RequestDrains
     LeaveDoesNothing LeaveRefusesTheEnded
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
     ExpireDoesNothing ExpireRefusesTheEnded ExpireFreesOthers ExpireRemovesOthers ExpireRemovesStopped
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
-    ShareForgetsTheNewest ShareForgetsTheOlder ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
+    ShareForgetsRequests ShareHasAllRequests ShareForgetsTheOlder ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
@@ -70,6 +71,9 @@ struct Past {
     claimed: Vec<Claimed>,
     ordered: Vec<Order>,
     draining: Vec<ManagerId>,
+    requesting: Vec<ManagerId>,
+    /// The greatest number of a request.
+    requests: u64,
     puts: u64,
     numbers: HashMap<String, u64>,
 }
@@ -237,6 +241,28 @@ impl Session for BrokenSession {
         }
     }
 
+    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+        let mut past = self.past.lock().unwrap();
+        let has_requested = past.requesting.contains(&manager);
+        past.requesting.push(manager);
+        drop(past);
+        match self.fault {
+            Fault::RequestForgets => self.inner.renew(manager),
+            Fault::RequestCountsOnce if has_requested => self.inner.renew(manager),
+            _ => {
+                let requested = self.inner.request_release(manager);
+                self.never_refuses(Fault::RequestNeverRefuses, requested, ())?;
+                if self.is(Fault::RequestDrains) {
+                    self.inner.drain(manager)?;
+                }
+                let seen = self.inner.share(manager).map_or(0, |share| share.last_request);
+                let mut past = self.past.lock().unwrap();
+                past.requests = past.requests.max(seen);
+                Ok(())
+            }
+        }
+    }
+
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
         if self.is(Fault::LeaveDoesNothing) {
             return Ok(());
@@ -302,7 +328,8 @@ impl Session for BrokenSession {
             Fault::DrainedManagersCount => {
                 let past = self.past.lock().unwrap();
                 share.managers += past.draining.len();
-                share.newest = share.newest.max(past.draining.last().copied());
+                let draining = past.draining.last().map_or(0, |manager| manager.get());
+                share.last_request = share.last_request.max(draining);
             }
             Fault::DrainedManagersClaim => {
                 let past = self.past.lock().unwrap();
@@ -310,7 +337,10 @@ impl Session for BrokenSession {
                 share.managers -= past.draining.len().min(share.managers);
             }
             Fault::ShareForgetsTheOlder => share.older = 0,
-            Fault::ShareForgetsTheNewest => share.newest = Some(manager),
+            Fault::ShareForgetsRequests => share.last_request = manager.get(),
+            Fault::ShareHasAllRequests => {
+                share.last_request = share.last_request.max(self.past.lock().unwrap().requests)
+            }
             Fault::ShareHidesDraining => share.is_draining = false,
             Fault::ShareHidesFree => share.has_free = false,
             Fault::ShareHidesOrders => share.orders = 0,

@@ -104,6 +104,7 @@ macro_rules! delegate {
                 register(registration: &Registration) -> Registered;
                 renew(manager: ManagerId) -> ();
                 drain(manager: ManagerId) -> ();
+                request_release(manager: ManagerId) -> ();
                 leave(manager: ManagerId) -> ();
                 expire_dead(limit: u32) -> Vec<ManagerId>;
                 expire(manager: ManagerId) -> ();

@@ -12,4 +12,5 @@ mod manager;
 mod operators;
 mod overview;
 mod runs;
+mod shares;
 mod support;

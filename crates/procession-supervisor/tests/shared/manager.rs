@@ -31,50 +31,6 @@ fn a_unit_runs_and_is_released_when_the_manager_stops() {
 }
 
 #[test]
-fn two_managers_share_the_units_and_one_takes_over_from_the_other() {
-    let keys: Vec<String> = (0..9).map(|n| format!("unit-{n}")).collect();
-    let (table, log) =
-        (table_of(&keys.iter().map(|key| &**key).collect::<Vec<_>>()), Log::default());
-    let (one, two) = (manager(table.clone(), &log), manager(table.clone(), &log));
-    let (first, second) = (started(&one), started(&two));
-    let all_run = |entries: &[Entry]| {
-        let running =
-            |key: &String| entries.iter().rfind(|e| e.key == *key).is_some_and(|e| e.starts);
-        keys.iter().all(running)
-    };
-    log.wait("all units", all_run);
-    // ⌈9 ÷ 2⌉
-    let end = Instant::now() + LIMIT;
-    while one.counts().units.max(two.counts().units) > 5 {
-        assert!(Instant::now() < end, "{:?} {:?}", one.counts(), two.counts());
-        yield_now();
-    }
-    log.wait("all units", all_run);
-    first.close_blocking().unwrap();
-    log.wait("all units", all_run);
-    second.close_blocking().unwrap();
-    log.check();
-}
-
-/// Each manager has a fair share, unless others cannot run theirs.
-#[test]
-fn units_that_others_have_no_room_for_run_nevertheless() {
-    let (table, log) = (table_of(&["a", "b", "c", "d", "e", "f"]), Log::default());
-    let of_units = log.clone();
-    let builder = SharedManager::builder(table.clone()).poll_every(Duration::from_millis(50));
-    let small = builder.capacity(1).build(move |claim| Ok(logged(&of_units, claim)));
-    let large = manager(table.clone(), &log);
-    let (first, second) = (started(&small), started(&large));
-    for key in ["a", "b", "c", "d", "e", "f"] {
-        wait_for_row(&table, key, |row| row.is_ready);
-    }
-    assert_eq!((small.counts().units, large.counts().units), (1, 5));
-    first.close_blocking().unwrap();
-    second.close_blocking().unwrap();
-    log.check();
-}
-
-#[test]
 fn a_changed_spec_restarts_the_unit_under_its_token_and_operators_stop_and_remove_it() {
     let (table, log) = (table_of(&["a"]), Log::default());
     let root = started(&lasting_manager(table.clone(), &log));

@@ -4,8 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{claim, open, put, register, register_for, row};
-use crate::shared::table::{Session, SharedTable};
-use crate::shared::writes::Record;
+use crate::shared::table::{ManagerId, Record, Session, Share, SharedTable};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -108,7 +107,6 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     claim(&mut *s, manager, 1);
     let share = s.share(manager).expect("share works");
     assert_eq!((share.units, share.managers, share.owned), (2, 2, 1), "a share of one kind");
-    assert_eq!(share.newest, Some(peer), "the newest manager of one of these kinds");
     assert_eq!(share.older, 0, "it is the oldest one");
     assert!(share.has_free, "there is something to claim");
     let share = s.share(peer).expect("share works");
@@ -117,7 +115,45 @@ pub(super) fn shares_count(table: &impl SharedTable) {
     s.leave(peer).expect("leave works");
     let share = s.share(manager).expect("share works");
     assert_eq!(share.managers, 1, "a manager that has left has no share");
-    assert_eq!(share.newest, Some(manager), "the newest manager may be this one");
+}
+
+pub(super) fn requests_reach_managers_of_the_same_kinds(table: &impl SharedTable) {
+    let mut s = open(table);
+    let manager = register(&mut *s);
+    let of_both = register_for(&mut *s, &["a", "b"], LONG).manager;
+    let other = register_for(&mut *s, &["b"], LONG).manager;
+    let share = |s: &mut dyn Session, manager| s.share(manager).expect("share works");
+    let seen = |s: &mut dyn Session| {
+        [manager, of_both, other].map(|manager| share(s, manager).last_request)
+    };
+    let [first, second, third] = [manager, of_both, other].map(ManagerId::get);
+    assert_eq!(seen(&mut *s), [second, third, third], "a registration is a request");
+    for key in ["x", "y"] {
+        put(&mut *s, key);
+    }
+    claim(&mut *s, of_both, 1);
+    let before = (share(&mut *s, of_both), s.scan(None, 9).expect("scan works"));
+    s.request_release(manager).expect("request_release works");
+    let request = share(&mut *s, manager).last_request;
+    assert!(request > third, "a request has a greater number than all ids and requests before");
+    assert_eq!(seen(&mut *s), [request, request, third], "those with another kind do not see it");
+    let now = share(&mut *s, of_both);
+    let expected = Share { last_request: request, ..before.0 };
+    assert_eq!(now, expected, "a request changes nothing else in a share");
+    assert_eq!(s.scan(None, 9).expect("scan works"), before.1, "and no unit");
+    s.request_release(of_both).expect("request_release works");
+    let second = share(&mut *s, other).last_request;
+    assert!(second > request, "requests grow");
+    assert_eq!(seen(&mut *s), [second; 3], "the last request counts");
+    s.request_release(manager).expect("request_release may be repeated");
+    let third = share(&mut *s, of_both).last_request;
+    assert!(third > second, "each request is a new one");
+    assert_eq!(seen(&mut *s), [third, third, second]);
+    let newest = register(&mut *s);
+    assert!(newest.get() > third && newest.get() > first, "so is a registration");
+    assert_eq!(seen(&mut *s), [newest.get(), newest.get(), second]);
+    s.leave(newest).expect("leave works");
+    assert_eq!(seen(&mut *s), [third, third, second], "the request of a manager ends with it");
 }
 
 pub(super) fn owned_units_are_listed(table: &impl SharedTable) {

@@ -41,6 +41,7 @@ pub fn run<T: SharedTable>(mut make: impl FnMut() -> T) {
     claims::only_wanted_units_of_the_right_kind_are_claimed(&make());
     claims::a_claim_begins_anew(&make());
     claims::shares_count(&make());
+    claims::requests_reach_managers_of_the_same_kinds(&make());
     claims::owned_units_are_listed(&make());
     records::tokens_fence(&make());
     records::orders_follow_changes(&make());

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Call, LIMIT, claim, open, put, register, register_for, row};
-use crate::shared::table::{Desired, Session, SharedTable, TableError};
-use crate::shared::writes::{Record, Write};
+use crate::shared::table::{Desired, Record, Session, SharedTable, TableError, Write};
 
 pub(super) fn put_has_generations(table: &impl SharedTable) {
     let mut s = open(table);
@@ -165,15 +164,22 @@ pub(super) fn managers_are_listed(table: &impl SharedTable) {
 
 pub(super) fn changes_wake(table: &impl SharedTable) {
     let (mut s, mut other) = (open(table), open(table));
-    // Until it has seen everything so far.
-    let begun = Instant::now();
-    while s.wait_for_change(Duration::ZERO).expect("wait_for_change works") {
-        assert!(begun.elapsed() < LIMIT, "without changes, a wait ends with its timeout");
-    }
-    put(&mut *other, "k");
-    // It may return early.
-    let begun = Instant::now();
-    while !s.wait_for_change(Duration::from_millis(10)).expect("wait_for_change works") {
-        assert!(begun.elapsed() < LIMIT, "a change must wake those that wait");
+    let manager = register(&mut *other);
+    let changes: [Call<'_, ()>; 2] = [
+        ("put", &|other| assert_eq!(put(other, "k"), 1)),
+        ("request_release", &|other| other.request_release(manager).expect("it works")),
+    ];
+    for (call, change) in changes {
+        // Until it has seen everything so far.
+        let begun = Instant::now();
+        while s.wait_for_change(Duration::ZERO).expect("wait_for_change works") {
+            assert!(begun.elapsed() < LIMIT, "without changes, a wait ends with its timeout");
+        }
+        change(&mut *other);
+        // It may return early.
+        let begun = Instant::now();
+        while !s.wait_for_change(Duration::from_millis(10)).expect("wait_for_change works") {
+            assert!(begun.elapsed() < LIMIT, "{call} must wake those that wait");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Tokens, records, orders and quarantine.
 
 use super::{claim, open, put, refused, register, register_for, row};
-use crate::shared::table::{Desired, Order, Ordered, SharedTable, Token};
-use crate::shared::writes::{Record, Write, WriteResult};
+use crate::shared::table::{
+    Desired, Order, Ordered, Record, SharedTable, Token, Write, WriteResult,
+};
 use std::time::Duration;
 
 pub(super) fn tokens_fence(table: &impl SharedTable) {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::shared::table::{
-    Claimed, Desired, ManagerId, Ordered, PROBATION_CRASHES, TableError, Token, UnitRow,
+    Claimed, Desired, ManagerId, Ordered, PROBATION_CRASHES, Record, TableError, Token, UnitRow,
 };
-use crate::shared::writes::Record;
 
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) units: BTreeMap<Arc<str>, Row>,
     pub(super) managers: BTreeMap<ManagerId, Manager>,
     pub(super) kinds: HashMap<String, Kind>,
-    /// The number of managers so far.
-    pub(super) registered: u64,
+    /// The last number that was given to a manager or a request.
+    pub(super) numbers: u64,
     /// The greatest token of the rows that were deleted.
     pub(super) floor: u64,
     /// The number of changes that other managers should know of.
@@ -57,6 +56,8 @@ pub(super) struct Manager {
     /// Those of `owned` that there is an order for.
     pub(super) ordered: BTreeSet<Arc<str>>,
     pub(super) is_draining: bool,
+    /// The number of its last request.
+    pub(super) request: u64,
 }
 
 /// The units of one kind.

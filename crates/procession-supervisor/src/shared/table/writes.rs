@@ -1,6 +1,6 @@
 //! [`Write`]: what a manager writes about a unit that it has claimed.
 
-use super::table::Token;
+use super::units::Token;
 
 /// An event in the life of a claimed unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
