@@ -1,7 +1,7 @@
 //! The survey: everything that a process closes or waits for, as a [`Snapshot`].
 //!
 //! It locks one node at a time, and reads the fields of a node in one locked section, so they are consistent with each
-//! other (except for the work, which is published without the lock). Edges are read in chunks of 64 places, with the
+//! other (except for the work, which is published without the lock). Edges are read in chunks of 32 places, with the
 //! lock released in between, so a closing thread never waits for long. Children keep their places while others come and
 //! go, and while a walk has taken them, so no child is read twice.
 
@@ -19,7 +19,7 @@ use crate::value::{
 };
 
 /// The number of places of a list that are read in one locked section.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 
 /// The facts about the work of processes that only the layers above know.
 pub(crate) trait Workplaces<C: Contents> {
