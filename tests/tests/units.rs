@@ -125,6 +125,13 @@ fn a_failure_that_is_handled_is_not_reported() {
     }
 }
 
+/// The failure was left to a caller, whose future was dropped with the answer in it.
+#[test]
+fn a_failure_in_an_answer_that_is_not_read_is_reported() {
+    let expected = (Some(1), vec![format!("{JOB} failed: disk full")]);
+    assert_eq!(run("manager", "fails-when-called", "forgetful-caller"), expected);
+}
+
 /// While a body is blocked in `run_blocking`, what it waits for are the units of the manager.
 #[test]
 fn a_blocking_run_shows_what_it_waits_for() {

@@ -139,6 +139,13 @@ pub fn report_failure(process: &Process, error: &Error) {
     crate::run::hooks::left(&process.node, error);
 }
 
+/// [`report_failure`], on a thread of the library: for code that may be on any stack, such as a `Drop`.
+#[cfg_attr(loom, expect(unused_variables, reason = "a model reports nothing"))]
+pub fn report_failure_elsewhere(process: &Process, error: Error) {
+    #[cfg(not(loom))]
+    crate::run::hooks::left_elsewhere(&process.node, crate::run::Failure::new(error));
+}
+
 /// Was the failure reported, or were hooks called for it?
 pub fn was_reported(error: &Error) -> bool {
     error.was_reported()

@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
@@ -15,6 +18,9 @@ use procession_supervisor::{
     Restart, State, Supervisor, Unit,
 };
 use procession_tests::LIMIT;
+
+/// Closes when the caller of a start is ready for the answer.
+static CALLED: LazyLock<Process> = LazyLock::new(Process::new);
 
 fn main() -> Exit {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -70,6 +76,7 @@ fn unit(how: &str) -> Unit {
         })),
         "fails-when-called" => Unit::new(numbered(|run, number| async move {
             if number > 0 {
+                CALLED.closing().await;
                 return Err("disk full");
             }
             run.ready();
@@ -114,11 +121,30 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
     block_on(run_in(p, &manager.runnable(), async |p: Process| {
         until_over(&p, how, state).await;
         if taker == "caller" {
+            CALLED.close();
             let started = manager.start("job").await;
             assert!(matches!(started, Err(ManagerError::Failed(_))));
         }
+        if taker == "forgetful-caller" {
+            ask_and_forget(pin!(manager.start("job")));
+        }
         drop(reader);
     }))
+}
+
+/// Waits until the call has its answer, which is dropped unread.
+fn ask_and_forget(call: Pin<&mut impl Future>) {
+    struct Told(mpsc::Sender<()>);
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            let _told = self.0.send(());
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Told(tell)));
+    assert!(call.poll(&mut Context::from_waker(&waker)).is_pending());
+    CALLED.close();
+    told.recv_timeout(LIMIT).unwrap();
 }
 
 fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {

@@ -1,8 +1,10 @@
 //! The commands that calls send to a manager or a set.
 
+use std::sync::Arc;
+
 use procession::Process;
 
-use super::reply;
+use super::reply::{self, Unread};
 use crate::error::ManagerError;
 use crate::unit::{OnFailure, Unit};
 
@@ -44,9 +46,13 @@ pub(crate) enum Command<K> {
     },
 }
 
-/// Answers commands. Callers that no longer wait are ignored.
-pub(crate) fn answer<T: Clone>(replies: Vec<Reply<T>>, result: &Result<T, ManagerError>) {
+/// Answers commands. Callers that no longer wait are ignored. `unread` is the failure that is left to the callers.
+pub(crate) fn answer<T: Clone>(
+    replies: Vec<Reply<T>>,
+    result: &Result<T, ManagerError>,
+    unread: Option<&Arc<Unread>>,
+) {
     for reply in replies {
-        reply.give(result.clone());
+        reply.give_failure(result.clone(), unread.cloned());
     }
 }

@@ -13,12 +13,13 @@ use procession::{ChildFailure, Error, Label, Process, ProcessId};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
+use super::reply::Unread;
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::lifecycle::{Actions, Answer, Closes, End, Input, Notice, Then};
+use crate::lifecycle::{Actions, Answer, Closes, Down, End, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -208,7 +209,7 @@ impl<K: Key> Core<K> {
         let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
         // Before the readers are told, because one that comes later does not know of a failure.
-        let mut is_taken = tells && self.shared.events.has_readers();
+        let is_taken = tells && self.shared.events.has_readers();
         for what in actions.tell.iter_mut().map_while(Option::take) {
             if let Some(key) = key.as_ref().filter(|_| tells) {
                 self.shared.events.tell(Some(key.clone()), what);
@@ -222,78 +223,81 @@ impl<K: Key> Core<K> {
             process.abort();
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
-        let notice = actions.notice.take();
+        let mut notice = actions.notice.take();
         self.actions = Some(actions);
+        let judged = match (&notice, &key) {
+            (Some(Notice::Down(down)), Some(key)) => self.judge(id, key, down, ended),
+            _ => None,
+        };
+        let mut left = judged.filter(|_| !is_taken);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             if let Some(given) = starters {
-                is_taken |= waiting.starters.iter().any(Reply::is_awaited);
-                answer_starters(given, waiting.starters, process.as_ref(), key);
+                let unread = left.take_if(|_| waiting.starters.iter().any(Reply::is_awaited));
+                let unread = unread.map(|failure| Unread::new(&self.run, failure));
+                answer_starters(given, waiting.starters, process.as_ref(), key, unread.as_ref());
             }
             if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
                 let result = given.result(name_of(key), process.as_ref());
-                answer(waiting.stoppers, &result);
+                answer(waiting.stoppers, &result, None);
             }
         }
-        if let Some(notice) = notice {
-            self.handle_notice(id, &key, notice, ended, is_taken);
+        if let Some(Notice::Down(down)) = &mut notice {
+            down.left = left;
         }
+        self.notices.extend(notice.map(|notice| (id, notice)));
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
             let _dropped = catch(|| drop((live, removed, key)));
         }
     }
 
-    /// Queues a notice for the front end, and closes everything if the notice requires it. `ended` is the process of a
-    /// run that has ended. `is_taken` is set if a reader of the events or a caller has been given the failure.
-    fn handle_notice(
+    /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if nothing follows
+    /// from it. `ended` is the process of the run.
+    fn judge(
         &mut self,
         id: usize,
-        key: &Option<K>,
-        mut notice: Notice,
+        key: &K,
+        down: &Down,
         ended: Option<ProcessId>,
-        is_taken: bool,
-    ) {
-        if let (Notice::Down(down), Some(key)) = (&mut notice, key) {
-            let name = || name_of(key);
-            let mut left = None;
-            match &down.closes_all {
-                Some(Closes::Failed { error, ends_all }) => {
-                    let (source, ends_all) = (error.clone(), *ends_all);
-                    self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
+    ) -> Option<Error> {
+        let name = || name_of(key);
+        let mut left = None;
+        match &down.closes_all {
+            Some(Closes::Failed { error, ends_all }) => {
+                let (source, ends_all) = (error.clone(), *ends_all);
+                self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
+            }
+            Some(Closes::GaveUp(source)) => {
+                let gave_up = ManagerError::GaveUp { key: name(), source: source.clone() };
+                if self.shared.about.closes_when_given_up {
+                    self.fail(gave_up);
+                } else if !source.as_ref().is_some_and(support::was_reported) {
+                    left = Some(Error::failed(self.label(), Box::new(gave_up)));
                 }
-                Some(Closes::GaveUp(source)) => {
-                    let gave_up = ManagerError::GaveUp { key: name(), source: source.clone() };
-                    if self.shared.about.closes_when_given_up {
-                        self.fail(gave_up);
-                    } else if !source.as_ref().is_some_and(support::was_reported) {
-                        left = Some(Error::failed(self.label(), Box::new(gave_up)));
+            }
+            // A failed unit that waits is restarted, alone or together with others.
+            None if down.failed && self.state(id) == Some(State::Ended) => {
+                let failure = self.last_failure(id);
+                let failure = failure.and_then(|error| without_own_abort(error, ended));
+                left = failure.filter(|error| !support::was_reported(error)).map(|error| {
+                    if support::names_its_process(&error) {
+                        return error;
                     }
-                }
-                // A failed unit that waits is restarted, alone or together with others.
-                None if down.failed && self.state(id) == Some(State::Ended) => {
-                    let failure = self.last_failure(id);
-                    let failure = failure.and_then(|error| without_own_abort(error, ended));
-                    left = failure.filter(|error| !support::was_reported(error)).map(|error| {
-                        if support::names_its_process(&error) {
-                            return error;
-                        }
-                        let failed = ManagerError::NotRestarted { key: name(), source: error };
-                        Error::failed(self.label(), Box::new(failed))
-                    });
-                }
-                None => {}
+                    let failed = ManagerError::NotRestarted { key: name(), source: error };
+                    Error::failed(self.label(), Box::new(failed))
+                });
             }
-            down.left = left.filter(|_| !is_taken);
-            #[cfg(feature = "metrics")]
-            if down.restarts {
-                crate::metrics::count_restart();
-            }
-            if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
-                let source = self.last_failure(id);
-                self.fail(ManagerError::GaveUp { key: name(), source });
-            }
+            None => {}
         }
-        self.notices.push_back((id, notice));
+        #[cfg(feature = "metrics")]
+        if down.restarts {
+            crate::metrics::count_restart();
+        }
+        if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
+            let source = self.last_failure(id);
+            self.fail(ManagerError::GaveUp { key: name(), source });
+        }
+        left
     }
 
     fn last_failure(&self, id: usize) -> Option<Error> {
@@ -433,7 +437,7 @@ impl<K: Key> Core<K> {
         let removed = units.remove(id);
         drop(units);
         if !starters.is_empty() {
-            answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }));
+            answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }), None);
         }
         if is_known {
             self.tell(Some(key), Happening::Gone);
@@ -563,13 +567,14 @@ fn answer_starters<K: Key>(
     replies: Vec<Reply<Process>>,
     process: Option<&Process>,
     key: &K,
+    unread: Option<&Arc<Unread>>,
 ) {
     if replies.is_empty() {
         return;
     }
     let result = given.result(name_of(key), process);
     let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
-    answer(replies, &started);
+    answer(replies, &started, unread);
 }
 
 fn end_of(process: &Process, outcome: Result<(), Error>) -> End {

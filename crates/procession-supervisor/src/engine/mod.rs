@@ -8,7 +8,7 @@
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
 //! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
-//! | [`command`], [`reply`], [`calls`] | commands, their answers, and their effects |
+//! | [`command`], [`mod@reply`], [`calls`] | commands, their answers, and their effects |
 //!
 //! A manager and a set are two faces of this engine. They differ in their [`FrontEnd`]: the source of the units, the
 //! order in which they start and stop, and the effect of one unit's failure on the others.

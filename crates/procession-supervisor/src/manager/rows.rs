@@ -282,7 +282,7 @@ impl<K: Key> Rows<K> {
             .partition(|(next, _)| *next <= generation);
         self.waiting = waiting;
         let over: Vec<(u32, Reply<()>)> = over;
-        answer(over.into_iter().map(|(_, reply)| reply).collect(), &result);
+        answer(over.into_iter().map(|(_, reply)| reply).collect(), &result, None);
     }
 
     fn scan_soon(&mut self, now: Instant) {

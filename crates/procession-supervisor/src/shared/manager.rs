@@ -154,7 +154,7 @@ impl SharedManager {
     /// # Errors
     ///
     /// All errors of the body; a [`TableError`](super::TableError) that another attempt cannot change, and
-    /// [`ManagerError::Stuck`](crate::ManagerError::Stuck), each as the source of an [`Error::Failed`] of the manager.
+    /// [`ManagerError::Stuck`], each as the source of an [`Error::Failed`] of the manager.
     ///
     /// # Cancel safety
     ///

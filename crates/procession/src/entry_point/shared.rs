@@ -365,12 +365,15 @@ impl MainListener for Shared {
         self.wake_notifier(|notifier| notifier.is_ready = true);
     }
 
-    fn failed(&self, failure: &SingleFailure) {
-        let mut state = self.state.lock();
-        state.facts.failures += 1;
+    fn count_failure(&self) {
+        self.state.lock().facts.failures += 1;
+    }
+
+    fn report(&self, failure: &SingleFailure) {
         if self.rules.is_quiet {
             return;
         }
+        let mut state = self.state.lock();
         if state.waiting_failures >= WAITING_FAILURES {
             state.lost_failures += 1;
             return;

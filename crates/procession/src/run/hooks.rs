@@ -140,6 +140,19 @@ fn call_each(hooks: Vec<Hook>, node: &Arc<Node>, error: &Error) {
     }
 }
 
+/// [`left`] for a caller that may be on any stack: hooks and the subscriber are called on a thread of the library.
+#[cfg(not(loom))]
+pub(crate) fn left_elsewhere(node: &Arc<Node>, error: Failure) {
+    if error.get().was_reported() {
+        return;
+    }
+    if node.hooks().is_empty() {
+        return reports::report_left(node, vec![error], None);
+    }
+    let node = node.clone();
+    super::pool::run_now(Box::new(move || left(&node, error.get())));
+}
+
 /// Nothing has handled a failure in the tree of the process, whose failures were ignored at first: calls the hooks or,
 /// if there are none, reports it. Does nothing if that has happened before.
 #[cfg(not(loom))]

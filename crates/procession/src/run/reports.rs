@@ -48,8 +48,12 @@ pub(crate) trait MainListener: Send + Sync {
     /// The program has finished starting. The implementation must return at once.
     fn program_is_ready(&self);
 
-    /// A failure was not handled. Called with no lock held; the implementation must return at once.
-    fn failed(&self, failure: &SingleFailure);
+    /// A failure was not handled, which decides the exit status. Called before [`report`](Self::report) and on the
+    /// thread that found the failure, so that no failure is missing when the program ends.
+    fn count_failure(&self);
+
+    /// Reports a failure that was not handled. Called with no lock held; the implementation must return at once.
+    fn report(&self, failure: &SingleFailure);
 }
 
 struct Registered {
@@ -132,6 +136,7 @@ pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Optio
         return;
     }
     let listeners = listeners.unwrap_or_else(|| listeners_of(node));
+    count(&listeners, &failures);
     if may_record() {
         run_now(Box::new(move || record_and_report(&listeners, failures)));
     } else {
@@ -144,7 +149,15 @@ pub(crate) fn report(node: &Arc<Node>, error: &Error) {
     let mut failures = each_error(node, error);
     failures.retain(|failure| !failure.label.set_reported());
     if !failures.is_empty() {
-        record_and_report(&listeners_of(node), failures);
+        let listeners = listeners_of(node);
+        count(&listeners, &failures);
+        record_and_report(&listeners, failures);
+    }
+}
+
+fn count(listeners: &[Arc<dyn MainListener>], failures: &[SingleFailure]) {
+    for _failure in failures {
+        listeners.iter().for_each(|listener| listener.count_failure());
     }
 }
 
@@ -154,7 +167,7 @@ fn record_and_report(listeners: &[Arc<dyn MainListener>], mut failures: Vec<Sing
     let wants_events = !any_is_quiet(listeners);
     for failure in &mut failures {
         failure.is_recorded = wants_events && record(failure, false);
-        listeners.iter().for_each(|listener| listener.failed(failure));
+        listeners.iter().for_each(|listener| listener.report(failure));
     }
 }
 
