@@ -24,7 +24,7 @@ pub(crate) fn demo(act: Option<Duration>) -> Result<ExitCode, BoxError> {
     let exit = Main::new().name("fleet demo").run(move |app| {
         let directory = tempfile::tempdir()?;
         let table = directory.path().join("fleet.db");
-        let store = Store::open(&table.to_string_lossy())?;
+        let store = Store::open(&table.to_string_lossy(), Duration::MAX)?;
         let units = Units::new(store.table());
         for number in 1..=UNITS {
             units.put(&format!("unit-{number}"), "fleet", "count").wait()?;

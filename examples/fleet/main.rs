@@ -67,7 +67,7 @@ fn perform() -> Result<ExitCode, BoxError> {
 
 /// The commands of operators.
 fn operate(options: &Options) -> Result<(), BoxError> {
-    let store = Store::open(&options.table)?;
+    let store = Store::open(&options.table, options.ttl)?;
     let units = Units::new(store.table());
     match &*options.command {
         "put" => {

@@ -16,7 +16,7 @@ use crate::unit::{Log, unit};
 use crate::view::View;
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, BoxError> {
-    let store = Store::open(&options.table)?;
+    let store = Store::open(&options.table, options.ttl)?;
     let log = Log::open(options.log.as_deref())?;
     let name = options.name.clone().unwrap_or_else(|| format!("process {}", process::id()));
     let manager = {

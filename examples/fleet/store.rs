@@ -18,6 +18,9 @@ const COUNT: &str = "insert into fleet_counts select $1, coalesce(max(count), 0)
     from fleet_counts where unit = $1";
 const LAST: &str = "select unit, max(count) from fleet_counts group by unit";
 
+/// The default of PostgreSQL tables.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
 #[derive(Clone)]
 pub(crate) enum Store {
     Sqlite(SqliteSharedTable),
@@ -33,10 +36,13 @@ pub(crate) trait Counter {
 }
 
 impl Store {
-    /// Opens the table in a SQLite file, or in the PostgreSQL database with this URL.
-    pub(crate) fn open(table: &str) -> Result<Self, BoxError> {
+    /// Opens the table in a SQLite file, or in the PostgreSQL database with this URL. A statement may take a third of the
+    /// time that a lease lasts, so that a renewal that hangs can be repeated.
+    pub(crate) fn open(table: &str, ttl: Duration) -> Result<Self, BoxError> {
         if table.starts_with("postgres://") || table.starts_with("postgresql://") {
-            let shared = PostgresSharedTable::builder(table).build()?;
+            let shared = PostgresSharedTable::builder(table)
+                .statement_timeout(STATEMENT_TIMEOUT.min(ttl / 3))
+                .build()?;
             return Ok(Self::Postgres(shared, table.to_owned()));
         }
         Ok(Self::Sqlite(SqliteSharedTable::new(table)?))

@@ -187,32 +187,15 @@ impl Fleet {
     }
 
     /// Waits until all units run, and each program has its share.
-    ///
-    /// On a busy machine, a program can be too slow to claim its share. The others then take more than theirs, and keep
-    /// it until another program joins. So if this takes long, the program with the fewest units joins again, and a line
-    /// on standard error says so.
-    pub fn wait_until_shared(&mut self) -> Vec<UnitRow> {
+    pub fn wait_until_shared(&self) -> Vec<UnitRow> {
         let programs = self.programs.len();
-        let mut found = String::new();
-        for _ in 0..3 {
-            let shared = self.find(LIMIT / 2, |rows| {
-                let fair = [rows.len() / programs, rows.len().div_ceil(programs)];
-                let is_fair = |name: &String| fair.contains(&self.units_of(name).len());
-                !rows.is_empty()
-                    && rows.iter().all(|row| row.is_ready)
-                    && self.programs.keys().all(is_fair)
-            });
-            match shared {
-                Ok(rows) => return rows,
-                Err(last) => found = last,
-            }
-            let poorest = self.programs.keys().min_by_key(|name| self.units_of(name).len());
-            let poorest = poorest.unwrap().clone();
-            eprintln!("after {:?}, no fair shares: {poorest} joins again", LIMIT / 2);
-            self.end(&poorest);
-            self.start(&poorest);
-        }
-        panic!("waited for fair shares: {found}");
+        self.wait("fair shares", |rows| {
+            let fair = [rows.len() / programs, rows.len().div_ceil(programs)];
+            let is_fair = |name: &String| fair.contains(&self.units_of(name).len());
+            !rows.is_empty()
+                && rows.iter().all(|row| row.is_ready)
+                && self.programs.keys().all(is_fair)
+        })
     }
 
     /// The id of a program's manager.

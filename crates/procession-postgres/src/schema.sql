@@ -20,8 +20,10 @@ create sequence {s}.changes;
 
 create table {s}.managers (
     id bigint primary key,
-    -- The number of its last request.
-    request bigint not null,
+    -- The number of its last request, and what it asks for: how many units, and whether it has joined.
+    request bigint not null default 0,
+    wanted bigint not null default 0,
+    is_joining boolean not null default false,
     name text not null,
     kinds text[] collate "C" not null,
     ttl_ms bigint not null,

@@ -40,8 +40,8 @@ use std::time::Duration;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, IsolationLevel, Row};
 use procession_supervisor::shared::{
-    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share, TableError,
-    Token, UnitRow, Write, WriteResult,
+    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Request, Session, Share,
+    TableError, Token, UnitRow, Wanted, Write, WriteResult,
 };
 
 use self::changes::Changes;
@@ -196,8 +196,12 @@ impl Session for PostgresSession {
         self.drain(manager)
     }
 
-    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
-        self.request_release(manager)
+    fn request_release(&mut self, manager: ManagerId, wanted: Wanted) -> Result<(), TableError> {
+        self.request_release(manager, wanted)
+    }
+
+    fn requests(&mut self, manager: ManagerId, after: u64) -> Result<Vec<Request>, TableError> {
+        self.requests(manager, after)
     }
 
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {

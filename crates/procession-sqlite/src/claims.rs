@@ -15,11 +15,9 @@ use procession_supervisor::shared::{
 use rusqlite::{OptionalExtension, Row, ToSql, Transaction, params};
 
 use crate::error::Failure;
-use crate::leases::alive;
-use crate::session::{tell, unsigned};
+use crate::leases::{alive, kinds_of};
+use crate::session::{bound, tell, unsigned};
 
-pub(crate) const KINDS: &str =
-    "SELECT kind FROM procession_manager_kinds WHERE manager = ?1 ORDER BY kind";
 pub(crate) const CLAIM: &str = "
     UPDATE procession_units SET
         owner = ?1,
@@ -46,10 +44,7 @@ pub(crate) fn claim(
     if is_draining && has_peer(tx, manager)? {
         return Ok(claimed);
     }
-    let kinds: Vec<String> = tx
-        .prepare_cached(KINDS)?
-        .query_map([manager], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let kinds = kinds_of(tx, manager)?;
     let is_suspect = params![manager, PROBATION_CRASHES];
     let has_suspect: bool =
         tx.prepare_cached(ON_PROBATION)?.query_row(is_suspect, |row| row.get(0))?;
@@ -78,11 +73,6 @@ fn show(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     claimed.generation = unsigned(row.get(3)?);
     claimed.starts = unsigned(row.get(5)?);
     Ok(claimed)
-}
-
-/// A number as a `LIMIT`.
-pub(crate) fn bound(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A manager with a unit on probation takes no other one, as in [`claim`].
@@ -126,9 +116,14 @@ pub(crate) const SHARE: &str = "
             WHERE k.manager = ?1)))
     SELECT
         m.is_draining,
-        (SELECT coalesce(sum(c.wanted), 0)
-            FROM procession_manager_kinds AS k CROSS JOIN procession_kinds AS c ON c.kind = k.kind
-            WHERE k.manager = m.id),
+        (SELECT coalesce(sum(wanted / managers + (older < wanted % managers)), 0) FROM (
+            SELECT c.wanted, count(*) AS managers, count(*) FILTER (WHERE o.id < ?1) AS older
+            FROM procession_manager_kinds AS k
+            CROSS JOIN procession_kinds AS c ON c.kind = k.kind
+            CROSS JOIN procession_manager_kinds AS p ON p.kind = k.kind
+            CROSS JOIN procession_managers AS o ON o.id = p.manager
+            WHERE k.manager = ?1 AND m.is_draining = 0 AND o.is_draining = 0
+            GROUP BY k.kind)),
         (SELECT count(*) FROM peers),
         (SELECT count(*) FROM procession_units WHERE owner = m.id),
         EXISTS (SELECT 1
@@ -138,8 +133,7 @@ pub(crate) const SHARE: &str = "
                     SELECT 1 FROM procession_units WHERE owner = ?1 AND is_steady = 0 AND crashes >= ?2
                 ) THEN ?2 ELSE 9223372036854775807 END),
         (SELECT count(*) FROM procession_units WHERE owner = m.id AND has_order = 1),
-        (SELECT coalesce(max(request), 0) FROM peers),
-        (SELECT count(*) FROM peers WHERE id < ?1)
+        (SELECT coalesce(max(request), 0) FROM peers WHERE id <> ?1)
     FROM procession_managers AS m WHERE m.id = ?1";
 
 /// The share of a manager. It does not say whether managers are dead: those count until somebody has found them.
@@ -149,13 +143,12 @@ pub(crate) fn share(tx: &Transaction<'_>, manager: ManagerId) -> Result<Share, F
     let share = statement.query_row(params![number, PROBATION_CRASHES], |row| {
         let mut share = Share::default();
         share.is_draining = row.get(0)?;
-        share.units = unsigned(row.get(1)?) as usize;
+        share.fair = unsigned(row.get(1)?) as usize;
         share.managers = unsigned(row.get(2)?) as usize;
         share.owned = unsigned(row.get(3)?) as usize;
         share.has_free = row.get(4)?;
         share.orders = unsigned(row.get(5)?) as usize;
         share.last_request = unsigned(row.get(6)?);
-        share.older = unsigned(row.get(7)?) as usize;
         Ok(share)
     });
     Ok(share.optional()?.ok_or(TableError::Refused)?)

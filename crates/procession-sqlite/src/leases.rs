@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use procession_supervisor::shared::{
-    ManagerId, ManagerRow, PROBATION_CRASHES, Registration, TableError,
+    ManagerId, ManagerRow, PROBATION_CRASHES, Registration, Request, TableError, Wanted,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::error::Failure;
 use crate::lock::{LockDirectory, LockFile};
-use crate::session::{id, tell, unsigned};
+use crate::session::{bound, id, tell, unsigned};
 
 /// The maximum number of ids that are tried if other programs have locked the files of the first ones. Such files exist
 /// only if the database was replaced while it was in use.
@@ -18,8 +18,7 @@ const ATTEMPTS: i64 = 10_000;
 /// The next id of a manager, or number of a request.
 pub(crate) const NEXT: &str = "SELECT numbers + 1 FROM procession_meta";
 pub(crate) const TAKE: &str = "UPDATE procession_meta SET numbers = ?1";
-pub(crate) const INSERT: &str =
-    "INSERT INTO procession_managers (id, request, name) VALUES (?1, ?1, ?2)";
+pub(crate) const INSERT: &str = "INSERT INTO procession_managers (id, name) VALUES (?1, ?2)";
 pub(crate) const INSERT_KIND: &str =
     "INSERT INTO procession_manager_kinds (manager, kind) VALUES (?1, ?2)";
 pub(crate) const TAKE_CRASH_BACK: &str = "
@@ -69,6 +68,16 @@ pub(crate) fn alive(tx: &Transaction<'_>, manager: ManagerId) -> Result<(i64, bo
     Ok((number, is_draining.ok_or(TableError::Refused)?))
 }
 
+pub(crate) const KINDS_OF: &str =
+    "SELECT kind FROM procession_manager_kinds WHERE manager = ?1 ORDER BY kind";
+
+/// The kinds of a manager, sorted.
+pub(crate) fn kinds_of(tx: &Transaction<'_>, manager: i64) -> Result<Vec<String>, Failure> {
+    let mut statement = tx.prepare_cached(KINDS_OF)?;
+    let kinds = statement.query_map([manager], |row| row.get(0))?;
+    Ok(kinds.collect::<Result<_, _>>()?)
+}
+
 pub(crate) const DRAIN: &str = "UPDATE procession_managers SET is_draining = 1 WHERE id = ?1";
 
 pub(crate) fn drain(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Failure> {
@@ -77,14 +86,48 @@ pub(crate) fn drain(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Fail
     tell(tx)
 }
 
-pub(crate) const REQUEST: &str = "UPDATE procession_managers SET request = ?2 WHERE id = ?1";
+pub(crate) const REQUEST: &str =
+    "UPDATE procession_managers SET request = ?2, wanted = ?3, is_joining = ?4 WHERE id = ?1";
 
-pub(crate) fn request_release(tx: &Transaction<'_>, manager: ManagerId) -> Result<(), Failure> {
+pub(crate) fn request_release(
+    tx: &Transaction<'_>,
+    manager: ManagerId,
+    wanted: Wanted,
+) -> Result<(), Failure> {
     let (manager, _) = alive(tx, manager)?;
     let request: i64 = tx.prepare_cached(NEXT)?.query_row([], |row| row.get(0))?;
     tx.prepare_cached(TAKE)?.execute([request])?;
-    tx.prepare_cached(REQUEST)?.execute([manager, request])?;
+    let Wanted { units, is_joining, .. } = wanted;
+    tx.prepare_cached(REQUEST)?.execute(params![manager, request, bound(units), is_joining])?;
     tell(tx)
+}
+
+/// `?2` is the number of the last request that the manager `?1` knows.
+pub(crate) const REQUESTS: &str = "
+    SELECT o.id, o.request, o.wanted, o.is_joining FROM procession_managers AS o
+    WHERE o.id <> ?1 AND o.is_draining = 0 AND o.request > ?2 AND o.id IN (
+        SELECT p.manager
+        FROM procession_manager_kinds AS k CROSS JOIN procession_manager_kinds AS p ON p.kind = k.kind
+        WHERE k.manager = ?1)
+    ORDER BY o.request";
+
+pub(crate) fn requests(
+    tx: &Transaction<'_>,
+    manager: ManagerId,
+    after: u64,
+) -> Result<Vec<Request>, Failure> {
+    let (manager, _) = alive(tx, manager)?;
+    let mut statement = tx.prepare_cached(REQUESTS)?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![manager, after])?;
+    let mut requests = Vec::new();
+    while let Some(row) = rows.next()? {
+        let units = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX);
+        let wanted = Wanted::new(units, row.get(3)?);
+        let (asking, number) = (row.get(0)?, unsigned(row.get(1)?));
+        requests.push(Request::new(id(asking), number, wanted, kinds_of(tx, asking)?));
+    }
+    Ok(requests)
 }
 
 pub(crate) const HAS_PROBATION: &str = "

@@ -6,7 +6,6 @@ use crate::{claims, guard, leases, units};
 
 /// Statements whose cost must not grow with the number of units.
 const STATEMENTS: &[&str] = &[
-    claims::KINDS,
     claims::CLAIM,
     claims::ON_PROBATION,
     claims::HAS_FREE,
@@ -25,8 +24,10 @@ const STATEMENTS: &[&str] = &[
     claims::REMOVE,
     guard::GUARD,
     leases::ALIVE,
+    leases::KINDS_OF,
     leases::DRAIN,
     leases::REQUEST,
+    leases::REQUESTS,
     leases::TAKE_CRASH_BACK,
     leases::HAS_PROBATION,
     leases::CRASH,
@@ -85,7 +86,7 @@ const FILL: &str = "
     INSERT INTO procession_units (key, kind, spec, owner, running)
         SELECT x, x % 4, '', CASE WHEN x % 2 THEN x % 100 + 1 END, x % 2 FROM n;
     WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100)
-    INSERT INTO procession_managers (id, request, name) SELECT x, x, '' FROM n;
+    INSERT INTO procession_managers (id, name, request) SELECT x, '', x FROM n;
     INSERT INTO procession_manager_kinds SELECT id, id % 4 FROM procession_managers;
     ANALYZE;";
 

@@ -47,8 +47,10 @@ INSERT INTO procession_meta (id, schema, oldest) VALUES (1, 0, 0);
 
 CREATE TABLE procession_managers (
     id INTEGER PRIMARY KEY,
-    -- The number of its last request.
-    request INTEGER NOT NULL,
+    -- The number of its last request, and what it asks for: how many units, and whether it has joined.
+    request INTEGER NOT NULL DEFAULT 0,
+    wanted INTEGER NOT NULL DEFAULT 0,
+    is_joining INTEGER NOT NULL DEFAULT 0,
     name TEXT NOT NULL,
     is_draining INTEGER NOT NULL DEFAULT 0
 ) STRICT;

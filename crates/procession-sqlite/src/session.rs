@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_supervisor::shared::{
-    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share, TableError,
-    Token, UnitRow, Write, WriteResult,
+    Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Request, Session, Share,
+    TableError, Token, UnitRow, Wanted, Write, WriteResult,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -156,9 +156,14 @@ impl Session for SqliteSession {
         self.unless_refused(manager, drained)
     }
 
-    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
-        let requested = self.write(|tx| leases::request_release(tx, manager));
+    fn request_release(&mut self, manager: ManagerId, wanted: Wanted) -> Result<(), TableError> {
+        let requested = self.write(|tx| leases::request_release(tx, manager, wanted));
         self.unless_refused(manager, requested)
+    }
+
+    fn requests(&mut self, manager: ManagerId, after: u64) -> Result<Vec<Request>, TableError> {
+        let requests = self.read(|tx| leases::requests(tx, manager, after));
+        self.unless_refused(manager, requests)
     }
 
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
@@ -310,6 +315,11 @@ fn changes(connection: &Connection) -> Result<i64, Failure> {
 /// The id with this number.
 pub(crate) fn id(number: i64) -> ManagerId {
     ManagerId::new(unsigned(number))
+}
+
+/// A number of units as SQLite stores it.
+pub(crate) fn bound(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Numbers in the database are never negative.

@@ -3,9 +3,8 @@
 use procession_supervisor::shared::{Desired, TableError, Token, UnitRow};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use crate::claims::bound;
 use crate::error::Failure;
-use crate::session::{id, tell, unsigned};
+use crate::session::{bound, id, tell, unsigned};
 
 pub(crate) const UNCHANGED: &str = "
     SELECT generation FROM procession_units

@@ -113,12 +113,10 @@ fn claim(table: &dyn SharedTable, barrier: &Barrier) -> Claims {
     barrier.wait();
     loop {
         let share = claims.time(|| session.share(manager)).unwrap_or_default();
-        if !share.has_free && share.units > 0 {
+        if !share.has_free && share.fair > 0 {
             return claims;
         }
-        let managers = share.managers.max(1);
-        let fair = share.units / managers + usize::from(share.older < share.units % managers);
-        let left = fair.saturating_sub(share.owned).min(BATCH);
+        let left = share.fair.saturating_sub(share.owned).min(BATCH);
         let claimed = claims.time(|| session.claim(manager, left)).unwrap_or_default();
         claims.keys.extend(claimed.into_iter().map(|row| row.key));
         let _changed = session.wait_for_change(Duration::from_millis(20));

@@ -31,7 +31,13 @@ const ATTEMPTS: usize = 20;
 /// the units that should run.
 pub(crate) const SHARE: &str = "\
     select \
-      (select coalesce(sum(k.wanted), 0)::bigint from {s}.kinds k where k.kind = any(m.kinds)), \
+      (select coalesce(sum( \
+          case when m.is_draining then 0 else \
+            k.wanted / same.count + (same.older < k.wanted % same.count)::int end), 0)::bigint \
+        from {s}.kinds k, lateral (select count(*), count(*) filter (where o.id < m.id) as older \
+          from {s}.managers o where o.expires_at > pg_catalog.clock_timestamp() \
+            and not o.is_draining and k.kind = any(o.kinds)) same \
+        where k.kind = any(m.kinds)), \
       peers.count, \
       (select count(*) from {s}.units u where u.owner = m.id), \
       m.is_draining, \
@@ -45,10 +51,9 @@ pub(crate) const SHARE: &str = "\
       (select count(*) from {s}.units u where u.owner = m.id and {ordered}), \
       exists(select from {s}.managers o where o.expires_at <= pg_catalog.clock_timestamp()), \
       {new_timeline}, \
-      peers.last_request, \
-      peers.older \
-    from {s}.managers m, lateral (select count(*), coalesce(max(o.request), 0) as last_request, \
-        count(*) filter (where o.id < m.id) as older from {s}.managers o \
+      peers.last_request \
+    from {s}.managers m, lateral (select count(*), coalesce(max(o.request) filter (where o.id <> m.id), 0) as last_request \
+      from {s}.managers o \
       where o.expires_at > pg_catalog.clock_timestamp() and not o.is_draining \
         and (o.id = m.id or o.kinds && m.kinds)) peers \
     where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp()";
@@ -110,9 +115,8 @@ impl PostgresSession {
             }
             let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
             let mut share = Share::default();
-            share.units = count(0);
+            share.fair = count(0);
             share.managers = count(1);
-            share.older = count(9);
             share.last_request = unsigned(row.get(8));
             share.owned = count(2);
             share.is_draining = row.get(3);

@@ -8,7 +8,8 @@
 //! 3. Each owner has a row. Argument: [`end`] deletes a row of `managers` only when it sees no unit of the manager, and
 //!    it holds a lock on that row from before it looks. A claim locks the same row `for key share`, so it either comes
 //!    first, and `end` sees its units, or it finds that the lease has ended.
-//! 4. A renewal waits for nothing but the end of the lease. Argument: `for key share` does not conflict with an update.
+//! 4. A renewal waits only for the end of the lease, or for another statement about the same manager, which commits at
+//!    once. Argument: `for key share` does not conflict with an update.
 //! 5. The end of a lease waits for no unit that somebody holds, with one exception: if its row changes after a
 //!    statement began and before the statement locks it, the end waits until the lock timeout of the session (see
 //!    `session`). Argument: [`end`] frees the units that nobody has locked. While others are left, the row remains, and
@@ -19,14 +20,15 @@
 
 use std::time::Duration;
 
+use postgres::Row;
 use postgres::error::SqlState;
 use postgres::types::Type;
 use procession_supervisor::shared::{
-    ManagerId, PROBATION_CRASHES, Registered, Registration, TableError,
+    ManagerId, PROBATION_CRASHES, Registered, Registration, Request, TableError, Wanted,
 };
 
 use super::operators::check_kinds;
-use super::{PostgresSession, Transaction, number, unsigned};
+use super::{PostgresSession, Transaction, number, signed, unsigned};
 use crate::error::has_code;
 use crate::schema;
 
@@ -46,6 +48,13 @@ enum Blame {
     },
 }
 
+/// At least one row, unless the lease of the manager $1 has ended; without a number if there is no request after $2.
+const REQUESTS: &str = "\
+    select o.request, o.wanted, o.is_joining, o.kinds, o.id from {s}.managers m left join {s}.managers o \
+      on o.id <> m.id and o.request > $2 and not o.is_draining \
+        and o.expires_at > pg_catalog.clock_timestamp() and o.kinds && m.kinds \
+    where m.id = $1 and m.expires_at > pg_catalog.clock_timestamp() order by o.request";
+
 impl PostgresSession {
     pub(super) fn register(
         &mut self,
@@ -62,10 +71,9 @@ impl PostgresSession {
         }
         let register = |tx: &mut Transaction<'_>, waits: bool| {
             let rows = tx.query(
-                "insert into {s}.managers (id, request, name, kinds, ttl_ms, expires_at) \
-                 select next.number, next.number, $1, $2, $3, \
-                   pg_catalog.clock_timestamp() + $3 * interval '1 millisecond' \
-                 from pg_catalog.nextval(pg_catalog.to_regclass($4)) as next(number) \
+                "insert into {s}.managers (id, name, kinds, ttl_ms, expires_at) \
+                 values (pg_catalog.nextval(pg_catalog.to_regclass($4)), $1, $2, $3, \
+                   pg_catalog.clock_timestamp() + $3 * interval '1 millisecond') \
                  returning id",
                 &[
                     (&name, Type::TEXT),
@@ -118,16 +126,48 @@ impl PostgresSession {
         if rows.is_empty() { Err(TableError::Refused) } else { Ok(()) }
     }
 
-    pub(super) fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+    pub(super) fn request_release(
+        &mut self,
+        manager: ManagerId,
+        wanted: Wanted,
+    ) -> Result<(), TableError> {
         let sequence = self.about.names.sql("{s}.manager_ids", false);
+        let Wanted { units, is_joining, .. } = wanted;
+        let units = i64::try_from(units).unwrap_or(i64::MAX);
         let rows = self.query(
             "with hit as ( \
-               update {s}.managers set request = pg_catalog.nextval(pg_catalog.to_regclass($2)) \
+               update {s}.managers set request = pg_catalog.nextval(pg_catalog.to_regclass($2)), \
+                 wanted = $3, is_joining = $4 \
                where id = $1 and expires_at > pg_catalog.clock_timestamp() returning 1) \
              select {s}.changed() from hit",
-            &[(&number(manager), Type::INT8), (&sequence, Type::TEXT)],
+            &[
+                (&number(manager), Type::INT8),
+                (&sequence, Type::TEXT),
+                (&units, Type::INT8),
+                (&is_joining, Type::BOOL),
+            ],
         )?;
         if rows.is_empty() { Err(TableError::Refused) } else { Ok(()) }
+    }
+
+    pub(super) fn requests(
+        &mut self,
+        manager: ManagerId,
+        after: u64,
+    ) -> Result<Vec<Request>, TableError> {
+        let rows =
+            self.query(REQUESTS, &[(&number(manager), Type::INT8), (&signed(after), Type::INT8)])?;
+        if rows.is_empty() {
+            return Err(TableError::Refused);
+        }
+        let request = |row: &Row| {
+            let number = row.get::<_, Option<i64>>(0)?;
+            let units = usize::try_from(row.get::<_, i64>(1)).unwrap_or(usize::MAX);
+            let (asking, wanted) =
+                (ManagerId::new(unsigned(row.get(4))), Wanted::new(units, row.get(2)));
+            Some(Request::new(asking, unsigned(number), wanted, row.get(3)))
+        };
+        Ok(rows.iter().filter_map(request).collect())
     }
 
     pub(super) fn expire(&mut self, manager: ManagerId) -> Result<(), TableError> {

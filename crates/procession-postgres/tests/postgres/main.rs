@@ -16,8 +16,9 @@
 //! | `lock` before a claim | without `for key share` | `claims::each_owner_is_registered` |
 //! | `ORDERS` | without the kinds | `conforms` |
 //! | `SHARE` | no new timeline | `timeline`, `held` |
-//! | | the greatest id instead of the last request | `conforms` |
+//! | | with the own request; with the shares of draining managers; without the remainder | `conforms` |
 //! | `request_release` | of all managers; without the lease; tells nobody | `conforms` |
+//! | `REQUESTS` | of all kinds; `>=`; with the own one; of draining managers; without the order | `conforms` |
 //! | `renew` | without the lease | `conforms`, `held` |
 //! | `end` | without `skip locked` | `held` |
 //! | | the blame is decided again | `held` |

@@ -8,8 +8,9 @@
 //! | `ON_PROBATION` | always false | `plans` (the plan has no index) |
 //! | `HAS_PEER` | without `is_draining` | `conforms` |
 //! | `ORDERS` | without the kinds | `conforms` |
-//! | `REQUEST` | of all managers; with a number that is not taken; tells nobody; not refused after the end | `conforms` |
-//! | `SHARE` | the greatest id instead of the last request | `conforms` |
+//! | `REQUEST` | of all managers; with a number that is not taken; tells nobody | `conforms` |
+//! | `SHARE` | with the own request; with the shares of draining managers; without the remainder | `conforms` |
+//! | `REQUESTS` | of all kinds; `>=`; with the own one; of draining managers; without the order | `conforms` |
 //! | `CURRENT` | without the token, or without the owner | `conforms` |
 //! | `COUNT` | records no number, or the number of all units | `conforms` |
 //! | `READY`, `STEADY`, `FAILED`, `RESTARTED`, `DONE`, `RELEASE`, `REMOVE` | of all units | `conforms` |

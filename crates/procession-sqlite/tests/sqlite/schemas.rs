@@ -96,7 +96,7 @@ fn a_user_has_tables_of_its_own_in_the_same_database() {
     let manager = register(&mut *session);
     let token = session.claim(manager, 1).unwrap()[0].token;
     user.execute_batch("DELETE FROM procession_units").unwrap();
-    assert_eq!(session.share(manager).unwrap().units, 0);
+    assert_eq!(session.share(manager).unwrap().fair, 0);
     session.put("k", "a", "").unwrap();
     assert!(session.claim(manager, 1).unwrap()[0].token > token);
     let integrity: String = user.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();

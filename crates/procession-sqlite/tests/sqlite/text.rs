@@ -50,7 +50,7 @@ fn any_text_is_kept() {
         let manager = s.register(&named).unwrap().manager;
         let listed = s.managers().unwrap().pop().unwrap();
         assert_eq!((&*listed.name, &listed.kinds), (text, &vec![text.to_owned()]));
-        assert_eq!(s.share(manager).unwrap().units, 1, "{text:?}");
+        assert_eq!(s.share(manager).unwrap().fair, 1, "{text:?}");
         let claimed = s.claim(manager, 9).unwrap();
         assert_eq!(claimed.len(), 1, "{text:?}");
         assert_eq!((&*claimed[0].key, &*claimed[0].spec), (text, text));

@@ -21,11 +21,12 @@ use std::time::Instant;
 use procession::BoxError;
 use procession::support::{catch, with_causes};
 
+use super::balance::Surplus;
 use super::claim::{Claim, Factory};
 use super::held::{Held, HeldClaims, Tokens};
 use super::lease::{Lease, Term};
 use super::manager::Settings;
-use super::table::{Claimed, Order, Ordered, Record, Token, Write};
+use super::table::{Claimed, ManagerId, Order, Ordered, Record, Request, Token, Write};
 use super::worker::{FromTable, ToTable};
 use crate::engine::inbox::Inbox;
 use crate::engine::{Command, Core, FrontEnd, Shared, stop_all};
@@ -51,8 +52,6 @@ pub(super) struct Claims {
     held: HeldClaims,
     /// When running units become steady.
     steady: BTreeSet<(Instant, usize)>,
-    /// Units that were stopped because another manager should run them.
-    surplus: usize,
     has_looked: bool,
     has_aborted: bool,
 }
@@ -77,7 +76,6 @@ impl Claims {
             to,
             held: HeldClaims::new(tokens),
             steady: BTreeSet::new(),
-            surplus: 0,
             has_looked: false,
             has_aborted: false,
         }
@@ -93,7 +91,7 @@ impl Claims {
             FromTable::Owned(owned) => {
                 owned.into_iter().for_each(|(key, token)| self.owned(core, key, token));
             }
-            FromTable::Surplus(count) => self.shed(core, count),
+            FromTable::Surplus(surplus) => self.shed(core, &surplus),
             FromTable::Looked => self.has_looked = true,
         }
     }
@@ -107,7 +105,14 @@ impl Claims {
         let claim = Claim::new(row, lease);
         let key = claim.key().to_owned();
         core.tell(Some(key.clone()), Happening::Claimed { token: claim.lease().token().get() });
-        let held = Held { claim, records: 0, steady_at: None, is_surplus: false };
+        let held = Held {
+            claim,
+            records: 0,
+            steady_at: None,
+            is_stopping: false,
+            is_surplus: false,
+            leaves_for: None,
+        };
         if let Some(id) = core.find(&key) {
             return self.claimed_again(core, id, held);
         }
@@ -186,6 +191,9 @@ impl Claims {
     /// Stops a unit and releases it.
     fn stop_one(&mut self, core: &mut Core<String>, id: usize) {
         self.forget_steady(id);
+        if let Some(held) = self.held.get_mut(id) {
+            held.is_stopping = true;
+        }
         core.step(id, Input::Stop(Then::Forget));
         if core.state(id).is_none() {
             self.release(id);
@@ -195,7 +203,8 @@ impl Claims {
     /// Another manager owns the unit, or the table does not know the claim.
     fn lost(&mut self, core: &mut Core<String>, key: &String, token: Token) {
         if let Some(id) = self.id_of(core, key, token) {
-            if let Some(held) = self.held.get(id) {
+            if let Some(held) = self.held.get_mut(id) {
+                held.is_stopping = true;
                 held.claim.lease().end();
             }
             core.step(id, Input::Abort(Then::Forget));
@@ -213,17 +222,41 @@ impl Claims {
     }
 
     /// Stops units because other managers should run them.
-    fn shed(&mut self, core: &mut Core<String>, count: usize) {
-        let more = count.saturating_sub(self.surplus);
-        let ids = self.held.iter().filter(|(_, held)| !held.is_surplus).map(|(id, _)| id);
-        let ids: Vec<usize> = ids.take(more).collect();
-        for id in ids {
-            if let Some(held) = self.held.get_mut(id) {
-                held.is_surplus = true;
-                self.surplus += 1;
-            }
-            self.stop_one(core, id);
+    fn shed(&mut self, core: &mut Core<String>, surplus: &Surplus) {
+        let running = self.held.iter().filter(|(_, held)| !held.is_stopping).count();
+        let mut exceeding = running.saturating_sub(surplus.keep);
+        let Some(requests) = &surplus.requests else {
+            self.hand_to(core, exceeding, None, |_| true);
+            return;
+        };
+        for Request { manager, wanted, kinds, .. } in requests {
+            let leaving = || self.held.iter().filter_map(|(_, held)| held.leaves_for);
+            let (own, all) =
+                (leaving().filter(|other| other == manager).count(), leaving().count());
+            let most = exceeding.min(surplus.most(*wanted, own, all));
+            exceeding -= self
+                .hand_to(core, most, Some(*manager), |kind| kinds.iter().any(|one| one == kind));
         }
+    }
+
+    /// Stops at most `most` units of the kinds that are meant, so that another manager can claim them. Returns how many.
+    fn hand_to(
+        &mut self,
+        core: &mut Core<String>,
+        most: usize,
+        manager: Option<ManagerId>,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> usize {
+        let may_leave = |held: &Held| !held.is_stopping && is_meant(held.claim.kind());
+        let ids = self.held.iter().filter(|(_, held)| may_leave(held)).map(|(id, _)| id);
+        let ids: Vec<usize> = ids.take(most).collect();
+        for id in &ids {
+            if let Some(held) = self.held.get_mut(*id) {
+                (held.is_surplus, held.leaves_for) = (true, manager);
+            }
+            self.stop_one(core, *id);
+        }
+        ids.len()
     }
 
     /// Starts a unit again.
@@ -329,9 +362,7 @@ impl Claims {
 
     fn forget(&mut self, id: usize) -> Option<Held> {
         self.forget_steady(id);
-        let held = self.held.remove(id)?;
-        self.surplus -= usize::from(held.is_surplus);
-        Some(held)
+        self.held.remove(id)
     }
 
     /// Releases the units that the engine has forgotten without a run, for example while they waited for their restart.

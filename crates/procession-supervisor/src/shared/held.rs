@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::claim::Claim;
-use super::table::Token;
+use super::table::{ManagerId, Token};
 use crate::sync::Mutex;
 
 /// The tokens of the claims that a manager holds, by key.
@@ -27,8 +27,12 @@ pub(super) struct Held {
     /// The number of records so far.
     pub(super) records: u64,
     pub(super) steady_at: Option<Instant>,
-    /// It was stopped because the manager owned too many.
+    /// It will be released when its run has ended.
+    pub(super) is_stopping: bool,
+    /// It is stopping because the manager owned too many.
     pub(super) is_surplus: bool,
+    /// The manager that has asked for it.
+    pub(super) leaves_for: Option<ManagerId>,
 }
 
 /// The claims, by the ids of their units.

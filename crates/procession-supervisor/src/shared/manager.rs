@@ -470,7 +470,8 @@ impl SharedBuilder {
 
     /// Sets how long the lease of the manager lasts without a renewal. It is renewed after each third of this time. A
     /// short time moves the units of a dead program sooner; a long one survives longer outages of the store. A store
-    /// that can tell whether a program has ended ignores it. Default: 15 s.
+    /// that can tell whether a program has ended ignores it. The timeouts of the store should be at most a third of this
+    /// time, so that a renewal that hangs can be repeated. Default: 15 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.settings.ttl = ttl;
         self

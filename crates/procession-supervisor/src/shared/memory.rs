@@ -30,8 +30,8 @@ use procession::{Clock, SystemClock};
 
 use self::rows::{Manager, Row, Rows};
 use super::table::{
-    Claimed, Desired, ManagerId, ManagerRow, Order, Registered, Registration, Session, Share,
-    SharedTable, TableError, Token, UnitRow, Write, WriteResult, Written,
+    Claimed, Desired, ManagerId, ManagerRow, Order, Registered, Registration, Request, Session,
+    Share, SharedTable, TableError, Token, UnitRow, Wanted, Write, WriteResult, Written,
 };
 use crate::sync::Mutex;
 
@@ -155,7 +155,8 @@ impl Session for MemorySession {
                 probation: BTreeSet::new(),
                 ordered: BTreeSet::new(),
                 is_draining: false,
-                request: rows.numbers,
+                request: 0,
+                wanted: Wanted::new(0, false),
             };
             rows.managers.insert(manager, entry);
             Ok(Registered { manager, ttl: Some(ttl) })
@@ -182,13 +183,27 @@ impl Session for MemorySession {
         })
     }
 
-    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+    fn request_release(&mut self, manager: ManagerId, wanted: Wanted) -> Result<(), TableError> {
         self.with(|rows, now| {
             let request = rows.numbers + 1;
-            rows.alive(manager, now)?.request = request;
+            let entry = rows.alive(manager, now)?;
+            (entry.request, entry.wanted) = (request, wanted);
             rows.numbers = request;
             rows.changes += 1;
             Ok(())
+        })
+    }
+
+    fn requests(&mut self, manager: ManagerId, after: u64) -> Result<Vec<Request>, TableError> {
+        self.with(|rows, now| {
+            rows.alive(manager, now)?;
+            let newer = rows.others(manager, now).filter(|(_, entry)| entry.request > after);
+            let request = |(id, entry): (ManagerId, &Manager)| {
+                Request::new(id, entry.request, entry.wanted, entry.kinds.clone())
+            };
+            let mut requests: Vec<_> = newer.map(request).collect();
+            requests.sort_by_key(|request| request.number);
+            Ok(requests)
         })
     }
 
@@ -228,7 +243,6 @@ impl Session for MemorySession {
         self.with(|rows, now| {
             rows.alive(manager, now)?;
             let entry = &rows.managers[&manager];
-            let kinds = || entry.kinds.iter().filter_map(|kind| rows.kinds.get(kind));
             let peers = || {
                 let of_kinds = rows.peers(&entry.kinds, now);
                 // Without kinds, it is the only one.
@@ -236,10 +250,13 @@ impl Session for MemorySession {
                 of_kinds.chain(own)
             };
             Ok(Share {
-                units: kinds().map(|kind| kind.wanted).sum(),
+                fair: rows.fair(manager, now),
                 managers: peers().count(),
-                older: peers().filter(|peer| *peer < manager).count(),
-                last_request: peers().map(|peer| rows.managers[&peer].request).max().unwrap_or(0),
+                last_request: rows
+                    .others(manager, now)
+                    .map(|(_, entry)| entry.request)
+                    .max()
+                    .unwrap_or(0),
                 owned: entry.owned.len(),
                 is_draining: entry.is_draining,
                 has_free: !rows.choose(entry, 1).is_empty(),

@@ -13,7 +13,7 @@
 //! | a transaction that is guarded by a lease stays open | its unit cannot move or be released; all others go on |
 //! | a unit fails too often or for good, or crashes its program | quarantine, until an operator ends it |
 //! | a program closes, or [hands over](SharedManager::hand_over) | others claim each unit as soon as it has stopped |
-//! | a manager joins | the others give up what exceeds their shares; it asks again until it has had its own |
+//! | a manager joins | it asks the others, and they give up what exceeds their shares |
 //!
 //! | store | for |
 //! |---|---|
@@ -48,7 +48,7 @@ pub use self::memory::MemorySharedTable;
 pub use self::stuck::OnStuck;
 pub use self::table::{
     Claimed, Desired, ManagerId, ManagerRow, Order, Ordered, PROBATION_CRASHES, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, WriteResult,
-    Written,
+    Registration, Request, Session, Share, SharedTable, TableError, Token, UnitRow, Wanted, Write,
+    WriteResult, Written,
 };
 pub use self::units::{Answer, Units};

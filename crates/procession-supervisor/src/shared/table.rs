@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::error::TableError;
-pub use self::managers::{ManagerId, ManagerRow, Registered, Registration, Share};
+pub use self::managers::{ManagerId, ManagerRow, Registered, Registration, Request, Share, Wanted};
 pub use self::units::{Claimed, Desired, Order, Ordered, PROBATION_CRASHES, Token, UnitRow};
 pub use self::writes::{Record, Write, WriteResult, Written};
 
@@ -95,13 +95,21 @@ pub trait Session {
     /// [`TableError::Refused`] if the lease has ended.
     fn drain(&mut self, manager: ManagerId) -> Result<(), TableError>;
 
-    /// Asks all other managers of the same kinds to give up what exceeds their shares. They see the request in
-    /// [`Share::last_request`]. The registration of a manager is its first request.
+    /// Asks the other managers of the same kinds to give up units, and replaces the last [request](Request) of this one.
     ///
     /// # Errors
     ///
     /// [`TableError::Refused`] if the lease has ended.
-    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError>;
+    fn request_release(&mut self, manager: ManagerId, wanted: Wanted) -> Result<(), TableError>;
+
+    /// Returns the last requests of all other managers that share a kind with this one, whose lease has not ended, and
+    /// that are not draining, if the [number](Request::number) is greater than `after`. The smallest number comes
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended.
+    fn requests(&mut self, manager: ManagerId, after: u64) -> Result<Vec<Request>, TableError>;
 
     /// Ends the lease of a manager that owns nothing any more, and forgets the manager. If it still owns units, they
     /// become free as in [`expire`](Self::expire). Does nothing if the lease has ended already.

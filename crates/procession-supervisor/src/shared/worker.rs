@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use procession::support::deadline_after;
 
-use super::balance::Balance;
+use super::balance::{Balance, Plan, Surplus};
 use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
@@ -55,8 +55,8 @@ pub(super) enum FromTable {
     Lost(String, Token),
     /// All units that the manager owns, after an error that may have lost the answer to a claim.
     Owned(Vec<(String, Token)>),
-    /// The manager should give up this many units.
-    Surplus(usize),
+    /// The manager should give up these units.
+    Surplus(Surplus),
     /// The table has been read once.
     Looked,
 }
@@ -137,7 +137,7 @@ impl Worker<'_> {
         let mut to_do = ToDo { writes, finish: None, done: Some(done), orders };
         let mut pauses = policy.pauses();
         let every = self.settings.poll_every(self.term.lasts);
-        let mut balance = Balance::new(self.term.manager, every);
+        let mut balance = Balance::new(every);
         let mut has_failed = false;
         while self.goes_on(&to_do) {
             let mut has_looked = false;
@@ -322,12 +322,16 @@ impl Worker<'_> {
         let stop = stop.filter(|(key, _)| !to_do.writes.is_release_waiting(key)).count();
         let owned = runs.saturating_sub(stop);
         let (share, now) = (Share { owned, ..share }, Instant::now());
-        let bounds = balance.bounds(&share, now);
-        if let surplus @ 1.. = owned.saturating_sub(bounds.keep) {
+        let requests = match balance.must_read_requests(&share) {
+            Some(seen) => session.requests(manager, seen)?,
+            None => Vec::new(),
+        };
+        let Plan { limit, surplus } = balance.plan(&share, requests, now);
+        if let Some(surplus) = surplus {
             self.tell(FromTable::Surplus(surplus));
         }
         let room = self.settings.capacity.saturating_sub(runs);
-        let may_claim = bounds.claim.saturating_sub(owned).min(room);
+        let may_claim = limit.saturating_sub(owned).min(room);
         let mut left = may_claim;
         while share.has_free && left > 0 && self.to.is_open() {
             let claimed = session.claim(manager, left.min(BATCH))?;
@@ -340,8 +344,10 @@ impl Worker<'_> {
         self.tell(FromTable::Looked);
         let claimed = may_claim - left;
         let share = Share { owned: owned + claimed, ..share };
-        if self.to.is_open() && balance.must_request(&share, room - claimed, now) {
-            session.request_release(manager)?;
+        let wanted = balance.settle(&share, room - claimed, now);
+        if let Some(wanted) = wanted.filter(|_| self.to.is_open()) {
+            session.request_release(manager, wanted)?;
+            balance.requested(now);
         }
         Ok(())
     }

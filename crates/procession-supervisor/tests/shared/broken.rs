@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use procession_supervisor::shared::{
     Claimed, Desired, ManagerId, ManagerRow, MemorySharedTable, Order, Ordered, Record, Registered,
-    Registration, Session, Share, SharedTable, TableError, Token, UnitRow, Write, WriteResult,
-    Written,
+    Registration, Request, Session, Share, SharedTable, TableError, Token, UnitRow, Wanted, Write,
+    WriteResult, Written,
 };
 
 macro_rules! faults {
@@ -32,11 +32,13 @@ faults! {
     PreviousIsIgnored
     DrainNeverRefuses DrainForgets DrainEndsTheLease DrainFrees DrainedManagersClaim DrainedManagersCount
     RequestNeverRefuses RequestForgets RequestCountsOnce RequestDrains
+    RequestsNeverRefuse RequestsIgnoreAfter RequestsIncludeOwn RequestsOfOtherKinds RequestsForgetKinds
+    RequestsForgetWanted RequestsForgetManagers RequestsAreReversed
     LeaveDoesNothing LeaveRefusesTheEnded
     ExpireDeadFindsNobody ExpireDeadRepeats ExpireDeadKillsTheLiving
     ExpireDoesNothing ExpireRefusesTheEnded ExpireFreesOthers ExpireRemovesOthers ExpireRemovesStopped
     ShareNeverRefuses ShareForgetsItself ShareForgetsOwned ShareCountsAll
-    ShareForgetsRequests ShareHasAllRequests ShareForgetsTheOlder ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
+    ShareForgetsRequests ShareHasAllRequests ShareHasOwnRequests ShareRoundsUp ShareHidesDraining ShareHidesFree ShareHidesOrders ShareHidesDead
     ClaimNeverRefuses ClaimExceedsMax ClaimRepeats ClaimOfOthers ClaimForgetsStarts
     TokensStay TokensStartAgain
     OrdersNeverRefuse OrdersForgetStops OrdersForgetRestarts OrdersOfOthers OrdersComeOnce
@@ -72,8 +74,6 @@ struct Past {
     ordered: Vec<Order>,
     draining: Vec<ManagerId>,
     requesting: Vec<ManagerId>,
-    /// The greatest number of a request.
-    requests: u64,
     puts: u64,
     numbers: HashMap<String, u64>,
 }
@@ -132,6 +132,15 @@ impl BrokenSession {
             _ => {}
         }
         row
+    }
+
+    /// The requests of all managers, as one that could run everything sees them.
+    fn all_requests(&mut self, after: u64) -> Result<Vec<Request>, TableError> {
+        let registration = Registration::new("all", ["a", "b"], Duration::from_secs(600));
+        let all = self.inner.register(&registration)?.manager;
+        let requests = self.inner.requests(all, after);
+        self.inner.leave(all)?;
+        requests
     }
 
     fn is_living(&mut self, manager: ManagerId) -> bool {
@@ -241,26 +250,44 @@ impl Session for BrokenSession {
         }
     }
 
-    fn request_release(&mut self, manager: ManagerId) -> Result<(), TableError> {
+    fn request_release(&mut self, manager: ManagerId, wanted: Wanted) -> Result<(), TableError> {
         let mut past = self.past.lock().unwrap();
         let has_requested = past.requesting.contains(&manager);
         past.requesting.push(manager);
         drop(past);
         match self.fault {
-            Fault::RequestForgets => self.inner.renew(manager),
-            Fault::RequestCountsOnce if has_requested => self.inner.renew(manager),
-            _ => {
-                let requested = self.inner.request_release(manager);
-                self.never_refuses(Fault::RequestNeverRefuses, requested, ())?;
-                if self.is(Fault::RequestDrains) {
-                    self.inner.drain(manager)?;
-                }
-                let seen = self.inner.share(manager).map_or(0, |share| share.last_request);
-                let mut past = self.past.lock().unwrap();
-                past.requests = past.requests.max(seen);
-                Ok(())
-            }
+            Fault::RequestForgets => return self.inner.renew(manager),
+            Fault::RequestCountsOnce if has_requested => return self.inner.renew(manager),
+            _ => {}
         }
+        let requested = self.inner.request_release(manager, wanted);
+        self.never_refuses(Fault::RequestNeverRefuses, requested, ())?;
+        if self.is(Fault::RequestDrains) {
+            self.inner.drain(manager)?;
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self, manager: ManagerId, after: u64) -> Result<Vec<Request>, TableError> {
+        let after = if self.is(Fault::RequestsIgnoreAfter) { 0 } else { after };
+        let requests = self.inner.requests(manager, after);
+        let mut requests = self.never_refuses(Fault::RequestsNeverRefuse, requests, Vec::new())?;
+        match self.fault {
+            Fault::RequestsIncludeOwn => {
+                requests.push(Request::new(manager, 1, Wanted::new(1, true), Vec::new()));
+            }
+            Fault::RequestsOfOtherKinds => requests = self.all_requests(after)?,
+            Fault::RequestsForgetKinds => requests.iter_mut().for_each(|r| r.kinds.clear()),
+            Fault::RequestsForgetWanted => {
+                requests.iter_mut().for_each(|r| r.wanted = Wanted::new(9, true));
+            }
+            Fault::RequestsForgetManagers => {
+                requests.iter_mut().for_each(|r| r.manager = manager);
+            }
+            Fault::RequestsAreReversed => requests.reverse(),
+            _ => {}
+        }
+        Ok(requests)
     }
 
     fn leave(&mut self, manager: ManagerId) -> Result<(), TableError> {
@@ -328,24 +355,26 @@ impl Session for BrokenSession {
             Fault::DrainedManagersCount => {
                 let past = self.past.lock().unwrap();
                 share.managers += past.draining.len();
-                let draining = past.draining.last().map_or(0, |manager| manager.get());
-                share.last_request = share.last_request.max(draining);
             }
             Fault::DrainedManagersClaim => {
                 let past = self.past.lock().unwrap();
                 share.is_draining = past.draining.contains(&manager);
                 share.managers -= past.draining.len().min(share.managers);
             }
-            Fault::ShareForgetsTheOlder => share.older = 0,
-            Fault::ShareForgetsRequests => share.last_request = manager.get(),
+            Fault::ShareRoundsUp => share.fair += usize::from(share.fair > 0 && share.owned == 0),
+            Fault::ShareForgetsRequests => share.last_request = 0,
+            Fault::ShareHasOwnRequests => {
+                share.last_request = share.last_request.max(manager.get())
+            }
             Fault::ShareHasAllRequests => {
-                share.last_request = share.last_request.max(self.past.lock().unwrap().requests)
+                let all = self.all_requests(0)?;
+                share.last_request = all.last().map_or(0, |request| request.number);
             }
             Fault::ShareHidesDraining => share.is_draining = false,
             Fault::ShareHidesFree => share.has_free = false,
             Fault::ShareHidesOrders => share.orders = 0,
             Fault::ShareHidesDead => share.has_dead = false,
-            Fault::ShareCountsAll => share.units = self.inner.scan(None, usize::MAX)?.len(),
+            Fault::ShareCountsAll => share.fair = self.inner.scan(None, usize::MAX)?.len(),
             _ => {}
         }
         Ok(share)

@@ -104,7 +104,8 @@ macro_rules! delegate {
                 register(registration: &Registration) -> Registered;
                 renew(manager: ManagerId) -> ();
                 drain(manager: ManagerId) -> ();
-                request_release(manager: ManagerId) -> ();
+                request_release(manager: ManagerId, wanted: Wanted) -> ();
+                requests(manager: ManagerId, after: u64) -> Vec<Request>;
                 leave(manager: ManagerId) -> ();
                 expire_dead(limit: u32) -> Vec<ManagerId>;
                 expire(manager: ManagerId) -> ();

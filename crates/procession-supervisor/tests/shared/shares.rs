@@ -1,9 +1,15 @@
 //! Managers get their fair shares of the units.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use procession_supervisor::shared::{ManagerId, Registration, Session, SharedManager, SharedTable};
+use procession_runnable::body;
+use procession_supervisor::shared::{
+    ManagerId, MemorySharedTable, Registration, Session, SharedManager, SharedTable, Wanted,
+};
+use procession_supervisor::{State, Unit};
 
 use crate::support::*;
 
@@ -65,6 +71,12 @@ fn wait_for_units(session: &mut dyn Session, manager: ManagerId, count: usize) {
     }
 }
 
+fn lasting_manager_of(table: impl SharedTable, log: &Log, kinds: &[&str]) -> SharedManager {
+    let log = log.clone();
+    let builder = SharedManager::builder(table).ttl(LIMIT * 10).kinds(kinds.iter().copied());
+    builder.poll_every(Duration::from_millis(50)).build(move |claim| Ok(logged(&log, claim)))
+}
+
 /// A manager takes back what it has given up for another one that was too slow to claim it, and gives it up again when
 /// that one asks.
 #[test]
@@ -75,9 +87,11 @@ fn a_manager_that_was_too_slow_gets_its_share_when_it_asks_again() {
     let owner = session.managers().unwrap()[0].manager;
     wait_for_units(&mut *session, owner, 4);
     let slow = register(&mut *session);
+    session.request_release(slow, Wanted::new(2, true)).unwrap();
     wait_for_units(&mut *session, owner, 2);
     wait_for_units(&mut *session, owner, 4);
-    session.request_release(slow).unwrap();
+    // It has had its share, but the other one has claimed it.
+    session.request_release(slow, Wanted::new(2, false)).unwrap();
     wait_for_units(&mut *session, owner, 2);
     assert_eq!(session.claim(slow, 9).unwrap().len(), 2);
     first.close_blocking().unwrap();
@@ -93,11 +107,17 @@ fn a_manager_that_lacks_units_asks_for_them() {
     let manager = lasting_manager(table.clone(), &log);
     let root = started(&manager);
     let joined = session.managers().unwrap()[1].manager;
-    // Its registration was the first request.
     let end = Instant::now() + LIMIT;
-    while session.share(full).unwrap().last_request == joined.get() {
-        assert!(Instant::now() < end, "{:?}", session.share(full));
-        yield_now();
+    let mut asked = 0;
+    // Twice, because the other one does not react.
+    for _ in 0..2 {
+        while session.share(full).unwrap().last_request == asked {
+            assert!(Instant::now() < end, "{:?}", session.share(full));
+            yield_now();
+        }
+        let request = session.requests(full, asked).unwrap().remove(0);
+        assert_eq!(request.wanted, Wanted::new(2, true));
+        asked = request.number;
     }
     for unit in &claimed[2..] {
         session.release(&unit.key, unit.token).unwrap();
@@ -105,4 +125,102 @@ fn a_manager_that_lacks_units_asks_for_them() {
     wait_for_units(&mut *session, joined, 2);
     root.close_blocking().unwrap();
     log.check();
+}
+
+/// A store that cannot be reached for a moment makes no share unequal for ever.
+#[test]
+fn a_manager_that_was_away_while_units_came_gets_its_share() {
+    let (table, log) = (MemorySharedTable::new(), Log::default());
+    let cut = Cut { table: table.clone(), is_cut: Arc::default() };
+    let mut session = table.open().unwrap();
+    let first = started(&lasting_manager(table.clone(), &log));
+    let second = started(&lasting_manager(cut.clone(), &log));
+    let managers = session.managers().unwrap();
+    cut.is_cut.store(true, Ordering::SeqCst);
+    for number in 0..10 {
+        session.put(&format!("unit-{number}"), "unit", "one").unwrap();
+    }
+    wait_for_units(&mut *session, managers[0].manager, 10);
+    cut.is_cut.store(false, Ordering::SeqCst);
+    wait_for_units(&mut *session, managers[1].manager, 5);
+    wait_for_units(&mut *session, managers[0].manager, 5);
+    // What the first one had claimed beyond its share, it does not claim of later units.
+    for number in 10..20 {
+        session.put(&format!("unit-{number}"), "unit", "one").unwrap();
+    }
+    wait_for_units(&mut *session, managers[0].manager, 10);
+    wait_for_units(&mut *session, managers[1].manager, 10);
+    first.close_blocking().unwrap();
+    second.close_blocking().unwrap();
+    log.check();
+}
+
+/// The units of a kind are divided among the managers that can run it, and no other unit moves when one joins.
+#[test]
+fn units_that_a_new_manager_cannot_run_do_not_move() {
+    let (table, log) = (MemorySharedTable::new(), Log::default());
+    let mut session = table.open().unwrap();
+    let keys = |kind: &'static str, count| (0..count).map(move |number| format!("{kind}{number}"));
+    for (kind, count) in [("a", 4), ("b", 20)] {
+        keys(kind, count).for_each(|key| assert_eq!(session.put(&key, kind, "").unwrap(), 1));
+    }
+    let of_both = started(&lasting_manager_of(table.clone(), &log, &["a", "b"]));
+    let managers = session.managers().unwrap();
+    wait_for_units(&mut *session, managers[0].manager, 24);
+    let of_a = started(&lasting_manager_of(table.clone(), &log, &["a"]));
+    let joined = session.managers().unwrap()[1].manager;
+    wait_for_units(&mut *session, joined, 2);
+    wait_for_units(&mut *session, managers[0].manager, 22);
+    keys("b", 20).for_each(|key| assert_eq!(log.starts(&key), 1, "{key}"));
+    of_a.close_blocking().unwrap();
+    wait_for_units(&mut *session, managers[0].manager, 24);
+    of_both.close_blocking().unwrap();
+    log.check();
+}
+
+/// Two managers join while the units that were given up for the first one are stopping.
+#[test]
+fn a_manager_gives_up_no_more_than_its_surplus() {
+    let table = MemorySharedTable::new();
+    let mut session = table.open().unwrap();
+    for number in 0..12 {
+        session.put(&format!("unit-{number}"), "unit", "one").unwrap();
+    }
+    let (stop, stops) = smol::channel::unbounded::<()>();
+    let builder = SharedManager::builder(table.clone()).ttl(LIMIT * 10);
+    let manager = builder.poll_every(Duration::from_millis(50)).build(move |_| {
+        let stops = stops.clone();
+        Ok(Unit::new(body(move |run| {
+            let stops = stops.clone();
+            async move {
+                run.ready();
+                run.closing().await;
+                let _stopped = stops.recv().await;
+            }
+        })))
+    });
+    let root = started(&manager);
+    let owner = session.managers().unwrap()[0].manager;
+    wait_for_units(&mut *session, owner, 12);
+    let stopping = |count| {
+        let end = Instant::now() + LIMIT;
+        while manager.list().iter().filter(|unit| unit.state == State::Stopping).count() != count {
+            assert!(Instant::now() < end, "{:?}", manager.list());
+            yield_now();
+        }
+    };
+    let (new, newest) = (register(&mut *session), register(&mut *session));
+    session.request_release(new, Wanted::new(4, true)).unwrap();
+    stopping(4);
+    // It asks again for the same units, and another manager asks for more than it can have.
+    session.request_release(new, Wanted::new(4, true)).unwrap();
+    session.request_release(newest, Wanted::new(9, true)).unwrap();
+    stopping(8);
+    for _ in 0..8 {
+        stop.try_send(()).unwrap();
+    }
+    wait_for_units(&mut *session, owner, 4);
+    assert_eq!(manager.counts().running, 4);
+    drop(stop);
+    root.close_blocking().unwrap();
 }

@@ -1,10 +1,11 @@
 //! Which units are claimed, by whom, and how often.
 
+use std::slice::from_ref;
 use std::thread;
 use std::time::Duration;
 
 use super::{claim, open, put, register, register_for, row};
-use crate::shared::table::{ManagerId, Record, Session, Share, SharedTable};
+use crate::shared::table::{ManagerId, Record, Request, Session, Share, SharedTable, Wanted};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -96,64 +97,90 @@ pub(super) fn a_claim_begins_anew(table: &impl SharedTable) {
 pub(super) fn shares_count(table: &impl SharedTable) {
     let mut s = open(table);
     let manager = register(&mut *s);
-    register_for(&mut *s, &["b"], LONG);
+    let older = register_for(&mut *s, &["b"], LONG).manager;
     let peer = register_for(&mut *s, &["b", "a"], LONG).manager;
-    for key in ["x", "y", "stopped"] {
+    let newer = register_for(&mut *s, &["b"], LONG).manager;
+    let idle = register_for(&mut *s, &["c"], LONG).manager;
+    for key in ["x", "y", "z", "stopped"] {
         put(&mut *s, key);
     }
-    s.put("other kind", "b", "").expect("a unit is put");
+    for number in 0..4 {
+        s.put(&format!("b{number}"), "b", "").expect("a unit is put");
+    }
     s.want_stop("stopped").expect("want_stop works");
-    register_for(&mut *s, &["b"], LONG);
     claim(&mut *s, manager, 1);
-    let share = s.share(manager).expect("share works");
-    assert_eq!((share.units, share.managers, share.owned), (2, 2, 1), "a share of one kind");
-    assert_eq!(share.older, 0, "it is the oldest one");
-    assert!(share.has_free, "there is something to claim");
-    let share = s.share(peer).expect("share works");
-    assert_eq!((share.units, share.managers, share.owned), (3, 4, 0), "a share of two kinds");
-    assert_eq!(share.older, 2, "two of them are older");
+    let share = |s: &mut dyn Session, manager| s.share(manager).expect("share works");
+    let fair = |s: &mut dyn Session, managers: &[ManagerId]| {
+        managers.iter().map(|manager| share(s, *manager).fair).collect::<Vec<_>>()
+    };
+    assert_eq!(fair(&mut *s, &[manager, older, peer, newer, idle]), [2, 2, 1 + 1, 1, 0]);
+    let of_one_kind = share(&mut *s, manager);
+    assert_eq!((of_one_kind.managers, of_one_kind.owned), (2, 1), "a share of one kind");
+    assert!(of_one_kind.has_free, "there is something to claim");
+    let of_two_kinds = share(&mut *s, peer);
+    assert_eq!((of_two_kinds.managers, of_two_kinds.owned), (4, 0), "a share of two kinds");
+    s.drain(newer).expect("drain works");
+    assert_eq!(fair(&mut *s, &[manager, older, peer, newer]), [2, 2, 1 + 2, 0], "draining ones");
     s.leave(peer).expect("leave works");
-    let share = s.share(manager).expect("share works");
-    assert_eq!(share.managers, 1, "a manager that has left has no share");
+    assert_eq!(share(&mut *s, manager).managers, 1, "a manager that has left has no share");
+    assert_eq!(fair(&mut *s, &[manager, older, newer]), [3, 4, 0], "and others have more");
 }
 
 pub(super) fn requests_reach_managers_of_the_same_kinds(table: &impl SharedTable) {
     let mut s = open(table);
     let manager = register(&mut *s);
-    let of_both = register_for(&mut *s, &["a", "b"], LONG).manager;
+    let of_both = register_for(&mut *s, &["b", "a"], LONG).manager;
     let other = register_for(&mut *s, &["b"], LONG).manager;
+    let all = [manager, of_both, other];
     let share = |s: &mut dyn Session, manager| s.share(manager).expect("share works");
-    let seen = |s: &mut dyn Session| {
-        [manager, of_both, other].map(|manager| share(s, manager).last_request)
+    let last = |s: &mut dyn Session| all.map(|manager| share(s, manager).last_request);
+    let requests = |s: &mut dyn Session, manager, after| {
+        let requests = s.requests(manager, after).expect("requests works");
+        let parts =
+            |Request { manager, number, wanted, kinds }| (manager, number, wanted, kinds.concat());
+        requests.into_iter().map(parts).collect::<Vec<_>>()
     };
-    let [first, second, third] = [manager, of_both, other].map(ManagerId::get);
-    assert_eq!(seen(&mut *s), [second, third, third], "a registration is a request");
+    assert_eq!(last(&mut *s), [0; 3], "a registration is no request");
+    assert_eq!(requests(&mut *s, of_both, 0), []);
     for key in ["x", "y"] {
         put(&mut *s, key);
     }
     claim(&mut *s, of_both, 1);
     let before = (share(&mut *s, of_both), s.scan(None, 9).expect("scan works"));
-    s.request_release(manager).expect("request_release works");
-    let request = share(&mut *s, manager).last_request;
-    assert!(request > third, "a request has a greater number than all ids and requests before");
-    assert_eq!(seen(&mut *s), [request, request, third], "those with another kind do not see it");
-    let now = share(&mut *s, of_both);
-    let expected = Share { last_request: request, ..before.0 };
-    assert_eq!(now, expected, "a request changes nothing else in a share");
+    let wanted = Wanted::new(3, false);
+    s.request_release(manager, wanted).expect("request_release works");
+    let [own, first, elsewhere] = last(&mut *s);
+    assert!(first > 0, "zero is no number");
+    assert_eq!((own, elsewhere), (0, 0), "only others of the same kinds see a request");
+    let expected = Share { last_request: first, ..before.0 };
+    assert_eq!(share(&mut *s, of_both), expected, "a request changes nothing else in a share");
     assert_eq!(s.scan(None, 9).expect("scan works"), before.1, "and no unit");
-    s.request_release(of_both).expect("request_release works");
+    let of_manager = (manager, first, wanted, "a".to_owned());
+    assert_eq!(requests(&mut *s, of_both, 0), from_ref(&of_manager), "it says who asks for what");
+    assert_eq!(requests(&mut *s, of_both, first), [], "those after a number do not include it");
+    assert_eq!(requests(&mut *s, manager, 0), [], "nor the own ones");
+    assert_eq!(requests(&mut *s, other, 0), [], "nor those of managers with other kinds");
+    s.request_release(of_both, Wanted::new(0, true)).expect("request_release works");
     let second = share(&mut *s, other).last_request;
-    assert!(second > request, "requests grow");
-    assert_eq!(seen(&mut *s), [second; 3], "the last request counts");
-    s.request_release(manager).expect("request_release may be repeated");
+    assert!(second > first, "numbers grow");
+    assert_eq!(last(&mut *s), [second, first, second], "a manager may have several kinds");
+    let of_both_kinds = (of_both, second, Wanted::new(0, true), "ab".to_owned());
+    assert_eq!(requests(&mut *s, other, first), from_ref(&of_both_kinds), "kinds are sorted");
+    s.request_release(other, wanted).expect("request_release works");
     let third = share(&mut *s, of_both).last_request;
-    assert!(third > second, "each request is a new one");
-    assert_eq!(seen(&mut *s), [third, third, second]);
-    let newest = register(&mut *s);
-    assert!(newest.get() > third && newest.get() > first, "so is a registration");
-    assert_eq!(seen(&mut *s), [newest.get(), newest.get(), second]);
-    s.leave(newest).expect("leave works");
-    assert_eq!(seen(&mut *s), [third, third, second], "the request of a manager ends with it");
+    let of_other = (other, third, wanted, "b".to_owned());
+    assert_eq!(requests(&mut *s, of_both, 0), [of_manager, of_other.clone()], "so are numbers");
+    s.request_release(manager, wanted).expect("request_release may be repeated");
+    let again = share(&mut *s, of_both).last_request;
+    assert!(again > third, "each request is a new one");
+    let of_manager = (manager, again, wanted, "a".to_owned());
+    assert_eq!(requests(&mut *s, of_both, 0), [of_other, of_manager], "it replaces the last one");
+    s.drain(manager).expect("drain works");
+    assert_eq!(last(&mut *s)[1], third, "a draining manager asks for nothing");
+    assert_eq!(requests(&mut *s, of_both, third), []);
+    s.leave(other).expect("leave works");
+    assert_eq!(share(&mut *s, of_both).last_request, 0, "nor does one that has left");
+    assert_eq!(requests(&mut *s, of_both, 0), []);
 }
 
 pub(super) fn owned_units_are_listed(table: &impl SharedTable) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Call, LIMIT, claim, open, put, register, register_for, row};
-use crate::shared::table::{Desired, Record, Session, SharedTable, TableError, Write};
+use crate::shared::table::{Desired, Record, Session, SharedTable, TableError, Wanted, Write};
 
 pub(super) fn put_has_generations(table: &impl SharedTable) {
     let mut s = open(table);
@@ -167,7 +167,9 @@ pub(super) fn changes_wake(table: &impl SharedTable) {
     let manager = register(&mut *other);
     let changes: [Call<'_, ()>; 2] = [
         ("put", &|other| assert_eq!(put(other, "k"), 1)),
-        ("request_release", &|other| other.request_release(manager).expect("it works")),
+        ("request_release", &|other| {
+            other.request_release(manager, Wanted::new(1, true)).expect("request_release works");
+        }),
     ];
     for (call, change) in changes {
         // Until it has seen everything so far.

@@ -99,7 +99,7 @@ pub(super) fn failures_quarantine(table: &impl SharedTable) {
     s.release("k", token).expect("release works");
     s.want_run("k").expect("want_run works");
     assert!(claim(&mut *s, manager, 1).is_empty(), "a quarantined unit is not claimed");
-    assert_eq!(s.share(manager).expect("share works").units, 0, "nor does it count in shares");
+    assert_eq!(s.share(manager).expect("share works").fair, 0, "nor does it count in shares");
     s.clear_quarantine("k").expect("clear_quarantine works");
     assert_eq!(row(&mut *s, "k").failures, 0, "its failures are forgotten");
     let token = claim(&mut *s, manager, 1)[0].token;
@@ -121,7 +121,7 @@ pub(super) fn done_units_rest(table: &impl SharedTable) {
         s.release("k", token).expect("release works");
         assert!(row(s, "k").is_done, "a unit that has ended is done");
         assert_eq!(claim(s, manager, 1), [], "a unit that is done is not claimed");
-        assert_eq!(s.share(manager).expect("share works").units, 0, "nor does it count in shares");
+        assert_eq!(s.share(manager).expect("share works").fair, 0, "nor does it count in shares");
     };
     end(&mut *s);
     put(&mut *s, "k");

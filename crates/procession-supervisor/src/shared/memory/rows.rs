@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::shared::table::{
     Claimed, Desired, ManagerId, Ordered, PROBATION_CRASHES, Record, TableError, Token, UnitRow,
+    Wanted,
 };
 
 #[derive(Default)]
@@ -58,6 +59,7 @@ pub(super) struct Manager {
     pub(super) is_draining: bool,
     /// The number of its last request.
     pub(super) request: u64,
+    pub(super) wanted: Wanted,
 }
 
 /// The units of one kind.
@@ -347,6 +349,31 @@ impl Rows {
             other.is_alive(now) && !other.is_draining && shares()
         };
         self.managers.iter().filter(is_peer).map(|(id, _)| *id)
+    }
+
+    /// The fair share of a manager.
+    pub(super) fn fair(&self, manager: ManagerId, now: Instant) -> usize {
+        let entry = &self.managers[&manager];
+        if entry.is_draining {
+            return 0;
+        }
+        let share = |kind: &String| {
+            let wanted = self.kinds.get(kind).map_or(0, |kind| kind.wanted);
+            let peers = || self.peers(std::slice::from_ref(kind), now);
+            let (managers, older) = (peers().count(), peers().filter(|id| *id < manager).count());
+            wanted / managers + usize::from(older < wanted % managers)
+        };
+        entry.kinds.iter().map(share).sum()
+    }
+
+    /// The other managers with at least one of the same kinds.
+    pub(super) fn others(
+        &self,
+        manager: ManagerId,
+        now: Instant,
+    ) -> impl Iterator<Item = (ManagerId, &Manager)> {
+        let others = self.peers(&self.managers[&manager].kinds, now);
+        others.filter(move |other| *other != manager).map(|other| (other, &self.managers[&other]))
     }
 
     pub(super) fn claim(&mut self, key: &Arc<str>, manager: ManagerId) -> Option<Claimed> {

@@ -60,15 +60,15 @@ impl Registered {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Share {
-    /// The number of units of the manager's kinds that should run, without those that are quarantined or done.
-    pub units: usize,
+    /// The fair share of the manager: the sum of its shares of each of its kinds. The units of a kind that should run,
+    /// without those that are quarantined or done, are divided equally among the managers of the kind whose lease has
+    /// not ended and that are not draining; those with the smallest ids get one more if there is a remainder. Zero if
+    /// the manager is draining.
+    pub fair: usize,
     /// The number of managers that share at least one of these kinds, whose lease has not ended, and that are not
     /// draining. It includes this manager, unless it is draining.
     pub managers: usize,
-    /// The number of these managers that are older than this one: that have smaller ids.
-    pub older: usize,
-    /// The number of the last [request](super::Session::request_release) of one of these managers, or zero if there are
-    /// none. The number of a registration is the new id; all later requests and ids have greater numbers.
+    /// The greatest [number](Request::number) of a request of one of the other managers; zero if there are none.
     pub last_request: u64,
     /// The number of units that the manager owns.
     pub owned: usize,
@@ -82,6 +82,46 @@ pub struct Share {
     pub orders: usize,
     /// [`expire_dead`](super::Session::expire_dead) may find a dead manager, or a unit of one that is not free yet.
     pub has_dead: bool,
+}
+
+/// What a manager asks the others for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wanted {
+    /// The maximum number of units that the others should give up.
+    pub units: usize,
+    /// The manager has not had its share since it registered, so the others give up what exceeds their shares. They
+    /// give up no more than what they have claimed beyond their shares if this is not set.
+    pub is_joining: bool,
+}
+
+impl Wanted {
+    /// What a manager asks for.
+    pub fn new(units: usize, is_joining: bool) -> Self {
+        Self { units, is_joining }
+    }
+}
+
+/// A request of a manager: see [`Session::request_release`](super::Session::request_release).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Request {
+    /// The manager that asks.
+    pub manager: ManagerId,
+    /// The number of the request, which is not zero and greater than those of all requests before. It may become visible
+    /// after a greater one, so a manager may miss a request; therefore, requests are repeated.
+    pub number: u64,
+    /// What the manager asks for.
+    pub wanted: Wanted,
+    /// The kinds of units that it can run, sorted.
+    pub kinds: Vec<String>,
+}
+
+impl Request {
+    /// Makes a request. For stores.
+    pub fn new(manager: ManagerId, number: u64, wanted: Wanted, kinds: Vec<String>) -> Self {
+        Self { manager, number, wanted, kinds }
+    }
 }
 
 /// A manager whose lease has not ended.
