@@ -36,6 +36,7 @@
 //!    `Loading` and `Waiting`.
 
 mod actions;
+mod input;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -46,7 +47,9 @@ use procession::{Error, Label};
 use procession_runnable::NotReady;
 
 pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
-use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
+use self::input::Request;
+pub(crate) use self::input::{End, Input, Then};
+use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::Restarts;
@@ -91,63 +94,10 @@ struct Rare {
     past: Option<Past>,
 }
 
-/// What follows a run that was asked to stop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// The unit stays stopped until a call starts it.
-    #[default]
-    Stay,
-    /// The unit is started again at once.
-    Again,
-    /// The unit waits until its strategy starts it again.
-    Hold,
-    /// The unit is forgotten.
-    Forget,
-}
-
 /// The past of a unit that has failed or was restarted.
 pub(crate) struct Past {
     pub(crate) restarts: Restarts,
     pub(crate) last_error: Option<ManagerError>,
-}
-
-/// An event or a request that concerns a unit.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The unit should run. The front end must load its description and start it.
-    Load,
-    /// The unit's turn has come, and the front end already has its description. The engine starts it right after this.
-    Begin,
-    /// The row of the unit could not be loaded. `forget` is set for a unit that exists only because of a call.
-    NotLoaded { key: Arc<str>, error: SharedError, forget: bool },
-    /// A run was started.
-    Started,
-    /// No run could be started.
-    NotStarted(Error),
-    /// The run is ready.
-    Ready,
-    /// This process of the run ended without an error before the run was ready.
-    EndedUnready(Label),
-    /// The run has begun to close.
-    BeganToClose,
-    /// The run is Closed.
-    Closed(End),
-    /// The unit should stop.
-    Stop(Then),
-    /// The unit should be aborted now.
-    Abort(Then),
-    /// The time [`Lifecycle::due`] has passed.
-    Due,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) error: Option<Error>,
-    /// The error, without the part that only reports the run's own abort (U3).
-    pub(crate) foreign_error: Option<Error>,
-    /// Was the run aborted?
-    pub(crate) aborted: bool,
 }
 
 impl Lifecycle {
@@ -181,6 +131,18 @@ impl Lifecycle {
 
     pub(crate) fn then(&self) -> Then {
         self.then
+    }
+
+    /// Returns whether the unit has a run, or will have one without a further call. A run that is being stopped for good
+    /// does not count, as if it had ended already.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.state {
+            State::Ended | State::GivenUp | State::Stopped => false,
+            state if state.has_run() && self.asked => {
+                matches!(self.then, Then::Again | Then::Hold)
+            }
+            _ => true,
+        }
     }
 
     /// Decides what follows the current run. The run counts as asked to stop from now on.
@@ -559,39 +521,5 @@ impl Lifecycle {
     fn past_mut(&mut self, policy: &Policy) -> &mut Past {
         let new = || Past { restarts: Restarts::new(policy), last_error: None };
         self.rare().past.get_or_insert_with(new)
-    }
-}
-
-/// The request that the error of a run makes to its manager or set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    None,
-    DoNotRestart,
-    EndAll,
-}
-
-impl Request {
-    /// It does not search the errors inside a nested set, because the error of the set itself has the request.
-    fn of(error: &Error) -> Self {
-        match error {
-            Error::Many(errors) => {
-                let requests = errors.iter().map(Self::of);
-                requests.max_by_key(|request| *request as u8).unwrap_or(Self::None)
-            }
-            Error::Failed(failed) => {
-                let failed = failed.get();
-                let nested = failed.downcast_ref();
-                if failed.is::<EndAll>()
-                    || matches!(nested, Some(ManagerError::ClosedFor { ends_all: true, .. }))
-                {
-                    Self::EndAll
-                } else if failed.is::<DoNotRestart>() {
-                    Self::DoNotRestart
-                } else {
-                    Self::None
-                }
-            }
-            _ => Self::None,
-        }
     }
 }

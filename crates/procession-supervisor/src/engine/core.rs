@@ -314,7 +314,7 @@ impl<K: Key> Core<K> {
 
     /// Sets the rules of a unit from its row.
     pub(crate) fn set_rules(&mut self, id: usize, unit: &Unit) {
-        self.with(id, |units, id| units.entry(id).lifecycle.rules = unit.rules);
+        self.with(id, |units, id| units.set_rules(id, unit.rules));
     }
 
     /// Adds a unit, and starts a run of it. The lookup must have found no unit with its key.
@@ -342,7 +342,7 @@ impl<K: Key> Core<K> {
         let name = process_name_of(&key);
         let mut units = self.shared.units.lock();
         let id = units.insert(lookup, key, scan, self.now);
-        units.entry(id).lifecycle.rules = unit.rules;
+        units.set_rules(id, unit.rules);
         // This step yields no action.
         let actions = self.actions.get_or_insert_default();
         units.step(id, Input::Begin, &self.shared.about.policy, self.now, actions);

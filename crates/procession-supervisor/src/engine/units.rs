@@ -6,10 +6,12 @@
 //!    run only from `Loading`. [`Core`](super::Core) sets [`Entry::live`] in the same locked section as that step, and
 //!    takes it in the same locked section as the step that leaves such a state.
 //! 2. A unit that waits for its restart is in `restarts` exactly while it has a due time. Any other unit is in
-//!    `deadlines` exactly while it has one. Argument: only [`Units::step`], [`Units::leave_stuck`] and
-//!    [`Units::remove`] change or remove a due time, and each updates the sets.
-//! 3. `counts` has the number of units in each state. Argument: the same functions and [`Units::insert`] are the only
-//!    ones that change a state, and each updates `counts`.
+//!    `deadlines` exactly while it has one. Argument: only [`Units::change`] and [`Units::remove`] change or remove a
+//!    due time, and each updates the sets.
+//! 3. `counts` has the number of units in each state, and `open_significant` that of the significant units that are
+//!    [open](Lifecycle::is_open). Argument: the same functions and [`Units::insert`] are the only ones that change a
+//!    state, the rules, or what follows a run, and each updates both. A new unit is not significant before it has its
+//!    rules.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -21,11 +23,12 @@ use procession::support::RunId;
 use slab::Slab;
 
 use super::command::Reply;
-use crate::lifecycle::{Actions, Input, Lifecycle};
+use crate::lifecycle::{Actions, Input, Lifecycle, Then};
 use crate::policy::Policy;
 use crate::state::State;
 use crate::status::{Counts, Status};
 use crate::table::Key;
+use crate::unit::Rules;
 
 pub(crate) struct Units<K> {
     /// The ids of the units, by the hashes of their keys. The keys themselves are in the entries.
@@ -35,6 +38,7 @@ pub(crate) struct Units<K> {
     restarts: BTreeSet<(Instant, usize)>,
     deadlines: BTreeSet<(Instant, usize)>,
     pub(crate) counts: Counts,
+    open_significant: usize,
     next_run: u64,
 }
 
@@ -77,6 +81,7 @@ impl<K: Key> Units<K> {
             restarts: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             counts: Counts::default(),
+            open_significant: 0,
             next_run: 0,
         }
     }
@@ -146,6 +151,7 @@ impl<K: Key> Units<K> {
         let entry = self.entries.remove(id);
         self.counts.units -= 1;
         *self.counts.of(entry.lifecycle.state()) -= 1;
+        self.open_significant -= usize::from(is_open_significant(&entry.lifecycle));
         entry
     }
 
@@ -158,10 +164,34 @@ impl<K: Key> Units<K> {
         now: Instant,
         actions: &mut Actions,
     ) {
+        self.change(id, |lifecycle| lifecycle.step(input, policy, now, actions));
+    }
+
+    /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over.
+    pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) {
+        self.change(id, |lifecycle| lifecycle.leave_stuck(now));
+    }
+
+    /// Sets the rules of a unit.
+    pub(crate) fn set_rules(&mut self, id: usize, rules: Rules) {
+        self.change(id, |lifecycle| lifecycle.rules = rules);
+    }
+
+    /// Decides what follows the current run of a unit, which counts as asked to stop from now on.
+    pub(crate) fn set_then(&mut self, id: usize, then: Then) {
+        self.change(id, |lifecycle| lifecycle.set_then(then));
+    }
+
+    /// Changes a unit, and updates the counts and due times.
+    fn change(&mut self, id: usize, change: impl FnOnce(&mut Lifecycle)) {
         let lifecycle = &mut self.entries[id].lifecycle;
-        let (state, due) = (lifecycle.state(), lifecycle.due());
-        lifecycle.step(input, policy, now, actions);
+        let (state, due, was_open) =
+            (lifecycle.state(), lifecycle.due(), is_open_significant(lifecycle));
+        change(lifecycle);
         let (new_state, new_due) = (lifecycle.state(), lifecycle.due());
+        let is_open = is_open_significant(lifecycle);
+        self.open_significant += usize::from(is_open);
+        self.open_significant -= usize::from(was_open);
         if new_state != state {
             *self.counts.of(state) -= 1;
             *self.counts.of(new_state) += 1;
@@ -174,16 +204,6 @@ impl<K: Key> Units<K> {
                 self.due_set(new_state).insert((due, id));
             }
         }
-    }
-
-    /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over.
-    pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) {
-        self.forget_due(id);
-        let lifecycle = &mut self.entries[id].lifecycle;
-        let before = lifecycle.state();
-        lifecycle.leave_stuck(now);
-        *self.counts.of(before) -= 1;
-        *self.counts.of(State::Stuck) += 1;
     }
 
     fn forget_due(&mut self, id: usize) {
@@ -220,6 +240,11 @@ impl<K: Key> Units<K> {
     pub(crate) fn is_open(&self) -> bool {
         // A Loading unit has no run, and is forgotten when everything stops.
         self.counts.starting + self.counts.running + self.counts.stopping > 0
+    }
+
+    /// Returns whether any significant unit is [open](Lifecycle::is_open).
+    pub(crate) fn has_open_significant(&self) -> bool {
+        self.open_significant > 0
     }
 
     pub(crate) fn next_run(&mut self, unit: usize) -> RunId {
@@ -271,6 +296,10 @@ impl<K: Key> Units<K> {
             })
             .collect()
     }
+}
+
+fn is_open_significant(lifecycle: &Lifecycle) -> bool {
+    lifecycle.rules.significant && lifecycle.is_open()
 }
 
 fn to_u32(id: usize) -> u32 {

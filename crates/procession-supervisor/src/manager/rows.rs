@@ -318,7 +318,7 @@ impl<K: Key> Rows<K> {
             entry.last_scan = self.generation;
             entry.lifecycle.is_new = false;
             if entry.lifecycle.state().has_run() && entry.lifecycle.then() == Then::Forget {
-                entry.lifecycle.set_then(Then::Again);
+                units.set_then(id, Then::Again);
             }
         });
     }

@@ -9,7 +9,7 @@
 //! 3. A unit is never restarted while its last run is open (U1). Argument: a round restarts units only after all of
 //!    them have stopped, and ends the set if one is stuck.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -33,8 +33,6 @@ pub(super) struct Members {
     positions: HashMap<usize, usize>,
     /// The positions of units that have a run.
     live: BTreeSet<usize>,
-    /// The ids of the significant units that have not ended for good.
-    significant: HashSet<usize>,
     /// The number of places of removed units.
     empty: usize,
     /// Each unit before this position is running, has ended for good, or restarts alone.
@@ -73,7 +71,6 @@ impl Members {
             places: Vec::with_capacity(described.units.len()),
             positions: HashMap::new(),
             live: BTreeSet::new(),
-            significant: HashSet::new(),
             empty: 0,
             cursor: 0,
             round: None,
@@ -99,18 +96,15 @@ impl Members {
                 if !self.positions.contains_key(&id)
                     && units.entry(id).lifecycle.state() == State::Stuck =>
             {
-                units.entry(id).lifecycle.set_then(Then::Again);
+                units.set_then(id, Then::Again);
                 self.live.insert(position);
                 id
             }
             Some(_) => return Err(ManagerError::Exists { key: name_of(&name) }),
             None => units.insert(&lookup, name.clone(), 0, core.now()),
         };
-        units.entry(id).lifecycle.rules = unit.rules;
+        units.set_rules(id, unit.rules);
         drop(units);
-        if unit.rules.significant {
-            self.significant.insert(id);
-        }
         self.positions.insert(id, position);
         self.places.push(Some(Member { id, name, unit }));
         Ok(())
@@ -247,22 +241,24 @@ impl Members {
     }
 
     /// Returns whether the set closes because this unit has ended for good.
-    fn closes_for(&mut self, core: &Core<Name>, id: usize) -> bool {
-        if core.state(id) != Some(State::Ended) || !self.significant.remove(&id) {
-            return false;
-        }
-        match self.described.auto_shutdown {
-            AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => self.significant.is_empty(),
-        }
+    fn closes_for(&self, core: &Core<Name>, id: usize) -> bool {
+        let closes = core.with(id, |units, id| {
+            let lifecycle = &units.entry(id).lifecycle;
+            let has_ended = lifecycle.rules.significant && lifecycle.state() == State::Ended;
+            has_ended
+                && match self.described.auto_shutdown {
+                    AutoShutdown::Never => false,
+                    AutoShutdown::AnySignificant => true,
+                    AutoShutdown::AllSignificant => !units.has_open_significant(),
+                }
+        });
+        closes == Some(true)
     }
 
     /// Clears the place of a removed unit.
     fn clear(&mut self, position: usize) {
         if let Some(member) = self.places[position].take() {
             self.positions.remove(&member.id);
-            self.significant.remove(&member.id);
             self.live.remove(&position);
             self.empty += 1;
         }
@@ -296,9 +292,6 @@ impl FrontEnd<Name> for Members {
             // comes.
             Notice::Load => {
                 self.live.remove(&position);
-                if self.places[position].as_ref().is_some_and(|m| m.unit.rules.significant) {
-                    self.significant.insert(id);
-                }
                 let is_in_round = self.round.as_ref().is_some_and(|round| position >= round.from);
                 if position < self.cursor && !is_in_round {
                     self.start(core, position);

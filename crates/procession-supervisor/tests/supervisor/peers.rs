@@ -392,6 +392,51 @@ fn auto_shutdown() {
     }
 }
 
+/// OTP: `all_significant` looks at the units that are alive: a unit that ended and was restarted together with others is
+/// open again, and a unit that a call has stopped, or is stopping, is not.
+#[test]
+fn auto_shutdown_looks_at_the_units_that_are_open() {
+    let all = |strategy: Strategy| {
+        let world = World::new();
+        world.units.set("c", Behaviour::StopWhenTold);
+        let units = ["a", "b", "c", "d"].map(|key| {
+            let unit = world.units.unit(key).significant(key != "d").grace(SECOND * 10);
+            (key, if key == "d" { unit.restart(Restart::Permanent) } else { unit })
+        });
+        let set = strategy(units.into()).policy(policy(&world));
+        let set = set.auto_shutdown(AutoShutdown::AllSignificant).keep_open(true);
+        Set::start(world, set)
+    };
+    for (name, strategy) in &STRATEGIES[1..] {
+        let set = all(*strategy);
+        for key in ["b", "c"] {
+            set.world.units.set(key, Behaviour::Serve);
+        }
+        set.tell("b", Message::End);
+        set.tell("a", Message::Fail);
+        set.tell("c", Message::End);
+        set.world.advance(SECOND);
+        assert_eq!(set.runs(["a", "b", "c", "d"]), [1; 4], "{name}");
+        for key in ["a", "c"] {
+            set.tell(key, Message::End);
+        }
+        assert_eq!((set.runs(["b", "d"]), set.managed.has_ended()), ([1, 1], false), "{name}");
+        set.tell("b", Message::End);
+        assert_eq!(set.runs(["a", "b", "c", "d"]), [0; 4], "{name}");
+        set.close().unwrap();
+    }
+    let set = all(STRATEGIES[0].1);
+    set.call(|set| async move { set.stop("a").await }).unwrap();
+    let called = set.set.clone();
+    let stopping = set.world.spawn(async move { called.stop("c").await });
+    assert_eq!(set.state("c"), Some(State::Stopping));
+    set.tell("b", Message::End);
+    assert_eq!((set.runs(["d"]), set.state("d")), ([0], None), "the set closes");
+    set.tell("c", Message::End);
+    yielded(stopping).unwrap();
+    set.close().unwrap();
+}
+
 /// A significant temporary unit that fails counts as ended. The set that closes because of it has not failed, so its
 /// outer set does not restart it.
 #[test]

@@ -174,6 +174,11 @@ impl World {
         let asked = self.run.as_ref().and_then(|run| run.asked);
         assert_eq!(lifecycle.is_asked(), asked.is_some());
         assert_eq!(lifecycle.then(), asked.unwrap_or_default());
+        let is_open = match &self.run {
+            Some(run) => !matches!(run.asked, Some(Then::Stay | Then::Forget)),
+            None => !matches!(state, State::Ended | State::GivenUp | State::Stopped),
+        };
+        assert_eq!(lifecycle.is_open(), is_open, "{state:?}, {asked:?}");
         let will_be_ready = matches!(state, State::Loading | State::Starting | State::Stopping)
             || (state == State::Waiting && lifecycle.due().is_none());
         assert!(self.starters == 0 || will_be_ready, "a start has no answer in {state:?}");
