@@ -56,7 +56,7 @@ pub enum Happening {
         /// The number of its restarts, including this one.
         restarts: u64,
     },
-    /// The unit was restarted too often, and is given up.
+    /// The unit was restarted too often, or all units together were, and is given up.
     GaveUp {
         /// Its last error; `None` if it ended without one.
         error: Option<Error>,

@@ -29,7 +29,10 @@
 //!    `step` calls [`Lifecycle::enter`] at most once.
 //! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Lifecycle::set_then`] and `stop`
 //!    set both, only while there is a run, and `closed` resets both.
-//! 6. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
+//! 6. A restart that readers are told of is decided, and each decided restart counts towards both intensities. Argument:
+//!    only [`Lifecycle::ended_on_its_own`] decides on a restart, it asks both intensities before it tells of anything,
+//!    and [`Restarts::again`] counts exactly the restarts that both allow.
+//! 7. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
 //!    becomes `Stuck`, or at once if there is no run. A unit has no callers in a state without a run, except in
@@ -52,7 +55,7 @@ pub(crate) use self::input::{End, Input, Then};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
-use crate::restarts::Restarts;
+use crate::restarts::{Exceeded, Recent, Restarts};
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
@@ -185,12 +188,14 @@ impl Lifecycle {
     }
 
     /// Moves to the next state, and adds the actions to perform to `actions`, which must be empty. An input that is not
-    /// possible in this state, such as `Ready` from a run that is already closing, changes nothing.
+    /// possible in this state, such as `Ready` from a run that is already closing, changes nothing. `total` has the
+    /// recent restarts of all units together.
     pub(crate) fn step(
         &mut self,
         input: Input,
         policy: &Policy,
         now: Instant,
+        total: &mut Recent,
         actions: &mut Actions,
     ) {
         match input {
@@ -223,7 +228,7 @@ impl Lifecycle {
             }
             Input::NotStarted(error) if self.state == State::Loading => {
                 self.forget_run();
-                self.ended_on_its_own(Some(error), policy, now, actions);
+                self.ended_on_its_own(Some(error), policy, now, total, actions);
             }
             Input::EndedUnready(label) => {
                 self.rare().unready = Some(label);
@@ -238,7 +243,7 @@ impl Lifecycle {
                 }
             }
             Input::Closed(end) if self.state.has_run() => {
-                self.closed(end, policy, now, actions);
+                self.closed(end, policy, now, total, actions);
             }
             Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
@@ -355,7 +360,14 @@ impl Lifecycle {
     }
 
     /// The run is Closed, and the key is free.
-    fn closed(&mut self, end: End, policy: &Policy, now: Instant, actions: &mut Actions) {
+    fn closed(
+        &mut self,
+        end: End,
+        policy: &Policy,
+        now: Instant,
+        total: &mut Recent,
+        actions: &mut Actions,
+    ) {
         let forced = end.aborted || self.aborted;
         // Something other than this machine may have aborted the run, such as the deadline thread of the core.
         if end.aborted && !self.aborted {
@@ -367,7 +379,7 @@ impl Lifecycle {
             past.restarts.was_ready_for(policy, ready_for);
         }
         if !self.asked {
-            return self.ended_on_its_own(end.error, policy, now, actions);
+            return self.ended_on_its_own(end.error, policy, now, total, actions);
         }
         let error = end.foreign_error;
         if let Some(error) = &error {
@@ -418,6 +430,7 @@ impl Lifecycle {
         error: Option<Error>,
         policy: &Policy,
         now: Instant,
+        total: &mut Recent,
         actions: &mut Actions,
     ) {
         let unready = self.rare.as_mut().and_then(|rare| rare.unready.take());
@@ -455,19 +468,20 @@ impl Lifecycle {
             self.enter(State::Waiting, now);
         } else {
             let restarts = &mut self.past_mut(policy).restarts;
-            let (delay, count) = (restarts.again(policy, now), restarts.count);
-            actions.tell(ended(delay));
-            match delay {
-                Some(delay) => {
+            let (again, count) = (restarts.again(total, policy, now), restarts.count);
+            actions.tell(ended(again.ok()));
+            match again {
+                Ok(delay) => {
                     down.restarts = true;
                     self.enter(State::Waiting, now);
                     self.rare().due = now.checked_add(delay);
                     actions.tell(Happening::Restarting { delay, restarts: count });
                 }
-                None => {
+                Err(exceeded) => {
                     self.enter(State::GivenUp, now);
                     actions.tell(Happening::GaveUp { error: error.clone() });
-                    down.closes_all = Some(Closes::GaveUp(error));
+                    let in_total = exceeded == Exceeded::Total;
+                    down.closes_all = Some(Closes::GaveUp { error, in_total });
                 }
             }
         }

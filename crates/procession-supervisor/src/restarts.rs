@@ -12,18 +12,32 @@ use crate::policy::Policy;
 #[derive(Default)]
 pub(crate) struct Recent(VecDeque<Instant>);
 
+/// Which limit one more restart would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exceeded {
+    /// The limit of the unit.
+    Own,
+    /// The limit of all units together.
+    Total,
+}
+
 impl Recent {
     /// Counts one more restart, unless it would exceed the rate. Returns whether it was counted.
     pub(crate) fn add(&mut self, rate: Option<Rate>, now: Instant) -> bool {
+        let has_room = self.has_room(rate, now);
+        if has_room && rate.is_some() {
+            self.0.push_back(now);
+        }
+        has_room
+    }
+
+    /// Returns whether one more restart would not exceed the rate.
+    fn has_room(&mut self, rate: Option<Rate>, now: Instant) -> bool {
         let Some(rate) = rate else { return true };
         while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= rate.within) {
             self.0.pop_front();
         }
-        if self.0.len() >= rate.count {
-            return false;
-        }
-        self.0.push_back(now);
-        true
+        self.0.len() < rate.count
     }
 }
 
@@ -40,13 +54,27 @@ impl Restarts {
         Self { count: 0, pauses: policy.pauses(), recent: Recent::default() }
     }
 
-    /// Counts one more restart, and returns the pause before it. Returns `None` if it would exceed the intensity.
-    pub(crate) fn again(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
-        if !self.recent.add(policy.intensity, now) {
-            return None;
+    /// Counts one more restart, also in `total`, which has the recent restarts of all units together. Returns the pause
+    /// before it.
+    ///
+    /// # Errors
+    ///
+    /// The restart would exceed an intensity. Then it counts nowhere.
+    pub(crate) fn again(
+        &mut self,
+        total: &mut Recent,
+        policy: &Policy,
+        now: Instant,
+    ) -> Result<Duration, Exceeded> {
+        if !self.recent.has_room(policy.intensity, now) {
+            return Err(Exceeded::Own);
         }
+        if !total.add(policy.total_intensity, now) {
+            return Err(Exceeded::Total);
+        }
+        self.recent.add(policy.intensity, now);
         self.count += 1;
-        Some(self.pause(policy))
+        Ok(self.pause(policy))
     }
 
     /// Returns the pause before an attempt that does not count as a restart.
@@ -84,8 +112,28 @@ mod tests {
     /// The pauses before the next restarts, which happen one second apart. `None` for a restart that is refused.
     fn pauses(restarts: &mut Restarts, policy: &Policy, times: u32) -> Vec<Option<u64>> {
         let now = Instant::now();
-        let again = |n| restarts.again(policy, now + n * SECOND).map(|pause| pause.as_secs());
-        (0..times).map(again).collect()
+        let mut total = Recent::default();
+        let mut again = |n| restarts.again(&mut total, policy, now + n * SECOND).ok();
+        (0..times).map(|n| again(n).map(|pause| pause.as_secs())).collect()
+    }
+
+    /// A restart that one of the two intensities refuses counts for neither.
+    #[test]
+    fn both_intensities_must_allow_a_restart() {
+        let (own, all) = (Rate::new(1, 10 * SECOND), Rate::new(2, 60 * SECOND));
+        let policy = policy().intensity(own).total_intensity(all);
+        let [mut first, mut second] = [(); 2].map(|()| Restarts::new(&policy));
+        let (mut total, start) = (Recent::default(), Instant::now());
+        let mut again = |restarts: &mut Restarts, at: u32| {
+            restarts.again(&mut total, &policy, start + at * SECOND).map(|pause| pause.as_secs())
+        };
+        assert_eq!(again(&mut first, 0), Ok(1));
+        assert_eq!(again(&mut first, 9), Err(Exceeded::Own));
+        assert_eq!(again(&mut second, 9), Ok(1));
+        assert_eq!(again(&mut first, 59), Err(Exceeded::Total));
+        assert_eq!(again(&mut second, 59), Err(Exceeded::Total));
+        assert_eq!(again(&mut first, 60), Ok(2));
+        assert_eq!((first.count, second.count), (2, 1));
     }
 
     #[test]

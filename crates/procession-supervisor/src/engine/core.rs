@@ -195,7 +195,8 @@ impl<K: Key> Core<K> {
         let mut actions = self.actions.take().unwrap_or_default();
         let mut units = self.shared.units.lock();
         change(units.entry(id));
-        units.step(id, input, &self.shared.about.policy, self.now, &mut actions);
+        let policy = &self.shared.about.policy;
+        units.step(id, input, policy, self.now, &mut self.recent, &mut actions);
         let entry = units.entry(id);
         let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.has_listeners();
@@ -267,11 +268,11 @@ impl<K: Key> Core<K> {
                 let (source, ends_all) = (error.clone(), *ends_all);
                 self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
             }
-            Some(Closes::GaveUp(source)) => {
-                let gave_up = ManagerError::GaveUp { key: name(), source: source.clone() };
-                if self.shared.about.closes_when_given_up {
+            Some(Closes::GaveUp { error, in_total }) => {
+                let gave_up = ManagerError::GaveUp { key: name(), source: error.clone() };
+                if *in_total || self.shared.about.closes_when_given_up {
                     self.fail(gave_up);
-                } else if !source.as_ref().is_some_and(support::was_reported) {
+                } else if !error.as_ref().is_some_and(support::was_reported) {
                     left = Some(Error::failed(self.label(), Box::new(gave_up)));
                 }
             }
@@ -292,10 +293,6 @@ impl<K: Key> Core<K> {
         #[cfg(feature = "metrics")]
         if down.restarts {
             crate::metrics::count_restart();
-        }
-        if down.restarts && !self.recent.add(self.policy().total_intensity, self.now) {
-            let source = self.last_failure(id);
-            self.fail(ManagerError::GaveUp { key: name(), source });
         }
         left
     }
@@ -345,7 +342,8 @@ impl<K: Key> Core<K> {
         units.set_rules(id, unit.rules);
         // This step yields no action.
         let actions = self.actions.get_or_insert_default();
-        units.step(id, Input::Begin, &self.shared.about.policy, self.now, actions);
+        let policy = &self.shared.about.policy;
+        units.step(id, Input::Begin, policy, self.now, &mut self.recent, actions);
         Planned { run: units.next_run(id), name, unit }
     }
 
@@ -550,7 +548,8 @@ impl<K: Key> Shared<K> {
             let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
             let Some(end) = ended else { continue };
             let mut actions = Actions::default();
-            units.step(id, Input::Closed(end), policy, now, &mut actions);
+            // A unit that was left is not restarted.
+            units.step(id, Input::Closed(end), policy, now, &mut Recent::default(), &mut actions);
             let removed = units.remove(id);
             drop(units);
             for what in actions.tell.into_iter().flatten() {

@@ -25,6 +25,7 @@ use slab::Slab;
 use super::command::Reply;
 use crate::lifecycle::{Actions, Input, Lifecycle, Then};
 use crate::policy::Policy;
+use crate::restarts::Recent;
 use crate::state::State;
 use crate::status::{Counts, Status};
 use crate::table::Key;
@@ -162,9 +163,10 @@ impl<K: Key> Units<K> {
         input: Input,
         policy: &Policy,
         now: Instant,
+        total: &mut Recent,
         actions: &mut Actions,
     ) {
-        self.change(id, |lifecycle| lifecycle.step(input, policy, now, actions));
+        self.change(id, |lifecycle| lifecycle.step(input, policy, now, total, actions));
     }
 
     /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over.

@@ -63,17 +63,22 @@ pub(crate) struct Down {
     pub(crate) failed: bool,
     /// The unit will be restarted because of its own end. A strategy may restart others together with it.
     pub(crate) restarts: bool,
-    /// Set if everything must close because of this end.
+    /// Set if everything must close because of this end, or may have to.
     pub(crate) closes_all: Option<Closes>,
     /// The failure, if it is left to the front end: the unit will not be restarted, and nothing has handled the
     /// failure. The engine sets this.
     pub(crate) left: Option<Error>,
 }
 
-/// Why everything must close because of a unit.
+/// Why everything must close because of a unit, or may have to.
 #[derive(Debug)]
 pub(crate) enum Closes {
-    GaveUp(Option<Error>),
+    /// The unit was restarted too often. Whether everything closes depends on the settings, unless `in_total` is set.
+    GaveUp {
+        error: Option<Error>,
+        /// All units together were restarted too often.
+        in_total: bool,
+    },
     Failed {
         error: Error,
         /// The sets and managers above close too.

@@ -14,6 +14,7 @@ use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice};
 use crate::backoff::Backoff;
 use crate::error::{DoNotRestart, EndAll, SharedError};
 use crate::policy::Policy;
+use crate::restarts::Recent;
 
 const GRACE: Duration = Duration::from_secs(10);
 const ABORT_GRACE: Duration = Duration::from_secs(5);
@@ -118,7 +119,8 @@ fn notice_word(notice: &Notice) -> String {
             let closes = match &down.closes_all {
                 None => "",
                 Some(Closes::Failed { .. }) => "-closes-all",
-                Some(Closes::GaveUp(_)) => "-gave-up",
+                Some(Closes::GaveUp { in_total: false, .. }) => "-gave-up",
+                Some(Closes::GaveUp { in_total: true, .. }) => "-gave-up-in-total",
             };
             format!("down{on_its_own}{restarts}{closes}")
         }
@@ -137,9 +139,15 @@ fn answer(answer: &Answer) -> &'static str {
 }
 
 /// Moves a lifecycle one step, and returns the actions.
-fn step(lifecycle: &mut Lifecycle, input: Input, policy: &Policy, now: Instant) -> Actions {
+fn step(
+    lifecycle: &mut Lifecycle,
+    input: Input,
+    policy: &Policy,
+    now: Instant,
+    total: &mut Recent,
+) -> Actions {
     let mut actions = Actions::default();
-    lifecycle.step(input, policy, now, &mut actions);
+    lifecycle.step(input, policy, now, total, &mut actions);
     actions
 }
 

@@ -1,11 +1,15 @@
 //! Whether and when units restart: rules, pauses, intensity, rate.
 
+use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use procession::Reason;
-use procession_supervisor::{GiveUp, Happening, ManagerError, Rate, Restart, State};
+use procession_supervisor::{
+    Events, GiveUp, Happening, Key, ManagerError, Policy, Rate, Restart, State, Supervisor,
+};
 
-use crate::world::{Behaviour, Message, PLAIN, SECOND, World, yielded};
+use crate::peers::cause;
+use crate::world::{Behaviour, Managed, Message, PLAIN, SECOND, World, in_words, yielded};
 
 #[test]
 fn restart_rules() {
@@ -174,6 +178,45 @@ fn a_restart_rate_of_zero() {
         assert_eq!((world.units.runs("a"), world.units.runs("b")), (1, 1), "{rate:?}");
         managed.close(&world).unwrap();
     }
+}
+
+/// Whatever `world` runs has two units, and closes at the second restart.
+fn closes_at_the_second_restart<K: Key + Debug + Display>(
+    world: &World,
+    managed: Managed,
+    mut events: Events<K>,
+) {
+    world.units.tell("a", Message::Fail);
+    world.advance(SECOND);
+    assert_eq!(world.units.starts("a"), 2);
+    world.units.tell("b", Message::Fail);
+    world.settle();
+    let happened = std::iter::from_fn(|| events.try_recv()).map(|event| in_words(&event));
+    let happened: Vec<String> = happened.filter(|what| what.starts_with("b ")).collect();
+    let failed = "b failed: process `b` failed: broken";
+    assert_eq!(happened, ["b started", "b ready", failed, "b given up"]);
+    let error = managed.outcome().unwrap_err();
+    assert!(
+        matches!(cause(&error), ManagerError::GaveUp { key, source: Some(_) } if &**key == "b"),
+        "{error:?}"
+    );
+}
+
+/// A restart that the intensity of all units together refuses is announced to nobody: readers are told that the unit is
+/// given up, as the outcome says.
+#[test]
+fn a_refused_restart_is_not_announced() {
+    let limit = |policy: Policy| policy.backoff(PLAIN).total_intensity(Rate::new(1, SECOND * 10));
+    let world = World::with(|builder, policy| builder.policy(limit(policy)));
+    world.insert(["a", "b"]);
+    let events = world.manager.events();
+    closes_at_the_second_restart(&world, world.start(), events);
+
+    let world = World::new();
+    let set = Supervisor::one_for_one(["a", "b"].map(|key| (key, world.units.unit(key))));
+    let set = set.policy(limit(Policy::new().clock(world.clock.clone())));
+    let events = set.events();
+    closes_at_the_second_restart(&world, world.run(set.runnable()), events);
 }
 
 /// With `GiveUp::Manager`, the manager closes when it gives up a unit: its body closes, and its outcome names the unit

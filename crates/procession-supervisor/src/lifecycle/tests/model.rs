@@ -4,12 +4,15 @@
 //! The model has no transitions. It keeps facts about the current run (whether it was asked to stop, when it began to
 //! close, when it was aborted), from which the state follows, and it counts the callers that wait for an answer.
 
+use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Lifecycle, Then};
 use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, words};
+use crate::backoff::Rate;
 use crate::event::Happening;
 use crate::policy::Policy;
+use crate::restarts::Recent;
 use crate::state::{HasRun, State};
 use crate::unit::{OnFailure, Restart, Rules};
 
@@ -56,6 +59,9 @@ pub(super) struct World {
     pub(super) restarts: u64,
     pub(super) pauses: u32,
     pub(super) recent: Vec<Instant>,
+    /// The restarts of all units together, for the lifecycle and for the model.
+    pub(super) total: Recent,
+    pub(super) all_recent: Vec<Instant>,
     pub(super) in_round: bool,
     pub(super) closes: bool,
 }
@@ -92,6 +98,8 @@ impl World {
             restarts: 0,
             pauses: 0,
             recent: Vec::new(),
+            total: Recent::default(),
+            all_recent: Vec::new(),
             in_round: false,
             closes: false,
         };
@@ -107,8 +115,14 @@ impl World {
         );
         assert_eq!((self.starters, self.stoppers), (0, 0), "callers were forgotten with the unit");
         let new = Self::new(self.rules, self.policy.clone(), self.is_set);
-        *self =
-            Self { now: self.now, closes: self.closes, lifecycle: Lifecycle::new(self.now), ..new };
+        *self = Self {
+            now: self.now,
+            closes: self.closes,
+            lifecycle: Lifecycle::new(self.now),
+            total: take(&mut self.total),
+            all_recent: take(&mut self.all_recent),
+            ..new
+        };
         self.lifecycle.rules = self.rules;
     }
 
@@ -131,7 +145,7 @@ impl World {
     fn step(&mut self, input: Input, expected: Expected) {
         let text = name(&input);
         let (before, since) = (self.lifecycle.state(), self.lifecycle.since());
-        let actions = step(&mut self.lifecycle, input, &self.policy, self.now);
+        let actions = step(&mut self.lifecycle, input, &self.policy, self.now, &mut self.total);
         self.count(&actions);
         assert_eq!(
             (self.lifecycle.state(), self.lifecycle.due()),
@@ -338,11 +352,17 @@ impl World {
             expected.events.push(events);
             self.idle = (State::Waiting, None);
             "down-on-its-own"
-        } else if self.is_too_often() {
+        } else if self.is_full(self.policy.intensity, &self.recent) {
             expected.events.extend([events, "gave-up"]);
             self.idle = (State::GivenUp, None);
             "down-on-its-own-gave-up"
+        } else if self.is_full(self.policy.total_intensity, &self.all_recent) {
+            expected.events.extend([events, "gave-up"]);
+            self.idle = (State::GivenUp, None);
+            "down-on-its-own-gave-up-in-total"
         } else {
+            self.recent.push(self.now);
+            self.all_recent.push(self.now);
             expected.events.push(if failed { "failed-again-soon" } else { events });
             expected.events.push("restarting");
             self.idle = (State::Waiting, self.restart_at());
@@ -351,14 +371,22 @@ impl World {
         expected.notice = Some(notice.into());
     }
 
-    fn is_too_often(&mut self) -> bool {
-        let Some(rate) = self.policy.intensity else { return false };
-        let recent =
-            self.recent.iter().filter(|at| self.now.duration_since(**at) < rate.within).count();
-        if recent < rate.count {
-            self.recent.push(self.now);
+    /// Returns whether one more restart would exceed the rate.
+    fn is_full(&self, rate: Option<Rate>, restarts: &[Instant]) -> bool {
+        let is_recent = |at: &&Instant, rate: Rate| self.now.duration_since(**at) < rate.within;
+        rate.is_some_and(|rate| {
+            restarts.iter().filter(|at| is_recent(at, rate)).count() >= rate.count
+        })
+    }
+
+    /// Another unit is restarted.
+    pub(super) fn another_restarts(&mut self) {
+        let rate = self.policy.total_intensity;
+        let is_full = self.is_full(rate, &self.all_recent);
+        assert_eq!(self.total.add(rate, self.now), !is_full);
+        if !is_full {
+            self.all_recent.push(self.now);
         }
-        recent >= rate.count
     }
 
     pub(super) fn begins_to_close(&mut self) {
@@ -486,6 +514,7 @@ impl World {
     pub(super) fn leave(&mut self) {
         (self.starters, self.stoppers) = (0, 0);
         (self.closes, self.in_round) = (false, false);
+        (self.total, self.all_recent) = (Recent::default(), Vec::new());
         let Some(run) = &mut self.run else { return self.forgotten() };
         (run.is_stuck, run.asked) = (true, Some(Then::Forget));
         self.lifecycle.leave_stuck(self.now);

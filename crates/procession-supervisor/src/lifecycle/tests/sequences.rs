@@ -38,6 +38,8 @@ enum Op {
     EndsUnready,
     BeginsToClose,
     Ends(Fault),
+    /// Another unit is restarted alone.
+    AnotherRestarts,
     /// Another unit has failed, and this one is restarted with it.
     RoundBegins,
     RoundGoesOn,
@@ -109,6 +111,7 @@ impl World {
             Op::EndsUnready => self.ends_unready(),
             Op::BeginsToClose => self.begins_to_close(),
             Op::Ends(fault) if has_run => self.ends(fault),
+            Op::AnotherRestarts if is_open => self.another_restarts(),
             Op::RoundBegins if is_open && is_set => {
                 (self.lifecycle.is_held, self.is_held, self.in_round) = (true, true, true);
             }
@@ -148,7 +151,7 @@ impl World {
 }
 
 /// The operations and their weights.
-const OPS: [(usize, Op); 37] = [
+const OPS: [(usize, Op); 38] = [
     (6, Op::CallStart),
     (6, Op::CallStop),
     (6, Op::CallRestart),
@@ -171,6 +174,7 @@ const OPS: [(usize, Op); 37] = [
     (2, Op::Ends(Fault::AbortedAndError)),
     (2, Op::Ends(Fault::DoNotRestart)),
     (2, Op::Ends(Fault::EndAll)),
+    (2, Op::AnotherRestarts),
     (4, Op::RoundBegins),
     (8, Op::RoundGoesOn),
     (1, Op::EverythingCloses),
@@ -218,11 +222,14 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let rate = (0..4_usize, prop::sample::select(vec![0, 1, 9, 60, 3600]))
-        .prop_map(|(count, within)| Rate::new(count, Duration::from_secs(within)));
-    prop::option::of(rate).prop_map(|rate| match rate {
-        None => policy(),
-        Some(rate) => policy().intensity(rate),
+    let rate = || {
+        let rate = (0..4_usize, prop::sample::select(vec![0, 1, 9, 60, 3600]));
+        prop::option::of(rate.prop_map(|(count, s)| Rate::new(count, Duration::from_secs(s))))
+    };
+    (rate(), rate()).prop_map(|(own, total)| {
+        let mut policy = policy();
+        (policy.intensity, policy.total_intensity) = (own, total);
+        policy
     })
 }
 

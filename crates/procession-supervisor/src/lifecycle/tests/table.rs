@@ -7,17 +7,21 @@ use super::super::{Actions, Input, Lifecycle, Then};
 use super::{Fault, label, not_loaded, policy, step, words};
 use crate::backoff::Rate;
 use crate::policy::Policy;
+use crate::restarts::Recent;
 
 /// One line for each transition: the state, the input, the next state with the time until it is due, and the actions.
 /// An input without a line changes nothing and causes no action.
 const TABLE: &str = include_str!("table.txt");
 
 /// The states, subdivided where other facts decide the transition.
-const STATES: [&str; 18] = [
+/// In those that end with `-full`, the restarts of other units have used up the total intensity.
+const STATES: [&str; 20] = [
     "initial",
     "loading",
+    "loading-full",
     "starting",
     "running",
+    "running-full",
     "closing",
     "unready",
     "asked-stay",
@@ -85,6 +89,8 @@ fn input(name: &str) -> Input {
 fn way(state: &str) -> Vec<&'static str> {
     let (before, last) = match state {
         "initial" => return Vec::new(),
+        "loading-full" => return way("loading"),
+        "running-full" => return way("running"),
         "loading" => ("initial", "load"),
         "starting" => ("loading", "started"),
         "running" => ("starting", "ready"),
@@ -119,18 +125,22 @@ fn way(state: &str) -> Vec<&'static str> {
 }
 
 fn one_restart() -> Policy {
-    policy().intensity(Rate::new(1, Duration::from_secs(3600)))
+    let rate = |count| Rate::new(count, Duration::from_secs(3600));
+    policy().intensity(rate(1)).total_intensity(rate(9))
 }
 
-/// A unit in a state, and the time.
-fn unit_in(state: &str, policy: &Policy) -> (Lifecycle, Instant) {
+/// A unit in a state, the time, and the restarts of all units together.
+fn unit_in(state: &str, policy: &Policy) -> (Lifecycle, Instant, Recent) {
     let mut now = Instant::now();
-    let mut lifecycle = Lifecycle::new(now);
+    let (mut lifecycle, mut total) = (Lifecycle::new(now), Recent::default());
     for name in way(state) {
         now = lifecycle.due().filter(|_| name == "due").unwrap_or(now);
-        step(&mut lifecycle, input(name), policy, now);
+        step(&mut lifecycle, input(name), policy, now, &mut total);
     }
-    (lifecycle, now)
+    if state.ends_with("-full") {
+        while total.add(policy.total_intensity, now) {}
+    }
+    (lifecycle, now, total)
 }
 
 fn text_of(lifecycle: &Lifecycle, now: Instant, actions: &Actions) -> String {
@@ -145,12 +155,12 @@ fn transitions_match_the_table() {
     let mut written = String::new();
     for state in STATES {
         for name in INPUTS {
-            let (mut lifecycle, now) = unit_in(state, &policy);
+            let (mut lifecycle, now, mut total) = unit_in(state, &policy);
             let (since, nothing) =
                 (lifecycle.since(), text_of(&lifecycle, now, &Actions::default()));
             let later = now + Duration::from_millis(1);
-            let actions = step(&mut lifecycle, input(name), &policy, later);
-            if name.starts_with("not-loaded") && state != "loading" {
+            let actions = step(&mut lifecycle, input(name), &policy, later, &mut total);
+            if name.starts_with("not-loaded") && !state.starts_with("loading") {
                 continue;
             }
             if lifecycle.since() == since && text_of(&lifecycle, now, &actions) == nothing {
@@ -171,12 +181,12 @@ fn transitions_match_the_table() {
 #[test]
 fn a_failed_load_affects_only_a_loading_unit() {
     let policy = one_restart();
-    for state in STATES.into_iter().filter(|state| *state != "loading") {
+    for state in STATES.into_iter().filter(|state| !state.starts_with("loading")) {
         for name in ["not-loaded", "not-loaded-forget"] {
-            let (mut lifecycle, now) = unit_in(state, &policy);
+            let (mut lifecycle, now, mut total) = unit_in(state, &policy);
             let (since, before) =
                 (lifecycle.since(), text_of(&lifecycle, now, &Actions::default()));
-            let actions = step(&mut lifecycle, input(name), &policy, now);
+            let actions = step(&mut lifecycle, input(name), &policy, now, &mut total);
             assert_eq!(lifecycle.since(), since, "{state}");
             assert_eq!(
                 text_of(&lifecycle, now, &actions),
