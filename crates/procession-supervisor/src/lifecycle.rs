@@ -245,6 +245,7 @@ impl Lifecycle {
             Input::Closed(end) if self.state.has_run() => {
                 self.closed(end, policy, now, total, actions);
             }
+            Input::Changed => self.change(policy, now, actions),
             Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
                 self.stop(then, policy, now, actions);
@@ -278,6 +279,17 @@ impl Lifecycle {
         (self.is_held, self.is_over) = (false, false);
         self.enter(State::Loading, now);
         actions.notice = Some(Notice::Load);
+    }
+
+    /// Starts the unit again from its current row, after the end of its run if it has one (U6). If a call has stopped the
+    /// unit, it stays stopped. A unit that is loaded anyway needs no further start.
+    fn change(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
+        match self.state {
+            State::Initial | State::Loading | State::Stopped => {}
+            state if !state.has_run() => self.begin_load(now, actions),
+            _ if !self.asked => self.stop(Then::Again, policy, now, actions),
+            _ => {}
+        }
     }
 
     /// Begins a pause before the next attempt to load the row.

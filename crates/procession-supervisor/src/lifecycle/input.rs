@@ -28,6 +28,8 @@ pub(crate) enum Input {
     BeganToClose,
     /// The run is Closed.
     Closed(End),
+    /// The row of the unit has changed, and the unit should run as its current row says.
+    Changed,
     /// The unit should stop.
     Stop(Then),
     /// The unit should be aborted now.

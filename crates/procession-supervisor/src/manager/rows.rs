@@ -5,7 +5,10 @@
 //! 2. A loaded row is used only if it has not changed since its load began; otherwise, it is loaded once more. A row
 //!    that is gone is not used even if a scan still delivers it. Argument: a change of a key that is being loaded sets
 //!    its flag in `loading`, and `gone` has the keys whose rows were found to be gone during the current scan.
-//! 3. A future of the table that never completes hardly delays other rows (U7). Argument: each load and each row of a
+//! 3. A changed row takes effect once, unless it must wait for the next start (U6). Argument: only [`change`] records the
+//!    version of a row for a unit that is not loaded anyway, and passes the change to the unit's state machine in the
+//!    same call, which answers for every state.
+//! 4. A future of the table that never completes hardly delays other rows (U7). Argument: each load and each row of a
 //!    scan has a timeout, and slow loads do not count towards the limit of concurrent loads.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -348,16 +351,12 @@ fn change<K: Key>(core: &mut Core<K>, id: usize, unit: &Unit) {
         let rules = &mut entry.lifecycle.rules;
         let is_new = rules.version() != unit.rules.version() && !is_first;
         rules.set_version(unit.rules.version());
-        is_new.then(|| (entry.key.clone(), entry.lifecycle.state()))
+        is_new.then(|| entry.key.clone())
     });
-    let Some((key, state)) = changed.flatten() else { return };
+    let Some(key) = changed.flatten() else { return };
     core.tell(Some(key), Happening::Changed);
-    let starts = matches!(
-        state,
-        State::Starting | State::Running | State::Ended | State::GivenUp | State::Waiting
-    );
-    if unit.rules.on_change == OnChange::Restart && starts {
-        core.restart(id);
+    if unit.rules.on_change == OnChange::Restart {
+        core.step(id, Input::Changed);
     }
 }
 

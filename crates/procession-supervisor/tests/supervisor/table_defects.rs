@@ -328,6 +328,57 @@ fn replacing_the_row_of_a_running_unit_restarts_it() {
     managed.close(&world).unwrap();
 }
 
+/// A row that changes while a run is ending without a request, or does not end at all, takes effect when the run has
+/// ended, unless a call has stopped the unit or the change must wait for the next start.
+#[test]
+fn a_row_that_changes_while_its_unit_is_ending() {
+    let no_pause = &[][..];
+    for (pauses, state) in [
+        (no_pause, State::Stopping),
+        // It has been aborted.
+        (&[10], State::Stopping),
+        (&[10, 5], State::Stuck),
+    ] {
+        for (on_change, stops, runs) in [
+            (OnChange::Restart, false, 1),
+            (OnChange::NextStart, false, 0),
+            // A stuck unit cannot be stopped.
+            (OnChange::Restart, true, usize::from(state == State::Stuck)),
+        ] {
+            let case = format!("{state:?} after {pauses:?}, {on_change:?}, {stops}");
+            let world = World::with(|builder, policy| {
+                builder.policy(policy.grace(SECOND * 10).abort_grace(SECOND * 5))
+            });
+            let (release, released) = smol::channel::bounded::<()>(1);
+            let old = body(move |run| {
+                let released = released.clone();
+                async move {
+                    run.set_teardown_async(move || async move { released.recv().await })?;
+                    run.ready();
+                    procession::ok()
+                }
+            });
+            world.table.insert("a", old);
+            let managed = world.start();
+            pauses.iter().for_each(|seconds| world.advance(SECOND * *seconds));
+            assert_eq!(world.state("a"), Some(state), "{case}");
+            if stops {
+                world.stop_unit("a").detach();
+            }
+            world.table.insert("a", world.units.unit("a").on_change(on_change));
+            world.settle();
+            assert_eq!((world.state("a"), world.units.runs("a")), (Some(state), 0), "{case}");
+            release.try_send(()).unwrap();
+            world.settle();
+            assert_eq!(world.units.runs("a"), runs, "{case}");
+            let ended = if stops { State::Stopped } else { State::Ended };
+            let expected = if runs == 1 { State::Running } else { ended };
+            assert_eq!(world.state("a"), Some(expected), "{case}");
+            managed.close(&world).unwrap();
+        }
+    }
+}
+
 /// The version decides whether a row has changed, and `OnChange` decides when the change takes effect.
 #[test]
 fn versions() {

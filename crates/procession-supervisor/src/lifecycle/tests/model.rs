@@ -205,6 +205,26 @@ impl World {
 
     /// The unit is asked to stop.
     pub(super) fn ask(&mut self, then: Then, by_force: bool) {
+        let expected = self.asked(then, by_force);
+        let input = if by_force { Input::Abort(then) } else { Input::Stop(then) };
+        self.step(input, expected);
+    }
+
+    /// The row of the unit has changed.
+    pub(super) fn changed(&mut self) {
+        let mut expected = Expected::default();
+        match &self.run {
+            Some(run) if run.asked.is_none() => expected = self.asked(Then::Again, false),
+            None if matches!(self.idle.0, State::Waiting | State::Ended | State::GivenUp) => {
+                self.is_called = true;
+                self.loads(&mut expected);
+            }
+            _ => {}
+        }
+        self.step(Input::Changed, expected);
+    }
+
+    fn asked(&mut self, then: Then, by_force: bool) -> Expected {
         let mut expected = Expected::default();
         let (now, no_grace) = (self.now, self.grace().is_zero());
         self.is_called |= then == Then::Again;
@@ -234,8 +254,7 @@ impl World {
                 self.rest(then, &mut expected);
             }
         }
-        let input = if by_force { Input::Abort(then) } else { Input::Stop(then) };
-        self.step(input, expected);
+        expected
     }
 
     fn hold(&mut self) {
@@ -547,6 +566,7 @@ fn name(input: &Input) -> &'static str {
         Input::EndedUnready(_) => "EndedUnready",
         Input::BeganToClose => "BeganToClose",
         Input::Closed(_) => "Closed",
+        Input::Changed => "Changed",
         Input::Stop(_) => "Stop",
         Input::Abort(_) => "Abort",
         Input::Due => "Due",

@@ -90,12 +90,7 @@ impl World {
                     self.forgotten();
                 }
             },
-            Op::RowHasChanged if is_open && !is_set => {
-                use State::{Ended, GivenUp, Running, Starting, Waiting};
-                if matches!(state, Starting | Running | Ended | GivenUp | Waiting) {
-                    self.restart();
-                }
-            }
+            Op::RowHasChanged if is_open && !is_set => self.changed(),
             Op::Begin if is_open && !self.in_round => {
                 let is_held = is_set && state == State::Waiting && self.lifecycle.due().is_none();
                 if state == State::Initial || is_held {

@@ -15,7 +15,7 @@ const TABLE: &str = include_str!("table.txt");
 
 /// The states, subdivided where other facts decide the transition.
 /// In those that end with `-full`, the restarts of other units have used up the total intensity.
-const STATES: [&str; 20] = [
+const STATES: [&str; 21] = [
     "initial",
     "loading",
     "loading-full",
@@ -31,6 +31,7 @@ const STATES: [&str; 20] = [
     "aborted",
     "stuck",
     "stuck-asked",
+    "stuck-again",
     "waiting",
     "held",
     "ended",
@@ -38,7 +39,7 @@ const STATES: [&str; 20] = [
     "stopped",
 ];
 
-const INPUTS: [&str; 19] = [
+const INPUTS: [&str; 20] = [
     "load",
     "begin",
     "not-loaded",
@@ -52,6 +53,7 @@ const INPUTS: [&str; 19] = [
     "closed-error",
     "closed-abort",
     "closed-abort-error",
+    "changed",
     "stop-stay",
     "stop-again",
     "stop-hold",
@@ -75,6 +77,7 @@ fn input(name: &str) -> Input {
         "closed-error" => Input::Closed(Fault::Error.end()),
         "closed-abort" => Input::Closed(Fault::Aborted.end()),
         "closed-abort-error" => Input::Closed(Fault::AbortedAndError.end()),
+        "changed" => Input::Changed,
         "stop-stay" => Input::Stop(Then::Stay),
         "stop-again" => Input::Stop(Then::Again),
         "stop-hold" => Input::Stop(Then::Hold),
@@ -103,6 +106,7 @@ fn way(state: &str) -> Vec<&'static str> {
         "aborted" => ("closing", "due"),
         "stuck" => ("aborted", "due"),
         "stuck-asked" => ("stuck", "stop-stay"),
+        "stuck-again" => ("stuck", "changed"),
         "waiting" => ("running", "closed-error"),
         "held" => ("running", "stop-hold"),
         "ended" => ("running", "closed"),
