@@ -1,4 +1,8 @@
 //! [`Core`]: performs the actions that the lifecycles of the units decide.
+//!
+//! 1. Once this task has decided to close everything, it starts no further run. Argument: [`Core::start_run`] starts
+//!    nothing then. Helpers start a batch without asking, but the task handles nothing else between the plan of a batch
+//!    and its end. A run that is started while another thread closes the group is refused by the group.
 
 use std::collections::VecDeque;
 use std::mem::{replace, take};
@@ -9,17 +13,18 @@ use std::time::{Duration, Instant};
 use procession::support::{
     self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children,
 };
-use procession::{ChildFailure, Error, Label, Process, ProcessId};
+use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
+use super::ends::end_of;
 use super::reply::Unread;
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::lifecycle::{Actions, Answer, Closes, Down, End, Input, Notice, Then};
+use crate::lifecycle::{Actions, Answer, End, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -46,7 +51,7 @@ pub(crate) struct Core<K: Key> {
     /// The recent restarts of all units together.
     recent: Recent,
     /// The failure because of which everything closes.
-    failure: Option<ManagerError>,
+    pub(super) failure: Option<ManagerError>,
     /// The process of the stuck unit that the failure names.
     named: Option<Process>,
     /// The runs that will be started next.
@@ -252,63 +257,6 @@ impl<K: Key> Core<K> {
         }
     }
 
-    /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if nothing follows
-    /// from it. `ended` is the process of the run.
-    fn judge(
-        &mut self,
-        id: usize,
-        key: &K,
-        down: &Down,
-        ended: Option<ProcessId>,
-    ) -> Option<Error> {
-        let name = || name_of(key);
-        let mut left = None;
-        match &down.closes_all {
-            Some(Closes::Failed { error, ends_all }) => {
-                let (source, ends_all) = (error.clone(), *ends_all);
-                self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
-            }
-            Some(Closes::GaveUp { error, in_total }) => {
-                let gave_up = ManagerError::GaveUp { key: name(), source: error.clone() };
-                if *in_total || self.shared.about.closes_when_given_up {
-                    self.fail(gave_up);
-                } else if !error.as_ref().is_some_and(support::was_reported) {
-                    left = Some(Error::failed(self.label(), Box::new(gave_up)));
-                }
-            }
-            // A failed unit that waits is restarted, alone or together with others.
-            None if down.failed && self.state(id) == Some(State::Ended) => {
-                let failure = self.last_failure(id);
-                let failure = failure.and_then(|error| without_own_abort(error, ended));
-                left = failure.filter(|error| !support::was_reported(error)).map(|error| {
-                    if support::names_its_process(&error) {
-                        return error;
-                    }
-                    let failed = ManagerError::NotRestarted { key: name(), source: error };
-                    Error::failed(self.label(), Box::new(failed))
-                });
-            }
-            None => {}
-        }
-        #[cfg(feature = "metrics")]
-        if down.restarts {
-            crate::metrics::count_restart();
-        }
-        left
-    }
-
-    fn last_failure(&self, id: usize) -> Option<Error> {
-        self.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten()
-    }
-
-    /// Reports a failure that is [left](crate::lifecycle::Down::left) to the front end, because nothing will handle it
-    /// (I17). If everything closes because of a failure, the outcome of the run has that failure instead.
-    pub(crate) fn report(&self, left: Option<Error>) {
-        if let (Some(error), None) = (left, &self.failure) {
-            support::report_failure(&self.run, &error);
-        }
-    }
-
     /// Sets the rules of a unit from its row.
     pub(crate) fn set_rules(&mut self, id: usize, unit: &Unit) {
         self.with(id, |units, id| units.set_rules(id, unit.rules));
@@ -404,6 +352,9 @@ impl<K: Key> Core<K> {
         before: Option<&Process>,
         after: Option<&Process>,
     ) {
+        if self.is_closing() {
+            return self.step(run.unit as usize, Input::Stop(Then::Forget));
+        }
         let result = starts::start(&self.shared, &self.group, run, name, unit, (before, after));
         self.started(run, result);
     }
@@ -574,23 +525,4 @@ fn answer_starters<K: Key>(
     let result = given.result(name_of(key), process);
     let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
     answer(replies, &started, unread);
-}
-
-fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
-    let error = outcome.err();
-    let foreign_error =
-        error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
-    End { error, foreign_error, aborted: process.is_aborting() }
-}
-
-/// The error of a run without those that only say that its process was aborted.
-fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
-    let is_own_abort =
-        |error: &Error| matches!(error, Error::Aborted(label) if Some(label.id()) == process);
-    match error {
-        Error::Many(errors) => {
-            Error::all(errors.iter().filter(|error| !is_own_abort(error)).cloned()).err()
-        }
-        error => Some(error).filter(|error| !is_own_abort(error)),
-    }
 }

@@ -130,7 +130,7 @@ impl Members {
     /// Starts the next units in the order, as far as possible.
     fn go_on_starting(&mut self, core: &mut Core<Name>) -> bool {
         let mut is_busy = false;
-        while self.round.is_none() && self.cursor < self.places.len() {
+        while self.round.is_none() && self.cursor < self.places.len() && !core.is_closing() {
             let position = self.cursor;
             let id = self.places[position].as_ref().map(|member| member.id);
             let state = id.and_then(|id| Some((id, core.state(id)?, core.due(id))));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use procession::Error;
-use procession_runnable::body;
+use procession::{Error, Process};
+use procession_runnable::{Runnable, body};
 use procession_supervisor::{
-    Backoff, Events, ManagerError, Policy, Rate, Restart, State, Supervisor, Unit,
+    Backoff, Events, ManagerError, OnFailure, Policy, Rate, Restart, State, Supervisor, Unit,
 };
 
 use crate::world::{Behaviour, Key, LIMIT, Managed, Message, SECOND, World, in_words, stubborn};
@@ -304,10 +304,8 @@ fn a_stuck_unit_is_named_and_not_started_twice() {
         runs.recv_timeout(LIMIT).unwrap();
         world.until(|| managed.body_began());
         // Both must restart, but one does not stop.
-        for _ in 0..2 {
-            world.units.tell("b", Message::Fail);
-            world.advance(SECOND);
-        }
+        world.units.tell("b", Message::Fail);
+        world.advance(SECOND);
         world.advance(SECOND * 9);
         assert!(!managed.has_ended());
         world.advance(SECOND * 5);
@@ -331,6 +329,35 @@ fn a_stuck_unit_is_named_and_not_started_twice() {
         assert!(error.contains("aborted, and has not ended: `stubborn`"), "{error}");
         drop(release);
     }
+}
+
+/// After the decision to close, a set starts none of its units, whether a unit is stuck or could not start.
+#[test]
+fn nothing_starts_once_the_set_closes() {
+    let world = World::new();
+    let (stubborn, release, runs) = stubborn();
+    let units = [("b", world.units.unit("b")), ("stubborn", Unit::new(stubborn))];
+    let policy = Policy::new().clock(world.clock.clone()).backoff(PLAIN);
+    let set = Supervisor::one_for_all(units).policy(policy.clone());
+    let managed = world.run(set.runnable());
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| managed.body_began());
+    world.units.tell("b", Message::Fail);
+    world.advance(SECOND * 10);
+    world.advance(SECOND * 5);
+    assert!(managed.has_ended());
+    assert_eq!(world.units.starts("b"), 1);
+    drop(release);
+
+    let cannot_start = Runnable::new(|start| {
+        start.spawn(|_| async {})?;
+        Err(Error::Aborted(Process::new().label()))
+    });
+    let closes = Unit::new(cannot_start).on_failure(OnFailure::CloseAll);
+    let units = [("a", closes), ("c", world.units.unit("c"))];
+    let managed = world.run(Supervisor::one_for_one(units).policy(policy).runnable());
+    assert!(managed.has_ended());
+    assert_eq!(world.units.starts("c"), 0);
 }
 
 /// A set can be a unit. When it ends because it gave up a unit, its own manager restarts it.
