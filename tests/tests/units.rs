@@ -132,6 +132,38 @@ fn a_failure_in_an_answer_that_is_not_read_is_reported() {
     assert_eq!(run("manager", "fails-when-called", "forgetful-caller"), expected);
 }
 
+/// An error that a unit returns while it stops is no failure of the unit, but it is not lost. An abort is no error.
+#[test]
+fn an_error_of_a_unit_that_stops_is_reported() {
+    for supervisor in ["manager", "set"] {
+        for (how, taker, expected) in [
+            ("fails-in-stop", "nobody", Some("failed: disk full")),
+            ("panics-in-stop", "nobody", Some("panicked: out of paper")),
+            ("fails-in-stop", "reader", None),
+            ("fails-in-stop", "hook", None),
+            ("aborted-in-stop", "nobody", None),
+        ] {
+            let status = i32::from(expected.is_some());
+            let said: Vec<_> = expected.into_iter().map(|what| format!("{JOB} {what}")).collect();
+            let case = format!("{supervisor} {how} {taker}");
+            assert_eq!(run(supervisor, how, taker), (Some(status), said), "{case}");
+        }
+    }
+    for (taker, reported) in [
+        ("caller-of-stop", false),
+        ("forgetful-caller-of-stop", true),
+        // The restart handles the error of the first run, and the caller of the stop that of the second.
+        ("restarter", false),
+    ] {
+        let (status, said) = run("manager", "fails-in-stop", taker);
+        assert_eq!(
+            (status, said.len()),
+            (Some(i32::from(reported)), usize::from(reported)),
+            "{taker}"
+        );
+    }
+}
+
 /// While a body is blocked in `run_blocking`, what it waits for are the units of the manager.
 #[test]
 fn a_blocking_run_shows_what_it_waits_for() {

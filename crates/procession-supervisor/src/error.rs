@@ -127,7 +127,7 @@ pub enum ManagerError {
         /// Whether the error of the unit also closes the sets and managers above ([`EndAll`]).
         ends_all: bool,
     },
-    /// A unit failed, and no restart follows.
+    /// A unit failed, or returned an error while it stopped, and no restart follows.
     #[error("unit `{}` failed, and is not restarted", Escaped::name(key))]
     NotRestarted {
         /// The unit.

@@ -401,11 +401,14 @@ impl Lifecycle {
             actions.starters = Some(Answer::Stopped);
         }
         actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
-        actions.tell(Happening::Stopped { error, forced });
-        actions.notice = Some(Notice::Down(Down::default()));
+        actions.tell(Happening::Stopped { error: error.clone(), forced });
         let then = std::mem::take(&mut self.then);
         self.forget_run();
         self.settle(then, now, actions);
+        if self.state != State::Loading {
+            let left = error.filter(|_| self.state != State::Waiting);
+            actions.notice = Some(Notice::Down(Down { left, ..Down::default() }));
+        }
     }
 
     /// Decides what follows for a unit that was asked to stop and has no run.
@@ -475,6 +478,7 @@ impl Lifecycle {
         if !restarts {
             actions.tell(ended(None));
             self.enter(State::Ended, now);
+            down.left = error.filter(|_| !closes);
         } else if self.is_held {
             actions.tell(ended(None));
             self.enter(State::Waiting, now);

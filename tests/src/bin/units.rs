@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 use procession::{BoxError, Error, Exit, IntoOutcome, Main, Process};
-use procession_runnable::{Run, Runnable, body, run_in};
+use procession_runnable::{Run, Runnable, body, parallel, run_in};
 use procession_supervisor::{
     Backoff, DoNotRestart, GiveUp, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
     Restart, State, Supervisor, Unit,
@@ -74,6 +74,22 @@ fn unit(how: &str) -> Unit {
             run.closing().await;
             Ok(())
         })),
+        "fails-in-stop" => Unit::new(numbered(|run, _| async move {
+            run.ready();
+            run.closing().await;
+            Err("disk full")
+        })),
+        "panics-in-stop" => Unit::new(numbered(|run, _| async move {
+            run.ready();
+            run.closing().await;
+            if run.is_closing() {
+                panic!("out of paper");
+            }
+        })),
+        "aborted-in-stop" => {
+            let ignores = || numbered(|run, _| async move { ready_for_ever(&run).await });
+            Unit::new(parallel([ignores(), ignores()])).grace(Duration::ZERO)
+        }
         "fails-when-called" => Unit::new(numbered(|run, number| async move {
             if number > 0 {
                 CALLED.closing().await;
@@ -85,6 +101,11 @@ fn unit(how: &str) -> Unit {
         .restart(Restart::Temporary),
         other => panic!("{other}"),
     }
+}
+
+async fn ready_for_ever(run: &Run) {
+    run.ready();
+    pending().await
 }
 
 /// A runnable that is ready, and then ends.
@@ -116,7 +137,7 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
     table.insert("job", unit(how));
     let give_up = if is_strict { GiveUp::Manager } else { GiveUp::Unit };
     let manager = Manager::builder(table).name("jobs").policy(policy()).give_up(give_up).build();
-    let reader = (taker == "reader").then(|| manager.events());
+    let mut reader = (taker == "reader").then(|| manager.events());
     let state = || manager.list().first().map(|unit| (unit.state, unit.restarts));
     block_on(run_in(p, &manager.runnable(), async |p: Process| {
         until_over(&p, how, state).await;
@@ -128,7 +149,20 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
         if taker == "forgetful-caller" {
             ask_and_forget(pin!(manager.start("job")));
         }
-        drop(reader);
+        if taker == "caller-of-stop" {
+            let stopped = manager.stop(&"job").await;
+            assert!(matches!(stopped, Err(ManagerError::Failed(_))));
+        }
+        if taker == "forgetful-caller-of-stop" {
+            ask_and_forget(pin!(manager.stop(&"job")));
+        }
+        if taker == "restarter" {
+            manager.restart("job").await.unwrap();
+            manager.stop(&"job").await.unwrap_err();
+        }
+        if !how.ends_with("in-stop") {
+            reader = None;
+        }
     }))
 }
 
@@ -150,20 +184,25 @@ fn ask_and_forget(call: Pin<&mut impl Future>) {
 fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {
     let set = Supervisor::one_for_one([("job", unit(how))]).name("jobs").policy(policy());
     let set = set.keep_open(true);
-    let reader = (taker == "reader").then(|| set.events());
+    let mut reader = (taker == "reader").then(|| set.events());
     let state = || set.list().first().map(|unit| (unit.state, unit.restarts));
     block_on(run_in(p, &set.runnable(), async |p: Process| {
         until_over(&p, how, state).await;
-        drop(reader);
+        if !how.ends_with("in-stop") {
+            reader = None;
+        }
     }))
 }
 
-/// Waits until the unit has ended for good, or runs again after its only failure, or `p` closes.
+/// Waits until the unit has ended for good, or runs and will fail in its stop, or runs again after its only failure, or
+/// `p` closes.
 async fn until_over(p: &Process, how: &str, state: impl Fn() -> Option<(State, u64)>) {
     let end = Instant::now() + LIMIT;
     let is_over = || match state() {
         Some((State::Ended | State::GivenUp, _)) => true,
-        Some((State::Running, restarts)) => how == "fails-once" && restarts == 1,
+        Some((State::Running, restarts)) => {
+            how.ends_with("in-stop") || how == "fails-once" && restarts == 1
+        }
         _ => false,
     };
     while !is_over() && p.closing().timeout(Duration::from_millis(1)).await.is_none() {

@@ -51,7 +51,7 @@ pub(crate) struct Core<K: Key> {
     /// The recent restarts of all units together.
     recent: Recent,
     /// The failure because of which everything closes.
-    pub(super) failure: Option<ManagerError>,
+    failure: Option<ManagerError>,
     /// The process of the stuck unit that the failure names.
     named: Option<Process>,
     /// The runs that will be started next.
@@ -231,20 +231,25 @@ impl<K: Key> Core<K> {
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let mut notice = actions.notice.take();
         self.actions = Some(actions);
-        let judged = match (&notice, &key) {
-            (Some(Notice::Down(down)), Some(key)) => self.judge(id, key, down, ended),
+        let judged = match (&mut notice, &key) {
+            (Some(Notice::Down(down)), Some(key)) => self.judge(key, down, ended),
             _ => None,
         };
         let mut left = judged.filter(|_| !is_taken);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
+            // A failure is left to the callers whose answer has it.
+            let mut leave = |given: &Answer, is_awaited: bool| {
+                let unread = left.take_if(|_| is_awaited && matches!(given, Answer::Failed(_)))?;
+                Some(Unread::new(&self.run, unread))
+            };
             if let Some(given) = starters {
-                let unread = left.take_if(|_| waiting.starters.iter().any(Reply::is_awaited));
-                let unread = unread.map(|failure| Unread::new(&self.run, failure));
+                let unread = leave(&given, waiting.starters.iter().any(Reply::is_awaited));
                 answer_starters(given, waiting.starters, process.as_ref(), key, unread.as_ref());
             }
             if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
+                let unread = leave(&given, waiting.stoppers.iter().any(Reply::is_awaited));
                 let result = given.result(name_of(key), process.as_ref());
-                answer(waiting.stoppers, &result, None);
+                answer(waiting.stoppers, &result, unread.as_ref());
             }
         }
         if let Some(Notice::Down(down)) = &mut notice {

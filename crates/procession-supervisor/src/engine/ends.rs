@@ -1,4 +1,10 @@
-//! The ends of runs: how a run has ended, and what becomes of a failure that no restart follows.
+//! The ends of runs: how a run has ended, and what becomes of its failure.
+//!
+//! 1. Each failure of a run has one handler (I17): a restart; the outcome of the manager or set, if it closes because of
+//!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run returns
+//!    while it stops, although such a run has not failed (U3). Argument: the state machine passes on the error of each
+//!    end that no restart follows in [`Down`], [`Core::step`] takes out what a reader or a caller has, and
+//!    [`Core::judge`] the rest; the front end reports what is left, unless it closes everything because of it.
 
 use procession::support;
 use procession::{Error, Process, ProcessId};
@@ -7,63 +13,53 @@ use super::core::Core;
 use crate::error::ManagerError;
 use crate::lifecycle::{Closes, Down, End};
 use crate::name::name_of;
-use crate::state::State;
 use crate::table::Key;
 
 impl<K: Key> Core<K> {
-    /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if nothing follows
-    /// from it. `ended` is the process of the run.
+    /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if it still needs a
+    /// handler. `ended` is the process of the run.
     pub(super) fn judge(
         &mut self,
-        id: usize,
         key: &K,
-        down: &Down,
+        down: &mut Down,
         ended: Option<ProcessId>,
     ) -> Option<Error> {
         let name = || name_of(key);
-        let mut left = None;
+        #[cfg(feature = "metrics")]
+        if down.restarts {
+            crate::metrics::count_restart();
+        }
         match &down.closes_all {
             Some(Closes::Failed { error, ends_all }) => {
                 let (source, ends_all) = (error.clone(), *ends_all);
                 self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
+                return None;
             }
             Some(Closes::GaveUp { error, in_total }) => {
                 let gave_up = ManagerError::GaveUp { key: name(), source: error.clone() };
                 if *in_total || self.shared.about.closes_when_given_up {
                     self.fail(gave_up);
-                } else if !error.as_ref().is_some_and(support::was_reported) {
-                    left = Some(Error::failed(self.label(), Box::new(gave_up)));
+                    return None;
                 }
-            }
-            // A failed unit that waits is restarted, alone or together with others.
-            None if down.failed && self.state(id) == Some(State::Ended) => {
-                let failure = self.last_failure(id);
-                let failure = failure.and_then(|error| without_own_abort(error, ended));
-                left = failure.filter(|error| !support::was_reported(error)).map(|error| {
-                    if support::names_its_process(&error) {
-                        return error;
-                    }
-                    let failed = ManagerError::NotRestarted { key: name(), source: error };
-                    Error::failed(self.label(), Box::new(failed))
-                });
+                let is_handled = error.as_ref().is_some_and(support::was_reported);
+                return (!is_handled).then(|| Error::failed(self.label(), Box::new(gave_up)));
             }
             None => {}
         }
-        #[cfg(feature = "metrics")]
-        if down.restarts {
-            crate::metrics::count_restart();
+        let error = without_own_abort(down.left.take()?, ended)?;
+        if support::was_reported(&error) {
+            return None;
         }
-        left
+        if support::names_its_process(&error) {
+            return Some(error);
+        }
+        let failed = ManagerError::NotRestarted { key: name(), source: error };
+        Some(Error::failed(self.label(), Box::new(failed)))
     }
 
-    fn last_failure(&self, id: usize) -> Option<Error> {
-        self.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten()
-    }
-
-    /// Reports a failure that is [left](crate::lifecycle::Down::left) to the front end, because nothing will handle it
-    /// (I17). If everything closes because of a failure, the outcome of the run has that failure instead.
+    /// Reports a failure that is [left](Down::left) to the front end (I17).
     pub(crate) fn report(&self, left: Option<Error>) {
-        if let (Some(error), None) = (left, &self.failure) {
+        if let Some(error) = left {
             support::report_failure(&self.run, &error);
         }
     }

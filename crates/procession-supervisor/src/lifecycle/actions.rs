@@ -65,8 +65,8 @@ pub(crate) struct Down {
     pub(crate) restarts: bool,
     /// Set if everything must close because of this end, or may have to.
     pub(crate) closes_all: Option<Closes>,
-    /// The failure, if it is left to the front end: the unit will not be restarted, and nothing has handled the
-    /// failure. The engine sets this.
+    /// The error of the run, if it still needs a handler: no restart follows it, and nothing closes because of it. The
+    /// engine removes what something has handled, and the front end reports the rest.
     pub(crate) left: Option<Error>,
 }
 

@@ -218,16 +218,18 @@ impl Members {
         !waits
     }
 
-    fn is_down(&mut self, core: &mut Core<Name>, position: usize, id: usize, down: &Down) {
+    fn is_down(&mut self, core: &mut Core<Name>, position: usize, id: usize, down: &mut Down) {
         if !down.on_its_own {
             return;
         }
-        if self.described.start_together && !self.has_started {
+        if self.described.start_together && !self.has_started && down.failed {
             let error = core.with(id, |units, id| {
                 let entry = units.entry(id);
                 entry.lifecycle.last_failure().map(|source| (entry.key.clone(), source))
             });
             if let Some((key, source)) = error.flatten() {
+                // The outcome has it.
+                down.left = None;
                 return core.fail(ManagerError::ClosedFor { key, source, ends_all: false });
             }
         }
@@ -298,12 +300,12 @@ impl FrontEnd<Name> for Members {
                 }
             }
             Notice::Ready => {}
-            Notice::Down(down) => {
+            Notice::Down(mut down) => {
                 self.live.remove(&position);
                 if core.state(id).is_none() {
                     self.clear(position);
                 } else if !core.is_closing() {
-                    self.is_down(core, position, id, &down);
+                    self.is_down(core, position, id, &mut down);
                 }
                 core.report(down.left);
             }
