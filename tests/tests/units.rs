@@ -132,6 +132,27 @@ fn a_failure_in_an_answer_that_is_not_read_is_reported() {
     assert_eq!(run("manager", "fails-when-called", "forgetful-caller"), expected);
 }
 
+/// A restart handles a failure only if it comes.
+#[test]
+fn a_failure_whose_restart_is_cancelled_is_reported() {
+    for (supervisor, taker, is_reported) in [
+        // Everything closes during the pause.
+        ("manager", "nobody", true),
+        ("set", "nobody", true),
+        ("manager", "stopper", true),
+        ("manager", "remover", true),
+        ("manager", "restarter", false),
+        ("manager", "reader", false),
+        ("set", "reader", false),
+        ("set", "hook", false),
+    ] {
+        let said: Vec<_> =
+            is_reported.then(|| format!("{JOB} failed: disk full")).into_iter().collect();
+        let expected = (Some(i32::from(is_reported)), said);
+        assert_eq!(run(supervisor, "fails-and-waits", taker), expected, "{supervisor} {taker}");
+    }
+}
+
 /// An error that a unit returns while it stops is no failure of the unit, but it is not lost. An abort is no error.
 #[test]
 fn an_error_of_a_unit_that_stops_is_reported() {

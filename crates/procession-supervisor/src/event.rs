@@ -105,8 +105,8 @@ pub enum Happening {
         /// The time until it ends.
         remaining: Duration,
     },
-    /// The store of a shared manager, or the code that uses it, has panicked. The manager gives its lease up and registers
-    /// again.
+    /// The store of a shared manager, or the code that uses it, has panicked. The manager gives its lease up and
+    /// registers again.
     TablePanicked {
         /// The panic's message.
         message: Arc<str>,

@@ -29,10 +29,13 @@
 //!    `step` calls [`Lifecycle::enter`] at most once.
 //! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Lifecycle::set_then`] and `stop`
 //!    set both, only while there is a run, and `closed` resets both.
-//! 6. A restart that readers are told of is decided, and each decided restart counts towards both intensities. Argument:
-//!    only [`Lifecycle::ended_on_its_own`] decides on a restart, it asks both intensities before it tells of anything,
-//!    and [`Restarts::again`] counts exactly the restarts that both allow.
-//! 7. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
+//! 6. A restart that readers are told of is decided, and each decided restart counts towards both intensities.
+//!    Argument: only [`Lifecycle::ended_on_its_own`] decides on a restart, it asks both intensities before it tells of
+//!    anything, and [`Restarts::again`] counts exactly the restarts that both allow.
+//! 7. A failure that a restart must handle is kept until a run is started, or released (I17). Argument: `kept` is set
+//!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
+//!    and it releases the failure; [`Lifecycle::forget_run`] forgets it when a run starts, or fails to.
+//! 8. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
 //!    becomes `Stuck`, or at once if there is no run. A unit has no callers in a state without a run, except in
@@ -93,6 +96,8 @@ struct Rare {
     ready_for: Option<Duration>,
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
+    /// Its last failure, if a restart must handle it.
+    kept: Option<Error>,
     /// The past, which outlives the runs.
     past: Option<Past>,
 }
@@ -136,8 +141,8 @@ impl Lifecycle {
         self.then
     }
 
-    /// Returns whether the unit has a run, or will have one without a further call. A run that is being stopped for good
-    /// does not count, as if it had ended already.
+    /// Returns whether the unit has a run, or will have one without a further call. A run that is being stopped for
+    /// good does not count, as if it had ended already.
     pub(crate) fn is_open(&self) -> bool {
         match self.state {
             State::Ended | State::GivenUp | State::Stopped => false,
@@ -178,6 +183,20 @@ impl Lifecycle {
             Some(ManagerError::Failed(error)) => Some(error.clone()),
             _ => None,
         }
+    }
+
+    /// Leaves the failure of the last run to a restart, and keeps it until then. Returns `false` if none follows.
+    pub(crate) fn keep(&mut self, failure: &Error) -> bool {
+        match self.state {
+            State::Waiting | State::Loading => self.rare().kept = Some(failure.clone()),
+            state => return state.has_run(),
+        }
+        true
+    }
+
+    /// Takes the failure that a restart was to handle, because there will be no restart.
+    pub(crate) fn release(&mut self) -> Option<Error> {
+        self.rare.as_mut()?.kept.take()
     }
 
     /// Forgives past failures, because a call starts the unit.
@@ -281,8 +300,8 @@ impl Lifecycle {
         actions.notice = Some(Notice::Load);
     }
 
-    /// Starts the unit again from its current row, after the end of its run if it has one (U6). If a call has stopped the
-    /// unit, it stays stopped. A unit that is loaded anyway needs no further start.
+    /// Starts the unit again from its current row, after the end of its run if it has one (U6). If a call has stopped
+    /// the unit, it stays stopped. A unit that is loaded anyway needs no further start.
     fn change(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
         match self.state {
             State::Initial | State::Loading | State::Stopped => {}
@@ -406,13 +425,15 @@ impl Lifecycle {
         self.forget_run();
         self.settle(then, now, actions);
         if self.state != State::Loading {
-            let left = error.filter(|_| self.state != State::Waiting);
-            actions.notice = Some(Notice::Down(Down { left, ..Down::default() }));
+            actions.notice = Some(Notice::Down(Down { left: error, ..Down::default() }));
         }
     }
 
     /// Decides what follows for a unit that was asked to stop and has no run.
     fn settle(&mut self, then: Then, now: Instant, actions: &mut Actions) {
+        if matches!(then, Then::Stay | Then::Forget) {
+            actions.released = self.release();
+        }
         match then {
             Then::Stay => self.enter(State::Stopped, now),
             Then::Forget => {
@@ -482,6 +503,7 @@ impl Lifecycle {
         } else if self.is_held {
             actions.tell(ended(None));
             self.enter(State::Waiting, now);
+            down.left = error;
         } else {
             let restarts = &mut self.past_mut(policy).restarts;
             let (again, count) = (restarts.again(total, policy, now), restarts.count);
@@ -492,6 +514,7 @@ impl Lifecycle {
                     self.enter(State::Waiting, now);
                     self.rare().due = now.checked_add(delay);
                     actions.tell(Happening::Restarting { delay, restarts: count });
+                    down.left = error;
                 }
                 Err(exceeded) => {
                     self.enter(State::GivenUp, now);

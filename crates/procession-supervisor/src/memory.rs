@@ -68,8 +68,8 @@ impl<K: Key> MemoryTable<K> {
     ///
     /// Unless the unit has a [version](Unit::version) of its own, each insertion counts as a new version, which takes
     /// effect as its [`OnChange`](crate::OnChange) says. By default, a unit that is starting or running, is waiting for
-    /// its restart, has ended, or was given up is restarted. A unit whose run is still ending starts again after that. A
-    /// unit that a call has stopped stays stopped.
+    /// its restart, has ended, or was given up is restarted. A unit whose run is still ending starts again after that.
+    /// A unit that a call has stopped stays stopped.
     pub fn insert(&self, key: K, unit: impl Into<Unit>) -> Option<Unit> {
         let mut unit = unit.into();
         let row = key.clone();

@@ -19,7 +19,7 @@ use procession_supervisor::{
 };
 use procession_tests::LIMIT;
 
-/// Closes when the caller of a start is ready for the answer.
+/// Closes when the caller of a start is ready for the answer, or everything is ready for a failure.
 static CALLED: LazyLock<Process> = LazyLock::new(Process::new);
 
 fn main() -> Exit {
@@ -66,6 +66,15 @@ fn unit(how: &str) -> Unit {
         .restart(Restart::Temporary),
         "ends" => unit(Restart::Temporary, || Ok(())),
         "unready" => Unit::new(body(|_| async {})).restart(Restart::Temporary),
+        "fails-and-waits" => Unit::new(numbered(|run, number| async move {
+            run.ready();
+            if number == 0 {
+                CALLED.closing().await;
+                return Err("disk full");
+            }
+            run.closing().await;
+            Ok(())
+        })),
         "fails-once" => Unit::new(numbered(|run, number| async move {
             run.ready();
             if number == 0 {
@@ -126,9 +135,10 @@ where
     body(move |run| run_as(run, runs.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn policy() -> Policy {
+fn policy(how: &str) -> Policy {
+    let pause = if how == "fails-and-waits" { LIMIT * 100 } else { Duration::ZERO };
     Policy::new()
-        .backoff(Backoff::new(Duration::ZERO, Duration::ZERO))
+        .backoff(Backoff::new(pause, pause))
         .intensity(Rate::new(1, Duration::from_secs(60)))
 }
 
@@ -136,7 +146,8 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
     let table = MemoryTable::new();
     table.insert("job", unit(how));
     let give_up = if is_strict { GiveUp::Manager } else { GiveUp::Unit };
-    let manager = Manager::builder(table).name("jobs").policy(policy()).give_up(give_up).build();
+    let builder = Manager::builder(table.clone()).name("jobs").policy(policy(how));
+    let manager = builder.give_up(give_up).build();
     let mut reader = (taker == "reader").then(|| manager.events());
     let state = || manager.list().first().map(|unit| (unit.state, unit.restarts));
     block_on(run_in(p, &manager.runnable(), async |p: Process| {
@@ -158,7 +169,15 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
         }
         if taker == "restarter" {
             manager.restart("job").await.unwrap();
-            manager.stop(&"job").await.unwrap_err();
+            let stopped = manager.stop(&"job").await;
+            assert_eq!(stopped.is_err(), how == "fails-in-stop");
+        }
+        if taker == "stopper" {
+            manager.stop(&"job").await.unwrap();
+        }
+        if taker == "remover" {
+            table.remove(&"job");
+            until(&p, || manager.list().is_empty()).await;
         }
         if !how.ends_with("in-stop") {
             reader = None;
@@ -182,7 +201,7 @@ fn ask_and_forget(call: Pin<&mut impl Future>) {
 }
 
 fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {
-    let set = Supervisor::one_for_one([("job", unit(how))]).name("jobs").policy(policy());
+    let set = Supervisor::one_for_one([("job", unit(how))]).name("jobs").policy(policy(how));
     let set = set.keep_open(true);
     let mut reader = (taker == "reader").then(|| set.events());
     let state = || set.list().first().map(|unit| (unit.state, unit.restarts));
@@ -194,18 +213,27 @@ fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {
     }))
 }
 
-/// Waits until the unit has ended for good, or runs and will fail in its stop, or runs again after its only failure, or
-/// `p` closes.
+/// Waits until the unit has ended for good, waits for a restart that is far away, runs and will fail in its stop, or
+/// runs again after its only failure.
 async fn until_over(p: &Process, how: &str, state: impl Fn() -> Option<(State, u64)>) {
-    let end = Instant::now() + LIMIT;
+    if how == "fails-and-waits" {
+        CALLED.close();
+    }
     let is_over = || match state() {
+        Some((State::Waiting, _)) => how == "fails-and-waits",
         Some((State::Ended | State::GivenUp, _)) => true,
         Some((State::Running, restarts)) => {
             how.ends_with("in-stop") || how == "fails-once" && restarts == 1
         }
         _ => false,
     };
-    while !is_over() && p.closing().timeout(Duration::from_millis(1)).await.is_none() {
+    until(p, is_over).await;
+}
+
+/// Waits until the condition holds, or `p` closes.
+async fn until(p: &Process, holds: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !holds() && p.closing().timeout(Duration::from_millis(1)).await.is_none() {
         assert!(Instant::now() < end);
     }
 }

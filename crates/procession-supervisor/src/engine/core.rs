@@ -229,18 +229,21 @@ impl<K: Key> Core<K> {
             process.abort();
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
+        let released = actions.released.take();
         let mut notice = actions.notice.take();
         self.actions = Some(actions);
         let judged = match (&mut notice, &key) {
             (Some(Notice::Down(down)), Some(key)) => self.judge(key, down, ended),
             _ => None,
         };
+        let restarts = matches!(&notice, Some(Notice::Down(down)) if down.restarts);
         let mut left = judged.filter(|_| !is_taken);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             // A failure is left to the callers whose answer has it.
             let mut leave = |given: &Answer, is_awaited: bool| {
                 let unread = left.take_if(|_| is_awaited && matches!(given, Answer::Failed(_)))?;
-                Some(Unread::new(&self.run, unread))
+                // If a restart will handle the failure, it does not matter whether they read the answer.
+                (!restarts).then(|| Unread::new(&self.run, unread))
             };
             if let Some(given) = starters {
                 let unread = leave(&given, waiting.starters.iter().any(Reply::is_awaited));
@@ -256,6 +259,7 @@ impl<K: Key> Core<K> {
             down.left = left;
         }
         self.notices.extend(notice.map(|notice| (id, notice)));
+        self.report_released(released);
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
             let _dropped = catch(|| drop((live, removed, key)));
@@ -387,9 +391,10 @@ impl<K: Key> Core<K> {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
         let (key, is_known) = (entry.key.clone(), !entry.lifecycle.is_new);
-        let starters = entry.take_starters();
+        let (starters, released) = (entry.take_starters(), entry.lifecycle.release());
         let removed = units.remove(id);
         drop(units);
+        self.report_released(released);
         if !starters.is_empty() {
             answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }), None);
         }

@@ -1,10 +1,12 @@
 //! The ends of runs: how a run has ended, and what becomes of its failure.
 //!
-//! 1. Each failure of a run has one handler (I17): a restart; the outcome of the manager or set, if it closes because of
-//!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run returns
-//!    while it stops, although such a run has not failed (U3). Argument: the state machine passes on the error of each
-//!    end that no restart follows in [`Down`], [`Core::step`] takes out what a reader or a caller has, and
-//!    [`Core::judge`] the rest; the front end reports what is left, unless it closes everything because of it.
+//! 1. Each failure of a run has a handler (I17): a restart; the outcome of the manager or set, if it closes because of
+//!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run
+//!    returns while it stops, although such a run has not failed (U3). Argument: the state machine passes on the error
+//!    of each end in [`Down`], unless it decides that everything closes because of it. [`Core::judge`] removes what a
+//!    hook was given, and [`Core::step`] what a reader or a caller has. The front end passes what is left to
+//!    [`Core::report`], unless it closes everything because of it. What a restart must handle stays with the unit,
+//!    which releases it if there will be no restart.
 
 use procession::support;
 use procession::{Error, Process, ProcessId};
@@ -57,9 +59,15 @@ impl<K: Key> Core<K> {
         Some(Error::failed(self.label(), Box::new(failed)))
     }
 
-    /// Reports a failure that is [left](Down::left) to the front end (I17).
-    pub(crate) fn report(&self, left: Option<Error>) {
-        if let Some(error) = left {
+    /// Leaves a failure that is [left](Down::left) to the restart of its unit, or reports it if none follows (I17).
+    pub(crate) fn report(&self, id: usize, left: Option<Error>) {
+        let keep = |error: &Error| self.with(id, |units, id| units.entry(id).lifecycle.keep(error));
+        self.report_released(left.filter(|error| keep(error) != Some(true)));
+    }
+
+    /// Reports a failure whose restart will not come.
+    pub(super) fn report_released(&self, released: Option<Error>) {
+        if let Some(error) = released {
             support::report_failure(&self.run, &error);
         }
     }

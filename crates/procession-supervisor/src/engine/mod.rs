@@ -4,8 +4,8 @@
 //! | file | subject |
 //! |---|---|
 //! | [`units`] | the units, their due times, and their current runs |
-//! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts and events |
-//! | [`ends`] | how a run has ended, and what becomes of its failure |
+//! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts and
+//! events | | [`ends`] | how a run has ended, and what becomes of its failure |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
 //! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |

@@ -1,5 +1,5 @@
-//! The inputs of [`Lifecycle::step`](super::Lifecycle::step): events and requests. A request may also come with the error
-//! of a run.
+//! The inputs of [`Lifecycle::step`](super::Lifecycle::step): events and requests. A request may also come with the
+//! error of a run.
 
 use std::sync::Arc;
 

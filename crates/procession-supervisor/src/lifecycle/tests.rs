@@ -160,6 +160,7 @@ fn words(actions: &Actions) -> Vec<String> {
     words.extend(actions.starters.as_ref().map(|given| format!("starters:{}", answer(given))));
     words.extend(actions.stoppers.as_ref().map(|given| format!("stoppers:{}", answer(given))));
     words.extend(actions.forget.then(|| "FORGET".into()));
+    words.extend(actions.released.is_some().then(|| "RELEASE".into()));
     words.extend(actions.notice.as_ref().map(|it| format!("notice:{}", notice_word(it))));
     words
 }

@@ -5,9 +5,9 @@
 //! 2. A loaded row is used only if it has not changed since its load began; otherwise, it is loaded once more. A row
 //!    that is gone is not used even if a scan still delivers it. Argument: a change of a key that is being loaded sets
 //!    its flag in `loading`, and `gone` has the keys whose rows were found to be gone during the current scan.
-//! 3. A changed row takes effect once, unless it must wait for the next start (U6). Argument: only [`change`] records the
-//!    version of a row for a unit that is not loaded anyway, and passes the change to the unit's state machine in the
-//!    same call, which answers for every state.
+//! 3. A changed row takes effect once, unless it must wait for the next start (U6). Argument: only [`change`] records
+//!    the version of a row for a unit that is not loaded anyway, and passes the change to the unit's state machine in
+//!    the same call, which answers for every state.
 //! 4. A future of the table that never completes hardly delays other rows (U7). Argument: each load and each row of a
 //!    scan has a timeout, and slow loads do not count towards the limit of concurrent loads.
 
@@ -159,7 +159,7 @@ impl<K: Key> FrontEnd<K> for Rows<K> {
                 }
             }
             Notice::Ready => {}
-            Notice::Down(down) => core.report(down.left),
+            Notice::Down(down) => core.report(id, down.left),
         }
     }
 

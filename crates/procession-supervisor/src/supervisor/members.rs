@@ -307,7 +307,7 @@ impl FrontEnd<Name> for Members {
                 } else if !core.is_closing() {
                     self.is_down(core, position, id, &mut down);
                 }
-                core.report(down.left);
+                core.report(id, down.left);
             }
         }
     }

@@ -30,7 +30,7 @@ pub enum AutoShutdown {
     Never,
     /// The end of one significant unit closes the set.
     AnySignificant,
-    /// The end of a significant unit closes the set if no other significant unit is open, that is, has a run or will have
-    /// one. A unit that a call has stopped is not open.
+    /// The end of a significant unit closes the set if no other significant unit is open, that is, has a run or will
+    /// have one. A unit that a call has stopped is not open.
     AllSignificant,
 }

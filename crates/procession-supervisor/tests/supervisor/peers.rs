@@ -392,8 +392,8 @@ fn auto_shutdown() {
     }
 }
 
-/// OTP: `all_significant` looks at the units that are alive: a unit that ended and was restarted together with others is
-/// open again, and a unit that a call has stopped, or is stopping, is not.
+/// OTP: `all_significant` looks at the units that are alive: a unit that ended and was restarted together with others
+/// is open again, and a unit that a call has stopped, or is stopping, is not.
 #[test]
 fn auto_shutdown_looks_at_the_units_that_are_open() {
     let all = |strategy: Strategy| {

@@ -37,6 +37,7 @@ struct Expected {
     starters: Option<&'static str>,
     stoppers: Option<&'static str>,
     forget: bool,
+    release: bool,
     notice: Option<String>,
 }
 
@@ -52,6 +53,8 @@ pub(super) struct World {
     pub(super) is_held: bool,
     /// Was its last failure final? A start by a call resets this.
     pub(super) is_over: bool,
+    /// Must a restart handle its last failure?
+    pub(super) is_kept: bool,
     /// Has a call, or its first turn, started it since its last run?
     pub(super) is_called: bool,
     pub(super) starters: usize,
@@ -74,6 +77,7 @@ impl Expected {
         words.extend(self.starters.map(|given| format!("starters:{given}")));
         words.extend(self.stoppers.map(|given| format!("stoppers:{given}")));
         words.extend(self.forget.then(|| "FORGET".into()));
+        words.extend(self.release.then(|| "RELEASE".into()));
         words.extend(self.notice.map(|notice| format!("notice:{notice}")));
         words
     }
@@ -93,6 +97,7 @@ impl World {
             is_held: false,
             is_over: false,
             is_called: false,
+            is_kept: false,
             starters: 0,
             stoppers: 0,
             restarts: 0,
@@ -266,6 +271,9 @@ impl World {
     }
 
     fn rest(&mut self, then: Then, expected: &mut Expected) {
+        if matches!(then, Then::Stay | Then::Forget) && take(&mut self.is_kept) {
+            expected.release = true;
+        }
         match then {
             Then::Stay => self.idle = (State::Stopped, None),
             Then::Again => self.loads(expected),
@@ -344,7 +352,17 @@ impl World {
             }
             None => self.ends_on_its_own(fault, run.unready, &mut expected),
         }
+        let is_error = if run.asked.is_some() { fault.is_foreign() } else { fault.is_error() };
         self.step(Input::Closed(fault.end()), expected);
+        self.keep_if_it_waits(is_error || run.asked.is_none() && run.unready);
+    }
+
+    /// Corresponds to the end of `Core::step`, if nothing else has handled the failure.
+    fn keep_if_it_waits(&mut self, has_failed: bool) {
+        if has_failed && self.lifecycle.state() == State::Waiting {
+            self.is_kept = true;
+            assert!(self.lifecycle.keep(&Fault::Error.end().error.expect("it failed")));
+        }
     }
 
     fn ends_on_its_own(&mut self, fault: Fault, unready: bool, expected: &mut Expected) {
@@ -479,16 +497,19 @@ impl World {
     }
 
     pub(super) fn run_starts(&mut self) {
+        self.is_kept = false;
         assert!(self.run.is_none(), "U1: a second run");
         self.run = Some(Run::default());
         self.step(Input::Started, Expected { events: vec!["started"], ..Expected::default() });
     }
 
     pub(super) fn start_fails(&mut self, fault: Fault) {
+        self.is_kept = false;
         let mut expected = Expected::default();
         self.is_called = false;
         self.ends_on_its_own(fault, false, &mut expected);
         self.step(Input::NotStarted(fault.end().error.expect("it failed")), expected);
+        self.keep_if_it_waits(true);
     }
 
     pub(super) fn load_fails(&mut self, forget: bool) {

@@ -15,7 +15,8 @@ const TABLE: &str = include_str!("table.txt");
 
 /// The states, subdivided where other facts decide the transition.
 /// In those that end with `-full`, the restarts of other units have used up the total intensity.
-const STATES: [&str; 21] = [
+/// In those that end with `-kept`, a failure must be handled by the restart.
+const STATES: [&str; 22] = [
     "initial",
     "loading",
     "loading-full",
@@ -33,6 +34,7 @@ const STATES: [&str; 21] = [
     "stuck-asked",
     "stuck-again",
     "waiting",
+    "waiting-kept",
     "held",
     "ended",
     "given-up",
@@ -94,6 +96,7 @@ fn way(state: &str) -> Vec<&'static str> {
         "initial" => return Vec::new(),
         "loading-full" => return way("loading"),
         "running-full" => return way("running"),
+        "waiting-kept" => return way("waiting"),
         "loading" => ("initial", "load"),
         "starting" => ("loading", "started"),
         "running" => ("starting", "ready"),
@@ -140,6 +143,9 @@ fn unit_in(state: &str, policy: &Policy) -> (Lifecycle, Instant, Recent) {
     for name in way(state) {
         now = lifecycle.due().filter(|_| name == "due").unwrap_or(now);
         step(&mut lifecycle, input(name), policy, now, &mut total);
+    }
+    if state.ends_with("-kept") {
+        assert!(lifecycle.keep(&Fault::Error.end().error.expect("it has one")));
     }
     if state.ends_with("-full") {
         while total.add(policy.total_intensity, now) {}
