@@ -11,10 +11,10 @@ use procession::{Job, Process, Smol, Spawn, Threads};
 use procession_runnable::{
     Runnable, Start, body, body_thread, nop, parallel, run_in, start_stop_thread,
 };
-use procession_supervisor::{Manager, MemoryTable, State, Unit};
+use procession_supervisor::{Manager, MemoryTable, Policy, State, Supervisor, Unit};
 use smol::channel::unbounded;
 
-use crate::world::{Behaviour, LIMIT, SECOND, World};
+use crate::world::{Behaviour, LIMIT, Message, SECOND, World, yielded};
 
 #[test]
 fn the_body_runs_between_start_and_stop() {
@@ -226,4 +226,26 @@ fn an_executor_drops_the_manager_while_a_helper_starts_a_run() {
     until(|| manager.counts().running == MANY);
     assert!((0..MANY).all(|key| have_started(key, 2)));
     app.close_blocking().unwrap();
+}
+
+/// A set that must start as a whole closes for a failure, and not for an error that a run returned while it stopped.
+#[test]
+fn an_error_in_a_stop_is_no_failed_start() {
+    let world = World::new();
+    world.units.set("a", Behaviour::StopWhenTold);
+    world.units.set("b", Behaviour::HangInStart);
+    let set = Supervisor::one_for_one(["a", "b"].map(|key| (key, world.units.unit(key))));
+    let set = set.start_together(true).policy(Policy::new().clock(world.clock.clone()));
+    let managed = world.run(set.runnable());
+    let called = set.clone();
+    let restarted = world.spawn(async move { called.restart("a").await });
+    world.units.set("a", Behaviour::Serve);
+    world.units.tell("a", Message::Fail);
+    world.settle();
+    yielded(restarted).unwrap();
+    world.units.tell("a", Message::End);
+    world.settle();
+    assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 0));
+    assert!(!managed.has_ended());
+    managed.close(&world).unwrap();
 }
