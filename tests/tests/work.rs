@@ -1,10 +1,13 @@
 //! The work of a process, as blockers and snapshots show it (I18).
 
 use std::future::pending;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
-use procession::{Error, Job, Limited, Process, Work};
+use procession::{Builder, Error, Job, Limited, Process, Work};
 use procession_tests::{LIMIT, ends_well, outcome};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 /// A future given to `wait_for_future` is a blocker of its own kind, under its process.
 #[test]
@@ -68,4 +71,123 @@ fn errors_about_a_limiter_name_it() {
     let refused = outcome(&body.unwrap().closed()).unwrap_err().to_string();
     assert!(refused.contains(&format!("cannot wait for a slot of {limiter}: ")), "{refused}");
     app.close_blocking().unwrap();
+}
+
+/// What `process` is waiting for, once that is one item or more.
+#[track_caller]
+fn waits_for(process: &Process) -> String {
+    let begin = std::time::Instant::now();
+    loop {
+        let blockers = process.blockers(16).to_string();
+        if !blockers.is_empty() {
+            return blockers;
+        }
+        assert!(begin.elapsed() < LIMIT, "{:#}", process.snapshot());
+        std::thread::yield_now();
+    }
+}
+
+/// I18: a process that waits for a hook for its failure says so, however it has failed.
+#[test]
+fn a_failure_hook_is_a_blocker() {
+    type Fail = fn(Builder<'_>) -> Process;
+    let ways: [Fail; 5] = [
+        |it| it.spawn_thread(|_| Err("disk full")).unwrap(),
+        |it| it.spawn(|_| async { Err("disk full") }).unwrap(),
+        |it| it.teardown(|| Err("disk full")).build().unwrap(),
+        |it| it.teardown_async(|| async { Err("disk full") }).build().unwrap(),
+        |it| it.time_limit(Duration::ZERO).spawn(|_| pending::<()>()).unwrap(),
+    ];
+    for fail in ways {
+        let app = Process::builder().name("app").build().unwrap();
+        let (starts, started) = mpsc::channel();
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        app.on_failure(move |_, _| {
+            starts.send(()).unwrap();
+            let _ = gate.lock().unwrap().recv();
+        });
+        let failing = fail(Process::builder().name("db").parent(&app));
+        app.close();
+        started.recv_timeout(LIMIT).unwrap();
+        // The async body that the time limit has aborted may still be on its way to its end.
+        let text = loop {
+            let text = waits_for(&app);
+            if !text.contains("async body") {
+                break text;
+            }
+        };
+        let expected = "app › db: failure hook or subscriber (tests/tests/work.rs:";
+        assert!(text.starts_with(expected) && text.contains("), running for "), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert_eq!(failing.snapshot().root().work(), Work::FailureHook);
+        assert!(failing.snapshot().root().work_for().is_some());
+        assert!(format!("{failing:?}").contains("work: FailureHook"), "{failing:?}");
+        assert!(format!("{:#}", app.snapshot()).contains("failure hook or subscriber for "));
+        drop(go);
+        assert!(app.closed().wait_timeout(LIMIT).is_some());
+        assert_eq!(failing.snapshot().root().work(), Work::None);
+    }
+}
+
+/// The same for the subscriber that is given the failure, and for the `Display` of the error.
+#[test]
+fn a_subscriber_that_hangs_is_a_blocker() {
+    let app = Process::builder().name("app").build().unwrap();
+    let (starts, started) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let db = Process::builder().name("db").parent(&app);
+    db.spawn_thread(move |_| {
+        // Until the end of this thread, which is after that of the body.
+        std::mem::forget(tracing::subscriber::set_default(WantsAll));
+        Err(Gated { starts, gate: Mutex::new(gate) })
+    })
+    .unwrap();
+    app.close();
+    started.recv_timeout(LIMIT).unwrap();
+    let text = waits_for(&app);
+    let expected = "app › db: failure hook or subscriber (tests/tests/work.rs:";
+    assert!(text.starts_with(expected) && text.lines().count() == 1, "{text}");
+    drop(go);
+    ends_well(&app);
+}
+
+/// An error whose `Display` waits for a gate.
+#[derive(Debug)]
+struct Gated {
+    starts: mpsc::Sender<()>,
+    gate: Mutex<mpsc::Receiver<()>>,
+}
+
+impl std::error::Error for Gated {}
+
+impl std::fmt::Display for Gated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let _ = self.starts.send(());
+        let _ = self.gate.lock().unwrap().recv();
+        f.write_str("disk full")
+    }
+}
+
+/// A subscriber that wants every event and does nothing with it.
+struct WantsAll;
+
+impl Subscriber for WantsAll {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }

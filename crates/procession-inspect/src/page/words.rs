@@ -16,6 +16,7 @@ pub(crate) fn work(kind: &str) -> &'static str {
         "teardown_queued" => "teardown, queued",
         "hook" => "closing hook",
         "future" => "future",
+        "failure_hook" => "failure hook or subscriber",
         _ => "",
     }
 }

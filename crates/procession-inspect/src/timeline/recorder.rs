@@ -351,7 +351,9 @@ impl State {
         }
         let life = self.store.get_mut(slot)?;
         let is_body = matches!(info.work(), Work::ThreadBody | Work::AsyncBody | Work::CallerBody);
-        if life.work == Work::None || is_body {
+        // A failure hook is part of the end of the work, not a kind of work with events of its own.
+        let is_kind = info.work() != Work::FailureHook;
+        if is_body || is_kind && life.work == Work::None {
             life.work = info.work();
         }
         if let Some(thread) = info.thread() {

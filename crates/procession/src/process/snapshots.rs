@@ -70,7 +70,7 @@ impl fmt::Debug for Process {
         if let Some(reason) = info.reason.filter(|_| info.phase != Phase::Running) {
             debug.field("reason", &reason);
         }
-        debug.field("work", &info.work);
+        debug.field("work", &info.work());
         let waits = counts.into_iter().map(|(kind, count)| Counted { kind, count });
         debug.field("waits_for", &waits.collect::<Vec<_>>()).finish()
     }

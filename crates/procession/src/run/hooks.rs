@@ -8,7 +8,7 @@ use super::foreign::Foreign;
 #[cfg(not(loom))]
 use super::reports;
 use super::{Effects, Failure, Node};
-use crate::state::{Failed, Place, Waits};
+use crate::state::{CallingHooks, Failed, Place, Waits};
 use crate::value::sleeper::Sleeper;
 use crate::value::{BoxError, Error, Label};
 
@@ -110,7 +110,8 @@ fn call_hooks(
     }
 }
 
-/// Calls the hooks for the part of the error that they were not called for before.
+/// Calls the hooks for the part of the error that they were not called for before. The process waits for them, and
+/// snapshots show that.
 #[cold]
 fn call_hooks_with(node: &Arc<Node>, failure: WorkFailure) -> Failed<super::NodeContents> {
     let WorkFailure { error, unreported } = failure;
@@ -120,6 +121,7 @@ fn call_hooks_with(node: &Arc<Node>, failure: WorkFailure) -> Failed<super::Node
         Unreported::Only(Some(ref own)) => own,
         Unreported::Only(None) => return Failed { failure: Failure::new(error), aborted },
     };
+    let _shown = CallingHooks::begin(node);
     let hooks = node.hooks();
     #[cfg(not(loom))]
     if !hooks.is_empty() {

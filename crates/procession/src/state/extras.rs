@@ -67,6 +67,7 @@ impl<C: Contents> Default for Extras<C> {
             passes_failures_on: false,
             closes_parents: false,
             hooks: Vec::new(),
+            calling_hooks: Vec::new(),
             known_hooks: None,
             has_had_no_wait_child: false,
             #[cfg(all(feature = "tokio-util", not(loom)))]

@@ -189,6 +189,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(crate) closes_parents: bool,
     /// The hooks for failures in its tree.
     pub(crate) hooks: Vec<C::Hook>,
+    /// The start of each call of the hooks for a failure of the process, as long as the call lasts.
+    pub(super) calling_hooks: Vec<Stamp>,
     /// The cached hooks above it, if they have been searched for.
     pub(super) known_hooks: Option<KnownHooks<C>>,
     /// It has, or has had, a no-wait child.

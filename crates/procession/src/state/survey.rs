@@ -233,6 +233,7 @@ impl<C: Contents> Inner<C> {
             closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),
             thread,
             held_slots: limit.map_or_else(Vec::new, |limit| limit.held(now)),
+            failure_hook_for: self.calling_hooks_since().map(|since| now.since(since)),
         }
     }
 

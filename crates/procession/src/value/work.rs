@@ -28,10 +28,13 @@ pub enum Work {
     Hook,
     /// A future that was given to [`wait_for_future`](crate::Process::wait_for_future).
     Future,
+    /// A function that was given to [`on_failure`](crate::Process::on_failure), or the `tracing` subscriber, which was
+    /// called for a failure of the process. The process waits for it, and runs nothing else.
+    FailureHook,
 }
 
 /// The kinds of work, indexed by the number that is stored.
-const ALL: [Work; 10] = [
+const ALL: [Work; 11] = [
     Work::None,
     Work::ThreadBody,
     Work::AsyncBody,
@@ -41,11 +44,12 @@ const ALL: [Work; 10] = [
     Work::AsyncTeardown,
     Work::Hook,
     Work::Future,
+    Work::FailureHook,
     Work::TeardownQueued,
 ];
 
 /// The number of an async teardown that was given to its spawner and has not begun.
-const SPAWNED_TEARDOWN: u8 = 9;
+const SPAWNED_TEARDOWN: u8 = 10;
 
 /// The work of a process and its start time, written by the thread that starts or ends the work.
 ///

@@ -16,6 +16,7 @@ const span = (ms) => {
 const works = {
   thread_body: "thread body", async_body: "async body", teardown: "teardown", async_teardown: "async teardown",
   teardown_queued: "teardown, queued", hook: "closing hook", future: "future",
+  failure_hook: "failure hook or subscriber",
 };
 const workText = (w, d) => (works[w.kind] || w.kind) + (w.thread ? " `" + w.thread + "`" : "") + (w.for_ms === null ? "" : ", " + age(w.for_ms + d));
 

@@ -153,9 +153,10 @@ impl Blocker {
             BlockerKind::ThreadBody | BlockerKind::AsyncBody | BlockerKind::ClosingChildren => {
                 (", asked to close ", " ago")
             }
-            BlockerKind::Teardown | BlockerKind::AsyncTeardown | BlockerKind::Hook => {
-                (", running for ", "")
-            }
+            BlockerKind::Teardown
+            | BlockerKind::AsyncTeardown
+            | BlockerKind::Hook
+            | BlockerKind::FailureHook => (", running for ", ""),
             BlockerKind::TeardownQueued => (", queued for ", ""),
             BlockerKind::Slot => (" for ", ""),
             BlockerKind::Future => (", pending for ", ""),
@@ -290,6 +291,9 @@ pub enum BlockerKind {
     Hook,
     /// A future that was given to [`wait_for_future`](crate::Process::wait_for_future).
     Future,
+    /// A function that was given to [`on_failure`](crate::Process::on_failure), or the `tracing` subscriber, which was
+    /// called for a failure of the process.
+    FailureHook,
     /// The process is closing its children at this moment, so they are missing from the snapshot.
     ClosingChildren,
 }
@@ -305,6 +309,7 @@ impl BlockerKind {
             Work::AsyncTeardown => Self::AsyncTeardown,
             Work::Hook => Self::Hook,
             Work::Future => Self::Future,
+            Work::FailureHook => Self::FailureHook,
         })
     }
 
@@ -319,6 +324,7 @@ impl BlockerKind {
             Self::Slot => "slot held by a guard",
             Self::Hook => "closing hook",
             Self::Future => "future given to wait_for_future",
+            Self::FailureHook => "failure hook or subscriber",
             Self::ClosingChildren => "its children are being closed",
         }
     }
@@ -336,6 +342,7 @@ impl BlockerKind {
             Self::Slot => "slot",
             Self::Hook => "hook",
             Self::Future => "future",
+            Self::FailureHook => "failure_hook",
             Self::ClosingChildren => "closing_children",
         }
     }
@@ -443,6 +450,33 @@ mod tests {
             "app › db: future given to wait_for_future (src/db.rs:61), pending for 6.1 s",
         ];
         assert_eq!(lines(scene), expected);
+    }
+
+    /// After a time limit, the hook runs while the body still does, and both are items.
+    #[test]
+    fn a_failure_hook_is_an_item_next_to_a_body() {
+        let (mut scene, app) = app();
+        let log = scene.closing_below(app, "log", "src/log.rs:17");
+        scene.at(log).rare_mut().failure_hook_for = Some(Duration::from_millis(1_200));
+        let cache = scene.closing_below(app, "cache", "src/cache.rs:41");
+        let process = scene.work(cache, Work::ThreadBody, AGE);
+        process.rare_mut().failure_hook_for = Some(Duration::from_millis(410));
+        process.rare_mut().thread = Some("cache".into());
+        let snapshot = scene.snapshot();
+        let tree = snapshot.to_string();
+        assert!(
+            tree.contains("log: Closing for 6.1 s, failure hook or subscriber ← blocks"),
+            "{tree}"
+        );
+        let both =
+            "cache: Closing for 6.1 s, thread body `cache`, failure hook or subscriber ← blocks";
+        assert!(tree.contains(both), "{tree}");
+        let blockers = as_specified(snapshot.blockers(9));
+        let expected = "\
+app › cache: thread body `cache` (src/cache.rs:41), asked to close 6.1 s ago
+app › log: failure hook or subscriber (src/log.rs:17), running for 1.2 s
+app › cache: failure hook or subscriber (src/cache.rs:41), running for 410 ms";
+        assert_eq!(blockers, expected);
     }
 
     /// The label of an unnamed process is its own site, not that of its hook.

@@ -141,7 +141,7 @@ impl<'a> Member<'a> {
             failed: process.has_failed(),
             state: process.state(),
             closing_for: process.closing_for(),
-            work: process.work,
+            work: process.work(),
             site: process.site,
         }
     }

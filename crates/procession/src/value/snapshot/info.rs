@@ -54,14 +54,17 @@ pub(crate) struct Rare {
     pub(crate) closing_children: bool,
     pub(crate) thread: Option<Arc<str>>,
     pub(crate) held_slots: Vec<HeldSlot>,
+    /// How long the hooks that are being called for a failure of the process have taken.
+    pub(crate) failure_hook_for: Option<Duration>,
 }
 
 impl Rare {
     /// The fields in a box, unless all of them, except perhaps the name, are empty.
     pub(crate) fn boxed(self) -> Rest {
-        let Self { name: _, reason, failed, closing_children, thread, held_slots } = &self;
+        let Self { name: _, reason, failed, closing_children, thread, .. } = &self;
+        let Self { held_slots, failure_hook_for, .. } = &self;
         let is_empty = reason.is_none() && thread.is_none() && held_slots.is_empty();
-        match is_empty && !failed && !closing_children {
+        match is_empty && failure_hook_for.is_none() && !failed && !closing_children {
             true => Rest::Name(self.name),
             false => Rest::Rare(Box::new(self)),
         }
@@ -177,13 +180,21 @@ impl ProcessInfo {
     /// The kind of code that it is running.
     #[must_use]
     pub fn work(&self) -> Work {
-        self.work
+        self.works().next().map_or(Work::None, |(work, _)| work)
     }
 
     /// How long ago this work began.
     #[must_use]
     pub fn work_for(&self) -> Option<Duration> {
-        self.work_for.get()
+        self.works().next().and_then(|(_, work_for)| work_for)
+    }
+
+    /// All that it is running, and for how long. After its time limit, hooks may be called while its own code still
+    /// runs.
+    pub(super) fn works(&self) -> impl Iterator<Item = (Work, Option<Duration>)> + use<> {
+        let own = (self.work != Work::None).then(|| (self.work, self.work_for.get()));
+        let hook_for = self.rare().and_then(|rare| rare.failure_hook_for);
+        own.into_iter().chain(hook_for.map(|hook_for| (Work::FailureHook, Some(hook_for))))
     }
 
     /// The name of the thread that runs a blocking body or teardown.

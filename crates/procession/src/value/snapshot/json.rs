@@ -32,7 +32,7 @@ impl Serialize for ProcessInfo {
         fields.serialize_field("reason", &self.reason())?;
         fields.serialize_field("closing_ms", &self.closing_for().map(millis))?;
         fields.serialize_field("aborting_ms", &self.aborting_for().map(millis))?;
-        fields.serialize_field("work", &self.work)?;
+        fields.serialize_field("work", &self.work())?;
         fields.serialize_field("work_ms", &self.work_for().map(millis))?;
         fields.serialize_field("thread", &self.thread())?;
         fields.serialize_field("closing_children", &self.is_closing_children())?;
@@ -252,6 +252,7 @@ mod tests {
             Work::AsyncTeardown,
             Work::Hook,
             Work::Future,
+            Work::FailureHook,
         ];
         let expected = json!([
             null,
@@ -261,7 +262,8 @@ mod tests {
             "teardown",
             "async_teardown",
             "hook",
-            "future"
+            "future",
+            "failure_hook"
         ]);
         assert_eq!(to_value(work).expect("plain data"), expected);
     }

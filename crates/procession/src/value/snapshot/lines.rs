@@ -108,7 +108,7 @@ impl Search<'_> {
             chain,
             skipped,
             kind: item.kind,
-            thread: info.thread_name().cloned(),
+            thread: info.thread_name().filter(|_| item.kind != BlockerKind::FailureHook).cloned(),
             site: self.site(item),
             age: self.age(item),
             aborting_for: info.aborting_for(),
@@ -170,7 +170,10 @@ impl Search<'_> {
                 info.closing_for()
             }
             BlockerKind::Slot => Some(info.held_slots()[item.slot as usize].held_for),
-            _ => info.work_for(),
+            kind => {
+                let of_kind = |work| BlockerKind::of(work) == Some(kind);
+                info.works().find(|(work, _)| of_kind(*work)).and_then(|(_, work_for)| work_for)
+            }
         }
     }
 

@@ -184,15 +184,23 @@ impl<'a> Search<'a> {
         self.follow(process, |edge| edge.kind() != Link::NoWaitChild) || any
     }
 
-    /// Adds an item for the work of the process, unless the work is blocked. Returns whether there is an item.
+    /// Adds an item for each kind of work of the process, unless the work is blocked. Returns whether there is an item.
     fn add_work(&mut self, process: u32, step: Option<Step>) -> bool {
         let edges = self.snapshot.edges_of(process).iter();
         let mut open = edges.filter(|edge| self.is_open(edge.to()));
         if open.any(|edge| edge.kind().blocks()) {
             return false;
         }
-        let kind = BlockerKind::of(self.info(process).work);
-        kind.inspect(|&kind| self.add_item(process, kind, step)).is_some()
+        let is_new = !self.has_item[process as usize];
+        let mut any = false;
+        for kind in self.info(process).works().filter_map(|(work, _)| BlockerKind::of(work)) {
+            any = true;
+            if is_new {
+                self.items.push(Item { process, kind, step, slot: 0 });
+            }
+        }
+        self.has_item[process as usize] |= any;
+        any
     }
 
     fn add_item(&mut self, process: u32, kind: BlockerKind, step: Option<Step>) {

@@ -1,6 +1,7 @@
 //! The `Display` of a [`Snapshot`]: a tree of at most 200 lines.
 
 use std::fmt::{self, Display, Write};
+use std::time::Duration;
 
 use super::drawing::Drawing;
 use super::fold::write_quoted;
@@ -91,8 +92,8 @@ fn write_process(
     if process.is_closing_children() {
         f.write_str(", its children are being closed")?;
     }
-    if process.work != Work::None {
-        write_work(process, f)?;
+    for (work, work_for) in process.works() {
+        write_work(process, work, work_for, f)?;
     }
     if let Some(oldest) = process.held_slots().iter().max_by_key(|slot| slot.held_for) {
         match process.held_slots().len() {
@@ -141,7 +142,7 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
         separator = ", ";
     }
     let is_shown = |reason: &&Reason| match reason {
-        Reason::ParentClosed => f.alternate() && process.work == Work::None,
+        Reason::ParentClosed => f.alternate() && process.work() == Work::None,
         _ => true,
     };
     if let Some(reason) = process.reason().filter(is_shown) {
@@ -172,9 +173,14 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
     if process.has_failed() { f.write_str(", failed") } else { Ok(()) }
 }
 
-fn write_work(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, ", {}", words(process.work))?;
-    match (process.work, process.thread()) {
+fn write_work(
+    process: &ProcessInfo,
+    work: Work,
+    work_for: Option<Duration>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, ", {}", words(work))?;
+    match (work, process.thread()) {
         (Work::ThreadBody, Some(thread)) => write_quoted(thread, f)?,
         (Work::Teardown | Work::AsyncTeardown, Some(thread)) => {
             f.write_str(" on thread")?;
@@ -182,7 +188,7 @@ fn write_work(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         }
         _ => {}
     }
-    match process.work_for() {
+    match work_for {
         Some(work_for) if f.alternate() => {
             f.write_str(" for ")?;
             Elapsed(work_for).fmt(f)
