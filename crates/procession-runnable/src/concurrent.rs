@@ -5,6 +5,8 @@
 
 use std::ops::ControlFlow;
 
+use procession::support::wait_for_own_children;
+
 use crate::errors::Errors;
 use crate::group::{combine, start_all, start_part};
 use crate::ready::{NotReady, Ready};
@@ -39,7 +41,9 @@ pub fn concurrent(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
             }
             for started in started {
                 match started {
-                    Ok(process) => errors.add_outcome(process.closed().await),
+                    Ok(process) => {
+                        errors.add_outcome(wait_for_own_children(&run, process.closed()).await);
+                    }
                     Err(error) => errors.add_refused(error),
                 }
             }
@@ -83,7 +87,7 @@ pub fn sequence(parts: impl IntoIterator<Item = Runnable>) -> Runnable {
                     ControlFlow::Break(result) => return result,
                     ControlFlow::Continue(process) => process,
                 };
-                if process.closed().await.is_err() {
+                if wait_for_own_children(&run, process.closed()).await.is_err() {
                     // The error of the part closes the sequence.
                     break;
                 }

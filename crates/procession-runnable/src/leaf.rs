@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
+use procession::support::wait_for_own_children;
 use procession::{Error, IntoOutcome, Process};
 
 use crate::errors::Errors;
@@ -177,11 +178,13 @@ fn leaf_of(
                 return errors.into_result();
             }
             match stop(&run, &working) {
-                Ok(Some(stopping)) => errors.add_outcome(stopping.closed().await),
+                Ok(Some(stopping)) => {
+                    errors.add_outcome(wait_for_own_children(&run, stopping.closed()).await);
+                }
                 Ok(None) => {}
                 Err(error) => errors.add_refused(error),
             }
-            match working.closed().await {
+            match wait_for_own_children(&run, working.closed()).await {
                 // Its own abort ended it. That of another process would be an error like any other.
                 Err(Error::Aborted(label)) if label.id() == working.id() => {}
                 worked => errors.add_outcome(worked),
@@ -265,7 +268,9 @@ where
                 procession::ok()
             });
             match starting {
-                Ok(starting) => errors.add_outcome(starting.closed().await),
+                Ok(starting) => {
+                    errors.add_outcome(wait_for_own_children(&run, starting.closed()).await);
+                }
                 Err(error) => errors.add_refused(error),
             }
             errors.into_result()?;

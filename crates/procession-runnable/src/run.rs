@@ -5,7 +5,7 @@ use std::future::{Future, pending};
 
 #[cfg(not(loom))]
 use procession::support::{block_on, program_is_ready};
-use procession::support::{close_when_at, run_at, run_blocking_at};
+use procession::support::{close_when_at, run_at, run_blocking_at, wait_for_own_children};
 use procession::{BoxError, Error, IntoOutcome, Process, Reason, Site};
 #[cfg(not(loom))]
 use procession::{ChildFailure, Exit, Main};
@@ -126,17 +126,20 @@ where
         }
     };
     match readiness.until_closing(&process).await {
-        Ok(()) if !process.is_closing() => match run_inside(site, &process, &started, body).await {
-            Ok(outcome) => errors.add_outcome(outcome),
-            Err(error) => errors.add_own(error),
-        },
+        Ok(()) if !process.is_closing() => {
+            let inside = run_inside(site, &process, &started, body);
+            match wait_for_own_children(&process, inside).await {
+                Ok(outcome) => errors.add_outcome(outcome),
+                Err(error) => errors.add_own(error),
+            }
+        }
         Err(NotReady::Ended(label)) => errors.add_own(NotReady::of(label)),
         // The outcome of the run has the details.
         Ok(()) | Err(NotReady::Failed | NotReady::Closed) => {}
     }
     // This also shows in snapshots that the run is ending.
     process.close();
-    errors.add_outcome(started.closed().await);
+    errors.add_outcome(wait_for_own_children(&process, started.closed()).await);
     errors.into_result()
 }
 

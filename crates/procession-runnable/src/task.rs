@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use procession::Error;
 use procession::support::text::Escaped;
+use procession::support::wait_for_own_children;
 
 use crate::dropping::{Nested, drop_nested};
 use crate::errors::{Errors, is_failure_of_part};
@@ -51,7 +52,10 @@ pub fn task(kind: impl Into<Arc<str>>, runnable: Runnable) -> Runnable {
                 Error::failed(run.label(), Box::new(error))
             };
             match runnable.start(Start::part_of(&run, run.readiness_of_parts())) {
-                Ok(started) => errors.add_outcome(started.closed().await.map_err(failed)),
+                Ok(started) => {
+                    let ended = wait_for_own_children(&run, started.closed()).await;
+                    errors.add_outcome(ended.map_err(failed));
+                }
                 Err(error) if is_failure_of_part(&error) => errors.add_outcome(Err(failed(error))),
                 Err(error) => errors.add_own(failed(error)),
             }

@@ -51,6 +51,7 @@ use crate::process::Process;
 use crate::run::Seed;
 use crate::run::body::ErrorRecipient;
 use crate::run::foreign::Foreign;
+use crate::run::waits::wait_for_own_children;
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, ChildFailure, Error, IntoOutcome, Site};
 use futures_lite::{Stream, StreamExt};
@@ -343,7 +344,9 @@ async fn run(
         process.node.count_call();
         match call(&process) {
             // A failure was counted, and was reported.
-            Ok(call) if !overlapping => drop(call.closed().await),
+            Ok(call) if !overlapping => {
+                drop(wait_for_own_children(&process.node, call.closed()).await);
+            }
             // So was the failure of a thread that could not be created.
             Ok(_) | Err(_) => {}
         }

@@ -238,6 +238,13 @@ pub fn show_wait_for_children(process: &Process, other: &Process) -> ShownWait {
     ShownWait { _shown: crate::run::waits::show_wait_for_children(&process.node, &other.node) }
 }
 
+/// Waits for `future`, which is ready when children of `process` are Closed. As long as that takes and one of them is
+/// open, snapshots show that `process` waits for its children. A body that makes parts and waits for them awaits them
+/// in this way, so that reports name the part that hangs, and not the body.
+pub async fn wait_for_own_children<F: Future>(process: &Process, future: F) -> F::Output {
+    crate::run::waits::wait_for_own_children(&process.node, future).await
+}
+
 /// Makes snapshots show a wait as long as it exists. Made by [`show_wait_for_children`].
 #[must_use = "the wait is shown as long as this exists"]
 pub struct ShownWait {

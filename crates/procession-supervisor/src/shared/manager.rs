@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use procession::support::{catch, ignore_failures_of_children};
+use procession::support::{catch, ignore_failures_of_children, wait_for_own_children};
 use procession::{BoxError, Clock, Error, IntoOutcome, Process, Site, SystemClock};
 use procession_runnable::{Run, Runnable, Start, body, named, run_in_at, run_in_blocking_at};
 
@@ -318,7 +318,8 @@ impl SharedManager {
             }
             std::future::pending().await
         };
-        let outcome = or(units.closed(), told_of_risk).await;
+        let ended = or(units.closed(), told_of_risk);
+        let outcome = wait_for_own_children(run, ended).await;
         let is_lost = !term.is_valid();
         if is_lost {
             self.shared.events.tell(None, Happening::LeaseEnded);
@@ -327,7 +328,8 @@ impl SharedManager {
         let worked = async {
             let _answer = worked.await;
         };
-        or(worked, SystemClock.sleep(self.settings.ttl)).await;
+        let worked = or(worked, SystemClock.sleep(self.settings.ttl));
+        wait_for_own_children(run, worked).await;
         match outcome {
             // The units were aborted with the lease. Those that have not ended are named, and their writes are refused.
             Err(error) if !is_lost || run.is_closing() || is_failure(&error) => Err(error),

@@ -4,6 +4,7 @@
 //! The edges lead from each process whose code is on the thread's stack to the process that the wait is for. So the
 //! usual search also finds cycles that contain a blocking wait.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use super::call_stack::stack;
@@ -87,6 +88,14 @@ pub(crate) type Shown = ShownWait<NodeContents>;
 /// Makes snapshots show that code of `node` waits for the children of `other`, as long as the returned value exists.
 pub(crate) fn show_wait_for_children(node: &Arc<Node>, other: &Arc<Node>) -> Shown {
     ShownWait::begin(node, Link::ChildrenWait, other)
+}
+
+/// Waits for `future`, which is ready when children of the process are Closed. As long as that takes and one of them is
+/// open, snapshots show that the process waits for its children, so that its body is not taken for the cause of the
+/// wait. This is for bodies of the library that make children and wait for them.
+pub(crate) async fn wait_for_own_children<F: Future>(node: &Arc<Node>, future: F) -> F::Output {
+    let _shown = show_wait_for_children(node, node);
+    future.await
 }
 
 /// Makes snapshots show the wait at each process whose code is on this stack.

@@ -10,7 +10,8 @@
 //!    is an item, and nothing below it is searched.
 //! 3. A Running process that has a reason will close once its children have finished, so their work is an item.
 //! 4. Code that is blocked in a wait for another process, for the children or the body of one, or for a slot, is not an
-//!    item: the chain continues there.
+//!    item: the chain continues there. If no child is open any more, the code that waited for children is an item again,
+//!    because then only that code keeps the process open.
 //! 5. While a closing walk has taken the children of a process, the snapshot does not contain them. The fact that they
 //!    are being closed is then an item.
 
@@ -188,7 +189,7 @@ impl<'a> Search<'a> {
     fn add_work(&mut self, process: u32, step: Option<Step>) -> bool {
         let edges = self.snapshot.edges_of(process).iter();
         let mut open = edges.filter(|edge| self.is_open(edge.to()));
-        if open.any(|edge| edge.kind().blocks()) {
+        if open.any(|edge| edge.kind().blocks() && self.is_unfinished(edge)) {
             return false;
         }
         let is_new = !self.has_item[process as usize];
@@ -207,6 +208,16 @@ impl<'a> Search<'a> {
         if !std::mem::replace(&mut self.has_item[process as usize], true) {
             self.items.push(Item { process, kind, step, slot: 0 });
         }
+    }
+
+    /// Is a blocked wait really for something? A wait for children is over when none of them is open any more, although
+    /// the code that waits may not have noticed.
+    fn is_unfinished(&self, edge: &Edge) -> bool {
+        let target = super::index(edge.to());
+        let is_open_child = |edge: &Edge| edge.kind() == Link::Child && self.is_open(edge.to());
+        edge.kind() != Link::ChildrenWait
+            || self.info(target).is_closing_children()
+            || self.snapshot.edges_of(target).iter().any(is_open_child)
     }
 
     /// Follows the edges that `is_followed` selects, to open processes. Returns whether there are any.
@@ -404,6 +415,25 @@ mod tests {
         assert_eq!(labels.collect::<Vec<_>>(), ["part", "member"]);
         let text = snapshot.to_string();
         assert!(!text.contains("importer (above)") && text.contains("⇢ group: Running"), "{text}");
+    }
+
+    /// A wait for children that are Closed no longer blocks the code that waited.
+    #[test]
+    fn a_wait_for_children_ends_with_the_last_one() {
+        for is_closing_children in [false, true] {
+            let (mut scene, app) = app();
+            let importer = scene.closing_below(app, "importer", "src/export.rs:12");
+            scene.work(importer, Work::AsyncBody, AGE);
+            scene.at(importer).rare_mut().closing_children = is_closing_children;
+            let part = scene.closing_below(importer, "part", "src/export.rs:12");
+            scene.at(part).phase = Phase::Closed;
+            scene.edge(importer, Link::ChildrenWait, importer);
+            let expected = match is_closing_children {
+                true => BlockerKind::ClosingChildren,
+                false => BlockerKind::AsyncBody,
+            };
+            expect(scene, &[("app importer", expected)]);
+        }
     }
 
     /// A body that is waited for is an item of its own, or nobody has asked it to end.
