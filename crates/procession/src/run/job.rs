@@ -58,9 +58,7 @@ impl Job {
     }
 
     pub(super) fn teardown(due: Due<NodeContents>) -> Self {
-        if !due.teardown.is_blocking() {
-            due.node.work.mark_given_to_spawner();
-        }
+        due.node.work.mark_given_to_spawner(due.teardown.is_blocking());
         Self(State::Teardown(due))
     }
 
@@ -98,7 +96,10 @@ impl Job {
             return Err(self);
         }
         match self.take() {
-            State::Teardown(due) => Ok(Task::TearDown(due)),
+            State::Teardown(due) => {
+                due.node.work.mark(Work::TeardownQueued);
+                Ok(Task::TearDown(due))
+            }
             state => Err(Self(state)),
         }
     }

@@ -30,12 +30,12 @@ pub(crate) fn look_at(node: &Arc<Node>) -> Snapshot {
 /// The threads that were running code of processes when this was made.
 pub(crate) struct ThreadsAtWork {
     by_process: HashMap<usize, Arc<str>>,
-    pool_busy: usize,
+    tasks_ahead: usize,
 }
 
 impl ThreadsAtWork {
     pub(crate) fn look() -> Self {
-        Self { by_process: entries::all(), pool_busy: pool::busy() }
+        Self { by_process: entries::all(), tasks_ahead: pool::tasks_ahead() }
     }
 }
 
@@ -45,8 +45,8 @@ impl Workplaces<NodeContents> for ThreadsAtWork {
         is_blocking.then(|| self.by_process.get(&Arc::as_ptr(node).addr()).cloned()).flatten()
     }
 
-    fn pool_busy(&self) -> usize {
-        self.pool_busy
+    fn tasks_ahead(&self) -> usize {
+        self.tasks_ahead
     }
 }
 

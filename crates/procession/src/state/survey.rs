@@ -26,8 +26,9 @@ pub(crate) trait Workplaces<C: Contents> {
     /// The name of the thread that runs blocking code of the process.
     fn thread_of(&self, node: &Arc<Node<C>>, work: Work) -> Option<Arc<str>>;
 
-    /// The number of teardowns that the library's threads are running.
-    fn pool_busy(&self) -> usize;
+    /// The number of tasks that a teardown in the queue of the library's threads waits for, because these threads have
+    /// reached their limit; otherwise 0.
+    fn tasks_ahead(&self) -> usize;
 }
 
 /// Takes a snapshot of the process and of everything below it.
@@ -54,7 +55,7 @@ pub(crate) fn survey<C: Contents>(
         set_first_parents(&mut survey.processes, &survey.edges);
     }
     let above = above.iter().map(|segment| segment.to_string().into()).collect();
-    Snapshot::new(above, survey.processes, survey.edges, workplaces.pool_busy())
+    Snapshot::new(above, survey.processes, survey.edges, workplaces.tasks_ahead())
 }
 
 /// Reads the process alone, and counts the edges along which it waits for open processes, by kind.
@@ -100,7 +101,7 @@ fn read<C: Contents>(
     workplaces: &impl Workplaces<C>,
 ) -> ProcessInfo {
     let (work, work_since) = node.work.get_since();
-    let thread = workplaces.thread_of(node, work);
+    let thread = workplaces.thread_of(node, work.kind());
     ProcessInfo {
         id: node.id(),
         site: node.site,

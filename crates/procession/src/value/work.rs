@@ -34,7 +34,7 @@ pub enum Work {
 }
 
 /// The kinds of work, indexed by the number that is stored.
-const ALL: [Work; 11] = [
+const ALL: [Work; 12] = [
     Work::None,
     Work::ThreadBody,
     Work::AsyncBody,
@@ -46,10 +46,40 @@ const ALL: [Work; 11] = [
     Work::Future,
     Work::FailureHook,
     Work::TeardownQueued,
+    Work::TeardownQueued,
 ];
 
 /// The number of an async teardown that was given to its spawner and has not begun.
 const SPAWNED_TEARDOWN: u8 = 10;
+
+/// The number of a blocking teardown that was given to a spawner of the user and has not begun.
+const SPAWNED_BLOCKING: u8 = 11;
+
+/// The work as it is stored, which also says where a queued teardown is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredWork(u8);
+
+impl StoredWork {
+    #[inline]
+    pub(crate) fn kind(self) -> Work {
+        ALL[usize::from(self.0)]
+    }
+
+    /// Does a teardown wait for a thread of the library, and not for a spawner?
+    pub(crate) fn is_in_pool_queue(self) -> bool {
+        self.0 == Work::TeardownQueued as u8
+    }
+
+    /// A blocking teardown that was given to a spawner of the user.
+    #[cfg(test)]
+    pub(crate) const SPAWNED: Self = Self(SPAWNED_BLOCKING);
+}
+
+impl From<Work> for StoredWork {
+    fn from(work: Work) -> Self {
+        Self(work as u8)
+    }
+}
 
 /// The work of a process and its start time, written by the thread that starts or ends the work.
 ///
@@ -70,7 +100,7 @@ impl WorkCell {
 
     #[inline]
     pub(crate) fn get(&self) -> Work {
-        ALL[usize::from(self.work.load(Ordering::Relaxed))]
+        StoredWork(self.work.load(Ordering::Relaxed)).kind()
     }
 
     /// Is it a closing hook?
@@ -81,15 +111,13 @@ impl WorkCell {
 
     /// The work, and when it began.
     #[inline]
-    pub(crate) fn get_since(&self) -> (Work, Option<Stamp>) {
+    pub(crate) fn get_since(&self) -> (StoredWork, Option<Stamp>) {
         let since = Stamp::from_parts(
             self.since_low.load(Ordering::Relaxed),
             self.since_high.load(Ordering::Relaxed),
         );
-        match self.get() {
-            Work::None => (Work::None, None),
-            work => (work, since),
-        }
+        let work = StoredWork(self.work.load(Ordering::Relaxed));
+        (work, since.filter(|_| work.kind() != Work::None))
     }
 
     /// Work of this kind begins now.
@@ -120,9 +148,10 @@ impl WorkCell {
         self.begin_at(work, since);
     }
 
-    /// Records that the async teardown that is due was given to its spawner.
-    pub(crate) fn mark_given_to_spawner(&self) {
-        self.work.store(SPAWNED_TEARDOWN, Ordering::Relaxed);
+    /// Records that the teardown that is due was given to its spawner.
+    pub(crate) fn mark_given_to_spawner(&self, is_blocking: bool) {
+        let work = if is_blocking { SPAWNED_BLOCKING } else { SPAWNED_TEARDOWN };
+        self.work.store(work, Ordering::Relaxed);
     }
 
     /// Is there work that the spawner has to poll?

@@ -37,14 +37,14 @@ mod threads;
 #[cfg(not(loom))]
 pub(super) use threads::prepare;
 #[cfg(not(loom))]
-pub(super) use threads::{OwnQueue, busy, drop_there, run_now, submit, while_blocked};
+pub(super) use threads::{OwnQueue, drop_there, run_now, submit, tasks_ahead, while_blocked};
 #[cfg(not(loom))]
 pub(crate) use threads::{help, wait_for_help};
 
 #[cfg(loom)]
 pub(super) use model::prepare;
 #[cfg(loom)]
-pub(super) use model::{OwnQueue, busy, drop_there, run_now, submit, while_blocked};
+pub(super) use model::{OwnQueue, drop_there, run_now, submit, tasks_ahead, while_blocked};
 #[cfg(loom)]
 pub(crate) use model::{help, wait_for_help};
 

@@ -22,7 +22,7 @@ pub(in crate::run) fn submit(tasks: Vec<Task>) {
 }
 
 /// A model reads no report, so the number does not matter.
-pub(in crate::run) fn busy() -> usize {
+pub(in crate::run) fn tasks_ahead() -> usize {
     0
 }
 

@@ -163,9 +163,11 @@ impl<T> State<T> {
         self.limit
     }
 
-    /// The number of threads that run a task.
-    pub(super) fn busy(&self) -> usize {
-        self.threads.busy
+    /// The number of tasks that a task which is not urgent waits for: `limit` running ones if the pool is at its limit
+    /// (P2). Below the limit it waits for a thread, not for other tasks. The tasks beyond the limit do not count,
+    /// because they are urgent, or were blocked.
+    pub(super) fn tasks_ahead(&self) -> usize {
+        if self.threads.busy < self.limit { 0 } else { self.limit }
     }
 
     /// A busy thread blocks in a wait of the library.

@@ -114,9 +114,9 @@ fn add(tasks: Vec<Task>, served: usize) {
     change(|state, around| state.add(tasks, served, around));
 }
 
-/// The number of threads of the pool that are running a task.
-pub(in crate::run) fn busy() -> usize {
-    POOL.locked.lock().state.busy()
+/// The number of running tasks that a queued teardown waits for, if the pool is at its limit; otherwise 0.
+pub(in crate::run) fn tasks_ahead() -> usize {
+    POOL.locked.lock().state.tasks_ahead()
 }
 
 /// Drops a user's value on a thread of the pool.

@@ -75,7 +75,8 @@ pub struct Blocker {
     pub age: Option<Duration>,
     /// How long ago its process was aborted.
     pub aborting_for: Option<Duration>,
-    /// The number of teardowns that were running on the library's threads while this one was queued.
+    /// The number of running tasks that a queued teardown waited for, if the library's threads had reached their limit;
+    /// otherwise 0.
     pub behind: usize,
     /// The number of other members of its family that are folded into it.
     pub more: usize,
@@ -353,6 +354,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::testing::{AGE, Scene, app, as_specified, deep, held, hostile, stuck, wide};
+    use crate::value::work::StoredWork;
     use crate::value::{Link, Work};
 
     /// The lines of all blockers.
@@ -408,10 +410,14 @@ mod tests {
         scene.work(file, Work::TeardownQueued, Duration::from_millis(5_900));
         let db = scene.closing_below(app, "db", "src/db.rs:12");
         scene.work(db, Work::AsyncTeardown, Duration::from_millis(410));
-        scene.pool_busy = 512;
+        scene.tasks_ahead = 512;
+        let spawned = scene.closing_below(files, "spawned", "src/files.rs:52");
+        scene.work(spawned, Work::TeardownQueued, Duration::from_millis(5_800)).work =
+            StoredWork::SPAWNED;
         let expected = [
             "app › log: teardown on thread `procession-7` (src/log.rs:17), running for 6.0 s",
             "app › files › f-812: teardown (src/files.rs:52), queued for 5.9 s behind 512 others",
+            "app › files › spawned: teardown (src/files.rs:52), queued for 5.8 s",
             "app › db: async teardown (src/db.rs:12), running for 410 ms",
         ];
         assert_eq!(lines(scene), expected);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Edge;
 use super::age::Age;
 use crate::value::text::Escaped;
+use crate::value::work::StoredWork;
 use crate::value::{BriefReason, Name, Phase, ProcessId, Reason, Site, Work};
 
 /// One process of a [`Snapshot`](crate::Snapshot). Its fields are consistent with each other, except for its work,
@@ -27,7 +28,7 @@ pub struct ProcessInfo {
     pub(crate) first_edge: Index,
     pub(crate) phase: Phase,
     pub(crate) aborting: bool,
-    pub(crate) work: Work,
+    pub(crate) work: StoredWork,
     /// A reason that carries a value is stored in `rare`.
     pub(crate) reason: Option<BriefReason>,
 }
@@ -192,7 +193,8 @@ impl ProcessInfo {
     /// All that it is running, and for how long. After its time limit, hooks may be called while its own code still
     /// runs.
     pub(super) fn works(&self) -> impl Iterator<Item = (Work, Option<Duration>)> + use<> {
-        let own = (self.work != Work::None).then(|| (self.work, self.work_for.get()));
+        let own = Some((self.work.kind(), self.work_for.get()));
+        let own = own.filter(|(work, _)| *work != Work::None);
         let hook_for = self.rare().and_then(|rare| rare.failure_hook_for);
         own.into_iter().chain(hook_for.map(|hook_for| (Work::FailureHook, Some(hook_for))))
     }
@@ -259,7 +261,7 @@ impl ProcessInfo {
             first_edge: Index::NONE,
             phase: Phase::Running,
             aborting: false,
-            work: Work::None,
+            work: Work::None.into(),
             reason: None,
         }
     }

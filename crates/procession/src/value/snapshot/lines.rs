@@ -113,7 +113,9 @@ impl Search<'_> {
             age: self.age(item),
             aborting_for: info.aborting_for(),
             behind: match item.kind {
-                BlockerKind::TeardownQueued => self.snapshot.pool_busy,
+                BlockerKind::TeardownQueued if info.work.is_in_pool_queue() => {
+                    self.snapshot.tasks_ahead
+                }
                 _ => 0,
             },
             more: line.more,
@@ -159,7 +161,7 @@ impl Search<'_> {
 
     /// A hook or a future is a process only inside the library, so the chain of its item ends at its parent.
     fn is_helper(&self, process: u32) -> bool {
-        process != 0 && matches!(self.info(process).work, Work::Hook | Work::Future)
+        process != 0 && matches!(self.info(process).work.kind(), Work::Hook | Work::Future)
     }
 
     fn age(&self, item: &Item) -> Option<Duration> {

@@ -58,8 +58,8 @@ pub struct Snapshot {
     processes: Vec<ProcessInfo>,
     /// Grouped by their upper ends, so the edges from one process are next to each other.
     edges: Vec<Edge>,
-    /// The number of teardowns that the library's threads were running.
-    pool_busy: usize,
+    /// The number of tasks that each teardown in the queue of the library's threads waited for.
+    tasks_ahead: usize,
     /// The indices of the processes, sorted by id when an id is looked up for the first time.
     by_id: OnceLock<Box<[u32]>>,
 }
@@ -140,10 +140,10 @@ impl Snapshot {
         above: Vec<Arc<str>>,
         processes: Vec<ProcessInfo>,
         edges: Vec<Edge>,
-        pool_busy: usize,
+        tasks_ahead: usize,
     ) -> Self {
         assert!(!processes.is_empty(), "a snapshot has a root");
-        Self { above, processes, edges, pool_busy, by_id: OnceLock::new() }
+        Self { above, processes, edges, tasks_ahead, by_id: OnceLock::new() }
     }
 
     /// [`new`](Self::new), but sets `first_edge` and `first_parent` itself. The edges from one process must be next to
@@ -153,7 +153,7 @@ impl Snapshot {
         above: Vec<Arc<str>>,
         mut processes: Vec<ProcessInfo>,
         edges: Vec<Edge>,
-        pool_busy: usize,
+        tasks_ahead: usize,
     ) -> Self {
         for (position, edge) in edges.iter().enumerate() {
             let is_next = position == 0 || edges[position - 1].from() != edge.from();
@@ -164,7 +164,7 @@ impl Snapshot {
             }
         }
         set_first_parents(&mut processes, &edges);
-        Self::new(above, processes, edges, pool_busy)
+        Self::new(above, processes, edges, tasks_ahead)
     }
 
     /// The edges from a process.

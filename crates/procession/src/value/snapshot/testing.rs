@@ -54,7 +54,7 @@ pub(super) struct Scene {
     pub(super) above: Vec<std::sync::Arc<str>>,
     pub(super) processes: Vec<ProcessInfo>,
     pub(super) edges: Vec<Edge>,
-    pub(super) pool_busy: usize,
+    pub(super) tasks_ahead: usize,
 }
 
 impl Scene {
@@ -99,7 +99,7 @@ impl Scene {
         work_for: Duration,
     ) -> &mut ProcessInfo {
         let process = self.at(index);
-        (process.work, process.work_for) = (work, Some(work_for).into());
+        (process.work, process.work_for) = (work.into(), Some(work_for).into());
         process
     }
 
@@ -109,7 +109,7 @@ impl Scene {
 
     pub(super) fn snapshot(mut self) -> Snapshot {
         self.edges.sort_by_key(|edge| edge.from());
-        Snapshot::built(self.above, self.processes, self.edges, self.pool_busy)
+        Snapshot::built(self.above, self.processes, self.edges, self.tasks_ahead)
     }
 }
 
