@@ -91,7 +91,7 @@
 //! # When something fails
 //!
 //! Nothing fails silently. A failure is handled by a hook on the process or above it, by a parent that ignores it or
-//! closes for it, by the caller that is handed the outcome, or, for a root, by the code that waits for it. Any other
+//! closes for it, by the caller that is handed the outcome, or, for a root, by the code that has a handle to it or waits for it. Any other
 //! failure is reported at once, as the `tracing`
 //! event `failed` and by `Main`: see [`ChildFailure::Report`].
 //!

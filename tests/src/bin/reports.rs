@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::future::pending;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
             late.process().closed().wait().unwrap_err();
             drop(late);
         }
+        "unread-roots" => unread_roots()?,
+        "read-roots" => read_roots()?,
         "handed-on" => {
             let child = p.spawn_thread(|_| Err("disk full"))?;
             p.spawn_thread(move |_| child.closed().wait())?;
@@ -189,3 +192,67 @@ impl std::fmt::Display for Nasty {
 }
 
 impl std::error::Error for Nasty {}
+
+/// Roots that fail after the last handle to them was dropped. Returns once their failures were reported.
+fn unread_roots() -> Result<(), Error> {
+    let (show, shown) = mpsc::channel::<()>();
+    let fails = || {
+        let show = show.clone();
+        move || Err::<(), _>(Shown(show))
+    };
+    let named = |name| Process::builder().name(name);
+    let fail = fails();
+    let thread = named("thread").spawn_thread(|p| {
+        let closing = p.closing();
+        drop(p);
+        closing.wait();
+        fail()
+    })?;
+    let fail = fails();
+    let task = named("task").spawn(|p| async {
+        let closing = p.closing();
+        drop(p);
+        closing.await;
+        fail()
+    })?;
+    let teardown = named("teardown").teardown(fails()).build()?;
+    let limited = named("limited").time_limit(SOON).teardown(fails()).build()?;
+    let (go, gate) = mpsc::channel::<()>();
+    let fail = fails();
+    let closed = named("closed").teardown(move || {
+        let _ = gate.recv();
+        fail()
+    });
+    let closed = closed.build()?;
+    drop(closed.close());
+    drop((thread, task, teardown, limited, closed));
+    drop(go);
+    for _ in 0..5 {
+        let _ = shown.recv_timeout(Duration::from_secs(5));
+    }
+    Ok(())
+}
+
+/// Roots that fail while a handle or a waiter can read their outcomes.
+fn read_roots() -> Result<(), Error> {
+    let handle = Process::builder().name("handle").spawn_thread(|_| Err("disk full"))?;
+    handle.closed().wait().unwrap_err();
+    let waited = Process::builder().name("waited").teardown(|| Err("disk full")).build()?;
+    let closed = waited.closed();
+    drop(waited);
+    closed.wait().unwrap_err();
+    Ok(())
+}
+
+/// An error that tells when it is shown.
+#[derive(Debug)]
+struct Shown(mpsc::Sender<()>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let _ = self.0.send(());
+        f.write_str("disk full")
+    }
+}
+
+impl std::error::Error for Shown {}

@@ -31,6 +31,9 @@ impl<T> Waiter<T> {
         moment: Moment,
         read: fn(&Node, bool) -> Option<T>,
     ) -> Self {
+        if moment == Moment::Closed {
+            node.add_reader();
+        }
         Self { node: node.clone(), moment, read, place: None, waiting: Waiting::nothing() }
     }
 
@@ -132,6 +135,9 @@ impl<T> Drop for Waiter<T> {
     fn drop(&mut self) {
         if let Some(place) = self.place.filter(|_| !model_has_failed()) {
             drop_sleeper(self.node.unregister(self.moment, place));
+        }
+        if self.moment == Moment::Closed {
+            self.node.remove_reader();
         }
     }
 }

@@ -5,16 +5,18 @@
 //! 1. A hook on the process or above it has been called. (The layer above knows, because it calls them.)
 //! 2. The process was handed to a caller. Its failures are left to that caller, which either reads the outcome or, if
 //!    it drops the process unread, reports them.
-//! 3. The process has no parents: the outcome of a root belongs to the code that waits for it. (For the root of `Main`,
-//!    that is `Main`, which returns it.)
+//! 3. The process has no parents, and somebody can read its outcome, because there is a handle to it or a waiter for its
+//!    end: the outcome of a root belongs to that code. (For the root of `Main`, that is `Main`, which returns it.)
 //! 4. One of its open parents ignores failures of children.
 //! 5. One of its open parents closes for it, and thus fails itself, or the body of that parent passes the failure on;
 //!    and *that* failure is handled according to 2, 3, 4 or 5. (A hook above that parent is also above the process.)
 //!
 //! A limiter is transparent: the parents of the limiter count as parents of its children.
 //!
-//! *Nothing fails silently, because* a failure counts as handled only where it is expected: at a hook, a caller, a
-//! root, or a process that was told to ignore it. A parent that closes is not such a place: if it were, a failure could
+//! *Nothing fails silently, because* a failure counts as handled only where it is expected: at a hook, a caller, the
+//! code that has a root, or a process that was told to ignore it. *A root that nobody can read is found*, because the
+//! handles and waiters of a process that is made without a parent are counted until the last one is dropped, and the
+//! body has dropped its own handle before its failure is looked at. A parent that closes is not such a place: if it were, a failure could
 //! close half a program without any report. If there are several parents, one that handles the failure is enough,
 //! because the code that set up that parent has decided about this child; another report of the same failure would be
 //! noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its parents is
@@ -40,6 +42,8 @@ use super::node::Node;
 use crate::value::ChildFailure;
 #[cfg(not(loom))]
 use crate::value::Phase;
+#[cfg(not(loom))]
+use crate::value::sync::Ordering;
 
 /// A process whose parents may handle the failure.
 #[cfg(not(loom))]
@@ -72,6 +76,39 @@ impl<C: Contents> Node<C> {
         let mut inner = self.inner.lock();
         let left = inner.extras_mut().and_then(|extras| extras.left_to_caller.take());
         left.unwrap_or_default()
+    }
+
+    /// A waiter that can read the outcome was made.
+    #[inline]
+    pub(crate) fn add_reader(&self) {
+        #[cfg(not(loom))]
+        self.change_readers(|readers| readers.checked_add(1));
+    }
+
+    /// A waiter that can read the outcome was dropped.
+    #[inline]
+    pub(crate) fn remove_reader(&self) {
+        #[cfg(not(loom))]
+        self.change_readers(|readers| readers.checked_sub(1));
+    }
+
+    /// Changes the number of readers, unless it is not counted. A number that has reached the maximum stays there, and
+    /// the process is then taken for one that is read.
+    #[cfg(not(loom))]
+    #[inline]
+    fn change_readers(&self, change: impl Fn(u16) -> Option<u16>) {
+        if self.counts_handles() {
+            let change = |readers| if readers == u16::MAX { None } else { change(readers) };
+            let _ = self.readers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        }
+    }
+
+    /// Can somebody read the outcome? If the handles are not counted, that is assumed.
+    #[cfg(not(loom))]
+    fn may_be_read(&self) -> bool {
+        !self.counts_handles()
+            || self.handles.load(Ordering::Acquire) > 0
+            || self.readers.load(Ordering::Relaxed) > 0
     }
 
     /// Does something other than a hook handle this failure of the process? If that is a caller, the failure is left to
@@ -143,7 +180,7 @@ impl<C: Contents> Node<C> {
             return true;
         }
         if inner.parents().next().is_none() {
-            return true;
+            return self.may_be_read();
         }
         let closes_parents = inner.closes_parents();
         asking.push(Asking { node: self.clone(), closes_parents });

@@ -76,8 +76,12 @@ pub(crate) struct Node<C: Contents> {
     pub(super) phase: PhaseWord,
     /// The code that the process is running.
     pub(crate) work: WorkCell,
-    /// The number of handles, as long as they [count](Self::counts_handles).
+    /// The number of handles, if they [are counted](Self::counts_handles).
     pub(crate) handles: AtomicU32,
+    /// The number of waiters that can read the outcome, if handles are counted. It describes the process to the report of
+    /// a failure, and orders nothing.
+    #[cfg(not(loom))]
+    pub(super) readers: std::sync::atomic::AtomicU16,
     /// The number of things that the process waits for (S2, S4), and the bit [`CHILDREN_AWAITED`].
     pub(super) waiting: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
@@ -252,7 +256,8 @@ impl<C: Contents> Node<C> {
         self.phase.is_aborting()
     }
 
-    /// Is it Running, and is the number of its handles all that is known to keep it open (S5)?
+    /// Are its handles counted? While it is Running, their number is then all that is known to keep it open (S5). After
+    /// that, it says whether somebody can read the outcome. A model counts them only while it is Running.
     #[inline]
     pub(crate) fn counts_handles(&self) -> bool {
         self.phase.counts_handles()
