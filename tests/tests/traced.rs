@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use procession::support::flush_events;
@@ -40,6 +40,8 @@ struct Captured {
     spans: Mutex<BTreeMap<u64, Fields>>,
     entered: Mutex<Vec<u64>>,
     next: AtomicU64,
+    /// Notified of each event.
+    heard: Condvar,
 }
 
 impl Subscriber for Capture {
@@ -68,6 +70,7 @@ impl Subscriber for Capture {
         event.record(&mut visitor);
         let panics = visitor.0.get("process").is_some_and(|process| process.contains("panics"));
         self.0.events.lock().unwrap().push((*event.metadata().level(), visitor.0));
+        self.0.heard.notify_all();
         assert!(!panics, "by the subscriber");
     }
 
@@ -89,6 +92,19 @@ impl Capture {
         events.iter().filter(|(_, fields)| is_its(fields)).cloned().collect()
     }
 
+    /// Waits until this process has had an event with this name at WARN.
+    #[track_caller]
+    fn wait_for_warning(&self, process: &str, event: &str) {
+        let is_it = |(level, fields): &(Level, Fields)| {
+            let field = |name, value| fields.get(name).is_some_and(|its| its == value);
+            *level == Level::WARN && field("process", process) && field("event", event)
+        };
+        let is_missing = |events: &mut Vec<(Level, Fields)>| !events.iter().any(is_it);
+        let events = self.0.events.lock().unwrap();
+        let (events, waited) = self.0.heard.wait_timeout_while(events, LIMIT, is_missing).unwrap();
+        assert!(!waited.timed_out(), "no `{event}` of {process} in {events:#?}");
+    }
+
     /// The names of the events of this process at this level.
     fn names(&self, process: &str, level: Level) -> Vec<String> {
         let of_level = self.of(process).into_iter().filter(|(its, _)| *its == level);
@@ -105,6 +121,39 @@ impl Capture {
 
 fn named<'a>(name: &str, parent: &'a Process) -> procession::Builder<'a> {
     Process::builder().name(name).parent(parent)
+}
+
+/// An abort by a deadline, by a guard or by a signal is recorded as one by a call is, and once.
+fn forced_aborts_are_recorded(app: &Process, capture: &Capture) {
+    let hangs = |name: &str| named(name, app).spawn(|_| pending::<()>()).unwrap();
+    let late = hangs("late");
+    late.close_within(Duration::from_millis(5));
+    let at_once = hangs("at-once");
+    at_once.close_within(Duration::ZERO);
+    drop(hangs("guarded").abort_on_drop());
+    #[cfg(unix)]
+    {
+        use procession::signal::{SIGUSR2, bind};
+        let signalled = hangs("signalled");
+        bind(&signalled, [SIGUSR2]).unwrap();
+        let raise = || {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR2)
+                .unwrap();
+        };
+        raise();
+        signalled.closing().wait_timeout(LIMIT).expect("the first signal closes it");
+        raise();
+    }
+    let mut names = vec!["late", "at-once", "guarded"];
+    names.extend(cfg!(unix).then_some("signalled"));
+    for name in names {
+        let path = format!("app/{name}");
+        capture.wait_for_warning(&path, "aborting");
+        assert_eq!(capture.names(&path, Level::WARN), ["aborting"]);
+    }
+    // A later abort changes nothing, and is not recorded.
+    assert!(late.abort().wait().is_err() && at_once.abort().wait().is_err());
+    assert_eq!(capture.names("app/late", Level::WARN), ["aborting"]);
 }
 
 /// A subscriber receives phases at `trace`; failures, aborts and stalls at `warn`; and a span for each body.
@@ -124,6 +173,7 @@ fn a_subscriber_hears_of_phases_and_failures() {
     assert!(panicking.unwrap().closed().wait().is_err());
     let stubborn = named("stubborn", &app).spawn(|_| pending::<()>()).unwrap();
     assert!(matches!(stubborn.abort().wait(), Err(Error::Aborted(_))));
+    forced_aborts_are_recorded(&app, &capture);
     // A subscriber that panics does no harm.
     let panics = named("panics", &app).spawn_thread(|p| p.closing().wait()).unwrap();
     panics.abort();

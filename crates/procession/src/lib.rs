@@ -108,7 +108,7 @@
 //! |---|---|---|
 //! | TRACE | `made`, `closing`, `aborting`, `body_ended`, `teardown_queued`, `teardown_started`, `teardown_ended`, `closed` | `reason`; `closing_ms`, `outcome` |
 //! | ERROR if nothing handles the failure, otherwise WARN | `failed` | `kind`: `error` or `panic`, `error` with its causes, `site` |
-//! | WARN | `aborting`, once for each abort | `site` |
+//! | WARN | `aborting`, once for each abort by a call, a guard, a deadline or a signal, except those that `Main` reports | `site` |
 //! | WARN | `stalled`, and `blocked_by` for each blocker: with [`Process::on_stall`] | `closing_ms`, `open`, `blockers`, `next_report_ms`; `chain`, `kind`, `thread`, `site`, `for_ms`, `more` |
 //! | WARN | `missed`, without `process`: a subscriber was too slow | `count` |
 //!

@@ -39,6 +39,7 @@ use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 use signal_hook::low_level::{emulate_default_handler, exit};
 
 use crate::process::Process;
+use crate::run::abort::{ReportedBy, close};
 use crate::run::catch::catch;
 use crate::run::{Node, perform_elsewhere};
 pub use crate::value::SignalError;
@@ -323,7 +324,9 @@ fn deliver(signal: i32) {
         for observer in &observers {
             if abort { observer.before_abort(signal) } else { observer.before_close(signal) }
         }
-        perform_elsewhere(node.close(&Reason::Signal(signal), abort));
+        // Only `Main` observes the signals.
+        let reported_by = if observers.is_empty() { ReportedBy::Event } else { ReportedBy::Main };
+        perform_elsewhere(close(&node, &Reason::Signal(signal), abort, reported_by));
         observers.iter().for_each(|observer| observer.after_begin());
     }
     listeners.into_iter().for_each(|listener| listener());

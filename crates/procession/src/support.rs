@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::{Builder, Process};
+#[cfg(not(loom))]
+use crate::run::abort::{ReportedBy, close};
 use crate::run::body::ErrorRecipient;
 use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, ProcessId, Site, Snapshot};
 #[cfg(not(loom))]
@@ -126,7 +128,8 @@ pub fn abort_past_grace(process: &Process, grace: Duration) {
 /// thread of the library. This is for threads that users' wakers must not hold up.
 #[cfg(not(loom))]
 pub fn close_elsewhere(process: &Process, by_force: bool) {
-    crate::run::perform_elsewhere(process.node.close(&Reason::Asked, by_force));
+    let reported_by = ReportedBy::Event;
+    crate::run::perform_elsewhere(close(&process.node, &Reason::Asked, by_force, reported_by));
 }
 
 /// Nothing has handled a failure in the tree of the process (I17): calls the hooks of the process or, if there are

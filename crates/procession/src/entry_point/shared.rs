@@ -22,6 +22,7 @@ use parking::{Parker, Unparker};
 use super::extensions::{self, AtEnd};
 use super::os::exit;
 use crate::process::Process;
+use crate::run::abort::ReportedBy;
 use crate::run::deadlines::{act_at, force_elsewhere};
 use crate::run::reports::{MainListener, SingleFailure};
 use crate::run::{Node, look_at, register_own};
@@ -299,7 +300,7 @@ impl Shared {
         let (shared, other) = (self.clone(), self.clone());
         let force = move |shared: Arc<Self>| {
             let weak = shared.root.clone();
-            force_elsewhere(&weak, grace, move |snapshot| {
+            force_elsewhere(&weak, grace, ReportedBy::Main, move |snapshot| {
                 shared.post(Post::GraceOver(snapshot));
             });
         };

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::process::Process;
+use crate::run::abort::{ReportedBy, close};
 use crate::run::{Node, perform_elsewhere};
 use crate::value::sync::Mutex;
 use crate::value::{BoxError, Phase, Reason};
@@ -90,7 +91,7 @@ fn deliver() {
         } else {
             observer.before_close(SIGINT)
         }
-        perform_elsewhere(node.close(&Reason::Signal(SIGINT), abort));
+        perform_elsewhere(close(&node, &Reason::Signal(SIGINT), abort, ReportedBy::Main));
         observer.after_begin();
     }
 }

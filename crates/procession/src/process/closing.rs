@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Closed, Process};
+use crate::run::abort::{ReportedBy, close};
 use crate::run::{deadlines, perform};
 use crate::value::Reason;
 use crate::value::model::model_has_failed;
@@ -116,13 +117,7 @@ impl Process {
             return;
         }
         if !self.node.is_background() && (abort || !self.is_closing()) {
-            #[cfg(all(feature = "tracing", not(loom)))]
-            let abort_event = abort.then(|| crate::run::tracing::Abort::of(&self.node)).flatten();
-            perform(self.node.close(reason, abort));
-            #[cfg(all(feature = "tracing", not(loom)))]
-            if let Some(abort_event) = abort_event.filter(crate::run::tracing::Abort::has_begun) {
-                abort_event.record();
-            }
+            perform(close(&self.node, reason, abort, ReportedBy::Event));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`mod@perform`] | carries out effects: wakes sleepers and hands over teardowns; begin here |
+//! | [`mod@abort`] | aborts, and who reports them |
 //! | [`wakers`], [`later`] | how wakers are called; the calls that are postponed until a spawner has returned |
 //! | [`catch`] | runs foreign code and catches its panics |
 //! | [`foreign`] | users' values, and where they are dropped |
@@ -22,6 +23,7 @@
 //! | [`call_stack`], [`waits`] | the processes whose code is on a thread's stack; blocking waits, and their refusal |
 //! | [`workplaces`] | the threads that run blocking code, and their processes |
 
+pub(crate) mod abort;
 pub(crate) mod body;
 pub(crate) mod call_stack;
 pub(crate) mod catch;

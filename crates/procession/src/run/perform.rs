@@ -36,10 +36,13 @@
 //! 3. Users' wakers are called last, and among them those of the tasks of supervisors first, because threads that sleep in
 //!    the library may wait for the answers of these tasks. While the first one runs, the others are in a queue of the thread. If the first
 //!    one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
+//!
+//! If the effects are those of an [abort](super::abort) that must be recorded, a subscriber is called after all of that.
 
 use std::mem;
 use std::sync::Arc;
 
+use super::abort;
 use super::faults::drops_jobs;
 use super::job::Job;
 use super::later::{call_spawner, run_and_drain_if_outermost};
@@ -111,6 +114,16 @@ pub(super) fn tear_down(node: Arc<Node>, teardown: Teardown, submit: &mut Submit
 fn perform_with(mut effects: Effects, submit: &mut Submit<'_>) {
     effects.take_own().for_each(wake_one);
     notify_supervisors(&mut effects);
+    let aborted = effects.take_aborted();
+    hand_over_and_wake(effects, submit);
+    if let Some(label) = aborted {
+        abort::record(&label);
+    }
+}
+
+/// The second and the third step.
+#[inline]
+fn hand_over_and_wake(mut effects: Effects, submit: &mut Submit<'_>) {
     let mut spawned = run_closing_hooks(effects.take_special_due());
     let (due, no_wait_due) = (effects.take_due(), effects.take_no_wait_due());
     if spawned.is_empty() && due.is_empty() && no_wait_due.is_empty() {

@@ -24,7 +24,7 @@ use super::Node;
 use super::catch::{catch, contain};
 use crate::value::text::{Count, Elapsed};
 use crate::value::time::millis;
-use crate::value::{Event, EventKind, Label, Phase, Stall};
+use crate::value::{Event, EventKind, Label, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
 #[inline]
@@ -80,37 +80,16 @@ pub(super) fn may_want_errors() -> bool {
     is_on(LevelFilter::ERROR)
 }
 
-/// The event of an abort that is not part of an abort of a process above. It exists if a subscriber may want it.
-pub(crate) struct Abort {
-    node: Arc<Node>,
-    /// It is read before the abort, because a Closed process has nothing above it.
-    label: Label,
-}
-
-impl Abort {
-    /// Must be called before the abort.
-    pub(crate) fn of(node: &Arc<Node>) -> Option<Self> {
-        let is_first = may_warn() && !node.is_aborting() && node.phase() != Phase::Closed;
-        is_first.then(|| Self { node: node.clone(), label: node.label() })
-    }
-
-    /// Was the process aborted?
-    pub(crate) fn has_begun(&self) -> bool {
-        self.node.is_aborting()
-    }
-
-    /// Records the event.
-    pub(crate) fn record(self) {
-        contain(|| {
-            if enabled!(target: "procession", Level::WARN) {
-                let Self { node, label } = self;
-                event!(
-                    target: "procession", Level::WARN, event = "aborting", process = label.path(),
-                    site = %node.site, "{label} is being aborted"
-                );
-            }
-        });
-    }
+/// Records that the process with this label is being aborted, by a direct abort.
+pub(super) fn aborting(label: &Label) {
+    contain(|| {
+        if enabled!(target: "procession", Level::WARN) {
+            event!(
+                target: "procession", Level::WARN, event = "aborting", process = label.path(),
+                site = %label.site(), "{label} is being aborted"
+            );
+        }
+    });
 }
 
 /// Records that a closing is slow.

@@ -66,15 +66,9 @@ struct Family<C: Contents> {
 }
 
 impl<C: Contents> Node<C> {
-    /// Begins to close the process or, if `abort` is set, to abort it.
+    /// Begins to close the process or, if `abort` is set because a process above is being aborted, to abort it.
     pub(crate) fn close(self: &Arc<Self>, reason: &Reason, abort: bool) -> Effects<C> {
-        Walk::from(self, |walk, inner| {
-            let is_first_abort = abort && !self.is_aborting() && *reason != Reason::ParentClosed;
-            walk.begin(self, inner, reason, abort);
-            if is_first_abort && self.is_aborting() {
-                inner.extras().aborted_at = Some(walk.date(inner));
-            }
-        })
+        Walk::from(self, |walk, inner| walk.begin(self, inner, reason, abort))
     }
 
     /// Begins to close the process as soon as it waits for nothing.

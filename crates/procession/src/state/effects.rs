@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::node::Node;
+use crate::value::Label;
 use crate::value::sleeper::Sleeper;
 
 /// The effects of a change of state, as a value that the layer above carries out with no lock held (I10).
@@ -26,6 +27,8 @@ struct Further<C: Contents> {
     /// The teardowns of no-wait children.
     no_wait_due: Vec<Due<C>>,
     reports: Vec<Reported<C>>,
+    /// The label of a process that was aborted directly, if that must be recorded.
+    aborted: Option<Label>,
 }
 
 /// A sleeper that must be woken.
@@ -62,6 +65,7 @@ impl<C: Contents> Default for Further<C> {
             special_due: Vec::new(),
             no_wait_due: Vec::new(),
             reports: Vec::new(),
+            aborted: None,
         }
     }
 }
@@ -79,6 +83,7 @@ impl<C: Contents> Effects<C> {
             let due = [&further.due, &further.special_due, &further.no_wait_due];
             further.wakes.is_empty()
                 && further.reports.is_empty()
+                && further.aborted.is_none()
                 && due.into_iter().all(Vec::is_empty)
         };
         self.first.is_none() && self.further.as_deref().is_none_or(is_empty)
@@ -153,6 +158,12 @@ impl<C: Contents> Effects<C> {
         }
     }
 
+    /// Adds the record of an abort. A walk begins with at most one.
+    #[cold]
+    pub(super) fn record_abort(&mut self, label: Label) {
+        self.further().aborted = Some(label);
+    }
+
     #[inline]
     fn further(&mut self) -> &mut Further<C> {
         self.further.get_or_insert_default()
@@ -204,6 +215,12 @@ impl<C: Contents> Effects<C> {
     #[inline]
     pub(crate) fn take_reports(&mut self) -> Vec<Reported<C>> {
         self.further.as_mut().map_or_else(Vec::new, |further| mem::take(&mut further.reports))
+    }
+
+    /// Takes the label of the process whose abort must be recorded.
+    #[inline]
+    pub(crate) fn take_aborted(&mut self) -> Option<Label> {
+        self.further.as_mut().and_then(|further| further.aborted.take())
     }
 
     pub(crate) fn has_wakes(&self) -> bool {

@@ -365,6 +365,10 @@ mod tests {
         Node::new(Seed { body: true, ..Seed::at(Site::caller()) }, None)
     }
 
+    fn abort(node: &Arc<Node>) -> Effects<Plain> {
+        node.abort(&Reason::Asked, None, None).expect("it was not aborted before")
+    }
+
     /// A task that waits for two moments is woken for each.
     #[test]
     fn one_waker_waits_for_two_moments() {
@@ -374,7 +378,7 @@ mod tests {
         register(&node, Moment::Aborting, &waker);
         wake(node.close(&Reason::Asked, false));
         assert_eq!(count(&woken), 1);
-        wake(node.close(&Reason::Asked, true));
+        wake(abort(&node));
         assert_eq!(count(&woken), 2);
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
@@ -392,7 +396,7 @@ mod tests {
         assert_ne!(aborting, second);
         assert!(node.unregister(Moment::Aborting, aborting).is_none());
         wake(closed);
-        wake(node.close(&Reason::Asked, true));
+        wake(abort(&node));
         assert_eq!((count(&gone), count(&woken)), (1, 1));
     }
 
@@ -404,7 +408,7 @@ mod tests {
         register(&node, Moment::Closing, &waker);
         register(&node, Moment::Aborting, &waker);
         let closed = node.close(&Reason::Asked, false);
-        let aborted = node.close(&Reason::Asked, true);
+        let aborted = abort(&node);
         wake(closed);
         wake(aborted);
         assert_eq!(count(&woken), 2);
@@ -437,7 +441,7 @@ mod tests {
         assert!(node.register(Moment::Closing, &mut closing, &other).0);
         wake(node.close(&Reason::Asked, false));
         assert_eq!((count(&before), count(&after)), (0, 1));
-        wake(node.close(&Reason::Asked, true));
+        wake(abort(&node));
         assert_eq!((count(&before), count(&after)), (1, 1));
     }
 
@@ -456,7 +460,7 @@ mod tests {
             let aborting = register(&node, Moment::Aborting, &other);
             assert_eq!(closing == aborting, before < 3);
             assert!(node.unregister(Moment::Closing, closing).is_none());
-            wake(node.close(&Reason::Asked, true));
+            wake(abort(&node));
             assert_eq!(count(&woken), 1);
         }
     }

@@ -132,7 +132,11 @@ fn the_closing_comes_before_everything_that_follows() {
             let (node, _added) = fresh_child(&parent, seed, None);
             node.add_observer(log.clone());
             let closed = if by_parent { &parent } else { &node };
-            for due in closed.close(&Reason::Asked, abort).take_due() {
+            let mut effects = match abort {
+                true => closed.abort(&Reason::Asked, None, None).expect("it is Running"),
+                false => closed.close(&Reason::Asked, false),
+            };
+            for due in effects.take_due() {
                 drop(due.node.torn_down(None));
             }
             if node.phase.has_body() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
+use crate::run::abort::{ReportedBy, abort, close};
 use crate::run::hooks::time_limit_over;
 use crate::run::perform::{perform, perform_elsewhere};
 use crate::run::pool::run_now;
@@ -26,13 +27,7 @@ fn abort_at(node: &Arc<Node>, deadline: Instant) -> bool {
     let weak = Arc::downgrade(node);
     act_at(node, deadline, move || {
         if let Some(node) = weak.upgrade() {
-            #[cfg(feature = "tracing")]
-            let abort_event = crate::run::tracing::Abort::of(&node);
-            perform_elsewhere(node.close(&Reason::Asked, true));
-            #[cfg(feature = "tracing")]
-            if let Some(abort_event) = abort_event.filter(crate::run::tracing::Abort::has_begun) {
-                run_now(Box::new(move || abort_event.record()));
-            }
+            perform_elsewhere(close(&node, &Reason::Asked, true, ReportedBy::Event));
         }
     })
 }
@@ -56,9 +51,9 @@ pub(crate) fn act_at(
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     let weak = Arc::downgrade(node);
-    let act = move || force_elsewhere(&weak, grace, |_| ());
+    let act = move || force_elsewhere(&weak, grace, ReportedBy::Event, |_| ());
     if grace.is_zero() || !act_at(node, deadline, act) {
-        force(node, grace, |_| ());
+        force(node, grace, ReportedBy::Event, |_| ());
     }
 }
 
@@ -67,22 +62,29 @@ pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
 pub(crate) fn force_elsewhere(
     node: &Weak<Node>,
     grace: Duration,
+    reported_by: ReportedBy,
     record: impl FnOnce(Snapshot) + Send + 'static,
 ) {
     if let Some(node) = node.upgrade() {
-        run_now(Box::new(move || force(&node, grace, record)));
+        run_now(Box::new(move || force(&node, grace, reported_by, record)));
     }
 }
 
 /// Aborts the process because the grace has ended, and passes a snapshot of everything that kept it open to `record`.
 /// If the process is Closed, or was aborted before, nothing happens.
-fn force(node: &Arc<Node>, grace: Duration, record: impl FnOnce(Snapshot)) {
+fn force(
+    node: &Arc<Node>,
+    grace: Duration,
+    reported_by: ReportedBy,
+    record: impl FnOnce(Snapshot),
+) {
     if node.phase() == Phase::Closed || node.is_aborting() {
         return;
     }
     let snapshot = look_at(node);
     let forced = Forced::new(node.label(), grace, &snapshot);
-    if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
+    let failure = Failure::new(Error::Forced(forced));
+    if let Some(effects) = abort(node, &Reason::Asked, Some(failure), reported_by) {
         record(snapshot);
         perform(effects);
     }
@@ -118,7 +120,7 @@ impl Wake for Grace {
 pub(crate) fn begin_grace(node: &Arc<Node>, grace: Duration) {
     let Some(deadline) = deadline_after(grace) else { return };
     if !abort_at(node, deadline) {
-        perform_elsewhere(node.close(&Reason::Asked, true));
+        perform_elsewhere(close(node, &Reason::Asked, true, ReportedBy::Event));
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::run::abort::{ReportedBy, abort};
 use crate::run::hooks::time_limit_over;
 use crate::run::{Failure, Node, look_at, perform};
 use crate::value::time::now;
-use crate::value::{Error, Forced};
+use crate::value::{Error, Forced, Reason};
 
 /// A future that is ready at a deadline that has passed, and otherwise never.
 pub(crate) struct Sleep {
@@ -32,7 +33,8 @@ impl Future for Sleep {
 pub(crate) fn abort_after(node: &Arc<Node>, grace: Duration) {
     if grace.is_zero() {
         let forced = Forced::new(node.label(), grace, &look_at(node));
-        if let Some(effects) = node.force(Failure::new(Error::Forced(forced))) {
+        let failure = Failure::new(Error::Forced(forced));
+        if let Some(effects) = abort(node, &Reason::Asked, Some(failure), ReportedBy::Event) {
             perform(effects);
         }
     }
