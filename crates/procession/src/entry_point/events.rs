@@ -3,6 +3,7 @@
 use tracing::Level;
 
 use super::report::{Next, Paint, Report, Waiting};
+use crate::run::tracing::{SlowClosing, blocked_by, stalled};
 use crate::value::text::Signal;
 use crate::value::time::millis;
 
@@ -43,23 +44,19 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
         Report::Aborting { signal, .. } => record_signal(*signal, 2, &message, process, grace_ms),
         Report::Exiting { signal, .. } => record_signal(*signal, 3, &message, process, grace_ms),
         Report::Stalled { closing, next_report, next, waiting } => {
-            let (closing_ms, next_report_ms) = (millis(*closing), millis(*next_report));
-            let (open, blockers) = (waiting.open, waiting.blockers.total);
-            let abort_in_ms = match next {
-                Next::Abort(left) => Some(millis(*left)),
+            let abort_in = match next {
+                Next::Abort(left) => Some(*left),
                 _ => None,
             };
-            event!(
-                Level::WARN,
-                "stalled",
-                message,
+            stalled(&SlowClosing {
+                message: &message,
                 process,
-                closing_ms,
-                open,
-                blockers,
-                abort_in_ms,
-                next_report_ms,
-            );
+                closing: *closing,
+                open: waiting.open,
+                blockers: waiting.blockers.total,
+                abort_in,
+                next_report: *next_report,
+            });
         }
         Report::GraceOver { grace, waiting, .. } => {
             let (grace_ms, aborted) = (millis(*grace), waiting.open);
@@ -92,7 +89,9 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
         Report::EndFailed { .. } => event!(Level::ERROR, "end_failed", message, process,),
         Report::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
     }
-    report.waiting().into_iter().for_each(record_blockers);
+    if let Some(Waiting { blockers, paths, .. }) = report.waiting() {
+        blocked_by(blockers, paths);
+    }
 }
 
 fn record_signal(signal: i32, stage: u32, message: &str, process: &str, grace_ms: Option<u64>) {
@@ -109,27 +108,4 @@ fn record_signal(signal: i32, stage: u32, message: &str, process: &str, grace_ms
         stage,
         grace_ms,
     );
-}
-
-fn record_blockers(waiting: &Waiting) {
-    for (blocker, process) in waiting.blockers.first.iter().zip(&waiting.paths) {
-        let (chain, process) = (blocker.name().to_string(), process.as_str());
-        let (chain, kind, thread) =
-            (chain.as_str(), blocker.kind.name(), blocker.thread.as_deref());
-        let (site, for_ms, more) =
-            (blocker.site.to_string(), blocker.age.map(millis), blocker.more);
-        let site = site.as_str();
-        event!(
-            Level::WARN,
-            "blocked_by",
-            blocker,
-            process,
-            chain,
-            kind,
-            thread,
-            site,
-            for_ms,
-            more,
-        );
-    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::run::reports::SingleFailure;
-use crate::value::text::{Count, Elapsed, Signal, Span};
+use crate::value::text::{Count, Elapsed, Processes, Signal, Span};
 use crate::value::{Blockers, Snapshot};
 
 /// The number of blockers that are listed.
@@ -59,7 +59,7 @@ pub(super) struct Waiting {
     pub(super) open: usize,
     pub(super) blockers: Blockers,
     /// The path of the process of each blocker.
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for events"))]
+    #[cfg(feature = "tracing")]
     pub(super) paths: Vec<String>,
 }
 
@@ -79,12 +79,14 @@ pub(super) struct Paint(pub(super) bool);
 impl Waiting {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let blockers = snapshot.blockers(LISTED);
-        let last = |blocker: &crate::value::Blocker| {
-            let last = blocker.chain.last()?;
-            snapshot.path(snapshot.processes().get(last.process)?.id)
-        };
-        let paths = blockers.first.iter().map(|blocker| last(blocker).unwrap_or_default());
-        Self { open: snapshot.open(), paths: paths.collect(), blockers }
+        #[cfg(feature = "tracing")]
+        let paths = snapshot.paths(&blockers);
+        Self {
+            open: snapshot.open(),
+            blockers,
+            #[cfg(feature = "tracing")]
+            paths,
+        }
     }
 }
 
@@ -104,7 +106,7 @@ impl Report {
             Self::Aborting { signal, is_same, aborted, may_exit } => {
                 let signal = Signal(*signal);
                 let again = if *is_same { " again" } else { "" };
-                let (aborting, aborted) = (paint.yellow("aborting"), processes(*aborted));
+                let (aborting, aborted) = (paint.yellow("aborting"), Processes(*aborted));
                 let exits = match may_exit {
                     true => format!(" A third {signal} exits at once."),
                     false => String::new(),
@@ -114,13 +116,13 @@ impl Report {
             Self::Exiting { signal, open } => {
                 let (name, code) = (Signal(*signal), 128 + signal);
                 let (exiting, verb) = (paint.red("exiting"), if *open == 1 { "is" } else { "are" });
-                let open = processes(*open);
+                let open = Processes(*open);
                 format!(
                     "{name} a third time: {exiting} with code {code}; {open} {verb} still open."
                 )
             }
             Self::Stalled { closing, next, waiting, .. } => {
-                let (still, open) = (paint.yellow("still closing"), processes(waiting.open));
+                let (still, open) = (paint.yellow("still closing"), Processes(waiting.open));
                 let closing = Elapsed(*closing);
                 let next = match next {
                     Next::Abort(left) => format!("grace ends in {}", Span(*left)),
@@ -135,7 +137,7 @@ impl Report {
             }
             Self::GraceOver { grace, exit_in, waiting } => {
                 let (grace, aborting) = (Span(*grace), paint.yellow("aborting"));
-                let aborted = processes(waiting.open);
+                let aborted = Processes(waiting.open);
                 let exit = match exit_in {
                     Some(left) => format!("; exit in {} at the latest", Elapsed(*left)),
                     None => String::new(),
@@ -219,7 +221,7 @@ impl Summary {
         match (forced, failures) {
             (Some((total, names)), _) => {
                 let verb = if *total == 1 { "was" } else { "were" };
-                let (aborted, names) = (processes(*total), names.join(", "));
+                let (aborted, names) = (Processes(*total), names.join(", "));
                 let names = if names.is_empty() { names } else { format!(" ({names})") };
                 format!("{closed} by force: {aborted} {verb} aborted{names}; exit code {code}")
             }
@@ -240,11 +242,6 @@ impl Summary {
             (None, _) => "failed",
         }
     }
-}
-
-fn processes(count: usize) -> String {
-    let noun = if count == 1 { "process" } else { "processes" };
-    format!("{} {noun}", Count(count))
 }
 
 fn plural(count: usize, noun: &str) -> String {
@@ -283,7 +280,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn waiting(open: usize) -> Waiting {
-        Waiting { open, blockers: Blockers::default(), paths: Vec::new() }
+        Waiting {
+            open,
+            blockers: Blockers::default(),
+            #[cfg(feature = "tracing")]
+            paths: Vec::new(),
+        }
     }
 
     fn plain(report: &Report) -> String {

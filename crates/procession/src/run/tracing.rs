@@ -16,15 +16,16 @@
 //! and the tree in which that is made is traced from then on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::tracing::level_filters::LevelFilter;
 use ::tracing::{Level, Span, enabled, event, info_span};
 
 use super::Node;
 use super::catch::{catch, contain};
-use crate::value::text::{Count, Elapsed};
+use crate::value::text::{Elapsed, Processes};
 use crate::value::time::millis;
-use crate::value::{Event, EventKind, Label, Stall};
+use crate::value::{Blockers, Event, EventKind, Label, Snapshot, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
 #[inline]
@@ -92,33 +93,66 @@ pub(super) fn aborting(label: &Label) {
     });
 }
 
+/// A closing that is slow, for [`stalled`].
+pub(crate) struct SlowClosing<'a> {
+    pub(crate) message: &'a str,
+    pub(crate) process: &'a str,
+    pub(crate) closing: Duration,
+    /// The number of processes that are not Closed.
+    pub(crate) open: usize,
+    /// The number of items that prevent the process from closing.
+    pub(crate) blockers: usize,
+    /// The rest of the grace, if there is one.
+    pub(crate) abort_in: Option<Duration>,
+    pub(crate) next_report: Duration,
+}
+
 /// Records that a closing is slow.
-pub(super) fn stalled(stall: &Stall) {
-    if is_on(LevelFilter::WARN) {
-        contain(|| write_stall(stall));
+pub(crate) fn stalled(slow: &SlowClosing<'_>) {
+    let SlowClosing { message, process, closing, open, blockers, abort_in, next_report } = *slow;
+    let (closing_ms, next_report_ms) = (millis(closing), millis(next_report));
+    event!(
+        name: "stalled", target: "procession", Level::WARN, event = "stalled", process, closing_ms,
+        open, blockers, abort_in_ms = abort_in.map(millis), next_report_ms, "{message}"
+    );
+}
+
+/// Records the items that prevent a process from closing. `paths` has the path of each item's process.
+pub(crate) fn blocked_by(blockers: &Blockers, paths: &[String]) {
+    for (blocker, process) in blockers.first.iter().zip(paths) {
+        let (chain, site) = (blocker.name().to_string(), blocker.site.to_string());
+        let (chain, site, process) = (chain.as_str(), site.as_str(), process.as_str());
+        let (kind, thread) = (blocker.kind.name(), blocker.thread.as_deref());
+        let (for_ms, more) = (blocker.age.map(millis), blocker.more);
+        event!(
+            name: "blocked_by", target: "procession", Level::WARN, event = "blocked_by", process,
+            chain, kind, thread, site, for_ms, more, "{blocker}"
+        );
     }
 }
 
-fn write_stall(stall: &Stall) {
-    if !enabled!(target: "procession", Level::WARN) {
+/// Records the slow closing of a process with a hook for that, and the items in the snapshot that prevent it.
+pub(super) fn stalled_with_hook(stall: &Stall, snapshot: &Snapshot) {
+    if !may_warn() {
         return;
     }
-    let Stall { process, closing_for, open, blockers, next } = stall;
-    let (process, closing_ms) = (process.path(), millis(*closing_for));
-    let total = blockers.total;
-    event!(
-        target: "procession", Level::WARN, event = "stalled", process, closing_ms, open,
-        blockers = total, next_report_ms = millis(*next),
-        "still closing after {}, {} processes open", Elapsed(*closing_for), Count(*open)
-    );
-    for blocker in &blockers.first {
-        let labels: Vec<_> = blocker.chain.iter().map(|step| step.label()).collect();
-        event!(
-            target: "procession", Level::WARN, event = "blocked_by", process,
-            chain = labels.join(" › "), kind = blocker.kind.name(), thread = blocker.thread.as_deref(),
-            site = %blocker.site, for_ms = blocker.age.map(millis), more = blocker.more, "{blocker}"
-        );
-    }
+    contain(|| {
+        if !enabled!(target: "procession", Level::WARN) {
+            return;
+        }
+        let Stall { process, closing_for, open, blockers, next } = stall;
+        let (elapsed, processes) = (Elapsed(*closing_for), Processes(*open));
+        stalled(&SlowClosing {
+            message: &format!("still closing after {elapsed}, {processes} open"),
+            process: &process.path(),
+            closing: *closing_for,
+            open: *open,
+            blockers: blockers.total,
+            abort_in: None,
+            next_report: *next,
+        });
+        blocked_by(blockers, &snapshot.paths(blockers));
+    });
 }
 
 /// The span of a body. It is boxed, because every async body has space for one.

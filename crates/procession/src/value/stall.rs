@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use crate::value::text::{Count, Elapsed};
+use crate::value::text::{Elapsed, Processes};
 use crate::value::{Blockers, Label};
 
 /// A process that is still Closing, as hooks set with [`Process::on_stall`](crate::Process::on_stall) see it.
@@ -32,9 +32,8 @@ pub struct Stall {
 impl Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, closing_for, open, blockers, .. } = self;
-        let processes = if *open == 1 { "process" } else { "processes" };
-        let (closing_for, open) = (Elapsed(*closing_for), Count(*open));
-        write!(f, "{process} is still closing after {closing_for}, {open} {processes} open")?;
+        let (closing_for, open) = (Elapsed(*closing_for), Processes(*open));
+        write!(f, "{process} is still closing after {closing_for}, {open} open")?;
         if blockers.total == 0 {
             return Ok(());
         }

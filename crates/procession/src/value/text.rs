@@ -162,6 +162,17 @@ impl Display for Count {
     }
 }
 
+/// A number of processes: `1 process`, `9,950 processes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Processes(pub usize);
+
+impl Display for Processes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.0 == 1 { "process" } else { "processes" };
+        write!(f, "{} {noun}", Count(self.0))
+    }
+}
+
 /// A signal: `SIGINT`, or `signal 42` if its number has no fixed meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal(pub i32);

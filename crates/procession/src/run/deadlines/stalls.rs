@@ -147,7 +147,7 @@ impl Watcher {
         let stall = Stall { process: node.label(), closing_for, open, blockers, next };
         #[cfg(feature = "tracing")]
         if self.is_recorded {
-            crate::run::tracing::stalled(&stall);
+            crate::run::tracing::stalled_with_hook(&stall, &snapshot);
         }
         contain(|| (self.hook.get())(&stall));
     }

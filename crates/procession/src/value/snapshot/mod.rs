@@ -102,10 +102,23 @@ impl Snapshot {
         Some(self.nearest_labels(id, usize::MAX)?.join("/"))
     }
 
+    /// The path of each item's process, in the order of `first`.
+    #[cfg(all(feature = "tracing", not(loom)))]
+    pub(crate) fn paths(&self, blockers: &Blockers) -> Vec<String> {
+        let path = |last: &ChainLink| self.labels_of(last.process, usize::MAX).join("/");
+        let last = blockers.first.iter().map(|blocker| blocker.chain.last());
+        last.map(|last| last.map(path).unwrap_or_default()).collect()
+    }
+
     /// The labels of the path, the topmost first: at most `limit` processes, the nearest ones. If others are left out,
     /// the first label is `…`.
     pub(crate) fn nearest_labels(&self, id: ProcessId, limit: usize) -> Option<Vec<Cow<'_, str>>> {
-        let mut ways = vec![&self.processes[self.index_of(id)?]];
+        Some(self.labels_of(self.index_of(id)?, limit))
+    }
+
+    /// [`nearest_labels`](Self::nearest_labels), given the index of the process.
+    fn labels_of(&self, process: usize, limit: usize) -> Vec<Cow<'_, str>> {
+        let mut ways = vec![&self.processes[process]];
         let mut above: &[Arc<str>] = &[];
         let mut is_cut = false;
         while let Some(parent) = ways.last().and_then(|process| process.first_parent.get()) {
@@ -121,7 +134,7 @@ impl Snapshot {
         let cut = is_cut.then_some(Cow::Borrowed("…"));
         let above = above.iter().map(|label| Cow::Borrowed(&**label));
         let own = ways.iter().rev().map(|process| process.label());
-        Some(cut.into_iter().chain(above).chain(own).collect())
+        cut.into_iter().chain(above).chain(own).collect()
     }
 
     /// The `limit` oldest items that prevent the root from closing, and the total number of such items.
