@@ -215,6 +215,51 @@ fn the_end_of_the_abort_grace_is_reported() {
     assert!(rest.iter().any(|line| line == gave_up), "{rest:#?}");
 }
 
+/// I2: when `Main` ends the program, it names each teardown that has not run, including those that only wait for others.
+#[test]
+fn teardowns_that_will_not_run_are_named() {
+    let (status, printed, errors) = run(&["order", "soon", "give-up"]);
+    assert_eq!((status, &*printed), (Some(70), "torn\nready\n"), "{errors}");
+    let lines: Vec<_> = errors.lines().collect();
+    let gave_up = "app: not closed 200 ms after the abort: exiting with code 70. Still open:";
+    let position = lines.iter().position(|line| *line == gave_up).unwrap();
+    let [cache, server, header, teardowns @ .., more] = &lines[position + 1..] else {
+        panic!("{errors}")
+    };
+    assert!(cache.starts_with("app:   app › cache: thread body `cache` ("), "{errors}");
+    assert!(server.starts_with("app:   app › hung ⇢ server: nobody has asked it to close ("));
+    assert_eq!(*header, "app: 32 teardowns will not run:");
+    let expected =
+        ["app", "app › cache", "app › log", "app › db", "app › file-0 and 11 more `file`"];
+    let letters = ('a'..='k').map(|letter| format!("app › {letter}"));
+    let expected: Vec<_> = expected.into_iter().map(String::from).chain(letters).collect();
+    assert_eq!(teardowns.len(), expected.len(), "{errors}");
+    for (line, expected) in teardowns.iter().zip(&expected) {
+        assert!(line.starts_with(&format!("app:   {expected}: teardown ({FILE}:")), "{line}");
+    }
+    assert_eq!(*more, "app:   … and 5 more");
+
+    // With `no_exit`, the program goes on, so the teardowns may still run.
+    let (mut program, errors) = start(&["order", "soon", "give-up", "no-exit"]);
+    let gave_up = "app: not closed 200 ms after the abort. Still open:";
+    while errors.next() != gave_up {}
+    let blockers = [errors.next(), errors.next()];
+    assert!(blockers.iter().all(|line| line.starts_with("app:   app › ")), "{blockers:?}");
+    assert!(!program.has_ended());
+    program.signal(Signal::KILL);
+    assert!(errors.rest().iter().all(|line| !line.contains("will not run")));
+
+    let (_, printed, errors) = run(&["order", "soon", "give-up", "traced"]);
+    assert_eq!(errors, "");
+    let events: Vec<_> = printed.lines().filter(|line| line.contains(" will_not_run ")).collect();
+    assert_eq!(events.len(), 16, "{printed}");
+    let file = "ERROR will_not_run message=app › file-0 and 11 more `file`: teardown (";
+    let file = events.iter().find(|line| line.starts_with(file)).expect("the family is named");
+    assert!(file.contains(" process=\"app/file-0\" chain=\"app › file-0 and 11 more\""), "{file}");
+    assert!(file.ends_with(" more=11"), "{file}");
+    assert!(printed.contains(" teardowns=32 exit_code=70"), "{printed}");
+}
+
 /// The number of seconds in a line after `before`.
 #[track_caller]
 fn seconds(line: &str, before: &str) -> f64 {

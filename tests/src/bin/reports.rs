@@ -72,6 +72,7 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
             named("store").teardown(park_for_ever).build()?;
             p.close();
         }
+        "order" => order(p)?,
         "culprits" => culprits(p)?,
         "fails" => {
             named("writer").spawn_thread(|_| Err(std::io::Error::other("disk full")))?;
@@ -133,6 +134,28 @@ fn park_for_ever() {
     loop {
         thread::park();
     }
+}
+
+/// A body that never ends, and teardowns that come after it, for all reasons.
+fn order(p: &Process) -> Result<(), Error> {
+    let named = |name: &str| Process::builder().name(name).parent(p).teardown(|| println!("torn"));
+    p.set_teardown(|| println!("torn"))?;
+    let cache = named("cache").spawn_thread(|_| park_for_ever())?;
+    named("log").wait_for(&cache).build()?;
+    named("db").close_after(&cache).build()?;
+    for number in 0..12 {
+        named(&format!("file-{number}")).wait_for(&cache).build()?;
+    }
+    for letter in 'a'..='n' {
+        named(&letter.to_string()).wait_for(&cache).build()?;
+    }
+    let server = Process::builder().name("server").teardown(|| println!("torn")).build()?;
+    let hung = Process::builder().name("hung").parent(p).teardown(park_for_ever).build()?;
+    hung.wait_for(&server)?;
+    std::mem::forget(server);
+    named("done").build()?.close().wait()?;
+    p.close();
+    Ok(())
 }
 
 /// 110 processes, of which three do not end: a thread body, an async body and a session.

@@ -2,8 +2,8 @@
 
 use tracing::Level;
 
-use super::report::{Next, Paint, Report, Waiting};
-use crate::run::tracing::{SlowClosing, blocked_by, stalled};
+use super::report::{Listed, Next, Paint, Report, Waiting};
+use crate::run::tracing::{SlowClosing, blocked_by, stalled, will_not_run};
 use crate::value::text::Signal;
 use crate::value::time::millis;
 
@@ -53,7 +53,7 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
                 process,
                 closing: *closing,
                 open: waiting.open,
-                blockers: waiting.blockers.total,
+                blockers: waiting.listed.items.total,
                 abort_in,
                 next_report: *next_report,
             });
@@ -62,9 +62,19 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
             let (grace_ms, aborted) = (millis(*grace), waiting.open);
             event!(Level::WARN, "grace_over", message, process, grace_ms, aborted,);
         }
-        Report::GaveUp { abort_grace, code, waiting, .. } => {
+        Report::GaveUp { abort_grace, code, waiting, teardowns, .. } => {
             let (abort_grace_ms, open, exit_code) = (millis(*abort_grace), waiting.open, *code);
-            event!(Level::ERROR, "gave_up", message, process, abort_grace_ms, open, exit_code,);
+            let teardowns = teardowns.items.total;
+            event!(
+                Level::ERROR,
+                "gave_up",
+                message,
+                process,
+                abort_grace_ms,
+                open,
+                teardowns,
+                exit_code,
+            );
         }
         // Failures are recorded where they happen.
         Report::Failed { .. } | Report::Lost { .. } => {}
@@ -89,8 +99,11 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
         Report::EndFailed { .. } => event!(Level::ERROR, "end_failed", message, process,),
         Report::Dump { tree } => event!(Level::WARN, "dump", tree, process,),
     }
-    if let Some(Waiting { blockers, paths, .. }) = report.waiting() {
-        blocked_by(blockers, paths);
+    if let Some(Waiting { listed: Listed { items, paths }, .. }) = report.waiting() {
+        blocked_by(items, paths);
+    }
+    if let Some(Listed { items, paths }) = report.teardowns() {
+        will_not_run(items, paths);
     }
 }
 

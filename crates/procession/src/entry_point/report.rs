@@ -28,8 +28,9 @@ pub(super) enum Report {
     },
     /// (5) The grace has ended.
     GraceOver { grace: Duration, exit_in: Option<Duration>, waiting: Waiting },
-    /// (6) The abort grace has ended, and the root is not Closed.
-    GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting },
+    /// (6) The abort grace has ended, and the root is not Closed. If the program ends, the teardowns that have not begun
+    /// will not run.
+    GaveUp { abort_grace: Duration, code: u8, may_exit: bool, waiting: Waiting, teardowns: Listed },
     /// (7) A failure that nothing has handled, with its message.
     Failed { failure: SingleFailure, message: String, more: usize },
     /// The number of failures that came faster than they could be written.
@@ -57,8 +58,14 @@ pub(super) enum Next {
 /// The number of open processes, and the items that the root waits for.
 pub(super) struct Waiting {
     pub(super) open: usize,
-    pub(super) blockers: Blockers,
-    /// The path of the process of each blocker.
+    pub(super) listed: Listed,
+}
+
+/// Items of a snapshot, of which each is a line of a report, or an event.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) items: Blockers,
+    /// The path of the process of each item.
     #[cfg(feature = "tracing")]
     pub(super) paths: Vec<String>,
 }
@@ -78,14 +85,22 @@ pub(super) struct Paint(pub(super) bool);
 
 impl Waiting {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let blockers = snapshot.blockers(LISTED);
-        #[cfg(feature = "tracing")]
-        let paths = snapshot.paths(&blockers);
+        Self { open: snapshot.open(), listed: Listed::of(snapshot, snapshot.blockers(LISTED)) }
+    }
+}
+
+impl Listed {
+    /// The teardowns that have not begun.
+    pub(super) fn teardowns(snapshot: &Snapshot) -> Self {
+        Self::of(snapshot, snapshot.teardowns_left(LISTED))
+    }
+
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "for events"))]
+    fn of(snapshot: &Snapshot, items: Blockers) -> Self {
         Self {
-            open: snapshot.open(),
-            blockers,
             #[cfg(feature = "tracing")]
-            paths,
+            paths: snapshot.paths(&items),
+            items,
         }
     }
 }
@@ -176,8 +191,17 @@ impl Report {
             return tree.lines().fold(String::new(), |all, line| all + &prefix + line + "\n");
         }
         let mut text = format!("{prefix}{}\n", self.message(paint));
-        for line in self.waiting().into_iter().flat_map(|waiting| waiting.lines(paint)) {
-            text += &format!("{prefix}  {line}\n");
+        let list = |listed: &Listed| {
+            let lines = listed.lines(paint).into_iter();
+            lines.map(|line| format!("{prefix}  {line}\n")).collect::<String>()
+        };
+        if let Some(waiting) = self.waiting() {
+            text += &list(&waiting.listed);
+        }
+        if let Some(teardowns) = self.teardowns() {
+            text +=
+                &format!("{prefix}{} will not run:\n", plural(teardowns.items.total, "teardown"));
+            text += &list(teardowns);
         }
         text
     }
@@ -191,24 +215,32 @@ impl Report {
         }
     }
 
+    /// The teardowns that will not run, if there are any.
+    pub(super) fn teardowns(&self) -> Option<&Listed> {
+        match self {
+            Self::GaveUp { teardowns, .. } if teardowns.items.total > 0 => Some(teardowns),
+            _ => None,
+        }
+    }
+
     /// Must the end of the program be reported after this?
     pub(super) fn is_followed_up(&self) -> bool {
         !matches!(self, Self::Dump { .. })
     }
 }
 
-impl Waiting {
+impl Listed {
     fn lines(&self, paint: Paint) -> Vec<String> {
-        let dim_site = |blocker: &crate::value::Blocker| {
-            let (line, site) = (blocker.to_string(), format!("({})", blocker.site));
+        let dim_site = |item: &crate::value::Blocker| {
+            let (line, site) = (item.to_string(), format!("({})", item.site));
             match line.rsplit_once(&site) {
                 Some((before, after)) => format!("{before}{}{after}", paint.dim(&site)),
                 None => line,
             }
         };
-        let mut lines: Vec<_> = self.blockers.first.iter().map(dim_site).collect();
-        if self.blockers.more() > 0 {
-            lines.push(format!("… and {} more", Count(self.blockers.more())));
+        let mut lines: Vec<_> = self.items.first.iter().map(dim_site).collect();
+        if self.items.more() > 0 {
+            lines.push(format!("… and {} more", Count(self.items.more())));
         }
         lines
     }
@@ -274,18 +306,12 @@ impl Paint {
 mod tests {
     use std::time::Duration;
 
-    use super::{Next, Paint, Report, Summary, Waiting};
-    use crate::value::Blockers;
+    use super::{Listed, Next, Paint, Report, Summary, Waiting};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn waiting(open: usize) -> Waiting {
-        Waiting {
-            open,
-            blockers: Blockers::default(),
-            #[cfg(feature = "tracing")]
-            paths: Vec::new(),
-        }
+        Waiting { open, listed: Listed::default() }
     }
 
     fn plain(report: &Report) -> String {
@@ -340,7 +366,8 @@ mod tests {
              Still waiting for:\n"
         );
         let (abort_grace, waiting) = (5 * SECOND, waiting(2));
-        let report = Report::GaveUp { abort_grace, code: 130, may_exit: true, waiting };
+        let teardowns = Listed::default();
+        let report = Report::GaveUp { abort_grace, code: 130, may_exit: true, waiting, teardowns };
         assert_eq!(
             plain(&report),
             "app: not closed 5.0 s after the abort: exiting with code 130. Still open:\n"

@@ -13,7 +13,7 @@ use parking::Parker;
 #[cfg(feature = "tracing")]
 use super::events;
 use super::os::exit;
-use super::report::{Next, Paint, Report, Summary, Waiting};
+use super::report::{Listed, Next, Paint, Report, Summary, Waiting};
 use super::shared::{Post, Shared};
 use crate::run::catch::{catch, contain};
 use crate::run::reports::SingleFailure;
@@ -140,7 +140,8 @@ impl Reporter {
         let (code, may_exit) = (self.shared.code_by_force(), self.shared.rules.may_exit);
         if let Some(snapshot) = self.shared.snapshot() {
             let (abort_grace, waiting) = (self.shared.rules.abort_grace, Waiting::of(&snapshot));
-            self.report(&Report::GaveUp { abort_grace, code, may_exit, waiting });
+            let teardowns = if may_exit { Listed::teardowns(&snapshot) } else { Listed::default() };
+            self.report(&Report::GaveUp { abort_grace, code, may_exit, waiting, teardowns });
         }
         if may_exit && !self.shared.is_closed() {
             self.call_at_end();

@@ -48,7 +48,8 @@ impl Main {
     }
 
     /// Ends the program if the root is not Closed `abort_grace` after it was aborted; by default, 5 s. Teardowns that
-    /// have not run by then never run; the report names them. With [`Duration::MAX`], the program waits for ever.
+    /// have not begun by then never run. The report names them, in at most 16 lines, in which large families are folded,
+    /// and counts the rest. With [`Duration::MAX`], the program waits for ever.
     pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
         self.abort_grace = abort_grace;
         self

@@ -25,7 +25,7 @@ use super::Node;
 use super::catch::{catch, contain};
 use crate::value::text::{Elapsed, Processes};
 use crate::value::time::millis;
-use crate::value::{Blockers, Event, EventKind, Label, Snapshot, Stall};
+use crate::value::{Blocker, Blockers, Event, EventKind, Label, Snapshot, Stall};
 
 /// Might a subscriber want the phases? One relaxed load.
 #[inline]
@@ -118,17 +118,45 @@ pub(crate) fn stalled(slow: &SlowClosing<'_>) {
 }
 
 /// Records the items that prevent a process from closing. `paths` has the path of each item's process.
-pub(crate) fn blocked_by(blockers: &Blockers, paths: &[String]) {
-    for (blocker, process) in blockers.first.iter().zip(paths) {
-        let (chain, site) = (blocker.name().to_string(), blocker.site.to_string());
-        let (chain, site, process) = (chain.as_str(), site.as_str(), process.as_str());
-        let (kind, thread) = (blocker.kind.name(), blocker.thread.as_deref());
-        let (for_ms, more) = (blocker.age.map(millis), blocker.more);
+pub(crate) fn blocked_by(items: &Blockers, paths: &[String]) {
+    for item in texts(items, paths) {
+        let ItemTexts { item, process, chain, site } = &item;
+        let (kind, thread) = (item.kind.name(), item.thread.as_deref());
+        let (for_ms, more) = (item.age.map(millis), item.more);
         event!(
             name: "blocked_by", target: "procession", Level::WARN, event = "blocked_by", process,
-            chain, kind, thread, site, for_ms, more, "{blocker}"
+            chain, kind, thread, site, for_ms, more, "{item}"
         );
     }
+}
+
+/// Records the teardowns that will not run, because the program ends.
+#[cfg(all(feature = "signal", any(unix, windows)))]
+pub(crate) fn will_not_run(teardowns: &Blockers, paths: &[String]) {
+    for item in texts(teardowns, paths) {
+        let ItemTexts { item, process, chain, site } = &item;
+        event!(
+            name: "will_not_run", target: "procession", Level::ERROR, event = "will_not_run",
+            process, chain, site, more = item.more, "{item}"
+        );
+    }
+}
+
+/// The texts in the event of an item.
+struct ItemTexts<'a> {
+    item: &'a Blocker,
+    process: &'a str,
+    chain: String,
+    site: String,
+}
+
+fn texts<'a>(items: &'a Blockers, paths: &'a [String]) -> impl Iterator<Item = ItemTexts<'a>> {
+    items.first.iter().zip(paths).map(|(item, process)| ItemTexts {
+        item,
+        process,
+        chain: item.name().to_string(),
+        site: item.site.to_string(),
+    })
 }
 
 /// Records the slow closing of a process with a hook for that, and the items in the snapshot that prevent it.

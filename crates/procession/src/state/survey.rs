@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::ended::fetch_one;
-use super::node::{Children, Down, Inner, More, Node};
+use super::node::{Children, Down, Inner, More, Node, TeardownStage};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
 use crate::value::{
@@ -45,6 +45,7 @@ pub(crate) fn survey<C: Contents>(
         shared: HashMap::new(),
         processes: Vec::new(),
         edges: Vec::new(),
+        teardowns_left: Vec::new(),
         has_late_parents: false,
     };
     survey.find(root, None, aborted_above(root));
@@ -56,6 +57,7 @@ pub(crate) fn survey<C: Contents>(
     }
     let above = above.iter().map(|segment| segment.to_string().into()).collect();
     Snapshot::new(above, survey.processes, survey.edges, workplaces.tasks_ahead())
+        .with_teardowns_left(survey.teardowns_left)
 }
 
 /// Reads the process alone, and counts the edges along which it waits for open processes, by kind.
@@ -139,6 +141,8 @@ struct Survey<'a, C: Contents, W> {
     shared: HashMap<*const Node<C>, (Arc<Node<C>>, u32)>,
     processes: Vec<ProcessInfo>,
     edges: Vec<Edge>,
+    /// The processes whose teardowns have not left their nodes, in the order in which they were found.
+    teardowns_left: Vec<u32>,
     /// A process was found along a wait before it was found below one of its parents.
     has_late_parents: bool,
 }
@@ -193,6 +197,9 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         }
         let has_edges = inner.more.as_deref().is_some_and(More::may_have_edges);
         let children = inner.waited_children().map_or(0, Children::<C>::len);
+        if inner.teardown == TeardownStage::Set {
+            self.teardowns_left.push(index);
+        }
         drop(inner);
         if has_edges {
             self.open.push_back(Found { node: node.clone(), index, aborted_at, children });

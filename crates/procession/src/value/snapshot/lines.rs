@@ -1,5 +1,5 @@
-//! The lines of [`Blockers`]: the items that a [`Search`] found, the oldest first, with their chains. Large families
-//! are folded.
+//! The lines of [`Blockers`]: items of a snapshot, such as those that a [`Search`] found, with their chains. Large
+//! families are folded.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 use super::fold::{FAMILY_LIMIT, Stem};
 use super::search::{Item, Search, Step};
+use super::{ProcessInfo, Snapshot};
 use crate::value::{Name, Site, Work};
 
 /// The number of steps of a chain that are kept, in addition to the first.
@@ -19,15 +20,54 @@ struct Line {
     more: usize,
 }
 
+/// Items of a snapshot, and the chain down to each of them.
+pub(super) struct Found<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) items: &'a [Item],
+    /// For each process, the last step of the chain down to it.
+    pub(super) steps: &'a [Option<Step>],
+    /// For each process, the nearest Closing process on that chain, which may be the process itself.
+    pub(super) nearest_closing: &'a [Option<u32>],
+}
+
 impl Search<'_> {
     /// The oldest items, folded.
     pub(super) fn blockers(&self, limit: usize) -> Blockers {
-        let first = self.oldest_lines(limit).iter().map(|line| self.blocker(line)).collect();
-        Blockers { first, total: self.items.len() }
+        self.found().oldest(limit)
     }
 
     /// Says for each process whether it is on the chain of one of the first `limit` blockers.
     pub(super) fn on_chains(&self, limit: usize) -> Vec<bool> {
+        self.found().on_chains(limit)
+    }
+
+    fn found(&self) -> Found<'_> {
+        let Self { snapshot, items, steps, nearest_closing, .. } = self;
+        Found { snapshot, items, steps, nearest_closing }
+    }
+}
+
+impl Found<'_> {
+    /// The oldest items, folded.
+    fn oldest(&self, limit: usize) -> Blockers {
+        self.blockers(&self.oldest_lines(limit))
+    }
+
+    /// The first items, folded.
+    #[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+    pub(super) fn first(&self, limit: usize) -> Blockers {
+        let mut lines = self.lines();
+        lines.sort_unstable_by_key(|line| line.item);
+        lines.truncate(limit);
+        self.blockers(&lines)
+    }
+
+    fn blockers(&self, lines: &[Line]) -> Blockers {
+        let first = lines.iter().map(|line| self.blocker(line)).collect();
+        Blockers { first, total: self.items.len() }
+    }
+
+    fn on_chains(&self, limit: usize) -> Vec<bool> {
         let mut on_chains = vec![false; self.steps.len()];
         for line in self.oldest_lines(limit) {
             let item = &self.items[line.item];
@@ -177,6 +217,10 @@ impl Search<'_> {
                 info.works().find(|(work, _)| of_kind(*work)).and_then(|(_, work_for)| work_for)
             }
         }
+    }
+
+    fn info(&self, process: u32) -> &ProcessInfo {
+        self.snapshot.process(process)
     }
 
     fn site(&self, item: &Item) -> Site {

@@ -7,6 +7,7 @@
 //! | [`blocker`] | the items that prevent a process from closing, and their lines |
 //! | [`search`] | the search for blockers |
 //! | [`lines`] | the lines of the blockers, with large families folded |
+//! | `teardowns` | the teardowns that have not begun, for a program that ends without them |
 //! | [`fold`] | families of siblings, for which a few members stand |
 //! | [`outline`] | which processes a picture shows, within a budget |
 //! | [`tree`] | `Display` |
@@ -27,6 +28,8 @@ mod json;
 mod lines;
 mod outline;
 mod search;
+#[cfg(all(feature = "signal", any(unix, windows), not(loom)))]
+mod teardowns;
 #[cfg(all(test, not(loom)))]
 mod testing;
 mod tree;
@@ -60,6 +63,12 @@ pub struct Snapshot {
     edges: Vec<Edge>,
     /// The number of tasks that each teardown in the queue of the library's threads waited for.
     tasks_ahead: usize,
+    /// The processes whose teardowns are not even due, in ascending order.
+    #[cfg_attr(
+        not(all(feature = "signal", any(unix, windows), not(loom))),
+        expect(dead_code, reason = "without signals, there is no `Main`, which reports them")
+    )]
+    teardowns_left: Vec<u32>,
     /// The indices of the processes, sorted by id when an id is looked up for the first time.
     by_id: OnceLock<Box<[u32]>>,
 }
@@ -156,7 +165,13 @@ impl Snapshot {
         tasks_ahead: usize,
     ) -> Self {
         assert!(!processes.is_empty(), "a snapshot has a root");
-        Self { above, processes, edges, tasks_ahead, by_id: OnceLock::new() }
+        let (teardowns_left, by_id) = (Vec::new(), OnceLock::new());
+        Self { above, processes, edges, tasks_ahead, teardowns_left, by_id }
+    }
+
+    /// The same snapshot, in which the teardowns of these processes are not even due.
+    pub(crate) fn with_teardowns_left(self, teardowns_left: Vec<u32>) -> Self {
+        Self { teardowns_left, ..self }
     }
 
     /// [`new`](Self::new), but sets `first_edge` and `first_parent` itself. The edges from one process must be next to
