@@ -44,9 +44,9 @@ fn main() -> Result<Exit, BoxError> {
 fn hang(app: &Process, way: &str) -> Result<(), Error> {
     let named = |name: &str| Process::builder().name(name).parent(app);
     match way {
-        // A body on a thread that does not look at `closing`.
+        // A body on a thread that does not look at `closing`, so the teardown of its process never runs.
         "thread" => {
-            named("cache").spawn_thread(|_| sleep())?;
+            named("cache").teardown(|| println!("saved")).spawn_thread(|_| sleep())?;
         }
         // The same as a future. An abort drops it.
         "async" => {

@@ -112,6 +112,38 @@ fn shared_table() {
     );
 }
 
+/// The README shows all that `stuck` prints for some ways to hang. Only the measured times may differ.
+#[test]
+fn the_readme_shows_the_output_of_stuck() {
+    let readme = include_str!("../../README.md");
+    let stuck = example("procession-examples", "stuck");
+    let mut shown = 0;
+    for block in readme.split("$ cargo run --example stuck -- ").skip(1) {
+        let (way, printed) = block.split_once('\n').unwrap();
+        let ends = |line: &&str| !line.is_empty() && !line.starts_with("```");
+        let expected: Vec<_> = printed.lines().take_while(ends).map(without_times).collect();
+        let output = Command::new(&stuck).arg(way).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let errors: Vec<_> = errors.lines().map(without_times).collect();
+        assert_eq!(errors, expected, "{way}");
+        shown += 1;
+    }
+    assert!(shown >= 2);
+}
+
+/// A line without the times in it, if it is about an item that the program waits for.
+fn without_times(line: &str) -> String {
+    let is_measured = line.starts_with("app:   ");
+    let mut words: Vec<&str> = line.split(' ').collect();
+    for position in 1..words.len() {
+        let is_unit = ["µs", "ms", "s"].contains(&words[position].trim_end_matches(','));
+        if is_measured && is_unit && words[position - 1].parse::<f64>().is_ok() {
+            (words[position - 1], words[position]) = ("", "");
+        }
+    }
+    words.join(" ")
+}
+
 /// The index lists every example, and every example is short.
 #[test]
 fn the_index_is_complete() {
