@@ -354,3 +354,20 @@ fn a_snapshot_while_processes_come_and_go() {
     });
     app.close_blocking().unwrap();
 }
+
+/// A process with an empty name is shown by its site, in every text.
+#[test]
+fn an_empty_name_is_no_name() {
+    let app = Process::builder().name("app").build().unwrap();
+    let empty = Process::builder().name("").parent(&app);
+    let empty = empty.spawn_thread(|p| assert!(p.aborting().wait())).unwrap();
+    let site = empty.site();
+    assert_eq!(empty.path(), format!("app/{site}"));
+    assert_eq!(app.snapshot().path(empty.id()), Some(empty.path()));
+    assert_eq!(empty.label().to_string(), format!("process `app` › {site}"));
+    assert!(format!("{empty:?}").starts_with(&format!("Process {{ path: \"app/{site}\"")));
+    app.close();
+    blockers_become(&app, &[&format!("app › {site}: thread body")]);
+    app.abort();
+    ends_well(&app);
+}

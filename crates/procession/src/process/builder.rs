@@ -74,7 +74,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The name, which appears in errors and as the name of threads.
+    /// The name, which appears in errors and as the name of threads. Instead of an empty name, the place where the
+    /// process was made appears.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::value::name::nonempty;
 use crate::value::text::Escaped;
 use crate::value::{Name, Site};
 
@@ -53,10 +54,15 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// The name, unless it is empty.
+    fn nonempty_name(&self) -> Option<&str> {
+        nonempty(self.name.as_deref())
+    }
+
     /// A name for a thread that runs code of the process: the name or, without one, the file and the line.
     pub(crate) fn thread_name(&self) -> String {
-        match &self.name {
-            Some(name) => name.to_string(),
+        match self.nonempty_name() {
+            Some(name) => name.to_owned(),
             None => {
                 let file = self.site.file();
                 let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
@@ -66,18 +72,18 @@ impl Segment {
     }
 }
 
-/// Writes the name, unescaped, or the site if there is no name.
+/// Writes the name, unescaped, or the site if the name is missing or empty.
 impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
+        match self.nonempty_name() {
             Some(name) => f.write_str(name),
             None => self.site.fmt(f),
         }
     }
 }
 
-/// The label by which errors refer to a process: its name or, if it has none, the place where it was made and the
-/// nearest name above it.
+/// The label by which errors refer to a process: its name or, if that is missing or empty, the place where it was
+/// made and the nearest name above it.
 ///
 /// A label describes the process at the time when a caller asked for it or when the error that carries it happened. A
 /// process that is already Closed has nothing above it any more. Labels are equal if they refer to the same process.
@@ -189,7 +195,7 @@ impl Label {
     /// Does [`chain`](Self::chain) end with the site, because the process has no name?
     #[cfg(not(loom))]
     pub(crate) fn is_site(&self) -> bool {
-        self.name().is_none_or(str::is_empty)
+        self.0.own.nonempty_name().is_none()
     }
 
     /// The label without the word "process".
@@ -212,7 +218,7 @@ impl fmt::Display for Chain<'_> {
             if position > 0 {
                 f.write_str(" › ")?;
             }
-            match segment.name.as_deref().filter(|name| !name.is_empty()) {
+            match segment.nonempty_name() {
                 Some(name) => Escaped::name(name).fmt(f)?,
                 None => segment.site.fmt(f)?,
             }
@@ -226,10 +232,10 @@ struct Bare<'a>(&'a Label);
 impl fmt::Display for Bare<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { own, above, .. } = &*self.0.0;
-        if let Some(name) = &own.name {
+        if let Some(name) = own.nonempty_name() {
             return write!(f, "`{}`", Escaped::name(name));
         }
-        if let Some(name) = above.iter().rev().find_map(|segment| segment.name.as_ref()) {
+        if let Some(name) = above.iter().rev().find_map(Segment::nonempty_name) {
             write!(f, "`{}` › ", Escaped::name(name))?;
         }
         own.site.fmt(f)
@@ -289,6 +295,18 @@ mod tests {
         assert_eq!(unnamed.to_string(), format!("process `db` › {site}"));
         assert_eq!(unnamed.path(), format!("app/db/{site}/{site}"));
         assert_eq!(label(None, &[], false).to_string(), format!("process {site}"));
+    }
+
+    /// An empty name is treated as none.
+    #[test]
+    fn a_process_with_an_empty_name_is_found_by_its_site() {
+        let empty = label(Some(""), &[Some("app"), Some("")], false);
+        let site = empty.site();
+        assert_eq!(empty.to_string(), format!("process `app` › {site}"));
+        assert_eq!(empty.path(), format!("app/{site}/{site}"));
+        assert_eq!(empty.chain().to_string(), format!("app › {site} › {site}"));
+        let segment = segment(Some(""));
+        assert_eq!(segment.thread_name(), format!("label.rs:{}", segment.site.line()));
     }
 
     #[test]

@@ -17,6 +17,12 @@ enum Text {
     Shared(Arc<str>),
 }
 
+/// The name, unless it is empty. Every text that refers to a process uses its site instead of an empty name, because
+/// that says more.
+pub(super) fn nonempty(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| !name.is_empty())
+}
+
 impl Name {
     /// The name that `name` displays. This runs foreign code: the `Display` of `name`.
     ///

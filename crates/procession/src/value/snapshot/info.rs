@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Edge;
 use super::age::Age;
+pub(super) use crate::value::name::nonempty;
 use crate::value::text::Escaped;
 use crate::value::work::StoredWork;
 use crate::value::{BriefReason, Name, Phase, ProcessId, Reason, Site, Work};
@@ -316,11 +317,6 @@ impl Display for Printed<'_> {
             None => self.site.fmt(f),
         }
     }
-}
-
-/// The name, unless it is empty, because an empty name says less than the site.
-pub(super) fn nonempty(name: Option<&str>) -> Option<&str> {
-    name.filter(|name| !name.is_empty())
 }
 
 /// The phase, refined: it also distinguishes aborted and failed processes.
