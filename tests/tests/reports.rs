@@ -101,6 +101,26 @@ fn the_first_signal_is_reported() {
     }
 }
 
+/// A signal to a program that is closing begins nothing: the report says how long the closing has lasted, and when the
+/// grace that has begun before will end.
+#[test]
+fn a_signal_to_a_closing_program_does_not_begin_a_grace() {
+    for (options, next) in [
+        (&["close-itself", "grace"][..], "; grace ends in 2"),
+        (&["close-itself"], "; no deadline. A second"),
+    ] {
+        let (mut program, errors) = start(options);
+        program.signal(Signal::INT);
+        let line = errors.next();
+        assert!(line.starts_with("app: SIGINT: already closing for "), "{line}");
+        assert!(line.contains(next), "{line}");
+        assert!(line.ends_with(". A second SIGINT aborts, a third exits at once."), "{line}");
+        program.signal(Signal::INT);
+        assert!(errors.next().starts_with("app: SIGINT again: aborting 2 processes."));
+        assert_eq!(program.status().code(), Some(130));
+    }
+}
+
 /// The report of the second signal has the number of processes that it aborts. The last line names them, and has the
 /// exit code.
 #[test]

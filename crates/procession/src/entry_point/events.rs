@@ -40,7 +40,9 @@ pub(super) fn record(report: &Report, process: &str, grace: Option<std::time::Du
     let message = report.message(Paint(false));
     let grace_ms = grace.map(millis);
     match report {
-        Report::Closing { signal, .. } => record_signal(*signal, 1, &message, process, grace_ms),
+        Report::Closing { signal, .. } | Report::AlreadyClosing { signal, .. } => {
+            record_signal(*signal, 1, &message, process, grace_ms)
+        }
         Report::Aborting { signal, .. } => record_signal(*signal, 2, &message, process, grace_ms),
         Report::Exiting { signal, .. } => record_signal(*signal, 3, &message, process, grace_ms),
         Report::Stalled { closing, next_report, next, waiting } => {

@@ -14,6 +14,8 @@ const LISTED: usize = 16;
 pub(super) enum Report {
     /// (1) The first signal has begun to close the program.
     Closing { signal: i32, grace: Option<Duration>, may_exit: bool },
+    /// (1) The first signal has come while the program was closing, so its grace has begun before.
+    AlreadyClosing { signal: i32, closing: Duration, next: Next, may_exit: bool },
     /// (2) The second signal has aborted it.
     Aborting { signal: i32, is_same: bool, aborted: usize, may_exit: bool },
     /// (3) The third signal ends it.
@@ -53,6 +55,24 @@ pub(super) enum Next {
     Aborted,
     /// There is no deadline. If a signal began the closing, another one would abort it.
     Nothing { by_signal: bool },
+}
+
+impl Next {
+    fn text(&self) -> String {
+        match self {
+            Self::Abort(left) => format!("grace ends in {}", Span(*left)),
+            Self::Exit(left) => format!("exit in {} at the latest", Elapsed(*left)),
+            Self::Aborted => "aborted".to_owned(),
+            Self::Nothing { by_signal: true } => {
+                "no deadline: send the signal again to abort".to_owned()
+            }
+            Self::Nothing { by_signal: false } => "no deadline".to_owned(),
+        }
+    }
+
+    fn is_aborted(&self) -> bool {
+        matches!(self, Self::Exit(_) | Self::Aborted)
+    }
 }
 
 /// The number of open processes, and the items that the root waits for.
@@ -118,6 +138,16 @@ impl Report {
                 let exits = if *may_exit { ", a third exits at once" } else { "" };
                 format!("{signal}: closing, {grace}. A second {signal} aborts{exits}.")
             }
+            Self::AlreadyClosing { signal, closing, next, may_exit } => {
+                let (signal, closing) = (Signal(*signal), Elapsed(*closing));
+                let further = match (next.is_aborted(), may_exit) {
+                    (false, true) => format!(" A second {signal} aborts, a third exits at once."),
+                    (false, false) => format!(" A second {signal} aborts."),
+                    (true, true) => format!(" A third {signal} exits at once."),
+                    (true, false) => String::new(),
+                };
+                format!("{signal}: already closing for {closing}; {}.{further}", next.text())
+            }
             Self::Aborting { signal, is_same, aborted, may_exit } => {
                 let signal = Signal(*signal);
                 let again = if *is_same { " again" } else { "" };
@@ -139,15 +169,7 @@ impl Report {
             Self::Stalled { closing, next, waiting, .. } => {
                 let (still, open) = (paint.yellow("still closing"), Processes(waiting.open));
                 let closing = Elapsed(*closing);
-                let next = match next {
-                    Next::Abort(left) => format!("grace ends in {}", Span(*left)),
-                    Next::Exit(left) => format!("exit in {} at the latest", Elapsed(*left)),
-                    Next::Aborted => "aborted".to_owned(),
-                    Next::Nothing { by_signal: true } => {
-                        "no deadline: send the signal again to abort".to_owned()
-                    }
-                    Next::Nothing { by_signal: false } => "no deadline".to_owned(),
-                };
+                let next = next.text();
                 format!("{still} after {closing}, {open} open; {next}. Waiting for:")
             }
             Self::GraceOver { grace, exit_in, waiting } => {

@@ -105,7 +105,16 @@ impl Reporter {
         match post {
             // Nothing is written at once, but the time of the next report has changed.
             Post::Closing | Post::Closed(..) | Post::Quit => {}
-            Post::FirstSignal(signal) => self.report(&Report::Closing { signal, grace, may_exit }),
+            Post::FirstSignal(signal, was_closing) => {
+                let since = self.shared.facts().closing_since.filter(|_| was_closing);
+                self.report(&match since.map(|since| since.elapsed()) {
+                    None => Report::Closing { signal, grace, may_exit },
+                    Some(closing) => {
+                        let next = self.next_step(closing);
+                        Report::AlreadyClosing { signal, closing, next, may_exit }
+                    }
+                });
+            }
             Post::SecondSignal(signal, aborted) => {
                 let facts = self.shared.facts();
                 let is_same = facts.closed_by == Some(signal);
@@ -234,14 +243,14 @@ impl Reporter {
         [self.flush_at, next_report].into_iter().flatten().min()
     }
 
-    fn report_stall(&mut self, closing: Duration, next_report: Duration) {
-        let Some(snapshot) = self.shared.snapshot() else { return };
+    /// What happens next, if the root has been Closing for `closing` and does not finish.
+    fn next_step(&self, closing: Duration) -> Next {
         let (facts, rules) = (self.shared.facts(), &self.shared.rules);
         let left = |limit: Duration, since: Option<Instant>| {
             limit.saturating_sub(since.map_or(Duration::ZERO, |since| since.elapsed()))
         };
         let exits = rules.may_exit && rules.abort_grace < Duration::MAX;
-        let next = match (facts.aborting_since, rules.grace) {
+        match (facts.aborting_since, rules.grace) {
             (Some(since), _) if exits => Next::Exit(left(rules.abort_grace, Some(since))),
             (Some(_), _) => Next::Aborted,
             (None, Some(grace)) => Next::Abort(grace.saturating_sub(closing)),
@@ -249,7 +258,12 @@ impl Reporter {
                 let reason = self.shared.root.upgrade().and_then(|root| root.reason());
                 Next::Nothing { by_signal: matches!(reason, Some(Reason::Signal(_))) }
             }
-        };
+        }
+    }
+
+    fn report_stall(&mut self, closing: Duration, next_report: Duration) {
+        let Some(snapshot) = self.shared.snapshot() else { return };
+        let next = self.next_step(closing);
         let waiting = Waiting::of(&snapshot);
         self.report(&Report::Stalled { closing, next_report, next, waiting });
     }

@@ -115,7 +115,8 @@ pub(super) struct AbortedBy {
 pub(super) enum Post {
     /// The root has begun to close.
     Closing,
-    FirstSignal(i32),
+    /// The first signal, and whether the root was closing before.
+    FirstSignal(i32, bool),
     /// The signal, and the number of processes that were open.
     SecondSignal(i32, usize),
     ThirdSignal(i32, Unparker),
@@ -389,10 +390,11 @@ impl MainListener for Shared {
 
 impl SignalObserver for Shared {
     fn before_close(&self, signal: i32) {
+        let was_closing = self.root.upgrade().is_none_or(|root| root.phase() != Phase::Running);
         let mut state = self.state.lock();
         state.is_paused = true;
         state.facts.closed_by = Some(signal);
-        state.posts.push_back(Post::FirstSignal(signal));
+        state.posts.push_back(Post::FirstSignal(signal, was_closing));
     }
 
     fn before_abort(&self, signal: i32) {
