@@ -32,7 +32,7 @@ use crate::engine::inbox::Inbox;
 use crate::engine::{Command, Core, FrontEnd, Shared, stop_all};
 use crate::error::ManagerError;
 use crate::event::Happening;
-use crate::lifecycle::{Down, Input, Notice, Then};
+use crate::lifecycle::{Closes, Down, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
 use crate::state::{HasRun, State};
 use crate::unit::Unit;
@@ -284,10 +284,12 @@ impl Claims {
                 core.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten();
             if let Some(error) = error {
                 let mut failure = self.failure(&error);
-                // A unit that is not restarted here must not start elsewhere.
-                if let (false, Record::Failed { limit, .. }) =
-                    (state == Some(State::Waiting), &mut failure)
-                {
+                // A unit that is not restarted here must not start elsewhere. Not so if all units together failed too
+                // often: then any of them may be the cause.
+                let in_total =
+                    matches!(down.closes_all, Some(Closes::GaveUp { in_total: true, .. }));
+                let is_over = state != Some(State::Waiting) && !in_total;
+                if let (true, Record::Failed { limit, .. }) = (is_over, &mut failure) {
                     *limit = 0;
                 }
                 self.record(id, failure);

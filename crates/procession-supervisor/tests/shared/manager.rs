@@ -11,7 +11,7 @@ use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{
     Claim, Desired, MemorySharedTable, Session, SharedManager, SharedTable, TableError, Token,
 };
-use procession_supervisor::{Backoff, DoNotRestart, Policy, Restart, Unit};
+use procession_supervisor::{Backoff, DoNotRestart, Policy, Rate, Restart, Unit};
 
 use crate::delegate::delegate;
 
@@ -89,6 +89,30 @@ fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     wait_for_row(&table, "has no description", |row| row.is_quarantined && row.owner.is_none());
     assert!(row(&table, "has no description").failures >= 3);
     root.close_blocking().unwrap();
+}
+
+/// Any of the units may be the cause, so the one that failed last is not quarantined.
+#[test]
+fn units_that_together_fail_too_often_end_their_manager_and_run_elsewhere() {
+    let table = table_of(&["a"]);
+    let policy = Policy::new()
+        .backoff(Backoff::new(Duration::ZERO, Duration::ZERO))
+        .total_intensity(Rate::new(1, LIMIT * 10));
+    let builder = SharedManager::builder(table.clone()).ttl(LIMIT * 10).policy(policy);
+    let manager = builder.build(|_| {
+        let fails = body(|run| async move {
+            run.ready();
+            Err("no disk")
+        });
+        Ok(Unit::new(fails).restart(Restart::Permanent))
+    });
+    let root = Process::new();
+    let (start, _readiness) = Start::under(&root);
+    let process = manager.runnable().start(start).unwrap();
+    let outcome = process.closed().wait_timeout(LIMIT).unwrap();
+    assert!(outcome.unwrap_err().with_causes().to_string().contains("too often"));
+    let row = row(&table, "a");
+    assert_eq!((row.is_quarantined, row.owner, row.failures), (false, None, 2));
 }
 
 #[test]
