@@ -185,6 +185,18 @@ fn an_error_of_a_unit_that_stops_is_reported() {
     }
 }
 
+/// The outcome of a manager or a set names the units that are stuck in the sets below.
+#[test]
+fn a_stuck_unit_of_a_nested_set_is_named() {
+    for supervisor in ["manager", "set"] {
+        let what = "failed: aborted, and has not ended: `job/thread`";
+        let expected = (Some(1), vec![format!("process `jobs` {what}")]);
+        for taker in ["nobody", "reader"] {
+            assert_eq!(run(supervisor, "stuck-below", taker), expected, "{supervisor} {taker}");
+        }
+    }
+}
+
 /// While a body is blocked in `run_blocking`, what it waits for are the units of the manager.
 #[test]
 fn a_blocking_run_shows_what_it_waits_for() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use procession::support::text::Escaped;
-use procession::support::with_causes;
+use procession::support::{labels, with_causes};
 use procession::{BoxError, Error, Process};
 
 use crate::state::State;
@@ -102,9 +102,9 @@ pub enum ManagerError {
     /// Some units have not ended within their abort grace. They keep their keys until they end.
     #[error("aborted, and has not ended: {}", listed(keys))]
     Stuck {
-        /// The units.
+        /// The units. A unit of a nested set or manager has the keys down to it in front, such as `set/unit`.
         keys: Arc<[Arc<str>]>,
-        /// The blockers that keep them from ending, one on each line, with their paths through nested sets.
+        /// The blockers that keep them from ending, one on each line, with their paths through all processes above.
         report: Arc<str>,
     },
     /// A unit was restarted too often, so its manager or set closes.
@@ -141,19 +141,67 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
-    /// The error for units that have not ended, from their keys and processes.
-    pub(crate) fn stuck(units: impl IntoIterator<Item = (Arc<str>, Process)>) -> Self {
-        let (keys, processes): (Vec<_>, Vec<_>) = units.into_iter().unzip();
-        let reports =
-            processes.iter().take(BLOCKERS).map(|process| process.blockers(BLOCKERS).to_string());
-        let report = reports.collect::<Vec<_>>().join("\n");
-        Self::Stuck { keys: keys.into(), report: report.into() }
+    /// The error for a unit that has not ended, from its key and process.
+    pub(crate) fn stuck(key: Arc<str>, process: &Process) -> Self {
+        let mut stuck = StuckUnits::default();
+        stuck.add(key, process);
+        stuck.into()
     }
 
     /// Displays the error with its causes, separated by colons.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
     }
+}
+
+/// Units that have not ended within their abort grace, here and in nested sets and managers.
+#[derive(Default)]
+pub(crate) struct StuckUnits {
+    keys: Vec<Arc<str>>,
+    reports: Vec<String>,
+}
+
+impl StuckUnits {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, key: Arc<str>, process: &Process) {
+        self.keys.push(key);
+        if self.reports.len() < BLOCKERS {
+            self.reports.push(report(process));
+        }
+    }
+
+    /// Adds those that the outcome of the unit `key`, a set or a manager, names. Returns `false` if it names none.
+    pub(crate) fn add_nested(&mut self, key: &str, error: &Error) -> bool {
+        let Error::Failed(failed) = error else { return false };
+        let Some(ManagerError::Stuck { keys, report }) = failed.get().downcast_ref() else {
+            return false;
+        };
+        self.keys.extend(keys.iter().map(|below| Arc::from(format!("{key}/{below}"))));
+        if self.reports.len() < BLOCKERS {
+            self.reports.push(report.to_string());
+        }
+        true
+    }
+}
+
+impl From<StuckUnits> for ManagerError {
+    fn from(StuckUnits { keys, reports }: StuckUnits) -> Self {
+        Self::Stuck { keys: keys.into(), report: reports.join("\n").into() }
+    }
+}
+
+/// The blockers of a process, one on each line, with the path from the top. Call it while the processes above are open,
+/// because a Closed process has nothing above it.
+fn report(process: &Process) -> String {
+    let mut above = labels(&process.label());
+    above.pop();
+    let above: String = above.iter().map(|label| format!("{} › ", Escaped::name(label))).collect();
+    let blockers = process.blockers(BLOCKERS).to_string();
+    let lines: Vec<String> = blockers.lines().map(|line| format!("{above}{line}")).collect();
+    lines.join("\n")
 }
 
 fn listed(keys: &[Arc<str>]) -> String {

@@ -8,11 +8,12 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
 use std::task::{Context, Wake, Waker};
+use std::thread::park;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 use procession::{BoxError, Error, Exit, IntoOutcome, Main, Process};
-use procession_runnable::{Run, Runnable, body, parallel, run_in};
+use procession_runnable::{Run, Runnable, body, body_thread, parallel, run_in};
 use procession_supervisor::{
     Backoff, DoNotRestart, GiveUp, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
     Restart, State, Supervisor, Unit,
@@ -98,6 +99,17 @@ fn unit(how: &str) -> Unit {
         "aborted-in-stop" => {
             let ignores = || numbered(|run, _| async move { ready_for_ever(&run).await });
             Unit::new(parallel([ignores(), ignores()])).grace(Duration::ZERO)
+        }
+        "stuck-below" => {
+            let stubborn = body_thread(|run| {
+                run.ready();
+                loop {
+                    park();
+                }
+            });
+            let short = Policy::new().grace(Duration::ZERO).abort_grace(Duration::ZERO);
+            let set = Supervisor::one_for_one([("thread", stubborn)]).policy(short);
+            Unit::new(set.runnable())
         }
         "fails-when-called" => Unit::new(numbered(|run, number| async move {
             if number > 0 {
@@ -213,8 +225,8 @@ fn set(p: &Process, how: &str, taker: &str) -> Result<(), Error> {
     }))
 }
 
-/// Waits until the unit has ended for good, waits for a restart that is far away, runs and will fail in its stop, or
-/// runs again after its only failure.
+/// Waits until the unit has ended for good, waits for a restart that is far away, runs and will fail in its stop or get
+/// stuck, or runs again after its only failure.
 async fn until_over(p: &Process, how: &str, state: impl Fn() -> Option<(State, u64)>) {
     if how == "fails-and-waits" {
         CALLED.close();
@@ -223,7 +235,7 @@ async fn until_over(p: &Process, how: &str, state: impl Fn() -> Option<(State, u
         Some((State::Waiting, _)) => how == "fails-and-waits",
         Some((State::Ended | State::GivenUp, _)) => true,
         Some((State::Running, restarts)) => {
-            how.ends_with("in-stop") || how == "fails-once" && restarts == 1
+            how.ends_with("in-stop") || how == "stuck-below" || how == "fails-once" && restarts == 1
         }
         _ => false,
     };

@@ -22,7 +22,7 @@ use super::reply::Unread;
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
-use crate::error::ManagerError;
+use crate::error::{ManagerError, StuckUnits};
 use crate::event::Happening;
 use crate::lifecycle::{Actions, Answer, End, Input, Notice, Then};
 use crate::name::{name_of, process_name_of};
@@ -54,6 +54,8 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The process of the stuck unit that the failure names.
     named: Option<Process>,
+    /// The stuck units of nested sets and managers, which have ended without them.
+    pub(super) stuck_below: StuckUnits,
     /// The runs that will be started next.
     planned: Vec<Planned>,
     /// The runs that are being started with helpers.
@@ -85,6 +87,7 @@ impl<K: Key> Core<K> {
             recent: Recent::default(),
             failure: None,
             named: None,
+            stuck_below: StuckUnits::default(),
             planned: Vec::new(),
             starts: None,
             _turn: turn,
@@ -163,7 +166,7 @@ impl<K: Key> Core<K> {
         });
         if let Some((key, process)) = stuck.flatten() {
             self.named = Some(process.clone());
-            self.fail(ManagerError::stuck([(name_of(&key), process)]));
+            self.fail(ManagerError::stuck(name_of(&key), &process));
         }
     }
 
@@ -443,15 +446,14 @@ impl<K: Key> Core<K> {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// The error that names the stuck units, except the one that the failure already names.
-    pub(super) fn stuck(&self) -> Option<Error> {
-        let mut stuck = self.shared.units.lock().stuck();
-        stuck.retain(|(_, process)| Some(process) != self.named.as_ref());
-        if stuck.is_empty() {
-            return None;
-        }
-        let stuck = stuck.into_iter().map(|(key, process)| (name_of(&key), process));
-        Some(Error::failed(self.label(), Box::new(ManagerError::stuck(stuck))))
+    /// The error that names the stuck units, including those below, except the one that the failure already names.
+    pub(super) fn stuck(&mut self) -> Option<Error> {
+        let mut stuck = take(&mut self.stuck_below);
+        let mut own = self.shared.units.lock().stuck();
+        own.retain(|(_, process)| Some(process) != self.named.as_ref());
+        own.iter().for_each(|(key, process)| stuck.add(name_of(key), process));
+        (!stuck.is_empty())
+            .then(|| Error::failed(self.label(), Box::new(ManagerError::from(stuck))))
     }
 
     /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.

@@ -7,6 +7,10 @@
 //!    hook was given, and [`Core::step`] what a reader or a caller has. The front end passes what is left to
 //!    [`Core::report`], unless it closes everything because of it. What a restart must handle stays with the unit,
 //!    which releases it if there will be no restart.
+//! 2. When everything has closed, the outcome names each unit below that has not ended, however deep it is nested in
+//!    sets and managers (U2). Argument: a unit that is a set or a manager ends when only stuck units are left, and its
+//!    error names them. While everything closes, [`Core::judge`] moves these names to [`Core::stuck_below`], from where
+//!    [`Core::stuck`] moves them to the outcome.
 
 use procession::support;
 use procession::{Error, Process, ProcessId};
@@ -48,7 +52,10 @@ impl<K: Key> Core<K> {
             }
             None => {}
         }
-        let error = without_own_abort(down.left.take()?, ended)?;
+        let mut error = without_own_abort(down.left.take()?, ended)?;
+        if self.is_closing() {
+            error = without(error, |error| self.stuck_below.add_nested(&name(), error))?;
+        }
         if support::was_reported(&error) {
             return None;
         }
@@ -82,12 +89,15 @@ pub(super) fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
 
 /// The error of a run without those that only say that its process was aborted.
 fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
-    let is_own_abort =
-        |error: &Error| matches!(error, Error::Aborted(label) if Some(label.id()) == process);
+    without(error, |error| matches!(error, Error::Aborted(label) if Some(label.id()) == process))
+}
+
+/// The rest of an error.
+fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
     match error {
         Error::Many(errors) => {
-            Error::all(errors.iter().filter(|error| !is_own_abort(error)).cloned()).err()
+            Error::all(errors.iter().filter(|error| !leaves_out(error)).cloned()).err()
         }
-        error => Some(error).filter(|error| !is_own_abort(error)),
+        error => Some(error).filter(|error| !leaves_out(error)),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use procession::{Error, Process};
 
-use crate::error::{ManagerError, SharedError};
+use crate::error::{ManagerError, SharedError, StuckUnits};
 use crate::event::Happening;
 
 /// The actions that the engine must perform. It sends the events first, and passes the notice on last. The value is
@@ -108,7 +108,10 @@ impl Answer {
             Self::Yes => return Ok(()),
             Self::Stopped => ManagerError::Stopped { key },
             Self::Ended => ManagerError::Ended { key },
-            Self::Stuck => ManagerError::stuck(process.map(|process| (key, process.clone()))),
+            Self::Stuck => match process {
+                Some(process) => ManagerError::stuck(key, process),
+                None => StuckUnits::default().into(),
+            },
             Self::Load(source) => ManagerError::Load { key, source },
             Self::Failed(error) => ManagerError::Failed(error),
         })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use procession::BoxError;
 use procession_runnable::{Runnable, Start, body};
 use procession_supervisor::{
-    DoNotRestart, EndAll, Happening, Manager, ManagerError, MemoryTable, OnFailure, Restart, State,
+    DoNotRestart, EndAll, Manager, ManagerError, MemoryTable, OnFailure, Restart, State,
     Supervisor, Unit,
 };
 
@@ -155,34 +155,55 @@ fn close_all_ends_one_set() {
     set.close().unwrap();
 }
 
-/// suture: `UnstoppedServiceReport`: a stuck unit is reported with its path through nested sets.
+/// suture: `UnstoppedServiceReport`: a stuck unit is reported with its path through nested sets and managers.
 #[test]
 fn stuck_units_are_reported_with_their_paths() {
     let world = World::new();
     let (thread, release, runs) = stubborn();
     let short = policy(&world).grace(SECOND).abort_grace(SECOND);
     let inner = Supervisor::one_for_one([("thread", thread)]).name("inner set").policy(short);
-    let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
+    let middle = MemoryTable::new();
+    middle.insert("inner", inner.runnable());
+    middle.insert("fine", world.units.unit("fine"));
+    let middle = Manager::builder(middle).policy(policy(&world)).build();
+    let outer = Supervisor::one_for_one([("middle", middle.runnable())]);
     let outer = outer.name("outer set").policy(policy(&world));
     let app = world.app();
     let (start, _readiness) = Start::under(&app);
     let process = outer.runnable().start(start).unwrap();
     world.until(|| outer.counts().running == 1);
     runs.recv_timeout(LIMIT).unwrap();
-    let mut events = outer.events();
     app.close();
     world.advance(SECOND);
     world.advance(SECOND);
     assert!(app.is_closed());
-    process.outcome().unwrap().unwrap();
-    // The inner set has ended, with an error that names the thread.
-    let stopped = std::iter::from_fn(|| events.try_recv()).last().unwrap();
-    let Happening::Stopped { error: Some(error), .. } = &stopped.what else {
-        panic!("{stopped:?}")
-    };
-    let ManagerError::Stuck { keys, report } = cause(error) else { panic!("{error:?}") };
+    let error = process.outcome().unwrap().unwrap_err();
+    let ManagerError::Stuck { keys, report } = cause(&error) else { panic!("{error:?}") };
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["middle/inner/thread"]);
+    let path = " › outer set › units › middle/manager › units › inner/inner set › units › thread: ";
+    assert!(report.contains(path), "{report}");
+    assert_eq!(report.lines().count(), 1, "{report}");
+    drop(release);
+}
+
+/// A set that is stopped alone names its stuck unit to the caller, so the set around it need not name it again.
+#[test]
+fn a_stuck_unit_of_a_set_that_is_stopped_alone() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let short = policy(&world).grace(SECOND).abort_grace(SECOND);
+    let inner = Supervisor::one_for_one([("thread", thread)]).policy(short);
+    let units = vec![("inner", Unit::new(inner.runnable())), ("b", world.units.unit("b"))];
+    let set = Set::start(world, Supervisor::one_for_one(units).policy(policy(&World::new())));
+    runs.recv_timeout(LIMIT).unwrap();
+    let called = set.set.clone();
+    let stop = set.world.spawn(async move { called.stop("inner").await });
+    set.world.advance(SECOND);
+    set.world.advance(SECOND);
+    let Err(ManagerError::Failed(error)) = yielded(stop) else { panic!("it is stuck") };
+    let ManagerError::Stuck { keys, .. } = cause(&error) else { panic!("{error:?}") };
     assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["thread"]);
-    assert!(report.contains("thread"), "{report}");
+    set.close().unwrap();
     drop(release);
 }
 
