@@ -132,6 +132,18 @@ fn a_failure_in_an_answer_that_is_not_read_is_reported() {
     assert_eq!(run("manager", "fails-when-called", "forgetful-caller"), expected);
 }
 
+/// A failure that was left to a caller as well as to a restart is handled by the one that comes first.
+#[test]
+fn a_failure_in_an_answer_is_reported_if_no_restart_comes_either() {
+    for (taker, is_reported) in
+        [("forgetful-caller", true), ("forgetful-caller-and-restarter", false), ("caller", false)]
+    {
+        let said = is_reported.then(|| format!("{JOB} failed: disk full"));
+        let expected = (Some(i32::from(is_reported)), said.into_iter().collect());
+        assert_eq!(run("manager", "called-and-waits", taker), expected, "{taker}");
+    }
+}
+
 /// A restart handles a failure only if it comes.
 #[test]
 fn a_failure_whose_restart_is_cancelled_is_reported() {

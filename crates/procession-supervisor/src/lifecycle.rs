@@ -34,7 +34,7 @@
 //!    anything, and [`Restarts::again`] counts exactly the restarts that both allow.
 //! 7. A failure that a restart must handle is kept until a run is started, or released (I17). Argument: `kept` is set
 //!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
-//!    and it releases the failure; [`Lifecycle::forget_run`] forgets it when a run starts, or fails to.
+//!    and it releases the failure. The step in which a run starts, or fails to, passes it out as handled.
 //! 8. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
@@ -55,6 +55,7 @@ use procession_runnable::NotReady;
 pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
 use self::input::Request;
 pub(crate) use self::input::{End, Input, Then};
+use crate::engine::Unread;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
@@ -97,7 +98,7 @@ struct Rare {
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
     /// Its last failure, if a restart must handle it.
-    kept: Option<Error>,
+    kept: Option<Arc<Unread>>,
     /// The past, which outlives the runs.
     past: Option<Past>,
 }
@@ -185,17 +186,16 @@ impl Lifecycle {
         }
     }
 
-    /// Leaves the failure of the last run to a restart, and keeps it until then. Returns `false` if none follows.
-    pub(crate) fn keep(&mut self, failure: &Error) -> bool {
-        match self.state {
-            State::Waiting | State::Loading => self.rare().kept = Some(failure.clone()),
-            state => return state.has_run(),
+    /// Keeps the failure of the last run for a restart, if one follows. Returns whether that has come already.
+    pub(crate) fn keep(&mut self, failure: &Arc<Unread>) -> bool {
+        if matches!(self.state, State::Waiting | State::Loading) {
+            self.rare().kept = Some(failure.clone());
         }
-        true
+        self.state.has_run()
     }
 
-    /// Takes the failure that a restart was to handle, because there will be no restart.
-    pub(crate) fn release(&mut self) -> Option<Error> {
+    /// Takes the failure that a restart was to handle, because that has come, or never will.
+    pub(crate) fn release(&mut self) -> Option<Arc<Unread>> {
         self.rare.as_mut()?.kept.take()
     }
 
@@ -235,6 +235,7 @@ impl Lifecycle {
                 actions.tell(Happening::LoadFailed { error, delay });
             }
             Input::Started if self.state == State::Loading => {
+                actions.restarted = self.release();
                 self.forget_run();
                 self.enter(State::Starting, now);
                 actions.tell(Happening::Started);
@@ -246,6 +247,7 @@ impl Lifecycle {
                 actions.notice = Some(Notice::Ready);
             }
             Input::NotStarted(error) if self.state == State::Loading => {
+                actions.restarted = self.release();
                 self.forget_run();
                 self.ended_on_its_own(Some(error), policy, now, total, actions);
             }

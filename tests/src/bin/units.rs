@@ -76,6 +76,17 @@ fn unit(how: &str) -> Unit {
             run.closing().await;
             Ok(())
         })),
+        "called-and-waits" => Unit::new(numbered(|run, number| async move {
+            if number == 1 {
+                CALLED.closing().await;
+                return Err("disk full");
+            }
+            run.ready();
+            if number > 1 {
+                run.closing().await;
+            }
+            Ok(())
+        })),
         "fails-once" => Unit::new(numbered(|run, number| async move {
             run.ready();
             if number == 0 {
@@ -148,7 +159,7 @@ where
 }
 
 fn policy(how: &str) -> Policy {
-    let pause = if how == "fails-and-waits" { LIMIT * 100 } else { Duration::ZERO };
+    let pause = if how.ends_with("and-waits") { LIMIT * 100 } else { Duration::ZERO };
     Policy::new()
         .backoff(Backoff::new(pause, pause))
         .intensity(Rate::new(1, Duration::from_secs(60)))
@@ -169,8 +180,11 @@ fn manager(p: &Process, is_strict: bool, how: &str, taker: &str) -> Result<(), E
             let started = manager.start("job").await;
             assert!(matches!(started, Err(ManagerError::Failed(_))));
         }
-        if taker == "forgetful-caller" {
+        if taker.starts_with("forgetful-caller") && !taker.ends_with("of-stop") {
             ask_and_forget(pin!(manager.start("job")));
+        }
+        if taker.ends_with("and-restarter") {
+            manager.restart("job").await.unwrap();
         }
         if taker == "caller-of-stop" {
             let stopped = manager.stop(&"job").await;

@@ -232,21 +232,23 @@ impl<K: Key> Core<K> {
             process.abort();
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
-        let released = actions.released.take();
+        let (released, restarted) = (actions.released.take(), actions.restarted.take());
         let mut notice = actions.notice.take();
         self.actions = Some(actions);
         let judged = match (&mut notice, &key) {
             (Some(Notice::Down(down)), Some(key)) => self.judge(key, down, ended),
             _ => None,
         };
-        let restarts = matches!(&notice, Some(Notice::Down(down)) if down.restarts);
         let mut left = judged.filter(|_| !is_taken);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             // A failure is left to the callers whose answer has it.
+            let mut unread = None;
             let mut leave = |given: &Answer, is_awaited: bool| {
-                let unread = left.take_if(|_| is_awaited && matches!(given, Answer::Failed(_)))?;
-                // If a restart will handle the failure, it does not matter whether they read the answer.
-                (!restarts).then(|| Unread::new(&self.run, unread))
+                let has_it = is_awaited && matches!(given, Answer::Failed(_));
+                if let Some(failure) = left.take_if(|_| has_it) {
+                    unread = Some(Unread::new(&self.run, failure));
+                }
+                unread.clone().filter(|_| has_it)
             };
             if let Some(given) = starters {
                 let unread = leave(&given, waiting.starters.iter().any(Reply::is_awaited));
@@ -257,12 +259,16 @@ impl<K: Key> Core<K> {
                 let result = given.result(name_of(key), process.as_ref());
                 answer(waiting.stoppers, &result, unread.as_ref());
             }
+            if let Some(unread) = unread {
+                self.leave_to_restart(id, unread);
+            }
         }
         if let Some(Notice::Down(down)) = &mut notice {
             down.left = left;
         }
         self.notices.extend(notice.map(|notice| (id, notice)));
-        self.report_released(released);
+        released.into_iter().for_each(Unread::give_up);
+        restarted.iter().for_each(|handled| handled.mark_handled());
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
             let _dropped = catch(|| drop((live, removed, key)));
@@ -397,7 +403,7 @@ impl<K: Key> Core<K> {
         let (starters, released) = (entry.take_starters(), entry.lifecycle.release());
         let removed = units.remove(id);
         drop(units);
-        self.report_released(released);
+        released.into_iter().for_each(Unread::give_up);
         if !starters.is_empty() {
             answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }), None);
         }

@@ -12,10 +12,13 @@
 //!    error names them. While everything closes, [`Core::judge`] moves these names to [`Core::stuck_below`], from where
 //!    [`Core::stuck`] moves them to the outcome.
 
+use std::sync::Arc;
+
 use procession::support;
 use procession::{Error, Process, ProcessId};
 
 use super::core::Core;
+use super::reply::Unread;
 use crate::error::ManagerError;
 use crate::lifecycle::{Closes, Down, End};
 use crate::name::name_of;
@@ -68,15 +71,17 @@ impl<K: Key> Core<K> {
 
     /// Leaves a failure that is [left](Down::left) to the restart of its unit, or reports it if none follows (I17).
     pub(crate) fn report(&self, id: usize, left: Option<Error>) {
-        let keep = |error: &Error| self.with(id, |units, id| units.entry(id).lifecycle.keep(error));
-        self.report_released(left.filter(|error| keep(error) != Some(true)));
+        if let Some(error) = left {
+            self.leave_to_restart(id, Unread::new(&self.run, error));
+        }
     }
 
-    /// Reports a failure whose restart will not come.
-    pub(super) fn report_released(&self, released: Option<Error>) {
-        if let Some(error) = released {
-            support::report_failure(&self.run, &error);
+    /// Leaves a failure to the restart of its unit, if one follows. Otherwise, reports it, unless callers have it.
+    pub(super) fn leave_to_restart(&self, id: usize, failure: Arc<Unread>) {
+        if self.with(id, |units, id| units.entry(id).lifecycle.keep(&failure)) == Some(true) {
+            failure.mark_handled();
         }
+        failure.give_up();
     }
 }
 

@@ -1,9 +1,10 @@
 //! The answer to a command: [`Reply`] sends it once, and [`Answer`] waits for it. No answer comes if the [`Reply`] is
 //! dropped.
 //!
-//! A failure in an answer is not lost (I17): it is left to the callers that it was given to, and reported when the last
-//! of them has dropped it unread. Argument: [`Unread`] is dropped with the last answer that has it, and only a caller
-//! that takes its answer takes the failure out of it.
+//! A failure in an answer is not lost (I17): it is left to the callers that it was given to and to the restart of its
+//! unit, if there will be one, and reported when none of them can handle it any more. Argument: these share an
+//! [`Unread`]. Only a caller that takes its answer and a restart that has come take the failure out of it, and the last
+//! one that drops it reports what is still in it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use procession::support::{
-    Sleeper, model_has_failed, register, report_failure_elsewhere, wake_sleeper,
+    Sleeper, catch, model_has_failed, register, report_failure, report_failure_elsewhere,
+    wake_sleeper,
 };
 use procession::{Error, Process};
 
@@ -35,10 +37,12 @@ struct Shared<T> {
     sleeper: Option<Sleeper>,
 }
 
-/// A failure that is left to callers. If none of them has read it, it is reported when it is dropped.
+/// A failure that is left to callers or to a restart. If none of them has handled it, it is reported when it is
+/// dropped.
+#[derive(Debug)]
 pub(crate) struct Unread {
     run: Process,
-    /// `None` once a caller has read it.
+    /// `None` once it is handled.
     failure: Mutex<Option<Error>>,
 }
 
@@ -48,9 +52,22 @@ impl Unread {
         Arc::new(Self { run: run.clone(), failure: Mutex::new(Some(failure)) })
     }
 
-    fn mark_read(&self) {
-        let failure = self.failure.lock().take();
-        drop(failure);
+    /// A caller has read the failure, the restart has come, or the outcome of the run has the failure.
+    pub(crate) fn mark_handled(&self) {
+        let _dropped = catch(|| drop(self.take()));
+    }
+
+    /// Gives one share of the failure up. The last one reports the failure at once, so call it with no lock held.
+    pub(super) fn give_up(self: Arc<Self>) {
+        if let Some(last) = Arc::into_inner(self) {
+            let failure = last.take();
+            failure.iter().for_each(|failure| report_failure(&last.run, failure));
+            let _dropped = catch(|| drop(failure));
+        }
+    }
+
+    fn take(&self) -> Option<Error> {
+        self.failure.lock().take()
     }
 }
 
@@ -59,8 +76,7 @@ impl Drop for Unread {
         if model_has_failed() {
             return;
         }
-        let failure = self.failure.lock().take();
-        if let Some(failure) = failure {
+        if let Some(failure) = self.take() {
             report_failure_elsewhere(&self.run, failure);
         }
     }
@@ -117,7 +133,7 @@ impl<T> Future for Answer<T> {
         });
         drop(replaced);
         if let Some(unread) = read {
-            unread.mark_read();
+            unread.mark_handled();
         }
         answered.map_or(Poll::Pending, Poll::Ready)
     }

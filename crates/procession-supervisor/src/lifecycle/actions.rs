@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use procession::{Error, Process};
 
+use crate::engine::Unread;
 use crate::error::{ManagerError, SharedError, StuckUnits};
 use crate::event::Happening;
 
@@ -24,7 +25,9 @@ pub(crate) struct Actions {
     /// Forget the unit.
     pub(crate) forget: bool,
     /// Report this failure, which a restart was to handle, because that restart will not come.
-    pub(crate) released: Option<Error>,
+    pub(crate) released: Option<Arc<Unread>>,
+    /// Mark this failure as handled, because its restart has come.
+    pub(crate) restarted: Option<Arc<Unread>>,
     /// The notice for the front end.
     pub(crate) notice: Option<Notice>,
 }

@@ -12,6 +12,7 @@ use procession::{BoxError, Error, Label, Process};
 
 use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice};
 use crate::backoff::Backoff;
+use crate::engine::Unread;
 use crate::error::{DoNotRestart, EndAll, SharedError};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -163,6 +164,12 @@ fn words(actions: &Actions) -> Vec<String> {
     words.extend(actions.released.is_some().then(|| "RELEASE".into()));
     words.extend(actions.notice.as_ref().map(|it| format!("notice:{}", notice_word(it))));
     words
+}
+
+/// A failure that a restart must handle.
+fn unread() -> Arc<Unread> {
+    let failure = Fault::Error.end().error.expect("it failed");
+    Unread::new(&Process::new(), failure)
 }
 
 fn not_loaded(forget: bool) -> Input {

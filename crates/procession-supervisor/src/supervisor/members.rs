@@ -230,6 +230,8 @@ impl Members {
             if let Some((key, source)) = error.flatten() {
                 // The outcome has it.
                 down.left = None;
+                let kept = core.with(id, |units, id| units.entry(id).lifecycle.release());
+                kept.flatten().iter().for_each(|kept| kept.mark_handled());
                 return core.fail(ManagerError::ClosedFor { key, source, ends_all: false });
             }
         }

@@ -8,7 +8,9 @@ use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Lifecycle, Then};
-use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, words};
+use super::{
+    ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, unread, words,
+};
 use crate::backoff::Rate;
 use crate::event::Happening;
 use crate::policy::Policy;
@@ -361,7 +363,7 @@ impl World {
     fn keep_if_it_waits(&mut self, has_failed: bool) {
         if has_failed && self.lifecycle.state() == State::Waiting {
             self.is_kept = true;
-            assert!(self.lifecycle.keep(&Fault::Error.end().error.expect("it failed")));
+            assert!(!self.lifecycle.keep(&unread()));
         }
     }
 
