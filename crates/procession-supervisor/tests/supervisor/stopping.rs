@@ -93,10 +93,9 @@ fn a_stuck_unit_is_named_and_keeps_its_key() {
     let Stubborn { mut world, managed, release, runs } = Stubborn::start();
     managed.app.close();
     world.settle();
-    // While the manager waits for its units, blockers name the unit, and not the manager. The other line is about the
-    // body that runs the manager.
+    // While the manager waits for its units, blockers name the unit, and neither the manager nor the body that runs it.
     let blockers = managed.app.blockers(16).to_string();
-    assert_eq!(blockers.lines().count(), 2, "{blockers}");
+    assert_eq!(blockers.lines().count(), 1, "{blockers}");
     assert!(blockers.contains(" › manager ⇢ units › stubborn: thread body"), "{blockers}");
     world.advance(SECOND * 10);
     assert_eq!(world.state("stubborn"), Some(State::Stopping));
