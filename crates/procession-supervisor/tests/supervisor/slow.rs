@@ -1,14 +1,21 @@
 //! Slow tables: a row may be out of date when it arrives.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::yield_now;
+use std::time::Instant;
 
+use futures_lite::future::{block_on, poll_once};
 use futures_lite::{StreamExt, stream};
 use procession::BoxError;
-use procession_supervisor::{BoxFuture, BoxStream, Change, MemoryTable, Row, Table, Unit};
+use procession_runnable::nop;
+use procession_supervisor::{
+    Blocking, BlockingTable, BoxFuture, BoxStream, Change, MemoryTable, Row, RowIterator, Table,
+    Unit,
+};
 use smol::channel::{Receiver, Sender, unbounded};
 
-use crate::world::{Key, World};
+use crate::world::{Key, LIMIT, World};
 
 /// A table that answers only when its gate opens, with the rows that it had when the call began.
 #[derive(Clone)]
@@ -195,4 +202,72 @@ fn many_changes_at_once() {
     let managed = world.start();
     assert_eq!(world.units.runs("last"), 1);
     managed.close(&world).unwrap();
+}
+
+/// A blocking table: its scans and the loads of `hangs` end when its gate is open.
+#[derive(Clone, Default)]
+struct Hanging(Arc<HangingState>);
+
+#[derive(Default)]
+struct HangingState {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    asked: Asked,
+}
+
+impl Hanging {
+    fn hang(&self) {
+        let is_open = self.0.is_open.lock().unwrap();
+        let (_is_open, timeout) =
+            self.0.opened.wait_timeout_while(is_open, LIMIT, |is_open| !*is_open).unwrap();
+        assert!(!timeout.timed_out());
+    }
+}
+
+impl BlockingTable<Key> for Hanging {
+    fn get(&self, key: &Key) -> Result<Option<Unit>, BoxError> {
+        self.0.asked.gets.fetch_add(1, Ordering::SeqCst);
+        if *key == "hangs" {
+            self.hang();
+        }
+        Ok(Some(nop().into()))
+    }
+
+    fn iter(&self) -> Result<RowIterator<'_, Key>, BoxError> {
+        self.0.asked.scans.fetch_add(1, Ordering::SeqCst);
+        self.hang();
+        Ok(Box::new(std::iter::once(Ok(Row::new("hangs", Ok(nop().into()))))))
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < end);
+        yield_now();
+    }
+}
+
+/// A call that was given up still uses a thread, so the next one for the same row waits for its end (U7).
+#[test]
+fn a_row_that_hangs_uses_one_thread_however_often_it_is_loaded() {
+    let hanging = Hanging::default();
+    let Asked { gets, scans } = &hanging.0.asked;
+    let table = Blocking::new(hanging.clone());
+    for _ in 0..5 {
+        let mut load = table.get(&"hangs");
+        assert!(block_on(poll_once(&mut load)).is_none());
+        let mut rows = table.iter();
+        assert!(block_on(poll_once(rows.next())).is_none());
+        wait_until(|| gets.load(Ordering::SeqCst) >= 1 && scans.load(Ordering::SeqCst) >= 1);
+        // Both are given up.
+    }
+    assert!(block_on(table.get(&"another")).unwrap().is_some());
+    assert_eq!((gets.load(Ordering::SeqCst), scans.load(Ordering::SeqCst)), (2, 1));
+    *hanging.0.is_open.lock().unwrap() = true;
+    hanging.0.opened.notify_all();
+    // The earlier answers may be out of date.
+    assert!(block_on(table.get(&"hangs")).unwrap().is_some());
+    assert_eq!(block_on(table.iter().count()), 1);
+    assert_eq!((gets.load(Ordering::SeqCst), scans.load(Ordering::SeqCst)), (3, 2));
 }
