@@ -55,7 +55,7 @@ pub(crate) struct Failed {
     /// The number of the first failure of the same process.
     pub(crate) first: u64,
     pub(crate) at: At,
-    /// The labels of its path, the topmost first. The last is its name or, if it has none, its site.
+    /// The labels of its path, the topmost first. The last is its name or, if that is missing or empty, its site.
     pub(crate) labels: Vec<String>,
     is_named: bool,
     pub(crate) error: Arc<str>,
@@ -84,7 +84,7 @@ impl Tally {
             EventKind::Failed(error) if !matches!(error, Error::Aborted(_)) => {
                 let (error, labels) = (message(error).into(), labels(&event.label()));
                 let (id, at, site) = (event.id(), At::now(), event.site());
-                let is_named = event.label().name().is_some();
+                let is_named = event.label().name().is_some_and(|name| !name.is_empty());
                 let failed = Failed { id, first: 0, at, labels, is_named, error, site };
                 self.state.lock().failed(failed);
             }
