@@ -212,6 +212,8 @@ fn listed(keys: &[Arc<str>]) -> String {
 /// An error that ends a unit for good: the unit is not restarted, whatever its [`Restart`](crate::Restart) says. To end
 /// everything, return [`EndAll`].
 ///
+/// An error that has this among its [sources](std::error::Error::source) does the same.
+///
 /// ```
 /// use procession_runnable::body;
 /// use procession_supervisor::DoNotRestart;
@@ -224,6 +226,8 @@ pub struct DoNotRestart(pub BoxError);
 
 /// An error that ends the whole supervision tree: the set or manager of the unit that returns it, and all sets and
 /// managers around that. To end only the unit, return [`DoNotRestart`].
+///
+/// An error that has this among its [sources](std::error::Error::source) does the same.
 #[derive(Debug)]
 pub struct EndAll(pub BoxError);
 

@@ -53,8 +53,7 @@ use procession::{Error, Label};
 use procession_runnable::NotReady;
 
 pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
-use self::input::Request;
-pub(crate) use self::input::{End, Input, Then};
+pub(crate) use self::input::{End, Input, Request, Then};
 use crate::engine::Unread;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
@@ -246,10 +245,10 @@ impl Lifecycle {
                 actions.starters = Some(Answer::Yes);
                 actions.notice = Some(Notice::Ready);
             }
-            Input::NotStarted(error) if self.state == State::Loading => {
+            Input::NotStarted { error, request } if self.state == State::Loading => {
                 actions.restarted = self.release();
                 self.forget_run();
-                self.ended_on_its_own(Some(error), policy, now, total, actions);
+                self.ended_on_its_own(Some(error), request, policy, now, total, actions);
             }
             Input::EndedUnready(label) => {
                 self.rare().unready = Some(label);
@@ -277,7 +276,7 @@ impl Lifecycle {
             Input::Due => self.time_is_up(policy, now, actions),
             Input::Begin
             | Input::Started
-            | Input::NotStarted(_)
+            | Input::NotStarted { .. }
             | Input::Ready
             | Input::Closed(_) => {}
         }
@@ -412,7 +411,7 @@ impl Lifecycle {
             past.restarts.was_ready_for(policy, ready_for);
         }
         if !self.asked {
-            return self.ended_on_its_own(end.error, policy, now, total, actions);
+            return self.ended_on_its_own(end.error, end.request, policy, now, total, actions);
         }
         let error = end.foreign_error;
         if let Some(error) = &error {
@@ -466,6 +465,7 @@ impl Lifecycle {
     fn ended_on_its_own(
         &mut self,
         error: Option<Error>,
+        request: Request,
         policy: &Policy,
         now: Instant,
         total: &mut Recent,
@@ -478,7 +478,6 @@ impl Lifecycle {
             self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
         }
         let failed = error.is_some();
-        let request = error.as_ref().map_or(Request::None, Request::of);
         let mut down = Down { on_its_own: true, failed, ..Down::default() };
         actions.starters = Some(error.clone().map_or(Answer::Ended, Answer::Failed));
         actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));

@@ -24,7 +24,7 @@ use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
 use crate::error::{ManagerError, StuckUnits};
 use crate::event::Happening;
-use crate::lifecycle::{Actions, Answer, End, Input, Notice, Then};
+use crate::lifecycle::{Actions, Answer, End, Input, Notice, Request, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -386,7 +386,10 @@ impl<K: Key> Core<K> {
             }
             // The start was refused because everything closes. So the unit has stopped, not failed (U3).
             Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
-            Err(error) => self.step(id, Input::NotStarted(error)),
+            Err(error) => {
+                let request = Request::of(&error);
+                self.step(id, Input::NotStarted { error, request });
+            }
         }
     }
 
@@ -512,10 +515,13 @@ impl<K: Key> Shared<K> {
         let now = policy.time().now();
         let ids = self.units.lock().ids();
         for id in ids {
-            let mut units = self.units.lock();
-            let process = units.entry(id).live.as_ref().map(|live| live.process.clone());
+            let live = |units: &mut Units<K>| {
+                units.entry(id).live.as_ref().map(|live| live.process.clone())
+            };
+            let process = live(&mut self.units.lock());
             let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
             let Some(end) = ended else { continue };
+            let mut units = self.units.lock();
             let mut actions = Actions::default();
             // A unit that was left is not restarted.
             units.step(id, Input::Closed(end), policy, now, &mut Recent::default(), &mut actions);

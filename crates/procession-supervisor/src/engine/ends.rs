@@ -20,7 +20,7 @@ use procession::{Error, Process, ProcessId};
 use super::core::Core;
 use super::reply::Unread;
 use crate::error::ManagerError;
-use crate::lifecycle::{Closes, Down, End};
+use crate::lifecycle::{Closes, Down, End, Request};
 use crate::name::name_of;
 use crate::table::Key;
 
@@ -85,11 +85,13 @@ impl<K: Key> Core<K> {
     }
 }
 
+/// How a run has ended. The causes of its error are foreign code, so no lock may be held.
 pub(super) fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
     let error = outcome.err();
     let foreign_error =
         error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
-    End { error, foreign_error, aborted: process.is_aborting() }
+    let request = error.as_ref().map(Request::of).unwrap_or_default();
+    End { error, foreign_error, request, aborted: process.is_aborting() }
 }
 
 /// The error of a run without those that only say that its process was aborted.

@@ -1,8 +1,10 @@
 //! The inputs of [`Lifecycle::step`](super::Lifecycle::step): events and requests. A request may also come with the
 //! error of a run.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 
+use procession::support::catch;
 use procession::{Error, Label};
 
 use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
@@ -19,7 +21,7 @@ pub(crate) enum Input {
     /// A run was started.
     Started,
     /// No run could be started.
-    NotStarted(Error),
+    NotStarted { error: Error, request: Request },
     /// The run is ready.
     Ready,
     /// This process of the run ended without an error before the run was ready.
@@ -44,6 +46,8 @@ pub(crate) struct End {
     pub(crate) error: Option<Error>,
     /// The error, without the part that only reports the run's own abort (U3).
     pub(crate) foreign_error: Option<Error>,
+    /// What the error asks for.
+    pub(crate) request: Request,
     /// Was the run aborted?
     pub(crate) aborted: bool,
 }
@@ -62,36 +66,131 @@ pub(crate) enum Then {
     Forget,
 }
 
-/// The request that the error of a run makes to its manager or set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+/// What the error of a run asks its manager or set for. The greatest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Request {
+    #[default]
     None,
     DoNotRestart,
     EndAll,
 }
 
 impl Request {
-    /// It does not search the errors inside a nested set, because the error of the set itself has the request.
-    pub(super) fn of(error: &Error) -> Self {
-        match error {
-            Error::Many(errors) => {
-                let requests = errors.iter().map(Self::of);
-                requests.max_by_key(|request| *request as u8).unwrap_or(Self::None)
-            }
-            Error::Failed(failed) => {
-                let failed = failed.get();
-                let nested = failed.downcast_ref();
-                if failed.is::<EndAll>()
-                    || matches!(nested, Some(ManagerError::ClosedFor { ends_all: true, .. }))
-                {
-                    Self::EndAll
-                } else if failed.is::<DoNotRestart>() {
-                    Self::DoNotRestart
-                } else {
-                    Self::None
+    /// How far the causes of an error are followed, in case they have no end.
+    const DEPTH: usize = 64;
+
+    /// Searches the error and its causes, because an error type of the user may wrap [`DoNotRestart`] or [`EndAll`]. It
+    /// does not search the errors inside a nested set, because the error of the set itself has the request.
+    ///
+    /// The causes of an error are foreign code, so no lock may be held. If that code panics, there is no request.
+    pub(crate) fn of(error: &Error) -> Self {
+        catch(|| Self::search(error)).unwrap_or_default()
+    }
+
+    fn search(error: &Error) -> Self {
+        type Cause<'a> = &'a (dyn StdError + 'static);
+        let mut open: Vec<(Cause<'_>, usize)> = vec![(error, 0)];
+        let mut found = Self::None;
+        while let Some((error, depth)) = open.pop() {
+            let requested = match error.downcast_ref() {
+                Some(ManagerError::ClosedFor { ends_all: true, .. }) => Self::EndAll,
+                Some(_) => continue,
+                None if error.is::<EndAll>() => Self::EndAll,
+                None if error.is::<DoNotRestart>() => Self::DoNotRestart,
+                None => Self::None,
+            };
+            found = found.max(requested);
+            match error.downcast_ref() {
+                Some(Error::Many(errors)) => {
+                    open.extend(errors.iter().map(|error| (error as Cause<'_>, depth)));
                 }
+                Some(Error::Failed(failed)) => open.push((failed.get(), depth)),
+                Some(_) => {}
+                None if depth < Self::DEPTH => {
+                    open.extend(error.source().map(|cause| (cause, depth + 1)));
+                }
+                None => {}
             }
-            _ => Self::None,
         }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    /// An error of a user that wraps another one.
+    #[derive(Debug)]
+    struct Wrapped<E>(E);
+
+    impl<E> fmt::Display for Wrapped<E> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the job failed")
+        }
+    }
+
+    impl<E: StdError + 'static> StdError for Wrapped<E> {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    /// An error without a last cause, or one that panics when it is asked for its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("odd")]
+    struct Odd {
+        panics: bool,
+    }
+
+    #[derive(Debug)]
+    struct Endless(Odd);
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(&self.0, f)
+        }
+    }
+
+    impl StdError for Endless {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            if self.0.panics {
+                std::panic::resume_unwind(Box::new("no cause"));
+            }
+            Some(self)
+        }
+    }
+
+    fn failed(error: impl StdError + Send + Sync + 'static) -> Error {
+        Error::failed(procession::Process::new().label(), Box::new(error))
+    }
+
+    #[test]
+    fn a_request_is_found_among_the_causes() {
+        let requests = [
+            (failed(DoNotRestart::new("no")), Request::DoNotRestart),
+            (failed(Wrapped(DoNotRestart::new("no"))), Request::DoNotRestart),
+            (failed(Wrapped(Wrapped(EndAll::new("no")))), Request::EndAll),
+            // The error of a task has an error of the library as its cause.
+            (failed(Wrapped(failed(EndAll::new("no")))), Request::EndAll),
+            (failed(Wrapped(Odd { panics: false })), Request::None),
+            (failed(Endless(Odd { panics: false })), Request::None),
+            (failed(Endless(Odd { panics: true })), Request::None),
+        ];
+        for (error, request) in requests {
+            assert_eq!(Request::of(&error), request, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_request_of_a_unit_in_a_nested_set_is_not_taken_twice() {
+        let closed = |ends_all| {
+            let source = failed(EndAll::new("no"));
+            failed(Wrapped(ManagerError::ClosedFor { key: "a".into(), source, ends_all }))
+        };
+        assert_eq!(Request::of(&closed(true)), Request::EndAll);
+        assert_eq!(Request::of(&closed(false)), Request::None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use procession::{BoxError, Error, Label, Process};
 
-use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice};
+use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice, Request};
 use crate::backoff::Backoff;
 use crate::engine::Unread;
 use crate::error::{DoNotRestart, EndAll, SharedError};
@@ -71,7 +71,14 @@ impl Fault {
                 (error.clone(), error)
             }
         };
-        End { error, foreign_error, aborted: self.is_abort() }
+        let request = error.as_ref().map(Request::of).unwrap_or_default();
+        End { error, foreign_error, request, aborted: self.is_abort() }
+    }
+
+    /// The start of a run that failed in this way.
+    fn not_started(self) -> Input {
+        let End { error, request, .. } = self.end();
+        Input::NotStarted { error: error.expect("it has an error"), request }
     }
 
     fn is_abort(self) -> bool {

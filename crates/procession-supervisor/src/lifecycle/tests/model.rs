@@ -510,7 +510,7 @@ impl World {
         let mut expected = Expected::default();
         self.is_called = false;
         self.ends_on_its_own(fault, false, &mut expected);
-        self.step(Input::NotStarted(fault.end().error.expect("it failed")), expected);
+        self.step(fault.not_started(), expected);
         self.keep_if_it_waits(true);
     }
 
@@ -584,7 +584,7 @@ fn name(input: &Input) -> &'static str {
         Input::Begin => "Begin",
         Input::NotLoaded { .. } => "NotLoaded",
         Input::Started => "Started",
-        Input::NotStarted(_) => "NotStarted",
+        Input::NotStarted { .. } => "NotStarted",
         Input::Ready => "Ready",
         Input::EndedUnready(_) => "EndedUnready",
         Input::BeganToClose => "BeganToClose",

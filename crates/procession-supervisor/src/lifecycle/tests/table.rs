@@ -71,7 +71,7 @@ fn input(name: &str) -> Input {
         "not-loaded" => not_loaded(false),
         "not-loaded-forget" => not_loaded(true),
         "started" => Input::Started,
-        "not-started" => Input::NotStarted(Fault::Error.end().error.expect("it has one")),
+        "not-started" => Fault::Error.not_started(),
         "ready" => Input::Ready,
         "ended-unready" => Input::EndedUnready(label()),
         "began-to-close" => Input::BeganToClose,
