@@ -198,7 +198,7 @@ impl Lifecycle {
         self.rare.as_mut()?.kept.take()
     }
 
-    /// Forgives past failures, because a call starts the unit.
+    /// Forgives past failures, because a call or a changed row starts the unit anew.
     pub(crate) fn forgive(&mut self, policy: &Policy) {
         if let Some(past) = self.past_if_any() {
             past.restarts.forgive(policy);
@@ -302,14 +302,19 @@ impl Lifecycle {
     }
 
     /// Starts the unit again from its current row, after the end of its run if it has one (U6). If a call has stopped
-    /// the unit, it stays stopped. A unit that is loaded anyway needs no further start.
+    /// the unit, it stays stopped. A unit that is loaded anyway needs no further start. A unit that was given up
+    /// begins anew, as after a call.
     fn change(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
-        match self.state {
-            State::Initial | State::Loading | State::Stopped => {}
-            state if !state.has_run() => self.begin_load(now, actions),
-            _ if !self.asked => self.stop(Then::Again, policy, now, actions),
-            _ => {}
+        if matches!(self.state, State::Initial | State::Loading | State::Stopped) || self.asked {
+            return;
         }
+        if self.state.has_run() {
+            return self.stop(Then::Again, policy, now, actions);
+        }
+        if self.state == State::GivenUp {
+            self.forgive(policy);
+        }
+        self.begin_load(now, actions);
     }
 
     /// Begins a pause before the next attempt to load the row.

@@ -219,6 +219,28 @@ fn a_refused_restart_is_not_announced() {
     closes_at_the_second_restart(&world, world.run(set.runnable()), events);
 }
 
+/// The failures of the old row do not count for the new one.
+#[test]
+fn a_changed_row_of_a_unit_that_was_given_up_begins_anew() {
+    let world = World::with(|builder, policy| {
+        builder.policy(policy.backoff(PLAIN).intensity(Rate::new(1, SECOND * 1000)))
+    });
+    world.insert(["a"]);
+    let managed = world.start();
+    for row in 0..3 {
+        world.units.tell("a", Message::Fail);
+        world.advance(SECOND);
+        assert_eq!(world.state("a"), Some(State::Running), "row {row}");
+        world.units.tell("a", Message::Fail);
+        world.settle();
+        assert_eq!(world.state("a"), Some(State::GivenUp), "row {row}");
+        world.insert(["a"]);
+        world.settle();
+        assert_eq!(world.state("a"), Some(State::Running), "row {row}");
+    }
+    managed.close(&world).unwrap();
+}
+
 /// With `GiveUp::Manager`, the manager closes when it gives up a unit: its body closes, and its outcome names the unit
 /// and the error.
 #[test]

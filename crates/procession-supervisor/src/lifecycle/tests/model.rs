@@ -224,6 +224,10 @@ impl World {
             Some(run) if run.asked.is_none() => expected = self.asked(Then::Again, false),
             None if matches!(self.idle.0, State::Waiting | State::Ended | State::GivenUp) => {
                 self.is_called = true;
+                if self.idle.0 == State::GivenUp {
+                    self.pauses = 0;
+                    self.recent.clear();
+                }
                 self.loads(&mut expected);
             }
             _ => {}
