@@ -111,6 +111,7 @@ mod status;
 mod supervisor;
 mod sync;
 mod table;
+mod unhandled;
 mod unit;
 
 pub use backoff::{Backoff, Rate};

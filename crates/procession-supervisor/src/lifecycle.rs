@@ -54,12 +54,12 @@ use procession_runnable::NotReady;
 
 pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
 pub(crate) use self::input::{End, Input, Request, Then};
-use crate::engine::Unread;
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::{Exceeded, Recent, Restarts};
 use crate::state::{HasRun, State};
+use crate::unhandled::Unhandled;
 use crate::unit::{OnFailure, Restart, Rules};
 
 /// A unit: its state, its rules, and its past. Most units are running and have never failed, so everything that such a
@@ -97,7 +97,7 @@ struct Rare {
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
     /// Its last failure, if a restart must handle it.
-    kept: Option<Arc<Unread>>,
+    kept: Option<Arc<Unhandled>>,
     /// The past, which outlives the runs.
     past: Option<Past>,
 }
@@ -186,7 +186,7 @@ impl Lifecycle {
     }
 
     /// Keeps the failure of the last run for a restart, if one follows. Returns whether that has come already.
-    pub(crate) fn keep(&mut self, failure: &Arc<Unread>) -> bool {
+    pub(crate) fn keep(&mut self, failure: &Arc<Unhandled>) -> bool {
         if matches!(self.state, State::Waiting | State::Loading) {
             self.rare().kept = Some(failure.clone());
         }
@@ -194,7 +194,7 @@ impl Lifecycle {
     }
 
     /// Takes the failure that a restart was to handle, because that has come, or never will.
-    pub(crate) fn release(&mut self) -> Option<Arc<Unread>> {
+    pub(crate) fn release(&mut self) -> Option<Arc<Unhandled>> {
         self.rare.as_mut()?.kept.take()
     }
 

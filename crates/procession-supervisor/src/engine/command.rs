@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use procession::Process;
 
-use super::reply::{self, Unread};
+use super::reply;
 use crate::error::ManagerError;
+use crate::unhandled::Unhandled;
 use crate::unit::{OnFailure, Unit};
 
 /// Sends the answer to a command. If it is dropped unanswered, the call fails with [`ManagerError::NotRunning`].
@@ -46,13 +47,13 @@ pub(crate) enum Command<K> {
     },
 }
 
-/// Answers commands. Callers that no longer wait are ignored. `unread` is the failure that is left to the callers.
+/// Answers commands. Callers that no longer wait are ignored. `unhandled` is the failure that is left to the callers.
 pub(crate) fn answer<T: Clone>(
     replies: Vec<Reply<T>>,
     result: &Result<T, ManagerError>,
-    unread: Option<&Arc<Unread>>,
+    unhandled: Option<&Arc<Unhandled>>,
 ) {
     for reply in replies {
-        reply.give_failure(result.clone(), unread.cloned());
+        reply.give_failure(result.clone(), unhandled.cloned());
     }
 }

@@ -18,7 +18,6 @@ use procession_runnable::Run;
 
 use super::command::{Reply, answer};
 use super::ends::end_of;
-use super::reply::Unread;
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
@@ -30,6 +29,7 @@ use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::{HasRun, State};
 use crate::table::Key;
+use crate::unhandled::Unhandled;
 use crate::unit::Unit;
 
 /// The minimum number of runs to start at once for which helpers take part.
@@ -242,32 +242,32 @@ impl<K: Key> Core<K> {
         let mut left = judged.filter(|_| !is_taken);
         if let (Some(waiting), Some(key)) = (waiting, &key) {
             // A failure is left to the callers whose answer has it.
-            let mut unread = None;
+            let mut unhandled = None;
             let mut leave = |given: &Answer, is_awaited: bool| {
                 let has_it = is_awaited && matches!(given, Answer::Failed(_));
                 if let Some(failure) = left.take_if(|_| has_it) {
-                    unread = Some(Unread::new(&self.run, failure));
+                    unhandled = Some(Unhandled::new(&self.run, failure));
                 }
-                unread.clone().filter(|_| has_it)
+                unhandled.clone().filter(|_| has_it)
             };
             if let Some(given) = starters {
-                let unread = leave(&given, waiting.starters.iter().any(Reply::is_awaited));
-                answer_starters(given, waiting.starters, process.as_ref(), key, unread.as_ref());
+                let unhandled = leave(&given, waiting.starters.iter().any(Reply::is_awaited));
+                answer_starters(given, waiting.starters, process.as_ref(), key, unhandled.as_ref());
             }
             if let Some(given) = stoppers.filter(|_| !waiting.stoppers.is_empty()) {
-                let unread = leave(&given, waiting.stoppers.iter().any(Reply::is_awaited));
+                let unhandled = leave(&given, waiting.stoppers.iter().any(Reply::is_awaited));
                 let result = given.result(name_of(key), process.as_ref());
-                answer(waiting.stoppers, &result, unread.as_ref());
+                answer(waiting.stoppers, &result, unhandled.as_ref());
             }
-            if let Some(unread) = unread {
-                self.leave_to_restart(id, unread);
+            if let Some(unhandled) = unhandled {
+                self.leave_to_restart(id, unhandled);
             }
         }
         if let Some(Notice::Down(down)) = &mut notice {
             down.left = left;
         }
         self.notices.extend(notice.map(|notice| (id, notice)));
-        released.into_iter().for_each(Unread::give_up);
+        released.into_iter().for_each(Unhandled::give_up);
         restarted.iter().for_each(|handled| handled.mark_handled());
         if live.is_some() || removed.is_some() || key.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
@@ -406,7 +406,7 @@ impl<K: Key> Core<K> {
         let (starters, released) = (entry.take_starters(), entry.lifecycle.release());
         let removed = units.remove(id);
         drop(units);
-        released.into_iter().for_each(Unread::give_up);
+        released.into_iter().for_each(Unhandled::give_up);
         if !starters.is_empty() {
             answer(starters, &Err(ManagerError::NotFound { key: name_of(&key) }), None);
         }
@@ -541,12 +541,12 @@ fn answer_starters<K: Key>(
     replies: Vec<Reply<Process>>,
     process: Option<&Process>,
     key: &K,
-    unread: Option<&Arc<Unread>>,
+    unhandled: Option<&Arc<Unhandled>>,
 ) {
     if replies.is_empty() {
         return;
     }
     let result = given.result(name_of(key), process);
     let started = result.and_then(|()| process.cloned().ok_or(ManagerError::NotRunning));
-    answer(replies, &started, unread);
+    answer(replies, &started, unhandled);
 }

@@ -18,11 +18,11 @@ use procession::support;
 use procession::{Error, Process, ProcessId};
 
 use super::core::Core;
-use super::reply::Unread;
 use crate::error::ManagerError;
 use crate::lifecycle::{Closes, Down, End, Request};
 use crate::name::name_of;
 use crate::table::Key;
+use crate::unhandled::Unhandled;
 
 impl<K: Key> Core<K> {
     /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if it still needs a
@@ -72,12 +72,12 @@ impl<K: Key> Core<K> {
     /// Leaves a failure that is [left](Down::left) to the restart of its unit, or reports it if none follows (I17).
     pub(crate) fn report(&self, id: usize, left: Option<Error>) {
         if let Some(error) = left {
-            self.leave_to_restart(id, Unread::new(&self.run, error));
+            self.leave_to_restart(id, Unhandled::new(&self.run, error));
         }
     }
 
     /// Leaves a failure to the restart of its unit, if one follows. Otherwise, reports it, unless callers have it.
-    pub(super) fn leave_to_restart(&self, id: usize, failure: Arc<Unread>) {
+    pub(super) fn leave_to_restart(&self, id: usize, failure: Arc<Unhandled>) {
         if self.with(id, |units, id| units.entry(id).lifecycle.keep(&failure)) == Some(true) {
             failure.mark_handled();
         }

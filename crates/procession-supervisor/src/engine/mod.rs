@@ -50,7 +50,7 @@ pub(crate) use self::command::{Command, Reply, answer};
 pub(crate) use self::core::Core;
 use self::drive::Drive;
 use self::inbox::Inbox;
-pub(crate) use self::reply::{Unread, reply};
+pub(crate) use self::reply::reply;
 pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;

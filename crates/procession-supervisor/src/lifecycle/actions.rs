@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use procession::{Error, Process};
 
-use crate::engine::Unread;
 use crate::error::{ManagerError, SharedError, StuckUnits};
 use crate::event::Happening;
+use crate::unhandled::Unhandled;
 
 /// The actions that the engine must perform. It sends the events first, and passes the notice on last. The value is
 /// large, and most of it is usually empty, so the engine reuses one value for all steps.
@@ -25,9 +25,9 @@ pub(crate) struct Actions {
     /// Forget the unit.
     pub(crate) forget: bool,
     /// Report this failure, which a restart was to handle, because that restart will not come.
-    pub(crate) released: Option<Arc<Unread>>,
+    pub(crate) released: Option<Arc<Unhandled>>,
     /// Mark this failure as handled, because its restart has come.
-    pub(crate) restarted: Option<Arc<Unread>>,
+    pub(crate) restarted: Option<Arc<Unhandled>>,
     /// The notice for the front end.
     pub(crate) notice: Option<Notice>,
 }

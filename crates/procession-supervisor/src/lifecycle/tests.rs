@@ -12,10 +12,10 @@ use procession::{BoxError, Error, Label, Process};
 
 use super::{Actions, Answer, Closes, End, Happening, Input, Lifecycle, Notice, Request};
 use crate::backoff::Backoff;
-use crate::engine::Unread;
 use crate::error::{DoNotRestart, EndAll, SharedError};
 use crate::policy::Policy;
 use crate::restarts::Recent;
+use crate::unhandled::Unhandled;
 
 const GRACE: Duration = Duration::from_secs(10);
 const ABORT_GRACE: Duration = Duration::from_secs(5);
@@ -174,9 +174,9 @@ fn words(actions: &Actions) -> Vec<String> {
 }
 
 /// A failure that a restart must handle.
-fn unread() -> Arc<Unread> {
+fn unhandled() -> Arc<Unhandled> {
     let failure = Fault::Error.end().error.expect("it failed");
-    Unread::new(&Process::new(), failure)
+    Unhandled::new(&Process::new(), failure)
 }
 
 fn not_loaded(forget: bool) -> Input {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Lifecycle, Then};
 use super::{
-    ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, unread, words,
+    ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, unhandled, words,
 };
 use crate::backoff::Rate;
 use crate::event::Happening;
@@ -367,7 +367,7 @@ impl World {
     fn keep_if_it_waits(&mut self, has_failed: bool) {
         if has_failed && self.lifecycle.state() == State::Waiting {
             self.is_kept = true;
-            assert!(!self.lifecycle.keep(&unread()));
+            assert!(!self.lifecycle.keep(&unhandled()));
         }
     }
 
@@ -387,6 +387,8 @@ impl World {
         let closes_all =
             fault == Fault::EndAll || failed && on_failure == OnFailure::CloseAll && !self.is_held;
         self.is_over = is_final || failed && on_failure != OnFailure::Restart;
+        let is_full = self.is_full(self.policy.intensity, &self.recent);
+        let is_full_in_total = self.is_full(self.policy.total_intensity, &self.all_recent);
         let notice = if !restarts {
             expected.events.push(events);
             self.idle = (State::Ended, None);
@@ -395,19 +397,15 @@ impl World {
             expected.events.push(events);
             self.idle = (State::Waiting, None);
             "down-on-its-own"
-        } else if self.is_full(self.policy.intensity, &self.recent) {
+        } else if is_full || is_full_in_total {
             expected.events.extend([events, "gave-up"]);
             self.idle = (State::GivenUp, None);
-            "down-on-its-own-gave-up"
-        } else if self.is_full(self.policy.total_intensity, &self.all_recent) {
-            expected.events.extend([events, "gave-up"]);
-            self.idle = (State::GivenUp, None);
-            "down-on-its-own-gave-up-in-total"
+            if is_full { "down-on-its-own-gave-up" } else { "down-on-its-own-gave-up-in-total" }
         } else {
             self.recent.push(self.now);
             self.all_recent.push(self.now);
-            expected.events.push(if failed { "failed-again-soon" } else { events });
-            expected.events.push("restarting");
+            let ended = if failed { "failed-again-soon" } else { events };
+            expected.events.extend([ended, "restarting"]);
             self.idle = (State::Waiting, self.restart_at());
             "down-on-its-own-restarts"
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Lifecycle, Then};
-use super::{Fault, label, not_loaded, policy, step, unread, words};
+use super::{Fault, label, not_loaded, policy, step, unhandled, words};
 use crate::backoff::Rate;
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -145,7 +145,7 @@ fn unit_in(state: &str, policy: &Policy) -> (Lifecycle, Instant, Recent) {
         step(&mut lifecycle, input(name), policy, now, &mut total);
     }
     if state.ends_with("-kept") {
-        assert!(!lifecycle.keep(&unread()));
+        assert!(!lifecycle.keep(&unhandled()));
     }
     if state.ends_with("-full") {
         while total.add(policy.total_intensity, now) {}
