@@ -17,7 +17,7 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::ends::end_of;
+use super::outcome::end_of;
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};

@@ -1,4 +1,4 @@
-//! The ends of runs: how a run has ended, and what becomes of its failure.
+//! What becomes of the failure of a run.
 //!
 //! 1. Each failure of a run has a handler (I17): a restart; the outcome of the manager or set, if it closes because of
 //!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run
@@ -15,11 +15,12 @@
 use std::sync::Arc;
 
 use procession::support;
-use procession::{Error, Process, ProcessId};
+use procession::{Error, ProcessId};
 
 use super::core::Core;
+use super::outcome::{without, without_own_abort};
 use crate::error::ManagerError;
-use crate::lifecycle::{Closes, Down, End, Request};
+use crate::lifecycle::{Closes, Down};
 use crate::name::name_of;
 use crate::table::Key;
 use crate::unhandled::Unhandled;
@@ -82,29 +83,5 @@ impl<K: Key> Core<K> {
             failure.mark_handled();
         }
         failure.give_up();
-    }
-}
-
-/// How a run has ended. The causes of its error are foreign code, so no lock may be held.
-pub(super) fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
-    let error = outcome.err();
-    let foreign_error =
-        error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
-    let request = error.as_ref().map(Request::of).unwrap_or_default();
-    End { error, foreign_error, request, aborted: process.is_aborting() }
-}
-
-/// The error of a run without those that only say that its process was aborted.
-fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
-    without(error, |error| matches!(error, Error::Aborted(label) if Some(label.id()) == process))
-}
-
-/// The rest of an error.
-fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
-    match error {
-        Error::Many(errors) => {
-            Error::all(errors.iter().filter(|error| !leaves_out(error)).cloned()).err()
-        }
-        error => Some(error).filter(|error| !leaves_out(error)),
     }
 }

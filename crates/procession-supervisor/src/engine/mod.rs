@@ -4,8 +4,9 @@
 //! | file | subject |
 //! |---|---|
 //! | [`units`] | the units, their due times, and their current runs |
-//! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts and
-//! events | | [`ends`] | how a run has ended, and what becomes of its failure |
+//! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts |
+//! | [`outcome`] | how a run has ended |
+//! | [`ends`] | what becomes of the failure of a run |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
 //! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
@@ -34,6 +35,7 @@ mod core;
 mod drive;
 mod ends;
 pub(crate) mod inbox;
+mod outcome;
 pub(crate) mod reply;
 mod starts;
 mod units;

@@ -25,7 +25,7 @@ use super::balance::Surplus;
 use super::claim::{Claim, Factory};
 use super::held::{Held, HeldClaims, Tokens};
 use super::lease::{Lease, Term};
-use super::manager::Settings;
+use super::settings::Settings;
 use super::table::{Claimed, ManagerId, Order, Ordered, Record, Request, Token, Write};
 use super::worker::{FromTable, ToTable};
 use crate::engine::inbox::Inbox;

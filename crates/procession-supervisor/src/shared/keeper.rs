@@ -19,7 +19,7 @@ use procession::Process;
 use procession::support::{catch, close_elsewhere};
 
 use super::lease::Term;
-use super::manager::Settings;
+use super::settings::Settings;
 use super::table::{ManagerId, Registered, Registration, Session, SharedTable, TableError};
 use crate::engine::{Shared, reply::Reply};
 use crate::error::SharedError;

@@ -29,8 +29,9 @@ use super::hand_over::HandOver;
 use super::held::Tokens;
 use super::keeper::{keep, watch};
 use super::lease::Term;
+use super::settings::Settings;
 use super::stuck::{OnStuck, exit_unless_ended};
-use super::table::{ManagerId, Registration, SharedTable, Token};
+use super::table::{ManagerId, SharedTable, Token};
 use super::time::LeaseClock;
 use super::worker::{FromTable, ToTable, Worker};
 use crate::engine::inbox::Inbox;
@@ -90,31 +91,6 @@ pub struct SharedManager {
     /// The last registration, in any run.
     last: Arc<Mutex<Option<ManagerId>>>,
     tokens: Arc<Tokens>,
-}
-
-pub(super) struct Settings {
-    program: String,
-    kinds: Vec<String>,
-    pub(super) capacity: usize,
-    pub(super) ttl: Duration,
-    poll: Option<Duration>,
-    pub(super) crash_limit: u32,
-    pub(super) failure_limit: u32,
-    on_stuck: OnStuck,
-    pub(super) clock: LeaseClock,
-}
-
-impl Settings {
-    pub(super) fn registration(&self, previous: Option<ManagerId>) -> Registration {
-        let Self { program, kinds, ttl, .. } = self;
-        Registration { name: program.clone(), kinds: kinds.clone(), ttl: *ttl, previous }
-    }
-
-    /// How often the table is read without a change.
-    pub(super) fn poll_every(&self, lasts: Option<Duration>) -> Duration {
-        let default = if lasts.is_some() { self.ttl / 3 } else { Duration::from_millis(500) };
-        self.poll.unwrap_or(default)
-    }
 }
 
 impl SharedManager {

@@ -35,6 +35,7 @@ mod lease;
 mod manager;
 mod memory;
 mod queue;
+mod settings;
 mod stuck;
 mod table;
 mod time;

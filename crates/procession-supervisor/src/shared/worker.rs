@@ -29,8 +29,8 @@ use super::balance::{Balance, Plan, Surplus};
 use super::hand_over::HandOver;
 use super::keeper::Ending;
 use super::lease::Term;
-use super::manager::Settings;
 use super::queue::{BATCH, Queue};
+use super::settings::Settings;
 use super::table::{
     Claimed, Order, Ordered, Record, Session, Share, SharedTable, TableError, Token, Write,
     WriteResult, Written,
