@@ -41,6 +41,16 @@ pub(crate) fn take() -> Option<Screen> {
     screen.ok()
 }
 
+/// Makes the next frame draw every cell, without an empty screen in between: it is compared with a frame that has
+/// nothing in common with it.
+pub(crate) fn forget_frame(screen: &mut Screen) {
+    screen.swap_buffers();
+    for cell in &mut screen.current_buffer_mut().content {
+        cell.set_char(char::REPLACEMENT_CHARACTER);
+    }
+    screen.swap_buffers();
+}
+
 /// Restores the terminal, if it is taken.
 pub(crate) fn restore() {
     if let Some(modes) = taken().take() {

@@ -19,6 +19,9 @@ use crate::units::{Row, Seconds, Shown, Units, count};
 
 /// The time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
+/// The time after which everything is drawn again, even what has not changed: another program may have written to the
+/// terminal.
+const REPAINT: Duration = Duration::from_secs(1);
 
 pub(crate) struct View {
     /// `None` once the thread has started.
@@ -35,6 +38,8 @@ struct Picture {
     units: Units,
     log: Log,
     began: Instant,
+    /// When everything was drawn.
+    painted: Instant,
     limit: Option<Duration>,
     closing_since: Option<Instant>,
     closed_in: Option<Duration>,
@@ -51,6 +56,7 @@ impl View {
             units: Units::new(manager, log),
             log: log.clone(),
             began: Instant::now(),
+            painted: Instant::now(),
             limit,
             closing_since: None,
             closed_in: None,
@@ -123,6 +129,10 @@ impl Picture {
     fn draw_next(&mut self) {
         self.units.update();
         if let Some(mut screen) = self.screen.take() {
+            if self.painted.elapsed() >= REPAINT {
+                self.painted = Instant::now();
+                terminal::forget_frame(&mut screen);
+            }
             // An error means that the terminal is gone.
             if screen.draw(|frame| self.draw(frame)).is_ok() {
                 self.screen = Some(screen);

@@ -1,5 +1,6 @@
 //! Programs that a test runs in a terminal, and the screen that they show.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -108,6 +109,13 @@ impl Terminal {
     pub fn type_in(&mut self, characters: &str) {
         self.keyboard.write_all(characters.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
+    }
+
+    /// Writes to the terminal, as another program could.
+    pub fn write_from_elsewhere(&self, text: &str) {
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let other = open(self.master.tty_name().unwrap(), flags, Mode::empty()).unwrap();
+        File::from(other).write_all(text.as_bytes()).unwrap();
     }
 
     /// Changes the size of the terminal.

@@ -389,6 +389,22 @@ fn a_resize_leaves_nothing_behind() {
     assert_final_table(&assert_end(&mut terminal, 0), 20, 0);
 }
 
+/// A line of another program is gone when everything is drawn again.
+#[test]
+fn what_another_program_writes_does_not_stay() {
+    let mut terminal = start(&[], SMALL);
+    terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
+    for line in [1, 3, 12, 24] {
+        terminal.write_from_elsewhere(&format!("\x1b[{line};9HSTRAY LINE from another program"));
+    }
+    terminal.wait_for(|screen| {
+        require(screen.lines.iter().any(|line| line.contains("STRAY")), "it is not written")
+    });
+    terminal.wait_for(|screen| View::read_all(screen, 20).map(drop));
+    terminal.type_in(CTRL_C);
+    assert_final_table(&assert_end(&mut terminal, 0), 20, 0);
+}
+
 /// Does the output have sequences that set a colour?
 fn has_colour(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);

@@ -72,15 +72,14 @@ impl<K: Key> EventSource<K> {
 /// table.insert("job", nop());
 /// let manager = Manager::new(table);
 /// let mut events = manager.events();
-/// futures_lite::future::block_on(async {
-///     manager.run(|_| async {}).await?;
+/// let ended = manager.run_blocking(|_| {
 ///     for kind in ["started", "ready", "ended"] {
-///         let event = events.recv().await.expect("the manager exists");
+///         let event = events.recv_blocking().expect("the manager exists");
 ///         assert_eq!((event.key(), event.kind()), (Some(&"job"), kind));
 ///     }
-///     procession::ok()
-/// })?;
-/// # Ok::<(), procession::BoxError>(())
+/// });
+/// # ended?;
+/// # Ok::<(), procession::Error>(())
 /// ```
 pub struct Events<K> {
     manager: Arc<str>,
