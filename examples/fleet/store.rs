@@ -109,7 +109,8 @@ impl PostgresCounter {
     fn open(table: &PostgresSharedTable, url: &str) -> Result<Self, BoxError> {
         let mut config: postgres::Config = url.parse()?;
         config.connect_timeout(Duration::from_secs(1)).tcp_user_timeout(Duration::from_secs(1));
-        config.options("-c statement_timeout=1s");
+        // A program that is paused in a transaction would hold its unit until it goes on.
+        config.options("-c statement_timeout=1s -c idle_in_transaction_session_timeout=1s");
         let mut client = config.connect(NoTls)?;
         // Several programs may do this at once.
         let mut transaction = client.transaction()?;
