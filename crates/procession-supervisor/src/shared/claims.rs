@@ -12,7 +12,7 @@
 //! 4. A unit has at most one run in this program, whatever the table says (U1). Argument: the engine has one entry for
 //!    each key, and a claim of a unit that still has a run only says that this entry starts again after that run.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::error::Error as StdError;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
@@ -229,13 +229,21 @@ impl Claims {
             self.hand_to(core, exceeding, None, |_| true);
             return;
         };
+        // Each manager has one request, so what leaves for it now does not count for another one.
+        let mut leaving: HashMap<ManagerId, usize> = HashMap::new();
+        for manager in self.held.iter().filter_map(|(_, held)| held.leaves_for) {
+            *leaving.entry(manager).or_default() += 1;
+        }
+        let mut all: usize = leaving.values().sum();
         for Request { manager, wanted, kinds, .. } in requests {
-            let leaving = || self.held.iter().filter_map(|(_, held)| held.leaves_for);
-            let (own, all) =
-                (leaving().filter(|other| other == manager).count(), leaving().count());
+            let own = leaving.get(manager).copied().unwrap_or(0);
             let most = exceeding.min(surplus.most(*wanted, own, all));
-            exceeding -= self
-                .hand_to(core, most, Some(*manager), |kind| kinds.iter().any(|one| one == kind));
+            if most == 0 {
+                continue;
+            }
+            let is_meant = |kind: &str| kinds.iter().any(|one| one == kind);
+            let count = self.hand_to(core, most, Some(*manager), is_meant);
+            (exceeding, all) = (exceeding - count, all + count);
         }
     }
 

@@ -9,7 +9,7 @@ use procession_runnable::body;
 use procession_supervisor::shared::{
     ManagerId, MemorySharedTable, Registration, Session, SharedManager, SharedTable, Wanted,
 };
-use procession_supervisor::{State, Unit};
+use procession_supervisor::{State, Status, Unit};
 
 use crate::support::*;
 
@@ -209,18 +209,24 @@ fn a_manager_gives_up_no_more_than_its_surplus() {
             yield_now();
         }
     };
-    let (new, newest) = (register(&mut *session), register(&mut *session));
-    session.request_release(new, Wanted::new(4, true)).unwrap();
-    stopping(4);
-    // It asks again for the same units, and another manager asks for more than it can have.
-    session.request_release(new, Wanted::new(4, true)).unwrap();
-    session.request_release(newest, Wanted::new(9, true)).unwrap();
-    stopping(8);
-    for _ in 0..8 {
-        stop.try_send(()).unwrap();
+    let new = register(&mut *session);
+    session.request_release(new, Wanted::new(2, true)).unwrap();
+    stopping(2);
+    // It asks again for the same units, and then another manager asks too.
+    session.request_release(new, Wanted::new(2, true)).unwrap();
+    let newest = register(&mut *session);
+    session.request_release(newest, Wanted::new(3, true)).unwrap();
+    stopping(5);
+    // An order is carried out after everything before it, so these 5 were all.
+    let is_running = |unit: &Status<String>| unit.state == State::Running;
+    let key = manager.list().into_iter().find(is_running).unwrap().key;
+    session.want_stop(&key).unwrap();
+    let end = Instant::now() + LIMIT;
+    while manager.list().iter().any(|unit| unit.key == key && is_running(unit)) {
+        assert!(Instant::now() < end);
+        yield_now();
     }
-    wait_for_units(&mut *session, owner, 4);
-    assert_eq!(manager.counts().running, 4);
+    assert_eq!(manager.counts().running, 12 - 5 - 1);
     drop(stop);
     root.close_blocking().unwrap();
 }

@@ -33,9 +33,9 @@
 //!    to the pool, ahead of its other tasks, because bodies may be blocked until the hooks have run.
 //! 2. Teardowns are handed to their spawners next, so that a waker that waits for a teardown does not wait for its own
 //!    stack.
-//! 3. Users' wakers are called last, and among them those of the tasks of supervisors first, because threads that sleep in
-//!    the library may wait for the answers of these tasks. While the first one runs, the others are in a queue of the thread. If the first
-//!    one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
+//! 3. Users' wakers are called last, and among them those of the tasks of supervisors first, because threads that sleep
+//!    in the library may wait for the answers of these tasks. While the first one runs, the others are in a queue of the
+//!    thread. If the first one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 //!
 //! If the effects are those of an [abort](super::abort) that must be recorded, a subscriber is called after all of that.
 

@@ -14,14 +14,15 @@
 //! A limiter is transparent: the parents of the limiter count as parents of its children.
 //!
 //! *Nothing fails silently, because* a failure counts as handled only where it is expected: at a hook, a caller, the
-//! code that has a root, or a process that was told to ignore it. *A root that nobody can read is found*, because the
-//! handles and waiters of a process that is made without a parent are counted until the last one is dropped, and the
-//! body has dropped its own handle before its failure is looked at. A parent that closes is not such a place: if it were, a failure could
-//! close half a program without any report. If there are several parents, one that handles the failure is enough,
-//! because the code that set up that parent has decided about this child; another report of the same failure would be
-//! noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its parents is
-//! reported. So is the failure of a child of the background process, which has the default rule. A ring of processes
+//! code that has a root, or a process that was told to ignore it. A parent that closes is not such a place: if it were,
+//! a failure could close half a program without any report. If there are several parents, one that handles the failure
+//! is enough, because the code that set up that parent has decided about this child; another report of the same failure
+//! would be noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its parents
+//! is reported. So is the failure of a child of the background process, which has the default rule. A ring of processes
 //! that close each other has no top, so its failure is reported.
+//!
+//! *A root whose outcome nobody can read is found, because* the handles and waiters of a process that is made without a
+//! parent are counted until the last one is dropped, and a body drops its own handle before its failure is judged.
 //!
 //! *Nothing is reported twice, because* the rule is applied once to each failure, where it happens, and each failure
 //! that is left to a caller leaves the node once: when the caller reads the outcome, or when it is reported. The one

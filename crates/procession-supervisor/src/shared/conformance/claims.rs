@@ -156,7 +156,11 @@ pub(super) fn requests_reach_managers_of_the_same_kinds(table: &impl SharedTable
     assert_eq!(share(&mut *s, of_both), expected, "a request changes nothing else in a share");
     assert_eq!(s.scan(None, 9).expect("scan works"), before.1, "and no unit");
     let of_manager = (manager, first, wanted, "a".to_owned());
-    assert_eq!(requests(&mut *s, of_both, 0), from_ref(&of_manager), "it says who asks for what");
+    assert_eq!(
+        requests(&mut *s, of_both, 0),
+        from_ref(&of_manager),
+        "a request has a manager, a number and kinds"
+    );
     assert_eq!(requests(&mut *s, of_both, first), [], "those after a number do not include it");
     assert_eq!(requests(&mut *s, manager, 0), [], "nor the own ones");
     assert_eq!(requests(&mut *s, other, 0), [], "nor those of managers with other kinds");
