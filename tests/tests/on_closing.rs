@@ -269,7 +269,7 @@ fn a_function_that_blocks_is_a_blocker() {
         format!("app › server: closing hook (tests/tests/on_closing.rs:{line}), running for ");
     assert!(blockers.starts_with(&hook) && blockers.lines().count() == 1, "{blockers}");
     let snapshot = app.snapshot();
-    let works: Vec<Work> = snapshot.processes().iter().map(|process| process.work()).collect();
+    let works: Vec<Work> = snapshot.processes().map(|process| process.work()).collect();
     assert!(works.contains(&Work::Hook), "{works:?}");
     drop(go);
     outcome(&closed).unwrap();

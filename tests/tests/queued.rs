@@ -13,7 +13,7 @@ const AT_ONCE: usize = 512;
 
 /// The number of processes below this one whose work is of this kind.
 fn count(app: &Process, work: Work) -> usize {
-    app.snapshot().processes().iter().filter(|process| process.work() == work).count()
+    app.snapshot().processes().filter(|process| process.work() == work).count()
 }
 
 /// Waits until this many processes below this one do such work.

@@ -6,7 +6,7 @@ use std::thread;
 
 use futures_lite::future::block_on;
 use futures_lite::{StreamExt, stream};
-use procession::{Limited, Periodic, Process, ProcessInfo, Work, main, ok_with, scope};
+use procession::{Limited, Periodic, Process, Work, main, ok_with, scope};
 use procession_runnable::{
     Runnable, Service, Start, body, body_thread, chain, concurrent, concurrent_group, leaf,
     leaf_thread, leaf_thread_without_stop, leaf_without_stop, named, parallel, run_in, run_to_end,
@@ -23,8 +23,8 @@ fn assert_made_here(process: &Process, count: usize) {
     let snapshot = process.snapshot();
     let all = snapshot.processes();
     assert!(all.len() >= count, "{} of {count}:\n{snapshot:#}", all.len());
-    let is_foreign = |process: &&ProcessInfo| process.site().file() != file!();
-    let foreign: Vec<_> = all.iter().filter(is_foreign).map(|process| process.site()).collect();
+    let sites = all.map(|process| process.site());
+    let foreign: Vec<_> = sites.filter(|site| site.file() != file!()).collect();
     assert!(foreign.is_empty(), "{foreign:?} in\n{snapshot:#}");
     assert!(!snapshot.to_string().contains("crates/procession"), "{snapshot}");
 }
@@ -91,7 +91,7 @@ fn sites_of_conditions_and_hooks() {
     app.close();
     start.recv_timeout(LIMIT).unwrap();
     assert_made_here(&app, 4);
-    assert!(app.snapshot().processes().iter().any(|process| process.work() == Work::Hook));
+    assert!(app.snapshot().processes().any(|process| process.work() == Work::Hook));
     drop(go);
     app.abort();
     ends_well(&app);

@@ -34,8 +34,8 @@ fn blockers_become(process: &Process, expected: &[&str]) {
 /// The edges between named processes, as `upper kind lower`, sorted.
 fn edges(process: &Process) -> Vec<String> {
     let snapshot = process.snapshot();
-    let name = |index: usize| snapshot.processes()[index].name().unwrap_or_default().to_owned();
-    let edges = snapshot.edges().iter();
+    let name = |index: usize| snapshot.process(index).name().unwrap_or_default().to_owned();
+    let edges = snapshot.edges();
     let mut edges: Vec<String> = edges
         .map(|edge| format!("{} {:?} {}", name(edge.from()), edge.kind(), name(edge.to())))
         .collect();
@@ -118,7 +118,7 @@ fn each_of_many_children_is_seen_once() {
         let snapshot = app.snapshot();
         assert_eq!(snapshot.processes().len(), open + 1);
         assert_eq!(snapshot.edges().len(), open);
-        let mut ids: Vec<_> = snapshot.processes().iter().map(|info| info.id()).collect();
+        let mut ids: Vec<_> = snapshot.processes().map(|info| info.id()).collect();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), open + 1);
@@ -150,13 +150,14 @@ fn a_ring_is_seen_once() {
 fn a_snapshot_has_phases_reasons_and_ages() {
     let app = named("app");
     let body = Process::builder().name("body").parent(&app).spawn(|_| pending::<()>()).unwrap();
-    let info = |process: &Process| app.snapshot().get(process.id()).cloned().unwrap();
-    let (running, root) = (info(&body), info(&app));
+    let snapshot = app.snapshot();
+    let (running, root) = (snapshot.get(body.id()).unwrap(), snapshot.root());
     assert_eq!((running.phase(), running.closing_for()), (Phase::Running, None));
     assert_eq!((running.work(), root.work()), (Work::AsyncBody, Work::None));
     assert!(running.work_for().is_some_and(|age| age < LIMIT) && running.reason().is_none());
     app.close();
-    let (closing, root) = (info(&body), info(&app));
+    let snapshot = app.snapshot();
+    let (closing, root) = (snapshot.get(body.id()).unwrap(), snapshot.root());
     assert_eq!((closing.phase(), root.phase()), (Phase::Closing, Phase::Closing));
     assert_eq!(closing.reason(), Some(&procession::Reason::ParentClosed));
     assert!(closing.closing_for().is_some_and(|age| age < LIMIT));

@@ -31,7 +31,7 @@ fn an_async_teardown_is_queued_until_it_is_polled() {
     let app = Process::builder().name("app").spawner(move |job: Job| give.send(job).unwrap());
     let (go, gate) = gated_future();
     let app = app.teardown_async(move || gate).build().unwrap();
-    let works = |process: &Process| process.snapshot().processes()[0].work();
+    let works = |process: &Process| process.snapshot().root().work();
     app.close();
     let job = jobs.recv_timeout(LIMIT).unwrap();
     assert_eq!(works(&app), Work::TeardownQueued);

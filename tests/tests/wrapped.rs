@@ -37,10 +37,7 @@ impl Gate {
 
 /// Is the process of an item waiting for a child of its own?
 fn has_wrapper(snapshot: &Snapshot, blockers: &Blockers) -> bool {
-    let waits = |process: usize| {
-        let mut edges = snapshot.edges().iter();
-        edges.any(|edge| edge.from() == process && edge.kind() == Link::Child)
-    };
+    let waits = |process: usize| snapshot.edges_of(process).any(|edge| edge.kind() == Link::Child);
     blockers.first.iter().any(|blocker| waits(blocker.chain.last().unwrap().process))
 }
 

@@ -29,12 +29,8 @@ fn check(make: impl FnOnce(Bind) -> Runnable) {
         std::thread::yield_now();
     }
     let snapshot = app.snapshot();
-    let foreign: Vec<_> = snapshot
-        .processes()
-        .iter()
-        .map(|p| p.site())
-        .filter(|site| site.file() != file!())
-        .collect();
+    let foreign: Vec<_> =
+        snapshot.processes().map(|p| p.site()).filter(|site| site.file() != file!()).collect();
     assert!(foreign.is_empty(), "{foreign:?} in\n{snapshot:#}");
     app.abort().wait().unwrap();
     drop(stream);

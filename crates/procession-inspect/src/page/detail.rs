@@ -92,9 +92,9 @@ fn of_failure(sample: &Sample, key: u64) -> Option<Detail> {
 fn of_process(sample: &Sample, key: u64, index: u32) -> Detail {
     let process = sample.process(index);
     let edges = sample.edges_of(index);
-    let ends = edges.iter().take(EDGES).map(|edge| End {
+    let ends = edges.clone().take(EDGES).map(|edge| End {
         key: sample.keys[edge.to()],
-        label: sample.texts.label(&sample.snapshot.processes()[edge.to()]),
+        label: sample.texts.label(sample.snapshot.process(edge.to())),
         edge: word(edge.kind()),
     });
     let slots = process

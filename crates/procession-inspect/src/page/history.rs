@@ -38,8 +38,8 @@ impl History {
         self.round = self.round.wrapping_add(1);
         let mut keys = vec![0; snapshot.processes().len()];
         for &index in order {
-            let process = &snapshot.processes()[index as usize];
-            let owner = marks.owners[index as usize].map(|edge| snapshot.edges()[edge as usize]);
+            let process = snapshot.process(index as usize);
+            let owner = marks.owners[index as usize];
             let now = Known {
                 key: self.last + 1,
                 label: self.hasher.hash_one(process.name()),

@@ -28,10 +28,10 @@ pub(crate) fn process_content(sample: &Sample, index: u32) -> Process {
     let owner = sample.owner(index);
     let error = sample.error_of(key);
     let edges = sample.edges_of(index);
-    let waits = edges.iter().filter(|edge| !closes(edge.kind()) && edge.to() != index as usize);
+    let waits = edges.clone().filter(|edge| !closes(edge.kind()) && edge.to() != index as usize);
     let waits_for: Vec<Wait> = waits.clone().take(WAITS).map(|edge| wait(sample, edge)).collect();
-    let open = edges.iter().filter(|edge| {
-        closes(edge.kind()) && sample.snapshot.processes()[edge.to()].phase() != Phase::Closed
+    let open = edges.filter(|edge| {
+        closes(edge.kind()) && sample.snapshot.process(edge.to()).phase() != Phase::Closed
     });
     Process {
         label: texts.label(process),
@@ -90,8 +90,8 @@ pub(crate) fn failed_row(failure: &Failure) -> Row {
     Row { key, parent: None, depth: 0, content: Content::Process(Box::new(content)) }
 }
 
-fn wait(sample: &Sample, edge: &procession::Edge) -> Wait {
-    let process = &sample.snapshot.processes()[edge.to()];
+fn wait(sample: &Sample, edge: procession::Edge) -> Wait {
+    let process = sample.snapshot.process(edge.to());
     Wait {
         key: sample.keys[edge.to()],
         label: Escaped { text: &sample.texts.label(process), limit: 30 }.to_string(),
@@ -168,7 +168,7 @@ pub(crate) fn fold_content(sample: &Sample, family: &Family<'_, u32>, link: Link
         Stem::Site(_) => format!("… and {} more from {stem}", Count(count)),
     };
     let members = || family.members.iter().map(|&member| sample.process(member));
-    let work = members().next().map(procession::ProcessInfo::work);
+    let work = members().next().map(|process| process.work());
     let is_same = members().all(|member| Some(member.work()) == work);
     Fold {
         text,
@@ -179,7 +179,7 @@ pub(crate) fn fold_content(sample: &Sample, family: &Family<'_, u32>, link: Link
         aborting: of(Kind::Aborting),
         closed: of(Kind::Closed),
         failed: of(Kind::Failed),
-        for_ms: members().filter_map(procession::ProcessInfo::closing_for).max().map(millis),
+        for_ms: members().filter_map(|process| process.closing_for()).max().map(millis),
         work: work.filter(|work| is_same && *work != Code::None).map(word),
         shown: 0,
         edge: Some(word(link)),

@@ -254,14 +254,13 @@ impl<'a> Planner<'a> {
             .filter(|&child| self.filter.shows(child))
             .filter_map(|child| Some((child, sample.owner(child)?.kind())))
             .partition(|(_, link)| closes(*link));
-        let is_reference = |edge: &&procession::Edge| {
-            let is_owner = |owner: &procession::Edge| owner.from() == process as usize;
+        let is_reference = |edge: &procession::Edge| {
+            let is_owner = |owner: procession::Edge| owner.from() == process as usize;
             let to = u32::try_from(edge.to()).unwrap_or(0);
             closes(edge.kind()) && !sample.owner(to).is_some_and(is_owner)
         };
         let references: Vec<(u32, Link)> = sample
             .edges_of(process)
-            .iter()
             .filter(is_reference)
             .map(|edge| (u32::try_from(edge.to()).unwrap_or(0), edge.kind()))
             .filter(|(to, _)| self.filter.shows(*to))
@@ -446,7 +445,7 @@ fn flat(sample: &Sample, filter: &Filter, column: Column, is_reversed: bool) -> 
 }
 
 /// Aborting, Closing, Running, Closed.
-fn phase_rank(process: &procession::ProcessInfo) -> u64 {
+fn phase_rank(process: procession::ProcessInfo<'_>) -> u64 {
     match (process.phase(), process.is_aborting()) {
         (Phase::Closing, true) => 0,
         (Phase::Closing, false) => 1,

@@ -119,8 +119,8 @@ impl Sample {
         Listed::new(&self.sources, &self.texts, At::now())
     }
 
-    pub(crate) fn process(&self, index: u32) -> &ProcessInfo {
-        &self.snapshot.processes()[index as usize]
+    pub(crate) fn process(&self, index: u32) -> ProcessInfo<'_> {
+        self.snapshot.process(index as usize)
     }
 
     pub(crate) fn key(&self, index: u32) -> u64 {
@@ -140,18 +140,17 @@ impl Sample {
 
     /// The path of a process: for programs with the separator `/`, for people with ` › `.
     pub(crate) fn path(&self, index: usize, separator: &str) -> String {
-        let id = self.snapshot.processes()[index].id();
+        let id = self.snapshot.process(index).id();
         self.texts.path(&nearest_labels(&self.snapshot, id, LABELS), separator)
     }
 
     /// The edge below which the process is drawn.
-    pub(crate) fn owner(&self, index: u32) -> Option<&Edge> {
-        let edge = self.marks.owners[index as usize]?;
-        Some(&self.snapshot.edges()[edge as usize])
+    pub(crate) fn owner(&self, index: u32) -> Option<Edge> {
+        self.marks.owners[index as usize]
     }
 
-    pub(crate) fn edges_of(&self, index: u32) -> &[Edge] {
-        self.tree.edges_of(&self.snapshot, index)
+    pub(crate) fn edges_of(&self, index: u32) -> impl ExactSizeIterator<Item = Edge> + Clone {
+        self.snapshot.edges_of(index as usize)
     }
 
     /// The error of a process that has failed.
@@ -166,8 +165,6 @@ pub(crate) struct Tree {
     /// Where the children of each process begin.
     first_child: Vec<u32>,
     children: Vec<u32>,
-    /// Where the edges of each process begin, if it has any: they are next to each other.
-    first_edge: Vec<u32>,
     /// All processes, each after the one above it.
     pub(crate) order: Vec<u32>,
 }
@@ -175,16 +172,9 @@ pub(crate) struct Tree {
 impl Tree {
     fn new(snapshot: &Snapshot, marks: &Marks) -> Self {
         let count = snapshot.processes().len();
-        let mut first_edge = vec![u32::MAX; count];
-        for (position, edge) in snapshot.edges().iter().enumerate().rev() {
-            first_edge[edge.from()] = u32::try_from(position).unwrap_or(u32::MAX);
-        }
         let mut first_child = vec![0_u32; count + 1];
-        let owned = |index: usize| marks.owners[index].map(|edge| &snapshot.edges()[edge as usize]);
-        for index in 0..count {
-            if let Some(edge) = owned(index) {
-                first_child[edge.from() + 1] += 1;
-            }
+        for owner in marks.owners.iter().flatten() {
+            first_child[owner.from() + 1] += 1;
         }
         for index in 0..count {
             first_child[index + 1] += first_child[index];
@@ -192,13 +182,15 @@ impl Tree {
         let mut next = first_child.clone();
         let mut children = vec![0; first_child[count] as usize];
         // In the order of the edges, which is that of creation.
-        for (position, edge) in snapshot.edges().iter().enumerate() {
-            if marks.owners[edge.to()].is_some_and(|owner| owner as usize == position) {
+        let mut is_placed = vec![false; count];
+        for edge in snapshot.edges() {
+            let is_owner = marks.owners[edge.to()] == Some(edge);
+            if is_owner && !std::mem::replace(&mut is_placed[edge.to()], true) {
                 children[next[edge.from()] as usize] = u32::try_from(edge.to()).unwrap_or(0);
                 next[edge.from()] += 1;
             }
         }
-        let mut tree = Self { first_child, children, first_edge, order: Vec::new() };
+        let mut tree = Self { first_child, children, order: Vec::new() };
         tree.order = tree.below(0, count);
         tree
     }
@@ -230,13 +222,6 @@ impl Tree {
     /// The processes that are drawn below this one.
     pub(crate) fn children(&self, process: u32) -> &[u32] {
         &self.children[self.range(process)]
-    }
-
-    fn edges_of<'a>(&self, snapshot: &'a Snapshot, process: u32) -> &'a [Edge] {
-        let first = self.first_edge[process as usize] as usize;
-        let from_first = snapshot.edges().get(first..).unwrap_or_default();
-        let is_other = |edge: &Edge| edge.from() != process as usize;
-        &from_first[..from_first.iter().position(is_other).unwrap_or(from_first.len())]
     }
 }
 

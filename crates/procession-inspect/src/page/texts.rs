@@ -103,7 +103,7 @@ impl Texts {
     }
 
     /// The label of a process.
-    pub(crate) fn label(&self, process: &ProcessInfo) -> String {
+    pub(crate) fn label(&self, process: ProcessInfo<'_>) -> String {
         self.name_or_site(process.name(), process.site())
     }
 

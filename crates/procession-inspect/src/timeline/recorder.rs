@@ -199,14 +199,15 @@ impl Recorder {
         for part in parents.chunks(LOCKED) {
             let mut state = self.state.lock();
             for &(process, parent) in part {
-                let info = &snapshot.processes()[process];
+                let info = snapshot.process(process);
                 let parent = parent.and_then(|parent| slots[parent]);
                 slots[process] = state.seen(info, parent, process == 0);
             }
         }
-        for part in snapshot.edges().chunks(LOCKED) {
+        let mut edges = snapshot.edges();
+        while edges.len() > 0 {
             let mut state = self.state.lock();
-            for edge in part {
+            for edge in edges.by_ref().take(LOCKED) {
                 if let (Some(from), Some(to)) = (slots[edge.from()], slots[edge.to()]) {
                     state.add_edge(from, to, edge.kind());
                 }
@@ -333,7 +334,7 @@ impl State {
     }
 
     /// A snapshot shows this process. It is added if no event has been about it yet (T3).
-    fn seen(&mut self, info: &ProcessInfo, parent: Option<Slot>, is_root: bool) -> Option<Slot> {
+    fn seen(&mut self, info: ProcessInfo<'_>, parent: Option<Slot>, is_root: bool) -> Option<Slot> {
         let known = self.slots.get(&info.id()).copied();
         let is_it =
             |slot: &Slot| self.store.get(*slot).is_some_and(|life| life.site == info.site());
@@ -389,10 +390,6 @@ impl State {
 /// The processes of the snapshot, each after its first parent, if one that closes it is in the snapshot.
 fn parents(snapshot: &Snapshot) -> Vec<(usize, Option<usize>)> {
     let count = snapshot.processes().len();
-    let mut first_edges = vec![usize::MAX; count];
-    for (position, edge) in snapshot.edges().iter().enumerate().rev() {
-        first_edges[edge.from()] = position;
-    }
     let mut is_placed = vec![false; count];
     let mut order = Vec::with_capacity(count);
     for start in 0..count {
@@ -404,8 +401,7 @@ fn parents(snapshot: &Snapshot) -> Vec<(usize, Option<usize>)> {
         order.push((start, None));
         while let Some(&(process, _)) = order.get(next) {
             next += 1;
-            let edges = snapshot.edges().get(first_edges[process]..).unwrap_or_default();
-            for edge in edges.iter().take_while(|edge| edge.from() == process) {
+            for edge in snapshot.edges_of(process) {
                 let closes = matches!(edge.kind(), Link::Child | Link::NoWaitChild);
                 if closes && !std::mem::replace(&mut is_placed[edge.to()], true) {
                     order.push((edge.to(), Some(process)));

@@ -64,10 +64,10 @@ pub(super) struct Waits {
 impl Waits {
     /// The waits in a snapshot that was just taken.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let processes = snapshot.processes();
         let lasting = |kind| matches!(kind, Link::Child | Link::WaitFor | Link::CloseAfter);
-        let edges = snapshot.edges().iter().filter(|edge| lasting(edge.kind()));
-        let pairs = edges.map(|edge| (processes[edge.from()].id(), processes[edge.to()].id()));
+        let edges = snapshot.edges().filter(|edge| lasting(edge.kind()));
+        let id = |index: usize| snapshot.process(index).id();
+        let pairs = edges.map(|edge| (id(edge.from()), id(edge.to())));
         Self { at: Instant::now(), pairs: pairs.collect() }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Process;
 use crate::run::{ThreadsAtWork, look_at};
 use crate::state::glance;
-use crate::value::{Blockers, Link, Phase, Snapshot};
+use crate::value::{Blockers, Link, Phase, ProcessInfo, Snapshot};
 
 impl Process {
     /// This process with everything that it closes or waits for, as plain values to print, draw or search.
@@ -60,14 +60,15 @@ impl Process {
 /// One line: the process, its phase and work, and the number of processes of each kind that it waits for.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (info, counts) = glance(&self.node, &ThreadsAtWork::look());
+        let (facts, counts) = glance(&self.node, &ThreadsAtWork::look());
+        let info = ProcessInfo::alone(self.id(), &facts);
         let mut debug = f.debug_struct("Process");
-        debug.field("path", &self.path()).field("phase", &info.phase);
-        if let Some(closing_for) = info.closing_for().filter(|_| info.phase == Phase::Closing) {
+        debug.field("path", &self.path()).field("phase", &info.phase());
+        if let Some(closing_for) = info.closing_for().filter(|_| info.phase() == Phase::Closing) {
             debug.field("for", &Duration::from_millis(closing_for.as_millis() as u64));
         }
-        debug.field("aborting", &info.aborting);
-        if let Some(reason) = info.reason.filter(|_| info.phase != Phase::Running) {
+        debug.field("aborting", &info.is_aborting());
+        if let Some(reason) = facts.reason.filter(|_| info.phase() != Phase::Running) {
             debug.field("reason", &reason);
         }
         debug.field("work", &info.work());

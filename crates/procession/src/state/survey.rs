@@ -14,9 +14,7 @@ use super::ended::fetch_one;
 use super::node::{Children, Down, Inner, More, Node, TeardownStage};
 use super::stable_list::StableList;
 use crate::value::stamp::Stamp;
-use crate::value::{
-    Age, Edge, Index, Link, Phase, ProcessInfo, Rare, Rest, Snapshot, Work, set_first_parents,
-};
+use crate::value::{Age, EdgeList, Facts, Index, Link, Phase, ProcessList, Rare, Snapshot, Work};
 
 /// The number of places of a list that are read in one locked section.
 const CHUNK: usize = 32;
@@ -43,8 +41,8 @@ pub(crate) fn survey<C: Contents>(
         workplaces,
         open: VecDeque::new(),
         shared: HashMap::new(),
-        processes: Vec::new(),
-        edges: Vec::new(),
+        processes: ProcessList::default(),
+        edges: EdgeList::default(),
         teardowns_left: Vec::new(),
         has_late_parents: false,
     };
@@ -53,7 +51,7 @@ pub(crate) fn survey<C: Contents>(
         survey.look_below(found);
     }
     if survey.has_late_parents {
-        set_first_parents(&mut survey.processes, &survey.edges);
+        survey.processes.find_first_parents(&survey.edges);
     }
     let above = above.iter().map(|segment| segment.to_string().into()).collect();
     Snapshot::new(above, survey.processes, survey.edges, workplaces.tasks_ahead())
@@ -64,17 +62,16 @@ pub(crate) fn survey<C: Contents>(
 pub(crate) fn glance<C: Contents>(
     node: &Arc<Node<C>>,
     workplaces: &impl Workplaces<C>,
-) -> (ProcessInfo, BTreeMap<Link, usize>) {
+) -> (Facts, BTreeMap<Link, usize>) {
     let aborted_at = aborted_above(node);
-    let mut info = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
-    info.set_name(node.name().cloned());
+    let facts = read(node, &node.inner.lock(), Stamp::now(), None, aborted_at, workplaces);
     let mut counts = BTreeMap::new();
     for_each_edge(node, |_, kind| {
         if kind != Link::NoWaitChild {
             *counts.entry(kind).or_default() += 1;
         }
     });
-    (info, counts)
+    (facts, counts)
 }
 
 /// Calls `see` for each edge to a process that is not Closed, with no lock held.
@@ -92,7 +89,7 @@ fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut visit: impl FnMut(&Arc<No
     }
 }
 
-/// Reads the fields of a process whose node is locked, except its name.
+/// Reads the facts about a process whose node is locked.
 #[inline(always)]
 fn read<C: Contents>(
     node: &Arc<Node<C>>,
@@ -101,22 +98,20 @@ fn read<C: Contents>(
     first_parent: Option<u32>,
     aborted_at: Option<Stamp>,
     workplaces: &impl Workplaces<C>,
-) -> ProcessInfo {
+) -> Facts {
     let (work, work_since) = node.work.get_since();
     let thread = workplaces.thread_of(node, work.kind());
-    ProcessInfo {
-        id: node.id(),
+    Facts {
         site: node.site,
-        rest: if inner.more.is_none() && thread.is_none() {
-            Rest::Name(None)
-        } else {
-            inner.rare_info(thread, now).boxed()
+        name: node.name().cloned(),
+        rare: match inner.more.is_none() && thread.is_none() {
+            true => None,
+            false => inner.rare_facts(thread, now).boxed(),
         },
         closing_for: Age::between(inner.closing_since(), now),
         aborting_for: Age::between(aborted_at, now),
         work_for: Age::between(work_since, now),
         first_parent: first_parent.map_or(Index::NONE, Index::from),
-        first_edge: Index::NONE,
         phase: node.phase(),
         aborting: node.is_aborting(),
         work,
@@ -139,8 +134,8 @@ struct Survey<'a, C: Contents, W> {
     open: VecDeque<Found<C>>,
     /// The processes to which several edges may lead. They are kept alive, so that no other node gets the same address.
     shared: HashMap<*const Node<C>, (Arc<Node<C>>, u32)>,
-    processes: Vec<ProcessInfo>,
-    edges: Vec<Edge>,
+    processes: ProcessList,
+    edges: EdgeList,
     /// The processes whose teardowns have not left their nodes, in the order in which they were found.
     teardowns_left: Vec<u32>,
     /// A process was found along a wait before it was found below one of its parents.
@@ -178,7 +173,7 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         if first_parent.is_none() || inner.has_further_ups() {
             if let Some((_, known)) = self.shared.get(&Arc::as_ptr(node)) {
                 let known = *known;
-                let first = self.processes[known as usize].first_parent;
+                let first = self.processes.first_parent(known);
                 let is_late = first_parent.is_some() && first.get().is_none();
                 self.has_late_parents |= is_late && known > 0;
                 return known;
@@ -187,14 +182,8 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         }
         let own_abort = inner.extras_ref().and_then(|extras| extras.aborted_at);
         let aborted_at = own_abort.or(aborted_above).filter(|_| node.is_aborting());
-        let (now, workplaces) = (self.now, self.workplaces);
-        let read = || read(node, &inner, now, first_parent, aborted_at, workplaces);
-        // It is read after its space was reserved, so it is written there directly. A copy would cost more than the
-        // reading.
-        self.processes.extend(iter::once_with(read));
-        if let Some(name) = node.name() {
-            self.processes[index as usize].set_name(Some(name.clone()));
-        }
+        let facts = read(node, &inner, self.now, first_parent, aborted_at, self.workplaces);
+        self.processes.push(node.id(), facts);
         let has_edges = inner.more.as_deref().is_some_and(More::may_have_edges);
         let children = inner.waited_children().map_or(0, Children::<C>::len);
         if inner.teardown == TeardownStage::Set {
@@ -211,8 +200,6 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
     fn look_below(&mut self, found: Found<C>) {
         let Found { node, index, aborted_at, children } = found;
         self.processes.reserve(children);
-        self.edges.reserve(children);
-        let first_edge = self.edges.len();
         for_each_edge(&node, |lower, kind| {
             let is_child = matches!(kind, Link::Child | Link::NoWaitChild);
             let aborted_above = aborted_at.filter(|_| is_child);
@@ -220,22 +207,18 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
                 true => index,
                 false => self.find(lower, is_child.then_some(index), aborted_above),
             };
-            self.edges.push(Edge::new(index, kind, to));
+            self.edges.push(index, kind, to);
         });
-        if self.edges.len() > first_edge {
-            self.processes[index as usize].first_edge = (first_edge as u32).into();
-        }
     }
 }
 
 impl<C: Contents> Inner<C> {
-    /// The part of a [`ProcessInfo`] that few processes need.
-    fn rare_info(&self, thread: Option<Arc<str>>, now: Stamp) -> Rare {
+    /// The facts that few processes need.
+    fn rare_facts(&self, thread: Option<Arc<str>>, now: Stamp) -> Rare {
         let extras = self.extras_ref();
         let lists = [self.waited_children(), self.no_wait_children()];
         let limit = extras.and_then(|extras| extras.limit.as_ref());
         Rare {
-            name: None,
             reason: extras.and_then(|extras| extras.reason.clone()),
             failed: extras.is_some_and(|extras| !extras.failures.is_empty()),
             closing_children: lists.into_iter().flatten().any(Children::<C>::is_taken),

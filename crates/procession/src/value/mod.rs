@@ -50,7 +50,7 @@ pub use reason::Reason;
 pub use signal_error::SignalError;
 pub use site::Site;
 pub use snapshot::fold;
-pub(crate) use snapshot::{Age, Index, Rare, Rest, set_first_parents};
+pub(crate) use snapshot::{Age, EdgeList, Facts, Index, ProcessList, Rare};
 pub use snapshot::{
     Blocker, BlockerKind, Blockers, ChainLink, Edge, HeldSlot, Link, Marks, ProcessInfo, Snapshot,
 };

@@ -56,7 +56,7 @@ const SPAWNED_TEARDOWN: u8 = 10;
 const SPAWNED_BLOCKING: u8 = 11;
 
 /// The work as it is stored, which also says where a queued teardown is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoredWork(u8);
 
 impl StoredWork {

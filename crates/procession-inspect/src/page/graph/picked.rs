@@ -118,10 +118,10 @@ impl<'a> Search<'a> {
                 let edges = self.sample.edges_of(process);
                 // What it closes comes first, as in the table.
                 for closed in [true, false] {
-                    let edges = edges.iter().filter(|edge| closes(edge.kind()) == closed);
+                    let edges = edges.clone().filter(|edge| closes(edge.kind()) == closed);
                     let new = edges
                         .filter(|edge| !std::mem::replace(&mut self.is_found[edge.to()], true));
-                    let targets: Vec<&Found> = new.collect();
+                    let targets: Vec<Found> = new.collect();
                     self.add(&targets, next, depth);
                 }
             }
@@ -129,9 +129,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn add(&mut self, targets: &[&'a Found], from: usize, depth: usize) {
+    fn add(&mut self, targets: &[Found], from: usize, depth: usize) {
         let sample = self.sample;
-        let member = |edge: &'a Found| {
+        let member = |edge: Found| {
             let is_protected = sample.marks.is_protected[edge.to()];
             let blocks = sample.marks.blocks[edge.to()].is_some();
             Member::new(sample.process(index(edge.to())), is_protected, blocks)

@@ -133,7 +133,7 @@ pub struct Member<'a> {
 impl<'a> Member<'a> {
     /// The properties of a process of a snapshot.
     #[must_use]
-    pub fn new(process: &'a ProcessInfo, protected: bool, blocks: bool) -> Self {
+    pub fn new(process: ProcessInfo<'a>, protected: bool, blocks: bool) -> Self {
         Self {
             stem: Stem::of(process),
             protected,
@@ -142,7 +142,7 @@ impl<'a> Member<'a> {
             state: process.state(),
             closing_for: process.closing_for(),
             work: process.work(),
-            site: process.site,
+            site: process.site(),
         }
     }
 
@@ -215,8 +215,8 @@ impl<'a> Stem<'a> {
         }
     }
 
-    pub(super) fn of(process: &'a ProcessInfo) -> Self {
-        Self::new(process.name(), process.site)
+    pub(super) fn of(process: ProcessInfo<'a>) -> Self {
+        Self::new(process.name(), process.site())
     }
 }
 

@@ -117,7 +117,7 @@ impl Picture {
         });
         let nodes: Vec<String> = nodes.collect();
         let ends =
-            |edge: &super::Edge| Some((node_of[edge.from()]?, node_of[edge.to()]?, edge.kind()));
+            |edge: super::Edge| Some((node_of[edge.from()]?, node_of[edge.to()]?, edge.kind()));
         let between_nodes = snapshot.edges.iter().filter_map(ends);
         arrows.extend(between_nodes.map(|(from, to, link)| Arrow { from, to, link }));
         let (shown, all) = (node_of.iter().flatten().count(), node_of.len());
@@ -127,7 +127,7 @@ impl Picture {
 }
 
 fn node_text(snapshot: &Snapshot, process: u32) -> String {
-    let process = snapshot.process(process);
+    let process = snapshot.info(process);
     let state = process.state();
     let mut text = format!("{} {} {}", state.glyph(), state.word(), process.printed());
     if let Some(age) = process.closing_for() {

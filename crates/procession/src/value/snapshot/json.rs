@@ -15,19 +15,28 @@ use crate::value::{Phase, Reason, Site, Work};
 impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Snapshot", 2)?;
-        fields.serialize_field("processes", &self.processes)?;
-        fields.serialize_field("edges", &self.edges)?;
+        fields.serialize_field("processes", &List(self.processes()))?;
+        fields.serialize_field("edges", &List(self.edges()))?;
         fields.end()
     }
 }
 
-impl Serialize for ProcessInfo {
+/// The items of an iterator as a sequence.
+struct List<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for List<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+impl Serialize for ProcessInfo<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("ProcessInfo", 14)?;
         fields.serialize_field("name", &self.name())?;
-        fields.serialize_field("site", &self.site)?;
-        fields.serialize_field("phase", &self.phase)?;
-        fields.serialize_field("aborting", &self.aborting)?;
+        fields.serialize_field("site", &self.site())?;
+        fields.serialize_field("phase", &self.phase())?;
+        fields.serialize_field("aborting", &self.is_aborting())?;
         fields.serialize_field("failed", &self.has_failed())?;
         fields.serialize_field("reason", &self.reason())?;
         fields.serialize_field("closing_ms", &self.closing_for().map(millis))?;
@@ -274,7 +283,7 @@ mod tests {
         let mut scene = stuck();
         let id = ProcessId::of(std::ptr::without_provenance::<u8>(0xABCDEF0));
         scene.at(0).set_reason(Reason::ChildFailed(Label::of_test(None, id)));
-        scene.processes.iter_mut().for_each(|process| process.id = id);
+        scene.processes.iter_mut().for_each(|(own, _)| *own = id);
         let snapshot: Snapshot = scene.snapshot();
         for text in [
             serde_json::to_string(&snapshot).expect("plain data"),

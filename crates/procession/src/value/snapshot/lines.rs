@@ -153,7 +153,7 @@ impl Found<'_> {
             age: self.age(item),
             aborting_for: info.aborting_for(),
             behind: match item.kind {
-                BlockerKind::TeardownQueued if info.work.is_in_pool_queue() => {
+                BlockerKind::TeardownQueued if info.facts.work.is_in_pool_queue() => {
                     self.snapshot.tasks_ahead
                 }
                 _ => 0,
@@ -174,8 +174,8 @@ impl Found<'_> {
                     let info = self.info(process);
                     chain.push(ChainLink {
                         process: process as usize,
-                        name: info.name_text().map(Name::to_shared),
-                        site: info.site,
+                        name: info.facts.name.as_ref().map(Name::to_shared),
+                        site: info.site(),
                         link: step.map(|step| step.link),
                     });
                 } else {
@@ -201,7 +201,7 @@ impl Found<'_> {
 
     /// A hook or a future is a process only inside the library, so the chain of its item ends at its parent.
     fn is_helper(&self, process: u32) -> bool {
-        process != 0 && matches!(self.info(process).work.kind(), Work::Hook | Work::Future)
+        process != 0 && matches!(self.info(process).facts.work.kind(), Work::Hook | Work::Future)
     }
 
     fn age(&self, item: &Item) -> Option<Duration> {
@@ -219,15 +219,15 @@ impl Found<'_> {
         }
     }
 
-    fn info(&self, process: u32) -> &ProcessInfo {
-        self.snapshot.process(process)
+    fn info(&self, process: u32) -> ProcessInfo<'_> {
+        self.snapshot.info(process)
     }
 
     fn site(&self, item: &Item) -> Site {
         let info = self.info(item.process);
         match item.kind {
             BlockerKind::Slot => info.held_slots()[item.slot as usize].site,
-            _ => info.site,
+            _ => info.site(),
         }
     }
 }

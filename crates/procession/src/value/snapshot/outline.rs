@@ -83,10 +83,10 @@ pub struct Marks {
     pub blocks: Vec<Option<BlockerKind>>,
     /// Is the process on the chain of one of the first 16 blockers? Such processes are not folded.
     pub is_protected: Vec<bool>,
-    /// The index of the edge below which the process is drawn; `None` for the root. These edges are a spanning tree of
-    /// the graph, found breadth-first along edges that close; an edge that only waits is followed when no closing edge
-    /// is left to follow.
-    pub owners: Vec<Option<u32>>,
+    /// The edge below which the process is drawn; `None` for the root. These edges are a spanning tree of the graph,
+    /// found breadth-first along edges that close; an edge that only waits is followed when no closing edge is left to
+    /// follow. Of several equal edges, it is the first.
+    pub owners: Vec<Option<Edge>>,
 }
 
 impl Marks {
@@ -114,7 +114,7 @@ struct Planner<'a> {
     /// The number of rows that are still reserved for protected processes.
     reserved: usize,
     /// For each process, the edge below which its row is.
-    owners: Vec<Option<u32>>,
+    owners: Vec<Option<Edge>>,
     /// Does the process have a row, or has it been counted as hidden?
     has_row: Vec<bool>,
     rows: Vec<Row<'a>>,
@@ -159,16 +159,16 @@ impl<'a> Planner<'a> {
             return;
         }
         let (mut owned, mut elsewhere) = ([vec![], vec![]], [vec![], vec![]]);
-        for (position, edge) in numbered_edges_of(self.snapshot, process) {
+        for edge in self.snapshot.edges.of(process) {
             if edge.kind() == Link::ChildrenWait && edge.from() == edge.to() {
                 continue; // its children are below it
             }
             let waits = usize::from(!edge.kind().closes());
-            let target = super::index(edge.to());
-            if self.owners[edge.to()] == Some(position) && !self.has_row[edge.to()] {
+            let target = edge.to;
+            if self.owners[edge.to()] == Some(edge) && !self.has_row[edge.to()] {
                 self.has_row[edge.to()] = true;
                 owned[waits].push((target, edge.kind()));
-            } else if self.bounds.references && !self.is_own_child(edge) {
+            } else if self.bounds.references && !self.is_own_child(&edge) {
                 elsewhere[waits].push((target, edge.kind()));
             }
         }
@@ -182,7 +182,7 @@ impl<'a> Planner<'a> {
         let member = |(process, _): Target| {
             let is_protected = self.is_protected[process as usize] && !references;
             let blocks = self.blocks[process as usize].is_some();
-            Member::new(self.snapshot.process(process), is_protected, blocks)
+            Member::new(self.snapshot.info(process), is_protected, blocks)
         };
         for part in fold(&targets, member) {
             let (content, link) = match part {
@@ -223,8 +223,8 @@ impl<'a> Planner<'a> {
 
     /// Is it a wait for a process whose row is below the same upper process because of another edge?
     fn is_own_child(&self, edge: &Edge) -> bool {
-        let owner = self.owners[edge.to()].map(|owner| &self.snapshot.edges[owner as usize]);
-        !edge.kind().closes() && owner.is_some_and(|owner| owner.from() == edge.from())
+        let has_same_from = |owner: Edge| owner.from() == edge.from();
+        !edge.kind().closes() && self.owners[edge.to()].is_some_and(has_same_from)
     }
 
     /// The content of a row that counts the processes below this one; `None` if there are none.
@@ -243,10 +243,10 @@ impl<'a> Planner<'a> {
     fn take_below(&mut self, level: &[u32]) -> Vec<u32> {
         let mut below = Vec::new();
         for &process in level {
-            for (position, edge) in numbered_edges_of(self.snapshot, process) {
-                let is_owner = self.owners[edge.to()] == Some(position);
+            for edge in self.snapshot.edges.of(process) {
+                let is_owner = self.owners[edge.to()] == Some(edge);
                 if is_owner && !std::mem::replace(&mut self.has_row[edge.to()], true) {
-                    below.push(super::index(edge.to()));
+                    below.push(edge.to);
                 }
             }
         }
@@ -265,36 +265,30 @@ impl<'a> Planner<'a> {
 }
 
 /// Finds the edges that rows follow: see [`Marks::owners`].
-fn owners(snapshot: &Snapshot) -> Vec<Option<u32>> {
-    let mut owners = vec![None; snapshot.processes.len()];
+fn owners(snapshot: &Snapshot) -> Vec<Option<Edge>> {
+    let mut owners: Vec<Option<Edge>> = vec![None; snapshot.processes.len()];
     let (mut queue, mut waits) = (VecDeque::from([0]), VecDeque::new());
     loop {
         while let Some(process) = queue.pop_front() {
-            for (position, edge) in numbered_edges_of(snapshot, process) {
+            for edge in snapshot.edges.of(process) {
                 if edge.to() == 0 || owners[edge.to()].is_some() {
                     continue;
                 }
                 if edge.kind().closes() {
-                    owners[edge.to()] = Some(position);
-                    queue.push_back(super::index(edge.to()));
+                    owners[edge.to()] = Some(edge);
+                    queue.push_back(edge.to);
                 } else {
-                    waits.push_back((position, edge.to()));
+                    waits.push_back(edge);
                 }
             }
         }
         match waits.pop_front() {
             None => return owners,
-            Some((_, process)) if owners[process].is_some() => {}
-            Some((position, process)) => {
-                owners[process] = Some(position);
-                queue.push_back(super::index(process));
+            Some(edge) if owners[edge.to()].is_some() => {}
+            Some(edge) => {
+                owners[edge.to()] = Some(edge);
+                queue.push_back(edge.to);
             }
         }
     }
-}
-
-/// The edges from a process, with their indices.
-fn numbered_edges_of(snapshot: &Snapshot, process: u32) -> impl Iterator<Item = (u32, &Edge)> {
-    let first = snapshot.process(process).first_edge.get().unwrap_or(0);
-    (first..).zip(snapshot.edges_of(process))
 }

@@ -69,7 +69,7 @@ impl Item {
 impl<'a> Search<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         let number = snapshot.processes.len();
-        let phases: Vec<Phase> = snapshot.processes.iter().map(|process| process.phase).collect();
+        let phases: Vec<Phase> = snapshot.processes().map(|process| process.phase()).collect();
         let mut is_about_to_close = vec![false; number];
         for edge in snapshot.edges.iter().filter(|edge| edge.kind().closes()) {
             if phases[edge.from()] == Phase::Closing {
@@ -129,10 +129,10 @@ impl<'a> Search<'a> {
         } else if self.is_about_to_close[position] {
             self.follow(process, |edge| edge.kind() == Link::CloseAfter);
         } else if is_finished_first {
-            if !self.add_items_of(process, step) && info.reason.is_none() {
+            if !self.add_items_of(process, step) && info.reason().is_none() {
                 self.add_item(process, BlockerKind::NotAsked, step);
             }
-        } else if info.reason.is_some() {
+        } else if info.reason().is_some() {
             self.add_items_of(process, step);
         } else {
             self.add_item(process, BlockerKind::NotAsked, step);
@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
             return;
         }
         let is_asked = self.phases[process as usize] == Phase::Closing
-            || self.info(process).reason.is_some()
+            || self.info(process).reason().is_some()
             || self.is_about_to_close[process as usize];
         if !is_asked {
             self.add_item(process, BlockerKind::NotAsked, Some(step));
@@ -187,9 +187,9 @@ impl<'a> Search<'a> {
 
     /// Adds an item for each kind of work of the process, unless the work is blocked. Returns whether there is an item.
     fn add_work(&mut self, process: u32, step: Option<Step>) -> bool {
-        let edges = self.snapshot.edges_of(process).iter();
+        let edges = self.snapshot.edges.of(process);
         let mut open = edges.filter(|edge| self.is_open(edge.to()));
-        if open.any(|edge| edge.kind().blocks() && self.is_unfinished(edge)) {
+        if open.any(|edge| edge.kind().blocks() && self.is_unfinished(&edge)) {
             return false;
         }
         let is_new = !self.has_item[process as usize];
@@ -213,28 +213,27 @@ impl<'a> Search<'a> {
     /// Is a blocked wait really for something? A wait for children is over when none of them is open any more, although
     /// the code that waits may not have noticed.
     fn is_unfinished(&self, edge: &Edge) -> bool {
-        let target = super::index(edge.to());
+        let target = edge.to;
         let is_open_child = |edge: &Edge| edge.kind() == Link::Child && self.is_open(edge.to());
         edge.kind() != Link::ChildrenWait
             || self.info(target).is_closing_children()
-            || self.snapshot.edges_of(target).iter().any(is_open_child)
+            || self.snapshot.edges.of(target).any(|edge| is_open_child(&edge))
     }
 
     /// Follows the edges that `is_followed` selects, to open processes. Returns whether there are any.
     fn follow(&mut self, from: u32, is_followed: impl Fn(&Edge) -> bool) -> bool {
         let mut any = false;
-        for edge in self.snapshot.edges_of(from) {
-            if is_followed(edge) && self.is_open(edge.to()) {
+        for edge in self.snapshot.edges.of(from) {
+            if is_followed(&edge) && self.is_open(edge.to()) {
                 any = true;
-                self.queue
-                    .push_back((super::index(edge.to()), Some(Step { from, link: edge.kind() })));
+                self.queue.push_back((edge.to, Some(Step { from, link: edge.kind() })));
             }
         }
         any
     }
 
-    pub(super) fn info(&self, process: u32) -> &'a ProcessInfo {
-        self.snapshot.process(process)
+    pub(super) fn info(&self, process: u32) -> ProcessInfo<'a> {
+        self.snapshot.info(process)
     }
 
     fn is_open(&self, position: usize) -> bool {

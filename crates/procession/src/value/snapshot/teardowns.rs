@@ -19,14 +19,14 @@ impl Snapshot {
     /// order is that of the processes.
     pub(crate) fn teardowns_left(&self, limit: usize) -> Blockers {
         let first_parent = |process: u32| {
-            let from = self.process(process).first_parent.get()?;
+            let from = self.info(process).first_parent.get()?;
             Some(Step { from, link: Link::Child })
         };
         let all = || 0..index(self.processes.len());
         let steps: Vec<_> = all().map(first_parent).collect();
         let mut not_due = self.teardowns_left.iter().copied().peekable();
         let mut has_left = |process: u32| {
-            let is_queued = self.process(process).work() == Work::TeardownQueued;
+            let is_queued = self.info(process).work() == Work::TeardownQueued;
             not_due.next_if_eq(&process).is_some() || is_queued
         };
         let item = |process: u32| Item {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Edge, HeldSlot, Link, ProcessInfo, Snapshot};
-use crate::value::{Phase, ProcessId, Reason, Site, Work};
+use super::{Edge, EdgeList, Facts, HeldSlot, Index, Link, ProcessList, Rare, Snapshot};
+use crate::value::{BriefReason, Phase, ProcessId, Reason, Site, Work};
 
 /// Stand-ins for the sites in the specification, because a site can only be made for a place in this source.
 fn sites() -> [(&'static str, Site); 13] {
@@ -49,10 +49,38 @@ pub(super) const LINKS: [Link; 8] = [
     Link::BodyWait,
 ];
 
+impl Facts {
+    /// The facts about a Running process about which nothing else is known yet.
+    pub(super) fn new(site: Site) -> Self {
+        Self {
+            site,
+            name: None,
+            rare: None,
+            closing_for: None.into(),
+            aborting_for: None.into(),
+            work_for: None.into(),
+            first_parent: Index::NONE,
+            phase: Phase::Running,
+            aborting: false,
+            work: Work::None.into(),
+            reason: None,
+        }
+    }
+
+    pub(super) fn set_reason(&mut self, reason: Reason) {
+        self.reason = Some(BriefReason::from(&reason));
+        self.rare_mut().reason = Some(reason);
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Scene {
     pub(super) above: Vec<std::sync::Arc<str>>,
-    pub(super) processes: Vec<ProcessInfo>,
+    pub(super) processes: Vec<(ProcessId, Facts)>,
     pub(super) edges: Vec<Edge>,
     pub(super) tasks_ahead: usize,
 }
@@ -76,9 +104,8 @@ impl Scene {
     pub(super) fn running_at(&mut self, name: &str, site: Site) -> usize {
         let index = self.processes.len();
         let id = ProcessId::of(std::ptr::without_provenance::<u8>(4096 + 64 * index));
-        let mut process = ProcessInfo::new(id, site);
-        process.set_name((!name.is_empty()).then(|| name.into()));
-        self.processes.push(process);
+        let name = (!name.is_empty()).then(|| name.into());
+        self.processes.push((id, Facts { name, ..Facts::new(site) }));
         index
     }
 
@@ -88,28 +115,27 @@ impl Scene {
         index
     }
 
-    pub(super) fn at(&mut self, index: usize) -> &mut ProcessInfo {
-        &mut self.processes[index]
+    pub(super) fn at(&mut self, index: usize) -> &mut Facts {
+        &mut self.processes[index].1
     }
 
-    pub(super) fn work(
-        &mut self,
-        index: usize,
-        work: Work,
-        work_for: Duration,
-    ) -> &mut ProcessInfo {
+    pub(super) fn work(&mut self, index: usize, work: Work, work_for: Duration) -> &mut Facts {
         let process = self.at(index);
         (process.work, process.work_for) = (work.into(), Some(work_for).into());
         process
     }
 
     pub(super) fn edge(&mut self, from: usize, kind: Link, to: usize) {
-        self.edges.push(Edge::new(from as u32, kind, to as u32));
+        self.edges.push(Edge { from: from as u32, to: to as u32, kind });
     }
 
     pub(super) fn snapshot(mut self) -> Snapshot {
         self.edges.sort_by_key(|edge| edge.from());
-        Snapshot::built(self.above, self.processes, self.edges, self.tasks_ahead)
+        let (mut processes, mut edges) = (ProcessList::default(), EdgeList::default());
+        self.processes.into_iter().for_each(|(id, facts)| processes.push(id, facts));
+        self.edges.into_iter().for_each(|Edge { from, to, kind }| edges.push(from, kind, to));
+        processes.find_first_parents(&edges);
+        Snapshot::new(self.above, processes, edges, self.tasks_ahead)
     }
 }
 
@@ -194,7 +220,7 @@ pub(super) fn hostile() -> Snapshot {
     let long = "A".repeat(1 << 20);
     for name in HOSTILE.into_iter().chain([&*long, ""]) {
         let child = scene.closing_below(app, name, "src/http.rs:88");
-        scene.at(child).set_name(Some(name.into()));
+        scene.at(child).name = Some(name.into());
         scene.work(child, Work::ThreadBody, AGE).rare_mut().thread = Some(name.into());
     }
     scene.snapshot()

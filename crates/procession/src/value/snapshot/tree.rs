@@ -38,7 +38,7 @@ impl Display for Snapshot {
             match &row.content {
                 Content::Process(process, blocks) => {
                     is_written[*process as usize] = true;
-                    let process = self.process(*process);
+                    let process = self.info(*process);
                     write_process(process, row, *blocks, drawing, f)?;
                 }
                 Content::Reference(process) => {
@@ -49,7 +49,7 @@ impl Display for Snapshot {
                         (false, false) => "not shown",
                     };
                     drawing.write_reference(row, f)?;
-                    self.process(*process).printed().fmt(f)?;
+                    self.info(*process).printed().fmt(f)?;
                     write!(f, " ({place})")?;
                 }
                 Content::Fold(fold, is_reference) => {
@@ -77,7 +77,7 @@ impl Display for Snapshot {
 
 /// Writes a process, and with `{:#}` its site and how long its work has lasted.
 fn write_process(
-    process: &ProcessInfo,
+    process: ProcessInfo<'_>,
     row: &Row<'_>,
     blocks: Option<BlockerKind>,
     drawing: &Drawing,
@@ -107,7 +107,7 @@ fn write_process(
         }
     }
     if f.alternate() {
-        write!(f, " {} {}", drawing.dot, process.site)?;
+        write!(f, " {} {}", drawing.dot, process.site())?;
     }
     if let Some(kind) = blocks {
         write!(f, " {} blocks", drawing.left)?;
@@ -120,9 +120,9 @@ fn write_process(
 
 /// Writes the phase, how long it has lasted, and the reason. [`Reason::ParentClosed`] is written only with `{:#}`, and
 /// only if the process runs nothing.
-fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_state(process: ProcessInfo<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let state = process.state();
-    match process.phase {
+    match process.phase() {
         Phase::Closed => f.write_str("Closed")?,
         _ => f.write_str(state.word())?,
     }
@@ -160,21 +160,21 @@ fn write_state(process: &ProcessInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result
             }
             reason => write!(f, "{reason}")?,
         }
-        if process.phase == Phase::Running {
+        if process.phase() == Phase::Running {
             f.write_str("; closes when it waits for nothing")?;
         }
     }
     if separator == ", " {
         f.write_char(')')?;
     }
-    if process.aborting && process.phase == Phase::Closed {
+    if process.is_aborting() && process.phase() == Phase::Closed {
         f.write_str(", aborted")?;
     }
     if process.has_failed() { f.write_str(", failed") } else { Ok(()) }
 }
 
 fn write_work(
-    process: &ProcessInfo,
+    process: ProcessInfo<'_>,
     work: Work,
     work_for: Option<Duration>,
     f: &mut fmt::Formatter<'_>,
@@ -560,7 +560,7 @@ app: Closing for 6.1 s (SIGINT)
         on_small_stack(|| {
             let snapshot: Snapshot = deep(1_000_000);
             assert!(snapshot.to_string().ends_with("└─ … 999,968 levels deeper\n"));
-            let last = snapshot.processes().last().expect("there is a root").id;
+            let last = snapshot.processes().next_back().expect("there is a root").id;
             let path = snapshot.path(last).expect("it is in the snapshot");
             assert_eq!(path.len(), "app".len() + 999_999 * "/level".len());
             let blockers = snapshot.blockers(16);
