@@ -34,7 +34,7 @@ use crate::table::Key;
 use crate::unit::Unit;
 
 /// The number of runs that a thread takes at once.
-const CHUNK: usize = 16;
+const CHUNK: usize = 64;
 /// The minimum number of runs for each helper.
 const RUNS_PER_HELPER: usize = 64;
 /// The maximum number of helpers.

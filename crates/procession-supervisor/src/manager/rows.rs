@@ -47,7 +47,7 @@ const RESERVED: usize = 1 << 20;
 /// The number of changes or loads that are handled before other tasks run.
 const BATCH: usize = 64;
 /// The number of rows that a scan reads at once, which is enough for helpers to take part in starting the units.
-const ROWS: usize = 512;
+const ROWS: usize = 1024;
 
 /// The table of a manager, and the reads that are under way.
 pub(super) struct Rows<K> {
