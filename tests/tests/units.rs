@@ -52,7 +52,7 @@ fn a_failure_that_is_final_is_reported() {
         for (how, what) in [
             ("temporary", "failed: disk full"),
             ("not-restarted", "failed: disk full"),
-            ("final", "failed: disk full"),
+            ("final", "failed: the unit must not be restarted: disk full"),
             ("panics", "panicked: out of paper"),
         ] {
             let expected = (Some(1), vec![format!("{JOB} {what}")]);

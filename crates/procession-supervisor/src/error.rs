@@ -212,45 +212,73 @@ fn listed(keys: &[Arc<str>]) -> String {
 /// An error that ends a unit for good: the unit is not restarted, whatever its [`Restart`](crate::Restart) says. To end
 /// everything, return [`EndAll`].
 ///
-/// An error that has this among its [sources](std::error::Error::source) does the same.
+/// An error that has this among its [sources](std::error::Error::source) does the same, and so does one that wraps it
+/// transparently, such as an `anyhow::Error` made from it.
 ///
 /// ```
 /// use procession_runnable::body;
 /// use procession_supervisor::DoNotRestart;
 ///
 /// let login = body(|_| async { Err(DoNotRestart::new("the password is wrong")) });
-/// # let _ = login;
+/// let with_anyhow = body(|_| async { Err(anyhow::Error::from(DoNotRestart::new("the password is wrong"))) });
+/// # let _ = (login, with_anyhow);
 /// ```
-#[derive(Debug)]
-pub struct DoNotRestart(pub BoxError);
+#[derive(Debug, thiserror::Error)]
+#[error("the unit must not be restarted")]
+pub struct DoNotRestart(#[source] Requesting);
 
 /// An error that ends the whole supervision tree: the set or manager of the unit that returns it, and all sets and
 /// managers around that. To end only the unit, return [`DoNotRestart`].
 ///
-/// An error that has this among its [sources](std::error::Error::source) does the same.
-#[derive(Debug)]
-pub struct EndAll(pub BoxError);
+/// An error that has this among its [sources](std::error::Error::source) does the same, and so does one that wraps it
+/// transparently, such as an `anyhow::Error` made from it.
+#[derive(Debug, thiserror::Error)]
+#[error("everything must close")]
+pub struct EndAll(#[source] Requesting);
 
-macro_rules! transparent {
-    ($($name:ident)*) => {$(
-        impl $name {
-            /// Wraps an error or a text.
-            pub fn new(error: impl Into<BoxError>) -> Self {
-                Self(error.into())
-            }
-        }
+impl DoNotRestart {
+    /// Wraps an error or a text.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(Requesting { ends_all: false, error: error.into() })
+    }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-
-        impl StdError for $name {
-            fn source(&self) -> Option<&(dyn StdError + 'static)> {
-                self.0.source()
-            }
-        }
-    )*};
+    /// The wrapped error.
+    pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0.error
+    }
 }
-transparent!(DoNotRestart EndAll);
+
+impl EndAll {
+    /// Wraps an error or a text.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(Requesting { ends_all: true, error: error.into() })
+    }
+
+    /// The wrapped error.
+    pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0.error
+    }
+}
+
+/// The error in a [`DoNotRestart`] or an [`EndAll`], with its text and its source.
+///
+/// It makes the request findable. An error type that wraps another one transparently, as `anyhow::Error` does, hides
+/// the type of the wrapped error, but passes on the source of that error, which is this value.
+#[derive(Debug)]
+pub(crate) struct Requesting {
+    /// Is it in an [`EndAll`]?
+    pub(crate) ends_all: bool,
+    error: BoxError,
+}
+
+impl fmt::Display for Requesting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for Requesting {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error.source()
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use procession::support::catch;
 use procession::{Error, Label};
 
-use crate::error::{DoNotRestart, EndAll, ManagerError, SharedError};
+use crate::error::{ManagerError, Requesting, SharedError};
 
 /// An event or a request that concerns a unit.
 #[derive(Debug)]
@@ -79,8 +79,9 @@ impl Request {
     /// How far the causes of an error are followed, in case they have no end.
     const DEPTH: usize = 64;
 
-    /// Searches the error and its causes, because an error type of the user may wrap [`DoNotRestart`] or [`EndAll`]. It
-    /// does not search the errors inside a nested set, because the error of the set itself has the request.
+    /// Searches the error and its causes, because an error type of the user may wrap a
+    /// [`DoNotRestart`](crate::DoNotRestart) or an [`EndAll`](crate::EndAll). It does not search the errors inside a
+    /// nested set, because the error of the set itself has the request.
     ///
     /// The causes of an error are foreign code, so no lock may be held. If that code panics, there is no request.
     pub(crate) fn of(error: &Error) -> Self {
@@ -95,9 +96,11 @@ impl Request {
             let requested = match error.downcast_ref() {
                 Some(ManagerError::ClosedFor { ends_all: true, .. }) => Self::EndAll,
                 Some(_) => continue,
-                None if error.is::<EndAll>() => Self::EndAll,
-                None if error.is::<DoNotRestart>() => Self::DoNotRestart,
-                None => Self::None,
+                None => match error.downcast_ref() {
+                    Some(Requesting { ends_all: true, .. }) => Self::EndAll,
+                    Some(Requesting { ends_all: false, .. }) => Self::DoNotRestart,
+                    None => Self::None,
+                },
             };
             found = found.max(requested);
             match error.downcast_ref() {
@@ -121,6 +124,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::error::{DoNotRestart, EndAll};
 
     /// An error of a user that wraps another one.
     #[derive(Debug)]

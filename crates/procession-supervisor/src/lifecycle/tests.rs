@@ -62,12 +62,12 @@ impl Fault {
                 (all(vec![own(), error.clone()]), Some(error))
             }
             Self::DoNotRestart => {
-                let error = failed(Box::new(DoNotRestart("it failed".into())));
+                let error = failed(Box::new(DoNotRestart::new("it failed")));
                 (Some(error.clone()), Some(error))
             }
             Self::EndAll => {
-                let first = failed(Box::new(DoNotRestart("it failed".into())));
-                let error = all(vec![first, failed(Box::new(EndAll("it failed".into())))]);
+                let first = failed(Box::new(DoNotRestart::new("it failed")));
+                let error = all(vec![first, failed(Box::new(EndAll::new("it failed")))]);
                 (error.clone(), error)
             }
         };

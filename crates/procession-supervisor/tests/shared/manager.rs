@@ -69,7 +69,7 @@ fn a_unit_that_ends_is_done_and_one_that_fails_too_often_is_quarantined() {
     let manager = builder.poll_every(Duration::from_millis(20)).build(|claim| match claim.key() {
         "ends" => Ok(Unit::new(body(|run| async move { run.ready() }))),
         "gives up" => {
-            let error = || DoNotRestart("the password is wrong".into());
+            let error = || DoNotRestart::new("the password is wrong");
             Ok(Unit::new(body(move |_| async move { Err(error()) })))
         }
         // A text that the store could not keep would hold up the others.

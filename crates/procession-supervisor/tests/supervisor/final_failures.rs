@@ -48,12 +48,45 @@ fn do_not_restart() {
             set.world.settle();
         }
         set.world.advance(SECOND * 10);
-        assert_eq!(set.happened(), ["a failed: process `a` failed: wrong password"], "{name}");
+        assert_eq!(
+            set.happened(),
+            ["a failed: process `a` failed: the unit must not be restarted: wrong password"],
+            "{name}"
+        );
         assert_eq!(set.state("a"), Some(State::Ended));
         assert_eq!(set.world.state("a"), Some(State::Ended));
         assert_eq!(set.starts(["b"]), [1]);
         of_manager.close(&set.world).unwrap();
         set.close().unwrap();
+    }
+}
+
+/// What a unit asks for is found in the error types of applications, too, whether or not they add a context.
+#[test]
+fn requests_inside_anyhow() {
+    let errors: [fn() -> BoxError; 4] = [
+        || anyhow::Error::from(DoNotRestart::new("wrong password")).into(),
+        || anyhow::anyhow!(DoNotRestart::new("wrong password")).context("no login").into(),
+        || anyhow::Error::from(EndAll::new("no licence")).into(),
+        || anyhow::anyhow!(EndAll::new("no licence")).context("no start").into(),
+    ];
+    for (number, error) in errors.into_iter().enumerate() {
+        let world = World::new();
+        let (unit, tell) = fails_with(error);
+        let units = vec![("a", Unit::new(unit)), ("b", world.units.unit("b"))];
+        let set = Supervisor::one_for_one(units).policy(policy(&world));
+        let set = Set::start(world, set);
+        tell.try_send(()).unwrap();
+        set.world.advance(SECOND * 10);
+        let ends_all = number >= 2;
+        assert_eq!(set.runs(["b"]), [usize::from(!ends_all)], "{number}");
+        if ends_all {
+            let error = set.managed.outcome().unwrap_err();
+            assert!(matches!(cause(&error), ManagerError::ClosedFor { ends_all: true, .. }));
+        } else {
+            assert_eq!(set.state("a"), Some(State::Ended), "{number}");
+            set.close().unwrap();
+        }
     }
 }
 
@@ -137,7 +170,7 @@ fn end_all() {
     let error = set.managed.outcome().unwrap_err();
     assert!(matches!(cause(&error), ManagerError::ClosedFor { key, .. } if &**key == "manager"));
     let text = error.with_causes().to_string();
-    assert!(text.ends_with("process `a` failed: no licence"), "{text}");
+    assert!(text.ends_with("process `a` failed: everything must close: no licence"), "{text}");
 }
 
 /// A unit whose failure closes its set does not end the sets above: they restart the set.
