@@ -105,15 +105,21 @@ impl Runnable {
     /// [`Error::Link`] if the teardown of the process that it would run under has started, [`Error::NoThread`] if the
     /// OS cannot create a thread, and [`Error::Panicked`] if the function that starts it panics. The function given to
     /// [`new`](Self::new) may return other errors.
-    pub fn start(&self, mut start: Start<'_>) -> Result<Process, Error> {
-        start.described_at(self.site);
+    pub fn start(&self, start: Start<'_>) -> Result<Process, Error> {
         let parent = start.parent();
+        let started = catch(|| self.start_uncaught(start));
+        started.unwrap_or_else(|message| Err(panicked(parent.label(), message)))
+    }
+
+    /// [`start`](Self::start) for a caller that catches the panics of the function that starts the run.
+    #[doc(hidden)]
+    pub fn start_uncaught(&self, mut start: Start<'_>) -> Result<Process, Error> {
+        start.described_at(self.site);
         let start_run = self.start.as_ref().expect("a runnable is not started while it is dropped");
-        let started = catch(|| match &self.wraps {
+        match &self.wraps {
             Some(wraps) => start_run(wraps.apply(start)),
             None => start_run(start),
-        });
-        started.unwrap_or_else(|message| Err(panicked(parent.label(), message)))
+        }
     }
 }
 

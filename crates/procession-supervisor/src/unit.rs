@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use procession::{Error, Process};
+use procession::{Error, Process, Site};
 use procession_runnable::{Runnable, Start};
 
 /// A runnable with rules for its supervision: when it is restarted, how long it may take to stop, and what its failures
@@ -175,9 +175,14 @@ impl Unit {
         self
     }
 
-    /// Starts a run. A panic of the code that starts it becomes an error that names the parent process.
+    /// Starts a run. This is foreign code: call it in a catch.
     pub(crate) fn start(&self, start: Start<'_>) -> Result<Process, Error> {
-        self.runnable.start(start)
+        self.runnable.start_uncaught(start)
+    }
+
+    /// The place where its runnable was described.
+    pub(crate) fn site(&self) -> Site {
+        self.runnable.site()
     }
 }
 

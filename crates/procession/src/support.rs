@@ -10,7 +10,9 @@ use crate::process::{Builder, Process};
 #[cfg(not(loom))]
 use crate::run::abort::{ReportedBy, close};
 use crate::run::body::ErrorRecipient;
-use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, ProcessId, Site, Snapshot};
+use crate::value::{
+    Blocker, BoxError, Error, IntoOutcome, Label, LinkError, ProcessId, Site, Snapshot,
+};
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
 
@@ -234,6 +236,19 @@ where
     R: IntoOutcome,
 {
     builder.spawn_thread_handed(ErrorRecipient::Nobody, body)
+}
+
+/// The code that starts a run has failed, and has made no process for it. Makes that process, which fails with `error`
+/// as if its body had ended with it: hooks are called, and the failure is left to the caller. Returns the error.
+///
+/// # Errors
+///
+/// Those of [`Builder::build`]. Then nothing has heard of the failure.
+pub fn fail_to_start(
+    builder: Builder<'_>,
+    error: impl FnOnce(Label) -> Error,
+) -> Result<Error, LinkError> {
+    builder.fail(error)
 }
 
 /// As long as the returned value exists, snapshots show that code of `process` waits for the children of `other`.

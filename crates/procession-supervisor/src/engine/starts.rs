@@ -23,9 +23,9 @@ use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
 use procession::support::{
-    Name, RunId, Sleeper, Supervised, catch, panicked, register, wake_sleeper,
+    self, Name, RunId, Sleeper, Supervised, catch, fail_to_start, panicked, register, wake_sleeper,
 };
-use procession::{Error, Process};
+use procession::{Error, Label, LinkError, Process};
 use procession_runnable::{Run, Start};
 
 use super::Shared;
@@ -136,8 +136,11 @@ impl<K: Key> Starts<K> {
     }
 }
 
-/// Starts a run. `order` has its neighbours if it belongs to a set. Panics of the unit's code and of a `tracing`
-/// subscriber become errors.
+/// Starts a run. `order` has its neighbours if it belongs to a set.
+///
+/// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: a process
+/// of the unit fails with it, so that the error has its path, and hooks above hear of it (I17). A start that is refused
+/// because everything closes has not failed (U3).
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,
@@ -148,13 +151,31 @@ pub(super) fn start<K: Key>(
 ) -> Result<Process, Error> {
     let grace = shared.about.policy.grace_of_run(unit.rules.grace);
     let supervised = Supervised::new(group, name, shared.inbox.clone(), run, grace);
-    let process = catch(|| {
+    let started = catch(|| {
         let start = Start::supervised(group, &supervised);
         unit.start(start.in_order(order.0, order.1))
     });
-    let process = process.unwrap_or_else(|message| Err(panicked(group.label(), message)))?;
-    supervised.attach(&process);
-    Ok(process)
+    let fail = |error: &dyn Fn(Label) -> Error| {
+        let builder = Process::builder().parent(group).site(unit.site());
+        let failed = fail_to_start(support::supervised(builder, supervised.clone()), error);
+        Err(failed.unwrap_or_else(|_closed| error(group.label())))
+    };
+    match started {
+        Ok(Ok(process)) => {
+            supervised.attach(&process);
+            Ok(process)
+        }
+        // The process that was made for the run has already failed with this error.
+        Ok(Err(error @ Error::NoThread(_))) => Err(error),
+        Ok(Err(error)) if group.is_closing() && is_refusal(&error) => Err(error),
+        Ok(Err(error)) => fail(&|_| error.clone()),
+        Err(message) => fail(&|label| panicked(label, message.clone())),
+    }
+}
+
+/// Is this the error of a start that was refused, if everything closes?
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Closed(_) | Error::Link(LinkError::Closed(_)))
 }
 
 /// The number of helpers: one for each processor except the one that the manager's task uses, up to a limit.

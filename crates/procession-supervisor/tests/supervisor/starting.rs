@@ -2,18 +2,19 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{available_parallelism, current, sleep};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, poll_once};
-use procession::{Job, Process, Smol, Spawn, Threads};
+use procession::{Error, Job, Process, Smol, Spawn, Threads};
 use procession_runnable::{
     Runnable, Start, body, body_thread, nop, parallel, run_in, start_stop_thread,
 };
 use procession_supervisor::{Manager, MemoryTable, Policy, State, Supervisor, Unit};
 use smol::channel::unbounded;
 
+use crate::defects::serve;
 use crate::world::{Behaviour, LIMIT, Message, SECOND, World, yielded};
 
 #[test]
@@ -248,4 +249,53 @@ fn an_error_in_a_stop_is_no_failed_start() {
     assert_eq!((world.units.starts("a"), world.units.runs("a")), (2, 0));
     assert!(!managed.has_ended());
     managed.close(&world).unwrap();
+}
+
+/// A start that panics or returns an error is a failure like any other: it names the unit, hooks above hear of it once,
+/// and it is restarted.
+#[test]
+fn a_failed_start_is_a_failure_of_the_unit() {
+    type StartFails = fn() -> Error;
+    let closed = || {
+        let other = Process::builder().name("other").build().unwrap();
+        other.close_blocking().unwrap();
+        other.spawn_thread(|_| {}).unwrap_err()
+    };
+    let kinds: [(Option<StartFails>, &str); 2] = [
+        (None, "app/manager/units/a: process `a` panicked: at start"),
+        (
+            Some(closed),
+            "app/manager/units/a: process `other` accepts no more work: it is closing or closed",
+        ),
+    ];
+    for (fails, expected) in kinds {
+        let mut world = World::new();
+        let starts = Arc::new(AtomicUsize::new(0));
+        let started = starts.clone();
+        let unit = Runnable::new(move |start| match started.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Err(fails.map_or_else(|| panic!("at start"), |fails| fails())),
+            _ => serve().start(start),
+        });
+        world.table.insert("a", Unit::new(unit));
+        let app = Process::builder().name("app").spawner(world.executor.clone()).build().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        app.on_failure(move |process, error| {
+            tell.lock().unwrap().push(format!("{}: {error}", process.label().path()));
+        });
+        let (start, _readiness) = Start::under(&app);
+        let manager = world.manager.runnable().start(start).unwrap();
+        world.settle();
+        for _ in 0..2 {
+            world.advance(SECOND);
+        }
+        assert_eq!(*told.lock().unwrap(), [expected; 2]);
+        assert_eq!((world.state("a"), starts.load(Ordering::SeqCst)), (Some(State::Running), 3));
+        let failed = format!("a failed: {}", expected.split_once(": ").unwrap().1);
+        let happened = world.happened();
+        assert_eq!(happened.iter().filter(|what| **what == failed).count(), 2, "{happened:#?}");
+        app.close();
+        world.settle();
+        manager.outcome().unwrap().unwrap();
+    }
 }
