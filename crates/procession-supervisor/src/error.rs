@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use procession::support::text::Escaped;
-use procession::support::{labels, with_causes};
+use procession::support::{labels, was_reported, with_causes};
 use procession::{BoxError, Error, Process};
 
 use crate::state::State;
@@ -152,6 +152,15 @@ impl ManagerError {
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
     }
+
+    /// The failure because of which everything closes; `None` if that is not the failure of a process.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        match self {
+            Self::ClosedFor { source, .. } => Some(source),
+            Self::GaveUp { source, .. } => source.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Units that have not ended within their abort grace, here and in nested sets and managers.
@@ -159,6 +168,8 @@ impl ManagerError {
 pub(crate) struct StuckUnits {
     keys: Vec<Arc<str>>,
     reports: Vec<String>,
+    /// At least one of them was not reported by a set or a manager below.
+    is_new: bool,
 }
 
 impl StuckUnits {
@@ -166,8 +177,13 @@ impl StuckUnits {
         self.keys.is_empty()
     }
 
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     pub(crate) fn add(&mut self, key: Arc<str>, process: &Process) {
         self.keys.push(key);
+        self.is_new = true;
         if self.reports.len() < BLOCKERS {
             self.reports.push(report(process));
         }
@@ -180,6 +196,7 @@ impl StuckUnits {
             return false;
         };
         self.keys.extend(keys.iter().map(|below| Arc::from(format!("{key}/{below}"))));
+        self.is_new |= !was_reported(error);
         if self.reports.len() < BLOCKERS {
             self.reports.push(report.to_string());
         }
@@ -188,7 +205,7 @@ impl StuckUnits {
 }
 
 impl From<StuckUnits> for ManagerError {
-    fn from(StuckUnits { keys, reports }: StuckUnits) -> Self {
+    fn from(StuckUnits { keys, reports, .. }: StuckUnits) -> Self {
         Self::Stuck { keys: keys.into(), report: reports.join("\n").into() }
     }
 }

@@ -156,6 +156,14 @@ pub fn was_reported(error: &Error) -> bool {
     error.was_reported()
 }
 
+/// The failure only passes on other failures, each of which was reported, or had hooks called for it. From now on, it
+/// counts as reported as well. Call it before anything else has the error.
+#[cfg_attr(loom, expect(unused_variables, reason = "a model reports nothing"))]
+pub fn count_as_reported(error: &Error) {
+    #[cfg(not(loom))]
+    crate::run::reports::hooked(error);
+}
+
 /// Is each of the errors the failure of the process that it is about?
 pub fn names_its_process(error: &Error) -> bool {
     error.each().iter().all(|error| error.failed_process().is_some())
@@ -276,8 +284,8 @@ pub fn pass_failures_on(process: &Process) {
     process.node.pass_failures_on();
 }
 
-/// The error of a body that [passes failures on](pass_failures_on). `error` is all that the body has to report, and
-/// `own` is the part of it that is not a failure of a child.
+/// The error of a body or a teardown that [passes failures on](pass_failures_on). `error` is all that it has to report,
+/// and `own` is the part of it that is not a failure of a child.
 pub fn pass_on(error: Error, own: Option<Error>) -> BoxError {
     crate::run::hooks::pass_on(error, own)
 }

@@ -17,7 +17,7 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::outcome::end_of;
+use super::outcome::{self, end_of};
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
 use super::{Shared, Units};
@@ -182,7 +182,7 @@ impl<K: Key> Core<K> {
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
         let failure = self.failure.take()?;
-        Some(Error::failed(self.label(), Box::new(failure)))
+        Some(outcome::failure(self.label(), failure))
     }
 
     pub(super) fn label(&self) -> Label {
@@ -461,8 +461,7 @@ impl<K: Key> Core<K> {
         let mut own = self.shared.units.lock().stuck();
         own.retain(|(_, process)| Some(process) != self.named.as_ref());
         own.iter().for_each(|(key, process)| stuck.add(name_of(key), process));
-        (!stuck.is_empty())
-            .then(|| Error::failed(self.label(), Box::new(ManagerError::from(stuck))))
+        (!stuck.is_empty()).then(|| outcome::stuck(self.label(), stuck))
     }
 
     /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`units`] | the units, their due times, and their current runs |
 //! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts |
-//! | [`outcome`] | how a run has ended |
+//! | [`outcome`] | how a run has ended, and the error of a manager or a set |
 //! | [`ends`] | what becomes of the failure of a run |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
@@ -45,13 +45,14 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use procession::{Error, Process, Site};
+use procession::{BoxError, Error, Process, Site};
 use procession_runnable::Run;
 
 pub(crate) use self::command::{Command, Reply, answer};
 pub(crate) use self::core::Core;
 use self::drive::Drive;
 use self::inbox::Inbox;
+pub(crate) use self::outcome::passed_on;
 pub(crate) use self::reply::reply;
 pub(crate) use self::units::Units;
 use crate::backoff::Rate;
@@ -249,7 +250,7 @@ pub(crate) async fn supervise<K: Key, F: FrontEnd<K>>(
     shared: Arc<Shared<K>>,
     make_front_end: impl FnOnce(&mut Core<K>) -> Result<F, ManagerError>,
     run: Run,
-) -> Result<(), Error> {
+) -> Result<(), BoxError> {
     let turn = shared.turn.lock_arc();
     let Some(turn) = run.run_until_closing(turn).await else {
         return Ok(());
@@ -261,11 +262,13 @@ pub(crate) async fn supervise<K: Key, F: FrontEnd<K>>(
     run.set_teardown_async(move || async move {
         let drive = handed_over.lock().take();
         match drive {
-            Some(mut drive) => poll_fn(|context| drive.poll_teardown(context)).await,
+            Some(mut drive) => {
+                poll_fn(|context| drive.poll_teardown(context)).await.map_err(passed_on)
+            }
             None => Ok(()),
         }
     })?;
-    poll_fn(|context| driving.get().poll_body(context)).await
+    poll_fn(|context| driving.get().poll_body(context)).await.map_err(passed_on)
 }
 
 /// A value of the body, which its drop hands over to the teardown.

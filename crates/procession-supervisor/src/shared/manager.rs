@@ -36,7 +36,7 @@ use super::time::LeaseClock;
 use super::worker::{FromTable, ToTable, Worker};
 use crate::engine::inbox::Inbox;
 use crate::engine::reply::reply;
-use crate::engine::{About, Shared, supervise};
+use crate::engine::{About, Shared, passed_on, supervise};
 use crate::error::ManagerError;
 use crate::event::{Events, Happening};
 use crate::overview::{HasUnits, Overview, Owner};
@@ -174,7 +174,7 @@ impl SharedManager {
         let about = &self.shared.about;
         let body = body(move |run| {
             let manager = manager.clone();
-            async move { manager.drive(run).await }
+            async move { manager.drive(run).await.map_err(passed_on) }
         });
         named(about.name.clone(), body.at(about.site))
     }

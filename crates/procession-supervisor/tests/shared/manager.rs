@@ -107,10 +107,16 @@ fn units_that_together_fail_too_often_end_their_manager_and_run_elsewhere() {
         Ok(Unit::new(fails).restart(Restart::Permanent))
     });
     let root = Process::new();
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counted = failures.clone();
+    root.on_failure(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
     let (start, _readiness) = Start::under(&root);
     let process = manager.runnable().start(start).unwrap();
     let outcome = process.closed().wait_timeout(LIMIT).unwrap();
     assert!(outcome.unwrap_err().with_causes().to_string().contains("too often"));
+    assert_eq!(failures.load(Ordering::SeqCst), 2, "once for each failure of the unit");
     let row = row(&table, "a");
     assert_eq!((row.is_quarantined, row.owner, row.failures), (false, None, 2));
 }

@@ -16,4 +16,5 @@ mod slow;
 mod starting;
 mod stopping;
 mod table_defects;
+mod told_once;
 mod world;

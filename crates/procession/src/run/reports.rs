@@ -103,7 +103,7 @@ pub(super) fn failed(node: &Arc<Node>, error: &Error, aborted: bool) -> bool {
 }
 
 /// A process has failed, and its hooks are called for the failure: no later [`report`] reports it.
-pub(super) fn hooked(error: &Error) {
+pub(crate) fn hooked(error: &Error) {
     for error in error.each() {
         if let Some(label) = error.process() {
             label.set_reported();
