@@ -430,8 +430,9 @@ impl Lifecycle {
         let then = std::mem::take(&mut self.then);
         self.forget_run();
         self.settle(then, now, actions);
+        actions.left = error;
         if self.state != State::Loading {
-            actions.notice = Some(Notice::Down(Down { left: error, ..Down::default() }));
+            actions.notice = Some(Notice::Down(Down::default()));
         }
     }
 
@@ -505,11 +506,11 @@ impl Lifecycle {
         if !restarts {
             actions.tell(ended(None));
             self.enter(State::Ended, now);
-            down.left = error.filter(|_| !closes);
+            actions.left = error.filter(|_| !closes);
         } else if self.is_held {
             actions.tell(ended(None));
             self.enter(State::Waiting, now);
-            down.left = error;
+            actions.left = error;
         } else {
             let restarts = &mut self.past_mut(policy).restarts;
             let (again, count) = (restarts.again(total, policy, now), restarts.count);
@@ -520,7 +521,7 @@ impl Lifecycle {
                     self.enter(State::Waiting, now);
                     self.rare().due = now.checked_add(delay);
                     actions.tell(Happening::Restarting { delay, restarts: count });
-                    down.left = error;
+                    actions.left = error;
                 }
                 Err(exceeded) => {
                     self.enter(State::GivenUp, now);

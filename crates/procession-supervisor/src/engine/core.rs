@@ -17,6 +17,7 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
+use super::ends::unreported;
 use super::outcome::{self, end_of};
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup};
@@ -209,7 +210,8 @@ impl<K: Key> Core<K> {
         let waiting = entry.take_waiting(actions.starters.is_some(), actions.stoppers.is_some());
         let tells = actions.tell[0].is_some() && self.shared.events.has_listeners();
         let is_down = matches!(actions.notice, Some(Notice::Down(_)));
-        let key = (waiting.is_some() || tells || is_down).then(|| entry.key.clone());
+        let has_failed = is_down || actions.left.is_some();
+        let key = (waiting.is_some() || tells || has_failed).then(|| entry.key.clone());
         let has_to_act = waiting.is_some() || actions.close || actions.abort;
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
@@ -233,10 +235,11 @@ impl<K: Key> Core<K> {
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let (released, restarted) = (actions.released.take(), actions.restarted.take());
-        let mut notice = actions.notice.take();
+        let (mut notice, left) = (actions.notice.take(), actions.left.take());
         self.actions = Some(actions);
-        let judged = match (&mut notice, &key) {
-            (Some(Notice::Down(down)), Some(key)) => self.judge(key, down, ended),
+        let down = if let Some(Notice::Down(down)) = &notice { Some(down) } else { None };
+        let judged = match &key {
+            Some(key) if has_failed => self.judge(key, left, down, ended),
             _ => None,
         };
         let mut left = judged.filter(|_| !is_taken);
@@ -263,8 +266,10 @@ impl<K: Key> Core<K> {
                 self.leave_to_restart(id, unhandled);
             }
         }
-        if let Some(Notice::Down(down)) = &mut notice {
-            down.left = left;
+        match &mut notice {
+            Some(Notice::Down(down)) => down.left = left,
+            // The unit starts again at once, unless everything closes before that.
+            _ => self.report(id, left),
         }
         self.notices.extend(notice.map(|notice| (id, notice)));
         released.into_iter().for_each(Unhandled::give_up);
@@ -384,8 +389,14 @@ impl<K: Key> Core<K> {
                 let live = Live { process, number: run.number };
                 self.step_after(id, |entry| entry.live = Some(live), Input::Started);
             }
-            // The start was refused because everything closes. So the unit has stopped, not failed (U3).
-            Err(_) if self.is_closing() => self.step(id, Input::Stop(Then::Forget)),
+            // While everything closes, a unit that could not start has stopped, not failed (U3).
+            Err(error) if self.is_closing() => {
+                let key = self.with(id, |units, id| units.entry(id).key.clone());
+                self.step(id, Input::Stop(Then::Forget));
+                if let Some(key) = key.filter(|_| !starts::is_refusal(&error)) {
+                    self.report(id, unreported(error, name_of(&key), self.label()));
+                }
+            }
             Err(error) => {
                 let request = Request::of(&error);
                 self.step(id, Input::NotStarted { error, request });
@@ -464,22 +475,6 @@ impl<K: Key> Core<K> {
         (!stuck.is_empty()).then(|| outcome::stuck(self.label(), stuck))
     }
 
-    /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.
-    fn leave(&self, id: usize) {
-        let mut units = self.shared.units.lock();
-        let entry = units.entry(id);
-        // Dropping the replies answers their callers.
-        let waiting = (entry.take_starters(), entry.take_stoppers());
-        let mut removed = None;
-        if entry.lifecycle.state().has_run() {
-            units.leave_stuck(id, self.now);
-        } else {
-            removed = Some(units.remove(id));
-        }
-        drop(units);
-        drop((waiting, removed));
-    }
-
     /// The time `time` from now. `None` if the clock cannot represent it.
     pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
         self.now.checked_add(time)
@@ -499,37 +494,6 @@ impl<K: Key> Drop for Core<K> {
         let ids = self.shared.units.lock().ids();
         for id in ids {
             let _left = catch(|| self.leave(id));
-        }
-    }
-}
-
-impl<K: Key> Shared<K> {
-    /// Forgets the units that were stuck at the end of the last run of the manager or set, and have ended since. During
-    /// a run, it does nothing, because the run moves its units.
-    ///
-    /// It holds the turn, so nothing else moves the units meanwhile.
-    pub(super) fn forget_ended(&self) {
-        let Some(_turn) = self.turn.try_lock() else { return };
-        let policy = &self.about.policy;
-        let now = policy.time().now();
-        let ids = self.units.lock().ids();
-        for id in ids {
-            let live = |units: &mut Units<K>| {
-                units.entry(id).live.as_ref().map(|live| live.process.clone())
-            };
-            let process = live(&mut self.units.lock());
-            let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
-            let Some(end) = ended else { continue };
-            let mut units = self.units.lock();
-            let mut actions = Actions::default();
-            // A unit that was left is not restarted.
-            units.step(id, Input::Closed(end), policy, now, &mut Recent::default(), &mut actions);
-            let removed = units.remove(id);
-            drop(units);
-            for what in actions.tell.into_iter().flatten() {
-                self.events.tell(Some(removed.key.clone()), what);
-            }
-            let _dropped = catch(|| drop(removed));
         }
     }
 }

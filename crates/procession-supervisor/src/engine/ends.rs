@@ -3,10 +3,12 @@
 //! 1. Each failure of a run has a handler (I17): a restart; the outcome of the manager or set, if it closes because of
 //!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run
 //!    returns while it stops, although such a run has not failed (U3). Argument: the state machine passes on the error
-//!    of each end in [`Down`], unless it decides that everything closes because of it. [`Core::judge`] removes what a
-//!    hook was given, and [`Core::step`] what a reader or a caller has. The front end passes what is left to
-//!    [`Core::report`], unless it closes everything because of it. What a restart must handle stays with the unit,
-//!    which releases it if there will be no restart.
+//!    of each end in [`Actions::left`](crate::lifecycle::Actions::left), unless it decides that everything closes because
+//!    of it. [`Core::judge`] removes what a hook was given, and [`Core::step`] what a reader or a caller has. The front
+//!    end passes what is left to [`Core::report`], unless it closes everything because of it; if the unit starts again
+//!    at once, the engine does so itself. What a restart must handle stays with the unit, which releases it if there
+//!    will be no restart. When the run of the manager or set is over, [`left`](super::left) takes the place of the
+//!    engine.
 //! 2. When everything has closed, the outcome names each unit below that has not ended, however deep it is nested in
 //!    sets and managers (U2). Argument: a unit that is a set or a manager ends when only stuck units are left, and its
 //!    error names them. While everything closes, [`Core::judge`] moves these names to [`Core::stuck_below`], from where
@@ -15,7 +17,7 @@
 use std::sync::Arc;
 
 use procession::support;
-use procession::{Error, ProcessId};
+use procession::{Error, Label, ProcessId};
 
 use super::core::Core;
 use super::outcome::{without, without_own_abort};
@@ -31,15 +33,16 @@ impl<K: Key> Core<K> {
     pub(super) fn judge(
         &mut self,
         key: &K,
-        down: &mut Down,
+        left: Option<Error>,
+        down: Option<&Down>,
         ended: Option<ProcessId>,
     ) -> Option<Error> {
         let name = || name_of(key);
         #[cfg(feature = "metrics")]
-        if down.restarts {
+        if down.is_some_and(|down| down.restarts) {
             crate::metrics::count_restart();
         }
-        match &down.closes_all {
+        match down.and_then(|down| down.closes_all.as_ref()) {
             Some(Closes::Failed { error, ends_all }) => {
                 let (source, ends_all) = (error.clone(), *ends_all);
                 self.fail(ManagerError::ClosedFor { key: name(), source, ends_all });
@@ -56,18 +59,11 @@ impl<K: Key> Core<K> {
             }
             None => {}
         }
-        let mut error = without_own_abort(down.left.take()?, ended)?;
+        let mut error = without_own_abort(left?, ended)?;
         if self.is_closing() {
             error = without(error, |error| self.stuck_below.add_nested(&name(), error))?;
         }
-        if support::was_reported(&error) {
-            return None;
-        }
-        if support::names_its_process(&error) {
-            return Some(error);
-        }
-        let failed = ManagerError::NotRestarted { key: name(), source: error };
-        Some(Error::failed(self.label(), Box::new(failed)))
+        unreported(error, name(), self.label())
     }
 
     /// Leaves a failure that is [left](Down::left) to the restart of its unit, or reports it if none follows (I17).
@@ -84,4 +80,16 @@ impl<K: Key> Core<K> {
         }
         failure.give_up();
     }
+}
+
+/// The failure of the unit `key`, if no hook has been given it. If the error is about another process than the one that
+/// failed, it is wrapped in one that is about the process with this label.
+pub(super) fn unreported(error: Error, key: Arc<str>, label: Label) -> Option<Error> {
+    if support::was_reported(&error) {
+        return None;
+    }
+    if support::names_its_process(&error) {
+        return Some(error);
+    }
+    Some(Error::failed(label, Box::new(ManagerError::NotRestarted { key, source: error })))
 }

@@ -7,6 +7,7 @@
 //! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts |
 //! | [`outcome`] | how a run has ended, and the error of a manager or a set |
 //! | [`ends`] | what becomes of the failure of a run |
+//! | [`left`] | the units that are stuck when the run is over |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
 //! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
@@ -35,6 +36,7 @@ mod core;
 mod drive;
 mod ends;
 pub(crate) mod inbox;
+mod left;
 mod outcome;
 pub(crate) mod reply;
 mod starts;

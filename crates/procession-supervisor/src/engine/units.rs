@@ -73,6 +73,13 @@ pub(crate) struct Live {
     pub(crate) number: u64,
 }
 
+impl Live {
+    /// Identifies the run of the unit `id`.
+    pub(crate) fn run(&self, id: usize) -> RunId {
+        RunId { unit: to_u32(id), number: self.number }
+    }
+}
+
 impl<K: Key> Units<K> {
     pub(crate) fn new() -> Self {
         Self {
@@ -120,6 +127,12 @@ impl<K: Key> Units<K> {
 
     pub(crate) fn ids(&self) -> Vec<usize> {
         self.entries.iter().map(|(id, _)| id).collect()
+    }
+
+    /// The runs that are not Closed, or whose end was not handled yet.
+    pub(crate) fn runs(&self) -> Vec<RunId> {
+        let run = |(id, entry): (usize, &Entry<K>)| Some(entry.live.as_ref()?.run(id));
+        self.entries.iter().filter_map(run).collect()
     }
 
     /// The units whose rows neither the scan with this number nor a later one delivered.

@@ -24,6 +24,9 @@ pub(crate) struct Actions {
     pub(crate) stoppers: Option<Answer>,
     /// Forget the unit.
     pub(crate) forget: bool,
+    /// The error of the run, if it still needs a handler other than a restart, or will need one if no restart follows:
+    /// nothing closes because of it.
+    pub(crate) left: Option<Error>,
     /// Report this failure, which a restart was to handle, because that restart will not come.
     pub(crate) released: Option<Arc<Unhandled>>,
     /// Mark this failure as handled, because its restart has come.
@@ -70,9 +73,8 @@ pub(crate) struct Down {
     pub(crate) restarts: bool,
     /// Set if everything must close because of this end, or may have to.
     pub(crate) closes_all: Option<Closes>,
-    /// The error of the run, if it still needs a handler other than a restart, or will need one if no restart follows:
-    /// nothing closes because of it. The engine removes what something has handled, and the front end passes the rest
-    /// to [`Core::report`](crate::engine::Core::report).
+    /// The part of [`Actions::left`] that nothing has handled, which the engine adds. The front end passes it to
+    /// [`Core::report`](crate::engine::Core::report).
     pub(crate) left: Option<Error>,
 }
 

@@ -290,7 +290,13 @@ impl FrontEnd<Name> for Members {
     }
 
     fn moved(&mut self, core: &mut Core<Name>, id: usize, notice: Notice) {
-        let Some(&position) = self.positions.get(&id) else { return };
+        let Some(&position) = self.positions.get(&id) else {
+            // It is stuck since an earlier run of the set, which had added it.
+            if let Notice::Down(down) = notice {
+                core.report(id, down.left);
+            }
+            return;
+        };
         match notice {
             // A unit before the cursor starts at once. At the cursor or later, and in a round, it starts when its turn
             // comes.

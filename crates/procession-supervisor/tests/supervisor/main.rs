@@ -6,6 +6,7 @@ mod defects;
 mod faulty;
 mod final_failures;
 mod large;
+mod left_failures;
 mod model;
 mod overview;
 mod peers;

@@ -1,0 +1,110 @@
+//! Failures that come when nothing restarts their unit any more: no caller, hook or reader has them, so they are
+//! reported (I17).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use procession::support::was_reported;
+use procession::{BoxError, Process};
+use procession_runnable::{body, body_thread};
+use procession_supervisor::{
+    BoxFuture, BoxStream, Manager, MemoryTable, Row, State, Supervisor, Table, Unit,
+};
+use smol::channel::unbounded;
+
+use crate::peers::policy;
+use crate::world::{Key, SECOND, World};
+
+/// Its loads hang once it is told to.
+struct Hanging {
+    rows: MemoryTable<Key>,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Table<Key> for Hanging {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Unit>, BoxError>> {
+        if self.hangs.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        self.rows.get(key)
+    }
+
+    fn iter(&self) -> BoxStream<'_, Result<Row<Key>, BoxError>> {
+        self.rows.iter()
+    }
+}
+
+/// A unit that fails when it is asked to stop.
+fn fails_in_stop() -> Unit {
+    Unit::new(body(|run| async move {
+        run.ready();
+        run.closing().await;
+        Err("disk full")
+    }))
+}
+
+fn is_reported(process: &Process) -> bool {
+    was_reported(&process.outcome().unwrap().unwrap_err())
+}
+
+/// A unit fails while it stops for a restart, and its manager closes before the restart has come. If the restart comes,
+/// it handles the failure.
+#[test]
+fn a_restart_that_does_not_come() {
+    for hangs in [true, false] {
+        let world = World::new();
+        let rows = MemoryTable::new();
+        rows.insert("a", fails_in_stop());
+        let hanging = Arc::new(AtomicBool::new(false));
+        let table = Hanging { rows, hangs: hanging.clone() };
+        let manager = Manager::builder(table).policy(policy(&world)).build();
+        let managed = world.run(manager.runnable());
+        let process = manager.get(&"a").unwrap();
+        hanging.store(hangs, Ordering::SeqCst);
+        let restarting = manager.clone();
+        let restart = world.spawn(async move { restarting.restart("a").await.map(drop) });
+        assert_eq!((process.is_closed(), restart.is_finished()), (true, !hangs));
+        assert!(!is_reported(&process));
+        let expected = if hangs { State::Loading } else { State::Running };
+        assert_eq!(manager.list()[0].state, expected);
+        managed.app.close();
+        world.settle();
+        assert_eq!(is_reported(&process), hangs);
+    }
+}
+
+/// A stuck unit fails after the run of its manager or set is over. Nobody need look at the manager or set for this.
+#[test]
+fn a_stuck_unit_that_fails_later() {
+    for is_set in [false, true] {
+        let world = World::new();
+        let (release, released) = unbounded::<()>();
+        let unit = Unit::new(body_thread(move |run| {
+            run.ready();
+            let _released = released.recv_blocking();
+            Err("disk full")
+        }));
+        let unit = unit.grace(SECOND);
+        let rules = policy(&world).abort_grace(SECOND);
+        let (runnable, get): (_, Box<dyn Fn() -> Option<Process>>) = if is_set {
+            let set = Supervisor::one_for_one([("a", unit)]).policy(rules);
+            (set.runnable(), Box::new(move || set.get("a").ok()))
+        } else {
+            let rows = MemoryTable::new();
+            rows.insert("a", unit);
+            let manager = Manager::builder(rows).policy(rules).build();
+            (manager.runnable(), Box::new(move || manager.get(&"a").ok()))
+        };
+        let managed = world.run(runnable);
+        world.until(|| get().is_some());
+        let process = get().unwrap();
+        drop(get);
+        managed.app.close();
+        world.advance(SECOND);
+        world.advance(SECOND);
+        managed.outcome().unwrap_err();
+        assert!(!process.is_closed());
+        drop(release);
+        world.until(|| process.is_closed() && is_reported(&process));
+    }
+}
