@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use procession::support::text::Escaped;
 use procession::support::{labels, was_reported, with_causes};
-use procession::{BoxError, Error, Process};
+use procession::{BoxError, Error, Process, WeakProcess};
 
 use crate::state::State;
 
@@ -101,11 +101,15 @@ pub enum ManagerError {
     },
     /// Some units have not ended within their abort grace. They keep their keys until they end.
     #[error("aborted, and has not ended: {}", listed(keys))]
+    #[non_exhaustive]
     Stuck {
         /// The units. A unit of a nested set or manager has the keys down to it in front, such as `set/unit`.
         keys: Arc<[Arc<str>]>,
         /// The blockers that keep them from ending, one on each line, with their paths through all processes above.
         report: Arc<str>,
+        /// Finds out whether they have ended since.
+        #[doc(hidden)]
+        open: OpenUnits,
     },
     /// A unit was restarted too often, so its manager or set closes.
     #[error("unit `{}` was restarted too often", Escaped::name(key))]
@@ -141,13 +145,6 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
-    /// The error for a unit that has not ended, from its key and process.
-    pub(crate) fn stuck(key: Arc<str>, process: &Process) -> Self {
-        let mut stuck = StuckUnits::default();
-        stuck.add(key, process);
-        stuck.into()
-    }
-
     /// Displays the error with its causes, separated by colons.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         with_causes(self)
@@ -163,11 +160,23 @@ impl ManagerError {
     }
 }
 
+/// The processes that are open as long as the units of an error have not ended. It does not own them (I8).
+#[derive(Clone, Debug, Default)]
+pub struct OpenUnits(Arc<[WeakProcess]>);
+
+impl OpenUnits {
+    /// A process that is still open, if there is one. A process that no longer exists is Closed.
+    pub(crate) fn first(&self) -> Option<Process> {
+        self.0.iter().filter_map(WeakProcess::upgrade).find(|process| !process.is_closed())
+    }
+}
+
 /// Units that have not ended within their abort grace, here and in nested sets and managers.
 #[derive(Default)]
 pub(crate) struct StuckUnits {
     keys: Vec<Arc<str>>,
     reports: Vec<String>,
+    open: Vec<WeakProcess>,
     /// At least one of them was not reported by a set or a manager below.
     is_new: bool,
 }
@@ -181,7 +190,33 @@ impl StuckUnits {
         self.is_new
     }
 
-    pub(crate) fn add(&mut self, key: Arc<str>, process: &Process) {
+    /// Adds a unit, with the process that is still open. `below` is the error of its run, if that is Closed: then the
+    /// units that it names are added instead.
+    pub(crate) fn add(&mut self, key: Arc<str>, process: &Process, below: Option<&Error>) {
+        let has_added = match below {
+            Some(Error::Many(errors)) => {
+                errors.iter().filter(|error| self.add_nested(&key, error)).count() > 0
+            }
+            Some(error) => self.add_nested(&key, error),
+            None => false,
+        };
+        if !has_added {
+            self.add_one(key, process);
+        }
+    }
+
+    /// A run that ends with this error leaves the units behind as long as this process is open.
+    pub(crate) fn add_open(&mut self, process: &Process) {
+        self.open.push(process.downgrade());
+    }
+
+    /// The error for a caller. A run that returns it has not left these units behind, so it does not wait for them.
+    pub(crate) fn for_caller(mut self) -> ManagerError {
+        self.open.clear();
+        self.into()
+    }
+
+    fn add_one(&mut self, key: Arc<str>, process: &Process) {
         self.keys.push(key);
         self.is_new = true;
         if self.reports.len() < BLOCKERS {
@@ -189,13 +224,14 @@ impl StuckUnits {
         }
     }
 
-    /// Adds those that the outcome of the unit `key`, a set or a manager, names. Returns `false` if it names none.
-    pub(crate) fn add_nested(&mut self, key: &str, error: &Error) -> bool {
+    /// Adds those that an error of the unit `key`, a set or a manager, names. Returns `false` if it names none.
+    fn add_nested(&mut self, key: &str, error: &Error) -> bool {
         let Error::Failed(failed) = error else { return false };
-        let Some(ManagerError::Stuck { keys, report }) = failed.get().downcast_ref() else {
+        let Some(ManagerError::Stuck { keys, report, open }) = failed.get().downcast_ref() else {
             return false;
         };
         self.keys.extend(keys.iter().map(|below| Arc::from(format!("{key}/{below}"))));
+        self.open.extend(open.0.iter().cloned());
         self.is_new |= !was_reported(error);
         if self.reports.len() < BLOCKERS {
             self.reports.push(report.to_string());
@@ -205,8 +241,9 @@ impl StuckUnits {
 }
 
 impl From<StuckUnits> for ManagerError {
-    fn from(StuckUnits { keys, reports, .. }: StuckUnits) -> Self {
-        Self::Stuck { keys: keys.into(), report: reports.join("\n").into() }
+    fn from(StuckUnits { keys, reports, open, .. }: StuckUnits) -> Self {
+        let open = OpenUnits(open.into());
+        Self::Stuck { keys: keys.into(), report: reports.join("\n").into(), open }
     }
 }
 

@@ -89,6 +89,7 @@ mod readme {}
 mod backoff;
 #[cfg(not(loom))]
 mod blocking;
+mod causes;
 mod engine;
 mod error;
 mod event;

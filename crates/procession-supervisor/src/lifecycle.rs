@@ -35,7 +35,10 @@
 //! 7. A failure that a restart must handle is kept until a run is started, or released (I17). Argument: `kept` is set
 //!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
 //!    and it releases the failure. The step in which a run starts, or fails to, passes it out as handled.
-//! 8. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
+//! 8. A run that has left stuck units behind keeps its key until they have ended (U1). Argument: for such a run, the
+//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Closed` when they have ended. If the
+//!    error of the run closes everything, that happens at once.
+//! 9. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
 //!    becomes `Stuck`, or at once if there is no run. A unit has no callers in a state without a run, except in
@@ -43,6 +46,7 @@
 
 mod actions;
 mod input;
+mod outlived;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -96,6 +100,8 @@ struct Rare {
     ready_for: Option<Duration>,
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
+    /// How its run ended, if that has left stuck units behind.
+    outlived: Option<End>,
     /// Its last failure, if a restart must handle it.
     kept: Option<Arc<Unhandled>>,
     /// The past, which outlives the runs.
@@ -265,6 +271,9 @@ impl Lifecycle {
             Input::Closed(end) if self.state.has_run() => {
                 self.closed(end, policy, now, total, actions);
             }
+            Input::Outlived(end) if self.state.has_run() => {
+                self.outlived_by(end, now, actions);
+            }
             Input::Changed => self.change(policy, now, actions),
             Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
@@ -278,7 +287,8 @@ impl Lifecycle {
             | Input::Started
             | Input::NotStarted { .. }
             | Input::Ready
-            | Input::Closed(_) => {}
+            | Input::Closed(_)
+            | Input::Outlived(_) => {}
         }
     }
 
@@ -367,11 +377,16 @@ impl Lifecycle {
 
     /// A run begins to close.
     fn begin_closing(&mut self, policy: &Policy, now: Instant) {
-        let (ready_for, grace) = (self.ready_for(now), self.grace(policy));
+        self.record_closing(now);
+        let grace = self.grace(policy);
         self.enter(State::Stopping, now);
+        self.rare().due = now.checked_add(grace);
+    }
+
+    fn record_closing(&mut self, now: Instant) {
+        let ready_for = self.ready_for(now);
         let rare = self.rare();
         (rare.closing_at, rare.ready_for) = (Some(now), ready_for);
-        rare.due = now.checked_add(grace);
     }
 
     fn abort(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
@@ -387,10 +402,7 @@ impl Lifecycle {
             State::Waiting => self.load(now, actions),
             State::Stopping if !self.aborted => self.abort(policy, now, actions),
             State::Stopping => {
-                self.enter(State::Stuck, now);
-                actions.tell(Happening::Stuck);
-                actions.starters = Some(Answer::Stuck);
-                actions.stoppers = Some(Answer::Stuck);
+                self.be_stuck(None, now, actions);
             }
             _ => {}
         }

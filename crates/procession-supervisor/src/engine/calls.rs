@@ -89,7 +89,10 @@ impl<K: Key> Core<K> {
             | State::Stopping
             | State::Loading
             | State::Waiting => None,
-            State::Stuck => Some(Answer::Stuck),
+            State::Stuck => {
+                let below = entry.lifecycle.outlived().and_then(|end| end.error.clone());
+                Some(Answer::Stuck(below))
+            }
             _ if then == Then::Forget => None,
             state => {
                 let key = entry.key.clone();

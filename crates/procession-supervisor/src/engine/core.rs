@@ -5,7 +5,7 @@
 //!    and its end. A run that is started while another thread closes the group is refused by the group.
 
 use std::collections::VecDeque;
-use std::mem::{replace, take};
+use std::mem::{replace, swap, take};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -17,14 +17,13 @@ use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::ends::unreported;
-use super::outcome::{self, end_of};
+use super::outcome::{self, end_of_run, unreported, without_stuck};
 use super::starts::{self, Planned, Started, Starts};
-use super::units::{Entry, Live, Lookup};
+use super::units::{Entry, Live, Lookup, Stuck};
 use super::{Shared, Units};
 use crate::error::{ManagerError, StuckUnits};
 use crate::event::Happening;
-use crate::lifecycle::{Actions, Answer, End, Input, Notice, Request, Then};
+use crate::lifecycle::{Actions, Answer, Input, Notice, Request, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
@@ -55,8 +54,6 @@ pub(crate) struct Core<K: Key> {
     failure: Option<ManagerError>,
     /// The process of the stuck unit that the failure names.
     named: Option<Process>,
-    /// The stuck units of nested sets and managers, which have ended without them.
-    pub(super) stuck_below: StuckUnits,
     /// The runs that will be started next.
     planned: Vec<Planned>,
     /// The runs that are being started with helpers.
@@ -88,7 +85,6 @@ impl<K: Key> Core<K> {
             recent: Recent::default(),
             failure: None,
             named: None,
-            stuck_below: StuckUnits::default(),
             planned: Vec::new(),
             starts: None,
             _turn: turn,
@@ -140,6 +136,11 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).lifecycle.state())
     }
 
+    /// Returns whether the run of a unit is Closed, but has left stuck units behind.
+    pub(crate) fn is_outlived(&self, id: usize) -> bool {
+        self.with(id, |units, id| units.entry(id).lifecycle.outlived().is_some()) == Some(true)
+    }
+
     /// Reads or changes a unit, if it is not forgotten.
     pub(crate) fn with<T>(
         &self,
@@ -161,13 +162,13 @@ impl<K: Key> Core<K> {
 
     /// Closes everything, because a unit that must be restarted has not ended (U1).
     pub(crate) fn fail_stuck(&mut self, id: usize) {
-        let stuck = self.with(id, |units, id| {
-            let entry = units.entry(id);
-            Some((entry.key.clone(), entry.live.as_ref()?.process.clone()))
-        });
-        if let Some((key, process)) = stuck.flatten() {
-            self.named = Some(process.clone());
-            self.fail(ManagerError::stuck(name_of(&key), &process));
+        let stuck = self.with(id, |units, id| units.entry(id).stuck(id)).flatten();
+        if let Some(Stuck { key, process, below, .. }) = stuck {
+            let mut stuck = StuckUnits::default();
+            stuck.add(name_of(&key), &process, below.as_ref());
+            stuck.add_open(&self.group);
+            self.named = Some(process);
+            self.fail(stuck.into());
         }
     }
 
@@ -429,12 +430,12 @@ impl<K: Key> Core<K> {
 
     /// Handles a report of a run, unless its unit has another run by now, or none.
     pub(super) fn handle_report(&mut self, run: RunId, report: RunEvent) {
-        let process = {
-            let mut units = self.shared.units.lock();
-            let Some(live) = units.entry_of(run).and_then(|entry| entry.live.as_ref()) else {
-                return;
-            };
-            matches!(report, RunEvent::Closed).then(|| live.process.clone())
+        let is_closed = matches!(report, RunEvent::Closed);
+        let Some(ended) = self.shared.units.lock().entry_of(run).map(|entry| {
+            let live = entry.live.as_ref().filter(|_| is_closed)?;
+            Some((live.process.clone(), entry.lifecycle.outlived().cloned()))
+        }) else {
+            return;
         };
         let id = run.unit as usize;
         match report {
@@ -443,21 +444,29 @@ impl<K: Key> Core<K> {
             RunEvent::Closing => self.step(id, Input::BeganToClose),
             // Another thread may not have reported yet that the run has begun to close. Its end is enough.
             RunEvent::Closed => {
-                let ended = process.and_then(|process| Some(end_of(&process, process.outcome()?)));
-                if let Some(end) = ended {
-                    self.closed(id, end);
+                match ended.and_then(|(process, outlived)| end_of_run(&process, outlived)) {
+                    Some((end, None)) => self.closed(id, Input::Closed(end), |_| ()),
+                    Some((end, Some(open))) => {
+                        self.shared.await_end(run, &open);
+                        let mut live = Some(Live { process: open, number: run.number });
+                        let replace = |entry: &mut Entry<K>| swap(&mut entry.live, &mut live);
+                        self.closed(id, Input::Outlived(end), replace);
+                        let _dropped = catch(|| drop(live));
+                    }
+                    None => {}
                 }
             }
         }
     }
 
-    fn closed(&mut self, id: usize, end: End) {
+    /// The process of a run is Closed.
+    fn closed(&mut self, id: usize, input: Input, change: impl FnOnce(&mut Entry<K>)) {
         // A run that ends while everything closes counts as asked to stop, even if its turn to stop had not come.
         let is_asked = |units: &mut Units<K>, id| units.entry(id).lifecycle.is_asked();
         if self.is_closing() && self.with(id, is_asked) == Some(false) {
             self.step(id, Input::Stop(Then::Forget));
         }
-        self.step(id, Input::Closed(end));
+        self.step_after(id, change, input);
     }
 
     /// Returns whether everything closes, even if the task has not noticed that yet. The units close together with the
@@ -468,11 +477,32 @@ impl<K: Key> Core<K> {
 
     /// The error that names the stuck units, including those below, except the one that the failure already names.
     pub(super) fn stuck(&mut self) -> Option<Error> {
-        let mut stuck = take(&mut self.stuck_below);
-        let mut own = self.shared.units.lock().stuck();
-        own.retain(|(_, process)| Some(process) != self.named.as_ref());
-        own.iter().for_each(|(key, process)| stuck.add(name_of(key), process));
+        let mut stuck = StuckUnits::default();
+        let own = self.shared.units.lock().stuck();
+        for Stuck { id, key, process, below } in own {
+            if Some(&process) != self.named.as_ref() {
+                stuck.add(name_of(&key), &process, below.as_ref());
+            }
+            if below.is_some() {
+                stuck.add_open(&process);
+                self.report_outlived(id, &key);
+            }
+        }
+        // It is open as long as one of its children is.
+        stuck.add_open(&self.group);
         (!stuck.is_empty()).then(|| outcome::stuck(self.label(), stuck))
+    }
+
+    /// The run of a nested set or manager has left stuck units behind, which may never end: reports the rest of its
+    /// error, unless there are readers, which are told of it when those units have ended.
+    fn report_outlived(&self, id: usize, key: &K) {
+        if self.shared.events.has_readers() {
+            return;
+        }
+        let take = |units: &mut Units<K>, id| units.entry(id).lifecycle.take_error_of_outlived();
+        let rest = self.with(id, take).flatten().and_then(without_stuck);
+        let rest = rest.and_then(|error| unreported(error, name_of(key), self.label()));
+        rest.into_iter().for_each(|error| Unhandled::new(&self.run, error).give_up());
     }
 
     /// The time `time` from now. `None` if the clock cannot represent it.

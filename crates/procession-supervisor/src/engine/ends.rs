@@ -10,17 +10,17 @@
 //!    will be no restart. When the run of the manager or set is over, [`left`](super::left) takes the place of the
 //!    engine.
 //! 2. When everything has closed, the outcome names each unit below that has not ended, however deep it is nested in
-//!    sets and managers (U2). Argument: a unit that is a set or a manager ends when only stuck units are left, and its
-//!    error names them. While everything closes, [`Core::judge`] moves these names to [`Core::stuck_below`], from where
-//!    [`Core::stuck`] moves them to the outcome.
+//!    sets and managers (U2). Argument: the run of a unit that is a set or a manager ends when only stuck units are
+//!    left, and its error names them. Until they have ended, the unit is stuck, too, and [`Core::stuck`] takes the
+//!    names from that error.
 
 use std::sync::Arc;
 
 use procession::support;
-use procession::{Error, Label, ProcessId};
+use procession::{Error, ProcessId};
 
 use super::core::Core;
-use super::outcome::{without, without_own_abort};
+use super::outcome::{unreported, without_own_abort};
 use crate::error::ManagerError;
 use crate::lifecycle::{Closes, Down};
 use crate::name::name_of;
@@ -59,10 +59,7 @@ impl<K: Key> Core<K> {
             }
             None => {}
         }
-        let mut error = without_own_abort(left?, ended)?;
-        if self.is_closing() {
-            error = without(error, |error| self.stuck_below.add_nested(&name(), error))?;
-        }
+        let error = without_own_abort(left?, ended)?;
         unreported(error, name(), self.label())
     }
 
@@ -80,16 +77,4 @@ impl<K: Key> Core<K> {
         }
         failure.give_up();
     }
-}
-
-/// The failure of the unit `key`, if no hook has been given it. If the error is about another process than the one that
-/// failed, it is wrapped in one that is about the process with this label.
-pub(super) fn unreported(error: Error, key: Arc<str>, label: Label) -> Option<Error> {
-    if support::was_reported(&error) {
-        return None;
-    }
-    if support::names_its_process(&error) {
-        return Some(error);
-    }
-    Some(Error::failed(label, Box::new(ManagerError::NotRestarted { key, source: error })))
 }

@@ -6,17 +6,18 @@
 //!    report (I17). Argument: [`watch`] waits for the end of each of them. If a later run has taken the unit over by
 //!    then, that run handles its end.
 
+use std::mem::swap;
 use std::sync::Arc;
 
 use procession::Process;
 #[cfg(not(loom))]
 use procession::Threads;
-use procession::support::{RunId, catch, report_failure_elsewhere};
+use procession::support::{RunId, Supervised, catch, report_failure_elsewhere};
 
 use super::Shared;
 use super::core::Core;
-use super::ends::unreported;
-use super::outcome::end_of;
+use super::outcome::{end_of_run, unreported};
+use super::units::Live;
 use crate::lifecycle::{Actions, Input};
 use crate::name::name_of;
 use crate::restarts::Recent;
@@ -55,9 +56,12 @@ fn watch<K: Key>(shared: &Arc<Shared<K>>, run: RunId, process: &Process) {
         let watching = Process::builder().parent(background).name("watch of a stuck unit");
         // The background process never closes, so it refuses nothing.
         let _spawned = watching.site(process.site()).spawner(Threads).spawn(move |_| async move {
-            let _outcome = closed.await;
-            let _turn = shared.turn.lock().await;
-            shared.forget_run(run);
+            let mut open = Some(closed);
+            while let Some(closed) = open {
+                let _outcome = closed.await;
+                let _turn = shared.turn.lock().await;
+                open = shared.forget_run(run).map(|process| process.closed());
+            }
         });
     }
 }
@@ -68,20 +72,38 @@ impl<K: Key> Shared<K> {
     pub(super) fn forget_ended(&self) {
         let Some(_turn) = self.turn.try_lock() else { return };
         let runs = self.units.lock().runs();
-        runs.into_iter().for_each(|run| self.forget_run(run));
+        for run in runs {
+            self.forget_run(run);
+        }
     }
 
-    /// Forgets the unit of this run if the run has ended. The caller holds the turn, so nothing else moves the unit
-    /// meanwhile.
-    fn forget_run(&self, run: RunId) {
-        let live = |run| Some(self.units.lock().entry_of(run)?.live.as_ref()?.process.clone());
-        let Some(process) = live(run) else { return };
-        let Some(end) = process.outcome().map(|outcome| end_of(&process, outcome)) else { return };
+    /// Forgets the unit of this run if the run has ended. Returns a process that is still open if the run has left
+    /// stuck units behind. The caller holds the turn, so nothing else moves the unit meanwhile.
+    fn forget_run(&self, run: RunId) -> Option<Process> {
+        let (process, outlived) = {
+            let mut units = self.units.lock();
+            let entry = units.entry_of(run)?;
+            (entry.live.as_ref()?.process.clone(), entry.lifecycle.outlived().cloned())
+        };
+        let (end, open) = end_of_run(&process, outlived)?;
         let (policy, mut actions) = (&self.about.policy, Actions::default());
         let (id, now) = (run.unit as usize, policy.time().now());
+        let mut total = Recent::default();
+        if let Some(open) = open {
+            if open != process {
+                self.await_end(run, &open);
+            }
+            let mut live = Some(Live { process: open.clone(), number: run.number });
+            let mut units = self.units.lock();
+            swap(&mut units.entry(id).live, &mut live);
+            units.step(id, Input::Outlived(end), policy, now, &mut total, &mut actions);
+            drop(units);
+            let _dropped = catch(|| drop(live));
+            return Some(open);
+        }
         let mut units = self.units.lock();
         // A unit that was left is not restarted.
-        units.step(id, Input::Closed(end), policy, now, &mut Recent::default(), &mut actions);
+        units.step(id, Input::Closed(end), policy, now, &mut total, &mut actions);
         let removed = units.remove(id);
         drop(units);
         let is_taken = self.events.has_readers();
@@ -94,5 +116,12 @@ impl<K: Key> Shared<K> {
             report_failure_elsewhere(&process, error);
         }
         let _dropped = catch(|| drop(removed));
+        None
+    }
+
+    /// Makes sure that the inbox is notified of the end of this process, on which the end of the run depends.
+    pub(super) fn await_end(&self, run: RunId, process: &Process) {
+        let name = self.about.name.clone().into();
+        Supervised::new(process, name, self.inbox.clone(), run, None).attach(process);
     }
 }

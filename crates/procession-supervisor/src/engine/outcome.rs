@@ -5,9 +5,12 @@
 //! failure as reported if the hooks were called for that failure. [`passed_on`] leaves out errors that count as
 //! reported, and the next level finds the error of this one counted.
 
-use procession::support::{self, count_as_reported, was_reported};
+use std::sync::Arc;
+
+use procession::support::{self, catch, count_as_reported, was_reported};
 use procession::{BoxError, Error, Label, Process, ProcessId};
 
+use crate::causes::{Cause, search};
 use crate::error::{ManagerError, StuckUnits};
 use crate::lifecycle::{End, Request};
 
@@ -38,12 +41,63 @@ pub(crate) fn passed_on(error: Error) -> BoxError {
 }
 
 /// How a run has ended. The causes of its error are foreign code, so no lock may be held.
-pub(super) fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
+fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
     let error = outcome.err();
     let foreign_error =
         error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
     let request = error.as_ref().map(Request::of).unwrap_or_default();
     End { error, foreign_error, request, aborted: process.is_aborting() }
+}
+
+/// How a run has ended, if it has, and a process that is open until the stuck units that it has left behind have ended,
+/// if there are any (U1). `process` is the current process of the run, and `outlived` how the run had ended, if it has
+/// left such units behind before.
+///
+/// The causes of its error are foreign code, so no lock may be held.
+pub(super) fn end_of_run(
+    process: &Process,
+    outlived: Option<End>,
+) -> Option<(End, Option<Process>)> {
+    let end = match outlived {
+        Some(end) => end,
+        None => end_of(process, process.outcome()?),
+    };
+    let open = end.error.as_ref().and_then(left_open);
+    Some((end, open))
+}
+
+fn left_open(error: &Error) -> Option<Process> {
+    let mut open = None;
+    let look = |cause: Cause<'_>| {
+        if let Some(ManagerError::Stuck { open: units, .. }) = cause.downcast_ref() {
+            open = open.take().or_else(|| units.first());
+        }
+        true
+    };
+    let _caught = catch(|| search(error, look));
+    open
+}
+
+/// The failure of the unit `key`, if no hook has been given it. If the error is about another process than the one that
+/// failed, it is wrapped in one that is about the process with this label.
+pub(super) fn unreported(error: Error, key: Arc<str>, label: Label) -> Option<Error> {
+    if support::was_reported(&error) {
+        return None;
+    }
+    if support::names_its_process(&error) {
+        return Some(error);
+    }
+    Some(Error::failed(label, Box::new(ManagerError::NotRestarted { key, source: error })))
+}
+
+/// The rest of an error of a nested set or manager, without the part that names its stuck units.
+pub(super) fn without_stuck(error: Error) -> Option<Error> {
+    without(error, |error| match error {
+        Error::Failed(failed) => {
+            matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. }))
+        }
+        _ => false,
+    })
 }
 
 /// The error of a run without those that only say that its process was aborted.

@@ -18,8 +18,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use hashbrown::HashTable;
-use procession::Process;
 use procession::support::RunId;
+use procession::{Error, Process};
 use slab::Slab;
 
 use super::command::Reply;
@@ -66,11 +66,22 @@ pub(crate) struct Lookup {
     pub(crate) known: Option<usize>,
 }
 
-/// A run that is not Closed.
+/// A run that is not Closed, or has left stuck units behind.
 pub(crate) struct Live {
+    /// The process of the run. If that is Closed, it is a process that is open until stuck units have ended.
     pub(crate) process: Process,
     /// The number of the run.
     pub(crate) number: u64,
+}
+
+/// A unit that is stuck.
+pub(crate) struct Stuck<K> {
+    pub(crate) id: usize,
+    pub(crate) key: K,
+    /// The process that is open.
+    pub(crate) process: Process,
+    /// The error of its run, if that is Closed and has left stuck units behind.
+    pub(crate) below: Option<Error>,
 }
 
 impl Live {
@@ -301,15 +312,11 @@ impl<K: Key> Units<K> {
         self.entries.iter().filter_map(|(_, entry)| live(entry)).collect()
     }
 
-    /// The units that are stuck, and their processes.
-    pub(crate) fn stuck(&self) -> Vec<(K, Process)> {
+    /// The units that are stuck.
+    pub(crate) fn stuck(&self) -> Vec<Stuck<K>> {
         let stuck =
             self.entries.iter().filter(|(_, entry)| entry.lifecycle.state() == State::Stuck);
-        stuck
-            .filter_map(|(_, entry)| {
-                Some((entry.key.clone(), entry.live.as_ref()?.process.clone()))
-            })
-            .collect()
+        stuck.filter_map(|(id, entry)| entry.stuck(id)).collect()
     }
 }
 
@@ -352,6 +359,13 @@ impl<K: Key> Entry<K> {
 
     pub(crate) fn take_stoppers(&mut self) -> Vec<Reply<()>> {
         self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.stoppers))
+    }
+
+    /// This unit as a stuck one, if it has a run.
+    pub(crate) fn stuck(&self, id: usize) -> Option<Stuck<K>> {
+        let process = self.live.as_ref()?.process.clone();
+        let below = self.lifecycle.outlived().and_then(|end| end.error.clone());
+        Some(Stuck { id, key: self.key.clone(), process, below })
     }
 
     fn status(&self, now: Instant) -> Status<K> {

@@ -44,8 +44,8 @@ pub(crate) enum Answer {
     Stopped,
     /// It ended without an error.
     Ended,
-    /// It has not ended within its abort grace.
-    Stuck,
+    /// It has not ended within its abort grace. If its run has, this is the error of the run.
+    Stuck(Option<Error>),
     /// Its row could not be loaded.
     Load(SharedError),
     /// Its run ended with this error, or could not start.
@@ -113,10 +113,13 @@ impl Answer {
             Self::Yes => return Ok(()),
             Self::Stopped => ManagerError::Stopped { key },
             Self::Ended => ManagerError::Ended { key },
-            Self::Stuck => match process {
-                Some(process) => ManagerError::stuck(key, process),
-                None => StuckUnits::default().into(),
-            },
+            Self::Stuck(below) => {
+                let mut stuck = StuckUnits::default();
+                if let Some(process) = process {
+                    stuck.add(key, process, below.as_ref());
+                }
+                stuck.for_caller()
+            }
             Self::Load(source) => ManagerError::Load { key, source },
             Self::Failed(error) => ManagerError::Failed(error),
         })

@@ -1,12 +1,12 @@
 //! The inputs of [`Lifecycle::step`](super::Lifecycle::step): events and requests. A request may also come with the
 //! error of a run.
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 
 use procession::support::catch;
 use procession::{Error, Label};
 
+use crate::causes::{Cause, search};
 use crate::error::{ManagerError, Requesting, SharedError};
 
 /// An event or a request that concerns a unit.
@@ -30,6 +30,8 @@ pub(crate) enum Input {
     BeganToClose,
     /// The run is Closed.
     Closed(End),
+    /// The run is Closed, but units of a set or a manager inside it are stuck, and have not ended.
+    Outlived(End),
     /// The row of the unit has changed, and the unit should run as its current row says.
     Changed,
     /// The unit should stop.
@@ -41,7 +43,7 @@ pub(crate) enum Input {
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) error: Option<Error>,
     /// The error, without the part that only reports the run's own abort (U3).
@@ -76,26 +78,17 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// How far the causes of an error are followed, in case they have no end.
-    const DEPTH: usize = 64;
-
     /// Searches the error and its causes, because an error type of the user may wrap a
     /// [`DoNotRestart`](crate::DoNotRestart) or an [`EndAll`](crate::EndAll). It does not search the errors inside a
     /// nested set, because the error of the set itself has the request.
     ///
     /// The causes of an error are foreign code, so no lock may be held. If that code panics, there is no request.
     pub(crate) fn of(error: &Error) -> Self {
-        catch(|| Self::search(error)).unwrap_or_default()
-    }
-
-    fn search(error: &Error) -> Self {
-        type Cause<'a> = &'a (dyn StdError + 'static);
-        let mut open: Vec<(Cause<'_>, usize)> = vec![(error, 0)];
         let mut found = Self::None;
-        while let Some((error, depth)) = open.pop() {
+        let look = |error: Cause<'_>| {
             let requested = match error.downcast_ref() {
                 Some(ManagerError::ClosedFor { ends_all: true, .. }) => Self::EndAll,
-                Some(_) => continue,
+                Some(_) => return false,
                 None => match error.downcast_ref() {
                     Some(Requesting { ends_all: true, .. }) => Self::EndAll,
                     Some(Requesting { ends_all: false, .. }) => Self::DoNotRestart,
@@ -103,24 +96,15 @@ impl Request {
                 },
             };
             found = found.max(requested);
-            match error.downcast_ref() {
-                Some(Error::Many(errors)) => {
-                    open.extend(errors.iter().map(|error| (error as Cause<'_>, depth)));
-                }
-                Some(Error::Failed(failed)) => open.push((failed.get(), depth)),
-                Some(_) => {}
-                None if depth < Self::DEPTH => {
-                    open.extend(error.source().map(|cause| (cause, depth + 1)));
-                }
-                None => {}
-            }
-        }
-        found
+            true
+        };
+        catch(|| search(error, look)).map_or(Self::None, |()| found)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
     use std::fmt;
 
     use super::*;

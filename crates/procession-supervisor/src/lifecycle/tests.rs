@@ -140,7 +140,7 @@ fn answer(answer: &Answer) -> &'static str {
         Answer::Yes => "yes",
         Answer::Stopped => "stopped",
         Answer::Ended => "ended",
-        Answer::Stuck => "stuck",
+        Answer::Stuck(_) => "stuck",
         Answer::Load(_) => "load-error",
         Answer::Failed(_) => "error",
     }

@@ -7,7 +7,8 @@
 //!    walk down from the last position, and leave a position only when its unit has no run or is stuck. The edges of
 //!    the process graph make the group close the units in the same order, even before this task notices that it closes.
 //! 3. A unit is never restarted while its last run is open (U1). Argument: a round restarts units only after all of
-//!    them have stopped, and ends the set if one is stuck.
+//!    them have stopped, and ends the set if the run of one does not end. If a run has ended and has left stuck units
+//!    behind, its unit stays at the cursor until they have ended.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -187,6 +188,11 @@ impl Members {
                 continue;
             };
             match state {
+                // The run itself has ended. The unit starts in its turn, when what it left behind has ended too.
+                State::Stuck if core.is_outlived(id) => {
+                    core.step(id, Input::Stop(Then::Hold));
+                    round.stop_at -= 1;
+                }
                 State::Stuck => {
                     self.round = None;
                     core.fail_stuck(id);

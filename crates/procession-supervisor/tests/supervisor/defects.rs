@@ -311,7 +311,7 @@ fn a_stubborn_thread_in_a_set_that_is_restarted() {
             assert_eq!(inner.counts().stuck, 1);
         }
         assert!(!managed.has_ended());
-        assert_eq!(outer.list()[1].state, State::Starting);
+        assert_eq!(outer.list()[1].state, State::Stuck);
         release.send(()).unwrap();
         world.until(|| runs.try_recv().is_ok());
         world.until(|| inner.counts().running == 1);

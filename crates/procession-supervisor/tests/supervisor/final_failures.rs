@@ -211,7 +211,7 @@ fn stuck_units_are_reported_with_their_paths() {
     world.advance(SECOND);
     assert!(app.is_closed());
     let error = process.outcome().unwrap().unwrap_err();
-    let ManagerError::Stuck { keys, report } = cause(&error) else { panic!("{error:?}") };
+    let ManagerError::Stuck { keys, report, .. } = cause(&error) else { panic!("{error:?}") };
     assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["middle/inner/thread"]);
     let path = " › outer set › units › middle/manager › units › inner/inner set › units › thread: ";
     assert!(report.contains(path), "{report}");
@@ -219,7 +219,8 @@ fn stuck_units_are_reported_with_their_paths() {
     drop(release);
 }
 
-/// A set that is stopped alone names its stuck unit to the caller, so the set around it need not name it again.
+/// A set that is stopped alone is stuck as long as its stuck unit has not ended, so the set around it names that unit
+/// when it closes.
 #[test]
 fn a_stuck_unit_of_a_set_that_is_stopped_alone() {
     let world = World::new();
@@ -233,10 +234,12 @@ fn a_stuck_unit_of_a_set_that_is_stopped_alone() {
     let stop = set.world.spawn(async move { called.stop("inner").await });
     set.world.advance(SECOND);
     set.world.advance(SECOND);
-    let Err(ManagerError::Failed(error)) = yielded(stop) else { panic!("it is stuck") };
+    let Err(ManagerError::Stuck { keys, .. }) = yielded(stop) else { panic!("it is stuck") };
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["inner/thread"]);
+    assert_eq!(set.state("inner"), Some(State::Stuck));
+    let error = set.close().unwrap_err();
     let ManagerError::Stuck { keys, .. } = cause(&error) else { panic!("{error:?}") };
-    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["thread"]);
-    set.close().unwrap();
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["inner/thread"]);
     drop(release);
 }
 

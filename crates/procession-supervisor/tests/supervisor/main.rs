@@ -16,6 +16,7 @@ mod sets;
 mod slow;
 mod starting;
 mod stopping;
+mod stuck_below;
 mod table_defects;
 mod told_once;
 mod world;

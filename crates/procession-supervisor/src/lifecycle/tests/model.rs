@@ -590,7 +590,7 @@ fn name(input: &Input) -> &'static str {
         Input::Ready => "Ready",
         Input::EndedUnready(_) => "EndedUnready",
         Input::BeganToClose => "BeganToClose",
-        Input::Closed(_) => "Closed",
+        Input::Closed(_) | Input::Outlived(_) => "Closed",
         Input::Changed => "Changed",
         Input::Stop(_) => "Stop",
         Input::Abort(_) => "Abort",

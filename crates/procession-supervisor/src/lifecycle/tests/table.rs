@@ -41,7 +41,7 @@ const STATES: [&str; 22] = [
     "stopped",
 ];
 
-const INPUTS: [&str; 20] = [
+const INPUTS: [&str; 22] = [
     "load",
     "begin",
     "not-loaded",
@@ -55,6 +55,8 @@ const INPUTS: [&str; 20] = [
     "closed-error",
     "closed-abort",
     "closed-abort-error",
+    "outlived-error",
+    "outlived-end-all",
     "changed",
     "stop-stay",
     "stop-again",
@@ -79,6 +81,8 @@ fn input(name: &str) -> Input {
         "closed-error" => Input::Closed(Fault::Error.end()),
         "closed-abort" => Input::Closed(Fault::Aborted.end()),
         "closed-abort-error" => Input::Closed(Fault::AbortedAndError.end()),
+        "outlived-error" => Input::Outlived(Fault::Error.end()),
+        "outlived-end-all" => Input::Outlived(Fault::EndAll.end()),
         "changed" => Input::Changed,
         "stop-stay" => Input::Stop(Then::Stay),
         "stop-again" => Input::Stop(Then::Again),

@@ -1,0 +1,244 @@
+//! Nested sets that end while a unit of theirs is stuck. Each run of such a set is a new set, which knows nothing of
+//! earlier runs, so the manager around it must not start the next one before that unit has ended (U1).
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use procession::{BoxError, Error};
+use procession_runnable::{Runnable, body, concurrent, sequential};
+use procession_supervisor::{
+    EndAll, Happening, ManagerError, OnFailure, Policy, State, Supervisor, Unit,
+};
+use smol::channel::{Receiver, Sender, unbounded};
+
+use crate::defects::serve;
+use crate::peers::{Set, cause, policy};
+use crate::world::{LIMIT, Managed, SECOND, World, stubborn, yielded};
+
+/// A world with the unit `inner`: a new set in each run, of a thread that ignores its abort and a unit that fails when
+/// it is told to, which closes the set.
+struct Nested {
+    world: World,
+    /// Tells the other unit to fail.
+    fail: Sender<()>,
+    /// Lets the thread end.
+    release: mpsc::Sender<()>,
+    /// Receives a message for each run of the thread.
+    runs: mpsc::Receiver<()>,
+}
+
+impl Nested {
+    fn unit(
+        world: &World,
+        error: fn() -> BoxError,
+        wrap: fn(Runnable) -> Runnable,
+    ) -> (Unit, Sender<()>, Stubborn) {
+        let (fail, failing) = unbounded::<()>();
+        let (thread, release, runs) = stubborn();
+        let short = policy(world).grace(SECOND).abort_grace(SECOND);
+        let new_set = move || wrap(new_set(thread.clone(), failing.clone(), error, short.clone()));
+        (Unit::new(Runnable::new(move |start| new_set().start(start))), fail, (release, runs))
+    }
+
+    fn new() -> Self {
+        Self::with(|unit| unit, |set| set)
+    }
+
+    fn with(rules: fn(Unit) -> Unit, wrap: fn(Runnable) -> Runnable) -> Self {
+        let world = World::new();
+        let (unit, fail, (release, runs)) = Self::unit(&world, || "broken".into(), wrap);
+        world.table.insert("inner", rules(unit));
+        Self { world, fail, release, runs }
+    }
+
+    fn start(&self) -> Managed {
+        let managed = self.world.start();
+        self.world.until(|| self.state() == Some(State::Running));
+        self.runs.recv_timeout(LIMIT).unwrap();
+        managed
+    }
+
+    fn state(&self) -> Option<State> {
+        self.world.state("inner")
+    }
+
+    fn has_started(&self) -> bool {
+        self.runs.try_recv().is_ok()
+    }
+
+    /// The unit fails, and its set ends without its thread.
+    fn fail(&self) {
+        self.fail.try_send(()).unwrap();
+        self.world.settle();
+        self.seconds(2);
+    }
+
+    fn seconds(&self, count: usize) {
+        (0..count).for_each(|_| self.world.advance(SECOND));
+    }
+
+    /// Closes the manager, and lets the thread end in time.
+    fn close(&self, managed: Managed) {
+        managed.app.close();
+        self.release.send(()).unwrap();
+        self.world.until(|| managed.has_ended());
+        managed.outcome().unwrap();
+    }
+
+    /// The thread ends, and the next run of the set starts.
+    fn starts_again(&self) {
+        assert!(!self.has_started());
+        assert_eq!(self.state(), Some(State::Stuck));
+        self.release.send(()).unwrap();
+        self.world.until(|| self.state() != Some(State::Stuck));
+        self.seconds(1);
+        self.world.until(|| self.state() == Some(State::Running));
+        self.runs.recv_timeout(LIMIT).unwrap();
+    }
+}
+
+type Stubborn = (mpsc::Sender<()>, mpsc::Receiver<()>);
+
+fn new_set(
+    thread: Runnable,
+    failing: Receiver<()>,
+    error: fn() -> BoxError,
+    policy: Policy,
+) -> Runnable {
+    let fails = body(move |run| {
+        let failing = failing.clone();
+        async move {
+            run.ready();
+            match run.run_until_closing(failing.recv()).await {
+                Some(_) => Err(error()),
+                None => Ok(()),
+            }
+        }
+    });
+    let fails = Unit::new(fails).on_failure(OnFailure::CloseAll);
+    let units = [("thread", Unit::new(thread)), ("fails", fails)];
+    Supervisor::one_for_one(units).policy(policy).runnable()
+}
+
+fn stuck_keys(error: &Error) -> Vec<String> {
+    let ManagerError::Stuck { keys, .. } = cause(error) else { panic!("{error:?}") };
+    keys.iter().map(|key| key.to_string()).collect()
+}
+
+/// The set may also be a part of a combinator, whose outcome has its error.
+#[test]
+fn a_set_that_fails_starts_again_when_its_stuck_unit_has_ended() {
+    let wraps: [fn(Runnable) -> Runnable; 3] =
+        [|set| set, |set| concurrent([set, serve()]), |set| sequential([serve(), set])];
+    for (number, wrap) in wraps.into_iter().enumerate() {
+        let nested = Nested::with(|unit| unit, wrap);
+        let managed = nested.start();
+        nested.fail();
+        if number == 1 {
+            // The other part of `concurrent` has not ended.
+            let manager = nested.world.manager.clone();
+            nested.world.spawn(async move { manager.restart("inner").await }).detach();
+        }
+        nested.seconds(100);
+        nested.starts_again();
+        nested.close(managed);
+    }
+}
+
+/// Calls that need the end of the unit are answered that it is stuck.
+#[test]
+fn a_set_that_is_stopped_by_a_call() {
+    let mut nested = Nested::new();
+    let managed = nested.start();
+    let stop = nested.world.stop_unit("inner");
+    nested.seconds(2);
+    let Err(ManagerError::Stuck { keys, .. }) = yielded(stop) else { panic!("it is stuck") };
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["inner/thread"]);
+    assert!(matches!(yielded(nested.world.start_unit("inner")), Err(ManagerError::HasRun { .. })));
+    assert_eq!(nested.state(), Some(State::Stuck));
+    nested.release.send(()).unwrap();
+    nested.world.until(|| nested.state() == Some(State::Stopped));
+    let happened = nested.world.happened();
+    assert!(happened.contains(&"inner stuck".to_owned()), "{happened:#?}");
+    managed.close(&nested.world).unwrap();
+}
+
+/// The key stays taken in the next run of the manager, and the outcome of the first run names the unit.
+#[test]
+fn across_runs_of_the_manager() {
+    for fails in [true, false] {
+        let nested = Nested::new();
+        let managed = nested.start();
+        if fails {
+            nested.fail();
+        }
+        managed.app.close();
+        nested.seconds(2);
+        assert_eq!(stuck_keys(&managed.outcome().unwrap_err()), ["inner/thread"], "{fails}");
+        assert_eq!(nested.state(), Some(State::Stuck));
+        let managed = nested.world.start();
+        nested.seconds(100);
+        nested.starts_again();
+        nested.close(managed);
+    }
+}
+
+/// The manager ends before the set does, which then ends without its thread.
+#[test]
+fn a_set_that_outlives_its_manager() {
+    for restarts in [true, false] {
+        let nested = Nested::with(|unit| unit.grace(Duration::ZERO), |set| set);
+        let policy = policy(&nested.world).abort_grace(Duration::ZERO);
+        let manager = procession_supervisor::Manager::builder(nested.world.table.clone());
+        let manager = manager.policy(policy).build();
+        let state = || manager.list().first().map(|status| status.state);
+        let managed = nested.world.run(manager.runnable());
+        nested.world.until(|| state() == Some(State::Running));
+        nested.runs.recv_timeout(LIMIT).unwrap();
+        managed.app.close();
+        nested.world.settle();
+        nested.world.until(|| managed.has_ended());
+        assert_eq!(stuck_keys(&managed.outcome().unwrap_err()), ["inner"]);
+        // The set ends.
+        nested.seconds(2);
+        assert_eq!(state(), Some(State::Stuck));
+        let managed = restarts.then(|| nested.world.run(manager.runnable()));
+        nested.seconds(2);
+        assert_eq!((state(), nested.has_started()), (Some(State::Stuck), false));
+        nested.release.send(()).unwrap();
+        nested.world.until(|| state() == restarts.then_some(State::Running));
+        if let Some(managed) = managed {
+            nested.runs.recv_timeout(LIMIT).unwrap();
+            nested.release.send(()).unwrap();
+            managed.app.close();
+            nested.world.until(|| managed.has_ended());
+        }
+    }
+}
+
+/// An error that closes everything does so at once, and the key stays taken nevertheless.
+#[test]
+fn an_error_that_closes_everything() {
+    let world = World::new();
+    let error = || EndAll::new("no licence").into();
+    let (unit, fail, (release, runs)) = Nested::unit(&world, error, |set| set);
+    let outer = Supervisor::one_for_one([("inner", unit), ("b", world.units.unit("b"))]);
+    let outer = outer.policy(policy(&world));
+    let mut set = Set::start(world, outer);
+    set.world.until(|| set.set.counts().running == 2);
+    runs.recv_timeout(LIMIT).unwrap();
+    fail.try_send(()).unwrap();
+    set.world.settle();
+    set.world.advance(SECOND);
+    set.world.advance(SECOND);
+    assert_eq!(set.runs(["b"]), [0]);
+    assert!(set.managed.has_ended());
+    assert_eq!(set.state("inner"), Some(State::Stuck));
+    let failures = std::iter::from_fn(|| set.events.try_recv());
+    assert!(failures.into_iter().all(|event| !matches!(event.what, Happening::Failed { .. })));
+    let Error::Many(errors) = set.managed.outcome().unwrap_err() else { panic!() };
+    let [closed, stuck] = &errors.iter().collect::<Vec<_>>()[..] else { panic!("{errors:?}") };
+    assert!(matches!(cause(closed), ManagerError::ClosedFor { ends_all: true, .. }));
+    assert_eq!(stuck_keys(stuck), ["inner/thread"]);
+    drop(release);
+}
