@@ -36,8 +36,8 @@
 //!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
 //!    and it releases the failure. The step in which a run starts, or fails to, passes it out as handled.
 //! 8. A run that has left stuck units behind keeps its key until they have ended (U1). Argument: for such a run, the
-//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Closed` when they have ended. If the
-//!    error of the run closes everything, that happens at once.
+//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Closed` when they have ended. If
+//!    the error of the run closes everything, that happens at once.
 //! 9. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it

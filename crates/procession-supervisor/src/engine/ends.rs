@@ -3,12 +3,12 @@
 //! 1. Each failure of a run has a handler (I17): a restart; the outcome of the manager or set, if it closes because of
 //!    the failure; a hook; a reader of the events; a caller; or else a report. This includes an error that a run
 //!    returns while it stops, although such a run has not failed (U3). Argument: the state machine passes on the error
-//!    of each end in [`Actions::left`](crate::lifecycle::Actions::left), unless it decides that everything closes because
-//!    of it. [`Core::judge`] removes what a hook was given, and [`Core::step`] what a reader or a caller has. The front
-//!    end passes what is left to [`Core::report`], unless it closes everything because of it; if the unit starts again
-//!    at once, the engine does so itself. What a restart must handle stays with the unit, which releases it if there
-//!    will be no restart. When the run of the manager or set is over, [`left`](super::left) takes the place of the
-//!    engine.
+//!    of each end in [`Actions::left`](crate::lifecycle::Actions::left), unless it decides that everything closes
+//!    because of it. [`Core::judge`] removes what a hook was given, and [`Core::step`] what a reader or a caller has.
+//!    The front end passes what is left to [`Core::report`], unless it closes everything because of it; if the unit
+//!    starts again at once, the engine does so itself. What a restart must handle stays with the unit, which releases
+//!    it if there will be no restart. When the run of the manager or set is over, [`left`](super::left) takes the place
+//!    of the engine. An end that must wait for stuck units below may never come, so [`Core::stuck`] reports its error.
 //! 2. When everything has closed, the outcome names each unit below that has not ended, however deep it is nested in
 //!    sets and managers (U2). Argument: the run of a unit that is a set or a manager ends when only stuck units are
 //!    left, and its error names them. Until they have ended, the unit is stuck, too, and [`Core::stuck`] takes the

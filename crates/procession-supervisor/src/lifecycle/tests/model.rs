@@ -363,9 +363,10 @@ impl World {
         self.keep_if_it_waits(is_error || run.asked.is_none() && run.unready);
     }
 
-    /// Corresponds to the end of `Core::step`, if nothing else has handled the failure.
+    /// Corresponds to the end of `Core::step`, if nothing else has handled the failure. A unit that was asked to start
+    /// again is loading already.
     fn keep_if_it_waits(&mut self, has_failed: bool) {
-        if has_failed && self.lifecycle.state() == State::Waiting {
+        if has_failed && matches!(self.lifecycle.state(), State::Waiting | State::Loading) {
             self.is_kept = true;
             assert!(!self.lifecycle.keep(&unhandled()));
         }
