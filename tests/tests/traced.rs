@@ -166,15 +166,16 @@ fn forced_aborts_are_recorded(app: &Process, capture: &Capture) {
 /// The events of a stall have the same texts as the reports of `Main`: escaped chains in which each joint shows the kind
 /// of the edge, and the path of the process at the end of each.
 fn stalls_have_the_texts_of_reports(capture: &Capture) {
-    let (tell, told) = mpsc::channel();
-    let stall = move |app: &Process| {
-        let tell = tell.clone();
+    // Each has a channel of its own, because a stall is told repeatedly.
+    let stall = |app: &Process| {
+        let (tell, told) = mpsc::channel();
         app.on_stall(Duration::from_millis(1), move |_| tell.send(()).unwrap_or_default());
+        told
     };
     let server = Process::builder().name("server").build().unwrap();
     let waiting = Process::builder().name("waiting").build().unwrap();
     let log = named("log\u{1b}[2J", &waiting).wait_for(&server).build().unwrap();
-    stall(&waiting);
+    let told = stall(&waiting);
     waiting.close();
     told.recv_timeout(LIMIT).unwrap();
     let stalled = capture.first("waiting", "stalled");
@@ -196,7 +197,7 @@ fn stalls_have_the_texts_of_reports(capture: &Capture) {
         member.unwrap();
         begun.recv_timeout(LIMIT).unwrap();
     }
-    stall(&family);
+    let told = stall(&family);
     family.close();
     told.recv_timeout(LIMIT).unwrap();
     family.abort();
@@ -206,7 +207,7 @@ fn stalls_have_the_texts_of_reports(capture: &Capture) {
 
     let alone = Process::builder().name("alone").spawn_thread(|p| assert!(p.aborting().wait()));
     let alone = alone.unwrap();
-    stall(&alone);
+    let told = stall(&alone);
     alone.close();
     told.recv_timeout(LIMIT).unwrap();
     alone.abort();
