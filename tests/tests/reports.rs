@@ -15,9 +15,10 @@ use rustix::process::Signal;
 
 const FILE: &str = "tests/src/bin/reports.rs";
 
+/// A backtrace is written in many pieces, between which reports of other threads may come.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reports"));
-    command.args(arguments).env_remove("NO_COLOR").env("TERM", "xterm");
+    command.args(arguments).env_remove("NO_COLOR").env("TERM", "xterm").env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -352,6 +353,16 @@ fn unhandled_failures_are_reported() {
         assert!(line.starts_with(&expected), "{errors}");
     }
     assert_eq!(run(&["read-roots"]), (Some(0), "ready\n".into(), String::new()));
+    let (status, _, errors) = run(&["dropped-roots"]);
+    let mut failed = reports(&errors);
+    assert_closed(failed.pop().unwrap(), " with 5 failures; exit code 1");
+    failed.sort_unstable();
+    let names = ["closes for › child", "handle", "waiter", "waiter first", "with child"];
+    let expected = names.map(|name| format!("app: {name} failed: disk full ({FILE}:"));
+    assert_eq!((status, failed.len()), (Some(1), names.len()), "{errors}");
+    for (line, expected) in failed.iter().zip(expected) {
+        assert!(line.starts_with(&expected), "{errors}");
+    }
     let (status, _, errors) = run(&["detached"]);
     assert_eq!(status, Some(1), "{errors}");
     assert_eq!(reports(&errors).len(), 3, "{errors}");

@@ -102,6 +102,7 @@ fn body(p: &Process, what: &str) -> Result<(), Error> {
         }
         "unread-roots" => unread_roots()?,
         "read-roots" => read_roots()?,
+        "dropped-roots" => dropped_roots()?,
         "handed-on" => {
             let child = p.spawn_thread(|_| Err("disk full"))?;
             p.spawn_thread(move |_| child.closed().wait())?;
@@ -264,7 +265,68 @@ fn read_roots() -> Result<(), Error> {
     let closed = waited.closed();
     drop(waited);
     closed.wait().unwrap_err();
+    let looked_at = Process::builder().name("looked at").teardown(|| Err("disk full")).build()?;
+    let _other_handle = looked_at.clone();
+    close_unread(&looked_at)?;
+    looked_at.outcome().unwrap().unwrap_err();
+    let closed_for = closes_for_a_child("closed for")?;
+    close_unread(&closed_for)?;
+    futures_lite::future::block_on(closed_for.closed()).unwrap_err();
     Ok(())
+}
+
+/// Roots that fail while a handle or a waiter could read their outcomes, and are then dropped unread.
+fn dropped_roots() -> Result<(), Error> {
+    let fails = |name| Process::builder().name(name).teardown(|| Err("disk full")).build();
+    let handle = fails("handle")?;
+    close_unread(&handle)?;
+    let (other, handle) = (handle.clone(), handle);
+    drop(handle);
+    drop(other);
+
+    let waiter = fails("waiter")?;
+    let closed = waiter.closed();
+    close_unread(&waiter)?;
+    drop(waiter);
+    drop(closed);
+
+    let waiter_first = fails("waiter first")?;
+    let closed = waiter_first.closed();
+    close_unread(&waiter_first)?;
+    drop(closed);
+    drop(waiter_first);
+
+    // It is still closing when the last handle is dropped.
+    let (go, gate) = mpsc::channel::<()>();
+    let child = Process::with_teardown(move || {
+        let _is_gone = gate.recv();
+    });
+    let parent = Process::builder().name("with child").spawn_thread(move |p| {
+        p.add_child(&child).unwrap();
+        Err("disk full")
+    })?;
+    parent.body_ended().wait()?;
+    drop(parent);
+    drop(go);
+
+    let closes = closes_for_a_child("closes for")?;
+    close_unread(&closes)?;
+    drop(closes);
+    Ok(())
+}
+
+/// A root that closes for a child, which fails when it is closed.
+fn closes_for_a_child(name: &'static str) -> Result<Process, Error> {
+    let root = Process::builder().name(name).on_child_failure(ChildFailure::Close).build()?;
+    Process::builder().name("child").parent(&root).teardown(|| Err("disk full")).build()?;
+    Ok(root)
+}
+
+/// Closes the process and waits until it is Closed, without reading its outcome.
+fn close_unread(process: &Process) -> Result<(), Error> {
+    let after = Process::builder().wait_for(process).build()?;
+    process.close();
+    after.close_blocking()
 }
 
 /// An error that tells when it is shown.

@@ -58,6 +58,8 @@ pub use weak::WeakProcess;
 
 #[cfg(not(loom))]
 use crate::run::observers::of_program;
+#[cfg(not(loom))]
+use crate::run::reports::report_unread;
 use crate::run::{
     Inherited, Node, Scope, Seed, Teardown, inherited_from_context, perform, prepare,
 };
@@ -105,9 +107,6 @@ pub struct Process {
     pub(crate) node: Arc<Node>,
 }
 
-/// The maximum number of handles: more must be a leak. As with `Arc`, the program is aborted beyond it.
-const MAX_HANDLES: u32 = i32::MAX as u32;
-
 impl Process {
     /// Makes a root: a process without a parent.
     ///
@@ -135,13 +134,11 @@ impl Process {
         Self { node: Node::new(seed, scope) }
     }
 
-    /// Makes another handle to the process.
+    /// Makes another handle to the process. As with `Arc`, the program is aborted if there are too many: they must be a
+    /// leak.
     pub(crate) fn of_node(node: Arc<Node>) -> Self {
-        if node.counts_handles() {
-            let before = node.handles.fetch_add(1, Ordering::Relaxed);
-            if before > MAX_HANDLES {
-                std::process::abort();
-            }
+        if node.counts_handles() && !node.add_handle() {
+            std::process::abort();
         }
         Self { node }
     }
@@ -235,11 +232,13 @@ impl Drop for Process {
         if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
-        // This Release pairs with the Acquire in the drop of the last handle: everything that a thread did before it
-        // dropped its handle happens-before the teardown (I4).
-        if self.node.counts_handles() && self.node.handles.fetch_sub(1, Ordering::Release) == 1 {
+        // The Release in `remove_handle` pairs with this Acquire in the drop of the last handle: everything that a thread
+        // did before it dropped its handle happens-before the teardown (I4).
+        if self.node.counts_handles() && self.node.remove_handle() {
             fence(Ordering::Acquire);
             perform(self.node.last_handle_dropped());
+            #[cfg(not(loom))]
+            report_unread(&self.node);
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use crate::run::call_stack::innermost_label;
 use crate::run::park::ThisThread;
+#[cfg(not(loom))]
+use crate::run::reports::report_unread;
 use crate::run::{Node, drop_sleeper, flush, help, register, wait_for_help};
 use crate::state::{Moment, Place};
 use crate::value::model::{Waiting, model_has_failed};
@@ -32,7 +34,7 @@ impl<T> Waiter<T> {
         read: fn(&Node, bool) -> Option<T>,
     ) -> Self {
         if moment == Moment::Closed {
-            node.add_reader();
+            node.add_end_waiter();
         }
         Self { node: node.clone(), moment, read, place: None, waiting: Waiting::nothing() }
     }
@@ -137,7 +139,9 @@ impl<T> Drop for Waiter<T> {
             drop_sleeper(self.node.unregister(self.moment, place));
         }
         if self.moment == Moment::Closed {
-            self.node.remove_reader();
+            self.node.remove_end_waiter();
+            #[cfg(not(loom))]
+            report_unread(&self.node);
         }
     }
 }

@@ -144,6 +144,16 @@ pub(crate) fn report_left(node: &Arc<Node>, left: Vec<Failure>, listeners: Optio
     }
 }
 
+/// A handle to the process or a waiter for its end was dropped: reports the failures that were left to such readers, if
+/// none are left.
+#[inline]
+pub(crate) fn report_unread(node: &Arc<Node>) {
+    let left = node.take_unread_failures();
+    if !left.is_empty() {
+        report_left(node, left, None);
+    }
+}
+
 /// Reports a failure in the tree of the process, unless it was reported or hooks were called for it.
 pub(crate) fn report(node: &Arc<Node>, error: &Error) {
     let mut failures = each_error(node, error);

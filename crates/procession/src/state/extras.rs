@@ -62,6 +62,7 @@ impl<C: Contents> Default for Extras<C> {
             limit_report: None,
             reason: None,
             left_to_caller: None,
+            left_to_readers: Vec::new(),
             calls: None,
             on_child_failure: ChildFailure::default(),
             passes_failures_on: false,

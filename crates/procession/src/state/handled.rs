@@ -6,7 +6,8 @@
 //! 2. The process was handed to a caller. Its failures are left to that caller, which either reads the outcome or, if
 //!    it drops the process unread, reports them.
 //! 3. The process has no parents, and somebody can read its outcome, because there is a handle to it or a waiter for its
-//!    end: the outcome of a root belongs to that code. (For the root of `Main`, that is `Main`, which returns it.)
+//!    end: the outcome of a root belongs to that code. The failure is left to it. If the last handle and waiter are
+//!    dropped and nobody has read the outcome, the failure is reported. (The root of `Main` is read by `Main`.)
 //! 4. One of its open parents ignores failures of children.
 //! 5. One of its open parents closes for it, and thus fails itself, or the body of that parent passes the failure on;
 //!    and *that* failure is handled according to 2, 3, 4 or 5. (A hook above that parent is also above the process.)
@@ -22,11 +23,12 @@
 //! that close each other has no top, so its failure is reported.
 //!
 //! *A root whose outcome nobody can read is found, because* the handles and waiters of a process that is made without a
-//! parent are counted until the last one is dropped, and a body drops its own handle before its failure is judged.
+//! parent [are counted](super::readers) until the last one is dropped, and a body drops its own handle before its
+//! failure is judged.
 //!
 //! *Nothing is reported twice, because* the rule is applied once to each failure, where it happens, and each failure
-//! that is left to a caller leaves the node once: when the caller reads the outcome, or when it is reported. The one
-//! exception is a supervisor: it ignores the failures of its units (4), and decides later whether a restart handles
+//! that is left to a caller or to readers leaves the node once: when the outcome is read, or when it is reported. The
+//! one exception is a supervisor: it ignores the failures of its units (4), and decides later whether a restart handles
 //! them. The label of an error records that it was reported or that hooks were called for it. So if the supervisor
 //! leaves a failure to others (`support::report_failure`), it is not reported again.
 //!
@@ -43,8 +45,6 @@ use super::node::Node;
 use crate::value::ChildFailure;
 #[cfg(not(loom))]
 use crate::value::Phase;
-#[cfg(not(loom))]
-use crate::value::sync::Ordering;
 
 /// A process whose parents may handle the failure.
 #[cfg(not(loom))]
@@ -77,39 +77,6 @@ impl<C: Contents> Node<C> {
         let mut inner = self.inner.lock();
         let left = inner.extras_mut().and_then(|extras| extras.left_to_caller.take());
         left.unwrap_or_default()
-    }
-
-    /// A waiter that can read the outcome was made.
-    #[inline]
-    pub(crate) fn add_reader(&self) {
-        #[cfg(not(loom))]
-        self.change_readers(|readers| readers.checked_add(1));
-    }
-
-    /// A waiter that can read the outcome was dropped.
-    #[inline]
-    pub(crate) fn remove_reader(&self) {
-        #[cfg(not(loom))]
-        self.change_readers(|readers| readers.checked_sub(1));
-    }
-
-    /// Changes the number of readers, unless it is not counted. A number that has reached the maximum stays there, and
-    /// the process is then taken for one that is read.
-    #[cfg(not(loom))]
-    #[inline]
-    fn change_readers(&self, change: impl Fn(u16) -> Option<u16>) {
-        if self.counts_handles() {
-            let change = |readers| if readers == u16::MAX { None } else { change(readers) };
-            let _ = self.readers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-        }
-    }
-
-    /// Can somebody read the outcome? If the handles are not counted, that is assumed.
-    #[cfg(not(loom))]
-    fn may_be_read(&self) -> bool {
-        !self.counts_handles()
-            || self.handles.load(Ordering::Acquire) > 0
-            || self.readers.load(Ordering::Relaxed) > 0
     }
 
     /// Does something other than a hook handle this failure of the process? If that is a caller, the failure is left to
@@ -170,7 +137,7 @@ impl<C: Contents> Node<C> {
         false
     }
 
-    /// Applies rules 2 and 3 to a failure of this process: leaves it to the caller, if there is one. Returns whether it
+    /// Applies rules 2 and 3 to a failure of this process: leaves it to the caller or to the readers. Returns whether it
     /// is handled; if not, adds the process to those whose parents may handle it.
     #[cfg(not(loom))]
     fn arrive(self: &Arc<Self>, failure: &C::Failure, asking: &mut Vec<Asking<C>>) -> bool {
@@ -181,7 +148,7 @@ impl<C: Contents> Node<C> {
             return true;
         }
         if inner.parents().next().is_none() {
-            return self.may_be_read();
+            return self.leave_to_readers(&mut inner, failure);
         }
         let closes_parents = inner.closes_parents();
         asking.push(Asking { node: self.clone(), closes_parents });

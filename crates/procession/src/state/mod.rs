@@ -20,6 +20,7 @@
 //! | [`failures`], [`hooks`] | failures on their way up; the hooks that are called for them |
 //! | [`watched`] | the observers of a process, and the events that they receive |
 //! | [`handled`] | whether a failure is handled (I17) |
+//! | [`readers`] | handles and waiters for the end, which can read the outcome; the failures that are left to them |
 //! | [`calls`] | the calls of a periodic process, and how many failed |
 //! | [`time_limit`], [`forced`] | the end of a time limit, and of a grace |
 //! | [`counting`] | the number of open children |
@@ -56,6 +57,7 @@ mod limit;
 mod node;
 mod path;
 mod phase_word;
+mod readers;
 mod scope;
 mod seed;
 mod shown_wait;

@@ -76,12 +76,12 @@ pub(crate) struct Node<C: Contents> {
     pub(super) phase: PhaseWord,
     /// The code that the process is running.
     pub(crate) work: WorkCell,
-    /// The number of handles, if they [are counted](Self::counts_handles).
-    pub(crate) handles: AtomicU32,
-    /// The number of waiters that can read the outcome, if handles are counted. It describes the process to the report of
-    /// a failure, and orders nothing.
+    /// The number of handles, if they [are counted](Self::counts_handles), and [a bit](super::readers::handles::LEFT).
+    pub(super) handles: AtomicU32,
+    /// The number of waiters that can read the outcome, if handles are counted, and a bit. See
+    /// [`readers`](super::readers).
     #[cfg(not(loom))]
-    pub(super) readers: std::sync::atomic::AtomicU16,
+    pub(super) end_waiters: std::sync::atomic::AtomicU16,
     /// The number of things that the process waits for (S2, S4), and the bit [`CHILDREN_AWAITED`].
     pub(super) waiting: AtomicU32,
     /// The place in the first parent's list of children. Guarded by that parent's lock.
@@ -183,6 +183,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) reason: Option<Reason>,
     /// The failures that are left to the caller to which the process was handed; `None` if there is no such caller.
     pub(super) left_to_caller: Option<Vec<C::Failure>>,
+    /// The failures of a root that are left to its [readers](super::readers).
+    pub(super) left_to_readers: Vec<C::Failure>,
     /// The calls, if it is a periodic process that goes on when one of them fails.
     pub(super) calls: Option<Box<Calls<C>>>,
     /// The reaction of the process to the failure of a child.
@@ -332,14 +334,17 @@ impl<C: Contents> Node<C> {
         }
     }
 
-    /// The outcome, once Closed (I3).
+    /// The outcome, once Closed (I3). Its reader has read the failures that are left to the readers.
     pub(crate) fn outcome(&self) -> Option<Result<(), C::Failure>> {
         if self.phase() != Phase::Closed {
             return None;
         }
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        let read = inner.take_left_to_readers();
         // They were merged when it became Closed.
         let failure = inner.extras_ref().and_then(|extras| extras.failures.first().cloned());
+        drop(inner);
+        drop(read);
         Some(failure.map_or(Ok(()), Err))
     }
 

@@ -74,7 +74,7 @@ impl<C: Contents> Node<C> {
             work: WorkCell::new(),
             handles: AtomicU32::new(1),
             #[cfg(not(loom))]
-            readers: std::sync::atomic::AtomicU16::new(0),
+            end_waiters: std::sync::atomic::AtomicU16::new(0),
             waiting: AtomicU32::new(u32::from(seed.body)),
             place: AtomicU32::new(0),
             site: seed.site,
