@@ -32,13 +32,13 @@
 //! | | |
 //! |---|---|
 //! | [`body`], [`body_thread`] | a closure, async or blocking |
-//! | [`leaf`], [`leaf_thread`] | work with a function that stops it gracefully; in [`leaf_without_stop`] and [`leaf_thread_without_stop`], closing aborts the work |
+//! | [`leaf`](leaf()), [`leaf_thread`] | work with a function that stops it gracefully; in [`leaf_without_stop`] and [`leaf_thread_without_stop`], closing aborts the work |
 //! | [`start_stop`], [`start_stop_thread`] | a function that starts something, and one that stops it |
 //! | [`nop`] | no work: ready at once, and ends at once |
 //! | [`named`] | a name for the process of a runnable and for its errors |
 //! | [`parallel`], [`sequential`], [`chain`] | parts that run together: side by side, one after the other, nested |
-//! | [`concurrent`], [`concurrent_group`], [`sequence`] | parts that run to their end |
-//! | [`drain`] | the last part of a stack: keeps the servers running while load balancers stop sending requests |
+//! | [`concurrent`](concurrent()), [`concurrent_group`], [`sequence`] | parts that run to their end |
+//! | [`drain`](drain()) | the last part of a stack: keeps the servers running while load balancers stop sending requests |
 //! | `command` | a program of the operating system (feature `command`, Unix) |
 //! | `server` | servers: TCP on threads, hyper, tower, axum, tonic; TLS (each with a feature) |
 //! | `task`, `trace_region` | a `tracing` span around a run (feature `tracing`, on by default) |
@@ -53,7 +53,7 @@
 //! |---|---|
 //! | [`run_in`] | around a body: started before it, and stopped after it |
 //! | [`run_to_end`] | until they end |
-//! | [`run`], [`run_async`] | as a program, from `fn main` |
+//! | [`run`](run()), [`run_async`] | as a program, from `fn main` |
 //! | [`run_with`], [`run_with_async`] | as a program with settings, such as a grace |
 //! | [`Service`] | started and stopped by calls, with timeouts |
 //!

@@ -13,7 +13,7 @@ use crate::wraps::{Wrap, Wraps};
 /// A description of work that can be run any number of times. Clones describe the same work.
 ///
 /// The functions of this crate make runnables: [`body`](crate::body) and [`body_thread`](crate::body_thread) from
-/// closures, [`leaf`](crate::leaf) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators
+/// closures, [`leaf`](crate::leaf()) and [`start_stop`](crate::start_stop) from pairs of functions, and the combinators
 /// from other runnables. Each run has a process of its own, which is a child of the process that it is started under.
 ///
 /// Conceptually, a runnable is to its runs what a program is to the operating system's processes: it has no state, and

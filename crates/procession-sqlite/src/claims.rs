@@ -2,7 +2,7 @@
 //!
 //! 1. **One owner, and tokens grow.** Argument: only [`claim`] sets an owner, in a transaction that has the write lock,
 //!    and only of units without one. For the tokens, see `schema.rs`.
-//! 2. **Writes are fenced.** Argument: [`write`] changes only the row that [`CURRENT`] has found in the same
+//! 2. **Writes are fenced.** Argument: [`write`](write()) changes only the row that [`CURRENT`] has found in the same
 //!    transaction, by the key, by the token, and because it has an owner. An owner is always registered (3 of
 //!    `session.rs`).
 //! 3. **At most one unit on probation for each manager.** Argument: only [`claim`] adds one, if there is none. The

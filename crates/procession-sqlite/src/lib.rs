@@ -46,7 +46,7 @@
 //!
 //! An operator who ends the lease of a paused program should know that its units may still run there until the program
 //! notices. Their writes to the table are refused from the start. Make other writes conditional on the token: with
-//! [`guard`] if they are in the same database.
+//! [`guard`](guard()) if they are in the same database.
 //!
 //! # What it needs
 //!

@@ -13,7 +13,7 @@
 //! | `texts.js`, `script/`, `dialogs` | what a script adds |
 //! | `graph` | a part of the tree as a picture, and the page around it |
 //! | `units` | the units of managers |
-//! | `inspect` | [`Inspect`](crate::Inspect) |
+//! | `inspect` | [`Inspect`] |
 //! | `texts` | redacting and escaping |
 
 mod answers;

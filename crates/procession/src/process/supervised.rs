@@ -66,7 +66,7 @@ impl Supervised {
     }
 
     /// Declares that this is the process of the run. Makes sure that the supervisor is notified of its closing and its
-    /// end, even if the process was not made with [`Builder::supervised`].
+    /// end, even if the process was not made with `Builder::supervised`.
     pub fn attach(&self, process: &Process) {
         let is_own = match (self.0.report(), process.node.report()) {
             (Some(one), Some(other)) => one.is(other),

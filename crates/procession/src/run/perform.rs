@@ -37,7 +37,7 @@
 //!    in the library may wait for the answers of these tasks. While the first one runs, the others are in a queue of the
 //!    thread. If the first one blocks in a wait of the library, that wait calls them (see [`wakers`](super::wakers)).
 //!
-//! If the effects are those of an [abort](super::abort) that must be recorded, a subscriber is called after all of that.
+//! If the effects are those of an [`abort`] that must be recorded, a subscriber is called after all of that.
 
 use std::mem;
 use std::sync::Arc;

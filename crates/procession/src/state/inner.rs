@@ -195,7 +195,7 @@ fn none_waits(edges: impl Iterator<Item = EdgeKind>) -> bool {
 
 /// The questions of a closing walk.
 impl<C: Contents> Inner<C> {
-    /// Is the process *bare*: without sleepers, children, observers and [`Extras`](super::node::Extras)? Then closing
+    /// Is the process *bare*: without sleepers, children, observers and [`Extras`]? Then closing
     /// it concerns only its phase, its teardown and its first parent.
     #[inline]
     pub(super) fn is_bare(&self) -> bool {

@@ -26,7 +26,7 @@
 //! | [`counting`] | the number of open children |
 //! | [`children`] | waiting until the children are Closed |
 //! | [`waiters`], [`slots`] | the sleepers that wait for a moment of a process, or for a slot |
-//! | [`survey`] | everything below a process, as a snapshot |
+//! | [`survey`](mod@survey) | everything below a process, as a snapshot |
 //! | [`stable_list`], [`effects`] | the list type of edges and waiters; the work that is left to be done without a lock |
 //! | `below` | everything that a process waits for, for waits on a tokio runtime |
 

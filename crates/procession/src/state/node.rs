@@ -312,7 +312,7 @@ impl<C: Contents> Node<C> {
         if self.phase() == Phase::Running { None } else { inner.reason() }
     }
 
-    /// How long ago it began to close, in the coarse time of a [`Stamp`](crate::value::stamp::Stamp).
+    /// How long ago it began to close, in the coarse time of a [`Stamp`].
     #[cfg(not(loom))]
     pub(crate) fn closing_for(&self) -> std::time::Duration {
         let since = self.inner.lock().closing_since();
