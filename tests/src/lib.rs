@@ -12,6 +12,7 @@ pub mod docs;
 #[cfg(unix)]
 pub mod fleet;
 pub mod foreign;
+pub mod labels;
 pub mod program;
 pub mod recorder;
 #[cfg(unix)]

@@ -235,3 +235,16 @@ fn child_count_counts_open_children() {
     ends_well(&process);
     assert_eq!(process.child_count(), 0);
 }
+
+/// The site is the place of the call, and code of others calls a function that is passed as a value.
+#[test]
+fn a_function_value_does_not_record_the_line_where_it_is_named() {
+    let parents = [Process::new(), Process::new()];
+    let pointer: fn(&Process) -> Process = Process::child;
+    let is_of = |children: Vec<Process>, file: &str| {
+        assert!(children.iter().all(|child| child.site().file().contains(file)), "{children:?}");
+    };
+    is_of(parents.iter().map(Process::child).collect(), "core/src");
+    is_of(parents.iter().map(pointer).collect(), "crates/procession/src");
+    is_of(parents.iter().map(|parent| parent.child()).collect(), file!());
+}

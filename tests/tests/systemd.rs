@@ -144,6 +144,20 @@ fn the_watchdog_notices_a_blocked_executor() {
     assert_eq!(program.status().code(), Some(0));
 }
 
+/// The jobs of the watchdog have the line that runs the program, and not one of the library.
+#[test]
+fn no_label_of_the_watchdog_names_the_library() {
+    let systemd = Systemd::new("labels");
+    let mut command = notifies();
+    let (mut program, mut input) =
+        systemd.start(command.arg("labels").env("WATCHDOG_USEC", "200000"));
+    writeln!(input, "go on").unwrap();
+    systemd.next("WATCHDOG=1");
+    program.signal(Signal::TERM);
+    drop(input);
+    assert_eq!(program.status().code(), Some(0));
+}
+
 /// A runnable that runs as a program reports that it is ready.
 #[test]
 fn a_stack_of_runnables_reports_that_it_is_ready() {

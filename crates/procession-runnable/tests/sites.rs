@@ -1,17 +1,22 @@
 //! The processes of servers and tasks record the place where these were described.
 
+use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use procession::Process;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use procession::{BoxError, Process};
+use procession_runnable::server::RequestBody;
 use procession_runnable::{Runnable, Start, body, server, task, trace_region};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Starts the server, opens a connection, and checks that both have this file as their site.
-fn check(make: impl FnOnce(Bind) -> Runnable) {
+/// Starts the server, sends the beginning of a request, and checks that the processes, of which there are at least
+/// `count` meanwhile, have this file as their site.
+fn check(make: impl FnOnce(Bind) -> Runnable, request: &[u8], count: usize) {
     let (tell, told) = mpsc::sync_channel(1);
     let server = make(Box::new(move || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -22,9 +27,9 @@ fn check(make: impl FnOnce(Bind) -> Runnable) {
     server.start(Start::under(&app).0).unwrap();
     let address: SocketAddr = told.recv_timeout(LIMIT).unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"x").unwrap();
+    stream.write_all(request).unwrap();
     let begin = Instant::now();
-    while app.snapshot().processes().len() < 3 {
+    while app.snapshot().processes().len() < count {
         assert!(begin.elapsed() < LIMIT, "{}", app.snapshot());
         std::thread::yield_now();
     }
@@ -51,19 +56,24 @@ fn tasks() {
 
 #[test]
 fn tcp() {
-    check(|bind| {
+    let tcp = |bind| {
         server::tcp(bind, |mut stream: TcpStream, _: Process| {
             let mut byte = [0; 2];
             stream.read_exact(&mut byte)
         })
-    });
+    };
+    check(tcp, b"x", 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http() {
-    tokio::task::spawn_blocking(|| check(|bind| server::axum(bind, axum::Router::new())))
-        .await
-        .unwrap();
-    let routes = || tonic::service::Routes::default();
-    tokio::task::spawn_blocking(move || check(|bind| server::tonic(bind, routes()))).await.unwrap();
+    let servers = || {
+        let asks = |_: Request<RequestBody>| pending::<Result<Response<String>, BoxError>>();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        // The server, its connection, and the request.
+        check(|bind| server::hyper(bind, service_fn(asks)), request, 4);
+        check(|bind| server::axum(bind, axum::Router::new()), b"x", 3);
+        check(|bind| server::tonic(bind, tonic::service::Routes::default()), b"x", 3);
+    };
+    tokio::task::spawn_blocking(servers).await.unwrap();
 }

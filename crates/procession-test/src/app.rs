@@ -118,6 +118,7 @@ impl TestApp {
 }
 
 impl Default for TestApp {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

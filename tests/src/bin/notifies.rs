@@ -1,13 +1,15 @@
 //! Run by the tests in `systemd.rs`: a service whose closing, and whose executor, the test controls through standard
-//! input.
+//! input. With an argument, it looks at the labels of all processes.
 
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufRead};
 
 use procession::{Exit, Main, Process, systemd};
+use procession_tests::labels::Labels;
 
 fn main() -> Exit {
+    let _labels = std::env::args().nth(1).map(|_| Labels::watch());
     // An executor with one thread, which a task can block.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
     let runtime = runtime.expect("a runtime");

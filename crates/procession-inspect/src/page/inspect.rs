@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use parking_lot::{Condvar, Mutex};
-use procession::{BoxError, ChildFailure, Process, support};
+use procession::{BoxError, ChildFailure, Process, Site, support};
 use procession_runnable::server::Server;
 use procession_runnable::{Runnable, Start, body};
 
@@ -213,7 +213,7 @@ impl Inspect {
     /// [`InspectError`], if the token is too short, or if no random token can be made.
     #[track_caller]
     pub fn runnable(self) -> Result<Runnable, InspectError> {
-        let service = Arc::new(Service::new(self)?);
+        let service = Arc::new(Service::new(self, Site::caller())?);
         Ok(body(move |run| {
             let service = service.clone();
             async move {
@@ -248,10 +248,12 @@ pub(crate) struct Service {
     hub: Arc<Hub>,
     timeline: Option<Timeline>,
     running: Arc<(Mutex<usize>, Condvar)>,
+    site: Site,
 }
 
 impl Service {
-    pub(crate) fn new(inspect: Inspect) -> Result<Self, InspectError> {
+    /// The server's processes have this site.
+    pub(crate) fn new(inspect: Inspect, site: Site) -> Result<Self, InspectError> {
         let token = match &inspect.token {
             Some(token) => Some(Token::new(token.clone())?),
             None if inspect.address.ip().is_loopback() => None,
@@ -259,7 +261,8 @@ impl Service {
         };
         let (hub, timeline) = inspect.start();
         let Inspect { address, hosts, on_ready, .. } = inspect;
-        Ok(Self { address, hosts, token, on_ready, hub, timeline, running: Arc::default() })
+        let running = Arc::default();
+        Ok(Self { address, hosts, token, on_ready, hub, timeline, running, site })
     }
 
     /// Listens, and serves on a thread of its own until the inspected process is Closed.
@@ -288,11 +291,11 @@ impl Service {
             .max_blocking_threads(2)
             .thread_name("procession-inspect")
             .build()?;
-        let (hub, running) = (self.hub.clone(), self.running.clone());
+        let (hub, running, site) = (self.hub.clone(), self.running.clone(), self.site);
         *running.0.lock() += 1;
         let serve = move || {
             let _running = Running(running);
-            serve_until_closed(&runtime, listener, router, &hub);
+            serve_until_closed(&runtime, listener, router, &hub, site);
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("procession-inspect".to_owned());
@@ -360,13 +363,15 @@ fn serve_until_closed(
     listener: TcpListener,
     router: Router,
     hub: &Arc<Hub>,
+    site: Site,
 ) {
     let bind = move || listener.try_clone();
     let server = Server::new(bind).header_timeout(HEADER).body_timeout(BODY).grace(LAST);
-    let server = server.axum(router);
+    let server = server.axum(router).at(site);
     // Its own root: nothing of the program waits for it, and its connections are not failures of the program.
     let root = Process::builder()
         .name("procession-inspect")
+        .site(site)
         .spawner(runtime.handle().clone())
         .on_child_failure(ChildFailure::Ignore)
         .on_failure(|_, _| {})

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, or};
-use procession::{Clock, Process, SystemClock};
+use procession::{Clock, Process, Site, SystemClock};
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 
 use super::inspect::{Inspect, Service};
@@ -31,7 +31,7 @@ fn a_viewer_that_does_not_read_is_dropped() {
     };
     let _kept: Vec<Process> = (0..16).map(stubborn).collect();
     let page = Inspect::new(&app).address(([127, 0, 0, 1], 0)).on_ready(|_| ());
-    let service = Service::new(page).unwrap();
+    let service = Service::new(page, Site::caller()).unwrap();
     // Its connections have the buffer of the listener.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     sockopt::set_socket_send_buffer_size(&listener, 1024).unwrap();

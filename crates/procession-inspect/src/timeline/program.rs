@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use procession::{Main, Process, ProcessId, ok};
+use procession::{Main, Process, ProcessId, Site, ok};
 
 use super::Timeline;
 use crate::Inspect;
@@ -49,6 +49,7 @@ pub trait MainExt: sealed::Sealed {
     /// }
     /// ```
     #[must_use]
+    #[track_caller]
     fn inspect(self, settings: impl Fn(Inspect) -> Inspect + Send + Sync + 'static) -> Self;
 }
 
@@ -73,11 +74,13 @@ impl MainExt for Main {
         })
     }
 
+    #[track_caller]
     fn inspect(self, settings: impl Fn(Inspect) -> Inspect + Send + Sync + 'static) -> Self {
+        let site = Site::caller();
         let services = Runs::new();
         let started = services.clone();
         let main = self.on_start(move |root| {
-            let service = Service::new(settings(Inspect::new(root)));
+            let service = Service::new(settings(Inspect::new(root)), site);
             let service = service.unwrap_or_else(|error| panic!("cannot serve the page: {error}"));
             service.expect_exit();
             if let Err(error) = service.serve() {

@@ -8,9 +8,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use procession::Process;
 use procession::support::close_elsewhere;
+use procession::{Process, Site};
 
+use super::lease::named;
 use super::table::Share;
 use crate::error::ManagerError;
 use crate::sync::Mutex;
@@ -51,9 +52,9 @@ impl HandOver {
         }
     }
 
-    /// Asks, and waits until the manager owns no unit.
-    pub(super) async fn ask(&self) -> Result<(), ManagerError> {
-        let new = Arc::new(Asked { answered: Process::new(), answer: OnceLock::new() });
+    /// Asks, and waits until the manager, which was made at `site`, owns no unit.
+    pub(super) async fn ask(&self, site: Site) -> Result<(), ManagerError> {
+        let new = Arc::new(Asked { answered: named("hand-over", site), answer: OnceLock::new() });
         let asked = {
             let mut state = self.state.lock();
             if !state.is_running {

@@ -51,7 +51,7 @@ pub(super) fn keep(
         match catch(register).unwrap_or_else(panicked) {
             Ok((session, answer, sent)) => {
                 let clock = settings.clock.clone();
-                let term = Term::new(answer.manager, answer.ttl, clock, sent);
+                let term = Term::new(answer.manager, answer.ttl, clock, sent, shared.about.site);
                 registered.give(Ok(term.clone()));
                 // If the store panics, nobody renews the lease any more.
                 let _ending = Ending(&term);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Condvar;
 use procession::support::close_elsewhere;
-use procession::{Closing, Process};
+use procession::{Closing, Process, Site};
 
 use super::table::{ManagerId, Token};
 use super::time::LeaseClock;
@@ -55,12 +55,13 @@ fn margin(ttl: Duration) -> Duration {
 const MARGIN: Duration = Duration::from_secs(1);
 
 impl Term {
-    /// The lease of a manager that has registered with a request sent at `sent`.
+    /// The lease of a manager that was made at `site`, and has registered with a request sent at `sent`.
     pub(super) fn new(
         manager: ManagerId,
         ttl: Option<Duration>,
         clock: LeaseClock,
         sent: Duration,
+        site: Site,
     ) -> Arc<Self> {
         let margin = ttl.map_or(MARGIN, margin);
         let lasts = ttl.map(|ttl| ttl.saturating_sub(margin));
@@ -73,8 +74,8 @@ impl Term {
             clock,
             state: Mutex::new(TermState { until, is_over: false }),
             ended: Condvar::new(),
-            process: Process::new(),
-            at_risk: Process::new(),
+            process: named("lease", site),
+            at_risk: named("lease at risk", site),
         })
     }
 
@@ -157,7 +158,7 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(term: &Arc<Term>, key: Arc<str>, token: Token) -> Self {
         // If the term has ended already, so has the lease.
-        let process = Process::new();
+        let process = named(key.clone(), term.process.site());
         if term.process.add_child_no_wait(&process).is_err() {
             process.close();
         }
@@ -200,6 +201,12 @@ impl Lease {
     }
 }
 
+/// A process of a manager that was made at `site`. Logs and errors show its name.
+pub(super) fn named(name: impl Into<Arc<str>>, site: Site) -> Process {
+    let built = Process::builder().name(name).site(site).build();
+    built.expect("a process without a parent can always be made")
+}
+
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
@@ -222,7 +229,8 @@ mod tests {
         const TTL: Duration = Duration::from_secs(10);
         let clock = ManualClock::new();
         let lease_clock = LeaseClock::new(Some(Arc::new(clock.clone())));
-        let term = Term::new(ManagerId::new(1), Some(TTL), lease_clock.clone(), lease_clock.now());
+        let sent = lease_clock.now();
+        let term = Term::new(ManagerId::new(1), Some(TTL), lease_clock, sent, Site::caller());
         clock.advance(TTL - MARGIN - Duration::from_millis(1));
         assert!(term.is_valid());
         clock.advance(Duration::from_millis(1));

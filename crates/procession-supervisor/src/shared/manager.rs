@@ -197,7 +197,7 @@ impl SharedManager {
     ///
     /// If the future is dropped after its first poll, the manager still gives its units away.
     pub async fn hand_over(&self) -> Result<(), ManagerError> {
-        self.hand_over.ask().await
+        self.hand_over.ask(self.shared.about.site).await
     }
 
     /// Lists the units that this manager has claimed, sorted by key.

@@ -43,7 +43,8 @@ pub(super) struct Failed {
     pub(super) events: Vec<Event>,
 }
 
-/// Runs the graph. `first` has the histories of the run without a fault.
+/// Runs the graph. `first` has the histories of the run without a fault. The root has the line of the caller.
+#[track_caller]
 pub(super) fn run<R: Send + 'static>(
     build: &Build<R>,
     case: Option<&(Target, Fault)>,

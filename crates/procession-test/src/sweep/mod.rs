@@ -264,6 +264,7 @@ impl Sweep {
         }
     }
 
+    #[track_caller]
     fn try_run<R: Send + 'static>(
         &self,
         build: &Build<R>,
@@ -292,6 +293,7 @@ impl Sweep {
     }
 
     /// Runs one case, and checks it.
+    #[track_caller]
     fn run_case<R: Send + 'static>(
         &self,
         build: &Build<R>,
@@ -299,8 +301,8 @@ impl Sweep {
         case: Option<&(Target, Fault)>,
         first: Option<&[History]>,
     ) -> Result<Run<R>, String> {
-        let mut run =
-            case::run(build, case, self.times, first).map_err(|failed| message(case, &failed))?;
+        let run = case::run(build, case, self.times, first);
+        let mut run = run.map_err(|failed| message(case, &failed))?;
         if let Some(value) = run.value.take() {
             let shown = Case::of(&run, case);
             if let Err(panic) = support::catch(|| check(&shown, &value)) {

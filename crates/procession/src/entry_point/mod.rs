@@ -250,7 +250,7 @@ impl Main {
             reporter::start(&shared, &name, root.path());
         }
         #[cfg(all(feature = "systemd", target_os = "linux"))]
-        systemd::start(&shared);
+        systemd::start(&shared, site);
         shared.watch_root(&root.node);
         reports::add_listener(&root.node, shared.clone());
         let started = extensions::start(&self.on_start, &root);

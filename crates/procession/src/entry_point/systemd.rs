@@ -39,7 +39,7 @@ use crate::process::Process;
 use crate::run::reports::program_is_ready;
 use crate::value::sync::spawn_thread;
 use crate::value::text::{Count, Elapsed};
-use crate::value::{ChildFailure, Phase, Snapshot};
+use crate::value::{ChildFailure, Phase, Site, Snapshot};
 
 /// The interval at which the progress of a closing is checked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -72,8 +72,8 @@ pub fn ready(process: &Process) {
     program_is_ready(&process.node);
 }
 
-/// Starts the thread, if systemd wants notifications.
-pub(super) fn start(shared: &Arc<Shared>) {
+/// Starts the thread, if systemd wants notifications. `site` is that of the root.
+pub(super) fn start(shared: &Arc<Shared>, site: Site) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     let socket = match connect(&path) {
         Ok(socket) => socket,
@@ -85,7 +85,7 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let parker = Parker::new();
     shared.set_notifier(parker.unparker());
     let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
-    let watchdog = timeout.and_then(|timeout| Watchdog::new(timeout, parker.unparker()));
+    let watchdog = timeout.and_then(|timeout| Watchdog::new(timeout, parker.unparker(), site));
     let is_for = shared.clone();
     let notifier = Notifier { shared: is_for, socket, watchdog, was_ready: false, fingerprint: 0 };
     if spawn_thread(Some("procession-systemd"), move || notifier.run(&parker)).is_err() {
@@ -196,8 +196,8 @@ struct Fed {
 
 impl Watchdog {
     /// This must be called where the root is made, so that the feeder gets the same spawner.
-    fn new(timeout: Duration, notifier: Unparker) -> Option<Self> {
-        let feeder = Process::builder().name("systemd watchdog");
+    fn new(timeout: Duration, notifier: Unparker, site: Site) -> Option<Self> {
+        let feeder = Process::builder().name("systemd watchdog").site(site);
         let feeder = feeder.on_child_failure(ChildFailure::Ignore).build().ok()?;
         let fed = Arc::new(Fed { flag: AtomicBool::new(false), notifier });
         Some(Self { interval: timeout / 2, next: Instant::now(), feeder, fed })
@@ -215,7 +215,7 @@ impl Watchdog {
             self.next = now + self.interval;
             if self.feeder.child_count() == 0 {
                 let fed = self.fed.clone();
-                let _started = self.feeder.spawn(|_| async move {
+                let _started = self.feeder.spawn_at(self.feeder.site(), |_| async move {
                     fed.flag.store(true, Ordering::Relaxed);
                     fed.notifier.unpark();
                 });

@@ -188,6 +188,8 @@ impl Process {
     /// [`LinkError::Background`](crate::LinkError::Background); after [`close`](Self::close) and
     /// [`abort`](Self::abort), which then do nothing, that is what the returned waiter yields.
     ///
+    /// It is made by the first call, whose place is its [site](Self::site).
+    ///
     /// ```
     /// use procession::{Error, Process};
     ///
@@ -196,29 +198,29 @@ impl Process {
     /// drop(housekeeping); // it stays open
     /// assert!(matches!(Process::background().close_blocking(), Err(Error::Background)));
     /// ```
+    #[track_caller]
     pub fn background() -> &'static Self {
-        background()
+        background(Site::caller())
     }
 }
 
 #[cfg(not(loom))]
-fn background() -> &'static Process {
-    static BACKGROUND: once_cell::sync::Lazy<Process> =
-        once_cell::sync::Lazy::new(background_process);
-    &BACKGROUND
+fn background(site: Site) -> &'static Process {
+    static BACKGROUND: once_cell::sync::OnceCell<Process> = once_cell::sync::OnceCell::new();
+    BACKGROUND.get_or_init(|| background_process(site))
 }
 
 #[cfg(loom)]
-fn background() -> &'static Process {
+fn background(_site: Site) -> &'static Process {
     loom::lazy_static! {
-        static ref BACKGROUND: Process = background_process();
+        static ref BACKGROUND: Process = background_process(Site::caller());
     }
     &BACKGROUND
 }
 
-fn background_process() -> Process {
+fn background_process(site: Site) -> Process {
     let inherited = Some(Inherited::named("background", None));
-    Process::from_seed(Seed { inherited, background: true, ..Seed::at(Site::caller()) })
+    Process::from_seed(Seed { inherited, background: true, ..Seed::at(site) })
 }
 
 impl Clone for Process {
