@@ -18,8 +18,9 @@ const ROUNDS: usize = 32;
 const BATCH: usize = 64;
 
 pub(super) struct Drive<K: Key, F: FrontEnd<K>> {
-    core: Core<K>,
+    /// Dropped before `core`, which has the turn of the run.
     front_end: F,
+    core: Core<K>,
     closing: Option<Closing>,
     aborting: Option<Aborting>,
     /// Has the run reported that it is ready, so that the code that needs the units may begin?

@@ -66,6 +66,7 @@ impl Claims {
         to: mpsc::Sender<ToTable>,
         tokens: Arc<Tokens>,
     ) -> Self {
+        term.runs.begin();
         Self {
             settings,
             factory,
@@ -468,6 +469,7 @@ impl Drop for Claims {
     /// What is still held then is stuck.
     fn drop(&mut self) {
         self.release_forgotten();
+        self.term.runs.end(&self.shared);
         self.tell(ToTable::Finish { leaves: self.held.is_empty() });
     }
 }

@@ -18,6 +18,7 @@ use parking_lot::Condvar;
 use procession::support::close_elsewhere;
 use procession::{Closing, Process, Site};
 
+use super::runs::Runs;
 use super::table::{ManagerId, Token};
 use super::time::LeaseClock;
 use crate::sync::Mutex;
@@ -39,6 +40,8 @@ pub(super) struct Term {
     process: Process,
     /// It closes when half of the time has passed without a renewal.
     at_risk: Process,
+    /// The runs of units under the lease.
+    pub(super) runs: Runs,
 }
 
 struct TermState {
@@ -76,6 +79,7 @@ impl Term {
             ended: Condvar::new(),
             process: named("lease", site),
             at_risk: named("lease at risk", site),
+            runs: Runs::default(),
         })
     }
 

@@ -276,8 +276,7 @@ impl SharedManager {
             watch(&of_watch, &of_units);
             // After a regular end, nothing runs any more.
             if manager.settings.on_stuck == OnStuck::ExitProgram {
-                let runs = manager.shared.units.lock().live();
-                exit_unless_ended(&manager.shared, &of_watch, &runs);
+                exit_unless_ended(&manager.shared, &of_watch);
             }
         });
         if let Err(error) = working.and(watching) {

@@ -35,6 +35,7 @@ mod lease;
 mod manager;
 mod memory;
 mod queue;
+mod runs;
 mod settings;
 mod stuck;
 mod table;

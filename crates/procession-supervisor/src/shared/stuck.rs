@@ -34,8 +34,9 @@ const STATUS: i32 = 70;
 /// The maximum number of units that the message names.
 const NAMED: usize = 16;
 
-/// The lease has ended, and `runs` were aborted: ends the program unless they end in time.
-pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term, runs: &[(String, Process)]) {
+/// The lease has ended, and its runs were aborted: ends the program unless they end in time.
+pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term) {
+    let runs = term.runs.of_lease(shared);
     let grace = shared.about.policy.abort_grace.min(term.left_in_store() / 2);
     let deadline = Instant::now().checked_add(grace);
     let is_open = |(_, process): &&(String, Process)| match deadline {

@@ -187,9 +187,7 @@ impl Worker<'_> {
         if to_do.finish != Some(false) || self.term.lasts.is_some() {
             return;
         }
-        // A statement of its own: in the head of the loop, the lock would be held until the end of the loop.
-        let runs = self.shared.units.lock().live();
-        for (_, run) in runs {
+        for (_, run) in self.term.runs.of_lease(self.shared) {
             let _ended = run.closed().wait();
         }
         let mut pauses = self.shared.about.policy.pauses();

@@ -1,6 +1,7 @@
 //! Stores that pass their calls on to another store.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use procession_supervisor::shared::{
     MemorySharedTable, Session, SharedTable, TableError, Write, WriteResult,
@@ -27,6 +28,26 @@ pub(crate) trait Answered {
 impl<F: Fn(&str) -> Result<(), TableError>> Answered for F {
     fn answered(&self, call: &str) -> Result<(), TableError> {
         self(call)
+    }
+}
+
+/// The keys of the units that somebody holds, as a guarded transaction does.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Arc<Mutex<HashSet<String>>>);
+
+impl Held {
+    pub(crate) fn hold(&self, key: &str) {
+        self.0.lock().unwrap().insert(key.to_owned());
+    }
+
+    pub(crate) fn release(&self, key: &str) {
+        self.0.lock().unwrap().remove(key);
+    }
+}
+
+impl Answered for Held {
+    fn is_held(&self, write: &Write) -> bool {
+        self.0.lock().unwrap().contains(&write.key)
     }
 }
 

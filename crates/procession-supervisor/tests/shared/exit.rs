@@ -12,7 +12,8 @@ use procession_runnable::body_thread;
 use procession_supervisor::shared::{MemorySharedTable, OnStuck, SharedManager, SharedTable};
 use procession_supervisor::{Backoff, Event, Events, Policy, Unit};
 
-use crate::support::{Cut, LIMIT, started, wait_for_row};
+use crate::delegate::{Between, Held};
+use crate::support::{Cut, LIMIT, started, table_of, wait_for_row};
 
 /// Says what the child does if a unit is stuck.
 const CHILD: &str = "PROCESSION_TEST_EXIT";
@@ -20,6 +21,7 @@ const CHILD: &str = "PROCESSION_TEST_EXIT";
 const TIMED_OUT: i32 = 3;
 
 const TTL: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(10);
 /// How long the lease lasts in the program: a margin of a fifth is left to the store.
 const LASTS: Duration = TTL.saturating_sub(Duration::from_millis(600));
 
@@ -85,6 +87,43 @@ fn child_with_a_unit_that_ignores_its_abort() {
     process::exit(0);
 }
 
+/// Not a test of its own, like the one above: a program in which a lease ends late, because somebody holds a unit, and
+/// the manager has started units under its next lease by then.
+#[test]
+fn child_with_units_of_two_leases() {
+    let Ok("two leases") = env::var(CHILD).as_deref() else { return };
+    let (table, held) = (table_of(&["held"]), Held::default());
+    held.hold("held");
+    // A unit of the lease that ends would be taken for a stuck one at once.
+    let policy = Policy::new().abort_grace(Duration::ZERO);
+    let builder = SharedManager::builder(Between::new(&table, held.clone())).ttl(LIMIT * 10);
+    let builder = builder.policy(policy).on_stuck(OnStuck::ExitProgram).poll_every(POLL);
+    let manager = builder.build(|_| {
+        Ok(Unit::new(body_thread(|run| {
+            run.ready();
+            run.closing().wait();
+        })))
+    });
+    let first = started(&manager);
+    assert!(first.close().wait_timeout(LIMIT).is_some_and(|outcome| outcome.is_ok()));
+    let mut session = table.open().unwrap();
+    session.put("other", "unit", "one").unwrap();
+    let second = started(&manager);
+    wait_for_row(&table, "other", |row| row.is_ready);
+    // Now the thread of the first lease ends, because the store refuses its writes.
+    held.release("held");
+    // Another unit is stopped and started again and again, which takes longer than a program that has decided to exit.
+    session.put("again", "unit", "one").unwrap();
+    for _ in 0..20 {
+        wait_for_row(&table, "again", |row| row.is_ready);
+        session.want_stop("again").unwrap();
+        wait_for_row(&table, "again", |row| row.owner.is_none());
+        session.want_run("again").unwrap();
+    }
+    second.close_blocking().unwrap();
+    process::exit(0);
+}
+
 /// Waits for an event of this kind.
 fn wait_for(events: &mut Events<String>, kind: &str, is_so: impl Fn(&Event<String>) -> bool) {
     while let Some(event) = events.recv_blocking() {
@@ -97,8 +136,12 @@ fn wait_for(events: &mut Events<String>, kind: &str, is_so: impl Fn(&Event<Strin
 
 /// The exit status of the child, and what it has printed.
 fn run(mode: &str) -> (Option<i32>, String) {
+    run_test("exit::child_with_a_unit_that_ignores_its_abort", mode)
+}
+
+fn run_test(test: &str, mode: &str) -> (Option<i32>, String) {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "exit::child_with_a_unit_that_ignores_its_abort", "--nocapture"]);
+    command.args(["--exact", test, "--nocapture"]);
     let child = command.env(CHILD, mode).stdin(Stdio::null()).output().unwrap();
     (child.status.code(), String::from_utf8(child.stderr).unwrap())
 }
@@ -129,4 +172,11 @@ fn a_unit_that_ignores_its_abort_is_reported_as_stuck_by_default() {
     let seen = positions(&text, [OTHERS_HAVE_STOPPED, LEASE_ENDS, "the unit `bad` is stuck"]);
     assert!(seen.is_sorted(), "{text}");
     assert!(!text.contains("The program exits"), "{text}");
+}
+
+/// At the end of a lease, only its own units can be stuck.
+#[test]
+fn the_end_of_a_lease_does_not_end_a_program_whose_units_run_under_the_next_one() {
+    let (status, text) = run_test("exit::child_with_units_of_two_leases", "two leases");
+    assert_eq!(status, Some(0), "{text}");
 }

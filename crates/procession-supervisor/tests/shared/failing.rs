@@ -12,7 +12,7 @@ use procession_supervisor::shared::{
 };
 use procession_supervisor::{Backoff, Policy, Unit};
 
-use crate::delegate::{Answered, Between};
+use crate::delegate::{Answered, Between, Held};
 use crate::support::{
     LIMIT, Log, lasting_manager, logged, manager, row, started, table_of, wait_for_row,
 };
@@ -141,30 +141,12 @@ fn a_failure_counts_once_although_the_answer_to_its_record_was_lost() {
     assert_eq!((row(&table, "a").owner, row(&table, "a").failures), (None, 3));
 }
 
-/// The keys of the units that somebody holds, as a guarded transaction does.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<HashSet<String>>>);
-
-impl Answered for Held {
-    fn is_held(&self, write: &Write) -> bool {
-        self.0.lock().unwrap().contains(&write.key)
-    }
-}
-
 /// While one unit is held, the others become ready and stop, and the manager ends. What happened to the held unit is
 /// written when it is released.
 #[test]
 fn a_unit_that_is_held_delays_no_other() {
     let (table, held) = (table_of(&["held", "a", "b"]), Held::default());
-    let hold = |key: &str, is_held: bool| {
-        let mut keys = held.0.lock().unwrap();
-        if is_held {
-            keys.insert(key.to_owned())
-        } else {
-            keys.remove(key)
-        };
-    };
-    hold("held", true);
+    held.hold("held");
     let has_failed = AtomicBool::new(false);
     let store = Between::new(&table, held.clone());
     let builder = SharedManager::builder(store).policy(quick()).ttl(LIMIT * 10);
@@ -210,7 +192,7 @@ fn a_unit_that_is_held_delays_no_other() {
     let seen = row(&table, "held");
     assert_eq!((seen.owner, seen.failures), (Some(owner), 0));
     assert_eq!(session.managers().unwrap().len(), 1, "its lease goes on");
-    hold("held", false);
+    held.release("held");
     wait_for_row(&table, "held", |row| row.owner.is_none());
     let seen = row(&table, "held");
     assert_eq!((seen.failures, seen.last_error.is_some()), (1, true), "the failure came first");

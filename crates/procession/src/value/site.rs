@@ -9,9 +9,9 @@ use std::panic::Location;
 /// Sites are equal if file, line and column are equal. The `Display` of a site in a dependency begins with the
 /// directory of the package, the one that contains the last `src`: `foo-1.0/src/x.rs:41`.
 ///
-/// The place is that of the call. If a function is passed as a value, as in `.map(Process::child)`, the standard library
-/// calls it, so the process records a line of the standard library; through a function pointer, it records a line of
-/// this library. With a closure, as in `.map(|parent| parent.child())`, the process records your line.
+/// The place is that of the call. If a function is passed as a value, as in `.map(Process::child)`, the standard
+/// library calls it, so the process records a line of the standard library; through a function pointer, it records a
+/// line of this library. With a closure, as in `.map(|parent| parent.child())`, the process records your line.
 ///
 /// ```
 /// use procession::Process;
