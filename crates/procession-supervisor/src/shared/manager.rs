@@ -306,8 +306,8 @@ impl SharedManager {
         let worked = or(worked, SystemClock.sleep(self.settings.ttl));
         wait_for_own_children(run, worked).await;
         match outcome {
-            // The units were aborted with the lease. Those that have not ended are named, and their writes are refused.
-            Err(error) if !is_lost || run.is_closing() || is_failure(&error) => Err(error),
+            // The units were aborted with the lease.
+            Err(error) if !is_lost || is_failure(&error, run.is_closing()) => Err(error),
             _ => Ok(()),
         }
     }
@@ -382,13 +382,14 @@ impl Drop for Handing<'_> {
     }
 }
 
-/// Returns whether the error of the units is more than the result of an abort.
-fn is_failure(error: &Error) -> bool {
+/// Returns whether the error of the units is more than the result of the end of their lease. A manager that goes on
+/// waits for a stuck unit before it starts it again, so only the last outcome names such units.
+fn is_failure(error: &Error, is_last: bool) -> bool {
     match error {
         Error::Aborted(_) => false,
-        Error::Many(errors) => errors.iter().any(is_failure),
+        Error::Many(errors) => errors.iter().any(|error| is_failure(error, is_last)),
         Error::Failed(failed) => {
-            !matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. }))
+            is_last || !matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. }))
         }
         _ => true,
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use procession::ManualClock;
-use procession_runnable::body;
+use procession::{ManualClock, Process};
+use procession_runnable::{Start, body, body_thread};
 use procession_supervisor::shared::{MemorySharedTable, SharedManager, SharedTable};
 use procession_supervisor::{Policy, Unit};
 
@@ -62,4 +62,54 @@ fn units_close_when_a_third_of_the_lease_is_left() {
     assert!(is_valid && !is_aborting, "the unit has time to stop");
     drop(manager);
     root.close_blocking().unwrap();
+}
+
+/// The lease ends while the manager closes and a unit takes its time: the unit is aborted, as at the end of its grace.
+#[test]
+fn a_lease_that_ends_while_the_manager_closes_is_no_failure() {
+    let clock = ManualClock::new();
+    let table = MemorySharedTable::with_clock(clock.clone());
+    table.open().unwrap().put("a", "unit", "one").unwrap();
+    let (told, closing) = std::sync::mpsc::channel();
+    let policy = Policy::new().clock(clock.clone()).grace(TTL * 10);
+    let manager = SharedManager::builder(table).ttl(TTL).policy(policy).build(move |_| {
+        let told = told.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.closing().wait();
+            let _sent = told.send(());
+            run.aborting().wait();
+        })))
+    });
+    let root = started(&manager);
+    let closed = root.close();
+    closing.recv_timeout(crate::support::LIMIT).unwrap();
+    clock.advance(TTL);
+    let outcome = closed.wait_timeout(crate::support::LIMIT);
+    assert!(matches!(outcome, Some(Ok(()))), "{outcome:?}");
+}
+
+/// The same if the end of the lease comes first, and the manager is asked to close before its unit has ended.
+#[test]
+fn a_lease_that_ends_just_before_the_manager_closes_is_no_failure() {
+    let clock = ManualClock::new();
+    let table = MemorySharedTable::with_clock(clock.clone());
+    table.open().unwrap().put("a", "unit", "one").unwrap();
+    let app = Process::new();
+    let policy = Policy::new().clock(clock.clone()).grace(TTL * 10);
+    let above = app.clone();
+    let manager = SharedManager::builder(table).ttl(TTL).policy(policy).build(move |_| {
+        let above = above.clone();
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            run.aborting().wait();
+            above.close();
+        })))
+    });
+    let (start, readiness) = Start::under(&app);
+    let run = manager.runnable().start(start).unwrap();
+    futures_lite::future::block_on(readiness).unwrap();
+    clock.advance(TTL);
+    let outcome = run.closed().wait_timeout(crate::support::LIMIT);
+    assert!(matches!(outcome, Some(Ok(()))), "{outcome:?}");
 }
