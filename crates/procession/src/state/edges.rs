@@ -245,3 +245,31 @@ impl<C: Contents> Inner<C> {
         None
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::node::Node;
+    use super::super::seed::Seed;
+    use super::super::testing::Plain;
+    use super::fresh_child;
+    use crate::value::{Reason, Site};
+
+    fn seed(teardown: Option<&'static str>) -> Seed<Plain> {
+        Seed { teardown, ..Seed::at(Site::caller()) }
+    }
+
+    /// Room is reserved for the teardowns of siblings once, and not for the one of their parent.
+    #[test]
+    fn room_is_reserved_for_the_teardowns_of_siblings() {
+        for (of_parent, of_children) in [(true, false), (false, true), (true, true)] {
+            let parent = Node::new(seed(of_parent.then_some("parent")), None);
+            for _ in 0..1_000 {
+                drop(fresh_child(&parent, seed(of_children.then_some("child")), None));
+            }
+            let due = parent.close(&Reason::Asked, false).take_due();
+            let expected = if of_children { 1_000 } else { 1 };
+            assert_eq!(due.len(), expected);
+            assert!(due.capacity() < expected + 8, "{} places", due.capacity());
+        }
+    }
+}

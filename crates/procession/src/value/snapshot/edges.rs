@@ -1,6 +1,6 @@
 //! [`Edge`] and [`EdgeList`]: the edges of a snapshot.
 
-use crate::value::snapshot::processes::Index;
+use super::index::{Index, index};
 
 /// An edge of a [`Snapshot`](crate::Snapshot).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ impl EdgeList {
         let from = run.from as usize;
         if self.first_runs.len() <= from {
             self.first_runs.resize(from, Index::NONE);
-            self.first_runs.push(super::index(self.runs.len()).into());
+            self.first_runs.push(index(self.runs.len()).into());
         } else {
             debug_assert_eq!(self.first_runs.len(), from + 1, "the edges are sorted");
         }

@@ -5,7 +5,8 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::processes::{Facts, Index, Rare};
+use super::facts::{Facts, HeldSlot, Rare};
+use super::index::Index;
 pub(super) use crate::value::name::nonempty;
 use crate::value::text::Escaped;
 use crate::value::{Phase, ProcessId, Reason, Site, Work};
@@ -17,17 +18,6 @@ pub struct ProcessInfo<'a> {
     pub(super) id: ProcessId,
     pub(super) first_parent: Index,
     pub(super) facts: &'a Facts,
-}
-
-/// A slot of a limiter that a caller holds, because it called [`acquire`](crate::Limited::acquire) and has not yet
-/// spawned a child in the slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HeldSlot {
-    /// The place where it was requested.
-    pub site: Site,
-    /// How long it has been held.
-    pub held_for: Duration,
 }
 
 impl<'a> ProcessInfo<'a> {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | this one | the snapshot |
 //! | [`processes`], [`edges`] | its processes and edges, stored compactly |
-//! | [`info`], [`age`] | one process and its label; an optional duration in four bytes |
+//! | [`info`], [`facts`] | one process as readers see it, and as it is stored |
+//! | [`age`], [`index`](mod@index) | an optional duration, and an optional index, in four bytes each |
 //! | [`blocker`] | the items that prevent a process from closing, and their lines |
 //! | [`search`] | the search for blockers |
 //! | [`lines`] | the lines of the blockers, with large families folded |
@@ -22,8 +23,10 @@ mod age;
 mod blocker;
 mod drawing;
 mod edges;
+mod facts;
 pub mod fold;
 mod graph;
+mod index;
 mod info;
 #[cfg(feature = "serde")]
 mod json;
@@ -46,9 +49,13 @@ pub(crate) use age::Age;
 pub use blocker::{Blocker, BlockerKind, Blockers, ChainLink};
 pub(crate) use edges::EdgeList;
 pub use edges::{Edge, Link};
-pub use info::{HeldSlot, ProcessInfo};
+pub use facts::HeldSlot;
+pub(crate) use facts::{Facts, Rare};
+pub(crate) use index::Index;
+use index::index;
+pub use info::ProcessInfo;
 pub use outline::Marks;
-pub(crate) use processes::{Facts, Index, ProcessList, Rare};
+pub(crate) use processes::ProcessList;
 
 /// A process with everything that it closes or waits for, at the time of the call of
 /// [`Process::snapshot`](crate::Process::snapshot).
@@ -209,11 +216,6 @@ impl Snapshot {
         let found = by_id.binary_search_by_key(&id, |&index| ids[index as usize]);
         found.ok().map(|position| by_id[position] as usize)
     }
-}
-
-/// Converts a position into an index of four bytes, because a snapshot of 2³² processes would not fit into memory.
-fn index(position: usize) -> u32 {
-    u32::try_from(position).expect("a snapshot has fewer than 2³² processes and edges")
 }
 
 #[cfg(all(test, not(loom)))]

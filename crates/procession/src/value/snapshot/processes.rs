@@ -4,14 +4,11 @@
 //! phase and run nothing. Consecutive processes that differ in nothing but their id share one entry, so each of them
 //! takes 12 bytes. That is what limits the time of a large snapshot, because most of it is spent on memory accesses.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::age::Age;
 use super::edges::EdgeList;
-use super::info::{HeldSlot, ProcessInfo};
-use crate::value::work::StoredWork;
-use crate::value::{BriefReason, Name, Phase, ProcessId, Reason, Site};
+use super::facts::Facts;
+use super::index::{Index, index};
+use super::info::ProcessInfo;
+use crate::value::ProcessId;
 
 /// The processes of a snapshot, by index.
 #[derive(Clone, Debug, Default)]
@@ -23,45 +20,6 @@ pub(crate) struct ProcessList {
     /// The first parents, unless those among the facts are right.
     first_parents: Vec<Index>,
 }
-
-/// The facts about a process, except its id.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    pub(crate) site: Site,
-    pub(crate) name: Option<Name>,
-    pub(crate) rare: Option<Box<Rare>>,
-    pub(crate) closing_for: Age,
-    pub(crate) aborting_for: Age,
-    pub(crate) work_for: Age,
-    /// The index of the first parent; none for the root, and for a process that was reached only along edges that do
-    /// not close it.
-    pub(crate) first_parent: Index,
-    pub(crate) phase: Phase,
-    pub(crate) aborting: bool,
-    pub(crate) work: StoredWork,
-    /// A reason that carries a value is stored in `rare`.
-    pub(crate) reason: Option<BriefReason>,
-}
-
-// In a program whose processes have all different names or run code, a snapshot consists of these.
-#[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Facts>() == 64);
-
-/// The facts that few processes need.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rare {
-    pub(crate) reason: Option<Reason>,
-    pub(crate) failed: bool,
-    pub(crate) closing_children: bool,
-    pub(crate) thread: Option<Arc<str>>,
-    pub(crate) held_slots: Vec<HeldSlot>,
-    /// How long the hooks that are being called for a failure of the process have taken.
-    pub(crate) failure_hook_for: Option<Duration>,
-}
-
-/// An optional index in four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Index(u32);
 
 impl ProcessList {
     /// Adds a process, and returns its index.
@@ -128,7 +86,7 @@ impl ProcessList {
                 continue;
             }
             let mut next = queue.len();
-            queue.push(super::index(start));
+            queue.push(index(start));
             while let Some(&parent) = queue.get(next) {
                 next += 1;
                 for edge in edges.of(parent).filter(|edge| edge.kind.closes()) {
@@ -143,53 +101,13 @@ impl ProcessList {
     }
 }
 
-impl Facts {
-    /// Are these the facts about the other process, too?
-    #[inline(always)]
-    fn apply_to(&self, other: &Self) -> bool {
-        let plain = |facts: &Self| {
-            let Self { site, closing_for, aborting_for, work_for, .. } = *facts;
-            let Self { first_parent, phase, aborting, work, reason, .. } = *facts;
-            let ages = (closing_for, aborting_for, work_for);
-            (first_parent, site, ages, phase, aborting, work, reason)
-        };
-        plain(self) == plain(other)
-            && self.name.as_deref() == other.name.as_deref()
-            && self.rare.is_none()
-            && other.rare.is_none()
-    }
-}
-
-impl Rare {
-    /// The facts in a box, unless all of them are empty.
-    pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let Self { reason, failed, closing_children, thread, held_slots, failure_hook_for } = &self;
-        let is_empty = reason.is_none() && thread.is_none() && held_slots.is_empty();
-        let is_empty = is_empty && failure_hook_for.is_none() && !failed && !closing_children;
-        (!is_empty).then(|| Box::new(self))
-    }
-}
-
-impl Index {
-    pub(crate) const NONE: Self = Self(u32::MAX);
-
-    pub(crate) fn get(self) -> Option<u32> {
-        (self != Self::NONE).then_some(self.0)
-    }
-}
-
-impl From<u32> for Index {
-    fn from(index: u32) -> Self {
-        Self(index)
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::Duration;
 
+    use super::super::facts::Rare;
     use super::super::testing::{at, held};
-    use super::{Facts, Index, ProcessList, Rare};
+    use super::{Facts, Index, ProcessList};
     use crate::value::{Phase, ProcessId, Reason, Work};
 
     type Change = fn(&mut Facts);
