@@ -12,11 +12,10 @@
 
 use postgres::Transaction;
 use postgres::types::Type;
-use procession_supervisor::shared::{Lease, TableError, Token};
+use procession_supervisor::shared::{TableError, Token};
 
 use crate::error::failed;
 use crate::names::Names;
-use crate::table::PostgresSharedTable;
 
 /// The query of [`SharedTable::guard_sql`](procession_supervisor::shared::SharedTable::guard_sql).
 pub(crate) fn sql(names: &Names) -> String {
@@ -28,44 +27,17 @@ pub(crate) fn sql(names: &Names) -> String {
     )
 }
 
-impl PostgresSharedTable {
-    /// Makes a transaction of the same database conditional on a lease: after this, it can be committed only before
-    /// another manager claims the unit. Call it first in the transaction.
-    ///
-    /// **Keep the transaction short.** Until it ends, nobody can take the unit over, the manager cannot record what
-    /// happens to the unit or give it back, and an operator's change of the unit waits. Other units are not delayed. A
-    /// client that forgets to end a transaction would hold the unit for ever, so set
-    /// `idle_in_transaction_session_timeout` for your own connections, for example to 10 s.
-    ///
-    /// # Errors
-    ///
-    /// [`TableError::Refused`] if the lease has ended: roll the transaction back at once, because it may still hold up
-    /// the next claim. Otherwise, an error of the database.
-    pub fn guard(
-        &self,
-        lease: &Lease,
-        transaction: &mut Transaction<'_>,
-    ) -> Result<(), TableError> {
-        self.guard_claim(lease.key(), lease.token(), transaction)
+/// Makes a transaction conditional on the claim of a unit.
+pub(crate) fn guard(
+    names: &Names,
+    key: &str,
+    token: Token,
+    transaction: &mut Transaction<'_>,
+) -> Result<(), TableError> {
+    let token = i64::try_from(token.get()).map_err(|_| TableError::Refused)?;
+    if key.contains('\0') {
+        return Err(TableError::Refused);
     }
-
-    /// [`guard`](Self::guard) for the claim of a unit, if there is no [`Lease`] at hand.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`guard`](Self::guard).
-    pub fn guard_claim(
-        &self,
-        key: &str,
-        token: Token,
-        transaction: &mut Transaction<'_>,
-    ) -> Result<(), TableError> {
-        let token = i64::try_from(token.get()).map_err(|_| TableError::Refused)?;
-        if key.contains('\0') {
-            return Err(TableError::Refused);
-        }
-        let sql = sql(&self.about.names);
-        let rows = transaction.query_typed(&sql, &[(&key, Type::TEXT), (&token, Type::INT8)]);
-        if rows.map_err(failed)?.is_empty() { Err(TableError::Refused) } else { Ok(()) }
-    }
+    let rows = transaction.query_typed(&sql(names), &[(&key, Type::TEXT), (&token, Type::INT8)]);
+    if rows.map_err(failed)?.is_empty() { Err(TableError::Refused) } else { Ok(()) }
 }

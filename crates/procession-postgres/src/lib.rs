@@ -86,6 +86,9 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod about;
+mod connection;
+mod ends;
 mod error;
 mod guard;
 mod names;

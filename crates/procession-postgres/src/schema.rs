@@ -17,8 +17,9 @@ use postgres::error::SqlState;
 use postgres::types::Type;
 use procession_supervisor::shared::TableError;
 
+use crate::connection::{Connection, Transaction};
+use crate::ends::end_all;
 use crate::error::has_code;
-use crate::session::{PostgresSession, Transaction, end_all};
 
 /// The version that this program is made for.
 const SUPPORTED: u32 = 1;
@@ -29,9 +30,9 @@ const EPOCH_BITS: i32 = 40;
 const LONG: &str = "set local statement_timeout = '60s'; set local lock_timeout = '60s'";
 
 /// Makes the schema usable: checks its version, and creates it if there is none.
-pub(crate) fn prepare(session: &mut PostgresSession) -> Result<(), TableError> {
-    check_server(session)?;
-    let version = session.query("select version, oldest from {s}.meta", &[]);
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), TableError> {
+    check_server(connection)?;
+    let version = connection.query("select version, oldest from {s}.meta", &[]);
     let row = match version {
         Ok(rows) => rows.into_iter().next(),
         Err(error)
@@ -44,13 +45,13 @@ pub(crate) fn prepare(session: &mut PostgresSession) -> Result<(), TableError> {
     };
     match row {
         Some(row) => check_version(row.get(0), row.get(1)),
-        None => session.transact(migrate),
+        None => connection.transact(migrate),
     }
 }
 
 /// A server that is a standby may be promoted; a database that is read-only remains so.
-fn check_server(session: &mut PostgresSession) -> Result<(), TableError> {
-    let rows = session.query(
+fn check_server(connection: &mut Connection) -> Result<(), TableError> {
+    let rows = connection.query(
         "select pg_catalog.pg_is_in_recovery(), \
          pg_catalog.current_setting('default_transaction_read_only') = 'on', \
          pg_catalog.current_setting('server_encoding')",
@@ -103,8 +104,8 @@ fn migrate(tx: &mut Transaction<'_>) -> Result<(), TableError> {
 }
 
 /// Finds out whether the server tells its timeline, and begins a new epoch if it is another one than the table's.
-pub(crate) fn follow_timeline(session: &mut PostgresSession) -> Result<(), TableError> {
-    let rows = session.query("select meta.timeline, {timeline} as now from {s}.meta", &[]);
+pub(crate) fn follow_timeline(connection: &mut Connection) -> Result<(), TableError> {
+    let rows = connection.query("select meta.timeline, {timeline} as now from {s}.meta", &[]);
     let rows = match rows {
         Ok(rows) => rows,
         Err(error)
@@ -116,15 +117,15 @@ pub(crate) fn follow_timeline(session: &mut PostgresSession) -> Result<(), Table
             .iter()
             .any(|state| has_code(&error, state)) =>
         {
-            session.sees_timeline = false;
+            connection.sees_timeline = false;
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    session.sees_timeline = true;
+    connection.sees_timeline = true;
     let is_new = |row: &postgres::Row| row.get::<_, Option<i64>>(0) != Some(row.get(1));
     if rows.first().is_some_and(is_new) {
-        session.transact(begin_epoch)?;
+        connection.transact(begin_epoch)?;
     }
     Ok(())
 }

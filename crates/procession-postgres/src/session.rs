@@ -1,8 +1,8 @@
-//! [`PostgresSession`]: one connection to the table.
+//! [`PostgresSession`]: the calls of the contract, on one connection.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `managers` | registration, leases, and what the end of one means |
+//! | `managers` | registration and leases; their ends are in [`ends`](crate::ends) |
 //! | `claims` | shares, claims and orders |
 //! | `writes` | what managers write about their units |
 //! | `operators` | the calls of operators, and reading the table |
@@ -23,7 +23,7 @@
 //!    happens to them often, and they have a lock timeout of their own (see `claims`). The rows of the others have one
 //!    owner; their waits end with the lock timeout of the session.
 //!
-//! If there is a deadlock nevertheless, for example with a transaction of an operator, [`repeat`] begins again.
+//! If there is a deadlock nevertheless, for example with a transaction of an operator, [the connection](Connection::transact) begins again.
 //!
 //! The row of a manager is deleted after all its units were freed, so each owner has a row. Whoever has locked a row of
 //! `units` knows that it is not freed meanwhile, and needs no lock on the owner's.
@@ -37,135 +37,29 @@ mod writes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postgres::types::{ToSql, Type};
-use postgres::{Client, IsolationLevel, Row};
+use postgres::Client;
 use procession_supervisor::shared::{
     Claimed, ManagerId, ManagerRow, Order, Registered, Registration, Request, Session, Share,
     TableError, Token, UnitRow, Wanted, Write, WriteResult,
 };
 
 use self::changes::Changes;
-pub(crate) use self::managers::end_all;
-use crate::error::{failed, is_conflict};
-use crate::names::Names;
+use crate::about::About;
+use crate::connection::Connection;
 use crate::schema;
-use crate::table::About;
-
-/// How often a transaction is repeated after a conflict.
-const ATTEMPTS: usize = 4;
-
-/// A crash of the server must lose no claim, or its token would be given again, and no release. So commits wait for the
-/// disk, even if the administrator does not want them to.
-const DURABLE: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true) \
-                       where pg_catalog.current_setting('synchronous_commit') = 'off'";
 
 pub(crate) struct PostgresSession {
-    client: Client,
-    about: Arc<About>,
+    connection: Connection,
     changes: Changes,
-    /// The server tells its timeline.
-    pub(crate) sees_timeline: bool,
 }
-
-/// A transaction, at the isolation level read committed.
-pub(crate) struct Transaction<'a> {
-    inner: postgres::Transaction<'a>,
-    about: &'a About,
-    sees_timeline: bool,
-}
-
-/// A parameter of a statement. With its type, a statement takes one round trip and leaves nothing prepared, so that
-/// transaction poolers work.
-pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl PostgresSession {
     pub(crate) fn open(client: Client, about: Arc<About>) -> Result<Self, TableError> {
-        let changes = Changes::Unwatched;
-        let mut session = Self { client, about, changes, sees_timeline: false };
-        schema::prepare(&mut session)?;
-        schema::follow_timeline(&mut session)?;
-        if !session.about.is_poll_only {
-            session
-                .client
-                .batch_execute(&DURABLE.replace(", true)", ", false)"))
-                .map_err(failed)?;
-        }
-        Ok(session)
-    }
-
-    /// Performs a statement. After a conflict with another transaction, repeats it.
-    pub(crate) fn query(
-        &mut self,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, TableError> {
-        let statement = self.about.names.sql(statement, self.sees_timeline);
-        repeat(|| self.client.query_typed(&statement, parameters).map_err(failed))
-    }
-
-    /// Performs a transaction. After a conflict with another one, repeats it.
-    pub(crate) fn transact<R>(
-        &mut self,
-        mut perform: impl FnMut(&mut Transaction<'_>) -> Result<R, TableError>,
-    ) -> Result<R, TableError> {
-        repeat(|| self.attempt(&mut perform))
-    }
-
-    fn attempt<R>(
-        &mut self,
-        perform: impl FnOnce(&mut Transaction<'_>) -> Result<R, TableError>,
-    ) -> Result<R, TableError> {
-        let level = IsolationLevel::ReadCommitted;
-        let inner = self.client.build_transaction().isolation_level(level).start();
-        let inner = inner.map_err(failed)?;
-        let (about, sees_timeline) = (&*self.about, self.sees_timeline);
-        let mut tx = Transaction { inner, about, sees_timeline };
-        if about.is_poll_only {
-            let timeout = about.statement_timeout;
-            let lock = timeout * 4 / 5;
-            tx.batch(&format!(
-                "set local statement_timeout = {0}; set local lock_timeout = {1}; \
-                 set local idle_in_transaction_session_timeout = {0}; {DURABLE}",
-                timeout.as_millis(),
-                lock.as_millis().max(1),
-            ))?;
-        }
-        // If it fails, dropping the transaction rolls it back.
-        let result = perform(&mut tx)?;
-        tx.inner.commit().map_err(failed)?;
-        Ok(result)
-    }
-}
-
-/// Performs a transaction that has changed nothing if it fails because of a conflict.
-fn repeat<R>(mut perform: impl FnMut() -> Result<R, TableError>) -> Result<R, TableError> {
-    let mut attempts = 1..ATTEMPTS;
-    loop {
-        match perform() {
-            Err(error) if is_conflict(&error) && attempts.next().is_some() => {}
-            result => return result,
-        }
-    }
-}
-
-impl Transaction<'_> {
-    pub(crate) fn names(&self) -> &Names {
-        &self.about.names
-    }
-
-    pub(crate) fn query(
-        &mut self,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, TableError> {
-        let statement = self.about.names.sql(statement, self.sees_timeline);
-        self.inner.query_typed(&statement, parameters).map_err(failed)
-    }
-
-    /// Performs several statements without parameters.
-    pub(crate) fn batch(&mut self, statements: &str) -> Result<(), TableError> {
-        let statements = self.about.names.sql(statements, self.sees_timeline);
-        self.inner.batch_execute(&statements).map_err(failed)
+        let mut connection = Connection::new(client, about);
+        schema::prepare(&mut connection)?;
+        schema::follow_timeline(&mut connection)?;
+        connection.make_durable()?;
+        Ok(Self { connection, changes: Changes::Unwatched })
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use postgres::config::SslMode;
 use postgres::tls::{MakeTlsConnect, TlsConnect};
-use postgres::{Client, Config, NoTls, Socket};
-use procession_supervisor::shared::{Session, SharedTable, TableError};
+use postgres::{Client, Config, NoTls, Socket, Transaction};
+use procession_supervisor::shared::{Lease, Session, SharedTable, TableError, Token};
 
+use crate::about::About;
 use crate::error::failed;
 use crate::guard;
 use crate::names::Names;
@@ -29,16 +30,8 @@ type Connect = dyn Fn(&Config) -> Result<Client, postgres::Error> + Send + Sync;
 /// [`SharedManager`](procession_supervisor::shared::SharedManager) opens its sessions on threads of its own.
 #[derive(Clone)]
 pub struct PostgresSharedTable {
-    pub(crate) about: Arc<About>,
+    about: Arc<About>,
     connect: Arc<Connect>,
-}
-
-/// What all sessions of a table have in common.
-pub(crate) struct About {
-    config: Config,
-    pub(crate) names: Names,
-    pub(crate) is_poll_only: bool,
-    pub(crate) statement_timeout: Duration,
 }
 
 /// Configures a [`PostgresSharedTable`]: see [`PostgresSharedTable::builder`].
@@ -103,6 +96,40 @@ impl PostgresSharedTable {
             is_poll_only: false,
             statement_timeout: STATEMENT_TIMEOUT,
         }
+    }
+
+    /// Makes a transaction of the same database conditional on a lease: after this, it can be committed only before
+    /// another manager claims the unit. Call it first in the transaction.
+    ///
+    /// **Keep the transaction short.** Until it ends, nobody can take the unit over, the manager cannot record what
+    /// happens to the unit or give it back, and an operator's change of the unit waits. Other units are not delayed. A
+    /// client that forgets to end a transaction would hold the unit for ever, so set
+    /// `idle_in_transaction_session_timeout` for your own connections, for example to 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Refused`] if the lease has ended: roll the transaction back at once, because it may still hold up
+    /// the next claim. Otherwise, an error of the database.
+    pub fn guard(
+        &self,
+        lease: &Lease,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<(), TableError> {
+        self.guard_claim(lease.key(), lease.token(), transaction)
+    }
+
+    /// [`guard`](Self::guard) for the claim of a unit, if there is no [`Lease`] at hand.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`guard`](Self::guard).
+    pub fn guard_claim(
+        &self,
+        key: &str,
+        token: Token,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<(), TableError> {
+        guard::guard(&self.about.names, key, token, transaction)
     }
 }
 

@@ -14,9 +14,10 @@ use procession_supervisor::shared::{
 };
 use rusqlite::{OptionalExtension, Row, ToSql, Transaction, params};
 
+use crate::changes::tell;
 use crate::error::Failure;
 use crate::leases::{alive, kinds_of};
-use crate::session::{bound, tell, unsigned};
+use crate::numbers::{bound, unsigned};
 
 pub(crate) const CLAIM: &str = "
     UPDATE procession_units SET

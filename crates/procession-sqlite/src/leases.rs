@@ -7,9 +7,10 @@ use procession_supervisor::shared::{
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use crate::changes::tell;
 use crate::error::Failure;
 use crate::lock::{LockDirectory, LockFile};
-use crate::session::{bound, id, tell, unsigned};
+use crate::numbers::{bound, id, unsigned};
 
 /// The maximum number of ids that are tried if other programs have locked the files of the first ones. Such files exist
 /// only if the database was replaced while it was in use.

@@ -90,16 +90,19 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod changes;
 mod claims;
 mod error;
 mod guard;
 mod leases;
 mod lock;
 mod network;
+mod numbers;
 #[cfg(test)]
 mod plans;
 mod schema;
 mod session;
+mod shared;
 mod table;
 mod units;
 

@@ -21,9 +21,11 @@ use procession_supervisor::shared::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::changes::{changes, data_version};
 use crate::error::Failure;
 use crate::lock::DeadFile;
-use crate::table::Shared;
+use crate::numbers::id;
+use crate::shared::Shared;
 use crate::{claims, leases, schema, units};
 
 /// How often a session looks for a change while it waits.
@@ -292,37 +294,4 @@ impl Session for SqliteSession {
         rows.retain(|row| !dead.contains(&row.manager));
         Ok(rows)
     }
-}
-
-/// Tells other sessions that something has changed.
-pub(crate) fn tell(transaction: &Transaction<'_>) -> Result<(), Failure> {
-    let tell = "UPDATE procession_meta SET changes = changes + 1";
-    transaction.prepare_cached(tell)?.execute([])?;
-    Ok(())
-}
-
-/// A number that differs when another connection has committed something.
-fn data_version(connection: &Connection) -> Result<i64, Failure> {
-    let mut statement = connection.prepare_cached("PRAGMA data_version")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
-}
-
-fn changes(connection: &Connection) -> Result<i64, Failure> {
-    let mut statement = connection.prepare_cached("SELECT changes FROM procession_meta")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
-}
-
-/// The id with this number.
-pub(crate) fn id(number: i64) -> ManagerId {
-    ManagerId::new(unsigned(number))
-}
-
-/// A number of units as SQLite stores it.
-pub(crate) fn bound(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Numbers in the database are never negative.
-pub(crate) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -3,8 +3,9 @@
 use procession_supervisor::shared::{Desired, TableError, Token, UnitRow};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use crate::changes::tell;
 use crate::error::Failure;
-use crate::session::{bound, id, tell, unsigned};
+use crate::numbers::{bound, id, unsigned};
 
 pub(crate) const UNCHANGED: &str = "
     SELECT generation FROM procession_units

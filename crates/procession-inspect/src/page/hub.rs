@@ -34,12 +34,13 @@ use parking_lot::Mutex;
 use procession::{Clock, Error, Phase, Process, SystemClock, WeakProcess, support};
 
 pub(crate) use self::viewer::Viewer;
+use super::facts::Facts;
 use super::farewell::{bye, outcome_text};
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::model::{At, Frame, Program, State as Shows};
 use super::query::Query;
-use super::sample::{Facts, Numbered, Sample};
+use super::sample::{Numbered, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
 use super::units::Sources;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `model` | the JSON; begin here |
 //! | `query` | which rows a viewer wants |
-//! | `tally`, `history`, `sample` | events, serial numbers, and snapshots with both |
+//! | `tally`, `history`, `sample` | events, serial numbers, and snapshots with both; `facts`: what else a sample needs |
 //! | `summary`, `rows`, `row`, `frame` | functions from a sample and a query to a frame |
 //! | `hub`, `farewell` | the sampler, the viewers of its frames, and the last event |
 //! | `guard`, `token`, `headers` | who may see the page |
@@ -13,12 +13,14 @@
 //! | `texts.js`, `script/`, `dialogs` | what a script adds |
 //! | `graph` | a part of the tree as a picture, and the page around it |
 //! | `units` | the units of managers |
-//! | `inspect` | [`Inspect`] |
+//! | `inspect`, `error` | [`Inspect`], and why it may fail |
 //! | `texts` | redacting and escaping |
 
 mod answers;
 mod detail;
 mod dialogs;
+mod error;
+mod facts;
 #[cfg(test)]
 mod failure_tests;
 mod farewell;
@@ -49,5 +51,6 @@ mod units;
 mod viewer_tests;
 mod words;
 
+pub use error::InspectError;
+pub use inspect::Inspect;
 pub(crate) use inspect::Service;
-pub use inspect::{Inspect, InspectError};

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use procession::support::{Deadlines, Marks, nearest_labels};
+use procession::support::{Marks, nearest_labels};
 use procession::{Edge, Link, ProcessInfo, Snapshot};
 
+use super::facts::Facts;
 use super::history::History;
 use super::model::{At, Blocker, Failure, Program, Summary};
 use super::summary::{blockers, summary};
@@ -61,20 +62,6 @@ impl Numbered {
         history.forget();
         Self { snapshot, marks, tree, keys, failure_keys }
     }
-}
-
-/// The facts that a sample needs besides the snapshot.
-pub(crate) struct Facts<'a> {
-    pub(crate) at: At,
-    pub(crate) now: Instant,
-    pub(crate) up: Duration,
-    pub(crate) program: &'a Arc<Program>,
-    pub(crate) deadlines: Option<Deadlines>,
-    pub(crate) tally: Tally,
-    pub(crate) texts: &'a Texts,
-    pub(crate) sources: &'a Sources,
-    /// The root's outcome, and how long it was Closing, once it is Closed.
-    pub(crate) outcome: Option<(String, Duration)>,
 }
 
 impl Sample {

@@ -7,8 +7,8 @@ use procession::support::{columns, renamed};
 use procession::{Phase, Reason, Snapshot};
 use serde::Serialize;
 
+use super::facts::Facts;
 use super::model::{Blocker, State, Step, Summary};
-use super::sample::Facts;
 use super::texts::Texts;
 
 /// The number of blockers that are listed.

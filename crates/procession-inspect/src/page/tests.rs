@@ -8,6 +8,7 @@ use procession::{ChildFailure, Process, Reason};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::facts::Facts;
 use super::frame::{FRAME_LIMIT, frame, keep_closed, next};
 use super::history::History;
 use super::html;
@@ -15,7 +16,7 @@ use super::hub::Hub;
 use super::model::{At, Blocker, Content, Frame, Program, Row};
 use super::query::Query;
 use super::row::ROW_LIMIT;
-use super::sample::{Facts, Numbered, Sample};
+use super::sample::{Numbered, Sample};
 use super::tally::Tally;
 use super::texts::Texts;
 use super::units::Sources;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use subtle::ConstantTimeEq;
 
-use super::inspect::InspectError;
+use super::error::InspectError;
 
 /// It is compared in constant time. Nothing but the address that the program prints once contains it: it has no
 /// `Debug`.

@@ -39,13 +39,13 @@ pub(super) enum Changes {
 impl PostgresSession {
     /// Begins to watch for changes.
     fn watch_changes(&mut self) -> Result<(), TableError> {
-        if self.about.is_poll_only {
+        if self.connection.about.is_poll_only {
             let (seen, next) = (self.count_changes()?, Instant::now() + EVERY);
             self.changes = Changes::Counted { seen, again: false, next };
             return Ok(());
         }
-        let listen = format!("listen {}", self.about.names.channel());
-        self.client.batch_execute(&listen).map_err(failed)?;
+        let listen = format!("listen {}", self.connection.about.names.channel());
+        self.connection.client.batch_execute(&listen).map_err(failed)?;
         self.changes = Changes::Notified;
         Ok(())
     }
@@ -69,21 +69,22 @@ impl PostgresSession {
     }
 
     fn wait_for_notification(&mut self, timeout: Duration) -> Result<bool, TableError> {
-        let mut notifications = self.client.notifications();
+        let mut notifications = self.connection.client.notifications();
         let first = notifications.timeout_iter(timeout).next().map_err(failed)?;
         // All that came with it are the same change to the caller.
         while !notifications.is_empty() {
             notifications.iter().next().map_err(failed)?;
         }
         drop(notifications);
-        if self.client.is_closed() {
+        if self.connection.client.is_closed() {
             return Err(TableError::Unavailable("the server has closed the connection".into()));
         }
         Ok(first.is_some())
     }
 
     fn count_changes(&mut self) -> Result<i64, TableError> {
-        let rows = self.query("select last_value + is_called::int from {s}.changes", &[])?;
+        let rows =
+            self.connection.query("select last_value + is_called::int from {s}.changes", &[])?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 

@@ -17,7 +17,8 @@ use postgres::error::SqlState;
 use postgres::types::Type;
 use procession_supervisor::shared::{Claimed, ManagerId, Order, Ordered, Share, TableError, Token};
 
-use super::{PostgresSession, Transaction, number, unsigned};
+use super::{PostgresSession, number, unsigned};
+use crate::connection::Transaction;
 use crate::error::{has_code, is_duplicate};
 use crate::schema;
 
@@ -107,10 +108,10 @@ enum Locked {
 impl PostgresSession {
     pub(super) fn share(&mut self, manager: ManagerId) -> Result<Share, TableError> {
         loop {
-            let rows = self.query(SHARE, &[(&number(manager), Type::INT8)])?;
+            let rows = self.connection.query(SHARE, &[(&number(manager), Type::INT8)])?;
             let row = rows.first().ok_or(TableError::Refused)?;
             if row.get(7) {
-                schema::follow_timeline(self)?;
+                schema::follow_timeline(&mut self.connection)?;
                 continue;
             }
             let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0);
@@ -137,7 +138,7 @@ impl PostgresSession {
         let mut attempts = 1..ATTEMPTS;
         loop {
             let mut is_new_timeline = false;
-            let claimed = self.transact(|tx| match lock(tx, manager)? {
+            let claimed = self.connection.transact(|tx| match lock(tx, manager)? {
                 Locked::Ended => Err(TableError::Refused),
                 Locked::NewTimeline => {
                     is_new_timeline = true;
@@ -155,7 +156,7 @@ impl PostgresSession {
                 ),
             });
             match claimed {
-                Ok(_) if is_new_timeline => schema::follow_timeline(self)?,
+                Ok(_) if is_new_timeline => schema::follow_timeline(&mut self.connection)?,
                 Err(error) if with_suspect && is_duplicate(&error) => with_suspect = false,
                 Err(error) if has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
                     if attempts.next().is_none() {
@@ -168,7 +169,7 @@ impl PostgresSession {
     }
 
     pub(super) fn owned(&mut self, manager: ManagerId) -> Result<Vec<(String, Token)>, TableError> {
-        let rows = self.query(OWNED, &[(&number(manager), Type::INT8)])?;
+        let rows = self.connection.query(OWNED, &[(&number(manager), Type::INT8)])?;
         if rows.is_empty() {
             return Err(TableError::Refused);
         }
@@ -179,7 +180,7 @@ impl PostgresSession {
     }
 
     pub(super) fn orders(&mut self, manager: ManagerId) -> Result<Vec<Order>, TableError> {
-        let rows = self.query(ORDERS, &[(&number(manager), Type::INT8)])?;
+        let rows = self.connection.query(ORDERS, &[(&number(manager), Type::INT8)])?;
         if rows.is_empty() {
             return Err(TableError::Refused);
         }

@@ -44,7 +44,7 @@ impl PostgresSession {
         check("kind", kind, LONGEST)?;
         check("spec", spec, LONGEST_SPEC)?;
         // Programs put the same units each time they start: that writes nothing, and waits for nobody.
-        let rows = self.query(
+        let rows = self.connection.query(
             "with same as materialized ( \
                select generation from {s}.units \
                where key = $1 and kind = $2 and spec = $3 and desired <> 'remove'), \
@@ -122,7 +122,7 @@ impl PostgresSession {
         if key.contains('\0') {
             return Err(not_found());
         }
-        let rows = self.query(statement, &[(&key, Type::TEXT)])?;
+        let rows = self.connection.query(statement, &[(&key, Type::TEXT)])?;
         if rows.is_empty() { Err(not_found()) } else { Ok(()) }
     }
 
@@ -131,7 +131,7 @@ impl PostgresSession {
             return Ok(None);
         }
         let statement = format!("select {UNIT} from {{s}}.units where key = $1");
-        let rows = self.query(&statement, &[(&key, Type::TEXT)])?;
+        let rows = self.connection.query(&statement, &[(&key, Type::TEXT)])?;
         Ok(rows.first().map(unit))
     }
 
@@ -146,12 +146,13 @@ impl PostgresSession {
         let statement =
             format!("select {UNIT} from {{s}}.units where {condition} order by key limit $2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.query(&statement, &[(&after, Type::TEXT), (&limit, Type::INT8)])?;
+        let rows =
+            self.connection.query(&statement, &[(&after, Type::TEXT), (&limit, Type::INT8)])?;
         Ok(rows.iter().map(unit).collect())
     }
 
     pub(super) fn managers(&mut self) -> Result<Vec<ManagerRow>, TableError> {
-        let rows = self.query(
+        let rows = self.connection.query(
             "select id, name, kinds, is_draining, \
                (select count(*) from {s}.units u where u.owner = m.id), \
                (extract(epoch from expires_at - pg_catalog.clock_timestamp()) * 1000)::bigint \

@@ -20,7 +20,8 @@ use postgres::Row;
 use postgres::types::Type;
 use procession_supervisor::shared::{Record, TableError, Write, WriteResult, Written};
 
-use super::{Parameter, PostgresSession, Transaction, signed};
+use super::{PostgresSession, signed};
+use crate::connection::{Parameter, Transaction};
 
 /// Locks the rows whose keys are in $1 and whose tokens are in $2, in the order of their keys. It skips rows that
 /// another transaction has locked.
@@ -89,7 +90,7 @@ impl PostgresSession {
             return Ok(vec![WriteResult::Refused; writes.len()]);
         }
         let locked: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (&tokens, Type::INT8_ARRAY)];
-        self.transact(|tx| {
+        self.connection.transact(|tx| {
             let rows = tx.query(LOCK, &locked)?;
             let mut states: BTreeMap<&str, State> =
                 rows.iter().map(|row| (row.get(0), State::read(row))).collect();
