@@ -16,8 +16,8 @@ use crate::store::Store;
 
 /// How often a unit counts.
 const TICK: Duration = Duration::from_millis(100);
-/// How often a stubborn unit counts after its abort.
-const LATE: u32 = 1;
+/// The maximum number of times that a stubborn unit tries to count after its abort.
+const LATE: u32 = 3;
 
 /// Makes the unit of a claim. A spec that nobody knows is a failure of the unit.
 pub(crate) fn unit(claim: &Claim, store: &Store, name: &str, log: &Log) -> Result<Unit, BoxError> {
@@ -69,23 +69,35 @@ fn count(
     run.ready();
     loop {
         let begun = Instant::now();
+        let is_late = run.is_aborting();
         let counted = match &mut counter {
             Some(counter) => Ok(counter),
             None => store.counter().map(|opened| counter.insert(opened)),
         };
-        match counted.and_then(|counter| counter.count(claim.lease(), name)) {
-            Ok(()) => {}
+        let is_answered = match counted.and_then(|counter| counter.count(claim.lease(), name)) {
+            Ok(()) => true,
             // The lease has ended, so the unit will be aborted.
-            Err(TableError::Refused) => log.write("refused", claim)?,
+            Err(TableError::Refused) => {
+                log.write("refused", claim)?;
+                true
+            }
             // The database is away. Nothing is written until it is back.
-            Err(_) => counter = None,
-        }
-        // A stubborn unit goes on for a while even after its abort.
-        late += u32::from(run.is_aborting());
+            Err(_) => {
+                counter = None;
+                false
+            }
+        };
         let pause = TICK.saturating_sub(begun.elapsed());
+        // A stubborn unit tries to count even after its abort. It does not pause then, because the program exits if the
+        // unit has not ended soon after its lease.
+        late += u32::from(is_late);
         let is_over = match is_stubborn {
             false => run.closing().wait_timeout(pause).is_some(),
-            true => Process::new().closed().wait_timeout(pause).is_some() || late > LATE,
+            true if is_late => is_answered || late == LATE,
+            true => {
+                let _aborted = run.aborting().wait_timeout(pause);
+                false
+            }
         };
         if is_over {
             return Ok(());

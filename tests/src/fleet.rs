@@ -1,9 +1,9 @@
 //! Several programs that share a table, and a log of their units that does not depend on the table.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -82,8 +82,14 @@ impl Fleet {
     pub fn start_on(&mut self, name: &str, table: &str) {
         let mut command = Command::new(example("procession-examples", "fleet"));
         command.args(["run", "--name", name, "--table", table, "--ttl", &self.ttl, "--log"]);
-        command.arg(&self.log).stderr(Stdio::null());
+        let errors = File::options().create(true).append(true).open(self.errors(name)).unwrap();
+        command.arg(&self.log).stderr(errors);
         self.programs.insert(name.to_owned(), Program::start(&mut command));
+    }
+
+    /// The file with the standard error of all programs of this name.
+    fn errors(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(format!("{name}.err"))
     }
 
     /// Kills a program with SIGKILL.
@@ -110,7 +116,11 @@ impl Fleet {
     pub fn end(&mut self, name: &str) {
         let mut program = self.programs.remove(name).unwrap();
         program.signal(Signal::TERM);
-        assert_eq!(program.status().code(), Some(0), "{name}");
+        let status = program.status();
+        if status.code() != Some(0) {
+            let errors = fs::read_to_string(self.errors(name)).unwrap_or_default();
+            panic!("{name}: {status}, with {:#?} and the errors\n{errors}", program.rest());
+        }
     }
 
     /// Asks all programs to end.
@@ -132,6 +142,22 @@ impl Fleet {
         }
     }
 
+    /// Has the program exited because units ran on after the end of their lease? From then on, it does not belong to the
+    /// fleet.
+    pub fn has_exited_when_stuck(&mut self, name: &str) -> bool {
+        let Some(program) = self.programs.get_mut(name) else { return true };
+        if !program.has_ended() {
+            return false;
+        }
+        let (status, output) = (program.status(), program.rest());
+        let errors = fs::read_to_string(self.errors(name)).unwrap_or_default();
+        let is_stuck = errors.contains("fleet: the lease has ended, and ")
+            && errors.contains(" ignored the abort: ");
+        assert!(is_stuck && status.code() == Some(70), "{name}: {status}, {output:#?}\n{errors}");
+        self.ended();
+        true
+    }
+
     /// Returns the programs that have ended without being asked, with their exit codes, and forgets them.
     pub fn ended(&mut self) -> Vec<(String, Option<i32>)> {
         let ended = self.programs.iter_mut().filter_map(|(name, program)| {
@@ -141,9 +167,9 @@ impl Fleet {
         let log = self.log();
         for (name, id, _) in &ended {
             self.programs.remove(name);
-            // Its log says nothing about the time after its last line.
+            // Its log says nothing about the time after its last line, or since it was paused.
             let last = log.iter().rposition(|line| line.program == *id);
-            self.gone.insert(*id, last.map_or(0, |last| last + 1));
+            self.gone.entry(*id).or_insert(last.map_or(0, |last| last + 1));
         }
         ended.into_iter().map(|(name, _, code)| (name, code)).collect()
     }
