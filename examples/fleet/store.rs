@@ -77,7 +77,8 @@ struct SqliteCounter {
 impl SqliteCounter {
     fn open(table: &SqliteSharedTable) -> Result<Self, BoxError> {
         let connection = Connection::open(table.path())?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        // As in PostgreSQL: a unit that waits longer could not end in time after its abort.
+        connection.busy_timeout(Duration::from_secs(1))?;
         connection.execute_batch(TABLE)?;
         Ok(Self { connection })
     }
