@@ -145,6 +145,17 @@ fn a_ring_is_seen_once() {
     assert!(ring.iter().all(|process| snapshot.path(process.id()).is_some()));
 }
 
+/// The root has one parent, which is below it: it is listed once.
+#[test]
+fn a_root_on_a_ring_is_listed_once() {
+    let upper = named("upper");
+    let root = Process::builder().name("root").no_wait_parent(&upper).build().unwrap();
+    root.add_child_no_wait(&upper).unwrap();
+    let snapshot = root.snapshot();
+    assert_eq!((snapshot.processes().len(), snapshot.edges().len()), (2, 2), "{snapshot}");
+    assert_eq!(snapshot.edges_of(1).next().map(|edge| edge.to()), Some(0));
+}
+
 /// A snapshot has the phase, the reason, the work and the ages of each process.
 #[test]
 fn a_snapshot_has_phases_reasons_and_ages() {

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use procession::Process;
-use procession_runnable::body_thread;
-use procession_supervisor::{Manager, MemoryTable, Unit};
+use procession::{Main, Process};
+use procession_runnable::{Start, body, body_thread};
+use procession_supervisor::{Manager, MemoryTable, OnFailure, Supervisor, Unit};
 use procession_tests::LIMIT;
 
 const FILE: &str = "tests/src/bin/units.rs";
@@ -234,4 +234,28 @@ fn a_blocking_run_shows_what_it_waits_for() {
     assert!(of_job.is_some_and(|line| line.starts_with("app › caller ⇢ ")), "{blockers}");
     drop(release);
     assert!(app.closed().wait_timeout(LIMIT).unwrap().is_ok());
+}
+
+/// A set closes because of a unit that has a hook of its own. Nothing above the set has heard of it, so its own failure
+/// is reported.
+#[test]
+fn a_hook_below_a_set_does_not_handle_the_failure_of_the_set() {
+    let (tell, told) = channel();
+    let unit = Unit::new(body(move |run| {
+        let tell = tell.clone();
+        async move {
+            run.process().on_failure(move |_, error| drop(tell.send(error.to_string())));
+            run.ready();
+            Err::<(), _>("disk full")
+        }
+    }));
+    let set = Supervisor::one_for_one([("job", unit.on_failure(OnFailure::CloseAll))]);
+    let exit = Main::new().signals([]).no_exit().quiet().run(move |app| {
+        let (start, _readiness) = Start::under(&app);
+        let run = set.runnable().start(start)?;
+        assert!(run.closed().wait_timeout(LIMIT).is_some());
+        procession::ok()
+    });
+    told.recv_timeout(LIMIT).unwrap();
+    assert_eq!(exit.code(), 1);
 }

@@ -102,6 +102,8 @@ struct Rare {
     unready: Option<Label>,
     /// How its run ended, if that has left stuck units behind.
     outlived: Option<End>,
+    /// Was the run left by a run of its manager or set? Then something waits for its end.
+    is_left: bool,
     /// Its last failure, if a restart must handle it.
     kept: Option<Arc<Unhandled>>,
     /// The past, which outlives the runs.
@@ -293,10 +295,11 @@ impl Lifecycle {
     }
 
     /// Marks a unit as stuck, because the manager's run is over but the unit's run is not. It keeps its key until it
-    /// ends.
-    pub(crate) fn leave_stuck(&mut self, now: Instant) {
+    /// ends. Returns `false` if an earlier run of the manager has left the same run.
+    pub(crate) fn leave_stuck(&mut self, now: Instant) -> bool {
         self.enter(State::Stuck, now);
         self.set_then(Then::Forget);
+        !std::mem::replace(&mut self.rare().is_left, true)
     }
 
     fn load(&mut self, now: Instant, actions: &mut Actions) {

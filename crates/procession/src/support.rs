@@ -10,9 +10,7 @@ use crate::process::{Builder, Process};
 #[cfg(not(loom))]
 use crate::run::abort::{ReportedBy, close};
 use crate::run::body::ErrorRecipient;
-use crate::value::{
-    Blocker, BoxError, Error, IntoOutcome, Label, LinkError, ProcessId, Site, Snapshot,
-};
+use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, ProcessId, Site, Snapshot};
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
 
@@ -164,6 +162,20 @@ pub fn count_as_reported(error: &Error) {
     crate::run::reports::hooked(error);
 }
 
+/// The parent of the run of a supervisor that the process is part of, if there is one: of the nearest such run, if there
+/// are several inside each other.
+pub fn parent_of_run(process: &Process) -> Option<Process> {
+    let above = process.node.first_parents();
+    let mut nodes = std::iter::once(process.node.clone()).chain(above);
+    nodes.find(|node| node.report().is_some())?;
+    nodes.next().map(Process::of_node)
+}
+
+/// Are hooks called for the failures of this process?
+pub fn has_failure_hooks(process: &Process) -> bool {
+    !process.node.hooks().is_empty()
+}
+
 /// Is each of the errors the failure of the process that it is about?
 pub fn names_its_process(error: &Error) -> bool {
     error.each().iter().all(|error| error.failed_process().is_some())
@@ -244,19 +256,6 @@ where
     R: IntoOutcome,
 {
     builder.spawn_thread_handed(ErrorRecipient::Nobody, body)
-}
-
-/// The code that starts a run has failed, and has made no process for it. Makes that process, which fails with `error`
-/// as if its body had ended with it: hooks are called, and the failure is left to the caller. Returns the error.
-///
-/// # Errors
-///
-/// Those of [`Builder::build`]. Then nothing has heard of the failure.
-pub fn fail_to_start(
-    builder: Builder<'_>,
-    error: impl FnOnce(Label) -> Error,
-) -> Result<Error, LinkError> {
-    builder.fail(error)
 }
 
 /// As long as the returned value exists, snapshots show that code of `process` waits for the children of `other`.

@@ -105,8 +105,10 @@ impl<K: Key> Core<K> {
         if let Some(refused) = refused {
             let process = entry.live.as_ref().map(|live| live.process.clone());
             let key = entry.key.clone();
+            // Its run has ended, but it has yet to be decided what follows.
+            let is_outlived = entry.lifecycle.outlived().is_some();
             drop(units);
-            if then == Then::Forget {
+            if is_outlived || then == Then::Forget {
                 self.step(id, Input::Stop(then));
             }
             return reply.give(refused.result(name_of(&key), process.as_ref()));

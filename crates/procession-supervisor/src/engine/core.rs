@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use procession::support::{
-    self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children,
+    self, RunEvent, RunId, ShownWait, catch, model_has_failed, parent_of_run,
+    show_wait_for_children,
 };
 use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
@@ -167,6 +168,7 @@ impl<K: Key> Core<K> {
             let mut stuck = StuckUnits::default();
             stuck.add(name_of(&key), &process, below.as_ref());
             stuck.add_open(&self.group);
+            self.keep_open_above();
             self.named = Some(process);
             self.fail(stuck.into());
         }
@@ -184,7 +186,7 @@ impl<K: Key> Core<K> {
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
         let failure = self.failure.take()?;
-        Some(outcome::failure(self.label(), failure))
+        Some(outcome::failure(&self.run, failure))
     }
 
     pub(super) fn label(&self) -> Label {
@@ -490,7 +492,20 @@ impl<K: Key> Core<K> {
         }
         // It is open as long as one of its children is.
         stuck.add_open(&self.group);
-        (!stuck.is_empty()).then(|| outcome::stuck(self.label(), stuck))
+        if stuck.is_empty() {
+            return None;
+        }
+        self.keep_open_above();
+        Some(outcome::stuck(&self.run, stuck))
+    }
+
+    /// Called before the run ends without stuck units: makes the group of the manager or set around this one wait for
+    /// this group. So whatever waits for that group also waits for these units, even if it was left before they were
+    /// found to be stuck. The group around this one is open, because this run is below it.
+    fn keep_open_above(&self) {
+        if let Some(group) = parent_of_run(&self.run) {
+            let _kept = group.wait_for(&self.group);
+        }
     }
 
     /// The run of a nested set or manager has left stuck units behind, which may never end: reports the rest of its

@@ -3,7 +3,7 @@
 //! 1. A unit that has not ended then is stuck, and keeps its key until it ends (U1). Argument: its entry stays in
 //!    [`Units`](super::Units), and only [`Shared::forget_run`] or a later run removes it, after the end of its run.
 //! 2. A failure of such a unit is handled as it is during a run: by a hook or a reader of the events, or else by a
-//!    report (I17). Argument: [`watch`] waits for the end of each of them. If a later run has taken the unit over by
+//!    report (I17). Argument: one [`watch`] waits for the end of each of them. If a later run has taken the unit over by
 //!    then, that run handles its end.
 
 use std::mem::swap;
@@ -34,7 +34,8 @@ impl<K: Key> Core<K> {
         let (mut removed, mut left) = (None, None);
         if entry.lifecycle.state().has_run() {
             left = entry.live.as_ref().map(|live| (live.run(id), live.process.clone()));
-            units.leave_stuck(id, self.now());
+            // What an earlier run has left is watched already.
+            left = left.filter(|_| units.leave_stuck(id, self.now()));
         } else {
             removed = Some(units.remove(id));
         }

@@ -1,33 +1,35 @@
 //! What the outcome of a run's process says about the end of the run, and the outcome of a manager or a set.
 //!
 //! A hook hears of each failure once, through any number of nested managers and sets. Argument: all hooks above a
-//! manager or a set are also above its units. So [`failure`] counts the error that everything closes because of a
-//! failure as reported if the hooks were called for that failure. [`passed_on`] leaves out errors that count as
-//! reported, and the next level finds the error of this one counted.
+//! manager or a set are also above its units. So if there are any, and hooks were called for the failure because of
+//! which everything closes, [`failure`] counts the error that says so as reported. [`passed_on`] leaves out errors that
+//! count as reported, and the next level finds the error of this one counted. If all hooks that have heard of the
+//! failure are below the manager or set, its own failure is one that nothing has handled yet (I17).
 
 use std::sync::Arc;
 
-use procession::support::{self, catch, count_as_reported, was_reported};
+use procession::support::{self, catch, count_as_reported, has_failure_hooks, was_reported};
 use procession::{BoxError, Error, Label, Process, ProcessId};
 
 use crate::causes::{Cause, search};
 use crate::error::{ManagerError, StuckUnits};
 use crate::lifecycle::{End, Request};
 
-/// The failure of a manager or a set with this label.
-pub(super) fn failure(label: Label, error: ManagerError) -> Error {
+/// The failure of the manager or set with this process.
+pub(super) fn failure(process: &Process, error: ManagerError) -> Error {
     let is_told = error.failure().is_some_and(was_reported);
-    as_told(Error::failed(label, Box::new(error)), is_told)
+    failed(process, error, is_told)
 }
 
-/// The failure of a manager or a set with stuck units.
-pub(super) fn stuck(label: Label, units: StuckUnits) -> Error {
+/// The failure of the manager or set with this process, because of stuck units.
+pub(super) fn stuck(process: &Process, units: StuckUnits) -> Error {
     let is_told = !units.is_new();
-    as_told(Error::failed(label, Box::new(ManagerError::from(units))), is_told)
+    failed(process, units.into(), is_told)
 }
 
-fn as_told(error: Error, is_told: bool) -> Error {
-    if is_told {
+fn failed(process: &Process, error: ManagerError, is_told_below: bool) -> Error {
+    let error = Error::failed(process.label(), Box::new(error));
+    if is_told_below && has_failure_hooks(process) {
         count_as_reported(&error);
     }
     error

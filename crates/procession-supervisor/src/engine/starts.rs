@@ -18,14 +18,15 @@
 
 use std::mem::take;
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
 use procession::support::{
-    self, Name, RunId, Sleeper, Supervised, catch, fail_to_start, panicked, register, wake_sleeper,
+    self, Name, RunId, Sleeper, Supervised, catch, panicked, register, wake_sleeper,
 };
-use procession::{Error, Label, LinkError, Process};
+use procession::{Error, LinkError, Process};
 use procession_runnable::{Run, Start};
 
 use super::Shared;
@@ -138,9 +139,9 @@ impl<K: Key> Starts<K> {
 
 /// Starts a run. `order` has its neighbours if it belongs to a set.
 ///
-/// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: a process
-/// of the unit fails with it, so that the error has its path, and hooks above hear of it (I17). A start that is refused
-/// because everything closes has not failed (U3).
+/// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: the run is a
+/// process whose body fails in the same way. So the error has the path of the unit, and hooks above hear of it (I17), in
+/// the place where the bodies of units run. A start that is refused because everything closes has not failed (U3).
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,
@@ -155,22 +156,28 @@ pub(super) fn start<K: Key>(
         let start = Start::supervised(group, &supervised);
         unit.start(start.in_order(order.0, order.1))
     });
-    let fail = |error: &dyn Fn(Label) -> Error| {
+    let failing = || {
         let builder = Process::builder().parent(group).site(unit.site());
-        let failed = fail_to_start(support::supervised(builder, supervised.clone()), error);
-        Err(failed.unwrap_or_else(|_closed| error(group.label())))
+        support::supervised(builder, supervised.clone())
     };
-    match started {
-        Ok(Ok(process)) => {
-            supervised.attach(&process);
-            Ok(process)
-        }
+    let process = match started {
+        Ok(Ok(process)) => process,
         // The process that was made for the run has already failed with this error.
-        Ok(Err(error @ Error::NoThread(_))) => Err(error),
-        Ok(Err(error)) if group.is_closing() && is_refusal(&error) => Err(error),
-        Ok(Err(error)) => fail(&|_| error.clone()),
-        Err(message) => fail(&|label| panicked(label, message.clone())),
-    }
+        Ok(Err(error @ Error::NoThread(_))) => return Err(error),
+        Ok(Err(error)) if group.is_closing() && is_refusal(&error) => return Err(error),
+        Ok(Err(error)) => {
+            let returned = error.clone();
+            let failed = failing().spawn(|_| async { Err::<(), _>(returned) });
+            failed.map_err(|_closed| error)?
+        }
+        Err(message) => {
+            let payload = message.to_string();
+            let failed = failing().spawn(|_| async { resume_unwind(Box::new(payload)) as () });
+            failed.map_err(|_closed| panicked(group.label(), message))?
+        }
+    };
+    supervised.attach(&process);
+    Ok(process)
 }
 
 /// Is this the error of a start that was refused, if everything closes?

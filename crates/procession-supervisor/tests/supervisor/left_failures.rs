@@ -13,7 +13,7 @@ use procession_supervisor::{
 use smol::channel::unbounded;
 
 use crate::peers::policy;
-use crate::world::{Key, SECOND, World};
+use crate::world::{Key, Managed, SECOND, World, stubborn};
 
 /// Its loads hang once it is told to.
 struct Hanging {
@@ -107,4 +107,36 @@ fn a_stuck_unit_that_fails_later() {
         drop(release);
         world.until(|| process.is_closed() && is_reported(&process));
     }
+}
+
+/// Later runs of a set find the same unit stuck: its end is watched once.
+#[test]
+fn a_unit_that_stays_stuck_is_watched_once() {
+    let world = World::new();
+    let (thread, release, _runs) = stubborn();
+    let rules = policy(&world).abort_grace(SECOND);
+    let unit = Unit::new(thread).grace(SECOND);
+    let set = Supervisor::one_for_one([("a", unit)]).policy(rules);
+    let end = |managed: Managed| {
+        managed.app.close();
+        world.advance(SECOND);
+        world.advance(SECOND);
+        world.until(|| managed.has_ended());
+    };
+    let managed = world.run(set.runnable());
+    world.until(|| set.get("a").is_ok());
+    let process = set.get("a").unwrap();
+    end(managed);
+    let watches = || {
+        let snapshot = Process::background().snapshot();
+        let watches = snapshot.processes().filter(|info| {
+            info.name() == Some("watch of a stuck unit") && info.site() == process.site()
+        });
+        watches.count()
+    };
+    let before = watches();
+    (0..3).for_each(|_| end(world.run(set.runnable())));
+    assert_eq!(watches(), before);
+    drop(release);
+    world.until(|| set.list().is_empty());
 }

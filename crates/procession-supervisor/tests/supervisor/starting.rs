@@ -11,7 +11,7 @@ use procession::{Error, Job, Process, Smol, Spawn, Threads};
 use procession_runnable::{
     Runnable, Start, body, body_thread, nop, parallel, run_in, start_stop_thread,
 };
-use procession_supervisor::{Manager, MemoryTable, Policy, State, Supervisor, Unit};
+use procession_supervisor::{Manager, MemoryTable, Policy, Restart, State, Supervisor, Unit};
 use smol::channel::unbounded;
 
 use crate::defects::serve;
@@ -297,5 +297,31 @@ fn a_failed_start_is_a_failure_of_the_unit() {
         app.close();
         world.settle();
         manager.outcome().unwrap().unwrap();
+    }
+}
+
+/// A hook that is called for a failed start may block on the manager, as any other hook may.
+#[test]
+fn a_hook_for_a_failed_start_may_wait_for_the_manager() {
+    type StartFails = fn() -> Error;
+    let fails: [StartFails; 2] =
+        [|| Error::failed(Process::new().label(), "no port".into()), || panic!("at start")];
+    for fails in fails {
+        let table = MemoryTable::new();
+        table.insert(
+            "a",
+            Unit::new(Runnable::new(move |_| Err(fails()))).restart(Restart::Temporary),
+        );
+        table.insert("b", Unit::new(serve()));
+        let manager = Manager::builder(table).build();
+        let app = Process::new();
+        let (tell, told) = mpsc::channel();
+        let called = manager.clone();
+        app.on_failure(move |_, _| drop(tell.send(called.stop_blocking(&"b"))));
+        let (start, _readiness) = Start::under(&app);
+        manager.runnable().start(start).unwrap();
+        told.recv_timeout(LIMIT).unwrap().unwrap();
+        app.close();
+        assert!(app.closed().wait_timeout(LIMIT).is_some());
     }
 }

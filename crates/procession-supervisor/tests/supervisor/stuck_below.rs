@@ -242,3 +242,51 @@ fn an_error_that_closes_everything() {
     assert_eq!(stuck_keys(stuck), ["inner/thread"]);
     drop(release);
 }
+
+/// A set in the middle gives up before the set below it does. The unit still waits for what that one leaves behind.
+#[test]
+fn a_set_in_the_middle_gives_up_first() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let short = |seconds| policy(&world).grace(SECOND).abort_grace(SECOND * seconds);
+    let (inner, middle) = (short(5), short(1));
+    let new_sets = move || {
+        let set = Supervisor::one_for_one([("thread", Unit::new(thread.clone()))]);
+        let set = Unit::new(set.policy(inner.clone()).runnable()).grace(SECOND);
+        Supervisor::one_for_one([("set", set)]).policy(middle.clone()).runnable()
+    };
+    let unit = Unit::new(Runnable::new(move |start| new_sets().start(start)));
+    world.table.insert("inner", unit.grace(SECOND * 30));
+    let managed = world.start();
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| world.state("inner") == Some(State::Running));
+    let manager = world.manager.clone();
+    let restarted = world.spawn(async move { manager.restart("inner").await });
+    world.settle();
+    (0..12).for_each(|_| world.advance(SECOND));
+    assert_eq!(world.state("inner"), Some(State::Stuck));
+    assert!(runs.try_recv().is_err());
+    release.send(()).unwrap();
+    world.until(|| world.state("inner") != Some(State::Stuck));
+    runs.recv_timeout(LIMIT).unwrap();
+    drop(restarted);
+    managed.app.close();
+    release.send(()).unwrap();
+    world.until(|| managed.has_ended());
+}
+
+/// A unit is stopped while it waits for what its run has left behind: it does not start again.
+#[test]
+fn a_stop_is_remembered_while_units_are_stuck_below() {
+    let nested = Nested::new();
+    let managed = nested.start();
+    nested.fail();
+    assert_eq!(nested.state(), Some(State::Stuck));
+    let stopped = nested.world.stop_unit("inner");
+    assert!(matches!(yielded(stopped), Err(ManagerError::Stuck { .. })));
+    nested.release.send(()).unwrap();
+    nested.world.until(|| nested.state() == Some(State::Stopped));
+    nested.seconds(30);
+    assert!(!nested.has_started());
+    managed.close(&nested.world).unwrap();
+}

@@ -14,7 +14,7 @@ use crate::run::{
     Extras, Inherited, Seed, Spawn, Spawner, Teardown, deadlines, inherited_from_context, perform,
 };
 use crate::state::{Added, EdgeKind, invalidate_hook_caches, link, unlink_all};
-use crate::value::{ChildFailure, Error, IntoOutcome, Label, LinkError, Site};
+use crate::value::{ChildFailure, Error, IntoOutcome, LinkError, Site};
 
 /// Makes a process with a name, edges, a teardown, hooks, a time limit or a spawner. Made by [`Process::builder`].
 ///
@@ -320,16 +320,6 @@ impl<'a> Builder<'a> {
             process.start_thread(end, error_to, body)?;
         }
         Ok(process)
-    }
-
-    /// Makes the process with a body that has ended with this error. The failure is left to the caller.
-    #[track_caller]
-    pub(crate) fn fail(self, error: impl FnOnce(Label) -> Error) -> Result<Error, LinkError> {
-        let (process, end) = self.make(Site::caller(), true)?;
-        let error = error(process.label());
-        process.node.hand_over();
-        end.into_iter().for_each(|end| end.refuse(error.clone()));
-        Ok(error)
     }
 
     /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.

@@ -35,7 +35,7 @@ impl<C: Contents> Node<C> {
     ///
     /// Processes that close each other may form a ring. So the iteration ends where it comes back to this process or to
     /// a landmark. The landmark is moved to the current process whenever the number of steps has doubled.
-    pub(super) fn first_parents(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<C> {
+    pub(crate) fn first_parents(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<C> {
         let (start, mut landmark, mut steps) = (self.clone(), self.clone(), 0_usize);
         let mut last = self.clone();
         iter::from_fn(move || {

@@ -45,6 +45,7 @@ pub(crate) fn survey<C: Contents>(
         edges: EdgeList::default(),
         teardowns_left: Vec::new(),
         has_late_parents: false,
+        root: Arc::as_ptr(root),
     };
     survey.find(root, None, aborted_above(root));
     while let Some(found) = survey.open.pop_front() {
@@ -140,6 +141,8 @@ struct Survey<'a, C: Contents, W> {
     teardowns_left: Vec<u32>,
     /// A process was found along a wait before it was found below one of its parents.
     has_late_parents: bool,
+    /// It may be found again below itself, on a ring.
+    root: *const Node<C>,
 }
 
 struct Found<C: Contents> {
@@ -170,7 +173,8 @@ impl<C: Contents, W: Workplaces<C>> Survey<'_, C, W> {
         // A program has no room for more processes than a u32 can count.
         let index = self.processes.len() as u32;
         let inner = node.inner.lock();
-        if first_parent.is_none() || inner.has_further_ups() {
+        let is_root = Arc::as_ptr(node) == self.root;
+        if first_parent.is_none() || inner.has_further_ups() || is_root {
             if let Some((_, known)) = self.shared.get(&Arc::as_ptr(node)) {
                 let known = *known;
                 let first = self.processes.first_parent(known);
