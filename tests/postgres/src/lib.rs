@@ -51,11 +51,11 @@ pub fn binaries() -> Option<&'static Binaries> {
     found.as_ref()
 }
 
-/// The URL of the server that all tests of this program share. `None` as for [`binaries`].
+/// The URL of the server that all tests of this program share. `None` as for `binaries`.
 ///
 /// # Panics
 ///
-/// As [`binaries`], and if the server does not start.
+/// As `binaries`, and if the server does not start.
 pub fn server() -> Option<&'static str> {
     static SERVER: OnceLock<Option<(String, Option<Cluster>)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {

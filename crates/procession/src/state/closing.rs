@@ -331,7 +331,7 @@ impl<C: Contents> Walk<C> {
 
     /// If the process waits for nothing, hands out its teardown, once (S3), or makes it Closed.
     #[inline(always)]
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         node: &Arc<Node<C>>,
         inner: &mut Inner<C>,

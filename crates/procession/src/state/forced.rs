@@ -25,22 +25,47 @@ impl<C: Contents> Node<C> {
         label: Option<Label>,
     ) -> Option<Effects<C>> {
         let mut walk = Walk::new();
-        let mut has_begun = false;
-        walk.visit(self, |walk, inner| {
-            if self.phase() == Phase::Closed || self.is_aborting() {
-                return;
-            }
-            has_begun = true;
-            walk.begin(self, inner, reason, true);
-            inner.extras().aborted_at = Some(walk.date(inner));
-            inner.extras().failures.extend(failure);
-        });
-        if !has_begun {
+        let mut inner = self.inner.lock();
+        if self.phase() == Phase::Closed || self.is_aborting() {
+            // It is not settled either: if its last child has just ended, that is left to the thread which has counted
+            // the child off (S4). The effects would be lost here.
             return None;
         }
+        walk.begin(self, &mut inner, reason, true);
+        inner.extras().aborted_at = Some(walk.date(&mut inner));
+        inner.extras().failures.extend(failure);
+        let ended = walk.settle(self, &mut inner, None);
+        drop(inner);
+        drop(ended);
         if let Some(label) = label {
             walk.effects.record_abort(label);
         }
         Some(walk.run())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::edge_kind::EdgeKind;
+    use super::super::edges::link;
+    use super::super::seed::Seed;
+    use super::super::testing::{Node, Plain};
+    use crate::value::{Phase, Reason, Site};
+
+    /// The last child of an aborted process has been counted off, and the process has yet to be checked for that. An
+    /// abort in between changes nothing, so what waits for the process is released by that check.
+    #[test]
+    fn a_second_abort_between_the_end_of_the_last_child_and_its_check() {
+        let node = |body| Node::new(Seed::<Plain> { body, ..Seed::at(Site::caller()) }, None);
+        let (upper, lower, child) = (node(false), node(false), node(true));
+        drop(link(&lower, &child, EdgeKind::CHILD).unwrap_or_else(|_| panic!("it is no cycle")));
+        drop(link(&upper, &lower, EdgeKind::WAIT_FOR).unwrap_or_else(|_| panic!("it is no cycle")));
+        drop(upper.close(&Reason::Asked, false));
+        drop(lower.abort(&Reason::Asked, None, None));
+        assert_eq!((upper.phase(), lower.phase()), (Phase::Closing, Phase::Closing));
+        assert!(lower.decrement_waiting_for_child());
+        assert!(lower.abort(&Reason::Asked, None, None).is_none());
+        drop(lower.close(&Reason::Asked, false));
+        assert_eq!((upper.phase(), lower.phase()), (Phase::Closed, Phase::Closed));
     }
 }
