@@ -142,8 +142,8 @@ impl Fleet {
         }
     }
 
-    /// Has the program exited because units ran on after the end of their lease? From then on, it does not belong to the
-    /// fleet.
+    /// Has the program exited because units ran on after the end of their lease? From then on, it does not belong to
+    /// the fleet.
     pub fn has_exited_when_stuck(&mut self, name: &str) -> bool {
         let Some(program) = self.programs.get_mut(name) else { return true };
         if !program.has_ended() {

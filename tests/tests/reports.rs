@@ -338,31 +338,25 @@ fn unhandled_failures_are_reported() {
     assert!(lines[0].starts_with(&format!("app: app › reader panicked: out of paper ({FILE}:")));
     assert!(lines[1].starts_with(&format!("app: app › writer failed: disk full ({FILE}:")));
     assert_eq!(lines.len(), 2, "{errors}");
-
     let (status, _, errors) = run(&["background"]);
     assert_eq!(status, Some(1), "{errors}");
     assert!(errors.starts_with("app: background › job failed: disk full ("), "{errors}");
-    let (status, _, errors) = run(&["unread-roots"]);
-    let mut failed = reports(&errors);
-    assert_closed(failed.pop().unwrap(), " with 5 failures; exit code 1");
-    failed.sort_unstable();
-    let names = ["closed", "limited", "task", "teardown", "thread"];
-    let expected = names.map(|name| format!("app: {name} failed: disk full ({FILE}:"));
-    assert_eq!((status, failed.len()), (Some(1), names.len()), "{errors}");
-    for (line, expected) in failed.iter().zip(expected) {
-        assert!(line.starts_with(&expected), "{errors}");
+    let roots = [
+        ("unread-roots", ["closed", "limited", "task", "teardown", "thread"]),
+        ("dropped-roots", ["closes for › child", "handle", "waiter", "waiter first", "with child"]),
+    ];
+    for (how, names) in roots {
+        let (status, _, errors) = run(&[how]);
+        let mut failed = reports(&errors);
+        assert_closed(failed.pop().unwrap(), " with 5 failures; exit code 1");
+        failed.sort_unstable();
+        let expected = names.map(|name| format!("app: {name} failed: disk full ({FILE}:"));
+        assert_eq!((status, failed.len()), (Some(1), names.len()), "{errors}");
+        for (line, expected) in failed.iter().zip(expected) {
+            assert!(line.starts_with(&expected), "{errors}");
+        }
     }
     assert_eq!(run(&["read-roots"]), (Some(0), "ready\n".into(), String::new()));
-    let (status, _, errors) = run(&["dropped-roots"]);
-    let mut failed = reports(&errors);
-    assert_closed(failed.pop().unwrap(), " with 5 failures; exit code 1");
-    failed.sort_unstable();
-    let names = ["closes for › child", "handle", "waiter", "waiter first", "with child"];
-    let expected = names.map(|name| format!("app: {name} failed: disk full ({FILE}:"));
-    assert_eq!((status, failed.len()), (Some(1), names.len()), "{errors}");
-    for (line, expected) in failed.iter().zip(expected) {
-        assert!(line.starts_with(&expected), "{errors}");
-    }
     let (status, _, errors) = run(&["detached"]);
     assert_eq!(status, Some(1), "{errors}");
     assert_eq!(reports(&errors).len(), 3, "{errors}");

@@ -5,8 +5,8 @@
 //!    first, and `end` sees its units, or it finds that the lease has ended.
 //! 2. The end of a lease waits for no unit that somebody holds, with one exception: if its row changes after a
 //!    statement began and before the statement locks it, the end waits until the lock timeout of the session (see
-//!    [`session`](crate::session)). Argument: [`end`] frees the units that nobody has locked. While others are left, the
-//!    row remains, and each later call of `expire_dead` frees more.
+//!    [`session`](crate::session)). Argument: [`end`] frees the units that nobody has locked. While others are left,
+//!    the row remains, and each later call of `expire_dead` frees more.
 //! 3. The blame for a death is decided once. Argument: [`end`] writes it into the row when it begins, and later calls
 //!    only read it. A unit that is freed then is judged by it as if it had been freed at once: until then, only
 //!    operators can change what counts, because the writes of the manager are refused.

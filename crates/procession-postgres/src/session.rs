@@ -23,7 +23,8 @@
 //!    happens to them often, and they have a lock timeout of their own (see `claims`). The rows of the others have one
 //!    owner; their waits end with the lock timeout of the session.
 //!
-//! If there is a deadlock nevertheless, for example with a transaction of an operator, [the connection](Connection::transact) begins again.
+//! If there is a deadlock nevertheless, for example with a transaction of an operator, [the
+//! connection](Connection::transact) begins again.
 //!
 //! The row of a manager is deleted after all its units were freed, so each owner has a row. Whoever has locked a row of
 //! `units` knows that it is not freed meanwhile, and needs no lock on the owner's.

@@ -162,8 +162,8 @@ pub fn count_as_reported(error: &Error) {
     crate::run::reports::hooked(error);
 }
 
-/// The parent of the run of a supervisor that the process is part of, if there is one: of the nearest such run, if there
-/// are several inside each other.
+/// The parent of the run of a supervisor that the process is part of, if there is one: of the nearest such run, if
+/// there are several inside each other.
 pub fn parent_of_run(process: &Process) -> Option<Process> {
     let above = process.node.first_parents();
     let mut nodes = std::iter::once(process.node.clone()).chain(above);

@@ -97,8 +97,8 @@ fn a_paused_program_loses_its_units_if_leases_end_by_time_and_cannot_write_any_m
             });
             let (resumed, program) = (fleet.log().len(), fleet.id("one"));
             fleet.resume("one");
-            // It ends its own runs at once, and starts others only with new tokens. On a machine that is so busy that the
-            // runs cannot end within half of the margin after their lease, 300 ms, the program must exit.
+            // It ends its own runs at once, and starts others only with new tokens. On a machine that is so busy that
+            // the runs cannot end within half of the margin after their lease, 300 ms, the program must exit.
             let late = |what: &str, unit: &String, log: &[Line]| {
                 let mut late = log[resumed..].iter().filter(|line| line.program == program);
                 late.any(|line| line.what == what && line.unit == *unit)

@@ -3,8 +3,8 @@
 //! 1. A unit that has not ended then is stuck, and keeps its key until it ends (U1). Argument: its entry stays in
 //!    [`Units`](super::Units), and only [`Shared::forget_run`] or a later run removes it, after the end of its run.
 //! 2. A failure of such a unit is handled as it is during a run: by a hook or a reader of the events, or else by a
-//!    report (I17). Argument: one [`watch`] waits for the end of each of them. If a later run has taken the unit over by
-//!    then, that run handles its end.
+//!    report (I17). Argument: one [`watch`] waits for the end of each of them. If a later run has taken the unit over
+//!    by then, that run handles its end.
 
 use std::mem::swap;
 use std::sync::Arc;

@@ -139,9 +139,9 @@ impl<K: Key> Starts<K> {
 
 /// Starts a run. `order` has its neighbours if it belongs to a set.
 ///
-/// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: the run is a
-/// process whose body fails in the same way. So the error has the path of the unit, and hooks above hear of it (I17), in
-/// the place where the bodies of units run. A start that is refused because everything closes has not failed (U3).
+/// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: the run is
+/// a process whose body fails in the same way. So the error has the path of the unit, and hooks above hear of it (I17),
+/// in the place where the bodies of units run. A start that is refused because everything closes has not failed (U3).
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,

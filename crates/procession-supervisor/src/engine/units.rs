@@ -193,8 +193,8 @@ impl<K: Key> Units<K> {
         self.change(id, |lifecycle| lifecycle.step(input, policy, now, total, actions));
     }
 
-    /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over. Returns `false` if an
-    /// earlier run of the manager or set has left the same run.
+    /// Marks a unit as stuck, because it has not ended when the run of its manager or set is over. Returns `false` if
+    /// an earlier run of the manager or set has left the same run.
     pub(crate) fn leave_stuck(&mut self, id: usize, now: Instant) -> bool {
         let mut is_new = false;
         self.change(id, |lifecycle| is_new = lifecycle.leave_stuck(now));

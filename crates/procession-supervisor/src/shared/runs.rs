@@ -4,9 +4,9 @@
 //! last write about its units was performed. By then, the units may run again under the next lease.
 //!
 //! 1. [`Runs::of_lease`] returns no run of another lease, except those that an earlier one has left behind, which are
-//!    stuck. Argument: the engine's runs do not overlap, and a front end is made and dropped during the turn of its run.
-//!    So the units have only such runs from [`Runs::begin`], which a front end calls when it is made, to [`Runs::end`],
-//!    which it calls when it is dropped. Both wait while [`Runs::of_lease`] looks at the units.
+//!    stuck. Argument: the engine's runs do not overlap, and a front end is made and dropped during the turn of its
+//!    run. So the units have only such runs from [`Runs::begin`], which a front end calls when it is made, to
+//!    [`Runs::end`], which it calls when it is dropped. Both wait while [`Runs::of_lease`] looks at the units.
 //! 2. No run of the lease is missing. Argument: what [`Runs::end`] is given is what runs when the front end is dropped,
 //!    and nothing is started after that.
 //!

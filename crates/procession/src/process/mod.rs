@@ -234,8 +234,8 @@ impl Drop for Process {
         if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
-        // The Release in `remove_handle` pairs with this Acquire in the drop of the last handle: everything that a thread
-        // did before it dropped its handle happens-before the teardown (I4).
+        // The Release in `remove_handle` pairs with this Acquire in the drop of the last handle: everything that a
+        // thread did before it dropped its handle happens-before the teardown (I4).
         if self.node.counts_handles() && self.node.remove_handle() {
             fence(Ordering::Acquire);
             perform(self.node.last_handle_dropped());

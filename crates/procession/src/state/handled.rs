@@ -5,8 +5,8 @@
 //! 1. A hook on the process or above it has been called. (The layer above knows, because it calls them.)
 //! 2. The process was handed to a caller. Its failures are left to that caller, which either reads the outcome or, if
 //!    it drops the process unread, reports them.
-//! 3. The process has no parents, and somebody can read its outcome, because there is a handle to it or a waiter for its
-//!    end: the outcome of a root belongs to that code. The failure is left to it. If the last handle and waiter are
+//! 3. The process has no parents, and somebody can read its outcome, because there is a handle to it or a waiter for
+//!    its end: the outcome of a root belongs to that code. The failure is left to it. If the last handle and waiter are
 //!    dropped and nobody has read the outcome, the failure is reported. (The root of `Main` is read by `Main`.)
 //! 4. One of its open parents ignores failures of children.
 //! 5. One of its open parents closes for it, and thus fails itself, or the body of that parent passes the failure on;
@@ -18,9 +18,9 @@
 //! code that has a root, or a process that was told to ignore it. A parent that closes is not such a place: if it were,
 //! a failure could close half a program without any report. If there are several parents, one that handles the failure
 //! is enough, because the code that set up that parent has decided about this child; another report of the same failure
-//! would be noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its parents
-//! is reported. So is the failure of a child of the background process, which has the default rule. A ring of processes
-//! that close each other has no top, so its failure is reported.
+//! would be noise. Closed parents no longer decide anything, so the failure of a no-wait child that outlives its
+//! parents is reported. So is the failure of a child of the background process, which has the default rule. A ring of
+//! processes that close each other has no top, so its failure is reported.
 //!
 //! *A root whose outcome nobody can read is found, because* the handles and waiters of a process that is made without a
 //! parent [are counted](super::readers) until the last one is dropped, and a body drops its own handle before its
@@ -137,8 +137,8 @@ impl<C: Contents> Node<C> {
         false
     }
 
-    /// Applies rules 2 and 3 to a failure of this process: leaves it to the caller or to the readers. Returns whether it
-    /// is handled; if not, adds the process to those whose parents may handle it.
+    /// Applies rules 2 and 3 to a failure of this process: leaves it to the caller or to the readers. Returns whether
+    /// it is handled; if not, adds the process to those whose parents may handle it.
     #[cfg(not(loom))]
     fn arrive(self: &Arc<Self>, failure: &C::Failure, asking: &mut Vec<Asking<C>>) -> bool {
         let mut inner = self.inner.lock();

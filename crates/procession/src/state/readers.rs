@@ -11,8 +11,8 @@
 //!   sees the bit, and then takes the failures under the lock, unless there is another reader. If the last handle and
 //!   the last waiter are dropped at the same time, both see the bit, and the second to lock the node sees that both
 //!   counters are 0, because the lock orders its loads after the other drop.
-//! - R3. A process that has not failed pays nothing for it but a load when a reader is dropped. *Because* the bit is set
-//!   only by a failure.
+//! - R3. A process that has not failed pays nothing for it but a load when a reader is dropped. *Because* the bit is
+//!   set only by a failure.
 
 use std::mem;
 

@@ -23,11 +23,11 @@ pub enum ChildFailure {
     ///
     /// A failure is handled by a [hook](crate::Process::on_failure) on the child or above it, by another parent that
     /// ignores it or closes for it, or by the caller that it is handed to: the owner of a [`Task`](crate::Task), or of
-    /// the future of [`Process::run`](crate::Process::run). A failure of a root is left to the code that has a handle to
-    /// the root, or a waiter for its end; when the last of these is dropped and none has read the outcome, the failure
-    /// is reported. Any other failure is reported at once: as the `tracing` event `failed` or, in a program that runs
-    /// [`main`](crate::main()) and has no subscriber for it, on standard error. Such a program then exits with status
-    /// 1, unless a signal or a grace determines its [exit status](crate::Exit::code).
+    /// the future of [`Process::run`](crate::Process::run). A failure of a root is left to the code that has a handle
+    /// to the root, or a waiter for its end; when the last of these is dropped and none has read the outcome, the
+    /// failure is reported. Any other failure is reported at once: as the `tracing` event `failed` or, in a program
+    /// that runs [`main`](crate::main()) and has no subscriber for it, on standard error. Such a program then exits
+    /// with status 1, unless a signal or a grace determines its [exit status](crate::Exit::code).
     #[default]
     Report,
     /// The process goes on. The error is part of the child's outcome, and the hooks are called.

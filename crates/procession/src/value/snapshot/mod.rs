@@ -61,8 +61,8 @@ pub(crate) use processes::ProcessList;
 /// [`Process::snapshot`](crate::Process::snapshot).
 ///
 /// It is flat: a list of processes, the first of which is the root, on which `snapshot` was called, and a list of the
-/// edges between them. A process that differs from the one before it in nothing but its id takes 12 bytes, so a snapshot
-/// of a large program is much smaller than the program.
+/// edges between them. A process that differs from the one before it in nothing but its id takes 12 bytes, so a
+/// snapshot of a large program is much smaller than the program.
 ///
 /// Its `Display` is a tree of at most 200 lines, in which large families of children are folded. `{:#}` adds sites and
 /// times, and `{:-}` writes it in ASCII.
