@@ -40,6 +40,11 @@ impl Name {
         }))
     }
 
+    /// Is it the same text? That takes no time if both share it, however long it is.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq::<str>(&**self, &**other) || **self == **other
+    }
+
     /// The name as a shared string.
     pub fn to_shared(&self) -> Arc<str> {
         match &self.0 {

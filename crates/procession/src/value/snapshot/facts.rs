@@ -54,7 +54,10 @@ impl Facts {
             (first_parent, site, ages, phase, aborting, work, reason)
         };
         plain(self) == plain(other)
-            && self.name.as_deref() == other.name.as_deref()
+            && match (&self.name, &other.name) {
+                (Some(one), Some(other)) => one.is_same(other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
             && self.rare.is_none()
             && other.rare.is_none()
     }
