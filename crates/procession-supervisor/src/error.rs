@@ -4,14 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use procession::support::text::Escaped;
-use procession::support::{labels, was_reported, with_causes};
-use procession::{BoxError, Error, Process, WeakProcess};
+use procession::support::text::{Count, Escaped};
+use procession::support::with_causes;
+use procession::{BoxError, Error};
 
 use crate::state::State;
-
-/// The maximum number of units in a report, and the maximum number of blockers for each of them.
-const BLOCKERS: usize = 16;
 
 /// An error that can be shared.
 pub type SharedError = Arc<dyn StdError + Send + Sync>;
@@ -100,16 +97,17 @@ pub enum ManagerError {
         key: Arc<str>,
     },
     /// Some units have not ended within their abort grace. They keep their keys until they end.
-    #[error("aborted, and has not ended: {}", listed(keys))]
+    #[error("aborted, and has not ended: {}", listed(keys, *count))]
     #[non_exhaustive]
     Stuck {
-        /// The units. A unit of a nested set or manager has the keys down to it in front, such as `set/unit`.
+        /// The units, but no more than 16 of them. A unit of a nested set or manager has the nearest 16 keys down to it,
+        /// such as `set/unit`.
         keys: Arc<[Arc<str>]>,
-        /// The blockers that keep them from ending, one on each line, with their paths through all processes above.
+        /// The number of units.
+        count: usize,
+        /// The blockers that keep these units from ending, one on each line, with their paths through the processes
+        /// above.
         report: Arc<str>,
-        /// Finds out whether they have ended since.
-        #[doc(hidden)]
-        open: OpenUnits,
     },
     /// A unit was restarted too often, so its manager or set closes.
     #[error("unit `{}` was restarted too often", Escaped::name(key))]
@@ -160,106 +158,13 @@ impl ManagerError {
     }
 }
 
-/// The processes that are open as long as the units of an error have not ended. It does not own them (I8).
-#[derive(Clone, Debug, Default)]
-pub struct OpenUnits(Arc<[WeakProcess]>);
-
-impl OpenUnits {
-    /// A process that is still open, if there is one. A process that no longer exists is Closed.
-    pub(crate) fn first(&self) -> Option<Process> {
-        self.0.iter().filter_map(WeakProcess::upgrade).find(|process| !process.is_closed())
+/// Names the units. There are `count` of them, and `keys` has the first ones.
+fn listed(keys: &[Arc<str>], count: usize) -> String {
+    let mut names: Vec<String> =
+        keys.iter().map(|key| format!("`{}`", Escaped::name(key))).collect();
+    if count > keys.len() {
+        names.push(format!("and {} more", Count(count - keys.len())));
     }
-}
-
-/// Units that have not ended within their abort grace, here and in nested sets and managers.
-#[derive(Default)]
-pub(crate) struct StuckUnits {
-    keys: Vec<Arc<str>>,
-    reports: Vec<String>,
-    open: Vec<WeakProcess>,
-    /// At least one of them was not reported by a set or a manager below.
-    is_new: bool,
-}
-
-impl StuckUnits {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// Adds a unit, with the process that is still open. `below` is the error of its run, if that is Closed: then the
-    /// units that it names are added instead.
-    pub(crate) fn add(&mut self, key: Arc<str>, process: &Process, below: Option<&Error>) {
-        let has_added = match below {
-            Some(Error::Many(errors)) => {
-                errors.iter().filter(|error| self.add_nested(&key, error)).count() > 0
-            }
-            Some(error) => self.add_nested(&key, error),
-            None => false,
-        };
-        if !has_added {
-            self.add_one(key, process);
-        }
-    }
-
-    /// A run that ends with this error leaves the units behind as long as this process is open.
-    pub(crate) fn add_open(&mut self, process: &Process) {
-        self.open.push(process.downgrade());
-    }
-
-    /// The error for a caller. A run that returns it has not left these units behind, so it does not wait for them.
-    pub(crate) fn for_caller(mut self) -> ManagerError {
-        self.open.clear();
-        self.into()
-    }
-
-    fn add_one(&mut self, key: Arc<str>, process: &Process) {
-        self.keys.push(key);
-        self.is_new = true;
-        if self.reports.len() < BLOCKERS {
-            self.reports.push(report(process));
-        }
-    }
-
-    /// Adds those that an error of the unit `key`, a set or a manager, names. Returns `false` if it names none.
-    fn add_nested(&mut self, key: &str, error: &Error) -> bool {
-        let Error::Failed(failed) = error else { return false };
-        let Some(ManagerError::Stuck { keys, report, open }) = failed.get().downcast_ref() else {
-            return false;
-        };
-        self.keys.extend(keys.iter().map(|below| Arc::from(format!("{key}/{below}"))));
-        self.open.extend(open.0.iter().cloned());
-        self.is_new |= !was_reported(error);
-        if self.reports.len() < BLOCKERS {
-            self.reports.push(report.to_string());
-        }
-        true
-    }
-}
-
-impl From<StuckUnits> for ManagerError {
-    fn from(StuckUnits { keys, reports, open, .. }: StuckUnits) -> Self {
-        let open = OpenUnits(open.into());
-        Self::Stuck { keys: keys.into(), report: reports.join("\n").into(), open }
-    }
-}
-
-/// The blockers of a process, one on each line, with the path from the top. Call it while the processes above are open,
-/// because a Closed process has nothing above it.
-fn report(process: &Process) -> String {
-    let mut above = labels(&process.label());
-    above.pop();
-    let above: String = above.iter().map(|label| format!("{} › ", Escaped::name(label))).collect();
-    let blockers = process.blockers(BLOCKERS).to_string();
-    let lines: Vec<String> = blockers.lines().map(|line| format!("{above}{line}")).collect();
-    lines.join("\n")
-}
-
-fn listed(keys: &[Arc<str>]) -> String {
-    let names: Vec<String> = keys.iter().map(|key| format!("`{}`", Escaped::name(key))).collect();
     names.join(", ")
 }
 

@@ -45,8 +45,8 @@ pub enum Happening {
     Failed {
         /// Its error.
         error: Error,
-        /// The pause before its restart. `None` if it will not be restarted, or if its set restarts it together with
-        /// other units.
+        /// The pause before its restart, which comes later if the unit is [`Stuck`](Self::Stuck). `None` if it will not
+        /// be restarted, or if its set restarts it together with other units.
         restart_in: Option<Duration>,
     },
     /// The unit will be restarted.
@@ -86,8 +86,11 @@ pub enum Happening {
         /// The time since it began to close.
         after: Duration,
     },
-    /// The unit has not ended within its abort grace. It keeps its key until it ends.
+    /// The unit has not ended within its abort grace, or has ended and left such a unit of a nested set or manager
+    /// behind. It keeps its key until all of them have ended.
     Stuck,
+    /// What the last run of the unit had left behind has ended.
+    Freed,
     /// The unit has stopped after it was asked to.
     Stopped {
         /// Its error, except one that only reports its own abort.
@@ -142,6 +145,7 @@ impl<K> Event<K> {
             Happening::Stopping => "stopping",
             Happening::Aborted { .. } => "aborted",
             Happening::Stuck => "stuck",
+            Happening::Freed => "freed",
             Happening::Stopped { .. } => "stopped",
             Happening::Claimed { .. } => "claimed",
             Happening::LeaseAtRisk { .. } => "lease_at_risk",
@@ -198,6 +202,7 @@ impl Display for Happening {
             Self::Stopping => f.write_str("was asked to stop"),
             Self::Aborted { after } => write!(f, "was aborted after {}", Elapsed(*after)),
             Self::Stuck => f.write_str("is stuck: it was aborted, but has not ended"),
+            Self::Freed => f.write_str("is no longer stuck"),
             Self::Stopped { error, forced } => {
                 f.write_str(if *forced { "was stopped by force" } else { "has stopped" })?;
                 match error {

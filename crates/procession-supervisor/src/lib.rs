@@ -109,6 +109,7 @@ mod restarts;
 pub mod shared;
 mod state;
 mod status;
+mod stuck_units;
 mod supervisor;
 mod sync;
 mod table;

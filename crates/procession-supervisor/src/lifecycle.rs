@@ -36,8 +36,8 @@
 //!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
 //!    and it releases the failure. The step in which a run starts, or fails to, passes it out as handled.
 //! 8. A run that has left stuck units behind keeps its key until they have ended (U1). Argument: for such a run, the
-//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Closed` when they have ended. If
-//!    the error of the run closes everything, that happens at once.
+//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Freed` when they have ended. The
+//!    effects of its end are the same as those of any other end, and come at once. Only the next state comes later.
 //! 9. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
@@ -45,8 +45,8 @@
 //!    `Loading` and `Waiting`.
 
 mod actions;
+mod ends;
 mod input;
-mod outlived;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -54,17 +54,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession::{Error, Label};
-use procession_runnable::NotReady;
 
 pub(crate) use self::actions::{Actions, Answer, Closes, Down, Notice};
+use self::ends::Outlived;
 pub(crate) use self::input::{End, Input, Request, Then};
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
 use crate::policy::Policy;
-use crate::restarts::{Exceeded, Recent, Restarts};
+use crate::restarts::{Recent, Restarts};
 use crate::state::{HasRun, State};
 use crate::unhandled::Unhandled;
-use crate::unit::{OnFailure, Restart, Rules};
+use crate::unit::{Restart, Rules};
 
 /// A unit: its state, its rules, and its past. Most units are running and have never failed, so everything that such a
 /// unit does not need is in a box.
@@ -100,8 +100,8 @@ struct Rare {
     ready_for: Option<Duration>,
     /// The process of its run that ended without an error before the run was ready.
     unready: Option<Label>,
-    /// How its run ended, if that has left stuck units behind.
-    outlived: Option<End>,
+    /// The end of its run, if that has left stuck units behind.
+    outlived: Option<Outlived>,
     /// Was the run left by a run of its manager or set? Then something waits for its end.
     is_left: bool,
     /// Its last failure, if a restart must handle it.
@@ -152,7 +152,7 @@ impl Lifecycle {
     /// Returns whether the unit has a run, or will have one without a further call. A run that is being stopped for
     /// good does not count, as if it had ended already.
     pub(crate) fn is_open(&self) -> bool {
-        match self.state {
+        match self.decided_state() {
             State::Ended | State::GivenUp | State::Stopped => false,
             state if state.has_run() && self.asked => {
                 matches!(self.then, Then::Again | Then::Hold)
@@ -193,12 +193,13 @@ impl Lifecycle {
         }
     }
 
-    /// Keeps the failure of the last run for a restart, if one follows. Returns whether that has come already.
+    /// Keeps the failure of the last run for a restart, if one follows. Returns whether that has come already. A restart
+    /// that must wait for stuck units may never come, so it does not count.
     pub(crate) fn keep(&mut self, failure: &Arc<Unhandled>) -> bool {
         if matches!(self.state, State::Waiting | State::Loading) {
             self.rare().kept = Some(failure.clone());
         }
-        self.state.has_run()
+        self.state.has_run() && self.outlived().is_none()
     }
 
     /// Takes the failure that a restart was to handle, because that has come, or never will.
@@ -256,7 +257,10 @@ impl Lifecycle {
             Input::NotStarted { error, request } if self.state == State::Loading => {
                 actions.restarted = self.release();
                 self.forget_run();
-                self.ended_on_its_own(Some(error), request, policy, now, total, actions);
+                let error = Some(error);
+                let end = End { foreign_error: error.clone(), error, request, aborted: false };
+                let next = self.ended_on_its_own(end, policy, now, total, actions);
+                self.rest(next, now);
             }
             Input::EndedUnready(label) => {
                 self.rare().unready = Some(label);
@@ -270,12 +274,16 @@ impl Lifecycle {
                     self.begin_closing(policy, now);
                 }
             }
-            Input::Closed(end) if self.state.has_run() => {
-                self.closed(end, policy, now, total, actions);
+            Input::Closed(end) if self.state.has_run() && self.outlived().is_none() => {
+                let next = self.run_ended(end, policy, now, total, actions);
+                self.is_free(next, now, actions);
             }
-            Input::Outlived(end) if self.state.has_run() => {
-                self.outlived_by(end, now, actions);
+            Input::Outlived(end, below) if self.state.has_run() && self.outlived().is_none() => {
+                let error = end.error.clone();
+                let next = self.run_ended(end, policy, now, total, actions);
+                self.is_outlived(error, next, below, now, actions);
             }
+            Input::Freed => self.is_freed(now, actions),
             Input::Changed => self.change(policy, now, actions),
             Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
@@ -290,7 +298,7 @@ impl Lifecycle {
             | Input::NotStarted { .. }
             | Input::Ready
             | Input::Closed(_)
-            | Input::Outlived(_) => {}
+            | Input::Outlived(..) => {}
         }
     }
 
@@ -300,6 +308,11 @@ impl Lifecycle {
         self.enter(State::Stuck, now);
         self.set_then(Then::Forget);
         !std::mem::replace(&mut self.rare().is_left, true)
+    }
+
+    /// Was the current run left by an earlier run of the manager or set?
+    pub(crate) fn was_left(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_left)
     }
 
     fn load(&mut self, now: Instant, actions: &mut Actions) {
@@ -380,16 +393,12 @@ impl Lifecycle {
 
     /// A run begins to close.
     fn begin_closing(&mut self, policy: &Policy, now: Instant) {
-        self.record_closing(now);
-        let grace = self.grace(policy);
-        self.enter(State::Stopping, now);
-        self.rare().due = now.checked_add(grace);
-    }
-
-    fn record_closing(&mut self, now: Instant) {
         let ready_for = self.ready_for(now);
         let rare = self.rare();
         (rare.closing_at, rare.ready_for) = (Some(now), ready_for);
+        let grace = self.grace(policy);
+        self.enter(State::Stopping, now);
+        self.rare().due = now.checked_add(grace);
     }
 
     fn abort(&mut self, policy: &Policy, now: Instant, actions: &mut Actions) {
@@ -405,49 +414,12 @@ impl Lifecycle {
             State::Waiting => self.load(now, actions),
             State::Stopping if !self.aborted => self.abort(policy, now, actions),
             State::Stopping => {
-                self.be_stuck(None, now, actions);
+                self.enter(State::Stuck, now);
+                actions.tell(Happening::Stuck);
+                actions.starters = Some(Answer::Stuck(Vec::new()));
+                actions.stoppers = Some(Answer::Stuck(Vec::new()));
             }
             _ => {}
-        }
-    }
-
-    /// The run is Closed, and the key is free.
-    fn closed(
-        &mut self,
-        end: End,
-        policy: &Policy,
-        now: Instant,
-        total: &mut Recent,
-        actions: &mut Actions,
-    ) {
-        let forced = end.aborted || self.aborted;
-        // Something other than this machine may have aborted the run, such as the deadline thread of the core.
-        if end.aborted && !self.aborted {
-            actions.tell(Happening::Aborted { after: self.closing_for(now) });
-        }
-        // A run that was ready for long counts as steady, whatever ended it. Its ready time ends when it begins to
-        // close.
-        if let (Some(ready_for), Some(past)) = (self.ready_for(now), self.past_if_any()) {
-            past.restarts.was_ready_for(policy, ready_for);
-        }
-        if !self.asked {
-            return self.ended_on_its_own(end.error, end.request, policy, now, total, actions);
-        }
-        let error = end.foreign_error;
-        if let Some(error) = &error {
-            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
-        }
-        if self.then != Then::Again {
-            actions.starters = Some(Answer::Stopped);
-        }
-        actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
-        actions.tell(Happening::Stopped { error: error.clone(), forced });
-        let then = std::mem::take(&mut self.then);
-        self.forget_run();
-        self.settle(then, now, actions);
-        actions.left = error;
-        if self.state != State::Loading {
-            actions.notice = Some(Notice::Down(Down::default()));
         }
     }
 
@@ -480,73 +452,6 @@ impl Lifecycle {
         self.rules.restart != Restart::Temporary
             && !self.is_over
             && !matches!(self.state, State::Stopped | State::GivenUp)
-    }
-
-    /// Handles the end of a run that was not asked to stop, or a run that could not start.
-    fn ended_on_its_own(
-        &mut self,
-        error: Option<Error>,
-        request: Request,
-        policy: &Policy,
-        now: Instant,
-        total: &mut Recent,
-        actions: &mut Actions,
-    ) {
-        let unready = self.rare.as_mut().and_then(|rare| rare.unready.take());
-        self.forget_run();
-        let error = error.or_else(|| unready.map(NotReady::of));
-        if let Some(error) = &error {
-            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
-        }
-        let failed = error.is_some();
-        let mut down = Down { on_its_own: true, failed, ..Down::default() };
-        actions.starters = Some(error.clone().map_or(Answer::Ended, Answer::Failed));
-        actions.stoppers = Some(error.clone().map_or(Answer::Yes, Answer::Failed));
-        let on_failure = if failed { self.rules.on_failure } else { OnFailure::Restart };
-        let restarts = self.rules.restart.after(failed)
-            && on_failure == OnFailure::Restart
-            && request == Request::None;
-        let closes = request == Request::EndAll || on_failure == OnFailure::CloseAll;
-        self.is_over = failed && (request != Request::None || on_failure != OnFailure::Restart);
-        // A failure while the unit is held closes nothing, unless the error requires it.
-        let closes = request == Request::EndAll || closes && !self.is_held;
-        if let (true, Some(error)) = (closes, &error) {
-            let ends_all = request == Request::EndAll;
-            down.closes_all = Some(Closes::Failed { error: error.clone(), ends_all });
-        }
-        let ended = |restart_in| match &error {
-            Some(error) => Happening::Failed { error: error.clone(), restart_in },
-            None => Happening::Ended,
-        };
-        if !restarts {
-            actions.tell(ended(None));
-            self.enter(State::Ended, now);
-            actions.left = error.filter(|_| !closes);
-        } else if self.is_held {
-            actions.tell(ended(None));
-            self.enter(State::Waiting, now);
-            actions.left = error;
-        } else {
-            let restarts = &mut self.past_mut(policy).restarts;
-            let (again, count) = (restarts.again(total, policy, now), restarts.count);
-            actions.tell(ended(again.ok()));
-            match again {
-                Ok(delay) => {
-                    down.restarts = true;
-                    self.enter(State::Waiting, now);
-                    self.rare().due = now.checked_add(delay);
-                    actions.tell(Happening::Restarting { delay, restarts: count });
-                    actions.left = error;
-                }
-                Err(exceeded) => {
-                    self.enter(State::GivenUp, now);
-                    actions.tell(Happening::GaveUp { error: error.clone() });
-                    let in_total = exceeded == Exceeded::Total;
-                    down.closes_all = Some(Closes::GaveUp { error, in_total });
-                }
-            }
-        }
-        actions.notice = Some(Notice::Down(down));
     }
 
     /// Enters a state, or stays in it, and clears the due time. A new due time must be set after this call.

@@ -1,6 +1,7 @@
 //! Items of this crate that only the other crates of its repository may use. They are not part of the public interface,
 //! and may change in any release.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 #[cfg(not(loom))]
@@ -19,6 +20,7 @@ pub use crate::run::catch::catch;
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub use crate::run::fault::{Fault, FaultPlace, Gate};
 pub use crate::run::park::block_on;
+use crate::run::report::Report;
 pub use crate::run::report::{Listener, RunEvent, RunId};
 #[cfg(not(loom))]
 pub use crate::run::reports::Deadlines;
@@ -162,13 +164,10 @@ pub fn count_as_reported(error: &Error) {
     crate::run::reports::hooked(error);
 }
 
-/// The parent of the run of a supervisor that the process is part of, if there is one: of the nearest such run, if
-/// there are several inside each other.
-pub fn parent_of_run(process: &Process) -> Option<Process> {
-    let above = process.node.first_parents();
-    let mut nodes = std::iter::once(process.node.clone()).chain(above);
-    nodes.find(|node| node.report().is_some())?;
-    nodes.next().map(Process::of_node)
+/// The process is that of a supervisor that ends, and leaves something behind that has not ended: notifies the supervisor
+/// of the nearest run that the process is part of, if there is one, with [`RunEvent::Leaves`]. Call it with no lock held.
+pub fn leave_behind(process: &Process, left: impl FnOnce() -> Arc<dyn Any + Send + Sync>) {
+    wake_sleeper(Report::leave(&process.node, left));
 }
 
 /// Are hooks called for the failures of this process?

@@ -83,41 +83,28 @@ impl<K: Key> Core<K> {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
         let state = entry.lifecycle.state();
-        let refused = match state {
-            State::Starting
-            | State::Running
-            | State::Stopping
-            | State::Loading
-            | State::Waiting => None,
-            State::Stuck => {
-                let below = entry.lifecycle.outlived().and_then(|end| end.error.clone());
-                Some(Answer::Stuck(below))
-            }
-            _ if then == Then::Forget => None,
-            state => {
-                let key = entry.key.clone();
-                drop(units);
-                let key = name_of(&key);
-                let refused = ManagerError::InvalidState { key, state, call: "stop" };
-                return reply.give(Err(refused));
-            }
-        };
-        if let Some(refused) = refused {
-            let process = entry.live.as_ref().map(|live| live.process.clone());
+        let is_idle =
+            matches!(state, State::Initial | State::Ended | State::GivenUp | State::Stopped);
+        if is_idle && then != Then::Forget {
             let key = entry.key.clone();
-            // Its run has ended, but it has yet to be decided what follows.
-            let is_outlived = entry.lifecycle.outlived().is_some();
             drop(units);
-            if is_outlived || then == Then::Forget {
-                self.step(id, Input::Stop(then));
-            }
-            return reply.give(refused.result(name_of(&key), process.as_ref()));
+            let key = name_of(&key);
+            return reply.give(Err(ManagerError::InvalidState { key, state, call: "stop" }));
         }
         // A unit that will be forgotten anyway stays so after this call.
         let then = match entry.lifecycle.then() {
             Then::Forget if entry.lifecycle.is_asked() => Then::Forget,
             _ => then,
         };
+        if state == State::Stuck {
+            let stuck = Answer::Stuck(entry.below().to_vec());
+            let process = entry.live.as_ref().map(|live| live.process.clone());
+            let key = entry.key.clone();
+            drop(units);
+            // It is not restarted when it ends.
+            self.step(id, Input::Stop(then));
+            return reply.give(stuck.result(name_of(&key), process.as_ref()));
+        }
         entry.add_stopper(reply);
         drop(units);
         self.step(id, Input::Stop(then));

@@ -11,24 +11,24 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use procession::support::{
-    self, RunEvent, RunId, ShownWait, catch, model_has_failed, parent_of_run,
-    show_wait_for_children,
+    self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children, was_reported,
 };
 use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
 
 use super::command::{Reply, answer};
-use super::outcome::{self, end_of_run, unreported, without_stuck};
+use super::outcome::{self, unreported};
 use super::starts::{self, Planned, Started, Starts};
 use super::units::{Entry, Live, Lookup, Stuck};
 use super::{Shared, Units};
-use crate::error::{ManagerError, StuckUnits};
+use crate::error::ManagerError;
 use crate::event::Happening;
 use crate::lifecycle::{Actions, Answer, Input, Notice, Request, Then};
 use crate::name::{name_of, process_name_of};
 use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::{HasRun, State};
+use crate::stuck_units::StuckUnits;
 use crate::table::Key;
 use crate::unhandled::Unhandled;
 use crate::unit::Unit;
@@ -53,8 +53,10 @@ pub(crate) struct Core<K: Key> {
     recent: Recent,
     /// The failure because of which everything closes.
     failure: Option<ManagerError>,
-    /// The process of the stuck unit that the failure names.
-    named: Option<Process>,
+    /// The stuck unit because of which everything closes, and what the failure says about it.
+    named: Option<(usize, StuckUnits)>,
+    /// The units that are stuck at the end of the run.
+    pub(super) stuck: StuckUnits,
     /// The runs that will be started next.
     planned: Vec<Planned>,
     /// The runs that are being started with helpers.
@@ -86,6 +88,7 @@ impl<K: Key> Core<K> {
             recent: Recent::default(),
             failure: None,
             named: None,
+            stuck: StuckUnits::default(),
             planned: Vec::new(),
             starts: None,
             _turn: turn,
@@ -137,9 +140,10 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).lifecycle.state())
     }
 
-    /// Returns whether the run of a unit is Closed, but has left stuck units behind.
-    pub(crate) fn is_outlived(&self, id: usize) -> bool {
-        self.with(id, |units, id| units.entry(id).lifecycle.outlived().is_some()) == Some(true)
+    /// The state that a unit will have when its key is free; `None` if it is forgotten.
+    #[cfg(not(loom))]
+    pub(crate) fn decided_state(&self, id: usize) -> Option<State> {
+        self.with(id, |units, id| units.entry(id).lifecycle.decided_state())
     }
 
     /// Reads or changes a unit, if it is not forgotten.
@@ -164,13 +168,11 @@ impl<K: Key> Core<K> {
     /// Closes everything, because a unit that must be restarted has not ended (U1).
     pub(crate) fn fail_stuck(&mut self, id: usize) {
         let stuck = self.with(id, |units, id| units.entry(id).stuck(id)).flatten();
-        if let Some(Stuck { key, process, below, .. }) = stuck {
-            let mut stuck = StuckUnits::default();
-            stuck.add(name_of(&key), &process, below.as_ref());
-            stuck.add_open(&self.group);
-            self.keep_open_above();
-            self.named = Some(process);
-            self.fail(stuck.into());
+        if let (Some(Stuck { key, process, below, .. }), None) = (stuck, &self.named) {
+            let mut units = StuckUnits::default();
+            units.add(&name_of(&key), &process, &below);
+            self.named = Some((id, units.clone()));
+            self.fail(units.into());
         }
     }
 
@@ -219,7 +221,6 @@ impl<K: Key> Core<K> {
         let live = entry.live.as_ref().filter(|_| has_to_act);
         let process = live.map(|live| live.process.clone());
         let live = if entry.lifecycle.state().has_run() { None } else { entry.live.take() };
-        let ended = live.as_ref().map(|live| live.process.id());
         let removed = take(&mut actions.forget).then(|| units.remove(id));
         drop(units);
         // Before the readers are told, because one that comes later does not know of a failure.
@@ -242,7 +243,7 @@ impl<K: Key> Core<K> {
         self.actions = Some(actions);
         let down = if let Some(Notice::Down(down)) = &notice { Some(down) } else { None };
         let judged = match &key {
-            Some(key) if has_failed => self.judge(key, left, down, ended),
+            Some(key) if has_failed => self.judge(key, left, down),
             _ => None,
         };
         let mut left = judged.filter(|_| !is_taken);
@@ -432,43 +433,38 @@ impl<K: Key> Core<K> {
 
     /// Handles a report of a run, unless its unit has another run by now, or none.
     pub(super) fn handle_report(&mut self, run: RunId, report: RunEvent) {
-        let is_closed = matches!(report, RunEvent::Closed);
-        let Some(ended) = self.shared.units.lock().entry_of(run).map(|entry| {
-            let live = entry.live.as_ref().filter(|_| is_closed)?;
-            Some((live.process.clone(), entry.lifecycle.outlived().cloned()))
-        }) else {
-            return;
-        };
         let id = run.unit as usize;
-        match report {
-            RunEvent::Ready => self.step(id, Input::Ready),
-            RunEvent::EndedUnready(label) => self.step(id, Input::EndedUnready(label)),
-            RunEvent::Closing => self.step(id, Input::BeganToClose),
+        let input = match report {
+            RunEvent::Ready => Input::Ready,
+            RunEvent::EndedUnready(label) => Input::EndedUnready(label),
+            RunEvent::Closing => Input::BeganToClose,
             // Another thread may not have reported yet that the run has begun to close. Its end is enough.
-            RunEvent::Closed => {
-                match ended.and_then(|(process, outlived)| end_of_run(&process, outlived)) {
-                    Some((end, None)) => self.closed(id, Input::Closed(end), |_| ()),
-                    Some((end, Some(open))) => {
-                        self.shared.await_end(run, &open);
-                        let mut live = Some(Live { process: open, number: run.number });
-                        let replace = |entry: &mut Entry<K>| swap(&mut entry.live, &mut live);
-                        self.closed(id, Input::Outlived(end), replace);
-                        let _dropped = catch(|| drop(live));
-                    }
-                    None => {}
-                }
-            }
+            RunEvent::Closed => return self.closed(run),
+            // The inbox keeps it.
+            RunEvent::Leaves(_) => return,
+        };
+        if self.shared.units.lock().entry_of(run).is_some() {
+            self.step(id, input);
         }
     }
 
-    /// The process of a run is Closed.
-    fn closed(&mut self, id: usize, input: Input, change: impl FnOnce(&mut Entry<K>)) {
+    /// The process of a run is Closed, or what the run has left behind has ended.
+    fn closed(&mut self, run: RunId) {
+        let id = run.unit as usize;
+        let Some((input, open)) = self.shared.end_of(run) else { return };
+        let mut live = open.map(|process| Live { process, number: run.number });
         // A run that ends while everything closes counts as asked to stop, even if its turn to stop had not come.
         let is_asked = |units: &mut Units<K>, id| units.entry(id).lifecycle.is_asked();
         if self.is_closing() && self.with(id, is_asked) == Some(false) {
             self.step(id, Input::Stop(Then::Forget));
         }
+        let change = |entry: &mut Entry<K>| {
+            if live.is_some() {
+                swap(&mut entry.live, &mut live);
+            }
+        };
         self.step_after(id, change, input);
+        let _dropped = catch(|| drop(live));
     }
 
     /// Returns whether everything closes, even if the task has not noticed that yet. The units close together with the
@@ -477,47 +473,23 @@ impl<K: Key> Core<K> {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// The error that names the stuck units, including those below, except the one that the failure already names.
+    /// The error that names the stuck units, including those below, except the one that the failure already names. The
+    /// run that this one is part of is told of all of them.
     pub(super) fn stuck(&mut self) -> Option<Error> {
-        let mut stuck = StuckUnits::default();
-        let own = self.shared.units.lock().stuck();
-        for Stuck { id, key, process, below } in own {
-            if Some(&process) != self.named.as_ref() {
-                stuck.add(name_of(&key), &process, below.as_ref());
-            }
-            if below.is_some() {
-                stuck.add_open(&process);
-                self.report_outlived(id, &key);
-            }
+        let stuck = self.shared.units.lock().stuck();
+        let (mut units, mut is_told) = (StuckUnits::default(), true);
+        let named = self.named.take();
+        let is_named = |id| named.as_ref().is_some_and(|(named, _)| *named == id);
+        for Stuck { key, process, below, error, .. } in stuck.iter().filter(|it| !is_named(it.id)) {
+            units.add(&name_of(key), process, below);
+            is_told &= error.as_ref().is_some_and(was_reported);
         }
-        // It is open as long as one of its children is.
-        stuck.add_open(&self.group);
-        if stuck.is_empty() {
-            return None;
+        let others = (!units.is_empty()).then(|| units.clone());
+        if let Some((_, named)) = named.filter(|(id, _)| stuck.iter().any(|it| it.id == *id)) {
+            units.extend(named);
         }
-        self.keep_open_above();
-        Some(outcome::stuck(&self.run, stuck))
-    }
-
-    /// Called before the run ends without stuck units: makes the group of the manager or set around this one wait for
-    /// this group. So whatever waits for that group also waits for these units, even if it was left before they were
-    /// found to be stuck. The group around this one is open, because this run is below it.
-    fn keep_open_above(&self) {
-        if let Some(group) = parent_of_run(&self.run) {
-            let _kept = group.wait_for(&self.group);
-        }
-    }
-
-    /// The run of a nested set or manager has left stuck units behind, which may never end: reports the rest of its
-    /// error, unless there are readers, which are told of it when those units have ended.
-    fn report_outlived(&self, id: usize, key: &K) {
-        if self.shared.events.has_readers() {
-            return;
-        }
-        let take = |units: &mut Units<K>, id| units.entry(id).lifecycle.take_error_of_outlived();
-        let rest = self.with(id, take).flatten().and_then(without_stuck);
-        let rest = rest.and_then(|error| unreported(error, name_of(key), self.label()));
-        rest.into_iter().for_each(|error| Unhandled::new(&self.run, error).give_up());
+        self.stuck = units;
+        Some(outcome::stuck(&self.run, others?, is_told))
     }
 
     /// The time `time` from now. `None` if the clock cannot represent it.
@@ -536,6 +508,7 @@ impl<K: Key> Drop for Core<K> {
         let _closed = catch(|| self.shared.inbox.close());
         // If the teardown was dropped before its end, nothing else would stop the units.
         self.group.abort();
+        let _told = catch(|| self.leave_behind());
         let ids = self.shared.units.lock().ids();
         for id in ids {
             let _left = catch(|| self.leave(id));

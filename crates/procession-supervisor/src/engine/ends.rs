@@ -7,20 +7,16 @@
 //!    because of it. [`Core::judge`] removes what a hook was given, and [`Core::step`] what a reader or a caller has.
 //!    The front end passes what is left to [`Core::report`], unless it closes everything because of it; if the unit
 //!    starts again at once, the engine does so itself. What a restart must handle stays with the unit, which releases
-//!    it if there will be no restart. When the run of the manager or set is over, [`left`](super::left) takes the place
-//!    of the engine. An end that must wait for stuck units below may never come, so [`Core::stuck`] reports its error.
-//! 2. When everything has closed, the outcome names each unit below that has not ended, however deep it is nested in
-//!    sets and managers (U2). Argument: the run of a unit that is a set or a manager ends when only stuck units are
-//!    left, and its error names them. Until they have ended, the unit is stuck, too, and [`Core::stuck`] takes the
-//!    names from that error.
+//!    it if there will be no restart. A restart that must wait for stuck units below may never come, so it counts as
+//!    none. When the run of the manager or set is over, [`left`](super::left) takes the place of the engine.
 
 use std::sync::Arc;
 
+use procession::Error;
 use procession::support;
-use procession::{Error, ProcessId};
 
 use super::core::Core;
-use super::outcome::{unreported, without_own_abort};
+use super::outcome::unreported;
 use crate::error::ManagerError;
 use crate::lifecycle::{Closes, Down};
 use crate::name::name_of;
@@ -29,13 +25,12 @@ use crate::unhandled::Unhandled;
 
 impl<K: Key> Core<K> {
     /// Closes everything if the end of a run requires it. Otherwise, returns the failure of the run if it still needs a
-    /// handler. `ended` is the process of the run.
+    /// handler.
     pub(super) fn judge(
         &mut self,
         key: &K,
         left: Option<Error>,
         down: Option<&Down>,
-        ended: Option<ProcessId>,
     ) -> Option<Error> {
         let name = || name_of(key);
         #[cfg(feature = "metrics")]
@@ -59,8 +54,7 @@ impl<K: Key> Core<K> {
             }
             None => {}
         }
-        let error = without_own_abort(left?, ended)?;
-        unreported(error, name(), self.label())
+        unreported(left?, name(), self.label())
     }
 
     /// Leaves a failure that is [left](Down::left) to the restart of its unit, or reports it if none follows (I17).

@@ -1,12 +1,15 @@
 //! The inbox of a manager: commands from callers, and reports from the runs of its units. It is the only way in which
 //! other threads reach the manager's task.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
 use procession::support::{Listener, RunEvent, RunId, Sleeper, register, wake_sleeper};
+use procession::{Process, WeakProcess};
 
+use crate::stuck_units::Left;
 use crate::sync::Mutex;
 
 /// An inbox for commands of type `C`.
@@ -19,13 +22,24 @@ struct Queue<C> {
     is_open: bool,
     commands: Vec<C>,
     reports: Vec<(RunId, RunEvent)>,
+    /// What nested managers and sets have left behind, by the number of the run that they are part of, until the end of
+    /// that run is handled.
+    left: BTreeMap<u64, Vec<Arc<Left>>>,
+    /// The process that is open as long as anything is that the manager has left behind in its runs so far.
+    leaving: Option<WeakProcess>,
     sleeper: Option<Sleeper>,
 }
 
 impl<C> Inbox<C> {
     pub(crate) fn new() -> Arc<Self> {
-        let queue =
-            Queue { is_open: false, commands: Vec::new(), reports: Vec::new(), sleeper: None };
+        let queue = Queue {
+            is_open: false,
+            commands: Vec::new(),
+            reports: Vec::new(),
+            left: BTreeMap::new(),
+            leaving: None,
+            sleeper: None,
+        };
         Arc::new(Self { queue: Mutex::new(queue) })
     }
 
@@ -48,6 +62,41 @@ impl<C> Inbox<C> {
         let dropped = (mem::take(&mut queue.commands), queue.sleeper.take());
         drop(queue);
         drop(dropped);
+    }
+
+    /// The process that is open as long as anything is that the manager has left behind; `None` if there was none yet.
+    pub(crate) fn leaving(&self) -> Option<Process> {
+        self.queue.lock().leaving.as_ref()?.upgrade()
+    }
+
+    /// Sets that process, which waits for whatever the runs leave behind from now on.
+    pub(crate) fn set_leaving(&self, leaving: &Process) {
+        self.queue.lock().leaving = Some(leaving.downgrade());
+    }
+
+    /// What nested managers and sets have left behind in this run so far.
+    pub(crate) fn left_by(&self, run: RunId) -> Vec<Arc<Left>> {
+        self.queue.lock().left.get(&run.number).cloned().unwrap_or_default()
+    }
+
+    /// [`left_by`](Self::left_by), for a run that has ended.
+    pub(crate) fn take_left_by(&self, run: RunId) -> Vec<Arc<Left>> {
+        self.queue.lock().left.remove(&run.number).unwrap_or_default()
+    }
+
+    fn add_left(&self, run: RunId, left: Arc<Left>) {
+        let mut queue = self.queue.lock();
+        let before = queue.left.entry(run.number).or_default();
+        // A manager with several runs inside one run of a unit says this more than once.
+        let same = before.iter().position(|other| other.process() == left.process());
+        let replaced = same.map(|position| before.swap_remove(position));
+        before.push(left.clone());
+        drop(queue);
+        drop(replaced);
+        if let (Some(leaving), Some(open)) = (self.leaving(), left.open()) {
+            // If it is refused, everything that the manager has left behind has ended, so this is not part of it.
+            let _waits = leaving.wait_for(&open);
+        }
     }
 
     /// Queues a command.
@@ -92,6 +141,12 @@ fn move_all<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
 /// Because runs report to the inbox, the manager needs neither a task nor a waker for each running unit.
 impl<C: Send + 'static> Listener for Inbox<C> {
     fn notify(&self, run: RunId, told: RunEvent) -> Option<Sleeper> {
+        if let RunEvent::Leaves(about) = told {
+            if let Ok(left) = about.downcast() {
+                self.add_left(run, left);
+            }
+            return None;
+        }
         let mut queue = self.queue.lock();
         queue.reports.push((run, told));
         queue.sleeper.take()

@@ -1,30 +1,150 @@
-//! The units that are left when the run of a manager or a set is over.
+//! What is left of units that are stuck: those whose run has ended without nested ones, and those that have a run when
+//! that of their manager or set is over.
 //!
-//! 1. A unit that has not ended then is stuck, and keeps its key until it ends (U1). Argument: its entry stays in
-//!    [`Units`](super::Units), and only [`Shared::forget_run`] or a later run removes it, after the end of its run.
-//! 2. A failure of such a unit is handled as it is during a run: by a hook or a reader of the events, or else by a
+//! A manager or a set ends even if units of it are stuck. The run that it is part of must count as open until these have
+//! ended (U1), and everything that knows this goes through the graph of processes, and not through the errors of runs,
+//! which user code may change or hide.
+//!
+//! 1. A unit that has not ended when the run of its manager or set is over is stuck, and keeps its key until it ends.
+//!    Argument: its entry stays in [`Units`](super::Units), and only [`Shared::forget_run`] or a later run removes it,
+//!    after the end of its run.
+//! 2. The end of a run with everything below it is known. Argument: a manager or a set that leaves stuck units behind
+//!    [says so](Core::leave_behind) to the nearest run that it is part of before its own process is Closed, and thus
+//!    before that run can be. It passes on a process that is open as long as any of them is: this process waits for
+//!    the runs of the units; what these have left behind before that is in the [`Inbox`](super::inbox::Inbox), and
+//!    what they leave behind later is added there, again before these runs are Closed.
+//! 3. The outcome of the outermost manager or set names each unit below that has not ended, however deep it is nested
+//!    (U2). Argument: what is passed on has the names, each level puts the key of its own unit in front of them, and
+//!    that unit is stuck as long as those below are.
+//! 4. A failure of such a unit is handled as it is during a run: by a hook or a reader of the events, or else by a
 //!    report (I17). Argument: one [`watch`] waits for the end of each of them. If a later run has taken the unit over
 //!    by then, that run handles its end.
 
-use std::mem::swap;
+use std::mem::{swap, take};
 use std::sync::Arc;
 
 use procession::Process;
 #[cfg(not(loom))]
 use procession::Threads;
-use procession::support::{RunId, Supervised, catch, report_failure_elsewhere};
+use procession::support::{RunId, Supervised, catch, leave_behind, report_failure_elsewhere};
 
 use super::Shared;
 use super::core::Core;
-use super::outcome::{end_of_run, unreported};
+use super::outcome::{end_of, unreported};
 use super::units::Live;
 use crate::lifecycle::{Actions, Input};
 use crate::name::name_of;
 use crate::restarts::Recent;
 use crate::state::HasRun;
+use crate::stuck_units::Left;
 use crate::table::Key;
 
+impl<K: Key> Shared<K> {
+    /// The process of a run is Closed, or what the run has left behind has ended: the input for its unit, and the
+    /// process that is open until everything has ended. `None` if this is not the end of the unit's current run.
+    ///
+    /// The causes of its error are foreign code, so no lock may be held.
+    pub(super) fn end_of(&self, run: RunId) -> Option<(Input, Option<Process>)> {
+        let (process, is_outlived) = {
+            let mut units = self.units.lock();
+            let entry = units.entry_of(run)?;
+            (entry.live.as_ref()?.process.clone(), entry.lifecycle.outlived().is_some())
+        };
+        let outcome = process.outcome()?;
+        if is_outlived {
+            return Some((Input::Freed, None));
+        }
+        let end = end_of(&process, outcome);
+        let below = self.inbox.take_left_by(run);
+        let open: Vec<Process> = below.iter().filter_map(|left| left.open()).collect();
+        match &open[..] {
+            [] => Some((Input::Closed(end), None)),
+            [one, others @ ..] => {
+                let open =
+                    if others.is_empty() { one.clone() } else { waiting_for(&process, &open) };
+                // The inbox is notified of the end of this process, too.
+                let name = self.about.name.clone().into();
+                Supervised::new(&open, name, self.inbox.clone(), run, None).attach(&open);
+                Some((Input::Outlived(end, below), Some(open)))
+            }
+        }
+    }
+
+    /// Forgets the units that were stuck at the end of the last run of the manager or set, and have ended since. During
+    /// a run, it does nothing, because the run moves its units.
+    pub(super) fn forget_ended(&self) {
+        let Some(_turn) = self.turn.try_lock() else { return };
+        let runs = self.units.lock().runs();
+        for run in runs {
+            self.forget_run(run);
+        }
+    }
+
+    /// Forgets the unit of this run if that and everything below it has ended. Otherwise, returns the process whose end
+    /// must be awaited. The caller holds the turn, so nothing else moves the unit meanwhile.
+    fn forget_run(&self, run: RunId) -> Option<Process> {
+        let Some((input, open)) = self.end_of(run) else {
+            return Some(self.units.lock().entry_of(run)?.live.as_ref()?.process.clone());
+        };
+        let (policy, mut actions) = (&self.about.policy, Actions::default());
+        let (id, now) = (run.unit as usize, policy.time().now());
+        let mut live = open.clone().map(|process| Live { process, number: run.number });
+        let mut units = self.units.lock();
+        if live.is_some() {
+            swap(&mut units.entry(id).live, &mut live);
+        }
+        units.step(id, input, policy, now, &mut Recent::default(), &mut actions);
+        let key = units.entry(id).key.clone();
+        // A unit that was left is not restarted.
+        let removed = open.is_none().then(|| units.remove(id));
+        drop(units);
+        let is_taken = self.events.has_readers();
+        for what in actions.tell.into_iter().flatten() {
+            self.events.tell(Some(key.clone()), what);
+        }
+        let process = live.as_ref().or(removed.as_ref()?.live.as_ref()).map(|live| &live.process);
+        let left = actions.left.filter(|_| !is_taken);
+        if let (Some(error), Some(process)) = (left, process) {
+            if let Some(error) = unreported(error, name_of(&key), process.label()) {
+                report_failure_elsewhere(process, error);
+            }
+        }
+        let _dropped = catch(|| drop((live, removed, key)));
+        open
+    }
+}
+
 impl<K: Key> Core<K> {
+    /// The run of the manager or set ends: tells the run that it is part of, if there is one, which units it leaves behind,
+    /// if there are any.
+    pub(super) fn leave_behind(&mut self) {
+        let stuck = self.shared.units.lock().stuck();
+        if stuck.is_empty() {
+            return;
+        }
+        let mut units = take(&mut self.stuck);
+        if units.is_empty() {
+            // The teardown was dropped before its end.
+            stuck.iter().for_each(|it| units.add(&name_of(&it.key), &it.process, &it.below));
+        }
+        leave_behind(&self.run, || {
+            let inbox = &self.shared.inbox;
+            // What an earlier run has left behind is part of that process already.
+            let new = stuck.iter().filter(|stuck| !stuck.was_left);
+            let processes: Vec<Process> = new.clone().map(|stuck| stuck.process.clone()).collect();
+            let before = inbox.leaving().filter(|leaving| {
+                !leaving.is_closed() && processes.iter().all(|one| leaving.wait_for(one).is_ok())
+            });
+            let leaving = before.unwrap_or_else(|| waiting_for(&self.run, &processes));
+            inbox.set_leaving(&leaving);
+            let below = new.flat_map(|stuck| inbox.left_by(stuck.run));
+            for open in below.filter_map(|left| left.open()) {
+                let _waits = leaving.wait_for(&open);
+            }
+            Arc::new(Left::new(&leaving, units))
+        });
+    }
+
     /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.
     pub(super) fn leave(&self, id: usize) {
         let mut units = self.shared.units.lock();
@@ -47,6 +167,16 @@ impl<K: Key> Core<K> {
     }
 }
 
+/// A process that is open as long as any of these is. Nothing has to hold it.
+fn waiting_for(process: &Process, others: &[Process]) -> Process {
+    let builder = Process::builder().name("stuck units").site(process.site());
+    let builder = others.iter().fold(builder, |builder, other| builder.wait_for(other));
+    // Without a parent, nothing refuses it.
+    let waiting = builder.build().unwrap_or_default();
+    waiting.close();
+    waiting
+}
+
 /// Waits for the end of a run that is left, on the library's own executor.
 #[cfg_attr(loom, expect(unused_variables, reason = "no model has such a run"))]
 fn watch<K: Key>(shared: &Arc<Shared<K>>, run: RunId, process: &Process) {
@@ -64,65 +194,5 @@ fn watch<K: Key>(shared: &Arc<Shared<K>>, run: RunId, process: &Process) {
                 open = shared.forget_run(run).map(|process| process.closed());
             }
         });
-    }
-}
-
-impl<K: Key> Shared<K> {
-    /// Forgets the units that were stuck at the end of the last run of the manager or set, and have ended since. During
-    /// a run, it does nothing, because the run moves its units.
-    pub(super) fn forget_ended(&self) {
-        let Some(_turn) = self.turn.try_lock() else { return };
-        let runs = self.units.lock().runs();
-        for run in runs {
-            self.forget_run(run);
-        }
-    }
-
-    /// Forgets the unit of this run if the run has ended. Returns a process that is still open if the run has left
-    /// stuck units behind. The caller holds the turn, so nothing else moves the unit meanwhile.
-    fn forget_run(&self, run: RunId) -> Option<Process> {
-        let (process, outlived) = {
-            let mut units = self.units.lock();
-            let entry = units.entry_of(run)?;
-            (entry.live.as_ref()?.process.clone(), entry.lifecycle.outlived().cloned())
-        };
-        let (end, open) = end_of_run(&process, outlived)?;
-        let (policy, mut actions) = (&self.about.policy, Actions::default());
-        let (id, now) = (run.unit as usize, policy.time().now());
-        let mut total = Recent::default();
-        if let Some(open) = open {
-            if open != process {
-                self.await_end(run, &open);
-            }
-            let mut live = Some(Live { process: open.clone(), number: run.number });
-            let mut units = self.units.lock();
-            swap(&mut units.entry(id).live, &mut live);
-            units.step(id, Input::Outlived(end), policy, now, &mut total, &mut actions);
-            drop(units);
-            let _dropped = catch(|| drop(live));
-            return Some(open);
-        }
-        let mut units = self.units.lock();
-        // A unit that was left is not restarted.
-        units.step(id, Input::Closed(end), policy, now, &mut total, &mut actions);
-        let removed = units.remove(id);
-        drop(units);
-        let is_taken = self.events.has_readers();
-        for what in actions.tell.into_iter().flatten() {
-            self.events.tell(Some(removed.key.clone()), what);
-        }
-        let left = actions.left.filter(|_| !is_taken);
-        let left = left.and_then(|error| unreported(error, name_of(&removed.key), process.label()));
-        if let Some(error) = left {
-            report_failure_elsewhere(&process, error);
-        }
-        let _dropped = catch(|| drop(removed));
-        None
-    }
-
-    /// Makes sure that the inbox is notified of the end of this process, on which the end of the run depends.
-    pub(super) fn await_end(&self, run: RunId, process: &Process) {
-        let name = self.about.name.clone().into();
-        Supervised::new(process, name, self.inbox.clone(), run, None).attach(process);
     }
 }

@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use procession::support::{self, catch, count_as_reported, has_failure_hooks, was_reported};
+use procession::support::{self, count_as_reported, has_failure_hooks, was_reported};
 use procession::{BoxError, Error, Label, Process, ProcessId};
 
-use crate::causes::{Cause, search};
-use crate::error::{ManagerError, StuckUnits};
+use crate::error::ManagerError;
 use crate::lifecycle::{End, Request};
+use crate::stuck_units::StuckUnits;
 
 /// The failure of the manager or set with this process.
 pub(super) fn failure(process: &Process, error: ManagerError) -> Error {
@@ -21,10 +21,10 @@ pub(super) fn failure(process: &Process, error: ManagerError) -> Error {
     failed(process, error, is_told)
 }
 
-/// The failure of the manager or set with this process, because of stuck units.
-pub(super) fn stuck(process: &Process, units: StuckUnits) -> Error {
-    let is_told = !units.is_new();
-    failed(process, units.into(), is_told)
+/// The failure of the manager or set with this process, because of stuck units. `is_told_below` says whether hooks have
+/// heard of all of them.
+pub(super) fn stuck(process: &Process, units: StuckUnits, is_told_below: bool) -> Error {
+    failed(process, units.into(), is_told_below)
 }
 
 fn failed(process: &Process, error: ManagerError, is_told_below: bool) -> Error {
@@ -43,41 +43,12 @@ pub(crate) fn passed_on(error: Error) -> BoxError {
 }
 
 /// How a run has ended. The causes of its error are foreign code, so no lock may be held.
-fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
+pub(super) fn end_of(process: &Process, outcome: Result<(), Error>) -> End {
     let error = outcome.err();
     let foreign_error =
         error.clone().and_then(|error| without_own_abort(error, Some(process.id())));
     let request = error.as_ref().map(Request::of).unwrap_or_default();
     End { error, foreign_error, request, aborted: process.is_aborting() }
-}
-
-/// How a run has ended, if it has, and a process that is open until the stuck units that it has left behind have ended,
-/// if there are any (U1). `process` is the current process of the run, and `outlived` how the run had ended, if it has
-/// left such units behind before.
-///
-/// The causes of its error are foreign code, so no lock may be held.
-pub(super) fn end_of_run(
-    process: &Process,
-    outlived: Option<End>,
-) -> Option<(End, Option<Process>)> {
-    let end = match outlived {
-        Some(end) => end,
-        None => end_of(process, process.outcome()?),
-    };
-    let open = end.error.as_ref().and_then(left_open);
-    Some((end, open))
-}
-
-fn left_open(error: &Error) -> Option<Process> {
-    let mut open = None;
-    let look = |cause: Cause<'_>| {
-        if let Some(ManagerError::Stuck { open: units, .. }) = cause.downcast_ref() {
-            open = open.take().or_else(|| units.first());
-        }
-        true
-    };
-    let _caught = catch(|| search(error, look));
-    open
 }
 
 /// The failure of the unit `key`, if no hook has been given it. If the error is about another process than the one that
@@ -92,23 +63,13 @@ pub(super) fn unreported(error: Error, key: Arc<str>, label: Label) -> Option<Er
     Some(Error::failed(label, Box::new(ManagerError::NotRestarted { key, source: error })))
 }
 
-/// The rest of an error of a nested set or manager, without the part that names its stuck units.
-pub(super) fn without_stuck(error: Error) -> Option<Error> {
-    without(error, |error| match error {
-        Error::Failed(failed) => {
-            matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. }))
-        }
-        _ => false,
-    })
-}
-
 /// The error of a run without those that only say that its process was aborted.
-pub(super) fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
+fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
     without(error, |error| matches!(error, Error::Aborted(label) if Some(label.id()) == process))
 }
 
 /// The rest of an error.
-pub(super) fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
+fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
     match error {
         Error::Many(errors) => {
             Error::all(errors.iter().filter(|error| !leaves_out(error)).cloned()).err()

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashTable;
@@ -28,6 +29,7 @@ use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::State;
 use crate::status::{Counts, Status};
+use crate::stuck_units::Left;
 use crate::table::Key;
 use crate::unit::Rules;
 
@@ -80,8 +82,14 @@ pub(crate) struct Stuck<K> {
     pub(crate) key: K,
     /// The process that is open.
     pub(crate) process: Process,
-    /// The error of its run, if that is Closed and has left stuck units behind.
-    pub(crate) below: Option<Error>,
+    /// The number of its run.
+    pub(crate) run: RunId,
+    /// The units that its run has left behind, if that is Closed.
+    pub(crate) below: Vec<Arc<Left>>,
+    /// The error of its run, if that is Closed.
+    pub(crate) error: Option<Error>,
+    /// Has an earlier run of the manager or set left it behind?
+    pub(crate) was_left: bool,
 }
 
 impl Live {
@@ -315,11 +323,9 @@ impl<K: Key> Units<K> {
         self.entries.iter().filter_map(|(_, entry)| live(entry)).collect()
     }
 
-    /// The units that are stuck.
+    /// The units that have a run at the end of that of the manager or set. They are stuck.
     pub(crate) fn stuck(&self) -> Vec<Stuck<K>> {
-        let stuck =
-            self.entries.iter().filter(|(_, entry)| entry.lifecycle.state() == State::Stuck);
-        stuck.filter_map(|(id, entry)| entry.stuck(id)).collect()
+        self.entries.iter().filter_map(|(id, entry)| entry.stuck(id)).collect()
     }
 }
 
@@ -366,9 +372,21 @@ impl<K: Key> Entry<K> {
 
     /// This unit as a stuck one, if it has a run.
     pub(crate) fn stuck(&self, id: usize) -> Option<Stuck<K>> {
-        let process = self.live.as_ref()?.process.clone();
-        let below = self.lifecycle.outlived().and_then(|end| end.error.clone());
-        Some(Stuck { id, key: self.key.clone(), process, below })
+        let live = self.live.as_ref()?;
+        Some(Stuck {
+            id,
+            key: self.key.clone(),
+            process: live.process.clone(),
+            run: live.run(id),
+            below: self.below().to_vec(),
+            was_left: self.lifecycle.was_left(),
+            error: self.lifecycle.outlived().and_then(|outlived| outlived.error.clone()),
+        })
+    }
+
+    /// The units that its run has left behind, if that is Closed.
+    pub(crate) fn below(&self) -> &[Arc<Left>] {
+        self.lifecycle.outlived().map_or(&[], |outlived| &outlived.below)
     }
 
     fn status(&self, now: Instant) -> Status<K> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use procession::{Error, Process};
 
-use crate::error::{ManagerError, SharedError, StuckUnits};
+use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
+use crate::stuck_units::{Left, StuckUnits};
 use crate::unhandled::Unhandled;
 
 /// The actions that the engine must perform. It sends the events first, and passes the notice on last. The value is
@@ -13,7 +14,7 @@ use crate::unhandled::Unhandled;
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
     /// The events to send.
-    pub(crate) tell: [Option<Happening>; 3],
+    pub(crate) tell: [Option<Happening>; 4],
     /// Close the run.
     pub(crate) close: bool,
     /// Abort the run.
@@ -44,8 +45,8 @@ pub(crate) enum Answer {
     Stopped,
     /// It ended without an error.
     Ended,
-    /// It has not ended within its abort grace. If its run has, this is the error of the run.
-    Stuck(Option<Error>),
+    /// It has not ended within its abort grace. If its run has, these are the units that the run has left behind.
+    Stuck(Vec<Arc<Left>>),
     /// Its row could not be loaded.
     Load(SharedError),
     /// Its run ended with this error, or could not start.
@@ -116,9 +117,9 @@ impl Answer {
             Self::Stuck(below) => {
                 let mut stuck = StuckUnits::default();
                 if let Some(process) = process {
-                    stuck.add(key, process, below.as_ref());
+                    stuck.add(&key, process, &below);
                 }
-                stuck.for_caller()
+                stuck.into()
             }
             Self::Load(source) => ManagerError::Load { key, source },
             Self::Failed(error) => ManagerError::Failed(error),

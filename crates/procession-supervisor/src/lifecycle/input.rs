@@ -8,6 +8,7 @@ use procession::{Error, Label};
 
 use crate::causes::{Cause, search};
 use crate::error::{ManagerError, Requesting, SharedError};
+use crate::stuck_units::Left;
 
 /// An event or a request that concerns a unit.
 #[derive(Debug)]
@@ -30,8 +31,10 @@ pub(crate) enum Input {
     BeganToClose,
     /// The run is Closed.
     Closed(End),
-    /// The run is Closed, but units of a set or a manager inside it are stuck, and have not ended.
-    Outlived(End),
+    /// The run is Closed, but these units of a set or a manager inside it are stuck, and have not ended.
+    Outlived(End, Vec<Arc<Left>>),
+    /// They have ended.
+    Freed,
     /// The row of the unit has changed, and the unit should run as its current row says.
     Changed,
     /// The unit should stop.

@@ -109,6 +109,7 @@ fn kind(what: &Happening) -> &'static str {
         Happening::Stopping => "stopping",
         Happening::Aborted { .. } => "aborted",
         Happening::Stuck => "stuck",
+        Happening::Freed => "freed",
         Happening::Stopped { error: None, forced: false } => "stopped",
         Happening::Stopped { error: None, forced: true } => "stopped-by-force",
         Happening::Stopped { error: Some(_), forced: false } => "stopped-with-error",

@@ -287,7 +287,7 @@ impl Claims {
 
     fn down(&mut self, core: &mut Core<String>, id: usize, down: &Down) {
         self.forget_steady(id);
-        let state = core.state(id);
+        let decided = core.decided_state(id);
         if down.failed {
             let error =
                 core.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten();
@@ -297,19 +297,18 @@ impl Claims {
                 // often: then any of them may be the cause.
                 let in_total =
                     matches!(down.closes_all, Some(Closes::GaveUp { in_total: true, .. }));
-                let is_over = state != Some(State::Waiting) && !in_total;
+                let is_over = decided != Some(State::Waiting) && !in_total;
                 if let (true, Record::Failed { limit, .. }) = (is_over, &mut failure) {
                     *limit = 0;
                 }
                 self.record(id, failure);
             }
+        } else if down.on_its_own && decided != Some(State::Waiting) {
+            self.record(id, Record::Done);
         }
-        match state {
+        match core.state(id) {
             Some(state) if state == State::Waiting || state.has_run() => {}
             Some(_) => {
-                if down.on_its_own && !down.failed {
-                    self.record(id, Record::Done);
-                }
                 core.step(id, Input::Stop(Then::Forget));
                 self.release(id);
             }

@@ -7,8 +7,8 @@
 //!    walk down from the last position, and leave a position only when its unit has no run or is stuck. The edges of
 //!    the process graph make the group close the units in the same order, even before this task notices that it closes.
 //! 3. A unit is never restarted while its last run is open (U1). Argument: a round restarts units only after all of
-//!    them have stopped, and ends the set if the run of one does not end. If a run has ended and has left stuck units
-//!    behind, its unit stays at the cursor until they have ended.
+//!    them have stopped, and the set closes if one of them is stuck. A unit that restarts alone waits until its key is
+//!    free.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -188,11 +188,6 @@ impl Members {
                 continue;
             };
             match state {
-                // The run itself has ended. The unit starts in its turn, when what it left behind has ended too.
-                State::Stuck if core.is_outlived(id) => {
-                    core.step(id, Input::Stop(Then::Hold));
-                    round.stop_at -= 1;
-                }
                 State::Stuck => {
                     self.round = None;
                     core.fail_stuck(id);
@@ -242,8 +237,11 @@ impl Members {
             }
         }
         if down.restarts {
-            if let Some(from) = self.described.strategy.restarts_from(position) {
-                self.begin_round(core, from, id);
+            match self.described.strategy.restarts_from(position) {
+                // Its run has ended, but has left stuck units behind.
+                Some(_) if core.state(id) == Some(State::Stuck) => core.fail_stuck(id),
+                Some(from) => self.begin_round(core, from, id),
+                None => {}
             }
         } else if self.closes_for(core, id) {
             core.close();
@@ -254,7 +252,8 @@ impl Members {
     fn closes_for(&self, core: &Core<Name>, id: usize) -> bool {
         let closes = core.with(id, |units, id| {
             let lifecycle = &units.entry(id).lifecycle;
-            let has_ended = lifecycle.rules.significant && lifecycle.state() == State::Ended;
+            let has_ended =
+                lifecycle.rules.significant && lifecycle.decided_state() == State::Ended;
             has_ended
                 && match self.described.auto_shutdown {
                     AutoShutdown::Never => false,
@@ -315,7 +314,9 @@ impl FrontEnd<Name> for Members {
             }
             Notice::Ready => {}
             Notice::Down(mut down) => {
-                self.live.remove(&position);
+                if !core.state(id).is_some_and(State::has_run) {
+                    self.live.remove(&position);
+                }
                 if core.state(id).is_none() {
                     self.clear(position);
                 } else if !core.is_closing() {

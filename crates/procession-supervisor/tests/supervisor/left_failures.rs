@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession::support::was_reported;
-use procession::{BoxError, Process};
+use procession::{BoxError, Process, Site};
 use procession_runnable::{body, body_thread};
 use procession_supervisor::{
     BoxFuture, BoxStream, Manager, MemoryTable, Row, State, Supervisor, Table, Unit,
@@ -115,7 +115,8 @@ fn a_unit_that_stays_stuck_is_watched_once() {
     let world = World::new();
     let (thread, release, _runs) = stubborn();
     let rules = policy(&world).abort_grace(SECOND);
-    let unit = Unit::new(thread).grace(SECOND);
+    // The site tells it from the threads of other tests.
+    let unit = Unit::new(thread.at(Site::caller())).grace(SECOND);
     let set = Supervisor::one_for_one([("a", unit)]).policy(rules);
     let end = |managed: Managed| {
         managed.app.close();

@@ -17,6 +17,7 @@ mod slow;
 mod starting;
 mod stopping;
 mod stuck_below;
+mod stuck_hidden;
 mod table_defects;
 mod told_once;
 mod world;

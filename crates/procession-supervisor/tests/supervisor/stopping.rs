@@ -117,10 +117,14 @@ fn a_stuck_unit_is_named_and_keeps_its_key() {
     assert!(matches!(yielded(world.start_unit("stubborn")), Err(ManagerError::HasRun { .. })));
     assert!(matches!(yielded(world.stop_unit("stubborn")), Err(ManagerError::Stuck { .. })));
     assert!(runs.try_recv().is_err());
-    // The unit still has a row, so it starts when its key is free.
+    // The stop is remembered. A call starts the unit when its key is free.
     drop(release);
-    world.until(|| runs.try_recv().is_ok());
-    world.until(|| world.state("stubborn").is_none_or(|state| state != State::Stuck));
+    world.until(|| world.state("stubborn") == Some(State::Stopped));
+    assert!(runs.try_recv().is_err());
+    let start = world.start_unit("stubborn");
+    world.until(|| start.is_finished());
+    yielded(start).unwrap();
+    runs.recv_timeout(LIMIT).unwrap();
     managed.close(&world).unwrap();
 }
 

@@ -4,16 +4,18 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use procession::{BoxError, Error};
+use procession::support::was_reported;
+use procession::{BoxError, Error, Process, WeakProcess};
 use procession_runnable::{Runnable, body, concurrent, sequential};
 use procession_supervisor::{
-    EndAll, Happening, ManagerError, OnFailure, Policy, State, Supervisor, Unit,
+    AutoShutdown, EndAll, Happening, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
+    Restart, State, Supervisor, Unit,
 };
 use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::defects::serve;
-use crate::peers::{Set, cause, policy};
-use crate::world::{LIMIT, Managed, SECOND, World, stubborn, yielded};
+use crate::peers::{STRATEGIES, Set, Strategy, cause, policy};
+use crate::world::{Behaviour, LIMIT, Managed, SECOND, World, stubborn, yielded};
 
 /// A world with the unit `inner`: a new set in each run, of a thread that ignores its abort and a unit that fails when
 /// it is told to, which closes the set.
@@ -234,8 +236,9 @@ fn an_error_that_closes_everything() {
     assert_eq!(set.runs(["b"]), [0]);
     assert!(set.managed.has_ended());
     assert_eq!(set.state("inner"), Some(State::Stuck));
-    let failures = std::iter::from_fn(|| set.events.try_recv());
-    assert!(failures.into_iter().all(|event| !matches!(event.what, Happening::Failed { .. })));
+    let told = std::iter::from_fn(|| set.events.try_recv());
+    let failures = told.filter(|event| matches!(event.what, Happening::Failed { .. }));
+    assert_eq!(failures.count(), 1);
     let Error::Many(errors) = set.managed.outcome().unwrap_err() else { panic!() };
     let [closed, stuck] = &errors.iter().collect::<Vec<_>>()[..] else { panic!("{errors:?}") };
     assert!(matches!(cause(closed), ManagerError::ClosedFor { ends_all: true, .. }));
@@ -250,9 +253,16 @@ fn a_set_in_the_middle_gives_up_first() {
     let (thread, release, runs) = stubborn();
     let short = |seconds| policy(&world).grace(SECOND).abort_grace(SECOND * seconds);
     let (inner, middle) = (short(5), short(1));
+    let (made, processes) = unbounded();
     let new_sets = move || {
         let set = Supervisor::one_for_one([("thread", Unit::new(thread.clone()))]);
-        let set = Unit::new(set.policy(inner.clone()).runnable()).grace(SECOND);
+        let (set, made) = (set.policy(inner.clone()).runnable(), made.clone());
+        let set = Runnable::new(move |start| {
+            let process = set.start(start)?;
+            made.try_send(process.downgrade()).unwrap();
+            Ok(process)
+        });
+        let set = Unit::new(set).grace(SECOND);
         Supervisor::one_for_one([("set", set)]).policy(middle.clone()).runnable()
     };
     let unit = Unit::new(Runnable::new(move |start| new_sets().start(start)));
@@ -264,6 +274,11 @@ fn a_set_in_the_middle_gives_up_first() {
     let restarted = world.spawn(async move { manager.restart("inner").await });
     world.settle();
     (0..12).for_each(|_| world.advance(SECOND));
+    let set: WeakProcess = processes.try_recv().unwrap();
+    world.until(|| set.upgrade().is_none_or(|set| set.is_closed()));
+    // Everything that the end of the set has given to the library's threads comes before this.
+    (0..100).for_each(|_| Process::with_teardown(|| ()).close_blocking().unwrap());
+    world.settle();
     assert_eq!(world.state("inner"), Some(State::Stuck));
     assert!(runs.try_recv().is_err());
     release.send(()).unwrap();
@@ -289,4 +304,191 @@ fn a_stop_is_remembered_while_units_are_stuck_below() {
     nested.seconds(30);
     assert!(!nested.has_started());
     managed.close(&nested.world).unwrap();
+}
+
+/// The failure of a set that leaves a stuck unit behind is told at once: to the readers of events, or else in a report
+/// (I17). The restart, which handles other failures, may never come.
+#[test]
+fn the_failure_of_the_set_is_told_at_once() {
+    for has_reader in [true, false] {
+        let world = World::new();
+        let (unit, fail, (release, runs)) = Nested::unit(&world, || "broken".into(), |set| set);
+        let table = MemoryTable::new();
+        table.insert("inner", unit);
+        let manager = Manager::builder(table).policy(policy(&world)).build();
+        let mut events = has_reader.then(|| manager.events());
+        let managed = world.run(manager.runnable());
+        runs.recv_timeout(LIMIT).unwrap();
+        world.until(|| manager.get(&"inner").is_ok());
+        let process = manager.get(&"inner").unwrap();
+        fail.try_send(()).unwrap();
+        world.settle();
+        (0..2).for_each(|_| world.advance(SECOND));
+        world.until(|| manager.list()[0].state == State::Stuck);
+        let status = &manager.list()[0];
+        assert_eq!(status.restarts, 1, "it will be restarted");
+        let last_error = status.last_error.as_ref().unwrap().with_causes().to_string();
+        assert!(last_error.contains("broken"), "{last_error}");
+        assert_eq!(was_reported(&process.outcome().unwrap().unwrap_err()), !has_reader);
+        if let Some(events) = &mut events {
+            let kinds: Vec<_> =
+                std::iter::from_fn(|| events.try_recv()).map(|event| event.kind()).collect();
+            assert_eq!(kinds, ["started", "ready", "failed", "restarting", "stuck"]);
+        }
+        release.send(()).unwrap();
+        world.until(|| manager.list()[0].state != State::Stuck);
+        world.advance(SECOND);
+        runs.recv_timeout(LIMIT).unwrap();
+        if let Some(events) = &mut events {
+            assert_eq!(events.try_recv().unwrap().kind(), "freed");
+        }
+        managed.app.close();
+        release.send(()).unwrap();
+        world.until(|| managed.has_ended());
+        managed.outcome().unwrap();
+    }
+}
+
+/// A set of the unit `inner`, as in [`Nested`], and a unit `b`.
+struct Pair {
+    set: Set,
+    fail: Sender<()>,
+    release: mpsc::Sender<()>,
+    runs: mpsc::Receiver<()>,
+}
+
+impl Pair {
+    fn new(
+        strategy: Strategy,
+        rules: fn(Unit) -> Unit,
+        settings: fn(Supervisor, Policy) -> Supervisor,
+        other: Behaviour,
+    ) -> Self {
+        let world = World::new();
+        let (unit, fail, (release, runs)) = Nested::unit(&world, || "broken".into(), |set| set);
+        world.units.set("b", other);
+        let set = strategy(vec![("inner", rules(unit)), ("b", world.units.unit("b"))]);
+        let set = settings(set, policy(&world));
+        let set = Set::start(world, set);
+        runs.recv_timeout(LIMIT).unwrap();
+        Self { set, fail, release, runs }
+    }
+
+    /// The inner set fails, and leaves its thread behind. The outer set closes because of that. Its outcome has an
+    /// expected error, and names the thread.
+    fn fail(self, is_expected: fn(&ManagerError) -> bool) {
+        self.fail.try_send(()).unwrap();
+        self.set.world.settle();
+        (0..3).for_each(|_| self.set.world.advance(SECOND));
+        self.set.world.until(|| self.set.state("b").is_none());
+        assert_eq!(self.set.state("inner"), Some(State::Stuck));
+        // A set that closes without a failure does not end the body around it.
+        self.set.managed.app.close();
+        self.set.world.until(|| self.set.managed.has_ended());
+        assert!(self.runs.try_recv().is_err(), "two runs");
+        let error = self.set.managed.outcome().unwrap_err();
+        let errors: Vec<Error> = match &error {
+            Error::Many(errors) => errors.iter().cloned().collect(),
+            error => vec![error.clone()],
+        };
+        assert!(errors.iter().any(|error| is_expected(cause(error))), "{errors:?}");
+        let last = errors.last().unwrap();
+        assert_eq!(stuck_keys(last), ["inner/thread"]);
+        drop(self.release);
+    }
+}
+
+fn is_stuck(error: &ManagerError) -> bool {
+    matches!(error, ManagerError::Stuck { .. })
+}
+
+/// A strategy that would have to restart the set closes instead (U1).
+#[test]
+fn a_strategy_that_would_have_to_restart_the_set() {
+    for (_, strategy) in &STRATEGIES[1..] {
+        let pair = Pair::new(*strategy, |unit| unit, Supervisor::policy, Behaviour::Serve);
+        pair.fail(is_stuck);
+    }
+}
+
+/// A set that must start together does not wait for the restart of the unit.
+#[test]
+fn a_set_that_fails_while_its_own_set_starts_together() {
+    let together = |set: Supervisor, policy| set.policy(policy).start_together(true);
+    for (_, strategy) in STRATEGIES {
+        let pair = Pair::new(strategy, |unit| unit, together, Behaviour::HangInStart);
+        pair.fail(|error| matches!(error, ManagerError::ClosedFor { .. }));
+    }
+}
+
+/// The end of a significant unit counts at once.
+#[test]
+fn a_significant_set() {
+    let significant = |unit: Unit| unit.significant(true).restart(Restart::Temporary);
+    let settings: [fn(Supervisor, Policy) -> Supervisor; 2] = [
+        |set, policy| set.policy(policy).auto_shutdown(AutoShutdown::AnySignificant),
+        |set, policy| set.policy(policy).auto_shutdown(AutoShutdown::AllSignificant),
+    ];
+    for settings in settings {
+        Pair::new(STRATEGIES[0].1, significant, settings, Behaviour::Serve).fail(is_stuck);
+    }
+}
+
+/// The failure counts towards the intensity at once.
+#[test]
+fn a_set_that_fails_too_often() {
+    let no_restart =
+        |set: Supervisor, policy: Policy| set.policy(policy.intensity(Rate::new(0, SECOND * 60)));
+    for (_, strategy) in STRATEGIES {
+        let pair = Pair::new(strategy, |unit| unit, no_restart, Behaviour::Serve);
+        pair.fail(|error| matches!(error, ManagerError::GaveUp { .. }));
+    }
+}
+
+/// A run of the manager that ends while a unit waits for what it has left behind passes that on to the next run, or
+/// forgets the unit when it is free.
+#[test]
+fn a_unit_that_is_left_by_two_runs_of_the_manager() {
+    let nested = Nested::new();
+    let managed = nested.start();
+    nested.fail();
+    managed.app.close();
+    nested.world.settle();
+    stuck_keys(&managed.outcome().unwrap_err());
+    let managed = nested.world.start();
+    nested.seconds(2);
+    managed.app.close();
+    nested.world.settle();
+    assert_eq!(stuck_keys(&managed.outcome().unwrap_err()), ["inner/thread"]);
+    assert_eq!(nested.state(), Some(State::Stuck));
+    nested.release.send(()).unwrap();
+    nested.world.until(|| nested.state().is_none());
+}
+
+/// The first run of the manager leaves the set, and the next one sees how that ends and leaves its thread.
+#[test]
+fn a_set_that_ends_in_the_next_run_of_the_manager() {
+    let nested = Nested::with(|unit| unit.grace(Duration::ZERO), |set| set);
+    let policy = policy(&nested.world).abort_grace(Duration::ZERO);
+    let manager = Manager::builder(nested.world.table.clone()).policy(policy).build();
+    let mut events = manager.events();
+    let managed = nested.world.run(manager.runnable());
+    nested.runs.recv_timeout(LIMIT).unwrap();
+    managed.app.close();
+    nested.world.until(|| managed.has_ended());
+    let managed = nested.world.run(manager.runnable());
+    nested.seconds(2);
+    // The end of the set has been handled.
+    let mut kinds = Vec::new();
+    while !kinds.contains(&"stopped") {
+        nested.world.settle();
+        kinds.extend(std::iter::from_fn(|| events.try_recv()).map(|event| event.kind()));
+    }
+    managed.app.close();
+    nested.world.until(|| managed.has_ended());
+    managed.outcome().unwrap_err();
+    assert_eq!(manager.list()[0].state, State::Stuck);
+    // Nobody looks at the list meanwhile.
+    nested.release.send(()).unwrap();
+    nested.world.until(|| manager.counts().units == 0);
 }

@@ -342,8 +342,7 @@ fn a_row_that_changes_while_its_unit_is_ending() {
         for (on_change, stops, runs) in [
             (OnChange::Restart, false, 1),
             (OnChange::NextStart, false, 0),
-            // A stuck unit cannot be stopped.
-            (OnChange::Restart, true, usize::from(state == State::Stuck)),
+            (OnChange::Restart, true, 0),
         ] {
             let case = format!("{state:?} after {pauses:?}, {on_change:?}, {stops}");
             let world = World::with(|builder, policy| {

@@ -5,6 +5,8 @@
 //! that begins to close or ends, and the interpreter calls the supervisor's [`Listener`]. It does so before it calls
 //! users' wakers, because a waker that blocks must delay neither the grace of the process nor the supervisor (I9).
 
+use std::any::Any;
+use std::iter;
 use std::sync::{Arc, Weak};
 use std::task::Wake;
 use std::time::Duration;
@@ -53,6 +55,9 @@ pub enum RunEvent {
     Closing,
     /// The process of the run is Closed.
     Closed,
+    /// A supervisor inside the run ends, and leaves something behind that has not ended. The run itself has not ended
+    /// yet. The value, which is opaque to this crate, is what the supervisor says about it. Its drop runs no foreign code.
+    Leaves(Arc<dyn Any + Send + Sync>),
 }
 
 /// The report of a supervised process.
@@ -141,8 +146,20 @@ impl Report {
         direct.notify(RunEvent::Closing)
     }
 
+    /// Reports what the nearest run that the node is part of leaves behind. Does nothing if it is part of no run.
+    /// Returns a sleeper that the caller must wake.
+    pub(crate) fn leave(
+        node: &Arc<Node>,
+        left: impl FnOnce() -> Arc<dyn Any + Send + Sync>,
+    ) -> Option<Sleeper> {
+        let mut nodes = iter::once(node.clone()).chain(node.first_parents());
+        let run = nodes.find_map(|node| node.supervised())?;
+        run.report()?.direct().notify(RunEvent::Leaves(left()))
+    }
+
     /// Reports the closing and the end of this process, which was not made for the run, as those of the run.
     pub(crate) fn attach(inherited: &Arc<Inherited>, node: &Arc<Node>) {
+        node.attach(inherited.clone());
         for (moment, is_closed) in [(Moment::Closing, false), (Moment::Closed, true)] {
             let attached =
                 Attached { report: Self::of(inherited), node: Arc::downgrade(node), is_closed };

@@ -74,6 +74,7 @@ impl<C: Contents> Default for Extras<C> {
             #[cfg(all(feature = "tokio-util", not(loom)))]
             tokens: Vec::new(),
             limit: None,
+            attached: None,
         }
     }
 }

@@ -206,6 +206,8 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) tokens: Vec<(Moment, C::Token)>,
     /// The slots for its children, if it limits their number.
     pub(crate) limit: Option<Limit>,
+    /// The values of the run whose process it is, if it was not made for that.
+    pub(super) attached: Option<Arc<Inherited<C::Spawner, C::Report>>>,
 }
 
 /// A closing by a parent that is postponed until nothing in `closes_after` holds the process open.
@@ -399,9 +401,25 @@ impl<C: Contents> Node<C> {
         self.inherited.as_ref()?.spawner()
     }
 
-    /// The report to its supervisor, if it has one.
+    /// The report to its supervisor, if it was made for a run.
     #[inline]
     pub(crate) fn report(&self) -> Option<&C::Report> {
         self.inherited.as_ref()?.report()
+    }
+
+    /// Makes it the process of a run for which it was not made.
+    pub(crate) fn attach(&self, run: Arc<Inherited<C::Spawner, C::Report>>) {
+        let mut inner = self.inner.lock();
+        let before = inner.extras().attached.replace(run);
+        drop(inner);
+        drop(before);
+    }
+
+    /// The values of the run whose process it is, if there is one.
+    pub(crate) fn supervised(&self) -> Option<Arc<Inherited<C::Spawner, C::Report>>> {
+        match &self.inherited {
+            Some(inherited) if inherited.report().is_some() => Some(inherited.clone()),
+            _ => self.inner.lock().extras_ref()?.attached.clone(),
+        }
     }
 }

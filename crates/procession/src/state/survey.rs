@@ -81,7 +81,9 @@ fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut visit: impl FnMut(&Arc<No
     let mut below = Vec::new();
     let mut is_done = false;
     while !is_done {
-        is_done = node.inner.lock().edges_from(&mut cursors, &mut below);
+        let inner = node.inner.lock();
+        is_done = inner.edges_from(node.phase(), &mut cursors, &mut below);
+        drop(inner);
         for (lower, kind) in below.drain(..) {
             if lower.phase() != Phase::Closed {
                 visit(&lower, kind);
@@ -244,7 +246,12 @@ impl<C: Contents> Inner<C> {
     }
 
     /// Adds the next edges of each kind to `below`; `true` if there are no more.
-    fn edges_from(&self, cursors: &mut Cursors, below: &mut Vec<(Arc<Node<C>>, Link)>) -> bool {
+    fn edges_from(
+        &self,
+        phase: Phase,
+        cursors: &mut Cursors,
+        below: &mut Vec<(Arc<Node<C>>, Link)>,
+    ) -> bool {
         let Some(more) = &self.more else { return true };
         let mut is_done = add_children(&more.children, &mut cursors.children, Link::Child, below);
         let Some(extras) = &more.extras else { return is_done };
@@ -257,7 +264,12 @@ impl<C: Contents> Inner<C> {
             (&extras.closes_after, Link::CloseAfter),
             (&extras.blocked_for, Link::Blocked),
         ];
+        // An order without a wait has no effect any more when the process is Closing.
+        let is_in_order = phase == Phase::Running || extras.other_waits > 0;
         for ((downs, kind), cursor) in downs.into_iter().zip(&mut cursors.downs) {
+            if kind == Link::CloseAfter && !is_in_order {
+                continue;
+            }
             is_done &= add(downs, cursor, |down: &Down<C>| {
                 below.extend(down.upgrade().map(|lower| (lower, kind)));
             });

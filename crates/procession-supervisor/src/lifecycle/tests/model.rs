@@ -4,19 +4,19 @@
 //! The model has no transitions. It keeps facts about the current run (whether it was asked to stop, when it began to
 //! close, when it was aborted), from which the state follows, and it counts the callers that wait for an answer.
 
+mod ends;
+
 use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::super::{Actions, Input, Lifecycle, Then};
-use super::{
-    ABORT_GRACE, FIRST, Fault, GRACE, MAX, STEADY, label, not_loaded, step, unhandled, words,
-};
+use super::{ABORT_GRACE, FIRST, Fault, GRACE, MAX, label, not_loaded, step, words};
 use crate::backoff::Rate;
 use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::{HasRun, State};
-use crate::unit::{OnFailure, Restart, Rules};
+use crate::unit::{Restart, Rules};
 
 /// The current run, as far as the engine knows it.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Run {
     pub(super) closing_at: Option<Instant>,
     pub(super) aborted_at: Option<Instant>,
     pub(super) is_stuck: bool,
+    /// It has ended, and has left stuck units behind. The state that follows, and when the next step is due then.
+    pub(super) outlived: Option<(State, Option<Instant>)>,
 }
 
 /// The expected results of an input.
@@ -195,9 +197,11 @@ impl World {
         let asked = self.run.as_ref().and_then(|run| run.asked);
         assert_eq!(lifecycle.is_asked(), asked.is_some());
         assert_eq!(lifecycle.then(), asked.unwrap_or_default());
+        let rests = |state| matches!(state, State::Ended | State::GivenUp | State::Stopped);
         let is_open = match &self.run {
+            Some(Run { asked: None, outlived: Some((next, _)), .. }) => !rests(*next),
             Some(run) => !matches!(run.asked, Some(Then::Stay | Then::Forget)),
-            None => !matches!(state, State::Ended | State::GivenUp | State::Stopped),
+            None => !rests(state),
         };
         assert_eq!(lifecycle.is_open(), is_open, "{state:?}, {asked:?}");
         let will_be_ready = matches!(state, State::Loading | State::Starting | State::Stopping)
@@ -325,94 +329,6 @@ impl World {
         self.now.checked_add(pause)
     }
 
-    /// The run is Closed.
-    pub(super) fn ends(&mut self, fault: Fault) {
-        self.begins_to_close();
-        if self.closes && !self.lifecycle.is_asked() {
-            self.ask(Then::Forget, false);
-        }
-        let Some(run) = self.run.take() else { return };
-        let mut expected = Expected::default();
-        if fault.is_abort() && run.aborted_at.is_none() {
-            expected.events.push("aborted");
-        }
-        // The run may have begun to close after the run of its manager was over.
-        let ready_until = run.closing_at.unwrap_or(self.now);
-        if run.ready_at.is_some_and(|at| ready_until.saturating_duration_since(at) >= STEADY) {
-            self.pauses = 0;
-        }
-        self.is_called = run.asked == Some(Then::Again);
-        match run.asked {
-            Some(then) => {
-                let is_forced = fault.is_abort() || run.aborted_at.is_some();
-                expected.events.push(match (is_forced, fault.is_foreign()) {
-                    (false, false) => "stopped",
-                    (true, false) => "stopped-by-force",
-                    (false, true) => "stopped-with-error",
-                    (true, true) => "stopped-by-force-with-error",
-                });
-                expected.starters = (then != Then::Again).then_some("stopped");
-                expected.stoppers = Some(if fault.is_foreign() { "error" } else { "yes" });
-                expected.notice = Some("down".into());
-                self.rest(then, &mut expected);
-            }
-            None => self.ends_on_its_own(fault, run.unready, &mut expected),
-        }
-        let is_error = if run.asked.is_some() { fault.is_foreign() } else { fault.is_error() };
-        self.step(Input::Closed(fault.end()), expected);
-        self.keep_if_it_waits(is_error || run.asked.is_none() && run.unready);
-    }
-
-    /// Corresponds to the end of `Core::step`, if nothing else has handled the failure. A unit that was asked to start
-    /// again is loading already.
-    fn keep_if_it_waits(&mut self, has_failed: bool) {
-        if has_failed && matches!(self.lifecycle.state(), State::Waiting | State::Loading) {
-            self.is_kept = true;
-            assert!(!self.lifecycle.keep(&unhandled()));
-        }
-    }
-
-    fn ends_on_its_own(&mut self, fault: Fault, unready: bool, expected: &mut Expected) {
-        let failed = fault.is_error() || unready;
-        let (starters, stoppers) = if failed { ("error", "error") } else { ("ended", "yes") };
-        (expected.starters, expected.stoppers) = (Some(starters), Some(stoppers));
-        let events = if failed { "failed" } else { "ended" };
-        let is_final = matches!(fault, Fault::DoNotRestart | Fault::EndAll);
-        let wanted = match self.rules.restart {
-            Restart::Permanent => true,
-            Restart::Transient => failed,
-            Restart::Temporary => false,
-        };
-        let on_failure = self.rules.on_failure;
-        let restarts = wanted && !is_final && !(failed && on_failure != OnFailure::Restart);
-        let closes_all =
-            fault == Fault::EndAll || failed && on_failure == OnFailure::CloseAll && !self.is_held;
-        self.is_over = is_final || failed && on_failure != OnFailure::Restart;
-        let is_full = self.is_full(self.policy.intensity, &self.recent);
-        let is_full_in_total = self.is_full(self.policy.total_intensity, &self.all_recent);
-        let notice = if !restarts {
-            expected.events.push(events);
-            self.idle = (State::Ended, None);
-            if closes_all { "down-on-its-own-closes-all" } else { "down-on-its-own" }
-        } else if self.is_held {
-            expected.events.push(events);
-            self.idle = (State::Waiting, None);
-            "down-on-its-own"
-        } else if is_full || is_full_in_total {
-            expected.events.extend([events, "gave-up"]);
-            self.idle = (State::GivenUp, None);
-            if is_full { "down-on-its-own-gave-up" } else { "down-on-its-own-gave-up-in-total" }
-        } else {
-            self.recent.push(self.now);
-            self.all_recent.push(self.now);
-            let ended = if failed { "failed-again-soon" } else { events };
-            expected.events.extend([ended, "restarting"]);
-            self.idle = (State::Waiting, self.restart_at());
-            "down-on-its-own-restarts"
-        };
-        expected.notice = Some(notice.into());
-    }
-
     /// Returns whether one more restart would exceed the rate.
     fn is_full(&self, rate: Option<Rate>, restarts: &[Instant]) -> bool {
         let is_recent = |at: &&Instant, rate: Rate| self.now.duration_since(**at) < rate.within;
@@ -457,15 +373,16 @@ impl World {
 
     /// Corresponds to `Core::stop_by_call`.
     pub(super) fn stop_by_call(&mut self, then: Then) {
-        let is_kept = then != Then::Forget;
-        match self.lifecycle.state() {
-            State::Stuck if is_kept => return,
-            State::Stuck => return self.set_then(then),
-            State::Initial | State::Ended | State::GivenUp | State::Stopped if is_kept => return,
-            _ => {}
+        let state = self.lifecycle.state();
+        let is_idle =
+            matches!(state, State::Initial | State::Ended | State::GivenUp | State::Stopped);
+        if is_idle && then != Then::Forget {
+            return;
         }
         let is_forgotten = self.lifecycle.is_asked() && self.lifecycle.then() == Then::Forget;
-        self.stoppers += 1;
+        if state != State::Stuck {
+            self.stoppers += 1;
+        }
         self.ask(if is_forgotten { Then::Forget } else { then }, false);
     }
 
@@ -591,7 +508,9 @@ fn name(input: &Input) -> &'static str {
         Input::Ready => "Ready",
         Input::EndedUnready(_) => "EndedUnready",
         Input::BeganToClose => "BeganToClose",
-        Input::Closed(_) | Input::Outlived(_) => "Closed",
+        Input::Closed(_) => "Closed",
+        Input::Outlived(..) => "Outlived",
+        Input::Freed => "Freed",
         Input::Changed => "Changed",
         Input::Stop(_) => "Stop",
         Input::Abort(_) => "Abort",

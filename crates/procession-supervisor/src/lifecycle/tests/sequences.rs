@@ -38,6 +38,10 @@ enum Op {
     EndsUnready,
     BeginsToClose,
     Ends(Fault),
+    /// Its run ends, and leaves stuck units behind.
+    Leaves(Fault),
+    /// They have ended.
+    Freed,
     /// Another unit is restarted alone.
     AnotherRestarts,
     /// Another unit has failed, and this one is restarted with it.
@@ -62,6 +66,7 @@ enum Op {
 impl World {
     fn perform(&mut self, op: Op) {
         let (state, has_run) = (self.lifecycle.state(), self.run.is_some());
+        let has_left = self.run.as_ref().is_some_and(|run| run.outlived.is_some());
         let (is_open, is_set) = (!self.closes, self.is_set);
         match op {
             Op::CallStart if is_open && !has_run && state != State::Loading => {
@@ -105,7 +110,9 @@ impl World {
             Op::IsReady => self.is_ready(),
             Op::EndsUnready => self.ends_unready(),
             Op::BeginsToClose => self.begins_to_close(),
-            Op::Ends(fault) if has_run => self.ends(fault),
+            Op::Ends(fault) if has_run && !has_left => self.ends(fault, false),
+            Op::Leaves(fault) if has_run && !has_left => self.ends(fault, true),
+            Op::Freed if has_left => self.is_freed(),
             Op::AnotherRestarts if is_open => self.another_restarts(),
             Op::RoundBegins if is_open && is_set => {
                 (self.lifecycle.is_held, self.is_held, self.in_round) = (true, true, true);
@@ -140,13 +147,14 @@ impl World {
             );
         }
         self.perform(Op::Ends(Fault::None));
+        self.perform(Op::Freed);
         assert_eq!(self.lifecycle.state(), State::Initial, "it is forgotten");
         assert_eq!((self.starters, self.stoppers), (0, 0));
     }
 }
 
 /// The operations and their weights.
-const OPS: [(usize, Op); 38] = [
+const OPS: [(usize, Op); 44] = [
     (6, Op::CallStart),
     (6, Op::CallStop),
     (6, Op::CallRestart),
@@ -169,6 +177,12 @@ const OPS: [(usize, Op); 38] = [
     (2, Op::Ends(Fault::AbortedAndError)),
     (2, Op::Ends(Fault::DoNotRestart)),
     (2, Op::Ends(Fault::EndAll)),
+    (2, Op::Leaves(Fault::None)),
+    (3, Op::Leaves(Fault::Error)),
+    (1, Op::Leaves(Fault::Aborted)),
+    (1, Op::Leaves(Fault::DoNotRestart)),
+    (1, Op::Leaves(Fault::EndAll)),
+    (6, Op::Freed),
     (2, Op::AnotherRestarts),
     (4, Op::RoundBegins),
     (8, Op::RoundGoesOn),

@@ -16,7 +16,7 @@ const TABLE: &str = include_str!("table.txt");
 /// The states, subdivided where other facts decide the transition.
 /// In those that end with `-full`, the restarts of other units have used up the total intensity.
 /// In those that end with `-kept`, a failure must be handled by the restart.
-const STATES: [&str; 22] = [
+const STATES: [&str; 25] = [
     "initial",
     "loading",
     "loading-full",
@@ -33,6 +33,9 @@ const STATES: [&str; 22] = [
     "stuck",
     "stuck-asked",
     "stuck-again",
+    "outlived",
+    "outlived-asked",
+    "outlived-again",
     "waiting",
     "waiting-kept",
     "held",
@@ -41,7 +44,7 @@ const STATES: [&str; 22] = [
     "stopped",
 ];
 
-const INPUTS: [&str; 22] = [
+const INPUTS: [&str; 23] = [
     "load",
     "begin",
     "not-loaded",
@@ -57,6 +60,7 @@ const INPUTS: [&str; 22] = [
     "closed-abort-error",
     "outlived-error",
     "outlived-end-all",
+    "freed",
     "changed",
     "stop-stay",
     "stop-again",
@@ -81,8 +85,9 @@ fn input(name: &str) -> Input {
         "closed-error" => Input::Closed(Fault::Error.end()),
         "closed-abort" => Input::Closed(Fault::Aborted.end()),
         "closed-abort-error" => Input::Closed(Fault::AbortedAndError.end()),
-        "outlived-error" => Input::Outlived(Fault::Error.end()),
-        "outlived-end-all" => Input::Outlived(Fault::EndAll.end()),
+        "outlived-error" => Input::Outlived(Fault::Error.end(), Vec::new()),
+        "outlived-end-all" => Input::Outlived(Fault::EndAll.end(), Vec::new()),
+        "freed" => Input::Freed,
         "changed" => Input::Changed,
         "stop-stay" => Input::Stop(Then::Stay),
         "stop-again" => Input::Stop(Then::Again),
@@ -114,6 +119,9 @@ fn way(state: &str) -> Vec<&'static str> {
         "stuck" => ("aborted", "due"),
         "stuck-asked" => ("stuck", "stop-stay"),
         "stuck-again" => ("stuck", "changed"),
+        "outlived" => ("running", "outlived-error"),
+        "outlived-asked" => ("asked-stay", "outlived-error"),
+        "outlived-again" => ("outlived", "changed"),
         "waiting" => ("running", "closed-error"),
         "held" => ("running", "stop-hold"),
         "ended" => ("running", "closed"),
