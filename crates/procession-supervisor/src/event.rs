@@ -201,7 +201,9 @@ impl Display for Happening {
             Self::Changed => f.write_str("has changed"),
             Self::Stopping => f.write_str("was asked to stop"),
             Self::Aborted { after } => write!(f, "was aborted after {}", Elapsed(*after)),
-            Self::Stuck => f.write_str("is stuck: it was aborted, but it or a unit inside it has not ended"),
+            Self::Stuck => {
+                f.write_str("is stuck: it was aborted, but it or a unit inside it has not ended")
+            }
             Self::Freed => f.write_str("is no longer stuck"),
             Self::Stopped { error, forced } => {
                 f.write_str(if *forced { "was stopped by force" } else { "has stopped" })?;

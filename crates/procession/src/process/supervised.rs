@@ -112,8 +112,9 @@ mod tests {
     use super::*;
     use crate::run::Job;
     use crate::value::sleeper::Sleeper;
+    use std::any::Any;
     use std::sync::Mutex;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Sends the events that it is notified of to a channel.
     struct Recorder(Mutex<Sender<&'static str>>);
@@ -126,10 +127,49 @@ mod tests {
                 RunEvent::EndedUnready(_) => "ended unready",
                 RunEvent::Closing => "closing",
                 RunEvent::Closed => "closed",
+                RunEvent::Leaves(_) => "leaves",
             };
-            self.0.lock().unwrap().send(what).unwrap();
+            // A test may end before its processes.
+            let _sent = self.0.lock().unwrap().send(what);
             None
         }
+    }
+
+    /// A run, and the events that its supervisor is notified of.
+    fn run_below(parent: &Process) -> (Supervised, Receiver<&'static str>) {
+        let (sender, receiver) = channel();
+        let listener = Arc::new(Recorder(Mutex::new(sender)));
+        let name = Name::from(Arc::<str>::from("unit"));
+        let run = RunId { unit: 1, number: 2 };
+        (Supervised::new(parent, name, listener, run, None), receiver)
+    }
+
+    /// What a process leaves behind is reported to the supervisor of the nearest run that it is part of, whether or not
+    /// the process of that run was made for it.
+    #[test]
+    fn what_is_left_behind_is_reported_to_the_nearest_run() {
+        let left = || Arc::new(()) as Arc<dyn Any + Send + Sync>;
+        let alone = Process::new();
+        crate::support::leave_behind(&alone, || unreachable!("it is part of no run"));
+
+        let (outer, outer_events) = run_below(&alone);
+        let outer = Process::builder().parent(&alone).supervised(outer).build().unwrap();
+        let (inner, inner_events) = run_below(&outer);
+        let attached = outer.child();
+        inner.attach(&attached);
+        let below = attached.child().child();
+        crate::support::leave_behind(&below, left);
+        assert_eq!(
+            (inner_events.try_recv().ok(), outer_events.try_recv().ok()),
+            (Some("leaves"), None)
+        );
+        crate::support::leave_behind(&outer.child(), left);
+        assert_eq!(
+            (inner_events.try_recv().ok(), outer_events.try_recv().ok()),
+            (None, Some("leaves"))
+        );
+        crate::support::leave_behind(&outer, left);
+        assert_eq!(outer_events.try_recv(), Ok("leaves"));
     }
 
     /// A supervised process can have a spawner of its own, and its supervisor is still notified.
@@ -137,11 +177,7 @@ mod tests {
     fn a_supervised_process_can_have_a_spawner_of_its_own() {
         let dropping = |job: Job| drop(job);
         let parent = Process::builder().spawner(dropping).build().unwrap();
-        let (sender, receiver) = channel();
-        let listener = Arc::new(Recorder(Mutex::new(sender)));
-        let name = Name::from(Arc::<str>::from("unit"));
-        let run = RunId { unit: 1, number: 2 };
-        let supervised = Supervised::new(&parent, name, listener, run, None);
+        let (supervised, receiver) = run_below(&parent);
         let run = supervised.clone();
         let builder = Process::builder().parent(&parent).spawner(crate::Threads);
         let body = move |_| async move { run.ready() };
