@@ -141,7 +141,9 @@ impl<K: Key> Starts<K> {
 ///
 /// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: the run is
 /// a process whose body fails in the same way. So the error has the path of the unit, and hooks above hear of it (I17),
-/// in the place where the bodies of units run. A start that is refused because everything closes has not failed (U3).
+/// in the place where the bodies of units run. If the code had already made a process for the run, that becomes a child,
+/// so it closes and keeps its key like any other (U1). A start that is refused because everything closes has not failed
+/// (U3).
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,
@@ -156,28 +158,37 @@ pub(super) fn start<K: Key>(
         let start = Start::supervised(group, &supervised);
         unit.start(start.in_order(order.0, order.1))
     });
-    let failing = || {
-        let builder = Process::builder().parent(group).site(unit.site());
-        support::supervised(builder, supervised.clone())
+    let failure = match started {
+        Ok(Ok(process)) => {
+            supervised.attach(&process);
+            return Ok(process);
+        }
+        Ok(Err(error)) => Ok(error),
+        Err(panic) => Err(panic),
     };
-    let process = match started {
-        Ok(Ok(process)) => process,
+    let made = supervised.made_below(group);
+    match &failure {
         // The process that was made for the run has already failed with this error.
-        Ok(Err(error @ Error::NoThread(_))) => return Err(error),
-        Ok(Err(error)) if group.is_closing() && is_refusal(&error) => return Err(error),
-        Ok(Err(error)) => {
-            let returned = error.clone();
-            let failed = failing().spawn(|_| async { Err::<(), _>(returned) });
-            failed.map_err(|_closed| error)?
+        Ok(error @ Error::NoThread(_)) if made.is_none() => return Err(error.clone()),
+        Ok(error) if made.is_none() && group.is_closing() && is_refusal(error) => {
+            return Err(error.clone());
         }
-        Err(message) => {
-            let payload = message.to_string();
-            let failed = failing().spawn(|_| async { resume_unwind(Box::new(payload)) as () });
-            failed.map_err(|_closed| panicked(group.label(), message))?
-        }
+        _ => {}
+    }
+    let error = match &failure {
+        Ok(error) => error.clone(),
+        Err(panic) => panicked(group.label(), panic.clone()),
     };
-    supervised.attach(&process);
-    Ok(process)
+    let builder = Process::builder().parent(group).site(unit.site());
+    let failed = support::supervised(builder, supervised).spawn(move |process| async move {
+        // Refused only if it has ended.
+        let _linked = made.map(|made| process.add_child(&made));
+        match failure {
+            Ok(error) => Err::<(), _>(error),
+            Err(panic) => resume_unwind(Box::new(panic.to_string())),
+        }
+    });
+    failed.map_err(|_closed| error)
 }
 
 /// Is this the error of a start that was refused, if everything closes?

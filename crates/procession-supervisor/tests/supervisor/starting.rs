@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, poll_once};
 use procession::{Error, Job, Process, Smol, Spawn, Threads};
 use procession_runnable::{
-    Runnable, Start, body, body_thread, nop, parallel, run_in, start_stop_thread,
+    Runnable, Start, body, body_thread, named, nop, parallel, run_in, start_stop_thread,
 };
 use procession_supervisor::{Manager, MemoryTable, Policy, Restart, State, Supervisor, Unit};
 use smol::channel::unbounded;
 
 use crate::defects::serve;
-use crate::world::{Behaviour, LIMIT, Message, SECOND, World, yielded};
+use crate::world::{Behaviour, LIMIT, Message, SECOND, World, stubborn, yielded};
 
 #[test]
 fn the_body_runs_between_start_and_stop() {
@@ -323,5 +323,44 @@ fn a_hook_for_a_failed_start_may_wait_for_the_manager() {
         told.recv_timeout(LIMIT).unwrap().unwrap();
         app.close();
         assert!(app.closed().wait_timeout(LIMIT).is_some());
+    }
+}
+
+/// A start that fails after it has made its process: the process is closed, and the next run waits for its end, even if
+/// that ignores its abort (U1).
+#[test]
+fn a_start_that_fails_after_it_has_made_its_process() {
+    for (panics, is_named) in [(false, false), (true, false), (false, true)] {
+        let world = World::new();
+        let (thread, release, runs) = stubborn();
+        let thread = if is_named { named("part", thread) } else { thread };
+        let starts = Arc::new(AtomicUsize::new(0));
+        let started = starts.clone();
+        let unit = Unit::new(Runnable::new(move |start| {
+            let made = thread.start(start)?;
+            match started.fetch_add(1, Ordering::SeqCst) {
+                0 if panics => panic!("at start"),
+                0 => Err(Error::failed(made.label(), "no port".into())),
+                _ => Ok(made),
+            }
+        }));
+        world.table.insert("a", unit.grace(SECOND));
+        let managed = world.start();
+        runs.recv_timeout(LIMIT).unwrap();
+        world.until(|| world.state("a") == Some(State::Stopping));
+        world.advance(SECOND);
+        world.advance(SECOND * 5);
+        world.advance(SECOND * 30);
+        assert_eq!(world.state("a"), Some(State::Stuck));
+        assert_eq!(starts.load(Ordering::SeqCst), 1);
+        release.send(()).unwrap();
+        world.until(|| world.state("a") == Some(State::Waiting));
+        world.advance(SECOND * 30);
+        world.until(|| world.state("a") == Some(State::Running));
+        runs.recv_timeout(LIMIT).unwrap();
+        managed.app.close();
+        release.send(()).unwrap();
+        world.until(|| managed.has_ended());
+        managed.outcome().unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Builder, Process};
 use crate::run::report::{Listener, Report, RunEvent, RunId};
-use crate::run::{Inherited, Spawner, wake_sleeper};
+use crate::run::{Inherited, Node, Spawner, wake_sleeper};
 use crate::value::{Label, Name};
 
 /// The name of the process of a run, and its report to the supervisor. Clones refer to the same run.
@@ -63,6 +63,18 @@ impl Supervised {
     fn report_readiness(&self, event: Option<RunEvent>) {
         let sleeper = self.0.report().and_then(|report| report.report_readiness(event));
         wake_sleeper(sleeper);
+    }
+
+    /// The process below `parent` that was made for the run and has not ended, if there is one. This is for a start that
+    /// has failed: it may have made a process before.
+    pub fn made_below(&self, parent: &Process) -> Option<Process> {
+        // Such a process shares the values.
+        if Arc::strong_count(&self.0) == 1 {
+            return None;
+        }
+        let report = self.0.report()?;
+        let is_made = |node: &Node| node.report().is_some_and(|other| other.is(report));
+        parent.node.find_child(is_made).map(Process::of_node)
     }
 
     /// Declares that this is the process of the run. Makes sure that the supervisor is notified of its closing and its

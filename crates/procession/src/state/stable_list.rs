@@ -90,7 +90,7 @@ impl<T> StableList<T> {
         self.entries.get_mut(place.checked_sub(self.base)? as usize)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.entries.iter().flatten()
     }
 
