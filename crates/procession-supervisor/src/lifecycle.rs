@@ -237,7 +237,7 @@ impl Lifecycle {
                     if forget {
                         self.settle(Then::Forget, now, actions);
                     } else {
-                        delay = Some(self.load_later(key, error.clone(), policy, now));
+                        delay = Some(self.load_later(key, error.clone(), policy, now, actions));
                     }
                 }
                 actions.tell(Happening::LoadFailed { error, delay });
@@ -350,10 +350,10 @@ impl Lifecycle {
         source: SharedError,
         policy: &Policy,
         now: Instant,
+        actions: &mut Actions,
     ) -> Duration {
-        let past = self.past_mut(policy);
-        past.last_error = Some(ManagerError::Load { key, source });
-        let delay = past.restarts.pause(policy);
+        self.record_error(ManagerError::Load { key, source }, policy, actions);
+        let delay = self.past_mut(policy).restarts.pause(policy);
         self.enter(State::Waiting, now);
         self.rare().due = now.checked_add(delay);
         delay
@@ -496,6 +496,10 @@ impl Lifecycle {
 
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    fn record_error(&mut self, error: ManagerError, policy: &Policy, actions: &mut Actions) {
+        actions.drop_later(self.past_mut(policy).last_error.replace(error));
     }
 
     fn past_mut(&mut self, policy: &Policy) -> &mut Past {

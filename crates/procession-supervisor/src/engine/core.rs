@@ -239,6 +239,7 @@ impl<K: Key> Core<K> {
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let (released, restarted) = (actions.released.take(), actions.restarted.take());
+        let dropped = actions.dropped.each_mut().map(Option::take);
         let (mut notice, left) = (actions.notice.take(), actions.left.take());
         self.actions = Some(actions);
         let down = if let Some(Notice::Down(down)) = &notice { Some(down) } else { None };
@@ -278,9 +279,9 @@ impl<K: Key> Core<K> {
         self.notices.extend(notice.map(|notice| (id, notice)));
         released.into_iter().for_each(Unhandled::give_up);
         restarted.iter().for_each(|handled| handled.mark_handled());
-        if live.is_some() || removed.is_some() || key.is_some() {
+        if live.is_some() || removed.is_some() || key.is_some() || dropped[0].is_some() {
             // These drops may run foreign code, so they come last and in a catch.
-            let _dropped = catch(|| drop((live, removed, key)));
+            let _dropped = catch(|| drop((live, removed, key, dropped)));
         }
     }
 

@@ -99,17 +99,17 @@ impl<K: Key> Shared<K> {
         let removed = open.is_none().then(|| units.remove(id));
         drop(units);
         let is_taken = self.events.has_readers();
-        for what in actions.tell.into_iter().flatten() {
+        for what in actions.tell.iter_mut().filter_map(Option::take) {
             self.events.tell(Some(key.clone()), what);
         }
         let process = live.as_ref().or(removed.as_ref()?.live.as_ref()).map(|live| &live.process);
-        let left = actions.left.filter(|_| !is_taken);
+        let left = actions.left.take().filter(|_| !is_taken);
         if let (Some(error), Some(process)) = (left, process) {
             if let Some(error) = unreported(error, name_of(&key), process.label()) {
                 report_failure_elsewhere(process, error);
             }
         }
-        let _dropped = catch(|| drop((live, removed, key)));
+        let _dropped = catch(|| drop((live, removed, key, actions)));
         open
     }
 }

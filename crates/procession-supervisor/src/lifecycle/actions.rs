@@ -34,6 +34,9 @@ pub(crate) struct Actions {
     pub(crate) restarted: Option<Arc<Unhandled>>,
     /// The notice for the front end.
     pub(crate) notice: Option<Notice>,
+    /// Errors to drop. These may be the last references to values of users, whose drop is foreign code, so a step passes
+    /// them out.
+    pub(crate) dropped: [Option<ManagerError>; 2],
 }
 
 /// The answer to callers that wait for a unit to become ready, or to stop.
@@ -99,6 +102,12 @@ impl Actions {
     pub(super) fn tell(&mut self, what: Happening) {
         if let Some(place) = self.tell.iter_mut().find(|place| place.is_none()) {
             *place = Some(what);
+        }
+    }
+
+    pub(super) fn drop_later(&mut self, error: Option<ManagerError>) {
+        if let Some(place) = self.dropped.iter_mut().find(|place| place.is_none()) {
+            *place = error;
         }
     }
 }

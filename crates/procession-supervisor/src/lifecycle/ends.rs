@@ -58,7 +58,7 @@ impl Lifecycle {
         }
         let error = end.foreign_error;
         if let Some(error) = &error {
-            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
+            self.record_error(ManagerError::Failed(error.clone()), policy, actions);
         }
         if self.then != Then::Again {
             actions.starters = Some(Answer::Stopped);
@@ -103,7 +103,7 @@ impl Lifecycle {
             foreign_error = error.clone();
         }
         if let Some(error) = &error {
-            self.past_mut(policy).last_error = Some(ManagerError::Failed(error.clone()));
+            self.record_error(ManagerError::Failed(error.clone()), policy, actions);
         }
         let failed = error.is_some();
         let mut down = Down { on_its_own: true, failed, ..Down::default() };
@@ -192,7 +192,8 @@ impl Lifecycle {
     /// The units that the run had left behind have ended.
     pub(super) fn is_freed(&mut self, now: Instant, actions: &mut Actions) {
         let outlived = self.rare.as_mut().and_then(|rare| rare.outlived.take());
-        let Some(Outlived { next, .. }) = outlived else { return };
+        let Some(Outlived { next, error, .. }) = outlived else { return };
+        actions.drop_later(error.map(ManagerError::Failed));
         actions.tell(Happening::Freed);
         self.is_free(if self.asked { None } else { Some(next) }, now, actions);
         if self.state != State::Loading {

@@ -1,14 +1,15 @@
 //! Failures that end a unit or everything for good, as in suture and tokio-graceful-shutdown, and reports of stuck
 //! units.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
-use procession::BoxError;
+use procession::{BoxError, Process};
 use procession_runnable::{Runnable, Start, body};
 use procession_supervisor::{
-    DoNotRestart, EndAll, Manager, ManagerError, MemoryTable, OnFailure, Restart, State,
-    Supervisor, Unit,
+    Backoff, DoNotRestart, EndAll, Manager, ManagerError, MemoryTable, OnFailure, Policy, Restart,
+    State, Supervisor, Unit,
 };
 
 use crate::peers::{STRATEGIES, Set, cause, policy};
@@ -327,4 +328,44 @@ fn on_failure_is_changed_while_it_runs() {
     world.advance(SECOND);
     assert_eq!(world.state("a"), Some(State::Ended));
     managed.close(&world).unwrap();
+}
+
+/// An error whose drop asks the set of the unit that returned it, and tells the test.
+#[derive(Debug, thiserror::Error)]
+#[error("broken")]
+struct Asks {
+    set: Arc<OnceLock<Supervisor>>,
+    answers: mpsc::Sender<usize>,
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        let counts = self.set.get().map_or(0, |set| set.counts().units);
+        let _sent = self.answers.send(counts);
+    }
+}
+
+/// The drop of an error is foreign code, so no lock is held: not even that of the last error of a unit, which the next
+/// one replaces (I10).
+#[test]
+fn an_error_may_use_its_set_when_it_is_dropped() {
+    let set = Arc::new(OnceLock::new());
+    let (answers, told) = mpsc::channel();
+    let asked = set.clone();
+    let fails = body(move |run| {
+        let error = Asks { set: asked.clone(), answers: answers.clone() };
+        async move {
+            run.ready();
+            Err(error)
+        }
+    });
+    let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let made = Supervisor::one_for_one([("a", fails)]).policy(Policy::new().backoff(at_once));
+    set.set(made.clone()).unwrap();
+    let app = Process::new();
+    let run = made.runnable().start(Start::under(&app).0).unwrap();
+    for _ in 0..5 {
+        assert_eq!(told.recv_timeout(LIMIT), Ok(1));
+    }
+    run.close_blocking().unwrap();
 }
