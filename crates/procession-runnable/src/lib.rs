@@ -90,7 +90,6 @@ mod command;
 mod concurrent;
 #[cfg(not(loom))]
 mod drain;
-mod dropping;
 mod ending;
 mod errors;
 #[cfg(all(any(doc, doctest), feature = "axum", feature = "tls", feature = "tracing"))]

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use procession::support::{catch, panicked};
+use procession::support::{Nested, catch, panicked};
 use procession::{Error, Process, Site};
 
-use crate::dropping::{Nested, drop_nested};
 use crate::start::{Start, StartRun};
 use crate::wraps::{Wrap, Wraps};
 
@@ -31,8 +30,7 @@ use crate::wraps::{Wrap, Wraps};
 /// ```
 #[derive(Clone)]
 pub struct Runnable {
-    /// `None` only while it is dropped.
-    start: Option<Arc<StartRun>>,
+    start: Nested<Arc<StartRun>>,
     wraps: Option<Arc<Wraps>>,
     /// The place where it was described.
     site: Site,
@@ -68,7 +66,7 @@ impl Runnable {
     pub fn new(
         start: impl Fn(Start<'_>) -> Result<Process, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { start: Some(Arc::new(start)), wraps: None, site: Site::caller() }
+        Self { start: Nested::new(Arc::new(start)), wraps: None, site: Site::caller() }
     }
 
     /// The same runnable with another [`site`](Self::site). This is for functions that make runnables inside closures,
@@ -118,18 +116,9 @@ impl Runnable {
     #[doc(hidden)]
     pub fn start_uncaught(&self, mut start: Start<'_>) -> Result<Process, Error> {
         start.described_at(self.site);
-        let start_run = self.start.as_ref().expect("a runnable is not started while it is dropped");
         match &self.wraps {
-            Some(wraps) => start_run(wraps.apply(start)),
-            None => start_run(start),
-        }
-    }
-}
-
-impl Drop for Runnable {
-    fn drop(&mut self) {
-        if let Some(start) = self.start.take() {
-            drop_nested(Nested::Runnable(start));
+            Some(wraps) => (self.start)(wraps.apply(start)),
+            None => (self.start)(start),
         }
     }
 }

@@ -1,14 +1,11 @@
 //! Tracing: [`task`] and [`trace_region`] (feature `tracing`, on by default).
 
-use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use procession::Error;
 use procession::support::text::Escaped;
 use procession::support::wait_for_own_children;
 
-use crate::dropping::{Nested, drop_nested};
 use crate::errors::{Errors, is_failure_of_part};
 use crate::runnable::Runnable;
 use crate::start::Start;
@@ -17,7 +14,7 @@ use crate::wraps::Wrap;
 /// The error of a [`task`] that failed, with the kind of the task.
 ///
 /// It is the [source](std::error::Error::source) of the [`Error::Failed`] of the task's process.
-#[derive(Clone, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("task `{}` failed", Escaped::name(task))]
 pub struct TaskError {
     task: Arc<str>,
@@ -78,23 +75,5 @@ impl TaskError {
     /// The error that it failed with.
     pub fn error(&self) -> &Error {
         &self.source
-    }
-}
-
-impl Drop for TaskError {
-    /// Avoids a recursion: the errors of nested tasks are nested as well.
-    fn drop(&mut self) {
-        drop_nested(Nested::Error(mem::replace(&mut self.source, Error::Background)));
-    }
-}
-
-impl fmt::Debug for TaskError {
-    /// Avoids a recursion: it does not format the causes of the error, because the errors of nested tasks are nested as
-    /// well.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskError")
-            .field("task", &self.task)
-            .field("error", &format_args!("{}", self.source))
-            .finish()
     }
 }

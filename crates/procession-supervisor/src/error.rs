@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use procession::support::text::{Count, Escaped};
-use procession::support::with_causes;
+use procession::support::{Nested, with_causes};
 use procession::{BoxError, Error};
 
 use crate::state::State;
@@ -198,24 +198,24 @@ pub struct EndAll(#[source] Requesting);
 impl DoNotRestart {
     /// Wraps an error or a text.
     pub fn new(error: impl Into<BoxError>) -> Self {
-        Self(Requesting { ends_all: false, error: error.into() })
+        Self(Requesting { ends_all: false, error: Nested::new(error.into()) })
     }
 
     /// The wrapped error.
     pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        &*self.0.error
+        &**self.0.error
     }
 }
 
 impl EndAll {
     /// Wraps an error or a text.
     pub fn new(error: impl Into<BoxError>) -> Self {
-        Self(Requesting { ends_all: true, error: error.into() })
+        Self(Requesting { ends_all: true, error: Nested::new(error.into()) })
     }
 
     /// The wrapped error.
     pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        &*self.0.error
+        &**self.0.error
     }
 }
 
@@ -227,7 +227,7 @@ impl EndAll {
 pub(crate) struct Requesting {
     /// Is it in an [`EndAll`]?
     pub(crate) ends_all: bool,
-    error: BoxError,
+    error: Nested<BoxError>,
 }
 
 impl fmt::Display for Requesting {

@@ -26,6 +26,7 @@ pub use crate::run::report::{Listener, RunEvent, RunId};
 pub use crate::run::reports::Deadlines;
 pub use crate::run::wake_sleeper;
 pub use crate::value::model::model_has_failed;
+pub use crate::value::nested::Nested;
 pub use crate::value::sleeper::{Sleeper, register};
 pub use crate::value::time::deadline_after;
 pub use crate::value::{Marks, Name, fold, sync, text, with_causes};

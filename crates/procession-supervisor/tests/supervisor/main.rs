@@ -2,6 +2,7 @@
 //! none is ready, so that they need not sleep.
 
 mod calls;
+mod deep;
 mod defects;
 mod faulty;
 mod final_failures;

@@ -8,6 +8,7 @@
 //! | [`wakers`], [`later`] | how wakers are called; the calls that are postponed until a spawner has returned |
 //! | [`catch`] | runs foreign code and catches its panics |
 //! | [`foreign`] | users' values, and where they are dropped |
+//! | [`nested`] | the drop of values that may own others of their kind |
 //! | [`contents`] | the values that a node holds for the layers above |
 //! | [`body`], [`teardown`], [`job`], [`drive`] | bodies, teardowns, and the jobs that are given to spawners; how jobs are driven |
 //! | [`faults`], `fault` | faults that tests inject, and their kinds |
@@ -39,6 +40,7 @@ mod job;
 mod later;
 #[cfg(all(feature = "metrics", not(loom)))]
 mod metrics;
+mod nested;
 #[cfg(not(loom))]
 pub(crate) mod observers;
 pub(crate) mod park;

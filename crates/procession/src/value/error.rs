@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 #[cfg(all(feature = "signal", unix, not(loom)))]
 use crate::value::SignalError;
+use crate::value::nested::{Nested, one_level_deeper};
 use crate::value::{FailedCalls, Forced, Label, LinkError};
 
 /// Any error that a body or a teardown may return.
@@ -108,7 +109,7 @@ pub enum Error {
 #[error("{label} failed")]
 pub struct Failed {
     label: Label,
-    source: Arc<BoxError>,
+    source: Arc<Nested<BoxError>>,
 }
 
 /// A body or a teardown panicked.
@@ -180,7 +181,8 @@ pub struct NoThread {
 
 /// Two or more errors, in the order in which they happened.
 ///
-/// Its `Display` prints each of them with its causes, one per line.
+/// Its `Display` prints each of them with its causes, one per line. Inside 8 or more other such lists, it prints only
+/// their number.
 ///
 /// ```
 /// use procession::{Error, Process};
@@ -207,7 +209,8 @@ impl Error {
             // It already names the failure and its process.
             Ok(error) => *error,
             Err(source) => {
-                Self::Failed(Failed { label: label.renewed(), source: Arc::new(source) })
+                let source = Arc::new(Nested::new(source));
+                Self::Failed(Failed { label: label.renewed(), source })
             }
         }
     }
@@ -376,7 +379,7 @@ impl fmt::Display for WithCauses<'_> {
 impl Failed {
     /// The error that the body or the teardown returned.
     pub fn get(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        &**self.source
+        &***self.source
     }
 }
 
@@ -467,8 +470,14 @@ impl<'a> IntoIterator for &'a MultiError {
 
 impl fmt::Display for MultiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} errors:", self.errors.len())?;
-        self.errors.iter().try_for_each(|error| write!(f, "\n{}", error.with_causes()))
+        write!(f, "{} errors", self.errors.len())?;
+        one_level_deeper(|is_too_deep| {
+            if is_too_deep {
+                return Ok(());
+            }
+            f.write_str(":")?;
+            self.errors.iter().try_for_each(|error| write!(f, "\n{}", error.with_causes()))
+        })
     }
 }
 

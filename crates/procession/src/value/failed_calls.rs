@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::value::nested::{Nested, one_level_deeper};
 use crate::value::text::Count;
 use crate::value::{Error, Label};
 
@@ -25,16 +26,15 @@ use crate::value::{Error, Label};
 /// assert!(failed.to_string().starts_with("3 of 4 calls failed; first: "));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FailedCalls(Arc<Parts>);
 
-#[derive(Debug)]
 struct Parts {
     label: Label,
     calls: usize,
     failed: usize,
-    first: Error,
-    last: Error,
+    /// The first and the last.
+    errors: Nested<(Error, Error)>,
 }
 
 impl FailedCalls {
@@ -45,7 +45,7 @@ impl FailedCalls {
         first: Error,
         last: Error,
     ) -> Self {
-        Self(Arc::new(Parts { label, calls, failed, first, last }))
+        Self(Arc::new(Parts { label, calls, failed, errors: Nested::new((first, last)) }))
     }
 
     /// The periodic process.
@@ -65,26 +65,43 @@ impl FailedCalls {
 
     /// The error of the first call that failed.
     pub fn first(&self) -> &Error {
-        &self.0.first
+        &self.0.errors.0
     }
 
     /// The error of the last call that failed.
     pub fn last(&self) -> &Error {
-        &self.0.last
+        &self.0.errors.1
     }
 
     /// The errors, which may hold users' values; `None` if another clone still shares them.
     pub(crate) fn into_foreign(self) -> Option<Box<dyn Send>> {
-        let Parts { first, last, .. } = Arc::into_inner(self.0)?;
-        Some(Box::new((first, last)))
+        Some(Box::new(Arc::into_inner(self.0)?.errors))
+    }
+}
+
+impl fmt::Debug for FailedCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { label, calls, failed, .. } = &*self.0;
+        let mut parts = f.debug_struct("FailedCalls");
+        parts.field("label", label).field("calls", calls).field("failed", failed);
+        one_level_deeper(|is_too_deep| match is_too_deep {
+            false => parts.field("first", self.first()).field("last", self.last()).finish(),
+            true => parts.finish_non_exhaustive(),
+        })
     }
 }
 
 impl fmt::Display for FailedCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { calls, failed, first, last, .. } = &*self.0;
-        write!(f, "{} of {} calls failed", Count(*failed), Count(*calls))?;
-        write!(f, "; first: {}; last: {}", first.with_causes(), last.with_causes())
+        let Parts { calls, failed, .. } = *self.0;
+        write!(f, "{} of {} calls failed", Count(failed), Count(calls))?;
+        one_level_deeper(|is_too_deep| match is_too_deep {
+            false => {
+                let (first, last) = (self.first().with_causes(), self.last().with_causes());
+                write!(f, "; first: {first}; last: {last}")
+            }
+            true => Ok(()),
+        })
     }
 }
 

@@ -14,6 +14,7 @@ mod label;
 mod link_error;
 pub(crate) mod model;
 mod name;
+pub(crate) mod nested;
 mod outcome;
 mod phase;
 mod reason;

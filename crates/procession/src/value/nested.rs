@@ -1,0 +1,78 @@
+//! Values that may own others of their kind, to any depth: an [`Error`](crate::Error) contains a user's error, which may
+//! contain another [`Error`](crate::Error), and so on.
+//!
+//! Nothing recurses over them (I11), and no call formats a part of them more than once (I16). Argument:
+//!
+//! 1. *Drop*: each value is held in a [`Nested`], whose drop is in `run/nested.rs`: layer 2 runs foreign code and catches
+//!    its panics.
+//! 2. *`Debug`, and the `Display` of lists*: the types in between belong to others, so the depth cannot be passed along.
+//!    [`one_level_deeper`] counts it for each thread. Beyond [`MAX_DEPTH`], an error is formatted without those inside it,
+//!    or with its causes, one after the other.
+//! 3. Other `Display`s do not format what is inside; that is the [`source`](std::error::Error::source).
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+// Also in a model: formatting does not switch to another of its threads.
+use std::thread_local;
+
+use crate::value::{BoxError, with_causes};
+
+/// How deeply calls for values inside each other nest.
+pub(crate) const MAX_DEPTH: usize = 8;
+
+thread_local! {
+    /// The number of calls of [`one_level_deeper`] on the stack of this thread.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A value that may own others in a [`Nested`]. Dropping it does not recurse over those, and does not panic.
+#[derive(Clone)]
+pub struct Nested<T: 'static> {
+    /// `None` only while it is dropped.
+    pub(crate) value: Option<T>,
+}
+
+impl<T: 'static> Nested<T> {
+    /// Holds the value.
+    pub fn new(value: T) -> Self {
+        Self { value: Some(value) }
+    }
+}
+
+impl<T: 'static> Deref for Nested<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("only the drop takes it")
+    }
+}
+
+impl fmt::Debug for Nested<BoxError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error: &BoxError = self;
+        one_level_deeper(|is_too_deep| match is_too_deep {
+            false => error.fmt(f),
+            true => write!(f, "{}", with_causes(&**error)),
+        })
+    }
+}
+
+/// Calls `format`, which formats errors inside the one that is being formatted. Its argument is true if this one is too
+/// deep inside others, so that it must not format those inside it.
+pub(crate) fn one_level_deeper<R>(format: impl FnOnce(bool) -> R) -> R {
+    struct Level(usize);
+
+    impl Drop for Level {
+        fn drop(&mut self) {
+            DEPTH.set(self.0);
+        }
+    }
+
+    let level = Level(DEPTH.get());
+    let is_too_deep = level.0 >= MAX_DEPTH;
+    if !is_too_deep {
+        DEPTH.set(level.0 + 1);
+    }
+    format(is_too_deep)
+}
