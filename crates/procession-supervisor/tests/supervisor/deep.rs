@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use futures_lite::future::block_on;
-use procession::{Error, Process};
+use procession::{BoxError, Error, Process};
 use procession_runnable::{body, run_to_end};
 use procession_supervisor::{EndAll, ManagerError, Policy, Rate, Supervisor, Unit};
 
@@ -28,7 +28,7 @@ fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
 struct Job(#[source] Error);
 
 /// Errors that contain an error of the library.
-const WRAPS: [(&str, fn(Error) -> procession::BoxError); 9] = [
+const WRAPS: [(&str, fn(Error) -> BoxError); 9] = [
     ("closed for", |source| {
         Box::new(ManagerError::ClosedFor { key: "a".into(), source, ends_all: false })
     }),
@@ -46,7 +46,7 @@ const WRAPS: [(&str, fn(Error) -> procession::BoxError); 9] = [
     }),
 ];
 
-fn chain(wrap: fn(Error) -> procession::BoxError, depth: usize) -> Error {
+fn chain(wrap: fn(Error) -> BoxError, depth: usize) -> Error {
     let label = Process::background().label();
     let first = Error::failed(label.clone(), "broken".into());
     (0..depth).fold(first, |error, _| Error::failed(label.clone(), wrap(error)))
@@ -76,40 +76,63 @@ fn errors_inside_each_other_are_dropped() {
     }
 }
 
-fn nested_sets(policy: &Policy, depth: usize, error: fn() -> procession::BoxError) -> Unit {
+/// The text does not grow faster than the depth, so nothing is formatted more than once.
+#[test]
+fn errors_inside_each_other_are_formatted() {
+    for (name, wrap) in WRAPS {
+        on_a_small_stack(move || {
+            let error = chain(wrap, DEPTH);
+            let limit = 200 * DEPTH;
+            let texts = [
+                ("Display", length(format_args!("{error}"))),
+                ("with causes", length(format_args!("{}", error.with_causes()))),
+                ("Debug", length(format_args!("{error:?}"))),
+                ("pretty Debug", length(format_args!("{error:#?}"))),
+            ];
+            for (format, length) in texts {
+                assert!(length < limit, "{name}: {format} has {length} bytes");
+            }
+            let error = anyhow::Error::from(error);
+            let length = length(format_args!("{error:#} {error:?}"));
+            assert!(length < 2 * limit, "{name}: anyhow writes {length} bytes");
+        });
+    }
+}
+
+/// The fields of an error that is not deep inside others are shown as they are.
+#[test]
+fn debug_shows_the_fields() {
+    let text = format!("{:?}", chain(|source| Box::new(Job(source)), 3));
+    assert_eq!(text.matches("Job(").count(), 3, "{text}");
+    assert!(text.contains("source: \"broken\""), "{text}");
+}
+
+/// The unit of the innermost of these sets fails with this error, which ends them all.
+fn outcome_of_nested_sets(sets: usize, error: fn() -> BoxError) -> Error {
+    let strict = Policy::new().intensity(Rate::new(0, SECOND));
     let fails = Unit::new(body(move |run| async move {
         run.ready();
         Err(error())
     }));
-    (0..depth).fold(fails, |unit, _| {
-        let set = Supervisor::one_for_one([("set", unit)]).policy(policy.clone());
-        Unit::new(set.runnable())
-    })
-}
-
-fn outcome_of_nested_sets(
-    depth: usize,
-    policy: &Policy,
-    error: fn() -> procession::BoxError,
-) -> Error {
-    let unit = nested_sets(policy, depth, error);
-    let set = Supervisor::one_for_one([("set", unit)]).policy(policy.clone());
+    let set = |unit| Supervisor::one_for_one([("set", unit)]).policy(strict.clone()).runnable();
+    let outermost = (1..sets).fold(set(fails), |inner, _| set(Unit::new(inner)));
     let app = Process::new();
-    let error = block_on(run_to_end(&app, &set.runnable())).unwrap_err();
+    let error = block_on(run_to_end(&app, &outermost)).unwrap_err();
     app.close_blocking().unwrap();
     error
 }
 
+/// Each set ends, the outcome has the errors of all of them, and they are dropped.
 #[test]
 fn nested_sets_fail() {
-    for error in [|| EndAll::new("broken").into(), || "broken".into()] {
+    let errors: [fn() -> BoxError; 2] = [|| EndAll::new("broken").into(), || "broken".into()];
+    for error in errors {
         on_a_small_stack(move || {
-            let strict = Policy::new().intensity(Rate::new(0, SECOND));
-            let error = outcome_of_nested_sets(2_000, &strict, error);
-            println!("{}", length(format_args!("{}", error.with_causes())));
-            let t = std::time::Instant::now();
+            let error = outcome_of_nested_sets(SETS, error);
+            let text = error.with_causes().to_string();
+            assert_eq!(text.matches("unit `set`").count(), SETS);
+            assert!(text.ends_with("broken"));
             drop(error);
-            println!("{:?}", t.elapsed());
         });
     }
 }

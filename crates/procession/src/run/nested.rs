@@ -77,3 +77,108 @@ impl Drops {
         None
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::fmt;
+    use std::panic::resume_unwind;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use crate::Process;
+    use crate::value::{Error, FailedCalls, Label};
+
+    const DEPTH: usize = 100_000;
+
+    /// An error of a user, which may contain another one. It records its drop and, if it is told to, panics.
+    #[derive(Debug)]
+    struct Recorded {
+        name: usize,
+        dropped: Arc<Mutex<Vec<usize>>>,
+        panics: bool,
+        _inside: Option<Error>,
+    }
+
+    impl fmt::Display for Recorded {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.name.fmt(f)
+        }
+    }
+
+    impl std::error::Error for Recorded {}
+
+    impl Drop for Recorded {
+        fn drop(&mut self) {
+            self.dropped.lock().unwrap().push(self.name);
+            if self.panics {
+                resume_unwind(Box::new("not printed"));
+            }
+        }
+    }
+
+    fn label() -> Label {
+        Process::background().label()
+    }
+
+    /// Errors inside each other. The outermost one has the name 0.
+    fn chain(depth: usize, panics: bool) -> (Error, Arc<Mutex<Vec<usize>>>) {
+        let dropped = Arc::new(Mutex::new(Vec::new()));
+        let mut inside = None;
+        for name in (0..depth).rev() {
+            let error = Recorded { name, dropped: dropped.clone(), panics, _inside: inside };
+            inside = Some(Error::failed(label(), Box::new(error)));
+        }
+        (inside.unwrap(), dropped)
+    }
+
+    fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
+        thread::Builder::new().stack_size(128 << 10).spawn(run).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn errors_inside_each_other_are_dropped_from_the_outside() {
+        for depth in [1, 5, 50, DEPTH] {
+            on_a_small_stack(move || {
+                let (error, dropped) = chain(depth, false);
+                let clone = error.clone();
+                drop(error);
+                assert!(dropped.lock().unwrap().is_empty());
+                drop(clone);
+                assert!(dropped.lock().unwrap().iter().copied().eq(0..depth));
+            });
+        }
+    }
+
+    /// Each of the drops panics, and the caller of the outermost one does not notice.
+    #[test]
+    fn drops_that_panic() {
+        let (error, dropped) = chain(50, true);
+        drop(error);
+        assert!(dropped.lock().unwrap().iter().copied().eq(0..50));
+    }
+
+    #[test]
+    fn errors_beside_each_other_are_dropped_in_order() {
+        let (first, dropped) = chain(3, false);
+        let beside = |name| {
+            let error = Recorded { name, dropped: dropped.clone(), panics: false, _inside: None };
+            Error::failed(label(), Box::new(error))
+        };
+        drop(Error::all([first, beside(3), beside(4)]));
+        assert_eq!(*dropped.lock().unwrap(), [0, 1, 2, 3, 4]);
+    }
+
+    /// Each of these errors has the one inside it twice, so formatting all of them would never end.
+    #[test]
+    fn failed_calls_inside_each_other() {
+        on_a_small_stack(|| {
+            let mut error = Error::failed(label(), "broken".into());
+            for _ in 0..DEPTH {
+                let calls = FailedCalls::new(label(), 2, 2, error.clone(), error);
+                error = Error::FailedCalls(calls);
+            }
+            assert!(format!("{error} {error:?} {error:#?}").len() < 1_000_000);
+            drop(error);
+        });
+    }
+}

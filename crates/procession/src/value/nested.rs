@@ -76,3 +76,55 @@ pub(crate) fn one_level_deeper<R>(format: impl FnOnce(bool) -> R) -> R {
     }
     format(is_too_deep)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::MAX_DEPTH;
+    use crate::Process;
+    use crate::value::Error;
+
+    /// Lists inside each other, each with another error behind the inner list.
+    fn lists(depth: usize) -> Error {
+        let label = Process::background().label();
+        let other = |text: &str| Error::failed(label.clone(), text.into());
+        (0..depth).fold(other("innermost"), |inside, _| {
+            let inside = Error::failed(label.clone(), Box::new(Inside(inside)));
+            Error::all([inside, other("other")]).unwrap_err()
+        })
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inside")]
+    struct Inside(#[source] Error);
+
+    #[test]
+    fn a_list_deep_inside_others_is_only_counted() {
+        let text = lists(MAX_DEPTH).to_string();
+        assert!(text.contains(": process `background` failed: innermost\n"), "{text}");
+        assert_eq!(text.matches("2 errors:\n").count(), MAX_DEPTH, "{text}");
+        let text = lists(MAX_DEPTH + 1).to_string();
+        assert!(text.contains("failed: inside: 2 errors\n"), "{text}");
+        assert_eq!(text.matches("2 errors").count(), MAX_DEPTH + 1, "{text}");
+        // The depth is counted anew for each call.
+        assert_eq!(lists(MAX_DEPTH + 1).to_string(), text);
+    }
+
+    #[test]
+    fn debug_of_an_error_deep_inside_others_shows_its_causes() {
+        let label = Process::background().label();
+        let debug = |depth| {
+            let first = Error::failed(label.clone(), "innermost".into());
+            let wrap = |inside, _| Error::failed(label.clone(), Box::new(Inside(inside)));
+            format!("{:?}", (0..depth).fold(first, wrap))
+        };
+        let text = debug(MAX_DEPTH - 1);
+        assert_eq!(text.matches("Inside(").count(), MAX_DEPTH - 1, "{text}");
+        assert!(text.contains("source: \"innermost\" }"), "{text}");
+        let text = debug(MAX_DEPTH + 1);
+        assert_eq!(text.matches("Inside(").count(), MAX_DEPTH, "{text}");
+        assert!(
+            text.contains("source: inside: process `background` failed: innermost }"),
+            "{text}"
+        );
+    }
+}
