@@ -27,8 +27,10 @@ fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
 #[error("the job failed")]
 struct Job(#[source] Error);
 
-/// Errors that contain an error of the library.
-const WRAPS: [(&str, fn(Error) -> BoxError); 9] = [
+/// Makes an error that contains an error of the library.
+type Wrap = fn(Error) -> BoxError;
+
+const WRAPS: [(&str, Wrap); 9] = [
     ("closed for", |source| {
         Box::new(ManagerError::ClosedFor { key: "a".into(), source, ends_all: false })
     }),
@@ -46,7 +48,7 @@ const WRAPS: [(&str, fn(Error) -> BoxError); 9] = [
     }),
 ];
 
-fn chain(wrap: fn(Error) -> BoxError, depth: usize) -> Error {
+fn chain(wrap: Wrap, depth: usize) -> Error {
     let label = Process::background().label();
     let first = Error::failed(label.clone(), "broken".into());
     (0..depth).fold(first, |error, _| Error::failed(label.clone(), wrap(error)))
