@@ -1,10 +1,10 @@
 //! A model that fails is a test that fails, wherever its threads are, and says what they were waiting for. A panic that
-//! the library catches does not end a model.
+//! the library catches does not end a model. What a model leaves behind can be dropped after it.
 
 #![cfg(loom)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loom::future::block_on;
@@ -175,4 +175,42 @@ fn a_timeout_is_a_choice_of_the_model() {
         closer.join().unwrap();
     });
     assert!(ends.iter().all(|count| count.load(Ordering::Relaxed) > 0), "{ends:?}");
+}
+
+/// An error that outlives the model in which it was made is dropped without a call of loom, which would panic.
+#[test]
+fn an_error_is_dropped_after_the_model() {
+    static KEPT: Mutex<Vec<Error>> = Mutex::new(Vec::new());
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("broken")
+        }
+    }
+
+    impl std::error::Error for Broken {}
+
+    impl Drop for Broken {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(usize::from(!std::thread::panicking()), Ordering::Relaxed);
+        }
+    }
+
+    model(2, || {
+        let process = Process::with_teardown(|| Err(Broken));
+        let other = process.clone();
+        let closes = thread::spawn(move || other.close());
+        let outcome = process.close_blocking();
+        closes.join().unwrap();
+        KEPT.lock().unwrap().extend(outcome.err());
+    });
+    let kept = std::mem::take(&mut *KEPT.lock().unwrap());
+    let count = kept.len();
+    assert!(count > 0);
+    drop(kept);
+    assert_eq!(DROPPED.load(Ordering::Relaxed), count);
 }

@@ -1,4 +1,4 @@
-//! Nothing recurses over nested sets, nor over the errors inside each other that they fail with.
+//! I11: nothing recurses over nested sets, nor over the errors inside each other that they fail with.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -14,12 +14,11 @@ use crate::world::SECOND;
 /// The depth of the errors that a test makes itself.
 const DEPTH: usize = 100_000;
 /// The depth of nested sets.
-const SETS: usize = 10_000;
+const SETS: usize = 5_000;
 
-/// Calls `run` on a thread with 64 KiB of stack or, in a build without optimisations, 256 KiB.
+/// Calls `run` on a thread with 128 KiB of stack.
 fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
-    let kib = if cfg!(debug_assertions) { 256 } else { 64 };
-    thread::Builder::new().stack_size(kib << 10).spawn(run).unwrap().join().unwrap();
+    thread::Builder::new().stack_size(128 << 10).spawn(run).unwrap().join().unwrap();
 }
 
 /// An error of a user that wraps one of the library's.
@@ -78,13 +77,14 @@ fn errors_inside_each_other_are_dropped() {
     }
 }
 
-/// The text does not grow faster than the depth, so nothing is formatted more than once.
+/// I16: the length of each text is linear in the depth.
 #[test]
 fn errors_inside_each_other_are_formatted() {
     for (name, wrap) in WRAPS {
         on_a_small_stack(move || {
-            let error = chain(wrap, DEPTH);
-            let limit = 200 * DEPTH;
+            let depth = DEPTH / 5;
+            let error = chain(wrap, depth);
+            let limit = 200 * depth;
             let texts = [
                 ("Display", length(format_args!("{error}"))),
                 ("with causes", length(format_args!("{}", error.with_causes()))),

@@ -180,8 +180,11 @@ mod imp {
     struct Inside;
 
     impl Inside {
-        /// `None` at the end of a thread, when the counter no longer exists.
+        /// `None` outside a model, and at the end of a thread, when the counter no longer exists.
         fn enter() -> Option<Self> {
+            if LIVE.get() == 0 {
+                return None;
+            }
             CATCHING.try_with(|Depth(depth)| depth.set(depth.get() + 1)).ok().map(|()| Self)
         }
     }

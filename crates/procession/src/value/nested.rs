@@ -1,7 +1,7 @@
 //! Values that may own others of their kind, to any depth: an [`Error`](crate::Error) contains a user's error, which may
 //! contain another [`Error`](crate::Error), and so on.
 //!
-//! Nothing recurses over them (I11), and no call formats a part of them more than once (I16). Argument:
+//! Nothing recurses over them (I11), and the cost of formatting them is linear in the depth (I16). Argument:
 //!
 //! 1. *Drop*: each value is held in a [`Nested`], whose drop is in `run/nested.rs`: layer 2 runs foreign code and catches
 //!    its panics.
