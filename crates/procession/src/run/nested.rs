@@ -1,15 +1,14 @@
 //! The drop of a [`Nested`] value.
 //!
-//! Nothing recurses over values inside each other (I11), whatever types are in between: users' error types, or closures.
-//! Argument: at most [`MAX_DEPTH`] drops of a value nest on a thread. Values that are dropped inside those wait until
-//! the outermost drop on the thread gets to them. So values that are not nested deeply are all dropped before the drop
-//! returns, in the usual order.
+//! Nothing recurses over values inside each other (I11), whatever types are in between, such as users' error types and
+//! closures. Argument: at most [`MAX_DEPTH`] drops nest on a thread. Values that are dropped inside those wait until the
+//! outermost drop on the thread gets to them. Values that are not nested deeply are dropped at once, in the usual order.
 //!
 //! *This is correct under races*, because it does not depend on reference counts: the thread that drops the last handle
 //! to a value drops the values inside it.
 //!
-//! Each drop has a catch of its own (I14): if it panics, the panic hook prints that, and the other values are dropped all
-//! the same. So a [`Nested`] may be dropped anywhere in the library where foreign code may run.
+//! Each drop has a catch of its own (I14): if it panics, the panic hook prints that, and the other values are dropped
+//! all the same. So a [`Nested`] may be dropped anywhere in the library where foreign code may run.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -1,13 +1,13 @@
-//! Values that may own others of their kind, to any depth: an [`Error`](crate::Error) contains a user's error, which may
-//! contain another [`Error`](crate::Error), and so on.
+//! Values that may own others of their kind, to any depth: an [`Error`](crate::Error) contains a user's error, which
+//! may contain another [`Error`](crate::Error), and so on.
 //!
 //! Nothing recurses over them (I11), and the cost of formatting them is linear in the depth (I16). Argument:
 //!
-//! 1. *Drop*: each value is held in a [`Nested`], whose drop is in `run/nested.rs`: layer 2 runs foreign code and catches
-//!    its panics.
-//! 2. *`Debug`, and the `Display` of lists*: the types in between belong to others, so the depth cannot be passed along.
-//!    [`one_level_deeper`] counts it for each thread. Beyond [`MAX_DEPTH`], an error is formatted without those inside it,
-//!    or with its causes, one after the other.
+//! 1. *Drop*: each value is held in a [`Nested`], whose drop is in `run/nested.rs`, because layer 2 runs foreign code
+//!    and catches its panics.
+//! 2. *`Debug`, and the `Display` of lists*: the types in between belong to others, so the depth cannot be passed
+//!    along. [`one_level_deeper`] counts it for each thread. Beyond [`MAX_DEPTH`], an error is formatted without those
+//!    inside it, or with its causes, one after the other.
 //! 3. Other `Display`s do not format what is inside; that is the [`source`](std::error::Error::source).
 
 use std::cell::Cell;
