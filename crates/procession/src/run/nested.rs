@@ -1,8 +1,9 @@
 //! The drop of a [`Nested`] value.
 //!
 //! Nothing recurses over values inside each other (I11), whatever types are in between, such as users' error types and
-//! closures. Argument: at most [`MAX_DEPTH`] drops nest on a thread. Values that are dropped inside those wait until the
-//! outermost drop on the thread gets to them. Values that are not nested deeply are dropped at once, in the usual order.
+//! closures. Argument: at most [`MAX_DEPTH`] drops nest on a thread. Values that are dropped inside those wait until
+//! the outermost drop on the thread gets to them. Values that are not nested deeply are dropped at once, in the usual
+//! order.
 //!
 //! *This is correct under races*, because it does not depend on reference counts: the thread that drops the last handle
 //! to a value drops the values inside it.
