@@ -448,10 +448,12 @@ impl Lifecycle {
 
     /// Returns whether the unit may be restarted together with others. This is not the case for a temporary unit, and
     /// for a unit that has failed for good, was stopped by a call, or was given up.
-    fn may_be_held(&self) -> bool {
+    pub(crate) fn may_be_held(&self) -> bool {
+        let is_stopped = self.asked && matches!(self.then, Then::Stay | Then::Forget);
         self.rules.restart != Restart::Temporary
             && !self.is_over
-            && !matches!(self.state, State::Stopped | State::GivenUp)
+            && !is_stopped
+            && !matches!(self.decided_state(), State::Stopped | State::GivenUp)
     }
 
     /// Enters a state, or stays in it, and clears the due time. A new due time must be set after this call.

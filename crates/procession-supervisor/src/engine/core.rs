@@ -146,6 +146,11 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).lifecycle.decided_state())
     }
 
+    /// Returns whether a unit may be restarted together with others.
+    pub(crate) fn may_be_held(&self, id: usize) -> bool {
+        self.with(id, |units, id| units.entry(id).lifecycle.may_be_held()) == Some(true)
+    }
+
     /// Reads or changes a unit, if it is not forgotten.
     pub(crate) fn with<T>(
         &self,
@@ -465,6 +470,7 @@ impl<K: Key> Core<K> {
             }
         };
         self.step_after(id, change, input);
+        self.shared.inbox.forget_left_by(run);
         let _dropped = catch(|| drop(live));
     }
 

@@ -1,7 +1,7 @@
 //! The inbox of a manager: commands from callers, and reports from the runs of its units. It is the only way in which
 //! other threads reach the manager's task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
@@ -24,10 +24,38 @@ struct Queue<C> {
     reports: Vec<(RunId, RunEvent)>,
     /// What nested managers and sets have left behind, by the number of the run that they are part of, until the end of
     /// that run is handled.
-    left: BTreeMap<u64, Vec<Arc<Left>>>,
+    left: BTreeMap<u64, LeftInRun>,
     /// The process that is open as long as anything is that the manager has left behind in its runs so far.
     leaving: Option<WeakProcess>,
     sleeper: Option<Sleeper>,
+}
+
+/// What nested managers and sets have left behind in a run, by the process that is open until it has ended. What has
+/// ended is removed each time the number of entries has doubled, because the run may be long (I12).
+#[derive(Default)]
+struct LeftInRun {
+    left: HashMap<WeakProcess, Arc<Left>>,
+    sweep_at: usize,
+}
+
+impl LeftInRun {
+    /// Returns what can be dropped.
+    fn add(&mut self, left: Arc<Left>) -> Vec<Arc<Left>> {
+        let mut dead = Vec::new();
+        if self.left.len() >= self.sweep_at {
+            self.left.retain(|_, left| {
+                let is_open = left.open().is_some();
+                if !is_open {
+                    dead.push(left.clone());
+                }
+                is_open
+            });
+            self.sweep_at = 2 * self.left.len().max(8);
+        }
+        // A manager with several runs inside one run of a unit says the same more than once.
+        dead.extend(self.left.insert(left.process().clone(), left));
+        dead
+    }
 }
 
 impl<C> Inbox<C> {
@@ -76,23 +104,24 @@ impl<C> Inbox<C> {
 
     /// What nested managers and sets have left behind in this run so far.
     pub(crate) fn left_by(&self, run: RunId) -> Vec<Arc<Left>> {
-        self.queue.lock().left.get(&run.number).cloned().unwrap_or_default()
+        let queue = self.queue.lock();
+        queue
+            .left
+            .get(&run.number)
+            .map_or_else(Vec::new, |run| run.left.values().cloned().collect())
     }
 
-    /// [`left_by`](Self::left_by), for a run that has ended.
-    pub(crate) fn take_left_by(&self, run: RunId) -> Vec<Arc<Left>> {
-        self.queue.lock().left.remove(&run.number).unwrap_or_default()
+    /// The end of this run was handled.
+    pub(crate) fn forget_left_by(&self, run: RunId) {
+        let left = self.queue.lock().left.remove(&run.number);
+        drop(left);
     }
 
     fn add_left(&self, run: RunId, left: Arc<Left>) {
         let mut queue = self.queue.lock();
-        let before = queue.left.entry(run.number).or_default();
-        // A manager with several runs inside one run of a unit says this more than once.
-        let same = before.iter().position(|other| other.process() == left.process());
-        let replaced = same.map(|position| before.swap_remove(position));
-        before.push(left.clone());
+        let dead = queue.left.entry(run.number).or_default().add(left.clone());
         drop(queue);
-        drop(replaced);
+        drop(dead);
         if let (Some(leaving), Some(open)) = (self.leaving(), left.open()) {
             // If it is refused, everything that the manager has left behind has ended, so this is not part of it.
             let _waits = leaving.wait_for(&open);

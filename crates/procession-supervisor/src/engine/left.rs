@@ -22,6 +22,8 @@
 
 use std::mem::{swap, take};
 use std::sync::Arc;
+#[cfg(not(loom))]
+use std::time::Instant;
 
 use procession::Process;
 #[cfg(not(loom))]
@@ -31,7 +33,9 @@ use procession::support::{RunId, Supervised, catch, leave_behind, report_failure
 use super::Shared;
 use super::core::Core;
 use super::outcome::{end_of, unreported};
-use super::units::Live;
+#[cfg(not(loom))]
+use super::units::LiveRun;
+use super::units::{Live, Stuck};
 use crate::lifecycle::{Actions, Input};
 use crate::name::name_of;
 use crate::restarts::Recent;
@@ -55,19 +59,54 @@ impl<K: Key> Shared<K> {
             return Some((Input::Freed, None));
         }
         let end = end_of(&process, outcome);
-        let below = self.inbox.take_left_by(run);
+        let below = self.inbox.left_by(run);
         let open: Vec<Process> = below.iter().filter_map(|left| left.open()).collect();
         match &open[..] {
             [] => Some((Input::Closed(end), None)),
             [one, others @ ..] => {
-                let open =
-                    if others.is_empty() { one.clone() } else { waiting_for(&process, &open) };
+                let mut last = one.clone();
+                if !others.is_empty() {
+                    last = waiting(&process);
+                    open.iter().for_each(|open| drop(last.wait_for(open)));
+                    last.close();
+                }
                 // The inbox is notified of the end of this process, too.
                 let name = self.about.name.clone().into();
-                Supervised::new(&open, name, self.inbox.clone(), run, None).attach(&open);
-                Some((Input::Outlived(end, below), Some(open)))
+                Supervised::new(&last, name, self.inbox.clone(), run, None).attach(&last);
+                Some((Input::Outlived(end, below), Some(last)))
             }
         }
+    }
+
+    /// Blocks until the run and everything that it has left behind has ended. Returns `false` if that is not so by the
+    /// deadline.
+    #[cfg(not(loom))]
+    pub(crate) fn wait_for_end(&self, live: &LiveRun<K>, deadline: Option<Instant>) -> bool {
+        let mut open = Some(live.process.clone());
+        while let Some(process) = open {
+            let ended = match deadline {
+                Some(deadline) => process.closed().wait_deadline(deadline).is_some(),
+                None => {
+                    let _outcome = process.closed().wait();
+                    true
+                }
+            };
+            if !ended {
+                return false;
+            }
+            open = self.open_below(live.run);
+        }
+        true
+    }
+
+    /// A process that is open as long as something is that this run, which is Closed, has left behind; `None` if it has
+    /// left nothing behind, or that has ended.
+    #[cfg(not(loom))]
+    fn open_below(&self, run: RunId) -> Option<Process> {
+        // The inbox comes first, because it keeps this until the unit has it.
+        let told = self.inbox.left_by(run);
+        let of_unit = self.units.lock().entry_of(run).map(|entry| entry.below().to_vec());
+        told.iter().chain(of_unit.iter().flatten()).find_map(|left| left.open())
     }
 
     /// Forgets the units that were stuck at the end of the last run of the manager or set, and have ended since. During
@@ -98,6 +137,7 @@ impl<K: Key> Shared<K> {
         // A unit that was left is not restarted.
         let removed = open.is_none().then(|| units.remove(id));
         drop(units);
+        self.inbox.forget_left_by(run);
         let is_taken = self.events.has_readers();
         for what in actions.tell.iter_mut().filter_map(Option::take) {
             self.events.tell(Some(key.clone()), what);
@@ -122,27 +162,38 @@ impl<K: Key> Core<K> {
         if stuck.is_empty() {
             return;
         }
+        let leaving = self.leaving(&stuck);
         let mut units = take(&mut self.stuck);
         if units.is_empty() {
             // The teardown was dropped before its end.
             stuck.iter().for_each(|it| units.add(&name_of(&it.key), &it.process, &it.below));
         }
-        leave_behind(&self.run, || {
-            let inbox = &self.shared.inbox;
-            // What an earlier run has left behind is part of that process already.
-            let new = stuck.iter().filter(|stuck| !stuck.was_left);
-            let processes: Vec<Process> = new.clone().map(|stuck| stuck.process.clone()).collect();
-            let before = inbox.leaving().filter(|leaving| {
-                !leaving.is_closed() && processes.iter().all(|one| leaving.wait_for(one).is_ok())
-            });
-            let leaving = before.unwrap_or_else(|| waiting_for(&self.run, &processes));
-            inbox.set_leaving(&leaving);
-            let below = new.flat_map(|stuck| inbox.left_by(stuck.run));
-            for open in below.filter_map(|left| left.open()) {
-                let _waits = leaving.wait_for(&open);
-            }
-            Arc::new(Left::new(&leaving, units))
+        leave_behind(&self.run, || Arc::new(Left::new(&leaving, units)));
+    }
+
+    /// The process that is open as long as anything is that the manager or set has left behind in its runs so far,
+    /// including these units.
+    fn leaving(&self, stuck: &[Stuck<K>]) -> Process {
+        let inbox = &self.shared.inbox;
+        // The others are part of it already, with all that they have left behind since.
+        let new: Vec<_> = stuck.iter().filter(|stuck| !stuck.was_left).collect();
+        let leaving = inbox.leaving().filter(|leaving| {
+            !leaving.is_closed() && new.iter().all(|it| leaving.wait_for(&it.process).is_ok())
         });
+        if let Some(leaving) = leaving {
+            return leaving;
+        }
+        let leaving = waiting(&self.run);
+        // From now on, it waits for what the units leave behind. It is not closed before it also waits for the units,
+        // and for what they have left behind so far. So it does not matter when one of them ends meanwhile.
+        inbox.set_leaving(&leaving);
+        let below = stuck.iter().flat_map(|it| inbox.left_by(it.run));
+        let open = below.filter_map(|left| left.open());
+        let all = stuck.iter().map(|it| it.process.clone()).chain(open);
+        // It refuses nothing, because it is Running and nothing waits for it.
+        all.for_each(|open| drop(leaving.wait_for(&open)));
+        leaving.close();
+        leaving
     }
 
     /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.
@@ -167,14 +218,12 @@ impl<K: Key> Core<K> {
     }
 }
 
-/// A process that is open as long as any of these is. Nothing has to hold it.
-fn waiting_for(process: &Process, others: &[Process]) -> Process {
+/// A process without a parent that is about to wait for what `process` leaves behind. When it waits, nothing has to hold
+/// it.
+fn waiting(process: &Process) -> Process {
     let builder = Process::builder().name("stuck units").site(process.site());
-    let builder = others.iter().fold(builder, |builder, other| builder.wait_for(other));
     // Without a parent, nothing refuses it.
-    let waiting = builder.build().unwrap_or_default();
-    waiting.close();
-    waiting
+    builder.build().unwrap_or_default()
 }
 
 /// Waits for the end of a run that is left, on the library's own executor.

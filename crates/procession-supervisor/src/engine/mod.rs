@@ -56,6 +56,8 @@ use self::drive::Drive;
 use self::inbox::Inbox;
 pub(crate) use self::outcome::passed_on;
 pub(crate) use self::reply::reply;
+#[cfg(not(loom))]
+pub(crate) use self::units::LiveRun;
 pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;

@@ -76,6 +76,16 @@ pub(crate) struct Live {
     pub(crate) number: u64,
 }
 
+/// A run of a unit.
+#[cfg(not(loom))]
+#[derive(Clone)]
+pub(crate) struct LiveRun<K> {
+    pub(crate) key: K,
+    pub(crate) run: RunId,
+    /// The process that is open.
+    pub(crate) process: Process,
+}
+
 /// A unit that is stuck.
 pub(crate) struct Stuck<K> {
     pub(crate) id: usize,
@@ -315,12 +325,15 @@ impl<K: Key> Units<K> {
         Some(self.entries.get(id)?.status(now))
     }
 
-    /// The units that have a run, and the processes of these runs.
+    /// The runs that have not ended, or have left stuck units behind.
     #[cfg(not(loom))]
-    pub(crate) fn live(&self) -> Vec<(K, Process)> {
-        let live =
-            |entry: &Entry<K>| Some((entry.key.clone(), entry.live.as_ref()?.process.clone()));
-        self.entries.iter().filter_map(|(_, entry)| live(entry)).collect()
+    pub(crate) fn live(&self) -> Vec<LiveRun<K>> {
+        let live = |(id, entry): (usize, &Entry<K>)| {
+            let live = entry.live.as_ref()?;
+            let (key, process) = (entry.key.clone(), live.process.clone());
+            Some(LiveRun { key, run: live.run(id), process })
+        };
+        self.entries.iter().filter_map(live).collect()
     }
 
     /// The units that have a run at the end of that of the manager or set. They are stuck.

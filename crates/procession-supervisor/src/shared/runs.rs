@@ -12,19 +12,17 @@
 //!
 //! Locks: the units are locked while the state here is locked, and never the other way round.
 
-use procession::Process;
-
-use crate::engine::Shared;
+use crate::engine::{LiveRun, Shared};
 use crate::sync::Mutex;
 
-/// The keys and processes of the runs.
+/// The runs that have not ended.
 pub(super) struct Runs(Mutex<State>);
 
 enum State {
     /// The front end of the lease exists.
     UnderWay,
     /// It does not. These runs have not ended with it.
-    Left(Vec<(String, Process)>),
+    Left(Vec<LiveRun<String>>),
 }
 
 impl Default for Runs {
@@ -45,7 +43,7 @@ impl Runs {
         self.set(State::Left(left));
     }
 
-    pub(super) fn of_lease(&self, shared: &Shared<String>) -> Vec<(String, Process)> {
+    pub(super) fn of_lease(&self, shared: &Shared<String>) -> Vec<LiveRun<String>> {
         match &*self.0.lock() {
             State::UnderWay => shared.units.lock().live(),
             State::Left(left) => left.clone(),

@@ -5,12 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession::Process;
 use procession::support::catch;
 use procession::support::text::{Count, Escaped};
 
 use super::lease::Term;
-use crate::engine::Shared;
+use crate::engine::{LiveRun, Shared};
 use crate::name::name_of;
 
 /// What a [`SharedManager`](super::SharedManager) does if a unit ignores its abort when the lease has ended.
@@ -39,8 +38,8 @@ pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term) {
     let runs = term.runs.of_lease(shared);
     let grace = shared.about.policy.abort_grace.min(term.left_in_store() / 2);
     let deadline = Instant::now().checked_add(grace);
-    let is_open = |(_, process): &&(String, Process)| match deadline {
-        Some(deadline) => process.closed().wait_deadline(deadline).is_none(),
+    let is_open = |live: &&LiveRun<String>| match deadline {
+        Some(deadline) => !shared.wait_for_end(live, Some(deadline)),
         None => false,
     };
     let open: Vec<_> = runs.iter().filter(is_open).collect();
@@ -49,7 +48,7 @@ pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term) {
     }
     let names = open.iter().take(NAMED);
     let names: Vec<String> =
-        names.map(|(key, _)| format!("`{}`", Escaped::name(&name_of(key)))).collect();
+        names.map(|live| format!("`{}`", Escaped::name(&name_of(&live.key)))).collect();
     let more = if open.len() > NAMED { ", …" } else { "" };
     let message = format!(
         "{}: the lease has ended, and {} ignored the abort: {}{more}. The program exits with status {STATUS}, so that \

@@ -187,8 +187,8 @@ impl Worker<'_> {
         if to_do.finish != Some(false) || self.term.lasts.is_some() {
             return;
         }
-        for (_, run) in self.term.runs.of_lease(self.shared) {
-            let _ended = run.closed().wait();
+        for live in self.term.runs.of_lease(self.shared) {
+            self.shared.wait_for_end(&live, None);
         }
         let mut pauses = self.shared.about.policy.pauses();
         let leave = || self.table.open().and_then(|mut session| session.leave(self.term.manager));

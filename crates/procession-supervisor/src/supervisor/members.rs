@@ -138,6 +138,8 @@ impl Members {
             match state {
                 Some((id, State::Initial, _) | (id, State::Waiting, None)) => core.begin(id),
                 Some((_, State::Loading, _)) => self.start(core, position),
+                // It is not restarted when it ends.
+                Some((id, State::Stuck, _)) if !core.may_be_held(id) => self.cursor += 1,
                 Some((_, State::Waiting | State::Starting | State::Stopping | State::Stuck, _)) => {
                     break;
                 }
@@ -188,6 +190,8 @@ impl Members {
                 continue;
             };
             match state {
+                // It is not restarted when it ends.
+                State::Stuck if !core.may_be_held(id) => round.stop_at -= 1,
                 State::Stuck => {
                     self.round = None;
                     core.fail_stuck(id);
