@@ -43,8 +43,10 @@ const _: () = assert!(size_of::<Call>() == size_of::<Wake>());
 #[inline]
 pub(super) fn wake(effects: Effects) {
     let (first, others) = effects.into_wakes();
-    if let Some(first) = first {
-        call(Call::Wake(first), others);
+    match first {
+        Some(first) if others.is_empty() => call_single(Call::Wake(first)),
+        Some(first) => call(Call::Wake(first), others),
+        None => {}
     }
 }
 
@@ -52,7 +54,7 @@ pub(super) fn wake(effects: Effects) {
 #[inline]
 pub(crate) fn drop_sleeper(sleeper: Option<Sleeper>) {
     if let Some(sleeper) = sleeper {
-        call(Call::Drop(sleeper), Vec::new());
+        call_single(Call::Drop(sleeper));
     }
 }
 
@@ -75,12 +77,23 @@ where
     is_registered
 }
 
+/// Calls a single waker: at once, without the queue, unless too many calls are on the stack.
+#[inline]
+fn call_single(only: Call) {
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    if depth >= NESTED {
+        return call(only, Vec::new());
+    }
+    let _ = DEPTH.try_with(|now| now.set(depth + 1));
+    call_one(only);
+    call_queued();
+    let _ = DEPTH.try_with(|now| now.set(depth));
+}
+
 /// Calls a waker. In the meantime, the others are in the queue of this thread, which is drained afterwards.
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
-    // A single waker is called at once, without the queue.
-    let is_single = depth < NESTED && others.is_empty();
     let list = |calls: &RefCell<VecDeque<Call>>| {
         let mut calls = calls.borrow_mut();
         if depth >= NESTED {
@@ -93,7 +106,7 @@ fn call(first: Call, mut others: Vec<Wake>) {
             calls.extend(others.drain(..).map(Call::Wake));
         }
     };
-    let listed = if is_single { Ok(()) } else { CALLS.try_with(list) };
+    let listed = CALLS.try_with(list);
     if let Some(first) = first {
         call_one(first);
         call_queued();
