@@ -15,7 +15,7 @@ use crate::value::{Blocker, BoxError, Error, IntoOutcome, Label, ProcessId, Site
 #[cfg(not(loom))]
 use crate::value::{Reason, Stall};
 
-pub use crate::process::Supervised;
+pub use crate::process::{Supervised, Unstarted};
 pub use crate::run::catch::catch;
 #[cfg(all(feature = "test-faults", not(loom)))]
 pub use crate::run::fault::{Fault, FaultPlace, Gate};

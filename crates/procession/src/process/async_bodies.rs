@@ -5,9 +5,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::Process;
 use super::lazy_body::LazyBody;
 use super::outcome_reader::OutcomeReader;
+use super::{Process, Unstarted};
 use crate::run::body::{Body, BodyEnd};
 use crate::run::park::block_on;
 use crate::run::waits::begin_wait;
@@ -52,9 +52,10 @@ impl Process {
         F: FnOnce(Self) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let (child, end) = self.child_with_body(site)?;
-        child.start(end, body);
-        Ok(child)
+        match Unstarted::child_of(self, site) {
+            Ok(child) => Ok(child.spawn(body)),
+            Err(_closed) => Err(Error::Closed(self.label())),
+        }
     }
 
     /// Starts the body that this process was made with, on its spawner.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Process, Supervised};
+use super::{Process, Supervised, Unstarted};
 #[cfg(not(loom))]
 use crate::run::Scope;
 use crate::run::body::{BodyEnd, ErrorRecipient};
@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
     #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Process, LinkError> {
-        Ok(self.make(Site::caller(), false)?.0)
+        self.make(Site::caller(), false)
     }
 
     /// Makes the process with an async body, as [`Process::spawn`] does, and with everything that was set on this
@@ -281,11 +281,7 @@ impl<'a> Builder<'a> {
         F: FnOnce(Process) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let (process, end) = self.make(Site::caller(), true)?;
-        if let Some(end) = end {
-            process.start(end, body);
-        }
-        Ok(process)
+        Ok(self.make_unstarted(Site::caller())?.spawn(body))
     }
 
     /// Makes the process with a blocking body on a thread, as [`Process::spawn_thread`] does, and with everything that
@@ -315,38 +311,32 @@ impl<'a> Builder<'a> {
         F: FnOnce(Process) -> R + Send + 'static,
         R: IntoOutcome,
     {
-        let (process, end) = self.make(Site::caller(), true)?;
-        if let Some(end) = end {
-            process.start_thread(end, error_to, body)?;
-        }
-        Ok(process)
+        self.make_unstarted(Site::caller())?.spawn_thread_handed(error_to, body)
     }
 
-    /// Makes the process and, if it has a body, the [`BodyEnd`] that reports the body's end.
+    /// Makes the process, with a body that has not started.
     #[inline]
-    pub(super) fn make(
-        self,
-        caller: Site,
-        body: bool,
-    ) -> Result<(Process, Option<BodyEnd>), LinkError> {
+    pub(super) fn make_unstarted(self, caller: Site) -> Result<Unstarted, LinkError> {
+        self.make(caller, true).map(Unstarted::new)
+    }
+
+    /// Makes the process. If it has a body, the caller must start that.
+    #[inline]
+    fn make(self, caller: Site, body: bool) -> Result<Process, LinkError> {
         let time_limit = self.time_limit;
         #[cfg(not(loom))]
         let own = self.scope.clone();
         let made = self.make_without_limit(caller, body)?;
         #[cfg(not(loom))]
-        own.iter().flat_map(|own| own.observers()).for_each(|hook| hook.set_source(&made.0.node));
+        own.iter().flat_map(|own| own.observers()).for_each(|hook| hook.set_source(&made.node));
         if let Some(limit) = time_limit {
-            deadlines::limit_time(&made.0.node, limit);
+            deadlines::limit_time(&made.node, limit);
         }
         Ok(made)
     }
 
     #[inline]
-    fn make_without_limit(
-        mut self,
-        caller: Site,
-        body: bool,
-    ) -> Result<(Process, Option<BodyEnd>), LinkError> {
+    fn make_without_limit(mut self, caller: Site, body: bool) -> Result<Process, LinkError> {
         let inherited = self.inherited();
         let site = self.site.unwrap_or(caller);
         let Self { parent, edges, .. } = self;
@@ -369,11 +359,10 @@ impl<'a> Builder<'a> {
         // With a single parent and no other edge, no search for cycles is needed.
         if let (Some(parent), None) = (parent, &edges) {
             let (process, added) = parent.fresh_watched_child(seed, scope);
-            let end = body.then(|| BodyEnd::of(process.node.clone()));
             return match added {
-                Added::Open | Added::Late => Ok((process, end)),
+                Added::Open | Added::Late => Ok(process),
                 Added::Refused => {
-                    refuse(&process, end);
+                    refuse(&process, body.then(|| BodyEnd::of(process.node.clone())));
                     Err(LinkError::Closed(parent.label()))
                 }
             };
@@ -412,10 +401,11 @@ impl<'a> Builder<'a> {
             }
         }
         if body {
-            return Ok((process, Some(making)));
+            making.wait_for_body();
+        } else {
+            making.finish_making();
         }
-        making.finish_making();
-        Ok((process, None))
+        Ok(process)
     }
 
     fn inherited(&mut self) -> Option<Arc<Inherited>> {

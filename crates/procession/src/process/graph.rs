@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::Process;
+use super::{Process, Unstarted};
 use crate::run::body::BodyEnd;
 #[cfg(not(loom))]
 use crate::run::observers;
@@ -97,22 +97,37 @@ impl Process {
         }
     }
 
+    /// The seed of a child without a name or a spawner of its own.
+    #[inline(always)]
+    pub(super) fn seed_of_child(&self, site: Site) -> Seed {
+        Seed::inheriting(site, self.passed_on())
+    }
+
+    /// Makes a child with a body that has not started.
+    #[inline(always)]
+    pub(super) fn unstarted_child(&self, mut seed: Seed) -> Result<Unstarted, LinkError> {
+        seed.body = true;
+        let (child, added) = self.fresh_child(seed);
+        let child = Unstarted::new(child);
+        match added {
+            Added::Open | Added::Late => Ok(child),
+            Added::Refused => {
+                child.cancel();
+                Err(LinkError::Closed(self.label()))
+            }
+        }
+    }
+
     /// Makes a child with a body.
     pub(crate) fn child_with_body(&self, site: Site) -> Result<(Self, BodyEnd), Error> {
-        self.child_with_body_for(Seed { inherited: self.passed_on(), ..Seed::at(site) })
+        self.child_with_body_for(self.seed_of_child(site))
     }
 
     /// Makes a child with a body from the seed.
-    pub(crate) fn child_with_body_for(&self, mut seed: Seed) -> Result<(Self, BodyEnd), Error> {
-        seed.body = true;
-        let (child, added) = self.fresh_child(seed);
-        let end = BodyEnd::of(child.node.clone());
-        match added {
-            Added::Open | Added::Late => Ok((child, end)),
-            Added::Refused => {
-                end.cancel_body();
-                Err(Error::Closed(self.label()))
-            }
+    pub(crate) fn child_with_body_for(&self, seed: Seed) -> Result<(Self, BodyEnd), Error> {
+        match self.unstarted_child(seed) {
+            Ok(child) => Ok(child.into_parts()),
+            Err(_closed) => Err(Error::Closed(self.label())),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`closing`], [`guards`] | closing and aborting, at once or when a guard is dropped |
 //! | [`on_closing`] | functions that run when a process begins to close |
 //! | [`thread_bodies`], [`async_bodies`] | bodies; closing on the caller's own thread; bodies in the caller's own task |
+//! | [`unstarted`] | processes whose bodies have not started |
 //! | [`lazy_body`] | the future of an async body |
 //! | [`task`], [`outcome_reader`] | bodies with a value; callers that read an outcome |
 //! | [`waiters`], [`waiter`], [`timeout`] | waiters for Closing, Aborting and Closed; their common parts |
@@ -39,6 +40,7 @@ mod supervised;
 mod task;
 mod thread_bodies;
 mod timeout;
+mod unstarted;
 mod waiter;
 mod waiters;
 mod weak;
@@ -53,6 +55,7 @@ pub use on_closing::OnClosing;
 pub use supervised::Supervised;
 pub use task::Task;
 pub use timeout::Timeout;
+pub use unstarted::Unstarted;
 pub use waiters::{Aborting, Closed, Closing};
 pub use weak::WeakProcess;
 
@@ -136,11 +139,24 @@ impl Process {
 
     /// Makes another handle to the process. As with `Arc`, the program is aborted if there are too many: they must be a
     /// leak.
+    #[inline]
     pub(crate) fn of_node(node: Arc<Node>) -> Self {
         if node.counts_handles() && !node.add_handle() {
             std::process::abort();
         }
         Self { node }
+    }
+
+    /// Removes a handle to a process whose handles are counted. Dropping the last one may close the process (I8).
+    fn remove_handle(&self) {
+        // The Release in `remove_handle` pairs with this Acquire in the drop of the last handle: everything that a
+        // thread did before it dropped its handle happens-before the teardown (I4).
+        if self.node.remove_handle() {
+            fence(Ordering::Acquire);
+            perform(self.node.last_handle_dropped());
+            #[cfg(not(loom))]
+            report_unread(&self.node);
+        }
     }
 
     /// Makes a root with a blocking teardown. See [`set_teardown`](Self::set_teardown).
@@ -224,23 +240,20 @@ fn background_process(site: Site) -> Process {
 }
 
 impl Clone for Process {
+    #[inline]
     fn clone(&self) -> Self {
         Self::of_node(self.node.clone())
     }
 }
 
 impl Drop for Process {
+    #[inline]
     fn drop(&mut self) {
         if model_has_failed() || keep_while_panicking(|| Self { node: self.node.clone() }) {
             return;
         }
-        // The Release in `remove_handle` pairs with this Acquire in the drop of the last handle: everything that a
-        // thread did before it dropped its handle happens-before the teardown (I4).
-        if self.node.counts_handles() && self.node.remove_handle() {
-            fence(Ordering::Acquire);
-            perform(self.node.last_handle_dropped());
-            #[cfg(not(loom))]
-            report_unread(&self.node);
+        if self.node.counts_handles() {
+            self.remove_handle();
         }
     }
 }

@@ -324,9 +324,8 @@ impl Builder<'_> {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let (process, end) = self.make(Site::caller(), true)?;
+        let (process, end) = self.make_unstarted(Site::caller())?.into_parts();
         let reader = OutcomeReader::new(&process);
-        let end = end.expect("the process is made with a body");
         process.start(end, |p| async move { place.put(body(p).await) });
         Ok(Task::new(process, value, reader))
     }
@@ -345,8 +344,7 @@ impl Builder<'_> {
         E: Into<BoxError>,
     {
         let (value, place) = Value::new();
-        let (process, end) = self.make(Site::caller(), true)?;
-        let end = end.expect("the process is made with a body");
+        let (process, end) = self.make_unstarted(Site::caller())?.into_parts();
         Task::on_thread(process, end, value, |p| place.put(body(p)))
     }
 }

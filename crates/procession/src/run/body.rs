@@ -151,6 +151,11 @@ impl BodyEnd {
         }
     }
 
+    /// The maker of the process is done, and the process goes on waiting for its body.
+    pub(crate) fn wait_for_body(mut self) {
+        self.node = None;
+    }
+
     /// There will be no body, so the process that was made for it closes.
     pub(crate) fn cancel_body(mut self) {
         if let Some(node) = self.node.take() {
