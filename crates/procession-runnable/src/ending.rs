@@ -43,6 +43,7 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Ending<Fut> {
 
 /// Reports that the body of a run ended without an error, so that the run cannot become ready any more. If the run
 /// failed or was closed, the drop of `ready` reports that instead.
+#[inline]
 pub(crate) fn ended(process: &Process, ready: &Ready, result: &Result<(), BoxError>) {
     if result.is_ok() && !process.is_closing() {
         ready.lose(|| NotReady::Ended(process.label()));

@@ -14,6 +14,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use procession::support::{catch, panicked};
 use procession::{Error, Process};
 
 use crate::errors::is_failure_of_part;
@@ -141,18 +142,23 @@ where
     }
 }
 
-/// Starts all parts. `Err` has the result of the group if a part cannot be started.
+/// Starts all parts. `Err` has the result of the group if a part cannot be started. A panic while a part is started ends
+/// the loop, as any other error does that is not a failure of the part, so a single catch around the loop is enough.
 pub(crate) fn start_all(
     parts: &[Runnable],
     run: &Run,
     all: Ready,
 ) -> Result<(), Result<(), Error>> {
-    for (part, ready) in parts.iter().zip(all.split(parts.len())) {
-        if let ControlFlow::Break(result) = start_part(run, part, Start::part_of(run, ready)) {
-            return Err(result);
+    let started = catch(|| {
+        for (part, ready) in parts.iter().zip(all.split(parts.len())) {
+            let start = || part.start_uncaught(Start::part_of(run, ready));
+            if let ControlFlow::Break(result) = start_part_with(run, start) {
+                return Err(result);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    });
+    started.unwrap_or_else(|message| Err(Err(panicked(run.label(), message))))
 }
 
 /// Starts a part, unless the group is closing. `Break` has the result of the group if the group ends instead. The group
@@ -162,11 +168,20 @@ pub(crate) fn start_part(
     part: &Runnable,
     start: Start<'_>,
 ) -> ControlFlow<Result<(), Error>, Process> {
+    start_part_with(run, || part.start(start))
+}
+
+/// [`start_part`], with a function that starts the part.
+#[inline]
+fn start_part_with(
+    run: &Run,
+    start: impl FnOnce() -> Result<Process, Error>,
+) -> ControlFlow<Result<(), Error>, Process> {
     if run.is_closing() {
         run.not_ready();
         return ControlFlow::Break(Ok(()));
     }
-    match part.start(start) {
+    match start() {
         Ok(process) => ControlFlow::Continue(process),
         // The failure of the part closes the group.
         Err(error) if is_failure_of_part(&error) => {

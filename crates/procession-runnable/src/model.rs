@@ -25,7 +25,7 @@ pub fn is_ready(readiness: &Readiness) -> bool {
 impl Part {
     /// Splits it into two.
     pub fn split(self) -> [Self; 2] {
-        let mut parts = self.0.split(2).into_iter().map(Self);
+        let mut parts = self.0.split(2).map(Self);
         [(); 2].map(|()| parts.next().expect("there are two"))
     }
 

@@ -16,6 +16,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,6 +31,12 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 /// One of them is *answerable* for the part: if it is dropped before the part has reported, the part is lost. A clone
 /// is not answerable.
 pub(crate) struct Ready(Target);
+
+/// The parts that a part is [split](Ready::split) into. Those that are not taken from it are lost when it is dropped.
+pub(crate) struct Parts {
+    of: Option<Arc<Whole>>,
+    left: Range<u32>,
+}
 
 enum Target {
     Whole {
@@ -130,16 +137,15 @@ impl Ready {
     }
 
     /// Splits the part: it is ready once all `count` parts of it are.
-    pub(crate) fn split(mut self, count: usize) -> Vec<Self> {
+    pub(crate) fn split(mut self, count: usize) -> Parts {
+        let count = u32::try_from(count).expect("fewer parts than 2^32");
         if count == 0 {
             self.report_ready();
-            return Vec::new();
+            return Parts { of: None, left: 0..0 };
         }
         // The parts are answerable in its place.
         self.set_answerable(false);
-        let of = Whole::new(count, Some(self));
-        let parts = 0..u32::try_from(count).expect("fewer parts than 2^32");
-        parts.map(|part| Self::part(of.clone(), part)).collect()
+        Parts { of: Some(Whole::new(count as usize, Some(self))), left: 0..count }
     }
 
     /// The part is ready.
@@ -148,10 +154,12 @@ impl Ready {
     }
 
     /// The part has ended. If it has not reported, it is lost.
+    #[inline]
     pub(crate) fn lose(&self, lost: impl FnOnce() -> NotReady) {
         let is_over = match &self.0 {
+            // A lost whole is the cheaper question.
             Target::Whole { of, part, .. } => {
-                of.reported(*part).load(Ordering::Acquire) || of.is_lost.load(Ordering::Acquire)
+                of.is_lost.load(Ordering::Acquire) || of.reported(*part).load(Ordering::Acquire)
             }
             Target::Supervised { of, .. } => of.has_reported_readiness(),
         };
@@ -202,7 +210,27 @@ impl Ready {
     }
 }
 
+impl Iterator for Parts {
+    type Item = Ready;
+
+    #[inline]
+    fn next(&mut self) -> Option<Ready> {
+        let part = self.left.next()?;
+        // The last one needs no further handle.
+        let of = if self.left.is_empty() { self.of.take()? } else { self.of.clone()? };
+        Some(Ready::part(of, part))
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // Each of them is answerable.
+        self.for_each(drop);
+    }
+}
+
 impl Clone for Ready {
+    #[inline]
     fn clone(&self) -> Self {
         Self(match &self.0 {
             Target::Whole { of, part, .. } => {
@@ -216,6 +244,7 @@ impl Clone for Ready {
 }
 
 impl Drop for Ready {
+    #[inline]
     fn drop(&mut self) {
         if self.is_answerable() && !model_has_failed() {
             self.lose(|| NotReady::Failed);
@@ -374,17 +403,17 @@ mod tests {
     fn a_whole_is_ready_when_all_its_parts_are() {
         let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
-        let inner = parts.remove(0).split(2);
-        parts.into_iter().for_each(report);
+        let inner = parts.next().unwrap().split(2);
+        parts.for_each(report);
         assert_eq!(now(&mut readiness), None);
-        inner.into_iter().for_each(report);
+        inner.for_each(report);
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
     #[test]
     fn a_part_counts_once() {
         let (whole, mut readiness) = Ready::pair();
-        let parts = whole.split(2);
+        let parts: Vec<_> = whole.split(2).collect();
         parts[0].report_ready();
         parts[0].clone().report_ready();
         assert_eq!(now(&mut readiness), None);
@@ -396,16 +425,26 @@ mod tests {
     fn a_whole_whose_part_is_lost_is_never_ready() {
         let (whole, mut readiness) = Ready::pair();
         let mut parts = whole.split(2);
-        drop(parts.pop());
+        drop(parts.next());
         assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
-        parts.into_iter().for_each(report);
+        parts.for_each(report);
+        assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
+    }
+
+    #[test]
+    fn parts_that_are_not_taken_are_lost() {
+        let (whole, mut readiness) = Ready::pair();
+        let mut parts = whole.split(3);
+        parts.next().into_iter().for_each(report);
+        assert_eq!(now(&mut readiness), None);
+        drop(parts);
         assert_eq!(now(&mut readiness), Some(Err(NotReady::Failed)));
     }
 
     #[test]
     fn a_whole_without_parts_is_ready() {
         let (whole, mut readiness) = Ready::pair();
-        assert!(whole.split(0).is_empty());
+        assert!(whole.split(0).next().is_none());
         assert_eq!(now(&mut readiness), Some(Ok(())));
     }
 
@@ -422,7 +461,7 @@ mod tests {
     fn deep_nesting_takes_no_stack() {
         let (mut ready, mut readiness) = Ready::pair();
         for _ in 0..100_000 {
-            ready = ready.split(1).remove(0);
+            ready = ready.split(1).next().unwrap();
         }
         report(ready);
         assert_eq!(now(&mut readiness), Some(Ok(())));

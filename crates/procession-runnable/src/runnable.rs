@@ -114,6 +114,7 @@ impl Runnable {
 
     /// [`start`](Self::start) for a caller that catches the panics of the function that starts the run.
     #[doc(hidden)]
+    #[inline]
     pub fn start_uncaught(&self, mut start: Start<'_>) -> Result<Process, Error> {
         start.described_at(self.site);
         match &self.wraps {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use procession::support::{Supervised, in_order, supervised};
+use procession::support::{Supervised, Unstarted, in_order, supervised};
 use procession::{Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
@@ -23,18 +23,33 @@ pub struct Start<'a> {
     parent: &'a Process,
     /// The place where the runnable was described.
     site: Site,
+    ready: Ready,
+    name: Option<Arc<str>>,
+    supervised: Option<Supervised>,
+    /// The settings that few runs have. A start is moved several times, so it should be small.
+    rare: Option<Box<Rare<'a>>>,
+}
+
+#[derive(Default)]
+struct Rare<'a> {
     /// The previous part, which is closed after this one.
     before: Option<&'a Process>,
     /// The siblings before and after this run. Their parent closes them in reverse order.
     order: (Option<&'a Process>, Option<&'a Process>),
-    name: Option<Arc<str>>,
     on_child_failure: ChildFailure,
     /// Does the body run on the library's own executor instead of the parent's spawner?
     is_on_library: bool,
+    /// The span that the body runs in.
     #[cfg(feature = "tracing")]
-    span: Span,
+    span: Option<Span>,
+}
+
+/// The process of a run whose body has not started, its readiness, and the span that its body runs in.
+struct Made {
+    process: Unstarted,
     ready: Ready,
-    supervised: Option<Supervised>,
+    #[cfg(feature = "tracing")]
+    span: Option<Span>,
 }
 
 impl<'a> Start<'a> {
@@ -69,36 +84,37 @@ impl<'a> Start<'a> {
         Self { supervised: Some(run.clone()), ..Self::part_of(parent, ready) }
     }
 
+    #[inline]
     #[track_caller]
     pub(crate) fn part_of(parent: &'a Process, ready: Ready) -> Self {
-        let on_child_failure = ChildFailure::default();
         Self {
             parent,
             site: Site::caller(),
-            before: None,
-            order: (None, None),
-            name: None,
-            on_child_failure,
-            is_on_library: false,
-            // A part is started in the span of its whole.
-            #[cfg(feature = "tracing")]
-            span: current_span(),
             ready,
+            name: None,
             supervised: None,
+            // A part is started in the span of its whole.
+            rare: rare_in_current_span(),
         }
+    }
+
+    fn rare(&mut self) -> &mut Rare<'a> {
+        self.rare.get_or_insert_default()
     }
 
     /// Places the run between these two in the order of their common parent, which closes the last one first. None of
     /// them waits for another.
     #[doc(hidden)]
     pub fn in_order(mut self, before: Option<&'a Process>, after: Option<&'a Process>) -> Self {
-        self.order = (before, after);
+        if before.is_some() || after.is_some() {
+            self.rare().order = (before, after);
+        }
         self
     }
 
     /// The parent closes `before`, the previous part, only after this one is Closed.
     pub(crate) fn after(mut self, before: &'a Process) -> Self {
-        self.before = Some(before);
+        self.rare().before = Some(before);
         self
     }
 
@@ -148,18 +164,17 @@ impl<'a> Start<'a> {
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        #[cfg(feature = "tracing")]
-        let span = self.span.clone();
-        let (builder, ready) = self.into_builder();
+        let made = self.make()?;
+        let ready = made.ready;
         let body = move |process: Process| {
             let run = Run { process: process.clone(), ready: ready.clone() };
             Ending::new(process, ready, body(run))
         };
         #[cfg(feature = "tracing")]
-        if !span.is_none() {
-            return builder.spawn(move |process| body(process).instrument(span));
+        if let Some(span) = made.span {
+            return Ok(made.process.spawn(move |process| body(process).instrument(span)));
         }
-        builder.spawn(body)
+        Ok(made.process.spawn(body))
     }
 
     /// Starts a blocking body on a thread.
@@ -172,18 +187,18 @@ impl<'a> Start<'a> {
         F: FnOnce(Run) -> R + Send + 'static,
         R: IntoOutcome,
     {
+        let made = self.make()?;
+        let ready = made.ready;
         #[cfg(feature = "tracing")]
-        let span = self.span.clone();
-        let (builder, ready) = self.into_builder();
-        let body = move |process: Process| {
+        let span = made.span;
+        made.process.spawn_thread(move |process: Process| {
             #[cfg(feature = "tracing")]
-            let _entered = span.entered();
+            let _entered = span.map(Span::entered);
             let run = Run { process: process.clone(), ready: ready.clone() };
             let result = body(run).into_outcome();
             ended(&process, &ready, &result);
             result
-        };
-        builder.spawn_thread(body)
+        })
     }
 
     /// Starts an async body that starts parts below its process. If a part fails, the others close, and its error is
@@ -193,59 +208,107 @@ impl<'a> Start<'a> {
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        self.on_child_failure = ChildFailure::Close;
+        self.rare().on_child_failure = ChildFailure::Close;
         self.spawn(body)
     }
 
     /// Runs the body on the library's own executor, so that it makes progress while the parent's executor is blocked.
     #[cfg(all(feature = "command", unix, not(loom)))]
     pub(crate) fn on_library(mut self) -> Self {
-        self.is_on_library = true;
+        self.rare().is_on_library = true;
         self
     }
 
     /// Starts the run in a `tracing` span `task`.
     #[cfg(feature = "tracing")]
     pub(crate) fn in_task(self, kind: &str) -> Self {
-        let span = info_span!(parent: &self.span, "task", kind);
-        Self { span, ..self }
+        self.in_span(|around| info_span!(parent: around, "task", kind))
     }
 
     /// Starts the run in a `tracing` span `region`.
     #[cfg(feature = "tracing")]
     pub(crate) fn in_region(self, kind: &str) -> Self {
-        let span = info_span!(parent: &self.span, "region", kind);
-        Self { span, ..self }
+        self.in_span(|around| info_span!(parent: around, "region", kind))
     }
 
-    fn into_builder(self) -> (Builder<'a>, Ready) {
-        let Self { parent, site, before, order, name, on_child_failure, .. } = self;
-        let Self { is_on_library, ready, supervised: run, .. } = self;
-        let builder = Process::builder().parent(parent).site(site);
-        let mut builder = in_order(builder, order.0, order.1);
-        if let Some(before) = before {
-            builder = builder.close_before(before);
+    #[cfg(feature = "tracing")]
+    fn in_span(mut self, inside: impl FnOnce(&Span) -> Span) -> Self {
+        let around = self.rare.as_mut().and_then(|rare| rare.span.take());
+        let span = inside(around.as_ref().unwrap_or(&Span::none()));
+        if !span.is_none() {
+            self.rare().span = Some(span);
         }
-        match (run, name) {
-            (Some(run), Some(name)) => builder = supervised(builder, run.renamed(name.into())),
-            (Some(run), None) => builder = supervised(builder, run),
-            (None, Some(name)) => builder = builder.name(name),
-            (None, None) => {}
+        self
+    }
+
+    /// Makes the process of the run.
+    #[inline(always)]
+    fn make(self) -> Result<Made, Error> {
+        match self {
+            Self { parent, site, ready, name: None, supervised: None, rare: None } => {
+                let process = Unstarted::child_of(parent, site)?;
+                Ok(Made {
+                    process,
+                    ready,
+                    #[cfg(feature = "tracing")]
+                    span: None,
+                })
+            }
+            with_settings => with_settings.make_with_settings(),
         }
-        if on_child_failure == ChildFailure::Close {
-            builder = builder.on_child_failure(on_child_failure);
-        }
-        if is_on_library {
-            builder = builder.spawner(Threads);
-        }
-        (builder, ready)
+    }
+
+    /// [`make`](Self::make), with a builder.
+    fn make_with_settings(self) -> Result<Made, Error> {
+        let Self { parent, site, ready, name, supervised, rare } = self;
+        let rare = rare.map_or_else(Rare::default, |rare| *rare);
+        let process = Unstarted::built(builder(parent, site, name, supervised, &rare))?;
+        Ok(Made {
+            process,
+            ready,
+            #[cfg(feature = "tracing")]
+            span: rare.span,
+        })
     }
 }
 
-/// The current span. Without a subscriber, there is none.
-#[cfg(feature = "tracing")]
-fn current_span() -> Span {
-    if LevelFilter::current() == LevelFilter::OFF { Span::none() } else { Span::current() }
+/// The builder for the process of a run.
+fn builder<'a>(
+    parent: &'a Process,
+    site: Site,
+    name: Option<Arc<str>>,
+    run: Option<Supervised>,
+    rare: &Rare<'a>,
+) -> Builder<'a> {
+    let builder = Process::builder().parent(parent).site(site);
+    let mut builder = in_order(builder, rare.order.0, rare.order.1);
+    if let Some(before) = rare.before {
+        builder = builder.close_before(before);
+    }
+    match (run, name) {
+        (Some(run), Some(name)) => builder = supervised(builder, run.renamed(name.into())),
+        (Some(run), None) => builder = supervised(builder, run),
+        (None, Some(name)) => builder = builder.name(name),
+        (None, None) => {}
+    }
+    if rare.on_child_failure == ChildFailure::Close {
+        builder = builder.on_child_failure(rare.on_child_failure);
+    }
+    if rare.is_on_library {
+        builder = builder.spawner(Threads);
+    }
+    builder
+}
+
+/// The settings of a run that starts in the current span. Without a subscriber, there is none.
+#[inline]
+fn rare_in_current_span<'a>() -> Option<Box<Rare<'a>>> {
+    #[cfg(feature = "tracing")]
+    if LevelFilter::current() != LevelFilter::OFF {
+        let span = Some(Span::current()).filter(|span| !span.is_none());
+        return span.map(|span| Box::new(Rare { span: Some(span), ..Rare::default() }));
+    }
+    None
 }
 
 /// A builder for a process that the library adds below `process`, with the same site.
