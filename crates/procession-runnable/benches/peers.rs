@@ -72,22 +72,27 @@ fn subsystems(runtime: &Runtime) {
     row("parallel of 1,000, start to stop (tokio-graceful-shutdown)", ours, theirs, 0.25);
 }
 
-/// 1,000 parts that run to their end.
+/// 1,000 parts that run to their end. Both sides start their parts in a task of the runtime, as the group does: a task
+/// that is started by a thread of the runtime goes to that thread's own queue, and one that is started by another
+/// thread goes to a queue that all share.
 fn join_set(runtime: &Runtime) {
     let all = concurrent_group((0..PARTS).map(|_| body(|_| tokio::task::yield_now())));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         theirs.push(each(runtime, async {
-            let mut set = JoinSet::new();
-            for _ in 0..PARTS {
-                set.spawn(async {
-                    tokio::task::yield_now().await;
-                    Ok::<(), std::io::Error>(())
-                });
-            }
-            while let Some(ended) = set.join_next().await {
-                assert!(ended.is_ok_and(|ended| ended.is_ok()));
-            }
+            let all = tokio::spawn(async {
+                let mut set = JoinSet::new();
+                for _ in 0..PARTS {
+                    set.spawn(async {
+                        tokio::task::yield_now().await;
+                        Ok::<(), std::io::Error>(())
+                    });
+                }
+                while let Some(ended) = set.join_next().await {
+                    assert!(ended.is_ok_and(|ended| ended.is_ok()));
+                }
+            });
+            assert!(all.await.is_ok());
         }));
         ours.push(each(runtime, async {
             assert!(run_to_end(&Process::new(), &all).await.is_ok());
