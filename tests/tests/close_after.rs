@@ -377,3 +377,19 @@ fn siblings_in_order_do_not_wait_for_each_other() {
     ends_well(&app);
     assert!(first.is_closed() && second.is_closed());
 }
+
+/// A process that is refused its parent gives up its place in the order of the siblings, and is Closed.
+#[test]
+fn a_sibling_in_order_that_is_refused() {
+    use procession::support::in_order;
+
+    let app = Process::new();
+    let after = Process::new();
+    app.close();
+    ends_well(&app);
+    let refused = in_order(Process::builder().parent(&app), None, Some(&after));
+    let refused = refused.name("refused").build();
+    assert!(matches!(refused, Err(LinkError::Closed(_))));
+    after.close();
+    ends_well(&after);
+}

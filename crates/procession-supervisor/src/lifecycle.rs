@@ -279,9 +279,8 @@ impl Lifecycle {
                 self.is_free(next, now, actions);
             }
             Input::Outlived(end, below) if self.state.has_run() && self.outlived().is_none() => {
-                let error = end.error.clone();
                 let next = self.run_ended(end, policy, now, total, actions);
-                self.is_outlived(error, next, below, now, actions);
+                self.is_outlived(next, below, now, actions);
             }
             Input::Freed => self.is_freed(now, actions),
             Input::Changed => self.change(policy, now, actions),
@@ -501,7 +500,7 @@ impl Lifecycle {
     }
 
     fn record_error(&mut self, error: ManagerError, policy: &Policy, actions: &mut Actions) {
-        actions.drop_later(self.past_mut(policy).last_error.replace(error));
+        actions.dropped = self.past_mut(policy).last_error.replace(error);
     }
 
     fn past_mut(&mut self, policy: &Policy) -> &mut Past {

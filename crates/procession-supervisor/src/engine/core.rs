@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use procession::support::{
-    self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children, was_reported,
+    self, RunEvent, RunId, ShownWait, catch, model_has_failed, show_wait_for_children,
 };
 use procession::{ChildFailure, Error, Label, Process};
 use procession_runnable::Run;
@@ -244,7 +244,7 @@ impl<K: Key> Core<K> {
         }
         let (starters, stoppers) = (actions.starters.take(), actions.stoppers.take());
         let (released, restarted) = (actions.released.take(), actions.restarted.take());
-        let dropped = actions.dropped.each_mut().map(Option::take);
+        let dropped = actions.dropped.take();
         let (mut notice, left) = (actions.notice.take(), actions.left.take());
         self.actions = Some(actions);
         let down = if let Some(Notice::Down(down)) = &notice { Some(down) } else { None };
@@ -284,7 +284,7 @@ impl<K: Key> Core<K> {
         self.notices.extend(notice.map(|notice| (id, notice)));
         released.into_iter().for_each(Unhandled::give_up);
         restarted.iter().for_each(|handled| handled.mark_handled());
-        if live.is_some() || removed.is_some() || key.is_some() || dropped[0].is_some() {
+        if live.is_some() || removed.is_some() || key.is_some() || dropped.is_some() {
             // These drops may run foreign code, so they come last and in a catch.
             let _dropped = catch(|| drop((live, removed, key, dropped)));
         }
@@ -487,15 +487,19 @@ impl<K: Key> Core<K> {
         let (mut units, mut is_told) = (StuckUnits::default(), true);
         let named = self.named.take();
         let is_named = |id| named.as_ref().is_some_and(|(named, _)| *named == id);
-        for Stuck { key, process, below, error, .. } in stuck.iter().filter(|it| !is_named(it.id)) {
+        // The end of one may not have been handled yet.
+        let open = stuck.iter().filter(|it| !it.process.is_closed());
+        for Stuck { key, process, below, .. } in open.filter(|it| !is_named(it.id)) {
             units.add(&name_of(key), process, below);
-            is_told &= error.as_ref().is_some_and(was_reported);
+            // The manager or set below has failed because of these.
+            is_told &= !below.is_empty();
         }
         let others = (!units.is_empty()).then(|| units.clone());
         if let Some((_, named)) = named.filter(|(id, _)| stuck.iter().any(|it| it.id == *id)) {
             units.extend(named);
         }
         self.stuck = units;
+        let _dropped = catch(|| drop(stuck));
         Some(outcome::stuck(&self.run, others?, is_told))
     }
 

@@ -1,7 +1,6 @@
 //! The inbox of a manager: commands from callers, and reports from the runs of its units. It is the only way in which
 //! other threads reach the manager's task.
 
-use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,6 +8,7 @@ use std::task::Waker;
 use procession::support::{Listener, RunEvent, RunId, Sleeper, register, wake_sleeper};
 use procession::{Process, WeakProcess};
 
+use super::left_by_runs::LeftByRuns;
 use crate::stuck_units::Left;
 use crate::sync::Mutex;
 
@@ -22,40 +22,11 @@ struct Queue<C> {
     is_open: bool,
     commands: Vec<C>,
     reports: Vec<(RunId, RunEvent)>,
-    /// What nested managers and sets have left behind, by the number of the run that they are part of, until the end of
-    /// that run is handled.
-    left: BTreeMap<u64, LeftInRun>,
+    /// What nested managers and sets have left behind, until the end of the run that they are part of is handled.
+    left: LeftByRuns,
     /// The process that is open as long as anything is that the manager has left behind in its runs so far.
     leaving: Option<WeakProcess>,
     sleeper: Option<Sleeper>,
-}
-
-/// What nested managers and sets have left behind in a run, by the process that is open until it has ended. What has
-/// ended is removed each time the number of entries has doubled, because the run may be long (I12).
-#[derive(Default)]
-struct LeftInRun {
-    left: HashMap<WeakProcess, Arc<Left>>,
-    sweep_at: usize,
-}
-
-impl LeftInRun {
-    /// Returns what can be dropped.
-    fn add(&mut self, left: Arc<Left>) -> Vec<Arc<Left>> {
-        let mut dead = Vec::new();
-        if self.left.len() >= self.sweep_at {
-            self.left.retain(|_, left| {
-                let is_open = left.open().is_some();
-                if !is_open {
-                    dead.push(left.clone());
-                }
-                is_open
-            });
-            self.sweep_at = 2 * self.left.len().max(8);
-        }
-        // A manager with several runs inside one run of a unit says the same more than once.
-        dead.extend(self.left.insert(left.process().clone(), left));
-        dead
-    }
 }
 
 impl<C> Inbox<C> {
@@ -64,7 +35,7 @@ impl<C> Inbox<C> {
             is_open: false,
             commands: Vec::new(),
             reports: Vec::new(),
-            left: BTreeMap::new(),
+            left: LeftByRuns::default(),
             leaving: None,
             sleeper: None,
         };
@@ -104,24 +75,20 @@ impl<C> Inbox<C> {
 
     /// What nested managers and sets have left behind in this run so far.
     pub(crate) fn left_by(&self, run: RunId) -> Vec<Arc<Left>> {
-        let queue = self.queue.lock();
-        queue
-            .left
-            .get(&run.number)
-            .map_or_else(Vec::new, |run| run.left.values().cloned().collect())
+        self.queue.lock().left.of(run.number)
     }
 
     /// The end of this run was handled.
     pub(crate) fn forget_left_by(&self, run: RunId) {
-        let left = self.queue.lock().left.remove(&run.number);
+        let left = self.queue.lock().left.remove(run.number);
         drop(left);
     }
 
     fn add_left(&self, run: RunId, left: Arc<Left>) {
         let mut queue = self.queue.lock();
-        let dead = queue.left.entry(run.number).or_default().add(left.clone());
+        let ended = queue.left.add(run.number, left.clone());
         drop(queue);
-        drop(dead);
+        drop(ended);
         if let (Some(leaving), Some(open)) = (self.leaving(), left.open()) {
             // If it is refused, everything that the manager has left behind has ended, so this is not part of it.
             let _waits = leaving.wait_for(&open);

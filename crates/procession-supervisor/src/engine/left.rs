@@ -35,7 +35,7 @@ use super::core::Core;
 use super::outcome::{end_of, unreported};
 #[cfg(not(loom))]
 use super::units::LiveRun;
-use super::units::{Live, Stuck};
+use super::units::{LeftRun, Live, Stuck};
 use crate::lifecycle::{Actions, Input};
 use crate::name::name_of;
 use crate::restarts::Recent;
@@ -142,7 +142,8 @@ impl<K: Key> Shared<K> {
         for what in actions.tell.iter_mut().filter_map(Option::take) {
             self.events.tell(Some(key.clone()), what);
         }
-        let process = live.as_ref().or(removed.as_ref()?.live.as_ref()).map(|live| &live.process);
+        let ended = live.as_ref().or_else(|| removed.as_ref()?.live.as_ref());
+        let process = ended.map(|live| &live.process);
         let left = actions.left.take().filter(|_| !is_taken);
         if let (Some(error), Some(process)) = (left, process) {
             if let Some(error) = unreported(error, name_of(&key), process.label()) {
@@ -158,27 +159,29 @@ impl<K: Key> Core<K> {
     /// The run of the manager or set ends: tells the run that it is part of, if there is one, which units it leaves behind,
     /// if there are any.
     pub(super) fn leave_behind(&mut self) {
-        let stuck = self.shared.units.lock().stuck();
-        if stuck.is_empty() {
+        let left = self.shared.units.lock().left();
+        if left.is_empty() {
             return;
         }
-        let leaving = self.leaving(&stuck);
+        let leaving = self.leaving(&left);
         let mut units = take(&mut self.stuck);
         if units.is_empty() {
             // The teardown was dropped before its end.
-            stuck.iter().for_each(|it| units.add(&name_of(&it.key), &it.process, &it.below));
+            let stuck = catch(|| self.shared.units.lock().stuck()).unwrap_or_default();
+            let add = |it: &Stuck<K>| units.add(&name_of(&it.key), &it.process, &it.below);
+            let _named = catch(|| stuck.iter().for_each(add));
         }
         leave_behind(&self.run, || Arc::new(Left::new(&leaving, units)));
     }
 
     /// The process that is open as long as anything is that the manager or set has left behind in its runs so far,
-    /// including these units.
-    fn leaving(&self, stuck: &[Stuck<K>]) -> Process {
+    /// including these runs of units.
+    fn leaving(&self, left: &[LeftRun]) -> Process {
         let inbox = &self.shared.inbox;
         // The others are part of it already, with all that they have left behind since.
-        let new: Vec<_> = stuck.iter().filter(|stuck| !stuck.was_left).collect();
+        let mut new = left.iter().filter(|left| !left.was_left);
         let leaving = inbox.leaving().filter(|leaving| {
-            !leaving.is_closed() && new.iter().all(|it| leaving.wait_for(&it.process).is_ok())
+            !leaving.is_closed() && new.all(|it| leaving.wait_for(&it.process).is_ok())
         });
         if let Some(leaving) = leaving {
             return leaving;
@@ -187,9 +190,9 @@ impl<K: Key> Core<K> {
         // From now on, it waits for what the units leave behind. It is not closed before it also waits for the units,
         // and for what they have left behind so far. So it does not matter when one of them ends meanwhile.
         inbox.set_leaving(&leaving);
-        let below = stuck.iter().flat_map(|it| inbox.left_by(it.run));
-        let open = below.filter_map(|left| left.open());
-        let all = stuck.iter().map(|it| it.process.clone()).chain(open);
+        let below = left.iter().flat_map(|it| inbox.left_by(it.run));
+        let open = below.filter_map(|below| below.open());
+        let all = left.iter().map(|it| it.process.clone()).chain(open);
         // It refuses nothing, because it is Running and nothing waits for it.
         all.for_each(|open| drop(leaving.wait_for(&open)));
         leaving.close();

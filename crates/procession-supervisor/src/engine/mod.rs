@@ -7,7 +7,7 @@
 //! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts |
 //! | [`outcome`] | how a run has ended, and the error of a manager or a set |
 //! | [`ends`] | what becomes of the failure of a run |
-//! | [`left`] | the units that are stuck when the run is over |
+//! | [`left`], [`left_by_runs`] | the units that are stuck when the run is over, here and in nested managers and sets |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
 //! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
@@ -37,6 +37,7 @@ mod drive;
 mod ends;
 pub(crate) mod inbox;
 mod left;
+mod left_by_runs;
 mod outcome;
 pub(crate) mod reply;
 mod starts;

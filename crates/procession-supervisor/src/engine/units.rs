@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashTable;
+use procession::Process;
 use procession::support::RunId;
-use procession::{Error, Process};
 use slab::Slab;
 
 use super::command::Reply;
@@ -92,12 +92,15 @@ pub(crate) struct Stuck<K> {
     pub(crate) key: K,
     /// The process that is open.
     pub(crate) process: Process,
-    /// The number of its run.
-    pub(crate) run: RunId,
     /// The units that its run has left behind, if that is Closed.
     pub(crate) below: Vec<Arc<Left>>,
-    /// The error of its run, if that is Closed.
-    pub(crate) error: Option<Error>,
+}
+
+/// A run that is left at the end of that of its manager or set.
+pub(crate) struct LeftRun {
+    pub(crate) run: RunId,
+    /// The process that is open.
+    pub(crate) process: Process,
     /// Has an earlier run of the manager or set left it behind?
     pub(crate) was_left: bool,
 }
@@ -340,6 +343,15 @@ impl<K: Key> Units<K> {
     pub(crate) fn stuck(&self) -> Vec<Stuck<K>> {
         self.entries.iter().filter_map(|(id, entry)| entry.stuck(id)).collect()
     }
+
+    /// Their runs. Unlike [`stuck`](Self::stuck), it runs no foreign code.
+    pub(crate) fn left(&self) -> Vec<LeftRun> {
+        let left = |(id, entry): (usize, &Entry<K>)| {
+            let (live, was_left) = (entry.live.as_ref()?, entry.lifecycle.was_left());
+            Some(LeftRun { run: live.run(id), process: live.process.clone(), was_left })
+        };
+        self.entries.iter().filter_map(left).collect()
+    }
 }
 
 fn is_open_significant(lifecycle: &Lifecycle) -> bool {
@@ -385,15 +397,11 @@ impl<K: Key> Entry<K> {
 
     /// This unit as a stuck one, if it has a run.
     pub(crate) fn stuck(&self, id: usize) -> Option<Stuck<K>> {
-        let live = self.live.as_ref()?;
         Some(Stuck {
             id,
             key: self.key.clone(),
-            process: live.process.clone(),
-            run: live.run(id),
+            process: self.live.as_ref()?.process.clone(),
             below: self.below().to_vec(),
-            was_left: self.lifecycle.was_left(),
-            error: self.lifecycle.outlived().and_then(|outlived| outlived.error.clone()),
         })
     }
 

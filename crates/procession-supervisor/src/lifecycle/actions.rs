@@ -34,9 +34,9 @@ pub(crate) struct Actions {
     pub(crate) restarted: Option<Arc<Unhandled>>,
     /// The notice for the front end.
     pub(crate) notice: Option<Notice>,
-    /// Errors to drop. These may be the last references to values of users, whose drop is foreign code, so a step passes
-    /// them out.
-    pub(crate) dropped: [Option<ManagerError>; 2],
+    /// An error to drop. It may be the last reference to a value of a user, whose drop is foreign code, so the step passes
+    /// it out.
+    pub(crate) dropped: Option<ManagerError>,
 }
 
 /// The answer to callers that wait for a unit to become ready, or to stop.
@@ -102,12 +102,6 @@ impl Actions {
     pub(super) fn tell(&mut self, what: Happening) {
         if let Some(place) = self.tell.iter_mut().find(|place| place.is_none()) {
             *place = Some(what);
-        }
-    }
-
-    pub(super) fn drop_later(&mut self, error: Option<ManagerError>) {
-        if let Some(place) = self.dropped.iter_mut().find(|place| place.is_none()) {
-            *place = error;
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use procession::Error;
 use procession_runnable::NotReady;
 
 use super::{Actions, Answer, Closes, Down, End, Lifecycle, Notice, Request, Then};
@@ -20,8 +19,6 @@ use crate::unit::OnFailure;
 pub(crate) struct Outlived {
     /// The units.
     pub(crate) below: Vec<Arc<Left>>,
-    /// The error of the run.
-    pub(crate) error: Option<Error>,
     /// What follows when they have ended, unless the run was asked to stop, or something else is asked for by then.
     next: Next,
 }
@@ -171,7 +168,6 @@ impl Lifecycle {
     /// The run has ended and has left these units behind. What follows is decided.
     pub(super) fn is_outlived(
         &mut self,
-        error: Option<Error>,
         next: Option<Next>,
         below: Vec<Arc<Left>>,
         now: Instant,
@@ -186,14 +182,13 @@ impl Lifecycle {
             actions.tell(Happening::Stuck);
         }
         let next = next.unwrap_or(Next { state: State::Stopped, due: None });
-        self.rare().outlived = Some(Outlived { below, error, next });
+        self.rare().outlived = Some(Outlived { below, next });
     }
 
     /// The units that the run had left behind have ended.
     pub(super) fn is_freed(&mut self, now: Instant, actions: &mut Actions) {
         let outlived = self.rare.as_mut().and_then(|rare| rare.outlived.take());
-        let Some(Outlived { next, error, .. }) = outlived else { return };
-        actions.drop_later(error.map(ManagerError::Failed));
+        let Some(Outlived { next, .. }) = outlived else { return };
         actions.tell(Happening::Freed);
         self.is_free(if self.asked { None } else { Some(next) }, now, actions);
         if self.state != State::Loading {

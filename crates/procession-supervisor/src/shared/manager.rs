@@ -228,7 +228,11 @@ impl SharedManager {
         let mut pauses = policy.pauses();
         loop {
             let (registered, term) = reply();
-            let (manager, previous) = (self.clone(), *self.last.lock());
+            let manager = self.clone();
+            // The store ends the lease of the last registration. While a unit of it is stuck, nobody else may run that
+            // unit before the lease ends on its own.
+            let is_idle = self.shared.units.lock().runs().is_empty();
+            let previous = self.last.lock().filter(|_| is_idle);
             self.spawn(&run, "lease keeper", move || {
                 keep(&*manager.table, &manager.settings, &manager.shared, previous, registered);
             })?;

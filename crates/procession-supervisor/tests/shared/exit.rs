@@ -10,7 +10,7 @@ use std::time::Duration;
 use procession::ManualClock;
 use procession_runnable::body_thread;
 use procession_supervisor::shared::{MemorySharedTable, OnStuck, SharedManager, SharedTable};
-use procession_supervisor::{Backoff, Event, Events, Policy, Unit};
+use procession_supervisor::{Backoff, Event, Events, Policy, Supervisor, Unit};
 
 use crate::delegate::{Between, Held};
 use crate::support::{Cut, LIMIT, started, table_of, wait_for_row};
@@ -46,16 +46,18 @@ fn child_with_a_unit_that_ignores_its_abort() {
     let cut = Cut { table: table.clone(), is_cut: Arc::default() };
     let (on_stuck, abort_grace) = match &*mode {
         // The program must end before the lease does, which is much earlier than this.
-        "exit" => (OnStuck::ExitProgram, LIMIT * 10),
+        "exit" | "nested" => (OnStuck::ExitProgram, LIMIT * 10),
         _ => (OnStuck::Report, Duration::ZERO),
     };
+    // A set ends even if its unit does not.
+    let is_nested = mode == "nested";
     let pause = Duration::from_millis(50);
     let policy = Policy::new().clock(clock.clone()).grace(LIMIT * 10).abort_grace(abort_grace);
     let policy = policy.backoff(Backoff::new(pause, pause).jitter(false));
     let builder = SharedManager::builder(cut.clone()).ttl(TTL).policy(policy).on_stuck(on_stuck);
-    let manager = builder.build(|claim| {
+    let manager = builder.build(move |claim| {
         let is_bad = claim.key() == "bad";
-        Ok(Unit::new(body_thread(move |run| {
+        let part = body_thread(move |run| {
             run.ready();
             run.closing().wait();
             if is_bad {
@@ -63,7 +65,10 @@ fn child_with_a_unit_that_ignores_its_abort() {
                     thread::park();
                 }
             }
-        })))
+        });
+        let short = Policy::new().grace(Duration::ZERO).abort_grace(Duration::ZERO);
+        let set = Supervisor::one_for_one([("part", part.clone())]).policy(short).runnable();
+        Ok(Unit::new(if is_nested { set } else { part }).grace(LIMIT * 10))
     });
     let _root = started(&manager);
     for key in ["good", "bad"] {
@@ -157,12 +162,14 @@ fn positions<const N: usize>(text: &str, parts: [&str; N]) -> [usize; N] {
 
 #[test]
 fn a_unit_that_ignores_its_abort_ends_the_program_after_the_lease_and_after_all_other_units() {
-    let (status, text) = run("exit");
-    assert_eq!(status, Some(70), "{text}");
-    let last_words =
-        "manager: the lease has ended, and a unit has ignored the abort: `bad`. The program exits";
-    let seen = positions(&text, [OTHERS_HAVE_STOPPED, LEASE_ENDS, last_words]);
-    assert!(seen.is_sorted(), "{text}");
+    for mode in ["exit", "nested"] {
+        let (status, text) = run(mode);
+        assert_eq!(status, Some(70), "{mode}: {text}");
+        let last_words = "manager: the lease has ended, and a unit has ignored the abort: `bad`. \
+                          The program exits";
+        let seen = positions(&text, [OTHERS_HAVE_STOPPED, LEASE_ENDS, last_words]);
+        assert!(seen.is_sorted(), "{mode}: {text}");
+    }
 }
 
 #[test]

@@ -136,3 +136,41 @@ fn two_calls_that_hand_over_are_both_answered() {
     second.close_blocking().unwrap();
     log.check();
 }
+
+/// A manager runs again while a unit of its last run is stuck. The lease of that run goes on, so no other manager runs the
+/// unit.
+#[test]
+fn a_manager_that_runs_again_keeps_the_lease_of_a_stuck_unit() {
+    let table = table_of(&["stuck"]);
+    let (let_go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let (tell, started_units) = mpsc::channel();
+    let policy = Policy::new().grace(Duration::ZERO).abort_grace(Duration::ZERO);
+    let builder = SharedManager::builder(table.clone()).ttl(LIMIT * 10).policy(policy);
+    let manager = builder.build(move |_| {
+        let (tell, gate) = (tell.clone(), gate.clone());
+        Ok(Unit::new(body_thread(move |run| {
+            run.ready();
+            let _sent = tell.send(());
+            let _let_go = gate.lock().unwrap().recv();
+        })))
+    });
+    let first = started(&manager);
+    started_units.recv_timeout(LIMIT).unwrap();
+    first.close();
+    assert!(first.closed().wait_timeout(LIMIT).is_some());
+    let owner = row(&table, "stuck").owner;
+    assert!(owner.is_some());
+    let second = started(&manager);
+    let log = Log::default();
+    let other = started(&lasting_manager(table.clone(), &log));
+    // Both can claim units by now.
+    table.open().unwrap().put("new", "unit", "one").unwrap();
+    wait_for_row(&table, "new", |row| row.owner.is_some());
+    assert_eq!((row(&table, "stuck").owner, log.starts("stuck")), (owner, 0));
+    drop(let_go);
+    for root in [second, other] {
+        root.close();
+        assert!(root.closed().wait_timeout(LIMIT).is_some());
+    }
+}

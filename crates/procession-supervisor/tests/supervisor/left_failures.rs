@@ -13,7 +13,7 @@ use procession_supervisor::{
 use smol::channel::unbounded;
 
 use crate::peers::policy;
-use crate::world::{Key, Managed, SECOND, World, stubborn};
+use crate::world::{Key, LIMIT, Managed, SECOND, World, stubborn};
 
 /// Its loads hang once it is told to.
 struct Hanging {
@@ -140,4 +140,41 @@ fn a_unit_that_stays_stuck_is_watched_once() {
     assert_eq!(watches(), before);
     drop(release);
     world.until(|| set.list().is_empty());
+}
+
+/// A set outlives the run of its manager, and then leaves its thread behind: the unit is watched until that has ended.
+/// Nobody looks at the manager meanwhile.
+#[test]
+fn a_set_that_outlives_its_manager_is_watched() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let short = policy(&world).grace(SECOND).abort_grace(SECOND);
+    let set = Supervisor::one_for_one([("thread", thread)]).policy(short);
+    let rows = MemoryTable::new();
+    rows.insert("set", Unit::new(set.runnable()).grace(SECOND));
+    let manager = Manager::builder(rows).policy(policy(&world).abort_grace(SECOND / 2)).build();
+    let managed = world.run(manager.runnable());
+    runs.recv_timeout(LIMIT).unwrap();
+    world.until(|| manager.get(&"set").is_ok());
+    let process = manager.get(&"set").unwrap();
+    let watches = || {
+        let snapshot = Process::background().snapshot();
+        let watches = snapshot.processes().filter(|info| {
+            info.name() == Some("watch of a stuck unit") && info.site() == process.site()
+        });
+        watches.count()
+    };
+    managed.app.close();
+    world.advance(SECOND);
+    world.advance(SECOND / 2);
+    world.until(|| managed.has_ended());
+    assert_eq!((process.is_closed(), watches()), (false, 1));
+    world.advance(SECOND / 2);
+    world.until(|| process.is_closed());
+    // Everything that the end of the set has given to the library's threads comes before this.
+    (0..100).for_each(|_| Process::with_teardown(|| ()).close_blocking().unwrap());
+    assert_eq!(watches(), 1);
+    release.send(()).unwrap();
+    world.until(|| watches() == 0);
+    assert!(manager.list().is_empty());
 }

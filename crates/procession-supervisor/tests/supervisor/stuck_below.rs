@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use procession::support::was_reported;
 use procession::{BoxError, Error, Process, WeakProcess};
-use procession_runnable::{Runnable, body, concurrent, sequential};
+use procession_runnable::{Runnable, Start, body, concurrent, sequential};
 use procession_supervisor::{
     AutoShutdown, EndAll, Happening, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
     Restart, State, Supervisor, Unit,
@@ -15,7 +15,7 @@ use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::defects::serve;
 use crate::peers::{STRATEGIES, Set, Strategy, cause, policy};
-use crate::world::{Behaviour, LIMIT, Managed, SECOND, World, stubborn, yielded};
+use crate::world::{Behaviour, LIMIT, Managed, Message, SECOND, World, stubborn, yielded};
 
 /// A world with the unit `inner`: a new set in each run, of a thread that ignores its abort and a unit that fails when
 /// it is told to, which closes the set.
@@ -491,4 +491,95 @@ fn a_set_that_ends_in_the_next_run_of_the_manager() {
     // Nobody looks at the list meanwhile.
     nested.release.send(()).unwrap();
     nested.world.until(|| manager.counts().units == 0);
+}
+
+/// A set that was left with a stuck unit by a run of its own is a unit of another set in its next run.
+#[test]
+fn a_set_that_has_left_a_unit_behind_before() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let short = policy(&world).grace(SECOND).abort_grace(SECOND);
+    let inner = Supervisor::one_for_one([("thread", thread)]).policy(short);
+    let alone = world.run(inner.runnable());
+    runs.recv_timeout(LIMIT).unwrap();
+    alone.app.close();
+    (0..2).for_each(|_| world.advance(SECOND));
+    world.until(|| alone.has_ended());
+    world.table.insert("inner", inner.runnable());
+    let managed = world.start();
+    assert_eq!(inner.counts().stuck, 1);
+    let stop = world.stop_unit("inner");
+    world.until(|| stop.is_finished());
+    let Err(ManagerError::Stuck { keys, .. }) = yielded(stop) else { panic!("it is stuck") };
+    assert_eq!(keys.iter().map(|key| &**key).collect::<Vec<_>>(), ["inner/thread"]);
+    assert_eq!(world.state("inner"), Some(State::Stuck));
+    release.send(()).unwrap();
+    world.until(|| world.state("inner") == Some(State::Stopped));
+    managed.close(&world).unwrap();
+}
+
+/// A round does not wait for a unit that it would not restart, and does not close the set because of it.
+#[test]
+fn a_stuck_unit_that_no_strategy_restarts() {
+    for (name, strategy) in &STRATEGIES[1..] {
+        let world = World::new();
+        let (thread, release, runs) = stubborn();
+        let (unit, fail, (release_below, _runs)) =
+            Nested::unit(&world, || "broken".into(), |set| set);
+        let temporary = |unit: Unit| unit.restart(Restart::Temporary).grace(SECOND);
+        let units = vec![
+            ("a", world.units.unit("a")),
+            ("thread", temporary(Unit::new(thread))),
+            ("set", temporary(unit).grace(SECOND * 10)),
+            ("b", world.units.unit("b")),
+        ];
+        let set = strategy(units).policy(policy(&world).abort_grace(SECOND));
+        let set = Set::start(world, set);
+        runs.recv_timeout(LIMIT).unwrap();
+        set.world.until(|| set.set.counts().running == 4);
+        fail.try_send(()).unwrap();
+        set.world.settle();
+        (0..3).for_each(|_| set.world.advance(SECOND));
+        assert_eq!(set.state("set"), Some(State::Stuck), "{name}");
+        set.tell("a", Message::Fail);
+        (0..4).for_each(|_| set.world.advance(SECOND));
+        assert_eq!(set.state("thread"), Some(State::Stuck), "{name}");
+        assert_eq!((set.starts(["a", "b"]), set.runs(["a", "b"])), ([2; 2], [1; 2]), "{name}");
+        drop((release, release_below));
+        set.world.until(|| set.set.counts().ended == 2);
+        set.close().unwrap();
+    }
+}
+
+/// A set and the set inside it give up at the same moment, again and again.
+#[test]
+fn two_sets_that_give_up_together() {
+    let check = || {
+        for extra in 0..100 {
+            let (thread, release, runs) = stubborn();
+            let unit = Unit::new(Runnable::new(move |start| {
+                let ms = Duration::from_millis;
+                let late = Duration::from_micros(extra * 4);
+                let inner = Supervisor::one_for_one([("thread", Unit::new(thread.clone()))]);
+                let inner = inner.policy(Policy::new().grace(ms(0)).abort_grace(ms(2)));
+                let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
+                let graces = Policy::new().grace(ms(0)).abort_grace(ms(2) + late);
+                outer.policy(graces).runnable().start(start)
+            }));
+            let table = MemoryTable::new();
+            table.insert("unit", unit);
+            let manager = Manager::new(table);
+            let app = Process::new();
+            let run = manager.runnable().start(Start::under(&app).0).unwrap();
+            runs.recv_timeout(LIMIT).unwrap();
+            let stopped = manager.stop_blocking(&"unit");
+            assert!(matches!(stopped, Err(ManagerError::Stuck { .. })), "{stopped:?}");
+            assert_eq!(manager.list()[0].state, State::Stuck);
+            release.send(()).unwrap();
+            // The thread may end after its manager.
+            run.close();
+            assert!(run.closed().wait_timeout(LIMIT).is_some());
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(check))));
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use procession::{BoxError, Process};
-use procession_runnable::{Runnable, Start, body};
+use procession_runnable::{Runnable, Start, body, named, run_in};
 use procession_supervisor::{
     EndAll, GiveUp, Manager, MemoryTable, OnFailure, Policy, Rate, Restart, Supervisor, Unit,
 };
@@ -75,17 +75,32 @@ fn a_unit_that_is_given_up_without_a_failure() {
     assert_eq!(heard, ["process `inner/supervisor` failed: unit `unit` was restarted too often"]);
 }
 
+/// Even if user code takes the error of the set.
 #[test]
 fn a_unit_that_is_stuck() {
-    let world = World::new();
-    let (thread, release, _runs) = stubborn();
-    let short = |policy: Policy| policy.grace(SECOND).abort_grace(SECOND);
-    let inner = Supervisor::one_for_one([("thread", thread)]).policy(short(policy(&world)));
-    let middle = Supervisor::one_for_one([("inner", inner.runnable())]).policy(policy(&world));
-    let outer = Supervisor::one_for_one([("middle", middle.runnable())]).policy(policy(&world));
-    let heard = heard(&world, &outer.runnable());
-    let expected =
-        ["process `inner/supervisor` failed: aborted, and has not ended: `thread`".to_owned()];
-    assert_eq!(heard, expected);
-    drop(release);
+    for is_taken in [false, true] {
+        let world = World::new();
+        let (thread, release, _runs) = stubborn();
+        let short = |policy: Policy| policy.grace(SECOND).abort_grace(SECOND);
+        let inner = Supervisor::one_for_one([("thread", thread)]).policy(short(policy(&world)));
+        let inner = named("inner", inner.runnable());
+        let taking = {
+            let inner = inner.clone();
+            body(move |run| {
+                let inner = inner.clone();
+                async move {
+                    run.ready();
+                    let body = |p: Process| async move { p.closing().await };
+                    let _taken = run_in(&run, &inner, body).await;
+                }
+            })
+        };
+        let middle = [("unit", if is_taken { taking } else { inner })];
+        let middle = Supervisor::one_for_one(middle).policy(policy(&world));
+        let outer = Supervisor::one_for_one([("middle", middle.runnable())]).policy(policy(&world));
+        let heard = heard(&world, &outer.runnable());
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert!(heard[0].ends_with(" failed: aborted, and has not ended: `thread`"), "{heard:?}");
+        drop(release);
+    }
 }

@@ -189,7 +189,8 @@ pub(crate) fn unlink_all<C: Contents>(node: &Arc<Node<C>>) -> Effects<C> {
         let mut below = target.inner.lock();
         // A target that is Closed has already taken its end of the edge, and will release it.
         let up = below.extras_mut().and_then(|extras| extras.dependents.remove(place));
-        if up.is_some() {
+        // An edge that only orders closings is not counted.
+        if up.as_ref().is_some_and(|up| up.kind.waits()) {
             node.decrement_waiting();
             inner.decrement_other_waits();
         }
