@@ -262,7 +262,7 @@ impl<'a> Start<'a> {
     fn make_with_settings(self) -> Result<Made, Error> {
         let Self { parent, site, ready, name, supervised, rare } = self;
         let rare = rare.map_or_else(Rare::default, |rare| *rare);
-        let process = Unstarted::built(builder(parent, site, name, supervised, &rare))?;
+        let process = Unstarted::from_builder(builder(parent, site, name, supervised, &rare))?;
         Ok(Made {
             process,
             ready,

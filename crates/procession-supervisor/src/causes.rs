@@ -1,4 +1,4 @@
-//! [`search`]: looks at an error and its causes.
+//! [`search`]: looks at an error and its causes. [`without`]: leaves out some errors of a list.
 
 use std::error::Error as StdError;
 
@@ -27,5 +27,15 @@ pub(crate) fn search<'a>(error: &'a Error, mut look: impl FnMut(Cause<'a>) -> bo
             None if depth < DEPTH => open.extend(error.source().map(|cause| (cause, depth + 1))),
             None => {}
         }
+    }
+}
+
+/// The rest of an error.
+pub(crate) fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
+    match error {
+        Error::Many(errors) => {
+            Error::all(errors.iter().filter(|error| !leaves_out(error)).cloned()).err()
+        }
+        error => Some(error).filter(|error| !leaves_out(error)),
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use procession::support::labels;
 use procession::support::text::Escaped;
-use procession::{Process, WeakProcess};
+use procession::{Error, Process, WeakProcess};
 
+use crate::causes::without;
 use crate::error::ManagerError;
 
 /// The maximum number of units that are named, of keys down to each of them, and of blockers of each of them.
@@ -106,6 +107,16 @@ impl Left {
     pub(crate) fn open(&self) -> Option<Process> {
         self.process.upgrade().filter(|process| !process.is_closed())
     }
+}
+
+/// The rest of the error of a nested manager or set, without the part that only names its stuck units.
+pub(crate) fn without_stuck(error: Error) -> Option<Error> {
+    without(error, |error| match error {
+        Error::Failed(failed) => {
+            matches!(failed.get().downcast_ref(), Some(ManagerError::Stuck { .. }))
+        }
+        _ => false,
+    })
 }
 
 impl From<StuckUnits> for ManagerError {

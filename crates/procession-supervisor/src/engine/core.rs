@@ -487,10 +487,17 @@ impl<K: Key> Core<K> {
         let (mut units, mut is_told) = (StuckUnits::default(), true);
         let named = self.named.take();
         let is_named = |id| named.as_ref().is_some_and(|(named, _)| *named == id);
-        // The end of one may not have been handled yet.
-        let open = stuck.iter().filter(|it| !it.process.is_closed());
-        for Stuck { key, process, below, .. } in open.filter(|it| !is_named(it.id)) {
-            units.add(&name_of(key), process, below);
+        for Stuck { key, run, process, below, .. } in stuck.iter().filter(|it| !is_named(it.id)) {
+            let mut below = below.clone();
+            if process.is_closed() {
+                // Its end was not handled yet.
+                below = self.shared.inbox.left_by(*run);
+                below.retain(|left| left.open().is_some());
+                if below.is_empty() {
+                    continue;
+                }
+            }
+            units.add(&name_of(key), process, &below);
             // The manager or set below has failed because of these.
             is_told &= !below.is_empty();
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use procession::support::{self, count_as_reported, has_failure_hooks, was_reported};
 use procession::{BoxError, Error, Label, Process, ProcessId};
 
+use crate::causes::without;
 use crate::error::ManagerError;
 use crate::lifecycle::{End, Request};
 use crate::stuck_units::StuckUnits;
@@ -66,14 +67,4 @@ pub(super) fn unreported(error: Error, key: Arc<str>, label: Label) -> Option<Er
 /// The error of a run without those that only say that its process was aborted.
 fn without_own_abort(error: Error, process: Option<ProcessId>) -> Option<Error> {
     without(error, |error| matches!(error, Error::Aborted(label) if Some(label.id()) == process))
-}
-
-/// The rest of an error.
-fn without(error: Error, mut leaves_out: impl FnMut(&Error) -> bool) -> Option<Error> {
-    match error {
-        Error::Many(errors) => {
-            Error::all(errors.iter().filter(|error| !leaves_out(error)).cloned()).err()
-        }
-        error => Some(error).filter(|error| !leaves_out(error)),
-    }
 }

@@ -24,7 +24,7 @@ use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
 use procession::support::{
-    self, Name, RunId, Sleeper, Supervised, catch, panicked, register, wake_sleeper,
+    self, Name, RunId, Sleeper, Supervised, Unstarted, catch, panicked, register, wake_sleeper,
 };
 use procession::{Error, LinkError, Process};
 use procession_runnable::{Run, Start};
@@ -141,9 +141,9 @@ impl<K: Key> Starts<K> {
 ///
 /// If the code that starts the run panics or returns an error, that is a failure of the unit like any other: the run is
 /// a process whose body fails in the same way. So the error has the path of the unit, and hooks above hear of it (I17),
-/// in the place where the bodies of units run. If the code had already made a process for the run, that becomes a child,
-/// so it closes and keeps its key like any other (U1). A start that is refused because everything closes has not failed
-/// (U3).
+/// in the place where the bodies of units run. If the code had already made a process for the run, that becomes a child
+/// of this one, so it is closed, and the unit keeps its key until it has ended (U1). A start that is refused because
+/// everything closes has not failed (U3).
 pub(super) fn start<K: Key>(
     shared: &Shared<K>,
     group: &Process,
@@ -158,37 +158,47 @@ pub(super) fn start<K: Key>(
         let start = Start::supervised(group, &supervised);
         unit.start(start.in_order(order.0, order.1))
     });
-    let failure = match started {
+    match started {
         Ok(Ok(process)) => {
             supervised.attach(&process);
-            return Ok(process);
+            Ok(process)
         }
-        Ok(Err(error)) => Ok(error),
-        Err(panic) => Err(panic),
-    };
-    let made = supervised.made_below(group);
-    match &failure {
-        // The process that was made for the run has already failed with this error.
-        Ok(error @ Error::NoThread(_)) if made.is_none() => return Err(error.clone()),
-        Ok(error) if made.is_none() && group.is_closing() && is_refusal(error) => {
-            return Err(error.clone());
-        }
-        _ => {}
+        Ok(Err(error)) => fail(group, unit, supervised, Ok(error)),
+        Err(panic) => fail(group, unit, supervised, Err(panic)),
     }
+}
+
+/// Starts a run that fails like the code that should have started it: with an error, or with a panic that has this
+/// message.
+fn fail(
+    group: &Process,
+    unit: &Unit,
+    run: Supervised,
+    failure: Result<Error, Arc<str>>,
+) -> Result<Process, Error> {
+    let made = run.made_below(group);
     let error = match &failure {
         Ok(error) => error.clone(),
         Err(panic) => panicked(group.label(), panic.clone()),
     };
+    // The process that was made for the run has already failed with this error, or everything closes.
+    let has_failed = matches!(failure, Ok(Error::NoThread(_)));
+    if made.is_none() && (has_failed || group.is_closing() && is_refusal(&error)) {
+        return Err(error);
+    }
     let builder = Process::builder().parent(group).site(unit.site());
-    let failed = support::supervised(builder, supervised).spawn(move |process| async move {
-        // Refused only if it has ended.
-        let _linked = made.map(|made| process.add_child(&made));
+    // Refused only if the teardown of the group has started, and it waits for what was made.
+    let failed = Unstarted::from_builder(support::supervised(builder, run));
+    let failed = failed.map_err(|_closed| error)?;
+    // Before the body starts, because an abort may end that at any time. No edge to a process that has just been made
+    // is refused.
+    let _linked = made.map(|made| failed.process().add_child(&made));
+    Ok(failed.spawn(|_| async move {
         match failure {
             Ok(error) => Err::<(), _>(error),
             Err(panic) => resume_unwind(Box::new(panic.to_string())),
         }
-    });
-    failed.map_err(|_closed| error)
+    }))
 }
 
 /// Is this the error of a start that was refused, if everything closes?

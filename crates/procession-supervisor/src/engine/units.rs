@@ -90,7 +90,8 @@ pub(crate) struct LiveRun<K> {
 pub(crate) struct Stuck<K> {
     pub(crate) id: usize,
     pub(crate) key: K,
-    /// The process that is open.
+    pub(crate) run: RunId,
+    /// The process that is open, unless its end was not handled yet.
     pub(crate) process: Process,
     /// The units that its run has left behind, if that is Closed.
     pub(crate) below: Vec<Arc<Left>>,
@@ -397,10 +398,12 @@ impl<K: Key> Entry<K> {
 
     /// This unit as a stuck one, if it has a run.
     pub(crate) fn stuck(&self, id: usize) -> Option<Stuck<K>> {
+        let live = self.live.as_ref()?;
         Some(Stuck {
             id,
             key: self.key.clone(),
-            process: self.live.as_ref()?.process.clone(),
+            run: live.run(id),
+            process: live.process.clone(),
             below: self.below().to_vec(),
         })
     }

@@ -12,7 +12,7 @@ use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::{Exceeded, Recent};
 use crate::state::State;
-use crate::stuck_units::Left;
+use crate::stuck_units::{Left, without_stuck};
 use crate::unit::OnFailure;
 
 /// The end of a run that has left stuck units behind.
@@ -176,6 +176,8 @@ impl Lifecycle {
         if self.asked {
             actions.starters = Some(Answer::Stuck(below.clone()));
             actions.stoppers = Some(Answer::Stuck(below.clone()));
+            // The stuck units are named in these answers, and in the outcome of the manager or set.
+            actions.left = actions.left.take().and_then(without_stuck);
         }
         if self.state != State::Stuck {
             self.enter(State::Stuck, now);

@@ -171,8 +171,7 @@ fn a_set_that_outlives_its_manager_is_watched() {
     assert_eq!((process.is_closed(), watches()), (false, 1));
     world.advance(SECOND / 2);
     world.until(|| process.is_closed());
-    // Everything that the end of the set has given to the library's threads comes before this.
-    (0..100).for_each(|_| Process::with_teardown(|| ()).close_blocking().unwrap());
+    world.settle_pool();
     assert_eq!(watches(), 1);
     release.send(()).unwrap();
     world.until(|| watches() == 0);

@@ -364,3 +364,26 @@ fn a_start_that_fails_after_it_has_made_its_process() {
         managed.outcome().unwrap();
     }
 }
+
+/// The process is closed, and the unit keeps its key, even if everything is aborted before the failure takes effect.
+#[test]
+fn a_start_that_fails_after_it_has_made_its_process_while_everything_is_aborted() {
+    let world = World::new();
+    let (thread, release, runs) = stubborn();
+    let app = world.app();
+    let aborted = app.downgrade();
+    let unit = Unit::new(Runnable::new(move |start| {
+        let made = thread.start(start)?;
+        aborted.upgrade().unwrap().abort();
+        Err(Error::failed(made.label(), "no port".into()))
+    }));
+    world.table.insert("a", unit);
+    let run = world.manager.runnable().start(Start::under(&app).0).unwrap();
+    world.settle();
+    runs.recv_timeout(LIMIT).unwrap();
+    world.advance(SECOND * 5);
+    world.until(|| run.is_closed());
+    assert_eq!(world.state("a"), Some(State::Stuck));
+    release.send(()).unwrap();
+    world.until(|| world.state("a").is_none());
+}

@@ -246,9 +246,9 @@ fn an_error_that_closes_everything() {
     drop(release);
 }
 
-/// A set in the middle gives up before the set below it does. The unit still waits for what that one leaves behind.
+/// A set in the middle stops waiting before the set below it does. The unit still waits for what that one leaves behind.
 #[test]
-fn a_set_in_the_middle_gives_up_first() {
+fn a_set_in_the_middle_stops_waiting_first() {
     let world = World::new();
     let (thread, release, runs) = stubborn();
     let short = |seconds| policy(&world).grace(SECOND).abort_grace(SECOND * seconds);
@@ -276,9 +276,7 @@ fn a_set_in_the_middle_gives_up_first() {
     (0..12).for_each(|_| world.advance(SECOND));
     let set: WeakProcess = processes.try_recv().unwrap();
     world.until(|| set.upgrade().is_none_or(|set| set.is_closed()));
-    // Everything that the end of the set has given to the library's threads comes before this.
-    (0..100).for_each(|_| Process::with_teardown(|| ()).close_blocking().unwrap());
-    world.settle();
+    world.settle_pool();
     assert_eq!(world.state("inner"), Some(State::Stuck));
     assert!(runs.try_recv().is_err());
     release.send(()).unwrap();
@@ -330,6 +328,9 @@ fn the_failure_of_the_set_is_told_at_once() {
         let last_error = status.last_error.as_ref().unwrap().with_causes().to_string();
         assert!(last_error.contains("broken"), "{last_error}");
         assert_eq!(was_reported(&process.outcome().unwrap().unwrap_err()), !has_reader);
+        let starting = manager.clone();
+        let started = yielded(world.spawn(async move { starting.start("inner").await }));
+        assert!(matches!(started, Err(ManagerError::HasRun { .. })));
         if let Some(events) = &mut events {
             let kinds: Vec<_> =
                 std::iter::from_fn(|| events.try_recv()).map(|event| event.kind()).collect();
@@ -551,30 +552,40 @@ fn a_stuck_unit_that_no_strategy_restarts() {
     }
 }
 
-/// A set and the set inside it give up at the same moment, again and again.
+/// A set and the set inside it stop waiting for a thread at the same moment, again and again.
 #[test]
-fn two_sets_that_give_up_together() {
+fn two_sets_that_stop_waiting_together() {
+    let sets = |thread: Runnable, extra: u64| {
+        let ms = Duration::from_millis;
+        let inner = Supervisor::one_for_one([("thread", Unit::new(thread))]);
+        let inner = inner.policy(Policy::new().grace(ms(0)).abort_grace(ms(2)));
+        let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
+        let late = Duration::from_micros(extra * 4);
+        outer.policy(Policy::new().grace(ms(0)).abort_grace(ms(2) + late)).runnable()
+    };
     let check = || {
         for extra in 0..100 {
             let (thread, release, runs) = stubborn();
-            let unit = Unit::new(Runnable::new(move |start| {
-                let ms = Duration::from_millis;
-                let late = Duration::from_micros(extra * 4);
-                let inner = Supervisor::one_for_one([("thread", Unit::new(thread.clone()))]);
-                let inner = inner.policy(Policy::new().grace(ms(0)).abort_grace(ms(2)));
-                let outer = Supervisor::one_for_one([("inner", inner.runnable())]);
-                let graces = Policy::new().grace(ms(0)).abort_grace(ms(2) + late);
-                outer.policy(graces).runnable().start(start)
-            }));
-            let table = MemoryTable::new();
-            table.insert("unit", unit);
-            let manager = Manager::new(table);
+            let set = Runnable::new(move |start| sets(thread.clone(), extra).start(start));
             let app = Process::new();
-            let run = manager.runnable().start(Start::under(&app).0).unwrap();
-            runs.recv_timeout(LIMIT).unwrap();
-            let stopped = manager.stop_blocking(&"unit");
-            assert!(matches!(stopped, Err(ManagerError::Stuck { .. })), "{stopped:?}");
-            assert_eq!(manager.list()[0].state, State::Stuck);
+            let start = |runnable: Runnable| runnable.start(Start::under(&app).0).unwrap();
+            let run = if extra % 2 == 0 {
+                let table = MemoryTable::new();
+                table.insert("unit", set);
+                let manager = Manager::new(table);
+                let run = start(manager.runnable());
+                runs.recv_timeout(LIMIT).unwrap();
+                let stopped = manager.stop_blocking(&"unit");
+                assert!(matches!(stopped, Err(ManagerError::Stuck { .. })), "{stopped:?}");
+                assert_eq!(manager.list()[0].state, State::Stuck);
+                run
+            } else {
+                let run = start(set);
+                runs.recv_timeout(LIMIT).unwrap();
+                let outcome = run.close().wait_timeout(LIMIT).unwrap();
+                assert!(matches!(cause(&outcome.unwrap_err()), ManagerError::Stuck { .. }));
+                run
+            };
             release.send(()).unwrap();
             // The thread may end after its manager.
             run.close();

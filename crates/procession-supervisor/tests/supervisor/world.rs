@@ -238,6 +238,14 @@ impl World {
         assert!(!self.units.overlapped.load(Ordering::SeqCst), "two runs of one key");
     }
 
+    /// [`settle`](Self::settle), after everything that was given to the library's threads before this call. A blocking
+    /// teardown goes through the same queue. It is done many times, because several threads take from the queue, and
+    /// each may hold one earlier job for a while.
+    pub(crate) fn settle_pool(&self) {
+        (0..100).for_each(|_| Process::with_teardown(|| ()).close_blocking().unwrap());
+        self.settle();
+    }
+
     /// Advances the clock, and then runs all tasks until none is ready.
     pub(crate) fn advance(&self, by: Duration) {
         self.settle();

@@ -10,7 +10,7 @@ use crate::value::{Error, IntoOutcome, LinkError, Site};
 /// [aborted](Error::Aborted).
 ///
 /// It separates making a process, which is the same code for all bodies, from starting a body.
-#[must_use = "dropping it aborts the body"]
+#[must_use = "start the body with `spawn` or `spawn_thread`; if this is dropped, the body counts as aborted"]
 pub struct Unstarted {
     /// `None` once the body is started or cancelled.
     process: Option<Process>,
@@ -38,8 +38,17 @@ impl Unstarted {
     ///
     /// Those of [`Builder::build`].
     #[track_caller]
-    pub fn built(builder: Builder<'_>) -> Result<Self, LinkError> {
+    pub fn from_builder(builder: Builder<'_>) -> Result<Self, LinkError> {
         builder.make_unstarted(Site::caller())
+    }
+
+    /// The process.
+    ///
+    /// # Panics
+    ///
+    /// Never: only the calls that take this value, and its drop, take the process out.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("only the drop, and calls that take this value, take it")
     }
 
     /// Starts an async body on the spawner of the process.
