@@ -142,8 +142,8 @@ where
     }
 }
 
-/// Starts all parts. `Err` has the result of the group if a part cannot be started. A panic while a part is started ends
-/// the loop, as any other error does that is not a failure of the part, so a single catch around the loop is enough.
+/// Starts all parts. `Err` has the result of the group if a part cannot be started. A panic ends the loop, as does any
+/// error that is not a failure of the part, so one catch around the loop is enough.
 pub(crate) fn start_all(
     parts: &[Runnable],
     run: &Run,

@@ -8,7 +8,8 @@
 //! 2. *The result is decided once*: when the last part is ready, or when the first part is lost. Both happen under the
 //!    lock. Afterwards, [`Count::left`] may still change, but [`Count::lost`] does not, because it is only set while it
 //!    is `None`; and once `left` is zero, every part has counted, so by 1 nothing can set `lost`.
-//! 3. *Each part reports in the end*, because the [`Ready`] that is answerable for it reports when it is dropped.
+//! 3. *Each part reports in the end*, because the [`Ready`] that is answerable for it reports when it is dropped. A part
+//!    that is never taken from its [`Parts`] is taken and dropped when they are.
 //! 4. *The waiter is woken*: it stores its sleeper under the lock only while the result is undecided, and the caller
 //!    that decides the result takes the sleeper in the same locked section.
 //! 5. *Nothing recurses*: the result of a whole is passed to the whole above it in a loop. A decided whole has given up
@@ -35,7 +36,8 @@ pub(crate) struct Ready(Target);
 /// The parts that a part is [split](Ready::split) into. Those that are not taken from it are lost when it is dropped.
 pub(crate) struct Parts {
     of: Option<Arc<Whole>>,
-    left: Range<u32>,
+    /// The parts that were not taken yet.
+    rest: Range<u32>,
 }
 
 enum Target {
@@ -141,11 +143,11 @@ impl Ready {
         let count = u32::try_from(count).expect("fewer parts than 2^32");
         if count == 0 {
             self.report_ready();
-            return Parts { of: None, left: 0..0 };
+            return Parts { of: None, rest: 0..0 };
         }
         // The parts are answerable in its place.
         self.set_answerable(false);
-        Parts { of: Some(Whole::new(count as usize, Some(self))), left: 0..count }
+        Parts { of: Some(Whole::new(count as usize, Some(self))), rest: 0..count }
     }
 
     /// The part is ready.
@@ -157,7 +159,7 @@ impl Ready {
     #[inline]
     pub(crate) fn lose(&self, lost: impl FnOnce() -> NotReady) {
         let is_over = match &self.0 {
-            // A lost whole is the cheaper question.
+            // `is_lost` comes first, because it is cheaper to check.
             Target::Whole { of, part, .. } => {
                 of.is_lost.load(Ordering::Acquire) || of.reported(*part).load(Ordering::Acquire)
             }
@@ -215,9 +217,9 @@ impl Iterator for Parts {
 
     #[inline]
     fn next(&mut self) -> Option<Ready> {
-        let part = self.left.next()?;
+        let part = self.rest.next()?;
         // The last one needs no further handle.
-        let of = if self.left.is_empty() { self.of.take()? } else { self.of.clone()? };
+        let of = if self.rest.is_empty() { self.of.take()? } else { self.of.clone()? };
         Some(Ready::part(of, part))
     }
 }

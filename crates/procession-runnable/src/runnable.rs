@@ -42,8 +42,9 @@ impl Runnable {
     /// The processes of its runs record the place of this call as their [site](Process::site), unless `start` uses
     /// another runnable to make them.
     ///
-    /// `start` must return the process of the run. If it fails after it has made that process, it should close it first,
-    /// because the caller does not know it. A supervisor closes it, and waits for its end before the next run.
+    /// `start` must return the process of the run. If it fails after it has made that process, it should close the
+    /// process first, because the caller does not get it. A supervisor closes it in any case, if it was made from the
+    /// given [`Start`], and waits for its end before the next run.
     ///
     /// If `start` calls [`start`](Self::start) of another runnable, the calls nest: 10,000 such runnables inside each
     /// other need a stack of 10,000 calls. The combinators of this crate do not nest calls, because they start their

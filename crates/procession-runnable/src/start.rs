@@ -3,10 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use procession::support::{Supervised, Unstarted, in_order, supervised};
-use procession::{Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads};
+use procession::{Builder, ChildFailure, Error, IntoOutcome, Process, Site, Threads, WeakProcess};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Span, info_span, level_filters::LevelFilter};
 
@@ -25,9 +25,16 @@ pub struct Start<'a> {
     site: Site,
     ready: Ready,
     name: Option<Arc<str>>,
-    supervised: Option<Supervised>,
+    supervised: Option<SupervisedRun<'a>>,
     /// The settings that few runs have. A start is moved several times, so it should be small.
     rare: Option<Box<Rare<'a>>>,
+}
+
+/// The run of a supervisor, and the place for the process that is made for it: if the start fails after that, nobody else
+/// knows the process.
+struct SupervisedRun<'a> {
+    run: Supervised,
+    made: &'a OnceLock<WeakProcess>,
 }
 
 #[derive(Default)]
@@ -76,12 +83,18 @@ impl<'a> Start<'a> {
         (Self::part_of(parent, ready), readiness)
     }
 
-    /// The start of a run of a supervisor, which is notified when the run is ready.
+    /// The start of a run of a supervisor, which is notified when the run is ready. `made` is set to the process that is
+    /// made for the run.
     #[doc(hidden)]
     #[track_caller]
-    pub fn supervised(parent: &'a Process, run: &Supervised) -> Self {
+    pub fn supervised(
+        parent: &'a Process,
+        run: &Supervised,
+        made: &'a OnceLock<WeakProcess>,
+    ) -> Self {
         let ready = Ready::supervised(run.clone());
-        Self { supervised: Some(run.clone()), ..Self::part_of(parent, ready) }
+        let supervised = Some(SupervisedRun { run: run.clone(), made });
+        Self { supervised, ..Self::part_of(parent, ready) }
     }
 
     #[inline]
@@ -128,7 +141,7 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn take_name(&mut self) -> Option<Arc<str>> {
-        self.name.take().or_else(|| Some(self.supervised.as_ref()?.name()?.to_shared()))
+        self.name.take().or_else(|| Some(self.supervised.as_ref()?.run.name()?.to_shared()))
     }
 
     pub(crate) fn with_name(mut self, name: Option<Arc<str>>) -> Self {
@@ -151,7 +164,7 @@ impl<'a> Start<'a> {
 
     /// The name, if there is one.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref().or_else(|| self.supervised.as_ref()?.name().map(|name| &**name))
+        self.name.as_deref().or_else(|| self.supervised.as_ref()?.run.name().map(|name| &**name))
     }
 
     /// Starts an async body.
@@ -241,7 +254,7 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// Makes the process of the run.
+    /// Makes the process of the run. Nearly every part has no settings of its own, and then needs no builder.
     #[inline(always)]
     fn make(self) -> Result<Made, Error> {
         match self {
@@ -258,11 +271,15 @@ impl<'a> Start<'a> {
         }
     }
 
-    /// [`make`](Self::make), with a builder.
+    /// [`make`](Self::make), for a run with settings.
     fn make_with_settings(self) -> Result<Made, Error> {
         let Self { parent, site, ready, name, supervised, rare } = self;
         let rare = rare.map_or_else(Rare::default, |rare| *rare);
-        let process = Unstarted::from_builder(builder(parent, site, name, supervised, &rare))?;
+        let (run, made) = supervised.map(|SupervisedRun { run, made }| (run, made)).unzip();
+        let process = Unstarted::from_builder(builder(parent, site, name, run, &rare))?;
+        if let Some(made) = made {
+            let _first = made.set(process.process().downgrade());
+        }
         Ok(Made {
             process,
             ready,

@@ -18,7 +18,8 @@ pub enum State {
     Running,
     /// It has begun to stop, for whatever reason, and has not ended yet.
     Stopping,
-    /// It was aborted, and has not ended within its abort grace. It keeps its key until it ends.
+    /// It was aborted, and has not ended within its abort grace; or it has ended, but units of a set or a manager inside
+    /// it are in this state. It keeps its key until all of them have ended.
     Stuck,
     /// It has ended, and will be restarted after its back-off.
     Waiting,

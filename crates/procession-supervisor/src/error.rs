@@ -100,8 +100,8 @@ pub enum ManagerError {
     #[error("aborted, and has not ended: {}", listed(keys, *count))]
     #[non_exhaustive]
     Stuck {
-        /// The units, but no more than 16 of them. A unit of a nested set or manager has the nearest 16 keys down to it,
-        /// such as `set/unit`.
+        /// At most 16 of the units. A unit of a nested set or manager is named by the keys down to it, such as
+        /// `set/unit`; if there are more than 16, by the nearest 16, after `…/`.
         keys: Arc<[Arc<str>]>,
         /// The number of units.
         count: usize,

@@ -45,8 +45,9 @@ pub enum Happening {
     Failed {
         /// Its error.
         error: Error,
-        /// The pause before its restart, which comes later if the unit is [`Stuck`](Self::Stuck). `None` if it will not
-        /// be restarted, or if its set restarts it together with other units.
+        /// The pause before its restart, which also waits for [`Freed`](Self::Freed) if the unit is
+        /// [`Stuck`](Self::Stuck). `None` if it will not be restarted, or if its set restarts it together with other
+        /// units.
         restart_in: Option<Duration>,
     },
     /// The unit will be restarted.
@@ -89,7 +90,8 @@ pub enum Happening {
     /// The unit has not ended within its abort grace, or has ended and left such a unit of a nested set or manager
     /// behind. It keeps its key until all of them have ended.
     Stuck,
-    /// What the last run of the unit had left behind has ended.
+    /// The stuck units that the last run of this unit had left behind have ended, so its key is free. If a restart was
+    /// announced, it comes now, or at the end of its pause.
     Freed,
     /// The unit has stopped after it was asked to.
     Stopped {
@@ -202,7 +204,7 @@ impl Display for Happening {
             Self::Stopping => f.write_str("was asked to stop"),
             Self::Aborted { after } => write!(f, "was aborted after {}", Elapsed(*after)),
             Self::Stuck => {
-                f.write_str("is stuck: it was aborted, but it or a unit inside it has not ended")
+                f.write_str("is stuck: it, or a unit inside it, was aborted and has not ended")
             }
             Self::Freed => f.write_str("is no longer stuck"),
             Self::Stopped { error, forced } => {

@@ -48,8 +48,8 @@
 //! ```
 //!
 //! - There is **at most one run of a unit** at any time, even if calls, changes and failures coincide. A key becomes
-//!   free when its run is Closed, not when the run is asked to stop. A unit that ignores its abort keeps its key, and
-//!   is reported as stuck.
+//!   free when its run is Closed, and all stuck units of nested sets that the run has left behind are, too. A unit that
+//!   ignores its abort keeps its key, and is reported as stuck.
 //! - A run has **failed** if it ended with an error, by a panic, or before it was ready. [`Restart`] decides whether
 //!   its unit is restarted. The pauses before the restarts ([`Backoff`]) grow for each unit separately, and do not
 //!   depend on scans. A unit that was asked to stop has stopped, not failed, however it ends.

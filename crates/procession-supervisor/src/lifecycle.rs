@@ -14,12 +14,16 @@
 //!                                         Closed: Stopped, Ended, GivenUp, or forgotten
 //! ```
 //!
-//! 1. There is a run exactly in the states [with a run](crate::state::HasRun). Argument: only `Started` enters those
-//!    states, only from `Loading`, and only `Closed` leaves them. The engine starts a run only for a unit that is
-//!    `Loading`, and then does nothing else with the unit before it passes in `Started` or `NotStarted`.
-//! 2. A run that was asked to stop before the input `Closed` came has stopped, not failed (U3). Argument: only `Closed`
-//!    decides between the two. It reads `asked`, which `Stop` and `Abort` set in every state with a run. So the real
-//!    order of the end and the request does not matter.
+//! If a run leaves stuck units behind, `Outlived` leads from any state with a run to `Stuck`, and `Freed` to the state
+//! that `Closed` would have led to.
+//!
+//! 1. A unit keeps its key exactly in the states [with a run](crate::state::HasRun): while its run is open, or while
+//!    stuck units that the run has left behind are. Argument: only `Started` enters those states, only from `Loading`,
+//!    and only `Closed` and `Freed` leave them. The engine starts a run only for a unit that is `Loading`, and then does
+//!    nothing else with the unit before it passes in `Started` or `NotStarted`.
+//! 2. A run that was asked to stop before its end came (`Closed` or `Outlived`) has stopped, not failed (U3). Argument:
+//!    only [`Lifecycle::run_ended`] decides between the two. It reads `asked`, which `Stop` and `Abort` set in every
+//!    state with a run. So the real order of the end and the request does not matter.
 //! 3. The grace begins when the run begins to close, for whatever reason, and it is set once (U2). Argument: `Stop`,
 //!    `Abort`, `EndedUnready` and `BeganToClose` all go through [`Lifecycle::begin_closing`], which is called only in
 //!    `Starting` and `Running`, and no step leads from `Stopping` back to these. After the grace there is one abort,
@@ -28,16 +32,17 @@
 //! 4. Readers see only the state before a step or the state after it, and no state in between. Argument: each branch of
 //!    `step` calls [`Lifecycle::enter`] at most once.
 //! 5. `then` is [`Then::Stay`] unless the current run was asked to stop. Argument: [`Lifecycle::set_then`] and `stop`
-//!    set both, only while there is a run, and `closed` resets both.
+//!    set both, only while the unit keeps its key, and [`Lifecycle::free_key`] resets both.
 //! 6. A restart that readers are told of is decided, and each decided restart counts towards both intensities.
 //!    Argument: only [`Lifecycle::ended_on_its_own`] decides on a restart, it asks both intensities before it tells of
 //!    anything, and [`Restarts::again`] counts exactly the restarts that both allow.
 //! 7. A failure that a restart must handle is kept until a run is started, or released (I17). Argument: `kept` is set
 //!    only in `Waiting` and `Loading`. Only [`Lifecycle::settle`] leads from there to a state without a restart,
 //!    and it releases the failure. The step in which a run starts, or fails to, passes it out as handled.
-//! 8. A run that has left stuck units behind keeps its key until they have ended (U1). Argument: for such a run, the
-//!    engine passes in `Outlived` instead of `Closed`, which leads to `Stuck`, and `Freed` when they have ended. The
-//!    effects of its end are the same as those of any other end, and come at once. Only the next state comes later.
+//! 8. A unit whose run has left stuck units behind keeps its key until they have ended (U1). Argument: for such a run,
+//!    the engine passes in `Outlived` instead of `Closed`, and `Freed` when they have ended. The end itself takes effect
+//!    at once, as any other end does, except that callers that wait for a stop are answered `Stuck`. Only the next
+//!    state is postponed; entering it tells `Freed`, and passes an empty `Down` or a `Load` to the front end.
 //! 9. Each waiting caller is answered once. Argument: the engine removes the callers when it answers them. A caller
 //!    that waits for a start is answered when the unit is ready, cannot be loaded, becomes `Stuck`, or has no run and
 //!    no further start for that caller. A caller that waits for a stop is answered when the run is Closed, when it
@@ -89,7 +94,7 @@ pub(crate) struct Lifecycle {
 }
 
 /// Facts that most units do not have: those about a unit that is stopping or waiting for its restart, or whose run
-/// ended before it was ready; and the past.
+/// ended before it was ready or has left stuck units behind; and the past.
 #[derive(Default)]
 struct Rare {
     /// When its next step is due.
@@ -102,8 +107,8 @@ struct Rare {
     unready: Option<Label>,
     /// The end of its run, if that has left stuck units behind.
     outlived: Option<Outlived>,
-    /// Was the run left by a run of its manager or set? Then something waits for its end.
-    is_left: bool,
+    /// Has an earlier run of the manager or set left this run behind? Then its end is already watched.
+    was_left: bool,
     /// Its last failure, if a restart must handle it.
     kept: Option<Arc<Unhandled>>,
     /// The past, which outlives the runs.
@@ -152,7 +157,7 @@ impl Lifecycle {
     /// Returns whether the unit has a run, or will have one without a further call. A run that is being stopped for
     /// good does not count, as if it had ended already.
     pub(crate) fn is_open(&self) -> bool {
-        match self.decided_state() {
+        match self.state_when_free() {
             State::Ended | State::GivenUp | State::Stopped => false,
             state if state.has_run() && self.asked => {
                 matches!(self.then, Then::Again | Then::Hold)
@@ -193,8 +198,8 @@ impl Lifecycle {
         }
     }
 
-    /// Keeps the failure of the last run for a restart, if one follows. Returns whether that has come already. A restart
-    /// that must wait for stuck units may never come, so it does not count.
+    /// Keeps the failure of the last run for its restart, if one follows. Returns whether the restart has already come.
+    /// A unit that is stuck may never be restarted, so for it the answer is no.
     pub(crate) fn keep(&mut self, failure: &Arc<Unhandled>) -> bool {
         if matches!(self.state, State::Waiting | State::Loading) {
             self.rare().kept = Some(failure.clone());
@@ -260,7 +265,7 @@ impl Lifecycle {
                 let error = Some(error);
                 let end = End { foreign_error: error.clone(), error, request, aborted: false };
                 let next = self.ended_on_its_own(end, policy, now, total, actions);
-                self.rest(next, now);
+                self.enter_next(next, now);
             }
             Input::EndedUnready(label) => {
                 self.rare().unready = Some(label);
@@ -276,13 +281,13 @@ impl Lifecycle {
             }
             Input::Closed(end) if self.state.has_run() && self.outlived().is_none() => {
                 let next = self.run_ended(end, policy, now, total, actions);
-                self.is_free(next, now, actions);
+                self.free_key(next, now, actions);
             }
             Input::Outlived(end, below) if self.state.has_run() && self.outlived().is_none() => {
                 let next = self.run_ended(end, policy, now, total, actions);
-                self.is_outlived(next, below, now, actions);
+                self.keep_key(next, below, now, actions);
             }
-            Input::Freed => self.is_freed(now, actions),
+            Input::Freed => self.left_units_ended(now, actions),
             Input::Changed => self.change(policy, now, actions),
             Input::Stop(then) => self.stop(then, policy, now, actions),
             Input::Abort(then) => {
@@ -306,12 +311,12 @@ impl Lifecycle {
     pub(crate) fn leave_stuck(&mut self, now: Instant) -> bool {
         self.enter(State::Stuck, now);
         self.set_then(Then::Forget);
-        !std::mem::replace(&mut self.rare().is_left, true)
+        !std::mem::replace(&mut self.rare().was_left, true)
     }
 
     /// Was the current run left by an earlier run of the manager or set?
     pub(crate) fn was_left(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.is_left)
+        self.rare.as_ref().is_some_and(|rare| rare.was_left)
     }
 
     fn load(&mut self, now: Instant, actions: &mut Actions) {
@@ -422,7 +427,7 @@ impl Lifecycle {
         }
     }
 
-    /// Decides what follows for a unit that was asked to stop and has no run.
+    /// Enters the state that follows for a unit that was asked to stop. Its run, if it had one, has ended.
     fn settle(&mut self, then: Then, now: Instant, actions: &mut Actions) {
         if matches!(then, Then::Stay | Then::Forget) {
             actions.released = self.release();
@@ -452,7 +457,7 @@ impl Lifecycle {
         self.rules.restart != Restart::Temporary
             && !self.is_over
             && !is_stopped
-            && !matches!(self.decided_state(), State::Stopped | State::GivenUp)
+            && !matches!(self.state_when_free(), State::Stopped | State::GivenUp)
     }
 
     /// Enters a state, or stays in it, and clears the due time. A new due time must be set after this call.

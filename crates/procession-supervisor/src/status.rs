@@ -26,7 +26,7 @@ pub struct Status<K> {
     pub restarts: u64,
     /// The last error of a run, or of loading the row.
     pub last_error: Option<ManagerError>,
-    /// When it will be restarted, if it [waits](State::Waiting) for its restart.
+    /// When it will be restarted, if it [waits](State::Waiting) for its restart. `None` while it is stuck.
     pub next_restart: Option<Instant>,
     /// If it is [stopping](State::Stopping): when it will be aborted or, once it is aborted, when it will be reported
     /// as stuck. `None` if there is no limit.

@@ -1,6 +1,7 @@
-//! [`StuckUnits`]: what errors say about units that have not ended, and [`Left`]: what a manager or a set leaves behind.
+//! [`StuckUnits`]: what errors say about units that have not ended, and [`LeftBehind`]: what a manager or a set leaves
+//! behind.
 //!
-//! The cost does not depend on how deep a unit is nested, because each level keeps at most [`NAMED`] units, [`NAMED`]
+//! The cost of each level does not depend on how deep a unit is nested, because it keeps at most [`NAMED`] units, [`NAMED`]
 //! keys for each, and [`NAMED`] blockers for each (I16).
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(crate) struct StuckUnits {
 struct Named {
     /// Its own key, and those of the sets and managers around it, if there are any: `set/unit`.
     path: Arc<str>,
-    /// The number of keys in the path.
+    /// The number of keys down to it. If there are more than [`NAMED`], the path begins with `…/`.
     keys: usize,
     /// Its blockers, one on each line.
     report: Arc<str>,
@@ -35,7 +36,7 @@ struct Named {
 
 /// What a manager or a set leaves behind when it ends.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct LeftBehind {
     /// It is open until the units have ended. That does not own it (I8).
     process: WeakProcess,
     units: StuckUnits,
@@ -47,7 +48,7 @@ impl StuckUnits {
     }
 
     /// Adds a unit. If it has ended, but has left other units behind, adds these instead.
-    pub(crate) fn add(&mut self, key: &Arc<str>, process: &Process, below: &[Arc<Left>]) {
+    pub(crate) fn add(&mut self, key: &Arc<str>, process: &Process, below: &[Arc<LeftBehind>]) {
         let before = self.count;
         for left in below.iter().filter(|left| left.open().is_some()) {
             self.add_below(key, &left.units);
@@ -93,7 +94,7 @@ impl Named {
     }
 }
 
-impl Left {
+impl LeftBehind {
     pub(crate) fn new(process: &Process, units: StuckUnits) -> Self {
         Self { process: process.downgrade(), units }
     }

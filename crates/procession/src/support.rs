@@ -165,10 +165,11 @@ pub fn count_as_reported(error: &Error) {
     crate::run::reports::hooked(error);
 }
 
-/// The process is that of a supervisor that ends, and leaves something behind that has not ended: notifies the supervisor
-/// of the nearest run that the process is part of, if there is one, with [`RunEvent::Leaves`]. Call it with no lock held.
-pub fn leave_behind(process: &Process, left: impl FnOnce() -> Arc<dyn Any + Send + Sync>) {
-    wake_sleeper(Report::leave(&process.node, left));
+/// Notifies the supervisor of the nearest run that `process` is part of, if there is one, with [`RunEvent::Leaves`].
+/// `process` is that of a supervisor that ends and leaves something behind that has not ended. Call it with no lock
+/// held.
+pub fn report_left_behind(process: &Process, left: impl FnOnce() -> Arc<dyn Any + Send + Sync>) {
+    wake_sleeper(Report::leave_behind(&process.node, left));
 }
 
 /// Are hooks called for the failures of this process?

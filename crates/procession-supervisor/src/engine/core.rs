@@ -5,7 +5,7 @@
 //!    and its end. A run that is started while another thread closes the group is refused by the group.
 
 use std::collections::VecDeque;
-use std::mem::{replace, swap, take};
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use procession_runnable::Run;
 use super::command::{Reply, answer};
 use super::outcome::{self, unreported};
 use super::starts::{self, Planned, Started, Starts};
-use super::units::{Entry, Live, Lookup, Stuck};
+use super::units::{Entry, Live, Lookup, OpenUnit};
 use super::{Shared, Units};
 use crate::error::ManagerError;
 use crate::event::Happening;
@@ -140,10 +140,10 @@ impl<K: Key> Core<K> {
         self.with(id, |units, id| units.entry(id).lifecycle.state())
     }
 
-    /// The state that a unit will have when its key is free; `None` if it is forgotten.
+    /// The state of a unit when its key is free, or now if that is not decided; `None` if it is forgotten.
     #[cfg(not(loom))]
-    pub(crate) fn decided_state(&self, id: usize) -> Option<State> {
-        self.with(id, |units, id| units.entry(id).lifecycle.decided_state())
+    pub(crate) fn state_when_free(&self, id: usize) -> Option<State> {
+        self.with(id, |units, id| units.entry(id).lifecycle.state_when_free())
     }
 
     /// Returns whether a unit may be restarted together with others.
@@ -172,8 +172,8 @@ impl<K: Key> Core<K> {
 
     /// Closes everything, because a unit that must be restarted has not ended (U1).
     pub(crate) fn fail_stuck(&mut self, id: usize) {
-        let stuck = self.with(id, |units, id| units.entry(id).stuck(id)).flatten();
-        if let (Some(Stuck { key, process, below, .. }), None) = (stuck, &self.named) {
+        let stuck = self.with(id, |units, id| units.entry(id).open(id)).flatten();
+        if let (Some(OpenUnit { key, process, below, .. }), None) = (stuck, &self.named) {
             let mut units = StuckUnits::default();
             units.add(&name_of(&key), &process, &below);
             self.named = Some((id, units.clone()));
@@ -457,21 +457,16 @@ impl<K: Key> Core<K> {
     /// The process of a run is Closed, or what the run has left behind has ended.
     fn closed(&mut self, run: RunId) {
         let id = run.unit as usize;
-        let Some((input, open)) = self.shared.end_of(run) else { return };
-        let mut live = open.map(|process| Live { process, number: run.number });
+        let Some((input, open)) = self.shared.take_end(run) else { return };
         // A run that ends while everything closes counts as asked to stop, even if its turn to stop had not come.
         let is_asked = |units: &mut Units<K>, id| units.entry(id).lifecycle.is_asked();
         if self.is_closing() && self.with(id, is_asked) == Some(false) {
             self.step(id, Input::Stop(Then::Forget));
         }
-        let change = |entry: &mut Entry<K>| {
-            if live.is_some() {
-                swap(&mut entry.live, &mut live);
-            }
-        };
-        self.step_after(id, change, input);
-        self.shared.inbox.forget_left_by(run);
-        let _dropped = catch(|| drop(live));
+        let mut ended = None;
+        self.step_after(id, |entry| ended = entry.replace_process(open), input);
+        self.shared.inbox.forget_left_in(run);
+        let _dropped = catch(|| drop(ended));
     }
 
     /// Returns whether everything closes, even if the task has not noticed that yet. The units close together with the
@@ -480,18 +475,18 @@ impl<K: Key> Core<K> {
         self.is_stopping || self.failure.is_some() || self.run.is_closing()
     }
 
-    /// The error that names the stuck units, including those below, except the one that the failure already names. The
-    /// run that this one is part of is told of all of them.
-    pub(super) fn stuck(&mut self) -> Option<Error> {
-        let stuck = self.shared.units.lock().stuck();
+    /// The error that names the stuck units, including those below, except the one that the failure already names. Keeps
+    /// all of them for the run around this one.
+    pub(super) fn take_stuck_error(&mut self) -> Option<Error> {
+        let open = self.shared.units.lock().open_units();
         let (mut units, mut is_told) = (StuckUnits::default(), true);
         let named = self.named.take();
-        let is_named = |id| named.as_ref().is_some_and(|(named, _)| *named == id);
-        for Stuck { key, run, process, below, .. } in stuck.iter().filter(|it| !is_named(it.id)) {
+        let is_named = |run: &RunId| named.as_ref().is_some_and(|(id, _)| *id == run.unit as usize);
+        for OpenUnit { key, run, process, below } in open.iter().filter(|it| !is_named(&it.run)) {
             let mut below = below.clone();
             if process.is_closed() {
                 // Its end was not handled yet.
-                below = self.shared.inbox.left_by(*run);
+                below = self.shared.inbox.left_in(*run);
                 below.retain(|left| left.open().is_some());
                 if below.is_empty() {
                     continue;
@@ -502,11 +497,11 @@ impl<K: Key> Core<K> {
             is_told &= !below.is_empty();
         }
         let others = (!units.is_empty()).then(|| units.clone());
-        if let Some((_, named)) = named.filter(|(id, _)| stuck.iter().any(|it| it.id == *id)) {
-            units.extend(named);
+        if open.iter().any(|it| is_named(&it.run)) {
+            units.extend(named.map(|(_, named)| named).unwrap_or_default());
         }
         self.stuck = units;
-        let _dropped = catch(|| drop(stuck));
+        let _dropped = catch(|| drop(open));
         Some(outcome::stuck(&self.run, others?, is_told))
     }
 
@@ -517,7 +512,8 @@ impl<K: Key> Core<K> {
 }
 
 impl<K: Key> Drop for Core<K> {
-    /// Answers waiting callers that the manager is not running, and keeps the keys of units that still have a run.
+    /// Answers waiting callers that the manager is not running, tells the run around this one what is left behind, and
+    /// keeps the keys of units that still have a run.
     fn drop(&mut self) {
         if model_has_failed() {
             return;
@@ -526,10 +522,10 @@ impl<K: Key> Drop for Core<K> {
         let _closed = catch(|| self.shared.inbox.close());
         // If the teardown was dropped before its end, nothing else would stop the units.
         self.group.abort();
-        let _told = catch(|| self.leave_behind());
+        let _told = catch(|| self.report_left_behind());
         let ids = self.shared.units.lock().ids();
         for id in ids {
-            let _left = catch(|| self.leave(id));
+            let _left = catch(|| self.forget_or_keep(id));
         }
     }
 }

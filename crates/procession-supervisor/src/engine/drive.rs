@@ -76,7 +76,8 @@ impl<K: Key, F: FrontEnd<K>> Drive<K, F> {
         self.poll(context, |drive| {
             let is_open = drive.core.shared.units.lock().is_open();
             (!is_open).then(|| {
-                let errors = drive.core.take_failure().into_iter().chain(drive.core.stuck());
+                let errors =
+                    drive.core.take_failure().into_iter().chain(drive.core.take_stuck_error());
                 Error::all(errors)
             })
         })

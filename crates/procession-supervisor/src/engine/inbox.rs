@@ -1,5 +1,5 @@
-//! The inbox of a manager: commands from callers, and reports from the runs of its units. It is the only way in which
-//! other threads reach the manager's task.
+//! The inbox of a manager: commands from callers, reports from the runs of its units, and what these leave behind. It is
+//! the only way in which other threads reach the manager's task.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::task::Waker;
 use procession::support::{Listener, RunEvent, RunId, Sleeper, register, wake_sleeper};
 use procession::{Process, WeakProcess};
 
-use super::left_by_runs::LeftByRuns;
-use crate::stuck_units::Left;
+use super::left_in_runs::LeftInRuns;
+use crate::stuck_units::LeftBehind;
 use crate::sync::Mutex;
 
 /// An inbox for commands of type `C`.
@@ -23,9 +23,9 @@ struct Queue<C> {
     commands: Vec<C>,
     reports: Vec<(RunId, RunEvent)>,
     /// What nested managers and sets have left behind, until the end of the run that they are part of is handled.
-    left: LeftByRuns,
-    /// The process that is open as long as anything is that the manager has left behind in its runs so far.
-    leaving: Option<WeakProcess>,
+    left: LeftInRuns,
+    /// The [stand-in](super::left).
+    stand_in: Option<WeakProcess>,
     sleeper: Option<Sleeper>,
 }
 
@@ -35,8 +35,8 @@ impl<C> Inbox<C> {
             is_open: false,
             commands: Vec::new(),
             reports: Vec::new(),
-            left: LeftByRuns::default(),
-            leaving: None,
+            left: LeftInRuns::default(),
+            stand_in: None,
             sleeper: None,
         };
         Arc::new(Self { queue: Mutex::new(queue) })
@@ -63,35 +63,35 @@ impl<C> Inbox<C> {
         drop(dropped);
     }
 
-    /// The process that is open as long as anything is that the manager has left behind; `None` if there was none yet.
-    pub(crate) fn leaving(&self) -> Option<Process> {
-        self.queue.lock().leaving.as_ref()?.upgrade()
+    /// The [stand-in](super::left); `None` if there was none yet, or if it no longer exists.
+    pub(crate) fn stand_in(&self) -> Option<Process> {
+        self.queue.lock().stand_in.as_ref()?.upgrade()
     }
 
-    /// Sets that process, which waits for whatever the runs leave behind from now on.
-    pub(crate) fn set_leaving(&self, leaving: &Process) {
-        self.queue.lock().leaving = Some(leaving.downgrade());
+    /// Sets the stand-in, which waits for whatever the runs leave behind from now on.
+    pub(crate) fn set_stand_in(&self, stand_in: &Process) {
+        self.queue.lock().stand_in = Some(stand_in.downgrade());
     }
 
     /// What nested managers and sets have left behind in this run so far.
-    pub(crate) fn left_by(&self, run: RunId) -> Vec<Arc<Left>> {
+    pub(crate) fn left_in(&self, run: RunId) -> Vec<Arc<LeftBehind>> {
         self.queue.lock().left.of(run.number)
     }
 
     /// The end of this run was handled.
-    pub(crate) fn forget_left_by(&self, run: RunId) {
+    pub(crate) fn forget_left_in(&self, run: RunId) {
         let left = self.queue.lock().left.remove(run.number);
         drop(left);
     }
 
-    fn add_left(&self, run: RunId, left: Arc<Left>) {
+    fn add_left(&self, run: RunId, left: Arc<LeftBehind>) {
         let mut queue = self.queue.lock();
         let ended = queue.left.add(run.number, left.clone());
         drop(queue);
         drop(ended);
-        if let (Some(leaving), Some(open)) = (self.leaving(), left.open()) {
+        if let (Some(stand_in), Some(open)) = (self.stand_in(), left.open()) {
             // If it is refused, everything that the manager has left behind has ended, so this is not part of it.
-            let _waits = leaving.wait_for(&open);
+            let _waits = stand_in.wait_for(&open);
         }
     }
 

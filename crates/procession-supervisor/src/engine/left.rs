@@ -1,54 +1,56 @@
-//! What is left of units that are stuck: those whose run has ended without nested ones, and those that have a run when
-//! that of their manager or set is over.
+//! Units that are stuck: those whose run is over but has left stuck units of nested sets behind, and those that still
+//! have a run when the run of their manager or set is over.
 //!
-//! A manager or a set ends even if units of it are stuck. The run that it is part of must count as open until these have
-//! ended (U1), and everything that knows this goes through the graph of processes, and not through the errors of runs,
-//! which user code may change or hide.
+//! A manager or a set ends even if units of it are stuck. The run that it is part of counts as open until they have
+//! ended (U1). This is recorded in the graph of processes and in the inbox, and not in the errors of runs, because user
+//! code may change or hide those. A **stand-in** is a process without code that stays open until everything that a
+//! manager or a set has left behind has ended.
 //!
 //! 1. A unit that has not ended when the run of its manager or set is over is stuck, and keeps its key until it ends.
 //!    Argument: its entry stays in [`Units`](super::Units), and only [`Shared::forget_run`] or a later run removes it,
 //!    after the end of its run.
-//! 2. The end of a run with everything below it is known. Argument: a manager or a set that leaves stuck units behind
-//!    [says so](Core::leave_behind) to the nearest run that it is part of before its own process is Closed, and thus
-//!    before that run can be. It passes on a process that is open as long as any of them is: this process waits for
-//!    the runs of the units; what these have left behind before that is in the [`Inbox`](super::inbox::Inbox), and
-//!    what they leave behind later is added there, again before these runs are Closed.
-//! 3. The outcome of the outermost manager or set names each unit below that has not ended, however deep it is nested
-//!    (U2). Argument: what is passed on has the names, each level puts the key of its own unit in front of them, and
-//!    that unit is stuck as long as those below are.
+//! 2. The engine learns when a run, and everything that the run has left behind, has ended. Argument: the [`Core`] of a
+//!    manager or a set that leaves stuck units behind is dropped before its process is Closed, and thus before the run
+//!    around it can be. The drop [tells that run](Core::report_left_behind) of its stand-in. The stand-in waits for the
+//!    runs of the units, and for what they have left behind so far. What they leave behind later reaches the
+//!    [`Inbox`](super::inbox::Inbox), which makes the stand-in wait for it too, again before those runs are Closed.
+//! 3. The outcome of the outermost manager or set counts each unit below that has not ended, however deep it is nested,
+//!    and names the first ones (U2). Argument: what the run around is told has the names. Each level puts the key of its
+//!    own unit in front of them, and that unit is stuck as long as those below are.
 //! 4. A failure of such a unit is handled as it is during a run: by a hook or a reader of the events, or else by a
 //!    report (I17). Argument: one [`watch`] waits for the end of each of them. If a later run has taken the unit over
 //!    by then, that run handles its end.
 
-use std::mem::{swap, take};
+use std::mem::take;
 use std::sync::Arc;
 #[cfg(not(loom))]
 use std::time::Instant;
 
-use procession::Process;
 #[cfg(not(loom))]
 use procession::Threads;
-use procession::support::{RunId, Supervised, catch, leave_behind, report_failure_elsewhere};
+use procession::support::{RunId, Supervised, catch, report_failure_elsewhere, report_left_behind};
+use procession::{Process, Site};
 
 use super::Shared;
 use super::core::Core;
 use super::outcome::{end_of, unreported};
+use super::units::OpenRun;
 #[cfg(not(loom))]
-use super::units::LiveRun;
-use super::units::{LeftRun, Live, Stuck};
+use super::units::OpenUnit;
 use crate::lifecycle::{Actions, Input};
 use crate::name::name_of;
 use crate::restarts::Recent;
 use crate::state::HasRun;
-use crate::stuck_units::Left;
+use crate::stuck_units::LeftBehind;
 use crate::table::Key;
 
 impl<K: Key> Shared<K> {
-    /// The process of a run is Closed, or what the run has left behind has ended: the input for its unit, and the
-    /// process that is open until everything has ended. `None` if this is not the end of the unit's current run.
+    /// Handles the end of a run's process: returns the input for its unit. If the run has left units behind that have
+    /// not ended, also returns a process that is open until they have; the inbox is notified of the end of that process
+    /// as if it were the one of the run. `None` if this is not the unit's current run, or its process is not Closed.
     ///
     /// The causes of its error are foreign code, so no lock may be held.
-    pub(super) fn end_of(&self, run: RunId) -> Option<(Input, Option<Process>)> {
+    pub(super) fn take_end(&self, run: RunId) -> Option<(Input, Option<Process>)> {
         let (process, is_outlived) = {
             let mut units = self.units.lock();
             let entry = units.entry_of(run)?;
@@ -59,30 +61,28 @@ impl<K: Key> Shared<K> {
             return Some((Input::Freed, None));
         }
         let end = end_of(&process, outcome);
-        let below = self.inbox.left_by(run);
+        let below = self.inbox.left_in(run);
         let open: Vec<Process> = below.iter().filter_map(|left| left.open()).collect();
-        match &open[..] {
-            [] => Some((Input::Closed(end), None)),
-            [one, others @ ..] => {
-                let mut last = one.clone();
-                if !others.is_empty() {
-                    last = waiting(&process);
-                    open.iter().for_each(|open| drop(last.wait_for(open)));
-                    last.close();
-                }
-                // The inbox is notified of the end of this process, too.
-                let name = self.about.name.clone().into();
-                Supervised::new(&last, name, self.inbox.clone(), run, None).attach(&last);
-                Some((Input::Outlived(end, below), Some(last)))
+        let all = match &open[..] {
+            [] => return Some((Input::Closed(end), None)),
+            [one] => one.clone(),
+            several => {
+                let all = new_stand_in(process.site());
+                several.iter().for_each(|open| drop(all.wait_for(open)));
+                all.close();
+                all
             }
-        }
+        };
+        let name = self.about.name.clone().into();
+        Supervised::new(&all, name, self.inbox.clone(), run, None).attach(&all);
+        Some((Input::Outlived(end, below), Some(all)))
     }
 
-    /// Blocks until the run and everything that it has left behind has ended. Returns `false` if that is not so by the
-    /// deadline.
+    /// Blocks until the run of the unit and everything that it has left behind have ended. Returns `false` if the
+    /// deadline passes first; without a deadline, there is no limit.
     #[cfg(not(loom))]
-    pub(crate) fn wait_for_end(&self, live: &LiveRun<K>, deadline: Option<Instant>) -> bool {
-        let mut open = Some(live.process.clone());
+    pub(crate) fn wait_for_end(&self, unit: &OpenUnit<K>, deadline: Option<Instant>) -> bool {
+        let mut open = Some(unit.process.clone());
         while let Some(process) = open {
             let ended = match deadline {
                 Some(deadline) => process.closed().wait_deadline(deadline).is_some(),
@@ -94,17 +94,16 @@ impl<K: Key> Shared<K> {
             if !ended {
                 return false;
             }
-            open = self.open_below(live.run);
+            open = self.open_below(unit.run);
         }
         true
     }
 
-    /// A process that is open as long as something is that this run, which is Closed, has left behind; `None` if it has
-    /// left nothing behind, or that has ended.
+    /// A process that this run, which is Closed, has left behind and that is still open, if there is one.
     #[cfg(not(loom))]
     fn open_below(&self, run: RunId) -> Option<Process> {
-        // The inbox comes first, because it keeps this until the unit has it.
-        let told = self.inbox.left_by(run);
+        // First in the inbox, which forgets this only after the unit has it.
+        let told = self.inbox.left_in(run);
         let of_unit = self.units.lock().entry_of(run).map(|entry| entry.below().to_vec());
         told.iter().chain(of_unit.iter().flatten()).find_map(|left| left.open())
     }
@@ -119,88 +118,86 @@ impl<K: Key> Shared<K> {
         }
     }
 
-    /// Forgets the unit of this run if that and everything below it has ended. Otherwise, returns the process whose end
-    /// must be awaited. The caller holds the turn, so nothing else moves the unit meanwhile.
+    /// Forgets the unit of this run if that and everything that it has left behind have ended. Otherwise, returns the
+    /// process whose end must be awaited. The caller holds the turn, so nothing else moves the unit meanwhile.
     fn forget_run(&self, run: RunId) -> Option<Process> {
-        let Some((input, open)) = self.end_of(run) else {
+        let Some((input, open)) = self.take_end(run) else {
             return Some(self.units.lock().entry_of(run)?.live.as_ref()?.process.clone());
         };
         let (policy, mut actions) = (&self.about.policy, Actions::default());
         let (id, now) = (run.unit as usize, policy.time().now());
-        let mut live = open.clone().map(|process| Live { process, number: run.number });
         let mut units = self.units.lock();
-        if live.is_some() {
-            swap(&mut units.entry(id).live, &mut live);
-        }
         units.step(id, input, policy, now, &mut Recent::default(), &mut actions);
-        let key = units.entry(id).key.clone();
+        let entry = units.entry(id);
+        let (key, mut ended) = (entry.key.clone(), entry.replace_process(open.clone()));
         // A unit that was left is not restarted.
         let removed = open.is_none().then(|| units.remove(id));
         drop(units);
-        self.inbox.forget_left_by(run);
+        self.inbox.forget_left_in(run);
         let is_taken = self.events.has_readers();
         for what in actions.tell.iter_mut().filter_map(Option::take) {
             self.events.tell(Some(key.clone()), what);
         }
-        let ended = live.as_ref().or_else(|| removed.as_ref()?.live.as_ref());
-        let process = ended.map(|live| &live.process);
-        let left = actions.left.take().filter(|_| !is_taken);
-        if let (Some(error), Some(process)) = (left, process) {
+        if let Some(live) = removed.as_ref().and_then(|removed| removed.live.as_ref()) {
+            ended = Some(live.process.clone());
+        }
+        let error = actions.left.take().filter(|_| !is_taken);
+        if let (Some(error), Some(process)) = (error, &ended) {
             if let Some(error) = unreported(error, name_of(&key), process.label()) {
                 report_failure_elsewhere(process, error);
             }
         }
-        let _dropped = catch(|| drop((live, removed, key, actions)));
+        let _dropped = catch(|| drop((ended, removed, key, actions)));
         open
     }
 }
 
 impl<K: Key> Core<K> {
-    /// The run of the manager or set ends: tells the run that it is part of, if there is one, which units it leaves behind,
-    /// if there are any.
-    pub(super) fn leave_behind(&mut self) {
-        let left = self.shared.units.lock().left();
+    /// The run of the manager or set ends. If it leaves units behind, tells the run around it, if there is one.
+    pub(super) fn report_left_behind(&mut self) {
+        let left = self.shared.units.lock().open_runs();
         if left.is_empty() {
             return;
         }
-        let leaving = self.leaving(&left);
+        let stand_in = self.stand_in(&left);
         let mut units = take(&mut self.stuck);
         if units.is_empty() {
-            // The teardown was dropped before its end.
-            let stuck = catch(|| self.shared.units.lock().stuck()).unwrap_or_default();
-            let add = |it: &Stuck<K>| units.add(&name_of(&it.key), &it.process, &it.below);
-            let _named = catch(|| stuck.iter().for_each(add));
+            // The teardown was dropped before its end, or the units have just ended. Keys are foreign code.
+            let open = catch(|| self.shared.units.lock().open_units()).unwrap_or_default();
+            let mut add =
+                || open.iter().for_each(|it| units.add(&name_of(&it.key), &it.process, &it.below));
+            let _named = catch(&mut add);
+            let _dropped = catch(|| drop(open));
         }
-        leave_behind(&self.run, || Arc::new(Left::new(&leaving, units)));
+        report_left_behind(&self.run, || Arc::new(LeftBehind::new(&stand_in, units)));
     }
 
-    /// The process that is open as long as anything is that the manager or set has left behind in its runs so far,
-    /// including these runs of units.
-    fn leaving(&self, left: &[LeftRun]) -> Process {
+    /// The stand-in for everything that the manager or set has left behind in its runs so far, including these runs.
+    fn stand_in(&self, left: &[OpenRun]) -> Process {
         let inbox = &self.shared.inbox;
-        // The others are part of it already, with all that they have left behind since.
+        // It already waits for the runs that were left before. What any of them leaves behind, the inbox adds.
         let mut new = left.iter().filter(|left| !left.was_left);
-        let leaving = inbox.leaving().filter(|leaving| {
-            !leaving.is_closed() && new.all(|it| leaving.wait_for(&it.process).is_ok())
+        let stand_in = inbox.stand_in().filter(|stand_in| {
+            !stand_in.is_closed() && new.all(|it| stand_in.wait_for(&it.process).is_ok())
         });
-        if let Some(leaving) = leaving {
-            return leaving;
+        if let Some(stand_in) = stand_in {
+            return stand_in;
         }
-        let leaving = waiting(&self.run);
+        let stand_in = new_stand_in(self.run.site());
         // From now on, it waits for what the units leave behind. It is not closed before it also waits for the units,
         // and for what they have left behind so far. So it does not matter when one of them ends meanwhile.
-        inbox.set_leaving(&leaving);
-        let below = left.iter().flat_map(|it| inbox.left_by(it.run));
+        inbox.set_stand_in(&stand_in);
+        let below = left.iter().flat_map(|it| inbox.left_in(it.run));
         let open = below.filter_map(|below| below.open());
         let all = left.iter().map(|it| it.process.clone()).chain(open);
-        // It refuses nothing, because it is Running and nothing waits for it.
-        all.for_each(|open| drop(leaving.wait_for(&open)));
-        leaving.close();
-        leaving
+        // No edge is refused, because the stand-in is Running and nothing waits for it.
+        all.for_each(|open| drop(stand_in.wait_for(&open)));
+        stand_in.close();
+        stand_in
     }
 
     /// Called when the run of the manager or set is over: forgets a unit, or keeps it as stuck if it has a run.
-    pub(super) fn leave(&self, id: usize) {
+    pub(super) fn forget_or_keep(&self, id: usize) {
         let mut units = self.shared.units.lock();
         let entry = units.entry(id);
         // Dropping the replies answers their callers.
@@ -221,10 +218,9 @@ impl<K: Key> Core<K> {
     }
 }
 
-/// A process without a parent that is about to wait for what `process` leaves behind. When it waits, nothing has to hold
-/// it.
-fn waiting(process: &Process) -> Process {
-    let builder = Process::builder().name("stuck units").site(process.site());
+/// A stand-in that does not wait for anything yet. Once it waits and is closed, it stays open without a handle.
+fn new_stand_in(site: Site) -> Process {
+    let builder = Process::builder().name("stuck units").site(site);
     // Without a parent, nothing refuses it.
     builder.build().unwrap_or_default()
 }

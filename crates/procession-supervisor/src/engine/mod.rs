@@ -7,10 +7,10 @@
 //! | [`core`] | performs the actions that a [`Lifecycle`](crate::lifecycle::Lifecycle) decides, such as aborts |
 //! | [`outcome`] | how a run has ended, and the error of a manager or a set |
 //! | [`ends`] | what becomes of the failure of a run |
-//! | [`left`], [`left_by_runs`] | the units that are stuck when the run is over, here and in nested managers and sets |
+//! | [`left`], [`left_in_runs`] | what is left of stuck units, here and in nested managers and sets |
 //! | [`starts`] | starts many runs at once, on several threads |
 //! | [`drive`] | the task: reacts to commands, reports and times, until the run is over |
-//! | [`inbox`] | how other threads reach the task: commands of callers, and reports of runs |
+//! | [`inbox`] | how other threads reach the task: commands of callers, reports of runs, and what these leave behind |
 //! | [`command`], [`mod@reply`], [`calls`] | commands, their answers, and their effects |
 //!
 //! A manager and a set are two faces of this engine. They differ in their [`FrontEnd`]: the source of the units, the
@@ -37,7 +37,7 @@ mod drive;
 mod ends;
 pub(crate) mod inbox;
 mod left;
-mod left_by_runs;
+mod left_in_runs;
 mod outcome;
 pub(crate) mod reply;
 mod starts;
@@ -57,9 +57,7 @@ use self::drive::Drive;
 use self::inbox::Inbox;
 pub(crate) use self::outcome::passed_on;
 pub(crate) use self::reply::reply;
-#[cfg(not(loom))]
-pub(crate) use self::units::LiveRun;
-pub(crate) use self::units::Units;
+pub(crate) use self::units::{OpenUnit, Units};
 use crate::backoff::Rate;
 use crate::error::ManagerError;
 use crate::event::EventSource;

@@ -26,7 +26,7 @@ use std::thread::available_parallelism;
 use procession::support::{
     self, Name, RunId, Sleeper, Supervised, Unstarted, catch, panicked, register, wake_sleeper,
 };
-use procession::{Error, LinkError, Process};
+use procession::{Error, LinkError, Process, WeakProcess};
 use procession_runnable::{Run, Start};
 
 use super::Shared;
@@ -154,29 +154,31 @@ pub(super) fn start<K: Key>(
 ) -> Result<Process, Error> {
     let grace = shared.about.policy.grace_of_run(unit.rules.grace);
     let supervised = Supervised::new(group, name, shared.inbox.clone(), run, grace);
+    let made = OnceLock::new();
     let started = catch(|| {
-        let start = Start::supervised(group, &supervised);
+        let start = Start::supervised(group, &supervised, &made);
         unit.start(start.in_order(order.0, order.1))
     });
+    let made = || made.get().and_then(WeakProcess::upgrade).filter(|made| !made.is_closed());
     match started {
         Ok(Ok(process)) => {
             supervised.attach(&process);
             Ok(process)
         }
-        Ok(Err(error)) => fail(group, unit, supervised, Ok(error)),
-        Err(panic) => fail(group, unit, supervised, Err(panic)),
+        Ok(Err(error)) => fail(group, unit, supervised, made(), Ok(error)),
+        Err(panic) => fail(group, unit, supervised, made(), Err(panic)),
     }
 }
 
 /// Starts a run that fails like the code that should have started it: with an error, or with a panic that has this
-/// message.
+/// message. The code may have made a process for the run before.
 fn fail(
     group: &Process,
     unit: &Unit,
     run: Supervised,
+    made: Option<Process>,
     failure: Result<Error, Arc<str>>,
 ) -> Result<Process, Error> {
-    let made = run.made_below(group);
     let error = match &failure {
         Ok(error) => error.clone(),
         Err(panic) => panicked(group.label(), panic.clone()),

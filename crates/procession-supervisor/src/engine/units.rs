@@ -29,7 +29,7 @@ use crate::policy::Policy;
 use crate::restarts::Recent;
 use crate::state::State;
 use crate::status::{Counts, Status};
-use crate::stuck_units::Left;
+use crate::stuck_units::LeftBehind;
 use crate::table::Key;
 use crate::unit::Rules;
 
@@ -76,31 +76,22 @@ pub(crate) struct Live {
     pub(crate) number: u64,
 }
 
-/// A run of a unit.
-#[cfg(not(loom))]
+/// A unit that keeps its key because of a run.
 #[derive(Clone)]
-pub(crate) struct LiveRun<K> {
+pub(crate) struct OpenUnit<K> {
     pub(crate) key: K,
     pub(crate) run: RunId,
-    /// The process that is open.
+    /// The process of the run or, if that has left units behind, the one that is open until they have ended. It is open,
+    /// unless its end was not handled yet.
     pub(crate) process: Process,
-}
-
-/// A unit that is stuck.
-pub(crate) struct Stuck<K> {
-    pub(crate) id: usize,
-    pub(crate) key: K,
-    pub(crate) run: RunId,
-    /// The process that is open, unless its end was not handled yet.
-    pub(crate) process: Process,
-    /// The units that its run has left behind, if that is Closed.
-    pub(crate) below: Vec<Arc<Left>>,
+    /// The units that the run has left behind.
+    pub(crate) below: Vec<Arc<LeftBehind>>,
 }
 
 /// A run that is left at the end of that of its manager or set.
-pub(crate) struct LeftRun {
+pub(crate) struct OpenRun {
     pub(crate) run: RunId,
-    /// The process that is open.
+    /// As in [`OpenUnit`].
     pub(crate) process: Process,
     /// Has an earlier run of the manager or set left it behind?
     pub(crate) was_left: bool,
@@ -329,29 +320,18 @@ impl<K: Key> Units<K> {
         Some(self.entries.get(id)?.status(now))
     }
 
-    /// The runs that have not ended, or have left stuck units behind.
-    #[cfg(not(loom))]
-    pub(crate) fn live(&self) -> Vec<LiveRun<K>> {
-        let live = |(id, entry): (usize, &Entry<K>)| {
-            let live = entry.live.as_ref()?;
-            let (key, process) = (entry.key.clone(), live.process.clone());
-            Some(LiveRun { key, run: live.run(id), process })
-        };
-        self.entries.iter().filter_map(live).collect()
+    /// The units that keep their keys because of a run.
+    pub(crate) fn open_units(&self) -> Vec<OpenUnit<K>> {
+        self.entries.iter().filter_map(|(id, entry)| entry.open(id)).collect()
     }
 
-    /// The units that have a run at the end of that of the manager or set. They are stuck.
-    pub(crate) fn stuck(&self) -> Vec<Stuck<K>> {
-        self.entries.iter().filter_map(|(id, entry)| entry.stuck(id)).collect()
-    }
-
-    /// Their runs. Unlike [`stuck`](Self::stuck), it runs no foreign code.
-    pub(crate) fn left(&self) -> Vec<LeftRun> {
-        let left = |(id, entry): (usize, &Entry<K>)| {
+    /// [`open_units`](Self::open_units) without the keys, whose `Clone` is foreign code.
+    pub(crate) fn open_runs(&self) -> Vec<OpenRun> {
+        let open = |(id, entry): (usize, &Entry<K>)| {
             let (live, was_left) = (entry.live.as_ref()?, entry.lifecycle.was_left());
-            Some(LeftRun { run: live.run(id), process: live.process.clone(), was_left })
+            Some(OpenRun { run: live.run(id), process: live.process.clone(), was_left })
         };
-        self.entries.iter().filter_map(left).collect()
+        self.entries.iter().filter_map(open).collect()
     }
 }
 
@@ -396,20 +376,21 @@ impl<K: Key> Entry<K> {
         self.waiting.as_mut().map_or_else(Vec::new, |waiting| std::mem::take(&mut waiting.stoppers))
     }
 
-    /// This unit as a stuck one, if it has a run.
-    pub(crate) fn stuck(&self, id: usize) -> Option<Stuck<K>> {
+    /// This unit, if it keeps its key.
+    pub(crate) fn open(&self, id: usize) -> Option<OpenUnit<K>> {
         let live = self.live.as_ref()?;
-        Some(Stuck {
-            id,
-            key: self.key.clone(),
-            run: live.run(id),
-            process: live.process.clone(),
-            below: self.below().to_vec(),
-        })
+        let (key, below) = (self.key.clone(), self.below().to_vec());
+        Some(OpenUnit { key, run: live.run(id), process: live.process.clone(), below })
+    }
+
+    /// From now on, the unit keeps its key until `open`, if there is such a process, is Closed. Returns the process of
+    /// the run in this case.
+    pub(crate) fn replace_process(&mut self, open: Option<Process>) -> Option<Process> {
+        Some(std::mem::replace(&mut self.live.as_mut()?.process, open?))
     }
 
     /// The units that its run has left behind, if that is Closed.
-    pub(crate) fn below(&self) -> &[Arc<Left>] {
+    pub(crate) fn below(&self) -> &[Arc<LeftBehind>] {
         self.lifecycle.outlived().map_or(&[], |outlived| &outlived.below)
     }
 

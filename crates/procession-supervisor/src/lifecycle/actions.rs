@@ -6,14 +6,14 @@ use procession::{Error, Process};
 
 use crate::error::{ManagerError, SharedError};
 use crate::event::Happening;
-use crate::stuck_units::{Left, StuckUnits};
+use crate::stuck_units::{LeftBehind, StuckUnits};
 use crate::unhandled::Unhandled;
 
 /// The actions that the engine must perform. It sends the events first, and passes the notice on last. The value is
 /// large, and most of it is usually empty, so the engine reuses one value for all steps.
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
-    /// The events to send.
+    /// The events to send. The most are `Aborted`, `Failed`, `Restarting` and `Stuck`.
     pub(crate) tell: [Option<Happening>; 4],
     /// Close the run.
     pub(crate) close: bool,
@@ -34,8 +34,7 @@ pub(crate) struct Actions {
     pub(crate) restarted: Option<Arc<Unhandled>>,
     /// The notice for the front end.
     pub(crate) notice: Option<Notice>,
-    /// An error to drop. It may be the last reference to a value of a user, whose drop is foreign code, so the step passes
-    /// it out.
+    /// The error that a new one has replaced. Its drop may run foreign code, so the step passes it out.
     pub(crate) dropped: Option<ManagerError>,
 }
 
@@ -48,8 +47,8 @@ pub(crate) enum Answer {
     Stopped,
     /// It ended without an error.
     Ended,
-    /// It has not ended within its abort grace. If its run has, these are the units that the run has left behind.
-    Stuck(Vec<Arc<Left>>),
+    /// It, or units that it has left behind, which are these, have not ended within their abort grace.
+    Stuck(Vec<Arc<LeftBehind>>),
     /// Its row could not be loaded.
     Load(SharedError),
     /// Its run ended with this error, or could not start.
@@ -100,7 +99,9 @@ pub(crate) enum Closes {
 
 impl Actions {
     pub(super) fn tell(&mut self, what: Happening) {
-        if let Some(place) = self.tell.iter_mut().find(|place| place.is_none()) {
+        let place = self.tell.iter_mut().find(|place| place.is_none());
+        debug_assert!(place.is_some(), "there is no place for {what:?}");
+        if let Some(place) = place {
             *place = Some(what);
         }
     }

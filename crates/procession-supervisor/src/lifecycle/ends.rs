@@ -1,5 +1,5 @@
-//! The end of a run: its effects, which come at once, and the next state of the unit, which waits until the key is free.
-//! See rule 8 of [`Lifecycle`].
+//! The end of a run: its effects, which come at once, and the next state of the unit, which waits until the key is
+//! free. See invariant 8 in [the parent module](super).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,26 +12,27 @@ use crate::event::Happening;
 use crate::policy::Policy;
 use crate::restarts::{Exceeded, Recent};
 use crate::state::State;
-use crate::stuck_units::{Left, without_stuck};
+use crate::stuck_units::{LeftBehind, without_stuck};
 use crate::unit::OnFailure;
 
-/// The end of a run that has left stuck units behind.
+/// A run that has ended, and has left stuck units behind.
 pub(crate) struct Outlived {
-    /// The units.
-    pub(crate) below: Vec<Arc<Left>>,
-    /// What follows when they have ended, unless the run was asked to stop, or something else is asked for by then.
-    next: Next,
+    /// The units that it has left behind.
+    pub(crate) below: Vec<Arc<LeftBehind>>,
+    /// What follows when they have ended, unless something else is asked for by then. `None` if the run was asked to
+    /// stop.
+    next: Option<NextState>,
 }
 
 /// The state that a unit enters after the end of a run, and when its next step is due then.
-pub(super) struct Next {
+pub(super) struct NextState {
     state: State,
     due: Option<Instant>,
 }
 
 impl Lifecycle {
-    /// The run is Closed. Returns what follows; `None` if it was asked to stop, because that depends on what else is asked
-    /// for until the key is free.
+    /// The run is Closed. Returns what follows. `None` if the run was asked to stop: another request may still change
+    /// what follows, until the key is free.
     pub(super) fn run_ended(
         &mut self,
         end: End,
@@ -39,13 +40,13 @@ impl Lifecycle {
         now: Instant,
         total: &mut Recent,
         actions: &mut Actions,
-    ) -> Option<Next> {
+    ) -> Option<NextState> {
         let forced = end.aborted || self.aborted;
         // Something other than this machine may have aborted the run, such as the deadline thread of the core.
         if end.aborted && !self.aborted {
             actions.tell(Happening::Aborted { after: self.closing_for(now) });
         }
-        // A run that was ready for long counts as steady, whatever ended it. Its ready time ends when it begins to
+        // A run that was ready long enough counts as steady, whatever ended it. Its ready time ends when it begins to
         // close.
         if let (Some(ready_for), Some(past)) = (self.ready_for(now), self.past_if_any()) {
             past.restarts.was_ready_for(policy, ready_for);
@@ -67,17 +68,22 @@ impl Lifecycle {
         None
     }
 
-    /// The run and everything below it has ended, so the key is free.
-    pub(super) fn is_free(&mut self, next: Option<Next>, now: Instant, actions: &mut Actions) {
+    /// The run and everything that it has left behind have ended. Enters the state that follows.
+    pub(super) fn free_key(
+        &mut self,
+        next: Option<NextState>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
         let then = std::mem::take(&mut self.then);
         self.forget_run();
         match next {
-            Some(next) => self.rest(next, now),
+            Some(next) => self.enter_next(next, now),
             None => self.settle(then, now, actions),
         }
     }
 
-    pub(super) fn rest(&mut self, Next { state, due }: Next, now: Instant) {
+    pub(super) fn enter_next(&mut self, NextState { state, due }: NextState, now: Instant) {
         self.enter(state, now);
         if due.is_some() {
             self.rare().due = due;
@@ -92,7 +98,7 @@ impl Lifecycle {
         now: Instant,
         total: &mut Recent,
         actions: &mut Actions,
-    ) -> Next {
+    ) -> NextState {
         let End { mut error, mut foreign_error, request, .. } = end;
         let unready = self.rare.as_mut().and_then(|rare| rare.unready.take());
         if let (None, Some(unready)) = (&error, unready) {
@@ -110,27 +116,26 @@ impl Lifecycle {
         let restarts = self.rules.restart.after(failed)
             && on_failure == OnFailure::Restart
             && request == Request::None;
-        let closes = request == Request::EndAll || on_failure == OnFailure::CloseAll;
+        let ends_all = request == Request::EndAll;
         self.is_over = failed && (request != Request::None || on_failure != OnFailure::Restart);
         // A failure while the unit is held closes nothing, unless the error requires it.
-        let closes = request == Request::EndAll || closes && !self.is_held;
+        let closes = ends_all || on_failure == OnFailure::CloseAll && !self.is_held;
         if let (true, Some(error)) = (closes, &error) {
-            let ends_all = request == Request::EndAll;
             down.closes_all = Some(Closes::Failed { error: error.clone(), ends_all });
         }
         let ended = |restart_in| match &error {
             Some(error) => Happening::Failed { error: error.clone(), restart_in },
             None => Happening::Ended,
         };
-        let next = |state| Next { state, due: None };
+        let at_rest = |state| NextState { state, due: None };
         let next = if !restarts {
             actions.tell(ended(None));
             actions.left = foreign_error.filter(|_| !closes);
-            next(State::Ended)
+            at_rest(State::Ended)
         } else if self.is_held {
             actions.tell(ended(None));
             actions.left = foreign_error;
-            next(State::Waiting)
+            at_rest(State::Waiting)
         } else {
             let restarts = &mut self.past_mut(policy).restarts;
             let (again, count) = (restarts.again(total, policy, now), restarts.count);
@@ -140,13 +145,13 @@ impl Lifecycle {
                     down.restarts = true;
                     actions.tell(Happening::Restarting { delay, restarts: count });
                     actions.left = foreign_error;
-                    Next { state: State::Waiting, due: now.checked_add(delay) }
+                    NextState { state: State::Waiting, due: now.checked_add(delay) }
                 }
                 Err(exceeded) => {
                     actions.tell(Happening::GaveUp { error: error.clone() });
                     let in_total = exceeded == Exceeded::Total;
                     down.closes_all = Some(Closes::GaveUp { error, in_total });
-                    next(State::GivenUp)
+                    at_rest(State::GivenUp)
                 }
             }
         };
@@ -159,17 +164,19 @@ impl Lifecycle {
         self.rare.as_ref()?.outlived.as_ref()
     }
 
-    /// The state that the unit will have when its key is free, as far as that is decided. If its key is free, or its
-    /// run has not ended, that is its state.
-    pub(crate) fn decided_state(&self) -> State {
-        self.outlived().filter(|_| !self.asked).map_or(self.state, |outlived| outlived.next.state)
+    /// The state that follows when the key is free, if that is decided already. Otherwise, the state.
+    pub(crate) fn state_when_free(&self) -> State {
+        let outlived = self.outlived().filter(|_| !self.asked);
+        let next = outlived.and_then(|outlived| outlived.next.as_ref());
+        next.map_or(self.state, |next| next.state)
     }
 
-    /// The run has ended and has left these units behind. What follows is decided.
-    pub(super) fn is_outlived(
+    /// The run has ended, but has left these units behind, so the unit keeps its key. `next` is the state that follows,
+    /// if that is decided.
+    pub(super) fn keep_key(
         &mut self,
-        next: Option<Next>,
-        below: Vec<Arc<Left>>,
+        next: Option<NextState>,
+        below: Vec<Arc<LeftBehind>>,
         now: Instant,
         actions: &mut Actions,
     ) {
@@ -183,18 +190,22 @@ impl Lifecycle {
             self.enter(State::Stuck, now);
             actions.tell(Happening::Stuck);
         }
-        let next = next.unwrap_or(Next { state: State::Stopped, due: None });
         self.rare().outlived = Some(Outlived { below, next });
     }
 
     /// The units that the run had left behind have ended.
-    pub(super) fn is_freed(&mut self, now: Instant, actions: &mut Actions) {
+    pub(super) fn left_units_ended(&mut self, now: Instant, actions: &mut Actions) {
         let outlived = self.rare.as_mut().and_then(|rare| rare.outlived.take());
-        let Some(Outlived { next, .. }) = outlived else { return };
+        let Some(Outlived { mut next, .. }) = outlived else { return };
         actions.tell(Happening::Freed);
-        self.is_free(if self.asked { None } else { Some(next) }, now, actions);
-        if self.state != State::Loading {
-            actions.notice = Some(Notice::Down(Down::default()));
+        if self.asked {
+            // The restart that readers were told of does not come.
+            if next.take().is_some_and(|next| next.state == State::Waiting) {
+                actions.tell(Happening::Stopped { error: None, forced: false });
+            }
         }
+        // `Load` replaces it if the unit starts again at once.
+        actions.notice = Some(Notice::Down(Down::default()));
+        self.free_key(next, now, actions);
     }
 }

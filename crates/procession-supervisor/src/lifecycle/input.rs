@@ -8,7 +8,7 @@ use procession::{Error, Label};
 
 use crate::causes::{Cause, search};
 use crate::error::{ManagerError, Requesting, SharedError};
-use crate::stuck_units::Left;
+use crate::stuck_units::LeftBehind;
 
 /// An event or a request that concerns a unit.
 #[derive(Debug)]
@@ -31,9 +31,9 @@ pub(crate) enum Input {
     BeganToClose,
     /// The run is Closed.
     Closed(End),
-    /// The run is Closed, but these units of a set or a manager inside it are stuck, and have not ended.
-    Outlived(End, Vec<Arc<Left>>),
-    /// They have ended.
+    /// The run is Closed, but has left these stuck units of a nested set or manager behind.
+    Outlived(End, Vec<Arc<LeftBehind>>),
+    /// The units that the run had left behind have ended.
     Freed,
     /// The row of the unit has changed, and the unit should run as its current row says.
     Changed,

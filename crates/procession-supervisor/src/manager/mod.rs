@@ -213,6 +213,8 @@ impl<K: Key> Manager<K> {
     /// Stops a unit, and waits until it has stopped. The unit stays stopped until [`start`](Self::start) or
     /// [`restart`](Self::restart) is called, or until its row is removed and added again.
     ///
+    /// If the unit is already stuck, the call fails at once, and the unit stays stopped when its key is free.
+    ///
     /// A unit that should end for good must delete its row before it ends. Do not call this inside the unit that it
     /// stops: the unit would wait for itself until its grace is over.
     ///

@@ -287,7 +287,7 @@ impl Claims {
 
     fn down(&mut self, core: &mut Core<String>, id: usize, down: &Down) {
         self.forget_steady(id);
-        let decided = core.decided_state(id);
+        let is_final = core.state_when_free(id) != Some(State::Waiting);
         if down.failed {
             let error =
                 core.with(id, |units, id| units.entry(id).lifecycle.last_failure()).flatten();
@@ -297,13 +297,13 @@ impl Claims {
                 // often: then any of them may be the cause.
                 let in_total =
                     matches!(down.closes_all, Some(Closes::GaveUp { in_total: true, .. }));
-                let is_over = decided != Some(State::Waiting) && !in_total;
+                let is_over = is_final && !in_total;
                 if let (true, Record::Failed { limit, .. }) = (is_over, &mut failure) {
                     *limit = 0;
                 }
                 self.record(id, failure);
             }
-        } else if down.on_its_own && decided != Some(State::Waiting) {
+        } else if down.on_its_own && is_final {
             self.record(id, Record::Done);
         }
         match core.state(id) {

@@ -229,8 +229,8 @@ impl SharedManager {
         loop {
             let (registered, term) = reply();
             let manager = self.clone();
-            // The store ends the lease of the last registration. While a unit of it is stuck, nobody else may run that
-            // unit before the lease ends on its own.
+            // With `previous`, the store ends the lease of the last registration. It must not while one of its units is
+            // stuck, because another manager would then run that unit.
             let is_idle = self.shared.units.lock().runs().is_empty();
             let previous = self.last.lock().filter(|_| is_idle);
             self.spawn(&run, "lease keeper", move || {

@@ -12,7 +12,7 @@
 //!
 //! Locks: the units are locked while the state here is locked, and never the other way round.
 
-use crate::engine::{LiveRun, Shared};
+use crate::engine::{OpenUnit, Shared};
 use crate::sync::Mutex;
 
 /// The runs that have not ended.
@@ -22,7 +22,7 @@ enum State {
     /// The front end of the lease exists.
     UnderWay,
     /// It does not. These runs have not ended with it.
-    Left(Vec<LiveRun<String>>),
+    Left(Vec<OpenUnit<String>>),
 }
 
 impl Default for Runs {
@@ -39,13 +39,13 @@ impl Runs {
 
     /// The front end of the lease is dropped.
     pub(super) fn end(&self, shared: &Shared<String>) {
-        let left = shared.units.lock().live();
+        let left = shared.units.lock().open_units();
         self.set(State::Left(left));
     }
 
-    pub(super) fn of_lease(&self, shared: &Shared<String>) -> Vec<LiveRun<String>> {
+    pub(super) fn of_lease(&self, shared: &Shared<String>) -> Vec<OpenUnit<String>> {
         match &*self.0.lock() {
-            State::UnderWay => shared.units.lock().live(),
+            State::UnderWay => shared.units.lock().open_units(),
             State::Left(left) => left.clone(),
         }
     }

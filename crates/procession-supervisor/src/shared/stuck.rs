@@ -9,10 +9,11 @@ use procession::support::catch;
 use procession::support::text::{Count, Escaped};
 
 use super::lease::Term;
-use crate::engine::{LiveRun, Shared};
+use crate::engine::{OpenUnit, Shared};
 use crate::name::name_of;
 
-/// What a [`SharedManager`](super::SharedManager) does if a unit ignores its abort when the lease has ended.
+/// What a [`SharedManager`](super::SharedManager) does if a unit ignores its abort when the lease has ended, or has left
+/// such a unit of a nested set or manager behind.
 ///
 /// Other managers run the unit from then on. Writes to the database of the table are safe, because they are refused by
 /// their token, but the unit may have effects elsewhere twice.
@@ -38,17 +39,15 @@ pub(super) fn exit_unless_ended(shared: &Shared<String>, term: &Term) {
     let runs = term.runs.of_lease(shared);
     let grace = shared.about.policy.abort_grace.min(term.left_in_store() / 2);
     let deadline = Instant::now().checked_add(grace);
-    let is_open = |live: &&LiveRun<String>| match deadline {
-        Some(deadline) => !shared.wait_for_end(live, Some(deadline)),
-        None => false,
-    };
+    let is_open =
+        |unit: &&OpenUnit<String>| deadline.is_some() && !shared.wait_for_end(unit, deadline);
     let open: Vec<_> = runs.iter().filter(is_open).collect();
     if open.is_empty() {
         return;
     }
     let names = open.iter().take(NAMED);
     let names: Vec<String> =
-        names.map(|live| format!("`{}`", Escaped::name(&name_of(&live.key)))).collect();
+        names.map(|unit| format!("`{}`", Escaped::name(&name_of(&unit.key)))).collect();
     let more = if open.len() > NAMED { ", …" } else { "" };
     let message = format!(
         "{}: the lease has ended, and {} ignored the abort: {}{more}. The program exits with status {STATUS}, so that \

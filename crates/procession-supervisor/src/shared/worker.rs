@@ -187,8 +187,8 @@ impl Worker<'_> {
         if to_do.finish != Some(false) || self.term.lasts.is_some() {
             return;
         }
-        for live in self.term.runs.of_lease(self.shared) {
-            self.shared.wait_for_end(&live, None);
+        for unit in self.term.runs.of_lease(self.shared) {
+            self.shared.wait_for_end(&unit, None);
         }
         let mut pauses = self.shared.about.policy.pauses();
         let leave = || self.table.open().and_then(|mut session| session.leave(self.term.manager));

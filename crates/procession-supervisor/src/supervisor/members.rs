@@ -1,14 +1,14 @@
 //! [`Members`]: the units of a run of a set, in order.
 //!
-//! 1. A unit starts for the first time only when each unit before it is running or has ended for good. Argument: units
-//!    start at `cursor`, which passes a unit only in such a state. A unit before the cursor that restarts alone has
-//!    already had its turn.
+//! 1. A unit starts for the first time only when each unit before it is running, has ended for good, or is stuck and
+//!    will not be restarted. Argument: units start at `cursor`, which passes a unit only in such a state. A unit before
+//!    the cursor that restarts alone has already had its turn.
 //! 2. Units stop in the reverse order, one after the other. Argument: a round of restarts and the end of the set both
 //!    walk down from the last position, and leave a position only when its unit has no run or is stuck. The edges of
 //!    the process graph make the group close the units in the same order, even before this task notices that it closes.
-//! 3. A unit is never restarted while its last run is open (U1). Argument: a round restarts units only after all of
-//!    them have stopped, and the set closes if one of them is stuck. A unit that restarts alone waits until its key is
-//!    free.
+//! 3. A unit is never restarted before its key is free (U1). Argument: a round restarts only units that have stopped. If
+//!    one that it would restart is stuck, the set closes; one that it would not restart is passed over. A unit that
+//!    restarts alone waits until its key is free.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub(super) struct Members {
     live: BTreeSet<usize>,
     /// The number of places of removed units.
     empty: usize,
-    /// Each unit before this position is running, has ended for good, or restarts alone.
+    /// Each unit before this position is running, has ended for good, restarts alone, or is stuck and will not be
+    /// restarted.
     cursor: usize,
     /// The joint restart of several units, if one is under way.
     round: Option<Round>,
@@ -257,7 +258,7 @@ impl Members {
         let closes = core.with(id, |units, id| {
             let lifecycle = &units.entry(id).lifecycle;
             let has_ended =
-                lifecycle.rules.significant && lifecycle.decided_state() == State::Ended;
+                lifecycle.rules.significant && lifecycle.state_when_free() == State::Ended;
             has_ended
                 && match self.described.auto_shutdown {
                     AutoShutdown::Never => false,

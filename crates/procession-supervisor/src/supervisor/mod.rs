@@ -188,8 +188,8 @@ impl Supervisor {
         self.with(|about, _| about.events = capacity)
     }
 
-    /// Returns a runnable that runs the set. It is ready when each unit is ready or has ended for good. If the set is
-    /// already running, a new run waits until that run is over.
+    /// Returns a runnable that runs the set. It is ready when each unit is ready, has ended for good, or is stuck and will
+    /// not be restarted. If the set is already running, a new run waits until that run is over.
     ///
     /// It fails with [`ManagerError::Exists`] if two units have the same name, with [`ManagerError::GaveUp`] if a unit
     /// was given up, with [`ManagerError::ClosedFor`] if the set closed because of a failed unit, and with
@@ -231,6 +231,8 @@ impl Supervisor {
 
     /// Stops a unit, and waits until it has stopped. The unit stays stopped until [`start`](Self::start) or
     /// [`restart`](Self::restart) is called.
+    ///
+    /// If the unit is already stuck, the call fails at once, and the unit stays stopped when its key is free.
     ///
     /// # Errors
     ///

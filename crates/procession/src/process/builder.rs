@@ -401,7 +401,7 @@ impl<'a> Builder<'a> {
             }
         }
         if body {
-            making.wait_for_body();
+            making.leave_to_body();
         } else {
             making.finish_making();
         }

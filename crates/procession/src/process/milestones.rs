@@ -11,7 +11,7 @@ use super::Process;
 use super::timeout::Timeout;
 use super::waiter::Waiter;
 use crate::run::Node;
-use crate::run::waits::{begin_wait_for_body, begin_wait_for_children};
+use crate::run::waits::{begin_leave_to_body, begin_wait_for_children};
 use crate::state::Moment;
 use crate::value::Error;
 use crate::value::time::deadline_after;
@@ -109,7 +109,7 @@ impl BodyEnded {
     #[doc = include_str!("../../docs/blocking.md")]
     pub fn wait(&self) -> Result<(), Error> {
         if self.0.peek().is_none() {
-            let _shown = begin_wait_for_body(self.0.node())?;
+            let _shown = begin_leave_to_body(self.0.node())?;
             self.0.wait_and_help();
         }
         Ok(())

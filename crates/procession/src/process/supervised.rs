@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Builder, Process};
 use crate::run::report::{Listener, Report, RunEvent, RunId};
-use crate::run::{Inherited, Node, Spawner, wake_sleeper};
+use crate::run::{Inherited, Spawner, wake_sleeper};
 use crate::value::{Label, Name};
 
 /// The name of the process of a run, and its report to the supervisor. Clones refer to the same run.
@@ -63,18 +63,6 @@ impl Supervised {
     fn report_readiness(&self, event: Option<RunEvent>) {
         let sleeper = self.0.report().and_then(|report| report.report_readiness(event));
         wake_sleeper(sleeper);
-    }
-
-    /// The process below `parent` that was made for the run and has not ended, if there is one. This is for a start that
-    /// has failed: it may have made a process before.
-    pub fn made_below(&self, parent: &Process) -> Option<Process> {
-        // Such a process shares the values.
-        if Arc::strong_count(&self.0) == 1 {
-            return None;
-        }
-        let report = self.0.report()?;
-        let is_made = |node: &Node| node.report().is_some_and(|other| other.is(report));
-        parent.node.find_child(is_made).map(Process::of_node)
     }
 
     /// Declares that this is the process of the run. Makes sure that the supervisor is notified of its closing and its
@@ -162,7 +150,7 @@ mod tests {
     fn what_is_left_behind_is_reported_to_the_nearest_run() {
         let left = || Arc::new(()) as Arc<dyn Any + Send + Sync>;
         let alone = Process::new();
-        crate::support::leave_behind(&alone, || unreachable!("it is part of no run"));
+        crate::support::report_left_behind(&alone, || unreachable!("it is part of no run"));
 
         let (outer, outer_events) = run_below(&alone);
         let outer = Process::builder().parent(&alone).supervised(outer).build().unwrap();
@@ -170,17 +158,17 @@ mod tests {
         let attached = outer.child();
         inner.attach(&attached);
         let below = attached.child().child();
-        crate::support::leave_behind(&below, left);
+        crate::support::report_left_behind(&below, left);
         assert_eq!(
             (inner_events.try_recv().ok(), outer_events.try_recv().ok()),
             (Some("leaves"), None)
         );
-        crate::support::leave_behind(&outer.child(), left);
+        crate::support::report_left_behind(&outer.child(), left);
         assert_eq!(
             (inner_events.try_recv().ok(), outer_events.try_recv().ok()),
             (None, Some("leaves"))
         );
-        crate::support::leave_behind(&outer, left);
+        crate::support::report_left_behind(&outer, left);
         assert_eq!(outer_events.try_recv(), Ok("leaves"));
     }
 

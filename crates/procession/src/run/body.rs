@@ -151,8 +151,9 @@ impl BodyEnd {
         }
     }
 
-    /// The maker of the process is done, and the process goes on waiting for its body.
-    pub(crate) fn wait_for_body(mut self) {
+    /// The maker of the process is done. From now on, the process waits for its body, whose own [`BodyEnd`] reports its
+    /// end.
+    pub(crate) fn leave_to_body(mut self) {
         self.node = None;
     }
 

@@ -53,7 +53,7 @@ impl<T: 'static> Drop for Nested<T> {
 }
 
 impl Drops {
-    /// Returns the value if it is to be dropped at once. Then [`next_or_leave`](Self::next_or_leave) must follow, until
+    /// Returns the value if it must be dropped at once. Then [`next_or_leave`](Self::next_or_leave) must follow, until
     /// it returns `None`.
     fn enter<T: 'static>(&mut self, value: T) -> Option<T> {
         if self.depth == MAX_DEPTH {

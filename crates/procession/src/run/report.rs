@@ -146,9 +146,9 @@ impl Report {
         direct.notify(RunEvent::Closing)
     }
 
-    /// Reports what the nearest run that the node is part of leaves behind. Does nothing if it is part of no run.
-    /// Returns a sleeper that the caller must wake.
-    pub(crate) fn leave(
+    /// Reports to the supervisor of the nearest run that the node is part of what the node leaves behind. Does nothing
+    /// if it is part of no run. Returns a sleeper that the caller must wake.
+    pub(crate) fn leave_behind(
         node: &Arc<Node>,
         left: impl FnOnce() -> Arc<dyn Any + Send + Sync>,
     ) -> Option<Sleeper> {

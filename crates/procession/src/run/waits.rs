@@ -41,10 +41,10 @@ pub(crate) fn begin_wait(target: &Arc<Node>) -> Result<Vec<BlockedEdge<NodeConte
 /// # Errors
 ///
 /// [`Error::Deadlock`] if code of the target is on this stack, so that its body cannot end.
-pub(crate) fn begin_wait_for_body(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
+pub(crate) fn begin_leave_to_body(target: &Arc<Node>) -> Result<Vec<Shown>, Error> {
     let stack = stack();
     #[cfg(all(feature = "tokio", not(loom)))]
-    super::spawn::refuse_wait_for_body_on_runtime(target, stack.last())?;
+    super::spawn::refuse_leave_to_body_on_runtime(target, stack.last())?;
     if stack.iter().any(|node| Arc::ptr_eq(node, target)) {
         return Err(Error::body_deadlock(target.label()));
     }

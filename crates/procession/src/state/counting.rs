@@ -1,6 +1,4 @@
-//! The children that are open: their number, and a search among them.
-
-use std::sync::Arc;
+//! The number of children that are open.
 
 use super::contents::Contents;
 use super::node::Node;
@@ -14,13 +12,5 @@ impl<C: Contents> Node<C> {
         let lists = inner.waited_children().into_iter().chain(inner.no_wait_children());
         let children = lists.flat_map(|children| children.iter());
         children.filter(|child| child.phase() != Phase::Closed).count()
-    }
-
-    /// A child that the process waits for, that is not Closed, and for which `is_it` returns `true`. The newest one is
-    /// usually found at once.
-    pub(crate) fn find_child(&self, is_it: impl Fn(&Self) -> bool) -> Option<Arc<Self>> {
-        let inner = self.inner.lock();
-        let is_open = |child: &&Arc<Self>| child.phase() != Phase::Closed && is_it(child);
-        inner.waited_children()?.iter().rev().find(is_open).cloned()
     }
 }

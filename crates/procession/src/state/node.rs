@@ -206,7 +206,7 @@ pub(crate) struct Extras<C: Contents> {
     pub(super) tokens: Vec<(Moment, C::Token)>,
     /// The slots for its children, if it limits their number.
     pub(crate) limit: Option<Limit>,
-    /// The values of the run whose process it is, if it was not made for that.
+    /// The values of the run that it was [attached](Node::attach) to, if it was not made for that run.
     pub(super) attached: Option<Arc<Inherited<C::Spawner, C::Report>>>,
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn glance<C: Contents>(
     (facts, counts)
 }
 
-/// Calls `see` for each edge to a process that is not Closed, with no lock held.
+/// Calls `visit` for each edge to a process that is not Closed, with no lock held.
 fn for_each_edge<C: Contents>(node: &Arc<Node<C>>, mut visit: impl FnMut(&Arc<Node<C>>, Link)) {
     let mut cursors = Cursors::default();
     let mut below = Vec::new();
@@ -264,10 +264,11 @@ impl<C: Contents> Inner<C> {
             (&extras.closes_after, Link::CloseAfter),
             (&extras.blocked_for, Link::Blocked),
         ];
-        // An order without a wait has no effect any more when the process is Closing.
-        let is_in_order = phase == Phase::Running || extras.other_waits > 0;
+        // A Closing process that waits only for its children has no order left: the edges of `closes_after` that also
+        // wait are counted in `other_waits`, and the others matter only until it closes.
+        let has_order = phase == Phase::Running || extras.other_waits > 0;
         for ((downs, kind), cursor) in downs.into_iter().zip(&mut cursors.downs) {
-            if kind == Link::CloseAfter && !is_in_order {
+            if kind == Link::CloseAfter && !has_order {
                 continue;
             }
             is_done &= add(downs, cursor, |down: &Down<C>| {

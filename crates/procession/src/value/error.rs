@@ -181,8 +181,8 @@ pub struct NoThread {
 
 /// Two or more errors, in the order in which they happened.
 ///
-/// Its `Display` prints each of them with its causes, one per line. Inside 8 or more other such lists, it prints only
-/// their number.
+/// Its `Display` prints each of them with its causes, one per line. A list inside 8 or more others prints only
+/// the number of its errors.
 ///
 /// ```
 /// use procession::{Error, Process};

@@ -18,7 +18,7 @@ use std::thread_local;
 
 use crate::value::{BoxError, with_causes};
 
-/// How deeply calls for values inside each other nest.
+/// The maximum number of drops, or of calls that format, that nest for values inside each other.
 pub(crate) const MAX_DEPTH: usize = 8;
 
 thread_local! {
@@ -51,9 +51,8 @@ impl<T: 'static> Deref for Nested<T> {
 impl fmt::Debug for Nested<BoxError> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error: &BoxError = self;
-        one_level_deeper(|is_too_deep| match is_too_deep {
-            false => error.fmt(f),
-            true => write!(f, "{}", with_causes(&**error)),
+        one_level_deeper(|is_too_deep| {
+            if is_too_deep { write!(f, "{}", with_causes(&**error)) } else { error.fmt(f) }
         })
     }
 }

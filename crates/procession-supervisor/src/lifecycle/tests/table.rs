@@ -16,7 +16,7 @@ const TABLE: &str = include_str!("table.txt");
 /// The states, subdivided where other facts decide the transition.
 /// In those that end with `-full`, the restarts of other units have used up the total intensity.
 /// In those that end with `-kept`, a failure must be handled by the restart.
-const STATES: [&str; 25] = [
+const STATES: [&str; 26] = [
     "initial",
     "loading",
     "loading-full",
@@ -35,6 +35,7 @@ const STATES: [&str; 25] = [
     "stuck-again",
     "outlived",
     "outlived-asked",
+    "outlived-stopped",
     "outlived-again",
     "waiting",
     "waiting-kept",
@@ -122,6 +123,7 @@ fn way(state: &str) -> Vec<&'static str> {
         "outlived" => ("running", "outlived-error"),
         "outlived-asked" => ("asked-stay", "outlived-error"),
         "outlived-again" => ("outlived", "changed"),
+        "outlived-stopped" => ("outlived", "stop-stay"),
         "waiting" => ("running", "closed-error"),
         "held" => ("running", "stop-hold"),
         "ended" => ("running", "closed"),

@@ -39,7 +39,7 @@ pub use smol::Smol;
 pub use threads::Threads;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(super) use tokio::{
-    refuse_slot_wait_on_runtime, refuse_wait_for_body_on_runtime,
+    refuse_leave_to_body_on_runtime, refuse_slot_wait_on_runtime,
     refuse_wait_for_children_on_runtime, refuse_wait_on_runtime,
 };
 

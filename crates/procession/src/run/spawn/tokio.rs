@@ -73,7 +73,7 @@ pub(in crate::run) fn refuse_wait_on_runtime(
 
 /// Refuses a blocking wait for the end of the body of `target` by the thread that drives a current-thread runtime, if
 /// it has to poll that body.
-pub(in crate::run) fn refuse_wait_for_body_on_runtime(
+pub(in crate::run) fn refuse_leave_to_body_on_runtime(
     target: &Arc<Node>,
     innermost: Option<&Arc<Node>>,
 ) -> Result<(), Error> {

@@ -59,7 +59,8 @@ impl World {
         if !take(&mut run.is_stuck) {
             expected.events.push("stuck");
         }
-        (run.is_stuck, run.outlived) = (true, Some(self.idle));
+        let next = if run.asked.is_some() { (State::Stopped, None) } else { self.idle };
+        (run.is_stuck, run.outlived) = (true, Some(next));
         self.run = Some(run);
         self.step(Input::Outlived(fault.end(), Vec::new()), expected);
         assert!(!self.lifecycle.keep(&unhandled()), "no restart handles its failure");
@@ -75,6 +76,10 @@ impl World {
         expected.notice = Some("down".into());
         match asked {
             Some(then) => {
+                // The restart that was told does not come.
+                if next.0 == State::Waiting {
+                    expected.events.push("stopped");
+                }
                 self.is_called = then == Then::Again;
                 self.rest(then, &mut expected);
             }

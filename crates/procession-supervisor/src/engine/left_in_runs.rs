@@ -1,40 +1,41 @@
-//! [`LeftByRuns`]: what nested managers and sets have left behind in the runs of units.
+//! [`LeftInRuns`]: what nested managers and sets have left behind in the runs of units.
 
 use std::collections::HashMap;
-use std::mem::take;
 use std::sync::Arc;
 
 use procession::WeakProcess;
 
-use crate::stuck_units::Left;
+use crate::stuck_units::LeftBehind;
 
-/// What was left behind, by the number of the run, and by the process that is open until it has ended.
+/// What was left behind, by the number of the run, and by the [stand-in](super::left).
 ///
-/// A run may be long, and a process may be part of a run that has ended. So everything that has ended is removed each
-/// time the number of entries has doubled (I12).
+/// A long run may leave much behind, and something may be added for a run whose end was already handled. So everything
+/// that has ended is removed each time the number of entries has doubled (I12).
 #[derive(Default)]
-pub(super) struct LeftByRuns {
-    runs: HashMap<u64, HashMap<WeakProcess, Arc<Left>>>,
+pub(super) struct LeftInRuns {
+    runs: HashMap<u64, HashMap<WeakProcess, Arc<LeftBehind>>>,
     count: usize,
+    /// The count at which everything that has ended is removed next, but never below [`SMALL`].
     sweep_at: usize,
 }
 
 /// Smaller lists are not swept.
 const SMALL: usize = 8;
 
-impl LeftByRuns {
-    /// Adds something, unless it is there already. Returns what can be dropped.
-    pub(super) fn add(&mut self, run: u64, left: Arc<Left>) -> Vec<Arc<Left>> {
+impl LeftInRuns {
+    /// Adds something. Replaces what was said about the same stand-in before. Returns the values to drop, outside the
+    /// lock.
+    pub(super) fn add(&mut self, run: u64, left: Arc<LeftBehind>) -> Vec<Arc<LeftBehind>> {
         let mut ended = Vec::new();
         if self.count >= self.sweep_at.max(SMALL) {
-            for (run, of_run) in take(&mut self.runs) {
-                let (open, over) = of_run.into_iter().partition(|(_, left)| left.open().is_some());
-                let (open, over): (HashMap<_, _>, HashMap<_, _>) = (open, over);
-                ended.extend(over.into_values());
-                if !open.is_empty() {
-                    self.runs.insert(run, open);
-                }
-            }
+            self.runs.retain(|_, of_run| {
+                of_run.retain(|_, left| {
+                    let is_open = left.open().is_some();
+                    ended.extend((!is_open).then(|| left.clone()));
+                    is_open
+                });
+                !of_run.is_empty()
+            });
             self.count = self.runs.values().map(HashMap::len).sum();
             self.sweep_at = 2 * self.count;
         }
@@ -46,12 +47,12 @@ impl LeftByRuns {
     }
 
     /// What was left behind in this run.
-    pub(super) fn of(&self, run: u64) -> Vec<Arc<Left>> {
+    pub(super) fn of(&self, run: u64) -> Vec<Arc<LeftBehind>> {
         self.runs.get(&run).into_iter().flat_map(HashMap::values).cloned().collect()
     }
 
     /// Removes what was left behind in this run.
-    pub(super) fn remove(&mut self, run: u64) -> Vec<Arc<Left>> {
+    pub(super) fn remove(&mut self, run: u64) -> Vec<Arc<LeftBehind>> {
         let left = self.runs.remove(&run).unwrap_or_default();
         self.count -= left.len();
         left.into_values().collect()
@@ -65,13 +66,13 @@ mod tests {
     use super::*;
     use crate::stuck_units::StuckUnits;
 
-    fn left(process: &Process) -> Arc<Left> {
-        Arc::new(Left::new(process, StuckUnits::default()))
+    fn left(process: &Process) -> Arc<LeftBehind> {
+        Arc::new(LeftBehind::new(process, StuckUnits::default()))
     }
 
     #[test]
     fn the_same_is_kept_once() {
-        let mut all = LeftByRuns::default();
+        let mut all = LeftInRuns::default();
         let (one, other) = (Process::new(), Process::new());
         for process in [&one, &other, &one] {
             all.add(1, left(process));
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_removed() {
-        let mut all = LeftByRuns::default();
+        let mut all = LeftInRuns::default();
         let open = Process::new();
         all.add(0, left(&open));
         for run in 0..1000 {
