@@ -57,7 +57,9 @@ use self::drive::Drive;
 use self::inbox::Inbox;
 pub(crate) use self::outcome::passed_on;
 pub(crate) use self::reply::reply;
-pub(crate) use self::units::{OpenUnit, Units};
+#[cfg(not(loom))]
+pub(crate) use self::units::OpenUnit;
+pub(crate) use self::units::Units;
 use crate::backoff::Rate;
 use crate::error::ManagerError;
 use crate::event::EventSource;
