@@ -1,6 +1,7 @@
 //! Foreign code is contained (I9, I10, I14): wakers, the code that is polled when they are woken, and the clock and the
 //! body of a periodic process.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use procession::{Clock, Inline, ManualClock, Periodic, Process, Sleep, SystemClock};
+use procession::{Clock, Closing, Inline, ManualClock, Periodic, Process, Sleep, SystemClock};
 use procession_tests::foreign::{call_everything, panic_quietly, waker};
 use procession_tests::{LIMIT, ends_well, in_time};
 
@@ -526,4 +527,48 @@ impl Counter {
             thread::yield_now();
         }
     }
+}
+
+/// I11: each waker of a chain drops the last handle to the next process, and the first handle is dropped while the
+/// thread-locals of its thread are destroyed. Nothing recurses there either.
+#[test]
+fn wakers_that_are_called_at_the_end_of_a_thread_do_not_recurse() {
+    struct DropAtEnd(RefCell<Option<Process>>);
+    impl Drop for DropAtEnd {
+        fn drop(&mut self) {
+            drop(self.0.take());
+        }
+    }
+    thread_local! {
+        static FIRST: DropAtEnd = const { DropAtEnd(RefCell::new(None)) };
+    }
+    const LENGTH: usize = 10_000;
+
+    /// Returns the first process of a chain.
+    fn chain(length: usize, called: &Arc<AtomicUsize>, waiters: &mut Vec<Closing>) -> Process {
+        let mut last = Process::new();
+        for _ in 0..length {
+            let (process, called) = (Process::new(), called.clone());
+            let owned = Mutex::new(Some(std::mem::replace(&mut last, process.clone())));
+            let waker = waker(move || {
+                called.fetch_add(1, Ordering::SeqCst);
+                drop(owned.lock().unwrap().take());
+            });
+            let mut closing = process.closing();
+            assert!(Pin::new(&mut closing).poll(&mut Context::from_waker(&waker)).is_pending());
+            waiters.push(closing);
+        }
+        last
+    }
+
+    let (called, mut waiters) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    let first = chain(LENGTH, &called, &mut waiters);
+    let at_end = move || {
+        FIRST.with(|_| ());
+        // The queue of the thread is made after that, and so it would be destroyed before.
+        drop(chain(40, &Arc::default(), &mut Vec::new()));
+        FIRST.with(|place| *place.0.borrow_mut() = Some(first));
+    };
+    thread::Builder::new().stack_size(256 << 10).spawn(at_end).unwrap().join().unwrap();
+    assert_eq!(called.load(Ordering::SeqCst), LENGTH);
 }

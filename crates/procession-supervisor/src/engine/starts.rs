@@ -26,7 +26,7 @@ use std::thread::available_parallelism;
 use procession::support::{
     self, Name, RunId, Sleeper, Supervised, Unstarted, catch, panicked, register, wake_sleeper,
 };
-use procession::{Error, LinkError, Process, WeakProcess};
+use procession::{ChildFailure, Error, LinkError, Process, WeakProcess};
 use procession_runnable::{Run, Start};
 
 use super::Shared;
@@ -188,7 +188,9 @@ fn fail(
     if made.is_none() && (has_failed || group.is_closing() && is_refusal(&error)) {
         return Err(error);
     }
-    let builder = Process::builder().parent(group).site(unit.site());
+    // The failure of what was made is a part of this one.
+    let builder = Process::builder().parent(group).on_child_failure(ChildFailure::Close);
+    let builder = builder.site(unit.site());
     // Refused only if the teardown of the group has started, and it waits for what was made.
     let failed = Unstarted::from_builder(support::supervised(builder, run));
     let failed = failed.map_err(|_closed| error)?;

@@ -387,3 +387,23 @@ fn a_start_that_fails_after_it_has_made_its_process_while_everything_is_aborted(
     release.send(()).unwrap();
     world.until(|| world.state("a").is_none());
 }
+
+/// If that process fails too, its failure is part of that of the unit.
+#[test]
+fn a_start_that_fails_after_it_has_made_a_process_that_fails() {
+    let mut world = World::new();
+    let fails = body(|run| async move {
+        run.closing().await;
+        Err::<(), _>("disk full")
+    });
+    let unit = Runnable::new(move |start| {
+        let made = fails.start(start)?;
+        Err(Error::failed(made.label(), "no port".into()))
+    });
+    world.table.insert("a", Unit::new(unit).restart(Restart::Temporary));
+    let managed = world.start();
+    let happened = world.happened();
+    let failed = happened.iter().find(|what| what.starts_with("a failed")).unwrap();
+    assert!(failed.contains("no port") && failed.contains("disk full"), "{failed}");
+    managed.close(&world).unwrap();
+}

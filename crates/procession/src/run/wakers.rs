@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -20,10 +20,22 @@ use crate::value::sync::thread_local;
 
 type Wake = state::Wake<NodeContents>;
 
+/// A queue without a destructor, so that it can still be used while the other locals of its thread are destroyed.
+/// Nothing leaks, because each call empties it.
+#[derive(Default)]
+struct Queue(ManuallyDrop<VecDeque<Call>>);
+
+#[cfg(not(loom))]
 thread_local! {
     /// The queue of wakers to call or drop on this thread.
-    static CALLS: RefCell<VecDeque<Call>> = RefCell::default();
+    static CALLS: RefCell<Queue> = const { RefCell::new(Queue(ManuallyDrop::new(VecDeque::new()))) };
     /// The number of calls of wakers on this thread's stack.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+#[cfg(loom)]
+thread_local! {
+    static CALLS: RefCell<Queue> = RefCell::default();
     static DEPTH: Cell<usize> = Cell::default();
 }
 
@@ -94,8 +106,8 @@ fn call_single(only: Call) {
 fn call(first: Call, mut others: Vec<Wake>) {
     let mut first = Some(first);
     let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
-    let list = |calls: &RefCell<VecDeque<Call>>| {
-        let mut calls = calls.borrow_mut();
+    let list = |calls: &RefCell<Queue>| {
+        let calls = &mut *calls.borrow_mut().0;
         if depth >= NESTED {
             calls.extend(first.take());
         }
@@ -112,7 +124,7 @@ fn call(first: Call, mut others: Vec<Wake>) {
         call_queued();
     }
     if listed.is_err() {
-        // At the end of a thread, the queue no longer exists.
+        // In a model, the queue no longer exists at the end of a thread.
         others.into_iter().for_each(wake_one);
     }
     let _ = DEPTH.try_with(|now| now.set(depth));
@@ -120,8 +132,15 @@ fn call(first: Call, mut others: Vec<Wake>) {
 
 /// Drains the queue of this thread.
 pub(super) fn call_queued() {
-    let next = || CALLS.try_with(|calls| calls.borrow_mut().pop_front()).ok().flatten();
-    while let Some(next) = next() {
+    let next = |calls: &RefCell<Queue>| {
+        let calls = &mut *calls.borrow_mut().0;
+        let next = calls.pop_front();
+        if next.is_none() && calls.capacity() > 0 {
+            *calls = VecDeque::new();
+        }
+        next
+    };
+    while let Some(next) = CALLS.try_with(next).ok().flatten() {
         call_one(next);
     }
 }
