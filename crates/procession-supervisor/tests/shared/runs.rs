@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, zip};
 use procession::Process;
-use procession_runnable::{Start, body, body_thread};
+use procession_runnable::{Start, body, body_thread, run_in};
 use procession_supervisor::shared::{SharedManager, SharedTable, Token};
-use procession_supervisor::{Backoff, Policy, Rate, Unit};
+use procession_supervisor::{Backoff, Policy, Rate, Supervisor, Unit};
 
 use crate::failing::counting_orders;
 use crate::support::{LIMIT, Log, lasting_manager, row, started, table_of, wait_for_row};
@@ -173,4 +173,42 @@ fn a_manager_that_runs_again_keeps_the_lease_of_a_stuck_unit() {
         root.close();
         assert!(root.closed().wait_timeout(LIMIT).is_some());
     }
+}
+
+/// A unit that has ended well is recorded as done at once. If it has left a stuck unit of a nested set behind, its claim
+/// is held until that has ended.
+#[test]
+fn a_claim_is_held_until_everything_below_has_ended() {
+    let table = table_of(&["a"]);
+    let (let_go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let short = Policy::new().grace(Duration::ZERO).abort_grace(Duration::ZERO);
+    let manager = SharedManager::builder(table.clone()).ttl(LIMIT * 10).build(move |_| {
+        let gate = gate.clone();
+        let thread = body_thread(move |run| {
+            run.ready();
+            let _let_go = gate.lock().unwrap().recv();
+        });
+        let set = Supervisor::one_for_one([("thread", thread)]).policy(short.clone()).runnable();
+        Ok(Unit::new(body(move |run| {
+            let set = set.clone();
+            async move {
+                run.ready();
+                // The error of the set is ignored.
+                let _ended = run_in(&run, &set, |_| async {}).await;
+            }
+        })))
+    });
+    let root = started(&manager);
+    wait_for_row(&table, "a", |row| row.is_done);
+    let end = Instant::now() + LIMIT;
+    while manager.counts().stuck == 0 {
+        assert!(Instant::now() < end, "the unit is stuck");
+        table.open().unwrap().wait_for_change(Duration::from_millis(10)).unwrap();
+    }
+    assert!(row(&table, "a").owner.is_some());
+    drop(let_go);
+    wait_for_row(&table, "a", |row| row.owner.is_none() && row.is_done);
+    assert_eq!(row(&table, "a").starts, 1);
+    root.close_blocking().unwrap();
 }

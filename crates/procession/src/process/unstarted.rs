@@ -113,3 +113,20 @@ impl Drop for Unstarted {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_never_started_counts_as_aborted() {
+        let app = Process::new();
+        let unstarted = Unstarted::child_of(&app, Site::caller()).unwrap();
+        let process = unstarted.process().clone();
+        app.close();
+        assert!(!app.is_closed(), "it waits for the body");
+        drop(unstarted);
+        assert!(matches!(process.outcome(), Some(Err(Error::Aborted(_)))), "{process:?}");
+        assert!(app.is_closed());
+    }
+}
