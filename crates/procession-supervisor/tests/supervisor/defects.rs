@@ -314,10 +314,7 @@ fn a_stubborn_thread_in_a_set_that_would_be_restarted() {
         // Both sets can run again.
         let managed = world.run(outer.runnable());
         runs.recv_timeout(LIMIT).unwrap();
-        managed.app.close();
-        release.send(()).unwrap();
-        world.until(|| managed.has_ended());
-        managed.outcome().unwrap();
+        world.close_with_thread(managed, &release);
     }
 }
 

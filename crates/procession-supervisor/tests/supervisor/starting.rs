@@ -358,10 +358,7 @@ fn a_start_that_fails_after_it_has_made_its_process() {
         world.advance(SECOND * 30);
         world.until(|| world.state("a") == Some(State::Running));
         runs.recv_timeout(LIMIT).unwrap();
-        managed.app.close();
-        release.send(()).unwrap();
-        world.until(|| managed.has_ended());
-        managed.outcome().unwrap();
+        world.close_with_thread(managed, &release);
     }
 }
 

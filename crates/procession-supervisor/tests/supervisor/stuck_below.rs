@@ -81,10 +81,7 @@ impl Nested {
 
     /// Closes the manager, and lets the thread end in time.
     fn close(&self, managed: Managed) {
-        managed.app.close();
-        self.release.send(()).unwrap();
-        self.world.until(|| managed.has_ended());
-        managed.outcome().unwrap();
+        self.world.close_with_thread(managed, &self.release);
     }
 
     /// The thread ends, and the next run of the set starts.
@@ -283,9 +280,7 @@ fn a_set_in_the_middle_stops_waiting_first() {
     world.until(|| world.state("inner") != Some(State::Stuck));
     runs.recv_timeout(LIMIT).unwrap();
     drop(restarted);
-    managed.app.close();
-    release.send(()).unwrap();
-    world.until(|| managed.has_ended());
+    world.close_with_thread(managed, &release);
 }
 
 /// A unit is stopped while it waits for what its run has left behind: it does not start again.
@@ -343,10 +338,7 @@ fn the_failure_of_the_set_is_told_at_once() {
         if let Some(events) = &mut events {
             assert_eq!(events.try_recv().unwrap().kind(), "freed");
         }
-        managed.app.close();
-        release.send(()).unwrap();
-        world.until(|| managed.has_ended());
-        managed.outcome().unwrap();
+        world.close_with_thread(managed, &release);
     }
 }
 

@@ -99,10 +99,7 @@ fn check(case: &str, wrap: impl Fn(&World, Runnable) -> Runnable) {
     world.until(|| world.state("inner").is_some_and(|state| state != State::Stuck));
     world.advance(SECOND);
     runs.recv_timeout(LIMIT).unwrap();
-    managed.app.close();
-    release.send(()).unwrap();
-    world.until(|| managed.has_ended());
-    managed.outcome().unwrap();
+    world.close_with_thread(managed, &release);
 }
 
 #[test]

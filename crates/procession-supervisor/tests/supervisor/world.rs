@@ -281,6 +281,15 @@ impl World {
         managed
     }
 
+    /// Closes it, and lets its stubborn thread end in time.
+    #[track_caller]
+    pub(crate) fn close_with_thread(&self, managed: Managed, release: &mpsc::Sender<()>) {
+        managed.app.close();
+        release.send(()).unwrap();
+        self.until(|| managed.has_ended());
+        managed.outcome().unwrap();
+    }
+
     /// Spawns a future, and runs all tasks until none is ready.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
