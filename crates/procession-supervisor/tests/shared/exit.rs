@@ -66,7 +66,8 @@ fn child_with_a_unit_that_ignores_its_abort() {
                 }
             }
         });
-        let short = Policy::new().grace(Duration::ZERO).abort_grace(Duration::ZERO);
+        // The abort at the end of the lease ends the set, but not its thread.
+        let short = Policy::new().grace(LIMIT * 10).abort_grace(Duration::from_millis(30));
         let set = Supervisor::one_for_one([("part", part.clone())]).policy(short).runnable();
         Ok(Unit::new(if is_nested { set } else { part }).grace(LIMIT * 10))
     });
@@ -87,6 +88,11 @@ fn child_with_a_unit_that_ignores_its_abort() {
     eprintln!("{OTHERS_HAVE_STOPPED}");
     eprintln!("{LEASE_ENDS}");
     clock.advance(LASTS / 3);
+    if on_stuck == OnStuck::ExitProgram {
+        loop {
+            thread::park();
+        }
+    }
     wait_for(&mut events, "stuck", |event| event.key().is_some_and(|key| key == "bad"));
     eprintln!("the unit `bad` is stuck");
     process::exit(0);

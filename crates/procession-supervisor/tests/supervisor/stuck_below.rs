@@ -2,14 +2,15 @@
 //! earlier runs, so the manager around it must not start the next one before that unit has ended (U1).
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use procession::support::was_reported;
 use procession::{BoxError, Error, Process, WeakProcess};
 use procession_runnable::{Runnable, Start, body, concurrent, sequential};
 use procession_supervisor::{
-    AutoShutdown, EndAll, Happening, Manager, ManagerError, MemoryTable, OnFailure, Policy, Rate,
-    Restart, State, Supervisor, Unit,
+    AutoShutdown, EndAll, Events, Happening, Manager, ManagerError, MemoryTable, OnFailure, Policy,
+    Rate, Restart, State, Supervisor, Unit,
 };
 use smol::channel::{Receiver, Sender, unbounded};
 
@@ -458,6 +459,16 @@ fn a_unit_that_is_left_by_two_runs_of_the_manager() {
     nested.world.until(|| nested.state().is_none());
 }
 
+/// Runs tasks until there is an event of this kind.
+fn wait_for(world: &World, events: &mut Events<&'static str>, kind: &str) {
+    let end = Instant::now() + LIMIT;
+    while events.try_recv().is_none_or(|event| event.kind() != kind) {
+        assert!(Instant::now() < end, "there is no event of the kind `{kind}`");
+        world.settle();
+        yield_now();
+    }
+}
+
 /// The first run of the manager leaves the set, and the next one sees how that ends and leaves its thread.
 #[test]
 fn a_set_that_ends_in_the_next_run_of_the_manager() {
@@ -472,18 +483,15 @@ fn a_set_that_ends_in_the_next_run_of_the_manager() {
     let managed = nested.world.run(manager.runnable());
     nested.seconds(2);
     // The end of the set has been handled.
-    let mut kinds = Vec::new();
-    while !kinds.contains(&"stopped") {
-        nested.world.settle();
-        kinds.extend(std::iter::from_fn(|| events.try_recv()).map(|event| event.kind()));
-    }
+    wait_for(&nested.world, &mut events, "stopped");
     managed.app.close();
     nested.world.until(|| managed.has_ended());
     managed.outcome().unwrap_err();
     assert_eq!(manager.list()[0].state, State::Stuck);
-    // Nobody looks at the list meanwhile.
+    // Nobody looks at the units meanwhile.
     nested.release.send(()).unwrap();
-    nested.world.until(|| manager.counts().units == 0);
+    wait_for(&nested.world, &mut events, "freed");
+    assert!(manager.list().is_empty());
 }
 
 /// A set that was left with a stuck unit by a run of its own is a unit of another set in its next run.
