@@ -268,7 +268,9 @@ fn a_subscriber_hears_of_phases_and_failures() {
     assert_eq!(capture.names("app/thread", Level::ERROR), ["failed"]);
     assert_eq!(warned("app/stubborn"), ["aborting"]);
     assert_eq!(warned("app")[..1], ["stalled"]);
-    assert!(warned("app/body").is_empty() && warned("app/db").is_empty());
+    // On a slow machine, they may still be open when the stall is reported.
+    let is_quiet = |process| warned(process).iter().all(|name| name == "blocked_by");
+    assert!(is_quiet("app/body") && is_quiet("app/db"));
 
     let (_, failed) =
         &capture.of("app/thread").into_iter().find(|(level, _)| *level == Level::ERROR).unwrap();
