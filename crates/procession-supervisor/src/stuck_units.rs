@@ -1,8 +1,8 @@
 //! [`StuckUnits`]: what errors say about units that have not ended, and [`LeftBehind`]: what a manager or a set leaves
 //! behind.
 //!
-//! The cost of each level does not depend on how deep a unit is nested, because it keeps at most [`NAMED`] units, [`NAMED`]
-//! keys for each, and [`NAMED`] blockers for each (I16).
+//! The cost of each level does not depend on how deep a unit is nested, because it keeps at most [`NAMED`] units, and
+//! at most [`NAMED`] keys and blockers for each (I16).
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ struct Named {
 /// What a manager or a set leaves behind when it ends.
 #[derive(Debug)]
 pub(crate) struct LeftBehind {
-    /// It is open until the units have ended. That does not own it (I8).
+    /// The stand-in, which is open until the units have ended. This does not hold it.
     process: WeakProcess,
     units: StuckUnits,
 }
