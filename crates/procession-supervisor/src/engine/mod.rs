@@ -28,8 +28,8 @@
 //!
 //! Locks: there is one for the units, one for the inbox, and one for the starts that are under way. No two of them are
 //! held together, and none is held while the code of a table, a unit or a reader of events runs. A stand-in may be
-//! locked while the inbox is, to see whether it is Closed; the core never calls the inbox with a process locked. The only foreign code
-//! that runs while the units are locked is the `Clone`, `Eq` and `Hash` of a key.
+//! locked while the inbox is, to see whether it is Closed; the core never calls the inbox with a process locked. The
+//! only foreign code that runs while the units are locked is the `Clone`, `Eq` and `Hash` of a key.
 
 mod calls;
 mod command;
